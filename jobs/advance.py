@@ -1,0 +1,101 @@
+"""Claims what is due and drives it, rollbacks first; several at a time, each in a thread of a pool."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+import structlog
+
+from rollout.app import App
+from rollout.delivery import SERVICE
+from rollout.domain.changes import Change
+from rollout.domain.errors import ClaimLost, RolloutError
+from rollout.domain.machine import Event, HeldReason, Phase, after, allows
+from rollout.domain.records import Claim, Entry
+
+log = structlog.get_logger(__name__)
+
+MOST_CRASHES = 5
+
+
+class Advance:
+    """Takes due rollouts as far as they may go now."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.lease = timedelta(seconds=app.timing.lease)
+        self._pool = ThreadPoolExecutor(app.settings.workers, thread_name_prefix="drive")
+        self._urgent = ThreadPoolExecutor(4, thread_name_prefix="rollback")
+        self._running: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
+        self._stopping = False
+
+    def tick(self) -> int:
+        """One look at what is due; returns how many rollouts were taken."""
+        if self._stopping:
+            return 0
+        taken = self._take(self._urgent, 4, urgent_only=True)
+        with self._lock:
+            free = self.app.settings.workers - sum(1 for f in self._running.values() if not f.done())
+        if free > 0:
+            taken += self._take(self._pool, free, urgent_only=False)
+        return taken
+
+    def _take(self, pool: ThreadPoolExecutor, limit: int, *, urgent_only: bool) -> int:
+        held = self.app.store.claim(self.app.owner, self.lease, limit, urgent_only=urgent_only)
+        for claim in held:
+            future = pool.submit(self._drive, claim)
+            with self._lock:
+                self._running[claim.rollout_id] = future
+            future.add_done_callback(lambda f, id_=claim.rollout_id: self._done(id_, f))  # type: ignore[misc]
+        return len(held)
+
+    def _done(self, id_: str, future: Future[None]) -> None:
+        with self._lock:
+            if self._running.get(id_) is future:
+                del self._running[id_]
+        self.app.interrupts.woken.set()  # a slot is free: look again at once
+
+    def _drive(self, held: Claim) -> None:
+        with structlog.contextvars.bound_contextvars(rollout=held.rollout_id, epoch=held.epoch):
+            try:
+                if held.crashes >= MOST_CRASHES and self._poisoned(held):
+                    return
+                self.app.interrupts.clear(held.rollout_id)
+                rollout = self.app.driver.drive(held)
+                log.info("drove", phase=str(rollout.phase), position=str(rollout.position), why=rollout.why)
+            except ClaimLost:
+                log.info("let go", why="a command or another process took it over")
+            except RolloutError as error:
+                log.warning("could not go on", error=error.message)
+                self._again_later(held, error.message)
+            except Exception as error:  # noqa: BLE001 - the job boundary: one bad row must not stop the others
+                log.exception("crashed", error=str(error))
+                # Not released: the claim runs out, and the number of crashes is kept in the row.
+
+    def _again_later(self, held: Claim, why: str) -> None:
+        try:
+            due = self.app.store.now() + timedelta(seconds=self.app.timing.poll)
+            self.app.store.release(held, due, "", why, tries=1)
+        except RolloutError as error:
+            log.warning("could not let go", error=error.message)
+
+    def _poisoned(self, held: Claim) -> bool:
+        """Holds a rollout that keeps crashing. A rollback is never given up."""
+        store = self.app.store
+        phase = store.phase(held.rollout_id)
+        if phase is Phase.ROLLING_BACK or not allows(phase, Event.HELD):
+            return False
+        why = f"working on it has crashed {held.crashes} times in a row"
+        values = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value, "resume_phase": phase}
+        store.commit(held, Change(rollout=values), [Entry("held", SERVICE, why)])
+        store.release(held, None, "adopt, restore, rollback or stop", why)
+        return True
+
+    def stop(self) -> None:
+        """Takes nothing more and waits for what is under way."""
+        self._stopping = True
+        self._urgent.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,61 @@
+"""Compares every live split with the one we know, by the list of the whole account.
+
+One request per 1,000 numbers. It only finds suspects: a suspect's rollout becomes due, and its driver
+reads the number again and decides.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from rollout.app import App
+from rollout.domain.protocol import Finding, examine
+from rollout.domain.state import TargetState
+from rollout.ports import Failure
+
+log = structlog.get_logger(__name__)
+
+_SETTLED = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.FOREIGN, TargetState.MISSING})
+
+
+class Drift:
+    """The regular scan for drift."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def tick(self) -> int:
+        """One scan; returns how many rollouts have something to look at."""
+        store = self.app.store
+        began = store.now()
+        watched = store.watched(began)
+        if not watched:
+            return 0
+        shown = {}
+        for item in self.app.numbers.all():
+            if isinstance(item, Failure):
+                log.warning("scan not finished", error=item.detail)
+                return 0
+            shown[item.number] = item
+        driven = {w.target.number for w in watched if w.driven}
+        suspects: dict[str, None] = {}
+        for w in watched:
+            if not w.driven and w.target.number in driven:
+                continue  # another rollout has the number now
+            reading = shown.get(w.target.number)
+            if reading is None:
+                if w.target.state is not TargetState.MISSING:
+                    suspects[w.rollout_id] = None
+                continue
+            finding = examine(w.target, reading, (), began, w.plan).finding
+            if finding in (Finding.AS_EXPECTED, Finding.STALE):
+                continue
+            if w.target.state in _SETTLED and w.target.live == {
+                f: reading.lists.get(f) for f in w.target.baseline
+            }:
+                continue  # known already, and a person is to answer
+            suspects[w.rollout_id] = None
+        if suspects:
+            store.wake(list(suspects))
+            log.info("scan found differences", rollouts=list(suspects))
+        return len(suspects)

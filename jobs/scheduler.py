@@ -1,0 +1,111 @@
+"""The only importer of APScheduler. It carries ticks and nothing else: what is due lives in our tables.
+
+A tick that is late, skipped or lost is a delay, never a loss.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC
+
+import structlog
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from jobs.advance import Advance
+from jobs.drift import Drift
+from jobs.prune import Prune
+from rollout.app import App
+from rollout.domain.errors import RolloutError
+
+log = structlog.get_logger(__name__)
+
+_NAMES = {EVENT_JOB_ERROR: "errors", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "overlaps"}
+
+
+class Scheduler:
+    """Starts the ticks, counts what went wrong with them, and stops after finishing what is under way."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.advance = Advance(app)
+        self.drift = Drift(app)
+        self.prune = Prune(app)
+        self.counts: Counter[str] = Counter()
+        self.last_good: float | None = None
+        self.last_error = ""
+        self._ticks = 0
+        self._stopping = threading.Event()
+        self._waker = threading.Thread(target=self._wake, name="waker", daemon=True)
+        # The default misfire grace of one second loses jobs for ever; None runs them late.
+        self._scheduler = BackgroundScheduler(
+            timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
+        )
+        self._scheduler.add_listener(
+            self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
+        )
+        self._tick_lock = threading.Lock()
+
+    def start(self) -> None:
+        """Starts ticking; the first ticks come at once."""
+        settings = self.app.settings
+        for name, seconds, job in (
+            ("advance", settings.tick_seconds, self.tick),
+            ("drift", settings.drift_seconds, self._guarded("drift", self.drift.tick)),
+            ("prune", settings.prune_seconds, self._guarded("prune", self.prune.tick)),
+        ):
+            self._scheduler.add_job(job, "interval", seconds=seconds, id=name, jitter=None)
+        self.app.store.beat(self.app.owner, started=True)
+        self._scheduler.start()
+        self._waker.start()
+        self.tick()
+
+    def tick(self) -> None:
+        """One look at what is due. Called by the clock, and at once when a command changes something."""
+        if self._stopping.is_set() or not self._tick_lock.acquire(blocking=False):
+            return
+        try:
+            self._ticks += 1
+            if self._ticks % max(1, round(5 / self.app.settings.tick_seconds)) == 1:
+                self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=self.last_error)
+            self.advance.tick()
+            self.last_good = self.app.clock.boot()
+            self.last_error = ""
+        except RolloutError as error:
+            self.counts["errors"] += 1
+            self.last_error = error.message
+            log.warning("tick failed", error=error.message)
+        finally:
+            self._tick_lock.release()
+
+    def _wake(self) -> None:
+        woken = self.app.interrupts.woken
+        while not self._stopping.is_set():
+            if woken.wait(timeout=0.5):
+                woken.clear()
+                self.tick()
+
+    def _guarded(self, name: str, job: Callable[[], int]) -> Callable[[], None]:
+        def run() -> None:
+            try:
+                job()
+            except RolloutError as error:
+                self.counts[f"{name}_errors"] += 1
+                log.warning("job failed", job=name, error=error.message)
+
+        return run
+
+    def _count(self, event: object) -> None:
+        self.counts[_NAMES[event.code]] += 1  # type: ignore[attr-defined]
+
+    def stop(self) -> None:
+        """Takes nothing more, waits for what is under way, and says goodbye."""
+        self._stopping.set()
+        self._scheduler.shutdown(wait=True)
+        self.advance.stop()
+        try:
+            self.app.store.forget_beat(self.app.owner)
+        except RolloutError as error:
+            log.warning("could not say goodbye", error=error.message)

@@ -1,0 +1,185 @@
+"""Composition root: settings in, everything wired out. Fakes come in as arguments."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rollout.clock import SystemClock
+from rollout.commands import Commands
+from rollout.delivery import Deliverer, Timing
+from rollout.domain.decide import Opening
+from rollout.domain.state import Rollout, Target
+from rollout.driver import Driver
+from rollout.ports import Agents, Calendar, Clock, Gates, Look, PhoneNumbers
+from rollout.preflight import Versions, preflight
+from rollout.settings import KeySource, Settings
+from rollout.store.engine import Database
+from rollout.store.repository import Store
+
+if TYPE_CHECKING:
+    from rollout.retell import RetellClient
+
+_ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confuse on the phone
+
+
+def new_id() -> str:
+    """A rollout's id: 50 random bits, short enough to read aloud."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(10))
+
+
+class NoGates:
+    """Gates that have nothing to say."""
+
+    def look(self, rollout: Rollout, now: datetime) -> Look:
+        return Look()
+
+
+class AlwaysOpen:
+    """A calendar without hours."""
+
+    def opening(self, rollout: Rollout, now: datetime) -> Opening:
+        return Opening()
+
+    def hold_until(self, rollout: Rollout) -> datetime | None:
+        return None
+
+
+class Interrupts:
+    """Which rollouts a command in this process has just taken away from a fan-out under way."""
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+        self._lock = threading.Lock()
+        self.woken = threading.Event()
+
+    def changed(self, id_: str, urgent: bool) -> None:
+        with self._lock:
+            if urgent:
+                self._ids.add(id_)
+        self.woken.set()
+
+    def clear(self, id_: str) -> None:
+        with self._lock:
+            self._ids.discard(id_)
+
+    def __call__(self, id_: str) -> bool:
+        return id_ in self._ids
+
+
+@dataclass
+class App:
+    """Everything wired together for one process."""
+
+    settings: Settings
+    clock: Clock
+    database: Database
+    store: Store
+    numbers: PhoneNumbers
+    agents: Agents
+    versions: Versions
+    commands: Commands
+    driver: Driver
+    timing: Timing
+    interrupts: Interrupts
+    owner: str
+    close: Callable[[], None]
+
+    def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
+        """Claims one rollout, due or not, and drives it now; None when somebody else holds it."""
+        held = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
+        if not held:
+            return None
+        self.interrupts.clear(id_)
+        return self.driver.drive(held[0], until)
+
+
+def build(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    database: Database | None = None,
+    retell: RetellClient | None = None,
+    numbers: PhoneNumbers | None = None,
+    agents: Agents | None = None,
+    gates: Gates | None = None,
+    calendar: Calendar | None = None,
+    ids: Callable[[], str] = new_id,
+    write_ids: Callable[[], str] = lambda: secrets.token_hex(10),
+    owner: str | None = None,
+) -> App:
+    """Wires the product. Without fakes it talks to Retell and to the database of the settings."""
+    clock = clock or SystemClock()
+    database = database or Database(settings.database_url, clock)
+    store = Store(database)
+    closers: list[Callable[[], None]] = [database.close]
+    if numbers is None or agents is None:
+        from rollout.retell import RetellClient  # noqa: PLC0415 - httpx is slow to import, and `list` needs none
+
+        retell = retell or RetellClient(
+            settings.retell_base_url,
+            KeySource(settings),
+            clock,
+            deadline=settings.request_deadline,
+            concurrency=settings.concurrency,
+            rate=settings.rate,
+        )
+        closers.append(retell.close)
+        numbers, agents = numbers or retell, agents or retell
+    timing = Timing(
+        settings.send_window,
+        settings.request_deadline,
+        settings.lease,
+        settings.horizon,
+        settings.read_staleness,
+        settings.poll,
+        settings.watch_seconds,
+    )
+    interrupts = Interrupts()
+    versions = Versions(agents, clock)
+    own_numbers, own_versions = numbers, versions
+
+    def begin(rollout: Rollout) -> tuple[Target, ...]:
+        listed = [n for n in rollout.plan.numbers if isinstance(n, str)]
+        found = preflight(rollout.plan, own_numbers, own_versions, store.drivers(listed), rollout.seed)
+        found.refuse()
+        return found.targets
+
+    driver = Driver(
+        store,
+        Deliverer(store, numbers, clock, timing, write_ids, interrupts),
+        versions,
+        gates or NoGates(),
+        calendar or AlwaysOpen(),
+        clock,
+        timing,
+        begin,
+    )
+    commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed)
+
+    def close() -> None:
+        for closer in reversed(closers):
+            closer()
+
+    owner = owner or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+    return App(
+        settings,
+        clock,
+        database,
+        store,
+        numbers,
+        agents,
+        versions,
+        commands,
+        driver,
+        timing,
+        interrupts,
+        owner,
+        close,
+    )

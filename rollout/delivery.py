@@ -1,0 +1,315 @@
+"""P2 to P7 of the write protocol for one chunk of numbers: connect, read, intend, send, read back, record.
+
+This is the only place that sends a split to a phone number. What the answers mean is judged in
+rollout.domain.protocol; what to do about it is decided in rollout.domain.decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollout.domain.changes import Change
+from rollout.domain.drift import Blocked, Look, absorb
+from rollout.domain.errors import ClaimLost
+from rollout.domain.protocol import Finding, Settled, answers_with, body_of, lists_at, settle, shows
+from rollout.domain.records import Claim, Entry
+from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
+from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
+
+SERVICE = "service"  # the actor of everything that no person asked for
+_AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
+_SUSPECT = frozenset(
+    {Finding.DRIFT, Finding.TOUCHED, Finding.AT_BASELINE, Finding.LATE_OWN, Finding.STALE, Blocked.MISSING}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The bounds of the protocol, in seconds. `horizon` is K + D + R + margin."""
+
+    send_window: float = 2.0
+    request_deadline: float = 15.0
+    lease: float = 45.0
+    horizon: float = 200.0
+    staleness: float = 0.0
+    poll: float = 5.0
+    watch: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What came of one chunk: the snapshot afterwards, what was read, and what went wrong, if anything."""
+
+    rollout: Rollout
+    look: Look | None = None
+    trouble: str | None = None
+    retry_after: float | None = None
+    unsent: int = 0
+    rejected: bool = False
+
+
+class Deliverer:
+    """Reads and writes chunks of one rollout's numbers for the driver that holds its claim."""
+
+    def __init__(
+        self,
+        store: Rollouts,
+        numbers: PhoneNumbers,
+        clock: Clock,
+        timing: Timing,
+        ids: Callable[[], str],
+        interrupted: Callable[[str], bool] = lambda _id: False,
+    ) -> None:
+        self.store = store
+        self.numbers = numbers
+        self.clock = clock
+        self.timing = timing
+        self.ids = ids
+        self.interrupted = interrupted
+
+    # -------------------------------------------------------------- reading
+
+    def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> Delivery:
+        """One look at these numbers, recorded."""
+        with self.numbers.lane(numbers, urgent=rollout.rollback_at is not None) as lane:
+            return self._look(rollout, held, lane, numbers)
+
+    def _look(self, rollout: Rollout, held: Claim, lane: Lane, numbers: Sequence[str]) -> Delivery:
+        began = self.store.now()
+        got = lane.read(numbers)
+        look = absorb(rollout, _shown(got), began, self.store.now())
+        suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
+        if suspects:
+            # One odd reading may be a stale or a broken one: nothing is believed before a second.
+            self.clock.sleep(self.timing.staleness)
+            began = self.store.now()
+            again = lane.read(suspects)
+            got = {**got, **again}
+            later = absorb(rollout, _shown(again), began, self.store.now())
+            kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
+            look = Look(
+                min(look.began, began),
+                {**look.findings, **later.findings},
+                Change(targets=kept, writes=look.change.writes).merged(later.change),
+                (*look.notes, *later.notes),
+            )
+        trouble, retry_after = _trouble(got)
+        rollout = self._record_look(rollout, held, look)
+        return Delivery(rollout, look, trouble, retry_after)
+
+    def _record_look(self, rollout: Rollout, held: Claim, look: Look) -> Rollout:
+        change = look.change
+        if rollout.look_asked and set(look.findings) >= {t.number for t in rollout.targets if t.written}:
+            change = change.merged(Change(rollout={"look_asked": False}))
+        if not change:
+            return rollout
+        entries = []
+        if change.targets or change.writes:
+            odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
+            entries = [Entry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
+        now = self.store.commit(held, change, entries)
+        return change.applied_to(rollout, now)
+
+    # -------------------------------------------------------------- writing forward
+
+    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target]) -> Delivery:
+        """Writes the position's split to these targets, where they still show what we know (P2)."""
+        numbers = [t.number for t in targets]
+        with self.numbers.lane(numbers) as lane:
+            seen = self._look(rollout, held, lane, numbers)
+            assert seen.look is not None
+            odd = [
+                n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)
+            ]
+            if odd or seen.look.numbers(Blocked.MISSING):
+                return seen  # decide says what follows; nothing forward is sent beside a drifted number
+            rollout = seen.rollout
+            ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
+            if not ready:
+                return seen
+            wanted = {t.number: lists_at(rollout.plan, t.baseline, self._step_for(rollout, t)) for t in ready}
+            done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD)
+            return Delivery(
+                done.rollout,
+                None,
+                done.trouble or seen.trouble,
+                done.retry_after or seen.retry_after,
+                done.unsent,
+                done.rejected,
+            )
+
+    @staticmethod
+    def _step_for(rollout: Rollout, target: Target) -> int:
+        return rollout.wanted_step(target)
+
+    # -------------------------------------------------------------- writing back
+
+    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target]) -> Delivery:
+        """Writes the baselines back, without a condition: the order is newer than any edit."""
+        with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
+            wanted = {t.number: dict(t.baseline) for t in targets}
+            return self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE)
+
+    # -------------------------------------------------------------- P3 to P7
+
+    def _deliver(
+        self,
+        rollout: Rollout,
+        held: Claim,
+        lane: Lane,
+        targets: Sequence[Target],
+        wanted: Mapping[str, Mapping[str, Any]],
+        kind: Kind,
+    ) -> Delivery:
+        send_by = self.clock.boot() + self.timing.send_window
+        now = self.store.now()
+        horizon = now + timedelta(seconds=self.timing.horizon)
+        forward = kind is Kind.FORWARD
+        intents = tuple(
+            Write(
+                self.ids(), t.number, kind, rollout.position.wave,
+                self._step_for(rollout, t) if forward else 0, held.epoch,
+                wanted[t.number], body_of(wanted[t.number]), now, horizon, rollout_id=rollout.id,
+            )
+            for t in targets
+        )  # fmt: skip
+        change = Change(
+            new_writes=intents, targets={t.number: {"written": True} for t in targets if not t.written}
+        )
+        entry = Entry("intended", SERVICE, "", {"kind": str(kind), "position": str(rollout.position)})
+        # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
+        now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
+        rollout = change.applied_to(rollout, now)
+        by_number = {w.number: w for w in intents}
+        answers = lane.write(
+            [Order(w.number, w.body) for w in intents],
+            send_by=send_by,
+            stop=lambda: forward and self.interrupted(rollout.id),
+        )
+        answered_at = self.store.now()
+        unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
+        backs = lane.read(unclear) if unclear else {}
+        unclear_4xx = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
+        gone = lane.read(unclear_4xx) if unclear_4xx else {}
+        change, summary, troubles = self._outcome(rollout, by_number, answers, backs, gone, answered_at, kind)
+        entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": summary})
+        try:
+            now = self.store.commit(held, change, [entry])
+        except ClaimLost:
+            # The claim went to somebody else, yet what Retell answered stays true.
+            self.store.settle(rollout.id, Change(writes=change.writes), entry)
+            raise
+        return Delivery(
+            change.applied_to(rollout, now),
+            None,
+            "; ".join(dict.fromkeys(text for text, _ in troubles)) or None,
+            max((wait for _, wait in troubles if wait), default=None),
+            sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE),
+            any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
+        )
+
+    def _outcome(
+        self,
+        rollout: Rollout,
+        intents: Mapping[str, Write],
+        answers: Mapping[str, Answer],
+        backs: Mapping[str, Reading | Failure],
+        gone: Mapping[str, Reading | Failure],
+        answered_at: datetime,
+        kind: Kind,
+    ) -> tuple[Change, dict[str, Any], list[tuple[str, float | None]]]:
+        targets: dict[str, dict[str, Any]] = {}
+        writes: dict[str, dict[str, Any]] = {}
+        summary: dict[str, Any] = {}
+        troubles: list[tuple[str, float | None]] = []
+        closed = answered_at + timedelta(seconds=self.timing.staleness)
+        forward = kind is Kind.FORWARD
+        for number, answer in answers.items():
+            write, target = intents[number], rollout.by_number[number]
+            back = backs.get(number)
+            fresh = back if isinstance(back, Reading) else None
+            failure = answer.failure
+            changes = not shows(target.split, write.lists)
+            settled = settle(
+                write.lists,
+                target.modified,
+                changes=changes,
+                answer=answer.shown,
+                refused=failure is not None and failure.trouble is Trouble.REJECTED,
+                sent=failure is None or failure.trouble is not Trouble.UNREACHABLE,
+                back=fresh,
+            )
+            status = answer.status if failure is None else failure.status
+            summary[number] = {"outcome": str(settled), "status": status}
+            if fresh is not None:
+                summary[number]["modified"] = fresh.modified
+            match settled:
+                case Settled.APPLIED | Settled.SEEN:
+                    assert fresh is not None
+                    writes[write.id] = {"outcome": Outcome.APPLIED, "answered": status}
+                    if settled is Settled.APPLIED:
+                        writes[write.id]["horizon_until"] = closed
+                    targets[number] = {
+                        "split": dict(write.lists), "step": write.step, "modified": fresh.modified,
+                        "others": fresh.others, "live": dict(write.lists), "live_at": answered_at,
+                        "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
+                    }  # fmt: skip
+                case Settled.ANSWERED:
+                    assert answer.shown is not None
+                    assert answers_with(write.lists, target.modified, answer.shown, changes=changes)
+                    writes[write.id] = {"answered": status, "horizon_until": closed}
+                    troubles.append((f"{number}: written, and not read back yet", None))
+                case Settled.REJECTED:
+                    assert failure is not None
+                    writes[write.id] = {
+                        "outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": answered_at,
+                    }  # fmt: skip
+                    if failure.status in (401, 403):
+                        troubles.append((_key_trouble(failure), None))
+                    elif _is_missing(gone.get(number)):
+                        targets[number] = {"state": TargetState.MISSING}
+                    elif forward:
+                        targets[number] = {"state": TargetState.REJECTED}
+                    else:
+                        troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
+                case Settled.NOT_SENT:
+                    writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
+                    if failure is not None and not self.interrupted(rollout.id):
+                        troubles.append((f"{number}: not sent: {failure.detail}", failure.retry_after))
+                case Settled.UNKNOWN:
+                    writes[write.id] = {"answered": status}
+                    detail = failure.detail if failure else "Retell answered 200 and does not show the split"
+                    troubles.append(
+                        (f"{number}: outcome not known: {detail}", failure.retry_after if failure else None)
+                    )
+        return Change(targets=targets, writes=writes), summary, troubles
+
+
+def _shown(got: Mapping[str, Reading | Failure]) -> dict[str, Reading | Blocked]:
+    return {n: _blocked(r) if isinstance(r, Failure) else r for n, r in got.items()}
+
+
+def _blocked(failure: Failure) -> Blocked:
+    if failure.trouble is Trouble.REJECTED and failure.status in (404, 422):
+        return Blocked.MISSING
+    return Blocked.KEY if failure.status in (401, 403) else Blocked.UNREACHABLE
+
+
+def _is_missing(got: Reading | Failure | None) -> bool:
+    return isinstance(got, Failure) and _blocked(got) is Blocked.MISSING
+
+
+def _trouble(got: Mapping[str, Reading | Failure]) -> tuple[str | None, float | None]:
+    failures = [f for f in got.values() if isinstance(f, Failure) and _blocked(f) is not Blocked.MISSING]
+    if not failures:
+        return None, None
+    first = failures[0]
+    text = _key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
+    return text, max((f.retry_after for f in failures if f.retry_after), default=None)
+
+
+def _key_trouble(failure: Failure) -> str:
+    return f"Retell refuses the API key ({failure.status}): nothing is sent until it is right again"

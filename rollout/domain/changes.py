@@ -1,0 +1,169 @@
+"""A change to one rollout as data: what the store writes, the journal keeps and a snapshot takes over.
+
+One value serves all three, so that the tables can be rebuilt from the journal alone, and so that a
+driver that holds the claim carries its snapshot forward without reading thousands of rows again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from rollout.domain.machine import Phase
+from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+
+ROLLOUT_TIMES = frozenset(
+    {"confirmed_at", "start_at", "started_at", "deadline_at", "rollback_at", "restored_at", "watch_until"}
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """New values for columns of the rollout, of some targets and of some writes, and new writes."""
+
+    rollout: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    new_writes: tuple[Write, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.rollout or self.targets or self.writes or self.new_writes)
+
+    def merged(self, other: Change) -> Change:
+        """Both changes; where they name the same column, the other's value."""
+        return Change(
+            {**self.rollout, **other.rollout},
+            _merge(self.targets, other.targets),
+            _merge(self.writes, other.writes),
+            (*self.new_writes, *other.new_writes),
+        )
+
+    def applied_to(self, rollout: Rollout, now: datetime) -> Rollout:
+        """The snapshot after this change."""
+        values = dict(self.rollout)
+        if "wave" in values or "step" in values:
+            values["position"] = Position(
+                values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step)
+            )
+        targets, writes = rollout.targets, rollout.writes
+        if self.targets:
+            targets = tuple(
+                replace(t, **self.targets[t.number]) if t.number in self.targets else t for t in targets
+            )
+        if self.writes or self.new_writes:
+            changed = (replace(w, **self.writes[w.id]) if w.id in self.writes else w for w in writes)
+            writes = tuple(w for w in (*changed, *self.new_writes) if w.is_open(now))
+        return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
+
+    # -------------------------------------------------------------- as JSON, for the journal
+
+    def to_json(self) -> dict[str, Any]:
+        document: dict[str, Any] = {}
+        if self.rollout:
+            document["rollout"] = {k: _plain(v) for k, v in self.rollout.items()}
+        if self.targets:
+            document["targets"] = {
+                number: {k: _plain(v) for k, v in values.items()} for number, values in self.targets.items()
+            }
+        if self.writes:
+            document["writes"] = {
+                id_: {k: _plain(v) for k, v in values.items()} for id_, values in self.writes.items()
+            }
+        if self.new_writes:
+            document["new_writes"] = [write_to_json(w) for w in self.new_writes]
+        return document
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Change:
+        return cls(
+            {k: _rollout_value(k, v) for k, v in document.get("rollout", {}).items()},
+            {
+                number: {k: _target_value(k, v) for k, v in values.items()}
+                for number, values in document.get("targets", {}).items()
+            },
+            {
+                id_: {k: _write_value(k, v) for k, v in values.items()}
+                for id_, values in document.get("writes", {}).items()
+            },
+            tuple(write_from_json(w) for w in document.get("new_writes", ())),
+        )
+
+
+def write_to_json(write: Write) -> dict[str, Any]:
+    """A write as the journal keeps it; its lists are in its body."""
+    return {
+        name: _plain(getattr(write, name))
+        for name in (
+            "id", "number", "kind", "wave", "step", "epoch", "body", "intent_at", "horizon_until",
+            "outcome", "answered", "rollout_id",
+        )
+    }  # fmt: skip
+
+
+def write_from_json(document: Mapping[str, Any]) -> Write:
+    """The inverse of write_to_json."""
+    values = {k: _write_value(k, v) for k, v in document.items()}
+    return Write(**{**values, "kind": Kind(values["kind"]), "lists": json.loads(values["body"])})
+
+
+def target_to_json(target: Target) -> dict[str, Any]:
+    """A target as recorded when its rollout is created."""
+    return {
+        name: _plain(getattr(target, name))
+        for name in (
+            "number", "ord", "wave", "baseline", "split", "step", "modified", "others", "state", "written",
+            "live", "live_at",
+        )
+    }  # fmt: skip
+
+
+def target_from_json(document: Mapping[str, Any]) -> Target:
+    """The inverse of target_to_json."""
+    return Target(**{k: _target_value(k, v) for k, v in document.items()})
+
+
+def utc_text(moment: datetime) -> str:
+    """The one text form of a moment in the journal: UTC, microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return utc_text(value)
+    if isinstance(value, (Phase, Outcome, TargetState, Kind)):
+        return str(value)
+    return value
+
+
+def _time(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _rollout_value(name: str, value: Any) -> Any:
+    if name in {"phase", "resume_phase"}:
+        return Phase(value)
+    return _time(value) if name in ROLLOUT_TIMES else value
+
+
+def _target_value(name: str, value: Any) -> Any:
+    if name == "state":
+        return TargetState(value)
+    return _time(value) if name == "live_at" else value
+
+
+def _write_value(name: str, value: Any) -> Any:
+    if name == "outcome" and value is not None:
+        return Outcome(value)
+    return _time(value) if name in {"intent_at", "horizon_until"} else value
+
+
+def _merge(
+    one: Mapping[str, Mapping[str, Any]], two: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    merged: dict[str, Mapping[str, Any]] = dict(one)
+    for key, values in two.items():
+        merged[key] = {**merged.get(key, {}), **values}
+    return merged

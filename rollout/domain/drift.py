@@ -1,0 +1,146 @@
+"""What readings change in what we know: the split we confirmed against the split we read.
+
+`absorb` is the only place where a reading becomes a change of a target or the outcome of an earlier
+write. It decides nothing about the rollout as a whole; that is `decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from rollout.domain.changes import Change
+from rollout.domain.machine import Phase
+from rollout.domain.protocol import Examined, Finding, Shown, examine
+from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
+
+# Phases in which our own split must come back by itself if somebody's late write moved it.
+_UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
+
+
+class Blocked(StrEnum):
+    """Why a number could not be read."""
+
+    MISSING = "missing"  # 404 or 422: Retell does not know it
+    KEY = "key"  # 401 or 403: Retell does not accept the key
+    UNREACHABLE = "unreachable"  # anything else
+
+
+@dataclass(frozen=True)
+class Look:
+    """One look at some numbers, begun at `began`: what each said, and what that changes."""
+
+    began: datetime
+    findings: Mapping[str, Finding | Blocked]
+    change: Change
+    notes: tuple[str, ...] = ()
+    detail: Mapping[str, str] = field(default_factory=dict)
+
+    def numbers(self, *wanted: Finding | Blocked) -> list[str]:
+        """The numbers with one of these findings, in the order they were read."""
+        return [number for number, finding in self.findings.items() if finding in wanted]
+
+    def merged(self, later: Look) -> Look:
+        """This look with a later one laid over it; it began when the earlier one did."""
+        return Look(
+            min(self.began, later.began),
+            {**self.findings, **later.findings},
+            self.change.merged(later.change),
+            (*self.notes, *later.notes),
+            {**self.detail, **later.detail},
+        )
+
+
+def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: datetime, now: datetime) -> Look:
+    """What these readings, begun at `began`, say about the rollout's targets and open writes."""
+    open_by_number: dict[str, list[Write]] = {}
+    for write in (*rollout.writes, *rollout.foreign_open):
+        if write.outcome is None or write.horizon_until > began:
+            open_by_number.setdefault(write.number, []).append(write)
+    findings: dict[str, Finding | Blocked] = {}
+    targets: dict[str, Mapping[str, Any]] = {}
+    writes: dict[str, Mapping[str, Any]] = {}
+    notes: list[str] = []
+    for number, shown in readings.items():
+        target = rollout.by_number[number]
+        if isinstance(shown, Blocked):
+            findings[number] = shown
+            if shown is Blocked.MISSING:
+                targets[number] = {"state": TargetState.MISSING}
+            continue
+        examined = examine(target, shown, open_by_number.get(number, ()), began, rollout.plan)
+        findings[number] = examined.finding
+        changed = _target(rollout.phase, target, shown, examined, now)
+        if changed:
+            targets[number] = changed
+        if examined.finding is Finding.APPLIED and examined.write is not None:
+            writes[examined.write.id] = {"outcome": Outcome.APPLIED}
+        elif examined.finding is Finding.NOT_APPLIED:
+            for write in open_by_number.get(number, ()):
+                if write.outcome is None:
+                    writes[write.id] = {"outcome": Outcome.NOT_APPLIED}
+        elif examined.finding is Finding.OTHER_FIELDS:
+            notes.append(f"{number}: another field was edited; the split is as confirmed")
+    mine = {w.id for w in rollout.writes}
+    return Look(
+        began,
+        findings,
+        Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}),
+        tuple(notes),
+    )
+
+
+def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
+    newest = {"modified": shown.modified, "others": shown.others}
+    seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
+    match examined.finding:
+        case Finding.APPLIED:
+            assert examined.write is not None
+            write = examined.write
+            forward = write.kind is Kind.FORWARD
+            return {
+                **newest,
+                "split": dict(write.lists),
+                "step": write.step if forward else 0,
+                "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
+                **seen,
+            }
+        case Finding.OTHER_FIELDS:
+            return newest
+        case Finding.TOUCHED:
+            # While undoing, and after the end, a touch that changed nothing is of no concern.
+            return newest if phase in _UNDOING or phase.is_final else {"state": TargetState.TOUCHED, **seen}
+        case Finding.LATE_OWN if phase in _UNDOING:
+            # An earlier write of ours landed late: the baseline has to be written again.
+            return {
+                **newest,
+                "state": TargetState.CONFIRMED,
+                "split": _managed(target, shown),
+                "step": -1,
+                **seen,
+            }
+        case Finding.LATE_OWN if phase is Phase.PROMOTED:
+            return {**newest, "split": _managed(target, shown), "step": -1, **seen}
+        case Finding.AT_BASELINE if phase in _UNDOING:
+            return {
+                **newest,
+                "state": TargetState.RESTORED,
+                "split": dict(target.baseline),
+                "step": 0,
+                **seen,
+            }
+        case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:
+            if phase in _UNDOING:
+                return (
+                    {"state": TargetState.FOREIGN, **seen} if target.state is TargetState.RESTORED else seen
+                )
+            return {"state": TargetState.DRIFTED, **seen}
+        case _:
+            return {}
+
+
+def _managed(target: Target, shown: Shown) -> dict[str, Any]:
+    return {field: shown.lists.get(field) for field in target.baseline}

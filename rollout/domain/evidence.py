@@ -1,0 +1,291 @@
+"""How strongly calls speak for or against a canary: e-values, intervals and alarms from plain counts.
+
+Counts are always (canary bad, canary fine, baseline bad, baseline fine) at one canary weight; "bad" is the
+undesired value of a yes-or-no metric. Every function is exact arithmetic on counts, so neither the order of
+the calls nor the number of looks matters; arrays may carry leading axes (metrics, ledgers, modelled runs).
+The method, and why an e-value that ever reaches 1/a is wrong with probability at most a, is in docs/gates.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Side = Literal["harm", "safe"]
+
+# The table of bets: each believes that the baseline is bad with rate b and the canary with odds o times those
+# of b. The second number is the prior weight of o; bets on "worse" (o > 1) are the forty equal ones.
+RATES = (0.01, 0.03, 0.07, 0.15, 0.25, 0.40, 0.60, 0.85)
+ODDS = (
+    (0.05, 0.25), (0.25, 0.25), (0.7, 1.5), (1.0, 3.0),
+    (1.4, 1.0), (2.0, 1.0), (4.0, 1.0), (12.0, 1.0), (100.0, 1.0),
+)  # fmt: skip
+WORSE = (1.4, 2.0, 4.0, 12.0, 100.0)
+
+GRID = np.arange(-199, 200) / 200.0  # the margins an interval is searched on: -.995 ... .995 by .005
+SPLIT_PRIOR = 20.0  # calls' worth of prior belief in the ordered weight, for the split alarm
+_CHUNK = 512  # rows at a time, so that a rehearsal's arrays stay in the processor's cache
+LARGEST = 1.7976931348623157e308  # JSON has no infinity: e-values beyond are shown as this
+
+
+def _bets() -> tuple[Array, Array, Array]:
+    b = np.repeat(np.array(RATES), len(ODDS))
+    o = np.tile(np.array([odds for odds, _ in ODDS]), len(RATES))
+    weight = np.tile(np.array([prior for _, prior in ODDS]), len(RATES))
+    return b, o * b / (1 - b + o * b), weight
+
+
+@lru_cache(maxsize=1024)
+def _chosen(margin: float, side: Side) -> tuple[Array, Array, Array]:
+    """The bets of one side at a margin, with the logarithms of their renormalised weights."""
+    b, c, weight = _bets()
+    keep = c - b > margin + 1e-9 if side == "harm" else c - b < margin - 1e-9
+    return b[keep], c[keep], np.log(weight[keep] / weight[keep].sum())
+
+
+def _boundary(weight: float, margin: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array:
+    """ln of (c/c0, (1-c)/(1-c0), b/b0, (1-b)/(1-b0)), stacked on the first axis.
+
+    (b0, c0 = b0 + margin) is the point of the null's boundary nearest to (b, c) in Kullback-Leibler distance.
+    It is the only sign change of the derivative, found by bisection in u, the smaller of b0 and c0, so that
+    no digit is lost next to zero.
+    """
+    b, c, d = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (b, c, margin)))
+    below, above = np.zeros(d.shape), 1.0 - np.abs(d)
+    end = above.copy()
+    up, down = np.maximum(d, 0.0), np.maximum(-d, 0.0)
+    for _ in range(70):
+        u = (below + above) / 2
+        c0, b0 = u + up, u + down
+        slope = weight * (c0 - c) * b0 * (1 - b0) + (1 - weight) * (b0 - b) * c0 * (1 - c0)
+        below, above = np.where(slope < 0, u, below), np.where(slope < 0, above, u)
+    u = (below + above) / 2
+    left = end - u  # 1 - the larger of the two rates
+    null = weight * c + (1 - weight) * b
+    zero = d == 0
+    c0, b0 = np.where(zero, null, u + up), np.where(zero, null, u + down)
+    fine_c = np.where(zero, 1 - null, left + down)
+    fine_b = np.where(zero, 1 - null, left + up)
+    return np.stack([np.log(c / c0), np.log((1 - c) / fine_c), np.log(b / b0), np.log((1 - b) / fine_b)])
+
+
+@lru_cache(maxsize=1024)
+def _factors(weights: tuple[float, ...], margin: float, side: Side) -> tuple[Array, Array]:
+    """(factors of shape (4 * len(weights), bets), ln weights of the bets)."""
+    b, c, ln_weight = _chosen(margin, side)
+    return np.concatenate([_boundary(w, margin, b, c) for w in weights]), ln_weight
+
+
+@lru_cache(maxsize=16)
+def _grid_factors(weight: float) -> Array:
+    """Factors of all 72 bets for every margin of the grid, shape (4, margins, bets)."""
+    b, c, _ = _bets()
+    return _boundary(weight, GRID[:, None], b, c)
+
+
+def _log_sum_exp(values: Array) -> Array:
+    """Over the last axis; `values` is used up. A row without any money (all -inf) gives -inf."""
+    top = values.max(axis=-1, keepdims=True)
+    top[np.isneginf(top)] = 0.0
+    values -= top
+    np.exp(values, out=values)
+    with np.errstate(divide="ignore"):
+        total: Array = np.log(values.sum(axis=-1)) + top[..., 0]
+    return total
+
+
+def split_cost(counts: Array, weights: Sequence[float]) -> Array:
+    """What it costs not to trust the weights: sum over weights of n KL(observed share || weight), in nats.
+
+    `counts` has shape (..., weights, 4). Subtracted from ln E it keeps the proof whatever share of the calls
+    really went to the canary, as long as that share stayed the same within a weight.
+    """
+    from scipy.special import rel_entr  # scipy is only loaded by who judges
+
+    w = np.asarray(weights, dtype=np.float64)
+    canary = counts[..., 0] + counts[..., 1]
+    total = canary + counts[..., 2] + counts[..., 3]
+    cost: Array = (rel_entr(canary, total * w) + rel_entr(total - canary, total * (1 - w))).sum(axis=-1)
+    return cost
+
+
+def log_e(counts: ArrayLike, weights: Sequence[float], margin: float = 0.0, side: Side = "harm") -> Array:
+    """ln E against "the canary's bad rate is at most (harm), at least (safe) `margin` above the baseline's".
+
+    `counts` has shape (..., len(weights), 4): counts pooled by weight. Every weight lies strictly between 0
+    and 1 (at 0 or 1 nothing is compared; see `pool`).
+    """
+    array = np.asarray(counts, dtype=np.float64)
+    shape = array.shape[:-2]
+    if not len(weights):
+        return np.zeros(shape)
+    factors, ln_weight = _factors(tuple(weights), float(margin), side)
+    if not len(ln_weight):  # nobody bets on so extreme a difference: no money is won or lost
+        return np.zeros(shape)
+    flat = array.reshape(-1, 4 * len(weights))
+    money = np.empty(len(flat))
+    for start in range(0, len(flat), _CHUNK):
+        money[start : start + _CHUNK] = _log_sum_exp(flat[start : start + _CHUNK] @ factors + ln_weight)
+    return money.reshape(shape) - split_cost(array, weights)
+
+
+def pool(cells: Sequence[tuple[float, Sequence[int]]]) -> tuple[tuple[float, ...], Array]:
+    """Cells in order of opening -> (distinct weights, ledgers of shape (cells, weights, 4)).
+
+    Row m holds the counts of cells m, m+1, ... pooled by weight, so row 0 is everything. Cells at weight 0 or
+    1 compare nothing and are left out.
+    """
+    kept = [(w, counts) for w, counts in cells if 0.0 < w < 1.0]
+    weights = tuple(dict.fromkeys(w for w, _ in kept))
+    single = np.zeros((len(kept), len(weights), 4))
+    for m, (w, counts) in enumerate(kept):
+        single[m, weights.index(w)] = counts
+    return weights, np.cumsum(single[::-1], axis=0)[::-1]
+
+
+def ledger_e(ledgers: ArrayLike, weights: Sequence[float]) -> Array:
+    """E of one metric with fresh ledgers: half on the ledger since the start, half on the later ones.
+
+    `ledgers` has shape (..., M + 1, weights, 4) as `pool` makes it. A row of zeros is worth the same as a
+    ledger that was never opened, so ragged runs may be padded at the end.
+    """
+    array = np.asarray(ledgers, dtype=np.float64)
+    if not len(weights) or not array.shape[-3]:
+        return np.ones(array.shape[:-3])
+    with np.errstate(over="ignore"):
+        e = np.exp(log_e(array, weights))
+    m = np.arange(1, array.shape[-3])
+    late: Array = (e[..., 1:] / (m * (m + 1))).sum(axis=-1) + 1 / (len(m) + 1)
+    return np.minimum(0.5 * e[..., 0] + 0.5 * late, LARGEST)
+
+
+def split_e(canary: ArrayLike, baseline: ArrayLike, weights: Sequence[float]) -> Array:
+    """E against "calls follow the weights"; last axis: calls per weight. Alarm at 100."""
+    from scipy.special import betaln
+
+    if not len(weights):
+        return np.ones(np.shape(canary)[:-1])
+    nc, nb = np.asarray(canary, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
+    w = np.asarray(weights, dtype=np.float64)
+    a, b = SPLIT_PRIOR * w, SPLIT_PRIOR * (1 - w)
+    ln = betaln(a + nc, b + nb) - betaln(a, b) - nc * np.log(w) - nb * np.log1p(-w)
+    with np.errstate(over="ignore"):
+        e: Array = np.minimum(np.exp(ln.sum(axis=-1)), LARGEST)
+    return e
+
+
+def interval(counts: ArrayLike, weights: Sequence[float], level: float = 0.05) -> tuple[float, float]:
+    """Canary minus baseline, bad rate: (low, high) that hold at any time with error `level` on each side.
+
+    `counts` has shape (weights, 4). Without evidence the interval is (-1, 1). See `shown_interval`.
+    """
+    array = np.asarray(counts, dtype=np.float64)
+    if not len(weights) or not array.sum():
+        return -1.0, 1.0
+    b, c, weight = _bets()
+    money = sum(np.tensordot(array[i], _grid_factors(w), axes=1) for i, w in enumerate(weights))
+    cost = float(split_cost(array, weights))
+    limit = -math.log(level)
+
+    def refuted(side: Side) -> NDArray[np.bool_]:
+        gap = c - b - GRID[:, None]
+        keep = gap > 1e-9 if side == "harm" else gap < -1e-9
+        prior = np.where(keep, weight, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ln = np.log(prior / prior.sum(axis=1, keepdims=True))
+            e = _log_sum_exp(np.where(keep, ln + money, -np.inf)) - cost
+        return np.asarray(e >= limit, dtype=bool) & keep.any(axis=1)
+
+    def first_open(flags: NDArray[np.bool_]) -> int:
+        return int(np.argmin(flags)) if not flags.all() else len(flags)
+
+    up, down = first_open(refuted("harm")), first_open(refuted("safe")[::-1])
+    return (float(GRID[up - 1]) if up else -1.0), (float(GRID[len(GRID) - down]) if down else 1.0)
+
+
+def shown_interval(counts: ArrayLike, weights: Sequence[float], level: float = 0.05) -> tuple[float, float]:
+    """The interval for people: its lower end is at least 0 once "not worse" itself is refuted.
+
+    The forty bets on "worse" are quicker than the bets of the grid, and never wrong when the canary is worse.
+    """
+    low, high = interval(counts, weights, level)
+    worse = bool(log_e(counts, weights) >= -math.log(level))
+    return (max(low, 0.0), max(high, 0.0)) if worse else (low, high)
+
+
+def information(weight: float, margin: float, b: float, c: float) -> float:
+    """Nats a call adds in the mean against the null at `margin` when the bad rates are b and c."""
+    ratio = _boundary(weight, margin, b, c)
+    mix = (weight * c, weight * (1 - c), (1 - weight) * b, (1 - weight) * (1 - b))
+    return float(sum(p * x for p, x in zip(mix, ratio, strict=True)))
+
+
+def prob_worse(counts: Sequence[int]) -> float:
+    """P(canary's bad rate > baseline's) with Beta(1, 1) priors. For people; as a rule it would misfire.
+
+    A finite sum of positive terms, so small probabilities keep their digits; for counts in the millions,
+    where the sum would be long, a quadrature over the canary's rate.
+    """
+    from scipy.special import betainc, betaln
+
+    fc, sc, fb, sb = (float(x) for x in counts)
+    terms = min(fc, sb)
+    if terms <= 1_000_000:
+        # canary > baseline in "bad" is the same event as baseline > canary in "fine"
+        own, other, x, y = (fc, sc, fb, sb) if fc <= sb else (sb, fb, sc, fc)
+        i = np.arange(int(own) + 1)
+        ln = (
+            betaln(x + 1 + i, other + y + 2)
+            - np.log(other + 1 + i)
+            - betaln(1 + i, other + 1)
+            - betaln(x + 1, y + 1)
+        )
+        return float(min(np.exp(ln).sum(), 1.0))
+    a, b = fc + 1, sc + 1
+    mean, spread = a / (a + b), math.sqrt(a * b / (a + b + 1)) / (a + b)
+    low, high = max(0.0, mean - 12 * spread), min(1.0, mean + 12 * spread)
+    nodes, w = np.polynomial.legendre.leggauss(400)
+    rate = low + (high - low) * (nodes + 1) / 2
+    density = np.exp((a - 1) * np.log(rate) + (b - 1) * np.log1p(-rate) - betaln(a, b))
+    return float(min((w * density * betainc(fb + 1, sb + 1, rate)).sum() * (high - low) / 2, 1.0))
+
+
+def one_sample_e(bad: ArrayLike, fine: ArrayLike, limit: ArrayLike) -> Array:
+    """E against "the bad rate is at most `limit`", with no baseline beside it: the watch after weight 1."""
+    c0 = np.asarray(limit, dtype=np.float64)[..., None]
+    o = np.array(WORSE)
+    c = o * c0 / (1 - c0 + o * c0)
+    ln = np.asarray(bad)[..., None] * np.log(c / c0) + np.asarray(fine)[..., None] * np.log(
+        (1 - c) / (1 - c0)
+    )
+    with np.errstate(over="ignore"):
+        return np.minimum(np.exp(_log_sum_exp(ln - math.log(len(WORSE)))), LARGEST)
+
+
+def watch_limit(bad: ArrayLike, fine: ArrayLike) -> Array:
+    """The bad rate the watch tolerates: the baseline's upper 95 % posterior bound plus ten points."""
+    from scipy.special import betaincinv
+
+    bound: Array = betaincinv(np.asarray(bad) + 1.0, np.asarray(fine) + 1.0, 0.95)
+    return np.minimum(bound + 0.10, 0.99)
+
+
+def quantile_ranks(n: int, p: float, level: float = 0.05) -> tuple[int, int]:
+    """Ranks (low, high) of n sorted values between which the p-quantile lies at any time.
+
+    The quantile lies in [x_(low), x_(high + 1)) with x_(0) = -inf and x_(n + 1) = +inf.
+    """
+    k = np.arange(n + 1)
+    open_ranks = np.flatnonzero(split_e(k[:, None], (n - k)[:, None], (p,)) < 1 / level)
+    return int(open_ranks[0]), int(open_ranks[-1])
+
+
+def finite(value: Any) -> float:
+    """A float that JSON can carry: infinity becomes the largest double."""
+    return max(-LARGEST, min(float(value), LARGEST))

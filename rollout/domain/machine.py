@@ -1,0 +1,173 @@
+"""The phases of a rollout and the literal table of transitions between them.
+
+Everything that may change a phase is in this table; no cell, no move, and nothing has changed.
+This file knows neither who is asking nor what time it is. docs/state-machine.md is drawn from it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rollout.domain.errors import IllegalTransition
+
+
+class Phase(StrEnum):
+    """Where a rollout stands; the names are part of the contract."""
+
+    PENDING = "pending"
+    PROGRESSING = "progressing"
+    PAUSED = "paused"
+    HELD = "held"
+    PROMOTED = "promoted"
+    ROLLING_BACK = "rolling_back"
+    ROLLED_BACK = "rolled_back"
+    STOPPED = "stopped"
+
+    @property
+    def is_final(self) -> bool:
+        return self in FINAL
+
+    @property
+    def is_live(self) -> bool:
+        return self not in FINAL
+
+
+FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED})
+
+
+class HeldReason(StrEnum):
+    """Why the service holds and needs a person."""
+
+    DRIFT = "drift"  # the live split is not the one last confirmed
+    TOUCHED = "touched"  # the time stamp moved and nothing visible changed
+    MISSING = "missing"  # a number is gone
+    IDENTITY = "identity"  # a number was deleted and made again
+    REJECTED = "rejected"  # Retell refuses what we send, and asking again changes nothing
+    ROLLBACK_IMPOSSIBLE = "rollback-impossible"  # the baseline's version is gone
+    POISON = "poison"  # working on this rollout has crashed five times in a row
+    DEADLINE = "deadline"  # the plan's deadline passed
+    SPLIT = "split"  # the calls do not follow the weights
+
+
+class Event(StrEnum):
+    """Facts are past participles; what people ask for ends in _asked."""
+
+    BEGUN = "begun"
+    REFUSED = "refused"
+    ADVANCED = "advanced"
+    CONFIRMED = "confirmed"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    FAILURE_PAUSED = "failure_paused"
+    HELD = "held"
+    READ_BACK = "read_back"
+    RESTORED = "restored"
+    RESTORED_OUTSIDE = "restored_outside"
+    REOPENED = "reopened"
+    ENDED = "ended"
+    PROMOTE_ASKED = "promote_asked"
+    PAUSE_ASKED = "pause_asked"
+    RESUME_ASKED = "resume_asked"
+    RESUME_PENDING_ASKED = "resume_pending_asked"
+    ADOPT_ASKED = "adopt_asked"
+    ADOPT_PAUSED_ASKED = "adopt_paused_asked"
+    RESTORE_ASKED = "restore_asked"
+    RESTORE_PAUSED_ASKED = "restore_paused_asked"
+    STOP_ASKED = "stop_asked"
+    ROLLBACK_ASKED = "rollback_asked"
+
+
+_P, _E = Phase, Event
+
+TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
+    # waiting for its start
+    (_P.PENDING, _E.BEGUN): _P.PROGRESSING,
+    (_P.PENDING, _E.REFUSED): _P.STOPPED,
+    (_P.PENDING, _E.PAUSE_ASKED): _P.PAUSED,
+    (_P.PENDING, _E.STOP_ASKED): _P.STOPPED,
+    (_P.PENDING, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.PENDING, _E.HELD): _P.HELD,
+    # going through its steps
+    (_P.PROGRESSING, _E.ADVANCED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.CONFIRMED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.PROMOTE_ASKED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.COMPLETED): _P.PROMOTED,
+    (_P.PROGRESSING, _E.FAILED): _P.ROLLING_BACK,
+    (_P.PROGRESSING, _E.FAILURE_PAUSED): _P.PAUSED,
+    (_P.PROGRESSING, _E.HELD): _P.HELD,
+    (_P.PROGRESSING, _E.PAUSE_ASKED): _P.PAUSED,
+    (_P.PROGRESSING, _E.STOP_ASKED): _P.PAUSED,  # paused while a write is in flight, then ended
+    (_P.PROGRESSING, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.PROGRESSING, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
+    # a person holds; gates go on watching
+    (_P.PAUSED, _E.CONFIRMED): _P.PAUSED,
+    (_P.PAUSED, _E.RESUME_ASKED): _P.PROGRESSING,
+    (_P.PAUSED, _E.RESUME_PENDING_ASKED): _P.PENDING,
+    (_P.PAUSED, _E.FAILED): _P.ROLLING_BACK,
+    (_P.PAUSED, _E.HELD): _P.HELD,
+    (_P.PAUSED, _E.STOP_ASKED): _P.PAUSED,
+    (_P.PAUSED, _E.ENDED): _P.STOPPED,
+    (_P.PAUSED, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.PAUSED, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
+    # the service holds until a person answers
+    (_P.HELD, _E.CONFIRMED): _P.HELD,
+    (_P.HELD, _E.HELD): _P.HELD,
+    (_P.HELD, _E.ADOPT_ASKED): _P.PROGRESSING,
+    (_P.HELD, _E.ADOPT_PAUSED_ASKED): _P.PAUSED,
+    (_P.HELD, _E.RESTORE_ASKED): _P.PROGRESSING,
+    (_P.HELD, _E.RESTORE_PAUSED_ASKED): _P.PAUSED,
+    (_P.HELD, _E.FAILED): _P.ROLLING_BACK,
+    (_P.HELD, _E.STOP_ASKED): _P.HELD,
+    (_P.HELD, _E.ENDED): _P.STOPPED,
+    (_P.HELD, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.HELD, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
+    # writing the baselines back, without end
+    (_P.ROLLING_BACK, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.ROLLING_BACK, _E.READ_BACK): _P.ROLLING_BACK,
+    (_P.ROLLING_BACK, _E.RESTORED): _P.ROLLED_BACK,
+    # final, and still watched
+    (_P.PROMOTED, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+    (_P.PROMOTED, _E.FAILED): _P.ROLLING_BACK,
+    (_P.ROLLED_BACK, _E.REOPENED): _P.ROLLING_BACK,
+    (_P.STOPPED, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
+}
+
+_WORDS: dict[Event, str] = {
+    _E.PROMOTE_ASKED: "promoted",
+    _E.PAUSE_ASKED: "paused",
+    _E.RESUME_ASKED: "resumed",
+    _E.ADOPT_ASKED: "adopted",
+    _E.RESTORE_ASKED: "restored",
+    _E.STOP_ASKED: "stopped",
+    _E.ROLLBACK_ASKED: "rolled back",
+}
+
+_ADVICE: dict[tuple[Phase, Event], str] = {
+    (_P.PAUSED, _E.PROMOTE_ASKED): "resume it first",
+    (_P.HELD, _E.RESUME_ASKED): "held is left by adopt, restore, rollback or stop",
+    (_P.HELD, _E.PROMOTE_ASKED): "answer it first: adopt, restore, rollback or stop",
+    (_P.PROGRESSING, _E.RESUME_ASKED): "it is already going on",
+    (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to answer",
+    (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to answer",
+    (_P.PENDING, _E.PROMOTE_ASKED): "it has not started yet",
+}
+
+
+def allows(phase: Phase, event: Event) -> bool:
+    """Whether the table has a cell for this event in this phase."""
+    return (phase, event) in TRANSITIONS
+
+
+def after(phase: Phase, event: Event) -> Phase:
+    """The phase that follows; IllegalTransition when the table has no such cell."""
+    try:
+        return TRANSITIONS[phase, event]
+    except KeyError:
+        advice = _ADVICE.get((phase, event)) or (
+            f"it has ended as {phase}" if phase.is_final else f"it is {phase}"
+        )
+        raise IllegalTransition(
+            f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}",
+            phase=str(phase),
+            event=str(event),
+        ) from None

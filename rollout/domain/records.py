@@ -1,0 +1,45 @@
+"""Values that pass between the core and the store: a claim, a journal entry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of `owner` to drive one rollout until `until`, at the epoch this claim was given.
+
+    `crashes` counts claims since the last one that ended in a release.
+    """
+
+    rollout_id: str
+    epoch: int
+    owner: str
+    until: datetime
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be recorded in the journal: who did what and why. `data` is JSON-able."""
+
+    kind: str
+    actor: str
+    reason: str = ""
+    data: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command's identity: the same id from the same actor gets the first answer again.
+
+    `digest` is of what was asked, so that an id used for something else is noticed.
+    """
+
+    actor: str
+    id: str
+    command: str
+    digest: str

@@ -1,0 +1,203 @@
+"""One rollout, one pass: load, gather facts, decide, act, record, and let go.
+
+The only place where decisions and effects meet. Everything it knows comes from the store, from
+readings and from the gates; everything it does is one of decide's actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from rollout.delivery import SERVICE, Deliverer, Delivery, Timing
+from rollout.domain.changes import Change
+from rollout.domain.decide import Apply, Begin, Facts, Read, Record, Restore, Wait, decide
+from rollout.domain.drift import Look
+from rollout.domain.errors import InputError, NotReachable, Refused
+from rollout.domain.machine import Event, Phase, after
+from rollout.domain.records import Claim, Entry
+from rollout.domain.state import Rollout, Target
+from rollout.ports import Calendar, Clock, Gates, Rollouts
+from rollout.preflight import Versions
+
+# More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
+_MOST_ACTIONS = 5_000
+
+
+@dataclass
+class _Pass:
+    """What one pass has found out so far."""
+
+    rollout: Rollout
+    look: Look | None = None
+    trouble: str | None = None
+    retry_after: float | None = None
+    advanced: bool = False
+    stepped: bool = False
+
+    def take(self, delivery: Delivery) -> None:
+        self.rollout = delivery.rollout
+        if delivery.look is not None:
+            self.look = delivery.look if self.look is None else self.look.merged(delivery.look)
+        self.trouble = self.trouble or delivery.trouble
+        self.retry_after = delivery.retry_after or self.retry_after
+
+
+class Driver:
+    """Takes claimed rollouts as far as they may go now."""
+
+    def __init__(
+        self,
+        store: Rollouts,
+        deliverer: Deliverer,
+        versions: Versions,
+        gates: Gates,
+        calendar: Calendar,
+        clock: Clock,
+        timing: Timing,
+        begin: Callable[[Rollout], tuple[Target, ...]],
+        on_step: Callable[[Rollout], None] = lambda _rollout: None,
+        chunk: int = 64,
+        most: int = 512,
+    ) -> None:
+        self.store = store
+        self.deliverer = deliverer
+        self.versions = versions
+        self.gates = gates
+        self.calendar = calendar
+        self.clock = clock
+        self.timing = timing
+        self.begin = begin
+        self.on_step = on_step
+        self.chunk = chunk
+        self.most = most
+
+    def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
+        """One pass over the rollout of this claim; returns it as it stands when let go.
+
+        `until` ends the pass early (a rollback command returns once every number is read back).
+        Raises ClaimLost when somebody else took over: then nothing more was recorded.
+        """
+        rollout, _ = self.store.load(held.rollout_id)
+        state = _Pass(rollout)
+        for _ in range(_MOST_ACTIONS):
+            now = self.store.now()
+            if until(state.rollout):
+                self.store.release(held, now, state.rollout.next, state.rollout.why)
+                return state.rollout
+            facts, record = self._facts(state)
+            action = decide(state.rollout, facts, now)
+            match action:
+                case Wait():
+                    tries = state.rollout.tries + 1 if facts.trouble else 0
+                    self.store.release(held, action.until, action.next, action.why, tries)
+                    return replace(state.rollout, due_at=action.until, next=action.next, why=action.why)
+                case Read():
+                    state.take(self.deliverer.read(state.rollout, held, action.numbers))
+                case Apply():
+                    state.take(self._chunked(state, held, action.targets, self.deliverer.apply))
+                    state.stepped = True
+                case Restore():
+                    state.take(self._chunked(state, held, action.targets, self.deliverer.restore))
+                case Begin():
+                    self._begin(state, held)
+                case Record():
+                    if action.event is Event.ADVANCED and state.stepped:
+                        # At most one step per pass: the next one is due at once, in a pass of its own.
+                        self.store.release(held, now, "", action.why)
+                        return state.rollout
+                    self._record(state, held, action, record)
+        raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
+
+    # -------------------------------------------------------------- facts
+
+    def _facts(self, state: _Pass) -> tuple[Facts, Any]:
+        r, now = state.rollout, self.store.now()
+        trouble, canary_gone, baseline_gone = state.trouble, None, None
+        if r.phase is Phase.PROGRESSING and r.outstanding and not trouble:
+            found = self.versions.check(r)
+            trouble, canary_gone, baseline_gone = found.trouble, found.canary_gone, found.baseline_gone
+        verdict, calls, record = None, None, None
+        if r.started_at is not None and (r.phase.is_live and r.phase is not Phase.ROLLING_BACK):
+            opinion = self.gates.look(r, now)
+            verdict, calls, record = opinion.verdict, opinion.canary_calls, opinion.record
+        facts = Facts(
+            look=state.look,
+            verdict=verdict,
+            canary_calls=calls,
+            opening=self.calendar.opening(r, now),
+            hold_until=self.calendar.hold_until(r) if r.confirmed_at else None,
+            canary_gone=canary_gone,
+            baseline_gone=baseline_gone,
+            trouble=trouble,
+            retry_after=state.retry_after,
+            after_promoted=self._after(r) if r.phase is Phase.PENDING else None,
+            poll=timedelta(seconds=self.timing.poll),
+            watch=timedelta(seconds=self.timing.watch),
+        )
+        return facts, record
+
+    def _after(self, rollout: Rollout) -> bool | None:
+        if rollout.plan.after is None:
+            return None
+        return any(r.phase is Phase.PROMOTED for r in self.store.by_name(rollout.plan.after))
+
+    # -------------------------------------------------------------- acting
+
+    def _chunked(
+        self,
+        state: _Pass,
+        held: Claim,
+        targets: tuple[Target, ...],
+        deliver: Callable[[Rollout, Claim, tuple[Target, ...]], Delivery],
+    ) -> Delivery:
+        """One chunk, sized so that all of it fits into the send window (P4)."""
+        began = self.clock.boot()
+        done = deliver(state.rollout, held, targets[: self.chunk])
+        if done.rejected:
+            self.versions.forget()  # a refusal may mean that a version has just vanished: look again
+        took, window = self.clock.boot() - began, self.timing.send_window
+        if done.unsent or took > window:
+            self.chunk = max(1, self.chunk // 2)
+        elif took < window / 4:
+            self.chunk = min(self.most, self.chunk * 2)
+        return done
+
+    def _begin(self, state: _Pass, held: Claim) -> None:
+        r = state.rollout
+        try:
+            targets = self.begin(r)
+        except NotReachable as error:
+            state.trouble = error.message
+            return
+        except (Refused, InputError) as error:
+            self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
+            return
+        change = Change(rollout={"look_asked": False})
+        entry = Entry("baselines", SERVICE, f"{len(targets)} numbers read")
+        self.store.add_targets(held, targets, change, entry)
+        state.rollout = replace(r, targets=targets)
+
+    def _record(self, state: _Pass, held: Claim, action: Record, record: Any) -> None:
+        r = state.rollout
+        phase = after(r.phase, action.event)
+        values = {**action.values, "phase": phase}
+        if phase.is_final:
+            values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
+        change = Change(rollout=values, targets=action.targets)
+        data: dict[str, Any] = {"position": str(r.position)}
+        if record is not None and action.event in _JUDGED:
+            data["verdict"] = record
+        now = self.store.commit(held, change, [Entry(str(action.event), SERVICE, action.why, data)])
+        state.rollout = replace(change.applied_to(r, now), why=action.why)
+        state.advanced = state.advanced or action.event is Event.ADVANCED
+        if action.event in (Event.BEGUN, Event.ADVANCED):
+            self.on_step(state.rollout)
+        if action.event in (Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED):
+            state.look = None  # what was read before says nothing about what comes now
+
+
+WATCH_AFTER_END = timedelta(days=7)
+_JUDGED = frozenset({Event.ADVANCED, Event.COMPLETED, Event.FAILED, Event.FAILURE_PAUSED, Event.HELD})

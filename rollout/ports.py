@@ -1,0 +1,276 @@
+"""What the core needs from the world, as Protocols and plain values.
+
+The driver and the commands see adapters only through this file. Nothing here does I/O.
+Batches are the unit (a chunk of numbers), so that fan-out and its limits live in the adapter and
+the driver stays one straight line, also when it is run by a simulated scheduler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from rollout.domain.changes import Change
+from rollout.domain.decide import Opening, Opinion
+from rollout.domain.records import Claim, Entry, Request
+from rollout.domain.state import Rollout, Target
+
+
+class Clock(Protocol):
+    """The time. `now` is for people and records, `boot` for deadlines inside one process."""
+
+    def now(self) -> datetime:
+        """Wall time, aware, UTC."""
+        ...
+
+    def boot(self) -> float:
+        """Seconds on a clock that never jumps and that counts time spent suspended."""
+        ...
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+# ------------------------------------------------------------------ what Retell shows
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One phone number as Retell showed it.
+
+    `lists` holds those of the four agent lists that were present in the answer, verbatim;
+    `modified` is last_modification_timestamp in milliseconds; `others` is a digest of every other
+    visible field, to tell a change of ours to care about from a change of, say, the nickname.
+    """
+
+    number: str
+    lists: Mapping[str, list[dict[str, Any]] | None]
+    modified: int
+    others: str
+    nickname: str | None = None
+    inbound_webhook_url: str | None = None
+    inbound_sms_webhook_url: str | None = None
+
+
+class Trouble(StrEnum):
+    """Why a request did not give what was asked, by what the caller must do."""
+
+    REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell said no; asking again changes nothing
+    UNREACHABLE = "unreachable"  # no byte of the request was sent, or a read got no usable answer
+    UNKNOWN = "unknown"  # a write that may have happened, or may still happen
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A request that failed, as a value. `status` is None when there was no answer."""
+
+    trouble: Trouble
+    detail: str
+    status: int | None = None
+    retry_after: float | None = None  # seconds, as Retell asked
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One PATCH to send: the exact JSON text of its body, as recorded in the intent."""
+
+    number: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one Order: a 200 with what it showed, or a failure."""
+
+    status: int | None
+    shown: Reading | None = None
+    failure: Failure | None = None
+
+
+class Lane(Protocol):
+    """Open connections for one chunk of numbers. A lane never opens a connection during a write.
+
+    Use as a context manager. `read` leaves, for every number it could read, an open connection
+    behind on which `write` will send; a server that closes after each answer gets a fresh
+    connection opened at the end of `read`, before the caller records its intents.
+    """
+
+    def read(self, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
+        """GET each number once. Never raises for a single number's trouble."""
+        ...
+
+    def write(
+        self, orders: Sequence[Order], *, send_by: float, stop: Callable[[], bool]
+    ) -> dict[str, Answer]:
+        """Send each order exactly once, on a connection that was open before.
+
+        No byte leaves after `send_by` (seconds of Clock.boot) or once `stop()` is true: such an
+        order comes back as UNREACHABLE, that is: surely not sent.
+        """
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentVersion:
+    """What get-agent says of one version of an agent, as far as pre-flight needs it."""
+
+    agent_id: str
+    version: int
+    is_published: bool
+    is_suspended: bool = False
+    agent_name: str | None = None
+
+
+class PhoneNumbers(Protocol):
+    """The numbers of one Retell workspace."""
+
+    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> Lane:
+        """Open connections for these numbers. `urgent` (a rollback) goes before everything else."""
+        ...
+
+    def all(self) -> Iterator[Reading | Failure]:
+        """Every number of the workspace by the paged list; a Failure ends the iteration."""
+        ...
+
+
+class Agents(Protocol):
+    """Agents and their versions."""
+
+    def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
+        """One version (a number, a tag, or None for the latest)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call or chat as far as gates need it; times are aware UTC."""
+
+    call_id: str
+    agent_id: str
+    agent_version: int
+    number: str
+    channel: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    status: str
+    disconnection_reason: str | None = None
+    e2e_p50_ms: float | None = None
+    successful: bool | None = None
+    sentiment: str | None = None
+    in_voicemail: bool | None = None
+    custom: Mapping[str, bool] = field(default_factory=dict)
+    analyzed: bool = False
+
+
+class Calls(Protocol):
+    """Calls and chats that a number handled."""
+
+    def since(
+        self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
+    ) -> Iterator[CallRecord | Failure]:
+        """Calls of this number and channel that started at or after `since`, oldest first,
+        filtered again on our side; a Failure ends the iteration."""
+        ...
+
+
+# ------------------------------------------------------------------ what the core keeps
+
+Decision = tuple[Change, Entry, str]
+"""What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
+
+
+class Rollouts(Protocol):
+    """The store. Each method is one transaction, committed when it returns.
+
+    Everything that records for a driver raises ClaimLost, and records nothing, once its epoch is gone.
+    """
+
+    def now(self) -> datetime:
+        """The moment that due times, leases and horizons are measured by."""
+        ...
+
+    def claim(
+        self,
+        owner: str,
+        lease: timedelta,
+        limit: int = 1,
+        only: str | None = None,
+        urgent_only: bool = False,
+    ) -> list[Claim]: ...
+
+    def load(self, rollout_id: str) -> tuple[Rollout, datetime]: ...
+
+    def commit(
+        self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
+    ) -> datetime: ...
+
+    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime: ...
+
+    def settle(self, rollout_id: str, change: Change, entry: Entry) -> None: ...
+
+    def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool: ...
+
+    def holds(self, held: Claim) -> bool: ...
+
+    def answered(self, request: Request) -> dict[str, Any] | None:
+        """The answer this request id was given before, if any."""
+        ...
+
+    def create(
+        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None
+    ) -> dict[str, Any]: ...
+
+    def change(
+        self,
+        rollout_id: str,
+        decide: Callable[[Rollout, datetime], Decision | None],
+        answer: Callable[[Rollout], dict[str, Any]],
+        request: Request | None = None,
+    ) -> dict[str, Any]: ...
+
+    def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...
+
+    def by_name(self, name: str) -> list[Rollout]: ...
+
+    def summaries(
+        self, *, live: bool | None = None, before: tuple[datetime, str] | None = None, limit: int = 100
+    ) -> list[Rollout]: ...
+
+    def on_number(self, number: str) -> list[str]: ...
+
+
+# ------------------------------------------------------------------ what the core is told
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the gates have to say of a rollout at one moment; None: no gates, or not asked."""
+
+    verdict: Opinion | None = None
+    canary_calls: int | None = None
+    record: Mapping[str, Any] | None = None  # the evidence, JSON-able, to be kept with the decision
+
+
+class Gates(Protocol):
+    """Judges a rollout by the calls seen so far."""
+
+    def look(self, rollout: Rollout, now: datetime) -> Look: ...
+
+
+class Calendar(Protocol):
+    """When steps may advance."""
+
+    def opening(self, rollout: Rollout, now: datetime) -> Opening: ...
+
+    def hold_until(self, rollout: Rollout) -> datetime | None:
+        """When the hold of the confirmed position ends; None: by elapsed time alone."""
+        ...

@@ -1,0 +1,313 @@
+"""Pre-flight: everything that must be true of the live numbers before the first write.
+
+The same check serves `rollout check`, `rollout start` and a scheduled start. It only reads.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout.domain import splits
+from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
+from rollout.domain.plan import Plan, WaveOrder, wave_of
+from rollout.domain.plan_agents import ByNickname, ByServing
+from rollout.domain.protocol import body_of, lists_at
+from rollout.domain.state import Rollout, Target
+from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
+
+Pair = tuple[str, int | str | None]
+
+
+# ------------------------------------------------------------------ versions
+
+
+@dataclass(frozen=True, slots=True)
+class VersionCheck:
+    """Whether every version a rollout needs still exists; `trouble`: it could not be found out."""
+
+    trouble: str | None = None
+    canary_gone: str | None = None
+    baseline_gone: str | None = None
+
+
+class Versions:
+    """Looks agent versions up, and remembers a good answer for a while (P1 allows 60 s)."""
+
+    def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0) -> None:
+        self._agents = agents
+        self._clock = clock
+        self._ttl = ttl
+        self._known: dict[Pair, tuple[float, AgentVersion]] = {}
+
+    def forget(self) -> None:
+        self._known.clear()
+
+    def look_up(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
+        key = (agent_id, version)
+        kept = self._known.get(key)
+        if kept is not None and self._clock.boot() - kept[0] < self._ttl:
+            return kept[1]
+        found = self._agents.version(agent_id, version)
+        if isinstance(found, AgentVersion):
+            self._known[key] = (self._clock.boot(), found)
+        return found
+
+    def check(self, rollout: Rollout) -> VersionCheck:
+        """The plan's versions, and those the baselines need to be restored."""
+        canary_gone = baseline_gone = None
+        for name, ref in rollout.plan.arms.items():
+            found = self.look_up(ref.agent_id, ref.agent_version)
+            if isinstance(found, Failure):
+                if not _is_gone(found):
+                    return VersionCheck(trouble=_unreachable(found))
+                canary_gone = f"{name} {ref.agent_id} version {ref.agent_version} is gone: {found.detail}"
+            elif found.is_suspended:
+                canary_gone = f"{name} {ref.agent_id} is suspended"
+        for agent_id, version in sorted(_baseline_pairs(rollout.targets), key=repr):
+            found = self.look_up(agent_id, version)
+            if isinstance(found, Failure):
+                if not _is_gone(found):
+                    return VersionCheck(trouble=_unreachable(found))
+                baseline_gone = (
+                    f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
+                )
+        return VersionCheck(None, canary_gone, baseline_gone)
+
+
+def _baseline_pairs(targets: Sequence[Target]) -> set[Pair]:
+    return {
+        (entry["agent_id"], entry.get("agent_version"))
+        for target in targets
+        for entries in target.baseline.values()
+        for entry in entries or ()
+    }
+
+
+def _is_gone(failure: Failure) -> bool:
+    return failure.trouble is Trouble.REJECTED and failure.status in (404, 422, 400)
+
+
+def _unreachable(failure: Failure) -> str:
+    if failure.status in (401, 403):
+        return f"Retell refuses the API key ({failure.status})"
+    return f"Retell cannot be reached: {failure.detail}"
+
+
+# ------------------------------------------------------------------ the check
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What pre-flight found: the targets with their baselines, and what to refuse or to warn of."""
+
+    plan: Plan
+    targets: tuple[Target, ...] = ()
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+
+    def refuse(self, *, strict: bool = False) -> None:
+        """PreflightRefused when there is a problem (or, if strict, a warning)."""
+        found = [*self.problems, *(self.warnings if strict else ())]
+        if found:
+            raise PreflightRefused(
+                "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5),
+                problems=list(self.problems),
+                warnings=list(self.warnings),
+            )
+
+    def bodies(self, number: str) -> list[str]:
+        """The exact PATCH body of each step for one number, and last that of its rollback."""
+        target = next(t for t in self.targets if t.number == number)
+        steps = range(1, self.plan.last_step + 1)
+        return [body_of(lists_at(self.plan, target.baseline, step)) for step in (*steps, 0)]
+
+
+def preflight(
+    plan: Plan,
+    numbers: PhoneNumbers,
+    versions: Versions,
+    drivers: Mapping[str, tuple[str, str]] | None = None,
+    seed: int = 0,
+    volumes: Mapping[str, float] | None = None,
+) -> Preflight:
+    """Reads the plan's numbers and versions and judges them; NotReachable when Retell cannot be asked.
+
+    `drivers` maps a number to the live rollout that drives it (asked again by the store's index at the
+    start); `seed` draws the order of waves where the plan asks for chance; `volumes` are calls per number.
+    """
+    problems: list[str] = []
+    warnings: list[str] = []
+    problems += _arm_problems(plan, versions)
+    readings, missing = _readings(plan, numbers)
+    problems += [f"{number}: Retell does not know this number" for number in missing]
+    if not readings and not missing:
+        problems.append("no number of the account fits the plan's numbers; see `rollout check`")
+    baselines: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for number, reading in readings.items():
+        found, baseline = _number_problems(plan, reading)
+        problems += found
+        warnings += _number_warnings(plan, reading)
+        if baseline is not None:
+            baselines[number] = baseline
+    problems += _baseline_problems(baselines, versions, warnings)
+    for number in readings:
+        if drivers and number in drivers:
+            id_, name = drivers[number]
+            problems.append(
+                f"{number} is already driven by {name} ({id_}): wait for its end, stop it or roll it back"
+            )
+    ordered = _ordered(plan, list(readings), seed, volumes)
+    sizes = wave_of(len(ordered), plan.waves)
+    targets = tuple(
+        Target(
+            number=number,
+            ord=i,
+            wave=next(w for w, size in enumerate(sizes, 1) if i < size),
+            baseline=baselines.get(number, {}),
+            split=baselines.get(number, {}),
+            step=0,
+            modified=readings[number].modified,
+            others=readings[number].others,
+        )
+        for i, number in enumerate(ordered)
+    )
+    return Preflight(plan, targets, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)), readings)
+
+
+def _arm_problems(plan: Plan, versions: Versions) -> Iterator[str]:
+    for name, ref in plan.arms.items():
+        found = versions.look_up(ref.agent_id, ref.agent_version)
+        what = f"{name}: {ref.agent_id} version {ref.agent_version}"
+        if isinstance(found, Failure):
+            if not _is_gone(found):
+                raise NotReachable(_unreachable(found))
+            yield f"{what} does not exist"
+        elif not found.is_published:
+            yield f"{what} is a draft: publish it first"
+        elif found.is_suspended:
+            yield f"{what}: the agent is suspended"
+
+
+def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], list[str]]:
+    listed = [n for n in plan.numbers if isinstance(n, str)]
+    chosen: dict[str, Reading] = {}
+    missing: list[str] = []
+    if listed:
+        with numbers.lane(listed) as lane:
+            got = lane.read(listed)
+        for number in listed:
+            reading = got[number]
+            if isinstance(reading, Reading):
+                chosen[number] = reading
+            elif reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
+                missing.append(number)
+            else:
+                raise NotReachable(_unreachable(reading))
+    selectors = [s for s in plan.numbers if not isinstance(s, str)]
+    if selectors:
+        for item in numbers.all():
+            if isinstance(item, Failure):
+                raise NotReachable(_unreachable(item))
+            if any(_selects(s, plan, item) for s in selectors):
+                chosen.setdefault(item.number, item)
+    return chosen, missing
+
+
+def _selects(selector: ByNickname | ByServing, plan: Plan, reading: Reading) -> bool:
+    if isinstance(selector, ByNickname):
+        return selector.matches(reading.nickname)
+    return any(selector.matches(reading.lists.get(channel.field)) for channel in plan.channels)
+
+
+def _number_problems(
+    plan: Plan, reading: Reading
+) -> tuple[list[str], dict[str, list[dict[str, Any]]] | None]:
+    problems: list[str] = []
+    baseline: dict[str, list[dict[str, Any]]] = {}
+    for channel in plan.channels:
+        entries = reading.lists.get(channel.field)
+        if not entries:
+            problems.append(
+                f"{reading.number} has no {channel.field}: there is nothing to roll back to; bind an agent first"
+            )
+            continue
+        expected = plan.expected_baseline
+        if expected is not None and not splits.same(entries, expected):
+            problems.append(
+                f"{reading.number} serves {splits.describe(entries)} on {channel.value}, and the plan's baseline "
+                f"is {splits.describe(expected)}"
+            )
+        baseline[channel.field] = [dict(entry) for entry in entries]
+    if problems:
+        return problems, None
+    for step in range(1, plan.last_step + 1):
+        try:
+            lists_at(plan, baseline, step)
+        except SplitError as error:
+            return [f"{reading.number}: {error.message}"], None
+    return problems, baseline
+
+
+def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
+    calls = any(c.value == "inbound" for c in plan.channels)
+    texts = any(c.value == "inbound_sms" for c in plan.channels)
+    if calls and reading.inbound_webhook_url:
+        yield f"{reading.number} has an inbound webhook, which may override the weights call by call"
+    if texts and reading.inbound_sms_webhook_url:
+        yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
+    for channel in plan.channels:
+        entries = reading.lists.get(channel.field) or []
+        for entry in entries:
+            version = splits.normal_version(entry.get("agent_version"))
+            if version is None:
+                yield f"{reading.number}: the baseline names {entry['agent_id']} without a version, which may move"
+            elif isinstance(version, str):
+                yield f"{reading.number}: the baseline names the tag {version} of {entry['agent_id']}, which may move"
+        if any(round(float(e["weight"]), 4) != float(e["weight"]) for e in entries):
+            yield (
+                f"{reading.number}: the baseline's weights have more than four decimals; they are restored as they "
+                "are, and steps keep their proportions to one basis point"
+            )
+
+
+def _baseline_problems(
+    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
+    versions: Versions,
+    warnings: list[str],
+) -> Iterator[str]:
+    pairs: dict[Pair, str] = {}
+    for number, lists in baselines.items():
+        for entries in lists.values():
+            for entry in entries:
+                pairs.setdefault((entry["agent_id"], entry.get("agent_version")), number)
+    for (agent_id, version), number in pairs.items():
+        found = versions.look_up(agent_id, version)
+        if isinstance(found, Failure):
+            if not _is_gone(found):
+                raise NotReachable(_unreachable(found))
+            yield (
+                f"{number}: its baseline names {agent_id} version {version}, which does not exist: "
+                "a rollback would be refused"
+            )
+        elif not found.is_published and isinstance(version, int):
+            warnings.append(
+                f"the baseline's {agent_id} version {version} is a draft, which may change under it"
+            )
+
+
+def _ordered(plan: Plan, numbers: list[str], seed: int, volumes: Mapping[str, float] | None) -> list[str]:
+    if plan.wave_order is WaveOrder.RANDOM:
+        order = sorted(numbers)
+        random.Random(plan.seed if plan.seed is not None else seed).shuffle(order)
+        return order
+    if plan.wave_order is WaveOrder.VOLUME and volumes is not None:
+        return sorted(numbers, key=lambda n: (volumes.get(n, 0.0), n))
+    return numbers
+
+
+def _and_more(found: Sequence[str], shown: int) -> str:
+    return f"; and {len(found) - shown} more" if len(found) > shown else ""

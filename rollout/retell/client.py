@@ -1,0 +1,186 @@
+"""The client of Retell's API: the adapter behind the ports PhoneNumbers, Agents and Calls."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.errors import SettingsError
+from rollout.domain.numbers import is_e164
+from rollout.ports import AgentVersion, CallRecord, Clock, Failure, Reading, Trouble
+from rollout.retell import calls
+from rollout.retell.address import parse_base_url
+from rollout.retell.agents import AgentReader
+from rollout.retell.connections import Connections
+from rollout.retell.exchange import LARGE, Ask, Exchange, OnRequest
+from rollout.retell.lane import RetellLane
+from rollout.retell.pace import Pace
+from rollout.retell.pages import walk
+from rollout.retell.reader import Reader
+from rollout.retell.wire import AnswerError, reading, segment
+
+_CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
+_LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests
+
+
+class RetellClient:
+    """Everything we ask of one Retell workspace. Safe for threads.
+
+    `key` is called for each request, so that a rotated key needs no restart. `deadline` is the
+    longest a request on a number may take, in seconds, whatever the server does; a page of a list
+    may take four times as long. `concurrency` bounds the requests under way and the connections;
+    `rate` is requests per second, 0 for no limit. `tls` may bring other trusted certificates, never
+    less checking. `on_request(operation, method, status, seconds)` is called after each request.
+    Raises SettingsError for a base URL that is neither https nor on this machine.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: Callable[[], str],
+        clock: Clock,
+        *,
+        deadline: float = 15.0,
+        concurrency: int = 32,
+        rate: float = 0.0,
+        connect_timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+        on_request: OnRequest | None = None,
+    ) -> None:
+        if tls is not None and not (tls.verify_mode is ssl.CERT_REQUIRED and tls.check_hostname):
+            raise SettingsError("tls: the context must verify certificates and host names")
+        if concurrency < 1 or deadline <= 0 or connect_timeout <= 0 or rate < 0:
+            raise SettingsError("deadline, concurrency and connect_timeout must be above 0, rate at least 0")
+        origin = parse_base_url(base_url)
+        self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
+        self._pace = Pace(clock, concurrency=concurrency, rate=rate)
+        self._connections = Connections(
+            origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
+        )
+        self._exchange = Exchange(origin, key, clock, on_request)
+        self._reader = Reader(self._exchange, self._connections, self._pace, clock)
+        self._agents = AgentReader(self._reader, clock, within=deadline)
+
+    def close(self) -> None:
+        """Close the idle connections; lanes that are open keep theirs until they are left."""
+        self._connections.close()
+
+    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
+        """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
+        return RetellLane(
+            numbers,
+            urgent=urgent,
+            exchange=self._exchange,
+            reader=self._reader,
+            connections=self._connections,
+            pace=self._pace,
+            clock=self._clock,
+            deadline=self._deadline,
+            concurrency=self._concurrency,
+        )
+
+    def all(self) -> Iterator[Reading | Failure]:
+        """Every number of the workspace, each once; a Failure ends the iteration.
+
+        A number that is not E.164 can be in no plan and is passed over. One that cannot be read
+        gives its Failure at the end, after all the others.
+        """
+        seen: set[str] = set()
+        unreadable: Failure | None = None
+        for index, items in enumerate(self._walk_numbers()):
+            if isinstance(items, Failure):
+                if index == 0 and items.status == 404:
+                    yield from self._all_by_the_older_list()
+                else:
+                    yield items
+                return
+            for outcome in _readings(items, seen):
+                if isinstance(outcome, Failure):
+                    unreadable = outcome
+                else:
+                    yield outcome
+        if unreadable is not None:
+            yield unreadable
+
+    def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
+        """See `ports.Agents.version`; `is_suspended` comes from the list of agents, a minute old at most."""
+        return self._agents.version(agent_id, version)
+
+    def since(
+        self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
+    ) -> Iterator[CallRecord | Failure]:
+        """See `ports.Calls.since`. Raises ValueError for a channel that does not exist."""
+        if channel not in _CHANNELS or not is_e164(number) or since.tzinfo is None:
+            raise ValueError("since: channel, number or time zone is not one that Retell knows")
+        if not agents:
+            return
+        operation = "list-chats" if calls.is_sms(channel) else "list-calls"
+
+        def ask(size: int, key: str | None) -> Ask:
+            body = json.dumps(calls.query(number, channel, agents, since, size, key)).encode()
+            return Ask(operation, "POST", f"/v3/{operation}", body, number, LARGE)
+
+        kept: list[CallRecord] = []
+        holding_back = False
+        pages = walk(self._reader, ask, within=self._deadline * _LIST_DEADLINES)
+        for index, items in enumerate(pages):
+            if isinstance(items, Failure):
+                yield items  # what was held back is not given out: it may have gaps before it
+                return
+            found = [calls.record(item, number, channel, agents, since) for item in items]
+            records = [record for record in found if record is not None]
+            # a server that ignores the order is walked to its end first: the caller keeps a high-water mark
+            holding_back = holding_back or (index == 0 and not _ascending(records))
+            if holding_back:
+                kept += records
+            else:
+                yield from records
+        yield from sorted(kept, key=_start)
+
+    def _walk_numbers(self) -> Iterator[list[Any] | Failure]:
+        def ask(size: int, key: str | None) -> Ask:
+            path = f"/v2/list-phone-numbers?limit={size}"
+            path += "" if key is None else f"&pagination_key={segment(key)}"
+            return Ask("list-phone-numbers", "GET", path, limit=LARGE)
+
+        return walk(self._reader, ask, within=self._deadline * _LIST_DEADLINES)
+
+    def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:
+        ask = Ask("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)
+        items = self._reader.ask(ask, _bare_list, within=self._deadline * _LIST_DEADLINES)
+        if isinstance(items, Failure):
+            yield items
+        else:
+            yield from sorted(_readings(items, set()), key=lambda outcome: isinstance(outcome, Failure))
+
+
+def _readings(items: list[Any], seen: set[str]) -> Iterator[Reading | Failure]:
+    """The numbers on one page that were not seen before."""
+    for item in items:
+        number = item.get("phone_number") if isinstance(item, dict) else None
+        if not isinstance(number, str) or not is_e164(number) or number in seen:
+            continue
+        seen.add(number)
+        try:
+            yield reading(item)
+        except AnswerError as error:
+            yield Failure(Trouble.UNREACHABLE, f"Retell's list has {number}, but {error}", 200)
+
+
+def _bare_list(document: Any) -> list[Any]:
+    if not isinstance(document, list):
+        raise AnswerError("it is not a list of phone numbers")
+    return document
+
+
+def _start(record: CallRecord) -> datetime:
+    assert record.started_at is not None  # calls.record leaves out what never started
+    return record.started_at
+
+
+def _ascending(records: list[CallRecord]) -> bool:
+    starts = [_start(record) for record in records]
+    return starts == sorted(starts)

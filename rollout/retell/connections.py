@@ -1,0 +1,104 @@
+"""Opens connections to Retell, and lends out those that are idle.
+
+Only reads and lanes that are being set up come here; nothing that sends a write can.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+
+import httpx
+
+from rollout.ports import Clock
+from rollout.retell.address import Origin, Resolver
+from rollout.retell.connection import Connection, NotSent, open_connection
+
+IDLE_SECONDS = 2.0  # below the idle time-outs of servers (uvicorn closes after 5 s)
+
+
+class Connections:
+    """The connections of one client. Safe for threads; each connection has one user at a time."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        clock: Clock,
+        *,
+        connect_timeout: float,
+        most_idle: int,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        self._origin, self._clock, self.connect_timeout = origin, clock, connect_timeout
+        self._resolver = Resolver(origin.host, origin.port, clock)
+        self._tls = (tls or strict_tls()) if origin.scheme == "https" else None
+        self._most_idle = most_idle
+        self._idle: list[Connection] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        self.single_use = False
+        """Whether the server closed with its last answer: then each request needs a connection."""
+
+    def take(self) -> Connection | None:
+        """An idle connection that the server has not closed, the last used first; None if there is none."""
+        while True:
+            with self._lock:
+                if not self._idle:
+                    return None
+                connection = self._idle.pop()
+            if self._clock.boot() - connection.idle_since <= IDLE_SECONDS and connection.alive():
+                return connection
+            connection.close()
+
+    def dial(self, until: float) -> Connection:
+        """A new connection, open by `until` (seconds of Clock.boot) or the connect timeout.
+
+        Raises NotSent with the reason. Each address of the host has a share of the time.
+        """
+        if self._closed:
+            raise NotSent("the client is closed")
+        until = min(until, self._clock.boot() + self.connect_timeout)
+        why = "its address could not be found in time"
+        addresses = self._resolver.addresses(until - self._clock.boot())
+        for index, address in enumerate(addresses):
+            within = (until - self._clock.boot()) / (len(addresses) - index)
+            if within <= 0:
+                why = "no connection in time"
+                break
+            try:
+                return open_connection(
+                    address, self._clock, within=within, tls=self._tls, host=self._origin.host
+                )
+            except ssl.SSLError as error:
+                why = f"TLS failed ({error.reason or type(error).__name__})"
+            except OSError as error:
+                why = "no connection in time" if isinstance(error, TimeoutError) else error.strerror or why
+        raise NotSent(f"cannot connect to {self._origin.authority}: {why}")
+
+    def used(self, connection: Connection) -> None:
+        """Note after an answer whether the server keeps connections open."""
+        self.single_use = not connection.usable
+
+    def give_back(self, connection: Connection) -> None:
+        """Keep this connection for the next `take`, unless it cannot be used any more."""
+        if connection.usable and connection.answers:
+            with self._lock:
+                if not self._closed and len(self._idle) < self._most_idle:
+                    self._idle.append(connection)
+                    return
+        connection.close()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+
+def strict_tls() -> ssl.SSLContext:
+    """TLS that verifies, by the certificates of the certifi package; the environment has no say."""
+    context = httpx.create_ssl_context(verify=True, trust_env=False)
+    context.keylog_filename = None  # type: ignore[assignment]  # the standard library took SSLKEYLOGFILE
+    context.set_alpn_protocols(["http/1.1"])
+    return context

@@ -1,0 +1,190 @@
+"""One request on one open connection, and what its outcome means for a read and for a write.
+
+The only place where the key is put into a request, where a request is logged (number masked, no
+header, no body) and counted. What an answer means (design 6, P5) is decided here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+import httpx
+import structlog
+
+from rollout.domain.errors import RolloutError
+from rollout.domain.numbers import mask
+from rollout.ports import Clock, Failure, Trouble
+from rollout.retell.address import Origin
+from rollout.retell.connection import Connection, NotSent, Refused
+from rollout.retell.pace import LONGEST_PAUSE
+from rollout.retell.wire import AnswerError, parse_json
+
+SMALL = 1 << 20  # bytes of one answer
+LARGE = 16 << 20  # bytes of one page of a list
+REFUSALS = frozenset({400, 401, 403, 404, 422})  # asking again changes nothing
+
+OnRequest = Callable[[str, str, int | None, float], None]
+
+_log = structlog.get_logger("rollout.retell")
+_KEY = re.compile(r"[!-~]+")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request. `path` begins with a slash and is percent-encoded; `number` is for the log alone."""
+
+    operation: str
+    method: str
+    path: str
+    body: bytes | None = None
+    number: str | None = None
+    limit: int = SMALL
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer. `retry_after` is in seconds, at most 300."""
+
+    status: int
+    body: bytes
+    retry_after: float | None
+
+
+class Exchange:
+    """Sends requests. `key` is asked at each request, so a new key needs no restart."""
+
+    def __init__(
+        self, origin: Origin, key: Callable[[], str], clock: Clock, on_request: OnRequest | None = None
+    ) -> None:
+        self._url, self._key, self._clock, self._on_request = origin.url, key, clock, on_request
+
+    def once(
+        self,
+        connection: Connection,
+        ask: Ask,
+        *,
+        deadline: float,
+        before: Callable[[], str | None] | None = None,
+    ) -> Reply:
+        """Send once and wait for the whole answer until `deadline` (seconds of Clock.boot).
+
+        Raises NotSent, Refused, NoAnswer, TooLarge of `connection`; never sends twice.
+        """
+        request = httpx.Request(
+            ask.method,
+            self._url + ask.path,
+            headers=self._headers(ask),
+            content=ask.body,
+            extensions={"deadline": deadline, "limit": ask.limit, "before": before},
+        )
+        began = self._clock.boot()
+        status: int | None = None
+        try:
+            response = connection.handle_request(request)
+            status = response.status_code
+        finally:
+            self._record(ask, status, self._clock.boot() - began)
+        return Reply(status, response.content, self._retry_after(response.headers.get("retry-after")))
+
+    def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:
+        """What an answer other than a usable 200 means.
+
+        A 429 to a write is unknown: Retell does not document it there, so only a read can tell.
+        """
+        if reply.status in REFUSALS:
+            return Failure(Trouble.REJECTED, self._said(ask, reply), reply.status, reply.retry_after)
+        trouble = Trouble.UNKNOWN if write else Trouble.UNREACHABLE
+        detail = f"Retell answered {reply.status} to {ask.operation}"
+        return Failure(trouble, detail, reply.status, reply.retry_after)
+
+    def _headers(self, ask: Ask) -> list[tuple[str, str]]:
+        try:
+            key = self._key()
+        except (RolloutError, OSError, ValueError) as error:
+            raise Refused(f"the API key could not be read ({type(error).__name__})") from error
+        if not _KEY.fullmatch(key):
+            raise Refused(
+                "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
+            )
+        headers = [
+            ("Authorization", f"Bearer {key}"),
+            ("Accept", "application/json"),
+            ("Accept-Encoding", "identity"),
+            ("User-Agent", "rollout"),
+        ]
+        return headers if ask.body is None else [*headers, ("Content-Type", "application/json")]
+
+    def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
+        # a counter or a log that fails must not turn an answered write into an unknown one
+        with contextlib.suppress(Exception):
+            number = None if ask.number is None else mask(ask.number)
+            _log.debug(
+                "retell request",
+                operation=ask.operation,
+                method=ask.method,
+                number=number,
+                status=status,
+                ms=round(seconds * 1000, 1),
+            )
+        if self._on_request is not None:
+            with contextlib.suppress(Exception):
+                self._on_request(ask.operation, ask.method, status, seconds)
+
+    def _retry_after(self, text: str | None) -> float | None:
+        """Retry-After as seconds or as an HTTP date; None if there is none or it cannot be read."""
+        if text is None:
+            return None
+        if _SECONDS.fullmatch(text.strip()):
+            seconds = float(text)
+        else:
+            try:
+                at = parsedate_to_datetime(text)
+            except (ValueError, TypeError, IndexError):
+                return None
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
+            seconds = (at - self._clock.now()).total_seconds()
+        return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+    def _said(self, ask: Ask, reply: Reply) -> str:
+        """Retell's own message, cut to a line of printable text, without our key should it be echoed."""
+        if reply.status in (401, 403):
+            return (
+                f"Retell refused the API key ({reply.status}); set ROLLOUT_RETELL_API_KEY to a key of "
+                "the workspace that owns the numbers"
+            )
+        message = ""
+        with contextlib.suppress(AnswerError):
+            document = parse_json(reply.body)
+            if isinstance(document, dict):
+                message = str(document.get("message") or document.get("error_message") or "")
+        with contextlib.suppress(Exception):
+            key = self._key()
+            encoded = (f"Bearer {key}", key)
+            for form in (*encoded, quote(key, safe=""), *(_base64(text) for text in encoded)):
+                message = message.replace(form, "***")
+        message = "".join(c for c in message if c.isprintable())[:200].strip()
+        return f"Retell answered {reply.status} to {ask.operation}" + (f": {message}" if message else "")
+
+
+def no_answer(error: httpx.TransportError, *, write: bool) -> Failure:
+    """What it means that a request had no answer: exactly NotSent is `surely not sent`."""
+    unknown = write and not isinstance(error, NotSent)
+    return Failure(Trouble.UNKNOWN if unknown else Trouble.UNREACHABLE, str(error))
+
+
+def unusable(error: AnswerError, *, write: bool) -> Failure:
+    """A 200 whose body does not show what was asked for."""
+    trouble = Trouble.UNKNOWN if write else Trouble.UNREACHABLE
+    return Failure(trouble, f"Retell answered 200, but {error}", 200)
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()

@@ -1,0 +1,151 @@
+"""Retell's JSON and our types, nothing else.
+
+Strict where the safety of a write rests on it (which number, its time stamp, its lists), tolerant
+everywhere else: unknown fields and values that Retell adds later never break anything. Shapes as in
+Retell's OpenAPI document of August 2026 and its SDK 6.2.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from rollout.ports import AgentVersion, Reading
+
+LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
+_HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
+_NOT_OTHER = frozenset({*LISTS, "phone_number", "last_modification_timestamp"})
+
+
+class AnswerError(ValueError):
+    """An answer that cannot be used. The message completes "Retell answered 200, but ..."."""
+
+
+def parse_json(body: bytes) -> Any:
+    """One JSON document in UTF-8. Raises AnswerError, also for NaN, Infinity and repeated keys."""
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_object)
+    except AnswerError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise AnswerError("its body is not one JSON document") from error
+
+
+def segment(text: str) -> str:
+    """The text as one percent-encoded path segment: `+1...` becomes `%2B1...`."""
+    return quote(text, safe="")
+
+
+def reading(document: Any, asked: str | None = None) -> Reading:
+    """A PhoneNumberResponse. `asked` is the number it must be about. Raises AnswerError.
+
+    A list may be left out (it is then absent from `lists`), or be null. A change of any other
+    field changes `others`.
+    """
+    number = _field(document, "phone_number", str)
+    if asked is not None and number != asked:
+        raise AnswerError("it is about another phone_number than the one asked for")
+    lists = {name: _entries(name, document[name]) for name in LISTS if name in document}
+    rest = {name: value for name, value in document.items() if name not in _NOT_OTHER}
+    return Reading(
+        number=number,
+        lists=lists,
+        modified=_field(document, "last_modification_timestamp", int),
+        others=hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest(),
+        nickname=optional_text(document, "nickname"),
+        inbound_webhook_url=optional_text(document, "inbound_webhook_url"),
+        inbound_sms_webhook_url=optional_text(document, "inbound_sms_webhook_url"),
+    )
+
+
+def agent_version(document: Any, agent_id: str, version: int | str | None) -> AgentVersion:
+    """An AgentResponse. Raises AnswerError if it is about another agent or another version.
+
+    `is_published` left out reads as False: a draft must never be taken for a published version.
+    """
+    if _field(document, "agent_id", str) != agent_id:
+        raise AnswerError("it is about another agent_id than the one asked for")
+    shown = _field(document, "version", int)
+    if isinstance(version, int) and shown != version:
+        raise AnswerError(f"it shows version {shown} where version {version} was asked for")
+    return AgentVersion(
+        agent_id=agent_id,
+        version=shown,
+        is_published=document.get("is_published") is True,
+        is_suspended=document.get("is_suspended") is True,
+        agent_name=optional_text(document, "agent_name"),
+    )
+
+
+def page(document: Any) -> tuple[list[Any], str | None]:
+    """The items of one page and the key of the next, if there is one. Raises AnswerError.
+
+    A bare array (the older lists) is a last page.
+    """
+    if isinstance(document, list):
+        return document, None
+    items = document.get("items") if isinstance(document, dict) else None
+    if not isinstance(items, list):
+        raise AnswerError("it has no list named items")
+    if document.get("has_more") is not True:
+        return items, None
+    key = document.get("pagination_key")
+    if not isinstance(key, str) or not key:
+        raise AnswerError("it says has_more without a pagination_key")
+    return items, key
+
+
+def optional_text(document: Mapping[str, Any], name: str) -> str | None:
+    """A field of text that may be left out, null or of a kind we do not know."""
+    value = document.get(name)
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+
+
+def number_in(document: Any, *path: str) -> float | None:
+    """A finite number at this place, or None."""
+    for name in path:
+        document = document.get(name) if isinstance(document, dict) else None
+    return float(document) if is_number(document) else None
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
+
+
+def _field(document: Any, name: str, kind: type) -> Any:
+    value = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise AnswerError(f"its {name} is missing or not {'an integer' if kind is int else 'text'}")
+    return value
+
+
+def _entries(name: str, value: Any) -> list[dict[str, Any]] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise AnswerError(f"its {name} is neither a list nor null")
+    for entry in value:
+        if not isinstance(entry, dict):
+            raise AnswerError(f"its {name} holds something that is not an object")
+        agent, version = entry.get("agent_id"), entry.get("agent_version")
+        if not isinstance(agent, str) or not agent or not agent.isprintable():
+            raise AnswerError(f"an entry of its {name} has no agent_id")
+        if not is_number(entry.get("weight")):
+            raise AnswerError(f"an entry of its {name} has no finite weight")
+        if isinstance(version, bool) or not isinstance(version, int | float | str | None):
+            raise AnswerError(f"an entry of its {name} has an agent_version that is neither number nor tag")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    document = dict(pairs)
+    if len(document) != len(pairs):
+        raise AnswerError("its JSON has a key twice in one object")
+    return document
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise AnswerError(f"its JSON holds {constant}")

@@ -1,0 +1,162 @@
+"""One call or SMS chat, whose whole fate is drawn at its start and shown as time passes.
+
+Ongoing until `end`, then ended (or error), and judged from `analysed` on. Shapes: Retell's phone call and
+chat responses.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout.sandbox.clock import milliseconds
+
+
+@dataclass(slots=True)
+class Conversation:
+    """Times are seconds of the sandbox's clock."""
+
+    id: str
+    channel: str
+    number: str
+    """Our phone number; `other` is the person's."""
+    other: str
+    agent_id: str
+    version: int
+    tag: str | None
+    start: float
+    end: float
+    analysed: float
+    final_status: str
+    """ended, error or not_connected."""
+    reason: str
+    latency_ms: float
+    successful: bool | None
+    sentiment: str | None
+    voicemail: bool
+    custom: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def is_chat(self) -> bool:
+        """SMS conversations are chats, the others phone calls."""
+        return self.channel.endswith("_sms")
+
+    @property
+    def direction(self) -> str:
+        """inbound or outbound."""
+        return "inbound" if self.channel.startswith("inbound") else "outbound"
+
+    @property
+    def from_number(self) -> str:
+        """Who dialled."""
+        return self.other if self.direction == "inbound" else self.number
+
+    @property
+    def to_number(self) -> str:
+        """Who was dialled."""
+        return self.number if self.direction == "inbound" else self.other
+
+    @property
+    def start_ms(self) -> int:
+        """Start, milliseconds since the epoch."""
+        return milliseconds(self.start)
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """Place in every list: by start, then by id."""
+        return milliseconds(self.start), self.id
+
+    def status(self, now: float) -> str:
+        """Status as of a time of the sandbox's clock."""
+        return self.final_status if now >= self.end else "ongoing"
+
+    def duration_ms(self) -> int:
+        """Length; 0 for a call that never connected."""
+        return milliseconds(self.end) - milliseconds(self.start)
+
+    def cost(self) -> float:
+        """Cents, at 7 cents a minute for calls and 1 for chats."""
+        return round((self.end - self.start) / 60 * (1 if self.is_chat else 7), 4)
+
+    def analysis(self, now: float) -> dict[str, Any] | None:
+        """What the analysis says, or None while there is none; unjudged fields are left out."""
+        if now < self.analysed:
+            return None
+        kind = "chat" if self.is_chat else "call"
+        found: dict[str, Any] = {f"{kind}_summary": f"A modelled {kind} with {self.agent_id}."}
+        if not self.is_chat:
+            found["in_voicemail"] = self.voicemail
+        if self.successful is not None:
+            found[f"{kind}_successful"] = self.successful
+        if self.sentiment is not None:
+            found["user_sentiment"] = self.sentiment
+        if self.custom:
+            found["custom_analysis_data"] = dict(self.custom)
+        return found
+
+    def to_json(self, now: float, *, transcript: bool = False) -> dict[str, Any]:
+        """The call or chat as Retell would show it at `now`; lists leave the transcript out."""
+        shown = self._chat_json(now) if self.is_chat else self._call_json(now)
+        if self.tag is not None:
+            shown["agent_tag"] = self.tag
+        analysis = self.analysis(now)
+        if analysis is not None:
+            shown["chat_analysis" if self.is_chat else "call_analysis"] = analysis
+        if transcript and now >= self.end and not self.is_chat:
+            shown["transcript"] = "Agent: Hello, how can I help?\nUser: A modelled caller."
+        return shown
+
+    def _call_json(self, now: float) -> dict[str, Any]:
+        shown: dict[str, Any] = {
+            "call_id": self.id,
+            "call_type": "phone_call",
+            "agent_id": self.agent_id,
+            "agent_version": self.version,
+            "call_status": self.status(now),
+            "direction": self.direction,
+            "from_number": self.from_number,
+            "to_number": self.to_number,
+            "start_timestamp": self.start_ms,
+        }
+        if now < self.end:
+            return shown
+        shown["end_timestamp"] = milliseconds(self.end)
+        shown["duration_ms"] = self.duration_ms()
+        shown["disconnection_reason"] = self.reason
+        if self.final_status == "not_connected":
+            return shown
+        p50 = round(self.latency_ms, 1)
+        shown["latency"] = {
+            "e2e": {
+                "p50": p50,
+                "p90": round(p50 * 1.4, 1),
+                "p95": round(p50 * 1.6, 1),
+                "p99": round(p50 * 2.0, 1),
+                "min": round(p50 * 0.7, 1),
+                "max": round(p50 * 2.1, 1),
+                "num": 5,
+            }
+        }
+        seconds = self.end - self.start
+        shown["call_cost"] = {
+            "combined_cost": self.cost(),
+            "total_duration_seconds": round(seconds, 3),
+            "total_duration_unit_price": round(7 / 60, 6),
+            "product_costs": [
+                {"product": "modelled_voice", "cost": self.cost(), "unit_price": round(7 / 60, 6)}
+            ],
+        }
+        return shown
+
+    def _chat_json(self, now: float) -> dict[str, Any]:
+        """A chat has no direction, number, reason or latency: those exist as filters only."""
+        shown: dict[str, Any] = {
+            "chat_id": self.id,
+            "chat_type": "sms_chat",
+            "agent_id": self.agent_id,
+            "version": self.version,
+            "chat_status": self.status(now),
+            "start_timestamp": self.start_ms,
+        }
+        if now >= self.end:
+            shown["end_timestamp"] = milliseconds(self.end)
+            shown["chat_cost"] = {"combined_cost": self.cost(), "product_costs": []}
+        return shown

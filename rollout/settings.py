@@ -1,0 +1,200 @@
+"""The only module that reads the environment and rollout.toml."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from rollout.domain.errors import SettingsError
+
+RETELL = "https://api.retellai.com"
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+# Names that belong to the environment and are no settings of the service.
+OTHER_NAMES = frozenset({"ROLLOUT_URL", "ROLLOUT_TOKEN", "ROLLOUT_CONFIG"})
+
+
+class Settings(BaseSettings):
+    """Settings of the service; times are in seconds. The environment beats rollout.toml."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ROLLOUT_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    database_url: str = Field("sqlite:///rollout.db", description="SQLite file or PostgreSQL.")
+    retell_api_key: SecretStr | None = Field(None, description="Also read from RETELL_API_KEY.")
+    retell_api_key_file: Path | None = Field(
+        None, description="A file with the key, read again when it changes: rotation without a restart."
+    )
+    retell_base_url: str = Field(RETELL, description="Only https, or http on loopback.")
+    webhook_key: SecretStr | None = Field(None, description="The key that signs Retell's webhooks.")
+    webhook_key_next: SecretStr | None = Field(None, description="A second one, during its rotation.")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    allowed_hosts: tuple[str, ...] = Field((), description="More names that the Host header may have.")
+    behind_tls_proxy: bool = Field(False, description="A proxy in front of us speaks TLS.")
+
+    tick_seconds: float = Field(1.0, gt=0, le=60)
+    drift_seconds: float = Field(15.0, gt=0)
+    observe_seconds: float = Field(20.0, gt=0)
+    prune_seconds: float = Field(86_400.0, gt=0)
+    send_window: float = Field(2.0, gt=0)
+    request_deadline: float = Field(15.0, gt=0)
+    lease: float = Field(45.0, gt=0)
+    provider_idle: float = Field(
+        120.0, ge=0, description="K: idle time after which Retell closes a connection."
+    )
+    provider_apply: float = Field(60.0, ge=0, description="D: from bytes received to applied, at most.")
+    read_staleness: float = Field(0.0, ge=0, description="R: how old a read may be.")
+    horizon_margin: float = Field(15.0, ge=0)
+    poll_seconds: float = Field(5.0, gt=0, description="Between two looks while something is unsettled.")
+    watch_seconds: float = Field(10.0, gt=0, description="Between two looks at the gates while waiting.")
+
+    concurrency: int = Field(32, ge=1, le=256, description="Requests to Retell at the same time.")
+    rate: float = Field(0.0, ge=0, description="Requests a second to Retell; 0: no limit of ours.")
+    workers: int = Field(8, ge=1, le=64, description="Rollouts driven at the same time.")
+    allowed_numbers: tuple[str, ...] = Field((), description="If given, no other number is ever written.")
+
+    kit_dir: Path | None = Field(None, description="Where a break-glass kit is written before each step.")
+    calendars: Path | None = Field(None, description="A TOML file of named calendars.")
+    notify_urls: tuple[SecretStr, ...] = Field((), description="Where notices go (apprise URLs).")
+    metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
+    keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
+    rollback_days: int = Field(30, ge=1, description="Days a promoted rollout can still be rolled back.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+
+    @property
+    def horizon(self) -> float:
+        """H, the longest time after its intent in which a request may take effect: K + D + R + margin."""
+        return self.provider_idle + self.provider_apply + self.read_staleness + self.horizon_margin
+
+    @property
+    def poll(self) -> float:
+        """The pause between two looks, in proportion when the horizon is scaled down."""
+        return min(self.poll_seconds, max(self.tick_seconds, self.horizon / 10))
+
+    @field_validator("retell_base_url")
+    @classmethod
+    def _base_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.username or parts.password or parts.query or parts.fragment:
+            raise ValueError("write only scheme, host and port, for example https://api.retellai.com")
+        if parts.scheme == "https" and parts.hostname:
+            return value.rstrip("/")
+        if parts.scheme == "http" and parts.hostname in LOOPBACK:
+            return value.rstrip("/")
+        raise ValueError("write an https address, or http on 127.0.0.1")
+
+    @field_validator("allowed_hosts", "allowed_numbers", "notify_urls", "metric_hosts", mode="before")
+    @classmethod
+    def _list(cls, value: object) -> object:
+        return (
+            tuple(part.strip() for part in value.split(",") if part.strip())
+            if isinstance(value, str)
+            else value
+        )
+
+    @model_validator(mode="after")
+    def _belong_together(self) -> Settings:
+        if not self.send_window < self.request_deadline < self.lease:
+            raise ValueError(
+                "ROLLOUT_SEND_WINDOW < ROLLOUT_REQUEST_DEADLINE < ROLLOUT_LEASE must hold, and is "
+                f"{self.send_window:g} < {self.request_deadline:g} < {self.lease:g}"
+            )
+        if self.horizon <= self.request_deadline:
+            raise ValueError(
+                "ROLLOUT_PROVIDER_IDLE + ROLLOUT_PROVIDER_APPLY + ROLLOUT_READ_STALENESS + ROLLOUT_HORIZON_MARGIN "
+                f"must be more than ROLLOUT_REQUEST_DEADLINE, and {self.horizon:g} is not more than "
+                f"{self.request_deadline:g}"
+            )
+        return self
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = Path(os.environ.get("ROLLOUT_CONFIG", "rollout.toml"))
+        toml = (TomlConfigSettingsSource(settings_cls, file),) if file.is_file() else ()
+        return (init_settings, env_settings, *toml)
+
+
+def load_settings(**given: Any) -> Settings:
+    """Settings from the environment and rollout.toml; SettingsError names what is wrong.
+
+    An unknown ROLLOUT_ variable is refused: a mistyped name would silently mean the default.
+    """
+    _refuse_strangers(os.environ)
+    config = os.environ.get("ROLLOUT_CONFIG")
+    if config and not Path(config).is_file():
+        raise SettingsError(f"ROLLOUT_CONFIG: there is no file {config}")
+    if "retell_api_key" not in given and not os.environ.get("ROLLOUT_RETELL_API_KEY"):
+        key = os.environ.get("RETELL_API_KEY")
+        if key:
+            given["retell_api_key"] = SecretStr(key)
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            text = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "extra_forbidden":
+                text = f"there is no such setting{_nearest(name, list(Settings.model_fields))}"
+            lines.append(f"ROLLOUT_{name.upper()}: {text}" if name else text)
+        raise SettingsError("; ".join(lines)) from None
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"rollout.toml cannot be read: {error}") from None
+
+
+def _refuse_strangers(environ: Mapping[str, str]) -> None:
+    known = {f"ROLLOUT_{name.upper()}" for name in Settings.model_fields} | OTHER_NAMES
+    for name in sorted(environ):
+        if name.startswith("ROLLOUT_") and name not in known and not name.startswith("ROLLOUT_TEST_"):
+            raise SettingsError(f"{name}: there is no such setting{_nearest(name, sorted(known))}")
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1, 0.6)
+    return f"; did you mean {near[0]}?" if near else "; `rollout doctor` lists them"
+
+
+class KeySource:
+    """The API key, asked for at each request, so that a rotated key is taken over without a restart."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.retell_api_key_file
+        self._key = settings.retell_api_key
+        self._seen: tuple[float, str] | None = None
+
+    def __call__(self) -> str:
+        if self._file is not None:
+            try:
+                changed = self._file.stat().st_mtime
+                if self._seen is None or self._seen[0] != changed:
+                    self._seen = (changed, self._file.read_text().strip())
+                if self._seen[1]:
+                    return self._seen[1]
+            except OSError as error:
+                if self._seen is None:
+                    raise SettingsError(f"ROLLOUT_RETELL_API_KEY_FILE: {error.strerror}") from None
+                return self._seen[1]  # the file is being replaced: the key we had is the best we know
+        if self._key is None or not self._key.get_secret_value():
+            raise SettingsError("there is no Retell API key: set RETELL_API_KEY or ROLLOUT_RETELL_API_KEY")
+        return self._key.get_secret_value()

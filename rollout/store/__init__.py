@@ -1,0 +1,1 @@
+"""The only door to SQL: engine, tables, claims, rollouts, journal, migrations."""

@@ -1,0 +1,132 @@
+"""Engines and transactions: SQLite pragmas and BEGIN IMMEDIATE, psycopg, one notion of now."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, exc, text
+from sqlalchemy.engine import make_url
+
+from rollout.domain.errors import NotReachable, SettingsError
+from rollout.ports import Clock
+
+BUSY_SECONDS = 5
+
+
+def make_engine(url: str, pool_size: int = 10) -> Engine:
+    """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
+    try:
+        parsed = make_url(url)
+    except exc.ArgumentError:
+        raise SettingsError(
+            "ROLLOUT_DATABASE_URL: not a database address; write sqlite:///rollout.db or "
+            "postgresql://user@host/name"
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        return _sqlite(url, parsed.database)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=15000 -c lock_timeout=10000",
+            },
+        )
+    raise SettingsError(
+        f"ROLLOUT_DATABASE_URL: {parsed.get_backend_name()} is not supported; write sqlite:///rollout.db or "
+        "postgresql://user@host/name"
+    )
+
+
+def _sqlite(url: str, database: str | None) -> Engine:
+    if not database or database == ":memory:":
+        raise SettingsError(
+            "ROLLOUT_DATABASE_URL: a database in memory is lost with the process; write sqlite:///rollout.db"
+        )
+    path = Path(database)
+    if not path.parent.is_dir():
+        raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {path.parent}; make it first")
+    if not path.exists():
+        # Baselines and tokens are nobody else's business: the file is made private before SQLite opens it.
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        except OSError as error:
+            raise NotReachable(f"cannot make the database file {path}: {error.strerror}") from None
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is transactional too
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # FULL: an intent that is committed survives a power cut. NORMAL may lose the last commits.
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails at once under load: a read lock cannot
+        # wait to become a write lock. So writers take the lock first.
+        read_only = connection.get_execution_options().get("read_only", False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Database:
+    """Transactions on one database, with one clock for everybody who shares it."""
+
+    def __init__(self, url: str, clock: Clock, engine: Engine | None = None) -> None:
+        self.url = url
+        self.engine = engine or make_engine(url)
+        self.clock = clock
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One writing transaction, committed at the end of the block."""
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except (exc.OperationalError, exc.InterfaceError) as error:
+            raise NotReachable(f"the database cannot be used: {_first_line(error)}") from error
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: everything in the block is seen at one moment."""
+        try:
+            with self.engine.connect().execution_options(read_only=True) as connection:
+                yield connection
+        except (exc.OperationalError, exc.InterfaceError) as error:
+            raise NotReachable(f"the database cannot be read: {_first_line(error)}") from error
+
+    def now(self, connection: Connection | None = None) -> datetime:
+        """The moment that leases, horizons and due times are measured by.
+
+        Replicas share PostgreSQL and not their clocks, so it is PostgreSQL's; a SQLite file belongs to
+        one machine, so it is that machine's.
+        """
+        if self.is_sqlite:
+            return self.clock.now()
+        if connection is None:
+            with self.read() as own:
+                return self.now(own)
+        moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        return moment
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _first_line(error: exc.DBAPIError) -> str:
+    return str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__

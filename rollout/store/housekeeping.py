@@ -1,0 +1,87 @@
+"""Heartbeats of the service's processes, and pruning of what is past its time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from rollout import __version__
+from rollout.domain.machine import Phase
+from rollout.store.tables import journal, meta, requests, rollouts, services, targets, writes
+
+KEEP_REQUESTS = timedelta(days=7)
+KEEP_BEATS = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One process of the service as it last reported."""
+
+    owner: str
+    version: str
+    started_at: datetime
+    beat_at: datetime
+    ticks: int
+    trouble: str
+
+
+def beat(connection: Connection, owner: str, now: datetime, started: bool, ticks: int, trouble: str) -> None:
+    """Updates the heartbeat of `owner`; makes its row at the start."""
+    changed = 0
+    if not started:
+        changed = connection.execute(
+            update(services)
+            .where(services.c.owner == owner)
+            .values(beat_at=now, ticks=ticks, trouble=trouble)
+        ).rowcount
+    if not changed:
+        connection.execute(delete(services).where(services.c.owner == owner))
+        connection.execute(
+            insert(services),
+            {
+                "owner": owner,
+                "version": __version__,
+                "started_at": now,
+                "beat_at": now,
+                "boot": "",
+                "ticks": ticks,
+                "trouble": trouble,
+            },
+        )
+
+
+def forget(connection: Connection, owner: str) -> None:
+    """Removes the heartbeat of a process that ends."""
+    connection.execute(delete(services).where(services.c.owner == owner))
+
+
+def services_since(connection: Connection, since: datetime) -> list[Service]:
+    """The processes that reported after `since`, oldest first."""
+    rows = connection.execute(
+        select(services).where(services.c.beat_at >= since).order_by(services.c.started_at)
+    )
+    return [Service(r.owner, r.version, r.started_at, r.beat_at, r.ticks, r.trouble) for r in rows]
+
+
+def prune(connection: Connection, now: datetime, keep: timedelta) -> int:
+    """Removes final rollouts that ended before now - keep, whole: a chain is never cut in the middle."""
+    final = [str(p) for p in Phase if p.is_final]
+    old = list(
+        connection.execute(
+            select(rollouts.c.id)
+            .where(rollouts.c.phase.in_(final), rollouts.c.updated_at < now - keep)
+            .limit(500)
+        ).scalars()
+    )
+    for id_ in old:
+        connection.execute(delete(meta).where(meta.c.key == "pruning"))
+        connection.execute(insert(meta), {"key": "pruning", "value": id_})
+        for table in (journal, writes, targets):
+            connection.execute(delete(table).where(table.c.rollout_id == id_))
+        connection.execute(delete(rollouts).where(rollouts.c.id == id_))
+    connection.execute(delete(meta).where(meta.c.key == "pruning"))
+    connection.execute(delete(requests).where(requests.c.at < now - KEEP_REQUESTS))
+    connection.execute(delete(services).where(services.c.beat_at < now - KEEP_BEATS))
+    return len(old)

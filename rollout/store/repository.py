@@ -1,0 +1,217 @@
+"""The store as the core sees it: each method is one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+
+from rollout.domain.changes import Change
+from rollout.domain.machine import Phase
+from rollout.domain.records import Claim, Entry, Request
+from rollout.domain.state import Rollout, Target
+from rollout.ports import Decision
+from rollout.store import claims, housekeeping, journal, rollouts
+from rollout.store import requests as request_ids
+from rollout.store.engine import Database
+from rollout.store.tables import rollouts as rollouts_table
+from rollout.store.tables import targets as targets_table
+
+
+class Store:
+    """Implements rollout.ports.Rollouts on a Database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def now(self) -> datetime:
+        return self.database.now()
+
+    # -------------------------------------------------------------- driving
+
+    def claim(
+        self,
+        owner: str,
+        lease: timedelta,
+        limit: int = 1,
+        only: str | None = None,
+        urgent_only: bool = False,
+    ) -> list[Claim]:
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
+
+    def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
+        with self.database.read() as connection:
+            now = self.database.now(connection)
+            return rollouts.load(connection, rollout_id, now), now
+
+    def commit(
+        self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
+    ) -> datetime:
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            rollouts.commit(connection, held, change, entries, now, lease=lease)
+            return now
+
+    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            rollouts.begin(connection, held, added, change, entry, now)
+            return now
+
+    def settle(self, rollout_id: str, change: Change, entry: Entry) -> None:
+        with self.database.write() as connection:
+            rollouts.settle(connection, rollout_id, change, entry, self.database.now(connection))
+
+    def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool:
+        with self.database.write() as connection:
+            return claims.release(connection, held, due_at, next_, why, tries=tries)
+
+    def holds(self, held: Claim) -> bool:
+        """Whether the claim still stands (a plain read, for a fan-out under way)."""
+        with self.database.read() as connection:
+            epoch = connection.execute(
+                select(rollouts_table.c.epoch).where(rollouts_table.c.id == held.rollout_id)
+            ).scalar_one_or_none()
+            return epoch == held.epoch
+
+    def wake(self, ids: Sequence[str]) -> None:
+        with self.database.write() as connection:
+            claims.wake(connection, ids, self.database.now(connection))
+
+    def next_due(self) -> datetime | None:
+        with self.database.read() as connection:
+            return claims.next_due(connection)
+
+    # -------------------------------------------------------------- commands
+
+    def answered(self, request: Request) -> dict[str, Any] | None:
+        with self.database.read() as connection:
+            return request_ids.first_answer(connection, request)
+
+    def create(
+        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None
+    ) -> dict[str, Any]:
+        """Records a new rollout made at the store's now; returns {"id": ...}."""
+        with self.database.write() as connection:
+            if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
+                return given
+            now = self.database.now(connection)
+            rollout, entry = make(now)
+            rollouts.create(connection, rollout, entry, now)
+            answer = {"id": rollout.id}
+            if request is not None:
+                request_ids.remember(connection, request, rollout.id, answer, now)
+            return answer
+
+    def change(
+        self,
+        rollout_id: str,
+        decide: Callable[[Rollout, datetime], Decision | None],
+        answer: Callable[[Rollout], dict[str, Any]],
+        request: Request | None = None,
+    ) -> dict[str, Any]:
+        """A command on one rollout: load, decide and record under the row's lock.
+
+        `decide` returns None when there is nothing to do; it raises to refuse. `answer` is made of the
+        rollout as it is afterwards, and kept under the request's id.
+        """
+        with self.database.write() as connection:
+            if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
+                return given
+            now = self.database.now(connection)
+            row = rollouts.head_row(connection, rollout_id)
+            before = rollouts.load(connection, rollout_id, now)
+            decision = decide(before, now)
+            after = before
+            if decision is not None:
+                change, entry, why = decision
+                rollouts.command(connection, row, change, entry, now, why)
+                after = rollouts.load(connection, rollout_id, now)
+            given = answer(after)
+            if request is not None:
+                request_ids.remember(connection, request, rollout_id, given, now)
+            return given
+
+    # -------------------------------------------------------------- reading
+
+    def history(self, rollout_id: str, after: int = 0, limit: int | None = None) -> list[journal.Recorded]:
+        with self.database.read() as connection:
+            rollouts.exists(connection, rollout_id)
+            return list(journal.read(connection, rollout_id, after, limit))
+
+    def summaries(
+        self, *, live: bool | None = None, before: tuple[datetime, str] | None = None, limit: int = 100
+    ) -> list[Rollout]:
+        """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only."""
+        r = rollouts_table.c
+        final = [str(p) for p in Phase if p.is_final]
+        query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
+        if live is not None:
+            query = query.where(r.phase.not_in(final) if live else r.phase.in_(final))
+        if before is not None:
+            at, id_ = before
+            query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
+        with self.database.read() as connection:
+            return [rollouts.summary(row) for row in connection.execute(query)]
+
+    def by_name(self, name: str) -> list[Rollout]:
+        """Rollouts of this name, newest first, without their targets."""
+        r = rollouts_table.c
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(rollouts_table).where(r.name == name).order_by(r.created_at.desc()).limit(20)
+            )
+            return [rollouts.summary(row) for row in rows]
+
+    def on_number(self, number: str) -> list[str]:
+        """Ids of the rollouts that ever had this number, newest first."""
+        query = (
+            select(targets_table.c.rollout_id)
+            .join(rollouts_table, rollouts_table.c.id == targets_table.c.rollout_id)
+            .where(targets_table.c.number == number)
+            .order_by(rollouts_table.c.created_at.desc())
+        )
+        with self.database.read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
+        with self.database.read() as connection:
+            return rollouts.drivers(connection, numbers)
+
+    def watched(self, since: datetime) -> list[rollouts.Watched]:
+        with self.database.read() as connection:
+            return rollouts.watched(connection, since)
+
+    def phase(self, rollout_id: str) -> Phase:
+        with self.database.read() as connection:
+            rollouts.exists(connection, rollout_id)
+            return Phase(
+                connection.execute(
+                    select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)
+                ).scalar_one()
+            )
+
+    # -------------------------------------------------------------- housekeeping
+
+    def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> None:
+        """Says that this process is alive and well, or what its trouble is."""
+        with self.database.write() as connection:
+            housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
+
+    def forget_beat(self, owner: str) -> None:
+        with self.database.write() as connection:
+            housekeeping.forget(connection, owner)
+
+    def services(self, within: timedelta = timedelta(seconds=30)) -> list[housekeeping.Service]:
+        """The service processes that were alive within this time."""
+        with self.database.read() as connection:
+            return housekeeping.services_since(connection, self.database.now(connection) - within)
+
+    def prune(self, keep: timedelta, rollback: timedelta) -> int:
+        """Removes finished rollouts older than `keep`, never one that can still be rolled back."""
+        with self.database.write() as connection:
+            return housekeeping.prune(connection, self.database.now(connection), max(keep, rollback))

@@ -1,0 +1,325 @@
+"""Rollouts in the store: create, load, and the one way to change them.
+
+Every change goes through `commit` (a driver that holds the claim, or a command) or through `settle`
+(facts about a write, which are true whoever holds the claim). Both write tables and journal in one
+transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, exc, insert, or_, select, update
+
+from rollout.domain.changes import Change, target_to_json
+from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.records import Claim, Entry
+from rollout.domain.state import Kind, Rollout, Target, Write
+from rollout.store import journal as journals
+from rollout.store.journal import GENESIS
+from rollout.store.rows import (
+    from_rollout,
+    from_target,
+    from_write,
+    to_plan,
+    to_rollout,
+    to_target,
+    to_write,
+)
+from rollout.store.tables import rollouts, targets, writes
+
+
+def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> None:
+    """Records a new rollout with its targets and baselines; Refused when a number is taken."""
+    data = {
+        **(entry.data or {}),
+        "rollout": {
+            k: v
+            for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items()
+            if k not in _SCHEDULING
+        },
+        "targets": [target_to_json(t) for t in rollout.targets],
+    }
+    connection.execute(insert(rollouts), {**from_rollout(rollout), "journal_seq": 0, "journal_hash": GENESIS})
+    add_targets(connection, rollout.id, rollout.targets)
+    head = journals.append(connection, rollout.id, (0, GENESIS), [replace(entry, data=data)], now)
+    _set_head(connection, rollout.id, head)
+
+
+def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:
+    """Records targets; Refused, with the other rollout's name, when one is being driven already."""
+    if not added:
+        return
+    try:
+        connection.execute(insert(targets), [from_target(rollout_id, t) for t in added])
+    except exc.IntegrityError:
+        raise taken(connection, rollout_id, [t.number for t in added]) from None
+
+
+def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Refused:
+    """The refusal that says which live rollout drives one of these numbers."""
+    return Refused(
+        "a number of this rollout is already driven by another live rollout: roll that one back, stop it "
+        "or wait for its end",
+        numbers=list(numbers)[:10],
+        rollout_id=rollout_id,
+    )
+
+
+def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
+    """number -> (rollout id, name) of the live rollout that drives it."""
+    wanted = list(numbers)
+    found: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(wanted), chunk):
+        query = (
+            select(targets.c.number, rollouts.c.id, rollouts.c.name)
+            .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+            .where(targets.c.driven, targets.c.number.in_(wanted[start : start + chunk]))
+        )
+        found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
+    return found
+
+
+def load(connection: Connection, rollout_id: str, now: datetime) -> Rollout:
+    """A snapshot with its targets and every write that is still open; UnknownRollout if there is none."""
+    row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
+    if row is None:
+        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
+    found = [
+        to_target(t)
+        for t in connection.execute(
+            select(targets).where(targets.c.rollout_id == rollout_id).order_by(targets.c.ord)
+        )
+    ]
+    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
+    mine: list[Write] = []
+    foreign: list[Write] = []
+    ours = select(targets.c.number).where(targets.c.rollout_id == rollout_id)
+    query = select(writes).where(
+        or_(writes.c.rollout_id == rollout_id, writes.c.number.in_(ours)), still_open
+    )
+    for w in connection.execute(query.order_by(writes.c.intent_at, writes.c.id)):
+        (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
+    return to_rollout(row, found, mine, foreign)
+
+
+def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
+    """The rollout's row, locked for the rest of the transaction."""
+    row = connection.execute(
+        select(rollouts).where(rollouts.c.id == rollout_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
+    return row
+
+
+def commit(
+    connection: Connection,
+    held: Claim,
+    change: Change,
+    entries: Sequence[Entry],
+    now: datetime,
+    *,
+    lease: timedelta | None = None,
+) -> None:
+    """The driver's record: only while its epoch stands, else ClaimLost and nothing is recorded.
+
+    New forward writes are refused while any write on their number is open (invariants I2, I3); `lease`
+    renews the lease, so that it covers what is about to be sent.
+    """
+    row = head_row(connection, held.rollout_id)
+    if row.epoch != held.epoch:
+        raise ClaimLost(rollout_id=held.rollout_id)
+    if any(w.kind is Kind.FORWARD for w in change.new_writes):
+        if Phase(row.phase) not in (Phase.PROGRESSING, Phase.PROMOTED):
+            raise ClaimLost(rollout_id=held.rollout_id)
+        _refuse_open(connection, [w.number for w in change.new_writes], now)
+    extra = {"lease_until": now + lease, "lease_owner": held.owner} if lease is not None else {}
+    _apply(connection, row, change, entries, now, extra)
+
+
+def command(
+    connection: Connection, row: Row[Any], change: Change, entry: Entry, now: datetime, why: str
+) -> int:
+    """A person's record: raises the epoch, so that whoever drives lets go, and makes the rollout due now.
+
+    Returns the new epoch. The caller holds the row (`head_row`).
+    """
+    extra = {
+        "epoch": row.epoch + 1,
+        "lease_owner": None,
+        "lease_until": None,
+        "due_at": now,
+        "tries": 0,
+        "why": why,
+        "next": "",
+    }
+    _apply(connection, row, change, [entry], now, extra)
+    return int(row.epoch) + 1
+
+
+def settle(connection: Connection, rollout_id: str, change: Change, entry: Entry, now: datetime) -> None:
+    """Facts about writes after the claim was lost: a definite answer is true whoever drives now.
+
+    Only outcomes that are still unknown are set, and only by the write's id.
+    """
+    row = head_row(connection, rollout_id)
+    unknown = {
+        w.id
+        for w in connection.execute(
+            select(writes.c.id).where(writes.c.id.in_(list(change.writes)), writes.c.outcome.is_(None))
+        )
+    }
+    known = Change(writes={id_: values for id_, values in change.writes.items() if id_ in unknown})
+    if known:
+        _apply(connection, row, known, [entry], now, {})
+
+
+_SCHEDULING = frozenset(
+    {"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"}
+)
+
+
+def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, chunk: int = 500) -> None:
+    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
+    for start in range(0, len(numbers), chunk):
+        row = connection.execute(
+            select(writes.c.number)
+            .where(writes.c.number.in_(numbers[start : start + chunk]), still_open)
+            .limit(1)
+        ).first()
+        if row is not None:
+            raise ClaimLost("a write on this number may still take effect", number=row.number)
+
+
+def _apply(
+    connection: Connection,
+    row: Row[Any],
+    change: Change,
+    entries: Sequence[Entry],
+    now: datetime,
+    extra: dict[str, Any],
+) -> None:
+    rollout_id = row.id
+    if change.new_writes:
+        connection.execute(insert(writes), [from_write(w) for w in change.new_writes])
+    _update_many(connection, targets, "number", change.targets, rollout_id)
+    _update_many(connection, writes, "id", change.writes, rollout_id)
+    phase = change.rollout.get("phase")
+    if phase is not None:
+        _set_driven(connection, rollout_id, Phase(phase), change)
+    recorded = [replace(e, data={**(e.data or {})}) for e in entries]
+    if recorded and change:
+        # The first entry carries the change itself: the tables can be rebuilt from the journal alone.
+        first = recorded[0]
+        recorded[0] = replace(first, data={**(first.data or {}), "change": change.to_json()})
+    head = journals.append(connection, rollout_id, (row.journal_seq, row.journal_hash), recorded, now)
+    values = {k: str(v) if isinstance(v, Phase) else v for k, v in change.rollout.items()}
+    connection.execute(
+        update(rollouts)
+        .where(rollouts.c.id == rollout_id)
+        .values(**values, **extra, journal_seq=head[0], journal_hash=head[1], updated_at=now)
+    )
+
+
+def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: Change) -> None:
+    query = update(targets).where(targets.c.rollout_id == rollout_id)
+    if phase.is_final:
+        connection.execute(query.where(targets.c.driven).values(driven=False))
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(
+                query.where(
+                    targets.c.driven.is_(False), *([targets.c.written] if phase is Phase.ROLLING_BACK else [])
+                ).values(driven=True)
+            )
+    except exc.IntegrityError:
+        raise taken(connection, rollout_id, sorted(change.targets)) from None
+
+
+def _update_many(connection: Connection, table: Any, key: str, changes: Any, rollout_id: str) -> None:
+    if not changes:
+        return
+    # Rows that change the same columns go in one executemany.
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for id_, values in changes.items():
+        plain = {k: str(v) if hasattr(v, "value") else v for k, v in values.items()}
+        groups.setdefault(tuple(sorted(plain)), []).append({"_key": id_, "_rollout": rollout_id, **plain})
+    for names, rows in groups.items():
+        connection.execute(
+            update(table)
+            .where(and_(table.c[key] == bindparam("_key"), table.c.rollout_id == bindparam("_rollout")))
+            .values({name: bindparam(name) for name in names}),
+            rows,
+        )
+
+
+def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) -> None:
+    connection.execute(
+        update(rollouts).where(rollouts.c.id == rollout_id).values(journal_seq=head[0], journal_hash=head[1])
+    )
+
+
+def open_horizons(connection: Connection, numbers: Sequence[str], now: datetime) -> list[Write]:
+    """Writes on these numbers, of any rollout, that may still take effect."""
+    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
+    return [
+        to_write(w)
+        for w in connection.execute(select(writes).where(writes.c.number.in_(numbers), still_open))
+    ]
+
+
+def begin(
+    connection: Connection, held: Claim, added: Sequence[Target], change: Change, entry: Entry, now: datetime
+) -> None:
+    """Adds the targets of a scheduled rollout when it begins, under its driver's claim."""
+    row = head_row(connection, held.rollout_id)
+    if row.epoch != held.epoch:
+        raise ClaimLost(rollout_id=held.rollout_id)
+    add_targets(connection, held.rollout_id, added)
+    data = {**(entry.data or {}), "targets": [target_to_json(t) for t in added]}
+    _apply(connection, row, change, [replace(entry, data=data)], now, {})
+
+
+def exists(connection: Connection, rollout_id: str) -> None:
+    """UnknownRollout when there is no such rollout."""
+    if connection.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is None:
+        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
+
+
+def summary(row: Row[Any]) -> Rollout:
+    """A rollout without its targets and writes."""
+    return to_rollout(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A target whose live split should be what we know; `driven`: its rollout is live."""
+
+    rollout_id: str
+    target: Target
+    phase: Phase
+    plan: Plan
+    driven: bool
+
+
+def watched(connection: Connection, since: datetime) -> list[Watched]:
+    """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
+    watching = or_(rollouts.c.watch_until.is_not(None) & (rollouts.c.watch_until > since), targets.c.driven)
+    query = (
+        select(targets, rollouts.c.phase, rollouts.c.plan, rollouts.c.plan_digest)
+        .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+        .where(watching, or_(targets.c.written, targets.c.driven))
+    )
+    return [
+        Watched(
+            row.rollout_id, to_target(row), Phase(row.phase), to_plan(row.plan, row.plan_digest), row.driven
+        )
+        for row in connection.execute(query)
+    ]

@@ -1,0 +1,173 @@
+"""The tables. The schema itself is made by the migrations in alembic/; a test holds the two together."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+from rollout.store.types import JsonText, UtcDateTime
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("name", String(80), nullable=False),
+    Column("plan", JsonText, nullable=False),
+    Column("plan_digest", String(64), nullable=False),
+    Column("phase", String(20), nullable=False),
+    Column("reason", Text),
+    Column("wave", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("confirmed_at", UtcDateTime),
+    Column("start_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("deadline_at", UtcDateTime),
+    Column("watch_until", UtcDateTime),
+    Column("rollback_at", UtcDateTime),
+    Column("restored_at", UtcDateTime),
+    Column("promote_asked", Boolean, nullable=False),
+    Column("stop_asked", Boolean, nullable=False),
+    Column("waived", Boolean, nullable=False),
+    Column("resume_phase", String(20), nullable=False),
+    Column("look_asked", Boolean, nullable=False),
+    Column("verdict", JsonText),
+    Column("seed", BigInteger, nullable=False),
+    Column("base_url", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    # what the scheduler needs; not part of the history
+    Column("due_at", UtcDateTime),
+    Column("lease_owner", String(80)),
+    Column("lease_until", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("crashes", Integer, nullable=False, server_default="0"),
+    Column("next", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    # the head of the rollout's journal: a chain cut at its end is noticed
+    Column("journal_seq", Integer, nullable=False),
+    Column("journal_hash", String(64), nullable=False),
+    Index("ix_rollouts_due_at", "due_at"),
+    Index("ix_rollouts_created_at", "created_at"),
+    Index("ix_rollouts_name", "name"),
+)
+
+targets = Table(
+    "targets",
+    metadata,
+    Column("rollout_id", String(40), ForeignKey("rollouts.id"), primary_key=True),
+    Column("number", String(20), primary_key=True),
+    Column("ord", Integer, nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("baseline", JsonText, nullable=False),
+    Column("split", JsonText, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("modified", BigInteger, nullable=False),
+    Column("others", String(64), nullable=False),
+    Column("state", String(20), nullable=False),
+    Column("written", Boolean, nullable=False),
+    Column("live", JsonText),
+    Column("live_at", UtcDateTime),
+    Column("driven", Boolean, nullable=False),
+    # At most one live rollout per number: the database says so, not the code (invariant I14).
+    Index(
+        "uq_targets_driven_number",
+        "number",
+        unique=True,
+        sqlite_where=text("driven"),
+        postgresql_where=text("driven"),
+    ),
+    Index("ix_targets_number", "number"),
+)
+
+writes = Table(
+    "writes",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("rollout_id", String(40), ForeignKey("rollouts.id"), nullable=False),
+    Column("number", String(20), nullable=False),
+    Column("kind", String(12), nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("intent_at", UtcDateTime, nullable=False),
+    Column("horizon_until", UtcDateTime, nullable=False),
+    Column("outcome", String(12)),
+    Column("answered", Integer),
+    Index("ix_writes_rollout_id", "rollout_id"),
+    Index("ix_writes_number_horizon_until", "number", "horizon_until"),
+    Index(
+        "ix_writes_unknown",
+        "number",
+        sqlite_where=text("outcome IS NULL"),
+        postgresql_where=text("outcome IS NULL"),
+    ),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("rollout_id", String(40), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("data", Text, nullable=False),  # canonical JSON: the very text that was hashed
+    Column("prev_hash", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Index("ix_journal_at", "at"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("actor", String(120), primary_key=True),
+    Column("request_id", String(120), primary_key=True),
+    Column("command", String(40), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("rollout_id", String(40)),
+    Column("answer", JsonText, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+services = Table(
+    "services",
+    metadata,
+    Column("owner", String(80), primary_key=True),
+    Column("version", String(40), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime, nullable=False),
+    Column("boot", String(80), nullable=False),
+    Column("ticks", Integer, nullable=False),
+    Column("trouble", Text, nullable=False),
+)
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)
