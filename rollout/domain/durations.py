@@ -78,7 +78,7 @@ def _colon(hours: int, minutes: int, seconds: int | None, text: str) -> Duration
 
 
 def _explain(value: str) -> DurationError:
-    shown = value if len(value) <= 40 and value.isprintable() else repr(value[:40])
+    shown = value if 0 < len(value) <= 40 and value.isprintable() else repr(value[:40])
     if match := _COLON.fullmatch(value):
         return _colon(int(match[1]), int(match[2]), int(match[3]) if match[3] else None, shown)
     if re.fullmatch(r"[0-9]{1,9}", value, re.ASCII):

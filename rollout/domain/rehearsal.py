@@ -23,6 +23,10 @@ USUAL_RATES: Mapping[str, float] = {
     "success": 0.15, "hard_error": 0.01, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2, "voicemail": 0.05,
 }  # fmt: skip
 OTHER_RATE = 0.10
+_AT_ONCE = (
+    "All calls go to the canary at once, so the gate never has a baseline beside it and cannot pass; "
+    "give the plan a first step below weight 1, or write profile: none."
+)
 _POINTS = (0, 5, 10, 20, 40)
 _MOST_CALLS = 20_000  # of one modelled rollout
 
@@ -167,8 +171,7 @@ def _notes(
     if not config.metrics:
         return ("This plan has no gates: every step is taken when its hold is over, whatever the calls say.",)
     if config.critical and all(s.weight >= 10_000 for s in steps):
-        return ("All calls go to the canary at once, so the gate never has a baseline beside it and cannot pass; "
-                "give the plan a first step below weight 1, or write profile: none.",)  # fmt: skip
+        return (_AT_ONCE,)
     for i, step in enumerate(steps):
         w = step.weight / 10_000
         calls, what = expected_calls(config, step, i, base)

@@ -5,15 +5,18 @@ Only reads and lanes that are being set up come here; nothing that sends a write
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 import threading
 
 import httpx
 
 from rollout.ports import Clock
-from rollout.retell.address import Origin, Resolver
+from rollout.retell.address import Address, Origin, Resolver
 from rollout.retell.connection import Connection, NotSent, open_connection
 
+_DROPPED = 0.9  # seconds; a connect that took longer was dropped once
+_GENTLE_PAUSE = 0.002
 IDLE_SECONDS = 2.0  # below the idle time-outs of servers (uvicorn closes after 5 s)
 
 
@@ -35,7 +38,8 @@ class Connections:
         self._most_idle = most_idle
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._crowded = False
+        self._one_by_one = threading.Lock()
         self.single_use = False
         """Whether the server closed with its last answer: then each request needs a connection."""
 
@@ -66,14 +70,28 @@ class Connections:
                 why = "no connection in time"
                 break
             try:
-                return open_connection(
-                    address, self._clock, within=within, tls=self._tls, host=self._origin.host
-                )
+                return self._open(address, within)
             except ssl.SSLError as error:
                 why = f"TLS failed ({error.reason or type(error).__name__})"
             except OSError as error:
                 why = "no connection in time" if isinstance(error, TimeoutError) else error.strerror or why
         raise NotSent(f"cannot connect to {self._origin.authority}: {why}")
+
+    def _open(self, address: Address, within: float) -> Connection:
+        """Open one connection; one after the other where the server cannot take many at once.
+
+        A small server on this machine (Python's own queues five) drops what is too much, and the
+        kernel tries again only after a second: once that was seen, we go gently. Never with TLS,
+        where a second may just be a long way.
+        """
+        began = self._clock.boot()
+        with self._one_by_one if self._crowded else contextlib.nullcontext():
+            if self._crowded:
+                self._clock.sleep(_GENTLE_PAUSE)
+            made = open_connection(address, self._clock, within=within, tls=self._tls, host=self._origin.host)
+        if self._tls is None and self._clock.boot() - began > _DROPPED:
+            self._crowded = True
+        return made
 
     def used(self, connection: Connection) -> None:
         """Note after an answer whether the server keeps connections open."""
@@ -81,12 +99,16 @@ class Connections:
 
     def give_back(self, connection: Connection) -> None:
         """Keep this connection for the next `take`, unless it cannot be used any more."""
-        if connection.usable and connection.answers:
-            with self._lock:
-                if not self._closed and len(self._idle) < self._most_idle:
-                    self._idle.append(connection)
-                    return
-        connection.close()
+        unwanted = [connection]
+        with self._lock:
+            oldest = self._clock.boot() - IDLE_SECONDS
+            while self._idle and self._idle[0].idle_since < oldest:
+                unwanted.append(self._idle.pop(0))
+            room = len(self._idle) < self._most_idle and not self._closed
+            if connection.usable and connection.answers and room:
+                self._idle.append(unwanted.pop(0))
+        for old in unwanted:
+            old.close()
 
     def close(self) -> None:
         with self._lock:

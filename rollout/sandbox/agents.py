@@ -158,7 +158,7 @@ def read_versions(
     made: list[Version] = []
     order = max((version.published_order for version in known.values()), default=0)
     for item in items:
-        data: dict[str, Any] = {"version": item} if isinstance(item, int) else dict(item)
+        data: dict[str, Any] = dict(item) if isinstance(item, Mapping) else {"version": item}
         number = data.pop("version", None)
         if not isinstance(number, int) or isinstance(number, bool) or number < 0:
             raise ValueError(f"version {number!r} is not a version number: write an integer of 0 or more")

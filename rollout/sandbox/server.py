@@ -128,6 +128,10 @@ class Sandbox(Operations):
         try:
             await self._ending.wait()
         finally:
+            for _ in range(
+                5
+            ):  # a connection that is being accepted gets as far as its task, to be closed there
+                await asyncio.sleep(0)
             server.close()
             for task in self._tasks:
                 task.cancel()

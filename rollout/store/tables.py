@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -170,4 +171,107 @@ meta = Table(
     metadata,
     Column("key", String(40), primary_key=True),
     Column("value", Text, nullable=False),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),  # public: shown in lists and in the journal
+    Column("name", String(80), nullable=False),
+    Column("role", String(12), nullable=False),
+    Column("hash", String(64), nullable=False),  # SHA-256 of the token; the token itself is never stored
+    Column("numbers", JsonText),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("last_used_at", UtcDateTime),
+    Index("ix_tokens_hash", "hash", unique=True),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),  # SHA-256 of the cookie's value
+    Column("token_id", String(16), ForeignKey("tokens.id"), nullable=False),
+    Column("csrf_hash", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("seen_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
+deliveries = Table(  # webhook and alert deliveries that were taken: a replay has no second effect
+    "deliveries",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Index("ix_deliveries_at", "at"),
+)
+
+observations = Table(
+    "observations",
+    metadata,
+    Column("call_id", String(120), primary_key=True),
+    Column("number", String(20), nullable=False),
+    Column("channel", String(16), nullable=False),
+    Column("agent_id", String(128), nullable=False),
+    Column("agent_version", Integer, nullable=False),
+    Column("status", String(40), nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Column("reason", String(80)),
+    Column("e2e_p50_ms", Float),
+    Column("successful", Boolean),
+    Column("sentiment", String(20)),
+    Column("in_voicemail", Boolean),
+    Column("custom", JsonText),
+    Column("analyzed", Boolean, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_observations_number_channel_started_at", "number", "channel", "started_at"),
+)
+
+marks = Table(  # how far the calls of a number have been fetched
+    "marks",
+    metadata,
+    Column("number", String(20), primary_key=True),
+    Column("channel", String(16), primary_key=True),
+    Column("since", UtcDateTime, nullable=False),
+    Column("polled_at", UtcDateTime, nullable=False),
+    Column("trouble", Text, nullable=False),
+    Column("trouble_since", UtcDateTime),
+)
+
+looks = Table(  # every evaluation of the gates whose counts or verdict differed from the one before
+    "looks",
+    metadata,
+    Column("rollout_id", String(40), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("wave", Integer, nullable=False),
+    Column("step", Integer, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("alarm", String(16)),
+    Column("reason", Text, nullable=False),
+    Column("evidence", JsonText, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("event", String(80), nullable=False),  # which event this tells of: rollout id and journal sequence
+    Column("channel", String(64), nullable=False),  # digest of the address, never the address itself
+    Column("rollout_id", String(40)),
+    Column("kind", String(40), nullable=False),
+    Column("severity", String(12), nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("due_at", UtcDateTime),
+    Column("lease_until", UtcDateTime),
+    Column("tries", Integer, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("trouble", Text, nullable=False),
+    Index("uq_outbox_event_channel", "event", "channel", unique=True),
+    Index("ix_outbox_due_at", "due_at"),
 )

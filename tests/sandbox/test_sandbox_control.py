@@ -187,7 +187,7 @@ class Receiver(BaseHTTPRequestHandler):
         self.send_response(503 if len(self.got) == 1 else 204)
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Quiet."""
 
 
@@ -208,7 +208,8 @@ def test_webhooks_are_signed_as_the_sdk_checks_them(
     webhook_auth = pytest.importorskip(
         "retell.lib.webhook_auth", reason="retell-sdk is a development dependency"
     )
-    stopped.edit(NUMBER, calls_per_hour=60)
+    for other in stopped.numbers():
+        stopped.edit(other.phone_number, calls_per_hour=60 if other.phone_number == NUMBER else 0)
     stopped.clock(advance=600)
     url = f"http://127.0.0.1:{receiver.server_port}/hook"
     assert still("POST", "/sandbox/webhook", {"url": url, "key": "secret"}).status == 200
@@ -216,14 +217,14 @@ def test_webhooks_are_signed_as_the_sdk_checks_them(
     stopped.clock(advance=600)
     stopped.edit(NUMBER, calls_per_hour=0)
     stopped.clock(advance=3600)
-    expected = {call["call_id"] for call in stopped.calls(NUMBER)} - before
+    expected = {call["call_id"] for call in stopped.calls()} - before
+    assert expected
     end = time.monotonic() + 5
     while len(Receiver.got) < 2 * len(expected) + 1 and time.monotonic() < end:
         time.sleep(0.01)
     bodies = [json.loads(body) for body, _ in Receiver.got[1:]]
-    own = [event for event in bodies if event["call"]["to_number"] == NUMBER]
     for kind in ("call_ended", "call_analyzed"):
-        calls = [event["call"] for event in own if event["event"] == kind]
+        calls = [event["call"] for event in bodies if event["event"] == kind]
         assert {call["call_id"] for call in calls} == expected
         assert all(("call_analysis" in call) == (kind == "call_analyzed") for call in calls)
         assert all("end_timestamp" in call for call in calls)

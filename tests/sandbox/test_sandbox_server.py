@@ -1,5 +1,6 @@
 """The server itself: connections, limits, start and stop, the command's blocking run."""
 
+import itertools
 import signal
 import socket
 import subprocess
@@ -118,7 +119,7 @@ def test_python_methods_and_requests_may_come_at_the_same_time(sandbox: Sandbox,
         thread.join()
     stamps = [entry["last_modification_timestamp"] for entry in sandbox.history(NUMBER)]
     assert len(stamps) == 601
-    assert all(earlier < later for earlier, later in zip(stamps, stamps[1:], strict=False))
+    assert all(earlier < later for earlier, later in itertools.pairwise(stamps))
 
 
 def test_importing_the_package_loads_no_server() -> None:

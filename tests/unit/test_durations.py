@@ -25,6 +25,7 @@ from rollout.domain.errors import InputError
         ("0s", timedelta(0)),
         ("90m", timedelta(minutes=90)),
     ],
+    ids=repr,
 )
 def test_reads(text: str, value: timedelta) -> None:
     assert durations.parse(text) == value
@@ -47,7 +48,7 @@ def test_reads(text: str, value: timedelta) -> None:
         ("1H30M", "1H30M is not in the form of a duration; write 1h30m"),
         ("1h 30m", "1h 30m is not in the form of a duration; write 1h30m"),
         ("soon", "soon is not a duration; write for example 90s, 15m, 1h30m or 3d"),
-        ("", " is not a duration; write for example 90s, 15m, 1h30m or 3d"),
+        ("", "'' is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("30m1h", "30m1h is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("-5m", "-5m is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("5\nm", "'5\\nm' is not in the form of a duration; write 5m"),
@@ -59,6 +60,7 @@ def test_reads(text: str, value: timedelta) -> None:
         (None, "None is not a duration; write for example 30s, 15m or 1h30m"),
         ([], "a list is not a duration; write for example 30s, 15m or 1h30m"),
     ],
+    ids=repr,
 )
 def test_refuses_with_what_to_write(value: object, sentence: str) -> None:
     with pytest.raises(durations.DurationError) as caught:

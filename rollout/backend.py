@@ -1,0 +1,139 @@
+"""The operations that the command line offers, on a running service or directly on the database.
+
+`Direct` is the database; `rollout.remote.Remote` speaks to a service. Both return the values of
+rollout.views, so nothing on the command line depends on which one it talks to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from rollout import views
+from rollout.app import App
+from rollout.commands import By
+from rollout.domain.errors import ClaimLost, InputError, NotReachable
+from rollout.domain.machine import Phase
+from rollout.domain.state import Position, Rollout
+from rollout.planfile import load_plan
+
+COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
+
+
+class Backend(Protocol):
+    """What the command line can ask."""
+
+    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]: ...
+
+    def start(
+        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+    ) -> dict[str, Any]: ...
+
+    def command(
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+    ) -> dict[str, Any]: ...
+
+    def rollback(
+        self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Orders the rollback and, if asked to wait, returns once every number is read back."""
+        ...
+
+    def list(self, live: bool | None = None) -> list[dict[str, Any]]: ...
+
+    def show(self, id_: str) -> dict[str, Any]: ...
+
+    def history(self, id_: str, after: int = 0) -> list[dict[str, Any]]: ...
+
+    def on_number(self, number: str) -> str: ...
+
+    def service_is_alive(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Direct:
+    """The operations on the database itself, with the service running beside or not."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
+        found = self.app.commands.check(load_plan(text, name))
+        report = views.check(found)
+        report["ok"] = report["ok"] and not (strict and found.warnings)
+        return report
+
+    def start(
+        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        return self.app.commands.start(load_plan(text, name), by, at=at, strict=strict)
+
+    def command(
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+    ) -> dict[str, Any]:
+        if command not in COMMANDS:
+            raise InputError(f"there is no command {command}; write one of: {', '.join(COMMANDS)}")
+        commands = self.app.commands
+        id_ = commands.resolve(id_)
+        if command == "promote":
+            return commands.promote(id_, by, expect=expect, full=full)
+        method: Callable[..., dict[str, Any]] = getattr(commands, command)
+        return method(id_, by, expect=expect)
+
+    def rollback(
+        self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        id_ = self.app.commands.resolve(id_)
+        answer = self.app.commands.rollback(id_, by)
+        if not wait:
+            return answer
+        return self.follow_rollback(id_, timeout)
+
+    def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
+        """Drives the rollback here and now, unless another process is quicker; ends at the read-back."""
+        clock = self.app.clock
+        give_up = clock.boot() + timeout
+        while True:
+            try:
+                driven = self.app.drive(id_)
+            except ClaimLost:
+                driven = None
+            r = driven if driven is not None else self.app.store.load(id_)[0]
+            if r.phase is Phase.ROLLED_BACK or (r.restored_at is not None and r.phase is Phase.ROLLING_BACK):
+                return self._restored(r)
+            if r.phase is not Phase.ROLLING_BACK:
+                return views.show(r)  # nothing had been written, or somebody decided otherwise since
+            if clock.boot() >= give_up:
+                raise NotReachable(
+                    f"the rollback of {id_} is ordered and not read back after {timeout:g} s ({r.why}); the service "
+                    f"goes on trying; without it: rollout rollback {id_}, or the kit",
+                    id=id_,
+                )
+            clock.sleep(0.05 if driven is None else min(1.0, self.app.timing.poll))
+
+    @staticmethod
+    def _restored(r: Rollout) -> dict[str, Any]:
+        took = None
+        if r.restored_at is not None and r.rollback_at is not None:
+            took = round((r.restored_at - r.rollback_at).total_seconds(), 3)
+        return {**views.show(r), "seconds": took}
+
+    def list(self, live: bool | None = None) -> list[dict[str, Any]]:
+        return [views.summary(r) for r in self.app.store.summaries(live=live, limit=1000)]
+
+    def show(self, id_: str) -> dict[str, Any]:
+        return views.show(self.app.store.load(self.app.commands.resolve(id_))[0])
+
+    def history(self, id_: str, after: int = 0) -> list[dict[str, Any]]:
+        return [views.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]
+
+    def on_number(self, number: str) -> str:
+        return self.app.commands.on_number(number)
+
+    def service_is_alive(self) -> bool:
+        return bool(self.app.store.services())
+
+    def close(self) -> None:
+        self.app.close()

@@ -1,0 +1,163 @@
+"""What people are shown, as JSON-able values; the command line, the API and the page read the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rollout.domain import splits
+from rollout.domain.durations import render
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.state import Rollout, Target
+from rollout.preflight import Preflight
+from rollout.store.journal import Recorded
+
+
+def when(moment: datetime | None) -> str | None:
+    """A moment in UTC, as ISO 8601 with a Z; None stays None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def summary(r: Rollout) -> dict[str, Any]:
+    """A rollout without its targets: what lists show."""
+    confirmed = r.confirmed_at is not None
+    step = r.position.step if confirmed else r.position.step - 1
+    return {
+        "id": r.id,
+        "name": r.name,
+        "phase": str(r.phase),
+        "reason": r.reason,
+        "position": {"wave": r.position.wave, "step": r.position.step},
+        "steps": r.plan.last_step,
+        "weight": _weight(r, step),
+        "due_at": when(r.due_at),
+        "next": r.next,
+        "why": r.why,
+        "created_at": when(r.created_at),
+        "updated_at": when(r.updated_at),
+    }
+
+
+def show(r: Rollout) -> dict[str, Any]:
+    """One rollout whole."""
+    weights = r.weights
+    document = summary(r)
+    document |= {
+        "weight": sum(weights.values()) / splits.TOTAL,
+        "weights": {name: points / splits.TOTAL for name, points in weights.items()},
+        "waves": r.waves,
+        "plan": r.plan.canonical(),
+        "channels": [str(c) for c in r.plan.channels],
+        "confirmed_at": when(r.confirmed_at),
+        "start_at": when(r.start_at),
+        "started_at": when(r.started_at),
+        "deadline_at": when(r.deadline_at),
+        "rollback_at": when(r.rollback_at),
+        "restored_at": when(r.restored_at),
+        "watch_until": when(r.watch_until),
+        "created_by": r.created_by,
+        "epoch": r.epoch,
+        "unsettled": len(r.unresolved),
+        "verdict": r.verdict,
+        "targets": [target(r, t) for t in r.targets],
+    }
+    return document
+
+
+def target(r: Rollout, t: Target) -> dict[str, Any]:
+    """One number of a rollout: what it was, what we confirmed, what was last seen."""
+    return {
+        "number": t.number,
+        "wave": t.wave,
+        "step": max(t.step, 0),
+        "channels": [str(c) for c in r.plan.channels],
+        "baseline": dict(t.baseline),
+        "confirmed": dict(t.split),
+        "live": None if t.live is None and t.live_at is None else dict(t.live or {}),
+        "live_at": when(t.live_at),
+        "state": str(t.state),
+    }
+
+
+def _weight(r: Rollout, step: int) -> float:
+    if r.phase in (Phase.ROLLED_BACK, Phase.PENDING) or step < 1:
+        return 0.0
+    return sum(r.plan.weights(step).values()) / splits.TOTAL
+
+
+def entry(e: Recorded) -> dict[str, Any]:
+    """One journal entry; `data` without the change of the tables, which is for rebuilding."""
+    return {
+        "rollout_id": e.rollout_id,
+        "seq": e.seq,
+        "at": when(e.at),
+        "actor": e.actor,
+        "kind": e.kind,
+        "reason": e.reason,
+        "data": {k: v for k, v in e.data.items() if k not in ("change", "rollout", "targets")},
+        "hash": e.hash,
+    }
+
+
+def steps(plan: Plan) -> list[dict[str, Any]]:
+    """The plan's steps in words."""
+    return [
+        {
+            "step": i,
+            "weights": {name: points / splits.TOTAL for name, points in plan.weights(i).items()},
+            "hold": render(plan.hold(i).duration) + (" of open hours" if plan.hold(i).open else ""),
+            "min_calls": step.min_calls,
+            "approve": step.approve,
+        }
+        for i, step in enumerate(plan.steps, 1)
+    ]
+
+
+def check(found: Preflight) -> dict[str, Any]:
+    """What pre-flight found: problems, warnings, and the exact PATCH bodies of every number."""
+    clean = not found.problems
+    bodies: dict[tuple[str, ...], list[str]] = {}
+    if clean:
+        for t in found.targets:
+            bodies.setdefault(tuple(found.bodies(t.number)), []).append(t.number)
+    return {
+        "name": found.plan.name,
+        "ok": clean,
+        "problems": list(found.problems),
+        "warnings": list(found.warnings),
+        "numbers": [
+            {
+                "number": t.number,
+                "wave": t.wave,
+                "nickname": found.readings[t.number].nickname,
+                "serves": {field: splits.describe(entries) for field, entries in t.baseline.items()},
+            }
+            for t in found.targets
+        ],
+        "steps": steps(found.plan),
+        "requests": [
+            {
+                "numbers": numbers,
+                "method": "PATCH",
+                "path": "/update-phone-number/{number}",
+                "steps": list(texts[:-1]),
+                "rollback": texts[-1],
+            }
+            for texts, numbers in bodies.items()
+        ],
+    }
+
+
+def where(problem: Mapping[str, Any]) -> str:
+    """Where a rollout stands, in a few words, from the details of a refusal."""
+    position = problem.get("position") or {}
+    if not position:
+        return ""
+    return f"it stands at {position.get('wave')}.{position.get('step')}, {problem.get('phase')}"
+
+
+def count(items: Sequence[Any], word: str) -> str:
+    """`1 number`, `3 numbers`."""
+    return f"{len(items)} {word}" if len(items) == 1 else f"{len(items)} {word}s"
