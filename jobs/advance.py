@@ -71,7 +71,7 @@ class Advance:
             except RolloutError as error:
                 log.warning("could not go on", error=error.message)
                 self._again_later(held, error.message)
-            except Exception as error:  # noqa: BLE001 - the job boundary: one bad row must not stop the others
+            except Exception as error:
                 log.exception("crashed", error=str(error))
                 # Not released: the claim runs out, and the number of crashes is kept in the row.
 

@@ -5,6 +5,7 @@ A tick that is late, skipped or lost is a delay, never a loss.
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobs.advance import Advance
 from jobs.drift import Drift
+from jobs.observe import Observe
 from jobs.prune import Prune
 from rollout.app import App
 from rollout.domain.errors import RolloutError
@@ -32,6 +34,7 @@ class Scheduler:
         self.app = app
         self.advance = Advance(app)
         self.drift = Drift(app)
+        self.observe = Observe(app, app.calls) if app.calls is not None else None
         self.prune = Prune(app)
         self.counts: Counter[str] = Counter()
         self.last_good: float | None = None
@@ -56,7 +59,12 @@ class Scheduler:
             ("drift", settings.drift_seconds, self._guarded("drift", self.drift.tick)),
             ("prune", settings.prune_seconds, self._guarded("prune", self.prune.tick)),
         ):
-            self._scheduler.add_job(job, "interval", seconds=seconds, id=name, jitter=None)
+            self._scheduler.add_job(job, "interval", seconds=seconds, id=name)
+        if self.observe is not None:
+            fetch = self._guarded("observe", self.observe.tick)
+            self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
+        # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
+        importlib.import_module("rollout.domain.gates")
         self.app.store.beat(self.app.owner, started=True)
         self._scheduler.start()
         self._waker.start()
@@ -105,6 +113,8 @@ class Scheduler:
         self._stopping.set()
         self._scheduler.shutdown(wait=True)
         self.advance.stop()
+        if self.observe is not None:
+            self.observe.stop()
         try:
             self.app.store.forget_beat(self.app.owner)
         except RolloutError as error:

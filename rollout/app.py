@@ -17,7 +17,8 @@ from rollout.delivery import Deliverer, Timing
 from rollout.domain.decide import Opening
 from rollout.domain.state import Rollout, Target
 from rollout.driver import Driver
-from rollout.ports import Agents, Calendar, Clock, Gates, Look, PhoneNumbers
+from rollout.gatekeeper import Gatekeeper
+from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
 from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
 from rollout.store.engine import Database
@@ -32,13 +33,6 @@ _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confu
 def new_id() -> str:
     """A rollout's id: 50 random bits, short enough to read aloud."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(10))
-
-
-class NoGates:
-    """Gates that have nothing to say."""
-
-    def look(self, rollout: Rollout, now: datetime) -> Look:
-        return Look()
 
 
 class AlwaysOpen:
@@ -83,6 +77,7 @@ class App:
     store: Store
     numbers: PhoneNumbers
     agents: Agents
+    calls: Calls | None
     versions: Versions
     commands: Commands
     driver: Driver
@@ -108,6 +103,7 @@ def build(
     retell: RetellClient | None = None,
     numbers: PhoneNumbers | None = None,
     agents: Agents | None = None,
+    calls: Calls | None = None,
     gates: Gates | None = None,
     calendar: Calendar | None = None,
     ids: Callable[[], str] = new_id,
@@ -120,7 +116,7 @@ def build(
     store = Store(database)
     closers: list[Callable[[], None]] = [database.close]
     if numbers is None or agents is None:
-        from rollout.retell import RetellClient  # noqa: PLC0415 - httpx is slow to import, and `list` needs none
+        from rollout.retell import RetellClient
 
         retell = retell or RetellClient(
             settings.retell_base_url,
@@ -155,7 +151,7 @@ def build(
         store,
         Deliverer(store, numbers, clock, timing, write_ids, interrupts),
         versions,
-        gates or NoGates(),
+        gates or Gatekeeper(database, clock),
         calendar or AlwaysOpen(),
         clock,
         timing,
@@ -175,6 +171,7 @@ def build(
         store,
         numbers,
         agents,
+        calls if calls is not None else retell,
         versions,
         commands,
         driver,

@@ -6,6 +6,7 @@ rollout.views, so nothing on the command line depends on which one it talks to.
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
@@ -34,17 +35,19 @@ class Backend(Protocol):
         self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
     ) -> dict[str, Any]: ...
 
-    def rollback(
-        self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0
-    ) -> dict[str, Any]:
+    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
         """Orders the rollback and, if asked to wait, returns once every number is read back."""
         ...
 
-    def list(self, live: bool | None = None) -> list[dict[str, Any]]: ...
+    def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
+        """Waits until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
+        ...
+
+    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]: ...
 
     def show(self, id_: str) -> dict[str, Any]: ...
 
-    def history(self, id_: str, after: int = 0) -> list[dict[str, Any]]: ...
+    def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]: ...
 
     def on_number(self, number: str) -> str: ...
 
@@ -82,9 +85,7 @@ class Direct:
         method: Callable[..., dict[str, Any]] = getattr(commands, command)
         return method(id_, by, expect=expect)
 
-    def rollback(
-        self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0
-    ) -> dict[str, Any]:
+    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
         id_ = self.app.commands.resolve(id_)
         answer = self.app.commands.rollback(id_, by)
         if not wait:
@@ -120,13 +121,13 @@ class Direct:
             took = round((r.restored_at - r.rollback_at).total_seconds(), 3)
         return {**views.show(r), "seconds": took}
 
-    def list(self, live: bool | None = None) -> list[dict[str, Any]]:
+    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
         return [views.summary(r) for r in self.app.store.summaries(live=live, limit=1000)]
 
     def show(self, id_: str) -> dict[str, Any]:
         return views.show(self.app.store.load(self.app.commands.resolve(id_))[0])
 
-    def history(self, id_: str, after: int = 0) -> list[dict[str, Any]]:
+    def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
         return [views.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]
 
     def on_number(self, number: str) -> str:

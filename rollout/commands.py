@@ -210,12 +210,13 @@ class Commands:
                     "live_at": now, "step": max(target.step, r.wanted_step(target)) if target.written else target.step,
                     "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
                 }  # fmt: skip
-            values = {
+            values: dict[str, Any] = {
                 "phase": phase,
                 "reason": None,
-                "waived": r.waived or r.reason == "split",
                 "deadline_at": None,
             }
+            if r.reason == "split":
+                values["split_waived"] = True
             if r.reason != "deadline":
                 values.pop("deadline_at")
             data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}

@@ -188,6 +188,8 @@ class Driver:
             values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
         change = Change(rollout=values, targets=action.targets)
         data: dict[str, Any] = {"position": str(r.position)}
+        if action.event is Event.HELD:
+            data["reason"] = values.get("reason")
         if record is not None and action.event in _JUDGED:
             data["verdict"] = record
         now = self.store.commit(held, change, [Entry(str(action.event), SERVICE, action.why, data)])

@@ -48,7 +48,7 @@ class Settings(BaseSettings):
 
     tick_seconds: float = Field(1.0, gt=0, le=60)
     drift_seconds: float = Field(15.0, gt=0)
-    observe_seconds: float = Field(20.0, gt=0)
+    observe_seconds: float = Field(5.0, gt=0)
     prune_seconds: float = Field(86_400.0, gt=0)
     send_window: float = Field(2.0, gt=0)
     request_deadline: float = Field(15.0, gt=0)

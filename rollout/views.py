@@ -48,7 +48,7 @@ def show(r: Rollout) -> dict[str, Any]:
         "weight": sum(weights.values()) / splits.TOTAL,
         "weights": {name: points / splits.TOTAL for name, points in weights.items()},
         "waves": r.waves,
-        "plan": r.plan.canonical(),
+        "plan": plan_document(r.plan),
         "channels": [str(c) for c in r.plan.channels],
         "confirmed_at": when(r.confirmed_at),
         "start_at": when(r.start_at),
@@ -99,6 +99,14 @@ def entry(e: Recorded) -> dict[str, Any]:
         "data": {k: v for k, v in e.data.items() if k not in ("change", "rollout", "targets")},
         "hash": e.hash,
     }
+
+
+def plan_document(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON, without the addresses of its notices: they may carry a password."""
+    document = plan.canonical()
+    if document.get("notify"):
+        document["notify"] = [{**notice, "url": "***"} for notice in document["notify"]]
+    return document
 
 
 def steps(plan: Plan) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ Revision: 0001, the first.
 """
 
 import sqlalchemy as sa
-
 from alembic import op
 
 revision = "0001"
@@ -39,6 +38,7 @@ def upgrade() -> None:
         sa.Column("promote_asked", sa.Boolean, nullable=False),
         sa.Column("stop_asked", sa.Boolean, nullable=False),
         sa.Column("waived", sa.Boolean, nullable=False),
+        sa.Column("split_waived", sa.Boolean, nullable=False),
         sa.Column("resume_phase", sa.String(20), nullable=False),
         sa.Column("look_asked", sa.Boolean, nullable=False),
         sa.Column("verdict", sa.Text),

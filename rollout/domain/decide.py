@@ -241,7 +241,7 @@ def _what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return _hold(r, HeldReason.REJECTED, f"Retell refuses the split for {_name(rejected)}")
     if f.verdict is not None and f.verdict.outcome == "fail" and not r.waived:
         return _fail(r, f.verdict.reason, now)
-    if f.verdict is not None and f.verdict.alarm == "split" and not r.waived:
+    if f.verdict is not None and f.verdict.alarm == "split" and not r.split_waived:
         return _hold(r, HeldReason.SPLIT, f.verdict.reason)
     return None
 

@@ -119,7 +119,8 @@ class Rollout:
     watch_until: datetime | None = None
     promote_asked: bool = False
     stop_asked: bool = False
-    waived: bool = False
+    waived: bool = False  # a person went on after a failed gate
+    split_waived: bool = False  # a person went on after a split alarm
     resume_phase: Phase = Phase.PROGRESSING
     rollback_at: datetime | None = None
     restored_at: datetime | None = None

@@ -59,17 +59,22 @@ def message(problems: list[Problem], name: str) -> str:
 
 def translate(error: ValidationError, root: Node | None, schema: Mapping[str, Any]) -> list[Problem]:
     """The model's errors as problems, placed in `root` if there is a text."""
-    problems = []
-    for one in error.errors(include_url=False):
-        if one["type"] == "too_short" and one["input"]:
-            continue  # entries that have a complaint of their own are not counted by the model
+    problems, mistyped = [], set()
+    for one in sorted(error.errors(include_url=False), key=lambda one: one["type"] == "missing"):
         way = tuple(part for part in one["loc"] if not str(part).startswith("<"))
         if one["type"] == "plan":
             for problem, advice, at in one["ctx"]["found"]:
                 problems.append(_placed((*way, *at), problem, advice, root))
-        else:
-            problem, advice = _sentence(one, way, schema)
-            problems.append(_placed(way, problem, advice, root, key=one["type"] == "extra_forbidden"))
+            continue
+        if one["type"] == "too_short" and one["input"]:
+            continue  # entries that have a complaint of their own are not counted by the model
+        if way in mistyped:
+            continue  # the key is there, misspelt, and has a complaint
+        problem, advice = _sentence(one, way, schema)
+        unknown = one["type"] == "extra_forbidden"
+        if unknown:
+            mistyped.add((*way[:-1], advice.removeprefix("write ")))
+        problems.append(_placed(way, problem, advice, root, key=unknown))
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
@@ -111,6 +116,8 @@ def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tupl
             "there is no such key",
             f"leave it out; known here: {', '.join(known)}" if known else "leave it out",
         )
+    if value is None:
+        return "has no value", f"write {_EXAMPLES.get(key, 'a value, or leave the key out')}"
     if kind in ("enum", "literal_error"):
         known = str(ctx.get("expected", "")).replace(" or ", ", ").replace("'", "").split(", ")
         near = difflib.get_close_matches(str(value).lower(), known, 1, 0.6) or difflib.get_close_matches(

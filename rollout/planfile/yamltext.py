@@ -78,6 +78,10 @@ def _build(text: str) -> Node:
         if parent is not None and isinstance(parent.value, dict) and pending[-1] is None:
             pending[-1] = _key(event, parent, line, column)
             continue
+        if parent is not None and isinstance(event, ScalarEvent) and not event.style and not event.value:
+            line, column = parent.keys.get(
+                str(pending[-1]), (line, column)
+            )  # nothing stands there: the key's place
         node = _node(event, line, column)
         if parent is None:
             root = node

@@ -64,6 +64,8 @@ def parse_base_url(text: str) -> Origin:
     host = url.raw_host.decode("ascii").lower().strip("[]")
     if url.scheme not in ("https", "http") or not _HOST.fullmatch(host):
         raise wrong("it must be a URL with https and a host")
+    if port is not None and not 0 < port < 65536:
+        raise wrong("its port is not one from 1 to 65535")
     if url.scheme == "http" and not is_loopback(host):
         raise wrong("http would send the API key in the clear")
     return Origin(url.scheme, host, port or (443 if url.scheme == "https" else 80), url.path.rstrip("/"))

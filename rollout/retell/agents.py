@@ -13,7 +13,8 @@ from rollout.retell.reader import Reader
 from rollout.retell.wire import agent_version, segment
 
 SUSPENDED_FRESH = 60.0  # seconds
-_ABSENT = frozenset({400, 403, 404, 405, 422, 501})  # a server that does not know /v2/list-agents
+# what a server says that does not know /v2/list-agents; 200 stands for an answer of another kind
+_ABSENT = frozenset({200, 400, 403, 404, 405, 422, 501})
 
 
 class AgentReader:

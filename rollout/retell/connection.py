@@ -43,7 +43,7 @@ class Connection(httpx.BaseTransport):
 
     `handle_request` takes these extensions of the request: `deadline` (seconds of Clock.boot; the
     answer must be complete by then, however slowly it drips), `limit` (bytes of body) and `before`
-    (called with nothing between it and the first byte; a text that it returns refuses the request).
+    (called right before the first byte; a text that it returns refuses the request).
     """
 
     def __init__(self, sock: socket.socket, clock: Clock) -> None:
@@ -111,10 +111,10 @@ class Connection(httpx.BaseTransport):
             raise NotSent("the request could not be put into HTTP") from None
         rest = memoryview(data)
         touched = False
-        if not self.alive():
-            raise NotSent("the server had closed the connection before the request")
         if before is not None and (refusal := before()) is not None:
             raise Refused(refusal)
+        if not self.alive():
+            raise NotSent("the server had closed the connection before the request")
         try:
             while rest:
                 self._sock.settimeout(self._left(deadline))

@@ -71,6 +71,9 @@ class Connections:
                 break
             try:
                 return self._open(address, within)
+            except ssl.SSLCertVerificationError as error:
+                why = f"its certificate is not trusted ({error.verify_message})"
+                break
             except ssl.SSLError as error:
                 why = f"TLS failed ({error.reason or type(error).__name__})"
             except OSError as error:

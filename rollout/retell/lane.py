@@ -152,14 +152,12 @@ class RetellLane:
             deadline = self._clock.boot() + self._deadline
             reply = self._exchange.once(connection, ask, deadline=deadline, before=refusal)
         except Refused as error:
-            connection.close()
-            return Answer(None, failure=no_answer(error, write=True)), None
+            usable = connection if connection.usable else None
+            return Answer(None, failure=no_answer(error, write=True)), usable
         except NotSent as error:
-            connection.close()
             self._trouble = no_answer(error, write=True)
             return None, None
         except NoAnswer as error:
-            connection.close()
             return Answer(None, failure=no_answer(error, write=True)), None
         finally:
             self._pace.leave(*signs(reply), urgent=self._urgent)

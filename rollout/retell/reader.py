@@ -111,11 +111,12 @@ class Reader:
             seasoned = connection.answers > 0
             try:
                 return connection, self._exchange.once(connection, ask, deadline=until)
-            except (TooLarge, Refused):
-                connection.close()
+            except Refused:
+                self._connections.give_back(connection)
+                raise
+            except TooLarge:
                 raise
             except (NotSent, NoAnswer):
-                connection.close()
                 # the server may close an idle connection at any time: that is no sign of trouble
                 if not seasoned or self._clock.boot() >= until:
                     raise

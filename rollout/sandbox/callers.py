@@ -12,7 +12,7 @@ from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from rollout.sandbox.agents import Agent, Behaviour
-from rollout.sandbox.conversations import Conversation
+from rollout.sandbox.conversations import PEOPLE, Conversation
 from rollout.sandbox.numbers import CHANNELS, Number
 
 _NORMAL = NormalDist()
@@ -24,6 +24,7 @@ _ERRORS = (
 )
 VERSION_GONE = "error_retell"
 """How a call ends that is drawn to a version that no longer exists; what Retell does is not documented."""
+_NOBODY = Behaviour(hard_error=1, duration_s=0.1, analysis_delay_s=1)
 
 
 class Draws(NamedTuple):
@@ -113,16 +114,14 @@ class Stream:
         tags = agent.tags_of(version.number) if agent and version else []
         chat = self._channel.endswith("_sms")
         digest = hashlib.blake2s(f"{self._name}|{self._index}".encode(), digest_size=14).hexdigest()
-        length, analysed_after, fate = _fate(
-            version.behaviour if version else Behaviour(hard_error=1), draws, chat
-        )
+        length, analysed_after, fate = _fate(version.behaviour if version else _NOBODY, draws, chat)
         if version is None:
             fate["reason"] = VERSION_GONE
         return Conversation(
             id=f"{'chat' if chat else 'call'}_{digest}",
             channel=self._channel,
             number=self._number,
-            other=f"+1212555{int(draws.person * 10_000):04d}",
+            other=f"{PEOPLE}{int(draws.person * 10_000):04d}",
             agent_id=entry["agent_id"],
             version=version.number if version else (reference if isinstance(reference, int) else 0),
             tag=reference

@@ -9,6 +9,9 @@ from typing import Any
 
 from rollout.sandbox.clock import milliseconds
 
+PEOPLE = "+1212555"
+"""How the numbers of modelled people begin; four digits follow."""
+
 
 @dataclass(slots=True)
 class Conversation:

@@ -40,6 +40,9 @@ half_close  `after`: answers, closes its sending side and never answers again on
             reads on and applies what comes; `before`: the same without the first answer, nothing applied.
 """
 
+_PATCH_ONLY = ("apply_late", "lie")
+_READ_BY_POST = ("/v3/list-calls", "/v3/list-chats", "/v2/list-agents")
+
 
 @dataclass(slots=True)
 class Fault:
@@ -74,6 +77,8 @@ class Fault:
         if self.variant and self.variant not in variants:
             legal = ", ".join(variants) or "none"
             raise ValueError(f"variant {self.variant!r} does not exist for {self.kind}: write one of {legal}")
+        if self.kind in _PATCH_ONLY and self.method not in (None, "PATCH"):
+            raise ValueError(f"method {self.method!r} is wrong: {self.kind} is for PATCH only, leave it out")
         if self.kind == "status" and not 400 <= self.status <= 599:
             raise ValueError(f"status {self.status} is no error: write a number from 400 to 599")
         if self.kind in ("latency", "drip", "apply_late") and self.seconds is None:
@@ -95,8 +100,10 @@ class Fault:
         return cls(**data)
 
     def matches(self, request: Request) -> bool:
-        """Whether this request is meant. A stale fault is for reads only."""
-        if self.kind == "stale" and request.method not in ("GET", "POST"):
+        """Whether this request is meant. Stale is for reads only, lying and late effects for a PATCH only."""
+        if self.kind == "stale" and request.method != "GET" and request.path not in _READ_BY_POST:
+            return False
+        if self.kind in _PATCH_ONLY and request.method != "PATCH":
             return False
         return (
             self.method in (None, request.method)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from rollout.sandbox.conversations import Conversation
+from rollout.sandbox.conversations import PEOPLE, Conversation
 from rollout.sandbox.messages import BAD_REQUEST, ApiError
 
 Test = Callable[[Conversation, float], bool]
@@ -98,6 +98,17 @@ def compile_filter(criteria: Any, *, chats: bool) -> list[Test]:
         elif name == "tool_calls" and _expect_list(name, value):
             tests.append(lambda _call, _now: False)  # modelled agents call no tools
     return tests
+
+
+def only_number(criteria: Any) -> str | None:
+    """Our number that every match belongs to, to skip all others; None when several may match."""
+    for name in ("to_number", "from_number", "agent_number"):
+        found = criteria.get(name) if isinstance(criteria, dict) else None
+        if isinstance(found, dict) and found.get("op") == "eq" and isinstance(found.get("value"), str):
+            value: str = found["value"]
+            if not value.startswith(PEOPLE):
+                return value
+    return None
 
 
 def lower_bound(criteria: Any) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.sandbox.agents import Version, version_list_json
-from rollout.sandbox.filters import compile_filter, lower_bound, page
+from rollout.sandbox.filters import compile_filter, lower_bound, only_number, page
 from rollout.sandbox.messages import (
     BAD_REQUEST,
     NOT_FOUND,
@@ -187,10 +187,11 @@ class Routes:
         criteria = body.get("filter_criteria", {})
         tests = compile_filter(criteria, chats=chats)
         seen = asked.now if asked.as_of in (None, BEFORE_LAST) else asked.as_of
+        candidates = self.world.conversations(
+            asked.now, chats=chats, number=only_number(criteria), since_ms=lower_bound(criteria)
+        )
         found = [
-            call
-            for call in self.world.conversations(asked.now, chats=chats, since_ms=lower_bound(criteria))
-            if call.start <= seen and all(test(call, seen) for test in tests)
+            call for call in candidates if call.start <= seen and all(test(call, seen) for test in tests)
         ]
         items, more, key, total = page(found, body)
         answer: dict[str, Any] = {"items": [call.to_json(seen) for call in items], "has_more": more}

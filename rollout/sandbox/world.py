@@ -177,8 +177,15 @@ class World:
         self, now: float, *, chats: bool, number: str | None = None, since_ms: float = 0
     ) -> Iterator[Conversation]:
         """Started calls (or chats), of one number if given, that started at or after `since_ms`."""
-        self.catch_up(now)
-        for (phone_number, channel), calls in self._calls.items():
-            if channel.endswith("_sms") == chats and number in (None, phone_number):
+        if number is None:
+            self.catch_up(now)
+            keys = list(self._calls)
+        else:
+            if number in self.numbers:
+                self._catch_up_number(self.numbers[number], now)
+            keys = [key for channel in CHANNELS if (key := (number, channel)) in self._calls]
+        for key in keys:
+            calls = self._calls[key]
+            if key[1].endswith("_sms") == chats:
                 first = bisect_left(calls, since_ms, key=lambda call: call.start_ms) if since_ms > 0 else 0
                 yield from calls[first:]

@@ -81,8 +81,10 @@ def next_due(connection: Connection) -> datetime | None:
     return due
 
 
-def wake(connection: Connection, ids: Sequence[str], now: datetime) -> int:
+def wake(connection: Connection, ids: Sequence[str], now: datetime, look: bool = True) -> int:
     """Makes these rollouts due now."""
     return connection.execute(
-        update(rollouts).where(rollouts.c.id.in_(ids)).values(due_at=now, look_asked=True)
+        update(rollouts)
+        .where(rollouts.c.id.in_(ids))
+        .values(due_at=now, **({"look_asked": True} if look else {}))
     ).rowcount

@@ -12,8 +12,8 @@ from rollout.domain.changes import Change
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
-from rollout.ports import Decision
-from rollout.store import claims, housekeeping, journal, rollouts
+from rollout.ports import CallRecord, Decision
+from rollout.store import claims, housekeeping, journal, observations, rollouts
 from rollout.store import requests as request_ids
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts as rollouts_table
@@ -78,9 +78,10 @@ class Store:
             ).scalar_one_or_none()
             return epoch == held.epoch
 
-    def wake(self, ids: Sequence[str]) -> None:
+    def wake(self, ids: Sequence[str], *, look: bool = True) -> None:
+        """Makes these rollouts due now; `look`: their numbers are to be read."""
         with self.database.write() as connection:
-            claims.wake(connection, ids, self.database.now(connection))
+            claims.wake(connection, ids, self.database.now(connection), look)
 
     def next_due(self) -> datetime | None:
         with self.database.read() as connection:
@@ -194,6 +195,46 @@ class Store:
                     select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)
                 ).scalar_one()
             )
+
+    # -------------------------------------------------------------- calls
+
+    def in_flight(self) -> list[Rollout]:
+        """Rollouts between their first step and their end, with their targets."""
+        live = [str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]
+        with self.database.read() as connection:
+            now = self.database.now(connection)
+            ids = connection.execute(
+                select(rollouts_table.c.id).where(
+                    rollouts_table.c.phase.in_(live), rollouts_table.c.started_at.is_not(None)
+                )
+            ).scalars()
+            return [rollouts.load(connection, id_, now) for id_ in list(ids)]
+
+    def observe(self, records: Sequence[CallRecord]) -> int:
+        """Adds or corrects calls; returns how many changed."""
+        if not records:
+            return 0
+        with self.database.write() as connection:
+            return observations.take(connection, records, self.database.now(connection))
+
+    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], observations.Mark]:
+        with self.database.read() as connection:
+            return observations.marks_of(connection, numbers)
+
+    def mark(self, mark: observations.Mark) -> None:
+        with self.database.write() as connection:
+            observations.set_marks(connection, [mark])
+
+    def mark_trouble(self, number: str, channel: str, since: datetime, trouble: str) -> None:
+        """Notes that calls could not be fetched; since when is kept from the first failure on."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            old = observations.marks_of(connection, [number]).get((number, channel))
+            first = old.trouble_since if old is not None and old.trouble_since is not None else now
+            since = old.since if old is not None else since
+            polled = old.polled_at if old is not None else now
+            mark = observations.Mark(number, channel, since, polled, trouble, first)
+            observations.set_marks(connection, [mark])
 
     # -------------------------------------------------------------- housekeeping
 

@@ -50,6 +50,7 @@ rollouts = Table(
     Column("promote_asked", Boolean, nullable=False),
     Column("stop_asked", Boolean, nullable=False),
     Column("waived", Boolean, nullable=False),
+    Column("split_waived", Boolean, nullable=False),
     Column("resume_phase", String(20), nullable=False),
     Column("look_asked", Boolean, nullable=False),
     Column("verdict", JsonText),

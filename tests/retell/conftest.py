@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
 import retell_specification as specification
-from retell_peer import Behaviour, Peer
+from retell_peer import KEY, Behaviour, Peer
 
 from rollout.clock import SystemClock
 from rollout.retell import RetellClient
-
-KEY = "key_canary_5f3a91"
 
 
 @pytest.fixture
@@ -29,8 +28,14 @@ def serve() -> Iterator[Callable[..., Peer]]:
         peer.__exit__()
     if specification.FILE.exists():
         document = specification.document()
-        for seen in (seen for peer in peers for seen in peer.seen):
-            assert specification.complaints(seen.method, seen.path, seen.body, document) == []
+        # a chunk of numbers sends one body to many paths: each kind of request is looked at once
+        kinds = {
+            (seen.method, re.sub(r"%2B\d+", "%2B12025550100", seen.path), seen.body)
+            for peer in peers
+            for seen in peer.seen
+        }
+        for method, path, body in kinds:
+            assert specification.complaints(method, path, body, document) == []
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+KEY = "key_canary_5f3a91"
 NUMBER = "+14157774444"
 ENTRY = {"agent_id": "agent_abc", "agent_version": 7, "weight": 1}
 BODY = json.dumps({"inbound_agents": [ENTRY]})

@@ -173,7 +173,7 @@ def test_an_id_that_is_none_asks_nothing(serve: Serve, client: Make, agent_id: s
 
 
 def test_an_id_stays_one_segment(serve: Serve, client: Make) -> None:
-    peer = serve(says(http(agent(agent_id="a/../b?c#d"))))
+    peer = serve(routes(get_agent=agent(agent_id="a/../b?c#d")))
     found = client(peer).version("a/../b?c#d", "prod")
     assert isinstance(found, AgentVersion)
     assert peer.seen[0].path == "/get-agent/a%2F..%2Fb%3Fc%23d?version=prod"

@@ -94,8 +94,8 @@ def test_a_retry_after_that_does_not_fit_ends_it_at_once(serve: Serve, client: M
         ("7", 7, 7),
         ("1.5", 1.5, 1.5),
         ("99999", 300, 300),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True), 30, 41),
-        (format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True), 0, 0),
+        ("Thu, 01 Jan 2099 00:00:00 GMT", 300, 300),
+        ("Mon, 01 Jan 2001 00:00:00 GMT", 0, 0),
         ("soon", None, None),
         ("-3", None, None),
         ("Wed, 99 Foo", None, None),
@@ -108,6 +108,15 @@ def test_retry_after(serve: Serve, client: Make, said: str, low: float | None, h
         assert found.retry_after is None
     else:
         assert found.retry_after is not None and low <= found.retry_after <= high
+
+
+def test_retry_after_as_a_date(serve: Serve, client: Make) -> None:
+    def behave(seen: Seen, sock: socket.socket) -> None:
+        at = format_datetime(datetime.now(UTC) + timedelta(seconds=40), usegmt=True)
+        sock.sendall(http({}, 422, f"retry-after: {at}"))
+
+    found = read(client(serve(behave)))
+    assert isinstance(found, Failure) and found.retry_after is not None and 35 < found.retry_after <= 40
 
 
 def test_a_drip_ends_at_the_deadline(serve: Serve, client: Make) -> None:

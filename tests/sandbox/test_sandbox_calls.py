@@ -13,14 +13,14 @@ CALLS = "/v3/list-calls"
 
 @pytest.fixture
 def busy(stopped: Sandbox) -> Iterator[Sandbox]:
-    """Eight hours of calls and chats, some of them still going on."""
+    """Four hours of calls and chats, some of them still going on."""
     split = [
         {"agent_id": "agent_frontdesk", "agent_version": version, "weight": 0.25} for version in (6, 7, 8, 9)
     ]
     stopped.add_agent("agent_frontdesk", [{"version": 6, "custom": {"booked": 0.5}, "voicemail": 0.3}])
     stopped.edit(N1, inbound_agents=split, inbound_sms_agents=split)
     stopped.edit(N1, calls_per_hour={"inbound": 30, "inbound_sms": 30})
-    stopped.clock(advance=8 * 3600)
+    stopped.clock(advance=4 * 3600)
     return stopped
 
 
@@ -40,7 +40,7 @@ def yes(value: bool) -> dict[str, Any]:
     return {"type": "boolean", "op": "eq", "value": value}
 
 
-MIDDLE = 1_800_000_000_000 + 4 * 3_600_000
+MIDDLE = 1_800_000_000_000 + 2 * 3_600_000
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,7 @@ MIDDLE = 1_800_000_000_000 + 4 * 3_600_000
         ({"direction": enum("outbound")}, lambda c: c["direction"] == "outbound"),
         ({"to_number": text("eq", N1)}, lambda c: c["to_number"] == N1),
         ({"from_number": text("eq", N3)}, lambda c: c["from_number"] == N3),
+        ({"from_number": text("eq", N1)}, lambda c: False),
         ({"to_number": text("ne", N1)}, lambda c: c["to_number"] != N1),
         ({"to_number": text("sw", "+1415")}, lambda c: c["to_number"].startswith("+1415")),
         ({"to_number": text("ew", "4445")}, lambda c: c["to_number"].endswith("4445")),
@@ -108,7 +109,7 @@ def test_filters(busy: Sandbox, still: Any, criteria: dict[str, Any], keep: Call
     wanted = [call["call_id"] for call in every if keep(call)][:1000]
     assert [call["call_id"] for call in answer.body["items"]] == wanted
     trivial = criteria.keys() & {"agent_id", "unheard_of", "call_type", "metadata", "agent"}
-    assert trivial or 0 < len(wanted) < len(every)
+    assert trivial or criteria == {"from_number": text("eq", N1)} or 0 < len(wanted) < len(every)
 
 
 @pytest.mark.parametrize(
@@ -200,7 +201,7 @@ def test_chats_are_found_by_number_and_direction_though_they_show_neither(busy: 
         return items
 
     every = busy.calls(chats=True)
-    assert len(found(agent_number=text("eq", N1))) == len(every) > 100
+    assert len(found(agent_number=text("eq", N1))) == len(every) > 80
     assert found(agent_number=text("eq", N3)) == []
     assert len(found(direction=enum("inbound"))) == len(every)
     assert found(direction=enum("outbound")) == []

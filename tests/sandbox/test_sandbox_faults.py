@@ -312,6 +312,7 @@ def test_faults_choose_their_requests(sandbox: Sandbox, client: Any) -> None:
         ({"kind": "status"}, "status 0 is no error"),
         ({"kind": "drip"}, "seconds is missing"),
         ({"kind": "latency", "seconds": -1}, "seconds -1 is wrong"),
+        ({"kind": "lie", "method": "GET"}, "method 'GET' is wrong: lie is for PATCH only"),
         ({"kind": "omit", "times": 0}, "times 0 is less than 1"),
         ({"kind": "omit", "often": 3}, "'often' is not a field of a fault"),
     ],
@@ -323,3 +324,12 @@ def test_wrong_faults_are_explained(
     assert answer.status == 400
     assert complaint in answer.body["message"]
     assert sandbox.faults() == []
+
+
+def test_lies_and_late_effects_leave_other_requests_alone(sandbox: Sandbox, client: Any) -> None:
+    sandbox.fault("apply_late", seconds=0.0)
+    sandbox.fault("lie")
+    sandbox.fault("stale")
+    made = client("POST", "/create-agent-version/agent_frontdesk", {"base_version": 6})
+    assert (made.status, made.body["version"]) == (201, 10)
+    assert [fault.hits for fault in sandbox.faults()] == [0, 0, 0]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - the tables hold whole sentences
 """The plan as a model: what others ask of it, and the rules that hold inside it."""
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from rollout.domain import splits
 from rollout.domain.errors import PlanError
-from rollout.domain.plan import AgentRef, Channel, Hold, Plan, wave_of
+from rollout.domain.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
 from rollout.domain.plan_gates import Gates, Profile
 from rollout.domain.plan_notices import Reaction
 from rollout.planfile import build_plan, dump_plan, load_plan
@@ -79,7 +80,8 @@ def test_defaults_are_the_documented_ones() -> None:
     assert plan.gates.profile is Profile.STANDARD
     assert plan.hold(1) == Hold(0.0)
     assert (plan.on_failure, plan.on_deadline) == (Reaction.ROLLBACK, Reaction.PAUSE)
-    assert plan.start is plan.after is plan.deadline is plan.expected_baseline is plan.own_calendar is None
+    for left_out in (plan.start, plan.after, plan.deadline, plan.expected_baseline, plan.own_calendar):
+        assert left_out is None
     assert plan.closing == "keep"
     assert plan.wave_order == "plan"
 
@@ -139,20 +141,20 @@ def test_numbers_are_kept_in_one_form() -> None:
     )
     number, nickname, serving = plan.numbers
     assert number == NUMBER
-    assert not isinstance(nickname, str)
-    assert not isinstance(serving, str)
-    assert [nickname.matches(name) for name in ("Front desk", "front desk", None)] == [True, False, False]  # type: ignore[arg-type]
-    assert serving.matches([{"agent_id": "a", "agent_version": 3, "weight": 1}])  # type: ignore[arg-type]
-    assert not serving.matches([{"agent_id": "b"}])  # type: ignore[arg-type]
-    assert not serving.matches(None)  # type: ignore[arg-type]
+    assert isinstance(nickname, ByNickname)
+    assert isinstance(serving, ByServing)
+    assert [nickname.matches(name) for name in ("Front desk", "front desk", None)] == [True, False, False]
+    assert serving.matches([{"agent_id": "a", "agent_version": 3, "weight": 1}])
+    assert not serving.matches([{"agent_id": "b"}])
+    assert not serving.matches(None)
 
 
 def test_serving_compares_versions_as_numbers() -> None:
     plan = build_plan(document(numbers={"serving": {"agent_id": "a", "agent_version": 3}}))
     (serving,) = plan.numbers
-    assert not isinstance(serving, str)
-    assert serving.matches([{"agent_id": "a", "agent_version": "3"}])  # type: ignore[arg-type]
-    assert not serving.matches([{"agent_id": "a", "agent_version": "prod"}])  # type: ignore[arg-type]
+    assert isinstance(serving, ByServing)
+    assert serving.matches([{"agent_id": "a", "agent_version": "3"}])
+    assert not serving.matches([{"agent_id": "a", "agent_version": "prod"}])
 
 
 def test_a_calendar_in_the_plan() -> None:
@@ -179,7 +181,7 @@ def test_a_calendar_in_the_plan() -> None:
 def test_a_plan_is_frozen() -> None:
     plan = Plan.model_validate(document())
     with pytest.raises(ValidationError):
-        plan.name = "other"
+        plan.name = "other"  # type: ignore[misc]
 
 
 # ------------------------------------------------------------------ canonical form

@@ -1,0 +1,118 @@
+"""Fetches the calls of every number under way and keeps them; whatever changed makes its rollout due.
+
+By high-water mark: each fetch asks from the oldest call that may still get a result.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from rollout.app import App
+from rollout.domain.state import Rollout
+from rollout.gatekeeper import baseline_pairs, config_of
+from rollout.ports import CallRecord, Calls, Failure
+from rollout.store.observations import Mark
+
+log = structlog.get_logger(__name__)
+
+OVERLAP = timedelta(seconds=60)  # calls that Retell lists late
+BEFORE = timedelta(days=1)  # the baseline's own earlier calls, for latency thresholds
+LONGEST_WAIT = timedelta(hours=2)  # for the analysis of a call that has ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Ask:
+    rollout_id: str
+    number: str
+    channel: str
+    agents: tuple[tuple[str, int], ...]
+    since: datetime
+    longest: timedelta
+
+
+class Observe:
+    """The regular fetch of calls."""
+
+    def __init__(self, app: App, calls: Calls) -> None:
+        self.app = app
+        self.calls = calls
+        self._pool = ThreadPoolExecutor(4, thread_name_prefix="observe")
+
+    def tick(self) -> int:
+        """One round; returns how many calls were new or corrected."""
+        store = self.app.store
+        now = store.now()
+        asks = [a for r in store.in_flight() for a in self._asks(r)]
+        changed = 0
+        for ask, count in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
+            if count:
+                changed += count
+                store.wake([ask.rollout_id], look=False)
+        return changed
+
+    def _asks(self, rollout: Rollout) -> list[_Ask]:
+        if config_of(rollout.plan) is None and not any(s.min_calls for s in rollout.plan.steps):
+            return []
+        arms = {ref.pair for ref in rollout.plan.arms.values()}
+        agents = tuple(sorted(arms | baseline_pairs(rollout)))
+        assert rollout.started_at is not None
+        marks = self.app.store.marks([t.number for t in rollout.targets])
+        asks = []
+        for target in rollout.targets:
+            if target.wave > rollout.position.wave:
+                continue
+            for channel in rollout.plan.channels:
+                mark = marks.get((target.number, str(channel)))
+                # A mark of an earlier rollout on this number says nothing about this one's agents.
+                known = mark is not None and mark.polled_at >= rollout.started_at
+                since = mark.since if mark is not None and known else rollout.started_at - BEFORE
+                asks.append(
+                    _Ask(
+                        rollout.id,
+                        target.number,
+                        str(channel),
+                        agents,
+                        since,
+                        rollout.plan.gates.max_call_time,
+                    )
+                )
+        return asks
+
+    def _fetch(self, ask: _Ask, now: datetime) -> int:
+        store = self.app.store
+        records: list[CallRecord] = []
+        failure: Failure | None = None
+        for item in self.calls.since(ask.number, ask.channel, ask.agents, ask.since):
+            if isinstance(item, Failure):
+                failure = item
+                break
+            records.append(item)
+        changed = store.observe(records)
+        if failure is not None:
+            store.mark_trouble(
+                ask.number, ask.channel, ask.since, f"Retell's calls cannot be read: {failure.detail}"
+            )
+            log.warning("calls not fetched", number=ask.number[:5] + "…", error=failure.detail)
+            return changed
+        waiting = [
+            c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)
+        ]
+        newest = max((c.started_at for c in records if c.started_at is not None), default=ask.since)
+        since = max(ask.since, min([*waiting, newest]) - OVERLAP)
+        store.mark(Mark(ask.number, ask.channel, since, now))
+        return changed
+
+    def stop(self) -> None:
+        """Waits for the fetch under way."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _settled(call: CallRecord, now: datetime, longest: timedelta) -> bool:
+    assert call.started_at is not None
+    if call.status == "not_connected" or call.analyzed:
+        return True
+    return now - call.started_at > max(longest, LONGEST_WAIT)

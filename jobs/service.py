@@ -1,0 +1,90 @@
+"""`rollout serve`: one process with the scheduler and, unless told otherwise, the HTTP API and the page."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+
+from jobs.scheduler import Scheduler
+from rollout import __version__, logs
+from rollout.app import App, build
+from rollout.domain.errors import NotReachable, Refused
+from rollout.settings import KeySource, Settings
+from rollout.store import migrate as migrations
+
+log = structlog.get_logger(__name__)
+
+
+def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None:
+    """Serves until SIGTERM or SIGINT, then finishes what is under way and returns."""
+    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
+    logs.set_up(settings.log_level, secrets=secrets)
+    KeySource(settings)()  # a missing key is said now, and not at the first step
+    os.umask(0o077)
+    stopped = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stopped.set())
+    app = build(settings)
+    try:
+        with only_one(app):
+            if migrate:
+                migrations.upgrade(app.database)
+            migrations.require_current(app.database)
+            _serve(app, stopped, http=http)
+    finally:
+        app.close()
+
+
+def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
+    settings = app.settings
+    scheduler = Scheduler(app)
+    server = None
+    if http:
+        from rollout.api.server import make_server
+
+        server = make_server(app, scheduler, settings.host, settings.port)
+        server.start()
+    try:
+        scheduler.start()
+        where = f"http://{settings.host}:{server.port}" if server else "no HTTP"
+        log.info(
+            "serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url
+        )
+        stopped.wait()
+        log.info("stopping")
+    finally:
+        if server is not None:
+            server.stop()
+        scheduler.stop()
+        log.info("stopped")
+
+
+@contextmanager
+def only_one(app: App) -> Iterator[None]:
+    """On SQLite a second service on the same file is refused; PostgreSQL takes any number of them."""
+    if not app.database.is_sqlite:
+        yield
+        return
+    database = app.database.engine.url.database
+    assert database is not None
+    path = Path(f"{database}.lock")
+    try:
+        file = path.open("a+")
+    except OSError as error:
+        raise NotReachable(f"{path} cannot be opened: {error.strerror}") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused(
+                f"another `rollout serve` runs on {database}; SQLite takes one. Commands work beside it; for "
+                "several services use PostgreSQL"
+            ) from None
+        yield

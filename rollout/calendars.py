@@ -1,0 +1,246 @@
+"""The calendars of plans: shared ones from a TOML file, holidays from the `holidays` package.
+
+Implements `rollout.ports.Calendar`. A calendar that cannot be used counts as closed, with the reason, and never
+as an error: a rollback asks for the opening too, and nothing that is wrong with hours may stand before it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rollout.domain import splits, windows
+from rollout.domain.decide import Opening
+from rollout.domain.errors import InputError
+from rollout.domain.plan import Calendar, Plan
+from rollout.domain.plan_base import shown
+from rollout.domain.plan_calendar import Retreat
+from rollout.domain.state import Rollout
+from rollout.domain.timetable import Row, hours_text, moment_text, remaining, timetable
+from rollout.planfile.complaints import message, translate
+
+_LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used
+_MOST_SPANS = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ClosedDays:
+    """The holidays of some countries and regions, as a container of dates. A year is worked out when asked for."""
+
+    regions: tuple[str, ...] = ()
+
+    def __contains__(self, day: object) -> bool:
+        return isinstance(day, date) and self.name(day) is not None
+
+    def name(self, day: date) -> str | None:
+        """What is celebrated, and where: `Thanksgiving Day (US-CA)`; None on a day that is no holiday."""
+        for region in self.regions:
+            if (name := _holidays_of(region, day.year).get(day)) is not None:
+                return f"{name} ({region})"
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _holidays_of(region: str, year: int) -> Mapping[date, str]:
+    """Public holidays of `US` or `US-CA` in one year, observed days included; InputError for an unknown region."""
+    import holidays  # half a second to import, and most plans have none
+
+    country, _, part = region.partition("-")
+    try:
+        found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
+    except NotImplementedError:
+        known = holidays.list_supported_countries(include_aliases=False)
+        near = difflib.get_close_matches(part, known[country], 1, 0.3) if country in known else []
+        if country in known:
+            advice = (
+                f"write {country}-{near[0]}, or {country} for the whole country"
+                if near
+                else f"write {country}"
+            )
+        else:
+            advice = "write an ISO 3166 code, for example US or US-CA"
+        raise InputError(f"holidays: no holidays are known for {region}; {advice}") from None
+    return {day: name for day, name in found.items() if day.year == year}
+
+
+class Calendars:
+    """Which calendar a plan goes by, and what it says. Safe to share between threads.
+
+    `path` is the TOML file of named calendars, read again when it has changed, so that an edit reaches rollouts
+    that are under way at their next look.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._read: tuple[tuple[int, int], Mapping[str, Calendar]] | None = None
+        self._spans: dict[Calendar, windows.Span] = {}
+
+    # -------------------------------------------------------------- for checks and for show
+
+    def of(self, plan: Plan) -> tuple[Calendar, ClosedDays]:
+        """The plan's calendar and its holidays; InputError says what is wrong with it and what to write instead.
+
+        A plan without any is always open.
+        """
+        if plan.calendar is None:
+            return _usable(plan.own_calendar or Calendar())
+        return _usable(self._named(plan.calendar, self._load()))
+
+    def timetable(self, plan: Plan, now: datetime, *, waves: int = 1) -> list[Row]:
+        """When each step of the plan would happen at the earliest; InputError as `of`."""
+        calendar, closed = self.of(plan)
+        return timetable(plan, calendar, closed, now, waves=waves)
+
+    def remaining(self, rollout: Rollout, now: datetime) -> list[Row]:
+        """What is still to come of a rollout, and when at the earliest; InputError as `of`."""
+        calendar, closed = self.of(rollout.plan)
+        return remaining(rollout, calendar, closed, now)
+
+    # -------------------------------------------------------------- for the driver
+
+    def opening(self, rollout: Rollout, now: datetime) -> Opening:
+        """Whether the rollout's steps may advance at `now`, why not, until when, and the weight to retreat to."""
+        try:
+            calendar, closed = self.of(rollout.plan)
+            span = self._span(calendar, closed, now)
+        except InputError as error:
+            # Closed, and the weight stays: nobody said that these are hours to retreat in.
+            return Opening(False, now + _LOOK_AGAIN, error.message)
+        until = None if span.end - span.start == windows.SEARCH else span.end  # None: no change was found
+        if span.is_open:
+            return Opening(True, until)
+        closing = rollout.plan.closing
+        retreat = splits.points(closing.retreat) if isinstance(closing, Retreat) else None
+        return Opening(False, until, _why_closed(rollout.plan, calendar, closed, now, until), retreat)
+
+    def hold_until(self, rollout: Rollout) -> datetime | None:
+        """When the hold in open hours is over; None for a hold that counts elapsed time.
+
+        A hold that is not over within `windows.SEARCH` gives the end of that search: not before then.
+        """
+        hold = rollout.plan.hold(rollout.position.step)
+        if not hold.open or rollout.confirmed_at is None:
+            return None
+        try:
+            calendar, closed = self.of(rollout.plan)
+        except InputError:
+            # `opening` says closed for the same reason; should the file change between the two, the hours of the
+            # calendar last read are still right to count by.
+            known = self._read[1].get(rollout.plan.calendar or "") if self._read else None
+            if known is None:
+                return None
+            calendar, closed = known, ClosedDays(known.holidays)
+        until = windows.add_open_time(calendar, closed, rollout.confirmed_at, hold.duration)
+        return until or rollout.confirmed_at + windows.SEARCH
+
+    def _span(self, calendar: Calendar, closed: ClosedDays, now: datetime) -> windows.Span:
+        """The span around `now`, remembered until it is over: thousands of rollouts ask every few seconds."""
+        span = self._spans.get(calendar)
+        if span is None or not span.start <= now < span.end:
+            span = next(windows.spans(calendar, closed, now, now + windows.SEARCH))
+            if len(self._spans) >= _MOST_SPANS:
+                self._spans = {}
+            self._spans[calendar] = span
+        return span
+
+    # -------------------------------------------------------------- the file
+
+    def _load(self) -> Mapping[str, Calendar]:
+        if self._path is None:
+            return {}
+        try:
+            now = self._path.stat()
+            changed = (now.st_mtime_ns, now.st_size)
+            if self._read is None or self._read[0] != changed:
+                self._read = (changed, read_calendars(self._path))
+            return self._read[1]
+        except OSError as error:
+            raise InputError(
+                f"ROLLOUT_CALENDARS: {self._path} cannot be read ({error.strerror}); write the path of a TOML file"
+            ) from None
+
+    def _named(self, name: str, known: Mapping[str, Calendar]) -> Calendar:
+        if name in known:
+            return known[name]
+        problem = f"calendar: there is no calendar {shown(name)}"
+        if self._path is None:
+            raise InputError(
+                f"{problem}, for no file of calendars is set; set ROLLOUT_CALENDARS, or write windows and zone"
+            )
+        near = difflib.get_close_matches(name, known, 1, 0.6)
+        names = ", ".join(sorted(known)) or "none"
+        advice = f"write {near[0]}; known are: {names}" if near else f"known in {self._path} are: {names}"
+        raise InputError(f"{problem}; {advice}")
+
+
+def read_calendars(path: Path) -> dict[str, Calendar]:
+    """The calendars of a TOML file by name: one table each, with the keys of a plan's own calendar.
+
+    InputError names the file, the calendar and the field. Raises OSError when the file cannot be read.
+    """
+    try:
+        document = tomllib.loads(path.read_bytes().decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: this is not TOML: {error}; see config/calendars.example.toml") from None
+    return {name: _calendar(value, f"{path}: {name}") for name, value in document.items()}
+
+
+def _calendar(value: Any, place: str) -> Calendar:
+    if not isinstance(value, Mapping):
+        raise InputError(
+            f"{place}: {shown(value)} is not a calendar; write a table: [name] with windows and zone"
+        )
+    try:
+        calendar = Calendar.model_validate(value)
+    except ValidationError as error:
+        schema = Calendar.model_json_schema(by_alias=True, mode="validation")
+        raise InputError(message(translate(error, None, schema), place)) from None
+    try:
+        return _usable(calendar)[0]
+    except InputError as error:
+        raise InputError(f"{place}: {error.message}") from None
+
+
+def _usable(calendar: Calendar) -> tuple[Calendar, ClosedDays]:
+    """With its holidays, once every region is known to have some."""
+    for region in calendar.holidays:
+        _holidays_of(region, _ANY_YEAR)
+    return calendar, ClosedDays(calendar.holidays)
+
+
+_ANY_YEAR = 2026
+
+
+# ------------------------------------------------------------------ words
+
+
+def _why_closed(
+    plan: Plan, calendar: Calendar, closed: ClosedDays, now: datetime, opens: datetime | None
+) -> str:
+    """What closes it and when it opens, in the calendar's zone, for `show`."""
+    zone = windows.zone_of(calendar)
+    local = now.astimezone(zone).date()
+    then = "no opening within two years"
+    if opens is not None:
+        then = f"opens {moment_text(opens, calendar.zone or 'UTC', now)}"
+    if (freeze := windows.freeze_at(calendar, now)) is not None:
+        ends = freeze.ends
+        until = (
+            moment_text(ends, calendar.zone or "UTC", now)
+            if isinstance(ends, datetime)
+            else f"the end of {ends:%a} {ends.day} {ends:%b}"
+            + (f" {ends.year}" if ends.year != local.year else "")
+        )
+        return f"freeze: {freeze.reason} until {until}; {then} {calendar.zone or 'UTC'}"
+    if (holiday := closed.name(local)) is not None:
+        return f"holiday: {holiday}; {then} {calendar.zone}"
+    whose = "the plan's hours" if plan.calendar is None else f"the hours of calendar {plan.calendar}"
+    return f"outside {whose} ({hours_text(calendar)}); {then}"

@@ -1,0 +1,53 @@
+"""The command line: one face of the commands. `main` turns every error into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from rollout.cli import admin, look, operate, plans, serve
+from rollout.domain.errors import RolloutError
+
+app = typer.Typer(
+    name="rollout",
+    help="Safe, gradual rollout of voice-agent versions on Retell phone numbers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for module in (plans, operate, look, serve, admin):
+    module.register(app)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
+    try:
+        app()
+    except RolloutError as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("interrupted; what was ordered stays ordered", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output went away (`rollout list | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("ROLLOUT_LOG_LEVEL") == "debug":
+            raise
+        from rollout.logs import REDACTOR
+
+        print(f"rollout: unexpected {type(error).__name__}: {REDACTOR.clean(str(error))}", file=sys.stderr)
+        print("set ROLLOUT_LOG_LEVEL=debug to see where", file=sys.stderr)
+        sys.exit(1)
+
+
+def fail(error: RolloutError) -> None:
+    """Prints the error in a sentence or two and exits with its code."""
+    from rollout.cli.screen import plain
+
+    print(f"rollout: {plain(error.message)}", file=sys.stderr)
+    sys.exit(error.exit_code)

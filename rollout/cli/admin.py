@@ -1,0 +1,99 @@
+"""db, doctor, verify: keeping the service itself in order."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from rollout.cli.common import Json, direct_app, print_json
+from rollout.cli.screen import plain, table
+from rollout.domain.errors import RolloutError, SchemaRefused
+
+db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.add_typer(db, name="db")
+    app.command()(doctor)
+    app.command()(verify)
+
+
+@db.command("upgrade")
+def upgrade(json: Json = False) -> None:
+    """Make or upgrade the schema."""
+    with _database() as database:
+        from rollout.store import migrate
+
+        before, after = migrate.upgrade(database)
+    if json:
+        print_json({"before": before, "after": after})
+    else:
+        typer.echo(
+            f"the schema is {after}" + (" already" if before == after else f", was {before or 'empty'}")
+        )
+
+
+@db.command("check")
+def check(json: Json = False) -> None:
+    """Say whether the schema fits this program. Exit 3 if not."""
+    with _database() as database:
+        from rollout.store import migrate
+
+        found, wanted = migrate.current(database), migrate.head()
+        if json:
+            print_json({"found": found, "wanted": wanted, "ok": found == wanted})
+        migrate.require_current(database)
+    if not json:
+        typer.echo(f"the schema is {found}, as this program needs it")
+
+
+def _database() -> Any:
+    from contextlib import closing
+
+    from rollout.clock import SystemClock
+    from rollout.settings import load_settings
+    from rollout.store.engine import Database
+
+    return closing(Database(load_settings().database_url, SystemClock()))
+
+
+def doctor(json: Json = False) -> None:
+    """Test settings, database, Retell and the service; exit 4 or 3 when something does not work."""
+    from rollout.doctor import examine
+    from rollout.settings import load_settings
+
+    report = examine(load_settings())
+    if json:
+        print_json(report)
+    else:
+        from rollout.cli.screen import console
+
+        shown = table("what", "state", "detail")
+        for item in report["checks"]:
+            shown.add_row(item["name"], "ok" if item["ok"] else "TROUBLE", plain(item["detail"]))
+        console().print(shown)
+    worst = next((c for c in report["checks"] if not c["ok"]), None)
+    if worst is not None:
+        error = SchemaRefused if worst["exit_code"] == 3 else RolloutError
+        raised = error(f"{worst['name']}: {worst['detail']}")
+        raised.exit_code = worst["exit_code"]
+        raise raised
+
+
+def verify(
+    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,  # noqa: A002
+    json: Json = False,
+) -> None:
+    """Check the journal's hash chain and that the tables are what it says. Exit 1 if anything was altered."""
+    from rollout.verify import verify_all
+
+    with direct_app() as app:
+        faults, counted = verify_all(app.store, None if id is None else app.commands.resolve(id))
+    if json:
+        print_json({"ok": not faults, "entries": counted, "faults": faults})
+    elif not faults:
+        typer.echo(f"{counted} entries, none altered")
+    if faults:
+        raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))

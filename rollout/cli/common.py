@@ -1,0 +1,136 @@
+"""What the commands share: which backend, who asks, how values are printed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError
+
+if TYPE_CHECKING:
+    from rollout.app import App
+    from rollout.backend import Backend
+    from rollout.commands import By
+    from rollout.domain.state import Position
+
+Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+RequestId = Annotated[
+    str | None,
+    typer.Option("--request-id", help="Repeating a command with the same id has no second effect."),
+]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it no longer stands there.")
+]
+RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, or its name.")]
+PlanPath = Annotated[
+    str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")
+]
+
+
+def actor() -> str:
+    """Who is at this command line."""
+    import getpass
+
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError):
+        return f"cli:{os.getuid()}"
+
+
+def by(reason: str, request_id: str | None) -> By:
+    """The person, the reason and the request id of a command."""
+    from rollout.commands import By
+
+    return By(actor(), reason, request_id)
+
+
+def position(text: str | None) -> Position | None:
+    """--expect as a position."""
+    from rollout.commands import parse_position
+
+    return None if text is None else parse_position(text)
+
+
+@contextmanager
+def direct_app(*, migrate: bool = False) -> Iterator[App]:
+    """The product on its own database; refuses an old schema (a new SQLite file is set up at once)."""
+    from rollout import logs
+    from rollout.app import build
+    from rollout.settings import load_settings
+    from rollout.store import migrate as migrations
+
+    settings = load_settings()
+    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
+    logs.set_up(
+        "warning" if settings.log_level == "info" else settings.log_level, json_lines=False, secrets=secrets
+    )
+    app = build(settings)
+    try:
+        if migrate or (app.database.is_sqlite and migrations.current(app.database) is None):
+            migrations.upgrade(app.database)
+        migrations.require_current(app.database)
+        yield app
+    finally:
+        app.close()
+
+
+@contextmanager
+def backend() -> Iterator[Backend]:
+    """A running service when ROLLOUT_URL is set, else the database."""
+    url = os.environ.get("ROLLOUT_URL")
+    if url:
+        from rollout.remote import Remote
+
+        remote = Remote(url, os.environ.get("ROLLOUT_TOKEN"))
+        try:
+            yield remote
+        finally:
+            remote.close()
+        return
+    from rollout.backend import Direct
+
+    with direct_app() as app:
+        yield Direct(app)
+
+
+def plan_text(path: str) -> tuple[str, str]:
+    """(text, name) of a plan file, or of standard input."""
+    if path == "-":
+        import sys
+
+        return sys.stdin.read(), "standard input"
+    file = Path(path)
+    try:
+        return file.read_text(encoding="utf-8"), str(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder; name a plan file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: this is not UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def print_json(value: Any) -> None:
+    """The stable machine form."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def moment(text: str | None) -> datetime | None:
+    """--at: ISO 8601; without a zone it is the reader's own."""
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--at: {text} is not a time; write for example 2026-12-01T09:00:00-08:00") from None
+    return (parsed if parsed.tzinfo else parsed.astimezone()).astimezone(UTC)

@@ -1,0 +1,60 @@
+"""`rollout doctor`: a self-test of settings, database, Retell and service, each with a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.app import build
+from rollout.domain.errors import RolloutError
+from rollout.ports import Failure
+from rollout.settings import Settings
+from rollout.store import migrate
+
+
+def examine(settings: Settings) -> dict[str, Any]:
+    """{"checks": [{name, ok, detail, exit_code}], "settings": {...}}; nothing is changed anywhere."""
+    checks: list[dict[str, Any]] = []
+
+    def note(name: str, ok: bool, detail: str, exit_code: int = 4) -> None:
+        checks.append({"name": name, "ok": ok, "detail": detail, "exit_code": 0 if ok else exit_code})
+
+    app = build(settings)
+    try:
+        found, wanted = None, migrate.head()
+        try:
+            found = migrate.current(app.database)
+            ok = found == wanted
+            note("schema", ok, f"{found}" if ok else f"{found or 'empty'}; run: rollout db upgrade", 3)
+        except RolloutError as error:
+            note("database", False, error.message)
+        if found == wanted:
+            try:
+                with app.database.write() as connection:
+                    app.database.now(connection)
+                note("database", True, "can be written")
+                ahead = (app.store.now() - app.clock.now()).total_seconds()
+                note("clock", abs(ahead) < 2, f"the database is {ahead:+.3f} s from this machine")
+                alive = app.store.services()
+                trouble = [s for s in alive if s.trouble]
+                words = (
+                    f"{len(alive)} running"
+                    if alive
+                    else "none is running: nothing moves until `rollout serve`"
+                )
+                note("service", not trouble, trouble[0].trouble if trouble else words)
+                note("rollouts", True, f"{len(app.store.summaries(live=True, limit=1000))} live")
+            except RolloutError as error:
+                note("database", False, error.message)
+        try:
+            first = next(iter(app.numbers.all()), None)
+            if isinstance(first, Failure):
+                refused = first.status in (401, 403)
+                note("retell", False, f"the key is refused ({first.status})" if refused else first.detail)
+            else:
+                note("retell", True, f"{settings.retell_base_url} answers")
+        except RolloutError as error:
+            note("retell", False, error.message, error.exit_code)
+    finally:
+        app.close()
+    shown = {k: str(v) for k, v in settings.model_dump().items()}
+    return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown}

@@ -1,0 +1,216 @@
+"""When each step of a plan would happen at the earliest, and how to say times and hours to people.
+
+Pure. It walks the rules of `decide` with writes that take no time and gates that pass at once: what then really
+happens is this or later, and exactly this when nothing else is waited for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.plan_base import shown
+from rollout.domain.plan_calendar import Calendar, Day, Window
+from rollout.domain.plan_steps import Step
+from rollout.domain.state import Position, Rollout
+from rollout.domain.windows import add_open_time, next_opening
+
+_WEEK = tuple(Day)
+_FIRST = Position(1, 1)
+_LAST_YEAR = 9000  # later starts are taken for what they are: never
+
+
+class Happens(StrEnum):
+    """What a row of the timetable is about."""
+
+    STEP = "step"  # the position's weights are written
+    PROMOTED = "promoted"  # the last step stood its bake
+    DEADLINE = "deadline"  # the plan's deadline comes before the next step can
+
+
+_WORDS = {Happens.PROMOTED: "promoted", Happens.DEADLINE: "the deadline"}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of a timetable. `at` is UTC, to be shown in `zone`; None: not within two years.
+
+    `position` is the step that is written, or at the end the last one that was; `weights` are its arms' basis
+    points. `needs` says what else is waited for, in words: then `at` is only the earliest moment.
+    """
+
+    at: datetime | None
+    zone: str
+    happens: Happens
+    position: Position
+    weights: Mapping[str, int] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+
+
+def timetable(
+    plan: Plan, calendar: Calendar | None, holidays: Container[date], now: datetime, *, waves: int = 1
+) -> list[Row]:
+    """The rows of a plan that is handed in at `now`, to its end; `waves` as counted on the live numbers.
+
+    The list ends early with a row without a time when the calendar does not open in time, or with the deadline.
+    """
+    return list(_Walk(plan, calendar, holidays, waves, now).from_start(plan.start))
+
+
+def remaining(
+    rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime
+) -> list[Row]:
+    """The rows still to come for a rollout as it stands, as if whoever holds it let go now; [] once it ended."""
+    r = rollout
+    if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
+        return []
+    walk = _Walk(r.plan, calendar, holidays, r.waves, now)
+    if r.started_at is None:
+        return list(walk.from_start(r.start_at))
+    walk.deadline = r.deadline_at
+    if r.confirmed_at is None:
+        return list(walk.from_step(r.position, now))
+    return list(walk.after_step(r.position, r.confirmed_at, asked=r.promote_asked))
+
+
+def sentence(rows: Sequence[Row], now: datetime) -> str:
+    """The timetable in one line: `10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, ...`."""
+    parts: list[str] = []
+    said = 0  # the part that says "at the earliest", once for all that follow it
+    for row in rows:
+        when = "not within two years" if row.at is None else moment_text(row.at, row.zone, now)
+        what = weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
+        text = f"{what} {when}"
+        fixed = row.happens is Happens.STEP and row.position == _FIRST and not row.needs
+        if not said and not fixed and row.at is not None:
+            text, said = f"{text} at the earliest", len(parts) + 1
+        elif said and len(parts) == said:
+            text = f"then {text}"
+        parts.append(text)
+    zone = f" ({rows[0].zone})" if rows else ""
+    return ", ".join(parts) + zone
+
+
+class _Walk:
+    """One walk through the steps. `deadline` is set when the walk passes its start."""
+
+    def __init__(
+        self, plan: Plan, calendar: Calendar | None, holidays: Container[date], waves: int, now: datetime
+    ) -> None:
+        self.plan, self.calendar, self.holidays, self.waves = plan, calendar or Calendar(), holidays, waves
+        self.now = now.astimezone(UTC)
+        self.zone = self.calendar.zone or "UTC"
+        self.deadline: datetime | None = None
+
+    def from_start(self, start: datetime | None) -> Iterator[Row]:
+        begins = self.now if start is None else max(start.astimezone(UTC), self.now)
+        opens = self._opening(begins)
+        if opens is None:
+            yield self._row(None, Happens.STEP, _FIRST)
+            return
+        if self.plan.deadline is not None:
+            self.deadline = opens + self.plan.deadline
+        needs = (f"{shown(self.plan.after)} promoted",) if self.plan.after is not None else ()
+        yield from self.from_step(_FIRST, opens, needs)
+
+    def from_step(self, position: Position, at: datetime, needs: tuple[str, ...] = ()) -> Iterator[Row]:
+        """The position is written at `at`, which is decided; then the rest."""
+        yield self._row(at, Happens.STEP, position, needs)
+        yield from self.after_step(position, at)
+
+    def after_step(self, position: Position, confirmed: datetime, *, asked: bool = False) -> Iterator[Row]:
+        """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait."""
+        while True:
+            step, after = self.plan.step(position.step), self._next(position)
+            at = self.now if asked else self._leaves(step, confirmed)
+            if self.deadline is not None and (at is None or at >= self.deadline):
+                yield self._row(max(self.deadline, self.now), Happens.DEADLINE, position)
+                return
+            happens = Happens.PROMOTED if after is None else Happens.STEP
+            yield self._row(at, happens, after or position, () if asked else _needs(step))
+            if after is None or at is None:
+                return
+            position, confirmed, asked = after, at, False
+
+    def _leaves(self, step: Step, confirmed: datetime) -> datetime | None:
+        """When a step confirmed at `confirmed` may be left: its hold is over, and the calendar is open."""
+        until = self._held_until(step, confirmed)
+        return None if until is None else self._opening(max(until, self.now))
+
+    def _held_until(self, step: Step, confirmed: datetime) -> datetime | None:
+        if step.hold.open:
+            return add_open_time(self.calendar, self.holidays, confirmed, step.hold.duration)
+        return confirmed.astimezone(UTC) + step.hold.duration
+
+    def _opening(self, at: datetime) -> datetime | None:
+        return next_opening(self.calendar, self.holidays, at) if at.year < _LAST_YEAR else None
+
+    def _next(self, position: Position) -> Position | None:
+        if position.step < self.plan.last_step:
+            return Position(position.wave, position.step + 1)
+        return Position(position.wave + 1, 1) if position.wave < self.waves else None
+
+    def _row(
+        self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()
+    ) -> Row:
+        weights = self.plan.weights(position.step)
+        return Row(at, self.zone, happens, position, weights, needs)
+
+
+def _needs(step: Step) -> tuple[str, ...]:
+    calls = (f"{step.min_calls} canary calls",) if step.min_calls else ()
+    return (*calls, *(("a person to promote it",) if step.approve else ()))
+
+
+# ------------------------------------------------------------------ words
+
+
+def moment_text(at: datetime, zone: str, now: datetime) -> str:
+    """A time in its zone, as short as it is clear: `Tue 09:00`, and from a week on `Mon 14 Dec 2026 09:00`."""
+    local, today = at.astimezone(ZoneInfo(zone)), now.astimezone(ZoneInfo(zone)).date()
+    text = f"{local:%a}"
+    if not 0 <= (local.date() - today).days < 7:
+        text += f" {local.day} {local:%b}"
+        if local.year != today.year:
+            text += f" {local.year}"
+    text += f" {local:%H:%M}" if not (local.second or local.microsecond) else f" {local:%H:%M:%S}"
+    if _repeats(local):
+        text += f" {local:%Z}"  # without it, nobody can tell the first 01:30 from the second
+    return text
+
+
+def _repeats(local: datetime) -> bool:
+    """Whether the clock shows this time twice that day."""
+    return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
+
+
+def hours_text(calendar: Calendar) -> str:
+    """The open hours in words: `Mon-Thu 09:00-17:00, Fri 09:00-12:00 America/Los_Angeles`."""
+    hours = ", ".join(f"{_days_text(w)} {w.opens}-{w.closes}" for w in calendar.windows)
+    return f"{hours or 'always'} {calendar.zone}" if calendar.zone else hours or "always"
+
+
+def _days_text(window: Window) -> str:
+    chosen = sorted(_WEEK.index(day) for day in window.days)
+    if len(chosen) == len(_WEEK):
+        return "daily"
+    runs: list[list[int]] = []
+    for day in chosen:
+        if runs and day == runs[-1][-1] + 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    names = [day.value.title() for day in _WEEK]
+    return "+".join(f"{names[run[0]]}-{names[run[-1]]}" if len(run) > 1 else names[run[0]] for run in runs)
+
+
+def weight_text(weights: Mapping[str, int]) -> str:
+    """Weights as people read them: `10 %`; with variants `20 % b + 20 % c`."""
+    if set(weights) == {"canary"}:
+        return f"{weights['canary'] / 100:g} %"
+    return " + ".join(f"{points / 100:g} % {name}" for name, points in weights.items())

@@ -1,0 +1,227 @@
+"""Calls as seen: one row each, corrected in place; how far they were fetched; every look of the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
+
+from rollout.ports import CallRecord
+from rollout.store.tables import journal, looks, marks, meta, observations, rollouts
+
+_FIELDS = (
+    "number", "channel", "agent_id", "agent_version", "status", "started_at", "ended_at", "reason", "e2e_p50_ms",
+    "successful", "sentiment", "in_voicemail", "custom", "analyzed",
+)  # fmt: skip
+
+
+def take(connection: Connection, records: Iterable[CallRecord], now: datetime) -> int:
+    """Adds or corrects calls; returns how many rows changed.
+
+    A result is never lost to an older report: what a later report leaves out keeps its value.
+    """
+    rows = {r.call_id: _row(r) for r in records}
+    known: dict[str, Row[Any]] = {}
+    ids = list(rows)
+    for start in range(0, len(ids), 500):
+        query = select(observations).where(observations.c.call_id.in_(ids[start : start + 500]))
+        known |= {row.call_id: row for row in connection.execute(query)}
+    fresh, changed = [], []
+    for id_, values in rows.items():
+        old = known.get(id_)
+        if old is None:
+            fresh.append({"call_id": id_, **values, "updated_at": now})
+            continue
+        merged = {name: _newer(name, values[name], getattr(old, name), values) for name in _FIELDS}
+        if any(merged[name] != getattr(old, name) for name in _FIELDS):
+            changed.append((id_, merged))
+    if fresh:
+        connection.execute(insert(observations), fresh)
+    for id_, merged in changed:
+        connection.execute(
+            update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)
+        )
+    return len(fresh) + len(changed)
+
+
+def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:
+    if name == "analyzed":
+        return bool(new or old)
+    if name == "status" and old in ("ended", "error", "not_connected") and new in ("registered", "ongoing"):
+        return old  # a report that was overtaken by a later one
+    if name == "custom":
+        return {**(old or {}), **(new or {})}
+    return old if new is None else new
+
+
+def _row(r: CallRecord) -> dict[str, Any]:
+    return {
+        "number": r.number,
+        "channel": r.channel,
+        "agent_id": r.agent_id,
+        "agent_version": r.agent_version,
+        "status": r.status[:40],
+        "started_at": r.started_at,
+        "ended_at": r.ended_at,
+        "reason": r.disconnection_reason[:80] if r.disconnection_reason else None,
+        "e2e_p50_ms": r.e2e_p50_ms,
+        "successful": r.successful,
+        "sentiment": r.sentiment[:20] if r.sentiment else None,
+        "in_voicemail": r.in_voicemail,
+        "custom": dict(r.custom),
+        "analyzed": r.analyzed,
+    }
+
+
+def calls(
+    connection: Connection,
+    numbers: Sequence[str],
+    channels: Sequence[str],
+    since: datetime,
+    until: datetime | None = None,
+) -> list[CallRecord]:
+    """Calls of these numbers and channels that started from `since` on (and before `until`), oldest first."""
+    found: list[CallRecord] = []
+    o = observations.c
+    for start in range(0, len(numbers), 500):
+        query = select(observations).where(
+            o.number.in_(numbers[start : start + 500]), o.channel.in_(channels), o.started_at >= since
+        )
+        if until is not None:
+            query = query.where(o.started_at < until)
+        found += [_record(row) for row in connection.execute(query)]
+    return sorted(found, key=lambda c: (c.started_at or since, c.call_id))
+
+
+def _record(row: Row[Any]) -> CallRecord:
+    return CallRecord(
+        row.call_id, row.agent_id, row.agent_version, row.number, row.channel, row.started_at, row.ended_at,
+        row.status, row.reason, row.e2e_p50_ms, row.successful, row.sentiment, row.in_voicemail, row.custom or {},
+        row.analyzed,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ how far calls were fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The next fetch asks from `since`; `trouble`: why the last one failed, from `trouble_since` on."""
+
+    number: str
+    channel: str
+    since: datetime
+    polled_at: datetime
+    trouble: str = ""
+    trouble_since: datetime | None = None
+
+
+def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], Mark]:
+    """The marks of these numbers, by number and channel."""
+    found: dict[tuple[str, str], Mark] = {}
+    for start in range(0, len(numbers), 500):
+        for r in connection.execute(select(marks).where(marks.c.number.in_(numbers[start : start + 500]))):
+            found[r.number, r.channel] = Mark(
+                r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
+            )
+    return found
+
+
+def set_marks(connection: Connection, new: Sequence[Mark]) -> None:
+    """Replaces the marks of these numbers and channels."""
+    for mark in new:
+        connection.execute(
+            delete(marks).where(marks.c.number == mark.number, marks.c.channel == mark.channel)
+        )
+    if new:
+        connection.execute(
+            insert(marks),
+            [
+                {
+                    "number": m.number,
+                    "channel": m.channel,
+                    "since": m.since,
+                    "polled_at": m.polled_at,
+                    "trouble": m.trouble,
+                    "trouble_since": m.trouble_since,
+                }
+                for m in new
+            ],
+        )
+
+
+# ------------------------------------------------------------------ looks
+
+
+def keep_look(
+    connection: Connection,
+    rollout_id: str,
+    at: datetime,
+    position: tuple[int, int],
+    outcome: str,
+    alarm: str | None,
+    reason: str,
+    evidence: Any,
+) -> int:
+    """Adds one look; returns its sequence number."""
+    last = connection.execute(
+        select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)
+    ).scalar_one()
+    seq = (last or 0) + 1
+    connection.execute(
+        insert(looks),
+        {
+            "rollout_id": rollout_id,
+            "seq": seq,
+            "at": at,
+            "wave": position[0],
+            "step": position[1],
+            "outcome": outcome,
+            "alarm": alarm,
+            "reason": reason,
+            "evidence": evidence,
+        },
+    )
+    return seq
+
+
+def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -> list[Row[Any]]:
+    """Every stored look of a rollout in order, or only the `last` few."""
+    query = select(looks).where(looks.c.rollout_id == rollout_id)
+    if last is None:
+        return list(connection.execute(query.order_by(looks.c.seq)))
+    return list(connection.execute(query.order_by(looks.c.seq.desc()).limit(last)))[::-1]
+
+
+def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
+    """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
+    kinds = (
+        "confirmed", "advanced", "promote", "rollback", "failed", "failure_paused", "held", "adopt", "restore",
+        "completed", "restored_outside", "ended", "stop", "retreat",
+    )  # fmt: skip
+    query = (
+        select(journal.c.kind, journal.c.at, journal.c.data)
+        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
+        .order_by(journal.c.seq)
+    )
+    return [(row.kind, row.at, row.data) for row in connection.execute(query)]
+
+
+def fixed(connection: Connection, key: str) -> str | None:
+    """A value that was fixed once (such as a rollout's latency thresholds)."""
+    value: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+    return value
+
+
+def fix(connection: Connection, key: str, value: str) -> None:
+    """Fixes a value; the first one stays."""
+    if fixed(connection, key) is None:
+        connection.execute(insert(meta), {"key": key, "value": value})
+
+
+def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:
+    """The newest look, kept with the rollout; not part of its history."""
+    connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -1,0 +1,155 @@
+"""The store's database under simulation: a real SQLite file, with switches, crashes and lost connections.
+
+Tasks are switched only between transactions: SQLite has one writer at a time anyway. The database's clock
+is the world's, as PostgreSQL's is when replicas share it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, event
+
+from rollout.clock import SystemClock
+from rollout.domain.errors import NotReachable
+from rollout.store import migrate
+from rollout.store.engine import Database, make_engine
+
+from .world import Crashed, SimClock, World
+
+
+@lru_cache(maxsize=1)
+def folder() -> Path:
+    """Where the files are: memory, where the system has a file system in memory."""
+    shm = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="rollout-sim-", dir=shm if shm.is_dir() else None))
+
+
+@lru_cache(maxsize=1)
+def _template() -> sqlite3.Connection:
+    path = folder() / "template.db"
+    database = Database(f"sqlite:///{path}", SystemClock())
+    migrate.upgrade(database)
+    database.close()
+    source = sqlite3.connect(path)
+    memory = sqlite3.connect(":memory:")
+    source.backup(memory)
+    source.close()
+    return memory
+
+
+class File:
+    """One database file that every history starts anew; statements stay compiled from one to the next."""
+
+    def __init__(self) -> None:
+        self.path = folder() / "history.db"
+        self.url = f"sqlite:///{self.path}"
+        self.engine: Engine = make_engine(self.url)
+
+        @event.listens_for(self.engine, "connect")
+        def _fast(connection: Any, _record: Any) -> None:
+            connection.execute("PRAGMA synchronous=OFF")
+
+        self.raw = sqlite3.connect(self.path, isolation_level=None)
+
+    def renew(self) -> None:
+        """An empty database with the current schema."""
+        _template().backup(self.raw)
+
+    def one(self, query: str, *values: object) -> Any:
+        """The first row of a query outside the simulation, or None."""
+        return self.raw.execute(query, values).fetchone()
+
+    def all(self, query: str, *values: object) -> list[Any]:
+        return self.raw.execute(query, values).fetchall()
+
+
+@lru_cache(maxsize=1)
+def shared_file() -> File:
+    """The file of this test process."""
+    return File()
+
+
+class SimDatabase(Database):
+    """One process's connection to the shared file."""
+
+    def __init__(self, file: File, world: World, clock: SimClock) -> None:
+        super().__init__(file.url, clock, file.engine)
+        self._world = world
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        world = self._world
+        stage = world.current.stage if world.current else ""
+        world.step(f"before a transaction, after {_after(stage)}")
+        lost = self._fault("database_refuses", "database: refused")
+        if lost:
+            raise NotReachable("the database cannot be used: it is not there")
+        dies = (
+            world.current is not None
+            and world.current.process.can_crash
+            and not world.calm
+            and world.weather.crashes(world.rng)
+        )
+        world.in_transaction = True
+        try:
+            with super().write() as connection:
+                yield connection
+                if dies:
+                    raise Crashed
+        except Crashed:
+            if dies and world.current is not None:
+                world.in_transaction = False
+                world.crash(world.current.process, "in a transaction, before its commit")
+            raise
+        finally:
+            world.in_transaction = False
+        if self._fault("database_ack_lost", "database: commit not confirmed"):
+            raise NotReachable("the database cannot be used: the connection was lost")
+        world.step(f"after a transaction, after {_after(stage)}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        world = self._world
+        if world.in_transaction:
+            with super().read() as connection:
+                yield connection
+            return
+        world.step("before a read")
+        if self._fault("database_refuses", "database: refused"):
+            raise NotReachable("the database cannot be read: it is not there")
+        world.in_transaction = True
+        try:
+            with super().read() as connection:
+                yield connection
+        finally:
+            world.in_transaction = False
+
+    def now(self, connection: Connection | None = None) -> datetime:
+        if connection is None:
+            self._world.step("clock")
+        return self._world.moment()
+
+    def _fault(self, kind: str, name: str) -> bool:
+        world = self._world
+        if world.calm or world.current is None or not world.current.process.can_crash:
+            return False
+        chance = getattr(world.weather, kind)
+        if chance and world.rng.random() < chance:
+            world.hit(name)
+            return True
+        return False
+
+
+def _after(stage: str) -> str:
+    for word in ("answer", "sent", "read"):
+        if word in stage:
+            return {"answer": "an answer", "sent": "a request", "read": "reading"}[word]
+    return "nothing of Retell"

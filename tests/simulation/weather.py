@@ -1,0 +1,123 @@
+"""What goes wrong in one history, and how often: each history draws its own few kinds of trouble.
+
+Swarm testing: a history in which everything fails at once rarely gets anywhere, so most kinds of trouble
+are switched off in most histories, and those that are on come often.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from random import Random
+
+from rollout.settings import Settings
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is true of the modelled Retell, in seconds; the settings are made of the same figures."""
+
+    idle: float = 120.0  # K
+    apply: float = 60.0  # D
+    staleness: float = 0.0  # R
+    margin: float = 15.0
+    lease: float = 45.0
+    deadline: float = 15.0
+    window: float = 2.0
+
+    @property
+    def horizon(self) -> float:
+        return self.idle + self.apply + self.staleness + self.margin
+
+    def settings(self, url: str) -> Settings:
+        return Settings(
+            database_url=url,
+            retell_base_url="http://127.0.0.1:1",
+            send_window=self.window,
+            request_deadline=self.deadline,
+            lease=self.lease,
+            provider_idle=self.idle,
+            provider_apply=self.apply,
+            read_staleness=self.staleness,
+            horizon_margin=self.margin,
+            workers=2,
+            poll_seconds=5,
+            watch_seconds=30,
+        )
+
+
+@dataclass
+class Weather:
+    """Chances per effect, per request or per history; 0 switches a kind of trouble off."""
+
+    short_pause: float = 0.0
+    long_pause: float = 0.0  # longer than the lease, sometimes longer than K
+    crash: float = 0.0
+    database_refuses: float = 0.0
+    database_ack_lost: float = 0.0
+    connect_fails: float = 0.0
+    request_lost: float = 0.0
+    answer_lost: float = 0.0
+    late: float = 0.0  # applied much later, up to D
+    throttled: float = 0.0
+    broken: float = 0.0  # 5xx, applied or not
+    lies: float = 0.0  # 200 without effect
+    half_answers: float = 0.0  # 200 without the lists
+    read_fails: float = 0.0
+    stale: float = 0.0
+    gap: float = 0.0  # a pause between the last check and the first byte
+    foreign_edits: float = 0.0
+    no_op_moves: bool = True
+    idle_unbounded: bool = False  # Retell keeps idle connections open much longer than K
+    bounds: Bounds = Bounds()
+
+    # The likeliest chance of each kind where it is on.
+    _ON = {
+        "short_pause": 0.03,
+        "long_pause": 0.006,
+        "crash": 0.006,
+        "database_refuses": 0.02,
+        "database_ack_lost": 0.02,
+        "connect_fails": 0.15,
+        "request_lost": 0.2,
+        "answer_lost": 0.25,
+        "late": 0.35,
+        "throttled": 0.25,
+        "broken": 0.25,
+        "lies": 0.25,
+        "half_answers": 0.3,
+        "read_fails": 0.15,
+        "stale": 0.4,
+        "gap": 0.25,
+        "foreign_edits": 0.6,
+    }
+
+    @classmethod
+    def draw(cls, rng: Random) -> Weather:
+        chances = {name: most * rng.uniform(0.3, 1) for name, most in cls._ON.items() if rng.random() < 0.4}
+        bounds = Bounds(
+            idle=rng.choice((20.0, 60.0, 120.0)),
+            apply=rng.choice((20.0, 60.0)),
+            staleness=rng.choice((0.0, 0.0, 1.0, 5.0)),
+            margin=rng.choice((1.0, 15.0)),
+        )
+        return cls(**chances, no_op_moves=rng.random() < 0.7, bounds=bounds)
+
+    def kinds(self) -> list[str]:
+        """The kinds of trouble that are on."""
+        return [f.name for f in fields(self) if f.name in self._ON and getattr(self, f.name)]
+
+    def delay(self, rng: Random, calm: bool) -> tuple[float, str]:
+        """How long the current effect takes, and the fault in that, if it is one."""
+        if calm:
+            return 0.001, ""
+        chance = rng.random()
+        if chance < self.long_pause:
+            if rng.random() < 0.5:
+                return self.bounds.lease * rng.uniform(1, 1.5), "pause: longer than the lease"
+            return self.bounds.idle + rng.uniform(0, 200), "pause: longer than K"
+        if chance < self.long_pause + self.short_pause:
+            return rng.uniform(1, 20), "pause: seconds"
+        return rng.random() * (0.02 if chance < 0.9 else 0.3), ""
+
+    def crashes(self, rng: Random) -> bool:
+        return self.crash > 0 and rng.random() < self.crash

@@ -1,0 +1,231 @@
+"""The e-values against independent values, against 40-digit arithmetic, and against the proof's own inequality."""
+
+import json
+import math
+from decimal import Decimal, getcontext
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rollout.domain import evidence as ev
+
+VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
+WEIGHTS = st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.5, 0.77, 0.99])
+COUNTS = st.tuples(*[st.integers(0, 400)] * 4)
+
+
+def cells_of(vector):
+    return [(float(w), counts) for w, counts in vector["cells"]]
+
+
+def whole(vector):
+    weights, ledgers = ev.pool(cells_of(vector))
+    return ledgers[0], weights
+
+
+def near(value, rel=1e-6):
+    return pytest.approx(value, rel=rel, abs=0)
+
+
+def named(group):
+    return [pytest.param(v, id=f"{v['name']} {v.get('margin', '')}".strip()) for v in VECTORS[group]]
+
+
+@pytest.mark.parametrize("vector", named("harm"))
+def test_harm(vector):
+    ln = float(ev.log_e(*whole(vector)))
+    assert (math.exp(ln), ln) == (near(vector["E"]), pytest.approx(vector["lnE"], abs=1e-6))
+
+
+@pytest.mark.parametrize("vector", named("safe"))
+def test_safe(vector):
+    ln = float(ev.log_e(*whole(vector), float(vector["margin"]), "safe"))
+    assert math.exp(ln) == near(vector["E"])
+
+
+@pytest.mark.parametrize("vector", named("ledgers"))
+def test_ledgers(vector):
+    weights, ledgers = ev.pool(cells_of(vector))
+    assert float(ev.ledger_e(ledgers, weights)) == near(vector["E"])
+
+
+@pytest.mark.parametrize("vector", named("split"))
+def test_split(vector):
+    counts, weights = whole(vector)
+    e = ev.split_e(counts[:, 0] + counts[:, 1], counts[:, 2] + counts[:, 3], weights)
+    assert float(e) == near(vector["E_split"])
+
+
+@pytest.mark.parametrize("vector", named("interval"))
+def test_interval(vector):
+    low, high = ev.interval(*whole(vector), vector["alpha_each_side"])
+    assert (low, high) == (pytest.approx(vector["lower"], abs=0.0051), pytest.approx(vector["upper"], abs=0.0051))
+
+
+@pytest.mark.parametrize("vector", VECTORS["prob_worse"], ids=str)
+def test_prob_worse(vector):
+    assert ev.prob_worse(vector["counts"]) == near(vector["P"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["one_sample"], ids=str)
+def test_one_sample(vector):
+    assert float(ev.one_sample_e(vector["bad"], vector["fine"], float(vector["limit"]))) == near(vector["E"])
+
+
+@pytest.mark.parametrize("vector", VECTORS["quantile_ranks"], ids=lambda v: f"n={v['n']}")
+def test_quantile_ranks(vector):
+    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (vector["low"], vector["high"])
+
+
+@pytest.mark.parametrize("vector", named("sequences"))
+def test_first_crossing_of_a_sequence(vector):
+    text = vector["pattern"] * vector["repeats"]
+    counts = np.array([[text[: i + 1].count(k) for k in "FSfs"] for i in range(len(text))])
+    e = np.exp(ev.log_e(counts[:, None, :], (float(vector["weight"]),)))
+    for level, call in vector["first_call_with_E_at_least"].items():
+        reached = np.flatnonzero(e >= float(level))
+        assert (int(reached[0]) + 1 if len(reached) else None) == call
+
+
+# ------------------------------------------------------------------ 40 digits
+
+
+def exact_log_e(counts, weight, margin, side):
+    """The definition in decimal arithmetic, with nothing shared but the table of bets."""
+    getcontext().prec = 40
+    w, d = Decimal(repr(weight)), Decimal(repr(margin))
+    money = total = Decimal(0)
+    for rate in ev.RATES:
+        for odds, prior in ev.ODDS:
+            b, o = Decimal(repr(rate)), Decimal(repr(odds))
+            c = o * b / (1 - b + o * b)
+            if not (c - b > d + Decimal("1e-9") if side == "harm" else c - b < d - Decimal("1e-9")):
+                continue
+            low, high = max(Decimal(0), -d), min(Decimal(1), 1 - d)
+            for _ in range(110):
+                x = (low + high) / 2
+                slope = w * (x + d - c) * x * (1 - x) + (1 - w) * (x - b) * (x + d) * (1 - x - d)
+                low, high = (x, high) if slope < 0 else (low, x)
+            b0, c0 = x, x + d
+            ratios = (c / c0, (1 - c) / (1 - c0), b / b0, (1 - b) / (1 - b0))
+            money += Decimal(repr(prior)) * sum(n * r.ln() for n, r in zip(counts, ratios, strict=True)).exp()
+            total += Decimal(repr(prior))
+    nc, nb = sum(counts[:2]), sum(counts[2:])
+    cost = sum(n * (Decimal(n) / (nc + nb) / share).ln() for n, share in ((nc, w), (nb, 1 - w)) if n)
+    return float((money / total).ln() - cost)
+
+
+@pytest.mark.parametrize(
+    ("counts", "weight", "margin", "side"),
+    [
+        ((40, 60, 900, 8100), 0.01, 0.0, "harm"),
+        ((9000, 51000, 60, 340), 0.99, 0.1, "safe"),
+        ((1500, 8500, 13500, 76500), 0.1, 0.05, "safe"),
+        ((0, 0, 50000, 950000), 0.1, 0.25, "safe"),
+        ((300, 0, 0, 0), 0.5, 0.6, "harm"),
+        ((7, 1, 2, 90), 0.05, -0.2, "harm"),
+    ],
+)
+def test_forty_digits(counts, weight, margin, side):
+    ours = float(ev.log_e([counts], (weight,), margin, side))
+    assert ours == pytest.approx(exact_log_e(counts, weight, margin, side), rel=1e-9, abs=1e-7)
+
+
+# ------------------------------------------------------------------ properties
+
+
+@given(st.lists(WEIGHTS, min_size=1, max_size=3, unique=True), st.floats(-0.5, 0.5), st.sampled_from(["harm", "safe"]))
+def test_nothing_is_no_evidence(weights, margin, side):
+    assert float(ev.log_e(np.zeros((len(weights), 4)), weights, round(margin, 3), side)) == pytest.approx(0, abs=1e-12)
+    assert float(ev.ledger_e(np.zeros((5, len(weights), 4)), weights)) == pytest.approx(1)
+    assert ev.interval(np.zeros((len(weights), 4)), weights) == (-1.0, 1.0)
+
+
+@given(
+    weight=WEIGHTS,
+    margin=st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.6, -0.1]),
+    side=st.sampled_from(["harm", "safe"]),
+    b=st.floats(0, 1),
+    c=st.floats(0, 1),
+)
+def test_one_call_of_a_harmless_canary_wins_nothing_on_average(weight, margin, side, b, c):
+    """The inequality of the proof, for one call, by brute force over its four possible results."""
+    inside = c - b <= margin if side == "harm" else c - b >= margin
+    if not inside:
+        b, c = (c, b) if (b - c <= margin if side == "harm" else b - c >= margin) else (0.5, 0.5 + margin)
+    chance = (weight * c, weight * (1 - c), (1 - weight) * b, (1 - weight) * (1 - b))
+    ones = np.eye(4)[:, None, :]
+    trusted = ev.log_e(ones, (weight,), margin, side) + ev.split_cost(ones, (weight,))
+    assert float(np.dot(chance, np.exp(trusted))) <= 1 + 1e-9
+
+
+@given(COUNTS, WEIGHTS)
+def test_not_trusting_the_weight_only_lowers_evidence(counts, weight):
+    assert float(ev.split_cost(np.array([counts], dtype=float), (weight,))) >= -1e-9
+
+
+@given(st.lists(st.tuples(WEIGHTS, COUNTS), min_size=1, max_size=4), st.integers(1, 5))
+def test_a_ledger_never_opened_is_worth_an_empty_one(cells, more):
+    weights, ledgers = ev.pool(cells)
+    padded = np.concatenate([ledgers, np.zeros((more, *ledgers.shape[1:]))])
+    assert float(ev.ledger_e(padded, weights)) == pytest.approx(float(ev.ledger_e(ledgers, weights)), rel=1e-12)
+
+
+@given(st.lists(st.tuples(WEIGHTS, COUNTS), min_size=1, max_size=3))
+@settings(max_examples=25)
+def test_leading_axes_change_nothing(cells):
+    weights, ledgers = ev.pool(cells)
+    many = np.stack([ledgers, 2 * ledgers])
+    assert ev.ledger_e(many, weights)[0] == pytest.approx(float(ev.ledger_e(ledgers, weights)), rel=1e-12)
+    assert ev.log_e(many, weights, 0.1, "safe")[0, 0] == pytest.approx(
+        float(ev.log_e(ledgers[0], weights, 0.1, "safe")), rel=1e-12
+    )
+
+
+@given(st.tuples(*[st.integers(0, 30)] * 4))
+def test_prob_worse_is_the_exact_sum(counts):
+    fc, sc, fb, sb = counts
+
+    def beta(a, b):
+        return Fraction(math.factorial(a - 1) * math.factorial(b - 1), math.factorial(a + b - 1))
+
+    exact = sum(
+        beta(fb + 1 + i, sb + sc + 2) / ((sc + 1 + i) * beta(1 + i, sc + 1) * beta(fb + 1, sb + 1)) for i in range(fc + 1)
+    )
+    assert ev.prob_worse(counts) == pytest.approx(float(exact), rel=1e-9)
+
+
+@pytest.mark.parametrize("n", [10, 10**4, 10**6, 10**7])
+def test_prob_worse_of_equal_arms_is_a_half(n):
+    assert ev.prob_worse((n, 3 * n, n, 3 * n)) == pytest.approx(0.5, rel=1e-6)
+
+
+def test_prob_worse_by_quadrature_and_by_sum_agree_where_they_meet():
+    below, above = (10**6, 3 * 10**6, 999_000, 3 * 10**6), (10**6 + 1, 3 * 10**6, 999_000, 3 * 10**6)
+    assert ev.prob_worse(below) == pytest.approx(ev.prob_worse(above), rel=2e-3)
+    assert ev.prob_worse(below) < ev.prob_worse(above)
+
+
+def test_weights_zero_and_one_compare_nothing():
+    weights, ledgers = ev.pool([(0.0, (1, 2, 3, 4)), (1.0, (9, 9, 0, 0))])
+    assert (weights, float(ev.ledger_e(ledgers, weights))) == ((), 1.0)
+
+
+def test_shown_interval_says_worse_when_the_forty_bets_do():
+    counts = np.array([[3, 0, 4, 23]])
+    assert ev.interval(counts, (0.1,))[0] < 0 <= ev.shown_interval(counts, (0.1,))[0]
+
+
+def test_huge_evidence_stays_a_number():
+    assert float(ev.ledger_e([[[10**6, 0, 0, 10**6]]], (0.5,))) == ev.LARGEST
+    assert float(ev.split_e([0], [10**7], (0.5,))) == ev.LARGEST
+    assert float(ev.one_sample_e(10**6, 0, 0.1)) == ev.LARGEST
+
+
+def test_watch_limit_is_ten_points_above_the_bound():
+    assert float(ev.watch_limit(15, 85)) == pytest.approx(0.22 + 0.10, abs=0.01)
+    assert float(ev.watch_limit(100, 0)) == 0.99
