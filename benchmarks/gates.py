@@ -21,13 +21,14 @@ import numpy as np
 
 from benchmarks.gate_anchors import RULES
 from benchmarks.gate_plots import dots
-from benchmarks.gate_worlds import SERIES, Streams, World, canaries, harmless, late_breaks
+from benchmarks.gate_worlds import PLAIN, SERIES, Streams, World, canaries, harmless, late_breaks
 from rollout.domain import evidence as ev
 from rollout.domain import forecast
 from rollout.domain.calls import Cell
 from rollout.domain.gates import Tally, gate_config, judge
 from rollout.domain.playing import Ends, PlayStep, Policy, Runs, every_call, gate
 from rollout.domain.profiles import GateConfig
+from rollout.domain.rehearsal import USUAL_RATES, expected_calls
 from rollout.domain.weighing import FAIL, PASS, WAIT
 
 CALLS, PER_DAY = 2000, 50.0
@@ -138,9 +139,21 @@ def _after(ends: Ends, at: int) -> str:
     return f"{percent(float(early.mean()))}, {percent(float(back.mean()))}{when}"
 
 
-def forecasts(runs: int, seed: int) -> str:
-    """The forecast made before the first call beside the median of what then happened, one metric."""
+def forecasts(runs: int, seed: int, equal: Ends) -> str:
+    """The forecast made before the first call beside the median of what then happened."""
     rows, rng = [], np.random.default_rng(seed)
+    base = {**USUAL_RATES, **PLAIN}
+    plan = [expected_calls(gate_config(), PlayStep(w), i, base)[0] for i, w in enumerate((1000, 5000))]
+    real = float(np.median(equal.calls[equal.how == PASS]))
+    rows.append(
+        [
+            "the whole plan, equal canary",
+            "0.1, 0.5",
+            f"{sum(plan):.0f}",
+            f"{real:.0f}",
+            f"{100 * (sum(plan) / real - 1):+.0f} %",
+        ]
+    )
     for what, w, b, c, margin, level in (
         ("prove at most 25 points", 0.1, 0.15, 0.15, 0.25, 0.1),
         ("prove at most 15 points", 0.1, 0.01, 0.01, 0.15, 0.1),
@@ -150,7 +163,9 @@ def forecasts(runs: int, seed: int) -> str:
         ("find 10 points", 0.5, 0.15, 0.25, 0.0, 0.1),
         ("find 20 points", 0.5, 0.15, 0.35, 0.0, 0.1),
     ):
-        expected = forecast.calls_needed(w, margin, b, c, level)
+        expected = (
+            forecast.to_prove(w, margin, b, level) if margin else forecast.calls_needed(w, 0.0, b, c, level)
+        )
         assert expected is not None
         n = int(6 * expected.half)
         who, bad = rng.random((runs, n)) < w, rng.random((runs, n))
@@ -170,7 +185,16 @@ def forecasts(runs: int, seed: int) -> str:
                 f"{100 * (expected.half / real - 1):+.0f} %",
             ]
         )
-    return table(["forecast (one metric)", "weight", "calls expected", "calls needed, median", "error"], rows)
+    return table(
+        [
+            "forecast before the first call (one metric, but for the first row)",
+            "weight",
+            "calls expected",
+            "calls needed, median",
+            "error",
+        ],
+        rows,
+    )
 
 
 def speed() -> str:
@@ -217,7 +241,7 @@ def main() -> int:
     tables, grand, calm = campaign(
         options.runs, options.seed, lambda line: print("..", line, file=sys.stderr)
     )
-    tables += [forecasts(min(options.runs, 500), options.seed), speed()]
+    tables += [forecasts(options.runs, options.seed, grand["equal"][OURS]), speed()]
     note = f"{options.runs} rollouts per world and rule, seed {options.seed}."
     text = "\n\n".join([note, *tables])
     print(text, f"\n{time.perf_counter() - begin:.0f} s")

@@ -36,6 +36,9 @@ class Advance:
         """One look at what is due; returns how many rollouts were taken."""
         if self._stopping:
             return 0
+        due = self.app.store.next_due()
+        if due is None or due > self.app.store.now():
+            return 0  # a plain read: waiting costs no write lock and no disk
         taken = self._take(self._urgent, 4, urgent_only=True)
         with self._lock:
             free = self.app.settings.workers - sum(1 for f in self._running.values() if not f.done())

@@ -22,7 +22,7 @@ from rollout.domain.decide import Opening
 from rollout.domain.errors import InputError
 from rollout.domain.plan import Calendar, Plan
 from rollout.domain.plan_base import shown
-from rollout.domain.plan_calendar import Retreat
+from rollout.domain.plan_calendar import Freeze, Retreat
 from rollout.domain.state import Rollout
 from rollout.domain.timetable import Row, hours_text, moment_text, remaining, timetable
 from rollout.planfile.complaints import message, translate
@@ -226,21 +226,23 @@ def _why_closed(
     plan: Plan, calendar: Calendar, closed: ClosedDays, now: datetime, opens: datetime | None
 ) -> str:
     """What closes it and when it opens, in the calendar's zone, for `show`."""
-    zone = windows.zone_of(calendar)
-    local = now.astimezone(zone).date()
-    then = "no opening within two years"
+    local = now.astimezone(windows.zone_of(calendar)).date()
+    opening = "no opening within two years"
     if opens is not None:
-        then = f"opens {moment_text(opens, calendar.zone or 'UTC', now)}"
+        opening = f"opens {moment_text(opens, calendar.zone or 'UTC', now)}"
+    there = f" {calendar.zone or 'UTC'}" if opens is not None else ""
     if (freeze := windows.freeze_at(calendar, now)) is not None:
-        ends = freeze.ends
-        until = (
-            moment_text(ends, calendar.zone or "UTC", now)
-            if isinstance(ends, datetime)
-            else f"the end of {ends:%a} {ends.day} {ends:%b}"
-            + (f" {ends.year}" if ends.year != local.year else "")
-        )
-        return f"freeze: {freeze.reason} until {until}; {then} {calendar.zone or 'UTC'}"
+        until = f" until {_end_text(freeze, calendar, now)}" if opens is not None else ""
+        return f"freeze: {freeze.reason}{until}; {opening}{there}"
     if (holiday := closed.name(local)) is not None:
-        return f"holiday: {holiday}; {then} {calendar.zone}"
+        return f"holiday: {holiday}; {opening}{there}"
     whose = "the plan's hours" if plan.calendar is None else f"the hours of calendar {plan.calendar}"
-    return f"outside {whose} ({hours_text(calendar)}); {then}"
+    return f"outside {whose} ({hours_text(calendar)}); {opening}"
+
+
+def _end_text(freeze: Freeze, calendar: Calendar, now: datetime) -> str:
+    ends = freeze.ends
+    if isinstance(ends, datetime):
+        return moment_text(ends, calendar.zone or "UTC", now)
+    year = f" {ends.year}" if ends.year != now.year else ""
+    return f"the end of {ends:%a} {ends.day} {ends:%b}{year}"

@@ -130,7 +130,7 @@ def _head(rollout: Rollout, made_at: str, watch: float) -> list[str]:
 
 def _program(data: dict[str, Any]) -> str:
     """The parts as one file: the imports first, each once, then the code in order."""
-    imports: dict[str, None] = {}
+    imports: dict[str, set[str]] = {}
     bodies: list[str] = []
     doc = ""
     for name in _PARTS:
@@ -150,14 +150,16 @@ def _program(data: dict[str, Any]) -> str:
     text = json.dumps(data, indent=1, allow_nan=False).replace("'", "\\u0027")
     program = program.replace(_SLOT, f"json.loads(r'''{text}''')")
     comment = "\n".join(f"# {line}".rstrip() for line in data["head"])
-    ordered = "\n".join(sorted(imports, key=lambda line: (line.startswith("from"), line)))
+    plain = [f"import {module}" for module in sorted(imports) if not imports[module]]
+    named = [f"from {module} import {', '.join(sorted(imports[module]))}" for module in sorted(imports)]
+    ordered = "\n".join(plain + [line for line in named if not line.endswith(" ")])
     return (
         f'#!/usr/bin/env python3\n{comment}\n\n"""{doc}"""\n\n'
         f"from __future__ import annotations\n\n{ordered}\n\n{program}"
     )
 
 
-def _split(source: str, imports: dict[str, None]) -> tuple[str, str]:
+def _split(source: str, imports: dict[str, set[str]]) -> tuple[str, str]:
     """A part's docstring and its code; its imports of the standard library go to `imports`."""
     tree = ast.parse(source)
     lines = source.splitlines()
@@ -165,12 +167,15 @@ def _split(source: str, imports: dict[str, None]) -> tuple[str, str]:
     assert isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
     gone: list[ast.stmt] = [first]
     for node in tree.body:
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        gone.append(node)
-        ours = isinstance(node, ast.ImportFrom) and (node.module or "").startswith(("rollout", "__future__"))
-        if not ours:
-            imports[ast.unparse(node)] = None
+        if isinstance(node, ast.Import):
+            gone.append(node)
+            for alias in node.names:
+                imports.setdefault(alias.name, set())
+        elif isinstance(node, ast.ImportFrom):
+            gone.append(node)
+            module = node.module or ""
+            if not module.startswith(("rollout", "__future__")):
+                imports.setdefault(module, set()).update(alias.name for alias in node.names)
     for node in gone:
         end = node.end_lineno or node.lineno
         lines[node.lineno - 1 : end] = [""] * (end - node.lineno + 1)

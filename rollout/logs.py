@@ -15,7 +15,7 @@ import structlog
 _PATTERNS = re.compile(
     r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}|\bkey_[0-9a-f]{16,}\b|\brlt_[A-Za-z0-9_-]{16,}\b"
 )
-_QUIET = ("httpx", "httpcore", "apscheduler.executors", "apscheduler.scheduler", "alembic", "uvicorn.access")
+_QUIET = ("httpx", "httpcore", "alembic", "uvicorn.access")
 
 
 class Redactor:
@@ -81,6 +81,8 @@ def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[st
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Its warnings of skipped ticks are counted by the scheduler, and shown in the metrics.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
     for name in _QUIET:
         # Their debug lines carry whole requests, the key included.
         logging.getLogger(name).setLevel(logging.WARNING)

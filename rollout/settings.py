@@ -45,6 +45,19 @@ class Settings(BaseSettings):
     port: int = Field(8080, ge=0, le=65535)
     allowed_hosts: tuple[str, ...] = Field((), description="More names that the Host header may have.")
     behind_tls_proxy: bool = Field(False, description="A proxy in front of us speaks TLS.")
+    read_rate: float = Field(400.0, gt=0, description="Reading requests a second that one token may make.")
+    change_rate: float = Field(20.0, gt=0, description="Changing ones; rollback has no limit.")
+    event_clients: int = Field(200, ge=1, le=5000, description="Open event streams at the same time.")
+    webhook_queue: int = Field(2000, ge=1, description="Webhooks waiting to be recorded, before 429.")
+
+    oidc_issuer: str | None = Field(None, description="Sign-in by OIDC: https address of the provider.")
+    oidc_client_id: str | None = Field(None, description="Our name there; the audience of its tokens.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Left out for a public client.")
+    oidc_redirect_url: str | None = Field(None, description="https address of /auth/oidc/callback here.")
+    oidc_groups_claim: str = Field("groups", description="The claim that names a person's groups.")
+    oidc_roles: tuple[str, ...] = Field(
+        (), description="group=role, the highest role wins; no group, no entry."
+    )
 
     tick_seconds: float = Field(1.0, gt=0, le=60)
     drift_seconds: float = Field(15.0, gt=0)
@@ -97,7 +110,9 @@ class Settings(BaseSettings):
             return value.rstrip("/")
         raise ValueError("write an https address, or http on 127.0.0.1")
 
-    @field_validator("allowed_hosts", "allowed_numbers", "notify_urls", "metric_hosts", mode="before")
+    @field_validator(
+        "allowed_hosts", "allowed_numbers", "oidc_roles", "notify_urls", "metric_hosts", mode="before"
+    )
     @classmethod
     def _list(cls, value: object) -> object:
         return (

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rollout import gateviews
 from rollout.domain import splits
 from rollout.domain.durations import render
 from rollout.domain.machine import Phase
@@ -60,7 +61,8 @@ def show(r: Rollout) -> dict[str, Any]:
         "created_by": r.created_by,
         "epoch": r.epoch,
         "unsettled": len(r.unresolved),
-        "verdict": r.verdict,
+        "gates": gateviews.arms(r.verdict),
+        "gates_text": gateviews.lines(r.verdict),
         "targets": [target(r, t) for t in r.targets],
     }
     return document

@@ -1,10 +1,21 @@
 """Fixtures that several groups of tests share."""
 
+from __future__ import annotations
+
+import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from rollout.clock import SystemClock
 from rollout.sandbox import Sandbox
+from rollout.store import migrate
+from rollout.store.engine import Database
+from tests.support import postgres
+from tests.support.command_line import CommandLine
+from tests.support.scene import Scene
 
 
 @pytest.fixture
@@ -13,3 +24,62 @@ def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as server:
         server.add_ready_world()
         yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[postgres.Server]:
+    """One PostgreSQL server for the whole run. In CI its absence fails; elsewhere it skips, with the reason."""
+    manager = postgres.server()
+    try:
+        server = manager.__enter__()
+    except postgres.NoServer as reason:
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(f"PostgreSQL is needed in CI: {reason}")
+        pytest.skip(f"no PostgreSQL: {reason}")
+    try:
+        yield server
+    finally:
+        manager.__exit__(None, None, None)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
+    """A PostgreSQL database of its own, with the current schema."""
+    url = postgres_server.copy()
+    yield url
+    postgres_server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the current schema, to be copied."""
+    path = tmp_path_factory.mktemp("template") / "rollout.db"
+    database = Database(f"sqlite:///{path}", SystemClock())
+    migrate.upgrade(database)
+    with database.engine.connect() as connection:
+        connection.exec_driver_sql("COMMIT")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.exec_driver_sql("BEGIN")
+    database.close()
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+    """A SQLite database of its own, with the current schema."""
+    path = tmp_path / "rollout.db"
+    shutil.copy(sqlite_template, path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def scene(sqlite_url: str) -> Iterator[Scene]:
+    """The product in process, on a clock that the test moves, beside a sandbox with the ready-made world."""
+    with Scene(sqlite_url) as made:
+        yield made
+
+
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    """`rollout` as a program of its own, in an empty folder and a clean environment."""
+    return CommandLine(tmp_path)

@@ -19,7 +19,7 @@ from rollout._kit.wire import NoAnswer, Reply, Retell
 
 CHECK, SEND, READ, WATCH, DONE, FAILED = "check", "send", "read back", "watch", "done", "failed"
 PAUSES = (0.3, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; a random part of each is waited
-MOST_STALE = 5  # readings older than our write, before it is sent again
+MOST_STALE = 3  # readings older than our 200, before the baseline is sent again: the 200 may have been false
 
 Note = Callable[..., None]
 """note(event, number, text=None, **data): into the journal, with a text also onto the terminal."""
@@ -73,7 +73,8 @@ def _facts(entries: Any) -> Any:
 def _fact(entry: Any) -> Any:
     if not isinstance(entry, dict):
         return ("?", entry)
-    version, weight = entry.get("agent_version"), entry.get("weight")
+    version: Any = entry.get("agent_version")
+    weight: Any = entry.get("weight")
     digits = isinstance(version, str) and version.isascii() and version.isdigit() and len(version) <= 18
     if digits or (isinstance(version, float) and version.is_integer()):
         version = int(version)
@@ -186,7 +187,8 @@ class Number:
             self._stale += 1
             if self._stale % MOST_STALE == 0:
                 self.stage = SEND
-            self._trouble("a reading is older than our write")
+            # No growing pause: callers may be on the wrong split, and the next reading is likely a good one.
+            self._trouble("a reading is older than our write", steady=min(1.0, self.rules.poll))
             return
         left_out = [name for name in self.baseline if name not in shown.lists]
         if left_out:
@@ -246,11 +248,14 @@ class Number:
         passing = reply.status == 429 or reply.status >= 500
         self._trouble(f"Retell answered {reply.status}{_said(reply)}", passing, reply.retry_after)
 
-    def _trouble(self, why: str, unreachable: bool = False, pause: float | None = None) -> None:
+    def _trouble(
+        self, why: str, unreachable: bool = False, pause: float | None = None, steady: float | None = None
+    ) -> None:
+        """Note it and try again, `pause` seconds or later, or after just `steady`; give up after `give_up`."""
         now = time.monotonic()
         since = self._trouble_since = now if self._trouble_since is None else self._trouble_since
         grown = PAUSES[min(self._tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0)
-        self.due = now + max(grown, pause or 0.0)
+        self.due = now + (max(grown, pause or 0.0) if steady is None else steady)
         self._tries += 1
         news, self.why, self.unreachable = why != self.why, why, unreachable
         text = f"{why}; trying again" if news else None

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rollout.cli import admin, look, operate, plans, serve
+from rollout.cli import admin, gates, look, operate, plans, serve
 from rollout.domain.errors import RolloutError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (plans, operate, look, serve, admin):
+for module in (plans, operate, look, gates, serve, admin):
     module.register(app)
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from rollout.domain.profiles import Metric
 
 Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
-UTC = timezone.utc  # noqa: UP017 - `datetime.UTC` reads like a clock in this module
 
 # Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
 HARD_REASONS = frozenset({
@@ -103,8 +102,8 @@ class Span:
 class Cell:
     """Counts of one position on one UTC day at one weight.
 
-    started: (canary, baseline) calls that started, judged or not; closed: those whose results are all in, or
-    will not come any more; counts: per series the four numbers.
+    started: (canary, baseline) calls that started, judged or not; closed: those that no metric waits for any
+    more; counts: per series the four numbers.
     """
 
     weight: float
@@ -147,7 +146,8 @@ def outcomes(call: Call, rules: CallRules) -> dict[str, bool | None]:
     """Per series: True for bad, False for fine, None for missing (not known yet, or never)."""
     out: dict[str, bool | None] = dict.fromkeys(name for m in rules.metrics for name in m.series)
     reason = call.disconnection_reason
-    if not ended(call) or call.status == "not_connected" or reason in NOT_THE_AGENT - rules.hard_reasons:
+    silent = call.status == "not_connected" or reason in NOT_THE_AGENT
+    if not ended(call) or (silent and reason not in rules.hard_reasons):
         return out
     # Without a reason (a chat has none), and for a reason newer than this list, Retell's own status decides.
     hard = reason in rules.hard_reasons or (call.status == "error" and reason is None)
@@ -217,10 +217,10 @@ def tabulate(calls: Iterable[Call], spans: Sequence[Span], now: datetime, rules:
             key, {"started": [0, 0], "closed": [0, 0], "counts": {name: [0, 0, 0, 0] for name in series}}
         )
         cell["started"][arm] += 1
-        cell["closed"][arm] += len(final) == len(series)
+        held = [name for name in series if (until := limit[name]) is not None and start >= until]
+        cell["closed"][arm] += not held
         for name in series:
-            until = limit[name]
-            if until is not None and start >= until:
+            if name in held:
                 still_open[name] += 1
             elif final[name] is not None:
                 cell["counts"][name][2 * arm + (0 if final[name] else 1)] += 1

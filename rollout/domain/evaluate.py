@@ -59,9 +59,10 @@ def _read(document: object) -> tuple[list[tuple[float, tuple[int, ...]]], dict[s
         raise InputError(f"cells: {len(cells):,} are too many; write at most {_MOST_CELLS:,}.")
     if not isinstance(margins, list):
         raise InputError(f'margins: {_what(margins)} is not a list; write for example ["0.25"].')
-    return [_cell(i, cell) for i, cell in enumerate(cells)], dict(
-        _margin(i, m) for i, m in enumerate(margins)
-    )
+    read = [_cell(i, cell) for i, cell in enumerate(cells)]
+    if len({weight for weight, _ in read}) > _MOST_WEIGHTS:
+        raise InputError(f"cells: more than {_MOST_WEIGHTS} different weights; write fewer.")
+    return read, dict(_margin(i, m) for i, m in enumerate(margins))
 
 
 def _cell(index: int, cell: object) -> tuple[float, tuple[int, ...]]:

@@ -155,9 +155,7 @@ def expected_calls(
     for m in config.critical:
         for s in m.series:
             rate = min(max(base[s], 0.001), 0.999)
-            found = forecast.calls_needed(
-                w, at_step(m.margins, w, index + 1), rate, rate, config.beta, what=m.name
-            )
+            found = forecast.to_prove(w, at_step(m.margins, w, index + 1), rate, config.beta, what=m.name)
             parts.append(found or forecast.Forecast(float("inf"), float("inf"), m.name))
     longest = max(parts, key=lambda p: p.half)
     return longest.half, longest.what
@@ -217,7 +215,8 @@ def _cannot(
 
     def total(gates: GateConfig, first: int) -> float:
         tried = [replace(s, weight=max(s.weight, first)) for s in steps]
-        return sum(expected_calls(gates, s, i, base)[0] for i, s in enumerate(tried))
+        held = [s.hold / DAY * per_day for s in tried]
+        return sum(max(held[i], expected_calls(gates, s, i, base)[0]) for i, s in enumerate(tried))
 
     now = total(config, 0)
     for name in dict.fromkeys((config.profile, "low-traffic")):

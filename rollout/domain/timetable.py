@@ -108,7 +108,7 @@ class _Walk:
         self.deadline: datetime | None = None
 
     def from_start(self, start: datetime | None) -> Iterator[Row]:
-        begins = self.now if start is None else max(start.astimezone(UTC), self.now)
+        begins = self.now if start is None else max(start, self.now)
         opens = self._opening(begins)
         if opens is None:
             yield self._row(None, Happens.STEP, _FIRST)

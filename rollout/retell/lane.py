@@ -123,8 +123,8 @@ class RetellLane:
                     answers[order.number] = answer
 
         self._fan_out(work, min(len(waiting), len(self._open)))
-        left = {order.number: Answer(None, failure=self._trouble) for order in waiting}
-        return {order.number: (answers | left)[order.number] for order in orders}
+        answers |= {order.number: Answer(None, failure=self._trouble) for order in waiting}
+        return {order.number: answers[order.number] for order in orders}
 
     def _read_one(self, number: str, connection: Connection | None) -> tuple[Outcome, Connection | None]:
         if not is_e164(number):
@@ -174,11 +174,10 @@ class RetellLane:
 
     def _prepare(self, requests: int) -> None:
         """Have a connection open for so many requests: one each if the server closes after each."""
-        alive = [connection for connection in self._open if connection.alive()]
         for connection in self._open:
             if not connection.alive():
                 connection.close()
-        self._open = deque(alive)
+        self._open = deque(connection for connection in self._open if connection.usable)
         most = MOST_OPEN if self._connections.single_use else self._concurrency
         missing = deque(range(min(requests, most) - len(self._open)))
         until = self._clock.boot() + self._connections.connect_timeout

@@ -236,6 +236,11 @@ class Store:
             mark = observations.Mark(number, channel, since, polled, trouble, first)
             observations.set_marks(connection, [mark])
 
+    def looks(self, rollout_id: str, last: int | None = None) -> list[dict[str, Any]]:
+        """Every stored look of the gates, oldest first."""
+        with self.database.read() as connection:
+            return [dict(row._mapping) for row in observations.looks_of(connection, rollout_id, last)]
+
     # -------------------------------------------------------------- housekeeping
 
     def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> None:

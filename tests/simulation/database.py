@@ -111,6 +111,7 @@ class SimDatabase(Database):
             raise
         finally:
             world.in_transaction = False
+        world.committed()
         if self._fault("database_ack_lost", "database: commit not confirmed"):
             raise NotReachable("the database cannot be used: the connection was lost")
         world.step(f"after a transaction, after {_after(stage)}")

@@ -169,7 +169,9 @@ class SimLane:
     def _wait(self, message: Message, until: float) -> Answer:
         world = self._world
         while message.answer_at is None and world.now < until:
-            world.sleep(min(0.25, until - world.now) if world.now < message.sent_at + 1 else until - world.now)
+            message.waiter = world.current
+            world.sleep(until - world.now)
+        message.waiter = None
         if message.answer_at is None:
             if self.resends:
                 again = self._remote.send(message.number, message.body, self._retell.source)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .world import EPOCH, World
+from .world import EPOCH, Task, World
 
 FIELDS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _START_MS = int(EPOCH.timestamp() * 1000)
@@ -65,6 +65,7 @@ class Message:
     shown: State | None = None
     answer_at: float | None = None
     lists_left_out: bool = False
+    waiter: Task | None = None
 
     @property
     def forward(self) -> bool:
@@ -136,44 +137,35 @@ class Remote:
             world.hit("network: applied late")
             most = w.bounds.apply
             takes = most - rng.random() * 0.5 if rng.random() < 0.4 else rng.uniform(1, most)
-        message.landing_at = world.now + takes
         lost = not calm and rng.random() < w.answer_lost
-        early = None
+        early, works, lies = 0, True, False
         if not calm and rng.random() < w.broken:
-            early = rng.choice((500, 502, 503, 504))
-            world.hit("retell: 5xx to a write")
-            if rng.random() < 0.5:  # the gateway gives up, the request goes on
-                message.landing_at = message.landing_at
-            else:
-                message.landing_at = None
+            # Sometimes the gateway gives up and the request goes on behind it.
+            early, works = rng.choice((500, 502, 503, 504)), rng.random() < 0.5
+            world.hit(f"retell: 5xx to a write, which {'works' if works else 'does not work'}")
         elif not calm and rng.random() < w.throttled:
-            early = 429
+            early, works = 429, False
             world.hit("retell: 429 to a write")
-            message.landing_at = None
-        lies = early is None and not calm and rng.random() < w.lies
-        if lies:
+        elif not calm and rng.random() < w.lies:
+            lies = True
             world.hit("retell: 200 without effect")
-        message.lists_left_out = not lies and not calm and rng.random() < w.half_answers
-
-        def land() -> None:
-            if early is None or message.landing_at is not None:
-                self._process(message, lies)
-            if lost:
-                world.hit("network: answer lost")
-                return
-            if early is not None:
-                message.status, message.shown = early, None
-            message.answer_at = world.now
-
-        if early is not None and message.landing_at is not None:
-            # Two things: the answer of the gateway now, the effect later.
+        elif not calm and rng.random() < w.half_answers:
+            message.lists_left_out = True
+        if works:
+            message.landing_at = world.now + takes
+            world.at(takes, lambda: self._process(message, lies))
+        if early:
             message.status = early
-            world.at(0.01, lambda: setattr(message, "answer_at", world.now))
-            lost = True
-            world.at(takes, lambda: self._process(message, False))
+        if lost:
+            world.hit("network: answer lost")
         else:
-            world.at(takes, land)
+            world.at(0.01 if early else takes, lambda: self._answer(message))
         return message
+
+    def _answer(self, message: Message) -> None:
+        message.answer_at = self.world.now
+        if message.waiter is not None:
+            self.world.wake(message.waiter, 0.0)
 
     def _process(self, message: Message, lies: bool) -> None:
         n = self.numbers.get(message.number)

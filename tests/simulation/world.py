@@ -72,6 +72,7 @@ class World:
         self.current: Task | None = None
         self.tasks: dict[Task, None] = {}
         self.crashed: Callable[[Process, str], None] = lambda _process, _stage: None
+        self.committed: Callable[[], None] = lambda: None
         self._main = greenlet.getcurrent()
         self._queue: list[tuple[float, int, Task | None, Callable[[], None] | None, int]] = []
         self._order = 0

@@ -53,7 +53,9 @@ def test_nothing_yet():
 
 
 def test_evidence_beyond_doubles_is_still_json():
-    out = evaluate({"cells": [["0.5", [10**6, 0, 0, 10**6]], [0.01, [0, 9, 0, 10**9]]], "margins": ["-0.5", "0.9"]})
+    out = evaluate(
+        {"cells": [["0.5", [10**6, 0, 0, 10**6]], [0.01, [0, 9, 0, 10**9]]], "margins": ["-0.5", "0.9"]}
+    )
     assert out["harm"]["lnE"] > 10**5 and out["harm"]["E"] == 1.7976931348623157e308
     json.dumps(out, allow_nan=False)
 

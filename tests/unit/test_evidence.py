@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from rollout.domain import evidence as ev
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
+steady = settings(deadline=None, derandomize=True, max_examples=60)
 WEIGHTS = st.sampled_from([0.01, 0.05, 0.1, 0.3, 0.5, 0.77, 0.99])
 COUNTS = st.tuples(*[st.integers(0, 400)] * 4)
 
@@ -63,7 +64,10 @@ def test_split(vector):
 @pytest.mark.parametrize("vector", named("interval"))
 def test_interval(vector):
     low, high = ev.interval(*whole(vector), vector["alpha_each_side"])
-    assert (low, high) == (pytest.approx(vector["lower"], abs=0.0051), pytest.approx(vector["upper"], abs=0.0051))
+    assert (low, high) == (
+        pytest.approx(vector["lower"], abs=0.0051),
+        pytest.approx(vector["upper"], abs=0.0051),
+    )
 
 
 @pytest.mark.parametrize("vector", VECTORS["prob_worse"], ids=str)
@@ -78,7 +82,10 @@ def test_one_sample(vector):
 
 @pytest.mark.parametrize("vector", VECTORS["quantile_ranks"], ids=lambda v: f"n={v['n']}")
 def test_quantile_ranks(vector):
-    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (vector["low"], vector["high"])
+    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (
+        vector["low"],
+        vector["high"],
+    )
 
 
 @pytest.mark.parametrize("vector", named("sequences"))
@@ -138,13 +145,21 @@ def test_forty_digits(counts, weight, margin, side):
 # ------------------------------------------------------------------ properties
 
 
-@given(st.lists(WEIGHTS, min_size=1, max_size=3, unique=True), st.floats(-0.5, 0.5), st.sampled_from(["harm", "safe"]))
+@steady
+@given(
+    st.lists(WEIGHTS, min_size=1, max_size=3, unique=True),
+    st.floats(-0.5, 0.5),
+    st.sampled_from(["harm", "safe"]),
+)
 def test_nothing_is_no_evidence(weights, margin, side):
-    assert float(ev.log_e(np.zeros((len(weights), 4)), weights, round(margin, 3), side)) == pytest.approx(0, abs=1e-12)
+    assert float(ev.log_e(np.zeros((len(weights), 4)), weights, round(margin, 3), side)) == pytest.approx(
+        0, abs=1e-12
+    )
     assert float(ev.ledger_e(np.zeros((5, len(weights), 4)), weights)) == pytest.approx(1)
     assert ev.interval(np.zeros((len(weights), 4)), weights) == (-1.0, 1.0)
 
 
+@steady
 @given(
     weight=WEIGHTS,
     margin=st.sampled_from([0.0, 0.05, 0.1, 0.25, 0.6, -0.1]),
@@ -163,20 +178,24 @@ def test_one_call_of_a_harmless_canary_wins_nothing_on_average(weight, margin, s
     assert float(np.dot(chance, np.exp(trusted))) <= 1 + 1e-9
 
 
+@steady
 @given(COUNTS, WEIGHTS)
 def test_not_trusting_the_weight_only_lowers_evidence(counts, weight):
     assert float(ev.split_cost(np.array([counts], dtype=float), (weight,))) >= -1e-9
 
 
+@steady
 @given(st.lists(st.tuples(WEIGHTS, COUNTS), min_size=1, max_size=4), st.integers(1, 5))
 def test_a_ledger_never_opened_is_worth_an_empty_one(cells, more):
     weights, ledgers = ev.pool(cells)
     padded = np.concatenate([ledgers, np.zeros((more, *ledgers.shape[1:]))])
-    assert float(ev.ledger_e(padded, weights)) == pytest.approx(float(ev.ledger_e(ledgers, weights)), rel=1e-12)
+    assert float(ev.ledger_e(padded, weights)) == pytest.approx(
+        float(ev.ledger_e(ledgers, weights)), rel=1e-12
+    )
 
 
+@steady
 @given(st.lists(st.tuples(WEIGHTS, COUNTS), min_size=1, max_size=3))
-@settings(max_examples=25)
 def test_leading_axes_change_nothing(cells):
     weights, ledgers = ev.pool(cells)
     many = np.stack([ledgers, 2 * ledgers])
@@ -186,6 +205,7 @@ def test_leading_axes_change_nothing(cells):
     )
 
 
+@steady
 @given(st.tuples(*[st.integers(0, 30)] * 4))
 def test_prob_worse_is_the_exact_sum(counts):
     fc, sc, fb, sb = counts
@@ -194,7 +214,8 @@ def test_prob_worse_is_the_exact_sum(counts):
         return Fraction(math.factorial(a - 1) * math.factorial(b - 1), math.factorial(a + b - 1))
 
     exact = sum(
-        beta(fb + 1 + i, sb + sc + 2) / ((sc + 1 + i) * beta(1 + i, sc + 1) * beta(fb + 1, sb + 1)) for i in range(fc + 1)
+        beta(fb + 1 + i, sb + sc + 2) / ((sc + 1 + i) * beta(1 + i, sc + 1) * beta(fb + 1, sb + 1))
+        for i in range(fc + 1)
     )
     assert ev.prob_worse(counts) == pytest.approx(float(exact), rel=1e-9)
 

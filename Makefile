@@ -1,0 +1,69 @@
+# Everything a person or CI runs. Each target sets up what it needs.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+SEEDS ?= 10000
+KILLS ?= 500
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test lint format bench bench-gates simulate kill docs lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.main: requirements/main.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/main.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.main
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(VENV)/.main ## the runtime packages in .venv, hash-checked
+install-dev: $(VENV)/.dev ## those and the ones for development
+
+demo: install ## a good version promoted and a bad one rolled back, live, in about a minute
+	@$(BIN)/python -m rollout demo
+
+test: install-dev ## the whole suite; a test that cannot run says why
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: install-dev ## ruff, mypy --strict, the import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: install-dev ## formats the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev ## the whole job measured beside what people use instead
+	@$(BIN)/python -m benchmarks.speed
+
+bench-gates: install-dev ## the gates against modelled callers, beside other rules on the same calls
+	@$(BIN)/python -m benchmarks.gates
+
+simulate: install-dev ## seeded histories of the whole core; SEEDS=10000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+kill: install-dev ## kills and pauses of real processes; KILLS=500
+	@$(BIN)/python -m tests.processes --kills $(KILLS)
+
+docs: install-dev ## the documents that are generated from the code
+	@$(BIN)/python -m rollout.planfile > config/plan.schema.json
+	@$(BIN)/python -m tests.documents
+
+lock: install-dev ## the pinned requirements, with hashes and without addresses
+	@for set in main dev; do \
+	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --no-annotate --no-header pyproject.toml $$(test $$set = dev && echo --group dev) \
+	    -o requirements/$$set.txt || exit 1; done
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header requirements/build.in -o requirements/build.txt
+
+clean: ## everything that can be made again
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,145 @@
+"""What every request passes first: the Host header, an id, limits on its body; and what every answer carries.
+
+Plain ASGI, so that it costs little and so that nothing (the page, errors, streams) is outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterable
+
+from fastapi import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rollout.access import HasDatabase
+from rollout.api.problems import TooLarge, TooSlow, problem
+from rollout.domain.errors import SettingsError
+from rollout.settings import LOOPBACK, Settings
+from rollout.store.access import AccessStore
+
+MAX_BODY = 1024 * 1024
+BODY_SECONDS = 10.0
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    b"content-security-policy": POLICY.encode(),
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"cross-origin-opener-policy": b"same-origin",
+    b"cross-origin-resource-policy": b"same-origin",
+    b"cache-control": b"no-store",
+}
+
+
+class Doors:
+    """The outermost layer of the service."""
+
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], secure: bool = False) -> None:
+        self.app = app
+        self.hosts = frozenset(h.strip("[]").lower() for h in hosts) | LOOPBACK
+        self.headers = dict(HEADERS)
+        if secure:
+            self.headers[b"strict-transport-security"] = b"max-age=31536000"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        scope["rollout.request_id"] = id_ = secrets.token_hex(8)
+        static = scope["path"].startswith("/static/")
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                given = message["headers"] = list(message.get("headers", []))
+                names = {name.lower() for name, _ in given}
+                given += [
+                    (name, value)
+                    for name, value in self.headers.items()
+                    if name not in names and not (static and name == b"cache-control")
+                ]
+                given.append((b"x-request-id", id_.encode()))
+            await send(message)
+
+        request = Request(scope)
+        if not self._host_is_known(request):
+            refused = problem(
+                request, 421, "unknown_host",
+                "this service does not answer under this name; allowed names: ROLLOUT_ALLOWED_HOSTS",
+            )  # fmt: skip
+            await refused(scope, receive, sending)
+            return
+        await self.app(scope, self._limited(receive, request), sending)
+
+    def _host_is_known(self, request: Request) -> bool:
+        """Whether Host is one of our names: a web page can make a browser ask 127.0.0.1 under its own."""
+        given = request.headers.getlist("host")
+        if len(given) != 1:
+            return False
+        host = given[0].strip().lower()
+        if host.startswith("["):
+            name, bracket, port = host[1:].partition("]")
+            port = port.removeprefix(":") if bracket else "x"
+        else:
+            name, _, port = host.partition(":")
+        return name in self.hosts and (not port or (port.isascii() and port.isdigit()))
+
+    @staticmethod
+    def _limited(receive: Receive, request: Request) -> Receive:
+        """The body in pieces, no longer than allowed and no slower."""
+        loop = asyncio.get_running_loop()
+        length = request.headers.get("content-length", "0")
+        announced = int(length) if length.isascii() and length.isdigit() else 0
+        began = loop.time()
+        size, complete = 0, False
+
+        async def limited() -> Message:
+            nonlocal size, complete
+            if complete:
+                return await receive()  # only a disconnect can follow, and it may take its time
+            if announced > MAX_BODY:
+                raise TooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
+            try:
+                async with asyncio.timeout_at(began + BODY_SECONDS):
+                    message = await receive()
+            except TimeoutError:
+                raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+            size += len(message.get("body", b""))
+            if size > MAX_BODY:
+                raise TooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
+            complete = not message.get("more_body", False)
+            return message
+
+        return limited
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this address is this machine's own; names and wildcards are resolved, doubt means no."""
+    if not host:
+        return False
+    try:
+        return ipaddress.ip_address(host.strip("[]").partition("%")[0]).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = {str(info[4][0]) for info in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return False
+    return bool(found) and all(ipaddress.ip_address(a.partition("%")[0]).is_loopback for a in found)
+
+
+def refuse_unsafe_bind(settings: Settings, store: HasDatabase, host: str | None = None) -> None:
+    """SettingsError when the service would listen beyond this machine while nobody needs a token.
+
+    Call it before anything listens. `host` is the one of the command line, else the setting's.
+    """
+    host = settings.host if host is None else host
+    if is_loopback(host) or AccessStore(store.database).usable_token():
+        return
+    raise SettingsError(
+        f"ROLLOUT_HOST: {host or 'every address'} can be reached from other machines, and no token exists; make one "
+        "first (rollout token create --role admin --name NAME), or listen on 127.0.0.1"
+    )

@@ -1,0 +1,147 @@
+"""The route class of the API: who may, how much, and a strict body, before the endpoint sees anything.
+
+A route without a declared right cannot be made: deny by default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from rollout.access import Caller, Right
+from rollout.api.doors import MAX_BODY, is_loopback
+from rollout.api.jsonbody import read_json
+from rollout.api.problems import TooLarge, WrongMediaType, from_error, unexpected
+from rollout.api.schemas import PROBLEMS
+from rollout.api.service import Service, service_of
+from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
+
+KIB = 1024
+_LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", Right.HALT: "halt"}
+
+
+def needs(
+    right: Right,
+    lane: str = "read",
+    body: int = 64 * KIB,
+    errors: tuple[int, ...] = (),
+    limited: bool = True,
+) -> dict[str, Any]:
+    """What a route declares: its right, the lane it works in, its body's limit in bytes, its errors.
+
+    `limited` False: no rate limit, whatever else happens (rollback).
+    """
+    extra: dict[str, Any] = {"x-right": str(right), "x-lane": lane, "x-body": body, "x-limited": limited}
+    always: tuple[int, ...] = (421, 500)
+    if right in (Right.PUBLIC, Right.SIGNATURE):
+        extra["security"] = []
+    else:
+        extra["security"] = [{"token": []}]
+        always = (401, 403, 421, 429, 500, 503) if limited else (401, 403, 421, 429, 500, 503)
+    codes = sorted({*always, *errors})
+    return {"openapi_extra": extra, "responses": {code: PROBLEMS[code] for code in codes}}
+
+
+class Guarded(APIRoute):
+    """A route of the API."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        extra = more.get("openapi_extra") or {}
+        if "x-right" not in extra:
+            raise RuntimeError(f"{path} declares no right: write **needs(Right...)")
+        self.right = Right(extra["x-right"])
+        self.lane = str(extra["x-lane"])
+        self.most_body = int(extra["x-body"])
+        self.limited = bool(extra["x-limited"])
+        super().__init__(path, endpoint, **more)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        inner = super().get_route_handler()
+        takes_json = self.body_field is not None
+
+        async def handler(request: Request) -> Response:
+            try:
+                request.state.caller = await self._admit(service_of(request), request)
+                if takes_json:
+                    await _take_json(request, self.most_body)
+                return await inner(request)
+            except RolloutError as error:
+                return from_error(request, error)
+            except (RequestValidationError, HTTPException):
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary: the answer must not tell what broke
+                return unexpected(request, error)
+
+        return handler
+
+    async def _admit(self, service: Service, request: Request) -> Caller | None:
+        """The caller, if the route's right is his; None where nobody need be anybody."""
+        if self.right is Right.PUBLIC or self.right is Right.SIGNATURE:
+            return None
+        caller = await authenticate(service, request, self.lane)
+        try:
+            caller.need(self.right)
+        except (Forbidden, Unauthenticated) as error:
+            key = f"{caller.actor}|{request.method}|{self.path}"
+            service.note("refused", caller.actor, error.message, key, {"path": self.path})
+            raise
+        if self.limited:
+            kind = _LIMITED.get(self.right, "change")
+            bucket = service.reads if kind in ("read", "halt") else service.changes
+            bucket.take(f"{kind}|{caller.actor}")
+        return caller
+
+
+async def authenticate(service: Service, request: Request, lane: str) -> Caller:
+    """The caller by the bearer token; cookies mean nothing here. Unauthenticated, after a pause if need be."""
+    source = source_of(request)
+    given = request.headers.getlist("authorization")
+    try:
+        return await service.lanes.run(lane, lambda: service.caller(given, is_loopback(source)))
+    except Unauthenticated as error:
+        if given:
+            service.note("token_refused", "anonymous", error.message, source, {"source": source})
+            await service.attempts.slow_down(source)
+        raise
+
+
+def source_of(request: Request) -> str:
+    """The address the connection comes from. X-Forwarded-For is written by anybody and is not read."""
+    return request.client.host if request.client else ""
+
+
+def caller_of(request: Request) -> Caller:
+    """The caller that the guard let in."""
+    caller: Caller = request.state.caller
+    return caller
+
+
+async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
+    """The body's bytes; TooLarge beyond `most`."""
+    size, parts = 0, []
+    async for part in request.stream():
+        size += len(part)
+        if size > most:
+            raise TooLarge(f"the body is larger than {most // KIB} KiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _take_json(request: Request, most: int) -> None:
+    """Reads and parses the body strictly; the framework then finds it done."""
+    raw = await read_body(request, most)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if raw and kind != "application/json":
+        raise WrongMediaType()
+    request._body = raw
+    if raw:
+        if len(raw) > 32 * KIB:
+            document = await service_of(request).lanes.run("change", lambda: read_json(raw))
+        else:
+            document = read_json(raw)
+        request._json = document

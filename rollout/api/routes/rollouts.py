@@ -1,0 +1,178 @@
+"""Rollouts: the list, one, its journal, its events, and starting one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from rollout import views
+from rollout.access import Caller, Right
+from rollout.api.guard import KIB, Guarded, caller_of, needs
+from rollout.api.planbody import plan_of
+from rollout.api.schemas import (
+    MOST_SEQ,
+    History,
+    RolloutId,
+    Shown,
+    StartBody,
+    Started,
+    Summaries,
+    same_id,
+)
+from rollout.api.service import Service, service_of
+from rollout.api.stream import EventStream
+from rollout.commands import By
+from rollout.domain.errors import InputError
+from rollout.domain.state import Rollout
+
+router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Guarded)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=120,
+        description="Repeating it gives the first answer again; equals `request_id`.",
+    ),
+]  # fmt: skip
+PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
+
+
+@router.get(
+    "", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,))
+)
+async def list_rollouts(
+    request: Request,
+    live: Annotated[bool | None, Query(description="true: unfinished ones; false: finished ones.")] = None,
+    limit: Annotated[int, Query(ge=1, le=200, description="Most items of a page.")] = 50,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next` of the page before; left out: the first page.")
+    ] = None,
+) -> JSONResponse:
+    """A page of rollouts without their targets; follow `next` for more."""
+    service, caller = service_of(request), caller_of(request)
+    before = None if cursor is None else _read_cursor(cursor)
+    return JSONResponse(await service.lanes.run("read", lambda: page(service, caller, live, before, limit)))
+
+
+def page(
+    service: Service, caller: Caller, live: bool | None, before: tuple[datetime, str] | None, limit: int
+) -> dict[str, Any]:
+    """One page of what this caller may see; several reads when most is not his business."""
+    found: list[Rollout] = []
+    for _ in range(20):
+        rows = service.app.store.summaries(live=live, before=before, limit=limit + 1)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        if rows:
+            before = (rows[-1].created_at, rows[-1].id)
+        seen = service.visible(caller, rows)
+        if len(found) + len(seen) > limit:
+            seen = seen[: limit - len(found)]
+            before, more = (seen[-1].created_at, seen[-1].id), True
+        found += seen
+        if not more or len(found) >= limit:
+            break
+    following = _write_cursor(before) if more and before is not None else None
+    return {"items": [views.summary(r) for r in found], "next": following}
+
+
+@router.post(
+    "", status_code=201, response_model=Started, summary="Start a rollout",
+    **needs(Right.OPERATE, "retell", PLAN_BYTES, errors=(400, 408, 409, 413, 415, 422)),
+)  # fmt: skip
+async def start_rollout(
+    request: Request, body: StartBody, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Checks the plan against the live numbers and records the rollout; refused changes nothing."""
+    service, caller = service_of(request), caller_of(request)
+    by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
+
+    def work() -> dict[str, Any]:
+        plan = plan_of(body)
+        service.allow_plan(caller, plan)
+        return service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)
+
+    answer = await service.lanes.run("retell", work)
+    return JSONResponse(answer, 201, {"Location": f"/api/v1/rollouts/{answer['id']}"})
+
+
+@router.get(
+    "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 422))
+)  # fmt: skip
+async def show_rollout(request: Request, id: RolloutId) -> JSONResponse:  # noqa: A002 - the route's name
+    """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
+    service, caller = service_of(request), caller_of(request)
+    return JSONResponse(await service.lanes.run("read", lambda: views.show(service.find(caller, id))))
+
+
+@router.get(
+    "/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 422))
+)
+async def history(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=200, description="Most items of a page.")] = 100,
+) -> JSONResponse:
+    """What happened, by whom and why, oldest first."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> dict[str, Any]:
+        found = service.app.store.history(service.find(caller, id).id, after, limit + 1)
+        more = len(found) > limit
+        return {
+            "items": [views.entry(e) for e in found[:limit]],
+            "next": found[limit - 1].seq if more else None,
+        }
+
+    return JSONResponse(await service.lanes.run("read", work))
+
+
+@router.get(
+    "/{id}/events", response_class=EventStream, summary="The journal as it grows",
+    **{
+        **needs(Right.READ, errors=(404, 422)),
+        "responses": {
+            **needs(Right.READ, errors=(404, 422))["responses"],
+            200: {
+                "description": "Server-sent events: `entry` (id is the entry's seq) and `state` (the summary).",
+                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 4\nevent: entry\n"}},
+            },
+        },
+    },
+)  # fmt: skip
+async def events(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", max_length=20, description="Goes before `after`.")
+    ] = None,
+) -> Response:
+    """Entries from the beginning (or behind `after`), then those to come. Ends when the service stops."""
+    service, caller = service_of(request), caller_of(request)
+    if last_event_id:
+        if not (last_event_id.isascii() and last_event_id.isdigit() and int(last_event_id) <= MOST_SEQ):
+            raise InputError("Last-Event-ID: write the id of an event, a whole number")
+        after = int(last_event_id)
+    found = await service.lanes.run("read", lambda: service.find(caller, id))
+    return EventStream(service.hub, service.hub.subscribe(found.id, caller, after))
+
+
+def _write_cursor(at: tuple[datetime, str]) -> str:
+    return base64.urlsafe_b64encode(f"{at[0].isoformat()}|{at[1]}".encode()).decode()
+
+
+def _read_cursor(text: str) -> tuple[datetime, str]:
+    try:
+        moment, _, id_ = base64.b64decode(text.encode(), b"-_", validate=True).decode().partition("|")
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None or not id_ or not id_.isprintable():
+            raise ValueError
+    except (ValueError, binascii.Error):
+        raise InputError("cursor: write the `next` of the page before, as it was given") from None
+    return at, id_

@@ -1,0 +1,1 @@
+"""The page: server-rendered, with charts drawn on the server."""

@@ -1,0 +1,136 @@
+"""Retell's call webhooks: is the signature good, and what does the call say. Pure; time is an argument.
+
+Header `x-retell-signature: v=<unix ms>,d=<64 lower-case hex>`, d = HMAC-SHA256(key, raw body + the digits of
+v): retell-sdk 6.2.13, `lib/webhook_auth.py`. Body `{"event", "call"}`: docs.retellai.com, webhook overview.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rollout.domain.numbers import is_e164
+
+_HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
+OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less
+NEWEST_MS = 60 * 1000
+EVENTS = frozenset({"call_started", "call_ended", "call_analyzed"})
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int) -> str | None:
+    """The signature's digest if one of the keys made it over exactly these bytes and it is young enough.
+
+    `headers` are all values of the signature header: anything but exactly one is refused. None: refused,
+    for whatever reason; which key fitted is told to nobody.
+    """
+    if len(headers) != 1:
+        return None
+    match = _HEADER.fullmatch(headers[0])
+    if match is None:
+        return None
+    at, given = int(match[1]), match[2].encode()
+    if not now_ms - OLDEST_MS <= at <= now_ms + NEWEST_MS:
+        return None
+    good = False
+    for key in keys:
+        made = hmac.new(key.encode(), body + match[1].encode(), hashlib.sha256).hexdigest().encode()
+        # every key is tried, so that time does not tell which one fits
+        good = hmac.compare_digest(made, given) or good
+    return match[2] if good else None
+
+
+@dataclass(frozen=True, slots=True)
+class CallSample:
+    """One call, with the attributes of rollout.ports.CallRecord; neither transcript nor recording."""
+
+    call_id: str
+    agent_id: str
+    agent_version: int
+    number: str
+    channel: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    status: str
+    disconnection_reason: str | None = None
+    e2e_p50_ms: float | None = None
+    successful: bool | None = None
+    sentiment: str | None = None
+    in_voicemail: bool | None = None
+    custom: Mapping[str, bool] = field(default_factory=dict)
+    analyzed: bool = False
+
+
+def sample(document: object) -> CallSample | None:
+    """What one webhook body says of a phone call; None for any other event and for what cannot be used."""
+    if not isinstance(document, Mapping) or document.get("event") not in EVENTS:
+        return None
+    call = document.get("call")
+    if not isinstance(call, Mapping) or call.get("call_type", "phone_call") != "phone_call":
+        return None
+    direction = call.get("direction")
+    number = call.get({"inbound": "to_number", "outbound": "from_number"}.get(str(direction), ""))
+    call_id, agent_id, version = call.get("call_id"), call.get("agent_id"), call.get("agent_version")
+    if not is_e164(number) or not _name(call_id, 120) or not _name(agent_id, 128):
+        return None
+    if type(version) is not int or not 0 <= version < 2**31:
+        return None
+    analysis = call.get("call_analysis")
+    analysis = analysis if isinstance(analysis, Mapping) else {}
+    custom = analysis.get("custom_analysis_data")
+    return CallSample(
+        call_id=str(call_id),
+        agent_id=str(agent_id),
+        agent_version=version,
+        number=str(number),
+        channel=str(direction),
+        started_at=_moment(call.get("start_timestamp")),
+        ended_at=_moment(call.get("end_timestamp")),
+        status=_text(call.get("call_status"), 40) or "unknown",
+        disconnection_reason=_text(call.get("disconnection_reason"), 80),
+        e2e_p50_ms=_latency(call.get("latency")),
+        successful=_truth(analysis.get("call_successful")),
+        sentiment=_text(analysis.get("user_sentiment"), 20),
+        in_voicemail=_truth(analysis.get("in_voicemail")),
+        custom={
+            str(k)[:100]: v
+            for k, v in list((custom if isinstance(custom, Mapping) else {}).items())[:200]
+            if isinstance(v, bool)
+        },
+        analyzed=bool(analysis),
+    )
+
+
+def _name(value: object, most: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
+
+
+def _text(value: object, most: int) -> str | None:
+    return value if isinstance(value, str) and 0 < len(value) <= most and value.isprintable() else None
+
+
+def _truth(value: object) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _latency(value: Any) -> float | None:
+    e2e = value.get("e2e") if isinstance(value, Mapping) else None
+    p50 = e2e.get("p50") if isinstance(e2e, Mapping) else None
+    if isinstance(p50, bool) or not isinstance(p50, int | float):
+        return None
+    return float(p50) if math.isfinite(p50) and 0 <= p50 < 1e9 else None
+
+
+def _moment(value: object) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return _EPOCH + timedelta(milliseconds=value)
+    except (OverflowError, ValueError):
+        return None

@@ -1,0 +1,88 @@
+"""Plays a plan against modelled callers before anybody is called: what it can decide, and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.plan import Plan
+from rollout.gatekeeper import config_of
+from rollout.ports import Calls, Failure
+from rollout.preflight import Preflight
+
+USUAL_CALLS_PER_DAY = 200.0
+HISTORY = timedelta(days=7)
+MOST_NUMBERS = 25
+
+
+def rehearse(
+    plan: Plan, calls_per_day: float, *, canary: Mapping[str, float] | None = None, runs: int = 1000
+) -> dict[str, Any]:
+    """{"line", "notes", "scenarios": [...], "calls_per_day", "runs", "rates"}; the gate is the real one.
+
+    `canary` are rates by metric as people say them ("success": 0.75 is the share of successful calls).
+    """
+    from rollout.domain.profiles import GateConfig
+    from rollout.domain.playing import PlayStep
+    from rollout.domain.rehearsal import rehearse as play
+
+    if not 0 < calls_per_day <= 10_000_000:
+        raise InputError("--calls-per-day: write a number above 0")
+    if not 1 <= runs <= 100_000:
+        raise InputError("--runs: write a number from 1 to 100000")
+    config = config_of(plan) or GateConfig(profile="none")
+    arm = next(iter(plan.arms))
+    steps = [
+        PlayStep(plan.weights(i).get(arm, 0), plan.hold(i).seconds, s.min_calls, s.approve)
+        for i, s in enumerate(plan.steps, 1)
+    ]
+    bad = None if canary is None else {k: 1 - v if k == "success" else v for k, v in canary.items()}
+    played = play(config, steps, calls_per_day, canary=bad, runs=runs)
+    document = asdict(played)
+    document["plan"] = plan.name
+    return document
+
+
+def parse_canary(text: str | None) -> dict[str, float] | None:
+    """`success=0.75,hard_error=0.05` as a mapping; InputError for anything else."""
+    if text is None:
+        return None
+    found = {}
+    for part in text.split(","):
+        name, _, value = part.strip().partition("=")
+        try:
+            found[name] = float(value)
+        except ValueError:
+            found[name] = -1.0
+        if not name or not 0 <= found[name] <= 1:
+            raise InputError(
+                f"--canary: {part.strip()} is not a rate; write for example success=0.75,hard_error=0.05"
+            )
+    return found
+
+
+def calls_per_day(found: Preflight, calls: Calls, now: datetime) -> float:
+    """Calls a day that the plan's numbers took in the last week, by Retell's own list; asks at most 25 numbers."""
+    numbers = [t.number for t in found.targets]
+    asked = numbers[:MOST_NUMBERS]
+    pairs = tuple(sorted({pair for t in found.targets[:MOST_NUMBERS] for pair in _pairs(t.baseline)}))
+    total = 0
+    for number in asked:
+        for channel in found.plan.channels:
+            for item in calls.since(number, str(channel), pairs, now - HISTORY):
+                if isinstance(item, Failure):
+                    raise NotReachable(f"Retell's calls cannot be read: {item.detail}")
+                total += 1
+    return total / HISTORY.days * (len(numbers) / len(asked) if asked else 0.0)
+
+
+def _pairs(baseline: Mapping[str, Any]) -> set[tuple[str, int]]:
+    return {
+        (entry["agent_id"], entry["agent_version"])
+        for entries in baseline.values()
+        for entry in entries or ()
+        if isinstance(entry.get("agent_version"), int)
+    }

@@ -1,0 +1,88 @@
+"""Questions of the faces (API, page) that the core does not ask: read only, each one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from rollout.domain.state import Rollout
+from rollout.store import rollouts as rows
+from rollout.store.engine import Database
+from rollout.store.tables import meta, rollouts, targets
+
+_PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One number in one rollout; `rollout` is without its targets."""
+
+    rollout: Rollout
+    wave: int
+    step: int
+    state: str
+    written: bool
+    driven: bool
+    baseline: dict[str, Any]
+    confirmed: dict[str, Any]
+    live: dict[str, Any] | None
+    live_at: datetime | None
+
+
+class Lookups:
+    """Reads of several rollouts at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def numbers(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """rollout id -> its numbers, in the plan's order; ids without targets are left out."""
+        found: dict[str, list[str]] = {}
+        query = select(targets.c.rollout_id, targets.c.number).where(targets.c.rollout_id.in_(list(ids)))
+        with self.database.read() as connection:
+            for row in connection.execute(query.order_by(targets.c.ord)):
+                found.setdefault(row.rollout_id, []).append(row.number)
+        return found
+
+    def states(self, ids: Collection[str]) -> dict[str, tuple[int, Rollout]]:
+        """rollout id -> (sequence of its newest journal entry, the rollout without its targets)."""
+        query = select(rollouts).where(rollouts.c.id.in_(list(ids)))
+        with self.database.read() as connection:
+            return {row.id: (row.journal_seq, rows.summary(row)) for row in connection.execute(query)}
+
+    def stays(self, number: str, limit: int = 100) -> list[Stay]:
+        """The rollouts a number was in, newest first."""
+        t = targets.c
+        query = (
+            select(
+                rollouts, t.wave.label("t_wave"), t.step.label("t_step"), t.state, t.written, t.driven,
+                t.baseline, t.split, t.live, t.live_at,
+            )
+            .join(targets, t.rollout_id == rollouts.c.id)
+            .where(t.number == number)
+            .order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc())
+            .limit(limit)
+        )  # fmt: skip
+        with self.database.read() as connection:
+            return [
+                Stay(
+                    rows.summary(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
+                    row.baseline, row.split, row.live, row.live_at,
+                )
+                for row in connection.execute(query)
+            ]  # fmt: skip
+
+    def driven(self) -> set[str]:
+        """Every number of a live rollout."""
+        with self.database.read() as connection:
+            return set(connection.execute(select(targets.c.number).where(targets.c.driven)).scalars())
+
+    def probe(self) -> None:
+        """Writes a row and takes it out again: NotReachable unless the database can be written."""
+        with self.database.write() as connection:
+            connection.execute(delete(meta).where(meta.c.key == _PROBE))
+            connection.execute(insert(meta), {"key": _PROBE, "value": ""})

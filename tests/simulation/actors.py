@@ -1,0 +1,230 @@
+"""Everybody else in a history: operators at any moment, a foreign hand, and what befalls machines and Retell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from rollout.commands import By
+from rollout.domain.errors import NotReachable, RolloutError
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.state import Position, Rollout
+
+from .plans import AGENT, BASE, CANARY, FOREIGN, draw_plan, other_lists
+from .processes import Node, Simulation
+
+COMMANDS = ("promote", "promote full", "pause", "resume", "stop", "adopt", "restore", "rollback", "cli rollback")
+ODDS = (4, 1, 3, 4, 1, 3, 3, 2, 2)
+
+
+class Operator:
+    """A person who starts rollouts and gives commands; without an answer, asks again with the same id."""
+
+    def __init__(self, sim: Simulation, rng: Random, started: list[str]) -> None:
+        self.sim, self.rng, self.started = sim, rng, started
+        self.world = sim.world
+
+    def start(self, plan: Plan, after: float) -> None:
+        name = self.sim.name("cli")
+
+        def work() -> None:
+            node = Node(self.sim, name, can_crash=False)
+            self._ask(name, lambda by: self.started.append(node.app.commands.start(plan, by)["id"]))
+            self.started[:] = dict.fromkeys(self.started)
+
+        self.world.spawn(Node_process(name), name, work, after)
+
+    def command(self, what: str, after: float) -> None:
+        """Gives this command for one of the rollouts, after so many seconds."""
+        rng, name = self.rng, self.sim.name("cli")
+        chance, guess = rng.random(), Position(rng.randint(1, 2), rng.randint(1, 3))
+        twice = rng.random() < 0.15
+
+        def work() -> None:
+            if not self.started:
+                return
+            id_ = self.started[rng.randrange(len(self.started))]
+            node = Node(self.sim, name, can_crash=False)
+
+            def do(by: By) -> None:
+                commands, expect = node.app.commands, None
+                if chance < 0.3:
+                    expect = node.app.store.load(id_)[0].position
+                elif chance < 0.45:
+                    expect = guess
+                given = self._give(commands, what, id_, by, expect)
+                self.world.note(f"{what} {id_} (expects {expect}): {given}")
+                if twice:
+                    self.world.faults["command: repeated request id"] += 1
+                    again = self._give(commands, what, id_, by, expect)
+                    if again != given:
+                        self.world.broken.append(f"a repeated request id got {again}, first {given}")
+
+            if self._ask(name, do, what) and what == "cli rollback":
+                self._follow(node, id_)
+
+        self.world.spawn(Node_process(name), name, work, after)
+
+    @staticmethod
+    def _give(commands: Any, what: str, id_: str, by: By, expect: Position | None) -> dict[str, Any]:
+        if what.endswith("rollback"):
+            return dict(commands.rollback(id_, by))
+        if what == "promote full":
+            return dict(commands.promote(id_, by, expect=expect, full=True))
+        return dict(getattr(commands, what)(id_, by, expect=expect))
+
+    def _ask(self, name: str, do: Callable[[By], None], what: str = "start") -> bool:
+        by = By(name, f"{name} wants it", f"request-{name}")
+        for _ in range(3):
+            try:
+                do(by)
+                self.world.faults[f"command: {what}"] += 1
+                return True
+            except NotReachable as error:
+                self.world.note(f"{what}: {error.message}")
+                self.world.sleep(self.rng.uniform(0.5, 30))
+            except RolloutError as error:
+                self.world.faults[f"command refused: {type(error).__name__}"] += 1
+                self.world.note(f"{what} refused: {error.message}")
+                return False
+        return False
+
+    def _follow(self, node: Node, id_: str) -> None:
+        """What `rollout rollback` does after its command: drives until every number is read back."""
+
+        def back(r: Rollout) -> bool:
+            return r.restored_at is not None or r.phase.is_final
+
+        for _ in range(3):
+            try:
+                rollout = node.app.drive(id_, back)
+                if rollout is not None and back(rollout):
+                    return
+            except RolloutError as error:
+                self.world.note(f"cli: {error.message}")
+            self.world.sleep(self.rng.uniform(1, 10))
+
+
+def Node_process(name: str) -> Any:
+    """The shell that a person's command runs in."""
+    from .world import Process
+
+    return Process(name, can_crash=False)
+
+
+class Nature:
+    """A foreign hand, Retell's own changes, and what befalls whole processes, at random times."""
+
+    def __init__(self, sim: Simulation, rng: Random, span: float) -> None:
+        self.sim, self.rng, self.span, self.world = sim, rng, span, sim.world
+
+    def plan(self, baselines: dict[str, Any]) -> None:
+        """Spreads what happens over the history."""
+        rng, w = self.rng, self.world.weather
+        if w.foreign_edits:
+            for _ in range(rng.randint(1, 3)):
+                kind = rng.choice(("lists", "lists", "other", "touch", "baseline"))
+                self._later(lambda kind=kind: self._edit(kind, baselines))
+        if rng.random() < 0.12:
+            self._later(lambda: self._vanish(CANARY, rng.random() < 0.5))
+        if rng.random() < 0.12:
+            self._later(lambda: self._vanish(BASE, rng.random() < 0.5))
+        if rng.random() < 0.1:
+            self._later(self._number_vanishes)
+        if rng.random() < 0.12:
+            self._later(self._key_refused)
+        if rng.random() < 0.12:
+            self._later(self._outage)
+        if rng.random() < 0.25:
+            self._later(self._suspend)
+        if rng.random() < 0.15:
+            self._later(self._downtime)
+        if rng.random() < 0.3:
+            self._later(self._kill)
+
+    def _later(self, do: Callable[[], None]) -> None:
+        def unless_calm() -> None:
+            if not self.world.calm:
+                do()
+
+        self.world.at(self.rng.uniform(0, self.span), unless_calm)
+
+    def _edit(self, kind: str, baselines: dict[str, Any]) -> None:
+        number = self.rng.choice(sorted(self.sim.remote.numbers))
+        self.world.hit(f"foreign hand: {kind} on {'a number'}")
+        lists = baselines[number]
+        match kind:
+            case "lists":
+                self.sim.remote.edit(number, "foreign", "lists", lists=other_lists(self.rng, lists))
+            case "baseline":
+                self.sim.remote.edit(number, "foreign", "lists", lists=lists)
+            case "other":
+                self.sim.remote.edit(number, "foreign", "other", nickname=f"Desk {self.rng.randint(1, 99)}")
+            case _:
+                self.sim.remote.edit(number, "foreign", "touch")
+
+    def _vanish(self, version: int, comes_back: bool) -> None:
+        self.world.hit(f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes")
+        self.sim.remote.remove_version((AGENT, version))
+        if comes_back:
+            self.world.at(self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version)))
+
+    def _number_vanishes(self) -> None:
+        number = self.sim.remote.numbers[self.rng.choice(sorted(self.sim.remote.numbers))]
+        self.world.hit("retell: a number vanishes")
+        number.exists = False
+        if self.rng.random() < 0.5:
+
+            def back() -> None:
+                number.exists = True
+                self.world.hit("retell: a vanished number is back")
+
+            self.world.at(self.rng.uniform(1, 200), back)
+
+    def _key_refused(self) -> None:
+        self.world.hit("retell: the key is refused for a while")
+        self.sim.remote.key_refused = True
+        self.world.at(self.rng.uniform(5, 600), lambda: setattr(self.sim.remote, "key_refused", False))
+
+    def _outage(self) -> None:
+        self.world.hit("retell: outage")
+        self.sim.remote.outage = True
+        self.world.at(self.rng.uniform(5, 3600), lambda: setattr(self.sim.remote, "outage", False))
+
+    def _suspend(self) -> None:
+        if self.sim.replicas:
+            self.world.hit("machine: suspended and woken")
+            process = self.rng.choice(self.sim.replicas).process
+            process.suspended_until = self.world.now + self.rng.choice((10, 50, 130, 250, 4000))
+
+    def _downtime(self) -> None:
+        self.world.hit("machine: every replica down for hours")
+        for replica in list(self.sim.replicas):
+            replica.process.alive = False
+            self.sim.replicas.remove(replica)
+        self.world.at(self.rng.uniform(600, 40_000), self.sim.start_replica)
+
+    def _kill(self) -> None:
+        if self.sim.replicas:
+            self.world.crash(self.rng.choice(self.sim.replicas).process, "killed at any moment")
+
+
+def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float) -> Operator:
+    """One or two rollouts are started, sometimes one twice or on taken numbers; commands come at any moment."""
+    operator = Operator(sim, rng, [])
+    operator.start(draw_plan(rng, numbers, "plan-1"), 0.5)
+    if rng.random() < 0.3:
+        again = rng.sample(numbers, rng.randint(1, len(numbers)))
+        operator.start(draw_plan(rng, again, "plan-2"), rng.choice((0.5, rng.uniform(0, span))))
+    for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):
+        what = rng.choices(COMMANDS, ODDS)[0]
+        at = rng.uniform(1, span) if rng.random() < 0.6 else rng.uniform(1, 30)
+        operator.command(what, at)
+        if rng.random() < 0.2:
+            operator.command(rng.choices(COMMANDS, ODDS)[0], at)  # two people at once
+    return operator
+
+
+__all__ = ["FOREIGN", "Nature", "Operator", "Phase", "draw_operators"]

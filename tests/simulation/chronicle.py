@@ -1,0 +1,204 @@
+"""One rollout's journal, walked from its beginning: what each entry claims is held against what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rollout.domain.changes import Change
+from rollout.domain.machine import Phase
+from rollout.domain.protocol import shows
+from rollout.domain.state import Kind, Position, Rollout, TargetState, Write
+from rollout.store.journal import Recorded
+from rollout.store.rebuild import Rebuilt
+
+from .processes import Simulation
+from .remote import Message
+
+FOREVER = float("inf")
+_ANSWERS = frozenset({"adopt", "restore"})  # a person's answers to drift
+
+
+@dataclass
+class Chronicle:
+    """What the walk found. Times are seconds of the world."""
+
+    rollout: Rollout
+    faults: list[str] = field(default_factory=list)
+    finals: list[tuple[Phase, float, float]] = field(default_factory=list)
+    undoing: list[tuple[float, float]] = field(default_factory=list)
+    driven: list[tuple[str, float, float]] = field(default_factory=list)
+    states: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+
+    def messages(self, sim: Simulation) -> Iterator[Message]:
+        for message in sim.remote.messages:
+            if message.intent is not None and message.intent["rollout_id"] == self.rollout.id:
+                yield message
+
+    def state_at(self, number: str, at: float) -> str:
+        """The recorded state of a target at a moment."""
+        found = ""
+        for since, state in self.states.get(number, ()):
+            if since <= at:
+                found = state
+        return found
+
+
+def chronicle(sim: Simulation, rollout: Rollout, entries: Sequence[Recorded]) -> Chronicle:
+    """Walks the entries; see the module."""
+    return _Walk(sim, rollout).all(entries)
+
+
+class _Walk:
+    def __init__(self, sim: Simulation, rollout: Rollout) -> None:
+        self.sim, self.story = sim, Chronicle(rollout)
+        self.table = Rebuilt()
+        self.answered_at = -1.0  # when a person last answered drift
+        self.confirmed: dict[Position, float] = {}
+        self.confirmed_now: float | None = None
+        self.skipped = False
+        self.since: dict[str, float] = {}
+        self.final: tuple[Phase, float] | None = None
+        self.undo: float | None = None
+        self.waived = False
+
+    def all(self, entries: Sequence[Recorded]) -> Chronicle:
+        for entry in entries:
+            self.one(entry)
+        self._phase(None, FOREVER)
+        return self.story
+
+    def fault(self, what: str) -> None:
+        self.story.faults.append(what)
+
+    def one(self, entry: Recorded) -> None:
+        at = self.sim.world.seconds(entry.at)
+        data = entry.data
+        name = f"{entry.rollout_id} entry {entry.seq} ({entry.kind})"
+        if not entry.actor or not entry.kind:
+            self.fault(f"I15: {name} has no actor")
+        change = Change.from_json(data.get("change", {}))
+        before = self.table.rollout.get("phase")
+        position = Position(self.table.rollout.get("wave", 1), self.table.rollout.get("step", 1))
+        for write in change.new_writes:
+            self._intent(name, write, before, at)
+        if entry.kind in _ANSWERS:
+            self.answered_at = at
+        if entry.kind == "confirmed":
+            self._confirmed(name, position, at)
+        if entry.kind in ("advanced", "completed"):
+            self._hold(name, entry, position, at, data)
+        if entry.kind == "promote":
+            self.skipped = self.skipped or bool(data.get("full"))
+        if entry.kind == "failed" and (data.get("verdict") or {}).get("outcome") in ("undecided", "unmeasurable"):
+            if "gates say" in entry.reason:
+                self.fault(f"M1: {name}: rolled back on a verdict that is {data['verdict']['outcome']}")
+        if entry.kind not in _ANSWERS:
+            for number, values in change.targets.items():
+                self._observed(name, number, values, at)
+        self.table.take(entry)
+        for number, target in self.table.targets.items():
+            self.story.states.setdefault(number, []).append((at, str(target["state"])))
+        if entry.kind == "created" or "phase" in change.rollout or data.get("targets"):
+            if entry.actor == "service" and "phase" in change.rollout and not entry.reason:
+                self.fault(f"I15: {name} changes the phase without a reason")
+            self._phase(Phase(self.table.rollout["phase"]), at)
+
+    # -------------------------------------------------------------- forward intents: I6, I9, I13
+
+    def _intent(self, name: str, write: Write, phase: Any, at: float) -> None:
+        if write.kind is not Kind.FORWARD:
+            return
+        remote = self.sim.remote
+        if phase not in (Phase.PROGRESSING, Phase.PROMOTED):
+            self.fault(f"I6: {name}: a forward intent while {phase}")
+        claimed = self.sim.claims[write.rollout_id, write.epoch]
+        known = self.table.targets[write.number]
+        staleness = self.sim.world.weather.bounds.staleness
+        for state in remote.numbers[write.number].states:
+            if state.author in ("service", "start") or state.edit == "other":
+                continue
+            if state.at < claimed - staleness and state.modified > known["modified"]:
+                self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {state.at:.1f} s")
+        live = remote.numbers[write.number].at(claimed - staleness)
+        if live.author != "service" and live.at > max(self.answered_at, 0.0) and live.edit == "lists":
+            if not shows(live.lists, known["baseline"]):
+                self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
+        for entries in known["baseline"].values():
+            for entry in entries:
+                if remote.gone((entry["agent_id"], entry["agent_version"]), claimed - 60, at):
+                    self.fault(f"I13: {name}: a forward step without a rollback target")
+
+    # -------------------------------------------------------------- what was recorded as seen: I8
+
+    def _observed(self, name: str, number: str, values: Mapping[str, Any], at: float) -> None:
+        if values.get("state") not in (TargetState.CONFIRMED, TargetState.RESTORED) or "split" not in values:
+            return
+        if values.get("step", 0) < 0:
+            return
+        writes = [
+            w
+            for w in self.table.writes.values()
+            if w["number"] == number and w["kind"] == ("forward" if values.get("step") else "baseline")
+        ]
+        since = self.sim.world.seconds(writes[-1]["intent_at"]) if writes else 0.0
+        if not writes and values.get("step"):
+            self.fault(f"I8: {name}: {number} confirmed without any intent")
+        known = self.sim.remote.numbers[number]
+        seen = [s for s in known.states if since <= s.at <= at]
+        # Without a change since the intent, what it showed at the intent is what was seen.
+        if not any(shows(s.lists, values["split"]) for s in (*seen, known.at(since))):
+            self.fault(f"I8: {name}: {number} never showed the split recorded as seen")
+
+    # -------------------------------------------------------------- steps: I7, holds, gates
+
+    def _confirmed(self, name: str, position: Position, at: float) -> None:
+        reached = max(self.confirmed, default=Position(1, 0))
+        again = position in self.confirmed and self.confirmed[position] < self.answered_at
+        if position in self.confirmed and not again:
+            self.fault(f"I7: {name}: {position} is confirmed twice")
+        if position < reached:
+            self.fault(f"I7: {name}: {position} is confirmed after {reached}")
+        follows = (reached.wave, reached.step + 1), (reached.wave + 1, 1)
+        if not again and not self.skipped and tuple(position) not in follows:
+            self.fault(f"I7: {name}: {position} is confirmed after {reached}: a step is missing")
+        self.skipped = False
+        self.confirmed[position] = at
+        self.confirmed_now = at
+
+    def _hold(self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]) -> None:
+        promoted = "was promoted" in entry.reason or self.table.rollout.get("promote_asked")
+        confirmed = self.confirmed.get(position)
+        if confirmed is None:
+            self.fault(f"I7: {name}: goes on from {position}, which was never confirmed")
+            return
+        hold = self.story.rollout.plan.hold(position.step).seconds
+        if not promoted and at < confirmed + hold - 1e-6:
+            self.fault(f"hold: {name}: {at - confirmed:.1f} s after {position} was confirmed, of {hold:g} s")
+        if promoted:
+            return
+        verdict = data.get("verdict")
+        if verdict is not None and verdict["outcome"] != "pass" and not self.table.rollout.get("waived"):
+            self.fault(f"M1: {name}: goes on with a verdict that is {verdict['outcome']}")
+        if self.story.rollout.plan.steps[position.step - 1].approve:
+            self.fault(f"approve: {name}: goes on without a person's approval")
+
+    # -------------------------------------------------------------- phases
+
+    def _phase(self, phase: Phase | None, at: float) -> None:
+        if self.final is not None and phase is not self.final[0]:
+            self.story.finals.append((self.final[0], self.final[1], at))
+            self.final = None
+        if self.undo is not None and phase is not Phase.ROLLING_BACK:
+            self.story.undoing.append((self.undo, at))
+            self.undo = None
+        if phase is not None and phase.is_final and self.final is None:
+            self.final = (phase, at)
+        if phase is Phase.ROLLING_BACK and self.undo is None:
+            self.undo = at
+        driven = {n for n, t in self.table.targets.items() if t["driven"]} if phase is not None else set()
+        for number in sorted(self.since.keys() - driven):
+            self.story.driven.append((number, self.since.pop(number), at))
+        for number in sorted(driven - self.since.keys()):
+            self.since[number] = at

@@ -1,0 +1,169 @@
+"""The judgement on a history that has ended: the invariants of the design, on remote, store and journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rollout.domain.drift import Blocked
+from rollout.domain.machine import Phase
+from rollout.domain.protocol import shows
+from rollout.domain.state import Rollout, TargetState
+from rollout.store import journal
+from rollout.store.rebuild import differences
+from rollout.store.repository import Store
+from rollout.store.rollouts import load
+
+from .chronicle import Chronicle, chronicle
+from .onlooker import Onlooker
+from .processes import Simulation
+from .world import Process, SimClock
+
+_GIVEN_UP = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.MISSING, TargetState.FOREIGN})
+
+
+def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
+    """What is broken, one sentence each."""
+    found: list[str] = []
+    stories = list(_stories(sim))
+    for story in stories:
+        found += story.faults
+        found += _at_rest(sim, story)
+        found += _after_the_end(sim, story)
+        found += _overtaken(sim, story)
+    found += _one_driver(stories)
+    found += _kit(sim, onlooker)
+    found += _store(sim)
+    return found
+
+
+def _stories(sim: Simulation) -> Iterator[Chronicle]:
+    from .database import SimDatabase
+
+    process = Process("judge", can_crash=False)
+    database = SimDatabase(sim.file, sim.world, SimClock(sim.world, process))
+    for (id_,) in sim.file.all("SELECT id FROM rollouts ORDER BY created_at, id"):
+        with database.read() as connection:
+            rollout = load(connection, id_, sim.world.moment())
+            entries = list(journal.read(connection, id_))
+        yield chronicle(sim, rollout, entries)
+
+
+# ------------------------------------------------------------------ I5 and I11: where it came to rest
+
+
+def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
+    r = story.rollout
+    where = f"{r.id} ({r.phase}: {r.why})"
+    if r.phase in (Phase.PENDING, Phase.ROLLING_BACK):
+        yield f"I11: {where} does not come to rest"
+    if r.phase is Phase.PROGRESSING and "a person must promote it" not in r.why:
+        yield f"I11: {where} does not come to rest"
+    if r.unresolved:
+        yield f"I11: {where} has a write without an outcome"
+    if r.phase is Phase.HELD:
+        return
+    for target in r.targets:
+        number = sim.remote.numbers[target.number]
+        driver = sim.file.one(
+            "SELECT rollout_id FROM targets WHERE number = ? AND driven", target.number
+        )
+        if (driver is not None and driver[0] != r.id) or _newer(sim, r, target.number):
+            continue
+        if not target.written or target.state in _GIVEN_UP or not number.exists:
+            continue
+        if not shows(number.live.lists, target.split):
+            yield f"I5: {where}: {target.number} shows {number.live.lists}, recorded is {target.split}"
+        elif r.phase is Phase.PROMOTED and target.step != r.plan.last_step:
+            yield f"I5: {where}: {target.number} is at step {target.step}"
+        elif r.phase is Phase.ROLLED_BACK and not shows(number.live.lists, target.baseline):
+            yield f"I5: {where}: {target.number} does not show its baseline"
+
+
+def _newer(sim: Simulation, r: Rollout, number: str) -> bool:
+    """Whether a later rollout has written this number."""
+    return bool(
+        sim.file.one(
+            "SELECT 1 FROM targets t JOIN rollouts r ON r.id = t.rollout_id WHERE t.number = ? AND t.written "
+            "AND r.id <> ? AND r.created_at > (SELECT created_at FROM rollouts WHERE id = ?)",
+            number, r.id, r.id,
+        )
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ I4, I10: what came after the end
+
+
+def _after_the_end(sim: Simulation, story: Chronicle) -> Iterator[str]:
+    """No forward write that was sent before the end takes effect after it."""
+    for message in story.messages(sim):
+        if message.applied_at is None or not message.forward:
+            continue
+        for phase, since, until in story.finals:
+            if since < message.applied_at < until and message.sent_at < since:
+                yield f"I4: forward PATCH #{message.id} took effect after {story.rollout.id} ended as {phase}"
+    for phase, since, _ in story.finals:
+        if phase is not Phase.ROLLED_BACK:
+            continue
+        for target in story.rollout.targets:
+            number = sim.remote.numbers[target.number]
+            state = number.at(since)
+            wrote = any(m.number == target.number for m in story.messages(sim) if m.sent_at <= since)
+            if wrote and state.author == "service" and number.exists and not shows(state.lists, target.baseline):
+                if target.state is not TargetState.MISSING and story.state_at(target.number, since) != "missing":
+                    yield f"I4: {story.rollout.id} is rolled_back while {target.number} shows our split"
+
+
+def _overtaken(sim: Simulation, story: Chronicle) -> Iterator[str]:
+    for ordered, until in story.undoing:
+        counts: dict[str, int] = {}
+        for message in story.messages(sim):
+            if message.forward and message.applied_at and ordered < message.applied_at < until:
+                counts[message.number] = counts.get(message.number, 0) + 1
+        for number, count in counts.items():
+            if count > 1:
+                yield f"I10: the rollback of {story.rollout.id} was overtaken {count} times on {number}"
+
+
+# ------------------------------------------------------------------ I12, I14, I15
+
+
+def _one_driver(stories: list[Chronicle]) -> Iterator[str]:
+    spans: dict[str, list[tuple[float, float, str]]] = {}
+    for story in stories:
+        for number, since, until in story.driven:
+            spans.setdefault(number, []).append((since, until, story.rollout.id))
+    for number, taken in spans.items():
+        taken.sort()
+        for (_, until, one), (since, _, two) in zip(taken, taken[1:], strict=False):
+            if since < until and one != two:
+                yield f"I14: {number} is driven by {one} and {two} at the same time"
+
+
+def _kit(sim: Simulation, onlooker: Onlooker) -> Iterator[str]:
+    for number, _, at in onlooker.kits:
+        for message in sim.remote.messages:
+            if message.number == number and message.forward and message.applied_at and message.applied_at > at:
+                assert message.intent is not None
+                if message.intent["intent_at"] <= at:
+                    yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
+
+
+def _store(sim: Simulation) -> Iterator[str]:
+    from .database import SimDatabase
+
+    process = Process("judge", can_crash=False)
+    store = Store(SimDatabase(sim.file, sim.world, SimClock(sim.world, process)))
+    with store.database.read() as connection:
+        for id_, seq, last in list(journal.heads(connection)):
+            entries = list(journal.read(connection, id_))
+            yield from (f"I15: {fault}" for fault in journal.check(entries, (seq, last)))
+            yield from (f"rebuilding: {fault}" for fault in differences(connection, id_))
+
+
+def rollback_seconds(sim: Simulation) -> list[float]:
+    """Seconds from each order of a rollback to its read-back."""
+    rows = sim.file.all("SELECT rollback_at, restored_at FROM rollouts WHERE restored_at > rollback_at")
+    return [sim.seconds(back) - sim.seconds(ordered) for ordered, back in rows]
+
+
+__all__ = ["Blocked", "judge", "rollback_seconds"]

@@ -1,0 +1,127 @@
+"""Random plans for histories, and gates and calendars that follow a script drawn from the seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from random import Random
+from typing import Any
+
+from rollout.domain.decide import Opening
+from rollout.domain.plan import Plan
+from rollout.domain.state import Rollout
+from rollout.ports import Look
+
+from .world import World
+
+AGENT = "agent_a"
+BASE, CANARY, OTHER, FOREIGN = 6, 7, 8, 9
+WEIGHTS = ((1.0,), (0.5, 1.0), (0.1, 1.0), (0.1, 0.5, 1.0), (0.2, 0.3), (0.1, 0.1, 1.0))
+HOLDS = (0, 1, 20, 60, 300, 900)
+CHANNELS = (["inbound"], ["inbound"], ["outbound"], ["inbound", "outbound"], ["inbound", "inbound_sms"])
+
+
+def draw_plan(rng: Random, numbers: list[str], name: str) -> Plan:
+    """A plan of one to three steps and one or two waves for these numbers."""
+    weights = rng.choice(WEIGHTS)
+    steps: list[dict[str, Any]] = [
+        {"weight": w, "hold": f"{rng.choice(HOLDS)}s", "approve": rng.random() < 0.12} for w in weights
+    ]
+    document: dict[str, Any] = {
+        "version": 1,
+        "name": name,
+        "numbers": numbers,
+        "channels": rng.choice(CHANNELS),
+        "canary": {"agent_id": AGENT, "agent_version": CANARY},
+        "steps": steps,
+        "gates": [],
+        "on_failure": rng.choice(("rollback", "rollback", "rollback", "pause")),
+        "on_deadline": rng.choice(("rollback", "pause")),
+    }
+    if len(numbers) > 1 and rng.random() < 0.4:
+        document["waves"] = [rng.randint(1, len(numbers) - 1)]
+    if rng.random() < 0.2:
+        document["deadline"] = f"{rng.choice((60, 600, 3000))}s"
+    return Plan.model_validate(document)
+
+
+def draw_lists(rng: Random) -> dict[str, list[dict[str, Any]]]:
+    """What a number serves before: one version, or two."""
+    entries = [{"agent_id": AGENT, "agent_version": BASE, "weight": 1}]
+    if rng.random() < 0.3:
+        entries = [
+            {"agent_id": AGENT, "agent_version": BASE, "weight": 0.75},
+            {"agent_id": AGENT, "agent_version": OTHER, "weight": 0.25},
+        ]
+    return {name: entries for name in ("inbound_agents", "outbound_agents", "inbound_sms_agents")}
+
+
+@dataclass(frozen=True)
+class Said:
+    """An opinion of the scripted gates."""
+
+    outcome: str
+    reason: str
+    alarm: str | None = None
+
+
+@dataclass
+class ScriptedGates:
+    """rollout.ports.Gates: for each position one story, such as undecided for a while and then pass."""
+
+    world: World
+    rng: Random
+    chance: float = 0.5
+    stories: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
+    watched: dict[str, bool] = field(default_factory=dict)
+
+    def look(self, rollout: Rollout, now: datetime) -> Look:
+        if not self.watched.setdefault(rollout.id, self.rng.random() < self.chance):
+            return Look()
+        key = (rollout.id, str(rollout.position))
+        if key not in self.stories:
+            what = self.rng.choice(("pass", "pass", "undecided", "undecided", "unmeasurable", "fail"))
+            self.stories[key] = what, self.world.now + self.rng.uniform(0, 400)
+        what, turn = self.stories[key]
+        if self.world.calm and what != "fail":
+            what = "pass"
+        elif what in ("undecided", "unmeasurable") and self.world.now > turn:
+            what = "pass"
+        elif what == "fail" and self.world.now < turn and not self.world.calm:
+            what = "undecided"
+        if what != "pass":
+            self.world.faults[f"gate: {what}"] += 1
+        return Look(Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)})
+
+
+@dataclass
+class ScriptedCalendar:
+    """rollout.ports.Calendar: closed in some stretches of time."""
+
+    world: World
+    closed: tuple[tuple[float, float], ...] = ()
+
+    def opening(self, rollout: Rollout, now: datetime) -> Opening:
+        at = self.world.seconds(now)
+        for since, until in self.closed:
+            if since <= at < until and not self.world.calm:
+                self.world.faults["window closed"] += 1
+                return Opening(False, now + timedelta(seconds=until - at), "closed until later")
+        return Opening()
+
+    def hold_until(self, rollout: Rollout) -> datetime | None:
+        return None
+
+    def is_closed(self, at: float, before: float) -> bool:
+        return at < before and any(since <= at < until for since, until in self.closed)
+
+
+def other_lists(rng: Random, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A split that no plan of ours writes, for these lists."""
+    weight = rng.choice((0.33, 0.44, 0.61))
+    entries = [
+        {"agent_id": AGENT, "agent_version": FOREIGN, "weight": weight},
+        {"agent_id": AGENT, "agent_version": BASE, "weight": round(1 - weight, 2)},
+    ]
+    return {name: entries for name in fields}

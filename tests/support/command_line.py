@@ -1,0 +1,83 @@
+"""`rollout` run as people run it: a process of its own, in a folder and an environment that the test owns."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PYTHON = sys.executable
+REPOSITORY = Path(__file__).parents[2]
+PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
+
+# The bounds of the write protocol, scaled down together: the sandbox answers in milliseconds.
+QUICK = {
+    "ROLLOUT_TICK_SECONDS": "0.1",
+    "ROLLOUT_SEND_WINDOW": "0.5",
+    "ROLLOUT_REQUEST_DEADLINE": "1",
+    "ROLLOUT_LEASE": "2",
+    "ROLLOUT_PROVIDER_IDLE": "1",
+    "ROLLOUT_PROVIDER_APPLY": "0.5",
+    "ROLLOUT_HORIZON_MARGIN": "0.5",
+    "ROLLOUT_WATCH_SECONDS": "0.3",
+    "ROLLOUT_OBSERVE_SECONDS": "0.5",
+    "ROLLOUT_DRIFT_SECONDS": "0.5",
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended. `cpu` is the processor time it took, in seconds."""
+
+    code: int
+    out: str
+    err: str
+    cpu: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class CommandLine:
+    """Runs commands in `folder`; `environment` is added to almost nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment: dict[str, str] = {}
+
+    def use(self, base_url: str, key: str = "key_of_a_test") -> None:
+        """Points the commands at a server that speaks Retell's API, with quick bounds."""
+        self.environment |= {**QUICK, "ROLLOUT_RETELL_BASE_URL": base_url, "RETELL_API_KEY": key}
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """The whole environment of a command."""
+        inherited = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        fixed = {"PYTHONPATH": str(REPOSITORY), "PYTHONWARNINGS": "default", "TZ": "UTC", "COLUMNS": "200"}
+        return {**inherited, **fixed, **self.environment, **more}
+
+    def write(self, name: str, text: str) -> str:
+        """A file in the folder; returns its name."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return name
+
+    def __call__(self, *args: str, input: str | None = None, timeout: float = 60, **more: str) -> Done:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run(
+            [PYTHON, "-m", "rollout", *args],
+            cwd=self.folder,
+            env=self.variables(**more),
+            input=input if input is not None else "",
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return Done(done.returncode, done.stdout, done.stderr, cpu)

@@ -1,0 +1,138 @@
+"""Rehearsals run through the gate itself, mirror the driver's order, and say what a plan cannot do."""
+
+import numpy as np
+import pytest
+
+from rollout.domain.gates import Cell, Outcome, Tally, from_plan, gate_config, judge
+from rollout.domain.playing import DAY, PlayStep, Runs, gate
+from rollout.domain.rehearsal import USUAL_RATES, ModelCallers, rehearse
+from rollout.domain.weighing import AMBER, FAIL, PASS, SPLIT, WAIT
+
+RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
+CODES = {FAIL: ("fail", None), SPLIT: ("undecided", "split"), AMBER: ("undecided", "amber"),
+         PASS: ("pass", None), WAIT: ("undecided", None)}  # fmt: skip
+
+
+def callers(config, seed=1, **canary):
+    base = {**dict.fromkeys(config.series, 0.1), **USUAL_RATES}
+    return ModelCallers(config.series, base, {**base, **canary}, np.random.default_rng(seed))
+
+
+def test_each_decision_is_the_one_that_judge_makes():
+    """Rebuild one run's cells from its own calls and ask judge at every look."""
+    config = gate_config()
+    for seed, canary in ((1, {}), (2, {"success": 0.3}), (3, {"success": 0.8, "hard_error": 0.5})):
+        engine = Runs(config, RAMP[:2], callers(config, seed, **canary), 1, 50)
+        drafts: dict[tuple[int, int], dict[str, np.ndarray]] = {}
+        seen = []
+
+        def compare(runs, drafts=drafts, seen=seen):
+            step = int(runs.scene.step[0])
+            day = int((sum(d["calls"].sum() for d in drafts.values())) // 50)
+            cell = drafts.setdefault((step, day), {s: np.zeros(4) for s in (*config.series, "calls")})
+            for s, new in zip((*config.series, "calls"), runs.new[:, 0], strict=True):
+                cell[s] += new
+            cells = []
+            for (position, opened), counts in drafts.items():
+                n = counts["calls"]
+                arms = (int(n[0] + n[1]), int(n[2] + n[3]))
+                numbers = {s: tuple(int(x) for x in counts[s]) for s in config.series}
+                cells.append(Cell(RAMP[position].weight / 10_000, position, str(opened), arms, arms, numbers))
+            found = judge(config, Tally(tuple(cells), step, step + 1, RAMP[step].weight / 10_000))
+            code = gate(runs)
+            assert CODES[int(code[0])] == (found.outcome.value, found.alarm)
+            seen.append(found.outcome)
+            return code
+
+        engine.play(900, lambda done: 10, compare)
+        assert len(seen) > 3
+        assert {1: Outcome.PASS, 2: Outcome.FAIL, 3: Outcome.FAIL}[seed] in seen
+
+
+def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
+    found = rehearse(gate_config(), RAMP, 200, runs=200, seed=3)
+    by_name = {s.name: s for s in found.scenarios}
+    assert list(by_name) == [
+        "equal",
+        "5 points worse",
+        "10 points worse",
+        "20 points worse",
+        "40 points worse",
+        "dead",
+    ]
+    assert by_name["equal"].promoted >= 0.92 and by_name["equal"].rolled_back <= 0.06
+    assert by_name["10 points worse"].rolled_back >= 0.85 and by_name["10 points worse"].promoted <= 0.05
+    assert by_name["dead"].rolled_back == 1.0 and by_name["dead"].canary_to_roll_back <= 4
+    assert by_name["40 points worse"].canary_to_roll_back <= 20
+    for s in found.scenarios:
+        assert s.promoted + s.rolled_back + s.undecided == pytest.approx(1)
+    assert by_name["equal"].days_to_promote >= 1 + 9000 / DAY  # the holds are never shortened
+    assert found.line.startswith("At 200 calls a day an equal canary is promoted in")
+
+
+def test_a_seed_decides_everything():
+    first, second = (rehearse(gate_config(), RAMP, 300, runs=20, seed=9) for _ in range(2))
+    assert first == second
+    assert first.scenarios != rehearse(gate_config(), RAMP, 300, runs=20, seed=10).scenarios
+
+
+def test_holds_and_least_calls_are_kept():
+    config = from_plan({"profile": "none"})
+    steps = (PlayStep(1000, 2 * DAY, min_calls=40), PlayStep(10_000, DAY))
+    ends = Runs(config, steps, callers(config), 50, 100).play(3000)
+    assert (ends.how == PASS).all()
+    assert ends.days.min() >= 3
+    assert ends.canary.min() >= 40 + 90
+
+
+def test_a_plan_that_cannot_decide_says_so_and_what_could():
+    found = rehearse(gate_config(), RAMP, 10, runs=30, seed=1, deadline=30 * DAY)
+    text = " ".join(found.notes)
+    assert "Step 1: a hold of 30 min at 10 calls a day sees no canary calls" in text
+    assert "This plan cannot decide at 10 calls a day" in text
+    assert "deadline" in text or "profile" in text or "first weight" in text
+
+
+def test_the_change_it_suggests_does_decide():
+    found = rehearse(gate_config(), RAMP, 20, runs=40, seed=1, deadline=28 * DAY)
+    note = next(n for n in found.notes if "cannot decide" in n)
+    assert "Write " in note
+    profile = "low-traffic" if "profile: low-traffic" in note else "standard"
+    weight = float(note.split("first weight of ")[1].split(":")[0]) if "first weight" in note else 0.1
+    steps = tuple(PlayStep(max(s.weight, int(weight * 10_000)), s.hold) for s in RAMP)
+    assert (
+        rehearse(gate_config(profile), steps, 20, runs=60, seed=1, deadline=28 * DAY).scenarios[0].promoted
+        > 0.6
+    )
+
+
+def test_two_canary_calls_are_called_two():
+    found = rehearse(gate_config(), (PlayStep(1000, DAY / 2), RAMP[1]), 40, runs=5, seed=1)
+    assert "a hold of 12 hours at 40 calls a day sees two canary calls" in found.notes[0]
+
+
+def test_no_gates_and_no_baseline_are_told():
+    assert "no gates" in rehearse(from_plan({"profile": "none"}), RAMP, 40, runs=5).notes[0]
+    alone = rehearse(gate_config(), (PlayStep(10_000, DAY),), 40, runs=5, deadline=3 * DAY)
+    assert "never has a baseline beside it" in alone.notes[0]
+    assert alone.scenarios[0].promoted == 0
+
+
+def test_a_person_is_mentioned_and_an_own_canary_played():
+    steps = (PlayStep(5000, 60), PlayStep(10_000, 60, approve=True))
+    found = rehearse(
+        gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY
+    )
+    assert any("Step 2 ends with a person's answer" in n for n in found.notes)
+    assert found.scenarios[-1].name == "as given" and found.scenarios[-1].rolled_back > 0.9
+
+
+def test_modelled_callers_nest_what_implies_each_other():
+    config = gate_config()
+    model = callers(config, hard_error=0.3, success=0.2)
+    drawn = model.draw(Runs(config, RAMP, model, 400, 50).scene, 0, 50)
+    rows = dict(zip((*config.series, "calls"), drawn, strict=True))
+    assert (rows["hard_error"][:, 0] <= rows["success"][:, 0]).all()
+    assert (rows["slow:p90"][:, 2] <= rows["slow:p50"][:, 2]).all()
+    assert (drawn.sum(-1) == 50).all()
+    assert rows["negative"][:, 2].sum() / rows["negative"][:, 2:].sum() == pytest.approx(0.2, abs=0.02)

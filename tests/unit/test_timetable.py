@@ -1,0 +1,244 @@
+"""The timetable of a plan: its rows, its sentence, and how times and hours are said."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.plan_calendar import Calendar
+from rollout.domain.state import Position, Rollout
+from rollout.domain.timetable import (
+    Happens,
+    Row,
+    hours_text,
+    moment_text,
+    remaining,
+    sentence,
+    timetable,
+    weight_text,
+)
+
+LA = "America/Los_Angeles"
+OFFICE: dict[str, Any] = {
+    "zone": LA,
+    "windows": {"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "17:00"},
+}
+NO_DAYS: frozenset[date] = frozenset()
+
+
+def plan(*steps: dict[str, Any], **more: Any) -> Plan:
+    return Plan.model_validate(
+        {
+            "version": 1,
+            "name": "frontdesk-v7",
+            "numbers": ["+14157774444"],
+            "channels": ["inbound"],
+            "canary": {"agent_id": "agent_frontdesk", "agent_version": 7},
+            "steps": list(steps),
+            **more,
+        }
+    )
+
+
+def la(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(LA)).astimezone(UTC)
+
+
+def rows_of(p: Plan, now: datetime, **more: Any) -> list[Row]:
+    return timetable(p, p.own_calendar, NO_DAYS, now, **more)
+
+
+def standing(p: Plan, position: tuple[int, int], confirmed: datetime | None, **more: Any) -> Rollout:
+    now = la("2026-06-02 08:00")
+    values: dict[str, Any] = {"phase": Phase.PROGRESSING, "started_at": now, **more}
+    return Rollout(
+        id="r", name=p.name, plan=p, reason=None, position=Position(*position), epoch=1, created_at=now,
+        updated_at=now, confirmed_at=confirmed, **values,
+    )  # fmt: skip
+
+
+STEPS: list[dict[str, Any]] = [
+    {"weight": 0.1, "hold": "2h"},
+    {"weight": 0.5, "hold": "8h"},
+    {"weight": 1.0, "hold": "1d"},
+]
+TUESDAY = la("2026-06-02 07:00")
+
+
+# ------------------------------------------------------------------ rows
+
+
+def test_each_step_waits_for_its_hold_and_then_for_the_opening() -> None:
+    rows = rows_of(plan(*STEPS, **OFFICE), TUESDAY)
+    assert [(row.at, row.happens, row.position) for row in rows] == [
+        (la("2026-06-02 09:00"), Happens.STEP, (1, 1)),
+        (la("2026-06-02 11:00"), Happens.STEP, (1, 2)),
+        (la("2026-06-03 09:00"), Happens.STEP, (1, 3)),  # 19:00 is closed
+        (la("2026-06-04 09:00"), Happens.PROMOTED, (1, 3)),
+    ]
+    assert [row.weights["canary"] for row in rows] == [1000, 5000, 10000, 10000]
+    assert {row.zone for row in rows} == {LA}
+
+
+def test_the_sentence() -> None:
+    rows = rows_of(plan(*STEPS, **OFFICE), TUESDAY)
+    assert sentence(rows, TUESDAY) == (
+        "10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, promoted Thu 09:00 "
+        "(America/Los_Angeles)"
+    )
+
+
+def test_without_a_calendar_the_holds_alone_count_in_utc() -> None:
+    rows = rows_of(plan(*STEPS), TUESDAY)
+    assert [row.at for row in rows] == [TUESDAY + timedelta(hours=n) for n in (0, 2, 10, 34)]
+    assert sentence(rows, TUESDAY) == (
+        "10 % Tue 14:00, 50 % Tue 16:00 at the earliest, then 100 % Wed 00:00, promoted Thu 00:00 (UTC)"
+    )
+
+
+def test_a_hold_in_open_hours_stands_still_while_it_is_closed() -> None:
+    p = plan({"weight": 0.1, "hold": {"open": "12h"}}, {"weight": 1.0, "hold": {"open": "4h"}}, **OFFICE)
+    rows = rows_of(p, la("2026-06-05 10:00"))  # a Friday
+    assert [row.at for row in rows] == [
+        la("2026-06-05 10:00"),
+        la("2026-06-08 14:00"),
+        la("2026-06-09 10:00"),
+    ]
+
+
+def test_a_hold_that_ends_with_the_day_goes_on_in_the_morning() -> None:
+    p = plan({"weight": 0.1, "hold": {"open": "8h"}}, {"weight": 1.0}, **OFFICE)
+    assert [row.at for row in rows_of(p, la("2026-06-02 09:00"))][1:] == [la("2026-06-03 09:00")] * 2
+
+
+def test_waves_go_through_all_steps_one_after_the_other() -> None:
+    rows = rows_of(plan(*STEPS), TUESDAY, waves=2)
+    assert [str(row.position) for row in rows] == ["1.1", "1.2", "1.3", "2.1", "2.2", "2.3", "2.3"]
+    assert rows[3].at == TUESDAY + timedelta(hours=34)
+    assert rows[-1].happens is Happens.PROMOTED
+
+
+def test_a_hundred_waves_of_a_hundred_steps_are_walked() -> None:
+    p = plan(*({"weight": 0.5, "hold": "1s"} for _ in range(100)))
+    rows = rows_of(p, TUESDAY, waves=100)
+    assert len(rows) == 10_001
+    assert rows[-1].at == TUESDAY + timedelta(seconds=10_000)
+
+
+def test_a_start_in_the_future_and_what_else_is_waited_for() -> None:
+    p = plan(
+        {"weight": 0.1, "hold": "1h", "min_calls": 50},
+        {"weight": 1.0, "hold": "1h", "approve": True},
+        start="2026-06-14T12:00:00Z",
+        after="sales-desk-v4",
+        **OFFICE,
+    )
+    rows = rows_of(p, TUESDAY)
+    assert [row.needs for row in rows] == [
+        ('"sales-desk-v4" promoted',),
+        ("50 canary calls",),
+        ("a person to promote it",),
+    ]
+    assert sentence(rows, TUESDAY) == (
+        "10 % Mon 15 Jun 09:00 at the earliest, then 100 % Mon 15 Jun 10:00, promoted Mon 15 Jun 11:00 "
+        "(America/Los_Angeles)"
+    )
+
+
+def test_a_deadline_that_comes_first_ends_the_list() -> None:
+    rows = rows_of(plan(*STEPS, deadline="1d", **OFFICE), TUESDAY)
+    assert [(row.happens, row.at) for row in rows[2:]] == [(Happens.DEADLINE, la("2026-06-03 09:00"))]
+    assert sentence(rows, TUESDAY).endswith("then the deadline Wed 09:00 (America/Los_Angeles)")
+
+
+@pytest.mark.parametrize("hold", ["1h", {"open": "1h"}])
+def test_a_calendar_that_does_not_open_in_time_ends_the_list(hold: object) -> None:
+    freeze = {"from": date(2026, 6, 3), "to": date.max, "reason": "for ever"}
+    p = plan({"weight": 0.1, "hold": hold}, {"weight": 1.0}, freezes=freeze, **OFFICE)
+    rows = rows_of(p, la("2026-06-02 16:30"))
+    assert [row.at for row in rows] == [la("2026-06-02 16:30"), None]
+    assert sentence(rows, TUESDAY) == "10 % Tue 16:30, 100 % not within two years (America/Los_Angeles)"
+    assert [row.at for row in rows_of(p, la("2026-06-03 09:00"))] == [None]
+
+
+def test_a_start_at_the_end_of_time_is_never() -> None:
+    p = plan({"weight": 1.0}, start="9999-12-31T23:59:59-08:00", **OFFICE)
+    assert [row.at for row in rows_of(p, TUESDAY)] == [None]
+
+
+# ------------------------------------------------------------------ of a rollout under way
+
+
+def test_what_remains_is_the_end_of_the_whole() -> None:
+    p = plan(*STEPS, **OFFICE)
+    whole = rows_of(p, TUESDAY)
+    confirmed = la("2026-06-02 11:00")
+    now = confirmed + timedelta(hours=3)
+    assert remaining(standing(p, (1, 2), confirmed), p.own_calendar, NO_DAYS, now) == whole[2:]
+    assert remaining(standing(p, (1, 2), None), p.own_calendar, NO_DAYS, confirmed) == whole[1:]
+    pending = standing(p, (1, 1), None, phase=Phase.PENDING, started_at=None)
+    assert remaining(pending, p.own_calendar, NO_DAYS, TUESDAY) == whole
+
+
+def test_what_is_overdue_is_due_now_or_at_the_opening() -> None:
+    r = standing(plan(*STEPS, **OFFICE), (1, 1), la("2026-06-02 09:00"))
+    noon, night = la("2026-06-02 12:00"), la("2026-06-02 22:00")
+    assert remaining(r, r.plan.own_calendar, NO_DAYS, noon)[0].at == noon
+    assert remaining(r, r.plan.own_calendar, NO_DAYS, night)[0].at == la("2026-06-03 09:00")
+    asked = standing(r.plan, (1, 1), la("2026-06-02 09:00"), promote_asked=True)
+    assert remaining(asked, r.plan.own_calendar, NO_DAYS, night)[0].at == night
+    late = standing(r.plan, (1, 1), la("2026-06-02 09:00"), deadline_at=la("2026-06-02 20:00"))
+    assert [row.happens for row in remaining(late, r.plan.own_calendar, NO_DAYS, night)] == [Happens.DEADLINE]
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK])
+def test_nothing_remains_of_what_ends(phase: Phase) -> None:
+    r = standing(plan(*STEPS), (1, 1), TUESDAY, phase=phase)
+    assert remaining(r, None, NO_DAYS, TUESDAY) == []
+    assert sentence([], TUESDAY) == ""
+
+
+# ------------------------------------------------------------------ words
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        ("2026-06-02 09:00", "Tue 09:00"),
+        ("2026-06-08 09:00", "Mon 09:00"),
+        ("2026-06-09 09:00", "Tue 9 Jun 09:00"),  # a week on, the day's name alone would mean today
+        ("2026-06-01 09:00", "Mon 1 Jun 09:00"),
+        ("2027-01-04 09:00:05", "Mon 4 Jan 2027 09:00:05"),
+    ],
+)
+def test_a_time_is_as_short_as_it_is_clear(at: str, text: str) -> None:
+    assert moment_text(la(at), LA, TUESDAY) == text
+
+
+def test_an_hour_that_comes_twice_is_told_apart() -> None:
+    first = la("2026-11-01 01:30")
+    texts = [moment_text(first + timedelta(hours=n), LA, first) for n in range(3)]
+    assert texts == ["Sun 01:30 PDT", "Sun 01:30 PST", "Sun 02:30"]
+
+
+def test_hours_in_words() -> None:
+    def of(*windows: dict[str, Any], zone: str | None = LA) -> str:
+        return hours_text(Calendar.model_validate({"zone": zone, "windows": windows}))
+
+    nine_to_five = {"from": "09:00", "to": "17:00"}
+    assert of({"days": ["fri", "mon", "tue", "wed", "thu"], **nine_to_five}) == f"Mon-Fri 09:00-17:00 {LA}"
+    assert of(
+        {"days": ["mon", "tue", "thu", "sat", "sun"], **nine_to_five}, {"from": "22:00", "to": "24:00"}
+    ) == (f"Mon-Tue+Thu+Sat-Sun 09:00-17:00, daily 22:00-24:00 {LA}")
+    assert of() == f"always {LA}"
+    assert of(zone=None) == "always"
+
+
+def test_weights_in_words() -> None:
+    assert weight_text({"canary": 1250}) == "12.5 %"
+    assert weight_text({"b": 2000, "c": 500}) == "20 % b + 5 % c"
