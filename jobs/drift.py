@@ -37,18 +37,17 @@ class Drift:
                 log.warning("scan not finished", error=item.detail)
                 return 0
             shown[item.number] = item
-        driven = {w.target.number for w in watched if w.driven}
         suspects: dict[str, None] = {}
         for w in watched:
-            if not w.driven and w.target.number in driven:
-                continue  # another rollout has the number now
             reading = shown.get(w.target.number)
             if reading is None:
                 if w.target.state is not TargetState.MISSING:
                     suspects[w.rollout_id] = None
                 continue
             finding = examine(w.target, reading, (), began, w.plan).finding
-            if finding in (Finding.AS_EXPECTED, Finding.STALE):
+            if w.target.state is TargetState.MISSING and w.target.written:
+                suspects[w.rollout_id] = None  # it is back
+            elif finding in (Finding.AS_EXPECTED, Finding.STALE):
                 continue
             if w.target.state in _SETTLED and w.target.live == {
                 f: reading.lists.get(f) for f in w.target.baseline

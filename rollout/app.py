@@ -8,16 +8,20 @@ import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
+from rollout.calendars import Calendars
 from rollout.clock import SystemClock
 from rollout.commands import Commands
 from rollout.delivery import Deliverer, Timing
-from rollout.domain.decide import Opening
 from rollout.domain.state import Rollout, Target
+from rollout.domain.errors import RolloutError
 from rollout.driver import Driver
 from rollout.gatekeeper import Gatekeeper
+from rollout.kit import write_kit
 from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
 from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
@@ -27,22 +31,14 @@ from rollout.store.repository import Store
 if TYPE_CHECKING:
     from rollout.retell import RetellClient
 
+log = structlog.get_logger(__name__)
+
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confuse on the phone
 
 
 def new_id() -> str:
     """A rollout's id: 50 random bits, short enough to read aloud."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(10))
-
-
-class AlwaysOpen:
-    """A calendar without hours."""
-
-    def opening(self, rollout: Rollout, now: datetime) -> Opening:
-        return Opening()
-
-    def hold_until(self, rollout: Rollout) -> datetime | None:
-        return None
 
 
 class Interrupts:
@@ -81,6 +77,7 @@ class App:
     versions: Versions
     commands: Commands
     driver: Driver
+    calendars: Calendars
     timing: Timing
     interrupts: Interrupts
     owner: str
@@ -93,6 +90,28 @@ class App:
             return None
         self.interrupts.clear(id_)
         return self.driver.drive(held[0], until)
+
+
+def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Rollout], None]:
+    """Writes a fresh break-glass kit before each step, when a folder for kits is set."""
+
+    def write(rollout: Rollout) -> None:
+        if settings.kit_dir is None:
+            return
+        try:
+            write_kit(
+                rollout,
+                settings.kit_dir,
+                base_url=rollout.base_url,
+                lease=timing.lease,
+                horizon=timing.horizon,
+                now=clock.now(),
+            )
+        except RolloutError as error:
+            # A full disk must not stop a step, and must not stay unseen either.
+            log.warning("no kit written", rollout=rollout.id, error=error.message)
+
+    return write
 
 
 def build(
@@ -139,6 +158,7 @@ def build(
     )
     interrupts = Interrupts()
     versions = Versions(agents, clock)
+    calendars = Calendars(settings.calendars)
     own_numbers, own_versions = numbers, versions
 
     def begin(rollout: Rollout) -> tuple[Target, ...]:
@@ -152,10 +172,11 @@ def build(
         Deliverer(store, numbers, clock, timing, write_ids, interrupts),
         versions,
         gates or Gatekeeper(database, clock),
-        calendar or AlwaysOpen(),
+        calendar or calendars,
         clock,
         timing,
         begin,
+        write_kits(settings, timing, clock),
     )
     commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed)
 
@@ -175,6 +196,7 @@ def build(
         versions,
         commands,
         driver,
+        calendars,
         timing,
         interrupts,
         owner,

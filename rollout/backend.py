@@ -7,17 +7,20 @@ rollout.views, so nothing on the command line depends on which one it talks to.
 from __future__ import annotations
 
 import builtins
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
-from rollout import views
+from rollout import rehearse, views
 from rollout.app import App
 from rollout.commands import By
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
 from rollout.domain.machine import Phase
 from rollout.domain.state import Position, Rollout
+from rollout.domain.timetable import sentence
 from rollout.planfile import load_plan
+from rollout.preflight import Preflight
 
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
 
@@ -66,7 +69,26 @@ class Direct:
         found = self.app.commands.check(load_plan(text, name))
         report = views.check(found)
         report["ok"] = report["ok"] and not (strict and found.warnings)
+        if found.problems:
+            return report
+        waves = max((t.wave for t in found.targets), default=1)
+        rows = self.app.calendars.timetable(found.plan, self.app.store.now(), waves=waves)
+        report["timetable"] = sentence(rows, self.app.store.now())
+        report["forecast"] = self._forecast(found)
         return report
+
+    def _forecast(self, found: Preflight) -> str:
+        """One line of rehearsal at last week's traffic; the usual traffic where Retell lists none."""
+        per_day = 0.0
+        if self.app.calls is not None:
+            with contextlib.suppress(NotReachable):  # a forecast is worth no refusal
+                per_day = rehearse.calls_per_day(found, self.app.calls, self.app.store.now())
+        if per_day:
+            return rehearse.quick_line(found.plan, per_day)
+        return (
+            rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)
+            + " (no calls last week: 200 a day assumed)"
+        )
 
     def start(
         self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False

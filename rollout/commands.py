@@ -100,7 +100,7 @@ class Commands:
 
         answer = self.store.create(make, request)
         self.changed(answer["id"], False)
-        return answer
+        return {**answer, "warnings": list(found.warnings)}
 
     # -------------------------------------------------------------- on the way
 
@@ -291,7 +291,8 @@ class Commands:
             targets = {
                 t.number: {"state": TargetState.CONFIRMED}
                 for t in r.written
-                if r.phase.is_final and t.state in (TargetState.RESTORED, TargetState.FOREIGN)
+                if r.phase.is_final
+                and t.state in (TargetState.RESTORED, TargetState.FOREIGN, TargetState.SUPERSEDED)
             }
             return (
                 Change(rollout=values, targets=targets),

@@ -97,6 +97,8 @@ class Deliverer:
                 (*look.notes, *later.notes),
             )
         trouble, retry_after = _trouble(got)
+        if trouble is None and (older := look.numbers(Finding.STALE)):
+            trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout = self._record_look(rollout, held, look)
         return Delivery(rollout, look, trouble, retry_after)
 
@@ -200,7 +202,7 @@ class Deliverer:
             now = self.store.commit(held, change, [entry])
         except ClaimLost:
             # The claim went to somebody else, yet what Retell answered stays true.
-            self.store.settle(rollout.id, Change(writes=change.writes), entry)
+            self.store.settle(rollout.id, change, entry)
             raise
         return Delivery(
             change.applied_to(rollout, now),

@@ -123,6 +123,8 @@ class Driver:
         if r.started_at is not None and (r.phase.is_live and r.phase is not Phase.ROLLING_BACK):
             opinion = self.gates.look(r, now)
             verdict, calls, record = opinion.verdict, opinion.canary_calls, opinion.record
+            if verdict is not None:
+                record = {"outcome": verdict.outcome, "reason": verdict.reason, **(record or {})}
         facts = Facts(
             look=state.look,
             verdict=verdict,
@@ -186,12 +188,12 @@ class Driver:
         values = {**action.values, "phase": phase}
         if phase.is_final:
             values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
-        change = Change(rollout=values, targets=action.targets)
         data: dict[str, Any] = {"position": str(r.position)}
         if action.event is Event.HELD:
             data["reason"] = values.get("reason")
         if record is not None and action.event in _JUDGED:
-            data["verdict"] = record
+            data["verdict"] = values["verdict"] = record
+        change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [Entry(str(action.event), SERVICE, action.why, data)])
         state.rollout = replace(change.applied_to(r, now), why=action.why)
         state.advanced = state.advanced or action.event is Event.ADVANCED

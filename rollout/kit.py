@@ -137,12 +137,8 @@ def _program(data: dict[str, Any]) -> str:
         source = resources.files("rollout._kit").joinpath(name).read_text("utf-8")
         doc, body = _split(source, imports)
         # A docstring tells what its part is for; in the joined file it is a comment.
-        about = (
-            ""
-            if name == _PARTS[-1]
-            else "\n".join(f"# {line}".rstrip() for line in doc.splitlines()) + "\n\n"
-        )
-        bodies.append(f"{about}{body.strip()}\n")
+        about = [] if name == _PARTS[-1] else [f"# {line}".rstrip() for line in doc.splitlines()] + [""]
+        bodies.append("\n".join([*about, body.strip()]) + "\n")
     program = "\n\n".join(bodies)
     if program.count(_SLOT) != 1:
         raise RuntimeError("rollout/_kit/rollback.py has not exactly one place for the data")
@@ -150,9 +146,13 @@ def _program(data: dict[str, Any]) -> str:
     text = json.dumps(data, indent=1, allow_nan=False).replace("'", "\\u0027")
     program = program.replace(_SLOT, f"json.loads(r'''{text}''')")
     comment = "\n".join(f"# {line}".rstrip() for line in data["head"])
-    plain = [f"import {module}" for module in sorted(imports) if not imports[module]]
-    named = [f"from {module} import {', '.join(sorted(imports[module]))}" for module in sorted(imports)]
-    ordered = "\n".join(plain + [line for line in named if not line.endswith(" ")])
+    plain = [f"import {module}" for module, names in sorted(imports.items()) if not names]
+    named = [
+        f"from {module} import {', '.join(sorted(names))}"
+        for module, names in sorted(imports.items())
+        if names
+    ]
+    ordered = "\n".join(plain + named)
     return (
         f'#!/usr/bin/env python3\n{comment}\n\n"""{doc}"""\n\n'
         f"from __future__ import annotations\n\n{ordered}\n\n{program}"

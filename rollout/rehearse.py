@@ -46,6 +46,54 @@ def rehearse(
     return document
 
 
+def quick_line(plan: Plan, calls_per_day: float) -> str:
+    """The one-line version, by the formulas instead of by playing: milliseconds."""
+    from rollout.domain import evidence as ev
+    from rollout.domain.playing import PlayStep
+    from rollout.domain.rehearsal import USUAL_RATES, expected_calls
+
+    config = config_of(plan)
+    if config is None:
+        return "no gates: every step is taken when its hold is over, whatever the calls say"
+    arm = next(iter(plan.arms))
+    base = {**dict.fromkeys(config.series, 0.1), **USUAL_RATES}
+    total, parts = 0.0, []
+    for i, step in enumerate(plan.steps, 1):
+        points = plan.weights(i).get(arm, 0)
+        if 0 < points < 10_000:
+            calls, _ = expected_calls(config, PlayStep(points, 0.0, step.min_calls), i - 1, base)
+            total += calls
+            parts.append(f"{points / 100:g} % takes about {max(calls, 1):,.0f} calls")
+    if not parts:
+        return "no step serves both versions, so nothing can be compared"
+    first = plan.weights(1).get(arm, 0) / 10_000
+    dead = (
+        next(
+            (n for n in range(1, 40) if _dead(ev, first, n, base.get("success", 0.1)) >= 1 / config.alpha),
+            None,
+        )
+        if 0 < first < 1
+        else None
+    )
+    line = f"at {calls_per_day:,.0f} calls a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
+    return (
+        line if dead is None else f"{line}; a dead one is rolled back after about {max(3, dead)} of its calls"
+    )
+
+
+def _dead(ev: Any, weight: float, canary: int, rate: float) -> float:
+    import math
+
+    others = canary * (1 - weight) / weight
+    counts = [[canary, 0, others * rate, others * (1 - rate)]]
+    return math.exp(min(700.0, float(ev.log_e(counts, (weight,)))))
+
+
+def _days(calls: float, per_day: float) -> str:
+    days = calls / per_day
+    return f"{days:.1f} days" if days >= 1 else f"{days * 24:.1f} hours"
+
+
 def parse_canary(text: str | None) -> dict[str, float] | None:
     """`success=0.75,hard_error=0.05` as a mapping; InputError for anything else."""
     if text is None:

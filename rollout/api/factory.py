@@ -12,9 +12,9 @@ from fastapi.openapi.utils import get_openapi
 
 from rollout import __version__
 from rollout.api import problems
+from rollout.api.answers import Problem
 from rollout.api.doors import Doors
 from rollout.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
-from rollout.api.schemas import Problem
 from rollout.api.service import SchedulerState, Service
 from rollout.app import App
 from rollout.ports import CallRecord
@@ -51,11 +51,9 @@ def make_api(
     api.state.service = service
     api.state.checks = system.Checks(service)
     for part in (system, rollouts, commands, plans, tokens, numbers, hooks):
-        api.include_router(part.router)
+        api.router.routes.extend(part.router.routes)  # flat: the route table is walked by tests and by 405
     if app.settings.oidc_issuer:
-        from rollout.api import oidc
-
-        api.include_router(oidc.make_router(app.settings))
+        api.include_router(make_router(app.settings))
     _include_page(api, app, service)
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]

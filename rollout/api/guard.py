@@ -14,10 +14,10 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from rollout.access import Caller, Right
+from rollout.api.answers import PROBLEMS
 from rollout.api.doors import MAX_BODY, is_loopback
 from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooLarge, WrongMediaType, from_error, unexpected
-from rollout.api.schemas import PROBLEMS
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 
@@ -42,7 +42,7 @@ def needs(
         extra["security"] = []
     else:
         extra["security"] = [{"token": []}]
-        always = (401, 403, 421, 429, 500, 503) if limited else (401, 403, 421, 429, 500, 503)
+        always = (401, 403, 421, 429, 500, 503)
     codes = sorted({*always, *errors})
     return {"openapi_extra": extra, "responses": {code: PROBLEMS[code] for code in codes}}
 
@@ -137,7 +137,7 @@ async def _take_json(request: Request, most: int) -> None:
     raw = await read_body(request, most)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if raw and kind != "application/json":
-        raise WrongMediaType()
+        raise WrongMediaType
     request._body = raw
     if raw:
         if len(raw) > 32 * KIB:

@@ -187,8 +187,9 @@ class EventStream(Response):
 
     async def _next(self, gone: asyncio.Future[None]) -> str | None:
         getting = asyncio.ensure_future(self._subscriber.waiting.get())
+        both: set[asyncio.Future[Any]] = {getting, gone}
         try:
-            await asyncio.wait({getting, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             return getting.result() if getting.done() else None
         finally:
             getting.cancel()

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rollout.cli.common import Json, direct_app, print_json
+from rollout.cli.common import Json, direct_app, print_json, quiet_logs
 from rollout.cli.screen import plain, table
 from rollout.domain.errors import RolloutError, SchemaRefused
 
@@ -64,7 +64,9 @@ def doctor(json: Json = False) -> None:
     from rollout.doctor import examine
     from rollout.settings import load_settings
 
-    report = examine(load_settings())
+    settings = load_settings()
+    quiet_logs(settings)
+    report = examine(settings)
     if json:
         print_json(report)
     else:

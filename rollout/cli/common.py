@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rollout.backend import Backend
     from rollout.commands import By
     from rollout.domain.state import Position
+    from rollout.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
@@ -59,19 +60,24 @@ def position(text: str | None) -> Position | None:
     return None if text is None else parse_position(text)
 
 
+def quiet_logs(settings: Settings) -> None:
+    """Logs to standard error, and only what matters: the command's own output is its answer."""
+    from rollout import logs
+
+    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
+    level = "warning" if settings.log_level == "info" else settings.log_level
+    logs.set_up(level, json_lines=False, secrets=secrets)
+
+
 @contextmanager
 def direct_app(*, migrate: bool = False) -> Iterator[App]:
     """The product on its own database; refuses an old schema (a new SQLite file is set up at once)."""
-    from rollout import logs
     from rollout.app import build
     from rollout.settings import load_settings
     from rollout.store import migrate as migrations
 
     settings = load_settings()
-    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
-    logs.set_up(
-        "warning" if settings.log_level == "info" else settings.log_level, json_lines=False, secrets=secrets
-    )
+    quiet_logs(settings)
     app = build(settings)
     try:
         if migrate or (app.database.is_sqlite and migrations.current(app.database) is None):

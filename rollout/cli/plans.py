@@ -127,7 +127,8 @@ def _print_check(report: dict[str, Any]) -> None:
         for i, body in enumerate(request["steps"], 1):
             out.print(f"  step {i}    {plain(body)}", soft_wrap=True)
         out.print(f"  rollback  {plain(request['rollback'])}", soft_wrap=True)
-    for line in report.get("forecast", []):
-        out.print(plain(line))
+    for name in ("timetable", "forecast"):
+        if report.get(name):
+            out.print(f"{name}: {plain(report[name])}")
     if report["ok"]:
         out.print("ok: nothing was written", style="green")

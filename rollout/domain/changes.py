@@ -54,8 +54,10 @@ class Change:
                 replace(t, **self.targets[t.number]) if t.number in self.targets else t for t in targets
             )
         if self.writes or self.new_writes:
+            # None is dropped here, also when its horizon has passed by now: a reading that is under way
+            # may have begun before, and must be held against it.
             changed = (replace(w, **self.writes[w.id]) if w.id in self.writes else w for w in writes)
-            writes = tuple(w for w in (*changed, *self.new_writes) if w.is_open(now))
+            writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
 
     # -------------------------------------------------------------- as JSON, for the journal

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 from rollout.domain.drift import Blocked, Look
 from rollout.domain.durations import render
 from rollout.domain.machine import Event, HeldReason, Phase
 from rollout.domain.protocol import Finding
 from rollout.domain.state import Kind, Rollout, Target, TargetState
+
+MOST_STALE = 5  # looks in a row that show an older state before it is no longer taken for a stale read
 
 # ------------------------------------------------------------------ facts
 
@@ -159,7 +161,7 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
             f"{_count(len(r.written), 'number')} read back at the baseline {took:.3f} s after the order",
             {"restored_at": now},
         )
-    if f.look is None or f.look.began < _horizons_over(r):
+    if not _seen_after(r, f.look, r.written):
         over = _horizons_over(r)
         if now >= over and f.trouble is None:
             return Read(tuple(t.number for t in r.written), "read every number before saying that it is back")
@@ -184,6 +186,15 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     if gone:
         why += f"; gone: {_name(gone)}"
     return Record(Event.RESTORED, why)
+
+
+def _seen_after(r: Rollout, look: Look | None, targets: Sequence[Target]) -> TypeGuard[Look]:
+    """P9: whether this look covers all of these and began after every horizon had closed."""
+    return (
+        look is not None
+        and look.began >= _horizons_over(r)
+        and all(t.number in look.findings for t in targets)
+    )
 
 
 def _horizons_over(r: Rollout) -> datetime:
@@ -253,10 +264,16 @@ def _wrong_numbers(r: Rollout, look: Look) -> Record | None:
         return _fail(r, why, look.began)
     back = set(look.numbers(Finding.AT_BASELINE))
     if back and all(t.number in back or t.state is TargetState.RESTORED for t in r.written):
+        # A write of ours that may still land keeps it from being over: then it is watched as a rollback.
+        landing = bool(r.open_writes(look.began))
         return Record(
-            Event.RESTORED_OUTSIDE,
+            Event.FAILED if landing else Event.RESTORED_OUTSIDE,
             "rolled back outside: every number shows its baseline again, and it was not this service",
-            {"reason": "rolled back outside", "restored_at": look.began},
+            {
+                "reason": "rolled back outside",
+                "rollback_at": look.began,
+                "restored_at": look.began,
+            },
             {
                 t.number: {"state": TargetState.RESTORED, "step": 0, "split": dict(t.baseline)}
                 for t in r.written
@@ -265,6 +282,11 @@ def _wrong_numbers(r: Rollout, look: Look) -> Record | None:
     edited = look.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
     if edited:
         return _hold(r, HeldReason.DRIFT, f"{_name(edited)} shows a split that is not ours")
+    older = look.numbers(Finding.STALE)
+    if older and r.tries >= MOST_STALE:
+        return _hold(
+            r, HeldReason.IDENTITY, f"{_name(older)} keeps showing an older state: it may have been made anew"
+        )
     touched = look.numbers(Finding.TOUCHED)
     if touched:
         return _hold(
@@ -340,7 +362,7 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
             f"step {r.position} stood its hold" if not r.promote_asked else f"step {r.position} was promoted",
             {"wave": after.wave, "step": after.step, "confirmed_at": None, "promote_asked": False},
         )
-    if f.look is None or f.look.began < _horizons_over(r):
+    if not _seen_after(r, f.look, r.targets):
         if f.trouble is not None:
             return Wait(now + _pause(r, f), "promoted", f.trouble)
         return Read(tuple(t.number for t in r.targets), "read every number before saying that it is promoted")
@@ -417,18 +439,20 @@ def _waiting_for(r: Rollout) -> str:
 def _watched(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.phase is Phase.PROMOTED and r.outstanding and f.trouble is None:
         waiting = {w.number for w in r.open_writes(now)}
-        late = tuple(t for t in r.outstanding if t.step == -1 and t.number not in waiting)
+        late = tuple(
+            t
+            for t in r.outstanding
+            if t.step == -1 and t.number not in waiting and t.state is not TargetState.SUPERSEDED
+        )
         if late:
             return Apply(late, "a late write of ours came back after the end: write the last step again")
     if r.unresolved or (r.look_asked and f.look is None):
-        if f.look is None and f.trouble is None and r.written:
-            return Read(tuple(t.number for t in r.written), "watch after the end")
-    if (
-        r.phase is Phase.ROLLED_BACK
-        and f.look is not None
-        and f.look.numbers(Finding.LATE_OWN, Finding.APPLIED)
-    ):
-        back = [t.number for t in r.targets if t.state is TargetState.CONFIRMED]
+        watched = tuple(t.number for t in r.written if t.state is not TargetState.SUPERSEDED)
+        if f.look is None and f.trouble is None and watched:
+            return Read(watched, "watch after the end")
+    if r.phase is Phase.ROLLED_BACK:
+        # By what is recorded, not by this pass's look: whoever saw it may have died before saying so.
+        back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
         if back:
             return Record(Event.REOPENED, f"a late write of ours came back on {_name(back)}")
     if r.unresolved:

@@ -6,7 +6,7 @@ write. It decides nothing about the rollout as a whole; that is `decide`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +19,9 @@ from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Wr
 
 # Phases in which our own split must come back by itself if somebody's late write moved it.
 _UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
+_SHOWN_AS_KNOWN = frozenset(
+    {Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.TOUCHED, Finding.NOT_APPLIED}
+)
 
 
 class Blocked(StrEnum):
@@ -44,9 +47,10 @@ class Look:
         return [number for number, finding in self.findings.items() if finding in wanted]
 
     def merged(self, later: Look) -> Look:
-        """This look with a later one laid over it; it began when the earlier one did."""
+        """This look with a later one laid over it; it began when its oldest reading that still counts did."""
+        renewed = self.findings.keys() <= later.findings.keys()
         return Look(
-            min(self.began, later.began),
+            later.began if renewed else min(self.began, later.began),
             {**self.findings, **later.findings},
             self.change.merged(later.change),
             (*self.notes, *later.notes),
@@ -70,18 +74,17 @@ def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: dat
             findings[number] = shown
             if shown is Blocked.MISSING:
                 targets[number] = {"state": TargetState.MISSING}
+                writes |= _over(open_by_number.get(number, ()), began)
             continue
         examined = examine(target, shown, open_by_number.get(number, ()), began, rollout.plan)
         findings[number] = examined.finding
         changed = _target(rollout.phase, target, shown, examined, now)
         if changed:
             targets[number] = changed
+        if examined.finding is not Finding.STALE:
+            writes |= _over(open_by_number.get(number, ()), began)
         if examined.finding is Finding.APPLIED and examined.write is not None:
             writes[examined.write.id] = {"outcome": Outcome.APPLIED}
-        elif examined.finding is Finding.NOT_APPLIED:
-            for write in open_by_number.get(number, ()):
-                if write.outcome is None:
-                    writes[write.id] = {"outcome": Outcome.NOT_APPLIED}
         elif examined.finding is Finding.OTHER_FIELDS:
             notes.append(f"{number}: another field was edited; the split is as confirmed")
     mine = {w.id for w in rollout.writes}
@@ -93,9 +96,27 @@ def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: dat
     )
 
 
+def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, Any]]:
+    """Writes that this reading settles by its time alone: it began after their horizon.
+
+    Whatever the number shows by then, such a write is not what it shows and can no longer take effect. A
+    write that is left without an outcome would keep its number closed for ever.
+    """
+    return {
+        w.id: {"outcome": Outcome.NOT_APPLIED}
+        for w in writes
+        if w.outcome is None and began >= w.horizon_until
+    }
+
+
 def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
     newest = {"modified": shown.modified, "others": shown.others}
     seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
+    if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:
+        # It was gone and is back as we knew it: it has to be undone, or goes on, like every other number.
+        back = TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED
+        undone = phase in _UNDOING and target.step == 0
+        return {**newest, "state": TargetState.RESTORED if undone else back, **seen}
     match examined.finding:
         case Finding.APPLIED:
             assert examined.write is not None
@@ -134,9 +155,8 @@ def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now:
             }
         case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:
             if phase in _UNDOING:
-                return (
-                    {"state": TargetState.FOREIGN, **seen} if target.state is TargetState.RESTORED else seen
-                )
+                left_alone = target.state in (TargetState.RESTORED, TargetState.MISSING)
+                return {"state": TargetState.FOREIGN, **seen} if left_alone else seen
             return {"state": TargetState.DRIFTED, **seen}
         case _:
             return {}

@@ -35,6 +35,7 @@ class TargetState(StrEnum):
     MISSING = "missing"  # Retell does not know the number
     REJECTED = "rejected"  # Retell refused the write
     RESTORED = "restored"  # shows its baseline again, as read back
+    SUPERSEDED = "superseded"  # a later rollout has the number now; this one watches it no more
     FOREIGN = "foreign"  # edited by somebody after our rollback; left alone
 
 
@@ -100,7 +101,10 @@ class Write:
 
 @dataclass(frozen=True)
 class Rollout:
-    """A snapshot of one rollout as the store has it. `writes` are all of its writes, oldest first."""
+    """A snapshot of one rollout as the store has it.
+
+    `writes` are those that were open when it was loaded and those made since, oldest first.
+    """
 
     id: str
     name: str

@@ -16,6 +16,7 @@ from rollout.domain.errors import NotReachable, SettingsError
 from rollout.ports import Clock
 
 BUSY_SECONDS = 5
+IDLE_SECONDS = 5  # our transactions wait for nothing but the database
 
 
 def make_engine(url: str, pool_size: int = 10) -> Engine:
@@ -37,7 +38,10 @@ def make_engine(url: str, pool_size: int = 10) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 5,
-                "options": "-c statement_timeout=15000 -c lock_timeout=10000",
+                # A process that is stopped inside a transaction keeps its locks for as long as it stands
+                # still: the server ends its session before a rollback gives up waiting for the row.
+                "options": "-c statement_timeout=15000 -c lock_timeout=10000"
+                f" -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}",
             },
         )
     raise SettingsError(
@@ -98,8 +102,12 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except (exc.OperationalError, exc.InterfaceError) as error:
-            raise NotReachable(f"the database cannot be used: {_first_line(error)}") from error
+        except exc.DatabaseError as error:
+            if not _is_trouble(error):
+                raise
+            raise NotReachable(f"the database cannot be used: {_words(error)}") from error
+        except exc.InterfaceError as error:
+            raise NotReachable(f"the database cannot be used: {_words(error)}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -107,8 +115,12 @@ class Database:
         try:
             with self.engine.connect().execution_options(read_only=True) as connection:
                 yield connection
-        except (exc.OperationalError, exc.InterfaceError) as error:
-            raise NotReachable(f"the database cannot be read: {_first_line(error)}") from error
+        except exc.DatabaseError as error:
+            if not _is_trouble(error):
+                raise
+            raise NotReachable(f"the database cannot be read: {_words(error)}") from error
+        except exc.InterfaceError as error:
+            raise NotReachable(f"the database cannot be read: {_words(error)}") from error
 
     def now(self, connection: Connection | None = None) -> datetime:
         """The moment that leases, horizons and due times are measured by.
@@ -128,5 +140,16 @@ class Database:
         self.engine.dispose()
 
 
-def _first_line(error: exc.DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+def _is_trouble(error: exc.DatabaseError) -> bool:
+    """Whether the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
+
+    sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
+    """
+    return type(error) is exc.DatabaseError or isinstance(error, (exc.OperationalError, exc.InternalError))
+
+
+def _words(error: exc.DBAPIError) -> str:
+    text = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    if type(error) is exc.DatabaseError:
+        text += "; the file is damaged: restore a backup. The kit rolls back without the database"
+    return text

@@ -19,7 +19,7 @@ from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Rollout, Target, Write
+from rollout.domain.state import Kind, Rollout, Target, TargetState, Write
 from rollout.store import journal as journals
 from rollout.store.journal import GENESIS
 from rollout.store.rows import (
@@ -47,6 +47,7 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
     }
     connection.execute(insert(rollouts), {**from_rollout(rollout), "journal_seq": 0, "journal_hash": GENESIS})
     add_targets(connection, rollout.id, rollout.targets)
+    supersede(connection, rollout.id, rollout.name, [t.number for t in rollout.targets], now)
     head = journals.append(connection, rollout.id, (0, GENESIS), [replace(entry, data=data)], now)
     _set_head(connection, rollout.id, head)
 
@@ -59,6 +60,40 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
         connection.execute(insert(targets), [from_target(rollout_id, t) for t in added])
     except exc.IntegrityError:
         raise taken(connection, rollout_id, [t.number for t in added]) from None
+
+
+def supersede(
+    connection: Connection,
+    rollout_id: str,
+    name: str,
+    numbers: Sequence[str],
+    now: datetime,
+    chunk: int = 500,
+) -> None:
+    """Ends the watch of earlier, finished rollouts over these numbers.
+
+    What the new rollout writes may look like a late write of theirs, and they would put their own end back.
+    """
+    t = targets.c
+    earlier: dict[str, list[str]] = {}
+    for start in range(0, len(numbers), chunk):
+        query = (
+            select(t.rollout_id, t.number)
+            .join(rollouts, rollouts.c.id == t.rollout_id)
+            .where(
+                t.number.in_(numbers[start : start + chunk]),
+                t.rollout_id != rollout_id,
+                t.driven.is_(False),
+                t.state != TargetState.SUPERSEDED,
+                rollouts.c.watch_until > now,
+            )
+        )
+        for row in connection.execute(query):
+            earlier.setdefault(row.rollout_id, []).append(row.number)
+    for id_ in sorted(earlier):
+        change = Change(targets={n: {"state": TargetState.SUPERSEDED} for n in earlier[id_]})
+        entry = Entry("superseded", "service", f"its numbers went to {name} ({rollout_id})")
+        _apply(connection, head_row(connection, id_), change, [entry], now, {})
 
 
 def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Refused:
@@ -156,6 +191,7 @@ def command(
         "lease_until": None,
         "due_at": now,
         "tries": 0,
+        "crashes": 0,  # a driver that lets go because of a command has not crashed
         "why": why,
         "next": "",
     }
@@ -166,18 +202,33 @@ def command(
 def settle(connection: Connection, rollout_id: str, change: Change, entry: Entry, now: datetime) -> None:
     """Facts about writes after the claim was lost: a definite answer is true whoever drives now.
 
-    Only outcomes that are still unknown are set, and only by the write's id.
+    Only outcomes that are still unknown are set, by the write's id. What a number was read back at goes
+    with its write, unless something newer has been seen: otherwise our own split would look like drift.
     """
     row = head_row(connection, rollout_id)
     unknown = {
-        w.id
+        w.id: w.number
         for w in connection.execute(
-            select(writes.c.id).where(writes.c.id.in_(list(change.writes)), writes.c.outcome.is_(None))
+            select(writes.c.id, writes.c.number).where(
+                writes.c.id.in_(list(change.writes)), writes.c.outcome.is_(None)
+            )
         )
     }
-    known = Change(writes={id_: values for id_, values in change.writes.items() if id_ in unknown})
-    if known:
-        _apply(connection, row, known, [entry], now, {})
+    seen = {
+        number: values
+        for number, values in change.targets.items()
+        if "modified" in values and number in unknown.values()
+    }
+    for known in connection.execute(
+        select(targets.c.number, targets.c.modified).where(
+            targets.c.rollout_id == rollout_id, targets.c.number.in_(list(seen))
+        )
+    ):
+        if known.modified >= seen[known.number]["modified"]:
+            del seen[known.number]
+    facts = Change(targets=seen, writes={k: v for k, v in change.writes.items() if k in unknown})
+    if facts:
+        _apply(connection, row, facts, [entry], now, {})
 
 
 _SCHEDULING = frozenset(
@@ -283,6 +334,7 @@ def begin(
     if row.epoch != held.epoch:
         raise ClaimLost(rollout_id=held.rollout_id)
     add_targets(connection, held.rollout_id, added)
+    supersede(connection, held.rollout_id, row.name, [t.number for t in added], now)
     data = {**(entry.data or {}), "targets": [target_to_json(t) for t in added]}
     _apply(connection, row, change, [replace(entry, data=data)], now, {})
 
@@ -315,7 +367,7 @@ def watched(connection: Connection, since: datetime) -> list[Watched]:
     query = (
         select(targets, rollouts.c.phase, rollouts.c.plan, rollouts.c.plan_digest)
         .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-        .where(watching, or_(targets.c.written, targets.c.driven))
+        .where(watching, or_(targets.c.written, targets.c.driven), targets.c.state != TargetState.SUPERSEDED)
     )
     return [
         Watched(

@@ -74,7 +74,7 @@ def _become(order: dict[str, Any]) -> None:
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, stream)
         os.close(opened)
-    sys.stdin = open(os.devnull)  # noqa: SIM115 - the child's own, for its whole life
+    sys.stdin = os.fdopen(0)
     os.environ.clear()
     os.environ.update(order["environ"])
     os.chdir(order["folder"])

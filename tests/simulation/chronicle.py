@@ -86,7 +86,7 @@ class _Walk:
         if entry.kind in _ANSWERS:
             self.answered_at = at
         if entry.kind == "confirmed":
-            self._confirmed(name, position, at)
+            self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
         if entry.kind in ("advanced", "completed"):
             self._hold(name, entry, position, at, data)
         if entry.kind == "promote":

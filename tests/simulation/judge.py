@@ -71,6 +71,8 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
             continue
         if not target.written or target.state in _GIVEN_UP or not number.exists:
             continue
+        if r.phase is Phase.STOPPED and number.live.author != "service" and number.live.at > story.finals[-1][1]:
+            continue  # nobody watches what was stopped
         if not shows(number.live.lists, target.split):
             yield f"I5: {where}: {target.number} shows {number.live.lists}, recorded is {target.split}"
         elif r.phase is Phase.PROMOTED and target.step != r.plan.last_step:

@@ -33,22 +33,20 @@ class Onlooker:
     def sent(self, message: Message) -> None:
         if message.source != "service":
             return
-        found = None
-        query = f"SELECT {', '.join(_WRITE)} FROM writes WHERE number = ? AND body = ? ORDER BY rowid DESC"
-        for row in self.file.all(query, message.number, message.body):
-            intent: dict[str, Any] = dict(zip(_WRITE, row, strict=True))
-            if intent["id"] not in self.used and intent["outcome"] is None:
+        claim = self.world.current.claim if self.world.current else None
+        epoch = None if claim is None else claim.epoch
+        query = f"SELECT {', '.join(_WRITE)} FROM writes WHERE number = ? AND body = ? AND epoch = ?"
+        found: dict[str, Any] | None = None
+        for row in self.file.all(query, message.number, message.body, epoch):
+            intent = dict(zip(_WRITE, row, strict=True))
+            if intent["id"] not in self.used:
                 found = intent
-                break
         if found is None:
-            self._break(f"I1: PATCH #{message.id} has no committed intent of its own")
+            self._break(f"I1: PATCH #{message.id} has no committed intent of its own, of epoch {epoch}")
             return
         self.used.add(found["id"])
         message.intent = found
         found["intent_at"] = self.sim.seconds(found["intent_at"])
-        claim = self.world.current.claim if self.world.current else None
-        if claim is None or claim.epoch != found["epoch"]:
-            self._break(f"I1: PATCH #{message.id} was sent under another epoch than its intent")
         plan = json.loads(
             self.file.one("SELECT plan FROM rollouts WHERE id = ?", found["rollout_id"])[0]
         )

@@ -65,8 +65,8 @@ def target(number: str = ONE, **changes: Any) -> Target:
 
 
 def confirmed(number: str = ONE, step: int = 1, of: Plan | None = None, **changes: Any) -> Target:
-    """A number that shows the split of a step, as read back."""
-    split = lists_at(of or plan(), only(6), step)
+    """A number that shows the split of a step, as read back; step -1: the first one, to be written over."""
+    split = lists_at(of or plan(), only(6), max(step, 1))
     values = {"split": split, "step": step, "state": TargetState.CONFIRMED, "written": True}
     return target(number, **{**values, **changes})
 

@@ -9,18 +9,10 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
 
 from rollout.access import Right
+from rollout.api.answers import PROBLEMS, RollbackAnswer, Standing
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.routes.rollouts import IdempotencyKey
-from rollout.api.schemas import (
-    PROBLEMS,
-    CommandBody,
-    PromoteBody,
-    RollbackAnswer,
-    RollbackBody,
-    RolloutId,
-    Standing,
-    same_id,
-)
+from rollout.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, same_id
 from rollout.api.service import service_of
 from rollout.commands import By
 from rollout.domain.errors import RolloutError
@@ -50,9 +42,9 @@ async def _do(
 )
 async def promote(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: PromoteBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Now, without waiting for hold and gates; with `full` to the last step; in the last step, ends its bake."""
     full = body is not None and body.full
@@ -67,9 +59,9 @@ async def promote(
 )
 async def pause(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Gates go on watching, and may still roll back."""
     return await _do(request, "pause", "urgent", id, body, idempotency_key)
@@ -83,9 +75,9 @@ async def pause(
 )
 async def resume(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Leaves paused only; held is left by adopt, restore, rollback or stop."""
     return await _do(request, "resume", "change", id, body, idempotency_key)
@@ -99,9 +91,9 @@ async def resume(
 )
 async def stop(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """Nothing is written; the numbers go on serving what they serve."""
     return await _do(request, "stop", "change", id, body, idempotency_key)
@@ -113,9 +105,9 @@ async def stop(
 )  # fmt: skip
 async def adopt(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """An answer to drift: what the numbers show now is right; go on from there."""
     return await _do(request, "adopt", "retell", id, body, idempotency_key)
@@ -127,9 +119,9 @@ async def adopt(
 )  # fmt: skip
 async def restore(
     request: Request,
-    id: RolloutId,
+    id: RolloutId,  # noqa: A002
     body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,  # noqa: A002
+    idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
     """An answer to drift: what we confirmed is right; it is written again over what the numbers show."""
     return await _do(request, "restore", "retell", id, body, idempotency_key)

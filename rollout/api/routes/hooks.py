@@ -10,9 +10,9 @@ from fastapi.responses import JSONResponse
 
 from rollout.access import Right
 from rollout.api.alerting import take
+from rollout.api.answers import AlertsTaken, Ready
 from rollout.api.doors import MAX_BODY
 from rollout.api.guard import Guarded, caller_of, needs, read_body
-from rollout.api.schemas import AlertsTaken, Ready
 from rollout.api.service import service_of
 
 router = APIRouter(prefix="/hooks", tags=["hooks"], route_class=Guarded)

@@ -9,8 +9,8 @@ from fastapi.responses import JSONResponse
 
 from rollout import views
 from rollout.access import Caller, Right
+from rollout.api.answers import NumberAnswer
 from rollout.api.guard import Guarded, caller_of, needs
-from rollout.api.schemas import NumberAnswer
 from rollout.api.service import Service, service_of
 from rollout.commands import where
 from rollout.domain.errors import NotReachable, UnknownRollout

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from rollout.access import Right
+from rollout.api.answers import Checked
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.planbody import plan_of, text_of
 from rollout.api.problems import NotWired
 from rollout.api.routes.rollouts import PLAN_BYTES
-from rollout.api.schemas import Checked, PlanBody
+from rollout.api.schemas import PlanBody
 from rollout.api.service import service_of
-from rollout.views import check as shown
 
 router = APIRouter(prefix="/api/v1/plans", tags=["plans"], route_class=Guarded)
 ERRORS = (400, 408, 413, 415, 422)
@@ -31,12 +31,8 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
     service, caller = service_of(request), caller_of(request)
 
     def work() -> dict[str, Any]:
-        plan = plan_of(body)
-        service.allow_plan(caller, plan)
-        found = service.app.commands.check(plan)
-        report = shown(found)
-        report["ok"] = report["ok"] and not (body.strict and found.warnings)
-        return report
+        service.allow_plan(caller, plan_of(body))
+        return service.direct.check(text_of(body), body.name, strict=body.strict)
 
     return JSONResponse(await service.lanes.run("retell", work))
 

@@ -12,18 +12,10 @@ from fastapi.responses import JSONResponse, Response
 
 from rollout import views
 from rollout.access import Caller, Right
+from rollout.api.answers import History, Shown, Started, Summaries
 from rollout.api.guard import KIB, Guarded, caller_of, needs
 from rollout.api.planbody import plan_of
-from rollout.api.schemas import (
-    MOST_SEQ,
-    History,
-    RolloutId,
-    Shown,
-    StartBody,
-    Started,
-    Summaries,
-    same_id,
-)
+from rollout.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.api.service import Service, service_of
 from rollout.api.stream import EventStream
 from rollout.commands import By
@@ -133,7 +125,7 @@ async def history(
 
 
 @router.get(
-    "/{id}/events", response_class=EventStream, summary="The journal as it grows",
+    "/{id}/events", status_code=200, response_class=EventStream, summary="The journal as it grows",
     **{
         **needs(Right.READ, errors=(404, 422)),
         "responses": {

@@ -10,9 +10,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from rollout.access import Right
+from rollout.api.answers import PROBLEMS, Ready
 from rollout.api.guard import Guarded, authenticate, needs
 from rollout.api.problems import NotWired, problem
-from rollout.api.schemas import PROBLEMS, Ready
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import RolloutError
 from rollout.store import migrate

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 
 from rollout.access import Right, create_token, list_tokens, revoke_token
+from rollout.api.answers import NewToken, Revoked, Tokens
 from rollout.api.guard import Guarded, caller_of, needs
-from rollout.api.schemas import NewToken, Revoked, TokenBody, Tokens
+from rollout.api.schemas import TokenBody
 from rollout.api.service import service_of
 from rollout.store.access import TokenRow, UnknownToken
 from rollout.views import when

@@ -1,0 +1,229 @@
+"""The API's answers, as its description shows them. Times are ISO 8601 in UTC, weights 0..1."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Position(BaseModel):
+    """Where a rollout stands."""
+
+    wave: int = Field(examples=[1])
+    step: int = Field(examples=[2])
+
+
+class Standing(BaseModel):
+    """Where a rollout stands after a command."""
+
+    id: str = Field(examples=["k7m2x9p4qa"])
+    phase: str = Field(examples=["paused"])
+    reason: str | None = Field(examples=["calls drop"])
+    position: Position
+    epoch: int = Field(description="Rises with every claim and every command.", examples=[12])
+
+
+class Summary(BaseModel):
+    """A rollout without its targets."""
+
+    id: str = Field(examples=["k7m2x9p4qa"])
+    name: str = Field(examples=["frontdesk-v7"])
+    phase: str = Field(
+        description="pending, progressing, paused, held, promoted, rolling_back, rolled_back or stopped.",
+        examples=["progressing"],
+    )
+    reason: str | None = Field(description="Why it is held, paused, stopped or rolled back.")
+    position: Position
+    steps: int = Field(description="How many steps the plan has.", examples=[3])
+    weight: float = Field(description="The canary's share of new calls, 0..1.", examples=[0.1])
+    due_at: datetime | None = Field(description="When it is looked at next.")
+    next: str = Field(description="What happens next.", examples=["step 1.2"])
+    why: str = Field(description="Why not yet.", examples=["12 of 50 calls"])
+    created_at: datetime
+    updated_at: datetime
+
+
+class Target(BaseModel):
+    """One number of a rollout; lists are Retell's, verbatim, by field (inbound_agents, ...)."""
+
+    number: str = Field(examples=["+14157774444"])
+    wave: int
+    step: int
+    channels: list[str]
+    baseline: dict[str, Any] = Field(description="What a rollback restores.")
+    confirmed: dict[str, Any] = Field(description="What was written last and read back.")
+    live: dict[str, Any] | None = Field(description="What was seen last.")
+    live_at: datetime | None
+    state: str = Field(examples=["confirmed"])
+
+
+class Shown(Summary):
+    """One rollout whole."""
+
+    weights: dict[str, float]
+    waves: int
+    plan: dict[str, Any]
+    channels: list[str]
+    created_by: str
+    epoch: int
+    unsettled: int = Field(description="Writes whose outcome is not known yet.")
+    verdict: dict[str, Any] | None
+    targets: list[Target]
+
+
+class RollbackAnswer(Shown):
+    """The rollout, and whether every number has been read back at its baseline."""
+
+    read_back: bool
+    seconds: float | None = Field(
+        description="From the order to the last read-back, in seconds.", examples=[0.4]
+    )
+    trouble: str | None = Field(None, description="Why it is not read back yet, if something is in the way.")
+
+
+class Summaries(BaseModel):
+    """A page of rollouts, newest first."""
+
+    items: list[Summary]
+    next: str | None = Field(description="The cursor of the next page; null at the end.")
+
+
+class JournalEntry(BaseModel):
+    """One entry of the journal, which is only ever added to."""
+
+    rollout_id: str
+    seq: int = Field(examples=[4])
+    at: datetime
+    actor: str = Field(examples=["token:4be1c09a77:alice"])
+    kind: str = Field(examples=["promote"])
+    reason: str
+    data: dict[str, Any]
+    hash: str = Field(description="SHA-256 over the entry and the hash before it.")
+
+
+class History(BaseModel):
+    """A page of the journal, oldest first."""
+
+    items: list[JournalEntry]
+    next: int | None = Field(description="The `after` of the next page; null at the end.")
+
+
+class Started(BaseModel):
+    """The new rollout."""
+
+    id: str = Field(examples=["k7m2x9p4qa"])
+
+
+class Checked(BaseModel):
+    """What pre-flight found; nothing was written."""
+
+    name: str
+    ok: bool
+    problems: list[str]
+    warnings: list[str]
+    numbers: list[dict[str, Any]]
+    steps: list[dict[str, Any]]
+    requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
+
+
+class NumberAnswer(BaseModel):
+    """One phone number across rollouts."""
+
+    number: str = Field(examples=["+14157774444"])
+    driven_by: Standing | None = Field(description="The live rollout that drives it.")
+    serves: dict[str, Any] | None = Field(description="Its lists as last seen, or read now with ?fresh=true.")
+    seen_at: datetime | None
+    rollback: str | None = Field(description="The id of the rollout that a rollback of this number means.")
+    rollouts: list[dict[str, Any]] = Field(description="The rollouts it was in, newest first, at most 100.")
+
+
+class TokenAnswer(BaseModel):
+    """A token without the token."""
+
+    id: str = Field(examples=["4be1c09a77"])
+    name: str = Field(examples=["on-call phone"])
+    role: str = Field(examples=["responder"])
+    numbers: list[str] | None
+    created_at: datetime
+    created_by: str
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="Noted at most once a minute.")
+
+
+class Tokens(BaseModel):
+    """Every token, oldest first."""
+
+    items: list[TokenAnswer]
+
+
+class NewToken(BaseModel):
+    """A new token, shown this once."""
+
+    id: str = Field(examples=["4be1c09a77"])
+    token: str = Field(examples=["rlt_..."])
+
+
+class Revoked(BaseModel):
+    """A revoked token."""
+
+    id: str
+    revoked: bool = Field(description="False: it was revoked before.")
+
+
+class AlertsTaken(BaseModel):
+    """What was done about the alerts of one delivery."""
+
+    alerts: int
+    done: list[dict[str, Any]] = Field(
+        description="One entry for each alert and rollout it concerns: rollout, name, alert, action, done, why."
+    )
+
+
+class Ready(BaseModel):
+    """Readiness; `checks` only for those who may read."""
+
+    status: str = Field(examples=["ready"])
+    checks: dict[str, str] | None = None
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457). Further members say more, for example where a rollout stands."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = Field(examples=["urn:rollout:problem:stale_expectation"])
+    title: str = Field(examples=["Conflict"])
+    status: int = Field(examples=[409])
+    code: str = Field(description="The error's name, for programs.", examples=["stale_expectation"])
+    detail: str = Field(
+        examples=["you expected it at 1.2, and it stands at 1.3 (progressing); nothing was changed"]
+    )
+    instance: str = Field(description="The request's id; the log has it too.")
+
+
+_WORDS = {
+    400: "The request cannot be read.",
+    401: "A token is missing, unknown, revoked or expired.",
+    403: "The token's role, or its numbers, do not allow this.",
+    404: "There is no such thing, or it is not this token's business.",
+    408: "The body did not arrive within 10 s.",
+    409: "The rollout's state does not allow this; the document says where it stands.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    421: "The service does not answer under this Host.",
+    422: "The input is wrong; `errors` or `problems` name the fields.",
+    429: "Too many requests; Retry-After says when, in seconds.",
+    500: "Unexpected; the service's log has the request's id.",
+    501: "This service was started without this part.",
+    503: "Retell, the database or the service cannot be reached now.",
+}
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    code: {
+        "description": words,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+    for code, words in _WORDS.items()
+}

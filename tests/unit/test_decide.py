@@ -1,0 +1,554 @@
+"""decide, rule by rule: what it does for each state of affairs, and which rule goes before which."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rollout.domain.changes import Change
+from rollout.domain.decide import (
+    Action,
+    Apply,
+    Begin,
+    Facts,
+    Opening,
+    Read,
+    Record,
+    Restore,
+    Wait,
+    decide,
+)
+from rollout.domain.drift import Blocked, Look
+from rollout.domain.machine import Event, Phase, allows
+from rollout.domain.protocol import Finding
+from rollout.domain.state import Kind, Position, Rollout, Target, TargetState, Write
+from tests.support.clock import START
+from tests.support.values import (
+    ONE,
+    TWO,
+    Verdict,
+    applied,
+    confirmed,
+    only,
+    plan,
+    rollout,
+    target,
+    write,
+)
+
+SECOND = timedelta(seconds=1)
+HOLD = timedelta(minutes=30)
+POLL, WATCH = timedelta(seconds=5), timedelta(seconds=30)
+FAIL = Verdict("fail", "the canary is worse")
+UNDECIDED = Verdict("undecided", "not decided yet")
+UNMEASURABLE = Verdict("unmeasurable", "no calls can be read")
+PASS = Verdict("pass", "proven")
+SPLIT = Verdict("pass", "the calls do not follow the weights", "split")
+CLOSED = Opening(False, START + timedelta(hours=9), "closed until nine")
+
+
+def look(*findings: Finding | Blocked, began: datetime = START) -> Look:
+    """A look at ONE, TWO, ... with these findings."""
+    return Look(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
+
+
+def standing(step: int = 1, ago: timedelta = timedelta(), **changes: Any) -> Rollout:
+    """A rollout whose step was confirmed this long ago."""
+    values: dict[str, Any] = {
+        "position": Position(1, step), "confirmed_at": START - ago, "targets": (confirmed(step=step),), **changes,
+    }  # fmt: skip
+    return rollout(**values)
+
+
+def restored(number: str = ONE, **changes: Any) -> Target:
+    return target(number, **{"state": TargetState.RESTORED, "written": True, **changes})
+
+
+def back(**changes: Any) -> Rollout:
+    """A rollback that was ordered now, its number still at the first step."""
+    values: dict[str, Any] = {
+        "phase": Phase.ROLLING_BACK, "rollback_at": START, "targets": (confirmed(),), "confirmed_at": START, **changes,
+    }  # fmt: skip
+    return rollout(**values)
+
+
+def wait_of(action: Action) -> Wait:
+    assert isinstance(action, Wait), action
+    return action
+
+
+def record_of(action: Action) -> Record:
+    assert isinstance(action, Record), action
+    return action
+
+
+# ------------------------------------------------------------------ undoing
+
+UNSETTLED = write(step=0, kind=Kind.BASELINE, id="b1")
+SETTLED_LATER = applied(UNSETTLED, START + timedelta(seconds=20))
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        Facts(),
+        Facts(verdict=PASS),
+        Facts(verdict=UNDECIDED, opening=CLOSED),
+        Facts(baseline_gone="gone", canary_gone="gone"),
+        Facts(look=look(Finding.DRIFT)),
+    ],
+    ids=["plain", "gates-pass", "closed", "versions-gone", "drift"],
+)
+def test_a_rollback_writes_the_baseline_whatever_else_is_the_case(facts: Facts) -> None:
+    r = back(promote_asked=True, deadline_at=START - SECOND, reason="drift")
+    action = decide(r, facts, START)
+    assert isinstance(action, Restore)
+    assert [t.number for t in action.targets] == [ONE]
+
+
+def test_a_rollback_waits_for_no_horizon_before_its_first_write() -> None:
+    assert isinstance(decide(back(writes=(write(step=2),)), Facts(), START), Restore)
+
+
+def test_a_rollback_covers_what_was_ever_written_and_nothing_else() -> None:
+    written = target(written=True)  # its write's outcome is not known
+    action = decide(back(targets=(written, target(TWO, ord=1))), Facts(), START)
+    assert isinstance(action, Restore)
+    assert action.targets == (written,)
+
+
+def test_a_rollback_writes_a_number_again_a_poll_later_at_the_earliest() -> None:
+    r = back(writes=(UNSETTLED,))
+    assert wait_of(decide(r, Facts(), START + SECOND)).until == START + POLL
+    assert isinstance(decide(r, Facts(), START + POLL), Restore)
+
+
+@pytest.mark.parametrize(("tries", "pause"), [(0, 5), (1, 10), (2, 20), (3, 30), (40, 30)])
+def test_a_rollback_is_retried_without_end_with_growing_pauses(tries: int, pause: int) -> None:
+    action = wait_of(decide(back(tries=tries), Facts(trouble="Retell is down"), START))
+    assert (action.until, action.why) == (START + timedelta(seconds=pause), "Retell is down")
+
+
+def test_a_rollback_waits_no_longer_than_its_longest_pause_whatever_retell_asks() -> None:
+    action = wait_of(decide(back(), Facts(trouble="429", retry_after=3_600), START))
+    assert action.until == START + timedelta(seconds=30)
+
+
+def test_the_read_back_is_recorded_with_the_time_it_took() -> None:
+    action = record_of(decide(back(targets=(restored(),)), Facts(), START + 2 * SECOND))
+    assert action.event is Event.READ_BACK
+    assert action.values == {"restored_at": START + 2 * SECOND}
+    assert "2.000 s after the order" in action.why
+
+
+def test_rolled_back_is_said_only_from_a_look_begun_after_every_horizon() -> None:
+    r = back(targets=(restored(),), restored_at=START, writes=(SETTLED_LATER,))
+    over = SETTLED_LATER.horizon_until
+    assert isinstance(decide(r, Facts(), START), Read)
+    early = look(Finding.AS_EXPECTED, began=over - SECOND)
+    assert wait_of(decide(r, Facts(look=early), over - SECOND)).next == "rolled_back"
+    assert isinstance(decide(r, Facts(look=early), over), Read), "a look from before counts for nothing"
+    late = look(Finding.AS_EXPECTED, began=over)
+    assert record_of(decide(r, Facts(look=late), over)).event is Event.RESTORED
+
+
+def test_another_rollouts_open_write_keeps_rolled_back_from_being_said() -> None:
+    r = back(targets=(restored(),), restored_at=START, foreign_open=(write(rollout_id="other"),))
+    action = decide(r, Facts(look=look(Finding.AS_EXPECTED)), START + SECOND)
+    assert wait_of(action).next == "rolled_back"
+
+
+@pytest.mark.parametrize("blocked", [Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE])
+def test_rolled_back_is_not_said_blindly(blocked: Finding | Blocked) -> None:
+    r = back(targets=(restored(),), restored_at=START)
+    action = wait_of(decide(r, Facts(look=look(blocked), trouble="no answer"), START))
+    assert f"{ONE} cannot be read" in action.why
+
+
+def test_rolled_back_tells_what_was_left_alone_and_what_is_gone() -> None:
+    r = back(
+        targets=(restored(state=TargetState.FOREIGN), restored(TWO, ord=1, state=TargetState.MISSING)),
+        restored_at=START,
+    )  # fmt: skip
+    why = record_of(decide(r, Facts(look=look(Finding.DRIFT, Blocked.MISSING)), START)).why
+    assert f"left alone: {ONE}" in why
+    assert f"gone: {TWO}" in why
+
+
+def test_a_rollback_of_nothing_is_over_at_once() -> None:
+    r = back(targets=(target(),))
+    assert record_of(decide(r, Facts(), START)).event is Event.READ_BACK
+
+
+# ------------------------------------------------------------------ before the first step
+
+PENDING: dict[str, Any] = {"phase": Phase.PENDING, "started_at": None}
+
+
+def test_pending_begins_at_once() -> None:
+    action = record_of(decide(rollout(**PENDING), Facts(), START))
+    assert (action.event, action.values["started_at"]) == (Event.BEGUN, START)
+
+
+def test_pending_waits_for_its_start() -> None:
+    at = START + timedelta(hours=1)
+    r = rollout(**PENDING, start_at=at, targets=())
+    assert wait_of(decide(r, Facts(), START)).until == at
+    assert isinstance(decide(r, Facts(), at), Begin)
+
+
+def test_pending_waits_for_the_plan_before_it() -> None:
+    r = rollout(**PENDING, plan=plan(after="frontdesk-v6"), targets=())
+    for known in (None, False):
+        assert "frontdesk-v6" in wait_of(decide(r, Facts(after_promoted=known), START)).why
+    assert isinstance(decide(r, Facts(after_promoted=True), START), Begin)
+
+
+def test_pending_waits_for_its_window_and_for_retell() -> None:
+    assert wait_of(decide(rollout(**PENDING), Facts(opening=CLOSED), START)).until == CLOSED.until
+    assert wait_of(decide(rollout(**PENDING, targets=()), Facts(trouble="down"), START)).why == "down"
+
+
+def test_the_deadline_counts_from_the_beginning() -> None:
+    action = record_of(decide(rollout(**PENDING, plan=plan(deadline="7d")), Facts(), START))
+    assert action.values["deadline_at"] == START + timedelta(days=7)
+
+
+# ------------------------------------------------------------------ going through the steps
+
+
+def test_an_unwritten_step_is_applied() -> None:
+    action = decide(rollout(), Facts(), START)
+    assert isinstance(action, Apply)
+    assert action.why == "step 1.1: 10 % canary"
+
+
+def test_a_written_step_is_confirmed_and_the_hold_counts_from_there() -> None:
+    action = record_of(decide(rollout(targets=(confirmed(),)), Facts(), START))
+    assert (action.event, action.values) == (Event.CONFIRMED, {"confirmed_at": START})
+
+
+def test_a_step_is_confirmed_only_when_every_number_is() -> None:
+    r = rollout(targets=(confirmed(), target(TWO, ord=1)))
+    action = decide(r, Facts(), START)
+    assert isinstance(action, Apply)
+    assert [t.number for t in action.targets] == [TWO]
+
+
+def test_the_hold_is_waited_out() -> None:
+    r = standing()
+    action = wait_of(decide(r, Facts(), START + HOLD - SECOND))
+    assert (action.until, action.next) == (START + HOLD, "step 1.2: 50 % canary")
+    assert record_of(decide(r, Facts(), START + HOLD)).event is Event.ADVANCED
+
+
+def test_the_calendar_may_lengthen_the_hold() -> None:
+    until = START + timedelta(hours=20)
+    assert wait_of(decide(standing(ago=HOLD), Facts(hold_until=until), START)).until == until
+
+
+def test_the_next_step_follows_and_its_hold_is_not_begun() -> None:
+    action = record_of(decide(standing(ago=HOLD), Facts(), START))
+    assert action.values == {"wave": 1, "step": 2, "confirmed_at": None, "promote_asked": False}
+
+
+def test_the_next_wave_begins_with_the_first_step() -> None:
+    r = standing(3, timedelta(days=1), targets=(confirmed(step=3), target(TWO, ord=1, wave=2)))
+    values = record_of(decide(r, Facts(), START)).values
+    assert (values["wave"], values["step"]) == (2, 1)
+    second = rollout(position=Position(2, 1), targets=r.targets)
+    action = decide(second, Facts(), START)
+    assert isinstance(action, Apply)
+    assert [t.number for t in action.targets] == [TWO]
+
+
+READY = standing(ago=HOLD)
+STRICT = plan(steps=[{"weight": 0.1, "hold": "30m", "min_calls": 50, "approve": True}, {"weight": 1.0}])
+GREEN = Facts(verdict=PASS, canary_calls=50)
+
+WAITS: list[tuple[str, Rollout, Facts, str]] = [
+    ("too few calls", standing(ago=HOLD, plan=STRICT), Facts(canary_calls=49), "49 of 50 canary calls seen"),
+    ("calls not counted", standing(ago=HOLD, plan=STRICT), Facts(), "0 of 50 canary calls seen"),
+    ("undecided", READY, Facts(verdict=UNDECIDED), "not decided yet"),
+    ("unmeasurable", READY, Facts(verdict=UNMEASURABLE), "no calls can be read"),
+    ("closed", READY, Facts(opening=CLOSED), "closed until nine"),
+    ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine"),
+    ("approval", standing(ago=HOLD, plan=STRICT), GREEN, "all is green; a person must promote it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS])
+def test_what_a_step_waits_for(r: Rollout, facts: Facts, why: str) -> None:
+    assert wait_of(decide(r, facts, START)).why == why
+
+
+ORDER: list[tuple[Facts, str]] = [
+    (Facts(verdict=UNDECIDED, opening=CLOSED, canary_calls=3), "canary calls seen"),
+    (Facts(verdict=UNDECIDED, opening=CLOSED, canary_calls=50), "not decided yet"),
+    (Facts(verdict=UNMEASURABLE, opening=CLOSED, canary_calls=50), "no calls can be read"),
+    (Facts(verdict=PASS, opening=CLOSED, canary_calls=50), "closed until nine"),
+    (Facts(verdict=PASS, canary_calls=50), "a person must promote it"),
+]
+
+
+@pytest.mark.parametrize(("facts", "why"), ORDER, ids=["calls", "undecided", "unmeasurable", "window", "approval"])
+def test_a_person_is_asked_last(facts: Facts, why: str) -> None:
+    assert why in wait_of(decide(standing(ago=HOLD, plan=STRICT), facts, START)).why
+    early = decide(standing(ago=HOLD - SECOND, plan=STRICT), facts, START)
+    assert "hold of 30m is running" in wait_of(early).why
+
+
+def test_a_promotion_goes_over_everything_but_what_is_wrong() -> None:
+    r = standing(plan=STRICT, promote_asked=True)
+    assert record_of(decide(r, Facts(verdict=UNDECIDED, opening=CLOSED), START)).event is Event.ADVANCED
+    assert record_of(decide(r, Facts(verdict=FAIL), START)).event is Event.FAILED
+
+
+def test_gates_are_looked_at_again_while_the_hold_runs() -> None:
+    assert wait_of(decide(standing(), Facts(verdict=PASS, watch=WATCH), START)).until == START + WATCH
+
+
+# ------------------------------------------------------------------ the end
+
+
+def test_promoted_is_said_only_from_a_look_at_every_number() -> None:
+    r = standing(3, timedelta(days=1))
+    assert isinstance(decide(r, Facts(), START), Read)
+    assert record_of(decide(r, Facts(look=look(Finding.AS_EXPECTED)), START)).event is Event.COMPLETED
+    blind = wait_of(decide(r, Facts(look=look(Blocked.UNREACHABLE)), START))
+    assert f"{ONE} cannot be read" in blind.why
+    assert wait_of(decide(r, Facts(trouble="down"), START)).next == "promoted"
+
+
+def test_promoted_is_said_only_from_a_look_begun_after_every_horizon() -> None:
+    open_still = applied(write(step=3), START + timedelta(seconds=20))
+    r = standing(3, timedelta(days=1), writes=(open_still,))
+    early = Facts(look=look(Finding.AS_EXPECTED))
+    assert not isinstance(decide(r, early, START), Record)
+    late = Facts(look=look(Finding.AS_EXPECTED, began=open_still.horizon_until))
+    assert record_of(decide(r, late, open_still.horizon_until)).event is Event.COMPLETED
+
+
+# ------------------------------------------------------------------ what is wrong goes first
+
+
+@pytest.mark.parametrize(
+    ("finding", "event", "reason"),
+    [
+        (Finding.DRIFT, Event.HELD, "drift"),
+        (Finding.LATE_OWN, Event.HELD, "drift"),
+        (Finding.TOUCHED, Event.HELD, "touched"),
+        (Finding.AT_BASELINE, Event.RESTORED_OUTSIDE, "rolled back outside"),
+        (Blocked.MISSING, Event.FAILED, f"{ONE} is gone: Retell does not know the number"),
+    ],
+    ids=["drift", "late-own", "touched", "at-baseline", "missing"],
+)
+def test_a_wrong_number_goes_before_everything_else(
+    finding: Finding | Blocked, event: Event, reason: str
+) -> None:
+    everything = Facts(
+        look=look(finding), verdict=FAIL, baseline_gone="gone", canary_gone="gone", trouble="down", opening=CLOSED
+    )  # fmt: skip
+    r = standing(2, HOLD * 9, deadline_at=START, promote_asked=True)
+    action = record_of(decide(r, everything, START))
+    assert (action.event, action.values["reason"]) == (event, reason)
+
+
+def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -> None:
+    r = standing(2, writes=(write(step=2),))
+    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE)), START))
+    assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside")
+
+
+@pytest.mark.parametrize(
+    "finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING, Finding.STALE]
+)
+def test_other_findings_hold_nothing_up(finding: Finding) -> None:
+    action = decide(READY, Facts(look=look(finding)), START)
+    assert record_of(action).event is Event.ADVANCED
+
+
+def test_a_number_that_alone_is_back_at_its_baseline_is_drift() -> None:
+    r = standing(targets=(confirmed(), confirmed(TWO, ord=1)))
+    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE, Finding.AS_EXPECTED)), START))
+    assert (action.event, action.values["reason"]) == (Event.HELD, "drift")
+
+
+WRONG: list[tuple[str, dict[str, Any], Facts, Event, str]] = [
+    ("deadline", {"deadline_at": START}, Facts(baseline_gone="gone", verdict=FAIL), Event.HELD, "deadline"),
+    ("baseline gone", {"targets": (target(),)}, Facts(baseline_gone="b", canary_gone="c"), Event.HELD, "rollback-impossible"),
+    ("canary gone", {"targets": (target(),)}, Facts(canary_gone="c is gone", verdict=SPLIT), Event.FAILED, "c is gone"),
+    ("rejected", {"targets": (target(state=TargetState.REJECTED),)}, Facts(verdict=FAIL), Event.HELD, "rejected"),
+    ("gate failed", {}, Facts(verdict=FAIL, opening=CLOSED), Event.FAILED, "the canary is worse"),
+    ("split alarm", {}, Facts(verdict=SPLIT), Event.HELD, "split"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "event", "reason"), [c[1:] for c in WRONG], ids=[c[0].replace(" ", "-") for c in WRONG]
+)
+def test_what_is_wrong(changes: dict[str, Any], facts: Facts, event: Event, reason: str) -> None:
+    action = record_of(decide(standing(**changes), facts, START))
+    assert (action.event, action.values["reason"]) == (event, reason)
+    assert allows(Phase.PROGRESSING, event)
+
+
+def test_a_canary_that_vanished_after_its_last_write_is_left_to_the_gates() -> None:
+    action = decide(standing(ago=HOLD), Facts(canary_gone="gone"), START)
+    assert record_of(action).event is Event.ADVANCED
+
+
+def test_a_rejected_split_whose_version_is_gone_is_a_failure() -> None:
+    r = standing(targets=(confirmed(state=TargetState.REJECTED),))
+    assert record_of(decide(r, Facts(canary_gone="v7 is gone"), START)).event is Event.FAILED
+
+
+def test_the_deadline_may_roll_back() -> None:
+    r = standing(plan=plan(on_deadline="rollback", deadline="1d"), deadline_at=START)
+    action = record_of(decide(r, Facts(), START))
+    assert (action.event, action.values["rollback_at"]) == (Event.FAILED, START)
+
+
+def test_a_failure_may_pause_instead() -> None:
+    r = standing(plan=plan(on_failure="pause"))
+    action = record_of(decide(r, Facts(verdict=FAIL), START))
+    assert (action.event, action.values) == (Event.FAILURE_PAUSED, {"reason": "the canary is worse"})
+
+
+def test_what_a_person_waived_does_not_fail_again() -> None:
+    assert record_of(decide(standing(ago=HOLD, waived=True), Facts(verdict=FAIL), START)).event is Event.ADVANCED
+    split = standing(ago=HOLD, split_waived=True)
+    assert record_of(decide(split, Facts(verdict=SPLIT), START)).event is Event.ADVANCED
+
+
+# ------------------------------------------------------------------ what is unfinished
+
+OPEN: Write = write(step=2)
+
+
+def test_an_unknown_outcome_is_looked_into_before_anything_is_sent() -> None:
+    r = rollout(position=Position(1, 2), targets=(confirmed(),), writes=(OPEN,))
+    first = decide(r, Facts(), START)
+    assert isinstance(first, Read)
+    assert first.numbers == (ONE,)
+    again = wait_of(decide(r, Facts(look=look(Finding.PENDING)), START))
+    assert (again.until, again.why) == (START + POLL, "a write may still land; nothing is sent")
+
+
+def test_an_open_horizon_keeps_its_own_number_back_and_no_other() -> None:
+    closing = applied(write(step=2), START + timedelta(seconds=20))
+    r = rollout(position=Position(1, 2), targets=(confirmed(), confirmed(TWO, ord=1)), writes=(closing,))
+    action = decide(r, Facts(), START)
+    assert isinstance(action, Apply)
+    assert [t.number for t in action.targets] == [TWO]
+    alone = rollout(position=Position(1, 2), targets=(confirmed(),), writes=(closing,))
+    assert wait_of(decide(alone, Facts(), START)).until == closing.horizon_until
+
+
+@pytest.mark.parametrize(
+    ("tries", "retry_after", "pause"), [(0, None, 5), (2, None, 20), (0, 60, 60), (0, 9_999, 300), (9, 7, 30)]
+)
+def test_trouble_with_retell_is_waited_out(tries: int, retry_after: float | None, pause: int) -> None:
+    action = wait_of(decide(rollout(tries=tries), Facts(trouble="429", retry_after=retry_after), START))
+    assert (action.until, action.why) == (START + timedelta(seconds=pause), "429")
+
+
+def test_a_difference_that_the_scan_saw_is_read_first() -> None:
+    assert isinstance(decide(standing(look_asked=True), Facts(), START), Read)
+    seen = decide(standing(look_asked=True), Facts(look=look(Finding.AS_EXPECTED)), START)
+    assert wait_of(seen).next.startswith("step 1.2")
+
+
+# ------------------------------------------------------------------ while people think
+
+PAUSED, HELD = {"phase": Phase.PAUSED}, {"phase": Phase.HELD, "reason": "drift"}
+
+
+@pytest.mark.parametrize("state", [PAUSED, HELD], ids=["paused", "held"])
+def test_nothing_advances_while_a_person_thinks(state: dict[str, Any]) -> None:
+    action = wait_of(decide(standing(ago=HOLD * 99, **state), Facts(verdict=PASS), START))
+    assert action.until == START + WATCH
+    assert wait_of(decide(standing(ago=HOLD * 99, **state), Facts(), START)).until is None
+
+
+@pytest.mark.parametrize("state", [PAUSED, HELD], ids=["paused", "held"])
+def test_the_failing_side_of_the_gates_is_watched_all_the_same(state: dict[str, Any]) -> None:
+    assert record_of(decide(standing(**state), Facts(verdict=FAIL), START)).event is Event.FAILED
+    assert isinstance(decide(standing(**state, waived=True), Facts(verdict=FAIL), START), Wait)
+    on_pause = standing(**state, plan=plan(on_failure="pause"))
+    assert isinstance(decide(on_pause, Facts(verdict=FAIL), START), Wait)
+
+
+def test_a_failure_cannot_order_what_would_be_refused() -> None:
+    r = standing(phase=Phase.HELD, reason="rollback-impossible")
+    assert isinstance(decide(r, Facts(verdict=FAIL), START), Wait)
+
+
+def test_drift_while_paused_is_told() -> None:
+    action = record_of(decide(standing(**PAUSED), Facts(look=look(Finding.DRIFT)), START))
+    assert (action.event, action.values["resume_phase"]) == (Event.HELD, Phase.PAUSED)
+    assert isinstance(decide(standing(**HELD), Facts(look=look(Finding.DRIFT)), START), Wait)
+
+
+def test_stop_ends_it_once_nothing_can_land_any_more() -> None:
+    closing = applied(write(), START + timedelta(seconds=20))
+    r = standing(**PAUSED, stop_asked=True, writes=(closing,))
+    assert wait_of(decide(r, Facts(), START)).until == closing.horizon_until
+    assert record_of(decide(standing(**PAUSED, stop_asked=True), Facts(), START)).event is Event.ENDED
+
+
+def test_a_step_written_when_the_pause_came_is_confirmed_all_the_same() -> None:
+    r = rollout(**PAUSED, targets=(confirmed(),))
+    assert record_of(decide(r, Facts(), START)).event is Event.CONFIRMED
+
+
+def test_an_unknown_outcome_is_looked_into_while_paused() -> None:
+    r = standing(**PAUSED, writes=(OPEN,))
+    assert isinstance(decide(r, Facts(), START), Read)
+    assert wait_of(decide(r, Facts(look=look(Finding.PENDING)), START)).until == START + POLL
+
+
+# ------------------------------------------------------------------ after the end
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
+def test_after_the_end_nothing_happens_by_itself(phase: Phase) -> None:
+    step = 3 if phase is Phase.PROMOTED else 0
+    known = confirmed(step=3) if step else restored()
+    r = rollout(phase=phase, position=Position(1, 3), targets=(known,), confirmed_at=START)
+    assert wait_of(decide(r, Facts(verdict=FAIL, baseline_gone="x"), START)).until is None
+
+
+def test_after_the_end_a_difference_is_read() -> None:
+    r = rollout(phase=Phase.ROLLED_BACK, targets=(restored(),), look_asked=True)
+    assert isinstance(decide(r, Facts(), START), Read)
+    seen = Facts(look=look(Finding.AS_EXPECTED))
+    assert wait_of(decide(r, seen, START)).until is None
+
+
+def test_our_own_late_write_reopens_a_rollback() -> None:
+    r = rollout(phase=Phase.ROLLED_BACK, targets=(confirmed(step=-1),), look_asked=True)
+    action = record_of(decide(r, Facts(look=look(Finding.LATE_OWN)), START))
+    assert action.event is Event.REOPENED
+
+
+def test_our_own_late_write_after_promoted_is_written_over() -> None:
+    r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(confirmed(step=-1),))
+    assert isinstance(decide(r, Facts(), START), Apply)
+
+
+# ------------------------------------------------------------------ variants
+
+
+def test_every_variant_is_named_in_the_reason() -> None:
+    several = plan(
+        canary=None,
+        variants={"b": {"agent_id": "agent_b", "agent_version": 1}, "c": {"agent_id": "agent_c", "agent_version": 2}},
+        steps=[{"weights": {"b": 0.2, "c": 0.05}, "hold": "1d"}],
+    )  # fmt: skip
+    action = decide(rollout(plan=several), Facts(), START)
+    assert isinstance(action, Apply)
+    assert action.why == "step 1.1: 20 % b, 5 % c"
+    assert [t.baseline for t in action.targets] == [only(6)]

@@ -1,0 +1,152 @@
+"""What readings change in what is known of a rollout's numbers, phase by phase."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rollout.domain.changes import Change
+from rollout.domain.drift import Blocked, Look, absorb
+from rollout.domain.machine import Phase
+from rollout.domain.protocol import Finding, lists_at
+from rollout.domain.state import Kind, Outcome, Target, TargetState, Write
+from tests.support.clock import START
+from tests.support.values import FIELD, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
+
+PLAN = plan()
+FIRST, SECOND, LAST = (lists_at(PLAN, only(6), step) for step in (1, 2, 3))
+FOREIGN = {FIELD: [entry(7, 0.3), entry(6, 0.7)]}
+RESTORED = target(state=TargetState.RESTORED, written=True)
+UNDOING = [Phase.ROLLING_BACK, Phase.ROLLED_BACK]
+GOING = [Phase.PROGRESSING, Phase.PAUSED, Phase.HELD]
+
+
+def look(
+    shown: Shown | Blocked, known: Target, phase: Phase = Phase.PROGRESSING, writes: tuple[Write, ...] = ()
+) -> tuple[Finding | Blocked, dict[str, object], Change]:
+    """(finding, changes of the target, whole change) of one reading of one number."""
+    found = absorb(rollout(phase=phase, targets=(known,), writes=writes), {ONE: shown}, START, START)
+    return found.findings[ONE], dict(found.change.targets.get(ONE, {})), found.change
+
+
+def test_nothing_moved_changes_nothing() -> None:
+    finding, _, change = look(Shown(FIRST), confirmed())
+    assert finding is Finding.AS_EXPECTED
+    assert not change
+
+
+@pytest.mark.parametrize("phase", GOING)
+def test_a_foreign_split_is_drift_and_what_was_seen_is_kept(phase: Phase) -> None:
+    finding, values, _ = look(Shown(FOREIGN, 2_000), confirmed(), phase)
+    assert finding is Finding.DRIFT
+    assert values == {"state": TargetState.DRIFTED, "live": FOREIGN, "live_at": START}
+
+
+@pytest.mark.parametrize("phase", UNDOING)
+def test_a_foreign_split_after_our_baseline_is_left_alone(phase: Phase) -> None:
+    _, values, _ = look(Shown(FOREIGN, 2_000), RESTORED, phase)
+    assert values["state"] is TargetState.FOREIGN
+
+
+def test_a_foreign_split_before_our_first_baseline_write_stands_in_no_ones_way() -> None:
+    """The order to roll back is newer than the edit, so the baseline is still written."""
+    _, values, _ = look(Shown(FOREIGN, 2_000), confirmed(), Phase.ROLLING_BACK)
+    assert "state" not in values
+    assert values["live"] == FOREIGN
+
+
+@pytest.mark.parametrize("phase", UNDOING)
+def test_our_own_late_write_makes_the_baseline_due_again(phase: Phase) -> None:
+    finding, values, _ = look(Shown(FIRST, 2_000), RESTORED, phase)
+    assert finding is Finding.LATE_OWN
+    assert (values["state"], values["step"], values["split"]) == (TargetState.CONFIRMED, -1, FIRST)
+
+
+def test_our_own_late_write_after_the_end_asks_for_the_last_step_again() -> None:
+    finding, values, _ = look(Shown(FIRST, 2_000), confirmed(step=3), Phase.PROMOTED)
+    assert finding is Finding.LATE_OWN
+    assert (values["step"], values["split"]) == (-1, FIRST)
+
+
+@pytest.mark.parametrize("phase", UNDOING)
+def test_a_baseline_written_by_somebody_else_counts_while_undoing(phase: Phase) -> None:
+    _, values, _ = look(Shown(only(6), 2_000), confirmed(), phase)
+    assert (values["state"], values["step"], values["split"]) == (TargetState.RESTORED, 0, only(6))
+
+
+@pytest.mark.parametrize("phase", GOING)
+def test_a_touch_is_told_while_going_on(phase: Phase) -> None:
+    finding, values, _ = look(Shown(FIRST, 2_000), confirmed(), phase)
+    assert finding is Finding.TOUCHED
+    assert values["state"] is TargetState.TOUCHED
+
+
+@pytest.mark.parametrize("phase", [*UNDOING, Phase.PROMOTED, Phase.STOPPED])
+def test_a_touch_is_only_noted_while_undoing_and_after_the_end(phase: Phase) -> None:
+    _, values, _ = look(Shown(only(6), 2_000), RESTORED, phase)
+    assert values == {"modified": 2_000, "others": "digest"}
+
+
+def test_another_field_is_taken_over_with_a_note() -> None:
+    found = absorb(rollout(targets=(confirmed(),)), {ONE: Shown(FIRST, 2_000, "new")}, START, START)
+    assert found.change.targets == {ONE: {"modified": 2_000, "others": "new"}}
+    assert found.notes == (f"{ONE}: another field was edited; the split is as confirmed",)
+
+
+def test_a_forward_write_turns_out_to_have_been_applied() -> None:
+    finding, values, change = look(Shown(FIRST, 2_000), target(written=True), writes=(write(),))
+    assert finding is Finding.APPLIED
+    assert values == {
+        "modified": 2_000, "others": "digest", "split": FIRST, "step": 1, "state": TargetState.CONFIRMED,
+        "live": FIRST, "live_at": START,
+    }  # fmt: skip
+    assert change.writes == {"w1": {"outcome": Outcome.APPLIED}}
+
+
+def test_a_baseline_write_turns_out_to_have_been_applied() -> None:
+    back = write(step=0, kind=Kind.BASELINE)
+    _, values, _ = look(Shown(only(6), 2_000), confirmed(), Phase.ROLLING_BACK, (back,))
+    assert (values["step"], values["state"]) == (0, TargetState.RESTORED)
+
+
+def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None:
+    old = START - timedelta(hours=1)
+    writes = (write(id="a", at=old), write(id="b", at=old), write(TWO, id="c", at=old))
+    _, values, change = look(Shown(only(6)), target(written=True), writes=writes)
+    assert values == {}
+    assert change.writes == {"a": {"outcome": Outcome.NOT_APPLIED}, "b": {"outcome": Outcome.NOT_APPLIED}}
+
+
+def test_another_rollouts_write_is_waited_for_and_never_settled_by_us() -> None:
+    theirs = write(lists=SECOND, rollout_id="other")
+    values = rollout(targets=(target(written=True),), foreign_open=(theirs,))
+    pending = absorb(values, {ONE: Shown(only(6))}, START, START)
+    assert pending.findings[ONE] is Finding.PENDING
+    landed = absorb(values, {ONE: Shown(SECOND, 2_000)}, START, START)
+    assert landed.findings[ONE] is Finding.APPLIED
+    assert not landed.change.writes
+
+
+@pytest.mark.parametrize("blocked", [Blocked.KEY, Blocked.UNREACHABLE])
+def test_a_number_that_cannot_be_read_keeps_what_is_known(blocked: Blocked) -> None:
+    finding, _, change = look(blocked, confirmed())
+    assert finding is blocked
+    assert not change
+
+
+def test_a_number_that_is_gone_is_marked() -> None:
+    _, values, _ = look(Blocked.MISSING, confirmed())
+    assert values == {"state": TargetState.MISSING}
+
+
+def test_two_looks_merge_by_number_and_keep_the_earlier_beginning() -> None:
+    later = START + timedelta(seconds=1)
+    one = Look(START, {ONE: Finding.STALE, TWO: Finding.DRIFT}, Change(targets={ONE: {"step": 1}}), ("a",))
+    two = Look(later, {ONE: Finding.AS_EXPECTED}, Change(targets={ONE: {"modified": 5}}), ("b",))
+    both = one.merged(two)
+    assert both.began == START
+    assert both.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.DRIFT}
+    assert both.change.targets == {ONE: {"step": 1, "modified": 5}}
+    assert both.notes == ("a", "b")
+    assert both.numbers(Finding.DRIFT, Finding.AS_EXPECTED) == [ONE, TWO]
