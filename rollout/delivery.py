@@ -207,7 +207,7 @@ class Deliverer:
         return Delivery(
             change.applied_to(rollout, now),
             None,
-            "; ".join(dict.fromkeys(text for text, _ in troubles)) or None,
+            _summary(troubles),
             max((wait for _, wait in troubles if wait), default=None),
             sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE),
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
@@ -229,6 +229,8 @@ class Deliverer:
         troubles: list[tuple[str, float | None]] = []
         closed = answered_at + timedelta(seconds=self.timing.staleness)
         forward = kind is Kind.FORWARD
+        # The rest of a chunk that was too large for its send window goes with the next one: no trouble.
+        none_sent = all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in answers.values())
         for number, answer in answers.items():
             write, target = intents[number], rollout.by_number[number]
             back = backs.get(number)
@@ -279,7 +281,7 @@ class Deliverer:
                         troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
                 case Settled.NOT_SENT:
                     writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
-                    if failure is not None and not self.interrupted(rollout.id):
+                    if failure is not None and none_sent and not self.interrupted(rollout.id):
                         troubles.append((f"{number}: not sent: {failure.detail}", failure.retry_after))
                 case Settled.UNKNOWN:
                     writes[write.id] = {"answered": status}
@@ -311,6 +313,13 @@ def _trouble(got: Mapping[str, Reading | Failure]) -> tuple[str | None, float | 
     first = failures[0]
     text = _key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
     return text, max((f.retry_after for f in failures if f.retry_after), default=None)
+
+
+def _summary(troubles: Sequence[tuple[str, float | None]]) -> str | None:
+    """What went wrong, in a line: the first few, and how many more."""
+    texts = list(dict.fromkeys(text for text, _ in troubles))
+    more = f"; and {len(texts) - 2} more" if len(texts) > 2 else ""
+    return "; ".join(texts[:2]) + more if texts else None
 
 
 def _key_trouble(failure: Failure) -> str:

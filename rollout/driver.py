@@ -59,8 +59,8 @@ class Driver:
         timing: Timing,
         begin: Callable[[Rollout], tuple[Target, ...]],
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
-        chunk: int = 64,
-        most: int = 512,
+        chunk: int = 250,
+        most: int = 1000,
     ) -> None:
         self.store = store
         self.deliverer = deliverer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,15 +46,24 @@ def postgres_server() -> Iterator[postgres.Server]:
 @pytest.fixture
 def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
     """A PostgreSQL database of its own, with the current schema."""
-    url = postgres_server.copy()
+    url = postgres_server.lend()
     yield url
-    postgres_server.drop(url)
+    postgres_server.give_back(url)
 
 
 @pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory, where the system has one: SQLite waits for its disk at each commit."""
+    memory = Path("/dev/shm")
+    folder = tempfile.mkdtemp(prefix="rollout-test-", dir=memory if os.access(memory, os.W_OK) else None)
+    yield Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(quick_folder: Path) -> Path:
     """A SQLite file with the current schema, to be copied."""
-    path = tmp_path_factory.mktemp("template") / "rollout.db"
+    path = quick_folder / "template.db"
     database = Database(f"sqlite:///{path}", SystemClock())
     migrate.upgrade(database)
     with database.engine.connect() as connection:
@@ -65,11 +75,12 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path, sqlite_template: Path) -> str:
+def sqlite_url(quick_folder: Path, sqlite_template: Path) -> Iterator[str]:
     """A SQLite database of its own, with the current schema."""
-    path = tmp_path / "rollout.db"
-    shutil.copy(sqlite_template, path)
-    return f"sqlite:///{path}"
+    folder = Path(tempfile.mkdtemp(dir=quick_folder))
+    shutil.copy(sqlite_template, folder / "rollout.db")
+    yield f"sqlite:///{folder / 'rollout.db'}"
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

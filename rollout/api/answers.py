@@ -114,6 +114,7 @@ class Started(BaseModel):
     """The new rollout."""
 
     id: str = Field(examples=["k7m2x9p4qa"])
+    warnings: list[str] = Field(description="What pre-flight found worth saying.")
 
 
 class Checked(BaseModel):
@@ -126,6 +127,8 @@ class Checked(BaseModel):
     numbers: list[dict[str, Any]]
     steps: list[dict[str, Any]]
     requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
+    timetable: str | None = Field(None, description="When each step would happen at the earliest.")
+    forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")
 
 
 class NumberAnswer(BaseModel):

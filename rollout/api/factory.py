@@ -36,11 +36,13 @@ def make_api(
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
     hosts: Iterable[str] = (),
+    page: bool = True,
 ) -> FastAPI:
     """The HTTP side of one process.
 
     observe: takes a call that a webhook told of. metrics: Prometheus text. rehearse: plays a plan's text.
-    hosts: more names that the Host header may have, beside the settings' and loopback's.
+    hosts: more names that the Host header may have, beside the settings' and loopback's. page: with the web
+    page, if this installation has it.
     `api.state.service` is the Service; call its `stop()` at the end.
     """
     service = Service(app, scheduler_state, observe, metrics, rehearse)
@@ -53,8 +55,11 @@ def make_api(
     for part in (system, rollouts, commands, plans, tokens, numbers, hooks):
         api.router.routes.extend(part.router.routes)  # flat: the route table is walked by tests and by 405
     if app.settings.oidc_issuer:
-        api.include_router(make_router(app.settings))
-    _include_page(api, app, service)
+        from rollout.api.oidc import make_router  # authlib is an extra
+
+        api.router.routes.extend(make_router(app.settings).routes)
+    if page:
+        _include_page(api, app, service)
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind

@@ -57,8 +57,8 @@ class Attempts:
     """
 
     WINDOW = 60.0
-    FREE = 10
-    MOST = 60
+    FREE = 100
+    MOST = 300
     SLEEPERS = 64
 
     def __init__(self, clock: Clock) -> None:
@@ -66,6 +66,11 @@ class Attempts:
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._lock = threading.Lock()
         self._sleeping = 0
+
+    def forget(self) -> None:
+        """Forgives everybody."""
+        with self._lock:
+            self._sources.clear()
 
     def count(self, source: str) -> int:
         """Notes a failure; how many this source has had within the window."""
@@ -87,7 +92,7 @@ class Attempts:
             raise TooMany(
                 "too many wrong tokens from this address; a right one is still taken at once", retry_after=60
             )
-        return 0.0 if failures <= self.FREE else min(1.0, 0.05 * (failures - self.FREE))
+        return 0.0 if failures <= self.FREE else min(1.0, 0.01 * (failures - self.FREE))
 
     async def slow_down(self, source: str) -> None:
         """As `refuse`, waiting; those who would make too many wait are refused at once."""

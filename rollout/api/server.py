@@ -95,6 +95,7 @@ def run_server(
     observe: Callable[[CallRecord], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
+    page: bool = True,
 ) -> Server:
     """A server that is ready to `start()`; `stop()` ends it. SettingsError for an unsafe address.
 
@@ -103,7 +104,8 @@ def run_server(
     host = app.settings.host if host is None else host
     port = app.settings.port if port is None else port
     refuse_unsafe_bind(app.settings, app.store, host)
+    names = [host] if host else []
     api = make_api(
-        app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=[host] if host else []
+        app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=names, page=page
     )
     return Server(api, host, port)

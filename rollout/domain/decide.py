@@ -8,7 +8,7 @@ what is wrong, then what is unfinished, then waiting, then the next step.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeGuard
 
@@ -127,11 +127,19 @@ def decide(rollout: Rollout, facts: Facts, now: datetime) -> Action:
         case Phase.PENDING:
             return _pending(rollout, facts, now)
         case Phase.PROGRESSING:
-            return _progressing(rollout, facts, now)
+            return _by_deadline(rollout, _progressing(rollout, facts, now))
         case Phase.PAUSED | Phase.HELD:
             return _waiting(rollout, facts, now)
         case Phase.PROMOTED | Phase.ROLLED_BACK | Phase.STOPPED:
             return _watched(rollout, facts, now)
+
+
+def _by_deadline(r: Rollout, action: Action) -> Action:
+    """No wait goes past the plan's deadline: somebody has to be there when it strikes."""
+    if not isinstance(action, Wait) or r.deadline_at is None:
+        return action
+    until = r.deadline_at if action.until is None else min(action.until, r.deadline_at)
+    return replace(action, until=until)
 
 
 # ------------------------------------------------------------------ undoing
@@ -161,7 +169,7 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
             f"{_count(len(r.written), 'number')} read back at the baseline {took:.3f} s after the order",
             {"restored_at": now},
         )
-    if not _seen_after(r, f.look, r.written):
+    if not _seen_after(f.look, r, r.written):
         over = _horizons_over(r)
         if now >= over and f.trouble is None:
             return Read(tuple(t.number for t in r.written), "read every number before saying that it is back")
@@ -188,7 +196,7 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     return Record(Event.RESTORED, why)
 
 
-def _seen_after(r: Rollout, look: Look | None, targets: Sequence[Target]) -> TypeGuard[Look]:
+def _seen_after(look: Look | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[Look]:
     """P9: whether this look covers all of these and began after every horizon had closed."""
     return (
         look is not None
@@ -212,7 +220,7 @@ def _pending(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.plan.after is not None and not f.after_promoted:
         return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted")
     if not f.opening.is_open:
-        return Wait(f.opening.until, first, f.opening.why)
+        return Wait(_reopens(r, f, now), first, f.opening.why)
     if f.trouble is not None:
         return Wait(now + _pause(r, f), first, f.trouble)
     if not r.targets:
@@ -348,7 +356,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     if f.verdict is not None and f.verdict.outcome in {"undecided", "unmeasurable"} and not r.waived:
         return Wait(now + f.watch, next_, f.verdict.reason)
     if not f.opening.is_open:
-        return Wait(_sooner(f.opening.until, now, f), next_, f.opening.why)
+        return Wait(_sooner(_reopens(r, f, now), now, f), next_, f.opening.why)
     if step.approve:
         return Wait(_sooner(None, now, f), next_, "all is green; a person must promote it")
     return None
@@ -362,7 +370,7 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
             f"step {r.position} stood its hold" if not r.promote_asked else f"step {r.position} was promoted",
             {"wave": after.wave, "step": after.step, "confirmed_at": None, "promote_asked": False},
         )
-    if not _seen_after(r, f.look, r.targets):
+    if not _seen_after(f.look, r, r.targets):
         if f.trouble is not None:
             return Wait(now + _pause(r, f), "promoted", f.trouble)
         return Read(tuple(t.number for t in r.targets), "read every number before saying that it is promoted")
@@ -490,6 +498,12 @@ def _sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
     if f.verdict is None:
         return until
     return now + f.watch if until is None else min(until, now + f.watch)
+
+
+def _reopens(r: Rollout, f: Facts, now: datetime) -> datetime:
+    """When to look again while closed; a shared calendar may be edited meanwhile."""
+    again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
+    return again if f.opening.until is None else min(f.opening.until, again)
 
 
 def _reached(r: Rollout) -> int:

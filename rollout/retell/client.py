@@ -15,8 +15,10 @@ from rollout.retell import calls
 from rollout.retell.address import parse_base_url
 from rollout.retell.agents import AgentReader
 from rollout.retell.connections import Connections
+from rollout.retell.crew import Crew
 from rollout.retell.exchange import LARGE, Ask, Exchange, OnRequest
 from rollout.retell.lane import RetellLane
+from rollout.retell.listing import Listing
 from rollout.retell.pace import Pace
 from rollout.retell.pages import walk
 from rollout.retell.reader import Reader
@@ -60,13 +62,16 @@ class RetellClient:
         self._connections = Connections(
             origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
         )
-        self._exchange = Exchange(origin, key, clock, on_request)
+        self._crew = Crew(concurrency)
+        self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
+        self._listing = Listing(self._walk_numbers)
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
     def close(self) -> None:
         """Close the idle connections; lanes that are open keep theirs until they are left."""
         self._connections.close()
+        self._crew.close()
 
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
         """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
@@ -80,6 +85,8 @@ class RetellClient:
             clock=self._clock,
             deadline=self._deadline,
             concurrency=self._concurrency,
+            crew=self._crew,
+            listing=self._listing,
         )
 
     def all(self) -> Iterator[Reading | Failure]:

@@ -62,9 +62,15 @@ class Exchange:
     """Sends requests. `key` is asked at each request, so a new key needs no restart."""
 
     def __init__(
-        self, origin: Origin, key: Callable[[], str], clock: Clock, on_request: OnRequest | None = None
+        self,
+        origin: Origin,
+        key: Callable[[], str],
+        clock: Clock,
+        on_request: OnRequest | None = None,
+        took: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._url, self._key, self._clock, self._on_request = origin.url, key, clock, on_request
+        self._url, self._key, self._clock = origin.url, key, clock
+        self._on_request, self._took = on_request, took
 
     def once(
         self,
@@ -92,6 +98,7 @@ class Exchange:
             status = response.status_code
         finally:
             self._record(ask, status, self._clock.boot() - began)
+        self._took(self._clock.boot() - began)
         return Reply(status, response.content, self._retry_after(response.headers.get("retry-after")))
 
     def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:

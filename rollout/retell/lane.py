@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -17,7 +16,9 @@ from rollout.domain.numbers import is_e164
 from rollout.ports import Answer, Clock, Failure, Order, Reading, Trouble
 from rollout.retell.connection import Connection, NoAnswer, NotSent, Refused
 from rollout.retell.connections import Connections
+from rollout.retell.crew import Crew
 from rollout.retell.exchange import Ask, Exchange, Reply, no_answer, unusable
+from rollout.retell.listing import Listing
 from rollout.retell.pace import Pace
 from rollout.retell.reader import Reader, paused, signs
 from rollout.retell.wire import AnswerError, parse_json, reading, segment
@@ -47,11 +48,14 @@ class RetellLane:
         clock: Clock,
         deadline: float,
         concurrency: int,
+        crew: Crew,
+        listing: Listing,
     ) -> None:
         self._size = len(set(numbers))
         self._urgent, self._exchange, self._reader = urgent, exchange, reader
         self._connections, self._pace, self._clock = connections, pace, clock
-        self._deadline, self._concurrency = deadline, concurrency
+        self._deadline, self._concurrency, self._crew = deadline, concurrency, crew
+        self._listing = listing
         self._open: deque[Connection] = deque()
         self._trouble = Failure(Trouble.UNREACHABLE, "not sent: no connection was open")
 
@@ -66,10 +70,11 @@ class RetellLane:
             self._connections.give_back(self._open.popleft())
 
     def read(self, numbers: Sequence[str]) -> dict[str, Outcome]:
-        """GET each number; then open what `write` will need. Numbers not begun by the deadline fail."""
+        """Read each number, many of them by the list of the account and each other by a GET of its own;
+        then open what `write` will need. Numbers not begun by the deadline fail."""
         asked = list(dict.fromkeys(numbers))
-        found: dict[str, Outcome] = {}
-        waiting = deque(asked)
+        found: dict[str, Outcome] = dict(self._listing.read(asked))
+        waiting = deque(number for number in asked if number not in found)
         latest = self._clock.boot() + self._deadline
 
         def work() -> None:
@@ -84,7 +89,7 @@ class RetellLane:
             if connection is not None:
                 self._open.append(connection)
 
-        self._fan_out(work, len(asked))
+        self._fan_out(work, len(waiting))
         self._prepare(sum(isinstance(outcome, Reading) for outcome in found.values()))
         return {number: found[number] for number in asked}
 
@@ -178,7 +183,7 @@ class RetellLane:
             if not connection.alive():
                 connection.close()
         self._open = deque(connection for connection in self._open if connection.usable)
-        most = MOST_OPEN if self._connections.single_use else self._concurrency
+        most = MOST_OPEN if self._connections.single_use else self._crew.size(self._concurrency)
         missing = deque(range(min(requests, most) - len(self._open)))
         until = self._clock.boot() + self._connections.connect_timeout
 
@@ -194,14 +199,7 @@ class RetellLane:
 
     def _fan_out(self, work: Callable[[], None], most: int) -> None:
         """Run `work` in as many threads as there is work for; one runs it here."""
-        threads = min(most, self._concurrency)
-        if threads == 1:
-            work()
-        elif threads > 1:
-            with ThreadPoolExecutor(threads, thread_name_prefix="retell") as pool:
-                running = [pool.submit(work) for _ in range(threads)]
-            for future in running:
-                future.result()
+        self._crew.run(work, most, urgent=self._urgent)
 
 
 def _no_number(number: str) -> Failure:

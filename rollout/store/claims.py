@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim
@@ -30,9 +32,20 @@ def claim(
 
     `only` takes this one whether due or not, if nobody holds it.
     """
+    until = now + lease
+    values = {"owner": owner, "at": now, "until": until, "most": limit, "wanted": only}
+    rows = connection.execute(
+        _claiming(only is not None, urgent_only), {k: v for k, v in values.items() if v is not None}
+    )
+    return [Claim(row.id, row.epoch, owner, until, row.crashes - 1) for row in rows]
+
+
+@lru_cache
+def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, int]]:
+    # Built once: asked every second by every process, and building costs more than running.
     r = rollouts.c
-    free = or_(r.lease_until.is_(None), r.lease_until <= now)
-    wanted = r.id == only if only else and_(r.due_at.is_not(None), r.due_at <= now)
+    free = or_(r.lease_until.is_(None), r.lease_until <= bindparam("at"))
+    wanted = r.id == bindparam("wanted") if one else and_(r.due_at.is_not(None), r.due_at <= bindparam("at"))
     if urgent_only:
         wanted = and_(wanted, r.phase == Phase.ROLLING_BACK)
     # A CTE and not a sub-select: the planner may evaluate a sub-select again and update more than LIMIT.
@@ -41,18 +54,21 @@ def claim(
         select(r.id)
         .where(wanted, free)
         .order_by((r.phase == Phase.ROLLING_BACK).desc(), r.due_at)
-        .limit(limit)
+        .limit(bindparam("most", type_=Integer))
         .with_for_update(skip_locked=True)
         .cte("due")
     )
-    until = now + lease
-    rows = connection.execute(
+    return (
         update(rollouts)
         .where(r.id.in_(select(due.c.id)))
-        .values(lease_owner=owner, lease_until=until, epoch=r.epoch + 1, crashes=r.crashes + 1)
+        .values(
+            lease_owner=bindparam("owner"),
+            lease_until=bindparam("until"),
+            epoch=r.epoch + 1,
+            crashes=r.crashes + 1,
+        )
         .returning(r.id, r.epoch, r.crashes)
     )
-    return [Claim(row.id, row.epoch, owner, until, row.crashes - 1) for row in rows]
 
 
 def release(
@@ -66,13 +82,25 @@ def release(
 ) -> bool:
     """Lets go and says when to look again and why; False when the claim was lost meanwhile."""
     result = connection.execute(
-        update(rollouts)
-        .where(rollouts.c.id == held.rollout_id, rollouts.c.epoch == held.epoch)
-        .values(
-            lease_owner=None, lease_until=None, due_at=due_at, next=next_, why=why, tries=tries, crashes=0
-        )
-    )
+        _RELEASING,
+        {
+            "held": held.rollout_id, "at_epoch": held.epoch, "due_at": due_at, "next": next_, "why": why,
+            "tries": tries,
+        },
+    )  # fmt: skip
     return result.rowcount == 1
+
+
+_RELEASING = (
+    update(rollouts)
+    .where(rollouts.c.id == bindparam("held"), rollouts.c.epoch == bindparam("at_epoch"))
+    .values(
+        lease_owner=None,
+        lease_until=None,
+        crashes=0,
+        **{name: bindparam(name) for name in ("due_at", "next", "why", "tries")},
+    )
+)
 
 
 def next_due(connection: Connection) -> datetime | None:

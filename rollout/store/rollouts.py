@@ -122,32 +122,38 @@ def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) ->
 
 def load(connection: Connection, rollout_id: str, now: datetime) -> Rollout:
     """A snapshot with its targets and every write that is still open; UnknownRollout if there is none."""
-    row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
+    wanted = {"wanted": rollout_id}
+    row = connection.execute(_ROLLOUT, wanted).one_or_none()
     if row is None:
         raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
-    found = [
-        to_target(t)
-        for t in connection.execute(
-            select(targets).where(targets.c.rollout_id == rollout_id).order_by(targets.c.ord)
-        )
-    ]
-    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
+    found = [to_target(t) for t in connection.execute(_TARGETS, wanted)]
     mine: list[Write] = []
     foreign: list[Write] = []
-    ours = select(targets.c.number).where(targets.c.rollout_id == rollout_id)
-    query = select(writes).where(
-        or_(writes.c.rollout_id == rollout_id, writes.c.number.in_(ours)), still_open
-    )
-    for w in connection.execute(query.order_by(writes.c.intent_at, writes.c.id)):
+    for w in connection.execute(_OPEN_WRITES, {**wanted, "at": now}):
         (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
     return to_rollout(row, found, mine, foreign)
 
 
+# Built once: building a statement costs more than running it on rows as few as these.
+_ROLLOUT = select(rollouts).where(rollouts.c.id == bindparam("wanted"))
+_TARGETS = select(targets).where(targets.c.rollout_id == bindparam("wanted")).order_by(targets.c.ord)
+_OPEN_WRITES = (
+    select(writes)
+    .where(
+        or_(
+            writes.c.rollout_id == bindparam("wanted"),
+            writes.c.number.in_(select(targets.c.number).where(targets.c.rollout_id == bindparam("wanted"))),
+        ),
+        or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
+    )
+    .order_by(writes.c.intent_at, writes.c.id)
+)
+_ROLLOUT_LOCKED = _ROLLOUT.with_for_update()
+
+
 def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
     """The rollout's row, locked for the rest of the transaction."""
-    row = connection.execute(
-        select(rollouts).where(rollouts.c.id == rollout_id).with_for_update()
-    ).one_or_none()
+    row = connection.execute(_ROLLOUT_LOCKED, {"wanted": rollout_id}).one_or_none()
     if row is None:
         raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
     return row

@@ -13,3 +13,10 @@ from tests.api.live import Live, live
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     with live(tmp_path_factory.mktemp("api")) as found:
         yield found
+
+
+@pytest.fixture(autouse=True)
+def _forgiven(request: pytest.FixtureRequest) -> None:
+    """Wrong tokens of one test are not held against the next."""
+    if "service" in request.fixturenames:
+        request.getfixturevalue("service").server.service.attempts.forget()

@@ -112,7 +112,7 @@ class Live:
 
     def served(self, number: str) -> list[tuple[int, float]]:
         """(version, weight) of what the sandbox serves on a number."""
-        entries = self.sandbox.number(number)["inbound_agents"]
+        entries = self.sandbox.number(number).split()
         return [(e["agent_version"], e["weight"]) for e in entries]
 
     def until(self, look: Callable[[], Any], seconds: float = 10) -> Any:
@@ -156,7 +156,8 @@ def live(folder: Path, *, tokens: bool = True, ticking: bool = True, **settings:
             scheduler.start()
         seen: list[CallRecord] = []
         server = run_server(
-            app, scheduler, "127.0.0.1", 0, observe=seen.append, metrics=lambda: b"rollout_up 1\n"
+            app, scheduler, "127.0.0.1", 0, observe=seen.append, metrics=lambda: b"rollout_up 1\n",
+            page=False,
         )
         server.start()
         found = Live(app, server, sandbox, scheduler, {}, seen)

@@ -202,7 +202,11 @@ def _pauser(
         time.sleep(length)
         service.send(signal.SIGCONT)
         service.wait(0.3)
-        code = service.stop()
+        service.send(signal.SIGTERM)
+        until = time.monotonic() + 15
+        while service.wait(0.05) is None and time.monotonic() < until:
+            service.send(signal.SIGCONT)  # the point may be reached only now
+        code = service.poll()
         with lock:
             tally.pauses[where] += 1
             tally.paused_seconds += length

@@ -167,7 +167,8 @@ def _nothing_forward_after_rollback(stage: Stage, r: Rollout) -> list[str]:
 def _rests(stage: Stage, r: Rollout) -> list[str]:
     """I4 and I5: at its end the number serves what was last confirmed, and rolled back means the baseline."""
     if r.phase not in FINAL:
-        return [f"is {r.phase} ({r.reason}), {r.why}"]
+        tail = [(e.kind, e.reason) for e in stage.app.store.history(r.id)[-6:]]
+        return [f"is {r.phase} ({r.reason}), {r.why!r}, epoch {r.epoch}, due {r.due_at}, after {tail}"]
     faults = []
     for target in r.targets:
         live = stage.sandbox.number(target.number).state.fields

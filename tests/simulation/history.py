@@ -67,9 +67,9 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     try:
         world.run(SPAN)
         _heal(sim)
-        world.run(world.now + REST, lambda: world.events % 20 == 0 and _at_rest(sim))
-        # A scan by each replica, and what follows from it: drift that nobody had looked at yet.
-        world.run(world.now + 300)
+        world.run(world.now + REST, lambda: world.events % 10 == 0 and _at_rest(sim))
+        _scan(sim)  # drift that nobody had looked at yet
+        world.run(world.now + REST, lambda: world.events % 10 == 0 and _at_rest(sim))
         broken += judge.judge(sim, onlooker)
     except Restless as error:
         broken.append(f"I11: {error}")
@@ -110,6 +110,15 @@ def _heal(sim: Simulation) -> None:
         sim.start_replica()
 
 
+def _scan(sim: Simulation) -> None:
+    """One scan for drift by one replica."""
+    replica, world = sim.replicas[0], sim.world
+    replica.next_scan = world.now
+    replica.wakes_at = world.now
+    world.wake(replica.task, 0.0)
+    world.run(world.now + 600, lambda: replica.next_scan > world.now and replica.task.stage != "listing")
+
+
 def _at_rest(sim: Simulation) -> bool:
     """Whether nothing is left to do without a person: no write open, nothing in flight, nothing due."""
     if any(task.name.startswith(("cli", "kit")) for task in sim.world.tasks) or sim.remote.in_flight():
@@ -117,8 +126,8 @@ def _at_rest(sim: Simulation) -> bool:
     now = str(sim.world.moment().replace(tzinfo=None))
     if sim.file.one("SELECT 1 FROM writes WHERE outcome IS NULL OR horizon_until > ? LIMIT 1", now):
         return False
-    for phase, why in sim.file.all("SELECT phase, why FROM rollouts"):
-        if phase in (Phase.PENDING, Phase.ROLLING_BACK):
+    for phase, why, look_asked in sim.file.all("SELECT phase, why, look_asked FROM rollouts"):
+        if phase in (Phase.PENDING, Phase.ROLLING_BACK) or look_asked:
             return False
         if phase == Phase.PROGRESSING and "a person must promote it" not in why:
             return False

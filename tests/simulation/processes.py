@@ -108,7 +108,7 @@ class Replica(Node):
         for pool in ("_pool", "_urgent"):
             getattr(self.advance, pool).shutdown()
             setattr(self.advance, pool, Pool(self.world, self.process))
-        self.next_scan = self.world.now + self.world.rng.uniform(5, 60)
+        self.next_scan = self.world.now + self.world.rng.uniform(5, 200)
         self.task: Task = self.world.spawn(self.process, name, self._loop, self.world.rng.random())
         self.wakes_at = 0.0
 
@@ -117,12 +117,13 @@ class Replica(Node):
         while True:
             try:
                 if world.now >= self.next_scan:
-                    self.next_scan = world.now + world.rng.uniform(15, 90)
                     self.drift.tick()
+                    self.next_scan = world.now + world.rng.uniform(60, 400)
                 if self.sim.eligible_at() <= world.now:
                     self.advance.tick()
             except RolloutError as error:
                 world.note(f"tick failed: {error.message}")
+                self.next_scan = max(self.next_scan, world.now + 5)
             pause = self.sim.eligible_at() - world.now
             pause = min(max(pause, 0.0) + world.rng.random(), self.next_scan - world.now)
             self.wakes_at = world.now + max(0.0, pause)

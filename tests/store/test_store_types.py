@@ -19,6 +19,7 @@ PLACES = Table("places", MetaData(), Column("id", Integer, primary_key=True), Co
 def table(store: Store) -> Iterator[Store]:
     PLACES.create(store.database.engine)
     yield store
+    PLACES.drop(store.database.engine)
 
 
 def stored(store: Store, **values: Any) -> Any:

@@ -39,7 +39,7 @@ async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSON
     return JSONResponse(await service.lanes.run("hooks", lambda: take(service, caller, source, body)))
 
 
-_RETELL = needs(Right.SIGNATURE, "hooks", MAX_BODY, (401, 408, 413, 429))
+_RETELL = needs(Right.SIGNATURE, "hooks", MAX_BODY, (401, 408, 413, 422, 429))
 _RETELL["openapi_extra"]["requestBody"] = {
     "required": True,
     "content": {

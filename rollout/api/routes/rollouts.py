@@ -86,7 +86,10 @@ async def start_rollout(
     def work() -> dict[str, Any]:
         plan = plan_of(body)
         service.allow_plan(caller, plan)
-        return service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)
+        id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
+        # From the journal, so that a repeated request gets the first answer to the last byte.
+        created = service.app.store.history(id_, 0, 1)[0]
+        return {"id": id_, "warnings": created.data.get("warnings", [])}
 
     answer = await service.lanes.run("retell", work)
     return JSONResponse(answer, 201, {"Location": f"/api/v1/rollouts/{answer['id']}"})

@@ -1,0 +1,284 @@
+"""Geometry of the page's charts: numbers in, coordinates out. The templates draw them as SVG.
+
+Units are those of each chart's viewBox. No text is escaped here and nothing is marked as safe.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+
+_Scale = Callable[[datetime], float]
+_Level = Callable[[float], float]
+
+# ------------------------------------------------------------------ the small staircase of a list
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One step; `state` is done, current, moving (being written) or ahead."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stairs:
+    """The plan's steps as bars, with one sentence that says the same."""
+
+    width: int
+    height: int
+    bars: tuple[Bar, ...]
+    label: str
+
+
+def stairs(weights: Sequence[float], step: int, confirmed: bool, ended: str = "") -> Stairs:
+    """`weights` 0..1 of every step, `step` from 1. `ended`: promoted fills all, rolled_back none."""
+    width, height, gap = 96, 26, 2.0
+    each = (width - gap * (len(weights) - 1)) / len(weights) if weights else 0.0
+    if each < 2:  # a plan of many steps: bars without gaps rather than none at all
+        gap, each = 0.0, width / len(weights)
+    bars = []
+    for i, weight in enumerate(weights, 1):
+        tall = max(2.0, round(weight * (height - 2), 1))
+        if ended == "promoted":
+            state = "done"
+        elif ended == "rolled_back":
+            state = "ahead"
+        elif i == step:
+            state = "current" if confirmed else "moving"
+        else:
+            state = "done" if i < step else "ahead"
+        bars.append(Bar(round((i - 1) * (each + gap), 2), round(height - tall, 1), round(each, 2), tall, state))
+    share = f"{round(weights[step - 1] * 100, 2):g} %" if 1 <= step <= len(weights) else "none"
+    label = f"step {step} of {len(weights)}, weight {share}" + ("" if confirmed else ", being written")
+    return Stairs(width, height, tuple(bars), f"{label}; {ended.replace('_', ' ')}" if ended else label)
+
+
+# ------------------------------------------------------------------ the staircase over time
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """From `at` on, the canary's weight (0..1) was this."""
+
+    at: datetime
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Calls that started while one position stood: `share` of them reached the canary."""
+
+    begin: datetime
+    end: datetime
+    share: float
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A place on an axis; `at` is set on the time axis."""
+
+    place: float
+    text: str
+    at: datetime | None = None
+    anchor: str = "middle"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One observed share: a line over the time it speaks for, a dot, and the range it may be by chance."""
+
+    x1: float
+    x2: float
+    x: float
+    y: float
+    low: float
+    high: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The staircase: `asked` and `read` are paths, `ahead` what the plan would do next, `now` a place."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+    asked: str
+    read: str
+    area: str
+    ahead: str
+    now: float | None
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    observed: tuple[Mark, ...]
+    label: str
+
+
+def timeline(
+    asked: Sequence[Moment],
+    read: Sequence[Moment],
+    observed: Sequence[Observed],
+    ahead: Sequence[Moment],
+    end: datetime,
+    *,
+    width: int,
+    height: int = 220,
+    live: bool = True,
+) -> Timeline | None:
+    """The chart until `end` (now, or the end of the rollout) and, dashed, what lies `ahead`.
+
+    None before anything was asked. Widths follow the square root of time, so that a step of minutes stays
+    visible beside a bake of days; the ticks say the real times.
+    """
+    if not asked:
+        return None
+    left, right, top, bottom = 44, width - 12, 10, height - 26
+    first = min(m.at for m in (*asked, *read))
+    ahead_end = ahead[-1].at if ahead else end
+    turns = sorted({first, end, ahead_end, *(m.at for m in (*asked, *read, *ahead))})
+    places = _places(turns, left, right)
+
+    def x(at: datetime) -> float:
+        return _between(at, turns, places)
+
+    def y(weight: float) -> float:
+        return round(bottom - weight * (bottom - top), 1)
+
+    lines = _steps(asked, end, x, y)
+    body = _steps(read, end, x, y)
+    area = f"{body} V{bottom} H{x(read[0].at):.1f} Z" if read else ""
+    future = ""
+    if ahead and read:
+        future = _steps([Moment(end, read[-1].weight), *ahead[:-1]], ahead[-1].at, x, y)
+    marks = tuple(_mark(o, x, y) for o in observed if o.calls)
+    steps = "; ".join(f"{round(m.weight * 100, 2):g} %" for m in read) or "nothing yet"
+    return Timeline(
+        width, height, left, right, top, bottom, lines, body, area, future, round(x(end), 1) if live else None,
+        _time_ticks([first, *(m.at for m in read), *([end] if not live else []), *(m.at for m in ahead)], x, left, right),
+        tuple(Tick(y(v), f"{v * 100:g} %") for v in (0.0, 0.5, 1.0)), marks,
+        f"weight of the canary over time; read back: {steps}",
+    )  # fmt: skip
+
+
+def _places(turns: Sequence[datetime], left: float, right: float) -> list[float]:
+    spans = [math.sqrt(max((b - a).total_seconds(), 0.0)) for a, b in pairwise(turns)]
+    total = sum(spans)
+    if not total:
+        return [left + (right - left) * i / max(1, len(turns) - 1) for i in range(len(turns))]
+    found, at = [left], float(left)
+    for span in spans:
+        at += (right - left) * span / total
+        found.append(at)
+    return found
+
+
+def _between(at: datetime, turns: Sequence[datetime], places: Sequence[float]) -> float:
+    if at <= turns[0]:
+        return places[0]
+    for (a, b), (p, q) in zip(pairwise(turns), pairwise(places), strict=True):
+        if at <= b:
+            whole = (b - a).total_seconds()
+            return p + (q - p) * ((at - a).total_seconds() / whole if whole else 1.0)
+    return places[-1]
+
+
+def _steps(moments: Sequence[Moment], end: datetime, x: _Scale, y: _Level) -> str:
+    """A path that goes on at one weight until the next moment."""
+    if not moments:
+        return ""
+    parts = [f"M{x(moments[0].at):.1f} {y(moments[0].weight)}"]
+    parts += [f"H{x(m.at):.1f} V{y(m.weight)}" for m in moments[1:]]
+    return " ".join([*parts, f"H{x(max(end, moments[-1].at)):.1f}"])
+
+
+def _mark(o: Observed, x: _Scale, y: _Level) -> Mark:
+    low, high = wilson(o.share, o.calls)
+    begin, end = round(x(o.begin), 1), round(x(o.end), 1)
+    text = f"observed {o.share * 100:.1f} % of {o.calls:,} calls"
+    return Mark(begin, end, round((begin + end) / 2, 1), y(o.share), y(low), y(high), text)
+
+
+def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share seen in so many calls."""
+    if not calls:
+        return 0.0, 1.0
+    middle = share + z * z / (2 * calls)
+    half = z * math.sqrt(share * (1 - share) / calls + z * z / (4 * calls * calls))
+    scale = 1 + z * z / calls
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+
+
+def _time_ticks(
+    moments: Sequence[datetime], x: _Scale, left: float, right: float, room: float = 62.0
+) -> tuple[Tick, ...]:
+    """Ticks at these times, as many as fit without touching."""
+    found: list[Tick] = []
+    for at in sorted(set(moments)):
+        place = round(x(at), 1)
+        if found and place - found[-1].place < room:
+            continue
+        anchor = "start" if place - left < room / 2 else "end" if right - place < room / 2 else "middle"
+        found.append(Tick(place, f"{at:%H:%M}", at, anchor))
+    return tuple(found)
+
+
+# ------------------------------------------------------------------ meters and intervals
+
+
+def meter(e: float, level_at: float) -> float:
+    """How far evidence has come, 0..1 on a logarithmic scale; 1 at `level_at`, where it decides."""
+    if level_at <= 1 or e <= 1:
+        return 0.0
+    return min(1.0, math.log(e) / math.log(level_at))
+
+
+@dataclass(frozen=True, slots=True)
+class Whisker:
+    """An interval of a difference around 0: places on an axis from 0 to `width`."""
+
+    width: int
+    zero: float
+    low: float
+    high: float
+    point: float | None
+    margin: float | None
+    clipped: bool
+
+
+def whisker(
+    interval: Sequence[float], difference: float | None, margin: float | None, reach: float, width: int = 140
+) -> Whisker:
+    """`reach` is the difference at either end of the axis; what lies beyond is cut off there."""
+
+    def place(value: float) -> float:
+        return round(width / 2 * (1 + max(-1.0, min(1.0, value / reach))), 1)
+
+    low, high = interval
+    return Whisker(
+        width, width / 2, place(low), place(high), None if difference is None else place(difference),
+        None if margin is None else place(margin), low < -reach or high > reach,
+    )  # fmt: skip
+
+
+def reach_of(rows: Sequence[Mapping[str, object]]) -> float:
+    """One axis for all metrics: wide enough for every margin and most intervals, in steps of 5 points."""
+    widest = 0.1
+    for row in rows:
+        interval, proof = row.get("interval"), row.get("proof")
+        if isinstance(interval, Sequence) and row.get("difference") is not None:
+            widest = max(widest, *(abs(float(v)) for v in interval))
+        if isinstance(proof, Mapping):
+            widest = max(widest, float(proof["margin"]) * 1.25)
+    return min(1.0, math.ceil(widest * 20) / 20)

@@ -1,0 +1,105 @@
+"""What the page keeps in one process: templates, files, and short memories that many open pages share."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rollout.access import Caller
+from rollout.api.service import Service
+from rollout.dashboard.assets import Assets
+from rollout.dashboard.render import environment
+from rollout.domain.state import Rollout
+from rollout.store.journal import Recorded
+
+MOST_LIVE = 2000
+KEEP_SECONDS = 0.5
+_MOST_HISTORIES = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One journal entry as the page shows it; `position` is WAVE.STEP where the entry names one."""
+
+    seq: int
+    at: datetime
+    actor: str
+    kind: str
+    text: str
+    position: str | None
+    baseline: bool  # whether it is about writing baselines back
+
+
+class Desk:
+    """One per process; safe to use from any thread."""
+
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        self.assets = Assets()
+        self.templates = environment(self.assets)
+        self._lock = threading.Lock()
+        self._live: tuple[float, list[Rollout]] | None = None
+        self._histories: OrderedDict[str, list[Line]] = OrderedDict()
+
+    def live(self, caller: Caller) -> list[Rollout]:
+        """Every unfinished rollout that is this caller's business, at most half a second old."""
+        now = self.service.app.clock.boot()
+        with self._lock:
+            kept = self._live
+            if kept is None or now - kept[0] >= KEEP_SECONDS:
+                kept = self._live = (now, self.service.app.store.summaries(live=True, limit=MOST_LIVE))
+        return self.service.visible(caller, kept[1])
+
+    def history(self, id_: str) -> list[Line]:
+        """The whole journal of a rollout, oldest first. Entries never change, so only new ones are read."""
+        with self._lock:
+            known = self._histories.get(id_, [])
+        added = self.service.app.store.history(id_, known[-1].seq if known else 0)
+        lines = [*known, *(line_of(e) for e in added)]
+        with self._lock:
+            self._histories[id_] = lines
+            self._histories.move_to_end(id_)
+            while len(self._histories) > _MOST_HISTORIES:
+                self._histories.popitem(last=False)
+        return lines
+
+    def trouble(self) -> str:
+        """Why nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
+        services = self.service.app.store.services()
+        if not services:
+            return "No service is driving rollouts at the moment: nothing moves until `rollout serve` runs."
+        return next((s.trouble for s in services if s.trouble), "")
+
+
+def line_of(entry: Recorded) -> Line:
+    """A journal entry, reduced to what people read."""
+    data = entry.data
+    position = data.get("position")
+    if isinstance(position, Mapping):
+        position = f"{position.get('wave')}.{position.get('step')}"
+    return Line(
+        entry.seq, entry.at, entry.actor, entry.kind, _text(entry, data), position,
+        data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
+    )  # fmt: skip
+
+
+def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
+    outcomes = data.get("outcomes")
+    if entry.kind == "settled" and isinstance(outcomes, Mapping):
+        counts: dict[str, int] = {}
+        for outcome in outcomes.values():
+            word = outcome["outcome"] if isinstance(outcome, Mapping) else str(outcome)
+            counts[word] = counts.get(word, 0) + 1
+        return ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts.items())
+    if entry.kind == "intended":
+        what = "the baseline" if data.get("kind") == "baseline" else f"step {data.get('position')}"
+        writes = data.get("change", {}).get("new_writes", ())
+        return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
+    if entry.kind == "promote" and data.get("to"):
+        step = f"from {data.get('from')} to {data['to']}"
+        return f"{step}: {entry.reason}" if entry.reason else step
+    return entry.reason

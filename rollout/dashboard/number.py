@@ -1,0 +1,46 @@
+"""One phone number: what it serves now, whether that is ours, and its history across rollouts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rollout.access import Caller
+from rollout.api.routes.numbers import describe
+from rollout.dashboard import words
+from rollout.dashboard.desk import Desk
+from rollout.domain import splits
+from rollout.domain.errors import InputError
+from rollout.domain.numbers import is_e164
+
+
+def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
+    """Everything the number's page shows; `fresh` reads it from Retell now (NotReachable when that fails)."""
+    if not is_e164(number):
+        raise InputError("number: write E.164, a plus and digits, for example +14157774444")
+    found = describe(desk.service, caller, number, fresh)
+    newest = next((s for s in found["rollouts"] if s["written"]), None)
+    return {
+        "number": number,
+        "found": found,
+        "seen_at": words.parse_time(found["seen_at"]),
+        "fresh": fresh,
+        "drift": _drift(found, newest),
+        "newest": newest,
+        "now": desk.service.app.store.now(),
+        "stays": [
+            {**s, "created": words.parse_time(s["created_at"]), "seen": words.parse_time(s["live_at"])}
+            for s in found["rollouts"]
+        ],
+    }  # fmt: skip
+
+
+def _drift(found: dict[str, Any], newest: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The channels in which the number shows something else than the newest rollout left there."""
+    if newest is None or not found["serves"]:
+        return []
+    left = newest["baseline"] if newest["phase"] == "rolled_back" else newest["confirmed"]
+    return [
+        {"channel": field, "ours": entries, "live": found["serves"].get(field)}
+        for field, entries in left.items()
+        if not splits.same(found["serves"].get(field), entries)
+    ]

@@ -1,0 +1,129 @@
+"""How values read on the page: shares, times, splits, phases. Pure text; escaping is the templates' business."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rollout.domain.splits import describe
+
+# Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+# phase -> (what it is called, a sign that is not a colour, its tone in the style sheet)
+PHASES: dict[str, tuple[str, str, str]] = {
+    "pending": ("pending", "○", "quiet"),
+    "progressing": ("progressing", "▶", "go"),
+    "paused": ("paused", "⏸", "wait"),
+    "held": ("held", "■", "alarm"),
+    "promoted": ("promoted", "✓", "good"),
+    "rolling_back": ("rolling back", "◀", "back"),
+    "rolled_back": ("rolled back", "↩", "back"),
+    "stopped": ("stopped", "×", "quiet"),
+}
+TARGETS: dict[str, tuple[str, str]] = {
+    "untouched": ("not written yet", "quiet"),
+    "confirmed": ("confirmed", "good"),
+    "drifted": ("drifted", "alarm"),
+    "touched": ("touched", "wait"),
+    "missing": ("missing", "alarm"),
+    "rejected": ("rejected", "alarm"),
+    "restored": ("restored", "back"),
+    "foreign": ("edited by somebody", "wait"),
+}
+
+
+def plain(text: str) -> str:
+    """Text without control and direction characters: names come from plans and from Retell."""
+    return _UNSEEN.sub("\ufffd", text)
+
+
+def percent(share: float | None) -> str:
+    """`12.5 %` of 0.125; an en dash of None."""
+    return "–" if share is None else f"{round(share * 100, 2):g} %"
+
+
+def points(share: float | None) -> str:
+    """A difference of shares in percentage points, with its sign: `+1.7`."""
+    return "–" if share is None else f"{share * 100:+.1f}".replace("-", "−")
+
+
+def evidence(value: float) -> str:
+    """An e-value in as many digits as it is worth."""
+    if value >= 1000:
+        return "over 1000"
+    return f"{value:.0f}" if value >= 20 else f"{value:.2g}"
+
+
+def count(number: int) -> str:
+    """`1,234`."""
+    return f"{number:,}"
+
+
+def clock_text(moment: datetime | None) -> str:
+    """`2 Nov 17:03:05 UTC`; the script of the page turns it into the reader's zone."""
+    if moment is None:
+        return "–"
+    moment = moment.astimezone(UTC)
+    return f"{moment.day} {moment:%b %H:%M:%S} UTC"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its largest unit, or the two largest below ten: `45 s`, `2 h 30 min`, `3 d`."""
+    left = max(0, round(seconds))
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    for i, (name, size) in enumerate(units):
+        if left >= size:
+            whole, rest = divmod(left, size)
+            if i + 1 < len(units) and whole < 10 and (part := rest // units[i + 1][1]):
+                return f"{whole} {name} {part} {units[i + 1][0]}"
+            return f"{whole} {name}"
+    return "0 s"
+
+
+def from_now(moment: datetime | None, now: datetime) -> str:
+    """`in 4 min`, `2 h ago`, `now`."""
+    if moment is None:
+        return "–"
+    seconds = (moment - now).total_seconds()
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
+
+
+def parse_time(text: str | None) -> datetime | None:
+    """A time of the JSON form (ISO 8601 with Z)."""
+    return None if not text else datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
+def split_text(entries: Sequence[Mapping[str, Any]] | None) -> str:
+    """One list in words: `10 % agent_abc v7, 90 % agent_abc v6`."""
+    return "nothing bound" if not entries else describe([dict(e) for e in entries])
+
+
+def lists_text(lists: Mapping[str, Any] | None) -> str:
+    """A number's lists in words; the channel is named when there are several."""
+    if not lists:
+        return "–"
+    if len(lists) == 1:
+        return split_text(next(iter(lists.values())))
+    return "; ".join(f"{channel_of(field)}: {split_text(entries)}" for field, entries in lists.items())
+
+
+def channel_of(field: str) -> str:
+    """`inbound` of `inbound_agents`."""
+    return field.removesuffix("_agents").replace("_", " ")
+
+
+def actor(text: str) -> str:
+    """Who it was, without the prefix and the id that only programs need: `token:ab12:Maria` is Maria."""
+    if text.startswith("token:") and text.count(":") >= 2:
+        return text.split(":", 2)[2]
+    return text.removeprefix("cli:")
+
+
+def number_count(count_: int) -> str:
+    """`1 number`, `1,000 numbers`."""
+    return "1 number" if count_ == 1 else f"{count_:,} numbers"

@@ -1,0 +1,59 @@
+"""Several services on one PostgreSQL, one of them killed again and again."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from tests.processes.campaign import HOLD, Tally
+from tests.processes.judge import FINAL, judge
+from tests.processes.stage import TESTER, Stage
+
+
+def with_kills(
+    stage: Stage, rng: random.Random, rollouts: int, every: tuple[float, float], replicas: int = 3
+) -> Tally:
+    """`rollouts` driven by `replicas` processes, one killed every so many seconds, until all have ended.
+
+    Every fifth rollout is rolled back on its way.
+    """
+    tally = Tally()
+    ids = [stage.start(rng.choice((1, 2)), hold=f"{HOLD:g}s") for _ in range(rollouts)]
+    back = set(ids[::5])
+    running = [stage.serve() for _ in range(replicas)]
+    limit = time.monotonic() + 60 + 2 * rollouts
+    next_kill = time.monotonic() + rng.uniform(*every)
+    ordered: set[str] = set()
+    while True:
+        phases = {r.id: str(r.phase) for r in stage.app.store.summaries(limit=1000) if r.id in set(ids)}
+        if all(phase in FINAL for phase in phases.values()):
+            break
+        if time.monotonic() > limit:
+            stuck = [f"{i} {p} {stage.load(i).why}" for i, p in phases.items() if p not in FINAL]
+            tally.faults.append(f"not at rest: {stuck[:5]}")
+            break
+        for id_ in back - ordered:
+            if phases[id_] == "progressing" and any(t.step for t in stage.load(id_).targets):
+                stage.app.commands.rollback(id_, TESTER)
+                ordered.add(id_)
+        for id_, phase in phases.items():
+            if phase == "held" and stage.load(id_).reason == "poison":
+                tally.poisoned += 1
+                stage.app.commands.restore(id_, TESTER)
+        if time.monotonic() >= next_kill:
+            victim = rng.randrange(replicas)
+            running[victim].kill()
+            tally.kills["one of the replicas"] += 1
+            running[victim] = stage.serve()
+            next_kill = time.monotonic() + rng.uniform(*every)
+        time.sleep(0.05)
+    for service in running:
+        if service.stop() != 0:
+            tally.faults.append(f"a replica did not end well: {service.said()[-500:]}")
+    for id_ in ids:
+        phase = stage.phase(id_)
+        tally.ends[phase] += 1
+        if phase != ("rolled_back" if id_ in ordered else "promoted"):
+            tally.faults.append(f"{id_} ended as {phase}")
+    tally.faults += judge(stage, ids, hold=HOLD)
+    return tally

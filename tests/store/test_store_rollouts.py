@@ -1,0 +1,325 @@
+"""Recording: what a driver and a command may write, what is refused, and that refused means nothing happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollout.domain.changes import Change
+from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
+from rollout.domain.machine import Phase
+from rollout.domain.records import Entry, Request
+from rollout.domain.state import Kind, Outcome, Position, Rollout, TargetState
+from rollout.ports import Decision
+from rollout.store.repository import Store
+from tests.support.hand import LEASE, Hand, stale
+from tests.support.values import ONE, TWO, confirmed, created, plan, rollout, target, write
+
+NOTE = Entry("noted", "service", "for a test", {"of": "interest"})
+BY = Entry("pause", "cli:me", "a person")
+
+
+def pause(found: Rollout, now: Any) -> Decision:
+    return Change(rollout={"phase": Phase.PAUSED}), BY, "paused by a person"
+
+
+def phase_of(found: Rollout) -> dict[str, Any]:
+    return {"phase": str(found.phase)}
+
+
+# ------------------------------------------------------------------ create and load
+
+
+def test_a_rollout_comes_back_as_it_was_recorded(store: Store, hand: Hand) -> None:
+    odd = {"inbound_agents": [{"agent_id": "agent_ö", "agent_version": "prod", "weight": 0.33335}], "outbound_agents": None}  # fmt: skip
+    targets = (target(baseline=odd, split=odd), confirmed(TWO, ord=1, wave=2, live=odd, live_at=store.now()))
+    hand.create("r1", *targets, plan=plan((ONE, TWO), waves=[1]), seed=2**40, created_by="cli:me")
+    found, now = store.load("r1")
+    expected = rollout(phase=Phase.PENDING, started_at=None, plan=plan((ONE, TWO), waves=[1]))
+    assert found.targets == targets
+    assert found.plan == expected.plan
+    assert (found.seed, found.created_by, found.position) == (2**40, "cli:me", Position(1, 1))
+    assert found.created_at <= now
+
+
+def test_an_unknown_id_is_said_to_be_unknown(store: Store) -> None:
+    held = Hand(store)
+    for ask in (store.load, store.history, store.phase):
+        with pytest.raises(UnknownRollout, match="there is no rollout nothing; `rollout list` shows them"):
+            ask("nothing")
+    with pytest.raises(UnknownRollout):
+        store.change("nothing", pause, phase_of)
+    held.create()
+    with pytest.raises(UnknownRollout):
+        store.commit(replace(held.claim(), rollout_id="nothing"), Change(), [NOTE])
+
+
+def test_summaries_are_newest_first_and_can_be_paged(store: Store, hand: Hand) -> None:
+    phases = (Phase.PROGRESSING, Phase.PROMOTED, Phase.HELD)
+    for i, phase in enumerate(phases):
+        hand.create(f"r{i}", target(f"+1415777000{i}"), phase=phase)
+    assert [r.id for r in store.summaries()] == ["r2", "r1", "r0"]
+    assert [r.id for r in store.summaries(live=True)] == ["r2", "r0"]
+    assert [r.id for r in store.summaries(live=False)] == ["r1"]
+    first = store.summaries(limit=2)[-1]
+    assert [r.id for r in store.summaries(before=(first.created_at, first.id))] == ["r0"]
+    assert [r.id for r in store.by_name("frontdesk-v7")] == ["r2", "r1", "r0"]
+
+
+# ------------------------------------------------------------------ one live rollout per number
+
+
+def test_a_number_has_one_live_rollout(store: Store, hand: Hand) -> None:
+    hand.create("r1")
+    with pytest.raises(Refused, match="already driven by another live rollout"):
+        hand.create("r2", target(TWO), target(ONE, ord=1))
+    with pytest.raises(UnknownRollout):
+        store.load("r2")
+    assert store.drivers([ONE, TWO]) == {ONE: ("r1", "frontdesk-v7")}
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
+def test_an_ended_rollout_frees_its_number(store: Store, hand: Hand, phase: Phase) -> None:
+    held = hand.begun("r1")
+    store.commit(held, Change(rollout={"phase": phase}), [NOTE])
+    assert store.drivers([ONE]) == {}
+    hand.create("r2")
+    assert store.drivers([ONE]) == {ONE: ("r2", "frontdesk-v7")}
+    assert store.on_number(ONE) == ["r2", "r1"]
+
+
+def test_rolling_back_after_the_end_needs_its_number_free(store: Store, hand: Hand) -> None:
+    held = hand.begun("r1", confirmed())
+    store.commit(held, Change(rollout={"phase": Phase.PROMOTED}), [NOTE])
+    hand.create("r2")
+
+    def roll_back(found: Rollout, now: Any) -> Decision:
+        return Change(rollout={"phase": Phase.ROLLING_BACK}), BY, "back"
+
+    with pytest.raises(Refused, match="already driven"):
+        store.change("r1", roll_back, phase_of)
+    assert store.phase("r1") is Phase.PROMOTED
+
+
+# ------------------------------------------------------------------ the driver's record
+
+
+def test_a_record_changes_tables_and_journal_together(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    change = Change(
+        {"step": 2, "confirmed_at": store.now()},
+        {ONE: {"state": TargetState.CONFIRMED, "step": 1, "written": True}},
+        {},
+        (write(at=store.now(), rollout_id="r1"),),
+    )
+    store.commit(held, change, [NOTE])
+    found, _ = store.load("r1")
+    assert (found.position, found.targets[0].state, found.targets[0].step) == (
+        Position(1, 2), TargetState.CONFIRMED, 1,
+    )  # fmt: skip
+    assert [w.id for w in found.writes] == ["w1"]
+    last = store.history("r1")[-1]
+    assert (last.kind, last.actor, last.reason, last.data["of"]) == ("noted", "service", "for a test", "interest")
+    assert Change.from_json(last.data["change"]) == change
+
+
+def test_without_its_epoch_a_driver_records_nothing(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    before = store.load("r1")[0]
+    lost = stale(held)
+    attempts: list[Callable[[], object]] = [
+        lambda: store.commit(lost, Change(rollout={"step": 2}), [NOTE]),
+        lambda: store.commit(lost, Change(new_writes=(write(at=store.now()),)), [NOTE]),
+        lambda: store.add_targets(lost, [target(TWO, ord=1)], Change(), NOTE),
+    ]
+    for attempt in attempts:
+        with pytest.raises(ClaimLost):
+            attempt()
+    assert store.load("r1")[0] == before
+    assert len(store.history("r1")) == 1
+    assert not store.holds(lost)
+    assert not store.release(lost, None, "", "")
+
+
+def test_a_command_takes_the_claim_away(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    assert store.change("r1", pause, phase_of) == {"phase": "paused"}
+    with pytest.raises(ClaimLost):
+        store.commit(held, Change(rollout={"step": 2}), [NOTE])
+    found, _ = store.load("r1")
+    assert (found.phase, found.position, found.epoch) == (Phase.PAUSED, Position(1, 1), held.epoch + 1)
+    assert found.why == "paused by a person"
+    assert len(store.claim("other", LEASE)) == 1, "whoever is free drives it at once"
+
+
+def test_a_record_may_lengthen_the_lease(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    store.commit(held, Change(), [NOTE], timedelta(hours=1))
+    (row,) = hand.run("SELECT count(*) AS n FROM rollouts WHERE lease_owner = 'test'")
+    assert row.n == 1
+    assert store.claim("other", LEASE, only="r1") == []
+
+
+@pytest.mark.parametrize("phase", [p for p in Phase if p not in (Phase.PROGRESSING, Phase.PROMOTED)])
+def test_nothing_forward_is_intended_outside_of_progress(store: Store, hand: Hand, phase: Phase) -> None:
+    hand.create(phase=phase, started_at=store.now())
+    with pytest.raises(ClaimLost):
+        store.commit(hand.claim(), Change(new_writes=(write(at=store.now()),)), [NOTE])
+    back = write(step=0, kind=Kind.BASELINE, at=store.now())
+    store.commit(hand.claim_again(), Change(new_writes=(back,)), [NOTE])
+    assert [w.id for w in store.load("r1")[0].writes] == ["w1"]
+
+
+# ------------------------------------------------------------------ open horizons
+
+
+def intend(store: Store, hand: Hand, **changes: Any) -> None:
+    store.commit(hand.claim_again(), Change(new_writes=(write(at=store.now(), id="w2", **changes),)), [NOTE])
+
+
+@pytest.mark.parametrize(
+    ("outcome", "seconds", "refused"),
+    [
+        (None, 60, True),  # may still land
+        (None, -60, True),  # its time is over, and nobody has looked yet what it did
+        (Outcome.APPLIED, 60, True),
+        (Outcome.APPLIED, -1, False),
+        (Outcome.NOT_APPLIED, -1, False),
+    ],
+    ids=["unknown", "unknown-over", "applied-open", "applied-over", "not-applied-over"],
+)
+def test_nothing_forward_is_intended_over_an_open_horizon(
+    store: Store, hand: Hand, outcome: Outcome | None, seconds: float, refused: bool
+) -> None:
+    first = write(at=store.now(), outcome=outcome, horizon_until=hand.later(seconds))
+    held = hand.begun("r1", target(), target(TWO, ord=1))
+    store.commit(held, Change(new_writes=(first,)), [NOTE])
+    if refused:
+        with pytest.raises(ClaimLost, match="may still take effect"):
+            intend(store, hand)
+        intend(store, hand, number=TWO)
+    else:
+        intend(store, hand)
+
+
+def test_another_rollouts_open_horizon_counts(store: Store, hand: Hand) -> None:
+    first = hand.begun("r1")
+    store.commit(first, Change(rollout={"phase": Phase.PROMOTED}, new_writes=(write(at=store.now()),)), [NOTE])
+    second = hand.begun("r2")
+    with pytest.raises(ClaimLost, match="may still take effect"):
+        store.commit(second, Change(new_writes=(write(id="w2", at=store.now(), rollout_id="r2"),)), [NOTE])
+    assert [w.id for w in store.load("r2")[0].foreign_open] == ["w1"]
+
+
+def test_a_baseline_write_waits_for_no_horizon(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
+    intend(store, hand, step=0, kind=Kind.BASELINE)
+    assert [w.id for w in store.load("r1")[0].writes] == ["w1", "w2"]
+
+
+def test_of_several_intents_one_open_horizon_refuses_all(store: Store, hand: Hand) -> None:
+    held = hand.begun("r1", target(), target(TWO, ord=1))
+    store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
+    both = (write(TWO, id="a", at=store.now()), write(ONE, id="b", at=store.now()))
+    with pytest.raises(ClaimLost):
+        store.commit(held, Change(new_writes=both), [NOTE])
+    assert [w.id for w in store.load("r1")[0].writes] == ["w1"]
+
+
+# ------------------------------------------------------------------ what became of a write, by its id
+
+
+def test_an_outcome_is_true_whoever_holds_the_claim(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
+    store.change("r1", pause, phase_of)
+    done = Change(writes={"w1": {"outcome": Outcome.NOT_APPLIED, "horizon_until": store.now()}})
+    store.settle("r1", done, Entry("settled", "service"))
+    assert store.load("r1")[0].writes == ()
+    assert store.history("r1")[-1].kind == "settled"
+
+
+def test_an_outcome_is_set_once_and_by_id_never_by_value(store: Store, hand: Hand) -> None:
+    held = hand.begun("r1", confirmed())
+    same = [write(step=0, kind=Kind.BASELINE, id=i, at=store.now()) for i in ("w1", "w2")]
+    store.commit(held, Change(new_writes=tuple(same)), [NOTE])
+    settled = Entry("settled", "service")
+    store.settle("r1", Change(writes={"w1": {"outcome": Outcome.APPLIED}}), settled)
+    store.settle("r1", Change(writes={"w1": {"outcome": Outcome.NOT_APPLIED}}), settled)
+    store.settle("r1", Change(writes={"unknown": {"outcome": Outcome.APPLIED}}), settled)
+    assert {w.id: w.outcome for w in store.load("r1")[0].writes} == {"w1": Outcome.APPLIED, "w2": None}
+    assert [e.kind for e in store.history("r1")].count("settled") == 1
+
+
+# ------------------------------------------------------------------ request ids
+
+
+def request(id: str = "q1", digest: str = "d1", actor: str = "cli:me") -> Request:
+    return Request(actor, id, "pause", digest)
+
+
+def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: Store, hand: Hand) -> None:
+    hand.begun()
+    first = store.change("r1", pause, phase_of, request())
+
+    def resume(found: Rollout, now: Any) -> Decision:
+        return Change(rollout={"phase": Phase.PROGRESSING}), BY, "resumed"
+
+    store.change("r1", resume, phase_of)
+    epoch = store.load("r1")[0].epoch
+    assert store.change("r1", pause, phase_of, request()) == first == {"phase": "paused"}
+    assert store.answered(request()) == first
+    found, _ = store.load("r1")
+    assert (found.phase, found.epoch) == (Phase.PROGRESSING, epoch)
+
+
+def test_a_request_id_serves_one_request(store: Store, hand: Hand) -> None:
+    hand.begun()
+    store.change("r1", pause, phase_of, request())
+    with pytest.raises(Refused, match="the request id q1 was used before for another request"):
+        store.change("r1", pause, phase_of, request(digest="other"))
+    assert store.answered(request(actor="cli:you")) is None, "another person's id is another id"
+
+
+def test_creating_twice_with_one_request_makes_one_rollout(store: Store) -> None:
+    ids = iter(["r1", "r2"])
+    answers = [store.create(lambda _now: created(id=next(ids)), request()) for _ in range(2)]
+    assert answers == [{"id": "r1"}, {"id": "r1"}]
+    assert [r.id for r in store.summaries()] == ["r1"]
+
+
+def test_a_refused_command_remembers_nothing(store: Store, hand: Hand) -> None:
+    hand.begun()
+
+    def refuse(found: Rollout, now: Any) -> Decision:
+        raise Refused("not now")
+
+    with pytest.raises(Refused, match="not now"):
+        store.change("r1", refuse, phase_of, request())
+    assert store.answered(request()) is None
+    assert len(store.history("r1")) == 1
+
+
+def test_a_command_with_nothing_to_do_keeps_its_answer_and_the_epoch(store: Store, hand: Hand) -> None:
+    held = hand.begun()
+    assert store.change("r1", lambda _r, _now: None, phase_of, request()) == {"phase": "progressing"}
+    assert store.holds(held)
+    assert store.answered(request()) == {"phase": "progressing"}
+
+
+# ------------------------------------------------------------------ a scheduled start
+
+
+def test_a_scheduled_rollout_gets_its_targets_when_it_begins(store: Store, hand: Hand) -> None:
+    store.create(lambda _now: created(targets=()), None)
+    assert store.drivers([ONE]) == {}
+    held = hand.claim()
+    store.add_targets(held, [target(), target(TWO, ord=1)], Change(rollout={"look_asked": False}), NOTE)
+    assert [t.number for t in store.load("r1")[0].targets] == [ONE, TWO]
+    assert len(store.history("r1")[-1].data["targets"]) == 2
+    assert set(store.drivers([ONE, TWO])) == {ONE, TWO}
