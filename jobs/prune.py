@@ -1,14 +1,40 @@
-"""Shortens history: finished rollouts older than the limit, answers to old requests, dead heartbeats."""
+"""Shortens history: ended rollouts past their time, and the rows of other tables past theirs.
+
+With `export_dir` set, a rollout is removed only after its journal was written there.
+"""
 
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import structlog
 
 from rollout.app import App
+from rollout.commands import KEEP_BASELINE
+from rollout.domain.errors import RolloutError
+from rollout.settings import Settings
+from rollout.store import archive
+from rollout.store.pruning import BATCH, Limits
 
 log = structlog.get_logger(__name__)
+
+MOST_BATCHES = 500  # of one round: a million rows; the next round goes on
+
+
+def limits(settings: Settings) -> Limits:
+    """The settings' limits. What can still be rolled back is kept, whatever `keep_days` says."""
+    rollback = max(timedelta(days=settings.rollback_days), KEEP_BASELINE)
+    return Limits(
+        rollback=rollback,
+        rollouts=max(timedelta(days=settings.keep_days), rollback),
+        looks=timedelta(days=settings.keep_looks_days),
+        observations=timedelta(days=settings.keep_observations_days),
+        requests=timedelta(days=settings.keep_requests_days),
+        notices=timedelta(days=settings.keep_notices_days),
+        deliveries=timedelta(days=settings.keep_deliveries_days),
+        sessions=timedelta(days=settings.keep_sessions_days),
+    )
 
 
 class Prune:
@@ -16,11 +42,33 @@ class Prune:
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.limits = limits(app.settings)
 
     def tick(self) -> int:
         """One round; returns how many rollouts were removed."""
-        keep = timedelta(days=self.app.settings.keep_days)
-        removed = self.app.store.prune(keep, timedelta(days=self.app.settings.rollback_days))
+        store = self.app.store
+        removed = [id_ for id_ in store.prunable(self.limits.rollouts) if self._remove(id_)]
         if removed:
-            log.info("pruned", rollouts=removed)
-        return removed
+            log.info("pruned", rollouts=len(removed), ids=removed[:20])
+        for _ in range(MOST_BATCHES):
+            counts = store.sweep(self.limits)
+            if any(counts.values()):
+                log.info("pruned", **{table: count for table, count in counts.items() if count})
+            if max(counts.values()) < BATCH:
+                break
+        return len(removed)
+
+    def _remove(self, id_: str) -> bool:
+        folder = self.app.settings.export_dir
+        try:
+            head = None if folder is None else self._export(id_, folder)
+            return self.app.store.remove(id_, self.limits.rollouts, head)
+        except RolloutError as error:
+            # What cannot be exported is kept, and tried again the next day.
+            log.warning("not pruned", rollout=id_, error=error.message)
+            return False
+
+    def _export(self, id_: str, folder: Path) -> str:
+        entries = self.app.store.history(id_)
+        archive.save(entries, folder / f"{id_}.jsonl")
+        return entries[-1].hash

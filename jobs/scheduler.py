@@ -9,7 +9,7 @@ import importlib
 import threading
 from collections import Counter
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, timedelta
 
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
@@ -17,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobs.advance import Advance
 from jobs.drift import Drift
+from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
 from rollout.app import App
@@ -36,6 +37,7 @@ class Scheduler:
         self.drift = Drift(app)
         self.observe = Observe(app, app.calls) if app.calls is not None else None
         self.prune = Prune(app)
+        self.notify = Notify(app)
         self.counts: Counter[str] = Counter()
         self.last_good: float | None = None
         self.last_error = ""
@@ -58,13 +60,18 @@ class Scheduler:
             ("advance", settings.tick_seconds, self.tick),
             ("drift", settings.drift_seconds, self._guarded("drift", self.drift.tick)),
             ("prune", settings.prune_seconds, self._guarded("prune", self.prune.tick)),
+            ("notify", settings.notify_seconds, self._guarded("notify", self.notify.tick)),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=name)
+        # A service that is restarted every night must prune, too: the first time is a minute from now.
+        first = self.app.clock.now() + timedelta(seconds=min(60.0, settings.prune_seconds))
+        self._scheduler.modify_job("prune", next_run_time=first)
         if self.observe is not None:
             fetch = self._guarded("observe", self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
         # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
         importlib.import_module("rollout.domain.gates")
+        self.notify.warm()
         self.app.store.beat(self.app.owner, started=True)
         self._scheduler.start()
         self._waker.start()
@@ -77,7 +84,8 @@ class Scheduler:
         try:
             self._ticks += 1
             if self._ticks % max(1, round(5 / self.app.settings.tick_seconds)) == 1:
-                self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=self.last_error)
+                trouble = self.last_error or self.notify.trouble
+                self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
             self.advance.tick()
             self.last_good = self.app.clock.boot()
             self.last_error = ""
@@ -115,6 +123,7 @@ class Scheduler:
         self.advance.stop()
         if self.observe is not None:
             self.observe.stop()
+        self.notify.stop()
         try:
             self.app.store.forget_beat(self.app.owner)
         except RolloutError as error:

@@ -7,7 +7,7 @@ rollout.domain.protocol; what to do about it is decided in rollout.domain.decide
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,8 @@ class Delivery:
     trouble: str | None = None
     retry_after: float | None = None
     unsent: int = 0
+    sent: int = 0
+    seconds: float = 0.0  # from the first to the last PATCH of the chunk
     rejected: bool = False
 
 
@@ -134,13 +136,10 @@ class Deliverer:
                 return seen
             wanted = {t.number: lists_at(rollout.plan, t.baseline, self._step_for(rollout, t)) for t in ready}
             done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD)
-            return Delivery(
-                done.rollout,
-                None,
-                done.trouble or seen.trouble,
-                done.retry_after or seen.retry_after,
-                done.unsent,
-                done.rejected,
+            return replace(
+                done,
+                trouble=done.trouble or seen.trouble,
+                retry_after=done.retry_after or seen.retry_after,
             )
 
     @staticmethod
@@ -186,11 +185,13 @@ class Deliverer:
         now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
         rollout = change.applied_to(rollout, now)
         by_number = {w.number: w for w in intents}
+        sending = self.clock.boot()
         answers = lane.write(
             [Order(w.number, w.body) for w in intents],
             send_by=send_by,
             stop=lambda: forward and self.interrupted(rollout.id),
         )
+        sending = self.clock.boot() - sending
         answered_at = self.store.now()
         unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
         backs = lane.read(unclear) if unclear else {}
@@ -204,12 +205,15 @@ class Deliverer:
             # The claim went to somebody else, yet what Retell answered stays true.
             self.store.settle(rollout.id, change, entry)
             raise
+        unsent = sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE)
         return Delivery(
             change.applied_to(rollout, now),
             None,
             _summary(troubles),
             max((wait for _, wait in troubles if wait), default=None),
-            sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE),
+            unsent,
+            len(answers) - unsent,
+            sending,
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
         )
 

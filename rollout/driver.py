@@ -24,6 +24,7 @@ from rollout.preflight import Versions
 
 # More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
+FIRST_RESTORED = 16
 
 
 @dataclass
@@ -36,6 +37,7 @@ class _Pass:
     retry_after: float | None = None
     advanced: bool = False
     stepped: bool = False
+    restored: bool = False
 
     def take(self, delivery: Delivery) -> None:
         self.rollout = delivery.rollout
@@ -100,7 +102,10 @@ class Driver:
                     state.take(self._chunked(state, held, action.targets, self.deliverer.apply))
                     state.stepped = True
                 case Restore():
-                    state.take(self._chunked(state, held, action.targets, self.deliverer.restore))
+                    # The first PATCH of a rollback leaves at once: it does not wait for a thousand intents.
+                    few = None if state.restored else FIRST_RESTORED
+                    state.restored = True
+                    state.take(self._chunked(state, held, action.targets, self.deliverer.restore, few))
                 case Begin():
                     self._begin(state, held)
                 case Record():
@@ -154,17 +159,18 @@ class Driver:
         held: Claim,
         targets: tuple[Target, ...],
         deliver: Callable[[Rollout, Claim, tuple[Target, ...]], Delivery],
+        few: int | None = None,
     ) -> Delivery:
         """One chunk, sized so that all of it fits into the send window (P4)."""
-        began = self.clock.boot()
-        done = deliver(state.rollout, held, targets[: self.chunk])
+        done = deliver(state.rollout, held, targets[: few or self.chunk])
         if done.rejected:
             self.versions.forget()  # a refusal may mean that a version has just vanished: look again
-        took, window = self.clock.boot() - began, self.timing.send_window
-        if done.unsent or took > window:
+        if done.unsent and not done.sent:
             self.chunk = max(1, self.chunk // 2)
-        elif took < window / 4:
-            self.chunk = min(self.most, self.chunk * 2)
+        elif done.seconds > 0 and few is None:
+            # What was sent fitted; half of the window is kept for a slower moment.
+            fits = int(done.sent / done.seconds * self.timing.send_window / 2)
+            self.chunk = max(1, min(self.most, fits, self.chunk * 4))
         return done
 
     def _begin(self, state: _Pass, held: Claim) -> None:

@@ -62,7 +62,8 @@ def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[st
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # Filtered by level before anything is formatted: a request's debug line costs nothing when it is off.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,9 @@ class Settings(BaseSettings):
     """Settings of the service; times are in seconds. The environment beats rollout.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROLLOUT_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
-    )
+        env_prefix="ROLLOUT_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True,
+        enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
+    )  # fmt: skip
 
     database_url: str = Field("sqlite:///rollout.db", description="SQLite file or PostgreSQL.")
     retell_api_key: SecretStr | None = Field(None, description="Also read from RETELL_API_KEY.")
@@ -63,6 +65,7 @@ class Settings(BaseSettings):
     drift_seconds: float = Field(15.0, gt=0)
     observe_seconds: float = Field(5.0, gt=0)
     prune_seconds: float = Field(86_400.0, gt=0)
+    notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")
     send_window: float = Field(2.0, gt=0)
     request_deadline: float = Field(15.0, gt=0)
     lease: float = Field(45.0, gt=0)
@@ -83,9 +86,24 @@ class Settings(BaseSettings):
     kit_dir: Path | None = Field(None, description="Where a break-glass kit is written before each step.")
     calendars: Path | None = Field(None, description="A TOML file of named calendars.")
     notify_urls: tuple[SecretStr, ...] = Field((), description="Where notices go (apprise URLs).")
+    notify_hosts: tuple[str, ...] = Field(
+        (), description="Hosts inside the network that the addresses of plans may reach."
+    )
+    notify_unmeasurable_seconds: float = Field(
+        600.0, gt=0, description="A gate that cannot measure for this long is told."
+    )
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
     rollback_days: int = Field(30, ge=1, description="Days a promoted rollout can still be rolled back.")
+    keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
+    keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
+    keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")
+    keep_notices_days: int = Field(30, ge=1, description="Days delivered notices are kept.")
+    keep_deliveries_days: int = Field(7, ge=1, description="Days a repeated webhook is known as repeated.")
+    keep_sessions_days: int = Field(1, ge=0, description="Days expired sessions of the page are kept.")
+    export_dir: Path | None = Field(
+        None, description="Where a rollout's journal is written (JSON Lines) before it is pruned."
+    )
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
 
     @property
@@ -111,7 +129,7 @@ class Settings(BaseSettings):
         raise ValueError("write an https address, or http on 127.0.0.1")
 
     @field_validator(
-        "allowed_hosts", "allowed_numbers", "oidc_roles", "notify_urls", "metric_hosts", mode="before"
+        "allowed_hosts", "allowed_numbers", "oidc_roles", "notify_hosts", "metric_hosts", mode="before"
     )
     @classmethod
     def _list(cls, value: object) -> object:
@@ -119,6 +137,16 @@ class Settings(BaseSettings):
             tuple(part.strip() for part in value.split(",") if part.strip())
             if isinstance(value, str)
             else value
+        )
+
+    @field_validator("notify_urls", mode="before")
+    @classmethod
+    def _addresses(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        # an address may hold commas itself: only one before the next scheme separates
+        return tuple(
+            part.strip(" ,") for part in re.split(r",\s*(?=[a-z][a-z0-9+.-]*://)", value) if part.strip(" ,")
         )
 
     @model_validator(mode="after")
@@ -188,6 +216,15 @@ def _refuse_strangers(environ: Mapping[str, str]) -> None:
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1, 0.6)
     return f"; did you mean {near[0]}?" if near else "; `rollout doctor` lists them"
+
+
+def traces_wanted(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether OpenTelemetry's own variables name a place to send traces to and do not switch them off."""
+    given = os.environ if environ is None else environ
+    if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    names = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(given.get(name) for name in names)
 
 
 class KeySource:

@@ -14,6 +14,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 5.0
+MOST_WASTE = 4 * 1024 * 1024
 
 
 class Patience:
@@ -44,6 +45,7 @@ class PatientProtocol(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._head_timer: asyncio.TimerHandle | None = None
+        self._wasted = 0
 
     @property
     def is_busy(self) -> bool:
@@ -58,6 +60,11 @@ class PatientProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.conn.their_state is h11.SEND_BODY and not self.is_busy:
+            # Answered already, and still sending: read a little, so that the answer is not lost in a reset.
+            self._wasted += len(data)
+            if self._wasted > MOST_WASTE:
+                self.transport.abort()
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             # part of a head, or nothing after an answer: either way a whole head is due
             trailing = bool(self.conn.trailing_data[0])

@@ -84,8 +84,8 @@ def problem(
         headers["WWW-Authenticate"] = "Bearer"
     if status in (429, 503):
         headers["Retry-After"] = str(max(1, int(document.get("retry_after", 1))))
-    if status in (408, 413):
-        headers["Connection"] = "close"  # what is left of the body is not worth reading
+    if status == 408:
+        headers["Connection"] = "close"
     return JSONResponse(jsonable_encoder(document), status, headers, MEDIA)
 
 

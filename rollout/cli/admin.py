@@ -8,7 +8,7 @@ import typer
 
 from rollout.cli.common import Json, direct_app, print_json, quiet_logs
 from rollout.cli.screen import plain, table
-from rollout.domain.errors import RolloutError, SchemaRefused
+from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
@@ -86,9 +86,22 @@ def doctor(json: Json = False) -> None:
 
 def verify(
     id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,  # noqa: A002
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="An export, checked without any database.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="HASH", help="With --file: the hash it must end with.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check the journal's hash chain and that the tables are what it says. Exit 1 if anything was altered."""
+    if file is not None or head is not None:
+        if file is None or id is not None:
+            raise InputError("verify: write an ID, or --file FILE (and --head HASH with it), or nothing")
+        from rollout.cli.exports import verify_file
+
+        verify_file(file, head, json)
+        return
     from rollout.verify import verify_all
 
     with direct_app() as app:

@@ -9,7 +9,7 @@ import typer
 
 from rollout.cli.common import Json, RolloutId, backend, print_json
 from rollout.cli.screen import PHASES, console, local, percent, plain, span, split_text, staircase, table
-from rollout.domain.errors import NotPromoted, NotReachable
+from rollout.domain.errors import InputError, NotPromoted, NotReachable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -74,9 +74,20 @@ def watch(id: RolloutId) -> None:  # noqa: A002
 def history(
     id: RolloutId,  # noqa: A002
     after: Annotated[int, typer.Option("--after", help="Only entries behind this sequence number.")] = 0,
+    export: Annotated[
+        str | None,
+        typer.Option("--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """The journal of one rollout: every step, by whom and why."""
+    if export is not None:
+        if after or json:
+            raise InputError("--export writes the whole journal as JSON Lines: leave out --after and --json")
+        from rollout.cli import exports
+
+        exports.export(id, export)
+        return
     with backend() as service:
         entries = service.history(id, after)
     if json:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
+SHORTENED = 0.45  # a time t is drawn as t to this power
+AHEAD_MOST = 0.4
 _Scale = Callable[[datetime], float]
 _Level = Callable[[float], float]
 
@@ -139,16 +141,16 @@ def timeline(
 ) -> Timeline | None:
     """The chart until `end` (now, or the end of the rollout) and, dashed, what lies `ahead`.
 
-    None before anything was asked. Widths follow the square root of time, so that a step of minutes stays
-    visible beside a bake of days; the ticks say the real times.
+    None before anything was asked. Long times are drawn shorter, so that a step of minutes stays visible beside
+    a bake of days, and what lies ahead takes at most two fifths of the width; the ticks say the real times.
     """
     if not asked:
         return None
-    left, right, top, bottom = 44, width - 12, 10, height - 26
+    left, right, top, bottom = 52, width - 14, 12, height - 28
     first = min(m.at for m in (*asked, *read))
     ahead_end = ahead[-1].at if ahead else end
     turns = sorted({first, end, ahead_end, *(m.at for m in (*asked, *read, *ahead))})
-    places = _places(turns, left, right)
+    places = _places(turns, end, left, right)
 
     def x(at: datetime) -> float:
         return _between(at, turns, places)
@@ -172,8 +174,14 @@ def timeline(
     )  # fmt: skip
 
 
-def _places(turns: Sequence[datetime], left: float, right: float) -> list[float]:
-    spans = [math.sqrt(max((b - a).total_seconds(), 0.0)) for a, b in pairwise(turns)]
+def _places(turns: Sequence[datetime], end: datetime, left: float, right: float) -> list[float]:
+    """Where on the axis each of these times stands."""
+    spans = [max((b - a).total_seconds(), 0.0) ** SHORTENED for a, b in pairwise(turns)]
+    behind = sum(span for span, b in zip(spans, turns[1:], strict=True) if b <= end)
+    ahead = sum(spans) - behind
+    if behind and ahead > behind * AHEAD_MOST / (1 - AHEAD_MOST):
+        squeeze = behind * AHEAD_MOST / (1 - AHEAD_MOST) / ahead
+        spans = [s if b <= end else s * squeeze for s, b in zip(spans, turns[1:], strict=True)]
     total = sum(spans)
     if not total:
         return [left + (right - left) * i / max(1, len(turns) - 1) for i in range(len(turns))]

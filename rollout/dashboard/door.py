@@ -96,7 +96,8 @@ class PageRoute(APIRoute):
                 if error.status_code in (404, 405):
                     raise
                 return error_page(request, error.status_code, str(error.detail), {})
-            except Exception as error:  # noqa: BLE001 - the boundary: the answer must not tell what broke
+            except Exception as error:
+                # The boundary: the answer must not tell what broke.
                 id_ = request.scope.get("rollout.request_id", "-")
                 log.exception("page failed", request=id_, path=request.url.path, error=type(error).__name__)
                 return error_page(

@@ -15,6 +15,7 @@ from rollout.domain import splits
 from rollout.domain.errors import InputError
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
+from rollout.gatekeeper import config_of
 
 PER_PAGE = 50
 # What a person has to answer comes first, then what is going back, then what goes on.
@@ -52,6 +53,7 @@ class Row:
     created_at: datetime
     updated_at: datetime
     numbers: int
+    gated: bool
     needs_answer: bool
 
 
@@ -153,7 +155,7 @@ def row(r: Rollout, numbers: int) -> Row:
     return Row(
         r.id, r.name, str(r.phase), r.reason, str(r.position), weight,
         charts.stairs(weights, r.position.step, confirmed, ended), evidence_of(r.verdict), r.next, r.why, r.due_at,
-        r.created_at, r.updated_at, numbers, needs_answer(r),
+        r.created_at, r.updated_at, numbers, config_of(r.plan) is not None, needs_answer(r),
     )  # fmt: skip
 
 

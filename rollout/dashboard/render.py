@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def environment(assets: Assets) -> Environment:
         "channel": words.channel_of,
         "actor": words.actor,
         "numbers": words.number_count,
-        "instant": words.parse_time,
+        "tojson_text": _json,
     }
     made.globals |= {
         "asset": assets.url,
@@ -42,6 +43,11 @@ def environment(assets: Assets) -> Environment:
         "version": __version__,
     }
     return made
+
+
+def _json(value: Any) -> str:
+    """JSON to be read, as text: the template escapes it like everything else."""
+    return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 def _shown(value: Any) -> Any:

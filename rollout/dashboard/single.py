@@ -18,6 +18,7 @@ from rollout.domain.machine import Phase
 from rollout.domain.meters import meters
 from rollout.domain.plan import Plan
 from rollout.domain.state import Rollout, Target, TargetState
+from rollout.gatekeeper import config_of
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
@@ -49,8 +50,9 @@ def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dic
         "now": now,
         "plan": views.plan_document(r.plan),
         "steps": views.steps(r.plan),
-        "charts": [timeline(r, lines, now, width) for width in (760, 350)],
+        "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
         "arms": arms(r, now),
+        "gated": config_of(r.plan) is not None,
         "buttons": [b for b in orders.buttons(r) if caller.may(b.right)],
         "may_halt": caller.may(Right.HALT),
         "may_operate": caller.may(Right.OPERATE),
@@ -81,7 +83,7 @@ def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> ch
         end = now
     seen = observed(r, stood, end)
     return charts.timeline(
-        asked, read, seen, ahead(r, now), end, width=width, height=220 if width > 500 else 200,
+        asked, read, seen, ahead(r, now), end, width=width, height=250 if width > 500 else 210,
         live=not r.phase.is_final,
     )  # fmt: skip
 

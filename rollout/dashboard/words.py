@@ -16,7 +16,7 @@ _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u2
 PHASES: dict[str, tuple[str, str, str]] = {
     "pending": ("pending", "○", "quiet"),
     "progressing": ("progressing", "▶", "go"),
-    "paused": ("paused", "⏸", "wait"),
+    "paused": ("paused", "‖", "wait"),
     "held": ("held", "■", "alarm"),
     "promoted": ("promoted", "✓", "good"),
     "rolling_back": ("rolling back", "◀", "back"),
@@ -95,7 +95,7 @@ def from_now(moment: datetime | None, now: datetime) -> str:
 
 def parse_time(text: str | None) -> datetime | None:
     """A time of the JSON form (ISO 8601 with Z)."""
-    return None if not text else datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return None if not text else datetime.fromisoformat(text)
 
 
 def split_text(entries: Sequence[Mapping[str, Any]] | None) -> str:

@@ -373,6 +373,10 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     if not _seen_after(f.look, r, r.targets):
         if f.trouble is not None:
             return Wait(now + _pause(r, f), "promoted", f.trouble)
+        if now < (over := _horizons_over(r)):
+            return Wait(
+                over, "promoted", "a write may still land; nothing is final until its horizon has passed"
+            )
         return Read(tuple(t.number for t in r.targets), "read every number before saying that it is promoted")
     blind = f.look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if blind:

@@ -69,7 +69,8 @@ class CallSample:
 
 def sample(document: object) -> CallSample | None:
     """What one webhook body says of a phone call; None for any other event and for what cannot be used."""
-    if not isinstance(document, Mapping) or document.get("event") not in EVENTS:
+    event = document.get("event") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(event, str) or event not in EVENTS:
         return None
     call = document.get("call")
     if not isinstance(call, Mapping) or call.get("call_type", "phone_call") != "phone_call":

@@ -17,6 +17,16 @@ from rollout.ports import Clock
 
 BUSY_SECONDS = 5
 IDLE_SECONDS = 5  # our transactions wait for nothing but the database
+APPLICATION = "rollout"
+
+# PostgreSQL's own limit for idle transactions does not see a client that stopped in the middle of a batch
+# of statements, so sessions of ours that say nothing inside a transaction are looked for as well.
+_END_STUCK = text(
+    "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name = :name"
+    " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)) AS ended"
+)
 
 
 def make_engine(url: str, pool_size: int = 10) -> Engine:
@@ -38,6 +48,7 @@ def make_engine(url: str, pool_size: int = 10) -> Engine:
             pool_pre_ping=True,
             connect_args={
                 "connect_timeout": 5,
+                "application_name": APPLICATION,
                 # A process that is stopped inside a transaction keeps its locks for as long as it stands
                 # still: the server ends its session before a rollback gives up waiting for the row.
                 "options": "-c statement_timeout=15000 -c lock_timeout=10000"
@@ -135,6 +146,18 @@ class Database:
                 return self.now(own)
         moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
         return moment
+
+    def end_stuck(self) -> int:
+        """Ends sessions of this program that stand still inside a transaction; returns how many there were.
+
+        A process that was stopped there (a suspended machine) would keep its locks for as long as it
+        stands, also from a rollback. On SQLite nobody but that process can give the file's lock back.
+        """
+        if self.is_sqlite:
+            return 0
+        with self.write() as connection:
+            ended = connection.execute(_END_STUCK, {"name": APPLICATION, "seconds": IDLE_SECONDS})
+            return int(ended.scalar_one())
 
     def close(self) -> None:
         self.engine.dispose()

@@ -1,18 +1,14 @@
-"""Heartbeats of the service's processes, and pruning of what is past its time."""
+"""Heartbeats of the service's processes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from sqlalchemy import Connection, delete, insert, select, update
 
 from rollout import __version__
-from rollout.domain.machine import Phase
-from rollout.store.tables import journal, meta, requests, rollouts, services, targets, writes
-
-KEEP_REQUESTS = timedelta(days=7)
-KEEP_BEATS = timedelta(days=1)
+from rollout.store.tables import services
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,25 +59,3 @@ def services_since(connection: Connection, since: datetime) -> list[Service]:
         select(services).where(services.c.beat_at >= since).order_by(services.c.started_at)
     )
     return [Service(r.owner, r.version, r.started_at, r.beat_at, r.ticks, r.trouble) for r in rows]
-
-
-def prune(connection: Connection, now: datetime, keep: timedelta) -> int:
-    """Removes final rollouts that ended before now - keep, whole: a chain is never cut in the middle."""
-    final = [str(p) for p in Phase if p.is_final]
-    old = list(
-        connection.execute(
-            select(rollouts.c.id)
-            .where(rollouts.c.phase.in_(final), rollouts.c.updated_at < now - keep)
-            .limit(500)
-        ).scalars()
-    )
-    for id_ in old:
-        connection.execute(delete(meta).where(meta.c.key == "pruning"))
-        connection.execute(insert(meta), {"key": "pruning", "value": id_})
-        for table in (journal, writes, targets):
-            connection.execute(delete(table).where(table.c.rollout_id == id_))
-        connection.execute(delete(rollouts).where(rollouts.c.id == id_))
-    connection.execute(delete(meta).where(meta.c.key == "pruning"))
-    connection.execute(delete(requests).where(requests.c.at < now - KEEP_REQUESTS))
-    connection.execute(delete(services).where(services.c.beat_at < now - KEEP_BEATS))
-    return len(old)

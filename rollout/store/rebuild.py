@@ -23,6 +23,7 @@ SCHEDULING = frozenset(
     {
         "epoch", "due_at", "lease_owner", "lease_until", "tries", "crashes", "next", "why", "look_asked",
         "updated_at", "journal_seq", "journal_hash",
+        "verdict",  # the newest look, kept by the gates at each look; what was decided on stands in the entries
     }
 )  # fmt: skip
 

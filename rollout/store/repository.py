@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 
 from rollout.domain.changes import Change
+from rollout.domain.errors import NotReachable
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
 from rollout.ports import CallRecord, Decision
-from rollout.store import claims, housekeeping, journal, observations, rollouts
+from rollout.store import claims, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts as rollouts_table
@@ -120,6 +122,21 @@ class Store:
         `decide` returns None when there is nothing to do; it raises to refuse. `answer` is made of the
         rollout as it is afterwards, and kept under the request's id.
         """
+        try:
+            return self._change(rollout_id, decide, answer, request)
+        except NotReachable:
+            # The row may be locked by a process that stands still: then it is freed, and tried once more.
+            if not self.database.end_stuck():
+                raise
+            return self._change(rollout_id, decide, answer, request)
+
+    def _change(
+        self,
+        rollout_id: str,
+        decide: Callable[[Rollout, datetime], Decision | None],
+        answer: Callable[[Rollout], dict[str, Any]],
+        request: Request | None,
+    ) -> dict[str, Any]:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
@@ -130,8 +147,8 @@ class Store:
             after = before
             if decision is not None:
                 change, entry, why = decision
-                rollouts.command(connection, row, change, entry, now, why)
-                after = rollouts.load(connection, rollout_id, now)
+                epoch = rollouts.command(connection, row, change, entry, now, why)
+                after = replace(change.applied_to(before, now), epoch=epoch, due_at=now, why=why)
             given = answer(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
@@ -245,6 +262,7 @@ class Store:
 
     def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> None:
         """Says that this process is alive and well, or what its trouble is."""
+        self.database.end_stuck()
         with self.database.write() as connection:
             housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
 
@@ -257,7 +275,22 @@ class Store:
         with self.database.read() as connection:
             return housekeeping.services_since(connection, self.database.now(connection) - within)
 
+    def prunable(self, keep: timedelta) -> list[str]:
+        """Ids of ended rollouts older than `keep`, the oldest first, at most 500 at a time."""
+        with self.database.read() as connection:
+            return pruning.prunable(connection, self.database.now(connection), keep)
+
+    def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
+        """Removes one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
+        with self.database.write() as connection:
+            return pruning.remove(connection, rollout_id, self.database.now(connection), keep, head)
+
     def prune(self, keep: timedelta, rollback: timedelta) -> int:
         """Removes finished rollouts older than `keep`, never one that can still be rolled back."""
+        keep = max(keep, rollback)
+        return sum(self.remove(id_, keep) for id_ in self.prunable(keep))
+
+    def sweep(self, limits: pruning.Limits) -> dict[str, int]:
+        """Removes one batch of what is past its time in every other table; rows removed by table."""
         with self.database.write() as connection:
-            return housekeeping.prune(connection, self.database.now(connection), max(keep, rollback))
+            return pruning.sweep(connection, self.database.now(connection), limits)

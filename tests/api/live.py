@@ -73,16 +73,18 @@ class Live:
         try:
             connection.request(method, path, raw, sent)
             got = connection.getresponse()
-            return Answer(got.status, {k.lower(): v for k, v in got.getheaders()}, got.read())
+            found: dict[str, str] = {}
+            for name, value in got.getheaders():
+                known = found.get(name.lower())
+                found[name.lower()] = value if known is None else f"{known}\n{value}"
+            return Answer(got.status, found, got.read())
         finally:
             connection.close()
 
     def number(self) -> str:
         """A new number that serves version 6."""
         number = f"+1415888{next(_numbers)}"
-        self.sandbox.add_number(
-            number, inbound_agents=[{"agent_id": AGENT, "agent_version": 6, "weight": 1}]
-        )
+        self.sandbox.add_number(number, inbound_agents=[{"agent_id": AGENT, "agent_version": 6, "weight": 1}])
         return number
 
     def plan(self, *numbers: str, name: str = "frontdesk", **more: Any) -> dict[str, Any]:
@@ -92,7 +94,11 @@ class Live:
             "numbers": list(numbers) or [self.number()],
             "channels": ["inbound"],
             "canary": {"agent_id": AGENT, "agent_version": 7},
-            "steps": [{"weight": 0.1, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "1d"}],
+            "steps": [
+                {"weight": 0.1, "hold": "1h"},
+                {"weight": 0.5, "hold": "1h"},
+                {"weight": 1.0, "hold": "1d"},
+            ],
             "gates": [],
             **more,
         }
@@ -156,7 +162,13 @@ def live(folder: Path, *, tokens: bool = True, ticking: bool = True, **settings:
             scheduler.start()
         seen: list[CallRecord] = []
         server = run_server(
-            app, scheduler, "127.0.0.1", 0, observe=seen.append, metrics=lambda: b"rollout_up 1\n",
+            app,
+            scheduler,
+            "127.0.0.1",
+            0,
+            observe=seen.append,
+            metrics=lambda: b"rollout_up 1\n",
+            rehearse=lambda text: {"line": f"a plan of {len(text)} characters"},
             page=False,
         )
         server.start()

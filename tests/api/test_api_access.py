@@ -135,16 +135,30 @@ WRONG = [
 def test_odd_authorization_is_401(service: Live, header: str) -> None:
     token = service.tokens["admin"]
     value = header.format(token=token, cut=token[:-1], upper=token.upper())
-    answer = service.ask("GET", "/api/v1/rollouts", token=None, headers={"Authorization": value.encode("utf-8").decode("latin-1")})
+    answer = service.ask(
+        "GET",
+        "/api/v1/rollouts",
+        token=None,
+        headers={"Authorization": value.encode("utf-8").decode("latin-1")},
+    )
     assert answer.status in (401, 429) and answer.headers["content-type"] == "application/problem+json"
     if answer.status == 401:
         assert answer.headers["www-authenticate"] == "Bearer"
 
 
 def test_a_token_is_nowhere_else(service: Live) -> None:
-    service.ask("GET", f"/api/v1/rollouts?token={service.tokens['admin']}&access_token={service.tokens['admin']}", token=None)
+    service.ask(
+        "GET",
+        f"/api/v1/rollouts?token={service.tokens['admin']}&access_token={service.tokens['admin']}",
+        token=None,
+    )
     refused = service.ask("GET", f"/api/v1/rollouts?access_token={service.tokens['admin']}", token=None)
-    cookie = service.ask("GET", "/api/v1/rollouts", token=None, headers={"Cookie": f"rollout_session={service.tokens['admin']}"})
+    cookie = service.ask(
+        "GET",
+        "/api/v1/rollouts",
+        token=None,
+        headers={"Cookie": f"rollout_session={service.tokens['admin']}"},
+    )
     assert refused.status == cookie.status == 401
 
 
@@ -155,7 +169,11 @@ def test_tokens_over_http(service: Live) -> None:
     assert token.startswith("rlt_") and len(token) == 47
     assert service.ask("GET", "/api/v1/rollouts", token=token).status == 200
     row = service.until(
-        lambda: [t for t in service.ask("GET", "/api/v1/tokens").json["items"] if t["id"] == id_ and t["last_used_at"]]
+        lambda: [
+            t
+            for t in service.ask("GET", "/api/v1/tokens").json["items"]
+            if t["id"] == id_ and t["last_used_at"]
+        ]
     )[0]
     assert "token" not in row and "hash" not in row and row["created_by"].startswith("token:")
     assert service.ask("DELETE", f"/api/v1/tokens/{id_}").json == {"id": id_, "revoked": True}
@@ -183,9 +201,21 @@ def test_a_limited_token_sees_and_touches_only_its_numbers(service: Live) -> Non
     _, token = service.token("operator", numbers=[mine])
     assert service.ask("GET", f"/api/v1/rollouts/{own}", token=token).status == 200
     for id_ in (foreign, both, "foreign"):
-        for method, path in (("GET", ""), ("GET", "/history"), ("GET", "/events"), ("POST", "/rollback"), ("POST", "/pause"), ("POST", "/promote")):
-            answer = service.ask(method, f"/api/v1/rollouts/{id_}{path}", {} if method == "POST" else None, token=token)
-            assert answer.status == 404 and answer.json["detail"] == f"there is no rollout {id_}; `rollout list` shows them"
+        for method, path in (
+            ("GET", ""),
+            ("GET", "/history"),
+            ("GET", "/events"),
+            ("POST", "/rollback"),
+            ("POST", "/pause"),
+            ("POST", "/promote"),
+        ):
+            answer = service.ask(
+                method, f"/api/v1/rollouts/{id_}{path}", {} if method == "POST" else None, token=token
+            )
+            assert (
+                answer.status == 404
+                and answer.json["detail"] == f"there is no rollout {id_}; `rollout list` shows them"
+            )
     assert service.show(foreign)["phase"] == "progressing"
     assert [r["id"] for r in service.ask("GET", "/api/v1/rollouts", token=token).json["items"]] == [own]
     assert service.ask("GET", f"/api/v1/numbers/{other}", token=token).status == 404
@@ -204,7 +234,9 @@ def test_a_limited_admin_makes_no_wider_token(service: Live) -> None:
     for numbers in (None, [number, service.number()]):
         body = {"role": "viewer", "name": "wider", **({} if numbers is None else {"numbers": numbers})}
         assert service.ask("POST", "/api/v1/tokens", body, token=token).status == 403
-    made = service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "as wide", "numbers": [number]}, token=token)
+    made = service.ask(
+        "POST", "/api/v1/tokens", {"role": "viewer", "name": "as wide", "numbers": [number]}, token=token
+    )
     assert made.status == 201
     listed = service.ask("GET", "/api/v1/tokens", token=token).json["items"]
     assert {t["name"] for t in listed} == {"as wide", "admin of a test"}
@@ -215,7 +247,9 @@ def test_a_limited_admin_makes_no_wider_token(service: Live) -> None:
 def test_request_ids_are_each_tokens_own(service: Live) -> None:
     id_ = service.start(name="smuggling")
     _, other = service.token("operator")
-    first = service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"request_id": "shared", "reason": "a"}, token="operator")
+    first = service.ask(
+        "POST", f"/api/v1/rollouts/{id_}/pause", {"request_id": "shared", "reason": "a"}, token="operator"
+    )
     second = service.ask("POST", f"/api/v1/rollouts/{id_}/resume", {"request_id": "shared"}, token=other)
     assert first.json["phase"] == "paused" and second.status == 200 and second.json["phase"] == "progressing"
 
@@ -232,7 +266,13 @@ def test_refusals_sign_ins_and_tokens_are_in_a_chain_that_verifies(service: Live
 def test_without_tokens_loopback_reads_and_says_so(tmp_path: Path) -> None:
     with live(tmp_path, tokens=False, ticking=False) as open_:
         assert open_.ask("GET", "/api/v1/rollouts", token=None).status == 200
-        for path in ("/api/v1/rollouts/x/rollback", "/api/v1/rollouts/x/promote", "/api/v1/rollouts", "/api/v1/tokens", "/hooks/alerts/generic"):
+        for path in (
+            "/api/v1/rollouts/x/rollback",
+            "/api/v1/rollouts/x/promote",
+            "/api/v1/rollouts",
+            "/api/v1/tokens",
+            "/hooks/alerts/generic",
+        ):
             answer = open_.ask("POST", path, {}, token=None)
             assert answer.status == 401 and "no token exists yet" in answer.json["detail"]
         with pytest.raises(SettingsError, match="no token exists"):

@@ -30,7 +30,9 @@ UNKNOWN_IDS = {  # any text is an id or a name by shape, and none exists
 }  # fmt: skip
 KNOWN: dict[str, set[str]] = {
     # a cursor, too, is only good if we gave it; the webhook needs a signature over its bytes
-    "positive_data_acceptance": BODIES_WITH_RULES | UNKNOWN_IDS | {"GET /api/v1/rollouts", "POST /hooks/retell", "GET /readyz"},
+    "positive_data_acceptance": BODIES_WITH_RULES
+    | UNKNOWN_IDS
+    | {"GET /api/v1/rollouts", "POST /hooks/retell", "GET /readyz"},
     # whatever is signed is taken and read later, so that the answer never waits; unsigned it is 401
     "negative_data_rejection": {"POST /hooks/retell"},
 }
@@ -106,6 +108,8 @@ def test_every_answer_carries_the_headers(service: Live) -> None:
             headers = service.ask("GET", path, token=token).headers
             assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
-            assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+            assert (
+                headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
+            )
             assert headers["cache-control"] == "no-store" and len(headers["x-request-id"]) == 16
             assert "server" not in headers and "access-control-allow-origin" not in headers

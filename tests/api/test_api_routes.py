@@ -17,14 +17,21 @@ def test_a_rollout_goes_its_way_over_http(service: Live) -> None:
     id_ = service.start(number, name="goes-its-way")
     shown = service.show(id_)
     assert shown["position"] == {"wave": 1, "step": 1} and shown["weight"] == 0.1
-    assert service.served(number) == [(7, 0.1), (6, 0.9)] or sorted(service.served(number)) == [(6, 0.9), (7, 0.1)]
-    moved = service.ask("POST", f"/api/v1/rollouts/{id_}/promote", {"expect": {"wave": 1, "step": 1}, "reason": "good"})
+    assert service.served(number) == [(7, 0.1), (6, 0.9)] or sorted(service.served(number)) == [
+        (6, 0.9),
+        (7, 0.1),
+    ]
+    moved = service.ask(
+        "POST", f"/api/v1/rollouts/{id_}/promote", {"expect": {"wave": 1, "step": 1}, "reason": "good"}
+    )
     assert moved.status == 200 and moved.json["position"] == {"wave": 1, "step": 2}
     service.until(lambda: service.show(id_)["confirmed_at"])
     paused = service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"reason": "lunch"}, token="responder")
     assert paused.json["phase"] == "paused" and paused.json["reason"] == "lunch"
     assert service.ask("POST", f"/api/v1/rollouts/{id_}/resume").json["phase"] == "progressing"
-    back = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback", {"reason": "calls drop"}, token="responder")
+    back = service.ask(
+        "POST", f"/api/v1/rollouts/{id_}/rollback", {"reason": "calls drop"}, token="responder"
+    )
     assert back.status == 200 and back.json["read_back"] is True and back.json["seconds"] < 10
     assert service.served(number) == [(6, 1)]
     kinds = [e["kind"] for e in service.ask("GET", f"/api/v1/rollouts/{id_}/history").json["items"]]
@@ -66,7 +73,9 @@ def test_a_repeated_request_id_gives_the_first_answer(service: Live) -> None:
     other = service.ask("POST", path, {"request_id": "once", "full": True})
     assert other.status == 409 and "used before" in other.json["detail"]
     plan = service.plan(name="start-twice")
-    begun = [service.ask("POST", "/api/v1/rollouts", {"plan": plan, "request_id": "s"}).json for _ in range(2)]
+    begun = [
+        service.ask("POST", "/api/v1/rollouts", {"plan": plan, "request_id": "s"}).json for _ in range(2)
+    ]
     assert begun[0] == begun[1]
 
 
@@ -94,6 +103,7 @@ def test_lists_are_paged_by_cursor(service: Live) -> None:
     assert service.ask("GET", "/api/v1/rollouts?limit=201").status == 422
     live = service.ask("GET", "/api/v1/rollouts?live=true&limit=200").json["items"]
     assert all(r["phase"] not in ("promoted", "rolled_back", "stopped") for r in live)
+    service.until(lambda: service.show(made[0])["confirmed_at"])
     page = service.ask("GET", f"/api/v1/rollouts/{made[0]}/history?limit=1").json
     assert page["next"] == 1 and page["items"][0]["seq"] == 1
 
@@ -140,7 +150,13 @@ def test_health_readiness_and_metrics(service: Live) -> None:
     assert figures.raw == b"rollout_up 1\n" and figures.headers["content-type"].startswith("text/plain")
 
 
-def test_what_is_not_wired_is_501(service: Live) -> None:
+def test_what_is_not_wired_is_501(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (
+        service.ask("POST", "/api/v1/plans/rehearse", {"plan": service.plan()})
+        .json["line"]
+        .startswith("a plan")
+    )
+    monkeypatch.setattr(service.server.service, "rehearse", None)
     answer = service.ask("POST", "/api/v1/plans/rehearse", {"plan": service.plan()})
     assert answer.status == 501 and "rollout rehearse" in answer.json["detail"]
 

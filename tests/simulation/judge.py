@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rollout.domain.drift import Blocked
-from rollout.domain.machine import Phase
+from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.protocol import shows
 from rollout.domain.state import Rollout, TargetState
 from rollout.store import journal
@@ -18,7 +18,12 @@ from .onlooker import Onlooker
 from .processes import Simulation
 from .world import Process, SimClock
 
-_GIVEN_UP = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.MISSING, TargetState.FOREIGN})
+_GIVEN_UP = frozenset(
+    {
+        TargetState.DRIFTED, TargetState.TOUCHED, TargetState.MISSING, TargetState.FOREIGN,
+        TargetState.SUPERSEDED,
+    }
+)  # fmt: skip
 
 
 def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
@@ -58,7 +63,7 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
         yield f"I11: {where} does not come to rest"
     if r.phase is Phase.PROGRESSING and "a person must promote it" not in r.why:
         yield f"I11: {where} does not come to rest"
-    if r.unresolved:
+    if r.unresolved and r.reason != HeldReason.POISON:  # that one waits for a person without being driven
         yield f"I11: {where} has a write without an outcome"
     if r.phase is Phase.HELD:
         return
@@ -71,8 +76,8 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
             continue
         if not target.written or target.state in _GIVEN_UP or not number.exists:
             continue
-        if r.phase is Phase.STOPPED and number.live.author != "service" and number.live.at > story.finals[-1][1]:
-            continue  # nobody watches what was stopped
+        if r.phase is Phase.STOPPED and number.live.author != "service":
+            continue  # it was stopped as it was, and nobody watches it any more
         if not shows(number.live.lists, target.split):
             yield f"I5: {where}: {target.number} shows {number.live.lists}, recorded is {target.split}"
         elif r.phase is Phase.PROMOTED and target.step != r.plan.last_step:

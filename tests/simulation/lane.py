@@ -82,7 +82,12 @@ class SimRetell:
         known = self.remote.numbers.get(number)
         if known is None or not known.exists:
             return Failure(Trouble.REJECTED, "there is no such number", 404)
-        return reading(number, self.seen(number))
+        found = reading(number, self.seen(number))
+        world = self.world
+        if not world.calm and world.rng.random() < world.weather.slow_reads:
+            world.hit("network: a read's answer takes seconds")
+            world.sleep(world.rng.uniform(1, world.weather.bounds.deadline))
+        return found
 
 
 class SimLane:

@@ -63,6 +63,7 @@ class Weather:
     lies: float = 0.0  # 200 without effect
     half_answers: float = 0.0  # 200 without the lists
     read_fails: float = 0.0
+    slow_reads: float = 0.0  # answered at once, received seconds later
     stale: float = 0.0
     gap: float = 0.0  # a pause between the last check and the first byte
     foreign_edits: float = 0.0
@@ -86,6 +87,7 @@ class Weather:
         "lies": 0.25,
         "half_answers": 0.3,
         "read_fails": 0.15,
+        "slow_reads": 0.15,
         "stale": 0.4,
         "gap": 0.25,
         "foreign_edits": 0.6,

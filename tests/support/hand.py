@@ -30,7 +30,7 @@ class Hand:
             "id": id, "created_at": now, "updated_at": now, "start_at": None,
             "due_at": None if due is None else now - due, "targets": targets or (target(),), **changes,
         }  # fmt: skip
-        given = self.store.create(lambda _now: created(**values), None)
+        given = self.store.create(lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None)
         return str(given["id"])
 
     def claim(self, id: str = "r1") -> Claim:

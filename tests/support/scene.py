@@ -19,10 +19,23 @@ from rollout.app import App, build
 from rollout.commands import By
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout
+from rollout.ports import Look
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
+from tests.support.values import Verdict, entry
 from tests.support.values import plan as make_plan
+
+class ScriptedGates:
+    """Gates that say what the test wrote down; nothing by default."""
+
+    def __init__(self) -> None:
+        self.verdict: Verdict | None = None
+        self.canary_calls: int | None = None
+
+    def look(self, rollout: Rollout, now: datetime) -> Look:
+        return Look(self.verdict, self.canary_calls, None)
+
 
 ME = By("cli:test", "a test asks")
 PATCH, GET = "PATCH", "GET"
@@ -35,6 +48,7 @@ class Scene(AbstractContextManager["Scene"]):
         self.url = url
         self.settings = settings
         self.clock = FakeClock()
+        self.gates = ScriptedGates()
         self.sandbox = Sandbox()
         self.id = ""
 
@@ -55,14 +69,21 @@ class Scene(AbstractContextManager["Scene"]):
             database_url=self.url,
             retell_api_key=SecretStr("key_of_a_test"),
             retell_base_url=self.sandbox.url,
-            **self.settings,
+            **{"watch_seconds": 600, **self.settings},
         )
-        return build(settings, clock=self.clock, owner=f"process-{id(self)}-{self.clock.boot()}")
+        return build(settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}")
 
     def restart(self) -> None:
         """The process ends and another one starts on the same database."""
         self.app.close()
         self.app = self._build()
+
+    def add_numbers(self, count: int, channels: Iterable[str] = ("inbound",)) -> list[str]:
+        """More numbers, each serving version 6 on these channels."""
+        numbers = [f"+1415777{i:04d}" for i in range(count)]
+        for number in numbers:
+            self.sandbox.add_number(number, **{f"{c}_agents": [entry(6)] for c in channels}, nickname=f"n{number[-2:]}")
+        return numbers
 
     # -------------------------------------------------------------- given
 

@@ -14,7 +14,7 @@ from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.service import Service, service_of
 from rollout.commands import where
 from rollout.domain.errors import NotReachable, UnknownRollout
-from rollout.ports import Reading
+from rollout.ports import Failure, Reading, Trouble
 
 router = APIRouter(prefix="/api/v1/numbers", tags=["numbers"], route_class=Guarded)
 Number = Annotated[
@@ -50,6 +50,12 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
     if fresh:
         with service.app.numbers.lane([number]) as lane:
             reading = lane.read([number]).get(number)
+        if (
+            isinstance(reading, Failure)
+            and reading.trouble is Trouble.REJECTED
+            and reading.status in (404, 422)
+        ):
+            raise UnknownRollout(f"Retell does not know {number}", number=number)
         if not isinstance(reading, Reading):
             raise NotReachable(f"{number} cannot be read: {reading.detail if reading else 'no answer'}")
         serves, seen_at = dict(reading.lists), service.app.store.now()

@@ -1,0 +1,223 @@
+"""One measured job in a process of its own; prints one line of JSON. Run by benchmarks.speed.
+
+python -m benchmarks.job rollout URL DATABASE_URL NUMBERS
+python -m benchmarks.job bare URL - NUMBERS
+python -m benchmarks.job waiting - DATABASE_URL ROLLOUTS
+python -m benchmarks.job replica URL DATABASE_URL SECONDS
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import threading
+import time
+import urllib.request
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import event, insert
+
+from rollout import logs
+from rollout.app import App, build
+from rollout.commands import By
+from rollout.domain.plan import Plan
+from rollout.ports import Order
+from rollout.settings import Settings
+from rollout.store import migrate
+
+STEPS = ({"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0, "hold": "1h"})
+
+
+def numbers_of(count: int) -> list[str]:
+    """The numbers that the server of benchmarks.speed has."""
+    return [f"+1415{7_000_000 + i}" for i in range(count)]
+
+
+def plan_of(numbers: list[str], name: str = "bench", steps: tuple[Any, ...] = STEPS) -> Plan:
+    """A canary over these numbers, without gates."""
+    return Plan.model_validate(
+        {
+            "version": 1, "name": name, "numbers": numbers, "channels": ["inbound"], "steps": list(steps),
+            "canary": {"agent_id": "agent_a", "agent_version": 7}, "gates": [],
+        }
+    )  # fmt: skip
+
+
+def wired(url: str, database_url: str) -> App:
+    """The product with its default settings, on the benchmark's server and database."""
+    settings = Settings(database_url=database_url, retell_api_key="key_bench", retell_base_url=url)
+    app = build(settings)
+    migrate.upgrade(app.database)
+    return app
+
+
+def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
+    """Three steps on every number, then a rollback of all: durable intent and outcome for each."""
+    app = wired(url, database_url)
+    commits = [0]
+    event.listen(app.database.engine, "commit", lambda _connection: commits.__setitem__(0, commits[0] + 1))
+    began = time.perf_counter()
+    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench"))["id"]
+    started = time.perf_counter()
+    commits[0] = 0
+    cpu = time.process_time()
+    passes = 0
+    while app.store.load(id_)[0].confirmed_at is None or app.store.load(id_)[0].position.step < len(STEPS):
+        app.drive(id_)
+        passes += 1
+        if passes > 200:
+            raise SystemExit("the job did not come to its end")
+    seconds = time.perf_counter() - started
+    cpu = time.process_time() - cpu
+    per_record = commits[0] / (2 * len(STEPS) * count)
+    ordered = time.time()  # noqa: TID251 - compared with the server's own clock
+    app.commands.rollback(id_, By("bench"))
+    app.drive(id_, lambda r: r.restored_at is not None)
+    r, _ = app.store.load(id_)
+    assert r.restored_at is not None and r.rollback_at is not None, r.why
+    result = {
+        "steps_per_second": len(STEPS) * count / seconds,
+        "preflight_seconds": started - began,
+        "cpu_ms_per_step": 1000 * cpu / (len(STEPS) * count),
+        "commits_per_record": per_record,
+        "rollback_seconds": (r.restored_at - r.rollback_at).total_seconds(),
+        "first_patch_ms": 1000 * (first_baseline_patch(url, ordered) - ordered),
+        "memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+    app.close()
+    return result
+
+
+def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
+    """A rollback ordered while forward writes of the whole fleet are under way."""
+    app = wired(url, database_url)
+    id_ = app.commands.start(plan_of(numbers_of(count), "interrupted"), By("bench"))["id"]
+    forget = urllib.request.Request(f"{url}/sandbox/log", method="DELETE")  # noqa: S310
+    urllib.request.urlopen(forget, timeout=30).read()  # noqa: S310
+    forward = threading.Thread(target=lambda: quietly(app, id_), daemon=True)
+    forward.start()
+    while not any(r["method"] == "PATCH" for r in log(url, last=50)):
+        time.sleep(0.005)
+    ordered = time.time()  # noqa: TID251
+    app.commands.rollback(id_, By("bench"))
+    app.drive(id_, lambda r: r.restored_at is not None)
+    first = 1000 * (first_baseline_patch(url, ordered) - ordered)
+    forward.join(30)
+    app.close()
+    return {"first_patch_ms": first}
+
+
+def quietly(app: App, id_: str) -> None:
+    from rollout.domain.errors import ClaimLost
+
+    try:
+        app.drive(id_)
+    except ClaimLost:
+        pass
+
+
+def bare(url: str, count: int) -> dict[str, Any]:
+    """The same client, one PATCH per number, nothing recorded and nothing read."""
+    from rollout.clock import SystemClock
+    from rollout.retell import RetellClient
+
+    clock = SystemClock()
+    client = RetellClient(url, lambda: "key_bench", clock, concurrency=32)
+    body = json.dumps({"inbound_agents": [{"agent_id": "agent_a", "agent_version": 6, "weight": 1}]})
+    numbers = numbers_of(count)
+    began = time.perf_counter()
+    with client.lane(numbers) as lane:
+        answers = lane.write([Order(n, body) for n in numbers], send_by=clock.boot() + 60, stop=lambda: False)
+    seconds = time.perf_counter() - began
+    assert all(a.status == 200 for a in answers.values())
+    client.close()
+    return {"seconds": seconds, "per_second": count / seconds}
+
+
+def waiting(database_url: str, count: int) -> dict[str, Any]:
+    """Processor time and memory of a service with `count` waiting rollouts, and how late 1,000 due ones are."""
+    from jobs.scheduler import Scheduler
+    from rollout.domain.machine import Phase
+    from rollout.domain.state import Position, Rollout
+    from rollout.store.journal import GENESIS
+    from rollout.store.rows import from_rollout
+    from rollout.store.tables import rollouts
+
+    app = wired("http://127.0.0.1:1", database_url)
+    now = app.store.now()
+    far = now + timedelta(days=30)
+    plan = plan_of(["+14157000000"], "waiting")
+    one = Rollout(
+        "w", "waiting", plan, Phase.PENDING, None, Position(1, 1), 0, now, now, start_at=far, due_at=far
+    )
+    row = {**from_rollout(one), "journal_seq": 0, "journal_hash": GENESIS}
+    with app.database.write() as connection:
+        for start in range(0, count, 5000):
+            rows = [{**row, "id": f"w{i}"} for i in range(start, min(count, start + 5000))]
+            connection.execute(insert(rollouts), rows)
+    scheduler = Scheduler(app)
+    scheduler.start()
+    time.sleep(2.0)
+    cpu, wall = time.process_time(), time.perf_counter()
+    time.sleep(10.0)
+    idle = (time.process_time() - cpu) / (time.perf_counter() - wall)
+    memory = _resident_mb()
+    scheduler.stop()
+    app.close()
+    return {"idle_cpu_share": idle, "memory_mb": memory}
+
+
+def _resident_mb() -> float:
+    with open("/proc/self/statm") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def replica(url: str, database_url: str, seconds: float) -> dict[str, Any]:
+    """Drives whatever is due on a shared database for so long; several of these are replicas."""
+    app = wired(url, database_url)
+    end = time.perf_counter() + seconds
+    passes = 0
+    while time.perf_counter() < end:
+        for held in app.store.claim(app.owner, timedelta(seconds=app.timing.lease), 1):
+            app.driver.drive(held)
+            passes += 1
+    app.close()
+    return {"passes": passes}
+
+
+def log(url: str, last: int = 100_000) -> list[dict[str, Any]]:
+    """The server's own record of requests."""
+    with urllib.request.urlopen(f"{url}/sandbox/log", timeout=30) as answer:  # noqa: S310
+        document = json.load(answer)
+    entries: list[dict[str, Any]] = document["entries"] if isinstance(document, dict) else document
+    return entries[-last:]
+
+
+def first_baseline_patch(url: str, since: float) -> float:
+    """When the server got the first PATCH of the baseline after `since` (seconds since 1970)."""
+    for entry in log(url):
+        body = entry.get("body") or ""
+        if entry["method"] == "PATCH" and entry["wall"] >= since - 0.001 and '"agent_version": 7' not in body:
+            return float(entry["wall"])
+    raise SystemExit("the server saw no baseline")
+
+
+def main() -> None:
+    """Runs the job that the command line names."""
+    logs.set_up("error", json_lines=False)
+    kind, url, database_url, count = sys.argv[1:5]
+    jobs = {
+        "rollout": lambda: rollout(url, database_url, int(count)),
+        "interrupted": lambda: interrupted(url, database_url, int(count)),
+        "bare": lambda: bare(url, int(count)),
+        "waiting": lambda: waiting(database_url, int(count)),
+        "replica": lambda: replica(url, database_url, float(count)),
+    }
+    print(json.dumps(jobs[kind]()))
+
+
+if __name__ == "__main__":
+    main()

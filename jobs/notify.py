@@ -1,0 +1,256 @@
+"""Tells people: fills the outbox from the journal and from states that last, and delivers what is due.
+
+Every replica does both. An event is put in once, because its row is unique; a notice is sent by whoever
+claims it. Each address has a thread of its own while it has something due: one that hangs keeps no other
+waiting, and nothing here is ever waited for by a driver.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from rollout.app import App
+from rollout.domain import notice_states as states
+from rollout.domain.errors import RolloutError
+from rollout.domain.notices import TOLD_KINDS, Told, of_entry, wanted
+from rollout.domain.plan_notices import Severity
+from rollout.domain.state import Rollout
+from rollout.logs import REDACTOR
+from rollout.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
+from rollout.store.journal import Recorded
+from rollout.store.outbox import Outbox, Parcel
+from rollout.store.tellings import Tellings
+
+log = structlog.get_logger(__name__)
+
+# Entries become visible when their transaction ends, some seconds after the time they carry, and clocks differ:
+# the last minutes are looked through again and again, and what is in the outbox already is passed over.
+OVERLAP = timedelta(minutes=10)
+FIRST_LOOK = timedelta(hours=1)  # how far back a service looks that has never looked before
+MARK_EVERY = timedelta(minutes=1)
+GIVE_UP = timedelta(days=7)
+KEEP = timedelta(days=30)
+TIDY_EVERY = timedelta(hours=1)
+LEASE = timedelta(seconds=60)
+BATCH = 4  # as many as surely fit into a lease
+MOST_PLAN_LANES = (
+    16  # addresses of plans served at the same time; those of the settings are never kept waiting
+)
+FIRST_WAIT = timedelta(seconds=5)
+LONGEST_WAIT = timedelta(minutes=10)
+FAILING_AFTER = timedelta(seconds=60)
+ROLLBACK_LATE = timedelta(seconds=states.ROLLBACK_LEVELS[0])
+
+
+class Notify:
+    """The regular look for what people must be told, and the delivery of it."""
+
+    def __init__(self, app: App, courier: Courier | None = None) -> None:
+        self.app = app
+        self.outbox = Outbox(app.database)
+        self.tellings = Tellings(app.database)
+        self.courier = courier or Courier(app.settings.notify_hosts)
+        urls = [url.get_secret_value() for url in app.settings.notify_urls]
+        REDACTOR.know(urls)
+        self.addresses = {a.digest: a for a in of_settings(urls)}
+        self.trouble = ""
+        self._seen: dict[tuple[str, int], datetime] = {}
+        self._tidied: datetime | None = None
+        self._lanes: dict[str, threading.Thread] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+
+    def warm(self) -> None:
+        """Gets ready to send, if the settings name anybody."""
+        if self.addresses:
+            self.courier.warm()
+
+    def tick(self) -> int:
+        """One look; returns how many notices were new. Deliveries go on after it has returned."""
+        added = self.fill()
+        self.deliver()
+        return added
+
+    # -------------------------------------------------------------- filling
+
+    def fill(self) -> int:
+        """Puts what is to be told into the outbox; returns how many rows were new."""
+        mark, now = self.tellings.mark()
+        since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
+        added = 0
+        for page in self.tellings.entries(since, TOLD_KINDS):
+            fresh = [(r, e) for r, e in page if (e.rollout_id, e.seq) not in self._seen]
+            rows = [row for r, e in fresh for row in self._rows_of_entry(r, e)]
+            added += self.outbox.put(rows)
+            self._seen |= {(e.rollout_id, e.seq): e.at for _, e in fresh}
+        self._seen = {key: at for key, at in self._seen.items() if at >= since}
+        added += self.outbox.put([row for told, r in self._lasting(now) for row in self._rows(told, r)])
+        added += self.outbox.put(self._failing(now))
+        if mark is None or now - mark > MARK_EVERY or mark > now:
+            self.tellings.set_mark(now)
+        if self._tidied is None or now - self._tidied > TIDY_EVERY:
+            self._tidied = now
+            if gone := self.outbox.tidy(GIVE_UP, KEEP):
+                log.warning("notices given up", count=gone)
+        return added
+
+    def _rows_of_entry(self, rollout: Rollout, entry: Recorded) -> list[dict[str, Any]]:
+        try:
+            told = of_entry(rollout, entry)
+        except Exception:
+            # One entry that cannot be put into words must not keep all that follow from being told.
+            log.exception("entry not told", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)
+            return []
+        return [] if told is None else self._rows(told, rollout)
+
+    def _lasting(self, now: datetime) -> Iterable[tuple[Told, Rollout | None]]:
+        patience = timedelta(seconds=self.app.settings.notify_unmeasurable_seconds)
+        found = self.tellings.telling(now - ROLLBACK_LATE, states.APPROVAL_WANTED, "the API key")
+        for rollout, blind_since in found:
+            for told in states.of_state(rollout, now, blind_since, patience):
+                yield told, rollout
+        refused = [r for r, _ in found if states.KEY_REFUSED.search(r.why)]
+        since = self.tellings.key_since(bool(refused))
+        if since is not None:
+            by_id = {r.id: r for r in refused}
+            for told in states.key_refused(refused, since):
+                yield told, by_id.get(told.rollout_id or "")
+
+    def _failing(self, now: datetime) -> list[dict[str, Any]]:
+        """A service that fails is told to the others, and shown with this process."""
+        failing = self.outbox.failing()
+        self.trouble = "; ".join(f"notices do not arrive at {f.name}: {f.trouble}" for f in failing)
+        rows = []
+        for f in failing:
+            if now - f.since >= FAILING_AFTER:
+                told = states.service_failing(f.name, f.channel, f.since, f.tries, f.trouble)
+                rows += [_row(told, a) for a in self.addresses.values() if a.digest != f.channel]
+        return rows
+
+    def _rows(self, told: Told, rollout: Rollout | None) -> list[dict[str, Any]]:
+        rows = []
+        if wanted(told):
+            rows += [_row(told, address) for address in self.addresses.values()]
+        reached = {self.addresses[row["channel"]].url for row in rows}
+        for notice, address in of_plan(rollout.plan) if rollout is not None else ():
+            if address.url not in reached and wanted(told, notice):
+                reached.add(address.url)
+                rows.append(_row(told, address))
+        return rows
+
+    # -------------------------------------------------------------- delivering
+
+    def deliver(self) -> int:
+        """Starts a thread for each address that has something due and none at work; returns how many."""
+        waiting = [c for c in self.outbox.waiting() if c in self.addresses or c.startswith("p")]
+        started = 0
+        with self._lock:
+            self._lanes = {c: t for c, t in self._lanes.items() if t.is_alive()}
+            of_plans = sum(1 for c in self._lanes if c not in self.addresses)
+            for channel in waiting:
+                of_a_plan = channel not in self.addresses
+                if (
+                    channel in self._lanes
+                    or self._stopping.is_set()
+                    or (of_a_plan and of_plans >= MOST_PLAN_LANES)
+                ):
+                    continue
+                of_plans += of_a_plan
+                # A daemon: the end of the process does not wait for a service that hangs.
+                lane = threading.Thread(
+                    target=self._lane, args=(channel,), name=f"notify-{channel[:8]}", daemon=True
+                )
+                self._lanes[channel] = lane
+                lane.start()
+                started += 1
+        return started
+
+    def settle(self, seconds: float = 5.0) -> None:
+        """Waits until nothing is being delivered, for so long at most."""
+        with self._lock:
+            lanes = [lane for lane in self._lanes.values() if lane.is_alive()]
+        for lane in lanes:
+            lane.join(seconds / len(lanes))
+
+    def _lane(self, channel: str) -> None:
+        with structlog.contextvars.bound_contextvars(address=channel[:12]):
+            try:
+                while not self._stopping.is_set():
+                    parcels = self.outbox.claim(channel, LEASE, BATCH)
+                    if not parcels or not self._batch(parcels):
+                        return
+            except RolloutError as error:
+                log.warning(
+                    "notices not delivered", error=error.message
+                )  # the lease runs out, and they are due again
+            except Exception as error:
+                log.exception("delivery crashed", error=type(error).__name__)
+
+    def _batch(self, parcels: list[Parcel]) -> bool:
+        """Whether all of them were taken, and there may be more to send."""
+        for i, parcel in enumerate(parcels):
+            if self._stopping.is_set():
+                self.outbox.release(parcels[i:])
+                return False
+            address = self._resolve(parcel)
+            if address is None:
+                self.outbox.give_up(parcel, "its address is gone from the plan")
+                continue
+            try:
+                pause = self.courier.send(address, _message(parcel))
+            except NotTaken as error:
+                self._not_taken(parcel, parcels[i + 1 :], address, error)
+                return False
+            self.outbox.sent(parcel)
+            log.info("told", rollout=parcel.rollout_id, notice=parcel.kind, title=parcel.title)
+            self._stopping.wait(pause)
+        return True
+
+    def _not_taken(self, parcel: Parcel, rest: list[Parcel], address: Address, error: NotTaken) -> None:
+        wait = min(FIRST_WAIT * 2 ** min(parcel.tries, 10), LONGEST_WAIT)
+        if error.final:
+            wait = LONGEST_WAIT  # only a new setting changes it; until it is given up it stays visible
+        self.outbox.failed(parcel, rest, wait, address.name, error.trouble)
+        log.warning(
+            "notice not taken",
+            rollout=parcel.rollout_id,
+            name=address.name,
+            error=error.trouble,
+            tries=parcel.tries + 1,
+        )
+
+    def _resolve(self, parcel: Parcel) -> Address | None:
+        """The address of a digest, from the settings or from the plan of the rollout; nothing else knows it."""
+        if parcel.channel in self.addresses:
+            return self.addresses[parcel.channel]
+        rollout = self.outbox.plan_of(parcel.rollout_id) if parcel.rollout_id else None
+        if rollout is None:
+            return None
+        REDACTOR.know([notice.url for notice in rollout.plan.notify])
+        return next((a for _, a in of_plan(rollout.plan) if a.digest == parcel.channel), None)
+
+    def stop(self, seconds: float = 5.0) -> None:
+        """Starts nothing more and waits a little for what is being sent; what is not goes on elsewhere or later."""
+        self._stopping.set()
+        self.settle(seconds)
+
+
+def _row(told: Told, address: Address) -> dict[str, Any]:
+    return {
+        "event": told.event,
+        "channel": address.digest,
+        "rollout_id": told.rollout_id,
+        "kind": str(told.kind),
+        "severity": str(told.severity),
+        "title": told.title,
+        "body": told.body,
+    }
+
+
+def _message(p: Parcel) -> Message:
+    return Message(p.event, p.rollout_id, Severity(p.severity), p.title, p.body)

@@ -1,0 +1,116 @@
+// What HTML cannot do alone: times in the reader's zone, a word when the service is gone, and quiet tabs.
+// Everything on the page works without it.
+"use strict";
+
+(() => {
+  const offline = document.getElementById("offline");
+  const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  let lost = null;
+
+  function span(seconds) {
+    let left = Math.max(0, Math.round(seconds));
+    for (let i = 0; i < units.length; i++) {
+      const [name, size] = units[i];
+      if (left < size) continue;
+      const whole = Math.floor(left / size);
+      const rest = left % size;
+      const part = i + 1 < units.length && whole < 10 ? Math.floor(rest / units[i + 1][1]) : 0;
+      return part ? `${whole} ${name} ${part} ${units[i + 1][0]}` : `${whole} ${name}`;
+    }
+    return "0 s";
+  }
+
+  function relative(moment) {
+    const seconds = (moment - Date.now()) / 1000;
+    if (Math.abs(seconds) < 1) return "now";
+    return seconds > 0 ? `in ${span(seconds)}` : `${span(-seconds)} ago`;
+  }
+
+  function local(moment, always) {
+    const time = moment.toLocaleTimeString("en-GB");
+    if (!always && moment.toDateString() === new Date().toDateString()) return time;
+    return `${moment.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })} ${time}`;
+  }
+
+  function set(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  function tellTimes() {
+    for (const element of document.querySelectorAll("time[data-rel]")) {
+      const moment = new Date(element.dateTime);
+      set(element, relative(moment));
+      element.title = local(moment, true);
+    }
+    for (const element of document.querySelectorAll("time[data-at]")) {
+      const moment = new Date(element.dateTime);
+      set(element, local(moment));
+      element.title = local(moment, true);
+    }
+    for (const element of document.querySelectorAll("[data-tick]")) {
+      const moment = new Date(element.dataset.tick);
+      set(element, moment.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }));
+    }
+    for (const element of document.querySelectorAll(".zone")) {
+      set(element, ` · times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`);
+    }
+  }
+
+  function look() {
+    const live = document.getElementById("live");
+    if (live && window.htmx) window.htmx.trigger(live, "refresh");
+    else if (lost) window.fetch("/healthz").then((answer) => answer.ok && window.location.reload(), () => {});
+  }
+
+  function gone() {
+    if (lost) return;
+    lost = new Date();
+    document.getElementById("offline-since").textContent = local(lost);
+    offline.hidden = false;
+  }
+
+  function back() {
+    if (!lost) return;
+    lost = null;
+    offline.hidden = true;
+  }
+
+  const isLook = (event) => event.detail.ctx && event.detail.ctx.sourceElement.id === "live";
+
+  document.addEventListener("htmx:before:request", (event) => {
+    // A tab that nobody sees asks nothing, so that its session can go idle.
+    if (isLook(event) && document.hidden) event.preventDefault();
+  });
+  document.addEventListener("htmx:error", (event) => {
+    if (isLook(event)) gone();
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    if (!isLook(event)) return;
+    const status = event.detail.ctx.response.status;
+    if (status === 401) window.location.reload(); // the session ended: the page leads to the sign-in
+    else if (status >= 500) gone();
+    else back();
+  });
+  document.addEventListener("htmx:after:swap", tellTimes);
+  document.addEventListener("visibilitychange", () => {
+    if (!document.hidden) look();
+  });
+  window.addEventListener("online", look);
+  window.addEventListener("offline", gone);
+  document.getElementById("offline-again").addEventListener("click", look);
+  window.setInterval(tellTimes, 1000);
+  window.setInterval(() => {
+    if (lost && !document.hidden) look();
+  }, 2000);
+
+  // One press, one command: a second press while the first is under way is a mistake.
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (form.method !== "post") return;
+    if (form.dataset.sent) event.preventDefault();
+    form.dataset.sent = "1";
+    window.setTimeout(() => delete form.dataset.sent, 5000);
+  });
+
+  tellTimes();
+})();

@@ -1,0 +1,138 @@
+"""Journals as files: JSON Lines that carry the hash chain, and the check of such a file alone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rollout.domain.changes import utc_text
+from rollout.domain.errors import InputError, NotReachable
+from rollout.store.journal import Recorded, canonical, check
+
+_TEXTS = ("rollout_id", "at", "actor", "kind", "reason", "prev_hash", "hash")
+_KEYS = frozenset({*_TEXTS, "seq", "data"})
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One rollout's entries in a file: how many, where they end, and what is wrong with them."""
+
+    rollout_id: str
+    entries: int
+    kind: str
+    hash: str
+    faults: tuple[str, ...]
+
+
+def lines(entries: Iterable[Recorded]) -> Iterator[str]:
+    """One line of JSON for each entry, without its end; ASCII, as some readers break lines at U+2028."""
+    for entry in entries:
+        yield json.dumps(entry.to_json(), allow_nan=False)
+
+
+def save(entries: Iterable[Recorded], path: Path) -> int:
+    """Writes the lines to a file that is there whole or not at all, readable by its owner; returns how many.
+
+    NotReachable when the folder or the disk refuses.
+    """
+    count = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                for line in lines(entries):
+                    file.write(line + "\n")
+                    count += 1
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise NotReachable(f"{path} cannot be written: {error.strerror}") from None
+    return count
+
+
+def check_file(path: str) -> list[Chain]:
+    """Checks every chain in an export, with no database; InputError when it is no export at all."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: this is not UTF-8 text") from None
+    return check_text(text, path)
+
+
+def check_text(text: str, name: str) -> list[Chain]:
+    """As `check_file`, for text. A line that cannot be read is a fault of the chain before it."""
+    entries: dict[str, list[Recorded]] = {}
+    faults: dict[str, list[str]] = {}
+    latest = ""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            entry = _entry(line)
+        except ValueError as error:
+            if not entries:
+                raise InputError(
+                    f"{name}: line {number}: {error}; write the name of an export made by `rollout history "
+                    "ID --export FILE`"
+                ) from None
+            faults[latest].append(f"{latest}: line {number} was changed or cut off: {error}")
+            continue
+        latest = entry.rollout_id
+        entries.setdefault(latest, []).append(entry)
+        faults.setdefault(latest, [])
+    if not entries:
+        raise InputError(f"{name}: there is no entry in this file")
+    return [
+        Chain(id_, len(found), found[-1].kind, found[-1].hash, (*faults[id_], *check(found)))
+        for id_, found in entries.items()
+    ]
+
+
+def _entry(line: str) -> Recorded:
+    """The entry of one line. ValueError with what is wrong: also for what the hash would not cover."""
+    try:
+        document = json.loads(line, object_pairs_hook=_once)
+    except RecursionError:
+        raise ValueError("it is not JSON") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"it is not JSON ({error.msg})") from None
+    if not isinstance(document, dict) or document.keys() != _KEYS:
+        raise ValueError("it is not an entry of a journal")
+    if not all(isinstance(document[name], str) for name in _TEXTS) or type(document["seq"]) is not int:
+        raise ValueError("it is not an entry of a journal")
+    at = datetime.fromisoformat(document["at"].replace("Z", "+00:00"))
+    if at.tzinfo is None or utc_text(at) != document["at"]:
+        raise ValueError("its time is not as it was written")
+    return Recorded(
+        document["rollout_id"],
+        document["seq"],
+        at,
+        document["actor"],
+        document["kind"],
+        document["reason"],
+        canonical(document["data"]),
+        document["prev_hash"],
+        document["hash"],
+    )
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in it")
+    return found

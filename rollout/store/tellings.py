@@ -1,0 +1,122 @@
+"""What may have to be told: journal entries since the last look, and states that last.
+
+How far the journal was looked through is kept in the table `meta`, shared by all replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, type_coerce
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import Text
+
+from rollout.domain.machine import Phase
+from rollout.domain.state import Rollout
+from rollout.store.engine import Database
+from rollout.store.journal import Recorded
+from rollout.store.outbox import set_value, value_of
+from rollout.store.rollouts import summary
+from rollout.store.tables import journal, looks, meta, rollouts
+
+MARK = "notices:mark"
+KEY_SINCE = "notices:key"
+_PAGE = 500
+
+
+class Tellings:
+    """Reads what may become a notice. Each method is one transaction, or one for each page."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._insert = (sqlite if database.is_sqlite else postgresql).insert
+
+    def mark(self) -> tuple[datetime | None, datetime]:
+        """(up to when the journal was looked through, the moment now)."""
+        with self.database.read() as connection:
+            value = value_of(connection, MARK)
+            now = self.database.now(connection)
+            return None if value is None else datetime.fromisoformat(value), now
+
+    def set_mark(self, at: datetime) -> None:
+        with self.database.write() as connection:
+            set_value(connection, MARK, at.isoformat())
+
+    def entries(self, since: datetime, kinds: Collection[str]) -> Iterator[list[tuple[Rollout, Recorded]]]:
+        """Journal entries of these kinds from `since` on, with their rollouts (without targets), by pages."""
+        j = journal.c
+        after: tuple[datetime, str, int] | None = None
+        while True:
+            query = select(journal).where(j.at >= since, j.kind.in_(list(kinds)))
+            if after is not None:
+                query = query.where(_behind(*after))
+            with self.database.read() as connection:
+                rows = list(connection.execute(query.order_by(j.at, j.rollout_id, j.seq).limit(_PAGE)))
+                ids = {row.rollout_id for row in rows}
+                found = connection.execute(select(rollouts).where(rollouts.c.id.in_(ids))) if ids else ()
+                known = {row.id: summary(row) for row in found}
+            yield [(known[row.rollout_id], _recorded(row)) for row in rows if row.rollout_id in known]
+            if len(rows) < _PAGE:
+                return
+            last = rows[-1]
+            after = (last.at, last.rollout_id, last.seq)
+
+    def telling(
+        self, rollback_before: datetime, approval: str, key: str
+    ) -> list[tuple[Rollout, datetime | None]]:
+        """Live rollouts (without targets) whose state may have to be told, and since when their gates are blind.
+
+        Those whose reason begins with `approval` or holds `key`, whose rollback was ordered before
+        `rollback_before` and is not read back, and whose gates cannot measure.
+        """
+        r = rollouts.c
+        final = [str(p) for p in Phase if p.is_final]
+        blind = type_coerce(r.verdict, Text).startswith('{"outcome": "unmeasurable"')
+        late = and_(r.phase == Phase.ROLLING_BACK, r.restored_at.is_(None), r.rollback_at <= rollback_before)
+        said = or_(r.why.startswith(approval, autoescape=True), r.why.contains(key, autoescape=True))
+        query = select(rollouts).where(r.phase.not_in(final), or_(blind, late, said)).order_by(r.id)
+        with self.database.read() as connection:
+            found = [summary(row) for row in connection.execute(query)]
+            return [(each, _blind_since(connection, each)) for each in found]
+
+    def key_since(self, refused: bool) -> datetime | None:
+        """Since when Retell refuses the key, remembered from the first look that saw it on; None: it does not."""
+        with self.database.read() as connection:
+            value = value_of(connection, KEY_SINCE)
+        if refused == (value is not None):
+            return None if value is None else datetime.fromisoformat(value)
+        with self.database.write() as connection:
+            if not refused:
+                connection.execute(delete(meta).where(meta.c.key == KEY_SINCE))
+                return None
+            now = self.database.now(connection)
+            connection.execute(
+                self._insert(meta).values(key=KEY_SINCE, value=now.isoformat()).on_conflict_do_nothing()
+            )
+            return datetime.fromisoformat(value_of(connection, KEY_SINCE) or now.isoformat())
+
+
+def _behind(at: datetime, rollout_id: str, seq: int) -> Any:
+    j = journal.c
+    same = and_(j.at == at, or_(j.rollout_id > rollout_id, and_(j.rollout_id == rollout_id, j.seq > seq)))
+    return or_(j.at > at, same)
+
+
+def _blind_since(connection: Connection, r: Rollout) -> datetime | None:
+    if not r.verdict or r.verdict.get("outcome") != "unmeasurable":
+        return None
+    lo = looks.c
+    sighted = select(func.max(lo.seq)).where(lo.rollout_id == r.id, lo.outcome != "unmeasurable")
+    query = select(func.min(lo.at)).where(
+        lo.rollout_id == r.id, lo.seq > func.coalesce(sighted.scalar_subquery(), 0)
+    )
+    since: datetime | None = connection.execute(query).scalar_one()
+    return since
+
+
+def _recorded(row: Any) -> Recorded:
+    return Recorded(
+        row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
+    )

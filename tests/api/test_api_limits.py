@@ -1,0 +1,105 @@
+"""Limits by a clock of the test's own, and JSON from strangers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.api.jsonbody import MAX_DEPTH, read_json
+from rollout.api.limits import Attempts, Buckets, Rarely
+from rollout.api.problems import TooMany
+from rollout.domain.errors import InputError
+
+
+class Hand:
+    """A clock that is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.at, UTC)
+
+    def boot(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+def test_a_bucket_refills_and_is_each_keys_own() -> None:
+    clock = Hand()
+    buckets = Buckets(clock, 2.0)
+    for _ in range(4):
+        buckets.take("a")
+    with pytest.raises(TooMany) as full:
+        buckets.take("a")
+    assert full.value.details["retry_after"] >= 1
+    buckets.take("b")
+    clock.at += 0.5
+    buckets.take("a")
+    with pytest.raises(TooMany):
+        buckets.take("a")
+
+
+def test_tables_do_not_grow_without_end() -> None:
+    clock = Hand()
+    buckets, attempts, rarely = Buckets(clock, 1.0), Attempts(clock), Rarely(clock, 60)
+    for i in range(12_000):
+        buckets.take(f"k{i}")
+        attempts.count(f"s{i}")
+        rarely(f"n{i}")
+    assert max(len(buckets._level), len(attempts._sources), len(rarely._seen)) <= 5000
+
+
+def test_failures_are_slowed_down_then_refused_then_forgotten() -> None:
+    clock = Hand()
+    attempts = Attempts(clock)
+    pauses = [attempts.refuse("x") for _ in range(attempts.MOST)]
+    assert pauses[0] == 0 and pauses[attempts.FREE] > 0 and pauses[-1] == 1.0
+    with pytest.raises(TooMany):
+        attempts.refuse("x")
+    assert attempts.refuse("y") == 0
+    clock.at += attempts.WINDOW + 1
+    assert attempts.refuse("x") == 0
+
+
+def test_rarely_counts_what_it_left_out() -> None:
+    clock = Hand()
+    rarely = Rarely(clock, 60)
+    assert [rarely("k") for _ in range(4)] == [1, 0, 0, 0]
+    clock.at += 61
+    assert rarely("k") == 4
+    assert rarely("other") == 1
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**9), 10**9)
+        | st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8),
+        lambda c: (
+            st.lists(c, max_size=3)
+            | st.dictionaries(st.text(max_size=4).filter(lambda t: t.isprintable()), c, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+def test_plain_json_is_read_as_it_is(document: Any) -> None:
+    import json
+
+    assert read_json(json.dumps(document).encode()) == document
+
+
+@pytest.mark.parametrize("raw", [
+    b"", b"{", b"NaN", b"-Infinity", b"1e400", b"9" * 31, b'{"a":1,"a":2}', b'"\\ud800"', b'"\\u0000"', b"\xff",
+    b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), b"[" * 200_000, b"'a'", b"{a:1}", b"[1,]", b"1" + b"0" * 5000,
+])  # fmt: skip
+def test_odd_json_is_an_input_error(raw: bytes) -> None:
+    with pytest.raises(InputError):
+        read_json(raw)

@@ -1,0 +1,495 @@
+"""What people ask, and when: promote, pause, resume, stop, approve, roll back; starts, deadlines, restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollout.commands import By
+from rollout.domain.errors import IllegalTransition, PreflightRefused, Refused, StaleExpectation, UnknownRollout
+from rollout.domain.state import Position
+from tests.support.scene import GET, ME, PATCH, Scene
+from tests.support.values import AGENT, ONE, TWO, Verdict, entry, plan
+
+DAY = 86_400
+FAIL = Verdict("fail", "the canary is worse")
+
+
+# ------------------------------------------------------------------ promote
+
+
+def test_promote_goes_to_the_next_step_now(scene: Scene) -> None:
+    scene.given_at(1)
+    answer = scene.app.commands.promote(scene.id, ME)
+    assert answer["position"] == {"wave": 1, "step": 2}
+    scene.drive()
+    scene.stands("progressing", 2)
+    assert scene.weight(ONE) == 0.5
+
+
+def test_promote_twice_with_the_same_expectation_moves_once(scene: Scene) -> None:
+    scene.given_at(1)
+    expect = Position(1, 1)
+    scene.app.commands.promote(scene.id, ME, expect=expect)
+    scene.drive()
+    with pytest.raises(StaleExpectation, match=r"you expected it at 1\.1, and it stands at 1\.2") as refused:
+        scene.app.commands.promote(scene.id, ME, expect=expect)
+    assert refused.value.exit_code == 3
+    assert refused.value.details["position"] == {"wave": 1, "step": 2}
+    scene.stands("progressing", 2)
+
+
+def test_promote_twice_before_anybody_drives_moves_once(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.app.commands.promote(scene.id, ME)
+    with pytest.raises(Refused, match=r"step 1\.2 is still being written"):
+        scene.app.commands.promote(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 2)
+
+
+def test_promote_twice_with_one_request_id_moves_once(scene: Scene) -> None:
+    scene.given_at(1)
+    by = By("cli:test", "", "request-1")
+    first = scene.app.commands.promote(scene.id, by)
+    scene.drive()
+    assert scene.app.commands.promote(scene.id, by) == first
+    scene.stands("progressing", 2)
+
+
+def test_promote_full_goes_to_the_last_step_and_its_bake(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.app.commands.promote(scene.id, ME, full=True)
+    scene.drive()
+    scene.stands("progressing", 3)
+    assert [b["inbound_agents"][0]["weight"] for b in scene.patches(ONE)] == [0.1, 1.0]
+    scene.after(DAY - 1)
+    scene.stands("progressing", 3)
+    scene.after(1)
+    scene.stands("promoted")
+
+
+def test_promote_in_the_last_step_ends_its_bake(scene: Scene) -> None:
+    scene.given_at(3)
+    scene.app.commands.promote(scene.id, ME)
+    scene.drive()
+    scene.stands("promoted")
+    with pytest.raises(IllegalTransition, match="it has ended as promoted"):
+        scene.app.commands.promote(scene.id, ME)
+
+
+def test_promote_goes_over_an_undecided_gate_and_never_over_a_failed_one(scene: Scene) -> None:
+    scene.gates.verdict = Verdict("undecided")
+    scene.given_at(1)
+    scene.after(3 * 3_600)
+    scene.stands("progressing", 1)
+    scene.app.commands.promote(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 2)
+    scene.app.commands.promote(scene.id, ME)
+    scene.gates.verdict = FAIL
+    scene.drive()
+    scene.stands("rolled_back", reason=FAIL.reason)
+
+
+# ------------------------------------------------------------------ pause, resume, stop
+
+
+def test_pause_holds_and_resume_goes_on_from_there(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.app.commands.pause(scene.id, By("cli:test", "lunch"))
+    scene.after(DAY)
+    scene.stands("paused", 1, "lunch")
+    assert scene.weight(ONE) == 0.1
+    scene.app.commands.resume(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 2)
+
+
+def test_pausing_twice_is_one_pause(scene: Scene) -> None:
+    scene.given_at(1)
+    for _ in range(2):
+        scene.app.commands.pause(scene.id, ME)
+    assert scene.journal(["pause"]) == ["pause"]
+
+
+def test_a_pause_survives_a_restart(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.app.commands.pause(scene.id, ME)
+    scene.restart()
+    scene.after(7 * DAY)
+    scene.stands("paused", 1)
+
+
+def test_a_pause_before_the_start_is_resumed_to_pending(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=1))
+    scene.app.commands.pause(scene.id, ME)
+    scene.after(3 * 3_600)
+    scene.stands("paused")
+    assert not scene.patches()
+    scene.app.commands.resume(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 1)
+    assert scene.weight(ONE) == 0.1
+
+
+def test_while_paused_a_failed_gate_rolls_back(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.app.commands.pause(scene.id, ME)
+    scene.drive()
+    scene.gates.verdict = FAIL
+    scene.app.store.wake([scene.id], look=False)  # as the fetch of calls does
+    scene.drive()
+    scene.stands("rolled_back", reason=FAIL.reason)
+
+
+@pytest.mark.parametrize("command", ["promote", "pause", "resume", "stop", "adopt", "restore"])
+def test_a_command_for_another_position_changes_nothing(scene: Scene, command: str) -> None:
+    scene.given_at(1)
+    if command == "resume":
+        scene.app.commands.pause(scene.id, ME)
+    if command in ("adopt", "restore"):
+        scene.sandbox.edit(ONE, inbound_agents=[entry(8)])
+        scene.scan()
+    before, entries = scene.rollout, scene.journal()
+    with pytest.raises(StaleExpectation):
+        getattr(scene.app.commands, command)(scene.id, ME, expect=Position(1, 2))
+    assert scene.rollout == before
+    assert scene.journal() == entries
+
+
+def test_stop_leaves_the_split_as_it_is_and_frees_the_number(scene: Scene) -> None:
+    scene.given_at(2)
+    scene.app.commands.stop(scene.id, ME)
+    scene.stands("stopped")
+    scene.after(DAY)
+    assert scene.weight(ONE) == 0.5
+    assert scene.app.store.drivers([ONE]) == {}
+
+
+def test_a_stopped_rollout_can_still_be_rolled_back(scene: Scene) -> None:
+    scene.given_at(2)
+    scene.app.commands.stop(scene.id, ME)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+    assert scene.live(ONE) == [entry(6)]
+
+
+def test_every_command_has_its_actor_and_its_reason_in_the_journal(scene: Scene) -> None:
+    scene.given_at(1)
+    commands = scene.app.commands
+    who = By("cli:alice", "because")
+    orders: list[Callable[[str, By], Any]] = [commands.pause, commands.resume, commands.promote, commands.rollback]
+    for order in orders:
+        order(scene.id, who)
+        scene.drive()
+    asked = [e for e in scene.app.store.history(scene.id) if e.actor == "cli:alice"]
+    assert [(e.kind, e.reason) for e in asked] == [(k, "because") for k in ("pause", "resume", "promote", "rollback")]
+
+
+# ------------------------------------------------------------------ approval, gates, deadline
+
+
+def test_a_person_is_asked_when_everything_else_is_green(scene: Scene) -> None:
+    steps = [{"weight": 0.1, "hold": "30m", "approve": True}, {"weight": 1.0}]
+    scene.given(steps=steps)
+    scene.after(DAY)
+    scene.stands("progressing", 1)
+    assert scene.rollout.why == "all is green; a person must promote it"
+    scene.app.commands.promote(scene.id, ME)
+    scene.after(1)
+    scene.stands("promoted")
+
+
+def test_a_step_waits_for_its_calls(scene: Scene) -> None:
+    scene.gates.canary_calls = 3
+    scene.given(steps=[{"weight": 0.1, "hold": "30m", "min_calls": 50}, {"weight": 1.0}])
+    scene.after(DAY)
+    scene.stands("progressing", 1)
+    assert scene.rollout.why == "3 of 50 canary calls seen"
+    scene.gates.canary_calls = 50
+    scene.after(601)
+    scene.stands("promoted")
+
+
+def test_a_failed_gate_rolls_back_by_itself(scene: Scene) -> None:
+    scene.gates.verdict = Verdict("undecided")
+    scene.given_at(2)
+    scene.gates.verdict = FAIL
+    scene.after(60)
+    scene.stands("rolled_back", reason=FAIL.reason)
+    assert scene.live(ONE) == [entry(6)]
+    assert scene.journal()[-5:] == ["failed", "intended", "settled", "read_back", "restored"]
+
+
+def test_only_a_failure_rolls_back_by_itself(scene: Scene) -> None:
+    scene.given_at(1)
+    for outcome in ("undecided", "unmeasurable"):
+        scene.gates.verdict = Verdict(outcome)
+        scene.after(2 * DAY)
+        scene.stands("progressing", 1)
+
+
+def test_a_failure_may_pause_and_a_person_may_overrule_it(scene: Scene) -> None:
+    scene.given_at(1, on_failure="pause")
+    scene.gates.verdict = FAIL
+    scene.after(31 * 60)
+    scene.stands("paused", 1, FAIL.reason)
+    assert scene.weight(ONE) == 0.1
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+
+
+@pytest.mark.parametrize(("answer", "phase"), [("pause", "held"), ("rollback", "rolled_back")])
+def test_a_deadline_does_what_the_plan_says(scene: Scene, answer: str, phase: str) -> None:
+    scene.gates.verdict = Verdict("undecided")
+    scene.given(deadline="2d", on_deadline=answer)
+    scene.after(2 * DAY - 1)
+    scene.stands("progressing", 1)
+    scene.after(31)
+    scene.stands(phase)
+    assert scene.weight(ONE) == (0.1 if phase == "held" else 0)
+
+
+def test_a_deadline_that_was_answered_does_not_come_again(scene: Scene) -> None:
+    scene.gates.verdict = Verdict("undecided")
+    scene.given(deadline="2d")
+    scene.after(2 * DAY + 31)
+    scene.stands("held", 1, "deadline")
+    scene.app.commands.adopt(scene.id, ME)
+    scene.after(DAY)
+    scene.stands("progressing", 1)
+
+
+# ------------------------------------------------------------------ rollback
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_rollback_restores_the_baseline_verbatim(scene: Scene, step: int) -> None:
+    odd = [{"agent_id": AGENT, "agent_version": "prod", "weight": 0.33335}, {"agent_id": AGENT, "agent_version": 6, "weight": 0.66665}]  # fmt: skip
+    scene.sandbox.edit(ONE, inbound_agents=odd)
+    scene.given_at(step)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+    assert scene.live(ONE) == odd
+    assert scene.rollout.restored_at is not None
+
+
+def test_a_rollback_is_possible_after_promoted(scene: Scene) -> None:
+    scene.given()
+    scene.after(10 * DAY)
+    scene.stands("promoted")
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+    assert scene.live(ONE) == [entry(6)]
+
+
+def test_after_thirty_days_the_baseline_is_no_longer_kept(scene: Scene) -> None:
+    scene.given()
+    scene.after(2 * DAY)
+    scene.stands("promoted")
+    scene.after(31 * DAY)
+    with pytest.raises(Refused, match="more than 30 days ago"):
+        scene.app.commands.rollback(scene.id, ME)
+
+
+def test_rolling_back_twice_is_one_rollback(scene: Scene) -> None:
+    scene.given_at(1)
+    for _ in range(2):
+        scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    assert len(scene.patches(ONE)) == 2
+
+
+def test_a_rollback_before_the_first_write_writes_nothing(scene: Scene) -> None:
+    scene.given()
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+    assert PATCH not in scene.requests()
+
+
+def test_a_rollback_goes_on_until_retell_is_back(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.sandbox.fault("status", status=503, times=None)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.after(600)
+    scene.stands("rolling_back")
+    scene.restart()
+    scene.sandbox.clear_faults()
+    scene.after(300)
+    scene.stands("rolled_back")
+    assert scene.live(ONE) == [entry(6)]
+
+
+def test_a_rollback_whose_answer_is_lost_is_declared_after_the_horizon(scene: Scene) -> None:
+    scene.given_at(1)
+    scene.sandbox.fault("drop_after", method=PATCH)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolling_back")
+    assert scene.live(ONE) == [entry(6)]
+    assert scene.rollout.restored_at is not None, "it was read back at once"
+    scene.after(190)
+    scene.stands("rolling_back")
+    scene.after(60)
+    scene.stands("rolled_back")
+
+
+def test_a_rollback_is_by_number_too(scene: Scene) -> None:
+    first = scene.given_at(1)
+    assert scene.app.commands.on_number(ONE) == first
+    with pytest.raises(UnknownRollout, match=rf"no rollout has written \{TWO}"):
+        scene.app.commands.on_number(TWO)
+
+
+# ------------------------------------------------------------------ starts
+
+
+def test_a_second_rollout_on_the_same_number_is_refused(scene: Scene) -> None:
+    first = scene.given_at(1)
+    with pytest.raises(PreflightRefused, match=rf"\{ONE} is already driven by frontdesk-v7 \({first}\)"):
+        scene.app.commands.start(plan([TWO, ONE], name="second", channels=["inbound"]), ME)
+    assert [r.id for r in scene.app.store.summaries()] == [first]
+    scene.app.commands.rollback(first, ME)
+    scene.drive()
+    assert scene.given(name="second")
+
+
+def test_a_second_rollout_is_refused_whatever_its_channel(scene: Scene) -> None:
+    scene.sandbox.edit(ONE, outbound_agents=[entry(6)])
+    scene.given_at(1)
+    with pytest.raises(PreflightRefused, match="already driven"):
+        scene.app.commands.start(plan(channels=["outbound"]), ME)
+
+
+def test_a_scheduled_start_reads_its_baseline_when_it_begins(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.after(3_600)
+    scene.stands("pending")
+    scene.sandbox.edit(ONE, inbound_agents=[entry(5, 0.5), entry(6, 0.5)])
+    scene.sandbox.add_agent(AGENT, [5])
+    scene.after(3_601)
+    scene.stands("progressing", 1)
+    assert scene.rollout.targets[0].baseline == {"inbound_agents": [entry(5, 0.5), entry(6, 0.5)]}
+    assert scene.weight(ONE) == 0.1
+
+
+def test_a_scheduled_start_that_is_refused_ends_as_stopped_with_its_reason(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.sandbox.delete_version(AGENT, 7)
+    scene.after(2 * 3_600)
+    scene.stands("stopped")
+    assert "version 7 does not exist" in str(scene.rollout.reason)
+    assert PATCH not in scene.requests()
+    assert scene.journal() == ["created", "refused"]
+
+
+def test_of_two_scheduled_rollouts_on_one_number_the_second_is_refused(scene: Scene) -> None:
+    when = scene.clock.now() + timedelta(hours=2)
+    first, second = scene.given(at=when), scene.given(at=when, name="second")
+    scene.after(2 * 3_600)
+    phases = {i: str(scene.app.store.load(i)[0].phase) for i in (first, second)}
+    assert sorted(phases.values()) == ["progressing", "stopped"]
+
+
+def test_a_scheduled_start_waits_while_retell_is_away(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.sandbox.fault("status", status=503, times=None)
+    scene.after(2 * 3_600 + 60)
+    scene.stands("pending")
+    scene.sandbox.clear_faults()
+    scene.after(120)
+    scene.stands("progressing", 1)
+
+
+def test_a_rollout_may_wait_for_another_one(scene: Scene) -> None:
+    second = scene.given(numbers=[TWO], name="second", after="frontdesk-v7")
+    first = scene.given_at(1)
+    scene.after(DAY)
+    assert str(scene.app.store.load(second)[0].phase) == "pending"
+    scene.after(2 * DAY)
+    scene.id = first
+    scene.stands("promoted")
+    scene.id = second
+    scene.after(2 * DAY)
+    scene.stands("promoted")
+
+
+REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("unknown number", {"numbers": ["+14155550199"]}, {}, r"\+14155550199: Retell does not know this number"),
+    ("draft", {"canary": {"agent_id": AGENT, "agent_version": 9}}, {}, "agent_frontdesk version 9 is a draft: publish it first"),
+    ("no such version", {"canary": {"agent_id": AGENT, "agent_version": 70}}, {}, "version 70 does not exist"),
+    ("no such agent", {"canary": {"agent_id": "agent_x", "agent_version": 1}}, {}, "agent_x version 1 does not exist"),
+    ("empty channel", {"channels": ["outbound"]}, {}, "has no outbound_agents: there is nothing to roll back to"),
+    ("empty list", {}, {"inbound_agents": []}, "has no inbound_agents"),
+    ("other baseline", {"baseline": {"agent_id": AGENT, "agent_version": 5}}, {}, "and the plan's baseline is"),
+    ("baseline gone", {}, {"inbound_agents": [entry(3)]}, "names agent_frontdesk version 3, which does not exist"),
+    ("canary serves already", {}, {"inbound_agents": [entry(7, 0.5), entry(6, 0.5)]}, "is already in the baseline, with 50 %"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "edit", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED]
+)
+def test_preflight_refuses_before_anything_is_written_or_recorded(
+    scene: Scene, changes: dict[str, Any], edit: dict[str, Any], words: str
+) -> None:
+    if edit:
+        scene.sandbox.edit(ONE, **edit)
+    with pytest.raises(PreflightRefused, match=words) as refused:
+        scene.given(**changes)
+    assert refused.value.exit_code == 3
+    assert scene.app.store.summaries() == []
+    assert set(scene.requests()) <= {GET}
+
+
+WARNED: list[tuple[str, dict[str, Any], str]] = [
+    ("webhook", {"inbound_webhook_url": "https://example.test"}, "has an inbound webhook, which may override the weights"),
+    ("tag", {"inbound_agents": [entry("prod")]}, "the baseline names the tag prod"),
+    ("no version", {"inbound_agents": [{"agent_id": AGENT, "weight": 1}]}, "without a version, which may move"),
+    ("decimals", {"inbound_agents": [entry(6, 0.33335), entry("prod", 0.66665)]}, "more than four decimals"),
+    ("draft", {"inbound_agents": [entry(9)]}, "version 9 is a draft, which may change under it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "words"), [c[1:] for c in WARNED], ids=[c[0].replace(" ", "-") for c in WARNED])
+def test_what_is_warned_of_is_refused_when_strict(scene: Scene, edit: dict[str, Any], words: str) -> None:
+    scene.sandbox.edit(ONE, **edit)
+    with pytest.raises(PreflightRefused, match=words):
+        scene.app.commands.start(plan(), ME, strict=True)
+    scene.given()
+    scene.drive()
+    assert scene.weight(ONE) == 0.1
+    (created,) = [e for e in scene.app.store.history(scene.id) if e.kind == "created"]
+    assert any(words in warning for warning in created.data["warnings"])
+
+
+def test_a_start_with_one_request_id_makes_one_rollout(scene: Scene) -> None:
+    by = By("cli:test", "", "request-1")
+    first = scene.app.commands.start(plan(), by)
+    assert scene.app.commands.start(plan(), by)["id"] == first["id"]
+    assert len(scene.app.store.summaries()) == 1
+    with pytest.raises(Refused, match="used before for another request"):
+        scene.app.commands.start(plan(name="other"), by)
+
+
+def test_an_id_or_a_name_says_which_rollout_is_meant(scene: Scene) -> None:
+    first = scene.given_at(1)
+    scene.app.commands.rollback(first, ME)
+    scene.drive()
+    second = scene.given()
+    assert scene.app.commands.resolve(first) == first
+    assert scene.app.commands.resolve("frontdesk-v7") == second
+    with pytest.raises(UnknownRollout):
+        scene.app.commands.resolve("nothing")

@@ -1,0 +1,227 @@
+"""The protocol with one guard taken out, each by patching from outside: the proof that the harness can see.
+
+A mutant that no history catches would mean that the guard protects nothing, or that nobody looks. `MUTANTS`
+names them; docs/reliability.md lists the seed that catches each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollout import delivery
+from rollout.domain import decide as deciding
+from rollout.domain import drift
+from rollout.domain.changes import Change
+from rollout.domain.protocol import Examined, Finding
+from rollout.domain.records import Claim, Entry
+from rollout.domain.state import Kind, Rollout
+from rollout.ports import Failure, Order, Reading
+from rollout.store import rollouts
+from rollout.store.repository import Store
+
+from .lane import SimLane, reading
+from .weather import Weather
+
+Patches = list[tuple[Any, str, Any]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard that is taken out. `weather` changes what the histories are like, also without the mutant."""
+
+    guard: str
+    patches: Callable[[], Patches]
+    weather: Callable[[Weather], Weather] = lambda weather: weather
+
+    @contextmanager
+    def applied(self, *, guarded: bool = False) -> Iterator[None]:
+        """Takes the guard out for the block; `guarded` leaves it in, with the same weather."""
+        kept: Patches = []
+        draw = Weather.draw.__func__  # type: ignore[attr-defined]
+        try:
+            for where, name, what in [] if guarded else self.patches():
+                kept.append((where, name, where.__dict__[name]))
+                setattr(where, name, what)
+            Weather.draw = classmethod(lambda cls, rng: self.weather(draw(cls, rng)))  # type: ignore[assignment,method-assign]
+            yield
+        finally:
+            Weather.draw = classmethod(draw)  # type: ignore[method-assign]
+            for where, name, what in reversed(kept):
+                setattr(where, name, what)
+
+
+# ------------------------------------------------------------------ epochs and intents
+
+
+def _no_epoch_check() -> Patches:
+    """P3 and P7 without the comparison of epochs: whoever had the claim once may record for ever."""
+    commit = rollouts.commit
+
+    def anybody(connection: Any, held: Claim, *args: Any, **kwargs: Any) -> None:
+        row = rollouts.head_row(connection, held.rollout_id)
+        commit(connection, replace(held, epoch=row.epoch), *args, **kwargs)
+
+    return [(rollouts, "commit", anybody)]
+
+
+def _intent_after_send() -> Patches:
+    """P3 after P4: the intent is committed together with what came of it."""
+    commit = Store.commit
+    waiting: dict[str, tuple[Change, list[Entry]]] = {}
+
+    def later(
+        self: Store, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
+    ) -> datetime:
+        if change.new_writes:
+            waiting[held.rollout_id] = change, list(entries)
+            return self.now()
+        if held.rollout_id in waiting:
+            first, before = waiting.pop(held.rollout_id)
+            commit(self, held, first, before, lease)
+        return commit(self, held, change, entries, lease)
+
+    return [(Store, "commit", later)]
+
+
+# ------------------------------------------------------------------ the lane
+
+
+def _window() -> Patches:
+    return [(SimLane, "ignores_window", True)]
+
+
+def _connection_first() -> Patches:
+    return [(SimLane, "reopens", True)]
+
+
+def _hidden_resend() -> Patches:
+    return [(SimLane, "resends", True)]
+
+
+def _no_read_back() -> Patches:
+    """P6 answered from P5: what a 200 said is taken for what the number shows."""
+    write, read = SimLane.write, SimLane.read
+
+    def noted(self: SimLane, orders: Sequence[Order], **how: Any) -> Any:
+        answers = write(self, orders, **how)
+        vars(self)["echo"] = {n: a.shown for n, a in answers.items() if a.shown is not None}
+        return answers
+
+    def echoed(self: SimLane, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
+        echo = vars(self).get("echo", {})
+        found = {n: echo[n] for n in numbers if n in echo}
+        return {**found, **read(self, [n for n in numbers if n not in echo])}
+
+    return [(SimLane, "write", noted), (SimLane, "read", echoed)]
+
+
+# ------------------------------------------------------------------ horizons
+
+
+def _no_horizon_before_forward() -> Patches:
+    """A write whose outcome is unknown is taken for not applied as soon as it is not seen."""
+    over = drift._over
+
+    def at_once(writes: Sequence[Any], began: datetime) -> Any:
+        return over(writes, began + timedelta(days=1))
+
+    return [
+        (drift, "_over", at_once),
+        (rollouts, "_refuse_open", lambda *_args, **_kwargs: None),
+        (Rollout, "open_writes", lambda _self, _now, _number=None: ()),
+        (drift, "examine", _examined_without_horizon),
+    ]
+
+
+def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datetime, *args: Any) -> Examined:
+    from rollout.domain.protocol import examine
+
+    return examine(target, shown, [w for w in writes if w.outcome is None], began + timedelta(days=1), *args)
+
+
+def _no_horizon_before_the_end() -> Patches:
+    return [(deciding, "_horizons_over", lambda r: r.created_at)]
+
+
+def _any_look_at_the_end() -> Patches:
+    """P9 from a reading that began before the horizons closed, if only the decision comes after."""
+
+    def decide(r: Rollout, f: deciding.Facts, now: datetime) -> deciding.Action:
+        if f.look is not None and now >= deciding._horizons_over(r):
+            f = replace(f, look=replace(f.look, began=now))
+        return real(r, f, now)
+
+    from rollout import driver
+
+    real = driver.decide
+    return [(driver, "decide", decide)]
+
+
+# ------------------------------------------------------------------ readings
+
+
+def _no_time_stamps() -> Patches:
+    """Nothing is compared but lists: a number that was touched looks untouched, an old reading new."""
+    from rollout.domain.protocol import examine
+
+    def blind(target: Any, shown: Any, *args: Any) -> Examined:
+        same = reading_with(shown, target.modified)
+        return examine(target, same, *args)
+
+    return [(drift, "examine", blind)]
+
+
+def reading_with(shown: Any, modified: int) -> Any:
+    return replace(shown, modified=modified) if isinstance(shown, Reading) else shown
+
+
+def _no_pre_read() -> Patches:
+    """P2 without a comparison: every number is written, whatever it shows."""
+    look = delivery.Deliverer._look
+
+    def trusting(self: Any, rollout: Rollout, held: Claim, lane: Any, numbers: Sequence[str]) -> Any:
+        seen = look(self, rollout, held, lane, numbers)
+        assert seen.look is not None
+        if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
+            as_expected = {n: Finding.AS_EXPECTED for n in numbers}
+            return replace(seen, rollout=rollout, look=replace(seen.look, findings=as_expected))
+        return seen
+
+    return [(delivery.Deliverer, "_look", trusting)]
+
+
+# ------------------------------------------------------------------ weathers that make a guard matter
+
+
+def _slow(w: Weather) -> Weather:
+    """Senders that stop, and messages that live as long as they may."""
+    bounds = replace(w.bounds, idle=20.0, apply=20.0, margin=1.0)
+    return replace(w, gap=0.6, late=0.7, slow_reads=0.4, crash=0.0, read_fails=0.0, bounds=bounds)
+
+
+def _kept_open(w: Weather) -> Weather:
+    """A Retell that keeps idle connections open for longer than K."""
+    return replace(
+        w, idle_unbounded=True, long_pause=max(w.long_pause, 0.01), late=0.4, bounds=replace(w.bounds, margin=1.0)
+    )
+
+
+MUTANTS: dict[str, Mutant] = {
+    "epoch check": Mutant("P3, P7: the epoch is compared", _no_epoch_check),
+    "send window": Mutant("P4: nothing is sent after the window", _window, _kept_open),
+    "connection first": Mutant("P2: no connection is opened by a write", _connection_first, _slow),
+    "read-back": Mutant("P6: a number is read after its answer", _no_read_back),
+    "horizon before forward": Mutant("P3: nothing forward beside an open horizon", _no_horizon_before_forward),
+    "horizon before final": Mutant("P9: nothing final beside an open horizon", _no_horizon_before_the_end),
+    "later second look": Mutant("P9: the deciding read begins after it", _any_look_at_the_end, _slow),
+    "no hidden resend": Mutant("P4: exactly one request", _hidden_resend),
+    "time stamps": Mutant("P2, P6: time stamps are compared", _no_time_stamps),
+    "intent before send": Mutant("P3: the intent is committed first", _intent_after_send),
+    "pre-read": Mutant("P2: what is live is compared", _no_pre_read),
+}
+
+__all__ = ["MUTANTS", "Kind", "Mutant", "reading"]

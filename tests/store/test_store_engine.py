@@ -1,0 +1,120 @@
+"""Engines: which addresses are taken, how a file is opened, and what an unusable database says."""
+
+from __future__ import annotations
+
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from rollout.clock import SystemClock
+from rollout.domain.errors import NotReachable, SettingsError
+from rollout.store.engine import Database, make_engine
+from rollout.store.repository import Store
+from tests.support.clock import FakeClock
+from tests.support.hand import Hand
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("nonsense", "not a database address; write sqlite:///rollout.db or postgresql://user@host/name"),
+        ("mysql://user@host/name", "mysql is not supported; write sqlite:///rollout.db or postgresql://"),
+        ("sqlite://", "a database in memory is lost with the process; write sqlite:///rollout.db"),
+        ("sqlite:///:memory:", "a database in memory is lost"),
+        ("sqlite:////no/such/folder/x.db", "there is no folder /no/such/folder; make it first"),
+    ],
+    ids=["nonsense", "mysql", "memory", "memory-by-name", "no-folder"],
+)
+def test_a_wrong_address_is_refused_with_what_to_write(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match="ROLLOUT_DATABASE_URL: ") as refused:
+        make_engine(url)
+    assert words in refused.value.message
+
+
+def test_a_new_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'new.db'}", SystemClock())
+    assert stat.S_IMODE((tmp_path / "new.db").stat().st_mode) == 0o600
+    database.close()
+
+
+def test_sqlite_keeps_what_was_committed_through_a_power_cut(sqlite_url: str) -> None:
+    database = Database(sqlite_url, SystemClock())
+    with database.read() as connection:
+        wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+        found = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in wanted}
+    assert found == wanted
+    database.close()
+
+
+@pytest.mark.postgres
+def test_postgres_does_not_wait_for_ever(postgres_url: str) -> None:
+    database = Database(postgres_url, SystemClock())
+    with database.read() as connection:
+        wanted = {"statement_timeout": "15s", "lock_timeout": "10s"}
+        assert {n: connection.exec_driver_sql(f"SHOW {n}").scalar_one() for n in wanted} == wanted
+    database.close()
+
+
+@pytest.mark.parametrize("url", ["postgresql://nobody@127.0.0.1:1/none", "sqlite:///{folder}/broken.db"])
+def test_a_database_that_cannot_be_used_says_so(url: str, tmp_path: Path) -> None:
+    (tmp_path / "broken.db").write_bytes(b"this is no database, and long enough to have a header" * 20)
+    database = Database(url.format(folder=tmp_path), SystemClock())
+    for use in (database.read, database.write):
+        with pytest.raises(NotReachable, match="the database cannot be") as refused, use():
+            pass
+        assert refused.value.exit_code == 4
+        assert "\n" not in refused.value.message
+    database.close()
+
+
+def test_the_time_is_the_clocks_on_sqlite(sqlite_url: str) -> None:
+    clock = FakeClock()
+    database = Database(sqlite_url, clock)
+    assert Store(database).now() == clock.now()
+    database.close()
+
+
+@pytest.mark.postgres
+def test_the_time_is_the_databases_on_postgresql(postgres_url: str) -> None:
+    """Replicas share the database and not their clocks."""
+    clock = FakeClock()
+    database = Database(postgres_url, clock)
+    clock.advance(9_000_000)
+    found = Store(database).now()
+    assert abs((found - SystemClock().now()).total_seconds()) < 5
+    assert found.tzinfo is not None
+    database.close()
+
+
+def test_a_failed_transaction_leaves_nothing_behind(store: Store, hand: Hand) -> None:
+    with pytest.raises(ZeroDivisionError), store.database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('a', 'b')")
+        raise ZeroDivisionError
+    assert hand.run("SELECT * FROM meta") == []
+
+
+def test_writers_wait_for_each_other(store: Store, hand: Hand) -> None:
+    """Read, then write, from several threads at once: none fails, and none works on an old row."""
+    hand.run("INSERT INTO meta (key, value) VALUES ('count', '0')")
+    failures: list[Exception] = []
+
+    def add() -> None:
+        try:
+            for _ in range(10):
+                with store.database.write() as connection:
+                    query = "SELECT value FROM meta WHERE key = 'count'"
+                    lock = "" if store.database.is_sqlite else " FOR UPDATE"
+                    value = int(connection.exec_driver_sql(query + lock).scalar_one())
+                    connection.exec_driver_sql(f"UPDATE meta SET value = '{value + 1}' WHERE key = 'count'")
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=add) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert failures == []
+    assert hand.run("SELECT value FROM meta")[0].value == "40"

@@ -1,0 +1,141 @@
+"""Calls as seen: one row each, corrected in place, whatever comes late, twice or out of order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from rollout.ports import CallRecord
+from rollout.store import observations
+from rollout.store.observations import Mark
+from rollout.store.repository import Store
+from tests.support.clock import START
+from tests.support.values import AGENT, ONE, TWO
+
+MINUTE = timedelta(minutes=1)
+
+
+def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRecord:
+    """A call that has been taken and is still going on."""
+    return replace(CallRecord(id, AGENT, 7, ONE, "inbound", at, None, "ongoing"), **changes)
+
+
+ENDED: dict[str, Any] = {
+    "status": "ended", "ended_at": START + MINUTE, "disconnection_reason": "user_hangup", "e2e_p50_ms": 812.5,
+}  # fmt: skip
+JUDGED: dict[str, Any] = {
+    **ENDED, "successful": False, "sentiment": "Negative", "in_voicemail": False, "custom": {"booked": True}, "analyzed": True,
+}  # fmt: skip
+
+
+def kept(store: Store, *numbers: str, since: datetime = START, until: datetime | None = None) -> list[CallRecord]:
+    with store.database.read() as connection:
+        return observations.calls(connection, numbers or (ONE,), ["inbound"], since, until)
+
+
+def test_a_call_comes_back_as_it_was_reported(store: Store) -> None:
+    assert store.observe([call(**JUDGED)]) == 1
+    assert kept(store) == [call(**JUDGED)]
+
+
+def test_a_call_is_corrected_in_place_as_it_goes_on(store: Store) -> None:
+    for later in (call(), call(**ENDED), call(**JUDGED)):
+        assert store.observe([later]) == 1
+    assert kept(store) == [call(**JUDGED)]
+
+
+def test_the_same_report_again_changes_nothing(store: Store) -> None:
+    store.observe([call(**JUDGED)])
+    assert store.observe([call(**JUDGED)]) == 0
+    assert store.observe([call(**JUDGED), call(**JUDGED)]) == 0
+    assert len(kept(store)) == 1
+
+
+@pytest.mark.parametrize("older", [call(), call(**ENDED)], ids=["begun", "ended"])
+def test_a_result_is_never_lost_to_an_older_report(store: Store, older: CallRecord) -> None:
+    store.observe([call(**JUDGED)])
+    assert store.observe([older]) == 0
+    assert kept(store) == [call(**JUDGED)]
+
+
+def test_a_changed_result_is_taken_over(store: Store) -> None:
+    """The analysis was run again: what it says now is what counts."""
+    store.observe([call(**JUDGED)])
+    again = call(**{**JUDGED, "successful": True, "sentiment": "Positive", "custom": {"paid": False}})
+    assert store.observe([again]) == 1
+    assert kept(store) == [replace(again, custom={"booked": True, "paid": False})]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_the_order_of_reports_does_not_matter(store: Store, order: tuple[int, ...]) -> None:
+    reports = [call(), call(**ENDED), call(**JUDGED)]
+    for i in order:
+        store.observe([reports[i]])
+    assert kept(store) == [call(**JUDGED)]
+
+
+def test_of_two_reports_in_one_batch_the_later_counts(store: Store) -> None:
+    store.observe([call(), call(**ENDED)])
+    assert kept(store) == [call(**ENDED)]
+
+
+def test_calls_are_listed_by_number_channel_and_start(store: Store) -> None:
+    store.observe(
+        [
+            call("late", START + MINUTE), call("early", START), call("before", START - MINUTE),
+            call("other", number=TWO), call("sms", channel="inbound_sms"), call("unstarted", None),
+        ]
+    )  # fmt: skip
+    assert [c.call_id for c in kept(store)] == ["early", "late"]
+    assert [c.call_id for c in kept(store, ONE, TWO, until=START + MINUTE)] == ["early", "other"]
+
+
+def test_many_calls_at_once(store: Store) -> None:
+    calls = [call(f"c{i:04d}", START + i * timedelta(seconds=1)) for i in range(1_200)]
+    assert store.observe(calls) == 1_200
+    assert store.observe([replace(c, status="ended") for c in calls]) == 1_200
+    assert [c.call_id for c in kept(store)] == [c.call_id for c in calls]
+    assert store.observe([]) == 0
+
+
+def test_a_long_reason_is_cut_and_not_refused(store: Store) -> None:
+    store.observe([call(status="s" * 200, disconnection_reason="r" * 200, sentiment="x" * 200)])
+    assert kept(store)[0].disconnection_reason == "r" * 80
+
+
+def test_marks_say_how_far_calls_were_fetched(store: Store) -> None:
+    mark = Mark(ONE, "inbound", START, START + MINUTE)
+    store.mark(mark)
+    store.mark(replace(mark, since=START + MINUTE))
+    assert store.marks([ONE, TWO]) == {(ONE, "inbound"): replace(mark, since=START + MINUTE)}
+
+
+def test_trouble_is_kept_from_its_beginning_and_ends_with_a_fetch(store: Store) -> None:
+    store.mark(Mark(ONE, "inbound", START, START))
+    store.mark_trouble(ONE, "inbound", START - MINUTE, "Retell is down")
+    first = store.marks([ONE])[ONE, "inbound"]
+    store.mark_trouble(ONE, "inbound", START - MINUTE, "still down")
+    again = store.marks([ONE])[ONE, "inbound"]
+    assert (again.trouble, again.trouble_since, again.since) == ("still down", first.trouble_since, START)
+    store.mark(Mark(ONE, "inbound", START, START))
+    assert store.marks([ONE])[ONE, "inbound"].trouble_since is None
+
+
+def test_looks_are_numbered_per_rollout(store: Store) -> None:
+    with store.database.write() as connection:
+        for id_ in ("r1", "r2", "r1"):
+            observations.keep_look(connection, id_, START, (1, 2), "undecided", None, "why", {"e": 1.5})
+        found = observations.looks_of(connection, "r1")
+        assert [(row.seq, row.outcome, row.evidence) for row in found] == [(n, "undecided", {"e": 1.5}) for n in (1, 2)]
+        assert [row.seq for row in observations.looks_of(connection, "r1", last=1)] == [2]
+
+
+def test_what_was_fixed_stays(store: Store) -> None:
+    with store.database.write() as connection:
+        assert observations.fixed(connection, "slow:r1") is None
+        observations.fix(connection, "slow:r1", "[1, 2]")
+        observations.fix(connection, "slow:r1", "[3, 4]")
+        assert observations.fixed(connection, "slow:r1") == "[1, 2]"

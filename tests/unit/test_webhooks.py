@@ -1,0 +1,99 @@
+"""Retell's signature and what a call's webhook says."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, sample, verify
+
+NOW = 1_790_000_000_000
+
+
+def header(body: bytes, key: str = "k", at: int = NOW) -> str:
+    return f"v={at},d={hmac.new(key.encode(), body + str(at).encode(), hashlib.sha256).hexdigest()}"
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_can_be_signed(body: bytes) -> None:
+    assert verify([header(body)], body, ["k"], NOW) == header(body).partition("d=")[2]
+    assert verify([header(body)], body + b"x", ["k"], NOW) is None
+    assert verify([header(body)], body, ["other"], NOW) is None
+
+
+@pytest.mark.parametrize(("age", "good"), [
+    (0, True), (OLDEST_MS, True), (OLDEST_MS + 1, False), (-NEWEST_MS, True), (-NEWEST_MS - 1, False),
+])  # fmt: skip
+def test_five_minutes_back_and_one_ahead(age: int, good: bool) -> None:
+    assert (verify([header(b"x", at=NOW - age)], b"x", ["k"], NOW) is not None) is good
+
+
+def test_two_keys_and_exactly_one_header() -> None:
+    for key in ("old", "new"):
+        assert verify([header(b"x", key)], b"x", ["old", "new"], NOW)
+    assert verify([], b"x", ["k"], NOW) is None
+    assert verify([header(b"x")] * 2, b"x", ["k"], NOW) is None
+    assert verify([header(b"x")], b"x", [], NOW) is None
+
+
+@given(st.text(max_size=100))
+def test_no_header_raises(text: str) -> None:
+    assert verify([text], b"x", ["k"], NOW) is None
+
+
+def document(**more: Any) -> dict[str, Any]:
+    call = {
+        "call_id": "c", "call_type": "phone_call", "agent_id": "a", "agent_version": 7, "direction": "outbound",
+        "from_number": "+14157774444", "to_number": "+14155550100", "call_status": "ended", **more,
+    }  # fmt: skip
+    return {"event": "call_ended", "call": call}
+
+
+def test_a_call_without_analysis() -> None:
+    found = sample(document(start_timestamp=NOW, transcript="secret words"))
+    assert found is not None and (found.number, found.channel) == ("+14157774444", "outbound")
+    assert found.started_at == datetime.fromtimestamp(NOW / 1000, UTC) and found.ended_at is None
+    assert found.successful is None and not found.analyzed and "secret" not in repr(found)
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("agent_version", "7"), ("agent_version", True), ("agent_version", -1), ("agent_version", 2**31),
+    ("agent_version", None),
+    ("call_id", ""), ("call_id", "x" * 121), ("call_id", "a\nb"), ("agent_id", 7), ("direction", None), ("direction", []),
+    ("from_number", "+1/.."), ("from_number", None), ("call_type", "web_call"), ("call_type", {}),
+])  # fmt: skip
+def test_what_cannot_be_used_is_left_out(field: str, value: Any) -> None:
+    assert sample(document(**{field: value})) is None
+
+
+@pytest.mark.parametrize(("field", "value", "attribute"), [
+    ("latency", {"e2e": {"p50": float("inf")}}, "e2e_p50_ms"), ("latency", {"e2e": {"p50": "9"}}, "e2e_p50_ms"),
+    ("latency", [], "e2e_p50_ms"), ("start_timestamp", 1e300, "started_at"), ("start_timestamp", "x", "started_at"),
+    ("start_timestamp", float("nan"), "started_at"), ("call_analysis", {"call_successful": "yes"}, "successful"),
+    ("disconnection_reason", "x\x1b", "disconnection_reason"), ("call_analysis", {"user_sentiment": 5}, "sentiment"),
+])  # fmt: skip
+def test_odd_values_are_missing_values(field: str, value: Any, attribute: str) -> None:
+    found = sample(document(**{field: value}))
+    assert found is not None and getattr(found, attribute) is None
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.floats() | st.text(max_size=5),
+        lambda c: (
+            st.lists(c, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["event", "call", "call_id", "direction", "call_analysis"]), c, max_size=3
+            )
+        ),
+        max_leaves=8,
+    )
+)
+def test_no_document_raises(value: Any) -> None:
+    assert sample(value) is None
