@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import structlog
 
+from rollout import tracing
 from rollout.app import App
 from rollout.delivery import SERVICE
 from rollout.domain.changes import Change
@@ -67,7 +68,9 @@ class Advance:
                 if held.crashes >= MOST_CRASHES and self._poisoned(held):
                     return
                 self.app.interrupts.clear(held.rollout_id)
-                rollout = self.app.driver.drive(held)
+                with tracing.span("rollout.pass", rollout=held.rollout_id, epoch=held.epoch) as more:
+                    rollout = self.app.driver.drive(held)
+                    more(phase=str(rollout.phase), position=str(rollout.position))
                 log.info("drove", phase=str(rollout.phase), position=str(rollout.position), why=rollout.why)
             except ClaimLost:
                 log.info("let go", why="a command or another process took it over")

@@ -96,7 +96,9 @@ class Observe:
             store.mark_trouble(
                 ask.number, ask.channel, ask.since, f"Retell's calls cannot be read: {failure.detail}"
             )
-            log.warning("calls not fetched", number=ask.number[:5] + "…", error=failure.detail)
+            log.warning(
+                "calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail
+            )
             return changed
         waiting = [
             c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)

@@ -20,8 +20,10 @@ from jobs.drift import Drift
 from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
+from rollout import tracing
 from rollout.app import App
 from rollout.domain.errors import RolloutError
+from rollout.settings import traces_wanted
 
 log = structlog.get_logger(__name__)
 
@@ -72,6 +74,7 @@ class Scheduler:
         # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
         importlib.import_module("rollout.domain.gates")
         self.notify.warm()
+        tracing.start(traces_wanted())
         self.app.store.beat(self.app.owner, started=True)
         self._scheduler.start()
         self._waker.start()
@@ -124,6 +127,7 @@ class Scheduler:
         if self.observe is not None:
             self.observe.stop()
         self.notify.stop()
+        tracing.stop()
         try:
             self.app.store.forget_beat(self.app.owner)
         except RolloutError as error:

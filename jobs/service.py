@@ -16,6 +16,9 @@ from jobs.scheduler import Scheduler
 from rollout import __version__, logs
 from rollout.app import App, build
 from rollout.domain.errors import NotReachable, Refused
+from rollout.planfile import load_plan
+from rollout.ports import CallRecord
+from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
 from rollout.store import migrate as migrations
 
@@ -47,9 +50,18 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
     scheduler = Scheduler(app)
     server = None
     if http:
-        from rollout.api.server import make_server
+        from rollout.api.server import run_server  # a scheduler alone needs no web framework
+        from rollout.metrics import metrics_text
 
-        server = make_server(app, scheduler, settings.host, settings.port)
+        server = run_server(
+            app,
+            scheduler,
+            settings.host,
+            settings.port,
+            observe=lambda record: _observed(app, record),
+            metrics=lambda: metrics_text(app, scheduler),
+            rehearse=lambda text: rehearse(load_plan(text), USUAL_CALLS_PER_DAY),
+        )
         server.start()
     try:
         scheduler.start()
@@ -64,6 +76,14 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             server.stop()
         scheduler.stop()
         log.info("stopped")
+
+
+def _observed(app: App, record: CallRecord) -> None:
+    """A call that Retell told us of by webhook: kept, and its rollout looks at its gates."""
+    if app.store.observe([record]):
+        driver = app.store.drivers([record.number]).get(record.number)
+        if driver is not None:
+            app.store.wake([driver[0]], look=False)
 
 
 @contextmanager

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from rollout import tracing
 from rollout.calendars import Calendars
 from rollout.clock import SystemClock
 from rollout.commands import Commands
 from rollout.delivery import Deliverer, Timing
-from rollout.domain.state import Rollout, Target
 from rollout.domain.errors import RolloutError
+from rollout.domain.state import Rollout, Target
 from rollout.driver import Driver
 from rollout.gatekeeper import Gatekeeper
 from rollout.kit import write_kit
+from rollout.meter import RequestMeter
 from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
 from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
@@ -82,6 +84,7 @@ class App:
     interrupts: Interrupts
     owner: str
     close: Callable[[], None]
+    meter: RequestMeter
 
     def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
         """Claims one rollout, due or not, and drives it now; None when somebody else holds it."""
@@ -89,7 +92,8 @@ class App:
         if not held:
             return None
         self.interrupts.clear(id_)
-        return self.driver.drive(held[0], until)
+        with tracing.span("rollout.pass", rollout=id_, epoch=held[0].epoch):
+            return self.driver.drive(held[0], until)
 
 
 def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Rollout], None]:
@@ -134,6 +138,12 @@ def build(
     database = database or Database(settings.database_url, clock)
     store = Store(database)
     closers: list[Callable[[], None]] = [database.close]
+    meter, wall = RequestMeter(), clock
+
+    def on_request(operation: str, method: str, status: int | None, seconds: float) -> None:
+        meter(operation, method, status, seconds)
+        tracing.request(operation, method, status, seconds, wall.now())
+
     if numbers is None or agents is None:
         from rollout.retell import RetellClient
 
@@ -144,6 +154,7 @@ def build(
             deadline=settings.request_deadline,
             concurrency=settings.concurrency,
             rate=settings.rate,
+            on_request=on_request,
         )
         closers.append(retell.close)
         numbers, agents = numbers or retell, agents or retell
@@ -201,4 +212,5 @@ def build(
         interrupts,
         owner,
         close,
+        meter,
     )

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from rollout.cli import admin, gates, look, operate, plans, serve
+from rollout.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
 from rollout.domain.errors import RolloutError
 
 app = typer.Typer(
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (plans, operate, look, gates, serve, admin):
+for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
     module.register(app)
 
 

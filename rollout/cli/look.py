@@ -76,7 +76,9 @@ def history(
     after: Annotated[int, typer.Option("--after", help="Only entries behind this sequence number.")] = 0,
     export: Annotated[
         str | None,
-        typer.Option("--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."),
+        typer.Option(
+            "--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,8 +18,13 @@ from rollout.cli.common import (
     plan_text,
     print_json,
 )
+from rollout.cli.progress import waiting
 from rollout.cli.screen import console, percent, plain, table
-from rollout.domain.errors import PreflightRefused
+from rollout.domain.errors import InputError, PreflightRefused
+
+if TYPE_CHECKING:
+    from rollout.backend import Backend
+    from rollout.domain.plan import Plan
 
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
 
@@ -30,7 +36,9 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    plan: PlanPath,
+    plan: Annotated[
+        list[str], typer.Argument(metavar="PLAN...", help="Plan files, YAML or JSON; - reads standard input.")
+    ],
     strict: Strict = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")
@@ -38,27 +46,56 @@ def check(
     json: Json = False,
 ) -> None:
     """Validate a plan, check it against the live numbers, print the exact requests. Writes nothing."""
-    text, name = plan_text(plan)
+    plans, refusal = [], None
+    for path in plan:
+        try:
+            plans.append(_read(path))
+        except InputError as error:
+            if len(plan) == 1:
+                raise
+            typer.echo(plain(error.message), err=True)
+            refusal = error  # the others are looked at, too: people mend all of them at once
+    reports = []
+    with contextlib.ExitStack() as stack:
+        service = None if offline or not plans else stack.enter_context(backend())
+        for text, name, loaded in plans:
+            reports.append(_check(service, text, name, loaded, strict))
+            if not json:
+                _print_check(reports[-1])
+    if json:
+        print_json(reports[0] if len(plan) == 1 else reports)
+    if refusal is not None:
+        raise InputError(f"{len(plan) - len(plans)} of {len(plan)} plans are not valid")
+    for report in reports:
+        if not report["ok"]:
+            found = [*report["problems"], *(report["warnings"] if strict else [])]
+            raise PreflightRefused(f"this plan would be refused: {found[0]}" if found else None)
+
+
+def _read(path: str) -> tuple[str, str, Plan]:
     from rollout.planfile import load_plan
 
-    loaded = load_plan(text, name)
-    if offline:
+    text, name = plan_text(path)
+    return text, name, load_plan(text, name)
+
+
+def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: bool) -> dict[str, Any]:
+    if service is None:
         from rollout import views
 
-        report: dict[str, Any] = {
+        return {
             "name": loaded.name, "ok": True, "offline": True, "problems": [], "warnings": [], "numbers": [],
             "steps": views.steps(loaded), "requests": [],
         }  # fmt: skip
-    else:
-        with backend() as service:
-            report = service.check(text, name, strict=strict)
-    if json:
-        print_json(report)
-    else:
-        _print_check(report)
-    if not report["ok"]:
-        found = [*report["problems"], *(report["warnings"] if strict else [])]
-        raise PreflightRefused(f"this plan would be refused: {found[0]}" if found else None)
+    with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
+        return service.check(text, name, strict=strict)
+
+
+def _numbers(loaded: Plan) -> str:
+    """How many numbers a plan names, for people who wait."""
+    if any(not isinstance(n, str) for n in loaded.numbers):
+        return "the numbers it selects"
+    return f"{len(loaded.numbers)} number{'' if len(loaded.numbers) == 1 else 's'}"
 
 
 def start(
@@ -78,11 +115,11 @@ def start(
     text, name = plan_text(plan)
     start_at = moment(at)
     with backend() as service:
-        if not strict:
-            from rollout.planfile import load_plan
+        from rollout.planfile import load_plan
 
-            load_plan(text, name)
-        answer = service.start(text, name, by(reason, request_id), at=start_at, strict=strict)
+        loaded = load_plan(text, name)
+        with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
+            answer = service.start(text, name, by(reason, request_id), at=start_at, strict=strict)
         if json and not wait:
             print_json(answer)
         else:

@@ -86,12 +86,13 @@ class Observed:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A place on an axis; `at` is set on the time axis."""
+    """A place on an axis. On the time axis `at` is set, and `style` says how a time is written there."""
 
     place: float
     text: str
     at: datetime | None = None
     anchor: str = "middle"
+    style: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,16 +230,19 @@ def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def _time_ticks(
-    moments: Sequence[datetime], x: _Scale, left: float, right: float, room: float = 62.0
+    moments: Sequence[datetime], x: _Scale, left: float, right: float, room: float = 74.0
 ) -> tuple[Tick, ...]:
-    """Ticks at these times, as many as fit without touching."""
+    """Ticks at these times, as many as fit without touching: with seconds for minutes, with the day for days."""
     found: list[Tick] = []
+    length = (max(moments) - min(moments)).total_seconds()
+    style = "seconds" if length < 900 else "minutes" if length < 20 * 3600 else "days"
+    form = {"seconds": "%H:%M:%S", "minutes": "%H:%M", "days": "%a %H:%M"}[style]
     for at in sorted(set(moments)):
         place = round(x(at), 1)
         if found and place - found[-1].place < room:
             continue
         anchor = "start" if place - left < room / 2 else "end" if right - place < room / 2 else "middle"
-        found.append(Tick(place, f"{at:%H:%M}", at, anchor))
+        found.append(Tick(place, at.strftime(form), at, anchor, style))
     return tuple(found)
 
 

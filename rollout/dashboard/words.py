@@ -41,8 +41,8 @@ def plain(text: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`12.5 %` of 0.125; an en dash of None."""
-    return "–" if share is None else f"{round(share * 100, 2):g} %"
+    """`12.5 %` of 0.125, never broken over two lines; an en dash of None."""
+    return "–" if share is None else f"{round(share * 100, 2):g}\u00a0%"
 
 
 def points(share: float | None) -> str:
@@ -99,8 +99,15 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def split_text(entries: Sequence[Mapping[str, Any]] | None) -> str:
-    """One list in words: `10 % agent_abc v7, 90 % agent_abc v6`."""
-    return "nothing bound" if not entries else describe([dict(e) for e in entries])
+    """One list in words: `100 % agent_abc v6`; of several versions of one agent, `agent_abc: 10 % v7, 90 % v6`."""
+    if not entries:
+        return "nothing bound"
+    text = describe([dict(e) for e in entries])
+    agents = {str(e.get("agent_id")) for e in entries}
+    if len(agents) > 1 or len(entries) == 1:
+        return text
+    agent = agents.pop()
+    return f"{agent}: {text.replace(f' {agent} ', ' ')}"
 
 
 def lists_text(lists: Mapping[str, Any] | None) -> str:

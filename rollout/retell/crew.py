@@ -12,6 +12,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
 
 OWN_TIME = 0.0005  # seconds of processor time that one request costs us, about
 LEAST = 3
@@ -47,7 +48,9 @@ class Crew:
         if most <= 0:
             return
         threads = self.size(most)
-        helping: list[Future[None]] = [self._pools[urgent].submit(work) for _ in range(threads - 1)]
+        # With the context of this thread: log lines carry the rollout's id, and spans their parent.
+        pool = self._pools[urgent]
+        helping: list[Future[None]] = [pool.submit(copy_context().run, work) for _ in range(threads - 1)]
         try:
             work()
         finally:

@@ -115,7 +115,7 @@ def _entry(line: str) -> Recorded:
         raise ValueError("it is not an entry of a journal")
     if not all(isinstance(document[name], str) for name in _TEXTS) or type(document["seq"]) is not int:
         raise ValueError("it is not an entry of a journal")
-    at = datetime.fromisoformat(document["at"].replace("Z", "+00:00"))
+    at = datetime.fromisoformat(document["at"])
     if at.tzinfo is None or utc_text(at) != document["at"]:
         raise ValueError("its time is not as it was written")
     return Recorded(

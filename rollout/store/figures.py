@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
@@ -79,7 +79,7 @@ def read(database: Database, known: Targets) -> Figures:
             now,
             found,
             _writes(connection, [each.id for each in found]),
-            {phase: count for phase, count in by_phase},
+            {row.phase: row[1] for row in by_phase},
             connection.execute(beats).scalar_one(),
             _queues(connection),
             failing(connection),
@@ -104,14 +104,18 @@ def _writes(connection: Connection, ids: Sequence[str]) -> list[tuple[str, str, 
 def _queues(connection: Connection) -> list[Queue]:
     o = outbox.c
     query = (
-        select(o.channel, func.count(o.due_at), func.count(), func.min(o.created_at))
+        select(
+            o.channel,
+            func.count(o.due_at),
+            func.count(),
+            func.min(case((o.due_at.is_not(None), o.created_at))),
+        )
         .where(o.sent_at.is_(None))
         .group_by(o.channel)
         .order_by(o.channel)
     )
     return [
-        Queue(channel, due, total - due, oldest if due else None)
-        for channel, due, total, oldest in connection.execute(query)
+        Queue(channel, due, total - due, oldest) for channel, due, total, oldest in connection.execute(query)
     ]
 
 

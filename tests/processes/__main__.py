@@ -7,6 +7,7 @@ import random
 import statistics
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -33,24 +34,30 @@ class Campaign:
 
     def __init__(self, nursery: Nursery, server: postgres.Server | None, seed: int) -> None:
         self.nursery, self.server, self.seed = nursery, server, seed
+        self._migrating = threading.Lock()
         self.databases = ["sqlite"] + (["postgres"] if server is not None else [])
 
     @contextmanager
     def stage(self, kind: str) -> Iterator[Stage]:
         """A stage on a new database with a sandbox of its own."""
         with ExitStack() as stack:
-            if kind == "postgres":
-                assert self.server is not None
-                url = self.server.copy()
-                stack.callback(self.server.drop, url)
-            else:
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-campaign-"))
-                url = f"sqlite:///{Path(folder) / 'rollout.db'}"
-                database = Database(url, SystemClock())
-                migrate.upgrade(database)
-                database.close()
+            with self._migrating:  # alembic keeps what it migrates in a global variable
+                url = self._database(kind, stack)
             sandbox = stack.enter_context(new_sandbox())
             yield stack.enter_context(new_stage(self.nursery, url, sandbox))
+
+    def _database(self, kind: str, stack: ExitStack) -> str:
+        if kind == "postgres":
+            assert self.server is not None
+            url = self.server.copy()
+            stack.callback(self.server.drop, url)
+            return url
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-campaign-"))
+        url = f"sqlite:///{Path(folder) / 'rollout.db'}"
+        database = Database(url, SystemClock())
+        migrate.upgrade(database)
+        database.close()
+        return url
 
     def kills(self, count: int, workers: int) -> Tally:
         """Batches on both databases in turn, `workers` at a time."""

@@ -70,16 +70,22 @@ class Stream:
 
     def refill(self, most: int = MOST_LIVE) -> None:
         """One more, unless enough are under way."""
-        if len(self.live()) < most:
-            self.ids.append(self.stage.start(self.rng.choice((1, 2, 3)), hold=f"{HOLD:g}s"))
+        try:
+            if len(self.live()) < most:
+                self.ids.append(self.stage.start(self.rng.choice((1, 2, 3)), hold=f"{HOLD:g}s"))
+        except RolloutError:
+            pass  # the weather, or a process that stands still inside a transaction on SQLite's file
 
     def roll_back_one(self) -> bool:
         """Orders the rollback of one that has written something."""
-        for id_ in self.rng.sample(live := self.live(), len(live)):
-            rollout = self.stage.load(id_)
-            if rollout.phase in ("progressing", "held") and rollout.written:
-                self.stage.app.commands.rollback(id_, TESTER)
-                return True
+        try:
+            for id_ in self.rng.sample(live := self.live(), len(live)):
+                rollout = self.stage.load(id_)
+                if rollout.phase in ("progressing", "held") and rollout.written:
+                    self.stage.app.commands.rollback(id_, TESTER)
+                    return True
+        except RolloutError:
+            pass  # SQLite's file is locked by a process that stands still
         return False
 
     def rest(self, tally: Tally, replicas: int = 1) -> None:
@@ -165,12 +171,9 @@ def pauses(
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
-        try:
-            stream.refill(width + 4)
-            if rng.random() < 0.25:
-                stream.roll_back_one()
-        except RolloutError:
-            pass  # a process that stands still inside a transaction holds the lock on SQLite's file
+        stream.refill(width + 4)
+        if rng.random() < 0.25:
+            stream.roll_back_one()
         ended.wait(0.3)
     if beside is not None and beside.stop() != 0:
         tally.faults.append(f"the replica beside did not end well: {beside.said()[-500:]}")

@@ -7,6 +7,7 @@ end of its input. Each child is the whole program; nothing but the time for the 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -74,7 +75,7 @@ def _become(order: dict[str, Any]) -> None:
         opened = os.open(path, flags, 0o600)
         os.dup2(opened, stream)
         os.close(opened)
-    sys.stdin = os.fdopen(0)
+    sys.stdin = io.StringIO()
     os.environ.clear()
     os.environ.update(order["environ"])
     os.chdir(order["folder"])

@@ -7,7 +7,7 @@ import time
 
 from tests.processes.campaign import HOLD, Tally
 from tests.processes.judge import FINAL, judge
-from tests.processes.stage import TESTER, Stage
+from tests.processes.stage import TESTER, WEIGHTS, Stage
 
 
 def with_kills(
@@ -18,7 +18,8 @@ def with_kills(
     Every fifth rollout is rolled back on its way.
     """
     tally = Tally()
-    ids = [stage.start(rng.choice((1, 2)), hold=f"{HOLD:g}s") for _ in range(rollouts)]
+    steps = [{"weight": weight, "hold": f"{HOLD:g}s"} for weight in WEIGHTS[-2:]]
+    ids = stage.start_many(rollouts, "0s", steps=steps)
     back = set(ids[::5])
     running = [stage.serve() for _ in range(replicas)]
     limit = time.monotonic() + 60 + 2 * rollouts

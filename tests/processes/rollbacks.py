@@ -100,21 +100,25 @@ def overdue(stage: Stage, count: int, asked: int = 3) -> tuple[list[str], list[f
 
     Returns the ids of those, and the seconds from order to read-back of each.
     """
-    ids = [stage.start(1, hold="10s") for _ in range(count)]
+    stage.start_many(count, "60s")
     service = stage.serve()
-    stage.until(lambda: sum(1 for e in _versions(stage) if e) >= min(count // 10, 50) + asked, timeout=120)
-    moved = [i for i in ids if stage.load(i).phase == "progressing" and stage.load(i).written][:asked]
+    enough, moved = min(count // 10, 50) + asked, []
+    stage.until(lambda: len(_moved(stage)) >= enough, timeout=120)
+    for number in _moved(stage)[-asked:]:
+        moved += stage.app.store.on_number(number)
     for id_ in moved:
         order(stage, id_)
     for id_ in moved:
-        stage.until_phase(id_, "rolled_back")
+        stage.until_phase(id_, "rolled_back", timeout=60)
     service.kill()
     return moved, [stage.read_back_seconds(i) for i in moved]
 
 
-def _versions(stage: Stage) -> list[bool]:
+def _moved(stage: Stage) -> list[str]:
+    """Numbers that serve the canary, in the order of their creation."""
     canary = {"agent_id": AGENT, "agent_version": CANARY}
     return [
-        any(entry.items() >= canary.items() for entry in number.inbound_agents)
+        number.phone_number
         for number in stage.sandbox.numbers()
+        if any(entry.items() >= canary.items() for entry in number.inbound_agents)
     ]

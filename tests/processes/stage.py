@@ -9,15 +9,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
 
-from rollout.app import App, build
+from rollout.app import App, build, new_id
 from rollout.commands import By
 from rollout.domain.plan import Plan
+from rollout.domain.records import Entry
 from rollout.domain.state import Rollout
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
@@ -153,6 +156,17 @@ class Stage:
         """Starts a rollout on new numbers; returns its id."""
         return str(self.app.commands.start(self.plan(self.numbers(count), hold, **more), TESTER)["id"])
 
+    def start_many(self, count: int, hold: str, **more: Any) -> list[str]:
+        """Many at once, on one number each: one pre-flight, and the others recorded after its pattern."""
+        first = self.load(self.start(1, hold, **more))
+        ids = [first.id]
+        for number in self.numbers(count - 1):
+            plan = self.plan([number], hold, **more)
+            target = replace(first.targets[0], number=number, modified=self.sandbox.number(number).timestamp)
+            made = replace(first, id=new_id(), name=plan.name, plan=plan, targets=(target,), epoch=0)
+            ids.append(self.app.store.create(partial(_recorded, made), None)["id"])
+        return ids
+
     def load(self, id_: str) -> Rollout:
         """The rollout as the store has it."""
         return self.app.store.load(id_)[0]
@@ -189,6 +203,11 @@ class Stage:
         entries = self.app.store.history(id_)
         ordered = next(e.at for e in entries if e.kind in ("rollback", "failed"))
         return (next(e.at for e in entries if e.kind == "read_back") - ordered).total_seconds()
+
+
+def _recorded(rollout: Rollout, now: datetime) -> tuple[Rollout, Entry]:
+    made = replace(rollout, created_at=now, updated_at=now, due_at=now)
+    return made, Entry("created", TESTER.actor, TESTER.reason)
 
 
 @contextmanager

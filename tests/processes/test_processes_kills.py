@@ -16,7 +16,7 @@ from tests.processes.judge import judge
 from tests.processes.nursery import ROOT
 from tests.processes.stage import Stage
 
-KILLS = 20  # on each database
+KILLS = 16  # on each database
 
 
 def test_kills_at_named_points(stage: Stage, request: pytest.FixtureRequest) -> None:
@@ -31,8 +31,8 @@ def test_kills_at_named_points(stage: Stage, request: pytest.FixtureRequest) -> 
 def test_a_plain_service_killed_at_random_goes_on_where_it_was(sqlite_stage: Stage, tmp_path: Path) -> None:
     """The program as people start it, without any hook of ours."""
     stage = sqlite_stage
-    id_ = stage.start(2)
-    for moment in (1, 2, 3):
+    id_ = stage.start(2, hold="0.5s")
+    for moment in (1, 3):
         log = tmp_path / f"plain-{moment}.log"
         with log.open("wb") as file:
             process = subprocess.Popen(
@@ -46,7 +46,7 @@ def test_a_plain_service_killed_at_random_goes_on_where_it_was(sqlite_stage: Sta
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait(10)
-    assert judge(stage, [id_], hold=1.0) == []
+    assert judge(stage, [id_], hold=0.5) == []
 
 
 def test_the_product_has_no_hook() -> None:

@@ -12,13 +12,13 @@ from tests.processes.campaign import pauses
 from tests.processes.judge import judge, patches_of
 from tests.processes.stage import HORIZON, LEASE, Stage
 
-POINTS = ["before_claim", "after_claim", "after_load", "before_read", "before_intent", "after_intent", "in_outcome"]
+POINTS = ["before_claim", "after_load", "before_intent", "after_intent", "in_outcome"]
 
 
 def test_pauses_at_named_points(stage: Stage) -> None:
-    points: list[str | None] = [*POINTS, None] if not stage.app.database.is_sqlite else ["after_intent", None]
+    points: list[str | None] = [*POINTS, None] if not stage.app.database.is_sqlite else ["after_intent"]
     width = 1 if stage.app.database.is_sqlite else 4
-    tally = pauses(stage, random.Random(3), points, (0.5 * HORIZON, 1.5 * HORIZON), width)
+    tally = pauses(stage, random.Random(3), points, (0.5 * HORIZON, 1.2 * HORIZON), width)
     assert tally.faults == []
     assert sum(tally.pauses.values()) == len(points)
 

@@ -15,7 +15,17 @@ ALLOWED = dict.fromkeys(rollbacks.CONDITIONS, 3.0) | {"429 storm": 15.0}
 
 
 @pytest.mark.parametrize("condition", list(rollbacks.CONDITIONS))
-def test_rollback_in_a_bad_moment(stage: Stage, condition: str) -> None:
+def test_rollback_in_a_bad_moment(sqlite_stage: Stage, condition: str) -> None:
+    _rolls_back(sqlite_stage, condition)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("condition", ["lease held by a killed process", "forward write in flight"])
+def test_rollback_in_a_bad_moment_on_postgres(postgres_stage: Stage, condition: str) -> None:
+    _rolls_back(postgres_stage, condition)
+
+
+def _rolls_back(stage: Stage, condition: str) -> None:
     id_ = rollbacks.CONDITIONS[condition](stage)
     seconds = stage.read_back_seconds(id_)
     assert seconds < ALLOWED[condition]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from rollout.store.engine import Database
 from rollout.store.repository import Store
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
+from tests.support.inside import Inside
 
 
 @pytest.fixture
@@ -27,3 +29,8 @@ def store(sqlite_url: str, clock: FakeClock) -> Iterator[Store]:
 @pytest.fixture
 def hand(store: Store) -> Hand:
     return Hand(store)
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Inside:
+    return Inside(tmp_path, monkeypatch, capsys)

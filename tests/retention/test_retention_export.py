@@ -15,8 +15,8 @@ from rollout.domain.records import Entry
 from rollout.store import archive
 from rollout.store.repository import Store
 from rollout.verify import verify_all
-from tests.support.command_line import CommandLine
 from tests.support.hand import Hand
+from tests.support.inside import Inside
 from tests.support.values import TWO, target
 
 LENGTH = 5
@@ -27,7 +27,13 @@ def written(store: Store, hand: Hand) -> Store:
     held = hand.begun()
     hand.create("r2", target(TWO))
     for i in range(2, LENGTH + 1):
-        data = {"i": i, "share": 0.1, "text": "Zürich \u2028 \"x\"", "none": None, "deep": [{"b": 1, "a": 1e-7}]}
+        data = {
+            "i": i,
+            "share": 0.1,
+            "text": 'Zürich \u2028 "x"',
+            "none": None,
+            "deep": [{"b": 1, "a": 1e-7}],
+        }
         store.commit(held, Change(), [Entry(f"kind{i}", "service", f"reason {i}", data)])
     return store
 
@@ -120,24 +126,25 @@ def test_tables_that_are_not_what_the_journal_says_are_found(written: Store, han
     assert verify_all(written, only="r2") == ([], 1)
 
 
-def test_by_the_command_line(command_line: CommandLine, written: Store, sqlite_url: str) -> None:
+def test_by_the_inside(inside: Inside, written: Store, sqlite_url: str) -> None:
     head = written.history("r1")[-1].hash
     environment = {"ROLLOUT_DATABASE_URL": sqlite_url}
-    done = command_line("history", "r1", "--export", "out/r1.jsonl", **environment)
+    done = inside("history", "r1", "--export", "out/r1.jsonl", **environment)
     assert (done.code, done.out) == (0, "")
     assert f"{LENGTH} entries in out/r1.jsonl" in done.err
-    printed = command_line("history", "frontdesk-v7", "--export", "-", **environment).out
+    printed = inside("history", "frontdesk-v7", "--export", "-", **environment).out
     assert [row["seq"] for row in map(json.loads, printed.splitlines())] in ([1], list(range(1, LENGTH + 1)))
 
     alone = {"ROLLOUT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
-    whole = command_line("verify", "--file", "out/r1.jsonl", "--head", head, "--json", **alone)
+    whole = inside("verify", "--file", "out/r1.jsonl", "--head", head, "--json", **alone)
     assert (whole.code, whole.json["ok"], whole.json["entries"]) == (0, True, LENGTH)
     assert whole.json["chains"][0]["hash"] == head
-    path = command_line.folder / "out" / "r1.jsonl"
+    path = inside.folder / "out" / "r1.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    assert command_line("verify", "--file", "out/r1.jsonl", **alone).code == 0  # a shorter whole chain: name the head
-    short = command_line("verify", "--file", "out/r1.jsonl", "--head", head, **alone)
+    # a chain that is cut at its end is whole by itself: only its head tells
+    assert inside("verify", "--file", "out/r1.jsonl", **alone).code == 0
+    short = inside("verify", "--file", "out/r1.jsonl", "--head", head, **alone)
     assert (short.code, short.out) == (1, "")
     assert "entries at the end were removed or added" in short.err
-    assert command_line("verify", "--head", head, **alone).code == 2
-    assert command_line("history", "r1", "--export", "-", "--after", "2", **environment).code == 2
+    assert inside("verify", "--head", head, **alone).code == 2
+    assert inside("history", "r1", "--export", "-", "--after", "2", **environment).code == 2

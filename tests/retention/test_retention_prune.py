@@ -21,7 +21,17 @@ from rollout.settings import Settings
 from rollout.store import archive, pruning
 from rollout.store.observations import Mark, keep_look
 from rollout.store.repository import Store
-from rollout.store.tables import deliveries, looks, marks, meta, observations, outbox, requests, sessions, tokens
+from rollout.store.tables import (
+    deliveries,
+    looks,
+    marks,
+    meta,
+    observations,
+    outbox,
+    requests,
+    sessions,
+    tokens,
+)
 from rollout.verify import verify_all
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
@@ -45,9 +55,9 @@ def make_app(sqlite_url: str, clock: FakeClock) -> Iterator[Callable[..., App]]:
         app.close()
 
 
-def ended(hand: Hand, id: str, number: str, phase: Phase = Phase.PROMOTED, **changes: Any) -> None:
+def ended(hand: Hand, id_: str, number: str, phase: Phase = Phase.PROMOTED, **changes: Any) -> None:
     """A rollout that ends now."""
-    hand.store.commit(hand.begun(id, confirmed(number)), Change(rollout={"phase": phase, **changes}), [OVER])
+    hand.store.commit(hand.begun(id_, confirmed(number)), Change(rollout={"phase": phase, **changes}), [OVER])
 
 
 def ids(store: Store) -> set[str]:
@@ -129,7 +139,9 @@ def test_a_rollout_that_is_rolled_back_meanwhile_stays(store: Store, hand: Hand,
     clock.advance(500 * 86_400)
     assert store.prunable(400 * DAY) == ["r1"]
     store.change(
-        "r1", lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), Entry("rollback", "cli:x"), ""), lambda r: {}
+        "r1",
+        lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), Entry("rollback", "cli:x"), ""),
+        lambda r: {},
     )
     assert not store.remove("r1", 400 * DAY)
     assert ids(store) == {"r1"}
@@ -170,7 +182,9 @@ def test_calls_that_a_live_rollout_may_ask_for_stay(
 ) -> None:
     app = make_app(keep_observations_days=1)
     before = [clock.now() - timedelta(days=d) for d in (1, 3)]
-    store.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)])
+    store.observe(
+        [CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)]
+    )
     held = hand.begun("r1", confirmed(ONE))
     clock.advance(300 * 86_400)
     Prune(app).tick()

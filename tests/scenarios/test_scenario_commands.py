@@ -212,7 +212,7 @@ def test_a_step_waits_for_its_calls(scene: Scene) -> None:
     scene.stands("progressing", 1)
     assert scene.rollout.why == "3 of 50 canary calls seen"
     scene.gates.canary_calls = 50
-    scene.after(601)
+    scene.after(1_801)
     scene.stands("promoted")
 
 
@@ -220,7 +220,7 @@ def test_a_failed_gate_rolls_back_by_itself(scene: Scene) -> None:
     scene.gates.verdict = Verdict("undecided")
     scene.given_at(2)
     scene.gates.verdict = FAIL
-    scene.after(60)
+    scene.after(1_801)
     scene.stands("rolled_back", reason=FAIL.reason)
     assert scene.live(ONE) == [entry(6)]
     assert scene.journal()[-5:] == ["failed", "intended", "settled", "read_back", "restored"]

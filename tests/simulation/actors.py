@@ -133,6 +133,10 @@ class Nature:
             self._later(lambda: self._vanish(BASE, rng.random() < 0.5))
         if rng.random() < 0.1:
             self._later(self._number_vanishes)
+        if rng.random() < 0.06:
+            self._later(self._number_anew)
+        if rng.random() < 0.15:
+            self._later(self._clock_set)
         if rng.random() < 0.12:
             self._later(self._key_refused)
         if rng.random() < 0.12:
@@ -153,7 +157,8 @@ class Nature:
 
     def _edit(self, kind: str, baselines: dict[str, Any]) -> None:
         number = self.rng.choice(sorted(self.sim.remote.numbers))
-        self.world.hit(f"foreign hand: {kind} on {'a number'}")
+        named = {"lists": "lists (D1)", "other": "another field (D2)", "touch": "touch (D3)"}
+        self.world.hit(f"foreign hand: {named.get(kind, 'the baseline, by hand')}")
         lists = baselines[number]
         match kind:
             case "lists":
@@ -166,14 +171,14 @@ class Nature:
                 self.sim.remote.edit(number, "foreign", "touch")
 
     def _vanish(self, version: int, comes_back: bool) -> None:
-        self.world.hit(f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes")
+        self.world.hit(f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes (R4)")
         self.sim.remote.remove_version((AGENT, version))
         if comes_back:
             self.world.at(self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version)))
 
     def _number_vanishes(self) -> None:
         number = self.sim.remote.numbers[self.rng.choice(sorted(self.sim.remote.numbers))]
-        self.world.hit("retell: a number vanishes")
+        self.world.hit("retell: a number vanishes (G1)")
         number.exists = False
         if self.rng.random() < 0.5:
 
@@ -184,23 +189,23 @@ class Nature:
             self.world.at(self.rng.uniform(1, 200), back)
 
     def _key_refused(self) -> None:
-        self.world.hit("retell: the key is refused for a while")
+        self.world.hit("retell: the key is refused for a while (R3)")
         self.sim.remote.key_refused = True
         self.world.at(self.rng.uniform(5, 600), lambda: setattr(self.sim.remote, "key_refused", False))
 
     def _outage(self) -> None:
-        self.world.hit("retell: outage")
+        self.world.hit("retell: outage (R6)")
         self.sim.remote.outage = True
         self.world.at(self.rng.uniform(5, 3600), lambda: setattr(self.sim.remote, "outage", False))
 
     def _suspend(self) -> None:
         if self.sim.replicas:
-            self.world.hit("machine: suspended and woken")
+            self.world.hit("machine: suspended and woken (T2)")
             process = self.rng.choice(self.sim.replicas).process
             process.suspended_until = self.world.now + self.rng.choice((10, 50, 130, 250, 4000))
 
     def _downtime(self) -> None:
-        self.world.hit("machine: every replica down for hours")
+        self.world.hit("machine: every replica down for long (T4)")
         for replica in list(self.sim.replicas):
             replica.process.alive = False
             self.sim.replicas.remove(replica)
@@ -208,7 +213,19 @@ class Nature:
 
     def _kill(self) -> None:
         if self.sim.replicas:
-            self.world.crash(self.rng.choice(self.sim.replicas).process, "killed at any moment")
+            self.world.hit("machine: killed at any moment (H5)")
+            self.world.crash(self.rng.choice(self.sim.replicas).process)
+
+    def _clock_set(self) -> None:
+        if self.sim.replicas:
+            self.world.hit("machine: wall clock set (T1)")
+            self.rng.choice(self.sim.replicas).process.skew += self.rng.choice((-7200, -60, 60, 7200))
+
+    def _number_anew(self) -> None:
+        self.world.hit("retell: a number is deleted and made anew (G2)")
+        number = self.rng.choice(sorted(self.sim.remote.numbers))
+        empty = dict.fromkeys(self.sim.remote.numbers[number].live.lists)
+        self.sim.remote.edit(number, "foreign", "lists", lists=empty, nickname="")
 
 
 def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float) -> Operator:
@@ -218,6 +235,8 @@ def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float
     if rng.random() < 0.3:
         again = rng.sample(numbers, rng.randint(1, len(numbers)))
         operator.start(draw_plan(rng, again, "plan-2"), rng.choice((0.5, rng.uniform(0, span))))
+    if rng.random() < sim.world.weather.hasty:
+        operator.command("rollback", rng.uniform(2, 60))
     for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):
         what = rng.choices(COMMANDS, ODDS)[0]
         at = rng.uniform(1, span) if rng.random() < 0.6 else rng.uniform(1, 30)

@@ -87,9 +87,8 @@ class SimDatabase(Database):
     @contextmanager
     def write(self) -> Iterator[Connection]:
         world = self._world
-        stage = world.current.stage if world.current else ""
-        world.step(f"before a transaction, after {_after(stage)}")
-        lost = self._fault("database_refuses", "database: refused")
+        world.step("before a transaction")
+        lost = self._fault("database_refuses", "database: refused (B1, B2)")
         if lost:
             raise NotReachable("the database cannot be used: it is not there")
         dies = (
@@ -107,14 +106,16 @@ class SimDatabase(Database):
         except Crashed:
             if dies and world.current is not None:
                 world.in_transaction = False
-                world.crash(world.current.process, "in a transaction, before its commit")
+                world.hit("crash: in a transaction, before its commit (C2)")
+                world.crash(world.current.process)
             raise
         finally:
             world.in_transaction = False
         world.committed()
-        if self._fault("database_ack_lost", "database: commit not confirmed"):
+        if self._fault("database_ack_lost", "database: a commit is not confirmed (B3)"):
+            world.unconfirmed()
             raise NotReachable("the database cannot be used: the connection was lost")
-        world.step(f"after a transaction, after {_after(stage)}")
+        world.step("after a transaction")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -124,7 +125,7 @@ class SimDatabase(Database):
                 yield connection
             return
         world.step("before a read")
-        if self._fault("database_refuses", "database: refused"):
+        if self._fault("database_refuses", "database: refused (B1, B2)"):
             raise NotReachable("the database cannot be read: it is not there")
         world.in_transaction = True
         try:
@@ -148,9 +149,3 @@ class SimDatabase(Database):
             return True
         return False
 
-
-def _after(stage: str) -> str:
-    for word in ("answer", "sent", "read"):
-        if word in stage:
-            return {"answer": "an answer", "sent": "a request", "read": "reading"}[word]
-    return "nothing of Retell"

@@ -57,7 +57,7 @@ class SimRetell:
             return Failure(Trouble.REJECTED, "the key is refused", 401)
         if not world.calm and rng.random() < world.weather.read_fails:
             if rng.random() < 0.4:
-                world.hit("retell: 429 to a read")
+                world.hit("retell: 429 to a read (R1)")
                 return Failure(Trouble.UNREACHABLE, "429", 429, rng.choice((1.0, 20.0, 400.0)))
             world.hit("retell: a read fails")
             world.sleep(rng.choice((0.1, 5.0, world.weather.bounds.deadline)))
@@ -71,7 +71,7 @@ class SimRetell:
         if w.bounds.staleness and not world.calm and world.rng.random() < w.stale:
             state = known.at(world.now - world.rng.random() * w.bounds.staleness)
             if state is not known.live:
-                world.hit("retell: stale read")
+                world.hit("retell: stale read (N6)")
             return state
         return known.live
 
@@ -116,7 +116,7 @@ class SimLane:
         world = self._world
         for number in numbers:
             if self._remote.outage or (not world.calm and world.rng.random() < world.weather.connect_fails):
-                world.hit("network: connection refused")
+                world.hit("network: connection refused (N2)")
                 continue
             self._used[number] = world.now
 
@@ -148,7 +148,7 @@ class SimLane:
             self._gap()
             idle = world.now - self._used[order.number]
             if idle > world.weather.bounds.idle and not world.weather.idle_unbounded:
-                world.hit("network: Retell had closed the idle connection")
+                world.hit("network: Retell had closed the idle connection (N4)")
                 if not self.reopens:
                     answers[order.number] = _unknown("the connection was reset")
                     continue
@@ -164,11 +164,11 @@ class SimLane:
         world, w = self._world, self._world.weather
         if world.calm or w.idle_unbounded or world.rng.random() >= w.gap:
             return
-        world.hit("pause: between the check and the send")
+        world.hit("pause: between the check and the send (N4)")
         most = w.bounds.idle
         chance = world.rng.random()
         world.sleep(
-            most - world.rng.random() if chance < 0.4 else world.rng.uniform(0, most + 150)
+            most - world.rng.random() if chance < 0.5 else world.rng.uniform(0, most + 150)
         )
 
     def _wait(self, message: Message, until: float) -> Answer:
@@ -191,7 +191,7 @@ class SimLane:
         if status == 200 and message.shown is not None:
             shown = reading(message.number, message.shown)
             if message.lists_left_out:
-                self._world.hit("retell: answer without the lists")
+                self._world.hit("retell: answer without the lists (N7)")
                 shown = Reading(message.number, {}, shown.modified, shown.others)
             return Answer(200, shown=shown)
         if status in (400, 401, 403, 404, 422):

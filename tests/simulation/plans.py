@@ -91,7 +91,7 @@ class ScriptedGates:
         elif what == "fail" and self.world.now < turn and not self.world.calm:
             what = "undecided"
         if what != "pass":
-            self.world.faults[f"gate: {what}"] += 1
+            self.world.faults[f"gate: {what} (M1 to M3)"] += 1
         return Look(Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)})
 
 
@@ -106,7 +106,7 @@ class ScriptedCalendar:
         at = self.world.seconds(now)
         for since, until in self.closed:
             if since <= at < until and not self.world.calm:
-                self.world.faults["window closed"] += 1
+                self.world.faults["window closed (T3, T4)"] += 1
                 return Opening(False, now + timedelta(seconds=until - at), "closed until later")
         return Opening()
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
-from jobs.advance import Advance
+from jobs.advance import MOST_CRASHES, Advance
 from jobs.drift import Drift
 from rollout import app as composition
 from rollout.app import App
@@ -21,7 +21,7 @@ from rollout.domain.state import Rollout
 from .database import File, SimDatabase
 from .lane import SimRetell
 from .plans import ScriptedCalendar, ScriptedGates
-from .remote import Remote
+from .remote import Message, Remote
 from .world import Process, SimClock, Task, World
 
 
@@ -144,6 +144,7 @@ class Simulation:
         self._names = 0
         world.crashed = self._crashed
         world.committed = self.poke
+        world.unconfirmed = self._unconfirmed
 
     def new_id(self) -> str:
         self._ids += 1
@@ -160,6 +161,8 @@ class Simulation:
         self.claims[held.rollout_id, held.epoch] = self.world.now
         if held.crashes:
             self.world.hit("claim: after a lease ran out")
+        if held.crashes >= MOST_CRASHES:
+            self.world.hit("claim: of a rollout that crashed five times (C9)")
         self.world.note(f"{process.name} claims {held.rollout_id} at epoch {held.epoch}")
 
     def eligible_at(self) -> float:
@@ -182,7 +185,49 @@ class Simulation:
                 replica.wakes_at = due
                 self.world.wake(replica.task, due - self.world.now)
 
-    def _crashed(self, process: Process, stage: str) -> None:
+    def _unconfirmed(self) -> None:
+        """Names what the commit was that the current task does not know of."""
+        task = self.world.current
+        if task is not None and task.claim is not None:
+            intents = self._intents(task.claim)
+            if any(not sent for _, sent in intents):
+                self.world.hit("database: an intent's commit is not confirmed (C2)")
+            elif any(outcome is not None for outcome, _ in intents):
+                self.world.hit("database: an outcome's commit is not confirmed (C7)")
+
+    def _intents(self, held: Claim) -> list[tuple[Any, list[Message]]]:
+        """(outcome, messages) of each intent under this claim."""
+        rows = self.file.all(
+            "SELECT id, outcome FROM writes WHERE rollout_id = ? AND epoch = ?", held.rollout_id, held.epoch
+        )
+        return [
+            (outcome, [m for m in self.remote.messages if m.intent is not None and m.intent["id"] == id_])
+            for id_, outcome in rows
+        ]
+
+    def _where(self, process: Process) -> str:
+        """What this process is in the middle of, in the words of the list of crash points."""
+        claims = [t.claim for t in self.world.tasks if t.process is process and t.claim is not None]
+        if not claims:
+            return "driving nothing"
+        if claims[-1].crashes:
+            self.world.hit("crash: of a process that took over after another (C8)")
+        intents = self._intents(claims[-1])
+        if not intents:
+            return "before any intent (C1)"
+        if any(not sent for _, sent in intents):
+            return "after the intent, before the request (C3)"
+        if all(outcome is not None for outcome, _ in intents):
+            return "after the outcome was recorded"
+        last = [sent[-1] for _, sent in intents if sent]
+        if any(m.answer_at is None and m.applied_at is None for m in last):
+            return "request sent, not applied yet (C4)"
+        if any(m.answer_at is None for m in last):
+            return "applied, no answer yet (C5)"
+        return "answered, outcome not recorded (C6)"
+
+    def _crashed(self, process: Process) -> None:
+        self.world.hit(f"crash: {self._where(process)}")
         for replica in list(self.replicas):
             if replica.process is process:
                 self.replicas.remove(replica)

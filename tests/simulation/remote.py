@@ -130,25 +130,25 @@ class Remote:
         world.note(f"PATCH #{message.id} {source} {number} {_short(body)}")
         calm = world.calm
         if not calm and rng.random() < w.request_lost:
-            world.hit("network: request lost")
+            world.hit("network: request lost (N1)")
             return message
         takes = 0.01 + rng.random() * 0.2
         if not calm and rng.random() < w.late:
-            world.hit("network: applied late")
+            world.hit("network: applied late (N3)")
             most = w.bounds.apply
-            takes = most - rng.random() * 0.5 if rng.random() < 0.4 else rng.uniform(1, most)
+            takes = most - rng.random() * 0.5 if rng.random() < 0.5 else rng.uniform(1, most)
         lost = not calm and rng.random() < w.answer_lost
         early, works, lies = 0, True, False
         if not calm and rng.random() < w.broken:
             # Sometimes the gateway gives up and the request goes on behind it.
             early, works = rng.choice((500, 502, 503, 504)), rng.random() < 0.5
-            world.hit(f"retell: 5xx to a write, which {'works' if works else 'does not work'}")
+            world.hit(f"retell: 5xx to a write, which {'works' if works else 'does not work'} (R2)")
         elif not calm and rng.random() < w.throttled:
             early, works = 429, False
-            world.hit("retell: 429 to a write")
+            world.hit("retell: 429 to a write (R1)")
         elif not calm and rng.random() < w.lies:
             lies = True
-            world.hit("retell: 200 without effect")
+            world.hit("retell: 200 without effect (N5)")
         elif not calm and rng.random() < w.half_answers:
             message.lists_left_out = True
         if works:
@@ -157,7 +157,7 @@ class Remote:
         if early:
             message.status = early
         if lost:
-            world.hit("network: answer lost")
+            world.hit("network: answer lost (N1)")
         else:
             world.at(0.01 if early else takes, lambda: self._answer(message))
         return message

@@ -67,6 +67,7 @@ class Weather:
     stale: float = 0.0
     gap: float = 0.0  # a pause between the last check and the first byte
     foreign_edits: float = 0.0
+    hasty: float = 0.1  # a rollback is ordered in the first minute
     no_op_moves: bool = True
     idle_unbounded: bool = False  # Retell keeps idle connections open much longer than K
     bounds: Bounds = Bounds()
@@ -115,8 +116,8 @@ class Weather:
         chance = rng.random()
         if chance < self.long_pause:
             if rng.random() < 0.5:
-                return self.bounds.lease * rng.uniform(1, 1.5), "pause: longer than the lease"
-            return self.bounds.idle + rng.uniform(0, 200), "pause: longer than K"
+                return self.bounds.lease * rng.uniform(1, 1.5), "pause: longer than the lease (N4)"
+            return self.bounds.idle + rng.uniform(0, 200), "pause: longer than K (N4)"
         if chance < self.long_pause + self.short_pause:
             return rng.uniform(1, 20), "pause: seconds"
         return rng.random() * (0.02 if chance < 0.9 else 0.3), ""

@@ -71,8 +71,9 @@ class World:
         self.broken: list[str] = []  # invariants found broken while it ran
         self.current: Task | None = None
         self.tasks: dict[Task, None] = {}
-        self.crashed: Callable[[Process, str], None] = lambda _process, _stage: None
+        self.crashed: Callable[[Process], None] = lambda _process: None
         self.committed: Callable[[], None] = lambda: None
+        self.unconfirmed: Callable[[], None] = lambda: None
         self._main = greenlet.getcurrent()
         self._queue: list[tuple[float, int, Task | None, Callable[[], None] | None, int]] = []
         self._order = 0
@@ -156,13 +157,13 @@ class World:
             self.hit(fault)
         self.sleep(least + delay)
         if task.process.can_crash and not self.calm and self.weather.crashes(self.rng):
-            self.crash(task.process, stage)
+            self.crash(task.process)
             raise Crashed
 
-    def crash(self, process: Process, stage: str) -> None:
+    def crash(self, process: Process) -> None:
+        """The process dies here and now; `crashed` says what that was in the middle of."""
         process.alive = False
-        self.hit(f"crash: {stage}")
-        self.crashed(process, stage)
+        self.crashed(process)
 
     # -------------------------------------------------------------- the loop
 

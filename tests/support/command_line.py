@@ -11,6 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rollout.clock import SystemClock
+from rollout.domain.state import Rollout
+from rollout.store.engine import Database
+from rollout.store.repository import Store
+
 PYTHON = sys.executable
 REPOSITORY = Path(__file__).parents[2]
 PASSED_ON = ("PATH", "HOME", "LANG", "TMPDIR")
@@ -65,6 +70,14 @@ class CommandLine:
         """A file in the folder; returns its name."""
         (self.folder / name).write_text(text, encoding="utf-8")
         return name
+
+    def stored(self, id_: str) -> Rollout:
+        """A rollout as the folder's own database has it, without the cost of a command."""
+        database = Database(f"sqlite:///{self.folder / 'rollout.db'}", SystemClock())
+        try:
+            return Store(database).load(id_)[0]
+        finally:
+            database.close()
 
     def __call__(self, *args: str, input: str | None = None, timeout: float = 60, **more: str) -> Done:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

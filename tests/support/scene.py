@@ -69,7 +69,7 @@ class Scene(AbstractContextManager["Scene"]):
             database_url=self.url,
             retell_api_key=SecretStr("key_of_a_test"),
             retell_base_url=self.sandbox.url,
-            **{"watch_seconds": 600, **self.settings},
+            **{"watch_seconds": 1800, **self.settings},
         )
         return build(settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}")
 

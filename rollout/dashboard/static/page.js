@@ -5,6 +5,8 @@
 (() => {
   const offline = document.getElementById("offline");
   const units = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+  const minutes = { hour: "2-digit", minute: "2-digit" };
+  const ticks = { seconds: { ...minutes, second: "2-digit" }, minutes, days: { weekday: "short", ...minutes } };
   let lost = null;
 
   function span(seconds) {
@@ -49,7 +51,7 @@
     }
     for (const element of document.querySelectorAll("[data-tick]")) {
       const moment = new Date(element.dataset.tick);
-      set(element, moment.toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" }));
+      set(element, moment.toLocaleString("en-GB", ticks[element.dataset.style]).replace(",", ""));
     }
     for (const element of document.querySelectorAll(".zone")) {
       set(element, ` · times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`);

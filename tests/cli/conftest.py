@@ -1,0 +1,27 @@
+"""A sandbox for commands to talk to, and a plan file beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from rollout.sandbox import Sandbox
+from tests.support.command_line import CommandLine
+from tests.support.plans import PLAN
+
+
+@pytest.fixture
+def retell() -> Iterator[Sandbox]:
+    """A Retell-compatible server that accepts one key only."""
+    with Sandbox(key="key_of_a_test") as server:
+        server.add_ready_world(calls_per_hour=0)
+        yield server
+
+
+@pytest.fixture
+def rollout(command_line: CommandLine, retell: Sandbox) -> CommandLine:
+    """The program, pointed at the sandbox, with plan.yaml in its folder."""
+    command_line.use(retell.url)
+    command_line.write("plan.yaml", PLAN)
+    return command_line
