@@ -192,9 +192,7 @@ class Commands:
         live = self._live(id_, Event.ADOPT_ASKED)
 
         def decide(r: Rollout, now: datetime) -> Decision:
-            phase = after(
-                r.phase, Event.ADOPT_PAUSED_ASKED if r.resume_phase is Phase.PAUSED else Event.ADOPT_ASKED
-            )
+            phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
             _expect(r, expect)
             targets: dict[str, dict[str, Any]] = {}
             for target in r.targets:
@@ -233,7 +231,7 @@ class Commands:
         live = self._live(id_, Event.RESTORE_ASKED)
 
         def decide(r: Rollout, now: datetime) -> Decision:
-            paused = r.resume_phase is Phase.PAUSED
+            paused = _was_paused(r)
             phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
             _expect(r, expect)
             targets: dict[str, dict[str, Any]] = {}
@@ -359,6 +357,11 @@ def parse_position(text: str) -> Position:
     if not step.isdigit() or (wave and not wave.isdigit()) or int(step) < 1 or (wave and int(wave) < 1):
         raise InputError(f"expect: {text} is not a position; write WAVE.STEP, for example 1.2")
     return Position(int(wave or 1), int(step))
+
+
+def _was_paused(r: Rollout) -> bool:
+    """Whether an answer leads back to paused: also before the start, which only `resume` goes on to."""
+    return r.resume_phase is Phase.PAUSED or r.started_at is None
 
 
 def _expect(r: Rollout, expect: Position | None) -> None:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from rollout.cli import progress, screen
 from rollout.cli.progress import waiting
-from tests.support.command_line import CommandLine
 from tests.support.inside import Inside
 from tests.support.values import ONE, TWO
 
@@ -89,7 +88,9 @@ def test_several_plans_are_checked_and_every_complaint_is_said(inside: Inside) -
     second = inside.write("second.yaml", "version: 2\n")
     done = inside("check", "--offline", first, good, second)
     assert done.code == 2
-    assert "first.yaml:" in done.err and "second.yaml:" in done.err and "2 of 3 plans are not valid" in done.err
+    assert (
+        "first.yaml:" in done.err and "second.yaml:" in done.err and "2 of 3 plans are not valid" in done.err
+    )
     assert "plan good" in done.out
 
     live = inside("check", good, other)
@@ -104,7 +105,14 @@ def test_a_wrong_plan_is_said_before_a_database_that_is_away(inside: Inside) -> 
 
 def test_output_is_plain_where_there_is_no_terminal(inside: Inside) -> None:
     good = inside.write("good.yaml", PLAN.format(name="good", number=ONE))
-    for args in (("check", good), ("start", good), ("list",), ("show", "good"), ("history", "good"), ("doctor",)):
+    for args in (
+        ("check", good),
+        ("start", good),
+        ("list",),
+        ("show", "good"),
+        ("history", "good"),
+        ("doctor",),
+    ):
         done = inside(*args)
         assert "\x1b" not in done.out + done.err, args
 
@@ -131,11 +139,16 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_the_commands(command_line: CommandLine, shell: str) -> None:
+def test_completion_knows_the_commands(inside: Inside, shell: str) -> None:
     asked = {
         "bash": {"COMP_WORDS": "rollout ro", "COMP_CWORD": "1"},
         "zsh": {"_TYPER_COMPLETE_ARGS": "rollout ro"},
         "fish": {"_TYPER_COMPLETE_ARGS": "rollout ro", "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
     }[shell]
-    done = command_line.program("_ROLLOUT_COMPLETE", f"complete_{shell}", **asked)
+    done = inside(_ROLLOUT_COMPLETE=f"complete_{shell}", **asked)
     assert "rollback" in done.out, done.err
+
+
+def test_completion_can_be_installed(inside: Inside) -> None:
+    done = inside("--show-completion", "bash")
+    assert (done.code, "complete -o default -F _rollout_completion rollout" in done.out) == (0, True)

@@ -129,7 +129,7 @@ def test_pause_and_resume(service: World, operator: Page) -> None:
     shows(operator, service, id_)
     press(operator, "#do-pause", "wait for the morning")
     expect(operator.locator(".state")).to_contain_text("paused")
-    expect(operator.locator(".now")).to_contain_text("wait for the morning")
+    expect(operator.locator("section.now")).to_contain_text("wait for the morning")
     expect(operator.locator("#do-promote")).to_have_count(0)
     press(operator, "#do-resume")
     expect(operator.locator(".state")).to_contain_text("progressing")
@@ -181,7 +181,7 @@ def test_rollback_on_a_phone(service: World, browser: Browser) -> None:
         button.tap()
         expect(page.locator("#confirm")).to_be_in_viewport()
         page.locator("#confirm").tap()  # no reason is needed at night
-        expect(page.locator(".now")).to_contain_text("read back at its baseline")
+        expect(page.locator("section.now")).to_contain_text("read back at its baseline")
         assert service.served(number) == [(6, 1)]
         assert service.phase(id_) in ("rolling_back", "rolled_back")
     finally:
@@ -338,7 +338,7 @@ def test_without_javascript_it_reads_and_rolls_back(service: World, browser: Bro
         shows(page, service, id_)
         expect(page.locator(".state")).to_contain_text("progressing")
         press(page, "#rollback")
-        expect(page.locator(".now")).to_contain_text("read back at its baseline")
+        expect(page.locator("section.now")).to_contain_text("read back at its baseline")
         assert service.served(number) == [(6, 1)]
     finally:
         context.close()

@@ -1,1 +1,1 @@
-"""Real processes of the service: killed, stopped, many at once, on storage that fails. docs/replicas.md says what came of it."""
+"""Real processes of the service: killed, stopped, many at once, on storage that fails (docs/replicas.md)."""

@@ -97,8 +97,15 @@ def _wrap_store(hit: Failpoint) -> None:
     def nothing(*_: Any, **__: Any) -> None:
         pass
 
-    _around(Store, "claim", lambda *_, **__: hit("before_claim"), lambda r, *_, **__: r and hit("after_claim"))
-    _around(claims, "claim", nothing, lambda r, *_, **__: r and hit("in_claim"))
+    def claimed(when: str) -> Callable[..., None]:
+        def after(held: Any, *_: Any, **__: Any) -> None:
+            if held:
+                hit(f"{when}_claim")
+
+        return after
+
+    _around(Store, "claim", lambda *_, **__: hit("before_claim"), claimed("after"))
+    _around(claims, "claim", nothing, claimed("in"))
     _around(Store, "load", lambda *_: hit("before_load"), lambda *_: hit("after_load"))
     _around(Store, "release", lambda *_, **__: hit("before_release"), lambda *_, **__: hit("after_release"))
     _around(claims, "release", nothing, lambda *_, **__: hit("in_release"))

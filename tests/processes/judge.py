@@ -6,8 +6,8 @@ Every function returns sentences about what is wrong; empty means that nothing i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
@@ -55,8 +55,6 @@ def patches_of(stage: Stage, number: str) -> list[dict[str, Any]]:
 
 
 def _moment(seconds: float) -> datetime:
-    from datetime import UTC
-
     return datetime.fromtimestamp(seconds, UTC)
 
 
@@ -103,7 +101,9 @@ def _steps_seen(stage: Stage, r: Rollout, number: str) -> list[tuple[int, dict[s
             continue
         lists = {field: state[field] for field in target.baseline}
         steps = range(r.plan.last_step + 1)
-        seen.append((next((s for s in steps if shows(lists, lists_at(r.plan, target.baseline, s))), -1), state))
+        seen.append(
+            (next((s for s in steps if shows(lists, lists_at(r.plan, target.baseline, s))), -1), state)
+        )
     return seen
 
 
@@ -123,9 +123,21 @@ def _in_order(stage: Stage, r: Rollout) -> list[str]:
 
 
 def _confirmed_once(stage: Stage, r: Rollout) -> list[str]:
-    """I7 as the journal has it: every position confirmed once, in order, each entry once."""
+    """I7 as the journal has it: every position confirmed once, in order, each entry once.
+
+    `restore` asks for the position to be written, and confirmed, again.
+    """
     entries = stage.app.store.history(r.id)
-    positions = [e.data["position"] for e in entries if e.kind == "confirmed"]
+    positions: list[str] = []
+    for entry in entries:
+        if entry.kind == "confirmed":
+            positions.append(entry.data["position"])
+        elif (
+            entry.kind == "restore"
+            and positions
+            and positions[-1] == "{wave}.{step}".format(**entry.data["position"])
+        ):
+            positions.pop()
     faults = [] if positions == sorted(set(positions)) else [f"confirmed in the order {positions}"]
     for kind in ("created", "begun", "completed"):
         if sum(1 for e in entries if e.kind == kind) > 1:
@@ -173,7 +185,7 @@ def _rests(stage: Stage, r: Rollout) -> list[str]:
     for target in r.targets:
         live = stage.sandbox.number(target.number).state.fields
         if r.phase == "rolled_back":
-            wanted = dict(target.baseline)
+            wanted: Mapping[str, Any] = target.baseline
             right = all(live.get(field) == entries for field, entries in wanted.items())
         else:
             step = r.plan.last_step if r.phase == "promoted" else target.step

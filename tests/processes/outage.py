@@ -35,7 +35,9 @@ class Outage:
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, user=self._user, cwd=self._folder, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, user=self._user, cwd=self._folder, stdout=log, stderr=log
+            )
         url = self._hidden_url if hidden else self.url
         until = time.monotonic() + 30
         while True:
@@ -98,7 +100,15 @@ def own_server() -> Iterator[Outage]:
         if user is not None:
             for path in (folder, folder / "data", folder / "hidden"):
                 shutil.chown(path, user)
-        command: list[Path | str] = [programs / "initdb", "-D", folder / "data", "-U", "rollout", "-A", "trust"]
+        command: list[Path | str] = [
+            programs / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "rollout",
+            "-A",
+            "trust",
+        ]
         postgres._call([*command, "-E", "UTF8", "--locale=C", "--no-sync"], user)
         outage = Outage(programs, folder, user)
         try:

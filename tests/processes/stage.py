@@ -34,7 +34,7 @@ KEY = "key_of_the_processes"
 TESTER = By("test", "as the test wants it")
 
 # The bounds of the protocol, scaled down together. H = K + D + margin = 2 s; the sandbox keeps K and D.
-BOUNDS: dict[str, float] = {
+BOUNDS: dict[str, Any] = {
     "tick_seconds": 0.1,
     "send_window": 0.3,
     "request_deadline": 1.0,
@@ -47,7 +47,7 @@ BOUNDS: dict[str, float] = {
     "observe_seconds": 30.0,
 }
 HORIZON = 2.0
-LEASE = BOUNDS["lease"]
+LEASE: float = BOUNDS["lease"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,10 @@ class Stage:
         self.services: list[Child] = []
         self.app: App = build(
             Settings(
-                database_url=database_url, retell_api_key=SecretStr(KEY), retell_base_url=sandbox.url, **BOUNDS
+                database_url=database_url,
+                retell_api_key=SecretStr(KEY),
+                retell_base_url=sandbox.url,
+                **BOUNDS,
             )
         )
 
@@ -219,7 +222,9 @@ def new_sandbox() -> Iterator[Sandbox]:
 
 
 @contextmanager
-def new_stage(nursery: Nursery, database_url: str, sandbox: Sandbox, prefix: str = "+1415555") -> Iterator[Stage]:
+def new_stage(
+    nursery: Nursery, database_url: str, sandbox: Sandbox, prefix: str = "+1415555"
+) -> Iterator[Stage]:
     """A stage in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="rollout-processes-") as folder:
         stage = Stage(nursery, Path(folder), database_url, sandbox, prefix)

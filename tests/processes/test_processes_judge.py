@@ -46,4 +46,6 @@ def test_the_judge_sees_what_is_wrong(promoted: tuple[Stage, str, str]) -> None:
     assert any("promoted, and" in fault and "serves" in fault for fault in faults), faults
     wrong: list[dict[str, Any]] = [{"agent_id": AGENT, "agent_version": 6, "weight": 1}]
     _patch(stage, number, json.dumps({"inbound_agents": wrong, "outbound_agents": wrong}))
-    assert any("a PATCH wrote ['inbound_agents', 'outbound_agents']" in fault for fault in judge(stage, [id_]))
+    assert any(
+        "a PATCH wrote ['inbound_agents', 'outbound_agents']" in fault for fault in judge(stage, [id_])
+    )

@@ -38,7 +38,9 @@ def _call(*command: str) -> bool:
 
 
 @pytest.fixture
-def small_stage(nursery: Nursery, retell: Sandbox, small_disk: Path, sqlite_template: Path) -> Iterator[Stage]:
+def small_stage(
+    nursery: Nursery, retell: Sandbox, small_disk: Path, sqlite_template: Path
+) -> Iterator[Stage]:
     """A stage whose database is alone on the small disk."""
     path = small_disk / "rollout.db"
     shutil.copy(sqlite_template, path)
@@ -85,7 +87,10 @@ def test_a_file_that_may_not_grow(sqlite_stage: Stage) -> None:
     stage = sqlite_stage
     id_ = stage.start(1, hold="0.3s")
     stage.app.database.close()  # the log is folded into the file, so that the limit counts from here
-    limit = max(p.stat().st_size for p in Path(stage.database_url.removeprefix("sqlite:///")).parent.glob("rollout.db*"))
+    limit = max(
+        p.stat().st_size
+        for p in Path(stage.database_url.removeprefix("sqlite:///")).parent.glob("rollout.db*")
+    )
     service = stage.serve(FILE_LIMIT=str(min(limit, 60_000)))
     service.until_said("the database cannot be used")
     assert service.stop() == 0

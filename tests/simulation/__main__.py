@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, help="so many replicas in each; by default one to four")
     parser.add_argument("--trace", type=int, metavar="SEED", help="play this seed alone and print its log")
     parser.add_argument("--mutant", help="remove a guard of the protocol: see tests/simulation/mutants.py")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many minutes")
     parser.add_argument("--most", type=int, default=10, help="stop after so many broken histories")
     given = parser.parse_args()
     quiet()
@@ -50,6 +51,8 @@ def _play(given: argparse.Namespace) -> int:
             print(f"seed {seed}: " + "; ".join(result.broken[:3]), flush=True)
             if bad >= given.most:
                 break
+        if time.perf_counter() - began > given.minutes * 60:
+            break
     code = _tell(results)
     took = time.perf_counter() - began
     print(f"{len(results)} histories in {took:.1f} s ({len(results) / took:.1f} a second)")

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
 from rollout.commands import By
 from rollout.domain.errors import NotReachable, RolloutError
-from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout
 
-from .plans import AGENT, BASE, CANARY, FOREIGN, draw_plan, other_lists
+from .plans import AGENT, BASE, CANARY, draw_plan, other_lists
 from .processes import Node, Simulation
+from .world import Process
 
-COMMANDS = ("promote", "promote full", "pause", "resume", "stop", "adopt", "restore", "rollback", "cli rollback")
+COMMANDS = (
+    "promote",
+    "promote full",
+    "pause",
+    "resume",
+    "stop",
+    "adopt",
+    "restore",
+    "rollback",
+    "cli rollback",
+)
 ODDS = (4, 1, 3, 4, 1, 3, 3, 2, 2)
 
 
@@ -34,7 +45,7 @@ class Operator:
             self._ask(name, lambda by: self.started.append(node.app.commands.start(plan, by)["id"]))
             self.started[:] = dict.fromkeys(self.started)
 
-        self.world.spawn(Node_process(name), name, work, after)
+        self.world.spawn(Process(name, can_crash=False), name, work, after)
 
     def command(self, what: str, after: float) -> None:
         """Gives this command for one of the rollouts, after so many seconds."""
@@ -65,7 +76,7 @@ class Operator:
             if self._ask(name, do, what) and what == "cli rollback":
                 self._follow(node, id_)
 
-        self.world.spawn(Node_process(name), name, work, after)
+        self.world.spawn(Process(name, can_crash=False), name, work, after)
 
     @staticmethod
     def _give(commands: Any, what: str, id_: str, by: By, expect: Position | None) -> dict[str, Any]:
@@ -107,13 +118,6 @@ class Operator:
             self.world.sleep(self.rng.uniform(1, 10))
 
 
-def Node_process(name: str) -> Any:
-    """The shell that a person's command runs in."""
-    from .world import Process
-
-    return Process(name, can_crash=False)
-
-
 class Nature:
     """A foreign hand, Retell's own changes, and what befalls whole processes, at random times."""
 
@@ -126,7 +130,7 @@ class Nature:
         if w.foreign_edits:
             for _ in range(rng.randint(1, 3)):
                 kind = rng.choice(("lists", "lists", "other", "touch", "baseline"))
-                self._later(lambda kind=kind: self._edit(kind, baselines))
+                self._later(partial(self._edit, kind, baselines))
         if rng.random() < 0.12:
             self._later(lambda: self._vanish(CANARY, rng.random() < 0.5))
         if rng.random() < 0.12:
@@ -171,10 +175,14 @@ class Nature:
                 self.sim.remote.edit(number, "foreign", "touch")
 
     def _vanish(self, version: int, comes_back: bool) -> None:
-        self.world.hit(f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes (R4)")
+        self.world.hit(
+            f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes (R4)"
+        )
         self.sim.remote.remove_version((AGENT, version))
         if comes_back:
-            self.world.at(self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version)))
+            self.world.at(
+                self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version))
+            )
 
     def _number_vanishes(self) -> None:
         number = self.sim.remote.numbers[self.rng.choice(sorted(self.sim.remote.numbers))]
@@ -244,6 +252,3 @@ def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float
         if rng.random() < 0.2:
             operator.command(rng.choices(COMMANDS, ODDS)[0], at)  # two people at once
     return operator
-
-
-__all__ = ["FOREIGN", "Nature", "Operator", "Phase", "draw_operators"]

@@ -91,9 +91,9 @@ class _Walk:
             self._hold(name, entry, position, at, data)
         if entry.kind == "promote":
             self.skipped = self.skipped or bool(data.get("full"))
-        if entry.kind == "failed" and (data.get("verdict") or {}).get("outcome") in ("undecided", "unmeasurable"):
-            if "gates say" in entry.reason:
-                self.fault(f"M1: {name}: rolled back on a verdict that is {data['verdict']['outcome']}")
+        said = (data.get("verdict") or {}).get("outcome")
+        if entry.kind == "failed" and said in ("undecided", "unmeasurable") and "gates say" in entry.reason:
+            self.fault(f"M1: {name}: rolled back on a verdict that is {said}")
         if entry.kind not in _ANSWERS:
             for number, values in change.targets.items():
                 self._observed(name, number, values, at)
@@ -122,9 +122,9 @@ class _Walk:
             if state.at < claimed - staleness and state.modified > known["modified"]:
                 self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {state.at:.1f} s")
         live = remote.numbers[write.number].at(claimed - staleness)
-        if live.author != "service" and live.at > max(self.answered_at, 0.0) and live.edit == "lists":
-            if not shows(live.lists, known["baseline"]):
-                self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
+        edited = live.edit == "lists" and live.at > max(self.answered_at, 0.0)
+        if edited and not shows(live.lists, known["baseline"]):
+            self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
         for entries in known["baseline"].values():
             for entry in entries:
                 if remote.gone((entry["agent_id"], entry["agent_version"]), claimed - 60, at):
@@ -167,7 +167,9 @@ class _Walk:
         self.confirmed[position] = at
         self.confirmed_now = at
 
-    def _hold(self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]) -> None:
+    def _hold(
+        self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]
+    ) -> None:
         promoted = "was promoted" in entry.reason or self.table.rollout.get("promote_asked")
         confirmed = self.confirmed.get(position)
         if confirmed is None:

@@ -148,4 +148,3 @@ class SimDatabase(Database):
             world.hit(name)
             return True
         return False
-

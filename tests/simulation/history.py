@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -16,11 +18,14 @@ from .onlooker import Onlooker
 from .plans import AGENT, BASE, CANARY, FOREIGN, OTHER, ScriptedCalendar, ScriptedGates, draw_lists
 from .processes import Simulation
 from .remote import Remote
-from .weather import Weather
+from .weather import Weather, draw
 from .world import Restless, World
 
 SPAN = 900.0  # seconds in which things happen
 REST = 30_000.0  # seconds, after everything is healed, in which it must come to rest
+
+
+draw_weather: Callable[[Random], Weather] = draw  # what a mutant needs of the weather is put in here
 
 
 @dataclass
@@ -40,7 +45,7 @@ class Result:
 def play(seed: int, replicas: int | None = None, weather: Weather | None = None) -> Result:
     """Plays the history of this seed; the same seed gives the same history, event for event."""
     rng = Random(f"history {seed}")
-    drawn = Weather.draw(rng)
+    drawn = draw_weather(rng)
     world = World(seed, weather or drawn)
     file = shared_file()
     file.renew()
@@ -86,8 +91,6 @@ def _kit_later(sim: Simulation, rng: Random, onlooker: Onlooker, started: list[s
     def run() -> None:
         if not started or sim.world.calm:
             return
-        import json
-
         rows = sim.file.all("SELECT number, baseline FROM targets WHERE rollout_id = ?", started[0])
         if rows:
             sim.world.hit("kit: run beside the service")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
-from rollout.domain.drift import Blocked
 from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.protocol import shows
 from rollout.domain.state import Rollout, TargetState
@@ -14,6 +14,7 @@ from rollout.store.repository import Store
 from rollout.store.rollouts import load
 
 from .chronicle import Chronicle, chronicle
+from .database import SimDatabase
 from .onlooker import Onlooker
 from .processes import Simulation
 from .world import Process, SimClock
@@ -42,8 +43,6 @@ def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
 
 
 def _stories(sim: Simulation) -> Iterator[Chronicle]:
-    from .database import SimDatabase
-
     process = Process("judge", can_crash=False)
     database = SimDatabase(sim.file, sim.world, SimClock(sim.world, process))
     for (id_,) in sim.file.all("SELECT id FROM rollouts ORDER BY created_at, id"):
@@ -69,9 +68,7 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
         return
     for target in r.targets:
         number = sim.remote.numbers[target.number]
-        driver = sim.file.one(
-            "SELECT rollout_id FROM targets WHERE number = ? AND driven", target.number
-        )
+        driver = sim.file.one("SELECT rollout_id FROM targets WHERE number = ? AND driven", target.number)
         if (driver is not None and driver[0] != r.id) or _newer(sim, r, target.number):
             continue
         if not target.written or target.state in _GIVEN_UP or not number.exists:
@@ -114,10 +111,11 @@ def _after_the_end(sim: Simulation, story: Chronicle) -> Iterator[str]:
         for target in story.rollout.targets:
             number = sim.remote.numbers[target.number]
             state = number.at(since)
+            if state.author != "service" or not number.exists or shows(state.lists, target.baseline):
+                continue
             wrote = any(m.number == target.number for m in story.messages(sim) if m.sent_at <= since)
-            if wrote and state.author == "service" and number.exists and not shows(state.lists, target.baseline):
-                if target.state is not TargetState.MISSING and story.state_at(target.number, since) != "missing":
-                    yield f"I4: {story.rollout.id} is rolled_back while {target.number} shows our split"
+            if wrote and "missing" not in (target.state, story.state_at(target.number, since)):
+                yield f"I4: {story.rollout.id} is rolled_back while {target.number} shows our split"
 
 
 def _overtaken(sim: Simulation, story: Chronicle) -> Iterator[str]:
@@ -141,7 +139,7 @@ def _one_driver(stories: list[Chronicle]) -> Iterator[str]:
             spans.setdefault(number, []).append((since, until, story.rollout.id))
     for number, taken in spans.items():
         taken.sort()
-        for (_, until, one), (since, _, two) in zip(taken, taken[1:], strict=False):
+        for (_, until, one), (since, _, two) in pairwise(taken):
             if since < until and one != two:
                 yield f"I14: {number} is driven by {one} and {two} at the same time"
 
@@ -149,15 +147,18 @@ def _one_driver(stories: list[Chronicle]) -> Iterator[str]:
 def _kit(sim: Simulation, onlooker: Onlooker) -> Iterator[str]:
     for number, _, at in onlooker.kits:
         for message in sim.remote.messages:
-            if message.number == number and message.forward and message.applied_at and message.applied_at > at:
+            if (
+                message.number == number
+                and message.forward
+                and message.applied_at
+                and message.applied_at > at
+            ):
                 assert message.intent is not None
                 if message.intent["intent_at"] <= at:
                     yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
 
 
 def _store(sim: Simulation) -> Iterator[str]:
-    from .database import SimDatabase
-
     process = Process("judge", can_crash=False)
     store = Store(SimDatabase(sim.file, sim.world, SimClock(sim.world, process)))
     with store.database.read() as connection:
@@ -171,6 +172,3 @@ def rollback_seconds(sim: Simulation) -> list[float]:
     """Seconds from each order of a rollback to its read-back."""
     rows = sim.file.all("SELECT rollback_at, restored_at FROM rollouts WHERE restored_at > rollback_at")
     return [sim.seconds(back) - sim.seconds(ordered) for ordered, back in rows]
-
-
-__all__ = ["Blocked", "judge", "rollback_seconds"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -30,7 +31,7 @@ class Kit:
             name = self.sim.name("kit")
             process = Process(name, can_crash=False)
             retell = SimRetell(world, self.sim.remote, SimClock(world, process), "kit")
-            world.spawn(process, name, lambda n=number, b=baseline, r=retell: self._number(world, r, n, b), after)
+            world.spawn(process, name, partial(self._number, world, retell, number, baseline), after)
 
     def _number(self, world: World, retell: SimRetell, number: str, baseline: Mapping[str, Any]) -> None:
         began = world.now

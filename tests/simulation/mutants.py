@@ -12,28 +12,34 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout import delivery
+from rollout import delivery, driver
 from rollout.domain import decide as deciding
 from rollout.domain import drift
 from rollout.domain.changes import Change
-from rollout.domain.protocol import Examined, Finding
+from rollout.domain.protocol import Examined, Finding, examine
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Rollout
+from rollout.domain.state import Rollout
 from rollout.ports import Failure, Order, Reading
 from rollout.store import rollouts
 from rollout.store.repository import Store
 
-from .lane import SimLane, reading
-from .weather import Weather
+from . import history
+from .lane import SimLane
+from .weather import Weather, draw
 
 Patches = list[tuple[Any, str, Any]]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A guard that is taken out. `weather` changes what the histories are like, also without the mutant."""
+    """A guard that is taken out, and where that shows.
+
+    `weather` changes what the histories are like, also without the mutant.
+    """
 
     guard: str
+    seed: int  # the first that catches it
+    breaks: str  # an invariant that is found broken there
     patches: Callable[[], Patches]
     weather: Callable[[Weather], Weather] = lambda weather: weather
 
@@ -41,15 +47,13 @@ class Mutant:
     def applied(self, *, guarded: bool = False) -> Iterator[None]:
         """Takes the guard out for the block; `guarded` leaves it in, with the same weather."""
         kept: Patches = []
-        draw = Weather.draw.__func__  # type: ignore[attr-defined]
+        patches: Patches = [(history, "draw_weather", lambda rng: self.weather(draw(rng)))]
         try:
-            for where, name, what in [] if guarded else self.patches():
+            for where, name, what in patches + ([] if guarded else self.patches()):
                 kept.append((where, name, where.__dict__[name]))
                 setattr(where, name, what)
-            Weather.draw = classmethod(lambda cls, rng: self.weather(draw(cls, rng)))  # type: ignore[assignment,method-assign]
             yield
         finally:
-            Weather.draw = classmethod(draw)  # type: ignore[method-assign]
             for where, name, what in reversed(kept):
                 setattr(where, name, what)
 
@@ -138,8 +142,6 @@ def _no_horizon_before_forward() -> Patches:
 
 
 def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datetime, *args: Any) -> Examined:
-    from rollout.domain.protocol import examine
-
     return examine(target, shown, [w for w in writes if w.outcome is None], began + timedelta(days=1), *args)
 
 
@@ -155,9 +157,7 @@ def _any_look_at_the_end() -> Patches:
             f = replace(f, look=replace(f.look, began=now))
         return real(r, f, now)
 
-    from rollout import driver
-
-    real = driver.decide
+    real = deciding.decide
     return [(driver, "decide", decide)]
 
 
@@ -166,7 +166,6 @@ def _any_look_at_the_end() -> Patches:
 
 def _no_time_stamps() -> Patches:
     """Nothing is compared but lists: a number that was touched looks untouched, an old reading new."""
-    from rollout.domain.protocol import examine
 
     def blind(target: Any, shown: Any, *args: Any) -> Examined:
         same = reading_with(shown, target.modified)
@@ -187,7 +186,7 @@ def _no_pre_read() -> Patches:
         seen = look(self, rollout, held, lane, numbers)
         assert seen.look is not None
         if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
-            as_expected = {n: Finding.AS_EXPECTED for n in numbers}
+            as_expected = dict.fromkeys(numbers, Finding.AS_EXPECTED)
             return replace(seen, rollout=rollout, look=replace(seen.look, findings=as_expected))
         return seen
 
@@ -206,22 +205,30 @@ def _slow(w: Weather) -> Weather:
 def _kept_open(w: Weather) -> Weather:
     """A Retell that keeps idle connections open for longer than K."""
     return replace(
-        w, idle_unbounded=True, long_pause=max(w.long_pause, 0.01), late=0.4, bounds=replace(w.bounds, margin=1.0)
+        w,
+        idle_unbounded=True,
+        long_pause=max(w.long_pause, 0.01),
+        late=0.4,
+        bounds=replace(w.bounds, margin=1.0),
     )
 
 
 MUTANTS: dict[str, Mutant] = {
-    "epoch check": Mutant("P3, P7: the epoch is compared", _no_epoch_check),
-    "send window": Mutant("P4: nothing is sent after the window", _window, _kept_open),
-    "connection first": Mutant("P2: no connection is opened by a write", _connection_first, _slow),
-    "read-back": Mutant("P6: a number is read after its answer", _no_read_back),
-    "horizon before forward": Mutant("P3: nothing forward beside an open horizon", _no_horizon_before_forward),
-    "horizon before final": Mutant("P9: nothing final beside an open horizon", _no_horizon_before_the_end),
-    "later second look": Mutant("P9: the deciding read begins after it", _any_look_at_the_end, _slow),
-    "no hidden resend": Mutant("P4: exactly one request", _hidden_resend),
-    "time stamps": Mutant("P2, P6: time stamps are compared", _no_time_stamps),
-    "intent before send": Mutant("P3: the intent is committed first", _intent_after_send),
-    "pre-read": Mutant("P2: what is live is compared", _no_pre_read),
+    "epoch check": Mutant("P3, P7: the epoch is compared", 7, "I7", _no_epoch_check),
+    "send window": Mutant("P4: nothing is sent after the window", 15, "I3", _window, _kept_open),
+    "connection first": Mutant("P2: no connection is opened by a write", 6, "I2", _connection_first, _slow),
+    "read-back": Mutant("P6: a number is read after its answer", 3, "I8", _no_read_back),
+    "horizon before forward": Mutant(
+        "P3: nothing forward beside an open horizon", 10, "I2", _no_horizon_before_forward
+    ),
+    "horizon before final": Mutant(
+        "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end
+    ),
+    "later second look": Mutant(
+        "P9: the deciding read begins after it", 2, "I4", _any_look_at_the_end, _slow
+    ),
+    "no hidden resend": Mutant("P4: exactly one request", 0, "I1", _hidden_resend),
+    "time stamps": Mutant("P2, P6: time stamps are compared", 21, "I9", _no_time_stamps),
+    "intent before send": Mutant("P3: the intent is committed first", 0, "I1", _intent_after_send),
+    "pre-read": Mutant("P2: what is live is compared", 21, "I9", _no_pre_read),
 }
-
-__all__ = ["MUTANTS", "Kind", "Mutant", "reading"]

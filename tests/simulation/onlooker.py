@@ -47,9 +47,7 @@ class Onlooker:
         self.used.add(found["id"])
         message.intent = found
         found["intent_at"] = self.sim.seconds(found["intent_at"])
-        plan = json.loads(
-            self.file.one("SELECT plan FROM rollouts WHERE id = ?", found["rollout_id"])[0]
-        )
+        plan = json.loads(self.file.one("SELECT plan FROM rollouts WHERE id = ?", found["rollout_id"])[0])
         if set(json.loads(message.body)) != {f"{channel}_agents" for channel in plan["channels"]}:
             self._break(f"I16: PATCH #{message.id} has other fields than the plan's channels")
         if message.forward:

@@ -54,7 +54,7 @@ def draw_lists(rng: Random) -> dict[str, list[dict[str, Any]]]:
             {"agent_id": AGENT, "agent_version": BASE, "weight": 0.75},
             {"agent_id": AGENT, "agent_version": OTHER, "weight": 0.25},
         ]
-    return {name: entries for name in ("inbound_agents", "outbound_agents", "inbound_sms_agents")}
+    return dict.fromkeys(("inbound_agents", "outbound_agents", "inbound_sms_agents"), entries)
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,16 @@ class ScriptedGates:
             what = self.rng.choice(("pass", "pass", "undecided", "undecided", "unmeasurable", "fail"))
             self.stories[key] = what, self.world.now + self.rng.uniform(0, 400)
         what, turn = self.stories[key]
-        if self.world.calm and what != "fail":
-            what = "pass"
-        elif what in ("undecided", "unmeasurable") and self.world.now > turn:
+        over = self.world.calm or (what != "fail" and self.world.now > turn)
+        if over and what != "fail":
             what = "pass"
         elif what == "fail" and self.world.now < turn and not self.world.calm:
             what = "undecided"
         if what != "pass":
             self.world.faults[f"gate: {what} (M1 to M3)"] += 1
-        return Look(Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)})
+        return Look(
+            Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)}
+        )
 
 
 @dataclass
@@ -124,4 +125,4 @@ def other_lists(rng: Random, fields: Mapping[str, Any]) -> dict[str, Any]:
         {"agent_id": AGENT, "agent_version": FOREIGN, "weight": weight},
         {"agent_id": AGENT, "agent_version": BASE, "weight": round(1 - weight, 2)},
     ]
-    return {name: entries for name in fields}
+    return dict.fromkeys(fields, entries)

@@ -133,7 +133,9 @@ class Replica(Node):
 class Simulation:
     """What the processes and people of one history share."""
 
-    def __init__(self, world: World, remote: Remote, file: File, gates: ScriptedGates, calendar: ScriptedCalendar) -> None:
+    def __init__(
+        self, world: World, remote: Remote, file: File, gates: ScriptedGates, calendar: ScriptedCalendar
+    ) -> None:
         self.world, self.remote, self.file = world, remote, file
         self.gates, self.calendar = gates, calendar
         self.settings = world.weather.bounds.settings(file.url)

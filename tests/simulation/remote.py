@@ -208,14 +208,14 @@ class Remote:
         return [
             m
             for m in self.messages
-            if m.landing_at is not None
-            and m.applied_at is None
-            and (number is None or m.number == number)
+            if m.landing_at is not None and m.applied_at is None and (number is None or m.number == number)
         ]
 
 
 def _short(body: str) -> str:
     return "; ".join(
-        name.split("_")[0] + " " + ", ".join(f"{e['weight']} {e['agent_id']}@{e['agent_version']}" for e in entries)
+        name.split("_")[0]
+        + " "
+        + ", ".join(f"{e['weight']} {e['agent_id']}@{e['agent_version']}" for e in entries)
         for name, entries in json.loads(body).items()
     )

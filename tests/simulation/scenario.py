@@ -53,9 +53,7 @@ class Scenario:
         for number in numbers:
             self.remote.add(number, {"inbound_agents": BASELINE})
         self.gates = Gates(self.world, Random(1))
-        self.sim = Simulation(
-            self.world, self.remote, file, self.gates, ScriptedCalendar(self.world)
-        )
+        self.sim = Simulation(self.world, self.remote, file, self.gates, ScriptedCalendar(self.world))
         self.onlooker = Onlooker(self.sim)
         clock = SimClock(self.world, Process("onlooker", can_crash=False))
         self.store = Store(SimDatabase(file, self.world, clock))  # asked outside of simulated time
@@ -141,7 +139,7 @@ class Scenario:
     def weight(self, number: str = NUMBER) -> float:
         """The canary's share as callers of this number have it."""
         entries = self.remote.numbers[number].live.lists["inbound_agents"]
-        return sum(e["weight"] for e in entries if e["agent_version"] == CANARY)
+        return float(sum(e["weight"] for e in entries if e["agent_version"] == CANARY))
 
     def forward(self) -> list[Message]:
         return [m for m in self.remote.messages if m.forward]

@@ -72,42 +72,9 @@ class Weather:
     idle_unbounded: bool = False  # Retell keeps idle connections open much longer than K
     bounds: Bounds = Bounds()
 
-    # The likeliest chance of each kind where it is on.
-    _ON = {
-        "short_pause": 0.03,
-        "long_pause": 0.006,
-        "crash": 0.006,
-        "database_refuses": 0.02,
-        "database_ack_lost": 0.02,
-        "connect_fails": 0.15,
-        "request_lost": 0.2,
-        "answer_lost": 0.25,
-        "late": 0.35,
-        "throttled": 0.25,
-        "broken": 0.25,
-        "lies": 0.25,
-        "half_answers": 0.3,
-        "read_fails": 0.15,
-        "slow_reads": 0.15,
-        "stale": 0.4,
-        "gap": 0.25,
-        "foreign_edits": 0.6,
-    }
-
-    @classmethod
-    def draw(cls, rng: Random) -> Weather:
-        chances = {name: most * rng.uniform(0.3, 1) for name, most in cls._ON.items() if rng.random() < 0.4}
-        bounds = Bounds(
-            idle=rng.choice((20.0, 60.0, 120.0)),
-            apply=rng.choice((20.0, 60.0)),
-            staleness=rng.choice((0.0, 0.0, 1.0, 5.0)),
-            margin=rng.choice((1.0, 15.0)),
-        )
-        return cls(**chances, no_op_moves=rng.random() < 0.7, bounds=bounds)
-
     def kinds(self) -> list[str]:
         """The kinds of trouble that are on."""
-        return [f.name for f in fields(self) if f.name in self._ON and getattr(self, f.name)]
+        return [f.name for f in fields(self) if f.name in MOST and getattr(self, f.name)]
 
     def delay(self, rng: Random, calm: bool) -> tuple[float, str]:
         """How long the current effect takes, and the fault in that, if it is one."""
@@ -124,3 +91,42 @@ class Weather:
 
     def crashes(self, rng: Random) -> bool:
         return self.crash > 0 and rng.random() < self.crash
+
+
+# The likeliest chance of each kind where it is on.
+MOST = {
+    "short_pause": 0.03,
+    "long_pause": 0.006,
+    "crash": 0.006,
+    "database_refuses": 0.02,
+    "database_ack_lost": 0.02,
+    "connect_fails": 0.15,
+    "request_lost": 0.2,
+    "answer_lost": 0.25,
+    "late": 0.35,
+    "throttled": 0.25,
+    "broken": 0.25,
+    "lies": 0.25,
+    "half_answers": 0.3,
+    "read_fails": 0.15,
+    "slow_reads": 0.15,
+    "stale": 0.4,
+    "gap": 0.25,
+    "foreign_edits": 0.6,
+}
+
+
+def draw(rng: Random) -> Weather:
+    """The weather of one history."""
+    weather = Weather()
+    for name, most in MOST.items():
+        if rng.random() < 0.4:
+            setattr(weather, name, most * rng.uniform(0.3, 1))
+    weather.bounds = Bounds(
+        idle=rng.choice((20.0, 60.0, 120.0)),
+        apply=rng.choice((20.0, 60.0)),
+        staleness=rng.choice((0.0, 0.0, 1.0, 5.0)),
+        margin=rng.choice((1.0, 15.0)),
+    )
+    weather.no_op_moves = rng.random() < 0.7
+    return weather
