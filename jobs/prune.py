@@ -5,6 +5,7 @@ With `export_dir` set, a rollout is removed only after its journal was written t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from rollout.commands import KEEP_BASELINE
 from rollout.domain.errors import RolloutError
 from rollout.settings import Settings
 from rollout.store import archive
+from rollout.store.access import AccessStore
 from rollout.store.pruning import BATCH, Limits
 
 log = structlog.get_logger(__name__)
@@ -50,13 +52,27 @@ class Prune:
         removed = [id_ for id_ in store.prunable(self.limits.rollouts) if self._remove(id_)]
         if removed:
             log.info("pruned", rollouts=len(removed), ids=removed[:20])
+        swept = self._deliveries()
         for _ in range(MOST_BATCHES):
-            counts = store.sweep(self.limits)
+            counts = store.sweep(swept)
             if any(counts.values()):
                 log.info("pruned", **{table: count for table, count in counts.items() if count})
             if max(counts.values()) < BATCH:
                 break
         return len(removed)
+
+    def _deliveries(self) -> Limits:
+        """Forgets webhooks by their setting, and alerts by their own time; the limits for the other tables.
+
+        An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.
+        """
+        from rollout.api.alerting import KEEP  # late: it brings FastAPI, and the first round is a while away
+
+        access = AccessStore(self.app.database)
+        access.forget_old("w", self.limits.deliveries)
+        kept = max(KEEP, self.limits.deliveries)
+        access.forget_old("a", kept)
+        return replace(self.limits, deliveries=kept)
 
     def _remove(self, id_: str) -> bool:
         folder = self.app.settings.export_dir

@@ -69,7 +69,10 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
         log.info(
             "serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url
         )
-        stopped.wait()
+        # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
+        # does) is seen by this one only when it wakes.
+        while not stopped.wait(0.5):
+            pass
         log.info("stopping")
     finally:
         if server is not None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rollout import tracing
+from rollout.bounds import Bounds
 from rollout.calendars import Calendars
 from rollout.clock import SystemClock
 from rollout.commands import Commands
@@ -21,6 +22,7 @@ from rollout.delivery import Deliverer, Timing
 from rollout.domain.errors import RolloutError
 from rollout.domain.state import Rollout, Target
 from rollout.driver import Driver
+from rollout.external import Externals
 from rollout.gatekeeper import Gatekeeper
 from rollout.kit import write_kit
 from rollout.meter import RequestMeter
@@ -139,6 +141,7 @@ def build(
     store = Store(database)
     closers: list[Callable[[], None]] = [database.close]
     meter, wall = RequestMeter(), clock
+    allowed = frozenset(settings.allowed_numbers) or None
 
     def on_request(operation: str, method: str, status: int | None, seconds: float) -> None:
         meter(operation, method, status, seconds)
@@ -155,6 +158,7 @@ def build(
             concurrency=settings.concurrency,
             rate=settings.rate,
             on_request=on_request,
+            allowed=allowed,
         )
         closers.append(retell.close)
         numbers, agents = numbers or retell, agents or retell
@@ -171,10 +175,15 @@ def build(
     versions = Versions(agents, clock)
     calendars = Calendars(settings.calendars)
     own_numbers, own_versions = numbers, versions
+    externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
+    closers.append(externals.close)
+    bounds = Bounds(allowed, externals.problems)
 
     def begin(rollout: Rollout) -> tuple[Target, ...]:
         listed = [n for n in rollout.plan.numbers if isinstance(n, str)]
-        found = preflight(rollout.plan, own_numbers, own_versions, store.drivers(listed), rollout.seed)
+        found = preflight(
+            rollout.plan, own_numbers, own_versions, store.drivers(listed), rollout.seed, bounds=bounds
+        )
         found.refuse()
         return found.targets
 
@@ -182,14 +191,14 @@ def build(
         store,
         Deliverer(store, numbers, clock, timing, write_ids, interrupts),
         versions,
-        gates or Gatekeeper(database, clock),
+        gates or Gatekeeper(database, clock, externals),
         calendar or calendars,
         clock,
         timing,
         begin,
         write_kits(settings, timing, clock),
     )
-    commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed)
+    commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds)
 
     def close() -> None:
         for closer in reversed(closers):

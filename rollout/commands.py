@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.bounds import Bounds
 from rollout.domain.changes import Change
 from rollout.domain.errors import InputError, NotReachable, Refused, StaleExpectation, UnknownRollout
 from rollout.domain.machine import Event, Phase, after, allows
@@ -54,6 +55,7 @@ class Commands:
         new_id: Callable[[], str],
         base_url: str,
         changed: Callable[[str, bool], None] = lambda _id, _urgent: None,
+        bounds: Bounds | None = None,
     ) -> None:
         self.store = store
         self.numbers = numbers
@@ -61,13 +63,15 @@ class Commands:
         self.new_id = new_id
         self.base_url = base_url
         self.changed = changed  # told of every change: wakes the scheduler, stops a fan-out under way
+        self.bounds = bounds
 
     # -------------------------------------------------------------- before the first write
 
     def check(self, plan: Plan, volumes: Mapping[str, float] | None = None) -> Preflight:
         """Pre-flight against the live numbers; writes nothing."""
         listed = [n for n in plan.numbers if isinstance(n, str)]
-        found = preflight(plan, self.numbers, self.versions, self.store.drivers(listed), volumes=volumes)
+        driven, bounds = self.store.drivers(listed), self.bounds
+        found = preflight(plan, self.numbers, self.versions, driven, volumes=volumes, bounds=bounds)
         others = self.store.drivers([t.number for t in found.targets if t.number not in listed])
         if others:
             taken = tuple(f"{n} is already driven by {name} ({id_})" for n, (id_, name) in others.items())
@@ -77,7 +81,7 @@ class Commands:
     def start(
         self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False
     ) -> dict[str, Any]:
-        """Records a rollout of this plan, after pre-flight; {"id": ...}. Refused changes nothing."""
+        """Records a rollout of this plan, after pre-flight; {"id", "warnings"}. Refused changes nothing."""
         request = by.request("start", plan.canonical(), at)
         start_at = at or plan.start
         if request is not None and (given := self.store.answered(request)) is not None:
@@ -98,9 +102,9 @@ class Commands:
             )  # fmt: skip
             return rollout, Entry("created", by.actor, by.reason, {"warnings": list(found.warnings)})
 
-        answer = self.store.create(make, request)
+        answer = self.store.create(make, request, {"warnings": list(found.warnings)})
         self.changed(answer["id"], False)
-        return {**answer, "warnings": list(found.warnings)}
+        return answer
 
     # -------------------------------------------------------------- on the way
 

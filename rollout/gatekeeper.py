@@ -22,13 +22,21 @@ from rollout.store.engine import Database
 
 if TYPE_CHECKING:
     from rollout.domain.calls import Cell, Span
-    from rollout.domain.gates import GateConfig, Memory, Tally, Verdict
+    from rollout.domain.gates import GateConfig, Memory, Verdict
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
 BLIND_AFTER = timedelta(seconds=90)
 
 External = Callable[[Plan], Mapping[str, float | None]]
+
+
+class Readings(dict[str, float | None]):
+    """Values of external metrics by name; None: unreadable. `repeated`: those that an earlier look had already."""
+
+    def __init__(self, values: Mapping[str, float | None], repeated: frozenset[str] = frozenset()) -> None:
+        super().__init__(values)
+        self.repeated = repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +166,8 @@ class Gatekeeper:
                 open=still_open,
                 calls_per_day=seen.per_day(now),
             )
-            verdicts[name] = judge(
-                config, tally, memories.get(name) if not rollout.waived else _unfailed(memories.get(name))
-            )
+            memory = _uncounted(memories.get(name), external)
+            verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
         return verdicts
 
     # -------------------------------------------------------------- what is kept
@@ -283,6 +290,14 @@ def _memories(verdict: Mapping[str, Any] | None) -> dict[str, Memory]:
 def _unfailed(memory: Memory | None) -> Memory | None:
     """A person resumed after the failure: it is not held against the rollout again by memory alone."""
     return None if memory is None else replace(memory, failed=None)
+
+
+def _uncounted(memory: Memory | None, external: Mapping[str, float | None]) -> Memory | None:
+    """Without the count of the values that come again: `for: 3` means three readings, however often we look."""
+    if memory is None or not isinstance(external, Readings):
+        return memory
+    again = {name: max(0, memory.beyond.get(name, 0) - 1) for name in external.repeated}
+    return replace(memory, beyond={**memory.beyond, **again})
 
 
 def _kept(verdict: Verdict) -> dict[str, Any]:

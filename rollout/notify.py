@@ -190,11 +190,7 @@ def _load() -> tuple[Any, Any]:
         warnings.simplefilter("ignore")
         import apprise
 
-        for name in ("apprise", "urllib3", "requests"):
-            # Their lines carry addresses, and with them passwords.
-            logger = logging.getLogger(name)
-            logger.propagate = False
-            logger.addHandler(logging.NullHandler())
+        _hush()
         asset = apprise.AppriseAsset(
             app_id="rollout",
             app_desc="rollout",
@@ -210,6 +206,19 @@ def _load() -> tuple[Any, Any]:
         )
         apprise.Apprise.instantiate("json://localhost", asset=asset)  # loads every plugin
     return apprise, asset
+
+
+def _hush() -> None:
+    """Keeps the lines of the libraries out of our log: they hold addresses, and with them passwords."""
+    for name, level in (
+        ("apprise", logging.WARNING),
+        ("urllib3", logging.ERROR),
+        ("requests", logging.ERROR),
+    ):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)  # apprise's own warnings are read by us: they say which status was answered
+        logger.propagate = False
+        logger.addHandler(logging.NullHandler())
 
 
 def _apprise() -> tuple[Any, Any]:

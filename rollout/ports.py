@@ -226,7 +226,10 @@ class Rollouts(Protocol):
         ...
 
     def create(
-        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None
+        self,
+        make: Callable[[datetime], tuple[Rollout, Entry]],
+        request: Request | None,
+        also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]: ...
 
     def change(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.bounds import Bounds
 from rollout.domain import splits
 from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
 from rollout.domain.plan import Plan, WaveOrder, wave_of
@@ -133,16 +134,20 @@ def preflight(
     drivers: Mapping[str, tuple[str, str]] | None = None,
     seed: int = 0,
     volumes: Mapping[str, float] | None = None,
+    bounds: Bounds | None = None,
 ) -> Preflight:
     """Reads the plan's numbers and versions and judges them; NotReachable when Retell cannot be asked.
 
     `drivers` maps a number to the live rollout that drives it (asked again by the store's index at the
-    start); `seed` draws the order of waves where the plan asks for chance; `volumes` are calls per number.
+    start); `seed` draws the order of waves where the plan asks for chance; `volumes` are calls per number;
+    `bounds` are the server's own limits.
     """
     problems: list[str] = []
     warnings: list[str] = []
     problems += _arm_problems(plan, versions)
     readings, missing = _readings(plan, numbers)
+    if bounds is not None:
+        problems += bounds.problems(plan, [*readings, *missing])
     problems += [f"{number}: Retell does not know this number" for number in missing]
     if not readings and not missing:
         problems.append("no number of the account fits the plan's numbers; see `rollout check`")

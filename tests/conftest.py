@@ -15,7 +15,7 @@ from rollout.sandbox import Sandbox
 from rollout.store import migrate
 from rollout.store.engine import Database
 from tests.support import postgres
-from tests.support.command_line import CommandLine
+from tests.support.command_line import CommandLine, Forks
 from tests.support.scene import Scene
 
 
@@ -90,7 +90,18 @@ def scene(sqlite_url: str) -> Iterator[Scene]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """What commands are forked from."""
+    made = Forks()
+    yield made
+    made.stop()
+
+
 @pytest.fixture
-def command_line(tmp_path: Path) -> CommandLine:
+def command_line(tmp_path: Path, forks: Forks) -> CommandLine:
     """`rollout` as a program of its own, in an empty folder and a clean environment."""
-    return CommandLine(tmp_path)
+    folder, scratch = tmp_path / "work", tmp_path / "scratch"
+    folder.mkdir()
+    scratch.mkdir()
+    return CommandLine(folder, scratch, forks)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rollout.cli import backup
 from rollout.cli.common import Json, direct_app, print_json, quiet_logs
 from rollout.cli.screen import plain, table
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
@@ -15,6 +16,7 @@ db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 def register(app: typer.Typer) -> None:
     """Adds the commands of this file."""
+    backup.register(db)
     app.add_typer(db, name="db")
     app.command()(doctor)
     app.command()(verify)

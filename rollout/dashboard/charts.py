@@ -57,7 +57,9 @@ def stairs(weights: Sequence[float], step: int, confirmed: bool, ended: str = ""
             state = "current" if confirmed else "moving"
         else:
             state = "done" if i < step else "ahead"
-        bars.append(Bar(round((i - 1) * (each + gap), 2), round(height - tall, 1), round(each, 2), tall, state))
+        bars.append(
+            Bar(round((i - 1) * (each + gap), 2), round(height - tall, 1), round(each, 2), tall, state)
+        )
     share = f"{round(weights[step - 1] * 100, 2):g} %" if 1 <= step <= len(weights) else "none"
     label = f"step {step} of {len(weights)}, weight {share}" + ("" if confirmed else ", being written")
     return Stairs(width, height, tuple(bars), f"{label}; {ended.replace('_', ' ')}" if ended else label)

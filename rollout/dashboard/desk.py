@@ -101,7 +101,9 @@ def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
         return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
     findings = data.get("findings")
     if entry.kind == "observed" and not entry.reason and isinstance(findings, Mapping):
-        return ", ".join(f"{number}: {str(found).replace('_', ' ')}" for number, found in list(findings.items())[:5])
+        return ", ".join(
+            f"{number}: {str(found).replace('_', ' ')}" for number, found in list(findings.items())[:5]
+        )
     if entry.kind == "promote" and data.get("to"):
         step = f"from {data.get('from')} to {data['to']}"
         return f"{step}: {entry.reason}" if entry.reason else step

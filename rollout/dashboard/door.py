@@ -184,7 +184,12 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
     """A page; `me` (the visitor, or None before signing in) and what every page needs are added."""
     desk: Desk = request.state.desk
     me: Visitor | None = getattr(request.state, "visitor", None)
-    given = {"me": me, "oidc": bool(desk.service.app.settings.oidc_issuer), "path": request.url.path, **values}
+    given = {
+        "me": me,
+        "oidc": bool(desk.service.app.settings.oidc_issuer),
+        "path": request.url.path,
+        **values,
+    }
     return HTMLResponse(desk.templates.get_template(template).render(given), status)
 
 

@@ -73,9 +73,7 @@ def _pages(router: APIRouter) -> None:
         if last.isascii() and last.isdigit():
             after = int(last[:16])
         found = await service.lanes.run("read", lambda: service.find(caller, id))
-        return EventStream(
-            service.hub, service.hub.subscribe(found.id, caller, max(0, min(after, MOST_SEQ)))
-        )
+        return EventStream(service.hub, service.hub.subscribe(found.id, caller, max(0, min(after, MOST_SEQ))))
 
     @router.get("/numbers/{text}", **shown(Right.READ))
     async def number_page(request: Request, text: str, fresh: bool = False) -> Response:
@@ -124,7 +122,9 @@ def _doors(router: APIRouter) -> None:
     async def static(request: Request, name: str, v: str = "") -> Response:
         """Style sheet, scripts, icon: the only files there are."""
         desk: Desk = request.state.desk
-        return desk.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
+        return desk.assets.answer(name, v) or Response(
+            "there is no such file\n", 404, media_type="text/plain"
+        )
 
     @router.get("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
@@ -164,4 +164,3 @@ def _doors(router: APIRouter) -> None:
         answer = RedirectResponse("/sign-in", 303)
         answer.set_cookie(**given)
         return answer
-

@@ -185,7 +185,9 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
         return []
     found = []
     for name, kept in r.verdict["arms"].items():
-        measured = _measured(json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0))
+        measured = _measured(
+            json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0)
+        )
         evidence = kept["evidence"]
         reach = charts.reach_of(measured["metrics"])
         rows = [
@@ -241,9 +243,7 @@ def _harm_line(config: Mapping[str, Any], metric: str) -> float:
 def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
     """A page of the rollout's numbers, those in trouble first."""
     state, text = query.get("state", ""), query.get("number", "").strip()
-    wanted = [
-        t for t in r.targets if (not state or str(t.state) == state) and (not text or text in t.number)
-    ]
+    wanted = [t for t in r.targets if (not state or str(t.state) == state) and (not text or text in t.number)]
     wanted.sort(key=lambda t: (t.state not in _TROUBLED, t.ord))
     pages = max(1, -(-len(wanted) // TARGETS_SHOWN))
     number = min(pages, max(1, int(query["tpage"]) if query.get("tpage", "").isdecimal() else 1))

@@ -36,6 +36,7 @@ class RetellClient:
     may take four times as long. `concurrency` bounds the requests under way and the connections;
     `rate` is requests per second, 0 for no limit. `tls` may bring other trusted certificates, never
     less checking. `on_request(operation, method, status, seconds)` is called after each request.
+    `allowed` are the only numbers that are ever written; None: all.
     Raises SettingsError for a base URL that is neither https nor on this machine.
     """
 
@@ -51,6 +52,7 @@ class RetellClient:
         connect_timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         on_request: OnRequest | None = None,
+        allowed: frozenset[str] | None = None,
     ) -> None:
         if tls is not None and not (tls.verify_mode is ssl.CERT_REQUIRED and tls.check_hostname):
             raise SettingsError("tls: the context must verify certificates and host names")
@@ -58,6 +60,7 @@ class RetellClient:
             raise SettingsError("deadline, concurrency and connect_timeout must be above 0, rate at least 0")
         origin = parse_base_url(base_url)
         self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
+        self._allowed = allowed
         self._pace = Pace(clock, concurrency=concurrency, rate=rate)
         self._connections = Connections(
             origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
@@ -87,6 +90,7 @@ class RetellClient:
             concurrency=self._concurrency,
             crew=self._crew,
             listing=self._listing,
+            allowed=self._allowed,
         )
 
     def all(self) -> Iterator[Reading | Failure]:

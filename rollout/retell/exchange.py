@@ -115,7 +115,9 @@ class Exchange:
     def _headers(self, ask: Ask) -> list[tuple[str, str]]:
         try:
             key = self._key()
-        except (RolloutError, OSError, ValueError) as error:
+        except RolloutError as error:
+            raise Refused(error.message) from error  # our own sentence, which says what to set
+        except (OSError, ValueError) as error:
             raise Refused(f"the API key could not be read ({type(error).__name__})") from error
         if not _KEY.fullmatch(key):
             raise Refused(

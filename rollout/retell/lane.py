@@ -50,12 +50,13 @@ class RetellLane:
         concurrency: int,
         crew: Crew,
         listing: Listing,
+        allowed: frozenset[str] | None = None,
     ) -> None:
         self._size = len(set(numbers))
         self._urgent, self._exchange, self._reader = urgent, exchange, reader
         self._connections, self._pace, self._clock = connections, pace, clock
         self._deadline, self._concurrency, self._crew = deadline, concurrency, crew
-        self._listing = listing
+        self._listing, self._allowed = listing, allowed
         self._open: deque[Connection] = deque()
         self._trouble = Failure(Trouble.UNREACHABLE, "not sent: no connection was open")
 
@@ -98,14 +99,15 @@ class RetellLane:
     ) -> dict[str, Answer]:
         """PATCH each order at most once; none after `send_by` (seconds of Clock.boot) or `stop()`.
 
-        `stop` is called from several threads. Raises ValueError for a number that is there twice.
+        An order for a number that this service may not write is REJECTED here, the last place before the
+        bytes. `stop` is called from several threads. Raises ValueError for a number that is there twice.
         """
         if len({order.number for order in orders}) != len(orders):
             raise ValueError("orders: a number is there twice; give one order per number")
         answers = {
-            order.number: Answer(None, failure=_no_number(order.number))
+            order.number: Answer(None, failure=failure)
             for order in orders
-            if not is_e164(order.number)
+            if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
 
@@ -130,6 +132,13 @@ class RetellLane:
         self._fan_out(work, min(len(waiting), len(self._open)))
         answers |= {order.number: Answer(None, failure=self._trouble) for order in waiting}
         return {order.number: answers[order.number] for order in orders}
+
+    def _forbidden(self, number: str) -> Failure | None:
+        if not is_e164(number):
+            return _no_number(number)
+        if self._allowed is None or number in self._allowed:
+            return None
+        return Failure(Trouble.REJECTED, "not sent: the number is not in ROLLOUT_ALLOWED_NUMBERS")
 
     def _read_one(self, number: str, connection: Connection | None) -> tuple[Outcome, Connection | None]:
         if not is_e164(number):

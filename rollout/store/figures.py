@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, Row, and_, case, func, or_, select
 
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
@@ -46,23 +47,27 @@ class Figures:
     failing: Sequence[Failing]
 
 
+Mark = tuple[datetime, int, int]  # when a rollout was last recorded, its newest entry, its epoch
+
+
 @dataclass
 class Targets:
     """The targets of rollouts, read again only when their rollout was recorded anew."""
 
-    known: dict[str, tuple[datetime, tuple[Target, ...]]] = field(default_factory=dict)
+    known: dict[str, tuple[Mark, tuple[Target, ...]]] = field(default_factory=dict)
 
-    def complete(self, connection: Connection, found: Sequence[Rollout]) -> list[Rollout]:
-        """The rollouts with their targets; forgets the others."""
-        stale = [r.id for r in found if (kept := self.known.get(r.id)) is None or kept[0] != r.updated_at]
+    def complete(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Rollout]:
+        """The rollouts of these rows with their targets; forgets the others."""
+        marks: dict[str, Mark] = {row.id: (row.updated_at, row.journal_seq, row.epoch) for row in rows}
+        stale = [id_ for id_, mark in marks.items() if self.known.get(id_, (None,))[0] != mark]
         read: dict[str, list[Target]] = {id_: [] for id_ in stale}
         for start in range(0, len(stale), _CHUNK):
             query = select(targets).where(targets.c.rollout_id.in_(stale[start : start + _CHUNK]))
             for row in connection.execute(query.order_by(targets.c.ord)):
                 read[row.rollout_id].append(to_target(row))
-        fresh = {r.id: (r.updated_at, tuple(read[r.id])) for r in found if r.id in read}
-        self.known = {r.id: fresh.get(r.id) or self.known[r.id] for r in found}
-        return [replace(r, targets=self.known[r.id][1]) for r in found]
+        fresh = {id_: (marks[id_], tuple(found)) for id_, found in read.items()}
+        self.known = {id_: fresh.get(id_) or self.known[id_] for id_ in marks}
+        return [replace(summary(row), targets=self.known[row.id][1]) for row in rows]
 
 
 def read(database: Database, known: Targets) -> Figures:
@@ -72,7 +77,7 @@ def read(database: Database, known: Targets) -> Figures:
         now = database.now(connection)
         shown = or_(r.phase.not_in(_FINAL), r.updated_at >= now - ENDED_WITHIN)
         query = select(rollouts).where(shown).order_by(r.phase.in_(_FINAL), r.created_at.desc()).limit(MOST)
-        found = known.complete(connection, [summary(row) for row in connection.execute(query)])
+        found = known.complete(connection, connection.execute(query).all())
         by_phase = connection.execute(select(r.phase, func.count()).group_by(r.phase))
         beats = select(func.count()).where(services.c.beat_at >= now - ALIVE_WITHIN)
         return Figures(

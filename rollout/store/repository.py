@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -96,16 +96,19 @@ class Store:
             return request_ids.first_answer(connection, request)
 
     def create(
-        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None
+        self,
+        make: Callable[[datetime], tuple[Rollout, Entry]],
+        request: Request | None,
+        also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Records a new rollout made at the store's now; returns {"id": ...}."""
+        """Records a new rollout made at the store's now; returns {"id": ...} and what the answer says `also`."""
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
             now = self.database.now(connection)
             rollout, entry = make(now)
             rollouts.create(connection, rollout, entry, now)
-            answer = {"id": rollout.id}
+            answer = {**(also or {}), "id": rollout.id}
             if request is not None:
                 request_ids.remember(connection, request, rollout.id, answer, now)
             return answer

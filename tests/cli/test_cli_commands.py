@@ -7,7 +7,6 @@ import re
 import sqlite3
 import subprocess
 import sys
-import threading
 import urllib.request
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,8 +16,6 @@ import pytest
 from rollout.clock import SystemClock
 from rollout.sandbox import Sandbox
 from tests.support.command_line import CommandLine, Done
-from tests.support.plans import PLAN
-from tests.support.service import service, wait_until
 from tests.support.values import entry
 
 NUMBER = "+14157774444"
@@ -26,11 +23,6 @@ SHOWN = {
     "id", "name", "phase", "reason", "position", "weight", "due_at", "next", "why", "targets", "created_at",
     "updated_at",
 }  # fmt: skip
-QUICK_STEPS = PLAN.replace("hold: 1h", "hold: 1s")
-
-
-def weight(retell: Sandbox) -> float:
-    return sum(e["weight"] for e in retell.number(NUMBER).inbound_agents if e["agent_version"] == 7)
 
 
 def started(rollout: CommandLine, *args: str) -> str:
@@ -50,13 +42,27 @@ def show(rollout: CommandLine, id_: str) -> dict[str, Any]:
 
 
 def test_help_is_quick_and_loads_nothing_heavy(rollout: CommandLine) -> None:
-    done = rollout("--help", PYTHONPROFILEIMPORTTIME="1")
+    done = rollout.alone("--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0
     assert done.out.startswith("Usage:")
-    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
-    heavy = {"sqlalchemy", "httpx", "pydantic", "fastapi", "numpy", "scipy", "apscheduler", "alembic", "rich.console", "apprise", "holidays"}  # fmt: skip
+    loaded = {
+        line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")
+    }
+    heavy = {
+        "sqlalchemy",
+        "httpx",
+        "pydantic",
+        "fastapi",
+        "numpy",
+        "scipy",
+        "apscheduler",
+        "alembic",
+        "rich.console",
+        "apprise",
+        "holidays",
+    }
     assert loaded & heavy == set()
-    times = [rollout("--help").cpu for _ in range(2)]
+    times = [rollout.alone("--help").cpu for _ in range(2)]
     assert min(times) < 0.5, times
 
 
@@ -66,7 +72,7 @@ def test_help_names_every_command(rollout: CommandLine) -> None:
         "demo", "serve", "check", "start", "list", "show", "watch", "history", "promote", "pause", "resume", "stop",
         "adopt", "restore", "rollback", "kit", "sandbox", "db", "doctor", "verify",
     ):  # fmt: skip
-        assert re.search(rf"^  {name} ", done.out, re.M), name
+        assert re.search(rf"^  {name} ", done.out, re.MULTILINE), name
 
 
 def test_without_a_command_the_help_is_shown(rollout: CommandLine) -> None:
@@ -126,10 +132,18 @@ def test_start_prints_the_id_alone(rollout: CommandLine) -> None:
     assert "start one with `rollout serve`" in done.err, "nothing moves without a service, and that is said"
     document = show(rollout, done.out.strip())
     assert set(document) >= SHOWN
-    assert (document["phase"], document["position"], document["weight"]) == ("pending", {"wave": 1, "step": 1}, 0)
+    assert (document["phase"], document["position"], document["weight"]) == (
+        "pending",
+        {"wave": 1, "step": 1},
+        0,
+    )
     (target,) = document["targets"]
     assert {"number", "channels", "baseline", "confirmed", "live", "state"} <= set(target)
-    assert (target["number"], target["channels"], target["baseline"]) == (NUMBER, ["inbound"], {"inbound_agents": [entry(6)]})
+    assert (target["number"], target["channels"], target["baseline"]) == (
+        NUMBER,
+        ["inbound"],
+        {"inbound_agents": [entry(6)]},
+    )
     for name in ("created_at", "updated_at", "due_at"):
         assert document[name].endswith("Z")
 
@@ -157,7 +171,11 @@ def test_what_is_listed_shown_and_remembered(rollout: CommandLine) -> None:
     assert rollout("list").out.startswith("no rollouts yet")
     id_ = started(rollout, "--reason", "ticket 7")
     (listed,) = rollout("list", "--json").json
-    assert {k: listed[k] for k in ("id", "name", "phase")} == {"id": id_, "name": "frontdesk-v7", "phase": "pending"}
+    assert {k: listed[k] for k in ("id", "name", "phase")} == {
+        "id": id_,
+        "name": "frontdesk-v7",
+        "phase": "pending",
+    }
     assert id_ in rollout("list", "--live").out
     text = rollout("show", "frontdesk-v7")
     assert "pending" in text.out
@@ -197,147 +215,6 @@ def test_a_rollback_before_the_first_write(rollout: CommandLine, retell: Sandbox
     assert show(rollout, id_)["phase"] == "rolled_back"
     assert retell.log(method="PATCH") == []
     assert rollout("rollback", "--all").out == "nothing to roll back: no rollout is live\n"
-
-
-# ------------------------------------------------------------------ with a service beside
-
-
-def test_a_rollout_is_followed_to_its_end(rollout: CommandLine, retell: Sandbox) -> None:
-    rollout.write("plan.yaml", QUICK_STEPS)
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate") as serving:
-        done = rollout("start", "plan.yaml", "--wait")
-        assert done.code == 0, done.err
-        assert "progressing at 1.1 (10 %)" in done.err
-        assert "promoted" in done.err.splitlines()[-1]
-        id_ = done.out.strip()
-        assert retell.number(NUMBER).inbound_agents == [entry(7, 1.0)]
-        assert rollout("watch", id_).code == 0
-        assert show(rollout, id_)["weight"] == 1.0
-        assert serving.stop() == 0
-    assert rollout("verify", "--json").json["ok"] is True
-
-
-def test_start_wait_exits_5_when_it_was_not_promoted(rollout: CommandLine, retell: Sandbox) -> None:
-    rollout.write("plan.yaml", PLAN.replace("hold: 1h", "hold: 2s"))
-
-    def vanish() -> None:
-        wait_until(lambda: weight(retell) == 0.1)
-        retell.delete_version("agent_frontdesk", 7)
-        retell.fault("status", status=422, method="PATCH", contains='"agent_version": 7', times=None)
-
-    hand = threading.Thread(target=vanish)
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
-        hand.start()
-        done = rollout("start", "plan.yaml", "--wait")
-        hand.join()
-    assert done.code == 5, done.err
-    id_ = done.out.strip()
-    assert f"rollout: {id_} ended as rolled_back: " in done.err
-    assert "version 7" in done.err
-    assert retell.number(NUMBER).inbound_agents == [entry(6)]
-
-
-def test_commands_beside_a_running_service(rollout: CommandLine, retell: Sandbox) -> None:
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
-        id_ = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-        wait_until(lambda: rollout.stored(id_).confirmed_at)
-        # promote twice with the same expectation moves once
-        assert answer(rollout("promote", id_, "--expect", "1.1", "--json")) == (0, "progressing", 2)
-        second = rollout("promote", id_, "--expect", "1.1")
-        assert second.code == 3
-        assert "you expected it at 1.1, and it stands at 1.2" in second.err
-        # another hand
-        wait_until(lambda: rollout.stored(id_).phase == "promoted")
-        rolled = rollout("rollback", "--number", NUMBER, "--reason", "enough", "--json")
-        assert rolled.code == 0, rolled.err
-        assert rolled.json["seconds"] < 5
-        assert retell.number(NUMBER).inbound_agents == [entry(6)]
-        held = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-        wait_until(lambda: rollout.stored(held).confirmed_at)
-        retell.edit(NUMBER, inbound_agents=[entry(8, 0.5), entry(6, 0.5)])
-        wait_until(lambda: rollout.stored(held).phase == "held")
-        refused = rollout("resume", held)
-        assert refused.code == 3
-        assert "held is left by adopt, restore, rollback or stop" in refused.err
-        assert answer(rollout("restore", held, "--json")) == (0, "progressing", 1)
-        wait_until(lambda: weight(retell) == 0.1)
-        wait_until(lambda: rollout.stored(held).confirmed_at)
-        retell.edit(NUMBER, inbound_agents=[entry(8, 0.5), entry(6, 0.5)])
-        wait_until(lambda: rollout.stored(held).phase == "held")
-        assert answer(rollout("adopt", held, "--json")) == (0, "progressing", 1)
-        assert answer(rollout("stop", held, "--json"))[1] in ("stopped", "paused")
-
-
-def test_a_rollback_with_the_service_running(rollout: CommandLine, retell: Sandbox) -> None:
-    odd = [entry(6, 0.3333), entry("prod", 0.6667)]
-    retell.edit(NUMBER, inbound_agents=odd)
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
-        id_ = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-        done = rollout("rollback", id_, "--reason", "callers complain")
-        assert done.code == 0, done.err
-        assert re.search(r"1 number read back at the baseline \d+\.\d{3} s after the order", done.out)
-        assert retell.number(NUMBER).inbound_agents == odd
-        wait_until(lambda: rollout.stored(id_).phase == "rolled_back")
-
-
-def test_a_rollback_with_the_service_stopped(rollout: CommandLine, retell: Sandbox) -> None:
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate") as serving:
-        id_ = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-        serving.stop()
-    done = rollout("rollback", id_)
-    assert done.code == 0, done.err
-    assert "read back at the baseline" in done.out
-    assert retell.number(NUMBER).inbound_agents == [entry(6)]
-    assert rollout("rollback", id_).code == 0, "a second time is no error"
-    assert len(retell.log(method="PATCH")) == 2
-
-
-def test_a_killed_service_goes_on_from_where_it_was(rollout: CommandLine, retell: Sandbox) -> None:
-    rollout.write("plan.yaml", PLAN.replace("hold: 1h", "hold: 4s"))
-    variables = rollout.variables()
-    with service(rollout.folder, variables, "--no-http", "--migrate") as first:
-        id_ = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-        first.kill()
-    with service(rollout.folder, variables, "--no-http"):
-        wait_until(lambda: rollout.stored(id_).phase == "promoted", 30)
-    bodies = [json.loads(e["body"])["inbound_agents"][0]["weight"] for e in retell.log(method="PATCH")]
-    assert bodies == [0.1, 1.0], "none twice"
-    written = [e["wall"] for e in retell.log(method="PATCH")]
-    assert written[1] - written[0] >= 4, "none early"
-
-
-def test_a_second_service_on_one_file_is_refused(rollout: CommandLine) -> None:
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
-        done = rollout("serve", "--no-http")
-        assert done.code == 3
-        assert "SQLite takes one" in done.err
-        assert rollout("list").code == 0
-
-
-# ------------------------------------------------------------------ the kit
-
-
-def test_the_kit_rolls_back_without_service_and_database(rollout: CommandLine, retell: Sandbox) -> None:
-    with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
-        id_ = started(rollout)
-        wait_until(lambda: weight(retell) == 0.1)
-    done = rollout("kit", id_, "--json")
-    assert done.code == 0, done.err
-    path = rollout.folder / done.json["path"]
-    assert path.name == f"rollback-{id_}.py"
-    for file in rollout.folder.glob("rollout.db*"):
-        file.unlink()
-    run = subprocess.run(
-        [sys.executable, "-I", path, "--no-watch"],
-        env={"RETELL_API_KEY": "key_of_a_test"}, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert retell.number(NUMBER).inbound_agents == [entry(6)]
 
 
 # ------------------------------------------------------------------ keeping it in order
@@ -397,7 +274,7 @@ def test_the_sandbox_command_serves(rollout: CommandLine) -> None:
 
 @pytest.mark.slow
 def test_the_demo_ends_well(rollout: CommandLine) -> None:
-    done = rollout("demo", timeout=150)
+    done = rollout.alone("demo", timeout=150)
     assert done.code == 0, done.out + done.err
     assert "the sandbox's own record agrees on every step" in done.out
     assert "promoted" in done.out

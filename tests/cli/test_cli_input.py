@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from typing import Any
+
 import pytest
 
 from rollout.sandbox import Sandbox
@@ -29,9 +31,9 @@ def steps(*entries: str) -> str:
 
 
 BAD: list[tuple[str, str, tuple[str, ...]]] = [
-    ("broken YAML", "version: 1\nname: [a", ("line 2",)),
-    ("a tab", "version: 1\n\tname: a", ("line 2",)),
-    ("unknown key", plan(extra="holds: 30m"), ("holds", "line 10")),
+    ("broken YAML", "version: 1\nname: [a", (":2:", "broken YAML", "brackets")),
+    ("a tab", "version: 1\n\tname: a", (":2:", "indent with spaces, not with tabs")),
+    ("unknown key", plan(extra="holds: 30m"), (":10:1: holds", "there is no such key")),
     ("unquoted number", plan(numbers="numbers: [+14157774444]"), ("numbers", "quote")),
     ("hold in colon form", steps("{weight: 0.1, hold: 10:30}"), ("hold", "10:30", "10m30s")),
     ("weight 0", steps("{weight: 0, hold: 1h}"), ("weight", "0")),
@@ -86,13 +88,27 @@ def test_a_folder_and_a_picture_are_no_plans(rollout: CommandLine) -> None:
 
 
 REFUSED: list[tuple[str, str, str]] = [
-    ("unknown number", plan(numbers='numbers: ["+14155550199"]'), "+14155550199: Retell does not know this number"),
-    ("unpublished version", plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 9}"), "version 9 is a draft: publish it first"),
-    ("version that is not there", plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 99}"), "version 99 does not exist"),
-]  # fmt: skip
+    (
+        "unknown number",
+        plan(numbers='numbers: ["+14155550199"]'),
+        "+14155550199: Retell does not know this number",
+    ),
+    (
+        "unpublished version",
+        plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 9}"),
+        "version 9 is a draft: publish it first",
+    ),
+    (
+        "version that is not there",
+        plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 99}"),
+        "version 99 does not exist",
+    ),
+]
 
 
-@pytest.mark.parametrize(("text", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED])
+@pytest.mark.parametrize(
+    ("text", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED]
+)
 def test_a_plan_that_does_not_fit_the_live_numbers(
     rollout: CommandLine, retell: Sandbox, text: str, words: str
 ) -> None:
@@ -114,7 +130,7 @@ def test_a_wrong_key(rollout: CommandLine) -> None:
 
 def test_no_key(rollout: CommandLine) -> None:
     done = rollout("start", "plan.yaml", RETELL_API_KEY="")
-    assert done.code == 2
+    assert done.code == 4
     assert "set RETELL_API_KEY or ROLLOUT_RETELL_API_KEY" in done.err
 
 
@@ -165,10 +181,21 @@ def test_an_empty_database(rollout: CommandLine, postgres_server: Server) -> Non
         ("ROLLOUT_DATABASE_URL", "sqlite:////no/folder/x.db", "make it first"),
         ("ROLLOUT_CONFIG", "none.toml", "there is no file none.toml"),
     ],
-    ids=["mistyped", "mistyped-address", "not-a-number", "lease", "within-bounds", "plain-http", "mysql", "no-folder", "no-file"],
-)  # fmt: skip
+    ids=[
+        "mistyped",
+        "mistyped-address",
+        "not-a-number",
+        "lease",
+        "within-bounds",
+        "plain-http",
+        "mysql",
+        "no-folder",
+        "no-file",
+    ],
+)
 def test_a_wrong_setting(rollout: CommandLine, name: str, value: str, words: str | None) -> None:
-    done = rollout("list", **{name: value})
+    variables: dict[str, Any] = {name: value}
+    done = rollout("list", **variables)
     if words is None:
         assert done.code == 0
         return
@@ -177,9 +204,7 @@ def test_a_wrong_setting(rollout: CommandLine, name: str, value: str, words: str
     assert len(done.err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    "command", ["show", "watch", "history", "promote", "rollback", "kit", "verify"]
-)
+@pytest.mark.parametrize("command", ["show", "watch", "history", "promote", "rollback", "kit", "verify"])
 def test_an_unknown_id(rollout: CommandLine, command: str) -> None:
     done = rollout(command, "nothing")
     assert done.code == 2
@@ -207,7 +232,9 @@ def test_a_wrong_argument(rollout: CommandLine, args: tuple[str, ...], words: st
     assert words in done.err
 
 
-@pytest.mark.parametrize("args", [("unknown",), ("start",), ("list", "--unknown"), ("promote", "x", "--full=maybe")])
+@pytest.mark.parametrize(
+    "args", [("unknown",), ("start",), ("list", "--unknown"), ("promote", "x", "--full=maybe")]
+)
 def test_a_wrong_command_line(rollout: CommandLine, args: tuple[str, ...]) -> None:
     done = rollout(*args)
     assert done.code == 2
@@ -219,4 +246,3 @@ def test_a_control_character_reaches_no_terminal(rollout: CommandLine) -> None:
     done = rollout("show", "a\x1b[31mb")
     assert done.code == 2
     assert "\x1b" not in done.err
-

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.dashboard.world import World, world
 
@@ -44,9 +44,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
-    """Nothing on a page may take long: what does not come within a few seconds is an error."""
-    context.set_default_timeout(8000)
+    """Waits end as soon as what they wait for is there; the limit is for a machine with much else to do."""
+    context.set_default_timeout(20_000)
     return context
+
+
+expect.set_options(timeout=20_000)
 
 
 @pytest.fixture

@@ -80,7 +80,11 @@ class World:
         body = None
         if method == "POST":
             body = urlencode(form or {})
-            sent = {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.url, "Sec-Fetch-Site": "same-origin"}
+            sent = {
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Origin": self.url,
+                "Sec-Fetch-Site": "same-origin",
+            }
         if cookie:
             sent["Cookie"] = cookie
         sent |= dict(headers or {})
@@ -148,7 +152,7 @@ class World:
         """(actor, reason) of every entry of this kind in the journal."""
         return [(e.actor, e.reason) for e in self.app.store.history(id_) if e.kind == kind]
 
-    def until(self, look: Callable[[], Any], seconds: float = 10) -> Any:
+    def until(self, look: Callable[[], Any], seconds: float = 20) -> Any:
         """Waits until it is true."""
         end = time.monotonic() + seconds
         while not (found := look()):
@@ -191,7 +195,9 @@ def world(folder: Path, *, tokens: bool = True, ticking: bool = True) -> Iterato
         found = World(app, sandbox, scheduler, _server(app, scheduler, 0))
         try:
             for role in ROLES if tokens else ():
-                found.tokens[role] = create_token(app.store, role, f"{role} of a test", None, None, "cli:test")[1]
+                found.tokens[role] = create_token(
+                    app.store, role, f"{role} of a test", None, None, "cli:test"
+                )[1]
             yield found
         finally:
             found.server.stop()

@@ -33,7 +33,6 @@ class Nursery:
             [sys.executable, "-m", "tests.processes.hooked"],
             cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
-        self._children: list[Child] = []
         assert self._process.stdout is not None
         if "ready" not in self._process.stdout.readline():
             raise RuntimeError("the starter of processes did not come up")
@@ -51,9 +50,7 @@ class Nursery:
         """Starts `rollout ARGS` with exactly this environment; output goes to files in `folder`."""
         log, out = folder / f"{name}.log", folder / f"{name}.out"
         order = {"args": args, "environ": environ, "folder": str(folder), "log": str(log), "out": str(out)}
-        child = Child(self, self.ask(order)["pid"], log, out)
-        self._children.append(child)
-        return child
+        return Child(self, self.ask(order)["pid"], log, out)
 
     def close(self) -> None:
         """Kills whatever still runs."""

@@ -154,7 +154,7 @@ def test_each_table_has_its_own_limit(
     app = make_app()
     put(store, tokens, id="t", name="t", role="viewer", hash="h", created_at=now, created_by="x")
     put(store, sessions, hash="s", token_id="t", csrf_hash="c", created_at=now, seen_at=now, expires_at=now)
-    put(store, deliveries, digest="d", at=now)
+    put(store, deliveries, digest="w1", at=now)
     put(store, requests, actor="a", request_id="r", command="start", digest="d", answer={}, at=now)
     notice = {"channel": "c", "kind": "k", "severity": "info", "title": "", "body": "", "created_at": now}
     put(store, outbox, event="sent", **notice, tries=1, sent_at=now, trouble="")

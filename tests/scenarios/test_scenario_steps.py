@@ -88,7 +88,9 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
     channels = ("inbound", "outbound")
     numbers = scene.add_numbers(25, channels)
     for number in numbers[::2]:  # half of them have two versions already, one of them by its tag
-        scene.sandbox.edit(number, inbound_agents=[entry(5, 0.25), entry("prod", 0.75)], inbound_sms_agents=[entry(6)])
+        scene.sandbox.edit(
+            number, inbound_agents=[entry(5, 0.25), entry("prod", 0.75)], inbound_sms_agents=[entry(6)]
+        )
     scene.sandbox.add_agent(AGENT, [5])
     scene.sandbox.clear_log()
     before = {n: unmanaged(scene.sandbox, n, channels) for n in numbers}
@@ -105,7 +107,11 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
         assert scene.requests(number) == [GET, *(GET, PATCH, GET) * 3, GET]
         assert [set(body) for body in by_number[number]] == [{"inbound_agents", "outbound_agents"}] * 3
         two = i % 2 == 0
-        first = [entry(7, 0.1), entry(5, 0.225), entry("prod", 0.675)] if two else THREE_STEPS[0]["inbound_agents"]
+        first = (
+            [entry(7, 0.1), entry(5, 0.225), entry("prod", 0.675)]
+            if two
+            else THREE_STEPS[0]["inbound_agents"]
+        )
         assert _sorted(by_number[number][0]["inbound_agents"]) == _sorted(first)
         assert [b["outbound_agents"] for b in by_number[number]] == [s["inbound_agents"] for s in THREE_STEPS]
         assert by_number[number][2]["inbound_agents"] == [entry(7, 1.0)]
@@ -128,7 +134,10 @@ def _sorted(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def test_a_rollback_of_25_numbers_restores_every_baseline_verbatim(scene: Scene) -> None:
     numbers = scene.add_numbers(25, ("inbound", "outbound"))
-    odd = [{"agent_id": AGENT, "agent_version": 6, "weight": 0.33335}, {"agent_id": AGENT, "agent_version": "prod", "weight": 0.66665}]  # fmt: skip
+    odd = [
+        {"agent_id": AGENT, "agent_version": 6, "weight": 0.33335},
+        {"agent_id": AGENT, "agent_version": "prod", "weight": 0.66665},
+    ]
     scene.sandbox.edit(numbers[3], inbound_agents=odd)
     before = {n: scene.sandbox.number(n).to_json() for n in numbers}
     scene.given_at(2, numbers=numbers, channels=["inbound", "outbound"])
@@ -139,7 +148,10 @@ def test_a_rollback_of_25_numbers_restores_every_baseline_verbatim(scene: Scene)
     scene.stands("rolled_back")
     for number in numbers:
         now = scene.sandbox.number(number).to_json()
-        assert {**now, "last_modification_timestamp": 0} == {**before[number], "last_modification_timestamp": 0}
+        assert {**now, "last_modification_timestamp": 0} == {
+            **before[number],
+            "last_modification_timestamp": 0,
+        }
 
 
 def test_waves_go_one_after_the_other(scene: Scene) -> None:
@@ -217,5 +229,3 @@ def test_a_plan_chooses_its_numbers_by_what_they_are_called(scene: Scene) -> Non
     scene.drive()
     assert sorted(t.number for t in scene.rollout.targets) == [ONE, TWO]
     assert scene.weight(ONE) == scene.weight(TWO) == 0.1
-
-

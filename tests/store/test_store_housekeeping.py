@@ -20,15 +20,17 @@ DAY = timedelta(days=1)
 NOTE = Entry("ended", "service")
 
 
-def ended(hand: Hand, id: str, number: str, phase: Phase, ago: timedelta) -> None:
+def ended(hand: Hand, id_: str, number: str, phase: Phase, ago: timedelta) -> None:
     """A rollout that ended this long ago, with a write and a journal."""
-    held = hand.begun(id, confirmed(number))
+    held = hand.begun(id_, confirmed(number))
     now = hand.store.now()
-    change = Change(rollout={"phase": phase}, new_writes=(write(number, id=f"w-{id}", rollout_id=id, at=now),))
+    change = Change(
+        rollout={"phase": phase}, new_writes=(write(number, id=f"w-{id_}", rollout_id=id_, at=now),)
+    )
     hand.store.commit(held, change, [NOTE])
     moment = now - ago
     then = moment.replace(tzinfo=None).isoformat(sep=" ") if hand.store.database.is_sqlite else moment
-    hand.run("UPDATE rollouts SET updated_at = :then WHERE id = :id", then=then, id=id)
+    hand.run("UPDATE rollouts SET updated_at = :then WHERE id = :id", then=then, id=id_)
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])

@@ -78,7 +78,9 @@ def test_a_changed_entry_is_found(written: Store, hand: Hand, seq: int) -> None:
 
 def test_a_moved_time_is_found(written: Store, hand: Hand) -> None:
     hand.allow_tampering()
-    hand.run("UPDATE journal SET at = (SELECT at FROM journal WHERE rollout_id = 'r2') WHERE rollout_id = 'r1' AND seq = 4")
+    hand.run(
+        "UPDATE journal SET at = (SELECT at FROM journal WHERE rollout_id = 'r2') WHERE rollout_id = 'r1' AND seq = 4"
+    )
     assert verify_all(written)[0][0] == "r1 entry 4: was changed after it was written (kind4 by service)"
 
 

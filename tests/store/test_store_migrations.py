@@ -46,7 +46,7 @@ def differences(database: Database) -> list[object]:
 
 
 def test_there_is_one_line_of_revisions() -> None:
-    assert REVISIONS == sorted(REVISIONS)
+    assert sorted(REVISIONS) == REVISIONS
     assert REVISIONS[-1] == migrate.head()
 
 
@@ -79,14 +79,18 @@ def test_indexes_and_their_conditions_are_the_tables(empty: Database) -> None:
     found = {i["name"]: i for t in ("targets", "writes") for i in inspect(empty.engine).get_indexes(t)}
     assert found["uq_targets_driven_number"]["unique"]
     for name, words in (("uq_targets_driven_number", "driven"), ("ix_writes_unknown", "outcome")):
-        conditions = [str(v) for k, v in found[name].get("dialect_options", {}).items() if k.endswith("_where")]
+        conditions = [
+            str(v) for k, v in found[name].get("dialect_options", {}).items() if k.endswith("_where")
+        ]
         assert words in conditions[0]
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
 def test_an_older_schema_is_refused_and_can_be_upgraded(empty: Database, revision: str) -> None:
     migrate.upgrade(empty, revision)
-    with pytest.raises(SchemaRefused, match=f"has the schema {revision} and this program needs .*rollout db upgrade"):
+    with pytest.raises(
+        SchemaRefused, match=f"has the schema {revision} and this program needs .*rollout db upgrade"
+    ):
         migrate.require_current(empty)
     assert migrate.upgrade(empty) == (revision, migrate.head())
     migrate.require_current(empty)
@@ -115,7 +119,7 @@ def test_a_failed_upgrade_leaves_nothing_behind(empty: Database) -> None:
     """The last migration meets a table that is already there: no half of it may stay."""
     migrate.upgrade(empty, REVISIONS[-2])
     before = set(inspect(empty.engine).get_table_names())
-    last = sorted(set(metadata.tables) - before)[-1]
+    last = max(set(metadata.tables) - before)
     hand = Hand(Store(empty))
     hand.run(f"CREATE TABLE {last} (id integer)")
     with pytest.raises(Exception, match="already exists"):

@@ -18,7 +18,7 @@ from tests.support.values import AGENT, ONE, TWO
 MINUTE = timedelta(minutes=1)
 
 
-def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRecord:
+def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRecord:  # noqa: A002
     """A call that has been taken and is still going on."""
     return replace(CallRecord(id, AGENT, 7, ONE, "inbound", at, None, "ongoing"), **changes)
 
@@ -27,11 +27,18 @@ ENDED: dict[str, Any] = {
     "status": "ended", "ended_at": START + MINUTE, "disconnection_reason": "user_hangup", "e2e_p50_ms": 812.5,
 }  # fmt: skip
 JUDGED: dict[str, Any] = {
-    **ENDED, "successful": False, "sentiment": "Negative", "in_voicemail": False, "custom": {"booked": True}, "analyzed": True,
-}  # fmt: skip
+    **ENDED,
+    "successful": False,
+    "sentiment": "Negative",
+    "in_voicemail": False,
+    "custom": {"booked": True},
+    "analyzed": True,
+}
 
 
-def kept(store: Store, *numbers: str, since: datetime = START, until: datetime | None = None) -> list[CallRecord]:
+def kept(
+    store: Store, *numbers: str, since: datetime = START, until: datetime | None = None
+) -> list[CallRecord]:
     with store.database.read() as connection:
         return observations.calls(connection, numbers or (ONE,), ["inbound"], since, until)
 
@@ -129,7 +136,9 @@ def test_looks_are_numbered_per_rollout(store: Store) -> None:
         for id_ in ("r1", "r2", "r1"):
             observations.keep_look(connection, id_, START, (1, 2), "undecided", None, "why", {"e": 1.5})
         found = observations.looks_of(connection, "r1")
-        assert [(row.seq, row.outcome, row.evidence) for row in found] == [(n, "undecided", {"e": 1.5}) for n in (1, 2)]
+        assert [(row.seq, row.outcome, row.evidence) for row in found] == [
+            (n, "undecided", {"e": 1.5}) for n in (1, 2)
+        ]
         assert [row.seq for row in observations.looks_of(connection, "r1", last=1)] == [2]
 
 

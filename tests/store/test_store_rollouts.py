@@ -35,7 +35,10 @@ def phase_of(found: Rollout) -> dict[str, Any]:
 
 
 def test_a_rollout_comes_back_as_it_was_recorded(store: Store, hand: Hand) -> None:
-    odd = {"inbound_agents": [{"agent_id": "agent_ö", "agent_version": "prod", "weight": 0.33335}], "outbound_agents": None}  # fmt: skip
+    odd = {
+        "inbound_agents": [{"agent_id": "agent_ö", "agent_version": "prod", "weight": 0.33335}],
+        "outbound_agents": None,
+    }
     targets = (target(baseline=odd, split=odd), confirmed(TWO, ord=1, wave=2, live=odd, live_at=store.now()))
     hand.create("r1", *targets, plan=plan((ONE, TWO), waves=[1]), seed=2**40, created_by="cli:me")
     found, now = store.load("r1")
@@ -123,7 +126,12 @@ def test_a_record_changes_tables_and_journal_together(store: Store, hand: Hand) 
     )  # fmt: skip
     assert [w.id for w in found.writes] == ["w1"]
     last = store.history("r1")[-1]
-    assert (last.kind, last.actor, last.reason, last.data["of"]) == ("noted", "service", "for a test", "interest")
+    assert (last.kind, last.actor, last.reason, last.data["of"]) == (
+        "noted",
+        "service",
+        "for a test",
+        "interest",
+    )
     assert Change.from_json(last.data["change"]) == change
 
 
@@ -208,7 +216,9 @@ def test_nothing_forward_is_intended_over_an_open_horizon(
 
 def test_another_rollouts_open_horizon_counts(store: Store, hand: Hand) -> None:
     first = hand.begun("r1")
-    store.commit(first, Change(rollout={"phase": Phase.PROMOTED}, new_writes=(write(at=store.now()),)), [NOTE])
+    store.commit(
+        first, Change(rollout={"phase": Phase.PROMOTED}, new_writes=(write(at=store.now()),)), [NOTE]
+    )
     second = hand.begun("r2")
     with pytest.raises(ClaimLost, match="may still take effect"):
         store.commit(second, Change(new_writes=(write(id="w2", at=store.now(), rollout_id="r2"),)), [NOTE])
@@ -259,8 +269,8 @@ def test_an_outcome_is_set_once_and_by_id_never_by_value(store: Store, hand: Han
 # ------------------------------------------------------------------ request ids
 
 
-def request(id: str = "q1", digest: str = "d1", actor: str = "cli:me") -> Request:
-    return Request(actor, id, "pause", digest)
+def request(digest: str = "d1", actor: str = "cli:me") -> Request:
+    return Request(actor, "q1", "pause", digest)
 
 
 def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: Store, hand: Hand) -> None:

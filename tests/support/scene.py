@@ -26,6 +26,7 @@ from tests.support.clock import FakeClock
 from tests.support.values import Verdict, entry
 from tests.support.values import plan as make_plan
 
+
 class ScriptedGates:
     """Gates that say what the test wrote down; nothing by default."""
 
@@ -71,7 +72,9 @@ class Scene(AbstractContextManager["Scene"]):
             retell_base_url=self.sandbox.url,
             **{"watch_seconds": 1800, **self.settings},
         )
-        return build(settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}")
+        return build(
+            settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}"
+        )
 
     def restart(self) -> None:
         """The process ends and another one starts on the same database."""
@@ -82,7 +85,8 @@ class Scene(AbstractContextManager["Scene"]):
         """More numbers, each serving version 6 on these channels."""
         numbers = [f"+1415777{i:04d}" for i in range(count)]
         for number in numbers:
-            self.sandbox.add_number(number, **{f"{c}_agents": [entry(6)] for c in channels}, nickname=f"n{number[-2:]}")
+            lists: dict[str, Any] = {f"{c}_agents": [entry(6)] for c in channels}
+            self.sandbox.add_number(number, **lists)
         return numbers
 
     # -------------------------------------------------------------- given
@@ -159,7 +163,7 @@ class Scene(AbstractContextManager["Scene"]):
 
     def weight(self, number: str, version: int = 7) -> float:
         """The share of one version among new inbound calls of a number."""
-        return sum(e["weight"] for e in self.live(number) or [] if e.get("agent_version") == version)
+        return float(sum(e["weight"] for e in self.live(number) or [] if e.get("agent_version") == version))
 
     def requests(self, number: str | None = None) -> list[str]:
         """The methods of the requests about numbers, in the order received."""

@@ -75,7 +75,7 @@ def write(
     number: str = ONE,
     step: int = 1,
     *,
-    id: str = "w1",
+    id: str = "w1",  # noqa: A002
     at: datetime = START,
     lists: Mapping[str, Any] | None = None,
     of: Plan | None = None,

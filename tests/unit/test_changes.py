@@ -29,12 +29,16 @@ LISTS = st.dictionaries(
     st.sampled_from(["inbound_agents", "outbound_agents"]),
     st.lists(
         st.fixed_dictionaries(
-            {"agent_id": st.text(min_size=1, max_size=8), "agent_version": st.integers(0, 99), "weight": st.floats(0.0001, 1)}
+            {
+                "agent_id": st.text(min_size=1, max_size=8),
+                "agent_version": st.integers(0, 99),
+                "weight": st.floats(0.0001, 1),
+            }
         ),
         max_size=3,
     ),
     max_size=2,
-)  # fmt: skip
+)
 NUMBERS = st.sampled_from([ONE, TWO])
 IDS = st.text("abcdef0123456789", min_size=1, max_size=6)
 

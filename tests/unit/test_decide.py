@@ -279,7 +279,9 @@ WAITS: list[tuple[str, Rollout, Facts, str]] = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS])
+@pytest.mark.parametrize(
+    ("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS]
+)
 def test_what_a_step_waits_for(r: Rollout, facts: Facts, why: str) -> None:
     assert wait_of(decide(r, facts, START)).why == why
 
@@ -293,7 +295,9 @@ ORDER: list[tuple[Facts, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("facts", "why"), ORDER, ids=["calls", "undecided", "unmeasurable", "window", "approval"])
+@pytest.mark.parametrize(
+    ("facts", "why"), ORDER, ids=["calls", "undecided", "unmeasurable", "window", "approval"]
+)
 def test_a_person_is_asked_last(facts: Facts, why: str) -> None:
     assert why in wait_of(decide(standing(ago=HOLD, plan=STRICT), facts, START)).why
     early = decide(standing(ago=HOLD - SECOND, plan=STRICT), facts, START)
@@ -378,16 +382,36 @@ def test_a_number_that_alone_is_back_at_its_baseline_is_drift() -> None:
 
 WRONG: list[tuple[str, dict[str, Any], Facts, Event, str]] = [
     ("deadline", {"deadline_at": START}, Facts(baseline_gone="gone", verdict=FAIL), Event.HELD, "deadline"),
-    ("baseline gone", {"targets": (target(),)}, Facts(baseline_gone="b", canary_gone="c"), Event.HELD, "rollback-impossible"),
-    ("canary gone", {"targets": (target(),)}, Facts(canary_gone="c is gone", verdict=SPLIT), Event.FAILED, "c is gone"),
-    ("rejected", {"targets": (target(state=TargetState.REJECTED),)}, Facts(verdict=FAIL), Event.HELD, "rejected"),
+    (
+        "baseline gone",
+        {"targets": (target(),)},
+        Facts(baseline_gone="b", canary_gone="c"),
+        Event.HELD,
+        "rollback-impossible",
+    ),
+    (
+        "canary gone",
+        {"targets": (target(),)},
+        Facts(canary_gone="c is gone", verdict=SPLIT),
+        Event.FAILED,
+        "c is gone",
+    ),
+    (
+        "rejected",
+        {"targets": (target(state=TargetState.REJECTED),)},
+        Facts(verdict=FAIL),
+        Event.HELD,
+        "rejected",
+    ),
     ("gate failed", {}, Facts(verdict=FAIL, opening=CLOSED), Event.FAILED, "the canary is worse"),
     ("split alarm", {}, Facts(verdict=SPLIT), Event.HELD, "split"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
-    ("changes", "facts", "event", "reason"), [c[1:] for c in WRONG], ids=[c[0].replace(" ", "-") for c in WRONG]
+    ("changes", "facts", "event", "reason"),
+    [c[1:] for c in WRONG],
+    ids=[c[0].replace(" ", "-") for c in WRONG],
 )
 def test_what_is_wrong(changes: dict[str, Any], facts: Facts, event: Event, reason: str) -> None:
     action = record_of(decide(standing(**changes), facts, START))
@@ -418,7 +442,9 @@ def test_a_failure_may_pause_instead() -> None:
 
 
 def test_what_a_person_waived_does_not_fail_again() -> None:
-    assert record_of(decide(standing(ago=HOLD, waived=True), Facts(verdict=FAIL), START)).event is Event.ADVANCED
+    assert (
+        record_of(decide(standing(ago=HOLD, waived=True), Facts(verdict=FAIL), START)).event is Event.ADVANCED
+    )
     split = standing(ago=HOLD, split_waived=True)
     assert record_of(decide(split, Facts(verdict=SPLIT), START)).event is Event.ADVANCED
 
@@ -463,7 +489,8 @@ def test_a_difference_that_the_scan_saw_is_read_first() -> None:
 
 # ------------------------------------------------------------------ while people think
 
-PAUSED, HELD = {"phase": Phase.PAUSED}, {"phase": Phase.HELD, "reason": "drift"}
+PAUSED: dict[str, Any] = {"phase": Phase.PAUSED}
+HELD: dict[str, Any] = {"phase": Phase.HELD, "reason": "drift"}
 
 
 @pytest.mark.parametrize("state", [PAUSED, HELD], ids=["paused", "held"])

@@ -114,7 +114,7 @@ class Life(RuleBasedStateMachine):
             assert TRANSITIONS[before, event] is self.phase
             self.ordered_back = self.ordered_back or self.phase is Phase.ROLLING_BACK
 
-    @precondition(lambda self: self.phase not in (Phase.ROLLED_BACK,))
+    @precondition(lambda self: self.phase is not Phase.ROLLED_BACK)
     @rule()
     def a_person_orders_it_back(self) -> None:
         self.phase = after(self.phase, Event.ROLLBACK_ASKED)

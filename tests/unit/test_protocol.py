@@ -136,7 +136,9 @@ def test_not_applied_needs_every_horizon_to_be_over() -> None:
     newer = write(id="new")
     between = older.horizon_until + timedelta(seconds=1)
     assert examine(AT_ZERO, Shown(only(6)), [older, newer], between, PLAN).finding is Finding.PENDING
-    assert examine(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
+    assert (
+        examine(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
+    )
 
 
 def test_a_write_that_changes_nothing_shows_itself_by_the_time_stamp_alone() -> None:
@@ -145,7 +147,9 @@ def test_a_write_that_changes_nothing_shows_itself_by_the_time_stamp_alone() -> 
     assert examine(AT_ZERO, Shown(only(6), 1_001), [again], START, PLAN).finding is Finding.APPLIED
 
 
-@pytest.mark.parametrize(("lists", "ours"), [(FIRST, True), (SECOND, True), (FOREIGN, False), (only(6), False)])
+@pytest.mark.parametrize(
+    ("lists", "ours"), [(FIRST, True), (SECOND, True), (FOREIGN, False), (only(6), False)]
+)
 def test_is_ours(lists: dict[str, Any], ours: bool) -> None:
     assert is_ours(AT_ONE, lists, PLAN) is ours
 
@@ -197,7 +201,8 @@ def test_a_write_that_changes_nothing(answer: Shown | None, back: Shown | None, 
 
 
 @pytest.mark.parametrize(
-    ("modified", "changes", "definite"), [(2_000, True, True), (1_000, True, False), (1_000, False, True), (999, False, False)]
+    ("modified", "changes", "definite"),
+    [(2_000, True, True), (1_000, True, False), (1_000, False, True), (999, False, False)],
 )
 def test_an_answer_that_is_a_definite_success(modified: int, changes: bool, definite: bool) -> None:
     assert answers_with(FIRST, 1_000, Shown(FIRST, modified), changes=changes) is definite

@@ -1,0 +1,27 @@
+"""What the server's settings allow, whatever a plan says: asked by pre-flight, before anything is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from rollout.domain.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """`numbers`: the only ones that are ever written; None: all. `metrics`: what speaks against the addresses
+    that a plan reads metrics from, a sentence each."""
+
+    numbers: frozenset[str] | None = None
+    metrics: Callable[[Plan], Iterable[str]] = lambda _plan: ()
+
+    def problems(self, plan: Plan, numbers: Iterable[str]) -> Iterator[str]:
+        """What a plan on these numbers is refused for, a sentence each."""
+        yield from self.metrics(plan)
+        for number in numbers:
+            if self.numbers is not None and number not in self.numbers:
+                yield (
+                    f"{number} is not in ROLLOUT_ALLOWED_NUMBERS: take it out of the plan, or have it added to "
+                    "the service's settings"
+                )

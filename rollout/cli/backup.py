@@ -1,0 +1,30 @@
+"""db backup: a copy of the database while the service goes on working."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rollout.cli.common import Json, print_json
+
+
+def register(db: typer.Typer) -> None:
+    """Adds the command of this file to `db`."""
+    db.command()(backup)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist yet.")],
+    json: Json = False,
+) -> None:
+    """Copy a SQLite database whole, with the service running or not. For PostgreSQL use pg_dump."""
+    from rollout.settings import load_settings
+    from rollout.store.backup import backup as copy
+
+    size = copy(load_settings().database_url, file)
+    if json:
+        print_json({"file": str(file), "bytes": size})
+    else:
+        typer.echo(f"{file}: {size} bytes")

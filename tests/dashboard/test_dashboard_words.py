@@ -1,0 +1,68 @@
+"""How values read: shares, times, splits, and text that would turn or hide."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from rollout.dashboard import words
+from tests.support.clock import START
+from tests.support.values import entry
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.1, "10\u00a0%"), (0.125, "12.5\u00a0%"), (1, "100\u00a0%"), (0.0001, "0.01\u00a0%"), (None, "–")],
+)
+def test_percent(share: float | None, text: str) -> None:
+    assert words.percent(share) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (45, "45 s"), (60, "1 min"), (150, "2 min 30 s"), (5400, "1 h 30 min"), (90_000, "1 d 1 h"),
+     (15 * 86_400, "15 d")],
+)  # fmt: skip
+def test_duration(seconds: float, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+def test_from_now_says_which_way() -> None:
+    assert words.from_now(START + timedelta(minutes=4), START) == "in 4 min"
+    assert words.from_now(START - timedelta(hours=2), START) == "2 h ago"
+    assert words.from_now(START, START) == "now"
+    assert words.from_now(None, START) == "–"
+
+
+def test_times_are_in_utc() -> None:
+    assert words.clock_text(START) == "2 Nov 17:00:00 UTC"
+    assert words.parse_time("2026-11-02T17:00:00Z") == START
+
+
+def test_a_split_names_its_agent_once() -> None:
+    assert words.split_text([entry(7, 0.1), entry(6, 0.9)]) == "agent_frontdesk: 10 % v7, 90 % v6"
+    assert words.split_text([entry(6)]) == "100 % agent_frontdesk v6"
+    other = entry(1, 0.5, agent="agent_b")
+    assert words.split_text([entry(7, 0.5), other]) == "50 % agent_frontdesk v7, 50 % agent_b v1"
+    assert words.split_text(None) == "nothing bound"
+
+
+def test_channels_are_named_when_there_are_several() -> None:
+    lists = {"inbound_agents": [entry(6)], "outbound_sms_agents": None}
+    assert words.lists_text(lists) == "inbound: 100 % agent_frontdesk v6; outbound sms: nothing bound"
+    assert words.lists_text(None) == "–"
+
+
+def test_characters_that_hide_or_turn_text_are_seen() -> None:
+    assert words.plain("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
+
+
+def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
+    assert [words.evidence(e) for e in (0.43, 6.12, 76.4, 25_679.0)] == ["0.43", "6.1", "76", "over 1000"]
+
+
+def test_actors_are_people() -> None:
+    assert words.actor("token:ab12:Maria: night") == "Maria: night"
+    assert words.actor("cli:noor") == "noor"
+    assert words.actor("service") == "service"

@@ -1,0 +1,76 @@
+"""The repository's own rules: the size of modules, locked requirements, no address of a package registry."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import REPOSITORY
+
+LONGEST = 300
+# Modules of the product above 300 lines, each with its reason.
+LONG = {
+    "rollout/commands.py": "what a person may ask is read as a whole, and each command is a page on its own",
+    "rollout/delivery.py": "P2 to P7 of the write protocol stay in one place, where their order can be seen",
+    "rollout/domain/decide.py": "the rules stand in the order of their precedence; apart, the order is lost",
+    "rollout/gatekeeper.py": "what a look rests on and what it keeps are two halves of one thing",
+    "rollout/metrics.py": "every figure with its words, as a list",
+    "rollout/preflight.py": "one sentence per reason not to start, as a list",
+    "rollout/store/rollouts.py": "the only ways to change a rollout's rows are read together",
+}
+HOSTS = [
+    f"{name}.{end}"
+    for name, end in (
+        ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("crates", "io"),
+        ("rubygems", "org"), ("anaconda", "org"), ("yarnpkg", "com"), ("jsdelivr", "net"), ("unpkg", "com"),
+    )
+]  # fmt: skip
+
+
+def tracked() -> list[Path]:
+    """Files that git knows, or would take."""
+    if shutil.which("git") is None or not (REPOSITORY / ".git").exists():
+        pytest.skip("not a git checkout")
+    done = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
+
+
+def test_long_modules_have_their_reason() -> None:
+    modules = [p for folder in ("rollout", "jobs", "alembic") for p in (REPOSITORY / folder).rglob("*.py")]
+    lengths = {p.relative_to(REPOSITORY).as_posix(): len(p.read_text().splitlines()) for p in modules}
+    unexplained = {name: n for name, n in lengths.items() if n > LONGEST and name not in LONG}
+    assert unexplained == {}, "split these modules, or give their reason here"
+    assert [name for name in LONG if name not in lengths] == [], "these are gone"
+
+
+@pytest.mark.parametrize("name", ["main", "dev", "build"])
+def test_requirements_are_locked_by_hash_and_name_no_address(name: str) -> None:
+    text = (REPOSITORY / "requirements" / f"{name}.txt").read_text()
+    assert "://" not in text
+    assert not re.search(r"^\s*(-i|--index-url|--extra-index-url|--find-links|-f)\b", text, re.MULTILINE)
+    packages = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert packages
+    for package in packages:
+        head = package.splitlines()[0]
+        assert re.match(r"[A-Za-z0-9._-]+(\[[a-z,]+\])?==[^\s;]+( ; .+)? \\$", head), head
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", package), head
+
+
+def test_no_file_names_the_host_of_a_package_registry() -> None:
+    found = []
+    for path in tracked():
+        text = path.read_bytes().lower()
+        found += [f"{path.relative_to(REPOSITORY)}: {host}" for host in HOSTS if host.encode() in text]
+    assert found == []
+
+
+def test_no_lock_file_with_addresses_is_kept() -> None:
+    names = {path.name for path in tracked()}
+    assert names.isdisjoint({"uv.lock", "pylock.toml", "poetry.lock", "Pipfile.lock"})

@@ -1,0 +1,118 @@
+"""The wheel: built without a network, installed elsewhere, migrated, started, stopped."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import time
+import venv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rollout.sandbox import Sandbox
+from tests.support.command_line import REPOSITORY
+from tests.support.service import service
+
+pytest.importorskip("hatchling", reason="hatchling is a development dependency")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    done = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the programs of an environment that has the wheel, and nothing of the checkout."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    venv.create(folder / "env", with_pip=False)
+    programs = folder / "env" / "bin"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet", "--no-deps", "--no-index",
+         "--disable-pip-version-check", wheel],
+        check=True, timeout=120, cwd=folder,
+    )  # fmt: skip
+    # What it depends on comes from the environment of the tests: nothing is fetched.
+    site = folder / "env" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    return programs
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An environment for the installed program, with a sandbox to talk to."""
+    with Sandbox() as sandbox:
+        sandbox.add_ready_world(calls_per_hour=0)
+        yield {
+            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "RETELL_API_KEY": "key", "COLUMNS": "100",
+            "ROLLOUT_RETELL_BASE_URL": sandbox.url,
+        }  # fmt: skip
+
+
+def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    migrations = {p.name for p in (REPOSITORY / "alembic" / "versions").glob("*.py")}
+    assert {f"rollout/_alembic/versions/{name}" for name in migrations} <= names
+    assert {"rollout/_alembic/env.py", "rollout/cli/__init__.py", "jobs/scheduler.py"} <= names
+    page = REPOSITORY / "rollout" / "dashboard"
+    files = [p for kind in ("static", "templates") for p in (page / kind).rglob("*") if p.is_file()]
+    assert files
+    assert {p.relative_to(REPOSITORY).as_posix() for p in files} <= names
+    kits = {p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "rollout" / "_kit").glob("*.py")}
+    assert kits <= names
+
+
+def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
+    assert tops == {"rollout", "jobs"}
+    assert not [n for n in names if "/tests/" in n or n.endswith((".pyc", ".db")) or "__pycache__" in n]
+    assert "rollout/_alembic/__init__.py" not in names
+
+
+def test_it_runs_where_there_is_no_checkout(installed: Path, tmp_path: Path, world: dict[str, str]) -> None:
+    def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, cwd=tmp_path, env=world, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    where = "import alembic, rollout, jobs; print(alembic.__file__, rollout.__file__, jobs.__file__)"
+    library, ours, jobs = run(installed / "python", "-c", where).stdout.split()
+    assert Path(library).is_relative_to(sysconfig.get_path("purelib")), "not a folder of ours"
+    assert Path(ours).is_relative_to(installed.parent)
+    assert Path(jobs).is_relative_to(installed.parent)
+
+    assert run(installed / "rollout", "--help").stdout.startswith("Usage: rollout ")
+    upgraded = run(installed / "rollout", "db", "upgrade")
+    assert upgraded.returncode == 0, upgraded.stderr
+    assert run(installed / "rollout", "db", "check").returncode == 0
+
+    program = (str(installed / "rollout"),)
+    with service(tmp_path, world, "--no-http", program=program) as serving:
+        listed = run(installed / "rollout", "list", "--json")
+        assert (listed.returncode, listed.stdout) == (0, "[]\n")
+        began = time.monotonic()
+        assert serving.stop(15) == 0
+        assert time.monotonic() - began < 15
+        assert "stopped" in serving.text()
+
+
+def test_from_the_checkouts_root_alembic_is_still_the_library() -> None:
+    code = "import alembic, alembic.config; print(alembic.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert not Path(done.stdout.strip()).is_relative_to(REPOSITORY / "alembic")
+    assert not (REPOSITORY / "alembic" / "__init__.py").exists()

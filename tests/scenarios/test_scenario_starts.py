@@ -1,0 +1,191 @@
+"""How a rollout begins: at once, at a time, after another one; and every reason not to begin."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from rollout.commands import By
+from rollout.domain.errors import PreflightRefused, Refused, UnknownRollout
+from tests.support.scene import GET, ME, PATCH, Scene
+from tests.support.values import AGENT, ONE, TWO, entry, plan
+
+DAY = 86_400
+
+
+def test_a_second_rollout_on_the_same_number_is_refused(scene: Scene) -> None:
+    first = scene.given_at(1)
+    with pytest.raises(PreflightRefused, match=rf"\{ONE} is already driven by frontdesk-v7 \({first}\)"):
+        scene.app.commands.start(plan([TWO, ONE], name="second", channels=["inbound"]), ME)
+    assert [r.id for r in scene.app.store.summaries()] == [first]
+    scene.app.commands.rollback(first, ME)
+    scene.drive()
+    assert scene.given(name="second")
+
+
+def test_a_second_rollout_is_refused_whatever_its_channel(scene: Scene) -> None:
+    scene.sandbox.edit(ONE, outbound_agents=[entry(6)])
+    scene.given_at(1)
+    with pytest.raises(PreflightRefused, match="already driven"):
+        scene.app.commands.start(plan(channels=["outbound"]), ME)
+
+
+def test_a_scheduled_start_reads_its_baseline_when_it_begins(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.after(3_600)
+    scene.stands("pending")
+    scene.sandbox.edit(ONE, inbound_agents=[entry(5, 0.5), entry(6, 0.5)])
+    scene.sandbox.add_agent(AGENT, [5])
+    scene.after(3_601)
+    scene.stands("progressing", 1)
+    assert scene.rollout.targets[0].baseline == {"inbound_agents": [entry(5, 0.5), entry(6, 0.5)]}
+    assert scene.weight(ONE) == 0.1
+
+
+def test_a_scheduled_start_that_is_refused_ends_as_stopped_with_its_reason(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.sandbox.delete_version(AGENT, 7)
+    scene.after(2 * 3_600)
+    scene.stands("stopped")
+    assert "version 7 does not exist" in str(scene.rollout.reason)
+    assert PATCH not in scene.requests()
+    assert scene.journal() == ["created", "refused"]
+
+
+def test_of_two_scheduled_rollouts_on_one_number_the_second_is_refused(scene: Scene) -> None:
+    when = scene.clock.now() + timedelta(hours=2)
+    first, second = scene.given(at=when), scene.given(at=when, name="second")
+    scene.after(2 * 3_600)
+    phases = {i: str(scene.app.store.load(i)[0].phase) for i in (first, second)}
+    assert sorted(phases.values()) == ["progressing", "stopped"]
+
+
+def test_a_scheduled_start_waits_while_retell_is_away(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=2))
+    scene.sandbox.fault("status", status=503, times=None)
+    scene.after(2 * 3_600 + 60)
+    scene.stands("pending")
+    scene.sandbox.clear_faults()
+    scene.after(120)
+    scene.stands("progressing", 1)
+
+
+def test_a_rollout_may_wait_for_another_one(scene: Scene) -> None:
+    second = scene.given(numbers=[TWO], name="second", after="frontdesk-v7")
+    first = scene.given_at(1)
+    scene.after(DAY)
+    assert str(scene.app.store.load(second)[0].phase) == "pending"
+    scene.after(2 * DAY)
+    scene.id = first
+    scene.stands("promoted")
+    scene.id = second
+    scene.after(2 * DAY)
+    scene.stands("promoted")
+
+
+REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("unknown number", {"numbers": ["+14155550199"]}, {}, r"\+14155550199: Retell does not know this number"),
+    (
+        "draft",
+        {"canary": {"agent_id": AGENT, "agent_version": 9}},
+        {},
+        "agent_frontdesk version 9 is a draft: publish it first",
+    ),
+    (
+        "no such version",
+        {"canary": {"agent_id": AGENT, "agent_version": 70}},
+        {},
+        "version 70 does not exist",
+    ),
+    (
+        "no such agent",
+        {"canary": {"agent_id": "agent_x", "agent_version": 1}},
+        {},
+        "agent_x version 1 does not exist",
+    ),
+    (
+        "empty channel",
+        {"channels": ["outbound"]},
+        {},
+        "has no outbound_agents: there is nothing to roll back to",
+    ),
+    ("empty list", {}, {"inbound_agents": []}, "has no inbound_agents"),
+    (
+        "other baseline",
+        {"baseline": {"agent_id": AGENT, "agent_version": 5}},
+        {},
+        "and the plan's baseline is",
+    ),
+    (
+        "baseline gone",
+        {},
+        {"inbound_agents": [entry(3)]},
+        "names agent_frontdesk version 3, which does not exist",
+    ),
+    (
+        "canary serves already",
+        {},
+        {"inbound_agents": [entry(7, 0.5), entry(6, 0.5)]},
+        "is already in the baseline, with 50 %",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "edit", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED]
+)
+def test_preflight_refuses_before_anything_is_written_or_recorded(
+    scene: Scene, changes: dict[str, Any], edit: dict[str, Any], words: str
+) -> None:
+    if edit:
+        scene.sandbox.edit(ONE, **edit)
+    with pytest.raises(PreflightRefused, match=words) as refused:
+        scene.given(**changes)
+    assert refused.value.exit_code == 3
+    assert scene.app.store.summaries() == []
+    assert set(scene.requests()) <= {GET}
+
+
+WARNED: list[tuple[str, dict[str, Any], str]] = [
+    ("webhook", {"inbound_webhook_url": "https://example.test"}, "has an inbound webhook, which may override the weights"),
+    ("tag", {"inbound_agents": [entry("prod")]}, "the baseline names the tag prod"),
+    ("no version", {"inbound_agents": [{"agent_id": AGENT, "weight": 1}]}, "without a version, which may move"),
+    ("decimals", {"inbound_agents": [entry(6, 0.33335), entry("prod", 0.66665)]}, "more than four decimals"),
+    ("draft", {"inbound_agents": [entry(9)]}, "version 9 is a draft, which may change under it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"), [c[1:] for c in WARNED], ids=[c[0].replace(" ", "-") for c in WARNED]
+)
+def test_what_is_warned_of_is_refused_when_strict(scene: Scene, edit: dict[str, Any], words: str) -> None:
+    scene.sandbox.edit(ONE, **edit)
+    with pytest.raises(PreflightRefused, match=words):
+        scene.app.commands.start(plan(), ME, strict=True)
+    scene.given()
+    scene.drive()
+    assert scene.weight(ONE) == 0.1
+    (created,) = [e for e in scene.app.store.history(scene.id) if e.kind == "created"]
+    assert any(words in warning for warning in created.data["warnings"])
+
+
+def test_a_start_with_one_request_id_makes_one_rollout(scene: Scene) -> None:
+    by = By("cli:test", "", "request-1")
+    first = scene.app.commands.start(plan(), by)
+    assert scene.app.commands.start(plan(), by)["id"] == first["id"]
+    assert len(scene.app.store.summaries()) == 1
+    with pytest.raises(Refused, match="used before for another request"):
+        scene.app.commands.start(plan(name="other"), by)
+
+
+def test_an_id_or_a_name_says_which_rollout_is_meant(scene: Scene) -> None:
+    first = scene.given_at(1)
+    scene.app.commands.rollback(first, ME)
+    scene.drive()
+    second = scene.given()
+    assert scene.app.commands.resolve(first) == first
+    assert scene.app.commands.resolve("frontdesk-v7") == second
+    with pytest.raises(UnknownRollout):
+        scene.app.commands.resolve("nothing")
