@@ -55,6 +55,7 @@ kill: install-dev ## kills and pauses of real processes; KILLS=500
 docs: install-dev ## the documents that are generated from the code
 	@$(BIN)/python -m rollout.planfile > config/plan.schema.json
 	@$(BIN)/python -m tests.documents
+	@$(BIN)/python -m tests.reference
 
 lock: install-dev ## the pinned requirements, with hashes and without addresses
 	@for set in main dev; do \

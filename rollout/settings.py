@@ -43,8 +43,8 @@ class Settings(BaseSettings):
     webhook_key: SecretStr | None = Field(None, description="The key that signs Retell's webhooks.")
     webhook_key_next: SecretStr | None = Field(None, description="A second one, during its rotation.")
 
-    host: str = "127.0.0.1"
-    port: int = Field(8080, ge=0, le=65535)
+    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback a token must exist.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     allowed_hosts: tuple[str, ...] = Field((), description="More names that the Host header may have.")
     behind_tls_proxy: bool = Field(False, description="A proxy in front of us speaks TLS.")
     read_rate: float = Field(400.0, gt=0, description="Reading requests a second that one token may make.")
@@ -61,20 +61,22 @@ class Settings(BaseSettings):
         (), description="group=role, the highest role wins; no group, no entry."
     )
 
-    tick_seconds: float = Field(1.0, gt=0, le=60)
-    drift_seconds: float = Field(15.0, gt=0)
-    observe_seconds: float = Field(5.0, gt=0)
-    prune_seconds: float = Field(86_400.0, gt=0)
+    tick_seconds: float = Field(1.0, gt=0, le=60, description="Between two looks at what is due.")
+    drift_seconds: float = Field(15.0, gt=0, description="Between two scans of the account for drift.")
+    observe_seconds: float = Field(5.0, gt=0, description="Between two fetches of calls for the gates.")
+    prune_seconds: float = Field(86_400.0, gt=0, description="Between two removals of what is past its time.")
     notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")
-    send_window: float = Field(2.0, gt=0)
-    request_deadline: float = Field(15.0, gt=0)
-    lease: float = Field(45.0, gt=0)
+    send_window: float = Field(
+        2.0, gt=0, description="A write leaves this soon after its intent, or not at all."
+    )
+    request_deadline: float = Field(15.0, gt=0, description="One request to Retell ends after this long.")
+    lease: float = Field(45.0, gt=0, description="How long a process holds a rollout without renewing.")
     provider_idle: float = Field(
         120.0, ge=0, description="K: idle time after which Retell closes a connection."
     )
     provider_apply: float = Field(60.0, ge=0, description="D: from bytes received to applied, at most.")
     read_staleness: float = Field(0.0, ge=0, description="R: how old a read may be.")
-    horizon_margin: float = Field(15.0, ge=0)
+    horizon_margin: float = Field(15.0, ge=0, description="Added to K + D + R: the write horizon H.")
     poll_seconds: float = Field(5.0, gt=0, description="Between two looks while something is unsettled.")
     watch_seconds: float = Field(10.0, gt=0, description="Between two looks at the gates while waiting.")
 
@@ -95,7 +97,9 @@ class Settings(BaseSettings):
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
     rollback_days: int = Field(30, ge=1, description="Days a promoted rollout can still be rolled back.")
-    keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
+    keep_looks_days: int = Field(
+        180, ge=1, description="Days the gates' evidence of an ended rollout is kept."
+    )
     keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
     keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")
     keep_notices_days: int = Field(30, ge=1, description="Days delivered notices are kept.")
@@ -104,7 +108,9 @@ class Settings(BaseSettings):
     export_dir: Path | None = Field(
         None, description="Where a rollout's journal is written (JSON Lines) before it is pruned."
     )
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    )
 
     @property
     def horizon(self) -> float:

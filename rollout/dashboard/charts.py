@@ -13,6 +13,7 @@ from itertools import pairwise
 
 SHORTENED = 0.45  # a time t is drawn as t to this power
 AHEAD_MOST = 0.4
+LETTER, GAP = 7.2, 8.0  # how wide a character of an axis is at most, and the room between two texts
 _Scale = Callable[[datetime], float]
 _Level = Callable[[float], float]
 
@@ -231,20 +232,21 @@ def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def _time_ticks(
-    moments: Sequence[datetime], x: _Scale, left: float, right: float, room: float = 74.0
-) -> tuple[Tick, ...]:
+def _time_ticks(moments: Sequence[datetime], x: _Scale, left: float, right: float) -> tuple[Tick, ...]:
     """Ticks at these times, as many as fit without touching: with seconds for minutes, with the day for days."""
     found: list[Tick] = []
     length = (max(moments) - min(moments)).total_seconds()
     style = "seconds" if length < 900 else "minutes" if length < 20 * 3600 else "days"
     form = {"seconds": "%H:%M:%S", "minutes": "%H:%M", "days": "%a %H:%M"}[style]
+    free = -math.inf  # where the text before ends
     for at in sorted(set(moments)):
-        place = round(x(at), 1)
-        if found and place - found[-1].place < room:
-            continue
-        anchor = "start" if place - left < room / 2 else "end" if right - place < room / 2 else "middle"
-        found.append(Tick(place, at.strftime(form), at, anchor, style))
+        place, text = round(x(at), 1), at.strftime(form)
+        size = LETTER * len(text)
+        anchor = "start" if place - size / 2 < left else "end" if place + size / 2 > right else "middle"
+        begin = place - {"start": 0.0, "middle": size / 2, "end": size}[anchor]
+        if begin >= free:
+            found.append(Tick(place, text, at, anchor, style))
+            free = begin + size + GAP
     return tuple(found)
 
 

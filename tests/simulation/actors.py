@@ -28,6 +28,12 @@ COMMANDS = (
     "cli rollback",
 )
 ODDS = (4, 1, 3, 4, 1, 3, 3, 2, 2)
+_FITTING = {
+    "held": ("adopt", "restore", "adopt", "restore", "rollback"),
+    "paused": ("resume", "resume", "resume", "cli rollback", "stop"),
+    "progressing": ("promote", "promote full", "pause", "pause", "cli rollback"),
+    "promoted": ("rollback", "cli rollback"),
+}
 
 
 class Operator:
@@ -51,12 +57,13 @@ class Operator:
         """Gives this command for one of the rollouts, after so many seconds."""
         rng, name = self.rng, self.sim.name("cli")
         chance, guess = rng.random(), Position(rng.randint(1, 2), rng.randint(1, 3))
-        twice = rng.random() < 0.15
+        twice, fitting, asked = rng.random() < 0.15, rng.random() < 0.5, what
 
         def work() -> None:
             if not self.started:
                 return
             id_ = self.started[rng.randrange(len(self.started))]
+            what = self._fitting(id_) if fitting else asked
             node = Node(self.sim, name, can_crash=False)
 
             def do(by: By) -> None:
@@ -77,6 +84,11 @@ class Operator:
                 self._follow(node, id_)
 
         self.world.spawn(Process(name, can_crash=False), name, work, after)
+
+    def _fitting(self, id_: str) -> str:
+        """A command that this rollout would not refuse, most likely."""
+        row = self.sim.file.one("SELECT phase FROM rollouts WHERE id = ?", id_)
+        return self.rng.choice(_FITTING.get(row[0], COMMANDS))
 
     @staticmethod
     def _give(commands: Any, what: str, id_: str, by: By, expect: Position | None) -> dict[str, Any]:

@@ -145,6 +145,7 @@ class SimLane:
                 why = "not sent: no connection was open"
                 answers[order.number] = Answer(None, failure=Failure(Trouble.UNREACHABLE, why))
                 continue
+            world.step("sending")
             self._gap()
             idle = world.now - self._used[order.number]
             if idle > world.weather.bounds.idle and not world.weather.idle_unbounded:

@@ -224,7 +224,8 @@ class Simulation:
         last = [sent[-1] for _, sent in intents if sent]
         if any(m.answer_at is None and m.applied_at is None for m in last):
             return "request sent, not applied yet (C4)"
-        if any(m.answer_at is None for m in last):
+        taken = self.world.current is not None and self.world.current.stage != "sent"
+        if any(m.answer_at is None for m in last) or not taken:
             return "applied, no answer yet (C5)"
         return "answered, outcome not recorded (C6)"
 

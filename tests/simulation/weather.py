@@ -45,6 +45,9 @@ class Bounds:
         )
 
 
+_UNDER_WAY = frozenset({"sending", "sent", "answers"})
+
+
 @dataclass
 class Weather:
     """Chances per effect, per request or per history; 0 switches a kind of trouble off."""
@@ -89,8 +92,9 @@ class Weather:
             return rng.uniform(1, 20), "pause: seconds"
         return rng.random() * (0.02 if chance < 0.9 else 0.3), ""
 
-    def crashes(self, rng: Random) -> bool:
-        return self.crash > 0 and rng.random() < self.crash
+    def crashes(self, rng: Random, stage: str = "") -> bool:
+        """Whether the process dies at this effect: more often where a write is under way."""
+        return self.crash > 0 and rng.random() < self.crash * (8 if stage in _UNDER_WAY else 1)
 
 
 # The likeliest chance of each kind where it is on.

@@ -156,7 +156,7 @@ class World:
         if fault:
             self.hit(fault)
         self.sleep(least + delay)
-        if task.process.can_crash and not self.calm and self.weather.crashes(self.rng):
+        if task.process.can_crash and not self.calm and self.weather.crashes(self.rng, stage):
             self.crash(task.process)
             raise Crashed
 
