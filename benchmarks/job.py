@@ -8,6 +8,7 @@ python -m benchmarks.job replica URL DATABASE_URL SECONDS
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from sqlalchemy import event, insert
 from rollout import logs
 from rollout.app import App, build
 from rollout.commands import By
+from rollout.domain.errors import ClaimLost
 from rollout.domain.plan import Plan
 from rollout.ports import Order
 from rollout.settings import Settings
@@ -73,7 +75,7 @@ def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     cpu = time.process_time() - cpu
     per_record = commits[0] / (2 * len(STEPS) * count)
-    ordered = time.time()  # noqa: TID251 - compared with the server's own clock
+    ordered = time.time()
     app.commands.rollback(id_, By("bench"))
     app.drive(id_, lambda r: r.restored_at is not None)
     r, _ = app.store.load(id_)
@@ -95,13 +97,13 @@ def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
     """A rollback ordered while forward writes of the whole fleet are under way."""
     app = wired(url, database_url)
     id_ = app.commands.start(plan_of(numbers_of(count), "interrupted"), By("bench"))["id"]
-    forget = urllib.request.Request(f"{url}/sandbox/log", method="DELETE")  # noqa: S310
-    urllib.request.urlopen(forget, timeout=30).read()  # noqa: S310
+    forget = urllib.request.Request(f"{url}/sandbox/log", method="DELETE")
+    urllib.request.urlopen(forget, timeout=30).read()
     forward = threading.Thread(target=lambda: quietly(app, id_), daemon=True)
     forward.start()
     while not any(r["method"] == "PATCH" for r in log(url, last=50)):
         time.sleep(0.005)
-    ordered = time.time()  # noqa: TID251
+    ordered = time.time()
     app.commands.rollback(id_, By("bench"))
     app.drive(id_, lambda r: r.restored_at is not None)
     first = 1000 * (first_baseline_patch(url, ordered) - ordered)
@@ -111,12 +113,9 @@ def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
 
 
 def quietly(app: App, id_: str) -> None:
-    from rollout.domain.errors import ClaimLost
-
-    try:
+    """Drives until a command takes it away."""
+    with contextlib.suppress(ClaimLost):
         app.drive(id_)
-    except ClaimLost:
-        pass
 
 
 def bare(url: str, count: int) -> dict[str, Any]:
@@ -190,7 +189,7 @@ def replica(url: str, database_url: str, seconds: float) -> dict[str, Any]:
 
 def log(url: str, last: int = 100_000) -> list[dict[str, Any]]:
     """The server's own record of requests."""
-    with urllib.request.urlopen(f"{url}/sandbox/log", timeout=30) as answer:  # noqa: S310
+    with urllib.request.urlopen(f"{url}/sandbox/log", timeout=30) as answer:
         document = json.load(answer)
     entries: list[dict[str, Any]] = document["entries"] if isinstance(document, dict) else document
     return entries[-last:]

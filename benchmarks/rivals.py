@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 AGENTS = [
     {"agent_id": "agent_a", "agent_version": 7, "weight": 0.1},
@@ -36,7 +37,7 @@ def numbers(count: int) -> list[str]:
 def sdk_script(url: str, _database: str, count: int) -> float:
     """A thread pool around the SDK, an intent and an outcome row per step in SQLite."""
     retell = client(url)
-    path = tempfile.mktemp(suffix=".db")
+    path = str(Path(tempfile.mkdtemp()) / "bench.db")
     lock = threading.Lock()
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
@@ -64,7 +65,7 @@ def dbos(url: str, _database: str, count: int) -> float:
     from dbos import DBOS, DBOSConfig
 
     retell = client(url)
-    path = tempfile.mktemp(suffix=".db")
+    path = str(Path(tempfile.mkdtemp()) / "bench.db")
     DBOS(
         config=DBOSConfig(
             name="bench", system_database_url=f"sqlite:///{path}", log_level="ERROR", run_admin_server=False
@@ -122,7 +123,7 @@ def apscheduler(url: str, _database: str, count: int) -> float:
 
     global _retell, _left, _done
     _retell, _left, _done = client(url), count, threading.Event()
-    path = tempfile.mktemp(suffix=".db")
+    path = str(Path(tempfile.mkdtemp()) / "bench.db")
     scheduler = BackgroundScheduler(
         jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path}")}, executors={"default": Pool(32)},
         job_defaults={"misfire_grace_time": None},

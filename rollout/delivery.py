@@ -1,7 +1,8 @@
 """P2 to P7 of the write protocol for one chunk of numbers: connect, read, intend, send, read back, record.
 
 This is the only place that sends a split to a phone number. What the answers mean is judged in
-rollout.domain.protocol; what to do about it is decided in rollout.domain.decide.
+rollout.domain.protocol; what to do about it is decided in rollout.domain.decide. A little over 300 lines: the
+protocol's steps are one story and are not told in two files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Judges a rollout by the calls seen so far: from stored calls and the journal to a verdict.
 
 The statistics are in rollout.domain (gates, calls, evidence); this file brings them what they need and keeps
-what they say.
+what they say. A little over 300 lines with the two values that carry it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Pre-flight: everything that must be true of the live numbers before the first write.
 
-The same check serves `rollout check`, `rollout start` and a scheduled start. It only reads.
+The same check serves `rollout check`, `rollout start` and a scheduled start. It only reads. A little over 300
+lines: one check after the other, each with its sentence.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def rehearse(
 
     `canary` are rates by metric as people say them ("success": 0.75 is the share of successful calls).
     """
-    from rollout.domain.profiles import GateConfig
     from rollout.domain.playing import PlayStep
+    from rollout.domain.profiles import GateConfig
     from rollout.domain.rehearsal import rehearse as play
 
     if not 0 < calls_per_day <= 10_000_000:

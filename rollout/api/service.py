@@ -76,7 +76,8 @@ class Service:
     def caller(self, authorization: list[str], on_loopback: bool) -> Caller:
         """The caller by the values of the Authorization header; Unauthenticated."""
         if not authorization:
-            if on_loopback and not self.tokens_exist():
+            # Behind a proxy everybody comes from loopback.
+            if on_loopback and not self.app.settings.behind_tls_proxy and not self.tokens_exist():
                 return NOBODY
             raise Unauthenticated(access.NO_TOKEN)
         scheme, _, token = authorization[0].partition(" ")

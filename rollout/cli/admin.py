@@ -87,7 +87,7 @@ def doctor(json: Json = False) -> None:
 
 
 def verify(
-    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,  # noqa: A002
+    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="An export, checked without any database.")
     ] = None,

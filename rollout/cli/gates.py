@@ -173,11 +173,12 @@ def _sooner(decided: dict[str, Any]) -> str:
 
 def _gates(path: str) -> dict[str, Any]:
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     text, name = plan_text(path)
     try:
         document = YAML(typ="safe", pure=True).load(text)
-    except Exception as error:
+    except (YAMLError, ValueError) as error:
         raise InputError(f"{name}: cannot be read: {str(error).splitlines()[0]}") from None
     if not isinstance(document, dict):
         raise InputError(f"{name}: write a plan or its gates entry, for example profile: strict")

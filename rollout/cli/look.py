@@ -50,7 +50,7 @@ def list_(
     console().print(shown)
 
 
-def show(id: RolloutId, json: Json = False) -> None:  # noqa: A002
+def show(id: RolloutId, json: Json = False) -> None:
     """One rollout: what happens next, when, and why not yet."""
     with backend() as service:
         document = service.show(id)
@@ -65,14 +65,14 @@ def show(id: RolloutId, json: Json = False) -> None:  # noqa: A002
         )
 
 
-def watch(id: RolloutId) -> None:  # noqa: A002
+def watch(id: RolloutId) -> None:
     """Follow one rollout live until it ends. Exit 5 if it did not end as promoted."""
     with backend() as service:
         follow(service, id)
 
 
 def history(
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     after: Annotated[int, typer.Option("--after", help="Only entries behind this sequence number.")] = 0,
     export: Annotated[
         str | None,

@@ -49,7 +49,7 @@ def _say(command: str, answer: dict[str, Any], as_json: bool) -> None:
 
 
 def promote(
-    id: RolloutId,  # noqa: A002 - the metavar people see
+    id: RolloutId,
     full: Annotated[bool, typer.Option("--full", help="Go to the last step at once.")] = False,
     reason: Reason = "",
     expect: Expect = None,
@@ -63,7 +63,7 @@ def promote(
 
 
 def pause(
-    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,  # noqa: A002
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     every: All = False,
     reason: Reason = "",
     expect: Expect = None,
@@ -76,7 +76,7 @@ def pause(
             answers = []
             for live in service.list(live=True):
                 if live["phase"] in ("pending", "progressing"):
-                    answers.append(service.command("pause", live["id"], by(reason, None)))  # noqa: PERF401
+                    answers.append(service.command("pause", live["id"], by(reason, None)))
             if json:
                 print_json(answers)
             for answer in answers if not json else []:
@@ -89,7 +89,7 @@ def pause(
 
 def _plain_command(name: str) -> Any:
     def run(
-        id: RolloutId,  # noqa: A002
+        id: RolloutId,
         reason: Reason = "",
         expect: Expect = None,
         request_id: RequestId = None,
@@ -102,7 +102,7 @@ def _plain_command(name: str) -> Any:
 
 
 def rollback(
-    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,  # noqa: A002
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     number: Annotated[
         str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")
     ] = None,
@@ -161,7 +161,7 @@ def _say_rollback(answer: dict[str, Any]) -> None:
 
 
 def kit(
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write it to.")] = Path(),
     json: Json = False,
 ) -> None:

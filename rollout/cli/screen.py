@@ -41,7 +41,7 @@ def local(text: str | None) -> str:
     """A UTC time of the JSON form, in the reader's zone."""
     if not text:
         return "-"
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone()
+    moment = datetime.fromisoformat(text).astimezone()
     today = datetime.fromtimestamp(_now().timestamp(), moment.tzinfo).date()
     return moment.strftime("%H:%M:%S" if moment.date() == today else "%a %d %b %H:%M")
 
@@ -50,7 +50,7 @@ def span(text: str | None) -> str:
     """How far a time is from now: `in 4 min`, `2 h ago`."""
     if not text:
         return "-"
-    seconds = (datetime.fromisoformat(text.replace("Z", "+00:00")) - _now()).total_seconds()
+    seconds = (datetime.fromisoformat(text) - _now()).total_seconds()
     size = abs(seconds)
     for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
         if size >= length:

@@ -114,7 +114,11 @@ def of_entry(r: Rollout, e: Recorded) -> Told | None:
 def compose(event: str, r: Rollout, w: Words, anchor: str = "", scope: Scope = Scope.ALL) -> Told:
     """The notice of these words about one rollout."""
     name = clean(r.name, 80)
-    lines = [f"{w.what[:1].upper()}{w.what[1:]}.", f"Why: {clean(w.why) or 'no reason was given'}", f"Next: {w.next}"]
+    lines = [
+        f"{w.what[:1].upper()}{w.what[1:]}.",
+        f"Why: {clean(w.why) or 'no reason was given'}",
+        f"Next: {w.next}",
+    ]
     lines += [f"To intervene: {w.command}", anchor]
     body = "\n".join(line for line in lines if line)
     return Told(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)

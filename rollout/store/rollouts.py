@@ -2,7 +2,7 @@
 
 Every change goes through `commit` (a driver that holds the claim, or a command) or through `settle`
 (facts about a write, which are true whoever holds the claim). Both write tables and journal in one
-transaction.
+transaction. Longer than 300 lines: what may be written to a rollout, and under which condition, is in one place.
 """
 
 from __future__ import annotations

@@ -215,5 +215,5 @@ def _pauser(
         with lock:
             tally.pauses[where] += 1
             tally.paused_seconds += length
-            if code != 0:
+            if code != 0 and not (code == -signal.SIGTERM and '"serving"' not in service.said()):
                 tally.faults.append(f"paused at {where} and then ended with {code}: {service.said()[-800:]}")

@@ -31,6 +31,10 @@ ENVIRONMENT = "ROLLOUT_TEST_POSTGRES_URL"
 START_SECONDS = 30
 
 
+# Stops the server, and removes what it leaves, when its standard input ends: also when the tests are killed.
+_GUARD = 'folder=$1; shift; "$@" & cat >/dev/null; kill -QUIT $!; wait $!; rm -rf "$folder"'
+
+
 class NoServer(Exception):
     """No PostgreSQL can be had on this machine; the message says why."""
 
@@ -143,19 +147,15 @@ def _start_installed(programs: Path) -> Iterator[str]:
             "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0, "autovacuum": "off",
         }  # fmt: skip
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command = ["sh", "-c", _GUARD, "sh", folder, programs / "postgres", "-D", data, *settings]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                [programs / "postgres", "-D", data, *settings], user=user, cwd=folder, stdout=log, stderr=log
+                command, user=user, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log
             )
         try:
             yield _when_ready(f"postgresql://rollout@/postgres?host={folder}", process)
         finally:
-            process.send_signal(2)  # fast shutdown
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.communicate(timeout=30)  # closes its standard input
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
