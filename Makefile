@@ -14,6 +14,9 @@ help: ## this list
 $(VENV)/.main: requirements/main.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/main.txt
+	@echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rollout-checkout.pth"
+	@printf '%s\n' '#!/bin/sh' 'exec "$(abspath $(BIN))/python" -P -c "import sys; sys.argv[0] = '"'rollout'"'; import rollout.cli; rollout.cli.main()" "$$@"' > $(BIN)/rollout
+	@chmod +x $(BIN)/rollout
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.main
@@ -21,7 +24,7 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.main
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-install: $(VENV)/.main ## the runtime packages in .venv, hash-checked
+install: $(VENV)/.main ## the runtime packages in .venv, hash-checked, and the program as .venv/bin/rollout
 install-dev: $(VENV)/.dev ## those and the ones for development
 
 demo: install ## a good version promoted and a bad one rolled back, live, in about a minute

@@ -122,7 +122,8 @@ class Scheduler:
     def stop(self) -> None:
         """Takes nothing more, waits for what is under way, and says goodbye."""
         self._stopping.set()
-        self._scheduler.shutdown(wait=True)
+        if self._scheduler.running:  # not when the start itself failed: that error is the one to be told
+            self._scheduler.shutdown(wait=True)
         self.advance.stop()
         if self.observe is not None:
             self.observe.stop()

@@ -19,6 +19,7 @@ from rollout.domain.changes import Change
 from rollout.domain.errors import InputError, NotReachable, Refused, StaleExpectation, UnknownRollout
 from rollout.domain.machine import Event, Phase, after, allows
 from rollout.domain.plan import Plan
+from rollout.domain.protocol import others_of
 from rollout.domain.records import Entry, Request
 from rollout.domain.state import Position, Rollout, TargetState
 from rollout.ports import Decision, PhoneNumbers, Reading, Rollouts
@@ -209,7 +210,7 @@ class Commands:
                         f"{target.number} has no {empty[0]} now: there is nothing to adopt", **where(r)
                     )
                 targets[target.number] = {
-                    "split": lists, "modified": reading.modified, "others": reading.others, "live": lists,
+                    "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "live": lists,
                     "live_at": now, "step": max(target.step, r.wanted_step(target)) if target.written else target.step,
                     "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
                 }  # fmt: skip
@@ -244,7 +245,7 @@ class Commands:
                 reading = live[target.number]
                 lists = {field: reading.lists.get(field) for field in target.baseline}
                 # What is live now is what the pre-read must find; the step below says that ours is missing.
-                values = {"split": lists, "modified": reading.modified, "others": reading.others}
+                values = {"split": lists, "modified": reading.modified, "others": others_of(reading, lists)}
                 if target.state in (TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED):
                     targets[target.number] = {
                         **values, "step": -1, "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,

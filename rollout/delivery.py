@@ -15,7 +15,16 @@ from typing import Any
 from rollout.domain.changes import Change
 from rollout.domain.drift import Blocked, Look, absorb
 from rollout.domain.errors import ClaimLost
-from rollout.domain.protocol import Finding, Settled, answers_with, body_of, lists_at, settle, shows
+from rollout.domain.protocol import (
+    Finding,
+    Settled,
+    answers_with,
+    body_of,
+    lists_at,
+    others_of,
+    settle,
+    shows,
+)
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
 from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
@@ -263,7 +272,7 @@ class Deliverer:
                         writes[write.id]["horizon_until"] = closed
                     targets[number] = {
                         "split": dict(write.lists), "step": write.step, "modified": fresh.modified,
-                        "others": fresh.others, "live": dict(write.lists), "live_at": answered_at,
+                        "others": others_of(fresh, target.baseline), "live": dict(write.lists), "live_at": answered_at,
                         "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
                     }  # fmt: skip
                 case Settled.ANSWERED:

@@ -206,21 +206,8 @@ def _of_each(found: figures.Figures) -> Iterator[Metric]:
             late.add_metric(own, _since(found.now, r.due_at))
         if r.phase is Phase.ROLLING_BACK and r.restored_at is None:
             undone.add_metric(own, _since(found.now, r.rollback_at))
-    yield from (
-        phase,
-        held,
-        wave,
-        step,
-        steps,
-        asked,
-        confirmed,
-        observed,
-        states,
-        verdict,
-        harm,
-        limit,
-        calls,
-    )
+    yield from (phase, held, wave, step, steps, asked, confirmed, observed)
+    yield from (states, verdict, harm, limit, calls)
     yield from (in_step, late, undone)
     names = {r.id: r.name for r in found.rollouts}
     writes = _gauge("rollout_writes", "Its writes by kind and outcome.", *ROLLOUT, "kind", "outcome")

@@ -16,7 +16,7 @@ from rollout.domain import splits
 from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
 from rollout.domain.plan import Plan, WaveOrder, wave_of
 from rollout.domain.plan_agents import ByNickname, ByServing
-from rollout.domain.protocol import body_of, lists_at
+from rollout.domain.protocol import body_of, lists_at, others_of
 from rollout.domain.state import Rollout, Target
 from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
 
@@ -177,7 +177,7 @@ def preflight(
             split=baselines.get(number, {}),
             step=0,
             modified=readings[number].modified,
-            others=readings[number].others,
+            others=others_of(readings[number], baselines.get(number, {})),
         )
         for i, number in enumerate(ordered)
     )

@@ -25,7 +25,6 @@ KINDS = {
     "created": "a rollout was recorded, with its plan, its numbers and their baselines",
     "baselines": "a rollout with a later start has read its numbers, as it begins",
     "begun": "pre-flight passed at the start; the first step follows",
-    "refused": "pre-flight refused at the start: it ends as stopped, before any write",
     "intended": "the exact bodies that are about to be sent; nothing is sent before this stands",
     "settled": "what became of each write: applied, not applied, or not known yet",
     "observed": "what a look at the numbers found besides: other fields changed, numbers missing or back",
@@ -48,6 +47,11 @@ KINDS = {
     "adopt": "a person took the live split as ours",
     "restore": "a person asked to write our split again",
     "rollback": "a person (or an alert) ordered the rollback",
+    "refused": "pre-flight refused at the start: it ends as stopped, before any write; in the chain `system`: a request "
+    "beyond somebody's rights",
+    "token_refused": "chain `system`: wrong tokens, once a minute per address, with how many there were",
+    "command_refused": "chain `system`: a command that the rollout's state did not allow",
+    "alert_passed_over": "chain `system`: an alert that no live rollout listens to",
     "token_created": "chain `system`: a token was made",
     "token_revoked": "chain `system`: a token was revoked",
     "signed_in": "chain `system`: somebody signed in to the page with a token",
@@ -240,12 +244,13 @@ def recorded_kinds() -> set[str]:
         if "sandbox" in path.parts or path.name == "splits.py":
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
+            if not isinstance(node, ast.Call) or not node.args:
                 continue
-            first = node.args[0]
-            if node.func.id == "Entry" and isinstance(first, ast.Constant):
+            first, called = node.args[0], getattr(node.func, "id", getattr(node.func, "attr", ""))
+            notes = called == "note" and path.parent.name == "api"
+            if (called == "Entry" or notes) and isinstance(first, ast.Constant):
                 found.add(str(first.value))
-            if node.func.id == "Record":
+            if called == "Record":
                 found |= {str(Event[name]) for name in _events(first)}
     return found
 
@@ -280,7 +285,6 @@ def journal() -> str:
         fields,
         "## Kinds",
         _table("kind | means", [(f"`{kind}`", words) for kind, words in KINDS.items()]),
-        "Refusals of the API are kept in the chain `system` with kinds of their own, which begin with `refused`.",
     )
 
 

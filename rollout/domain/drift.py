@@ -14,7 +14,7 @@ from typing import Any
 
 from rollout.domain.changes import Change
 from rollout.domain.machine import Phase
-from rollout.domain.protocol import Examined, Finding, Shown, examine
+from rollout.domain.protocol import Examined, Finding, Shown, examine, others_of
 from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
 
 # Phases in which our own split must come back by itself if somebody's late write moved it.
@@ -110,7 +110,7 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
 
 
 def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
-    newest = {"modified": shown.modified, "others": shown.others}
+    newest = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
     seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
     if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:
         # It was gone and is back as we knew it: it has to be undone, or goes on, like every other number.

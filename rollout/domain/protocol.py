@@ -6,8 +6,9 @@ number was written, or why not, finds the reason here.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -64,6 +65,15 @@ def shows(shown: Lists, wanted: Lists) -> bool:
     return all(field in shown and splits.same(shown[field], entries) for field, entries in wanted.items())
 
 
+def others_of(shown: Shown, managed: Container[str]) -> str:
+    """A digest of everything a number shows that is not ours to write: its other fields, and the lists of
+    channels that the plan does not name. An edit there is noted; it is neither drift nor a touch."""
+    rest = {field: entries for field, entries in shown.lists.items() if field not in managed and entries}
+    if not rest:
+        return shown.others
+    return hashlib.sha256((shown.others + json.dumps(rest, sort_keys=True)).encode()).hexdigest()
+
+
 # ------------------------------------------------------------------ what a reading means
 
 
@@ -114,7 +124,8 @@ def examine(
         if any(began < w.horizon_until for w in writes):
             return Examined(Finding.PENDING, writes[0])
         if shown.modified != target.modified:
-            return Examined(Finding.OTHER_FIELDS if shown.others != target.others else Finding.TOUCHED)
+            edited = others_of(shown, target.baseline) != target.others
+            return Examined(Finding.OTHER_FIELDS if edited else Finding.TOUCHED)
         return Examined(Finding.AS_EXPECTED)
     if target.step and shows(shown.lists, target.baseline):
         return Examined(Finding.AT_BASELINE)

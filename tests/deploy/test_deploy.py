@@ -140,7 +140,7 @@ def test_the_unit_is_shut_and_ends_in_time() -> None:
     assert int(unit.values("TimeoutStopSec")[0]) > STOP_SECONDS
     assert unit.values("Restart") == ["always"]
     (start,) = unit.values("ExecStart")
-    assert start.endswith("-m rollout serve --migrate")
+    assert start == "/opt/rollout/.venv/bin/rollout serve --migrate"
     given = {value.partition("=")[0] for value in unit.values("Environment")}
     assert given <= SETTINGS
     writable = f"/var/lib/{unit.values('StateDirectory')[0]}"
@@ -152,7 +152,7 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("systemd-analyze is not installed")
     # verify looks for the program and the page, which are where the unit will run, and not here
-    text = UNIT.read_text().replace("/opt/rollout/.venv/bin/python", "/bin/true")
+    text = UNIT.read_text().replace("/opt/rollout/.venv/bin/rollout", "/bin/true")
     copy = tmp_path / "rollout.service"
     copy.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
     done = subprocess.run(

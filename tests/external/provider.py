@@ -68,9 +68,7 @@ class Provider:
 
 def says(body: Any, status: int = 200, **headers: str) -> Behaviour:
     """This answer; text and bytes go as they are, anything else as JSON."""
-    data = (
-        body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-    )
+    data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
 
     def behave(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)

@@ -155,9 +155,7 @@ def test_a_plan_with_another_host_is_refused_at_check_and_start(judged: Judged) 
     assert judged.app.store.summaries() == []
 
 
-def test_a_host_that_is_taken_off_the_list_ends_a_scheduled_start(
-    judged: Judged, provider: Provider
-) -> None:
+def test_a_host_that_is_taken_off_the_list_ends_a_scheduled_start(judged: Judged, provider: Provider) -> None:
     judged.given(plan(gates=gates(provider), steps=STEPS, start="2026-11-02T19:00:00Z"))
     judged.settings["metric_hosts"] = ()
     judged.restart()

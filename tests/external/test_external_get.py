@@ -50,7 +50,9 @@ def test_numbers_of_prometheus(kind: str, text: str, value: float) -> None:
     assert prometheus_value(json.dumps(sample(text, kind)).encode()) == value
 
 
-@pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf", "Infinity", "", " 1", "1_0", "1e999", "0x1", "١", "1;2"])
+@pytest.mark.parametrize(
+    "text", ["NaN", "+Inf", "-Inf", "Infinity", "", " 1", "1_0", "1e999", "0x1", "١", "1;2"]
+)
 @pytest.mark.parametrize("kind", ["vector", "scalar"])
 def test_no_numbers_of_prometheus(kind: str, text: str) -> None:
     with pytest.raises(Unreadable):
@@ -127,7 +129,9 @@ def test_a_redirect_is_not_followed(provider: Provider) -> None:
         (b'{"value": 1, "x": "' + b"x" * (1 << 20) + b'"}', 200, {}, "larger than"),
     ],
 )
-def test_answers_that_are_not_taken(provider: Provider, body: Any, status: int, headers: Any, why: str) -> None:
+def test_answers_that_are_not_taken(
+    provider: Provider, body: Any, status: int, headers: Any, why: str
+) -> None:
     provider.behaviour = says(body, status, **headers)
     with pytest.raises(Unreadable, match=why):
         read(provider, http(provider.url))

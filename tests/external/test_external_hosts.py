@@ -49,7 +49,9 @@ def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -
 )
 def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> None:
     shown = f"[{listed}]" if ":" in listed else listed
-    with pytest.raises(Unreadable, match="no metric is read from|inside the network; only an entry with its port"):
+    with pytest.raises(
+        Unreadable, match="no metric is read from|inside the network; only an entry with its port"
+    ):
         place = MetricHosts([listed]).place(f"https://{shown}/x")
         addresses(place, answers())
 
@@ -111,7 +113,9 @@ def test_a_name_with_its_port_may_lead_into_the_network_and_never_to_this_machin
 
 def test_a_name_is_looked_up_once_and_localhost_never() -> None:
     lookup = answers("93.184.216.34")
-    assert addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), lookup) == [(socket.AF_INET, "93.184.216.34")]
+    assert addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), lookup) == [
+        (socket.AF_INET, "93.184.216.34")
+    ]
     assert lookup.asked == 1
     local = addresses(MetricHosts(["localhost:9090"]).place("http://localhost:9090/"), lookup)
     assert [at for _, at in local] == ["127.0.0.1", "::1"]

@@ -121,10 +121,15 @@ def test_a_read_only_file_is_refused_with_a_sentence(small_stage: Stage, small_d
 def test_a_locked_file_is_waited_for_and_then_named(sqlite_stage: Stage) -> None:
     stage = sqlite_stage
     id_ = stage.start(1, hold="0.5s")
-    service = stage.serve()
-    stage.until_confirmed(id_, 1)
     other = sqlite3.connect(stage.database_url.removeprefix("sqlite:///"), isolation_level=None)
     try:
+        other.execute("BEGIN IMMEDIATE")
+        refused = stage.serve()
+        assert refused.wait(20) == 4, refused.said()
+        assert "database is locked" in refused.said()
+        other.execute("COMMIT")
+        service = stage.serve()
+        stage.until_confirmed(id_, 1)
         other.execute("BEGIN IMMEDIATE")
         waiting = stage.cli_beside("pause", id_)
         assert waiting.wait(3) is None, "it waits for the lock"

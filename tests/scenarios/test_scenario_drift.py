@@ -98,12 +98,7 @@ def test_held_is_held(scene: Scene) -> None:
     [
         {"nickname": "Renamed"},
         {"inbound_webhook_url": "https://example.test/hook"},
-        pytest.param(
-            {"outbound_agents": [entry(6)]},
-            marks=pytest.mark.xfail(
-                reason="an edit of a list outside the plan is taken for a touch", strict=True
-            ),
-        ),
+        {"outbound_agents": [entry(6)]},
     ],
     ids=["nickname", "webhook", "a-list-outside-the-plan"],
 )

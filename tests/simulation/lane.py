@@ -145,8 +145,9 @@ class SimLane:
                 why = "not sent: no connection was open"
                 answers[order.number] = Answer(None, failure=Failure(Trouble.UNREACHABLE, why))
                 continue
-            world.step("sending")
-            self._gap()
+            if not world.weather.idle_unbounded:
+                world.step("sending")
+                self._gap()
             idle = world.now - self._used[order.number]
             if idle > world.weather.bounds.idle and not world.weather.idle_unbounded:
                 world.hit("network: Retell had closed the idle connection (N4)")
@@ -163,7 +164,7 @@ class SimLane:
     def _gap(self) -> None:
         """A sender that is stopped between the last check and the first byte."""
         world, w = self._world, self._world.weather
-        if world.calm or w.idle_unbounded or world.rng.random() >= w.gap:
+        if world.calm or world.rng.random() >= w.gap:
             return
         world.hit("pause: between the check and the send (N4)")
         most = w.bounds.idle

@@ -146,8 +146,20 @@ def _start_installed(programs: Path) -> Iterator[str]:
             "unix_socket_directories": folder, "listen_addresses": "", "max_connections": 60, "fsync": "off",
             "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0, "autovacuum": "off",
         }  # fmt: skip
-        settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        command = ["sh", "-c", _GUARD, "sh", folder, programs / "postgres", "-D", data, *settings]
+        settings: list[Path | str] = [
+            part for name, value in options.items() for part in ("-c", f"{name}={value}")
+        ]
+        command: list[Path | str] = [
+            "sh",
+            "-c",
+            _GUARD,
+            "sh",
+            folder,
+            programs / "postgres",
+            "-D",
+            data,
+            *settings,
+        ]
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen(
                 command, user=user, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log
