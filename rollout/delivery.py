@@ -296,7 +296,7 @@ class Deliverer:
                 case Settled.NOT_SENT:
                     writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
                     if failure is not None and none_sent and not self.interrupted(rollout.id):
-                        troubles.append((f"{number}: not sent: {failure.detail}", failure.retry_after))
+                        troubles.append((f"{number}: {failure.detail}", failure.retry_after))
                 case Settled.UNKNOWN:
                     writes[write.id] = {"answered": status}
                     detail = failure.detail if failure else "Retell answered 200 and does not show the split"

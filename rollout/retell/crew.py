@@ -25,7 +25,9 @@ class Crew:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._pools = {
-            urgent: ThreadPoolExecutor(concurrency, thread_name_prefix="retell-urgent" if urgent else "retell")
+            urgent: ThreadPoolExecutor(
+                concurrency, thread_name_prefix="retell-urgent" if urgent else "retell"
+            )
             for urgent in (False, True)
         }
         # The quickest of the last answers: an average would count our own queue as Retell's time.

@@ -32,8 +32,8 @@ Outcome = Reading | Failure
 class RetellLane:
     """Open connections for one chunk of numbers; see `ports.Lane`.
 
-    A call takes at most: `__enter__` the connect timeout; `read` two deadlines and a connect
-    timeout; `write` what is left of the send window and one deadline.
+    A call takes at most: `__enter__` the connect timeout; `read` three deadlines (the list, then
+    what it did not show) and a connect timeout; `write` what is left of the send window and one deadline.
     """
 
     def __init__(

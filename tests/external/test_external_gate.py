@@ -172,8 +172,10 @@ def test_a_number_outside_the_list_is_refused_before_anything_is_written(sqlite_
     with Scene(sqlite_url, allowed_numbers=("+14150000001",)) as scene:
         found = scene.app.commands.check(plan())
         assert found.problems == (
-            f"{ONE} is not in ROLLOUT_ALLOWED_NUMBERS: take it out of the plan, or have it added to the "
-            "service's settings",
+            (
+                f"{ONE} is not in ROLLOUT_ALLOWED_NUMBERS: take it out of the plan, or have it added to the "
+                "service's settings"
+            ),
         )
         by_name = scene.app.commands.check(plan(numbers=[{"nickname": "*"}]))
         assert sum("ROLLOUT_ALLOWED_NUMBERS" in p for p in by_name.problems) == len(by_name.readings)

@@ -50,7 +50,7 @@ def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -
 def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> None:
     shown = f"[{listed}]" if ":" in listed else listed
     with pytest.raises(
-        Unreadable, match="no metric is read from|inside the network; only an entry with its port"
+        Unreadable, match=r"no metric is read from|inside the network; only an entry with its port"
     ):
         place = MetricHosts([listed]).place(f"https://{shown}/x")
         addresses(place, answers())
@@ -125,7 +125,7 @@ def test_a_name_is_looked_up_once_and_localhost_never() -> None:
 @pytest.mark.parametrize("entry", ["https://metrics.example.com", "metrics.example.com/x", "a b", "", "127.1",
                                    "metrics.example.com:0", "metrics.example.com:x", "a@b", "*.example.com"])  # fmt: skip
 def test_an_entry_that_is_no_host_is_refused_at_the_start(entry: str) -> None:
-    with pytest.raises(SettingsError, match="ROLLOUT_METRIC_HOSTS: .* write for example"):
+    with pytest.raises(SettingsError, match=r"ROLLOUT_METRIC_HOSTS: .* write for example"):
         MetricHosts([entry])
 
 
@@ -138,8 +138,10 @@ def test_problems_name_the_field() -> None:
     ]
     made = plan(gates={"metrics": metrics})
     assert MetricHosts([NAME]).problems(made) == [
-        "gates.metrics[1].prometheus.url: the host x.example:9090 is not in ROLLOUT_METRIC_HOSTS; have it added to "
-        "the service's settings, or write an address of a host that is",
+        (
+            "gates.metrics[1].prometheus.url: the host x.example:9090 is not in ROLLOUT_METRIC_HOSTS; have it added "
+            "to the service's settings, or write an address of a host that is"
+        ),
         "gates.metrics[3].prometheus.url: it has a query of its own; write the server's address alone",
     ]
     assert len(MetricHosts([]).problems(made)) == 3

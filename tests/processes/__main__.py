@@ -98,7 +98,7 @@ class Campaign:
     def rollbacks(self, count: int, overdue: int) -> list[str]:
         """Every condition `count` times on each database; prints the seconds from order to read-back."""
         faults: list[str] = []
-        for name, bring in rollbacks.CONDITIONS.items():
+        for name, bring in rollbacks.CONDITIONS.items() if count else ():
             seconds: list[float] = []
             for kind in self.databases:
                 with self.stage(kind) as stage:
@@ -164,7 +164,7 @@ def _run(campaign: Campaign, asked: argparse.Namespace) -> int:
             return tally
 
         parts.append(("replicas", replicate))
-    if asked.rollbacks:
+    if asked.rollbacks or asked.overdue:
         parts.append(("rollbacks", lambda: campaign.rollbacks(asked.rollbacks, asked.overdue)))
     for name, run in parts:
         began = time.monotonic()

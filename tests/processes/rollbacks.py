@@ -101,9 +101,10 @@ def overdue(stage: Stage, count: int, asked: int = 3) -> tuple[list[str], list[f
     Returns the ids of those, and the seconds from order to read-back of each.
     """
     stage.start_many(count, "60s")
-    service = stage.serve()
-    enough, moved = min(count // 10, 50) + asked, []
-    stage.until(lambda: len(_moved(stage)) >= enough, timeout=120)
+    # The scan reads the whole account: as often as in earnest, not as the other bounds are scaled.
+    service = stage.serve(ROLLOUT_DRIFT_SECONDS="15")
+    moved: list[str] = []
+    stage.until(lambda: len(_moved(stage)) >= 3 * asked, timeout=300)
     for number in _moved(stage)[-asked:]:
         moved += stage.app.store.on_number(number)
     for id_ in moved:

@@ -1,0 +1,223 @@
+"""The gatekeeper on stored calls, with the clock in the test's hand: what it decides, and what it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from rollout import gateviews
+from rollout.domain.errors import PlanError
+from rollout.gatekeeper import Gatekeeper
+from rollout.planfile import load_plan
+from rollout.ports import CallRecord
+from rollout.store.observations import Mark
+from tests.support.scene import Scene
+from tests.support.values import plan as make_plan
+
+ONE = "+14157774444"
+AGENT = "agent_frontdesk"
+HOUR = 3600.0
+
+
+class GateScene(Scene):
+    """A scene with the real gates; calls come from the test."""
+
+    def __enter__(self) -> GateScene:
+        super().__enter__()
+        self.gates = Gatekeeper(self.app.database, self.clock)  # type: ignore[assignment]
+        self.app.close()
+        self.app = self._build()
+        self.random = random.Random(7)
+        self.made = 0
+        return self
+
+    def call(self, version: int, *, bad: bool, hard: bool = False, **changes: object) -> CallRecord:
+        """One finished, analysed call that started just now."""
+        self.made += 1
+        at = self.clock.now()
+        record = CallRecord(
+            f"call_{self.made}", AGENT, version, ONE, "inbound", at, at + timedelta(seconds=60), "ended",
+            "error_llm_websocket_open" if hard else "user_hangup", 800.0, not bad, "Negative" if bad else "Neutral",
+            False, {}, True,
+        )  # fmt: skip
+        return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+
+    def calls(
+        self, count: int, *, share: float, canary_bad: float, baseline_bad: float = 0.15, every: float = 30.0
+    ) -> None:
+        """Calls, one every so many seconds, each driven for; a bad canary call is a hard error, too."""
+        for _ in range(count):
+            self.clock.to(self.clock.now() + timedelta(seconds=every))
+            canary = self.random.random() < share
+            bad = self.random.random() < (canary_bad if canary else baseline_bad)
+            self.app.store.observe(
+                [self.call(7 if canary else 6, bad=bad, hard=bad and canary and canary_bad > 0.5)]
+            )
+            self.polled()
+            self.app.store.wake([self.id], look=False)
+            self.drive()
+            if self.rollout.phase.is_final:
+                return
+
+    def polled(self) -> None:
+        """The service has fetched the calls just now."""
+        now = self.clock.now()
+        self.app.store.mark(Mark(ONE, "inbound", now - timedelta(seconds=60), now))
+
+
+@pytest.fixture
+def scene(sqlite_url: str) -> Iterator[GateScene]:
+    with GateScene(sqlite_url) as made:
+        yield made
+
+
+def judged(**changes: object) -> object:
+    steps = [{"weight": 0.1, "hold": "30m"}, {"weight": 0.5, "hold": "30m"}, {"weight": 1.0, "hold": "1h"}]
+    return make_plan(**{"steps": steps, "gates": {"profile": "low-traffic"}, **changes})
+
+
+def test_a_dead_canary_is_rolled_back_after_a_handful_of_its_calls(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(200, share=0.1, canary_bad=1.0)
+    scene.stands("rolled_back")
+    served = [c for c in gateviews.arms(scene.rollout.verdict)[0]["metrics"] if c["name"] == "hard_error"][0]
+    assert 3 <= served["canary"]["calls"] <= 8
+    failed = next(e for e in scene.app.store.history(scene.id) if e.kind == "failed")
+    assert failed.data["verdict"]["outcome"] == "fail"
+    assert failed.data["verdict"]["arms"]["canary"]["evidence"]["tally"]["cells"]
+
+
+def test_an_equal_canary_is_promoted_by_the_same_calls(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(700, share=0.1, canary_bad=0.15)
+    scene.stands("progressing", 2)
+    scene.calls(700, share=0.5, canary_bad=0.15)
+    scene.stands("progressing", 3)
+    scene.after(2 * HOUR)
+    scene.stands("promoted")
+
+
+def test_calls_that_do_not_follow_the_weights_hold_and_never_roll_back(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(300, share=0.0, canary_bad=0.15)
+    scene.stands("held", 1, reason="split")
+    assert scene.weight(ONE) == 0.1
+
+
+def test_no_calls_for_a_night_hold_with_an_estimate(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(60, share=0.1, canary_bad=0.15)
+    scene.clock.to(scene.clock.now() + timedelta(hours=12))
+    scene.polled()
+    scene.app.store.wake([scene.id], look=False)
+    scene.drive()
+    scene.stands("progressing", 1)
+    assert "more calls" in scene.rollout.why
+
+
+def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(40, share=0.1, canary_bad=0.15)
+    writes = len(scene.patches(ONE))
+    for _ in range(12):
+        scene.app.store.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
+        scene.clock.to(scene.clock.now() + timedelta(minutes=5))
+        scene.app.store.wake([scene.id], look=False)
+        scene.drive()
+    scene.stands("progressing", 1)
+    assert "cannot see the calls" in scene.rollout.why
+    assert (scene.rollout.verdict or {})["outcome"] == "unmeasurable"
+    assert len(scene.patches(ONE)) == writes
+
+
+def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    late: list[CallRecord] = []
+    for i in range(240):
+        scene.clock.to(scene.clock.now() + timedelta(seconds=30))
+        canary, bad = i % 10 == 0, scene.random.random() < 0.15
+        record = scene.call(7 if canary else 6, bad=bad)
+        if canary and not bad:
+            late.append(record)
+            record = dataclasses.replace(record, analyzed=False, successful=None, sentiment=None)
+        scene.app.store.observe([record])
+        scene.polled()
+        scene.app.store.wake([scene.id], look=False)
+        scene.drive()
+    assert scene.phase == "progressing"
+    scene.app.store.observe(late)
+    scene.app.store.wake([scene.id], look=False)
+    scene.drive()
+    assert scene.phase == "progressing"
+
+
+def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    early = [scene.call(7, bad=True, hard=True) for _ in range(5)]
+    scene.drive()
+    for record in early:
+        assert record.started_at is not None
+        before = dataclasses.replace(record, started_at=scene.rollout.started_at)
+        scene.app.store.observe([before])
+    confirmed = scene.rollout.confirmed_at
+    assert confirmed is not None
+    scene.clock.to(confirmed + timedelta(minutes=1))
+    scene.polled()
+    scene.app.store.wake([scene.id], look=False)
+    scene.drive()
+    cells = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["tally"]["cells"]
+    inside = [c for c in early if c.started_at is not None and c.started_at >= confirmed]
+    assert sum(c["started"][0] for c in cells) == len(inside)
+
+
+def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(150, share=0.1, canary_bad=0.3)
+    looks = scene.app.store.looks(scene.id)
+    assert len(looks) > 50
+    again = gateviews.replay(looks, {"profile": "strict"})
+    assert again["same"], again["different"]
+    assert again["looks"] == len(looks)
+    looks[10]["evidence"]["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
+    assert not gateviews.replay(looks)["same"]
+
+
+def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> None:
+    scene.given(judged(on_failure="pause"))  # type: ignore[arg-type]
+    scene.drive()
+    scene.calls(120, share=0.1, canary_bad=1.0)
+    scene.stands("paused", 1)
+    assert "worse" in str(scene.rollout.reason)
+    from rollout.commands import By
+
+    scene.app.commands.resume(scene.id, By("cli:maria", "a test number, not callers"))
+    scene.drive()
+    scene.stands("progressing", 1)
+    resumed = next(e for e in scene.app.store.history(scene.id) if e.kind == "resume")
+    assert resumed.actor == "cli:maria"
+    assert scene.rollout.waived
+
+
+def test_a_misnamed_metric_is_refused_with_the_nearest_name() -> None:
+    text = """
+version: 1
+name: x
+numbers: ["+14157774444"]
+channels: [inbound]
+canary: {agent_id: a, agent_version: 7}
+steps: [{weight: 0.1}]
+gates: {metrics: [{name: sucess}]}
+"""
+    with pytest.raises(PlanError, match="success"):
+        load_plan(text)
