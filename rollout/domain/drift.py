@@ -19,9 +19,7 @@ from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Wr
 
 # Phases in which our own split must come back by itself if somebody's late write moved it.
 _UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
-_SHOWN_AS_KNOWN = frozenset(
-    {Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.TOUCHED, Finding.NOT_APPLIED}
-)
+_SHOWN_AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.TOUCHED, Finding.NOT_APPLIED})
 
 
 class Blocked(StrEnum):

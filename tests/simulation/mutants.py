@@ -199,7 +199,7 @@ def _no_pre_read() -> Patches:
 def _slow(w: Weather) -> Weather:
     """Senders that stop, and messages that live as long as they may."""
     bounds = replace(w.bounds, idle=20.0, apply=20.0, margin=1.0)
-    return replace(w, gap=0.6, late=0.7, slow_reads=0.5, hasty=0.8, crash=0.0, read_fails=0.0, bounds=bounds)
+    return Weather(gap=0.6, late=0.8, slow_reads=0.5, hasty=0.9, bounds=bounds)
 
 
 def _kept_open(w: Weather) -> Weather:

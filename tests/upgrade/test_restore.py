@@ -83,6 +83,13 @@ def test_a_step_that_becomes_due_after_the_restore_is_not_taken_over_what_is_liv
     replayed_nothing(scene)
     assert scene.weight(ONE) == 1
 
+    scene.app.commands.adopt(scene.id, ME)
+    scene.drive()
+    scene.app.commands.promote(scene.id, ME, full=True)
+    scene.drive()
+    scene.stands("progressing", step=3)
+    assert scene.weight(ONE) == 1, "the answer that docs/operations.md gives for a rollout that was promoted"
+
 
 def test_a_rollback_after_the_backup_is_found_and_not_undone(scene: Scene, place: Place) -> None:
     scene.given_at(2)

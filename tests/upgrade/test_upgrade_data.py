@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rollout.store.engine import Database
 from rollout.store.observations import keep_look
 from rollout.store.tables import REVISIONS, metadata, outbox, tokens
 from rollout.verify import verify_all
+from tests.support.command_line import REPOSITORY
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, ONE, TWO, entry
 from tests.upgrade.drill import Place, as_of, run_script
@@ -170,3 +172,12 @@ def test_rows_of_every_revision_survive(full: str, place: Place, revision: str) 
         scene.app.commands.rollback(scene.id, ME)
         scene.drive()
         assert scene.live(ONE) == [entry(6)]
+
+
+def test_migrations_only_add() -> None:
+    """What docs/operations.md promises: services of the version before work on while the schema is new."""
+    taking = re.compile(
+        r"op\.(drop_\w+|alter_column|rename_table|batch_alter_table)|\b(DROP|ALTER TABLE|RENAME)\b"
+    )
+    for path in sorted((REPOSITORY / "alembic" / "versions").glob("*.py")):
+        assert taking.findall(path.read_text(encoding="utf-8")) == [], path.name
