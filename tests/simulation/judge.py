@@ -145,17 +145,15 @@ def _one_driver(stories: list[Chronicle]) -> Iterator[str]:
 
 
 def _kit(sim: Simulation, onlooker: Onlooker) -> Iterator[str]:
-    for number, _, at in onlooker.kits:
+    """Nothing that was decided before the kit's success takes effect after it; a later start is a new wish."""
+    created = {id_: sim.seconds(at) for id_, at in sim.file.all("SELECT id, created_at FROM rollouts")}
+    for number, began, done in onlooker.kits:
         for message in sim.remote.messages:
-            if (
-                message.number == number
-                and message.forward
-                and message.applied_at
-                and message.applied_at > at
-            ):
-                assert message.intent is not None
-                if message.intent["intent_at"] <= at:
-                    yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
+            if message.number != number or not message.forward or (message.applied_at or 0.0) <= done:
+                continue
+            assert message.intent is not None
+            if message.intent["intent_at"] <= done and created[message.intent["rollout_id"]] < began:
+                yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
 
 
 def _store(sim: Simulation) -> Iterator[str]:

@@ -169,7 +169,7 @@ class SimLane:
         world.hit("pause: between the check and the send (N4)")
         most = w.bounds.idle
         chance = world.rng.random()
-        world.sleep(most - world.rng.random() if chance < 0.5 else world.rng.uniform(0, most + 150))
+        world.sleep(most - world.rng.random() if chance < w.extreme else world.rng.uniform(0, most + 150))
 
     def _wait(self, message: Message, until: float) -> Answer:
         world = self._world

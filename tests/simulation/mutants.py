@@ -199,7 +199,7 @@ def _no_pre_read() -> Patches:
 def _slow(w: Weather) -> Weather:
     """Senders that stop, and messages that live as long as they may."""
     bounds = replace(w.bounds, idle=20.0, apply=20.0, margin=1.0)
-    return Weather(gap=0.6, late=0.8, slow_reads=0.5, hasty=0.9, bounds=bounds)
+    return Weather(gap=0.8, late=0.9, extreme=0.9, slow_reads=0.6, hasty=0.9, bounds=bounds)
 
 
 def _kept_open(w: Weather) -> Weather:
@@ -222,7 +222,7 @@ MUTANTS: dict[str, Mutant] = {
         "P3: nothing forward beside an open horizon", 10, "I2", _no_horizon_before_forward
     ),
     "horizon before final": Mutant(
-        "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end
+        "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end, _slow
     ),
     "later second look": Mutant(
         "P9: the deciding read begins after it", 2, "I4", _any_look_at_the_end, _slow

@@ -136,7 +136,7 @@ class Remote:
         if not calm and rng.random() < w.late:
             world.hit("network: applied late (N3)")
             most = w.bounds.apply
-            takes = most - rng.random() * 0.5 if rng.random() < 0.5 else rng.uniform(1, most)
+            takes = most - rng.random() * 0.5 if rng.random() < w.extreme else rng.uniform(1, most)
         lost = not calm and rng.random() < w.answer_lost
         early, works, lies = 0, True, False
         if not calm and rng.random() < w.broken:
