@@ -44,6 +44,7 @@ class Scheduler:
         self.last_good: float | None = None
         self.last_error = ""
         self._ticks = 0
+        self._beats = 0
         self._stopping = threading.Event()
         self._waker = threading.Thread(target=self._wake, name="waker", daemon=True)
         # The default misfire grace of one second loses jobs for ever; None runs them late.
@@ -75,7 +76,7 @@ class Scheduler:
         importlib.import_module("rollout.domain.gates")
         self.notify.warm()
         tracing.start(traces_wanted())
-        self.app.store.beat(self.app.owner, started=True)
+        self._beats = self.app.store.beat(self.app.owner, started=True)
         self._scheduler.start()
         self._waker.start()
         self.tick()
@@ -88,7 +89,9 @@ class Scheduler:
             self._ticks += 1
             if self._ticks % max(1, round(5 / self.app.settings.tick_seconds)) == 1:
                 trouble = self.last_error or self.notify.trouble
-                self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self._look_back()
+                self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+            self._look_back()
             self.advance.tick()
             self.last_good = self.app.clock.boot()
             self.last_error = ""
@@ -98,6 +101,15 @@ class Scheduler:
             log.warning("tick failed", error=error.message)
         finally:
             self._tick_lock.release()
+
+    def _look_back(self) -> None:
+        """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
+        beats = self.app.store.beats()
+        if beats < self._beats:
+            concerned = self.app.store.rearm(timedelta(seconds=self.app.timing.horizon))
+            log.warning("the database went back in time", beats=beats, before=self._beats, rearmed=concerned)
+            self.counts["went_back"] += 1
+            self._beats = beats
 
     def _wake(self) -> None:
         woken = self.app.interrupts.woken

@@ -15,7 +15,7 @@ from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
 from rollout.ports import CallRecord, Decision
-from rollout.store import claims, housekeeping, journal, observations, pruning, rollouts
+from rollout.store import claims, failover, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts as rollouts_table
@@ -263,11 +263,22 @@ class Store:
 
     # -------------------------------------------------------------- housekeeping
 
-    def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> None:
-        """Says that this process is alive and well, or what its trouble is."""
+    def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> int:
+        """Says that this process is alive and well, or what its trouble is; returns the count of all beats."""
         self.database.end_stuck()
         with self.database.write() as connection:
             housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
+            return failover.count(connection)
+
+    def beats(self) -> int:
+        """The count of all beats so far; lower than it was: the database went back in time."""
+        with self.database.read() as connection:
+            return failover.counted(connection)
+
+    def rearm(self, horizon: timedelta) -> list[str]:
+        """Opens every horizon again after the database went back in time; returns the rollouts concerned."""
+        with self.database.write() as connection:
+            return failover.rearm(connection, self.database.now(connection), horizon)
 
     def forget_beat(self, owner: str) -> None:
         with self.database.write() as connection:
