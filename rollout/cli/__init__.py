@@ -25,7 +25,7 @@ for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
     try:
-        app()
+        app(prog_name="rollout")
     except RolloutError as error:
         fail(error)
     except KeyboardInterrupt:

@@ -93,7 +93,7 @@ def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> 
     expect(operator.locator(".state")).to_contain_text("at 1.2 of 1.3")
     expect(operator.locator(".state")).to_contain_text("50 % confirmed")
     expect(operator.locator(".journal")).to_contain_text("from elsewhere")
-    assert operator.evaluate("window.told"), "the stream of events told nothing"
+    operator.wait_for_function("window.told")  # the stream of events told it, too
     assert operator.evaluate("window.sameDocument")
     assert operator.locator("details.plan").get_attribute("open") is not None, "what was open was closed"
 

@@ -151,6 +151,8 @@ class Nature:
             self._later(self._number_vanishes)
         if rng.random() < 0.06:
             self._later(self._number_anew)
+        if rng.random() < 0.06:
+            self._later(self._crash_loop)
         if rng.random() < 0.15:
             self._later(self._clock_set)
         if rng.random() < 0.12:
@@ -235,6 +237,13 @@ class Nature:
         if self.sim.replicas:
             self.world.hit("machine: killed at any moment (H5)")
             self.world.crash(self.rng.choice(self.sim.replicas).process)
+
+    def _crash_loop(self) -> None:
+        """Whoever touches a rollout dies: its row, so to speak, is poison."""
+        self.world.hit("machine: a crash loop (C9)")
+        usual = self.world.weather.crash
+        self.world.weather.crash = 0.3
+        self.world.at(900, lambda: setattr(self.world.weather, "crash", usual))
 
     def _clock_set(self) -> None:
         if self.sim.replicas:

@@ -24,7 +24,7 @@ class SimRetell:
         self.world, self.remote, self.clock, self.source = world, remote, clock, source
 
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> SimLane:
-        return SimLane(self, numbers)
+        return SimLane(self, numbers, urgent)
 
     def all(self) -> Iterator[Reading | Failure]:
         self.world.step("listing")
@@ -97,9 +97,9 @@ class SimLane:
     resends = False  # what a hidden retry would do
     ignores_window = False
 
-    def __init__(self, retell: SimRetell, numbers: Sequence[str]) -> None:
+    def __init__(self, retell: SimRetell, numbers: Sequence[str], urgent: bool) -> None:
         self._retell, self._world, self._remote = retell, retell.world, retell.remote
-        self._numbers = numbers
+        self._numbers, self._urgent = numbers, urgent
         self._used: dict[str, float] = {}
 
     def __enter__(self) -> Self:
@@ -155,7 +155,7 @@ class SimLane:
                     answers[order.number] = _unknown("the connection was reset")
                     continue
             sent.append(self._remote.send(order.number, order.body, self._retell.source))
-            world.step("sent")
+            world.step("sent", 0.1)
         for message in sent:
             answers[message.number] = self._wait(message, message.sent_at + world.weather.bounds.deadline)
         world.step("answers")
@@ -164,7 +164,7 @@ class SimLane:
     def _gap(self) -> None:
         """A sender that is stopped between the last check and the first byte."""
         world, w = self._world, self._world.weather
-        if world.calm or world.rng.random() >= w.gap:
+        if world.calm or (self._urgent and w.spares_rollbacks) or world.rng.random() >= w.gap:
             return
         world.hit("pause: between the check and the send (N4)")
         most = w.bounds.idle

@@ -39,7 +39,7 @@ class Mutant:
 
     guard: str
     seed: int  # the first that catches it
-    breaks: str  # an invariant that is found broken there
+    breaks: str  # the invariants that are found broken there
     patches: Callable[[], Patches]
     weather: Callable[[Weather], Weather] = lambda weather: weather
 
@@ -199,7 +199,9 @@ def _no_pre_read() -> Patches:
 def _slow(w: Weather) -> Weather:
     """Senders that stop, and messages that live as long as they may."""
     bounds = replace(w.bounds, idle=20.0, apply=20.0, margin=1.0)
-    return Weather(gap=0.8, late=0.9, extreme=0.9, slow_reads=0.6, hasty=0.9, bounds=bounds)
+    return Weather(
+        gap=0.8, late=0.9, extreme=0.9, slow_reads=0.6, hasty=0.9, spares_rollbacks=True, bounds=bounds
+    )
 
 
 def _kept_open(w: Weather) -> Weather:
@@ -214,21 +216,23 @@ def _kept_open(w: Weather) -> Weather:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "epoch check": Mutant("P3, P7: the epoch is compared", 7, "I7", _no_epoch_check),
+    "epoch check": Mutant("P3, P7: the epoch is compared", 12, "I7", _no_epoch_check),
     "send window": Mutant("P4: nothing is sent after the window", 15, "I3", _window, _kept_open),
-    "connection first": Mutant("P2: no connection is opened by a write", 6, "I2", _connection_first, _slow),
-    "read-back": Mutant("P6: a number is read after its answer", 3, "I8", _no_read_back),
+    "connection first": Mutant(
+        "P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow
+    ),
+    "read-back": Mutant("P6: a number is read after its answer", 5, "I11", _no_read_back),
     "horizon before forward": Mutant(
-        "P3: nothing forward beside an open horizon", 10, "I2", _no_horizon_before_forward
+        "P3: nothing forward beside an open horizon", 3, "I2", _no_horizon_before_forward
     ),
     "horizon before final": Mutant(
         "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end, _slow
     ),
     "later second look": Mutant(
-        "P9: the deciding read begins after it", 2, "I4", _any_look_at_the_end, _slow
+        "P9: the deciding read begins after it", 40, "I4", _any_look_at_the_end, _slow
     ),
     "no hidden resend": Mutant("P4: exactly one request", 0, "I1", _hidden_resend),
-    "time stamps": Mutant("P2, P6: time stamps are compared", 21, "I9", _no_time_stamps),
+    "time stamps": Mutant("P2, P6: time stamps are compared", 5, "I9", _no_time_stamps),
     "intent before send": Mutant("P3: the intent is committed first", 0, "I1", _intent_after_send),
-    "pre-read": Mutant("P2: what is live is compared", 21, "I9", _no_pre_read),
+    "pre-read": Mutant("P2: what is live is compared", 5, "I9", _no_pre_read),
 }

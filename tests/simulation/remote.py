@@ -133,7 +133,7 @@ class Remote:
             world.hit("network: request lost (N1)")
             return message
         takes = 0.01 + rng.random() * 0.2
-        if not calm and rng.random() < w.late:
+        if not calm and (message.forward or not w.spares_rollbacks) and rng.random() < w.late:
             world.hit("network: applied late (N3)")
             most = w.bounds.apply
             takes = most - rng.random() * 0.5 if rng.random() < w.extreme else rng.uniform(1, most)

@@ -71,6 +71,7 @@ class Weather:
     gap: float = 0.0  # a pause between the last check and the first byte
     foreign_edits: float = 0.0
     extreme: float = 0.5  # late writes and gaps last as long as they may
+    spares_rollbacks: bool = False  # they are neither stopped in a gap nor late
     hasty: float = 0.1  # a rollback is ordered in the first minute
     no_op_moves: bool = True
     idle_unbounded: bool = False  # Retell keeps idle connections open much longer than K
