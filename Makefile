@@ -31,7 +31,7 @@ demo: install ## a good version promoted and a bad one rolled back, live, in abo
 	@$(BIN)/python -m rollout demo
 
 test: install-dev ## the whole suite; a test that cannot run says why
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: install-dev ## ruff, mypy --strict, the import contracts
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ is the world's, as PostgreSQL's is when replicas share it.
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -29,7 +31,9 @@ from .world import Crashed, SimClock, World
 def folder() -> Path:
     """Where the files are: memory, where the system has a file system in memory."""
     shm = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="rollout-sim-", dir=shm if shm.is_dir() else None))
+    path = Path(tempfile.mkdtemp(prefix="rollout-sim-", dir=shm if shm.is_dir() else None))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 @lru_cache(maxsize=1)

@@ -21,7 +21,7 @@ SECOND = "+14157774445"
 def _late_write(s: Scenario, number: int) -> None:
     """Lets the PATCH with this number (from 1) take effect close to D seconds after it was sent."""
     s.until(lambda: len(s.remote.messages) >= number - 1)
-    s.world.weather.late = 1.0
+    s.world.weather.late = s.world.weather.extreme = 1.0
     s.until(lambda: len(s.remote.messages) >= number)
     s.world.weather.late = 0.0
 
