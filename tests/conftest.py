@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from rollout.clock import SystemClock
 from rollout.sandbox import Sandbox
@@ -17,6 +19,9 @@ from rollout.store.engine import Database
 from tests.support import postgres
 from tests.support.command_line import CommandLine, Forks
 from tests.support.scene import Scene
+
+# Unconfigured, structlog prints to standard output, where a command of a test prints its answer.
+structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 @pytest.fixture

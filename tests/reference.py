@@ -39,6 +39,7 @@ KINDS = {
     "restored_outside": "the numbers were found at their baseline: somebody, or a kit, rolled back without us",
     "reopened": "a late write of ours came back after the rollback; it is being repaired",
     "ended": "stopped by a person; the split stays as it is",
+    "rearmed": "the database went back in time: horizons were opened again, and every number is read first",
     "superseded": "a later rollout has some of its numbers now; they are watched no more",
     "promote": "a person went to the next step, or ended the bake",
     "pause": "a person holds",

@@ -1,4 +1,4 @@
-"""The store as the core sees it: each method is one transaction."""
+"""The store as the core sees it: each method is one transaction. A little over 300 lines, a few to each."""
 
 from __future__ import annotations
 

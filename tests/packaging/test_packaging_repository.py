@@ -20,6 +20,7 @@ LONG = {
     "rollout/gatekeeper.py": "what a look rests on and what it keeps are two halves of one thing",
     "rollout/metrics.py": "every figure with its words, as a list",
     "rollout/preflight.py": "one sentence per reason not to start, as a list",
+    "rollout/store/repository.py": "the store as its users see it: one method a transaction, a few lines each",
     "rollout/store/rollouts.py": "the only ways to change a rollout's rows are read together",
 }
 HOSTS = [
