@@ -16,6 +16,7 @@ from rollout.domain import splits
 from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
 from rollout.domain.plan import Plan, WaveOrder, wave_of
 from rollout.domain.plan_agents import ByNickname, ByServing
+from rollout.domain.plan_calendar import Retreat
 from rollout.domain.protocol import body_of, lists_at, others_of
 from rollout.domain.state import Rollout, Target
 from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
@@ -146,6 +147,10 @@ def preflight(
     problems: list[str] = []
     warnings: list[str] = []
     problems += _arm_problems(plan, versions)
+    if isinstance(plan.closing, Retreat):
+        problems.append(
+            "closing: retreat is not carried out by this version, and the weight would stay: write closing: keep"
+        )
     readings, missing = _readings(plan, numbers)
     if bounds is not None:
         problems += bounds.problems(plan, [*readings, *missing])
