@@ -115,6 +115,7 @@ def command_line(tmp_path: Path, forks: Forks) -> CommandLine:
 # These race real processes, sockets and a browser against real time. On a machine that stalls, a time limit of the
 # test itself may pass before what it waits for: such a test is run again before it counts. None of the others is.
 _REAL_TIME = (
+    "sandbox",
     "processes",
     "dashboard",
     "docs",
