@@ -144,17 +144,13 @@ class Deliverer:
             ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
             if not ready:
                 return seen
-            wanted = {t.number: lists_at(rollout.plan, t.baseline, self._step_for(rollout, t)) for t in ready}
+            wanted = {t.number: lists_at(rollout.plan, t.baseline, rollout.wanted_step(t)) for t in ready}
             done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD)
             return replace(
                 done,
                 trouble=done.trouble or seen.trouble,
                 retry_after=done.retry_after or seen.retry_after,
             )
-
-    @staticmethod
-    def _step_for(rollout: Rollout, target: Target) -> int:
-        return rollout.wanted_step(target)
 
     # -------------------------------------------------------------- writing back
 
@@ -182,7 +178,7 @@ class Deliverer:
         intents = tuple(
             Write(
                 self.ids(), t.number, kind, rollout.position.wave,
-                self._step_for(rollout, t) if forward else 0, held.epoch,
+                rollout.wanted_step(t) if forward else 0, held.epoch,
                 wanted[t.number], body_of(wanted[t.number]), now, horizon, rollout_id=rollout.id,
             )
             for t in targets

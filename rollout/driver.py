@@ -35,7 +35,6 @@ class _Pass:
     look: Look | None = None
     trouble: str | None = None
     retry_after: float | None = None
-    advanced: bool = False
     stepped: bool = False
     restored: bool = False
 
@@ -202,7 +201,6 @@ class Driver:
         change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [Entry(str(action.event), SERVICE, action.why, data)])
         state.rollout = replace(change.applied_to(r, now), why=action.why)
-        state.advanced = state.advanced or action.event is Event.ADVANCED
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)
         if action.event in (Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED):
