@@ -67,8 +67,9 @@ def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
     commits[0] = 0
     cpu = time.process_time()
     passes = 0
-    while app.store.load(id_)[0].confirmed_at is None or app.store.load(id_)[0].position.step < len(STEPS):
-        app.drive(id_)
+    r = None
+    while r is None or r.confirmed_at is None or r.position.step < len(STEPS):
+        r = app.drive(id_)
         passes += 1
         if passes > 200:
             raise SystemExit("the job did not come to its end")

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 import structlog
 
@@ -19,6 +20,12 @@ from rollout.store.engine import Database
 from tests.support import postgres
 from tests.support.command_line import CommandLine, Forks
 from tests.support.scene import Scene
+
+# How long an example takes is the machine's business: a loaded one must not look like a fault.
+hypothesis.settings.register_profile(
+    "rollout", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("rollout")
 
 # Unconfigured, structlog prints to standard output, where a command of a test prints its answer.
 structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

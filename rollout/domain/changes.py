@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from rollout.domain.machine import Phase
@@ -127,6 +128,7 @@ def target_from_json(document: Mapping[str, Any]) -> Target:
     return Target(**{k: _target_value(k, v) for k, v in document.items()})
 
 
+@lru_cache(maxsize=256)  # a chunk's rows share their moments
 def utc_text(moment: datetime) -> str:
     """The one text form of a moment in the journal: UTC, microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

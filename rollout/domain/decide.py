@@ -150,9 +150,9 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     settled = {TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN}
     todo = tuple(t for t in r.written if t.state not in settled)
     if todo:
+        numbers = {t.number for t in todo}
         last = max(
-            (w.intent_at for t in todo for w in r.writes if w.number == t.number and w.kind is Kind.BASELINE),
-            default=None,
+            (w.intent_at for w in r.writes if w.kind is Kind.BASELINE and w.number in numbers), default=None
         )
         pause = _pause(r, f)
         if f.trouble is not None or (last is not None and now < last + f.poll):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
@@ -225,7 +226,7 @@ class Plan(Part):
             raise IndexError(f"step {step} of {len(self.steps)}")
         return self.steps[step - 1]
 
-    def weights(self, step: int) -> dict[str, int]:
+    def weights(self, step: int) -> Mapping[str, int]:
         """Basis points of each arm in a step (from 1); an arm that is left out has none."""
         return self.step(step).points()
 

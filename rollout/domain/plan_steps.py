@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
@@ -97,7 +98,12 @@ class Step(Part):
             )
         return self
 
-    def points(self) -> dict[str, int]:
+    def points(self) -> Mapping[str, int]:
+        """Basis points of each arm."""
+        return self._points
+
+    @cached_property
+    def _points(self) -> Mapping[str, int]:
         given = {"canary": self.weight} if self.weights is None else self.weights
         return {name: splits.points(weight) for name, weight in given.items() if weight is not None}
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Protocol
 
-from rollout.domain import splits
+from rollout.domain import jsontext, splits
 from rollout.domain.plan import Plan
 from rollout.domain.state import Lists, Target, Write
 
@@ -41,7 +41,7 @@ def lists_at(plan: Plan, baseline: Lists, step: int) -> dict[str, list[dict[str,
     arms = tuple((name, (ref.agent_id, ref.agent_version)) for name, ref in plan.arms.items())
     weights = tuple(plan.weights(step).items())
     return {
-        field: json.loads(_composed(json.dumps(entries), arms, weights))
+        field: [dict(entry) for entry in _composed(jsontext.dumps(entries), arms, weights)]
         for field, entries in baseline.items()
     }
 
@@ -49,20 +49,27 @@ def lists_at(plan: Plan, baseline: Lists, step: int) -> dict[str, list[dict[str,
 @lru_cache(maxsize=4096)
 def _composed(
     entries: str, arms: tuple[tuple[str, tuple[str, int]], ...], weights: tuple[tuple[str, int], ...]
-) -> str:
+) -> list[dict[str, Any]]:
     # A fleet's numbers mostly share one baseline: composing and ordering is done once for all of them.
-    split = splits.compose(json.loads(entries), dict(arms), dict(weights))
-    return json.dumps(splits.to_wire(split))
+    return splits.to_wire(splits.compose(json.loads(entries), dict(arms), dict(weights)))
 
 
 def body_of(lists: Lists) -> str:
     """The exact JSON text of a PATCH: the plan's channels and nothing else (invariant I16)."""
-    return json.dumps(dict(lists), separators=(", ", ": "), ensure_ascii=False, allow_nan=False)
+    return _body(jsontext.dumps(lists))
+
+
+@lru_cache(maxsize=4096)
+def _body(lists: str) -> str:
+    return json.dumps(json.loads(lists), separators=(", ", ": "), ensure_ascii=False, allow_nan=False)
 
 
 def shows(shown: Lists, wanted: Lists) -> bool:
     """Whether a number shows these lists; order, extra fields and number formats do not matter."""
-    return all(field in shown and splits.same(shown[field], entries) for field, entries in wanted.items())
+    return all(
+        field in shown and (shown[field] is entries or splits.same(shown[field], entries))
+        for field, entries in wanted.items()
+    )
 
 
 def others_of(shown: Shown, managed: Container[str]) -> str:

@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
+from rollout.domain import jsontext
 from rollout.domain.errors import SplitError
 from rollout.domain.split_order import order_adding_up
 
@@ -226,7 +228,22 @@ def _facts(entry: object) -> tuple[Any, ...]:
 
 def same(a: Sequence[Mapping[str, Any]] | None, b: Sequence[Mapping[str, Any]] | None) -> bool:
     """Do two lists of agents mean the same split?"""
-    return fingerprint(a) == fingerprint(b)
+    return a is b or _meaning(a) == _meaning(b)
+
+
+def _meaning(entries: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[Any, ...], ...] | None:
+    """`fingerprint`, worked out once for each text: a fleet's numbers show the same few lists."""
+    if entries is None:
+        return None
+    try:
+        return _known(jsontext.dumps(entries))
+    except (TypeError, ValueError, RecursionError):  # no JSON that Retell could have sent
+        return fingerprint(entries)
+
+
+@lru_cache(maxsize=4096)
+def _known(text: str) -> tuple[tuple[Any, ...], ...] | None:
+    return fingerprint(jsontext.loads(text))
 
 
 def describe(

@@ -39,5 +39,8 @@ class Listing:
                         found[number] = reading(item, number)
                     except AnswerError:
                         continue  # a GET of its own may show it better, or say what is wrong
+            if len(found) == len(wanted):
+                size = max(size, self._size)  # what comes after is not asked for, and was not counted
+                break
         self._size = max(size, 1)
         return found

@@ -106,6 +106,9 @@ class Database:
         self.engine = engine or make_engine(url)
         self.clock = clock
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # On SQLite every transaction sees one moment; on PostgreSQL only those that ask for it do.
+        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(read_only=True, **isolation)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -124,7 +127,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """One reading transaction: everything in the block is seen at one moment."""
         try:
-            with self.engine.connect().execution_options(read_only=True) as connection:
+            with self._reader.connect() as connection:
                 yield connection
         except exc.DatabaseError as error:
             if not _is_trouble(error):

@@ -18,6 +18,7 @@ from rollout.ports import CallRecord, Decision
 from rollout.store import claims, failover, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
 from rollout.store.engine import Database
+from rollout.store.snapshots import Snapshots
 from rollout.store.tables import rollouts as rollouts_table
 from rollout.store.tables import targets as targets_table
 
@@ -27,6 +28,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self.known = Snapshots()
 
     def now(self) -> datetime:
         return self.database.now()
@@ -48,15 +50,16 @@ class Store:
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
         with self.database.read() as connection:
             now = self.database.now(connection)
-            return rollouts.load(connection, rollout_id, now), now
+            return rollouts.load(connection, rollout_id, now, self.known), now
 
     def commit(
         self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
     ) -> datetime:
         with self.database.write() as connection:
             now = self.database.now(connection)
-            rollouts.commit(connection, held, change, entries, now, lease=lease)
-            return now
+            before, after = rollouts.commit(connection, held, change, entries, now, lease=lease)
+        self.known.follow(held.rollout_id, before, after, change.targets)
+        return now
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
         with self.database.write() as connection:
@@ -228,7 +231,7 @@ class Store:
                     rollouts_table.c.phase.in_(live), rollouts_table.c.started_at.is_not(None)
                 )
             ).scalars()
-            return [rollouts.load(connection, id_, now) for id_ in list(ids)]
+            return [rollouts.load(connection, id_, now, self.known) for id_ in list(ids)]
 
     def observe(self, records: Sequence[CallRecord]) -> int:
         """Adds or corrects calls; returns how many changed."""

@@ -31,6 +31,7 @@ from rollout.store.rows import (
     to_target,
     to_write,
 )
+from rollout.store.snapshots import Head, Snapshots
 from rollout.store.tables import rollouts, targets, writes
 
 
@@ -120,13 +121,22 @@ def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) ->
     return found
 
 
-def load(connection: Connection, rollout_id: str, now: datetime) -> Rollout:
-    """A snapshot with its targets and every write that is still open; UnknownRollout if there is none."""
+def load(connection: Connection, rollout_id: str, now: datetime, known: Snapshots | None = None) -> Rollout:
+    """A snapshot with its targets and every write that is still open; UnknownRollout if there is none.
+
+    Targets that are `known` at the head of the journal are not read again. They are kept there only if the
+    connection sees the row and the targets at one moment, as a reading transaction does.
+    """
     wanted = {"wanted": rollout_id}
     row = connection.execute(_ROLLOUT, wanted).one_or_none()
     if row is None:
         raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
-    found = [to_target(t) for t in connection.execute(_TARGETS, wanted)]
+    head = _head_of(row)
+    found = known.get(rollout_id, head) if known is not None else None
+    if found is None:
+        found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
+        if known is not None:
+            known.put(rollout_id, head, found)
     mine: list[Write] = []
     foreign: list[Write] = []
     for w in connection.execute(_OPEN_WRITES, {**wanted, "at": now}):
@@ -167,8 +177,10 @@ def commit(
     now: datetime,
     *,
     lease: timedelta | None = None,
-) -> None:
+) -> tuple[Head, Head]:
     """The driver's record: only while its epoch stands, else ClaimLost and nothing is recorded.
+
+    Returns the head of the journal before and after.
 
     New forward writes are refused while any write on their number is open (invariants I2, I3); `lease`
     renews the lease, so that it covers what is about to be sent.
@@ -181,7 +193,7 @@ def commit(
             raise ClaimLost(rollout_id=held.rollout_id)
         _refuse_open(connection, [w.number for w in change.new_writes], now)
     extra = {"lease_until": now + lease, "lease_owner": held.owner} if lease is not None else {}
-    _apply(connection, row, change, entries, now, extra)
+    return _head_of(row), _apply(connection, row, change, entries, now, extra)
 
 
 def command(
@@ -261,7 +273,7 @@ def _apply(
     entries: Sequence[Entry],
     now: datetime,
     extra: dict[str, Any],
-) -> None:
+) -> Head:
     rollout_id = row.id
     if change.new_writes:
         connection.execute(insert(writes), [from_write(w) for w in change.new_writes])
@@ -282,6 +294,11 @@ def _apply(
         .where(rollouts.c.id == rollout_id)
         .values(**values, **extra, journal_seq=head[0], journal_hash=head[1], updated_at=now)
     )
+    return Head(*head)
+
+
+def _head_of(row: Row[Any]) -> Head:
+    return Head(row.journal_seq, row.journal_hash)
 
 
 def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: Change) -> None:

@@ -1,0 +1,69 @@
+"""Targets as they were read or written last, kept under the head of their rollout's journal.
+
+A fleet has thousands of targets, and reading them costs more than everything else of a pass. Every change of a
+target is in the journal, and its head is a hash over all of them: the same head means the same targets, in
+whatever process they were changed. So nothing here can be out of date; it is only not there, and then read.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from rollout.domain.state import Target
+
+MOST = 50_000  # targets of all rollouts together: some 60 MB at the most
+
+
+class Head(NamedTuple):
+    """The newest journal entry of a rollout: its sequence and its hash."""
+
+    seq: int
+    hash: str
+
+
+class Snapshots:
+    """Targets by rollout, the least used dropped first. Safe for threads."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._size = 0
+        self._kept: OrderedDict[str, tuple[Head, tuple[Target, ...]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, rollout_id: str, head: Head) -> tuple[Target, ...] | None:
+        """The rollout's targets at this head of its journal; None: not known."""
+        with self._lock:
+            kept = self._kept.get(rollout_id)
+            if kept is None or kept[0] != head:
+                return None
+            self._kept.move_to_end(rollout_id)
+            return kept[1]
+
+    def put(self, rollout_id: str, head: Head, targets: tuple[Target, ...]) -> None:
+        """Keeps what was read together with this head, in one transaction."""
+        with self._lock:
+            self._drop(rollout_id)
+            self._kept[rollout_id] = (head, targets)
+            self._size += len(targets)
+            while self._size > self._most:
+                self._drop(next(iter(self._kept)))
+
+    def follow(
+        self, rollout_id: str, before: Head, after: Head, changes: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Takes over a change that was committed between these two heads."""
+        targets = self.get(rollout_id, before)
+        if targets is None:
+            return
+        if changes:
+            targets = tuple(replace(t, **changes[t.number]) if t.number in changes else t for t in targets)
+        self.put(rollout_id, after, targets)
+
+    def _drop(self, rollout_id: str) -> None:
+        kept = self._kept.pop(rollout_id, None)
+        if kept is not None:
+            self._size -= len(kept[1])
