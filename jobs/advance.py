@@ -32,14 +32,19 @@ class Advance:
         self._running: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
         self._stopping = False
+        self.next_due: float | None = None
+        """When the next rollout becomes due, in seconds of Clock.boot, as the last tick saw it."""
 
     def tick(self) -> int:
         """One look at what is due; returns how many rollouts were taken."""
         if self._stopping:
             return 0
-        due = self.app.store.next_due()
-        if due is None or due > self.app.store.now():
-            return 0  # a plain read: waiting costs no write lock and no disk
+        waits = self.app.store.next_due_in()
+        if waits is None or waits > timedelta(0):
+            # a plain read: waiting costs no write lock and no disk
+            self.next_due = None if waits is None else self.app.clock.boot() + waits.total_seconds()
+            return 0
+        self.next_due = None  # what is left over waits for a place, and a place that becomes free wakes us
         taken = self._take(self._urgent, 4, urgent_only=True)
         with self._lock:
             free = self.app.settings.workers - sum(1 for f in self._running.values() if not f.done())
@@ -67,7 +72,7 @@ class Advance:
             try:
                 if held.crashes >= MOST_CRASHES and self._poisoned(held):
                     return
-                self.app.interrupts.clear(held.rollout_id)
+                self.app.interrupts.clear(held)
                 with tracing.span("rollout.pass", rollout=held.rollout_id, epoch=held.epoch) as more:
                     rollout = self.app.driver.drive(held)
                     more(phase=str(rollout.phase), position=str(rollout.position))

@@ -24,8 +24,11 @@ from rollout import tracing
 from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.settings import traces_wanted
+from rollout.store.signals import Listener
 
 log = structlog.get_logger(__name__)
+
+_LONGEST_SLEEP = 0.5  # seconds; a signal of the system and a lost wake-up are noticed after it
 
 _NAMES = {EVENT_JOB_ERROR: "errors", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "overlaps"}
 
@@ -47,6 +50,7 @@ class Scheduler:
         self._beats = 0
         self._stopping = threading.Event()
         self._waker = threading.Thread(target=self._wake, name="waker", daemon=True)
+        self._listener = Listener(app.database, self._heard)
         # The default misfire grace of one second loses jobs for ever; None runs them late.
         self._scheduler = BackgroundScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
@@ -79,6 +83,7 @@ class Scheduler:
         self._beats = self.app.store.beat(self.app.owner, started=True)
         self._scheduler.start()
         self._waker.start()
+        self._listener.start()
         self.tick()
 
     def tick(self) -> None:
@@ -91,6 +96,7 @@ class Scheduler:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
                 self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self.app.adjust()
             self._look_back()
             self.advance.tick()
             self.last_good = self.app.clock.boot()
@@ -102,6 +108,12 @@ class Scheduler:
         finally:
             self._tick_lock.release()
 
+    def _heard(self, signal: str) -> None:
+        try:
+            self.app.heard(signal)
+        except RolloutError as error:
+            log.warning("a signal was not followed", signal=signal, error=error.message)
+
     def _look_back(self) -> None:
         """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
         beats = self.app.store.beats()
@@ -112,11 +124,20 @@ class Scheduler:
             self._beats = beats
 
     def _wake(self) -> None:
+        """Ticks when a command changes something, a place becomes free, or the next rollout becomes due."""
         woken = self.app.interrupts.woken
         while not self._stopping.is_set():
-            if woken.wait(timeout=0.5):
+            due = self._due_in()
+            if woken.wait(timeout=min(_LONGEST_SLEEP, due)):
                 woken.clear()
                 self.tick()
+            elif due <= _LONGEST_SLEEP:
+                self.tick()
+
+    def _due_in(self) -> float:
+        """Seconds until the next rollout becomes due, as far as this process knows from its last tick."""
+        due = self.advance.next_due
+        return _LONGEST_SLEEP * 2 if due is None else max(0.0, due - self.app.clock.boot())
 
     def _guarded(self, name: str, job: Callable[[], int]) -> Callable[[], None]:
         def run() -> None:
@@ -136,6 +157,7 @@ class Scheduler:
         self._stopping.set()
         if self._scheduler.running:  # not when the start itself failed: that error is the one to be told
             self._scheduler.shutdown(wait=True)
+        self._listener.stop()
         self.advance.stop()
         if self.observe is not None:
             self.observe.stop()

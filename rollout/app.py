@@ -20,6 +20,7 @@ from rollout.clock import SystemClock
 from rollout.commands import Commands
 from rollout.delivery import Deliverer, Timing
 from rollout.domain.errors import RolloutError
+from rollout.domain.records import Claim
 from rollout.domain.state import Rollout, Target
 from rollout.driver import Driver
 from rollout.external import Externals
@@ -29,7 +30,9 @@ from rollout.meter import RequestMeter
 from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
 from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
+from rollout.store import signals
 from rollout.store.engine import Database
+from rollout.store.limits import SharedLimits
 from rollout.store.repository import Store
 
 if TYPE_CHECKING:
@@ -46,10 +49,11 @@ def new_id() -> str:
 
 
 class Interrupts:
-    """Which rollouts a command in this process has just taken away from a fan-out under way."""
+    """Which rollouts a command has just taken away from a fan-out under way, in this process or in another."""
 
     def __init__(self) -> None:
         self._ids: set[str] = set()
+        self._epochs: dict[str, int] = {}
         self._lock = threading.Lock()
         self.woken = threading.Event()
 
@@ -59,12 +63,22 @@ class Interrupts:
                 self._ids.add(id_)
         self.woken.set()
 
-    def clear(self, id_: str) -> None:
+    def taken(self, id_: str, epoch: int) -> None:
+        """A command of any process gave the rollout this epoch; who drives it under an older one lets go."""
         with self._lock:
-            self._ids.discard(id_)
+            self._epochs[id_] = max(epoch, self._epochs.get(id_, 0))
+        self.woken.set()
 
-    def __call__(self, id_: str) -> bool:
-        return id_ in self._ids
+    def clear(self, held: Claim) -> None:
+        """A drive under this claim begins: what was before it is no interruption of it."""
+        with self._lock:
+            self._ids.discard(held.rollout_id)
+            if self._epochs.get(held.rollout_id, 0) <= held.epoch:
+                self._epochs.pop(held.rollout_id, None)
+
+    def __call__(self, id_: str, epoch: int) -> bool:
+        """Whether the driver of this rollout under this epoch has been interrupted."""
+        return id_ in self._ids or self._epochs.get(id_, 0) > epoch
 
 
 @dataclass
@@ -87,13 +101,23 @@ class App:
     owner: str
     close: Callable[[], None]
     meter: RequestMeter
+    adjust: Callable[[], None]
+
+    def heard(self, signal: str) -> None:
+        """Another process (or this one) has committed something that concerns us."""
+        if signal == signals.LIMITS:
+            self.adjust()
+        elif (taken := signals.rollout_of(signal)) is not None:
+            self.interrupts.taken(*taken)
+        else:
+            self.interrupts.woken.set()
 
     def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
         """Claims one rollout, due or not, and drives it now; None when somebody else holds it."""
         held = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
         if not held:
             return None
-        self.interrupts.clear(id_)
+        self.interrupts.clear(held[0])
         with tracing.span("rollout.pass", rollout=id_, epoch=held[0].epoch):
             return self.driver.drive(held[0], until)
 
@@ -142,6 +166,7 @@ def build(
     closers: list[Callable[[], None]] = [database.close]
     meter, wall = RequestMeter(), clock
     allowed = frozenset(settings.allowed_numbers) or None
+    limits = SharedLimits(database, settings.retell_base_url)
 
     def on_request(operation: str, method: str, status: int | None, seconds: float) -> None:
         meter(operation, method, status, seconds)
@@ -157,6 +182,8 @@ def build(
             deadline=settings.request_deadline,
             concurrency=settings.concurrency,
             rate=settings.rate,
+            account_concurrency=settings.account_concurrency,
+            limits=limits,
             on_request=on_request,
             allowed=allowed,
         )
@@ -204,6 +231,10 @@ def build(
         for closer in reversed(closers):
             closer()
 
+    def adjust() -> None:
+        if retell is not None:
+            retell.adjust(limits.standing())
+
     owner = owner or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
     return App(
         settings,
@@ -222,4 +253,5 @@ def build(
         owner,
         close,
         meter,
+        adjust,
     )

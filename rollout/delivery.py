@@ -73,7 +73,7 @@ class Deliverer:
         clock: Clock,
         timing: Timing,
         ids: Callable[[], str],
-        interrupted: Callable[[str], bool] = lambda _id: False,
+        interrupted: Callable[[str, int], bool] = lambda _id, _epoch: False,
     ) -> None:
         self.store = store
         self.numbers = numbers
@@ -195,7 +195,7 @@ class Deliverer:
         answers = lane.write(
             [Order(w.number, w.body) for w in intents],
             send_by=send_by,
-            stop=lambda: forward and self.interrupted(rollout.id),
+            stop=lambda: forward and self.interrupted(rollout.id, held.epoch),
         )
         sending = self.clock.boot() - sending
         answered_at = self.store.now()
@@ -291,7 +291,7 @@ class Deliverer:
                         troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
                 case Settled.NOT_SENT:
                     writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
-                    if failure is not None and none_sent and not self.interrupted(rollout.id):
+                    if failure is not None and none_sent and not self.interrupted(rollout.id, write.epoch):
                         troubles.append((f"{number}: {failure.detail}", failure.retry_after))
                 case Settled.UNKNOWN:
                     writes[write.id] = {"answered": status}

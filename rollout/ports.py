@@ -14,6 +14,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rollout.domain.allowance import Turns
 from rollout.domain.changes import Change
 from rollout.domain.decide import Opening, Opinion
 from rollout.domain.records import Claim, Entry, Request
@@ -249,6 +250,33 @@ class Rollouts(Protocol):
     ) -> list[Rollout]: ...
 
     def on_number(self, number: str) -> list[str]: ...
+
+
+# ------------------------------------------------------------------ the account's limits
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the limits stand: processes that share them, what 429s have left of them (above 0, at most 1), and for
+    how many seconds forward work still pauses."""
+
+    services: int = 1
+    left: float = 1.0
+    pause: float = 0.0
+
+
+class Limits(Protocol):
+    """What all processes together may ask of Retell. Raises NotReachable when the database is."""
+
+    def take(self, count: int, rate: float, *, urgent: bool) -> Turns:
+        """So many turns of the account's `rate` a second; rollbacks (`urgent`) stand in no line."""
+        ...
+
+    def throttled(self, pause: float) -> None:
+        """Retell answered 429 and forward work pauses for so many seconds: all processes shall know."""
+        ...
+
+    def standing(self) -> Standing: ...
 
 
 # ------------------------------------------------------------------ what the core is told

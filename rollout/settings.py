@@ -80,8 +80,15 @@ class Settings(BaseSettings):
     poll_seconds: float = Field(5.0, gt=0, description="Between two looks while something is unsettled.")
     watch_seconds: float = Field(10.0, gt=0, description="Between two looks at the gates while waiting.")
 
-    concurrency: int = Field(32, ge=1, le=256, description="Requests to Retell at the same time.")
-    rate: float = Field(0.0, ge=0, description="Requests a second to Retell; 0: no limit of ours.")
+    concurrency: int = Field(
+        32, ge=1, le=256, description="Requests to Retell at the same time, of one process."
+    )
+    rate: float = Field(
+        0.0, ge=0, description="Requests a second to Retell, of all processes together; 0: no limit of ours."
+    )
+    account_concurrency: int = Field(
+        128, ge=1, description="Requests to Retell at the same time, of all services together."
+    )
     workers: int = Field(8, ge=1, le=64, description="Rollouts driven at the same time.")
     allowed_numbers: tuple[str, ...] = Field((), description="If given, no other number is ever written.")
 

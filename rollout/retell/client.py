@@ -10,7 +10,7 @@ from typing import Any
 
 from rollout.domain.errors import SettingsError
 from rollout.domain.numbers import is_e164
-from rollout.ports import AgentVersion, CallRecord, Clock, Failure, Reading, Trouble
+from rollout.ports import AgentVersion, CallRecord, Clock, Failure, Limits, Reading, Standing, Trouble
 from rollout.retell import calls
 from rollout.retell.address import parse_base_url
 from rollout.retell.agents import AgentReader
@@ -34,7 +34,8 @@ class RetellClient:
     `key` is called for each request, so that a rotated key needs no restart. `deadline` is the
     longest a request on a number may take, in seconds, whatever the server does; a page of a list
     may take four times as long. `concurrency` bounds the requests under way and the connections;
-    `rate` is requests per second, 0 for no limit. `tls` may bring other trusted certificates, never
+    `rate` is requests per second, 0 for no limit; with `limits` the rate and `account_concurrency` are those of
+    all processes together. `tls` may bring other trusted certificates, never
     less checking. `on_request(operation, method, status, seconds)` is called after each request.
     `allowed` are the only numbers that are ever written; None: all.
     Raises SettingsError for a base URL that is neither https nor on this machine.
@@ -49,6 +50,8 @@ class RetellClient:
         deadline: float = 15.0,
         concurrency: int = 32,
         rate: float = 0.0,
+        account_concurrency: int | None = None,
+        limits: Limits | None = None,
         connect_timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         on_request: OnRequest | None = None,
@@ -61,7 +64,9 @@ class RetellClient:
         origin = parse_base_url(base_url)
         self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
         self._allowed = allowed
-        self._pace = Pace(clock, concurrency=concurrency, rate=rate)
+        self._pace = Pace(
+            clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
+        )
         self._connections = Connections(
             origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
         )
@@ -75,6 +80,10 @@ class RetellClient:
         """Close the idle connections; lanes that are open keep theirs until they are left."""
         self._connections.close()
         self._crew.close()
+
+    def adjust(self, standing: Standing) -> None:
+        """Takes over how the limits of the account stand; see `ports.Limits`."""
+        self._pace.adjust(standing)
 
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
         """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""

@@ -18,12 +18,12 @@ from urllib.parse import quote
 import httpx
 import structlog
 
+from rollout.domain.allowance import LONGEST_PAUSE
 from rollout.domain.errors import RolloutError
 from rollout.domain.numbers import mask
 from rollout.ports import Clock, Failure, Trouble
 from rollout.retell.address import Origin
 from rollout.retell.connection import Connection, NotSent, Refused
-from rollout.retell.pace import LONGEST_PAUSE
 from rollout.retell.wire import AnswerError, parse_json
 
 SMALL = 1 << 20  # bytes of one answer

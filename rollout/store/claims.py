@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from sqlalchemy import Connection, Integer, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Integer, and_, bindparam, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim
+from rollout.store import signals
 from rollout.store.tables import rollouts
 
 
@@ -103,14 +104,30 @@ _RELEASING = (
 )
 
 
-def next_due(connection: Connection) -> datetime | None:
-    """When the next rollout becomes due, held or not."""
-    due: datetime | None = connection.execute(select(func.min(rollouts.c.due_at))).scalar_one()
+def next_due(connection: Connection, now: datetime) -> datetime | None:
+    """When the next rollout becomes due that nobody is at work on.
+
+    One whose lease has run out is due. One that is leased comes back when it is let go of, and is passed over.
+    """
+    due: datetime | None = connection.execute(_NEXT_DUE, {"at": now}).scalar_one_or_none()
     return due
+
+
+# By the index, from its beginning: a sort of everything that waits would cost more than all the rest.
+_NEXT_DUE = (
+    select(rollouts.c.due_at)
+    .where(
+        rollouts.c.due_at.is_not(None),
+        or_(rollouts.c.lease_until.is_(None), rollouts.c.lease_until <= bindparam("at")),
+    )
+    .order_by(rollouts.c.due_at)
+    .limit(1)
+)
 
 
 def wake(connection: Connection, ids: Sequence[str], now: datetime, look: bool = True) -> int:
     """Makes these rollouts due now."""
+    signals.send(connection, signals.WAKE)
     return connection.execute(
         update(rollouts)
         .where(rollouts.c.id.in_(ids))

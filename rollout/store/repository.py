@@ -90,7 +90,14 @@ class Store:
 
     def next_due(self) -> datetime | None:
         with self.database.read() as connection:
-            return claims.next_due(connection)
+            return claims.next_due(connection, self.database.now(connection))
+
+    def next_due_in(self) -> timedelta | None:
+        """How long until the next rollout becomes due; not above 0: one is due."""
+        with self.database.read() as connection:
+            now = self.database.now(connection)
+            due = claims.next_due(connection, now)
+            return None if due is None else due - now
 
     # -------------------------------------------------------------- commands
 

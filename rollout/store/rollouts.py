@@ -21,6 +21,7 @@ from rollout.domain.plan import Plan
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, TargetState, Write
 from rollout.store import journal as journals
+from rollout.store import signals
 from rollout.store.journal import GENESIS
 from rollout.store.rows import (
     from_rollout,
@@ -51,6 +52,7 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
     supersede(connection, rollout.id, rollout.name, [t.number for t in rollout.targets], now)
     head = journals.append(connection, rollout.id, (0, GENESIS), [replace(entry, data=data)], now)
     _set_head(connection, rollout.id, head)
+    signals.send(connection, signals.WAKE)
 
 
 def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:
@@ -214,6 +216,7 @@ def command(
         "next": "",
     }
     _apply(connection, row, change, [entry], now, extra)
+    signals.send(connection, signals.taken(row.id, int(row.epoch) + 1))
     return int(row.epoch) + 1
 
 

@@ -11,6 +11,9 @@ import pytest
 from retell_peer import until
 
 from rollout.clock import SystemClock
+from rollout.domain.allowance import Allowance, Turns, deal, throttled
+from rollout.domain.errors import NotReachable
+from rollout.ports import Standing
 from rollout.retell.pace import Pace
 
 
@@ -187,3 +190,83 @@ def test_no_turn_is_lost_among_many(threads: Callable[[Callable[[], None]], None
         threads(work)
     until(lambda: done == 40, 8)
     assert most <= 4
+
+
+class Account:
+    """The limits of the account, as several processes see them; `down`: the database cannot be reached."""
+
+    def __init__(self, clock: Hand) -> None:
+        self.clock, self.allowance, self.down, self.deals = clock, Allowance(), False, 0
+
+    def take(self, count: int, rate: float, *, urgent: bool) -> Turns:
+        if self.down:
+            raise NotReachable("the database cannot be used")
+        self.deals += 1
+        self.allowance, turns = deal(self.allowance, self.clock.at, count, rate, urgent=urgent)
+        return turns
+
+    def throttled(self, pause: float) -> None:
+        if self.down:
+            raise NotReachable("the database cannot be used")
+        self.allowance = throttled(self.allowance, self.clock.at, pause)
+
+    def standing(self) -> Standing:
+        return Standing()
+
+
+def test_two_processes_keep_one_rate() -> None:
+    clock = Hand()
+    account = Account(clock)
+    paces = [Pace(clock, concurrency=100, rate=20, limits=account) for _ in range(2)]
+    began = clock.at
+    for i in range(100):
+        assert go(paces[i % 2], clock) is None
+        paces[i % 2].leave(200, urgent=False)
+    assert clock.at - began == pytest.approx(5.0, abs=0.3)
+    assert account.deals <= 26, "turns are dealt in bundles"
+
+
+def test_a_rollback_waits_for_no_turn_of_others() -> None:
+    clock = Hand()
+    account = Account(clock)
+    forward, other = (Pace(clock, concurrency=100, rate=1, limits=account) for _ in range(2))
+    for _ in range(30):
+        forward.enter(urgent=False, until=clock.at + 60)
+    slept = len(clock.slept)
+    assert go(other, clock, urgent=True, within=0.1) is None
+    assert len(clock.slept) == slept
+
+
+def test_without_the_database_each_process_keeps_the_rate_itself() -> None:
+    clock = Hand()
+    account = Account(clock)
+    account.down = True
+    pace = Pace(clock, concurrency=100, rate=20, limits=account)
+    began = clock.at
+    for _ in range(41):
+        assert go(pace, clock) is None
+        pace.leave(200, urgent=False)
+    assert clock.at - began == pytest.approx(2.0, abs=0.2)
+    assert go(pace, clock) is None
+    pace.leave(429, 1.0, urgent=False)
+
+
+def test_a_429_to_one_process_is_told_to_the_others() -> None:
+    clock = Hand()
+    account = Account(clock)
+    pace = Pace(clock, concurrency=8, limits=account)
+    assert go(pace, clock) is None
+    pace.leave(429, 7.0, urgent=False)
+    assert account.allowance.paused_until == clock.at + 7
+    told = Pace(clock, concurrency=8, limits=account)
+    told.adjust(Standing(services=2, left=0.5, pause=7.0))
+    assert told.limit == 4
+    assert go(told, clock, within=1) == pytest.approx(7.0)
+    assert go(told, clock, urgent=True, within=1) is None
+
+
+def test_the_accounts_concurrency_is_shared_out() -> None:
+    pace = Pace(Hand(), concurrency=32, account=64)
+    for services, expected in ((1, 32), (2, 32), (4, 16), (100, 1)):
+        pace.adjust(Standing(services=services))
+        assert pace.limit == expected

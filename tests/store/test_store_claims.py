@@ -101,7 +101,10 @@ def test_letting_go_makes_it_due_again_and_forgets_the_crashes(store: Store, han
     found, _ = store.load("r1")
     assert (found.due_at, found.next, found.why, found.tries) == (due, "step 1.2", "the hold is running", 3)
     assert store.claim("one", LEASE) == []
+    assert store.next_due() == due
     assert store.claim("one", LEASE, only="r1")[0].crashes == 0
+    assert store.next_due() is None, "whoever holds it lets go of it, and says when it is due again"
+    hand.run("UPDATE rollouts SET lease_until = :then", then=_old(store))
     assert store.next_due() == due
 
 

@@ -116,7 +116,7 @@ class Scene(AbstractContextManager["Scene"]):
             held = self.app.store.claim(self.app.owner, timedelta(seconds=self.app.timing.lease))
             if not held:
                 return passes
-            self.app.interrupts.clear(held[0].rollout_id)
+            self.app.interrupts.clear(held[0])
             self.app.driver.drive(held[0])
         raise AssertionError(f"still something due after {most} passes")
 
