@@ -3,7 +3,6 @@
 python -m benchmarks.job rollout URL DATABASE_URL NUMBERS
 python -m benchmarks.job bare URL - NUMBERS
 python -m benchmarks.job waiting - DATABASE_URL ROLLOUTS
-python -m benchmarks.job replica URL DATABASE_URL SECONDS
 """
 
 from __future__ import annotations
@@ -175,19 +174,6 @@ def _resident_mb() -> float:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def replica(url: str, database_url: str, seconds: float) -> dict[str, Any]:
-    """Drives whatever is due on a shared database for so long; several of these are replicas."""
-    app = wired(url, database_url)
-    end = time.perf_counter() + seconds
-    passes = 0
-    while time.perf_counter() < end:
-        for held in app.store.claim(app.owner, timedelta(seconds=app.timing.lease), 1):
-            app.driver.drive(held)
-            passes += 1
-    app.close()
-    return {"passes": passes}
-
-
 def log(url: str, last: int = 100_000) -> list[dict[str, Any]]:
     """The server's own record of requests."""
     with urllib.request.urlopen(f"{url}/sandbox/log", timeout=30) as answer:
@@ -214,7 +200,6 @@ def main() -> None:
         "interrupted": lambda: interrupted(url, database_url, int(count)),
         "bare": lambda: bare(url, int(count)),
         "waiting": lambda: waiting(database_url, int(count)),
-        "replica": lambda: replica(url, database_url, float(count)),
     }
     print(json.dumps(jobs[kind]()))
 

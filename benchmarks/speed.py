@@ -18,10 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.speed_report import document, plot
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "img" / "performance-growth.svg"
 RIVALS = ROOT / ".venv-bench"
+SHARED = (80, 5)  # rollouts that replicas share, and numbers in each
 SERVER = """
 import sys, time
 from rollout.sandbox import Sandbox
@@ -63,6 +66,16 @@ def job(*arguments: str, timeout: float = 600) -> dict[str, Any]:
     )
     if done.returncode:
         raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
+
+
+def services(kind: str, url: str, database: str, *counts: int) -> dict[str, Any]:
+    """One job with real services; see benchmarks.services."""
+    command = [sys.executable, "-m", "benchmarks.services", kind, url, database, *map(str, counts)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=600)
+    if done.returncode:
+        raise SystemExit(f"{kind} failed:\n{done.stderr[-2000:]}")
     result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return result
 
@@ -133,107 +146,21 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
                             database = pg.make().replace("+psycopg", "") if name == "procrastinate" else "-"
                             rates.append(rival(name, url, database, rivals_count))
                         found[f"rival {name}"] = statistics.median(rates)
+        if pg is not None:
+            with server(SHARED[0] * SHARED[1], 0.05) as url:
+                found["replicas"] = {
+                    n: median([services("replicas", url, pg.make(), n, *SHARED) for _ in range(repeats)])
+                    for n in (1, 2, 4)
+                }
         found["waiting"] = {n: job("waiting", "-", sqlite(), str(n)) for n in (100, 10_000, 100_000)}
+        with server(count, 0.0) as url:
+            found["due"] = services("due", url, sqlite(), 100_000, count)
     growth = {}
     for size in (100, 1000, 10_000):
         with server(size, 0.0) as url:
             growth[size] = job("rollout", url, sqlite(), str(size), timeout=1200)
     found["growth"] = growth
     return found
-
-
-def ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
-    """(figure, measured, goal, met) for each goal; ratios within this run."""
-    ours = found["rollout SQLite 0 ms"]
-    rate = ours["steps_per_second"]
-    others = {k.removeprefix("rival "): v for k, v in found.items() if k.startswith("rival ")}
-    best = max((v for k, v in others.items() if k != "sdk"), default=float("nan"))
-    slow = found["rollout SQLite 50 ms"]["steps_per_second"] / 640
-    bare = ours["rollback_seconds"] / found["bare 0 ms"]["seconds"]
-    first = max(ours["first_patch_ms"], found["interrupted 0 ms"]["first_patch_ms"])
-    few, many = found["waiting"][100], found["waiting"][100_000]
-    idle = many["idle_cpu_share"] / max(few["idle_cpu_share"], 1e-9)
-    thousand, ten = found["growth"][1000], found["growth"][10_000]
-    time_ratio = thousand["steps_per_second"] / ten["steps_per_second"] * 10
-    return [
-        ("durable steps/s against the threaded SDK script", f"{rate / others['sdk']:.1f} x", "5 x", rate >= 5 * others["sdk"]),
-        ("against the best of DBOS, procrastinate, APScheduler jobs", f"{rate / best:.1f} x", "10 x", rate >= 10 * best),
-        ("at 50 ms and concurrency 32, against 640/s", f"{slow:.2f} x", "0.85 x", slow >= 0.85),
-        (f"rollback of {found['numbers']} numbers against bare PATCHes", f"{bare:.2f} x", "at most 2.5 x", bare <= 2.5),
-        ("first PATCH of a rollback after the command", f"{first:.0f} ms", "at most 100 ms", first <= 100),
-        ("idle processor time, 100,000 waiting against 100", f"{idle:.2f} x", "at most 1.1 x", idle <= 1.1),
-        ("idle processor time with 100,000 waiting", f"{100 * many['idle_cpu_share']:.2f} % of a core", "below 0.5 %", many["idle_cpu_share"] < 0.005),
-        ("memory with 100,000 waiting above 100", f"{many['memory_mb'] - few['memory_mb']:.1f} MB", "at most 5 MB", many["memory_mb"] - few["memory_mb"] <= 5),
-        ("commits per record", f"{ours['commits_per_record']:.3f}", "at most 0.1", ours["commits_per_record"] <= 0.1),
-        ("10,000 numbers against 1,000: time", f"{time_ratio:.1f} x", "at most 11 x", time_ratio <= 11),
-        ("10,000 numbers against 1,000: memory", f"{ten['memory_mb'] / thousand['memory_mb']:.1f} x", "at most 3 x", ten["memory_mb"] <= 3 * thousand["memory_mb"]),
-    ]  # fmt: skip
-
-
-def document(found: dict[str, Any]) -> str:
-    """The tables as Markdown."""
-    lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]
-    lines += [f"| {a} | {b} | {c} | {'yes' if d else 'no'} |" for a, b, c, d in ratios(found)]
-    lines += [
-        "",
-        "| what | durable steps/s | rollback s | first PATCH ms | processor ms a step |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for key, value in found.items():
-        if key.startswith("rollout "):
-            lines.append(
-                f"| {key} | {value['steps_per_second']:,.0f} | {value['rollback_seconds']:.2f} | "
-                f"{value['first_patch_ms']:.0f} | {value['cpu_ms_per_step']:.2f} |"
-            )
-    lines += [
-        f"| {k.removeprefix('rival ')} | {v:,.0f} | | | |" for k, v in found.items() if k.startswith("rival ")
-    ]
-    lines += [
-        f"| {k}: PATCHes alone | {v['per_second']:,.0f} | {v['seconds']:.2f} | | |"
-        for k, v in found.items()
-        if k.startswith("bare ")
-    ]
-    lines += ["", "| numbers in one rollout | durable steps/s | memory MB |", "| --- | --- | --- |"]
-    lines += [
-        f"| {n:,} | {g['steps_per_second']:,.0f} | {g['memory_mb']:.0f} |" for n, g in found["growth"].items()
-    ]
-    lines += ["", "| waiting rollouts | processor share | memory MB |", "| --- | --- | --- |"]
-    lines += [
-        f"| {n:,} | {100 * w['idle_cpu_share']:.2f} % | {w['memory_mb']:.0f} |"
-        for n, w in found["waiting"].items()
-    ]
-    return "\n".join(lines)
-
-
-def plot(growth: dict[int, dict[str, float]]) -> str:
-    """Durable steps a second over the size of the fleet, as SVG."""
-    import math
-
-    width, height, left, bottom = 560, 260, 60, 40
-    top = max(g["steps_per_second"] for g in growth.values()) * 1.2
-    sizes = sorted(growth)
-
-    def x(n: int) -> float:
-        low, high = math.log10(sizes[0]), math.log10(sizes[-1])
-        return left + (width - left - 40) * (math.log10(n) - low) / (high - low)
-
-    def y(rate: float) -> float:
-        return 10 + (height - bottom - 10) * (1 - rate / top)
-
-    points = " ".join(f"{x(n):.0f},{y(growth[n]['steps_per_second']):.0f}" for n in sizes)
-    dots = "".join(
-        f"<circle cx='{x(n):.0f}' cy='{y(growth[n]['steps_per_second']):.0f}' r='4' fill='#0969da'/>"
-        f"<text x='{x(n):.0f}' y='{y(growth[n]['steps_per_second']) - 10:.0f}' text-anchor='middle'>"
-        f"{growth[n]['steps_per_second']:,.0f}</text>"
-        f"<text x='{x(n):.0f}' y='{height - 14}' text-anchor='middle'>{n:,} numbers</text>"
-        for n in sizes
-    )
-    return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {width} {height}' font-family='system-ui' font-size='12' "
-        "fill='#57606a'><title>Durable steps a second over the size of the fleet</title>"
-        f"<rect width='{width}' height='{height}' fill='white'/>"
-        f"<polyline points='{points}' fill='none' stroke='#0969da' stroke-width='2'/>{dots}</svg>\n"
-    )
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from rollout.preflight import Versions
 # More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
 FIRST_RESTORED = 16
+FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 
 
 @dataclass
@@ -167,8 +168,8 @@ class Driver:
         if done.unsent and not done.sent:
             self.chunk = max(1, self.chunk // 2)
         elif done.seconds > 0 and few is None:
-            # What was sent fitted; half of the window is kept for a slower moment.
-            fits = int(done.sent / done.seconds * self.timing.send_window / 2)
+            # What was sent fitted; a part of the window is kept for a slower moment.
+            fits = int(done.sent / done.seconds * self.timing.send_window * FILLED)
             self.chunk = max(1, min(self.most, fits, self.chunk * 4))
         return done
 

@@ -7,7 +7,7 @@ driver that holds the claim carries its snapshot forward without reading thousan
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -29,6 +29,9 @@ class Change:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
+    _asked: tuple[Sequence[Target] | None, Sequence[Target]] = field(
+        default=(None, ()), init=False, repr=False, compare=False
+    )
 
     def __bool__(self) -> bool:
         return bool(self.rollout or self.targets or self.writes or self.new_writes)
@@ -49,17 +52,25 @@ class Change:
             values["position"] = Position(
                 values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step)
             )
-        targets, writes = rollout.targets, rollout.writes
-        if self.targets:
-            targets = tuple(
-                replace(t, **self.targets[t.number]) if t.number in self.targets else t for t in targets
-            )
+        targets, writes = self.targets_after(rollout.targets), rollout.writes
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
             changed = (replace(w, **self.writes[w.id]) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
+
+    def targets_after(self, targets: Sequence[Target]) -> Sequence[Target]:
+        """These targets after this change; the driver and the store ask the same, and get the same."""
+        if not self.targets:
+            return targets
+        before, after = self._asked
+        if before is not targets:
+            after = tuple(
+                replace(t, **self.targets[t.number]) if t.number in self.targets else t for t in targets
+            )
+            object.__setattr__(self, "_asked", (targets, after))
+        return after
 
     # -------------------------------------------------------------- as JSON, for the journal
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from urllib.parse import quote
 
 import httpx
@@ -69,7 +70,11 @@ class Exchange:
         on_request: OnRequest | None = None,
         took: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
-        self._url, self._key, self._clock = origin.url, key, clock
+        self._key, self._clock = key, clock
+        # A fleet's numbers are asked and written again and again: each path is parsed once.
+        self._url = lru_cache(maxsize=16_384)(lambda path: httpx.URL(origin.url + path))
+        self._host = origin.authority.encode()
+        self._headers_of = lru_cache(maxsize=64)(self._build_headers)
         self._on_request, self._took = on_request, took
 
     def once(
@@ -86,9 +91,9 @@ class Exchange:
         """
         request = httpx.Request(
             ask.method,
-            self._url + ask.path,
+            self._url(ask.path),
             headers=self._headers(ask),
-            content=ask.body,
+            stream=httpx.ByteStream(ask.body or b""),  # `content` would parse and copy all headers again
             extensions={"deadline": deadline, "limit": ask.limit, "before": before},
         )
         began = self._clock.boot()
@@ -112,7 +117,7 @@ class Exchange:
         detail = f"Retell answered {reply.status} to {ask.operation}"
         return Failure(trouble, detail, reply.status, reply.retry_after)
 
-    def _headers(self, ask: Ask) -> list[tuple[str, str]]:
+    def _headers(self, ask: Ask) -> httpx.Headers:
         try:
             key = self._key()
         except RolloutError as error:
@@ -123,13 +128,20 @@ class Exchange:
             raise Refused(
                 "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
             )
+        return self._headers_of(key, None if ask.body is None else len(ask.body))
+
+    def _build_headers(self, key: str, length: int | None) -> httpx.Headers:
+        """All headers of a request; `length` of its body in bytes, None: it has none."""
         headers = [
-            ("Authorization", f"Bearer {key}"),
-            ("Accept", "application/json"),
-            ("Accept-Encoding", "identity"),
-            ("User-Agent", "rollout"),
+            (b"Host", self._host),
+            (b"Authorization", b"Bearer " + key.encode()),
+            (b"Accept", b"application/json"),
+            (b"Accept-Encoding", b"identity"),
+            (b"User-Agent", b"rollout"),
         ]
-        return headers if ask.body is None else [*headers, ("Content-Type", "application/json")]
+        if length is not None:
+            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(length).encode())]
+        return httpx.Headers(headers)
 
     def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
         # a counter or a log that fails must not turn an answered write into an unknown one

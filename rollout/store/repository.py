@@ -58,7 +58,7 @@ class Store:
         with self.database.write() as connection:
             now = self.database.now(connection)
             before, after = rollouts.commit(connection, held, change, entries, now, lease=lease)
-        self.known.follow(held.rollout_id, before, after, change.targets)
+        self.known.follow(held.rollout_id, before, after, change)
         return now
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
+from rollout.domain.changes import Change
 from rollout.domain.state import Target
 
 MOST = 50_000  # targets of all rollouts together: some 60 MB at the most
@@ -31,10 +31,10 @@ class Snapshots:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._size = 0
-        self._kept: OrderedDict[str, tuple[Head, tuple[Target, ...]]] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[Head, Sequence[Target]]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, rollout_id: str, head: Head) -> tuple[Target, ...] | None:
+    def get(self, rollout_id: str, head: Head) -> Sequence[Target] | None:
         """The rollout's targets at this head of its journal; None: not known."""
         with self._lock:
             kept = self._kept.get(rollout_id)
@@ -43,7 +43,7 @@ class Snapshots:
             self._kept.move_to_end(rollout_id)
             return kept[1]
 
-    def put(self, rollout_id: str, head: Head, targets: tuple[Target, ...]) -> None:
+    def put(self, rollout_id: str, head: Head, targets: Sequence[Target]) -> None:
         """Keeps what was read together with this head, in one transaction."""
         with self._lock:
             self._drop(rollout_id)
@@ -52,16 +52,11 @@ class Snapshots:
             while self._size > self._most:
                 self._drop(next(iter(self._kept)))
 
-    def follow(
-        self, rollout_id: str, before: Head, after: Head, changes: Mapping[str, Mapping[str, Any]]
-    ) -> None:
+    def follow(self, rollout_id: str, before: Head, after: Head, change: Change) -> None:
         """Takes over a change that was committed between these two heads."""
         targets = self.get(rollout_id, before)
-        if targets is None:
-            return
-        if changes:
-            targets = tuple(replace(t, **changes[t.number]) if t.number in changes else t for t in targets)
-        self.put(rollout_id, after, targets)
+        if targets is not None:
+            self.put(rollout_id, after, change.targets_after(targets))
 
     def _drop(self, rollout_id: str) -> None:
         kept = self._kept.pop(rollout_id, None)
