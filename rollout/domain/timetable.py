@@ -95,7 +95,8 @@ def sentence(rows: Sequence[Row], now: datetime) -> str:
     said = 0  # the part that says "at the earliest", once for all that follow it
     for down, group in groupby(rows, lambda row: row.happens in (Happens.RETREAT, Happens.RETURN)):
         if down:
-            parts.append(_nights_text(list(group), now))
+            then = "then " if said and len(parts) == said else ""
+            parts.append(then + _nights_text(list(group), now))
             continue
         for row in group:
             said = _add_part(parts, said, row, now)
