@@ -108,6 +108,8 @@ def _detail(entry: dict[str, Any]) -> str:
         for outcome in outcomes.values():
             counts[outcome["outcome"]] = counts.get(outcome["outcome"], 0) + 1
         return ", ".join(f"{n} {word}" for word, n in counts.items())
+    if entry["kind"] == "intended" and entry["data"].get("retreated") is not None:
+        return f"retreat to {entry['data']['retreated'] / 100:g} % from {entry['data'].get('position')}"
     if entry["kind"] == "intended":
         return f"{entry['data'].get('kind')} for {entry['data'].get('position')}"
     reason: str = entry["reason"]
