@@ -147,7 +147,16 @@ class Direct:
         return [views.summary(r) for r in self.app.store.summaries(live=live, limit=1000)]
 
     def show(self, id_: str) -> dict[str, Any]:
-        return views.show(self.app.store.load(self.app.commands.resolve(id_))[0])
+        return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])
+
+    def document(self, r: Rollout) -> dict[str, Any]:
+        """One rollout whole, with what is still to come and when at the earliest; null once it ended."""
+        now = self.app.store.now()
+        try:
+            rows = self.app.calendars.remaining(r, now)
+        except InputError as error:
+            return {**views.show(r), "timetable": error.message}
+        return {**views.show(r), "timetable": sentence(rows, now) if rows else None}
 
     def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
         return [views.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]

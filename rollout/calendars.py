@@ -17,12 +17,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollout.domain import splits, windows
+from rollout.domain import windows
 from rollout.domain.decide import Opening
 from rollout.domain.errors import InputError
 from rollout.domain.plan import Calendar, Plan
 from rollout.domain.plan_base import shown
-from rollout.domain.plan_calendar import Freeze, Retreat
+from rollout.domain.plan_calendar import Freeze
 from rollout.domain.state import Rollout
 from rollout.domain.timetable import Row, hours_text, moment_text, remaining, timetable
 from rollout.planfile.complaints import message, translate
@@ -117,9 +117,29 @@ class Calendars:
         until = None if span.end - span.start == windows.SEARCH else span.end  # None: no change was found
         if span.is_open:
             return Opening(True, until)
-        closing = rollout.plan.closing
-        retreat = splits.points(closing.retreat) if isinstance(closing, Retreat) else None
-        return Opening(False, until, _why_closed(rollout.plan, calendar, closed, now, until), retreat)
+        cause, hours, opens = _why_closed(rollout.plan, calendar, closed, now, until)
+        retreat, retreat_why = rollout.plan.retreat, ""
+        if retreat is not None:
+            retreat_why = f"{opens.replace('opens', 'until')} ({cause}); {hours}"
+            if windows.stays_up(calendar, closed, rollout.raised_at, now):
+                retreat = None
+        bracket = f" ({hours})" if cause.startswith("outside") else ""
+        there = f" {calendar.zone or 'UTC'}" if not bracket and until is not None else ""
+        return Opening(False, until, f"{cause}{bracket}; {opens}{there}", retreat, retreat_why)
+
+    def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
+        """Open time that a hold in open hours has stood since it last began to count, where the plan retreats.
+
+        None for a hold that counts elapsed time, and for one that does not count now.
+        """
+        since = rollout.counts_since
+        if rollout.plan.retreat is None or since is None or not rollout.plan.hold(rollout.position.step).open:
+            return None
+        try:
+            calendar, closed = self.of(rollout.plan)
+        except InputError:
+            return None
+        return windows.open_time_between(calendar, closed, since, now)
 
     def hold_until(self, rollout: Rollout) -> datetime | None:
         """When the hold in open hours is over; None for a hold that counts elapsed time.
@@ -127,7 +147,8 @@ class Calendars:
         A hold that is not over within `windows.SEARCH` gives the end of that search: not before then.
         """
         hold = rollout.plan.hold(rollout.position.step)
-        if not hold.open or rollout.confirmed_at is None:
+        since = rollout.counts_since
+        if not hold.open or since is None:
             return None
         try:
             calendar, closed = self.of(rollout.plan)
@@ -138,8 +159,8 @@ class Calendars:
             if known is None:
                 return None
             calendar, closed = known, ClosedDays(known.holidays)
-        until = windows.add_open_time(calendar, closed, rollout.confirmed_at, hold.duration)
-        return until or rollout.confirmed_at + windows.SEARCH
+        until = windows.add_open_time(calendar, closed, since, rollout.hold_left)
+        return until or since + windows.SEARCH
 
     def _span(self, calendar: Calendar, closed: ClosedDays, now: datetime) -> windows.Span:
         """The span around `now`, remembered until it is over: thousands of rollouts ask every few seconds."""
@@ -224,20 +245,20 @@ _ANY_YEAR = 2026
 
 def _why_closed(
     plan: Plan, calendar: Calendar, closed: ClosedDays, now: datetime, opens: datetime | None
-) -> str:
-    """What closes it and when it opens, in the calendar's zone, for `show`."""
+) -> tuple[str, str, str]:
+    """What closes it, the hours (or the zone), and when it opens, in the calendar's zone, for `show`."""
     local = now.astimezone(windows.zone_of(calendar)).date()
     opening = "no opening within two years"
     if opens is not None:
         opening = f"opens {moment_text(opens, calendar.zone or 'UTC', now)}"
-    there = f" {calendar.zone or 'UTC'}" if opens is not None else ""
+    zone = calendar.zone or "UTC"
     if (freeze := windows.freeze_at(calendar, now)) is not None:
         until = f" until {_end_text(freeze, calendar, now)}" if opens is not None else ""
-        return f"freeze: {freeze.reason}{until}; {opening}{there}"
+        return f"freeze: {freeze.reason}{until}", zone, opening
     if (holiday := closed.name(local)) is not None:
-        return f"holiday: {holiday}; {opening}{there}"
+        return f"holiday: {holiday}", zone, opening
     whose = "the plan's hours" if plan.calendar is None else f"the hours of calendar {plan.calendar}"
-    return f"outside {whose} ({hours_text(calendar)}); {opening}"
+    return f"outside {whose}", hours_text(calendar), opening
 
 
 def _end_text(freeze: Freeze, calendar: Calendar, now: datetime) -> str:

@@ -21,7 +21,7 @@ from rollout.domain.machine import Event, Phase, after, allows
 from rollout.domain.plan import Plan
 from rollout.domain.protocol import others_of
 from rollout.domain.records import Entry, Request
-from rollout.domain.state import Position, Rollout, TargetState
+from rollout.domain.state import Position, Rollout, Target, TargetState
 from rollout.ports import Decision, PhoneNumbers, Reading, Rollouts
 from rollout.preflight import Preflight, Versions, preflight
 
@@ -119,18 +119,27 @@ class Commands:
             phase = after(r.phase, Event.PROMOTE_ASKED)
             _expect(r, expect)
             goal = r.last_position if full else r.next_position
-            if r.confirmed_at is None and not full:
+            values: dict[str, Any] = {"phase": phase}
+            if r.plan.retreat is not None:
+                values["raised_at"] = now  # a person is not turned back before the next opening
+                if r.retreated is not None:
+                    values |= {"retreated": None, "turning_since": now}
+            if r.confirmed_at is None and r.retreated is not None and (not full or goal == r.position):
+                # It was closed before its step was confirmed; to go on is to write that step now.
+                goal = r.position
+                what = f"step {r.position} is written now"
+            elif r.confirmed_at is None and not full:
                 raise Refused(
                     f"step {r.position} is still being written: wait until it is confirmed", **where(r)
                 )
-            values: dict[str, Any] = {"phase": phase}
-            if goal is None or goal == r.position:
+            elif goal is None or goal == r.position:
                 if r.promote_asked or r.confirmed_at is None:
                     raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
                 values["promote_asked"] = True
                 what = f"the bake of step {r.position} is ended"
             else:
                 values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
+                values |= r.cleared("stood", "back_at")
                 what = f"from {r.position} to {goal}"
             data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
             return (
@@ -211,7 +220,7 @@ class Commands:
                     )
                 targets[target.number] = {
                     "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "live": lists,
-                    "live_at": now, "step": max(target.step, r.wanted_step(target)) if target.written else target.step,
+                    "live_at": now, **(_adopted(r, target) if target.written else r.standing(target.step)),
                     "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
                 }  # fmt: skip
             values: dict[str, Any] = {
@@ -251,6 +260,8 @@ class Commands:
                         **values, "step": -1, "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
                     }  # fmt: skip
             values = {"phase": phase, "reason": None, "confirmed_at": None}
+            if r.retreated is not None:
+                values["turning_since"] = now  # the retreat weight has to be read back anew
             return (
                 Change(rollout=values, targets=targets),
                 Entry("restore", by.actor, by.reason, where(r)),
@@ -363,6 +374,12 @@ def parse_position(text: str) -> Position:
     if not step.isdigit() or (wave and not wave.isdigit()) or int(step) < 1 or (wave and int(wave) < 1):
         raise InputError(f"expect: {text} is not a position; write WAVE.STEP, for example 1.2")
     return Position(int(wave or 1), int(step))
+
+
+def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
+    """Where a target stands whose live split was adopted: where it is wanted, and not behind where it was."""
+    step, retreated = r.wanted(target)
+    return r.standing(max(target.step, step), retreated)
 
 
 def _was_paused(r: Rollout) -> bool:

@@ -130,7 +130,7 @@ class Deliverer:
     # -------------------------------------------------------------- writing forward
 
     def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target]) -> Delivery:
-        """Writes the position's split to these targets, where they still show what we know (P2)."""
+        """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.lane(numbers) as lane:
             seen = self._look(rollout, held, lane, numbers)
@@ -144,7 +144,7 @@ class Deliverer:
             ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
             if not ready:
                 return seen
-            wanted = {t.number: lists_at(rollout.plan, t.baseline, rollout.wanted_step(t)) for t in ready}
+            wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
             done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD)
             return replace(
                 done,
@@ -175,18 +175,22 @@ class Deliverer:
         now = self.store.now()
         horizon = now + timedelta(seconds=self.timing.horizon)
         forward = kind is Kind.FORWARD
+        places = {t.number: rollout.wanted(t) if forward else (0, None) for t in targets}
         intents = tuple(
             Write(
-                self.ids(), t.number, kind, rollout.position.wave,
-                rollout.wanted_step(t) if forward else 0, held.epoch,
+                self.ids(), t.number, kind, rollout.position.wave, places[t.number][0], held.epoch,
                 wanted[t.number], body_of(wanted[t.number]), now, horizon, rollout_id=rollout.id,
+                retreated=places[t.number][1],
             )
             for t in targets
         )  # fmt: skip
         change = Change(
             new_writes=intents, targets={t.number: {"written": True} for t in targets if not t.written}
         )
-        entry = Entry("intended", SERVICE, "", {"kind": str(kind), "position": str(rollout.position)})
+        data: dict[str, Any] = {"kind": str(kind), "position": str(rollout.position)}
+        if forward and rollout.retreated is not None:
+            data["retreated"] = rollout.retreated
+        entry = Entry("intended", SERVICE, "", data)
         # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
         now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
         rollout = change.applied_to(rollout, now)
@@ -267,7 +271,8 @@ class Deliverer:
                     if settled is Settled.APPLIED:
                         writes[write.id]["horizon_until"] = closed
                     targets[number] = {
-                        "split": dict(write.lists), "step": write.step, "modified": fresh.modified,
+                        "split": dict(write.lists), **rollout.standing(write.step, write.retreated),
+                        "modified": fresh.modified,
                         "others": others_of(fresh, target.baseline), "live": dict(write.lists), "live_at": answered_at,
                         "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
                     }  # fmt: skip

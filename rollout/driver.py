@@ -136,6 +136,7 @@ class Driver:
             canary_calls=calls,
             opening=self.calendar.opening(r, now),
             hold_until=self.calendar.hold_until(r) if r.confirmed_at else None,
+            stood=self.calendar.stood(r, now),
             canary_gone=canary_gone,
             baseline_gone=baseline_gone,
             trouble=trouble,
@@ -197,6 +198,8 @@ class Driver:
         data: dict[str, Any] = {"position": str(r.position)}
         if action.event is Event.HELD:
             data["reason"] = values.get("reason")
+        if action.event in _TURNS:
+            data["retreated"] = values.get("retreated", r.retreated)
         if record is not None and action.event in _JUDGED:
             data["verdict"] = values["verdict"] = record
         change = Change(rollout=values, targets=action.targets)
@@ -204,9 +207,13 @@ class Driver:
         state.rollout = replace(change.applied_to(r, now), why=action.why)
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)
-        if action.event in (Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED):
+        if action.event in _ANEW:
             state.look = None  # what was read before says nothing about what comes now
 
 
 WATCH_AFTER_END = timedelta(days=7)
+_TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
+_ANEW = frozenset(
+    {Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED}
+)
 _JUDGED = frozenset({Event.ADVANCED, Event.COMPLETED, Event.FAILED, Event.FAILURE_PAUSED, Event.HELD})

@@ -157,7 +157,7 @@ class Gatekeeper:
                 cells += table.cells
                 still_open = max(still_open, *table.open.values()) if table.open else still_open
             tally = Tally(
-                cells=tuple(sorted(cells, key=lambda c: (c.position, c.day))),
+                cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
                 position=_index(plan, rollout.position),
                 step=rollout.position.step,
                 weight=_share(plan, name, rollout.position.step),
@@ -199,37 +199,56 @@ class Seen:
         from rollout.domain.calls import Span
 
         spans: list[Span] = []
-        begun: tuple[datetime, Position] | None = None
+        begun: tuple[datetime, Position, int | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
         for kind, at, text in turns:
             if kind == "adopt" or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
                 continue
             if begun is not None:
-                since, position = begun
+                since, position, retreated = begun
                 step = (
                     plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
                 )
                 if step:
-                    spans.append(Span(since, at, _share(plan, arm, step), _index(plan, position)))
+                    share, index = _share(plan, arm, step), _index(plan, position)
+                    if retreated is not None:
+                        # Its calls are evidence at the retreat's weight, and none of the position's own calls.
+                        share, index = min(share, retreated / splits.TOTAL), -index
+                    spans.append(Span(since, at, share, index))
                 begun = None
-            if kind == "confirmed" and at is not None:
+            if kind in ("confirmed", "reached") and at is not None:
                 document = json.loads(text)
                 wave_, _, step_ = document["position"].partition(".")
-                begun = (at, Position(int(wave_), int(step_)))
+                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"))
         return spans
 
     def calls_in_step(self, rollout: Rollout) -> int:
-        """Canary calls (of any arm) that started since the position was confirmed."""
+        """Canary calls (of any arm) that started since the position was confirmed, while its weights stood."""
         if rollout.confirmed_at is None:
             return 0
         arms = {ref.pair for ref in rollout.plan.arms.values()}
+        away = self._away()
         return sum(
             1
             for c in self.calls
             if c.started_at is not None
             and c.started_at >= rollout.confirmed_at
             and (c.agent_id, c.agent_version) in arms
+            and not any(since <= c.started_at and (end is None or c.started_at < end) for since, end in away)
         )
+
+    def _away(self) -> list[tuple[datetime, datetime | None]]:
+        """From each retreat's order until the position's weights were read back again."""
+        away: list[tuple[datetime, datetime | None]] = []
+        for kind, at, text in self.turns:
+            down = bool(away) and away[-1][1] is None
+            if kind == "retreated" and not down:
+                away.append((at, None))
+            elif down and (
+                kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)
+            ):
+                away[-1] = (away[-1][0], at)
+        return away
 
     def per_day(self, now: datetime) -> float | None:
         """Calls a day over the last seven days, or over what has been seen; None for less than a minute."""

@@ -163,7 +163,10 @@ def _of_each(found: figures.Figures) -> Iterator[Metric]:
     step = _gauge("rollout_position_step", "The step it is at, from 1.", *ROLLOUT)
     steps = _gauge("rollout_steps", "The steps of its plan.", *ROLLOUT)
     asked = _gauge(
-        "rollout_weight_asked", "The share of an arm that its position wants, 0..1.", *ROLLOUT, "arm"
+        "rollout_weight_asked",
+        "The share of an arm that its position, or closing time, wants, 0..1.",
+        *ROLLOUT,
+        "arm",
     )
     confirmed = _gauge("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
     observed = _gauge("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
@@ -247,11 +250,14 @@ def _arms(r: Rollout, step: int) -> dict[str, float]:
 
 def _asked(r: Rollout) -> dict[str, float]:
     idle = r.phase in (Phase.PENDING, Phase.ROLLING_BACK, Phase.ROLLED_BACK) or r.started_at is None
-    return _arms(r, 0 if idle else r.position.step)
+    asked = _arms(r, 0 if idle else r.position.step)
+    low = 1.0 if r.retreated is None else r.retreated / splits.TOTAL
+    return {arm: min(share, low) for arm, share in asked.items()}
 
 
 def _confirmed(r: Rollout) -> dict[str, float]:
-    return _arms(r, min((t.step for t in r.targets if t.wave == r.position.wave), default=0))
+    weights = {} if r.phase is Phase.ROLLED_BACK else r.weights
+    return {arm: weights.get(arm, 0) / splits.TOTAL for arm in r.plan.arms}
 
 
 def _observed(r: Rollout) -> dict[str, float]:

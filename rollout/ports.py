@@ -305,3 +305,7 @@ class Calendar(Protocol):
     def hold_until(self, rollout: Rollout) -> datetime | None:
         """When the hold of the confirmed position ends; None: by elapsed time alone."""
         ...
+
+    def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
+        """Open time that the hold has counted since it last began to; None: by elapsed time alone."""
+        ...

@@ -16,7 +16,6 @@ from rollout.domain import splits
 from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
 from rollout.domain.plan import Plan, WaveOrder, wave_of
 from rollout.domain.plan_agents import ByNickname, ByServing
-from rollout.domain.plan_calendar import Retreat
 from rollout.domain.protocol import body_of, lists_at, others_of
 from rollout.domain.state import Rollout, Target
 from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
@@ -128,6 +127,13 @@ class Preflight:
         steps = range(1, self.plan.last_step + 1)
         return [body_of(lists_at(self.plan, target.baseline, step)) for step in (*steps, 0)]
 
+    def retreat_body(self, number: str) -> str | None:
+        """The exact PATCH body of closing time for one number; None when the plan does not retreat."""
+        target = next(t for t in self.targets if t.number == number)
+        if self.plan.retreat is None:
+            return None
+        return body_of(lists_at(self.plan, target.baseline, 1, self.plan.retreat))
+
 
 def preflight(
     plan: Plan,
@@ -147,9 +153,9 @@ def preflight(
     problems: list[str] = []
     warnings: list[str] = []
     problems += _arm_problems(plan, versions)
-    if isinstance(plan.closing, Retreat):
-        problems.append(
-            "closing: retreat is not carried out by this version, and the weight would stay: write closing: keep"
+    if plan.retreat is not None and all(sum(s.points().values()) <= plan.retreat for s in plan.steps):
+        warnings.append(
+            "closing: no step has more than the retreat weight, so nothing changes at closing time"
         )
     readings, missing = _readings(plan, numbers)
     if bounds is not None:
@@ -258,6 +264,7 @@ def _number_problems(
     for step in range(1, plan.last_step + 1):
         try:
             lists_at(plan, baseline, step)
+            lists_at(plan, baseline, step, plan.retreat)
         except SplitError as error:
             return [f"{reading.number}: {error.message}"], None
     return problems, baseline

@@ -33,6 +33,7 @@ def summary(r: Rollout) -> dict[str, Any]:
         "position": {"wave": r.position.wave, "step": r.position.step},
         "steps": r.plan.last_step,
         "weight": _weight(r, step),
+        "retreated": retreated(r),
         "due_at": when(r.due_at),
         "next": r.next,
         "why": r.why,
@@ -86,7 +87,14 @@ def target(r: Rollout, t: Target) -> dict[str, Any]:
 def _weight(r: Rollout, step: int) -> float:
     if r.phase in (Phase.ROLLED_BACK, Phase.PENDING) or step < 1:
         return 0.0
-    return sum(r.plan.weights(step).values()) / splits.TOTAL
+    weight = sum(r.plan.weights(step).values())
+    return (min(weight, r.plan.retreat or 0) if r.is_down else weight) / splits.TOTAL
+
+
+def retreated(r: Rollout) -> float | None:
+    """The weight that closing time asked for while it stands or is being written, 0..1; None: the position's."""
+    undone = r.phase in (Phase.PENDING, Phase.ROLLING_BACK, Phase.ROLLED_BACK)
+    return None if r.retreated is None or undone else r.retreated / splits.TOTAL
 
 
 def entry(e: Recorded) -> dict[str, Any]:
@@ -154,6 +162,7 @@ def check(found: Preflight) -> dict[str, Any]:
                 "path": "/update-phone-number/{number}",
                 "steps": list(texts[:-1]),
                 "rollback": texts[-1],
+                "retreat": found.retreat_body(numbers[0]),
             }
             for texts, numbers in bodies.items()
         ],

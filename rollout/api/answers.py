@@ -38,6 +38,9 @@ class Summary(BaseModel):
     position: Position
     steps: int = Field(description="How many steps the plan has.", examples=[3])
     weight: float = Field(description="The canary's share of new calls, 0..1.", examples=[0.1])
+    retreated: float | None = Field(
+        description="The weight that closing time asked for, 0..1; null: the position's own is wanted."
+    )
     due_at: datetime | None = Field(description="When it is looked at next.")
     next: str = Field(description="What happens next.", examples=["step 1.2"])
     why: str = Field(description="Why not yet.", examples=["12 of 50 calls"])
@@ -71,6 +74,7 @@ class Shown(Summary):
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
     verdict: dict[str, Any] | None
     targets: list[Target]
+    timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
 
 
 class RollbackAnswer(Shown):

@@ -108,6 +108,8 @@ def _detail(entry: dict[str, Any]) -> str:
         for outcome in outcomes.values():
             counts[outcome["outcome"]] = counts.get(outcome["outcome"], 0) + 1
         return ", ".join(f"{n} {word}" for word, n in counts.items())
+    if entry["kind"] == "intended" and entry["data"].get("retreated") is not None:
+        return f"retreat to {entry['data']['retreated'] / 100:g} % from {entry['data'].get('position')}"
     if entry["kind"] == "intended":
         return f"{entry['data'].get('kind')} for {entry['data'].get('position')}"
     reason: str = entry["reason"]
@@ -168,6 +170,8 @@ def picture(document: dict[str, Any]) -> RenderableType:
         f"  at {at['wave']}.{at['step']}", f"  {staircase(document)}", f"  confirmed {percent(document['weight'])}",
     )  # fmt: skip
     lines: list[RenderableType] = [head]
+    if document.get("retreated") is not None and document["phase"] not in FINAL:
+        head.append(f"  retreated to {percent(document['retreated'])}", "yellow")
     if document["reason"]:
         lines.append(Text(f"reason  {plain(document['reason'])}"))
     due = (
@@ -178,6 +182,8 @@ def picture(document: dict[str, Any]) -> RenderableType:
     if document["phase"] not in FINAL:
         lines.append(Text(f"next    {plain(document['next'])}, looked at again {due}"))
     lines.append(Text(f"why     {plain(document['why'])}"))
+    if document.get("timetable"):
+        lines.append(Text(f"then    {plain(document['timetable'])}"))
     for line in document.get("gates_text", []):
         lines.append(Text(f"gates   {plain(line)}"))
     numbers = table("number", "wave", "state", "confirmed", "was")

@@ -163,6 +163,8 @@ def _print_check(report: dict[str, Any]) -> None:
         out.print(f"{request['method']} {request['path']} for {numbers_text}")
         for i, body in enumerate(request["steps"], 1):
             out.print(f"  step {i}    {plain(body)}", soft_wrap=True)
+        if request.get("retreat"):
+            out.print(f"  retreat   {plain(request['retreat'])}", soft_wrap=True)
         out.print(f"  rollback  {plain(request['rollback'])}", soft_wrap=True)
     for name in ("timetable", "forecast"):
         if report.get(name):

@@ -32,6 +32,7 @@ class Line:
     text: str
     position: str | None
     baseline: bool  # whether it is about writing baselines back
+    retreated: int | None = None  # basis points, when it is about the weight of closing time
 
 
 class Desk:
@@ -84,6 +85,7 @@ def line_of(entry: Recorded) -> Line:
     return Line(
         entry.seq, entry.at, entry.actor, entry.kind, _text(entry, data), position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
+        data.get("retreated"),
     )  # fmt: skip
 
 
@@ -97,6 +99,8 @@ def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
         return ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts.items())
     if entry.kind == "intended":
         what = "the baseline" if data.get("kind") == "baseline" else f"step {data.get('position')}"
+        if data.get("retreated") is not None:
+            what = f"the retreat weight, {data['retreated'] / 100:g} %,"
         writes = data.get("change", {}).get("new_writes", ())
         return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
     findings = data.get("findings")

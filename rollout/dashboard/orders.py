@@ -71,7 +71,10 @@ def buttons(r: Rollout) -> list[Button]:
     found = []
     if allows(r.phase, Event.PROMOTE_ASKED) and not r.stop_asked:
         after = r.next_position
-        if r.confirmed_at is not None and not (after is None and r.promote_asked):
+        if r.confirmed_at is None and r.retreated is not None:
+            label = f"Write step {r.position} now ({_weight(r, r.position)})"
+            found.append(Button("promote", label, Right.OPERATE))
+        elif r.confirmed_at is not None and not (after is None and r.promote_asked):
             label = "End the bake" if after is None else f"Promote to {after} ({_weight(r, after)})"
             found.append(Button("promote", label, Right.OPERATE))
         if after is not None and after != r.last_position:
@@ -106,13 +109,28 @@ def intent(r: Rollout, command: str, full: bool = False) -> Intent:
 
 def _promote(r: Rollout, full: bool) -> Intent:
     goal = r.last_position if full else r.next_position
+    raised = replace(r, retreated=None)
+    if r.retreated is not None and r.confirmed_at is None and (not full or goal == r.position):
+        return Intent(
+            "promote", f"Write step {r.position} of {r.name} now",
+            f"It was closed before step {r.position} was confirmed. Its weights are written now, outside the plan's "
+            "hours.",
+            f"Write step {r.position} now", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
+        )  # fmt: skip
+    if (goal is None or goal == r.position) and r.retreated is not None:
+        return Intent(
+            "promote", f"End the bake of {r.name}",
+            f"Step {r.position} is the last one. Its weights are written again, outside the plan's hours, its hold ends "
+            "now, and the rollout ends as promoted.",
+            "End the bake", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
+        )  # fmt: skip
     if goal is None or goal == r.position:
         return Intent(
             "promote", f"End the bake of {r.name}",
             f"Step {r.position} is the last one. Its hold ends now, and the rollout ends as promoted.",
             "End the bake", (), "Nothing is written: the numbers already serve this split.", full,
         )  # fmt: skip
-    moved = replace(r, position=goal, confirmed_at=None)
+    moved = replace(raised, position=goal, confirmed_at=None)
     share = _weight(r, goal)
     return Intent(
         "promote", f"Promote {r.name} to {goal}",
@@ -210,7 +228,7 @@ def summary(orders: Iterable[Order]) -> str:
 
 def _forward(r: Rollout, targets: Iterable[Target]) -> Iterable[tuple[str, str]]:
     for t in targets:
-        yield t.number, body_of(lists_at(r.plan, t.baseline, r.wanted_step(t)))
+        yield t.number, body_of(lists_at(r.plan, t.baseline, *r.wanted(t)))
 
 
 def _pending_writes(r: Rollout) -> str:

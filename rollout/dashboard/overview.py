@@ -152,6 +152,8 @@ def row(r: Rollout, numbers: int) -> Row:
     weights = [sum(r.plan.weights(i).values()) / splits.TOTAL for i in range(1, r.plan.last_step + 1)]
     step = r.position.step if confirmed else r.position.step - 1
     weight = weights[step - 1] if step and r.phase not in (Phase.ROLLED_BACK, Phase.PENDING) else 0.0
+    if r.is_down:
+        weight = min(weight, (r.plan.retreat or 0) / splits.TOTAL)
     return Row(
         r.id, r.name, str(r.phase), r.reason, str(r.position), weight,
         charts.stairs(weights, r.position.step, confirmed, ended), evidence_of(r.verdict), r.next, r.why, r.due_at,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollout import views
 from rollout.access import Caller, Right
@@ -48,6 +48,7 @@ def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dic
         "r": r,
         "row": row(r, len(r.targets)),
         "now": now,
+        "timetable": desk.service.direct.document(r)["timetable"],
         "plan": views.plan_document(r.plan),
         "steps": views.steps(r.plan),
         "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
@@ -88,41 +89,55 @@ def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> ch
     )  # fmt: skip
 
 
+class Stood(NamedTuple):
+    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time."""
+
+    position: str
+    retreated: int | None
+    begin: datetime
+    end: datetime
+
+
 def course(
     plan: Plan, lines: Sequence[Line], now: datetime
-) -> tuple[list[charts.Moment], list[charts.Moment], list[tuple[str, datetime, datetime]], datetime]:
-    """From the journal: (asked, read back, (position, begin, end) of every confirmed time, the last moment)."""
+) -> tuple[list[charts.Moment], list[charts.Moment], list[Stood], datetime]:
+    """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
-    stood: list[tuple[str, datetime, datetime]] = []
-    since: tuple[str, datetime] | None = None
-    last_intent: str | None = None
+    stood: list[Stood] = []
+    since: tuple[str, int | None, datetime] | None = None
+    last_intent: tuple[str | None, int | None] | None = None
     for line in lines:
         if line.kind == "intended":
-            what = "baseline" if line.baseline else line.position
+            what = ("baseline" if line.baseline else line.position, line.retreated)
             if what != last_intent:
-                asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight(plan, line.position)))
+                asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight_of(plan, line)))
             last_intent = what
-        elif line.kind == "confirmed":
-            read.append(charts.Moment(line.at, _weight(plan, line.position)))
-            since = (line.position or "", line.at)
+        elif line.kind in ("confirmed", "reached"):
+            read.append(charts.Moment(line.at, _weight_of(plan, line)))
+            since = (line.position or "", line.retreated, line.at)
         elif line.kind in ("read_back", "restored_outside"):
             read.append(charts.Moment(line.at, 0.0))
         if since is not None and line.kind in _ENDS:
-            stood.append((*since, line.at))
+            stood.append(Stood(*since, line.at))
             since = None
     end = lines[-1].at if lines else now
     if since is not None:
-        stood.append((*since, now))
+        stood.append(Stood(*since, now))
     if asked:
         read.insert(0, charts.Moment(asked[0].at, 0.0))
     return asked, read, stood, end
 
 
 _ENDS = frozenset({
-    "advanced", "promote", "rollback", "failed", "held", "completed", "ended", "stop", "retreat",
-    "restored_outside",
+    "advanced", "promote", "rollback", "failed", "held", "completed", "ended", "stop", "retreated",
+    "returned", "restored_outside",
 })  # fmt: skip
+
+
+def _weight_of(plan: Plan, line: Line) -> float:
+    weight = _weight(plan, line.position)
+    return weight if line.retreated is None else min(weight, line.retreated / splits.TOTAL)
 
 
 def _weight(plan: Plan, position: str | None) -> float:
@@ -132,21 +147,21 @@ def _weight(plan: Plan, position: str | None) -> float:
     return sum(plan.weights(int(step)).values()) / splits.TOTAL
 
 
-def observed(
-    r: Rollout, stood: Sequence[tuple[str, datetime, datetime]], now: datetime
-) -> list[charts.Observed]:
+def observed(r: Rollout, stood: Sequence[Stood], now: datetime) -> list[charts.Observed]:
     """The share of calls that reached the canary (all variants together) while each position stood.
 
     From the cells of the newest verdict; those at other weights than the position's are other waves'.
     """
     arms_ = (r.verdict or {}).get("arms", {})
     found = []
-    for position, begin, end in stood:
+    for position, retreated, begin, end in stood:
         wave, _, step = position.partition(".")
         index = (int(wave) - 1) * r.plan.last_step + int(step)
         canary = baseline = 0
         for i, (name, kept) in enumerate(arms_.items()):
             share = _share(r.plan, name, int(step))
+            if retreated is not None:
+                share, index = min(share, retreated / splits.TOTAL), -abs(index)
             for cell in kept["evidence"]["tally"]["cells"]:
                 if cell["position"] == index and abs(cell["weight"] - share) < 1e-9:
                     canary += cell["started"][0]
@@ -164,8 +179,16 @@ def _share(plan: Plan, arm: str, step: int) -> float:
 
 
 def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
-    """When the next steps could come at the earliest, by their holds alone; the last moment is the end."""
-    if r.phase is not Phase.PROGRESSING or r.confirmed_at is None or r.waves > 1:
+    """When the next steps could come at the earliest, by their holds alone; the last moment is the end.
+
+    Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
+    """
+    if (
+        r.phase is not Phase.PROGRESSING
+        or r.confirmed_at is None
+        or r.waves > 1
+        or r.plan.retreat is not None
+    ):
         return []
     at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
     found = []

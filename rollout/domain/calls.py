@@ -88,7 +88,8 @@ class Span:
     """A time in which one confirmed weight was in force: from its read-back until the next order.
 
     `weight` is the canary's share among calls of canary and baseline (see `variant_share`), `position` counts
-    the rollout's positions in order, `number` limits the span to one phone number.
+    the rollout's positions in order (negative: while it had retreated from that one at closing time), `number`
+    limits the span to one phone number.
     """
 
     start: datetime

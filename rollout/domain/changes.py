@@ -17,7 +17,18 @@ from rollout.domain.machine import Phase
 from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
 
 ROLLOUT_TIMES = frozenset(
-    {"confirmed_at", "start_at", "started_at", "deadline_at", "rollback_at", "restored_at", "watch_until"}
+    {
+        "confirmed_at",
+        "start_at",
+        "started_at",
+        "deadline_at",
+        "rollback_at",
+        "restored_at",
+        "watch_until",
+        "turning_since",
+        "back_at",
+        "raised_at",
+    }
 )
 
 
@@ -108,7 +119,8 @@ class Change:
 
 def write_to_json(write: Write) -> dict[str, Any]:
     """A write as the journal keeps it; its lists are in its body."""
-    return {
+    retreated = {} if write.retreated is None else {"retreated": write.retreated}
+    return retreated | {
         name: _plain(getattr(write, name))
         for name in (
             "id", "number", "kind", "wave", "step", "epoch", "body", "intent_at", "horizon_until",
@@ -124,7 +136,7 @@ def write_from_json(document: Mapping[str, Any]) -> Write:
 
 
 def target_to_json(target: Target) -> dict[str, Any]:
-    """A target as recorded when its rollout is created."""
+    """A target as recorded when its rollout is created: nothing has been written to it yet."""
     return {
         name: _plain(getattr(target, name))
         for name in (

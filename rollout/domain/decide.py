@@ -43,6 +43,7 @@ class Opening:
     until: datetime | None = None
     why: str = ""
     retreat_to: int | None = None  # basis points to hold while closed, if the plan retreats
+    retreat_why: str = ""  # until when and why, for people: "until Mon 09:00 (outside the plan's hours)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Facts:
     canary_calls: int | None = None
     opening: Opening = field(default_factory=Opening)
     hold_until: datetime | None = None  # of the position, by the plan's calendar
+    stood: timedelta | None = None  # open time of a hold in open hours since it counts; None: elapsed time
     canary_gone: str | None = None  # a sentence, when a version the plan tries is known to be gone
     baseline_gone: str | None = None
     trouble: str | None = None  # what went wrong with Retell in this pass
@@ -128,7 +130,7 @@ def decide(rollout: Rollout, facts: Facts, now: datetime) -> Action:
         case Phase.PENDING:
             return _pending(rollout, facts, now)
         case Phase.PROGRESSING:
-            return _by_deadline(rollout, _progressing(rollout, facts, now))
+            return _by_calendar(rollout, facts, now, _by_deadline(rollout, _progressing(rollout, facts, now)))
         case Phase.PAUSED | Phase.HELD:
             return _waiting(rollout, facts, now)
         case Phase.PROMOTED | Phase.ROLLED_BACK | Phase.STOPPED:
@@ -141,6 +143,14 @@ def _by_deadline(r: Rollout, action: Action) -> Action:
         return action
     until = r.deadline_at if action.until is None else min(action.until, r.deadline_at)
     return replace(action, until=until)
+
+
+def _by_calendar(r: Rollout, f: Facts, now: datetime, action: Action) -> Action:
+    """No wait of a plan that retreats goes past the moment at which its calendar closes or opens."""
+    if not isinstance(action, Wait) or r.plan.retreat is None:
+        return action
+    turn = _reopens(r, f, now)
+    return replace(action, until=turn if action.until is None else min(action.until, turn))
 
 
 # ------------------------------------------------------------------ undoing
@@ -284,7 +294,7 @@ def _wrong_numbers(r: Rollout, look: Look) -> Record | None:
                 "restored_at": look.began,
             },
             {
-                t.number: {"state": TargetState.RESTORED, "step": 0, "split": dict(t.baseline)}
+                t.number: {"state": TargetState.RESTORED, **r.standing(0), "split": dict(t.baseline)}
                 for t in r.written
             },
         )
@@ -317,17 +327,17 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         )
     if r.look_asked and f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
+    if (turn := _turn(r, f, now)) is not None:
+        return turn
     if not r.outstanding:
-        if r.confirmed_at is None:
-            return Record(
-                Event.CONFIRMED,
-                f"{_weight(r, r.position.step)} on {_count(_reached(r), 'number')}, read back",
-                {"confirmed_at": now},
-            )
-        return None
+        return _read_back(r, now)
     waiting = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in r.outstanding if t.number not in waiting)
     next_ = f"step {r.position}: {_weight(r, r.position.step)}"
+    if r.retreated is not None:
+        next_ = f"retreat to {_percent(r.retreated)}"
+    elif r.is_down:
+        next_ = f"{next_}, again"
     if f.trouble is not None:
         return Wait(now + _pause(r, f), next_, f.trouble)
     if not ready:
@@ -336,14 +346,54 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     return Apply(ready, next_)
 
 
+def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
+    """Closing time, if the plan retreats, and the opening after it. A person's promotion is not turned back."""
+    if r.retreated is None and f.opening.retreat_to is not None and r.retreats and not r.promote_asked:
+        values: dict[str, Any] = {"retreated": f.opening.retreat_to, "turning_since": now}
+        if (since := r.counts_since) is not None:
+            stood = max(timedelta(), now - since) if f.stood is None else f.stood
+            values["stood"] = (r.stood or 0) + stood.total_seconds()
+        return Record(
+            Event.RETREATED, f"retreat to {_percent(f.opening.retreat_to)} {f.opening.retreat_why}", values
+        )
+    if r.retreated is not None and f.opening.is_open:
+        why = f"open again: back to {_weight(r, r.position.step)}"
+        return Record(Event.RETURNED, why, {"retreated": None, "turning_since": now})
+    return None
+
+
+def _read_back(r: Rollout, now: datetime) -> Record | None:
+    """Nothing is outstanding: what was wanted is recorded as read back, once."""
+    where = f"on {_count(_reached(r), 'number')}, read back"
+    if r.retreated is None and r.confirmed_at is None:
+        values = {"confirmed_at": now, **r.cleared("turning_since", "stood", "back_at")}
+        return Record(Event.CONFIRMED, f"{_weight(r, r.position.step)} {where}", values)
+    if r.turning_since is None:
+        return None
+    if r.retreated is not None:
+        return Record(Event.REACHED, f"{_percent(r.retreated)} {where}", {"turning_since": None})
+    why = f"{_weight(r, r.position.step)} again {where}; its hold goes on"
+    return Record(Event.REACHED, why, {"turning_since": None, "back_at": now})
+
+
+def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
+    assert r.retreated is not None
+    weight = _weight(r, r.position.step)
+    next_ = f"step {r.position}: {weight}" if r.confirmed_at is None else f"back to {weight}"
+    tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
+    return Wait(_sooner(_reopens(r, f, now), now, f), next_, f"retreated to {_percent(r.retreated)} {tail}")
+
+
 def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
+    if r.retreated is not None:
+        return _until_opening(r, f, now)
     assert r.confirmed_at is not None
     step = r.plan.steps[r.position.step - 1]
     after = r.next_position
     next_ = "promoted" if after is None else f"step {after}: {_weight(r, after.step)}"
     if r.promote_asked:
         return None
-    until = f.hold_until or r.confirmed_at + r.plan.hold(r.position.step).duration
+    until = f.hold_until or (r.back_at or r.confirmed_at) + r.hold_left
     word = "bake" if after is None else "hold"
     if now < until:
         return Wait(
@@ -369,7 +419,13 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
         return Record(
             Event.ADVANCED,
             f"step {r.position} stood its hold" if not r.promote_asked else f"step {r.position} was promoted",
-            {"wave": after.wave, "step": after.step, "confirmed_at": None, "promote_asked": False},
+            {
+                "wave": after.wave,
+                "step": after.step,
+                "confirmed_at": None,
+                "promote_asked": False,
+                **r.cleared("stood", "back_at"),
+            },
         )
     if not _seen_after(f.look, r, r.targets):
         if f.trouble is not None:
@@ -421,18 +477,9 @@ def _waiting(r: Rollout, f: Facts, now: datetime) -> Action:
         failed = _fail(r, f.verdict.reason, now)
         if failed.event is Event.FAILED:
             return failed
-    if (
-        r.phase is Phase.PAUSED
-        and r.targets
-        and r.started_at
-        and not r.outstanding
-        and r.confirmed_at is None
-    ):
-        return Record(
-            Event.CONFIRMED,
-            f"{_weight(r, r.position.step)} on {_count(_reached(r), 'number')}, read back",
-            {"confirmed_at": now},
-        )
+    started = r.phase is Phase.PAUSED and r.targets and r.started_at
+    if started and not r.outstanding and (back := _read_back(r, now)) is not None:
+        return back
     return Wait(_sooner(None, now, f), _answer(r), _waiting_for(r))
 
 
@@ -442,7 +489,8 @@ def _answer(r: Rollout) -> str:
 
 def _waiting_for(r: Rollout) -> str:
     if r.phase is Phase.PAUSED:
-        return f"paused by a person{': ' + r.reason if r.reason else ''}"
+        low = f"; it stays at the retreat weight, {_percent(r.plan.retreat or 0)}" if r.is_down else ""
+        return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"
     return r.why or f"held: {r.reason}"
 
 
@@ -506,7 +554,7 @@ def _sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
 
 
 def _reopens(r: Rollout, f: Facts, now: datetime) -> datetime:
-    """When to look again while closed; a shared calendar may be edited meanwhile."""
+    """When to look again for an opening or closing; a shared calendar may be edited meanwhile."""
     again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
     return again if f.opening.until is None else min(f.opening.until, again)
 

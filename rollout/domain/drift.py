@@ -76,7 +76,7 @@ def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: dat
             continue
         examined = examine(target, shown, open_by_number.get(number, ()), began, rollout.plan)
         findings[number] = examined.finding
-        changed = _target(rollout.phase, target, shown, examined, now)
+        changed = _target(rollout, target, shown, examined, now)
         if changed:
             targets[number] = changed
         if examined.finding is not Finding.STALE:
@@ -107,7 +107,8 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
     }
 
 
-def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
+def _target(r: Rollout, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
+    phase = r.phase
     newest = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
     seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
     if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:
@@ -123,7 +124,7 @@ def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now:
             return {
                 **newest,
                 "split": dict(write.lists),
-                "step": write.step if forward else 0,
+                **(r.standing(write.step, write.retreated) if forward else r.standing(0)),
                 "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
                 **seen,
             }
@@ -148,7 +149,7 @@ def _target(phase: Phase, target: Target, shown: Shown, examined: Examined, now:
                 **newest,
                 "state": TargetState.RESTORED,
                 "split": dict(target.baseline),
-                "step": 0,
+                **r.standing(0),
                 **seen,
             }
         case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:

@@ -56,6 +56,9 @@ class Event(StrEnum):
     REFUSED = "refused"
     ADVANCED = "advanced"
     CONFIRMED = "confirmed"
+    RETREATED = "retreated"  # closing time: the retreat weight is wanted
+    RETURNED = "returned"  # opening time: the position's weights are wanted again
+    REACHED = "reached"  # what closing or opening time wanted was read back
     COMPLETED = "completed"
     FAILED = "failed"
     FAILURE_PAUSED = "failure_paused"
@@ -90,6 +93,9 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     # going through its steps
     (_P.PROGRESSING, _E.ADVANCED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.CONFIRMED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.RETREATED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.RETURNED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.REACHED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.PROMOTE_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.COMPLETED): _P.PROMOTED,
     (_P.PROGRESSING, _E.FAILED): _P.ROLLING_BACK,
@@ -101,6 +107,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PROGRESSING, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
     # a person holds; gates go on watching
     (_P.PAUSED, _E.CONFIRMED): _P.PAUSED,
+    (_P.PAUSED, _E.REACHED): _P.PAUSED,
     (_P.PAUSED, _E.RESUME_ASKED): _P.PROGRESSING,
     (_P.PAUSED, _E.RESUME_PENDING_ASKED): _P.PENDING,
     (_P.PAUSED, _E.FAILED): _P.ROLLING_BACK,

@@ -32,6 +32,7 @@ from rollout.domain.plan_calendar import (
     ClosingField,
     Freezes,
     Holidays,
+    Retreat,
     Windows,
     Zone,
 )
@@ -232,6 +233,11 @@ class Plan(Part):
 
     def hold(self, step: int) -> Hold:
         return self.step(step).hold
+
+    @property
+    def retreat(self) -> int | None:
+        """Basis points of the canary while the calendar is closed; None: closing time leaves the weights alone."""
+        return splits.points(self.closing.retreat) if isinstance(self.closing, Retreat) else None
 
     @property
     def expected_baseline(self) -> list[dict[str, Any]] | None:

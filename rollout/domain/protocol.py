@@ -34,12 +34,18 @@ class Shown(Protocol):
 # ------------------------------------------------------------------ what to send
 
 
-def lists_at(plan: Plan, baseline: Lists, step: int) -> dict[str, list[dict[str, Any]]]:
-    """The lists a target must show at `step` (from 1); at step 0 its baseline, verbatim."""
+def lists_at(
+    plan: Plan, baseline: Lists, step: int, retreated: int | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The lists a target must show at `step` (from 1); at step 0 its baseline, verbatim.
+
+    `retreated`: the canary has these basis points instead of the step's.
+    """
     if step == 0:
         return {field: list(entries or ()) for field, entries in baseline.items()}
     arms = tuple((name, (ref.agent_id, ref.agent_version)) for name, ref in plan.arms.items())
-    weights = tuple(plan.weights(step).items())
+    points = plan.weights(step)
+    weights = tuple((points if retreated is None else dict.fromkeys(points, retreated)).items())
     return {
         field: [dict(entry) for entry in _composed(jsontext.dumps(entries), arms, weights)]
         for field, entries in baseline.items()
@@ -142,8 +148,11 @@ def examine(
 
 
 def is_ours(target: Target, lists: Lists, plan: Plan) -> bool:
-    """Whether these lists are a split that this rollout writes on this target at some step."""
-    return any(shows(lists, lists_at(plan, target.baseline, step)) for step in range(1, plan.last_step + 1))
+    """Whether these lists are a split that this rollout writes on this target: of some step, or of its retreat."""
+    ours = [lists_at(plan, target.baseline, step) for step in range(1, plan.last_step + 1)]
+    if plan.retreat is not None:
+        ours.append(lists_at(plan, target.baseline, 1, plan.retreat))
+    return any(shows(lists, each) for each in ours)
 
 
 # ------------------------------------------------------------------ what became of a write

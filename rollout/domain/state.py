@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -45,7 +45,9 @@ class Target:
 
     `baseline` and `split` map the list fields of the plan's channels to Retell's lists; `split` is
     what the number is expected to show now, `step` the plan's step it was last confirmed at
-    (0: its baseline). `modified` is the newest last_modification_timestamp seen, in milliseconds.
+    (0: its baseline; -1: none, it has to be written again), `retreated` the basis points of the retreat
+    weight if it stands at that and not at the step's. `modified` is the newest last_modification_timestamp
+    seen, in milliseconds.
     """
 
     number: str
@@ -60,6 +62,7 @@ class Target:
     written: bool = False
     live: Lists | None = None
     live_at: datetime | None = None
+    retreated: int | None = None
 
 
 class Kind(StrEnum):
@@ -93,6 +96,7 @@ class Write:
     outcome: Outcome | None = None
     answered: int | None = None
     rollout_id: str = ""
+    retreated: int | None = None  # it writes the retreat weight, in basis points, and not the step's
 
     def is_open(self, now: datetime) -> bool:
         """Whether this write may still take effect, or what it did is not known."""
@@ -104,6 +108,11 @@ class Rollout:
     """A snapshot of one rollout as the store has it.
 
     `writes` are those that were open when it was loaded and those made since, oldest first.
+
+    `retreated` is what closing time wants: these basis points on every number whose step has more; None: the
+    position's own weights. `turning_since` is when closing or opening time last asked for a change that is not
+    read back on every number yet. The position's hold counts from `back_at` (None: `confirmed_at`), and `stood`
+    seconds of it were over before. `raised_at` is when a person last promoted a plan that retreats.
     """
 
     id: str
@@ -129,6 +138,11 @@ class Rollout:
     rollback_at: datetime | None = None
     restored_at: datetime | None = None
     look_asked: bool = False
+    retreated: int | None = None
+    turning_since: datetime | None = None
+    stood: float | None = None
+    back_at: datetime | None = None
+    raised_at: datetime | None = None
     tries: int = 0
     next: str = ""
     why: str = ""
@@ -166,10 +180,65 @@ class Rollout:
             return self.plan.last_step
         return self.position.step if target.wave == self.position.wave else 0
 
+    def standing(self, step: int, retreated: int | None = None) -> dict[str, Any]:
+        """The columns of a target that stands here; the second only where the plan has a retreat."""
+        return {"step": step} | ({} if self.plan.retreat is None else {"retreated": retreated})
+
+    def wanted(self, target: Target) -> tuple[int, int | None]:
+        """(step, retreated) where this target must be confirmed: by its position, or by closing time.
+
+        A number that stands at the retreat weight, or at or below it, is left alone until the opening.
+        """
+        step = self.wanted_step(target)
+        if self.retreated is None or step not in self.steps_above:
+            return step, None
+        if target.step >= 0:
+            at_retreat = target.retreated == self.retreated
+            below = target.retreated is None and target.step not in self.steps_above
+            if at_retreat or below:
+                return target.step, target.retreated
+        return step, self.retreated
+
+    @cached_property
+    def steps_above(self) -> frozenset[int]:
+        """The plan's steps with more weight than its retreat; none if it does not retreat."""
+        retreat = self.plan.retreat
+        steps = range(1, self.plan.last_step + 1)
+        return frozenset(
+            i for i in steps if retreat is not None and sum(self.plan.weights(i).values()) > retreat
+        )
+
+    @property
+    def retreats(self) -> bool:
+        """Whether closing time has something to take down: a number that is wanted above the retreat weight."""
+        step, wave = self.position.step, self.position.wave
+        return step in self.steps_above or (wave > 1 and self.plan.last_step in self.steps_above)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the retreat weight was read back last, and not the position's."""
+        return (self.retreated is not None) is not (self.turning_since is not None)
+
+    @property
+    def counts_since(self) -> datetime | None:
+        """From when on the position's hold counts, after the `stood` seconds; None while it does not count."""
+        if self.confirmed_at is None or self.retreated is not None or self.turning_since is not None:
+            return None
+        return self.back_at or self.confirmed_at
+
+    @property
+    def hold_left(self) -> timedelta:
+        """What of the position's hold had not been stood at `counts_since`."""
+        return self.plan.hold(self.position.step).duration - timedelta(seconds=self.stood or 0)
+
+    def cleared(self, *names: str) -> dict[str, Any]:
+        """None for those of these columns that have a value: what is unchanged is not recorded."""
+        return {name: None for name in names if getattr(self, name) is not None}
+
     @cached_property
     def outstanding(self) -> tuple[Target, ...]:
-        """Targets that are not yet confirmed where the position wants them."""
-        return tuple(t for t in self.targets if t.step != self.wanted_step(t))
+        """Targets that are not yet confirmed where the position, or closing time, wants them."""
+        return tuple(t for t in self.targets if (t.step, t.retreated) != self.wanted(t))
 
     @cached_property
     def unresolved(self) -> tuple[Write, ...]:
@@ -193,6 +262,9 @@ class Rollout:
         """Confirmed shares of the arms, in basis points, at the position (of the wave under way)."""
         if self.phase is Phase.ROLLED_BACK or not self.targets:
             return {}
-        steps = [t.step for t in self.targets if t.wave == self.position.wave]
-        step = min(steps, default=0)
-        return self.plan.weights(step) if step else {}
+        here = [t for t in self.targets if t.wave == self.position.wave]
+        step = min((t.step for t in here), default=0)
+        weights = self.plan.weights(step) if step > 0 else {}
+        if self.is_down and step in self.steps_above and any(t.retreated is not None for t in here):
+            return dict.fromkeys(weights, self.plan.retreat or 0)
+        return weights

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
+from itertools import groupby
 from zoneinfo import ZoneInfo
 
 from rollout.domain.machine import Phase
@@ -18,7 +19,15 @@ from rollout.domain.plan_base import shown
 from rollout.domain.plan_calendar import Calendar, Day, Window
 from rollout.domain.plan_steps import Step
 from rollout.domain.state import Position, Rollout
-from rollout.domain.windows import add_open_time, next_opening
+from rollout.domain.windows import (
+    SEARCH,
+    add_open_time,
+    is_open,
+    next_opening,
+    open_time_between,
+    spans,
+    stays_up,
+)
 
 _WEEK = tuple(Day)
 _FIRST = Position(1, 1)
@@ -29,6 +38,8 @@ class Happens(StrEnum):
     """What a row of the timetable is about."""
 
     STEP = "step"  # the position's weights are written
+    RETREAT = "retreat"  # closing time: the retreat weight is written
+    RETURN = "return"  # opening time: the position's weights are written again
     PROMOTED = "promoted"  # the last step stood its bake
     DEADLINE = "deadline"  # the plan's deadline comes before the next step can
 
@@ -72,28 +83,53 @@ def remaining(
     walk = _Walk(r.plan, calendar, holidays, r.waves, now)
     if r.started_at is None:
         return list(walk.from_start(r.start_at))
-    walk.deadline = r.deadline_at
-    if r.confirmed_at is None:
-        return list(walk.from_step(r.position, now))
-    return list(walk.after_step(r.position, r.confirmed_at, asked=r.promote_asked))
+    walk.deadline, walk.raised_at = r.deadline_at, r.raised_at
+    if r.promote_asked or (r.plan.retreat is None and r.confirmed_at is not None):
+        return list(walk.after_step(r.position, r.confirmed_at or now, asked=r.promote_asked))
+    return list(walk.from_standing(r))
 
 
 def sentence(rows: Sequence[Row], now: datetime) -> str:
     """The timetable in one line: `10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, ...`."""
     parts: list[str] = []
     said = 0  # the part that says "at the earliest", once for all that follow it
-    for row in rows:
-        when = "not within two years" if row.at is None else moment_text(row.at, row.zone, now)
-        what = weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
-        text = f"{what} {when}"
-        fixed = row.happens is Happens.STEP and row.position == _FIRST and not row.needs
-        if not said and not fixed and row.at is not None:
-            text, said = f"{text} at the earliest", len(parts) + 1
-        elif said and len(parts) == said:
-            text = f"then {text}"
-        parts.append(text)
+    for down, group in groupby(rows, lambda row: row.happens in (Happens.RETREAT, Happens.RETURN)):
+        if down:
+            then = "then " if said and len(parts) == said else ""
+            parts.append(then + _nights_text(list(group), now))
+            continue
+        for row in group:
+            said = _add_part(parts, said, row, now)
     zone = f" ({rows[0].zone})" if rows else ""
     return ", ".join(parts) + zone
+
+
+def _nights_text(rows: Sequence[Row], now: datetime) -> str:
+    """What happens to the weight while one step holds: its first closing, and how often that comes again."""
+    first = rows[0]
+    if first.happens is Happens.RETURN:
+        again = f"again {weight_text(first.weights)} {_when(first, now)}"
+        return f"{again}, {_nights_text(rows[1:], now)}" if rows[1:] else again
+    until = f"to {_when(rows[1], now)}" if rows[1:] else "on"
+    more = (len(rows) + 1) // 2 - 1
+    times = "" if not more else " and once more" if more == 1 else f" and {more} times more"
+    return f"{weight_text(first.weights)} from {_when(first, now)} {until}{times}"
+
+
+def _when(row: Row, now: datetime) -> str:
+    return "not within two years" if row.at is None else moment_text(row.at, row.zone, now)
+
+
+def _add_part(parts: list[str], said: int, row: Row, now: datetime) -> int:
+    what = weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
+    text = f"{what} {_when(row, now)}"
+    fixed = row.happens is Happens.STEP and row.position == _FIRST and not row.needs
+    if not said and not fixed and row.at is not None:
+        text, said = f"{text} at the earliest", len(parts) + 1
+    elif said and len(parts) == said:
+        text = f"then {text}"
+    parts.append(text)
+    return said
 
 
 class _Walk:
@@ -106,6 +142,7 @@ class _Walk:
         self.now = now.astimezone(UTC)
         self.zone = self.calendar.zone or "UTC"
         self.deadline: datetime | None = None
+        self.raised_at: datetime | None = None
 
     def from_start(self, start: datetime | None) -> Iterator[Row]:
         begins = self.now if start is None else max(start, self.now)
@@ -123,11 +160,50 @@ class _Walk:
         yield self._row(at, Happens.STEP, position, needs)
         yield from self.after_step(position, at)
 
-    def after_step(self, position: Position, confirmed: datetime, *, asked: bool = False) -> Iterator[Row]:
-        """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait."""
+    def from_standing(self, r: Rollout) -> Iterator[Row]:
+        """What follows where a rollout stands whose plan retreats, or whose step is not confirmed yet."""
+        closed = self._retreats(r.position) and not self._kept_up(self.now)
+        opens = self._opening(self.now) if closed or r.retreated is not None else self.now
+        if r.confirmed_at is None:
+            yield self._row(opens, Happens.STEP, r.position)
+            if opens is not None:
+                yield from self.after_step(r.position, opens)
+            return
+        since, left = r.counts_since, r.hold_left
+        if since is None:  # it stands at the retreat weight, or is on its way down or up
+            if r.retreated is not None:
+                yield self._row(opens, Happens.RETURN, r.position)
+            if opens is not None:
+                yield from self.after_step(r.position, opens, left=left)
+            return
+        if self._retreats(r.position):
+            stood = self.now - since.astimezone(UTC)
+            if self.plan.hold(r.position.step).open:
+                stood = open_time_between(self.calendar, self.holidays, since, self.now)
+            since, left = self.now, left - stood
+        yield from self.after_step(r.position, since, left=left)
+
+    def after_step(
+        self,
+        position: Position,
+        confirmed: datetime,
+        *,
+        asked: bool = False,
+        left: timedelta | None = None,
+    ) -> Iterator[Row]:
+        """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait.
+
+        `left`: what of its hold still has to be stood from then on, if not all of it.
+        """
         while True:
             step, after = self.plan.step(position.step), self._next(position)
-            at = self.now if asked else self._leaves(step, confirmed)
+            left = step.hold.duration if left is None else left
+            at = self.now if asked else self._leaves(step, confirmed, left)
+            if not asked and self._retreats(position):
+                nights, at = self._nights(position, confirmed, left)
+                for row in nights:
+                    if self.deadline is None or row.at is None or row.at < self.deadline:
+                        yield row
             if self.deadline is not None and (at is None or at >= self.deadline):
                 yield self._row(max(self.deadline, self.now), Happens.DEADLINE, position)
                 return
@@ -135,17 +211,23 @@ class _Walk:
             yield self._row(at, happens, after or position, () if asked else _needs(step))
             if after is None or at is None:
                 return
-            position, confirmed, asked = after, at, False
+            position, confirmed, asked, left = after, at, False, None
 
-    def _leaves(self, step: Step, confirmed: datetime) -> datetime | None:
+    def _leaves(self, step: Step, confirmed: datetime, left: timedelta) -> datetime | None:
         """When a step confirmed at `confirmed` may be left: its hold is over, and the calendar is open."""
-        until = self._held_until(step, confirmed)
+        until = self._held_until(step, confirmed, left)
         return None if until is None else self._opening(max(until, self.now))
 
-    def _held_until(self, step: Step, confirmed: datetime) -> datetime | None:
+    def _held_until(self, step: Step, confirmed: datetime, left: timedelta) -> datetime | None:
         if step.hold.open:
-            return add_open_time(self.calendar, self.holidays, confirmed, step.hold.duration)
-        return confirmed.astimezone(UTC) + step.hold.duration
+            return add_open_time(self.calendar, self.holidays, confirmed, left)
+        return confirmed.astimezone(UTC) + left
+
+    def _retreats(self, position: Position) -> bool:
+        """Whether closing time takes something down at this position: see `Rollout.retreats`."""
+        retreat, last = self.plan.retreat, self.plan.last_step
+        steps = {position.step, last} if position.wave > 1 else {position.step}
+        return retreat is not None and any(sum(self.plan.weights(i).values()) > retreat for i in steps)
 
     def _opening(self, at: datetime) -> datetime | None:
         return next_opening(self.calendar, self.holidays, at) if at.year < _LAST_YEAR else None
@@ -154,6 +236,35 @@ class _Walk:
         if position.step < self.plan.last_step:
             return Position(position.wave, position.step + 1)
         return Position(position.wave + 1, 1) if position.wave < self.waves else None
+
+    def _nights(
+        self, position: Position, since: datetime, left: timedelta
+    ) -> tuple[list[Row], datetime | None]:
+        """Every closing and opening while `left` of a hold is stood from `since` on, and when it may be left.
+
+        Time at the retreat weight counts for no hold.
+        """
+        rows: list[Row] = []
+        down, end = {"canary": self.plan.retreat or 0}, since + SEARCH
+        for span in spans(self.calendar, self.holidays, since, end):
+            length = span.end - span.start
+            if span.is_open:
+                if left < length:
+                    return rows, span.start + max(left, timedelta())
+                left -= length
+            elif self._kept_up(span.start):
+                left -= timedelta() if self.plan.hold(position.step).open else length
+            else:
+                rows.append(Row(span.start, self.zone, Happens.RETREAT, position, down))
+                if span.end < end:
+                    rows.append(self._row(span.end, Happens.RETURN, position))
+        return rows, None
+
+    def _kept_up(self, at: datetime) -> bool:
+        """Whether the weights stand at `at`: it is open, or a person promoted it while it was closed."""
+        return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(
+            self.calendar, self.holidays, at
+        )
 
     def _row(
         self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()

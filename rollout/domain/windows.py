@@ -89,6 +89,14 @@ def closes_at(calendar: Calendar, holidays: Container[date], t: datetime) -> dat
     return _first(calendar, holidays, t, wanted=False)
 
 
+def stays_up(calendar: Calendar, holidays: Container[date], raised_at: datetime | None, t: datetime) -> bool:
+    """Whether a person's promotion at `raised_at`, while it was closed, still stands at `t`: until the opening."""
+    if raised_at is None or t < raised_at:
+        return False
+    opens = next_opening(calendar, holidays, raised_at)
+    return opens is None or t < opens
+
+
 def open_time_between(calendar: Calendar, holidays: Container[date], a: datetime, b: datetime) -> timedelta:
     """Real time from `a` to `b` during which it is open; nothing when `b` is not after `a`."""
     spans_ = spans(calendar, holidays, a, b)

@@ -200,7 +200,7 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
     """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
     kinds = (
         "confirmed", "advanced", "promote", "rollback", "failed", "failure_paused", "held", "adopt", "restore",
-        "completed", "restored_outside", "ended", "stop", "retreat",
+        "completed", "restored_outside", "ended", "stop", "retreated", "returned", "reached",
     )  # fmt: skip
     query = (
         select(journal.c.kind, journal.c.at, journal.c.data)

@@ -27,6 +27,9 @@ SCHEDULING = frozenset(
     }
 )  # fmt: skip
 
+# Columns of the fifth revision: journals that began before it do not name them.
+_LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at")
+
 
 @dataclass
 class Rebuilt:
@@ -50,7 +53,7 @@ class Rebuilt:
 
     def _create(self, entry: Recorded, data: Mapping[str, Any]) -> None:
         given = Change.from_json({"rollout": data["rollout"]}).rollout
-        self.rollout = {"verdict": None, **given, "created_at": entry.at}
+        self.rollout = {"verdict": None, **dict.fromkeys(_LATER), **given, "created_at": entry.at}
 
     def _change(self, change: Change) -> None:
         self.rollout |= {k: v for k, v in change.rollout.items() if k not in SCHEDULING}

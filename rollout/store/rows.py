@@ -15,7 +15,8 @@ from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, Targe
 
 SAME_NAME = (
     "id", "name", "reason", "epoch", "confirmed_at", "start_at", "started_at", "deadline_at", "watch_until",
-    "rollback_at", "restored_at", "promote_asked", "stop_asked", "waived", "split_waived", "look_asked", "verdict", "seed",
+    "rollback_at", "restored_at", "promote_asked", "stop_asked", "waived", "split_waived", "look_asked", "retreated",
+    "turning_since", "stood", "back_at", "raised_at", "verdict", "seed",
     "base_url", "created_by", "created_at", "updated_at", "due_at", "tries", "next", "why",
 )  # fmt: skip
 
@@ -63,7 +64,7 @@ def to_target(row: Row[Any]) -> Target:
     """A target from its row."""
     return Target(
         row.number, row.ord, row.wave, row.baseline, row.split, row.step, row.modified, row.others,
-        TargetState(row.state), row.written, row.live, row.live_at,
+        TargetState(row.state), row.written, row.live, row.live_at, row.retreated,
     )  # fmt: skip
 
 
@@ -83,6 +84,7 @@ def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[st
         "written": target.written,
         "live": None if target.live is None else dict(target.live),
         "live_at": target.live_at,
+        "retreated": target.retreated,
         "driven": driven,
     }
 
@@ -92,7 +94,7 @@ def to_write(row: Row[Any]) -> Write:
     return Write(
         row.id, row.number, Kind(row.kind), row.wave, row.step, row.epoch, json.loads(row.body), row.body,
         row.intent_at, row.horizon_until, None if row.outcome is None else Outcome(row.outcome), row.answered,
-        row.rollout_id,
+        row.rollout_id, row.retreated,
     )  # fmt: skip
 
 
@@ -111,4 +113,5 @@ def from_write(write: Write) -> dict[str, Any]:
         "horizon_until": write.horizon_until,
         "outcome": None if write.outcome is None else str(write.outcome),
         "answered": write.answered,
+        "retreated": write.retreated,
     }

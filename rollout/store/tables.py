@@ -21,7 +21,7 @@ from rollout.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData(
     naming_convention={
@@ -51,6 +51,11 @@ rollouts = Table(
     Column("watch_until", UtcDateTime),
     Column("rollback_at", UtcDateTime),
     Column("restored_at", UtcDateTime),
+    Column("retreated", Integer),
+    Column("turning_since", UtcDateTime),
+    Column("stood", Float),
+    Column("back_at", UtcDateTime),
+    Column("raised_at", UtcDateTime),
     Column("promote_asked", Boolean, nullable=False),
     Column("stop_asked", Boolean, nullable=False),
     Column("waived", Boolean, nullable=False),
@@ -95,6 +100,7 @@ targets = Table(
     Column("written", Boolean, nullable=False),
     Column("live", JsonText),
     Column("live_at", UtcDateTime),
+    Column("retreated", Integer),
     Column("driven", Boolean, nullable=False),
     # At most one live rollout per number: the database says so, not the code (invariant I14).
     Index(
@@ -122,6 +128,7 @@ writes = Table(
     Column("horizon_until", UtcDateTime, nullable=False),
     Column("outcome", String(12)),
     Column("answered", Integer),
+    Column("retreated", Integer),
     Index("ix_writes_rollout_id", "rollout_id"),
     Index("ix_writes_number_horizon_until", "number", "horizon_until"),
     Index(

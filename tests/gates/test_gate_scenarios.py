@@ -226,3 +226,36 @@ gates: {metrics: [{name: sucess}]}
 """
     with pytest.raises(PlanError, match="success"):
         load_plan(text)
+
+
+def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the_steps(
+    scene: GateScene,
+) -> None:
+    steps = [{"weight": 0.5, "hold": "9h", "min_calls": 1000}, {"weight": 1.0, "hold": "1h"}]
+    hours = {"zone": "UTC", "windows": [{"from": "09:00", "to": "18:00"}], "closing": {"retreat": 0.05}}
+    scene.given(judged(steps=steps, **hours))  # type: ignore[arg-type]
+    scene.drive()  # it is 17:00
+    scene.calls(100, share=None, canary_bad=0.15)
+    scene.polled()
+    scene.after(60 * 60 - 100 * 30)
+    assert scene.weight(ONE) == 0.05
+    scene.calls(40, share=None, canary_bad=0.15)
+    look = scene.gates.look(scene.rollout, scene.app.store.now())
+    assert look.record is not None
+    tally = look.record["arms"]["canary"]["evidence"]["tally"]
+    started = {(c["position"], c["weight"]): sum(c["started"]) for c in tally["cells"]}
+    assert started == {(1, 0.5): 100, (-1, 0.05): 40}
+    by_day = sum(c["started"][0] for c in tally["cells"] if c["position"] == 1)
+    assert look.canary_calls == by_day, "those of the night are none of this step's"
+    numbers = look.record["arms"]["canary"]["evidence"]["numbers"]
+    assert numbers["canary_calls"] <= by_day
+    scene.clock.to(scene.app.store.now().replace(hour=9, minute=0) + timedelta(days=1))
+    scene.polled()
+    scene.drive()
+    assert scene.weight(ONE) == 0.5
+    scene.calls(10, share=None, canary_bad=0.15)
+    look = scene.gates.look(scene.rollout, scene.app.store.now())
+    assert look.record is not None
+    cells = look.record["arms"]["canary"]["evidence"]["tally"]["cells"]
+    assert [(c["position"], c["weight"]) for c in cells] == [(1, 0.5), (-1, 0.05), (1, 0.5)]
+    assert look.canary_calls == sum(c["started"][0] for c in cells if c["position"] == 1)

@@ -6,7 +6,7 @@ it is told to wait, and writes that take no time. The timetable is taken before 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
@@ -64,6 +64,32 @@ def plans(zone: str) -> list[Plan]:
     ]
 
 
+def retreating(zone: str) -> list[Plan]:
+    """The same hours with a retreat: by elapsed and open time, below and above it, over nights, and shared hours."""
+    office = {
+        "zone": zone,
+        "windows": {"days": WORKDAYS, "from": "09:00", "to": "17:00"},
+        "holidays": ZONES[zone],
+        "closing": {"retreat": 0.05},
+    }
+    freeze = {"from": FREEZE[0], "to": FREEZE[1], "reason": "year-end change freeze"}
+    nights = {"zone": zone, "windows": {"days": ["sat", "sun", "wed"], "from": "22:30", "to": "02:30"}}
+    return [
+        _plan([("0.1", "2h"), ("0.5", "8h"), ("1", "1d")], **office, freezes=freeze),
+        _plan(
+            [("0.1", {"open": "3h"}), ("0.5", {"open": "8h"}), ("1", {"open": "90m"})],
+            **office,
+            freezes=freeze,
+        ),
+        _plan([("0.2", {"open": "4h"}), ("1", "150m")], **nights, closing={"retreat": 0.2}),
+        _plan([("0.01", "26h"), ("0.5", "9h30m")], calendar=zone, closing={"retreat": 0.02}),
+        _plan([("0.3", "0s"), ("1", "3h")], **office, freezes=freeze, deadline="60d"),
+    ]
+
+
+PLANS = pytest.mark.parametrize("plans_of", [plans, retreating], ids=["keep", "retreat"])
+
+
 def _plan(steps: list[tuple[str, Any]], **more: Any) -> Plan:
     document = {
         "version": 1,
@@ -108,6 +134,8 @@ class Play:
     waves: int = 1
     wake: timedelta | None = None
     happened: list[Happened] = field(default_factory=list)
+    watched: bool = False
+    foreseen: list[tuple[int, list[Happened]]] = field(default_factory=list)
 
     def run(self) -> Rollout:
         r = Rollout(
@@ -120,18 +148,26 @@ class Play:
                 look=look,
                 opening=self.calendars.opening(r, self.now),
                 hold_until=self.calendars.hold_until(r) if r.confirmed_at else None,
+                stood=self.calendars.stood(r, self.now),
             )
             match decide(r, facts, self.now):
                 case Wait(until=until):
                     assert until is not None
                     assert until > self.now
+                    if self.watched and r.started_at is not None:
+                        # What is said to remain, wherever it stands: held against what then happened.
+                        self.foreseen.append(
+                            (len(self.happened), said(self.calendars.remaining(r, self.now)))
+                        )
                     self.now = until if self.wake is None else min(until, self.now + self.wake)
                     look = None
                 case Begin():
                     r = replace(r, targets=self._targets())
                 case Apply(targets=targets):
                     r = self._written(r, {t.number for t in targets})
-                    self.happened.append((self.now, Happens.STEP, r.position))
+                    what = Happens.STEP if r.confirmed_at is None else Happens.RETURN
+                    what = what if r.retreated is None else Happens.RETREAT
+                    self.happened.append((self.now, what, r.position))
                 case Read(numbers=numbers):
                     look = Look(self.now, dict.fromkeys(numbers, Finding.AS_EXPECTED), Change())
                 case Record() as action:
@@ -140,6 +176,8 @@ class Play:
                     if action.event is Event.COMPLETED:
                         self.happened.append((self.now, Happens.PROMOTED, r.position))
                     if r.phase.is_final:
+                        for seen, rest in self.foreseen:
+                            assert rest == self.happened[seen:]
                         return r
                 case action:
                     raise AssertionError(f"{action} in a rollout in which nothing goes wrong")
@@ -155,7 +193,7 @@ class Play:
         return replace(
             r,
             targets=tuple(
-                replace(t, step=r.wanted_step(t), written=True, state=TargetState.CONFIRMED)
+                replace(t, **r.standing(*r.wanted(t)), written=True, state=TargetState.CONFIRMED)
                 if t.number in numbers
                 else t
                 for t in r.targets
@@ -168,9 +206,8 @@ def said(rows: list[Row]) -> list[Happened]:
     return [(row.at, row.happens, row.position) for row in rows if row.at is not None]
 
 
-def one_after_the_other(zone: str) -> Iterator[tuple[Plan, timedelta, int]]:
+def one_after_the_other(own: list[Plan]) -> Iterator[tuple[Plan, timedelta, int]]:
     """Plans in turn, how long after the end of the last one each is handed in, and its waves."""
-    own = plans(zone)
     for n in range(10_000):
         yield own[n % len(own)], timedelta(minutes=(n * 613) % 1_001, seconds=n % 60), 1 + (n % 7 == 3)
 
@@ -178,10 +215,13 @@ def one_after_the_other(zone: str) -> Iterator[tuple[Plan, timedelta, int]]:
 # ------------------------------------------------------------------ the year
 
 
+@PLANS
 @pytest.mark.parametrize("zone", ZONES)
-def test_the_timetable_is_what_happens(zone: str, calendars: Calendars) -> None:
+def test_the_timetable_is_what_happens(
+    zone: str, plans_of: Callable[[str], list[Plan]], calendars: Calendars
+) -> None:
     now, played = YEAR[0], 0
-    for plan, pause, waves in one_after_the_other(zone):
+    for plan, pause, waves in one_after_the_other(plans_of(zone)):
         now += pause
         if now >= YEAR[1]:
             break
@@ -190,12 +230,11 @@ def test_the_timetable_is_what_happens(zone: str, calendars: Calendars) -> None:
         r = play.run()
         assert r.phase is Phase.PROMOTED
         assert play.happened == said(expected)
-        assert len(play.happened) == len(plan.steps) * waves + 1
-        for at, _, _ in play.happened:
-            assert at_work(plan, zone, at), f"{at.astimezone(ZoneInfo(zone))} is not open"
-        held(plan, play.happened)
+        steps = [h for h in play.happened if h[1] not in (Happens.RETREAT, Happens.RETURN)]
+        assert len(steps) == len(plan.steps) * waves + 1
+        in_order(plan, zone, play.happened)
         now, played = play.now, played + 1
-    assert played > 60
+    assert played > (60 if plans_of is plans else 40)
 
 
 @pytest.mark.parametrize(
@@ -211,23 +250,40 @@ def test_the_timetable_is_what_happens(zone: str, calendars: Calendars) -> None:
         ("Australia/Lord_Howe", date(2028, 10, 1)),
     ],
 )
-def test_it_holds_over_each_change_of_the_clock(zone: str, sunday: date, calendars: Calendars) -> None:
+@PLANS
+def test_it_holds_over_each_change_of_the_clock(
+    zone: str, sunday: date, plans_of: Callable[[str], list[Plan]], calendars: Calendars
+) -> None:
     midnight = datetime(sunday.year, sunday.month, sunday.day, tzinfo=ZoneInfo(zone))
     assert midnight.utcoffset() != midnight.replace(hour=12).utcoffset()
-    for plan in plans(zone):
+    for plan in plans_of(zone):
         for n in range(12):
             start = midnight.astimezone(UTC) + timedelta(minutes=173 * n - 1_500)
             play = Play(plan, calendars, start)
             play.run()
             assert play.happened == said(calendars.timetable(plan, start))
-            assert all(at_work(plan, zone, at) for at, _, _ in play.happened)
-            held(plan, play.happened)
+            in_order(plan, zone, play.happened)
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_it_makes_no_difference_when_the_service_wakes_up_in_between(zone: str, calendars: Calendars) -> None:
+def test_open_hours_are_the_same_hours_whether_it_keeps_or_retreats(zone: str, calendars: Calendars) -> None:
+    for plan in plans(zone)[1:3]:
+        low = Plan.model_validate({**plan.canonical(), "closing": {"retreat": 0.05}})
+        start = datetime(2028, 10, 26, 11, 13, tzinfo=UTC)
+        rows = [r for r in said(calendars.timetable(low, start)) if r[1] in (Happens.STEP, Happens.PROMOTED)]
+        if all(step.hold.open for step in plan.steps):
+            assert rows == said(calendars.timetable(plan, start))
+        else:
+            assert rows[:2] == said(calendars.timetable(plan, start))[:2]
+
+
+@PLANS
+@pytest.mark.parametrize("zone", ZONES)
+def test_it_makes_no_difference_when_the_service_wakes_up_in_between(
+    zone: str, plans_of: Callable[[str], list[Plan]], calendars: Calendars
+) -> None:
     now = datetime(2028, 3, 7, 18, 20, tzinfo=UTC)
-    for plan in plans(zone):
+    for plan in plans_of(zone):
         jumping, ticking = Play(plan, calendars, now), Play(plan, calendars, now, wake=timedelta(minutes=47))
         jumping.run()
         ticking.run()
@@ -250,6 +306,17 @@ def test_what_remains_is_right_at_every_moment_on_the_way(zone: str, calendars: 
             assert said(calendars.remaining(r, now)) == whole[whole.index(following) :]
 
 
+@pytest.mark.parametrize("zone", ZONES)
+def test_what_remains_is_right_at_every_moment_of_a_plan_that_retreats(
+    zone: str, calendars: Calendars
+) -> None:
+    for plan in retreating(zone):
+        start = datetime(2028, 10, 27, 3, tzinfo=UTC)
+        play = Play(plan, calendars, start, waves=2, wake=timedelta(minutes=157), watched=True)
+        play.run()
+        assert play.happened == said(calendars.timetable(plan, start, waves=2))
+
+
 # ------------------------------------------------------------------ checks that share nothing with the product
 
 
@@ -269,7 +336,18 @@ def at_work(plan: Plan, zone: str, at: datetime) -> bool:
     return not frozen and weekday < 5 and "09:00" <= clock < "17:00"
 
 
-def held(plan: Plan, happened: list[Happened]) -> None:
-    """Between one thing and the next lies at least the hold, in real time."""
-    for (at, _, position), (later, _, _) in pairwise(happened):
-        assert later - at >= plan.hold(position.step).duration
+def in_order(plan: Plan, zone: str, happened: list[Happened]) -> None:
+    """Steps come while it is open, and each stands its hold before the next, in real time and at its own weight."""
+    stood, since = timedelta(), happened[0][0]
+    for (at, _, position), (later, what, _) in pairwise(happened):
+        assert at <= later
+        if what is Happens.RETREAT:
+            assert not at_work(plan, zone, later), f"{later.astimezone(ZoneInfo(zone))} is open"
+            stood += later - since
+            continue
+        assert at_work(plan, zone, later), f"{later.astimezone(ZoneInfo(zone))} is not open"
+        if what is not Happens.RETURN:
+            assert stood + (later - since) >= plan.hold(position.step).duration
+            stood = timedelta()
+        since = later
+    assert at_work(plan, zone, happened[0][0])

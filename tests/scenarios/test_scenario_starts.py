@@ -189,15 +189,3 @@ def test_an_id_or_a_name_says_which_rollout_is_meant(scene: Scene) -> None:
     assert scene.app.commands.resolve("frontdesk-v7") == second
     with pytest.raises(UnknownRollout):
         scene.app.commands.resolve("nothing")
-
-
-def test_a_plan_that_asks_to_retreat_at_closing_time_is_refused(scene: Scene) -> None:
-    """It is not carried out yet, and a plan's wish is never silently left out."""
-    hours = {
-        "zone": "America/Los_Angeles",
-        "windows": [{"from": "09:00", "to": "17:00"}],
-        "closing": {"retreat": 0.05},
-    }
-    with pytest.raises(PreflightRefused, match="write closing: keep"):
-        scene.given(**hours)
-    assert scene.patches() == []

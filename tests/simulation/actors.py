@@ -260,10 +260,12 @@ class Nature:
 def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float) -> Operator:
     """One or two rollouts are started, sometimes one twice or on taken numbers; commands come at any moment."""
     operator = Operator(sim, rng, [])
-    operator.start(draw_plan(rng, numbers, "plan-1"), 0.5)
+    operator.start(draw_plan(rng, numbers, "plan-1", sim.world.seed), 0.5)
     if rng.random() < 0.3:
         again = rng.sample(numbers, rng.randint(1, len(numbers)))
-        operator.start(draw_plan(rng, again, "plan-2"), rng.choice((0.5, rng.uniform(0, span))))
+        operator.start(
+            draw_plan(rng, again, "plan-2", sim.world.seed), rng.choice((0.5, rng.uniform(0, span)))
+        )
     if rng.random() < sim.world.weather.hasty:
         operator.command("rollback", rng.uniform(2, 60))
     for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):

@@ -56,7 +56,8 @@ class _Walk:
         self.table = Rebuilt()
         self.answered_at = -1.0  # when a person last answered drift
         self.confirmed: dict[Position, float] = {}
-        self.confirmed_now: float | None = None
+        self.stood = 0.0  # seconds that the position has stood at its own weights, before `up_since`
+        self.up_since: float | None = None  # None: they are not what was read back last
         self.skipped = False
         self.since: dict[str, float] = {}
         self.final: tuple[Phase, float] | None = None
@@ -89,6 +90,12 @@ class _Walk:
             self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
         if entry.kind in ("advanced", "completed"):
             self._hold(name, entry, position, at, data)
+        if entry.kind == "retreated":
+            self._down(at)
+        if entry.kind == "reached" and data.get("retreated") is None:
+            self.up_since = self.sim.world.seconds(change.rollout["back_at"])
+        if entry.kind in ("retreated", "returned"):
+            self._closing(name, entry.kind, at)
         if entry.kind == "promote":
             self.skipped = self.skipped or bool(data.get("full"))
         said = (data.get("verdict") or {}).get("outcome")
@@ -113,6 +120,7 @@ class _Walk:
         remote = self.sim.remote
         if phase not in (Phase.PROGRESSING, Phase.PROMOTED):
             self.fault(f"I6: {name}: a forward intent while {phase}")
+        self._weight(name, write)
         claimed = self.sim.claims[write.rollout_id, write.epoch]
         known = self.table.targets[write.number]
         staleness = self.sim.world.weather.bounds.staleness
@@ -129,6 +137,27 @@ class _Walk:
             for entry in entries:
                 if remote.gone((entry["agent_id"], entry["agent_version"]), claimed - 60, at):
                     self.fault(f"I13: {name}: a forward step without a rollback target")
+
+    # -------------------------------------------------------------- closing time
+
+    def _weight(self, name: str, write: Write) -> None:
+        """What a forward intent writes is what closing or opening time wants: no more by night, no less by day."""
+        plan, wanted = self.story.rollout.plan, self.table.rollout.get("retreated")
+        above = wanted is not None and sum(plan.weights(write.step).values()) > wanted
+        if write.retreated != (wanted if above else None):
+            self.fault(f"C1: {name}: an intent at {write.retreated} while {wanted} is wanted")
+
+    def _closing(self, name: str, kind: str, at: float) -> None:
+        """Nothing retreats while it is open all along, nor returns while it is closed all along."""
+        self.sim.world.faults[f"closing time: {kind}"] += 1
+        closed = [s for s in self.sim.calendar.closed if s[0] <= at + 600 and s[1] > at - 600]
+        if kind == "retreated" and not closed:
+            self.fault(f"C2: {name}: nothing is closed near {at:.1f} s")
+
+    def _down(self, at: float) -> None:
+        if self.up_since is not None:
+            self.stood += at - self.up_since
+        self.up_since = None
 
     # -------------------------------------------------------------- what was recorded as seen: I8
 
@@ -165,7 +194,7 @@ class _Walk:
             self.fault(f"I7: {name}: {position} is confirmed after {reached}: a step is missing")
         self.skipped = False
         self.confirmed[position] = at
-        self.confirmed_now = at
+        self.stood, self.up_since = 0.0, at
 
     def _hold(
         self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]
@@ -176,8 +205,12 @@ class _Walk:
             self.fault(f"I7: {name}: goes on from {position}, which was never confirmed")
             return
         hold = self.story.rollout.plan.hold(position.step).seconds
-        if not promoted and at < confirmed + hold - 1e-6:
-            self.fault(f"hold: {name}: {at - confirmed:.1f} s after {position} was confirmed, of {hold:g} s")
+        if self.up_since is None:
+            self.fault(f"C3: {name}: goes on from {position} while its weights are not in force")
+            return
+        stood = self.stood + at - self.up_since
+        if not promoted and stood < hold - 1e-6:
+            self.fault(f"hold: {name}: {position} was stood for {stood:.1f} s, of {hold:g} s")
         if promoted:
             return
         verdict = data.get("verdict")

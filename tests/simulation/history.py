@@ -15,7 +15,19 @@ from .actors import Nature, draw_operators
 from .database import shared_file
 from .kit import Kit
 from .onlooker import Onlooker
-from .plans import AGENT, BASE, CANARY, FOREIGN, OTHER, ScriptedCalendar, ScriptedGates, draw_lists
+from .plans import (
+    AGENT,
+    BASE,
+    CANARY,
+    FOREIGN,
+    OTHER,
+    ScriptedCalendar,
+    ScriptedGates,
+    closes,
+    draw_lists,
+    draw_nights,
+    merged,
+)
 from .processes import Simulation
 from .remote import Remote
 from .weather import Weather, draw
@@ -59,6 +71,8 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     if rng.random() < 0.2:
         since = rng.uniform(0, 300)
         closed = ((since, since + rng.uniform(10, 600)),)
+    if closes(seed):
+        closed = merged([*closed, *draw_nights(seed, SPAN)])
     calendar = ScriptedCalendar(world, closed)
     sim = Simulation(world, remote, file, ScriptedGates(world, Random(f"gates {seed}")), calendar)
     onlooker = Onlooker(sim)

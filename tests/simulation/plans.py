@@ -22,7 +22,40 @@ HOLDS = (0, 1, 20, 60, 300, 900)
 CHANNELS = (["inbound"], ["inbound"], ["outbound"], ["inbound", "outbound"], ["inbound", "inbound_sms"])
 
 
-def draw_plan(rng: Random, numbers: list[str], name: str) -> Plan:
+RETREATS = (0.05, 0.05, 0.1, 0.25)
+
+
+def closes(seed: int) -> bool:
+    """Whether this history has a calendar that closes often, and plans that retreat then.
+
+    Every third one from 99 on, with chances of their own, so that all others replay as they were noted down.
+    """
+    return seed >= 99 and seed % 3 == 0
+
+
+def draw_nights(seed: int, span: float) -> list[tuple[float, float]]:
+    """When it is closed in such a history: now and then, for seconds or for minutes."""
+    rng, nights = Random(f"nights {seed}"), []
+    since = rng.uniform(2, 200)
+    while since < span:
+        until = since + rng.choice((5, 30, 120, 400)) * rng.uniform(0.5, 1.5)
+        nights.append((since, until))
+        since = until + rng.choice((5, 30, 120, 400)) * rng.uniform(0.5, 1.5)
+    return nights
+
+
+def merged(spans: list[tuple[float, float]]) -> tuple[tuple[float, float], ...]:
+    """Spans that meet or overlap put together, in order."""
+    found: list[tuple[float, float]] = []
+    for since, until in sorted(spans):
+        if found and since <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], until))
+        else:
+            found.append((since, until))
+    return tuple(found)
+
+
+def draw_plan(rng: Random, numbers: list[str], name: str, seed: int = 0) -> Plan:
     """A plan of one to three steps and one or two waves for these numbers."""
     weights = rng.choice(WEIGHTS)
     steps: list[dict[str, Any]] = [
@@ -43,6 +76,10 @@ def draw_plan(rng: Random, numbers: list[str], name: str) -> Plan:
         document["waves"] = [rng.randint(1, len(numbers) - 1)]
     if rng.random() < 0.2:
         document["deadline"] = f"{rng.choice((60, 600, 3000))}s"
+    if closes(seed):
+        # The hours are only there to be allowed to retreat: when it is open, the script says.
+        document |= {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}
+        document["closing"] = {"retreat": Random(f"retreat {seed} {name}").choice(RETREATS)}
     return Plan.model_validate(document)
 
 
@@ -108,10 +145,20 @@ class ScriptedCalendar:
         for since, until in self.closed:
             if since <= at < until and not self.world.calm:
                 self.world.faults["window closed (T3, T4)"] += 1
-                return Opening(False, now + timedelta(seconds=until - at), "closed until later")
+                raised = None if rollout.raised_at is None else self.world.seconds(rollout.raised_at)
+                stays = raised is not None and since <= raised
+                retreat = None if stays else rollout.plan.retreat
+                ends = now + timedelta(seconds=until - at)
+                return Opening(False, ends, "closed until later", retreat, "until later")
+        opens = [since for since, _ in self.closed if since > at]
+        if opens and rollout.plan.retreat is not None and not self.world.calm:
+            return Opening(True, now + timedelta(seconds=min(opens) - at))
         return Opening()
 
     def hold_until(self, rollout: Rollout) -> datetime | None:
+        return None
+
+    def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
         return None
 
     def is_closed(self, at: float, before: float) -> bool:

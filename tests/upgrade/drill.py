@@ -14,8 +14,10 @@ from rollout.clock import SystemClock
 from rollout.store import migrate
 from rollout.store.backup import backup
 from rollout.store.engine import Database
-from rollout.store.tables import metadata
+from rollout.store.tables import REVISIONS, metadata
 
+# The revision that gave the core's own tables new columns, all of them empty at first, and the one before it.
+BEFORE_COLUMNS, COLUMNS = "0004", "0005"
 SERVER_PROGRAMS = Path("/usr/lib/postgresql")
 
 
@@ -92,6 +94,27 @@ def as_of(source: str, url: str, revision: str) -> None:
     finally:
         old.close()
         new.close()
+
+
+def first_with_columns(database: Database) -> None:
+    """The first revision's tables, with the columns that `COLUMNS` adds to them: this program's core names them."""
+    migrate.upgrade(database, REVISIONS[0])
+    there = set(inspect(database.engine).get_table_names()) & metadata.tables.keys()
+    with database.write() as connection:
+        for name in sorted(there):
+            known = {c["name"] for c in inspect(connection).get_columns(name)}
+            for column in metadata.tables[name].columns:
+                if column.name not in known:
+                    type_ = column.type.compile(connection.dialect)
+                    connection.exec_driver_sql(f"ALTER TABLE {name} ADD COLUMN {column.name} {type_}")
+
+
+def upgrade_with_columns(database: Database) -> None:
+    """All other revisions in their order, where `first_with_columns` was before; that one is taken as done."""
+    migrate.upgrade(database, BEFORE_COLUMNS)
+    with database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{COLUMNS}'")
+    assert migrate.upgrade(database)[1] == REVISIONS[-1]
 
 
 def run_script(database: Database, script: str) -> None:

@@ -1,6 +1,7 @@
 """Upgrade under load: rollouts that start on the first schema end as promoted on the last, and no step is lost or doubled.
 
-The first version is this program's core with its ticks alone, on revision 0001: later jobs need later tables. It is
+The first version is this program's core with its ticks alone, on revision 0001 and the columns that this core names
+(`tests/upgrade/drill.py`): later jobs need later tables. It is
 replaced by a whole service in this process, and that one by `rollout serve` as a process of its own.
 """
 
@@ -26,13 +27,11 @@ from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
-from rollout.store import migrate
-from rollout.store.tables import REVISIONS
 from rollout.verify import verify_all
 from tests.support.command_line import CommandLine
 from tests.support.service import service, wait_until
 from tests.support.values import AGENT, entry
-from tests.upgrade.drill import Place
+from tests.upgrade.drill import Place, first_with_columns, upgrade_with_columns
 
 ROLLOUTS, NUMBERS = 4, 2
 WEIGHTS = (0.1, 0.5, 1.0)
@@ -114,7 +113,7 @@ def test_rollouts_of_the_first_schema_end_as_promoted_on_the_last(
         world = World(sandbox, place.url)
         onlooker = world.app()
         try:
-            migrate.upgrade(onlooker.database, REVISIONS[0])
+            first_with_columns(onlooker.database)
             ids = [onlooker.commands.start(world.plan(i), BY)["id"] for i in world.numbers]
             load = Load(onlooker, ids[0])
             with repeated(load, 0.1) as troubles:
@@ -162,14 +161,14 @@ def _first_version(world: World, onlooker: App, *, sqlite: bool) -> None:
         with repeated(advance.tick, 0.05) as troubles:
             wait_until(lambda: sum(bool(w) for w in world.written().values()) >= ROLLOUTS * NUMBERS)
             if not sqlite:
-                assert migrate.upgrade(onlooker.database) == (REVISIONS[0], REVISIONS[-1])
+                upgrade_with_columns(onlooker.database)
                 time.sleep(0.5)  # two versions side by side
         assert troubles == []
     finally:
         advance.stop()
         app.close()
     if sqlite:  # one service at a time: the next one upgrades before it starts
-        assert migrate.upgrade(onlooker.database) == (REVISIONS[0], REVISIONS[-1])
+        upgrade_with_columns(onlooker.database)
 
 
 def _second_version(world: World, onlooker: App, ids: list[str]) -> None:

@@ -101,7 +101,9 @@ async def start_rollout(
 async def show_rollout(request: Request, id: RolloutId) -> JSONResponse:  # noqa: A002 - the route's name
     """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
-    return JSONResponse(await service.lanes.run("read", lambda: views.show(service.find(caller, id))))
+    return JSONResponse(
+        await service.lanes.run("read", lambda: service.direct.document(service.find(caller, id)))
+    )
 
 
 @router.get(
