@@ -7,15 +7,15 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exc, select
 
 from rollout.domain.changes import Change
-from rollout.domain.errors import NotReachable
+from rollout.domain.errors import NotReachable, Refused
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
 from rollout.ports import CallRecord, Decision
-from rollout.store import claims, failover, housekeeping, journal, observations, pruning, rollouts
+from rollout.store import claims, cluster, failover, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts as rollouts_table
@@ -27,6 +27,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
+        self._identity = cluster.Identity()
 
     def now(self) -> datetime:
         return self.database.now()
@@ -102,6 +103,21 @@ class Store:
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Records a new rollout made at the store's now; returns {"id": ...} and what the answer says `also`."""
+        try:
+            return self._create(make, request, also)
+        except (exc.IntegrityError, Refused):
+            # The same request, sent twice, may be under way twice: whoever comes second gets the first answer.
+            given = None if request is None else self.answered(request)
+            if given is None:
+                raise
+            return given
+
+    def _create(
+        self,
+        make: Callable[[datetime], tuple[Rollout, Entry]],
+        request: Request | None,
+        also: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
@@ -141,10 +157,12 @@ class Store:
         request: Request | None,
     ) -> dict[str, Any]:
         with self.database.write() as connection:
+            row = rollouts.head_row(
+                connection, rollout_id
+            )  # under its lock: the same request may come twice at once
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
             now = self.database.now(connection)
-            row = rollouts.head_row(connection, rollout_id)
             before = rollouts.load(connection, rollout_id, now)
             decision = decide(before, now)
             after = before
@@ -268,17 +286,31 @@ class Store:
         self.database.end_stuck()
         with self.database.write() as connection:
             housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
-            return failover.count(connection)
+            beats = failover.count(connection)
+            if not failover.known(connection):
+                failover.record(connection, self._identity(connection))
+            return beats
 
-    def beats(self) -> int:
-        """The count of all beats so far; lower than it was: the database went back in time."""
+    def standing(self) -> tuple[int, bool]:
+        """(count of all beats so far, whether the database lives in another cluster than it did).
+
+        A count lower than it was, or another cluster: the database went back in time, or may have.
+        """
         with self.database.read() as connection:
-            return failover.counted(connection)
+            elsewhere = failover.is_another(failover.known(connection), self._identity(connection))
+            return failover.counted(connection), elsewhere
 
     def rearm(self, horizon: timedelta) -> list[str]:
         """Opens every horizon again after the database went back in time; returns the rollouts concerned."""
         with self.database.write() as connection:
-            return failover.rearm(connection, self.database.now(connection), horizon)
+            rearmed = failover.rearm(connection, self.database.now(connection), horizon)
+            failover.record(connection, self._identity(connection))
+            return rearmed
+
+    def durability(self) -> str:
+        """One sentence about settings of the database under which it may lose commits; empty when all is well."""
+        with self.database.read() as connection:
+            return cluster.durability(connection)
 
     def forget_beat(self, owner: str) -> None:
         with self.database.write() as connection:
