@@ -78,6 +78,8 @@ class Scheduler:
         tracing.start(traces_wanted())
         self._look_back()
         self._beats = self.app.store.beat(self.app.owner, started=True)
+        if reason := self.app.store.ballast.keep():
+            log.warning("no room is kept for rollbacks on a full disk", reason=reason)
         if advice := self.app.store.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
         self._scheduler.start()
@@ -94,6 +96,7 @@ class Scheduler:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
                 self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self.app.store.ballast.keep()
             self._look_back()
             self.advance.tick()
             self.last_good = self.app.clock.boot()

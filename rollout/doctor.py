@@ -9,6 +9,7 @@ from rollout.domain.errors import RolloutError
 from rollout.ports import Failure
 from rollout.settings import Settings
 from rollout.store import migrate
+from rollout.store.ballast import GIVEN_BACK
 from rollout.store.lookups import Lookups
 
 
@@ -36,6 +37,8 @@ def examine(settings: Settings) -> dict[str, Any]:
             try:
                 Lookups(app.database).probe()  # a full disk is noticed by writing alone
                 note("database", True, "can be written")
+                if app.store.ballast.given_back:
+                    note("disk", False, GIVEN_BACK)
                 if advice := app.store.durability():
                     note("durability", True, advice, warning=True)
                 ahead = (app.store.now() - app.clock.now()).total_seconds()

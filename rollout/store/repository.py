@@ -5,28 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import exc, select
 
 from rollout.domain.changes import Change
-from rollout.domain.errors import NotReachable, Refused
+from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
-from rollout.domain.state import Rollout, Target
+from rollout.domain.state import Kind, Rollout, Target
 from rollout.ports import CallRecord, Decision
 from rollout.store import claims, cluster, failover, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
+from rollout.store.ballast import GIVEN_BACK, Ballast
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts as rollouts_table
 from rollout.store.tables import targets as targets_table
+
+T = TypeVar("T")
 
 
 class Store:
     """Implements rollout.ports.Rollouts on a Database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
+        self.ballast = Ballast(database, ballast_megabytes)
         self._identity = cluster.Identity()
 
     def now(self) -> datetime:
@@ -42,9 +46,21 @@ class Store:
         only: str | None = None,
         urgent_only: bool = False,
     ) -> list[Claim]:
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
+        def take() -> list[Claim]:
+            with self.database.write() as connection:
+                now = self.database.now(connection)
+                return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
+
+        return self._with_room(urgent_only, take)
+
+    def _with_room(self, rollback: bool, do: Callable[[], T]) -> T:
+        """`do`, and when the disk is full and a rollback needs it, once more in the room kept for that."""
+        try:
+            return do()
+        except DiskFull:
+            if not (rollback and self.ballast.give_back()):
+                raise
+            return do()
 
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
         with self.database.read() as connection:
@@ -54,10 +70,17 @@ class Store:
     def commit(
         self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
     ) -> datetime:
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            rollouts.commit(connection, held, change, entries, now, lease=lease)
-            return now
+        if any(w.kind is Kind.FORWARD for w in change.new_writes) and self.ballast.given_back:
+            raise DiskFull(GIVEN_BACK)
+
+        def record() -> datetime:
+            with self.database.write() as connection:
+                now = self.database.now(connection)
+                rollouts.commit(connection, held, change, entries, now, lease=lease)
+                return now
+
+        undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
+        return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
         with self.database.write() as connection:
@@ -135,14 +158,17 @@ class Store:
         decide: Callable[[Rollout, datetime], Decision | None],
         answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None = None,
+        *,
+        urgent: bool = False,
     ) -> dict[str, Any]:
         """A command on one rollout: load, decide and record under the row's lock.
 
-        `decide` returns None when there is nothing to do; it raises to refuse. `answer` is made of the
-        rollout as it is afterwards, and kept under the request's id.
+        `urgent`: a rollback, for which room is kept when the disk is full. `decide` returns None when there
+        is nothing to do; it raises to refuse. `answer` is made of the rollout as it is afterwards, and kept
+        under the request's id.
         """
         try:
-            return self._change(rollout_id, decide, answer, request)
+            return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request))
         except NotReachable:
             # The row may be locked by a process that stands still: then it is freed, and tried once more.
             if not self.database.end_stuck():
