@@ -127,6 +127,7 @@ def test_a_service_that_starts_after_a_fail_over_knows_of_it(
 
 
 def _every_patch_had_an_intent(stage: Stage, id_: str, number: str, earlier: int) -> None:
-    later = patches_of(stage, number)[earlier:]
-    assert [p["body"] for p in later] == [w.body for w in writes_of(stage, id_)][-len(later) :]
-    assert len(later) == 1, "only the last step was still to be written"
+    """On a machine that stalls an answer may come too late: then it was written again, under another intent."""
+    later = [p["body"] for p in patches_of(stage, number)[earlier:]]
+    assert len(set(later)) == 1, "only the last step was still to be written"
+    assert [w.body for w in writes_of(stage, id_)].count(later[0]) >= len(later)
