@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 SEEDS ?= 10000
+JOBS ?= 2
 KILLS ?= 500
 
 .DEFAULT_GOAL := help
@@ -50,7 +51,7 @@ bench-gates: install-dev ## the gates against modelled callers, beside other rul
 	@$(BIN)/python -m benchmarks.gates
 
 simulate: install-dev ## seeded histories of the whole core; SEEDS=10000
-	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --jobs $(JOBS)
 
 kill: install-dev ## kills and pauses of real processes; KILLS=500
 	@$(BIN)/python -m tests.processes --kills $(KILLS)

@@ -80,7 +80,12 @@ class Scheduler:
         importlib.import_module("rollout.domain.gates")
         self.notify.warm()
         tracing.start(traces_wanted())
+        self._look_back()
         self._beats = self.app.store.beat(self.app.owner, started=True)
+        if reason := self.app.store.ballast.keep():
+            log.warning("no room is kept for rollbacks on a full disk", reason=reason)
+        if advice := self.app.store.durability():
+            log.warning("the database may lose what it has confirmed", advice=advice)
         self._scheduler.start()
         self._waker.start()
         self._listener.start()
@@ -96,6 +101,7 @@ class Scheduler:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
                 self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self.app.store.ballast.keep()
                 self.app.adjust()
             self._look_back()
             self.advance.tick()
@@ -116,10 +122,13 @@ class Scheduler:
 
     def _look_back(self) -> None:
         """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
-        beats = self.app.store.beats()
-        if beats < self._beats:
+        beats, elsewhere = self.app.store.standing()
+        if beats < self._beats or elsewhere:
             concerned = self.app.store.rearm(timedelta(seconds=self.app.timing.horizon))
-            log.warning("the database went back in time", beats=beats, before=self._beats, rearmed=concerned)
+            log.warning(
+                "the database went back in time",
+                beats=beats, before=self._beats, another_cluster=elsewhere, rearmed=concerned,
+            )  # fmt: skip
             self.counts["went_back"] += 1
             self._beats = beats
 

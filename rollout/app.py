@@ -162,7 +162,7 @@ def build(
     """Wires the product. Without fakes it talks to Retell and to the database of the settings."""
     clock = clock or SystemClock()
     database = database or Database(settings.database_url, clock)
-    store = Store(database)
+    store = Store(database, settings.ballast_mb)
     closers: list[Callable[[], None]] = [database.close]
     meter, wall = RequestMeter(), clock
     allowed = frozenset(settings.allowed_numbers) or None

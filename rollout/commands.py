@@ -352,7 +352,7 @@ class Commands:
         request: Request | None,
         urgent: bool = False,
     ) -> dict[str, Any]:
-        answer = self.store.change(id_, decide, where, request)
+        answer = self.store.change(id_, decide, where, request, urgent=urgent)
         self.changed(id_, urgent)
         return answer
 

@@ -9,15 +9,20 @@ from rollout.domain.errors import RolloutError
 from rollout.ports import Failure
 from rollout.settings import Settings
 from rollout.store import migrate
+from rollout.store.ballast import GIVEN_BACK
 from rollout.store.lookups import Lookups
 
 
 def examine(settings: Settings) -> dict[str, Any]:
-    """{"checks": [{name, ok, detail, exit_code}], "settings": {...}}; nothing that counts is changed."""
+    """{"checks": [{name, ok, warning, detail, exit_code}], "settings": {...}}; nothing that counts is changed.
+
+    `warning`: it works, and something should be set otherwise; the exit code does not speak of it.
+    """
     checks: list[dict[str, Any]] = []
 
-    def note(name: str, ok: bool, detail: str, exit_code: int = 4) -> None:
-        checks.append({"name": name, "ok": ok, "detail": detail, "exit_code": 0 if ok else exit_code})
+    def note(name: str, ok: bool, detail: str, exit_code: int = 4, *, warning: bool = False) -> None:
+        code = 0 if ok else exit_code
+        checks.append({"name": name, "ok": ok, "warning": warning, "detail": detail, "exit_code": code})
 
     app = build(settings)
     try:
@@ -32,6 +37,10 @@ def examine(settings: Settings) -> dict[str, Any]:
             try:
                 Lookups(app.database).probe()  # a full disk is noticed by writing alone
                 note("database", True, "can be written")
+                if app.store.ballast.given_back:
+                    note("disk", False, GIVEN_BACK)
+                if advice := app.store.durability():
+                    note("durability", True, advice, warning=True)
                 ahead = (app.store.now() - app.clock.now()).total_seconds()
                 note("clock", abs(ahead) < 2, f"the database is {ahead:+.3f} s from this machine")
                 alive = app.store.services()

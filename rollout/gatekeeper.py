@@ -19,6 +19,7 @@ from rollout.domain.state import Position, Rollout
 from rollout.ports import CallRecord, Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
+from rollout.store.values import value_of
 
 if TYPE_CHECKING:
     from rollout.domain.calls import Cell, Span
@@ -113,7 +114,7 @@ class Gatekeeper:
     ) -> tuple[float, float] | None:
         from rollout.domain.calls import latency_thresholds
 
-        kept = observations.fixed(connection, f"slow:{rollout.id}")
+        kept = value_of(connection, f"slow:{rollout.id}")
         if kept is not None:
             low, high = json.loads(kept)
             return low, high

@@ -239,6 +239,8 @@ class Rollouts(Protocol):
         decide: Callable[[Rollout, datetime], Decision | None],
         answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None = None,
+        *,
+        urgent: bool = False,
     ) -> dict[str, Any]: ...
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     )  # fmt: skip
 
     database_url: str = Field("sqlite:///rollout.db", description="SQLite file or PostgreSQL.")
+    ballast_mb: float = Field(
+        8.0, ge=0, le=10_000, description="SQLite: megabytes of disk kept for rollbacks; 0: none."
+    )
     retell_api_key: SecretStr | None = Field(None, description="Also read from RETELL_API_KEY.")
     retell_api_key_file: Path | None = Field(
         None, description="A file with the key, read again when it changes: rotation without a restart."

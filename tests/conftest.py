@@ -137,8 +137,10 @@ _REAL_TIME = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that may be run again."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks the tests that may be run again; `-p no:rerunfailures` shows what fails the first time."""
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        return
     for item in items:
         if item.path.relative_to(Path(__file__).parent).parts[0] in _REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))

@@ -76,7 +76,8 @@ def doctor(json: Json = False) -> None:
 
         shown = table("what", "state", "detail")
         for item in report["checks"]:
-            shown.add_row(item["name"], "ok" if item["ok"] else "TROUBLE", plain(item["detail"]))
+            state = ("WARNING" if item["warning"] else "ok") if item["ok"] else "TROUBLE"
+            shown.add_row(item["name"], state, plain(item["detail"]))
         console().print(shown)
     worst = next((c for c in report["checks"] if not c["ok"]), None)
     if worst is not None:

@@ -88,6 +88,10 @@ class NotReachable(RolloutError):
     status = 503
 
 
+class DiskFull(NotReachable):
+    """The disk of the database is full."""
+
+
 class Unauthenticated(RolloutError):
     """This needs a token."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
-from rollout.domain.errors import NotReachable, SettingsError
+from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.ports import Clock
 
 BUSY_SECONDS = 5
@@ -119,7 +120,8 @@ class Database:
         except exc.DatabaseError as error:
             if not _is_trouble(error):
                 raise
-            raise NotReachable(f"the database cannot be used: {_words(error)}") from error
+            kind = DiskFull if _is_full(error) else NotReachable
+            raise kind(f"the database cannot be used: {_words(error)}") from error
         except exc.InterfaceError as error:
             raise NotReachable(f"the database cannot be used: {_words(error)}") from error
 
@@ -172,6 +174,10 @@ def _is_trouble(error: exc.DatabaseError) -> bool:
     sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
     """
     return type(error) is exc.DatabaseError or isinstance(error, (exc.OperationalError, exc.InternalError))
+
+
+def _is_full(error: exc.DatabaseError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 
 def _words(error: exc.DBAPIError) -> str:

@@ -1,8 +1,10 @@
 """Has the database gone back in time? A fail-over to a standby that lagged, or a restored backup.
 
 Every heartbeat raises one counter. A process that finds it lower than it left it knows that commits were lost,
-intents among them. What is lost cannot be known, so every horizon is opened again: until they have passed, no
-number is written forward and nothing is declared final, and every number is read before it is written.
+intents among them. Beside it stands the name of the cluster (system identifier and timeline, PostgreSQL alone): a
+process that has nothing to compare the counter with, because it starts after the fail-over, finds another name. What
+is lost cannot be known, so every horizon is opened again: until they have passed, no number is written forward and
+nothing is declared final, and every number is read before it is written.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, select
 
 from rollout.domain.changes import Change
 from rollout.domain.machine import Phase
@@ -20,27 +22,40 @@ from rollout.domain.state import Kind, Outcome, Write
 from rollout.store import rollouts
 from rollout.store.tables import meta
 from rollout.store.tables import rollouts as table
+from rollout.store.values import set_once, set_value, value_of
 
 _COUNTER = "beats"
+_CLUSTER = "cluster"
 
 
 def count(connection: Connection) -> int:
     """Raises the counter of heartbeats and returns it."""
-    row = connection.execute(
-        select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update()
-    ).one_or_none()
-    if row is None:
-        connection.execute(insert(meta), {"key": _COUNTER, "value": "1"})
-        return 1
-    value = int(row.value) + 1
-    connection.execute(update(meta).where(meta.c.key == _COUNTER).values(value=str(value)))
+    set_once(connection, _COUNTER, "0")  # two services may be the first at the same moment
+    found = connection.execute(select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update())
+    value = int(found.scalar_one()) + 1
+    set_value(connection, _COUNTER, str(value))
     return value
 
 
 def counted(connection: Connection) -> int:
     """The counter as it stands; 0 before the first heartbeat."""
-    value = connection.execute(select(meta.c.value).where(meta.c.key == _COUNTER)).scalar_one_or_none()
-    return 0 if value is None else int(value)
+    return int(value_of(connection, _COUNTER) or 0)
+
+
+def known(connection: Connection) -> str:
+    """The name of the cluster as last recorded; empty before the first time."""
+    return value_of(connection, _CLUSTER) or ""
+
+
+def is_another(recorded: str, found: str) -> bool:
+    """Whether the database lives elsewhere than it did; a name that was never recorded or cannot be had is none."""
+    return bool(recorded and found and recorded != found)
+
+
+def record(connection: Connection, cluster: str) -> None:
+    """Remembers the name of the cluster."""
+    if cluster:
+        set_value(connection, _CLUSTER, cluster)
 
 
 def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import select
 
 from rollout.domain.state import Rollout
 from rollout.store import rollouts as rows
 from rollout.store.engine import Database
-from rollout.store.tables import meta, rollouts, targets
+from rollout.store.tables import rollouts, targets
+from rollout.store.values import set_value
 
 _PROBE = "probe"
 
@@ -82,7 +84,7 @@ class Lookups:
             return set(connection.execute(select(targets.c.number).where(targets.c.driven)).scalars())
 
     def probe(self) -> None:
-        """Writes a row and takes it out again: NotReachable unless the database can be written."""
+        """Writes a row: NotReachable unless the database can be written."""
         with self.database.write() as connection:
-            connection.execute(delete(meta).where(meta.c.key == _PROBE))
-            connection.execute(insert(meta), {"key": _PROBE, "value": ""})
+            # Its value changes each time: SQLite writes nothing where nothing changes.
+            set_value(connection, _PROBE, secrets.token_hex(8))

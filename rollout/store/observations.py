@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, func, insert, select, update
 
 from rollout.ports import CallRecord
-from rollout.store.tables import journal, looks, marks, meta, observations, rollouts
+from rollout.store.tables import journal, looks, marks, observations, rollouts
+from rollout.store.values import insert_into
 
 _FIELDS = (
     "number", "channel", "agent_id", "agent_version", "status", "started_at", "ended_at", "reason", "e2e_p50_ms",
@@ -18,7 +19,7 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def take(connection: Connection, records: Iterable[CallRecord], now: datetime) -> int:
+def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -> int:
     """Adds or corrects calls; returns how many rows changed.
 
     A result is never lost to an older report: what a later report leaves out keeps its value.
@@ -38,13 +39,24 @@ def take(connection: Connection, records: Iterable[CallRecord], now: datetime) -
         merged = {name: _newer(name, values[name], getattr(old, name), values) for name in _FIELDS}
         if any(merged[name] != getattr(old, name) for name in _FIELDS):
             changed.append((id_, merged))
-    if fresh:
-        connection.execute(insert(observations), fresh)
+    made = _insert(connection, fresh)
+    # Another process has told of the same calls at the same moment: its rows are there now, and are corrected.
+    late = [r for r in records if r.call_id in {row["call_id"] for row in fresh} - made]
     for id_, merged in changed:
         connection.execute(
             update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)
         )
-    return len(fresh) + len(changed)
+    return len(made) + len(changed) + (take(connection, late, now) if late else 0)
+
+
+def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Inserts calls; returns the ids of those that nobody else had inserted."""
+    made: set[str] = set()
+    for start in range(0, len(rows), 500):
+        query = insert_into(connection, observations).values(rows[start : start + 500])
+        query = query.on_conflict_do_nothing().returning(observations.c.call_id)
+        made |= set(connection.execute(query).scalars())
+    return made
 
 
 def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:
@@ -132,25 +144,12 @@ def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, 
 
 def set_marks(connection: Connection, new: Sequence[Mark]) -> None:
     """Replaces the marks of these numbers and channels."""
-    for mark in new:
-        connection.execute(
-            delete(marks).where(marks.c.number == mark.number, marks.c.channel == mark.channel)
-        )
-    if new:
-        connection.execute(
-            insert(marks),
-            [
-                {
-                    "number": m.number,
-                    "channel": m.channel,
-                    "since": m.since,
-                    "polled_at": m.polled_at,
-                    "trouble": m.trouble,
-                    "trouble_since": m.trouble_since,
-                }
-                for m in new
-            ],
-        )
+    for m in new:
+        values = {
+            "since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since,
+        }  # fmt: skip
+        query = insert_into(connection, marks).values(number=m.number, channel=m.channel, **values)
+        connection.execute(query.on_conflict_do_update(index_elements=["number", "channel"], set_=values))
 
 
 # ------------------------------------------------------------------ looks
@@ -208,18 +207,6 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
         .order_by(journal.c.seq)
     )
     return [(row.kind, row.at, row.data) for row in connection.execute(query)]
-
-
-def fixed(connection: Connection, key: str) -> str | None:
-    """A value that was fixed once (such as a rollout's latency thresholds)."""
-    value: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
-    return value
-
-
-def fix(connection: Connection, key: str, value: str) -> None:
-    """Fixes a value; the first one stays."""
-    if fixed(connection, key) is None:
-        connection.execute(insert(meta), {"key": key, "value": value})
 
 
 def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:

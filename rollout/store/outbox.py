@@ -18,6 +18,7 @@ from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.rollouts import summary
 from rollout.store.tables import meta, outbox, rollouts
+from rollout.store.values import set_value, value_of
 
 FAILING = "notices:fail:"  # and 24 characters of the digest
 _PAGE = 500
@@ -215,16 +216,3 @@ def _due(now: datetime) -> Any:
 
 def _failing_key(channel: str) -> str:
     return FAILING + channel[:24]
-
-
-def value_of(connection: Connection, key: str) -> str | None:
-    """What is kept under this key."""
-    found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
-    return found
-
-
-def set_value(connection: Connection, key: str, value: str) -> None:
-    """Keeps a value under this key, over the one that is there."""
-    insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert
-    query = insert(meta).values(key=key, value=value)
-    connection.execute(query.on_conflict_do_update(index_elements=["key"], set_={"value": value}))

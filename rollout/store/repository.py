@@ -5,30 +5,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import exc, select
 
 from rollout.domain.changes import Change
-from rollout.domain.errors import NotReachable
+from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
-from rollout.domain.state import Rollout, Target
+from rollout.domain.state import Kind, Rollout, Target
 from rollout.ports import CallRecord, Decision
-from rollout.store import claims, failover, housekeeping, journal, observations, pruning, rollouts
+from rollout.store import claims, cluster, failover, housekeeping, journal, observations, pruning, rollouts
 from rollout.store import requests as request_ids
+from rollout.store.ballast import GIVEN_BACK, Ballast
 from rollout.store.engine import Database
 from rollout.store.snapshots import Snapshots
 from rollout.store.tables import rollouts as rollouts_table
 from rollout.store.tables import targets as targets_table
 
+T = TypeVar("T")
+
 
 class Store:
     """Implements rollout.ports.Rollouts on a Database."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
         self.known = Snapshots()
+        self.ballast = Ballast(database, ballast_megabytes)
+        self._identity = cluster.Identity()
 
     def now(self) -> datetime:
         return self.database.now()
@@ -43,9 +48,21 @@ class Store:
         only: str | None = None,
         urgent_only: bool = False,
     ) -> list[Claim]:
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
+        def take() -> list[Claim]:
+            with self.database.write() as connection:
+                now = self.database.now(connection)
+                return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
+
+        return self._with_room(urgent_only, take)
+
+    def _with_room(self, rollback: bool, do: Callable[[], T]) -> T:
+        """`do`, and when the disk is full and a rollback needs it, once more in the room kept for that."""
+        try:
+            return do()
+        except DiskFull:
+            if not (rollback and self.ballast.give_back()):
+                raise
+            return do()
 
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
         with self.database.read() as connection:
@@ -55,11 +72,18 @@ class Store:
     def commit(
         self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
     ) -> datetime:
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            before, after = rollouts.commit(connection, held, change, entries, now, lease=lease)
-        self.known.follow(held.rollout_id, before, after, change)
-        return now
+        if any(w.kind is Kind.FORWARD for w in change.new_writes) and self.ballast.given_back:
+            raise DiskFull(GIVEN_BACK)
+
+        def record() -> datetime:
+            with self.database.write() as connection:
+                now = self.database.now(connection)
+                before, after = rollouts.commit(connection, held, change, entries, now, lease=lease)
+            self.known.follow(held.rollout_id, before, after, change)
+            return now
+
+        undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
+        return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
         with self.database.write() as connection:
@@ -112,6 +136,21 @@ class Store:
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Records a new rollout made at the store's now; returns {"id": ...} and what the answer says `also`."""
+        try:
+            return self._create(make, request, also)
+        except (exc.IntegrityError, Refused):
+            # The same request, sent twice, may be under way twice: whoever comes second gets the first answer.
+            given = None if request is None else self.answered(request)
+            if given is None:
+                raise
+            return given
+
+    def _create(
+        self,
+        make: Callable[[datetime], tuple[Rollout, Entry]],
+        request: Request | None,
+        also: Mapping[str, Any] | None,
+    ) -> dict[str, Any]:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
@@ -129,14 +168,17 @@ class Store:
         decide: Callable[[Rollout, datetime], Decision | None],
         answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None = None,
+        *,
+        urgent: bool = False,
     ) -> dict[str, Any]:
         """A command on one rollout: load, decide and record under the row's lock.
 
-        `decide` returns None when there is nothing to do; it raises to refuse. `answer` is made of the
-        rollout as it is afterwards, and kept under the request's id.
+        `urgent`: a rollback, for which room is kept when the disk is full. `decide` returns None when there
+        is nothing to do; it raises to refuse. `answer` is made of the rollout as it is afterwards, and kept
+        under the request's id.
         """
         try:
-            return self._change(rollout_id, decide, answer, request)
+            return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request))
         except NotReachable:
             # The row may be locked by a process that stands still: then it is freed, and tried once more.
             if not self.database.end_stuck():
@@ -151,10 +193,12 @@ class Store:
         request: Request | None,
     ) -> dict[str, Any]:
         with self.database.write() as connection:
+            row = rollouts.head_row(
+                connection, rollout_id
+            )  # under its lock: the same request may come twice at once
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
             now = self.database.now(connection)
-            row = rollouts.head_row(connection, rollout_id)
             before = rollouts.load(connection, rollout_id, now)
             decision = decide(before, now)
             after = before
@@ -278,17 +322,31 @@ class Store:
         self.database.end_stuck()
         with self.database.write() as connection:
             housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
-            return failover.count(connection)
+            beats = failover.count(connection)
+            if not failover.known(connection):
+                failover.record(connection, self._identity(connection))
+            return beats
 
-    def beats(self) -> int:
-        """The count of all beats so far; lower than it was: the database went back in time."""
+    def standing(self) -> tuple[int, bool]:
+        """(count of all beats so far, whether the database lives in another cluster than it did).
+
+        A count lower than it was, or another cluster: the database went back in time, or may have.
+        """
         with self.database.read() as connection:
-            return failover.counted(connection)
+            elsewhere = failover.is_another(failover.known(connection), self._identity(connection))
+            return failover.counted(connection), elsewhere
 
     def rearm(self, horizon: timedelta) -> list[str]:
         """Opens every horizon again after the database went back in time; returns the rollouts concerned."""
         with self.database.write() as connection:
-            return failover.rearm(connection, self.database.now(connection), horizon)
+            rearmed = failover.rearm(connection, self.database.now(connection), horizon)
+            failover.record(connection, self._identity(connection))
+            return rearmed
+
+    def durability(self) -> str:
+        """One sentence about settings of the database under which it may lose commits; empty when all is well."""
+        with self.database.read() as connection:
+            return cluster.durability(connection)
 
     def forget_beat(self, owner: str) -> None:
         with self.database.write() as connection:

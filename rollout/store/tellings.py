@@ -17,9 +17,9 @@ from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.journal import Recorded
-from rollout.store.outbox import set_value, value_of
 from rollout.store.rollouts import summary
 from rollout.store.tables import journal, looks, meta, rollouts
+from rollout.store.values import set_once, set_value, value_of
 
 MARK = "notices:mark"
 KEY_SINCE = "notices:key"
@@ -92,9 +92,7 @@ class Tellings:
                 connection.execute(delete(meta).where(meta.c.key == KEY_SINCE))
                 return None
             now = self.database.now(connection)
-            connection.execute(
-                self._insert(meta).values(key=KEY_SINCE, value=now.isoformat()).on_conflict_do_nothing()
-            )
+            set_once(connection, KEY_SINCE, now.isoformat())
             return datetime.fromisoformat(value_of(connection, KEY_SINCE) or now.isoformat())
 
 

@@ -23,10 +23,12 @@ from tests.processes import replicas, rollbacks
 from tests.processes.campaign import Tally, choose, kills, pauses
 from tests.processes.judge import judge
 from tests.processes.nursery import Nursery
-from tests.processes.stage import HORIZON, Stage, new_sandbox, new_stage
+from tests.processes.stage import Stage, new_sandbox, new_stage
 from tests.support import postgres
 
 BATCH = 28
+PAUSE = (1.0, 60.0)  # seconds; half to thirty horizons, as the bounds are scaled
+MOST_PAUSING = 1500.0  # no pause begins on a database after so many seconds
 
 
 class Campaign:
@@ -82,7 +84,6 @@ class Campaign:
 
     def pauses(self, count: int) -> Tally:
         """Nine of ten on PostgreSQL among replicas, the others on SQLite."""
-        span = (0.5 * HORIZON, 10 * HORIZON)
         alone = count // 10 if len(self.databases) > 1 else count
         points = choose(random.Random(self.seed + 1), count)
         total = Tally()
@@ -90,7 +91,7 @@ class Campaign:
             if not mine:
                 continue
             with self.stage(kind) as stage:
-                tally = pauses(stage, random.Random(self.seed + 2), mine, span, width)
+                tally = pauses(stage, random.Random(self.seed + 2), mine, PAUSE, width, MOST_PAUSING)
             said(f"pauses on {kind}: {sum(tally.pauses.values())}, {dict(tally.ends)}", tally)
             total.add(tally)
         return total
@@ -130,7 +131,7 @@ def main() -> int:
     """Runs what is asked for and prints the figures."""
     arguments = argparse.ArgumentParser(prog="python -m tests.processes")
     arguments.add_argument("--kills", type=int, default=500)
-    arguments.add_argument("--pauses", type=int, default=100)
+    arguments.add_argument("--pauses", type=int, default=100, help="of 1 to 60 s, six at a time")
     arguments.add_argument("--rollbacks", type=int, default=10, help="of each kind, on each database")
     arguments.add_argument("--overdue", type=int, default=5000)
     arguments.add_argument("--rollouts", type=int, default=200, help="for three replicas with kills")

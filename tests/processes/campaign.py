@@ -152,14 +152,21 @@ def kills(stage: Stage, rng: random.Random, points: Sequence[str | None], weathe
 
 
 def pauses(
-    stage: Stage, rng: random.Random, points: Sequence[str | None], seconds: tuple[float, float], width: int
+    stage: Stage,
+    rng: random.Random,
+    points: Sequence[str | None],
+    seconds: tuple[float, float],
+    width: int,
+    most: float = 3600.0,
 ) -> Tally:
     """Replicas that stand still for a while, `width` at a time, beside one that does not; on PostgreSQL.
 
-    On SQLite the width is 1 and nobody runs beside: rollouts wait, commands are given.
+    On SQLite the width is 1 and nobody runs beside: rollouts wait, commands are given. None begins after `most`
+    seconds.
     """
     tally, stream = Tally(), Stream(stage, rng)
     queue, lock = list(points), threading.Lock()
+    limit = time.monotonic() + most
     beside = None if stage.app.database.is_sqlite else stage.serve()
     for _ in range(width + 2):
         stream.refill()
@@ -173,6 +180,9 @@ def pauses(
     for worker in workers:
         worker.start()
     while any(worker.is_alive() for worker in workers):
+        if time.monotonic() > limit:
+            with lock:
+                queue.clear()
         stream.refill(width + 4)
         if rng.random() < 0.25:
             stream.roll_back_one()

@@ -6,6 +6,7 @@ Each condition is a function: it brings a new rollout into the moment, orders, a
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from tests.processes.judge import patches_of
 from tests.processes.stage import AGENT, CANARY, TESTER, Done, Stage
@@ -65,6 +66,27 @@ def pause(stage: Stage) -> str:
     return id_
 
 
+def freeze(stage: Stage) -> str:
+    """The plan's calendar is frozen: the step's hold is over, and nothing forward comes."""
+    for lead in (3.0, 10.0, 30.0):  # a busy machine may not reach the first step before the freeze begins
+        begins = datetime.now(UTC) + timedelta(seconds=lead)
+        frozen = {
+            "from": begins.isoformat(),
+            "to": (begins + timedelta(days=1)).isoformat(),
+            "reason": "a fair",
+        }
+        id_ = stage.start(2, zone="UTC", freezes=[frozen])
+        service = stage.serve()
+        stage.until(lambda id_=id_: "a fair" in stage.load(id_).why, lead + 30)  # type: ignore[misc]
+        if all(t.step for t in stage.load(id_).targets):
+            order(stage, id_)
+            service.stop()
+            return id_
+        stage.app.commands.rollback(id_, TESTER)
+        service.stop()
+    raise AssertionError("no first step was confirmed before its freeze began")
+
+
 def forward_write_in_flight(stage: Stage) -> str:
     """A forward PATCH has been received and will be applied after the baseline was written."""
     id_ = stage.start(1, hold="0.5s")
@@ -83,6 +105,7 @@ CONDITIONS: dict[str, Callable[[Stage], str]] = {
     "429 storm": storm_of_429,
     "open gate": open_gate,
     "pause": pause,
+    "freeze": freeze,
     "forward write in flight": forward_write_in_flight,
 }
 

@@ -177,12 +177,12 @@ class Stage:
     def phase(self, id_: str) -> str:
         return str(self.app.store.phase(id_))
 
-    def until_phase(self, id_: str, *phases: str, timeout: float = 30) -> Rollout:
+    def until_phase(self, id_: str, *phases: str, timeout: float = 60) -> Rollout:
         """Returns the rollout once it is in one of these phases."""
         self.until(lambda: self.phase(id_) in phases, timeout, lambda: f"{id_} is {self.load(id_)}")
         return self.load(id_)
 
-    def until_confirmed(self, id_: str, step: int, timeout: float = 30) -> None:
+    def until_confirmed(self, id_: str, step: int, timeout: float = 60) -> None:
         """Returns once every number of the rollout is confirmed at this step (or a later one)."""
         self.until(
             lambda: all(t.step >= step for t in self.load(id_).targets),
@@ -191,7 +191,7 @@ class Stage:
         )
 
     def until(
-        self, true: Callable[[], object], timeout: float = 30, why: Callable[[], str] = lambda: ""
+        self, true: Callable[[], object], timeout: float = 60, why: Callable[[], str] = lambda: ""
     ) -> None:
         """Polls; fails after `timeout` seconds with what `why` says and what the services logged."""
         end = time.monotonic() + timeout

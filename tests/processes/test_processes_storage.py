@@ -60,13 +60,7 @@ def test_a_full_disk_stops_every_write_and_is_got_over_without_a_restart(
     number = _number(stage, id_)
     service = stage.serve()
     stage.until_confirmed(id_, 1)
-    ballast = small_disk / "ballast"
-    with ballast.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            pass
+    other = _fill(small_disk)
     service.until_said("disk is full")
     sent = len(patches_of(stage, number))
     done = stage.cli("doctor")
@@ -76,10 +70,53 @@ def test_a_full_disk_stops_every_write_and_is_got_over_without_a_restart(
     assert (paused.code, paused.err.count("\n")) == (4, 1), paused.err
     assert "disk is full" in paused.err
     assert len(patches_of(stage, number)) == sent, "without an intent nothing is sent"
-    ballast.unlink()
+    other.unlink()
     stage.until_phase(id_, "promoted")
     assert service.stop() == 0
     assert judge(stage, [id_], hold=1.0) == []
+
+
+def test_a_rollback_on_a_full_disk_is_written_in_the_room_kept_for_it(
+    small_stage: Stage, small_disk: Path
+) -> None:
+    stage, room = small_stage, {"ROLLOUT_BALLAST_MB": "1"}
+    undone, waiting = stage.start(1, hold="20s"), stage.start(1, hold="2s")
+    service = stage.serve(**room)
+    for id_ in (undone, waiting):
+        stage.until_confirmed(id_, 1)
+    kept = small_disk / "rollout.db.ballast"
+    assert kept.stat().st_size == 1_000_000
+    other = _fill(small_disk)
+    service.until_said("disk is full")
+    assert stage.cli("pause", waiting, **room).code == 4
+    done = stage.cli("rollback", undone, **room)
+    assert done.code == 0, done.err
+    stage.until_phase(undone, "rolled_back")
+    assert kept.stat().st_size == 0
+    told = stage.cli("doctor", **room)
+    assert told.code == 4
+    assert "kept for rollbacks" in told.err
+    stage.until(lambda: "kept for rollbacks" in service.said())
+    assert stage.load(waiting).targets[0].step == 1, "the room that was given back is not for forward steps"
+    assert len(patches_of(stage, _number(stage, waiting))) == 1
+    other.unlink()
+    stage.until_phase(waiting, "promoted")
+    stage.until(lambda: kept.stat().st_size == 1_000_000)
+    assert stage.cli("doctor", **room).code == 0
+    assert service.stop() == 0
+    assert judge(stage, [undone, waiting], hold=2.0) == []
+
+
+def _fill(disk: Path) -> Path:
+    """Takes every byte that is left on a disk; returns the file that has them."""
+    path = disk / "something else"
+    with path.open("wb", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+    return path
 
 
 def test_a_file_that_may_not_grow(sqlite_stage: Stage) -> None:

@@ -1,12 +1,16 @@
-"""`python -m tests.simulation --seeds N [--start S] [--replicas N] [--trace SEED] [--mutant NAME]`."""
+"""`python -m tests.simulation --seeds N [--start S] [--replicas N] [--jobs N] [--trace SEED] [--mutant NAME]`."""
 
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 
+from .database import folder
 from .history import Result, play
 from .quiet import quiet
 
@@ -21,6 +25,7 @@ def main() -> int:
     parser.add_argument("--mutant", help="remove a guard of the protocol: see tests/simulation/mutants.py")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many minutes")
     parser.add_argument("--most", type=int, default=10, help="stop after so many broken histories")
+    parser.add_argument("--jobs", type=int, default=1, help="so many processes play beside each other")
     given = parser.parse_args()
     quiet()
     if given.mutant:
@@ -33,6 +38,25 @@ def main() -> int:
     return _play(given)
 
 
+def _results(given: argparse.Namespace) -> Iterator[Result]:
+    """The results of all seeds, in order."""
+    seeds = range(given.start, given.start + given.seeds)
+    one = partial(_one, given.replicas)
+    if given.jobs <= 1:
+        yield from map(one, seeds)
+        return
+    folder()  # of the process that ends last, which removes it
+    # Forked, so that a guard that was taken out is out there too; each process makes a database file of its own.
+    with multiprocessing.get_context("fork").Pool(given.jobs) as pool:
+        yield from pool.imap(one, seeds, chunksize=4)
+
+
+def _one(replicas: int | None, seed: int) -> Result:
+    result = play(seed, replicas)
+    result.log = []
+    return result
+
+
 def _play(given: argparse.Namespace) -> int:
     if given.trace is not None:
         result = play(given.trace, given.replicas)
@@ -42,13 +66,11 @@ def _play(given: argparse.Namespace) -> int:
     results: list[Result] = []
     began = time.perf_counter()
     bad = 0
-    for seed in range(given.start, given.start + given.seeds):
-        result = play(seed, given.replicas)
-        result.log = []
+    for result in _results(given):
         results.append(result)
         if result.broken:
             bad += 1
-            print(f"seed {seed}: " + "; ".join(result.broken[:3]), flush=True)
+            print(f"seed {result.seed}: " + "; ".join(result.broken[:3]), flush=True)
             if bad >= given.most:
                 break
         if time.perf_counter() - began > given.minutes * 60:

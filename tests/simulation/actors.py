@@ -53,6 +53,26 @@ class Operator:
 
         self.world.spawn(Process(name, can_crash=False), name, work, after)
 
+    def again(self, rng: Random, after: float, until: float) -> None:
+        """Starts another rollout on the numbers of the first one, once that has ended; asks every few seconds."""
+        name = self.sim.name("cli")
+        plan: list[Plan] = []
+
+        def work() -> None:
+            while not plan and self.world.now < until:
+                self.world.sleep(rng.uniform(2, 30))
+                if not self.started:
+                    continue
+                file, first = self.sim.file, self.started[0]
+                if file.one("SELECT 1 FROM targets WHERE rollout_id = ? AND driven", first) is None:
+                    rows = file.all("SELECT number FROM targets WHERE rollout_id = ? ORDER BY ord", first)
+                    if rows:
+                        plan.append(draw_plan(rng, [row[0] for row in rows], "plan-3"))
+            if plan:
+                self.start(plan[0], 0.0)
+
+        self.world.spawn(Process(name, can_crash=False), name, work, after)
+
     def command(self, what: str, after: float) -> None:
         """Gives this command for one of the rollouts, after so many seconds."""
         rng, name = self.rng, self.sim.name("cli")
@@ -199,16 +219,7 @@ class Nature:
             )
 
     def _number_vanishes(self) -> None:
-        number = self.sim.remote.numbers[self.rng.choice(sorted(self.sim.remote.numbers))]
-        self.world.hit("retell: a number vanishes (G1)")
-        number.exists = False
-        if self.rng.random() < 0.5:
-
-            def back() -> None:
-                number.exists = True
-                self.world.hit("retell: a vanished number is back")
-
-            self.world.at(self.rng.uniform(1, 200), back)
+        self.sim.remote.vanish(self.rng.choice(sorted(self.sim.remote.numbers)), self.rng)
 
     def _key_refused(self) -> None:
         self.world.hit("retell: the key is refused for a while (R3)")
@@ -241,9 +252,8 @@ class Nature:
     def _crash_loop(self) -> None:
         """Whoever touches a rollout dies: its row, so to speak, is poison."""
         self.world.hit("machine: a crash loop (C9)")
-        usual = self.world.weather.crash
-        self.world.weather.crash = 0.3
-        self.world.at(900, lambda: setattr(self.world.weather, "crash", usual))
+        self.world.weather.poison = 0.3
+        self.world.at(900, lambda: setattr(self.world.weather, "poison", 0.0))
 
     def _clock_set(self) -> None:
         if self.sim.replicas:

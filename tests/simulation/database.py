@@ -7,6 +7,7 @@ is the world's, as PostgreSQL's is when replicas share it.
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -38,7 +39,7 @@ def folder() -> Path:
 
 @lru_cache(maxsize=1)
 def _template() -> sqlite3.Connection:
-    path = folder() / "template.db"
+    path = folder() / f"template-{os.getpid()}.db"
     database = Database(f"sqlite:///{path}", SystemClock())
     migrate.upgrade(database)
     database.close()
@@ -53,7 +54,7 @@ class File:
     """One database file that every history starts anew; statements stay compiled from one to the next."""
 
     def __init__(self) -> None:
-        self.path = folder() / "history.db"
+        self.path = folder() / f"history-{os.getpid()}.db"
         self.url = f"sqlite:///{self.path}"
         self.engine: Engine = make_engine(self.url)
 

@@ -30,7 +30,7 @@ from .plans import (
 )
 from .processes import Simulation
 from .remote import Remote
-from .weather import Weather, draw
+from .weather import Weather, draw, draw_rare
 from .world import Restless, World
 
 SPAN = 900.0  # seconds in which things happen
@@ -58,6 +58,8 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     """Plays the history of this seed; the same seed gives the same history, event for event."""
     rng = Random(f"history {seed}")
     drawn = draw_weather(rng)
+    rare = Random(f"rare {seed}")
+    draw_rare(rare, drawn)
     world = World(seed, weather or drawn)
     file = shared_file()
     file.renew()
@@ -78,7 +80,10 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     onlooker = Onlooker(sim)
     for _ in range(replicas or rng.choice((1, 2, 2, 3, 4))):
         sim.start_replica()
-    started = draw_operators(sim, rng, numbers, SPAN).started
+    operator = draw_operators(sim, rng, numbers, SPAN)
+    started = operator.started
+    if rare.random() < 0.12:
+        operator.again(rare, rare.uniform(30, SPAN / 2), SPAN)
     Nature(sim, rng, SPAN).plan(baselines)
     if world.weather.no_op_moves and rng.random() < 0.12:
         _kit_later(sim, rng, onlooker, started)
@@ -95,6 +100,8 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     finally:
         world.close()
     broken = list(dict.fromkeys([*world.broken, *broken]))
+    superseded = file.one("SELECT count(*) FROM targets WHERE state = 'superseded'")[0]
+    world.faults["later rollout: a number taken over from one that had ended"] += superseded
     ends = Counter(str(row[0]) for row in file.all("SELECT phase FROM rollouts"))
     return Result(
         seed, broken, world.faults, world.digest(), world.events, world.log, ends, judge.rollback_seconds(sim)

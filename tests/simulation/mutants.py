@@ -217,7 +217,7 @@ def _kept_open(w: Weather) -> Weather:
 
 MUTANTS: dict[str, Mutant] = {
     "epoch check": Mutant("P3, P7: the epoch is compared", 12, "I7", _no_epoch_check),
-    "send window": Mutant("P4: nothing is sent after the window", 15, "I3", _window, _kept_open),
+    "send window": Mutant("P4: nothing is sent after the window", 113, "I3", _window, _kept_open),
     "connection first": Mutant(
         "P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from typing import Any
 
 from .world import EPOCH, Task, World
@@ -66,6 +67,7 @@ class Message:
     answer_at: float | None = None
     lists_left_out: bool = False
     waiter: Task | None = None
+    sender: Task | None = None
 
     @property
     def forward(self) -> bool:
@@ -103,6 +105,19 @@ class Remote:
         nickname = changes.get("nickname", before.nickname)
         n.states.append(State(self.world.now, lists, nickname, self._stamp(n), author, edit))
 
+    def vanish(self, number: str, rng: Random) -> None:
+        """A number is deleted, and perhaps comes back."""
+        n = self.numbers[number]
+        self.world.hit("retell: a number vanishes (G1)")
+        n.exists = False
+        if rng.random() < 0.5:
+
+            def back() -> None:
+                n.exists = True
+                self.world.hit("retell: a vanished number is back")
+
+            self.world.at(rng.uniform(1, 200), back)
+
     def remove_version(self, version: tuple[str, int]) -> None:
         self.versions.discard(version)
         self.vanished.append((self.world.now, None, version))
@@ -125,10 +140,14 @@ class Remote:
         world, w = self.world, self.world.weather
         rng = world.rng
         message = Message(len(self.messages), number, body, source, world.now)
+        message.sender = world.current
         self.messages.append(message)
         self.on_send(message)
         world.note(f"PATCH #{message.id} {source} {number} {_short(body)}")
         calm = world.calm
+        if source == "service" and not calm and w.vanishes and rng.random() < w.vanishes:
+            w.vanishes = 0.0
+            self.vanish(number, rng)
         if not calm and rng.random() < w.request_lost:
             world.hit("network: request lost (N1)")
             return message
@@ -202,6 +221,11 @@ class Remote:
         message.applied_at = self.world.now
         self.world.note(f"PATCH #{message.id} applied")
         self.on_apply(message)
+        sender, world = message.sender, self.world
+        may_die = sender is not None and sender.process.can_crash and sender.process.alive and not world.calm
+        if may_die and world.weather.dies_waiting and world.rng.random() < world.weather.dies_waiting:
+            assert sender is not None
+            world.crash(sender.process)
 
     def in_flight(self, number: str | None = None) -> list[Message]:
         """Messages that will still take effect."""

@@ -70,6 +70,9 @@ class Weather:
     stale: float = 0.0
     gap: float = 0.0  # a pause between the last check and the first byte
     foreign_edits: float = 0.0
+    poison: float = 0.0  # whoever drives a rollout dies: per effect
+    dies_waiting: float = 0.0  # the sender dies when its request has been applied, before the answer
+    vanishes: float = 0.0  # a number is deleted while a request for it is under way; once in a history
     extreme: float = 0.5  # late writes and gaps last as long as they may
     spares_rollbacks: bool = False  # they are neither stopped in a gap nor late
     hasty: float = 0.1  # a rollback is ordered in the first minute
@@ -120,6 +123,17 @@ MOST = {
     "gap": 0.25,
     "foreign_edits": 0.6,
 }
+
+
+def draw_rare(rng: Random, weather: Weather) -> None:
+    """Trouble that only comes about when two things meet; left to chance it would hardly ever happen.
+
+    It has a source of chance of its own: a history without it is played as if it did not exist.
+    """
+    if rng.random() < 0.15:
+        weather.dies_waiting = 0.4
+    if rng.random() < 0.1:
+        weather.vanishes = 0.4
 
 
 def draw(rng: Random) -> Weather:

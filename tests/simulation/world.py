@@ -156,9 +156,11 @@ class World:
         if fault:
             self.hit(fault)
         self.sleep(least + delay)
-        if task.process.can_crash and not self.calm and self.weather.crashes(self.rng, stage):
-            self.crash(task.process)
-            raise Crashed
+        if task.process.can_crash and not self.calm:
+            poison = self.weather.poison if task.claim is not None else 0.0
+            if self.weather.crashes(self.rng, stage) or (poison and self.rng.random() < poison):
+                self.crash(task.process)
+                raise Crashed
 
     def crash(self, process: Process) -> None:
         """The process dies here and now; `crashed` says what that was in the middle of."""

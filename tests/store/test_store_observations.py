@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rollout.ports import CallRecord
-from rollout.store import observations
+from rollout.store import observations, values
 from rollout.store.observations import Mark
 from rollout.store.repository import Store
 from tests.support.clock import START
@@ -144,7 +144,7 @@ def test_looks_are_numbered_per_rollout(store: Store) -> None:
 
 def test_what_was_fixed_stays(store: Store) -> None:
     with store.database.write() as connection:
-        assert observations.fixed(connection, "slow:r1") is None
-        observations.fix(connection, "slow:r1", "[1, 2]")
-        observations.fix(connection, "slow:r1", "[3, 4]")
-        assert observations.fixed(connection, "slow:r1") == "[1, 2]"
+        assert values.value_of(connection, "slow:r1") is None
+        values.set_once(connection, "slow:r1", "[1, 2]")
+        values.set_once(connection, "slow:r1", "[3, 4]")
+        assert values.value_of(connection, "slow:r1") == "[1, 2]"

@@ -22,7 +22,7 @@ class Service:
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, words: str, seconds: float = 20) -> None:
+    def wait_for(self, words: str, seconds: float = 60) -> None:
         """Returns when the log has these words; AssertionError when it ends or stays silent."""
         wait_until(lambda: words in self.text() or self.process.poll() is not None, seconds)
         assert words in self.text(), f"the service said no {words!r}:\n{self.text()[-2000:]}"
@@ -62,7 +62,7 @@ def service(
         process.wait(10)
 
 
-def wait_until(true: Callable[[], object], seconds: float = 20, pause: float = 0.05) -> None:
+def wait_until(true: Callable[[], object], seconds: float = 60, pause: float = 0.05) -> None:
     """Polls until `true` is; AssertionError after `seconds`."""
     end = time.monotonic() + seconds
     while not true():

@@ -16,6 +16,7 @@ from rollout.api.problems import NotWired, problem
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import RolloutError
 from rollout.store import migrate
+from rollout.store.ballast import GIVEN_BACK
 
 router = APIRouter(tags=["service"], route_class=Guarded)
 PROBE_SECONDS = 1.0  # readiness is asked by many; the database is asked this often at most
@@ -97,6 +98,8 @@ class Checks:
                     self._found["schema"] = _try(lambda: migrate.require_current(self._service.app.database))
                     self._schema_at = now if self._found["schema"] == "ok" else None
                 self._found["database"] = _try(self._service.lookups.probe)
+                if self._found["database"] == "ok" and self._service.app.store.ballast.given_back:
+                    self._found["database"] = GIVEN_BACK
                 self._at = now
             return {**self._found, "ticks": self._ticks(now)}
 

@@ -1,0 +1,41 @@
+"""Single values by name, and rows that several processes may make at the same moment.
+
+On PostgreSQL two replicas may both find that a row is missing and both insert it: whoever comes second would fail.
+So a row that more than one process makes is inserted with its conflict settled in the same statement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from rollout.store.tables import meta
+
+
+def insert_into(connection: Connection, table: Table) -> Any:
+    """An INSERT of this database's own kind, which can say what happens on a conflict."""
+    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+
+
+def value_of(connection: Connection, key: str) -> str | None:
+    """What is kept under this key."""
+    found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+    return found
+
+
+def set_value(connection: Connection, key: str, value: str) -> None:
+    """Keeps a value under this key, over the one that is there."""
+    query = insert_into(connection, meta).values(key=key, value=value)
+    connection.execute(query.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+
+
+def set_once(connection: Connection, key: str, value: str) -> None:
+    """Keeps a value under this key unless there is one: the first one stays."""
+    connection.execute(insert_into(connection, meta).values(key=key, value=value).on_conflict_do_nothing())
+
+
+def forget(connection: Connection, key: str) -> None:
+    """Keeps nothing under this key."""
+    connection.execute(delete(meta).where(meta.c.key == key))

@@ -1,0 +1,97 @@
+"""Which cluster the database lives in, whether it may lose commits, and what follows when it is another one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import psycopg
+import pytest
+from sqlalchemy import text, update
+from sqlalchemy.engine import make_url
+
+from jobs.scheduler import Scheduler
+from rollout.clock import SystemClock
+from rollout.store import failover
+from rollout.store.cluster import Identity, advice
+from rollout.store.engine import Database
+from rollout.store.repository import Store
+from rollout.store.tables import meta
+from tests.support.scene import Scene
+
+
+@pytest.mark.parametrize(
+    ("commit", "names", "standbys", "words"),
+    [
+        ("on", "", [], ""),
+        ("remote_apply", "", [], ""),
+        ("off", "", [], "set synchronous_commit = on"),
+        ("local", "one", ["sync"], "set synchronous_commit = on"),
+        ("on", "", ["async"], "name one in synchronous_standby_names"),
+        ("on", "one", ["async", "async"], "name one in synchronous_standby_names"),
+        ("on", "one", ["async", "sync"], ""),
+        ("on", "ANY 1 (one, two)", ["quorum", "quorum"], ""),
+        ("on", "", [None], "name one in synchronous_standby_names"),
+        ("on", "one", [None], ""),  # a role that may not see the state: the name is all there is to go by
+    ],
+)
+def test_what_is_advised(commit: str, names: str, standbys: Sequence[str | None], words: str) -> None:
+    said = advice(commit, names, standbys)
+    assert words in said
+    assert bool(said) == bool(words)
+
+
+@pytest.mark.postgres
+def test_an_ordinary_role_may_ask(postgres_url: str) -> None:
+    """Neither a superuser nor a member of a monitoring role."""
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE plain LOGIN")
+        connection.execute("ALTER ROLE plain SET synchronous_commit = off")
+    try:
+        url = make_url(postgres_url).set(username="plain").render_as_string(hide_password=False)
+        database = Database(url, SystemClock())
+        with database.read() as connection:
+            system, timeline = Identity()(connection).split(":")
+        assert int(system) > 0
+        assert timeline == "00000001"
+        assert "synchronous_commit is off" in Store(database).durability()
+        database.close()
+    finally:
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute("DROP ROLE plain")
+
+
+@pytest.mark.postgres
+def test_a_server_that_refuses_is_not_asked_again(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollout.store.cluster._IDENTITY", text("SELECT no_such_function()"))
+    database = Database(postgres_url, SystemClock())
+    store = Store(database)
+    store.beat("a", started=True)
+    assert store.standing() == (1, False)
+    assert store._identity._refused
+    database.close()
+
+
+@pytest.mark.postgres
+def test_a_process_that_starts_in_another_cluster_opens_the_horizons_once(postgres_url: str) -> None:
+    with Scene(postgres_url) as scene:
+        scene.given_at(1)
+        scene.app.store.beat("earlier", started=True)
+        with scene.app.database.write() as connection:
+            assert failover.known(connection)
+            connection.execute(update(meta).where(meta.c.key == "cluster").values(value="7:00000001"))
+        assert scene.app.store.standing()[1]
+        scheduler = Scheduler(scene.app)
+        for _ in range(2):
+            scheduler._look_back()
+            scene.app.store.beat("me", started=True)
+        assert scene.journal({"rearmed"}) == ["rearmed"]
+        assert not scene.app.store.standing()[1]
+        scheduler.advance.stop()
+
+
+def test_sqlite_has_no_cluster(scene: Scene) -> None:
+    scene.app.store.beat("me", started=True)
+    assert scene.app.store.standing() == (1, False)
+    assert scene.app.store.durability() == ""
+    assert scene.app.store.rearm(timedelta(seconds=1)) == []
