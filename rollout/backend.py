@@ -18,7 +18,7 @@ from rollout.commands import By
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
 from rollout.domain.machine import Phase
 from rollout.domain.state import Position, Rollout
-from rollout.domain.timetable import sentence
+from rollout.domain.timetable_words import sentence
 from rollout.planfile import load_plan
 from rollout.preflight import Preflight
 

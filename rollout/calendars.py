@@ -24,7 +24,8 @@ from rollout.domain.plan import Calendar, Plan
 from rollout.domain.plan_base import shown
 from rollout.domain.plan_calendar import Freeze
 from rollout.domain.state import Rollout
-from rollout.domain.timetable import Row, hours_text, moment_text, remaining, timetable
+from rollout.domain.timetable import Row, remaining, timetable
+from rollout.domain.timetable_words import hours_text, moment_text
 from rollout.planfile.complaints import message, translate
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used

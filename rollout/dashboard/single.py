@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from rollout import views
 from rollout.access import Caller, Right
 from rollout.dashboard import charts, orders
+from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Desk, Line
 from rollout.dashboard.overview import needs_answer, row
 from rollout.domain import splits
@@ -87,64 +88,6 @@ def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> ch
         asked, read, seen, ahead(r, now), end, width=width, height=250 if width > 500 else 210,
         live=not r.phase.is_final,
     )  # fmt: skip
-
-
-class Stood(NamedTuple):
-    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time."""
-
-    position: str
-    retreated: int | None
-    begin: datetime
-    end: datetime
-
-
-def course(
-    plan: Plan, lines: Sequence[Line], now: datetime
-) -> tuple[list[charts.Moment], list[charts.Moment], list[Stood], datetime]:
-    """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""
-    asked: list[charts.Moment] = []
-    read: list[charts.Moment] = []
-    stood: list[Stood] = []
-    since: tuple[str, int | None, datetime] | None = None
-    last_intent: tuple[str | None, int | None] | None = None
-    for line in lines:
-        if line.kind == "intended":
-            what = ("baseline" if line.baseline else line.position, line.retreated)
-            if what != last_intent:
-                asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight_of(plan, line)))
-            last_intent = what
-        elif line.kind in ("confirmed", "reached"):
-            read.append(charts.Moment(line.at, _weight_of(plan, line)))
-            since = (line.position or "", line.retreated, line.at)
-        elif line.kind in ("read_back", "restored_outside"):
-            read.append(charts.Moment(line.at, 0.0))
-        if since is not None and line.kind in _ENDS:
-            stood.append(Stood(*since, line.at))
-            since = None
-    end = lines[-1].at if lines else now
-    if since is not None:
-        stood.append(Stood(*since, now))
-    if asked:
-        read.insert(0, charts.Moment(asked[0].at, 0.0))
-    return asked, read, stood, end
-
-
-_ENDS = frozenset({
-    "advanced", "promote", "rollback", "failed", "held", "completed", "ended", "stop", "retreated",
-    "returned", "restored_outside",
-})  # fmt: skip
-
-
-def _weight_of(plan: Plan, line: Line) -> float:
-    weight = _weight(plan, line.position)
-    return weight if line.retreated is None else min(weight, line.retreated / splits.TOTAL)
-
-
-def _weight(plan: Plan, position: str | None) -> float:
-    _, _, step = (position or "").partition(".")
-    if not step.isdigit() or not 1 <= int(step) <= plan.last_step:
-        return 0.0
-    return sum(plan.weights(int(step)).values()) / splits.TOTAL
 
 
 def observed(r: Rollout, stood: Sequence[Stood], now: datetime) -> list[charts.Observed]:

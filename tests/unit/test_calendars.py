@@ -16,7 +16,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout
-from rollout.domain.timetable import sentence
+from rollout.domain.timetable_words import sentence
 from rollout.domain.windows import SEARCH
 from rollout.ports import Calendar as CalendarPort
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rollout.dashboard import orders
+from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Line
-from rollout.dashboard.single import Stood, course
 from rollout.domain.calls import Span
 from rollout.domain.changes import Change, write_from_json, write_to_json
 from rollout.domain.decide import Action, Apply, Facts, Opening, Record, Wait, decide
@@ -21,7 +21,8 @@ from rollout.domain.plan import Plan
 from rollout.domain.plan_calendar import Calendar
 from rollout.domain.protocol import Finding, examine, is_ours, lists_at
 from rollout.domain.state import Position, Rollout, Target, TargetState
-from rollout.domain.timetable import Happens, remaining, sentence, timetable
+from rollout.domain.timetable import Happens, remaining, timetable
+from rollout.domain.timetable_words import sentence
 from rollout.domain.windows import stays_up
 from rollout.gatekeeper import Seen
 from rollout.metrics import _asked, _confirmed

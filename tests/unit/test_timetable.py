@@ -15,13 +15,10 @@ from rollout.domain.state import Position, Rollout
 from rollout.domain.timetable import (
     Happens,
     Row,
-    hours_text,
-    moment_text,
     remaining,
-    sentence,
     timetable,
-    weight_text,
 )
+from rollout.domain.timetable_words import hours_text, moment_text, sentence, weight_text
 
 LA = "America/Los_Angeles"
 OFFICE: dict[str, Any] = {
