@@ -14,6 +14,7 @@ from rollout.access import NOBODY, Caller, Right
 from rollout.api.intake import Intake
 from rollout.api.lanes import Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
+from rollout.api.paper import Paper
 from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
@@ -25,6 +26,7 @@ from rollout.domain.state import Rollout
 from rollout.ports import CallRecord
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
+from rollout.store.reading import Reading, Readings
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0
@@ -55,6 +57,8 @@ class Service:
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
+        self.readings = Readings(self.app.database)
+        self.paper = Paper(self.app.store)
         self.followers = Followers(self.app)
         self.hub = Hub(self)
         self.intake = Intake(self)
@@ -106,10 +110,14 @@ class Service:
 
     def find(self, caller: Caller, text: str) -> Rollout:
         """The rollout of this id or name; UnknownRollout also when it is not this caller's business."""
-        rollout, _ = self.app.store.load(self.app.commands.resolve(text))
-        if not caller.covers(self.numbers_of(rollout)):
+        return self.look(caller, text).rollout
+
+    def look(self, caller: Caller, text: str) -> Reading:
+        """As `find`, with the mark of what is recorded of it."""
+        found = self.readings.find(text)
+        if not caller.covers(self.numbers_of(found.rollout)):
             raise UnknownRollout(f"there is no rollout {text}; `rollout list` shows them", id=text)
-        return rollout
+        return found
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:
         """Those of these rollouts (without targets) that are this caller's business."""
