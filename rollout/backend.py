@@ -83,11 +83,11 @@ class Direct:
         if self.app.calls is not None:
             with contextlib.suppress(NotReachable):  # a forecast is worth no refusal
                 per_day = rehearse.calls_per_day(found, self.app.calls, self.app.store.now())
-        if per_day:
+        if per_day >= 1:
             return rehearse.quick_line(found.plan, per_day)
         return (
             rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)
-            + " (no calls last week: 200 a day assumed)"
+            + " (hardly any calls last week: 200 a day assumed)"
         )
 
     def start(

@@ -33,7 +33,11 @@ def examine(settings: Settings) -> dict[str, Any]:
                 Lookups(app.database).probe()  # a full disk is noticed by writing alone
                 note("database", True, "can be written")
                 ahead = (app.store.now() - app.clock.now()).total_seconds()
-                note("clock", abs(ahead) < 2, f"the database is {ahead:+.3f} s from this machine")
+                note(
+                    "clock",
+                    abs(ahead) < 2,
+                    f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine",
+                )
                 alive = app.store.services()
                 trouble = [s for s in alive if s.trouble]
                 words = (
