@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from rollout.access import Caller
+from rollout.api.paper import Kept
 from rollout.api.service import Service
 from rollout.dashboard.assets import Assets
 from rollout.dashboard.render import environment
@@ -43,6 +44,7 @@ class Desk:
         self.assets = Assets()
         self.templates = environment(self.assets)
         self._lock = threading.Lock()
+        self.drawn: Kept[bytes] = Kept(4 * 1024 * 1024)
         self._trouble: tuple[float, str] | None = None
         self._histories: OrderedDict[str, list[Line]] = OrderedDict()
 
