@@ -83,11 +83,11 @@ class Direct:
         if self.app.calls is not None:
             with contextlib.suppress(NotReachable):  # a forecast is worth no refusal
                 per_day = rehearse.calls_per_day(found, self.app.calls, self.app.store.now())
-        if per_day:
+        if per_day >= 1:
             return rehearse.quick_line(found.plan, per_day)
         return (
             rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)
-            + " (no calls last week: 200 a day assumed)"
+            + " (hardly any calls last week: 200 a day assumed)"
         )
 
     def start(
@@ -150,13 +150,17 @@ class Direct:
         return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])
 
     def document(self, r: Rollout) -> dict[str, Any]:
-        """One rollout whole, with what is still to come and when at the earliest; null once it ended."""
+        """One rollout whole, with its timetable."""
+        return {**views.show(r), "timetable": self.timetable(r)}
+
+    def timetable(self, r: Rollout) -> str | None:
+        """What is still to come and when at the earliest; None once it ended."""
         now = self.app.store.now()
         try:
             rows = self.app.calendars.remaining(r, now)
         except InputError as error:
-            return {**views.show(r), "timetable": error.message}
-        return {**views.show(r), "timetable": sentence(rows, now) if rows else None}
+            return error.message
+        return sentence(rows, now) if rows else None
 
     def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
         return [views.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]

@@ -42,7 +42,11 @@ def examine(settings: Settings) -> dict[str, Any]:
                 if advice := app.store.durability():
                     note("durability", True, advice, warning=True)
                 ahead = (app.store.now() - app.clock.now()).total_seconds()
-                note("clock", abs(ahead) < 2, f"the database is {ahead:+.3f} s from this machine")
+                note(
+                    "clock",
+                    abs(ahead) < 2,
+                    f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine",
+                )
                 alive = app.store.services()
                 trouble = [s for s in alive if s.trouble]
                 words = (

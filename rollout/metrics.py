@@ -8,6 +8,7 @@ lines over 300: one block per family of metrics.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -193,8 +194,9 @@ def _of_each(found: figures.Figures) -> Iterator[Metric]:
         for family, shares in ((asked, _asked(r)), (confirmed, _confirmed(r)), (observed, _observed(r))):
             for arm, share in shares.items():
                 family.add_metric([*own, arm], share)
+        states_of = Counter(t.state for t in r.targets)
         for state in TargetState:
-            states.add_metric([*own, str(state)], sum(t.state is state for t in r.targets))
+            states.add_metric([*own, str(state)], states_of[state])
         if r.verdict:
             for word in VERDICTS:
                 verdict.add_metric([*own, word], r.verdict.get("outcome") == word)

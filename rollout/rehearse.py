@@ -75,7 +75,8 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
         if 0 < first < 1
         else None
     )
-    line = f"at {calls_per_day:,.0f} calls a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
+    each = f"{calls_per_day:,.0f} call{'' if round(calls_per_day) == 1 else 's'}"
+    line = f"at {each} a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
     return (
         line if dead is None else f"{line}; a dead one is rolled back after about {max(3, dead)} of its calls"
     )

@@ -216,10 +216,19 @@ def load_settings(**given: Any) -> Settings:
             text = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 text = f"there is no such setting{_nearest(name, list(Settings.model_fields))}"
+            text = _ADVICE.get(problem["type"], text)
             lines.append(f"ROLLOUT_{name.upper()}: {text}" if name else text)
         raise SettingsError("; ".join(lines)) from None
     except (OSError, ValueError) as error:
         raise SettingsError(f"rollout.toml cannot be read: {error}") from None
+
+
+_ADVICE = {
+    "float_parsing": "write a number, for example 1.5",
+    "int_parsing": "write a whole number, for example 8080",
+    "int_from_float": "write a whole number, for example 8080",
+    "bool_parsing": "write true or false",
+}
 
 
 def _refuse_strangers(environ: Mapping[str, str]) -> None:

@@ -51,7 +51,7 @@ def take(service: Service, caller: Caller, source: str, document: object) -> dic
 
 def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[str]]]:
     """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
-    live = [r for r in service.app.store.summaries(live=True, limit=MOST_LIVE) if r.plan.alerts]
+    live = [r for r in service.readings.page(live=True, limit=MOST_LIVE) if r.plan.alerts]
     live = service.visible(caller, live)
     numbers = service.lookups.numbers([r.id for r in live])
     return [(r, numbers.get(r.id) or service.numbers_of(r)) for r in live]

@@ -9,11 +9,13 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollout import __version__
 from rollout.api import problems
 from rollout.api.answers import Problem
 from rollout.api.doors import Doors
+from rollout.api.guard import Guarded
 from rollout.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
 from rollout.api.service import SchedulerState, Service
 from rollout.app import App
@@ -26,6 +28,20 @@ Every change takes `reason`, `expect` (the position you saw) and a request id (`
 gives the first answer again. A conflict is 409 and says where the rollout stands. Errors are RFC 9457
 documents. Times are ISO 8601 in UTC, durations seconds, weights 0..1.
 """
+
+
+class Api(FastAPI):
+    """The application with the doors outside of everything, also of what the framework puts around itself."""
+
+    doors: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self.doors(scope, receive, send)
+
+    async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What the doors let in."""
+        await super().__call__(scope, receive, send)
 
 
 def make_api(
@@ -46,7 +62,7 @@ def make_api(
     `api.state.service` is the Service; call its `stop()` at the end.
     """
     service = Service(app, scheduler_state, observe, metrics, rehearse)
-    api = FastAPI(
+    api = Api(
         title="rollout", version=__version__, description=_ABOUT, openapi_url=None, docs_url=None,
         redoc_url=None, redirect_slashes=False,
     )  # fmt: skip
@@ -63,7 +79,8 @@ def make_api(
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
-    api.add_middleware(Doors, hosts=names, secure=app.settings.behind_tls_proxy)
+    short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
+    api.doors = Doors(api.inside, hosts=names, secure=app.settings.behind_tls_proxy, short=short)
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
 

@@ -6,22 +6,25 @@ A route without a declared right cannot be made: deny by default.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from rollout.access import Caller, Right
+from rollout.access import NO_TOKEN, Caller, Right
 from rollout.api.answers import PROBLEMS
 from rollout.api.doors import MAX_BODY, is_loopback
 from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooLarge, WrongMediaType, from_error, unexpected
+from rollout.api.quick import Read
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 
 KIB = 1024
+T = TypeVar("T")
+_ADMITTED = "rollout.caller"  # in the scope, which no client writes: admitted at the doors
 _LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", Right.HALT: "halt"}
 
 
@@ -58,6 +61,8 @@ class Guarded(APIRoute):
         self.lane = str(extra["x-lane"])
         self.most_body = int(extra["x-body"])
         self.limited = bool(extra["x-limited"])
+        self.way: str = getattr(endpoint, "way", "")  # see rollout.api.quick
+        self.quick: tuple[Read, str] | None = getattr(endpoint, "quick", None)
         super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -66,7 +71,8 @@ class Guarded(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
-                request.state.caller = await self._admit(service_of(request), request)
+                found = request.scope.get(_ADMITTED)
+                request.state.caller = found or await self._admit(service_of(request), request)
                 if takes_json:
                     await _take_json(request, self.most_body)
                 return await inner(request)
@@ -84,6 +90,38 @@ class Guarded(APIRoute):
         if self.right is Right.PUBLIC or self.right is Right.SIGNATURE:
             return None
         caller = await authenticate(service, request, self.lane)
+        self._allow(service, request, caller)
+        return caller
+
+    async def shortly(self, request: Request) -> Response | None:
+        """The answer by the short way; None when this request has to go the long one."""
+        try:
+            if self.way == "direct":
+                answer: Response = await self.endpoint(request)
+                return answer
+            if self.way == "admitted":
+                request.scope[_ADMITTED] = await self._admit(service_of(request), request)
+                return None
+            return await self._read_shortly(request)
+        except RolloutError as error:
+            return from_error(request, error)
+        except Exception as error:  # noqa: BLE001 - as in the handler
+            return unexpected(request, error)
+
+    async def _read_shortly(self, request: Request) -> Response | None:
+        """The caller, his right, his limit and the work in one job of the lane."""
+        if self.quick is None or (work := self.quick[0](request)) is None:
+            return None
+        service = service_of(request)
+
+        def then(caller: Caller) -> bytes:
+            self._allow(service, request, caller)
+            return work(service, caller)
+
+        return Response(await authenticated(service, request, self.lane, then), media_type=self.quick[1])
+
+    def _allow(self, service: Service, request: Request, caller: Caller) -> None:
+        """Forbidden without the route's right, TooMany beyond the limit."""
         try:
             caller.need(self.right)
         except (Forbidden, Unauthenticated) as error:
@@ -94,15 +132,26 @@ class Guarded(APIRoute):
             kind = _LIMITED.get(self.right, "change")
             bucket = service.reads if kind in ("read", "halt") else service.changes
             bucket.take(f"{kind}|{caller.actor}")
-        return caller
 
 
 async def authenticate(service: Service, request: Request, lane: str) -> Caller:
     """The caller by the bearer token; cookies mean nothing here. Unauthenticated, after a pause if need be."""
+    return await authenticated(service, request, lane, lambda caller: caller)
+
+
+async def authenticated(service: Service, request: Request, lane: str, then: Callable[[Caller], T]) -> T:
+    """As `authenticate`, and what `then` makes of the caller, which only reads and shares one transaction."""
     source = source_of(request)
     given = request.headers.getlist("authorization")
+
+    def work() -> T:
+        with service.app.database.together():
+            return then(service.caller(given, is_loopback(source)))
+
+    if not given and service.knows_tokens:
+        raise Unauthenticated(NO_TOKEN)  # what `caller` would say, without a thread and the database
     try:
-        return await service.lanes.run(lane, lambda: service.caller(given, is_loopback(source)))
+        return await service.lanes.run(lane, work)
     except Unauthenticated as error:
         if given:
             service.note("token_refused", "anonymous", error.message, source, {"source": source})

@@ -12,8 +12,9 @@ from fastapi import Request
 from rollout import access, views
 from rollout.access import NOBODY, Caller, Right
 from rollout.api.intake import Intake
-from rollout.api.lanes import Followers, Lanes
+from rollout.api.lanes import SQLITE_READERS, Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
+from rollout.api.paper import Paper
 from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
@@ -25,6 +26,7 @@ from rollout.domain.state import Rollout
 from rollout.ports import CallRecord
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
+from rollout.store.reading import Reading, Readings
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0
@@ -48,13 +50,16 @@ class Service:
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False
     page: bool = False
-    lanes: Lanes = field(default_factory=Lanes)
+    lanes: Lanes = field(init=False)
 
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
+        self.lanes = Lanes(SQLITE_READERS) if self.app.database.is_sqlite else Lanes()
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
+        self.readings = Readings(self.app.database)
+        self.paper = Paper(self.app.store)
         self.followers = Followers(self.app)
         self.hub = Hub(self)
         self.intake = Intake(self)
@@ -71,6 +76,11 @@ class Service:
         """Whether a token was ever made; once true it stays true, for tokens are never deleted."""
         if not self._tokens_exist:
             self._tokens_exist = self.access.any_token()
+        return self._tokens_exist
+
+    @property
+    def knows_tokens(self) -> bool:
+        """Whether it is known already that a token was made; asks nobody."""
         return self._tokens_exist
 
     def caller(self, authorization: list[str], on_loopback: bool) -> Caller:
@@ -106,10 +116,14 @@ class Service:
 
     def find(self, caller: Caller, text: str) -> Rollout:
         """The rollout of this id or name; UnknownRollout also when it is not this caller's business."""
-        rollout, _ = self.app.store.load(self.app.commands.resolve(text))
-        if not caller.covers(self.numbers_of(rollout)):
+        return self.look(caller, text).rollout
+
+    def look(self, caller: Caller, text: str) -> Reading:
+        """As `find`, with the mark of what is recorded of it."""
+        found = self.readings.find(text)
+        if not caller.covers(self.numbers_of(found.rollout)):
             raise UnknownRollout(f"there is no rollout {text}; `rollout list` shows them", id=text)
-        return rollout
+        return found
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:
         """Those of these rollouts (without targets) that are this caller's business."""

@@ -41,6 +41,8 @@ def list_(
         typer.echo("no rollouts yet; start one with `rollout start PLAN`")
         return
     shown = table("id", "name", "phase", "at", "weight", "next", "due", "why")
+    for column in shown.columns[:5]:
+        column.no_wrap = True  # what one copies and compares stays whole; the words give way
     for r in rollouts:
         at = f"{r['position']['wave']}.{r['position']['step']}"
         shown.add_row(

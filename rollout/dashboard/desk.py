@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from rollout.access import Caller
+from rollout.api.paper import Kept
 from rollout.api.service import Service
 from rollout.dashboard.assets import Assets
 from rollout.dashboard.render import environment
 from rollout.domain.state import Rollout
+from rollout.store import housekeeping
 from rollout.store.journal import Recorded
 
 MOST_LIVE = 2000
@@ -43,17 +45,13 @@ class Desk:
         self.assets = Assets()
         self.templates = environment(self.assets)
         self._lock = threading.Lock()
-        self._live: tuple[float, list[Rollout]] | None = None
+        self.drawn: Kept[bytes] = Kept(4 * 1024 * 1024)
+        self._trouble: tuple[float, str] | None = None
         self._histories: OrderedDict[str, list[Line]] = OrderedDict()
 
     def live(self, caller: Caller) -> list[Rollout]:
-        """Every unfinished rollout that is this caller's business, at most half a second old."""
-        now = self.service.app.clock.boot()
-        with self._lock:
-            kept = self._live
-            if kept is None or now - kept[0] >= KEEP_SECONDS:
-                kept = self._live = (now, self.service.app.store.summaries(live=True, limit=MOST_LIVE))
-        return self.service.visible(caller, kept[1])
+        """Every unfinished rollout that is this caller's business."""
+        return self.service.visible(caller, self.service.readings.page(live=True, limit=MOST_LIVE))
 
     def history(self, id_: str) -> list[Line]:
         """The whole journal of a rollout, oldest first. Entries never change, so only new ones are read."""
@@ -70,10 +68,17 @@ class Desk:
 
     def trouble(self) -> str:
         """Why nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
-        services = self.service.app.store.services()
-        if not services:
-            return "No service is driving rollouts at the moment: nothing moves until `rollout serve` runs."
-        return next((s.trouble for s in services if s.trouble), "")
+        now = self.service.app.clock.boot()
+        kept = self._trouble
+        if kept is None or now - kept[0] >= KEEP_SECONDS:
+            kept = self._trouble = (now, _trouble(self.service.app.store.services()))
+        return kept[1]
+
+
+def _trouble(services: Sequence[housekeeping.Service]) -> str:
+    if not services:
+        return "No service is driving rollouts at the moment: nothing moves until `rollout serve` runs."
+    return next((s.trouble for s in services if s.trouble), "")
 
 
 def line_of(entry: Recorded) -> Line:

@@ -19,6 +19,7 @@ def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]
         raise InputError("number: write E.164, a plus and digits, for example +14157774444")
     found = describe(desk.service, caller, number, fresh)
     newest = next((s for s in found["rollouts"] if s["written"]), None)
+    driving = (found["driven_by"] or {}).get("id", "")
     return {
         "number": number,
         "found": found,
@@ -26,6 +27,7 @@ def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]
         "fresh": fresh,
         "drift": _drift(found, newest),
         "newest": newest,
+        "driver": next((s["name"] for s in found["rollouts"] if s["id"] == driving), driving),
         "now": desk.service.app.store.now(),
         "stays": [
             {**s, "created": words.parse_time(s["created_at"]), "seen": words.parse_time(s["live_at"])}

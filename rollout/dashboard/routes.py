@@ -5,10 +5,11 @@ GET changes nothing. What changes something is in `actions`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse
 
 from rollout.access import Right
 from rollout.api.service import Service, service_of
@@ -31,6 +32,8 @@ from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.numbers import is_e164
 
 MOST_SEQ = 2**53
+Find = Callable[[Desk], dict[str, Any]]
+Facts = Callable[[Desk], Hashable]
 
 
 def routes(app: App, service: Service) -> APIRouter:
@@ -60,9 +63,10 @@ def _pages(router: APIRouter) -> None:
         """One rollout."""
         query = dict(request.query_params)
         done = actions.DONE.get(query.get("did", ""), "")
+        caller = visitor(request).caller
         return await _draw(
-            request, "rollout",
-            lambda desk: {**single.page(desk, visitor(request).caller, id, query), "done": done},
+            request, "rollout", lambda desk: {**single.page(desk, caller, id, query), "done": done},
+            lambda desk: single.facts(desk, caller, id, query),
         )  # fmt: skip
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
@@ -86,14 +90,25 @@ def _pages(router: APIRouter) -> None:
         return render(request, "new.html", **actions.blank_plan())
 
 
-async def _draw(request: Request, name: str, find: Any) -> Response:
-    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread."""
+async def _draw(request: Request, name: str, find: Find, facts: Facts | None = None) -> Response:
+    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread.
+
+    With `facts`, everything the page is made of, a page that was drawn from the same facts is sent again.
+    """
     service = service_of(request)
     desk: Desk = request.state.desk
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
 
     def work() -> Response:
-        return render(request, template, **find(desk))
+        if facts is None:
+            return render(request, template, **find(desk))
+        who = visitor(request)
+        key = (template, who.caller, who.session and who.session.csrf, facts(desk))
+        page = desk.drawn.get(key)
+        if page is None:
+            page = bytes(render(request, template, **find(desk)).body)
+            desk.drawn.put(key, page, len(page))
+        return HTMLResponse(page)
 
     return await service.lanes.run("read", work)
 

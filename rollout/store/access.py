@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, delete, exists, insert, select, text, update
+from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.domain.errors import InputError
@@ -22,6 +22,13 @@ from rollout.store.tables import deliveries, meta, sessions, tokens
 
 SYSTEM = "system"
 HEAD = "system_head"
+# Built once: they are asked at every request, and building a statement costs more than running it.
+_BY_HASH = select(tokens).where(tokens.c.hash == bindparam("wanted"))
+_SESSION = (
+    select(tokens, sessions.c.csrf_hash, sessions.c.seen_at, sessions.c.expires_at.label("ends"))
+    .join(sessions, sessions.c.token_id == tokens.c.id)
+    .where(sessions.c.hash == bindparam("wanted"))
+)
 _LOCK = 7_402_118_867  # any fixed number: entries of the system's chain are added one at a time
 
 
@@ -82,7 +89,7 @@ class AccessStore:
 
     def token_by_hash(self, digest: str) -> tuple[TokenRow, datetime] | None:
         with self.database.read() as connection:
-            row = connection.execute(select(tokens).where(tokens.c.hash == digest)).one_or_none()
+            row = connection.execute(_BY_HASH, {"wanted": digest}).one_or_none()
             return None if row is None else (_token(row), self.database.now(connection))
 
     def tokens(self) -> list[TokenRow]:
@@ -145,10 +152,8 @@ class AccessStore:
 
     def session(self, hash_: str, idle: timedelta) -> SessionRow | None:
         """A session whose token is usable and that was used within `idle`; its use is noted once a minute."""
-        query = select(tokens, sessions.c.csrf_hash, sessions.c.seen_at, sessions.c.expires_at.label("ends"))
-        query = query.join(sessions, sessions.c.token_id == tokens.c.id).where(sessions.c.hash == hash_)
         with self.database.read() as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_SESSION, {"wanted": hash_}).one_or_none()
             now = self.database.now(connection)
         if row is None or not _token(row).is_usable(now) or now >= row.ends or now >= row.seen_at + idle:
             return None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, case, func, or_, select
+from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
 
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
@@ -70,58 +70,68 @@ class Targets:
         return [replace(summary(row), targets=self.known[row.id][1]) for row in rows]
 
 
+# Built once: a page of figures is ten statements, and building one costs more than running it.
+_r, _w, _o, _j = rollouts.c, writes.c, outbox.c, journal.c
+_ENDED = _r.phase.in_(_FINAL)
+_SHOWN = (
+    select(rollouts)
+    .where(or_(~_ENDED, _r.updated_at >= bindparam("since")))
+    .order_by(_ENDED, _r.created_at.desc())
+    .limit(MOST)
+)
+_PHASES = select(_r.phase, func.count()).group_by(_r.phase)
+_ALIVE = select(func.count()).where(services.c.beat_at >= bindparam("since"))
+_WRITES = (
+    select(_w.rollout_id, _w.kind, _w.outcome, func.count())
+    .where(_w.rollout_id.in_(bindparam("ids", expanding=True)))
+    .group_by(_w.rollout_id, _w.kind, _w.outcome)
+)
+_QUEUES = (
+    select(
+        _o.channel,
+        func.count(_o.due_at),
+        func.count(),
+        func.min(case((_o.due_at.is_not(None), _o.created_at))),
+    )
+    .where(_o.sent_at.is_(None))
+    .group_by(_o.channel)
+    .order_by(_o.channel)
+)
+_ROLLBACKS = (
+    select(_j.rollout_id, _j.seq, _j.kind, _j.at)
+    .where(_j.kind.in_(("rollback", "failed", "reopened", "read_back")))
+    .order_by(_j.rollout_id, _j.seq)
+)
+_ROLLBACKS_SINCE = _ROLLBACKS.where(
+    _j.rollout_id.in_(select(_j.rollout_id).where(and_(_j.at >= bindparam("since"), _j.kind == "read_back")))
+)
+
+
 def read(database: Database, known: Targets) -> Figures:
     """All figures at one moment; NotReachable when the database is not."""
-    r = rollouts.c
     with database.read() as connection:
         now = database.now(connection)
-        shown = or_(r.phase.not_in(_FINAL), r.updated_at >= now - ENDED_WITHIN)
-        query = select(rollouts).where(shown).order_by(r.phase.in_(_FINAL), r.created_at.desc()).limit(MOST)
-        found = known.complete(connection, connection.execute(query).all())
-        by_phase = connection.execute(select(r.phase, func.count()).group_by(r.phase))
-        beats = select(func.count()).where(services.c.beat_at >= now - ALIVE_WITHIN)
+        found = known.complete(connection, connection.execute(_SHOWN, {"since": now - ENDED_WITHIN}).all())
         return Figures(
             now,
             found,
             _writes(connection, [each.id for each in found]),
-            {row.phase: row[1] for row in by_phase},
-            connection.execute(beats).scalar_one(),
-            _queues(connection),
+            {row.phase: row[1] for row in connection.execute(_PHASES)},
+            connection.execute(_ALIVE, {"since": now - ALIVE_WITHIN}).scalar_one(),
+            [
+                Queue(channel, due, total - due, oldest)
+                for channel, due, total, oldest in connection.execute(_QUEUES)
+            ],
             failing(connection),
         )
 
 
 def _writes(connection: Connection, ids: Sequence[str]) -> list[tuple[str, str, str, int]]:
-    w = writes.c
     counted: list[tuple[str, str, str, int]] = []
     for start in range(0, len(ids), _CHUNK):
-        query = (
-            select(w.rollout_id, w.kind, w.outcome, func.count())
-            .where(w.rollout_id.in_(ids[start : start + _CHUNK]))
-            .group_by(w.rollout_id, w.kind, w.outcome)
-        )
-        counted += [
-            (id_, kind, outcome or "unknown", n) for id_, kind, outcome, n in connection.execute(query)
-        ]
+        found = connection.execute(_WRITES, {"ids": ids[start : start + _CHUNK]})
+        counted += [(id_, kind, outcome or "unknown", n) for id_, kind, outcome, n in found]
     return counted
-
-
-def _queues(connection: Connection) -> list[Queue]:
-    o = outbox.c
-    query = (
-        select(
-            o.channel,
-            func.count(o.due_at),
-            func.count(),
-            func.min(case((o.due_at.is_not(None), o.created_at))),
-        )
-        .where(o.sent_at.is_(None))
-        .group_by(o.channel)
-        .order_by(o.channel)
-    )
-    return [
-        Queue(channel, due, total - due, oldest) for channel, due, total, oldest in connection.execute(query)
-    ]
 
 
 def rollbacks(database: Database, since: datetime | None) -> list[tuple[str, int, str, datetime]]:
@@ -129,12 +139,9 @@ def rollbacks(database: Database, since: datetime | None) -> list[tuple[str, int
 
     With `since`: of the rollouts that have such an entry from then on, those alone.
     """
-    j = journal.c
-    kinds = ("rollback", "failed", "reopened", "read_back")
-    query = select(j.rollout_id, j.seq, j.kind, j.at).where(j.kind.in_(kinds))
-    if since is not None:
-        touched = select(j.rollout_id).where(and_(j.at >= since, j.kind == "read_back"))
-        query = query.where(j.rollout_id.in_(touched))
     with database.read() as connection:
-        rows = connection.execute(query.order_by(j.rollout_id, j.seq))
+        if since is None:
+            rows = connection.execute(_ROLLBACKS)
+        else:
+            rows = connection.execute(_ROLLBACKS_SINCE, {"since": since})
         return [(row.rollout_id, row.seq, row.kind, row.at) for row in rows]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from rollout.domain.changes import utc_text
 from rollout.domain.records import Entry
@@ -118,6 +118,20 @@ def read(
             row.prev_hash,
             row.hash,
         )
+
+
+def index(connection: Connection, rollout_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+    """(sequence, hash) of the entries behind `after`: which they are, without reading them."""
+    found = connection.execute(_INDEX, {"wanted": rollout_id, "after": after, "most": limit})
+    return [(row.seq, row.hash) for row in found]
+
+
+_INDEX = (
+    select(journal.c.seq, journal.c.hash)
+    .where(journal.c.rollout_id == bindparam("wanted"), journal.c.seq > bindparam("after"))
+    .order_by(journal.c.seq)
+    .limit(bindparam("most"))
+)
 
 
 def check(entries: Iterable[Recorded], head: tuple[int, str] | None = None) -> list[str]:

@@ -218,6 +218,11 @@ class Store:
             rollouts.exists(connection, rollout_id)
             return list(journal.read(connection, rollout_id, after, limit))
 
+    def index(self, rollout_id: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """(sequence, hash) of a rollout's entries behind `after`, oldest first."""
+        with self.database.read() as connection:
+            return journal.index(connection, rollout_id, after, limit)
+
     def summaries(
         self, *, live: bool | None = None, before: tuple[datetime, str] | None = None, limit: int = 100
     ) -> list[Rollout]:

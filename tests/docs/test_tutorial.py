@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +15,7 @@ import pytest
 
 from tests.docs.shell import blocks
 from tests.support.command_line import REPOSITORY
+from tests.support.parts import need
 
 TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 SECONDS = 180
@@ -65,8 +65,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.mark.slow
 def test_the_tutorial_does_what_it_says(tmp_path: Path, environment: dict[str, str]) -> None:
     for program in ("bash", "curl"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is not installed")
+        need(program, f"apt-get install {program}")
     folder = tmp_path / "empty"
     folder.mkdir()
     text = script({"8090": free_port(), "8080": free_port()})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from rollout.domain.plan_gates import Http, Prometheus
 from rollout.external import Externals
 from tests.external.provider import Provider
 from tests.support.clock import FakeClock
+from tests.support.parts import need
 
 
 @pytest.fixture
@@ -47,8 +47,7 @@ def externals(provider: Provider, clock: FakeClock) -> Iterator[Callable[..., Ex
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost that nobody trusts, with its key, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl program to make a certificate")
+    need("openssl", "apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     command = (
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost "

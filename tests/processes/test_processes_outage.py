@@ -16,6 +16,7 @@ from tests.processes.nursery import Nursery
 from tests.processes.outage import Outage, own_server
 from tests.processes.stage import Stage, new_stage
 from tests.support import postgres
+from tests.support.parts import missing
 
 pytestmark = pytest.mark.postgres
 
@@ -27,7 +28,7 @@ def server() -> Iterator[Outage]:
     try:
         made = manager.__enter__()
     except postgres.NoServer as reason:
-        pytest.skip(f"no PostgreSQL: {reason}")
+        missing(f"no PostgreSQL: {reason}")
     try:
         yield made
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import shutil
 import socket
 import ssl
 import subprocess
@@ -22,6 +21,7 @@ from rollout.domain.numbers import is_e164, mask
 from rollout.ports import Answer, Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 from rollout.retell.address import Resolver, parse_base_url
+from tests.support.parts import need
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]
@@ -207,8 +207,7 @@ def test_each_request_is_counted_and_a_counter_that_fails_harms_nothing(serve: S
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A certificate for localhost that nobody trusts, with its key, in one file."""
-    if shutil.which("openssl") is None:
-        pytest.skip("needs the openssl program to make a certificate")
+    need("openssl", "apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
     names = [

@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Protocol
 
-import pytest
 from sqlalchemy import MetaData, insert, inspect, select, text
 
 from rollout.clock import SystemClock
@@ -15,6 +14,7 @@ from rollout.store import migrate
 from rollout.store.backup import backup
 from rollout.store.engine import Database
 from rollout.store.tables import REVISIONS, metadata
+from tests.support.parts import need
 
 # The revision that gave the core's own tables new columns, all of them empty at first, and the one before it.
 BEFORE_COLUMNS, COLUMNS = "0004", "0005"
@@ -69,9 +69,7 @@ class PostgresPlace:
     @staticmethod
     def _run(program: str, *args: str) -> None:
         found = sorted(SERVER_PROGRAMS.glob(f"*/bin/{program}"))
-        path = str(found[-1]) if found else shutil.which(program)
-        if path is None:
-            pytest.skip(f"{program} is not installed")
+        path = str(found[-1]) if found else need(program, "apt-get install postgresql-client")
         done = subprocess.run([path, *args], capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == 0, done.stderr
 

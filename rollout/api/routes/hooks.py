@@ -13,6 +13,7 @@ from rollout.api.alerting import take
 from rollout.api.answers import AlertsTaken, Ready
 from rollout.api.doors import MAX_BODY
 from rollout.api.guard import Guarded, caller_of, needs, read_body
+from rollout.api.quick import admitted, direct
 from rollout.api.service import service_of
 
 router = APIRouter(prefix="/hooks", tags=["hooks"], route_class=Guarded)
@@ -30,6 +31,7 @@ Source = Annotated[
     "/alerts/{source}", response_model=AlertsTaken, summary="An alert that may stop a rollout",
     **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
 )  # fmt: skip
+@admitted
 async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
     """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
 
@@ -52,6 +54,7 @@ _RETELL["openapi_extra"]["requestBody"] = {
 
 
 @router.post("/retell", response_model=Ready, summary="Retell's call webhooks", **_RETELL)
+@direct
 async def retell(
     request: Request,
     x_retell_signature: Annotated[

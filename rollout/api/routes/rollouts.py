@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Request
 from fastapi.responses import JSONResponse, Response
 
-from rollout import views
 from rollout.access import Caller, Right
 from rollout.api.answers import History, Shown, Started, Summaries
 from rollout.api.guard import KIB, Guarded, caller_of, needs
 from rollout.api.planbody import plan_of
+from rollout.api.quick import Work, id_of, plain, quick
 from rollout.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.api.service import Service, service_of
 from rollout.api.stream import EventStream
@@ -30,33 +30,63 @@ IdempotencyKey = Annotated[
         description="Repeating it gives the first answer again; equals `request_id`.",
     ),
 ]  # fmt: skip
+MOST_ITEMS, PAGE, ENTRIES = 200, 50, 100
 PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
+
+
+def _list_quickly(request: Request) -> Work | None:
+    given = plain(request, {"limit": (1, MOST_ITEMS)}, ("live",))
+    if given is None:
+        return None
+    live = bool(given["live"]) if "live" in given else None
+    return lambda service, caller: page(service, caller, live, None, given.get("limit", PAGE))
+
+
+def _show_quickly(request: Request) -> Work | None:
+    id_ = id_of(request)
+    if id_ is None:
+        return None
+    return lambda service, caller: _shown(service, caller, id_)
+
+
+def _shown(service: Service, caller: Caller, id_: str) -> bytes:
+    reading = service.look(caller, id_)
+    return service.paper.shown(reading, service.direct.timetable(reading.rollout))
+
+
+def _history_quickly(request: Request) -> Work | None:
+    id_, given = id_of(request), plain(request, {"after": (0, MOST_SEQ), "limit": (1, MOST_ITEMS)})
+    if id_ is None or given is None:
+        return None
+    after, limit = given.get("after", 0), given.get("limit", ENTRIES)
+    return lambda service, caller: service.paper.history(service.look(caller, id_), after, limit)
 
 
 @router.get(
     "", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,))
 )
+@quick(_list_quickly)
 async def list_rollouts(
     request: Request,
     live: Annotated[bool | None, Query(description="true: unfinished ones; false: finished ones.")] = None,
-    limit: Annotated[int, Query(ge=1, le=200, description="Most items of a page.")] = 50,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = PAGE,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next` of the page before; left out: the first page.")
     ] = None,
-) -> JSONResponse:
+) -> Response:
     """A page of rollouts without their targets; follow `next` for more."""
     service, caller = service_of(request), caller_of(request)
     before = None if cursor is None else _read_cursor(cursor)
-    return JSONResponse(await service.lanes.run("read", lambda: page(service, caller, live, before, limit)))
+    return _json(await service.lanes.run("read", lambda: page(service, caller, live, before, limit)))
 
 
 def page(
     service: Service, caller: Caller, live: bool | None, before: tuple[datetime, str] | None, limit: int
-) -> dict[str, Any]:
+) -> bytes:
     """One page of what this caller may see; several reads when most is not his business."""
     found: list[Rollout] = []
     for _ in range(20):
-        rows = service.app.store.summaries(live=live, before=before, limit=limit + 1)
+        rows = service.readings.page(live=live, before=before, limit=limit + 1)
         more = len(rows) > limit
         rows = rows[:limit]
         if rows:
@@ -69,7 +99,7 @@ def page(
         if not more or len(found) >= limit:
             break
     following = _write_cursor(before) if more and before is not None else None
-    return {"items": [views.summary(r) for r in found], "next": following}
+    return service.paper.listed(found, following)
 
 
 @router.post(
@@ -98,35 +128,31 @@ async def start_rollout(
 @router.get(
     "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 422))
 )  # fmt: skip
-async def show_rollout(request: Request, id: RolloutId) -> JSONResponse:  # noqa: A002 - the route's name
+@quick(_show_quickly)
+async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
     """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
-    return JSONResponse(
-        await service.lanes.run("read", lambda: service.direct.document(service.find(caller, id)))
-    )
+
+    return _json(await service.lanes.run("read", lambda: _shown(service, caller, id)))
 
 
 @router.get(
     "/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 422))
 )
+@quick(_history_quickly)
 async def history(
     request: Request,
     id: RolloutId,  # noqa: A002
     after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=200, description="Most items of a page.")] = 100,
-) -> JSONResponse:
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = ENTRIES,
+) -> Response:
     """What happened, by whom and why, oldest first."""
     service, caller = service_of(request), caller_of(request)
 
-    def work() -> dict[str, Any]:
-        found = service.app.store.history(service.find(caller, id).id, after, limit + 1)
-        more = len(found) > limit
-        return {
-            "items": [views.entry(e) for e in found[:limit]],
-            "next": found[limit - 1].seq if more else None,
-        }
+    def work() -> bytes:
+        return service.paper.history(service.look(caller, id), after, limit)
 
-    return JSONResponse(await service.lanes.run("read", work))
+    return _json(await service.lanes.run("read", work))
 
 
 @router.get(
@@ -158,6 +184,10 @@ async def events(
         after = int(last_event_id)
     found = await service.lanes.run("read", lambda: service.find(caller, id))
     return EventStream(service.hub, service.hub.subscribe(found.id, caller, after))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
 
 
 def _write_cursor(at: tuple[datetime, str]) -> str:

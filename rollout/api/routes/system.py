@@ -13,6 +13,7 @@ from rollout.access import Right
 from rollout.api.answers import PROBLEMS, Ready
 from rollout.api.guard import Guarded, authenticate, needs
 from rollout.api.problems import NotWired, problem
+from rollout.api.quick import Work, quick
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import RolloutError
 from rollout.store import migrate
@@ -53,6 +54,14 @@ async def ready(request: Request) -> JSONResponse:
     return problem(request, 503, "not_ready", "the service is not ready", detail)
 
 
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def _metrics_quickly(request: Request) -> Work | None:
+    read = service_of(request).metrics
+    return None if read is None else lambda _service, _caller: read()
+
+
 @router.get(
     "/metrics", summary="Figures for Prometheus",
     **{
@@ -64,13 +73,14 @@ async def ready(request: Request) -> JSONResponse:
     },
     response_class=Response,
 )  # fmt: skip
+@quick(_metrics_quickly, METRICS)
 async def metrics(request: Request) -> Response:
     """Read from the store when asked for, so that a restart loses none."""
     service = service_of(request)
     if service.metrics is None:
         raise NotWired("this service was started without metrics")
     text = await service.lanes.run("read", service.metrics)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(text, media_type=METRICS)
 
 
 @router.get("/api/v1/openapi.json", include_in_schema=False, **needs(Right.PUBLIC))
