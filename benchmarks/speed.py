@@ -35,7 +35,7 @@ for i in range(count):
     entry = {"agent_id": "agent_a", "agent_version": 6, "weight": 1}
     sandbox.add_number(f"+1415{7_000_000 + i}", inbound_agents=[entry])
 if latency:
-    sandbox.fault("latency", seconds=latency)
+    sandbox.fault("latency", seconds=latency, times=None)
 print(sandbox.url, flush=True)
 time.sleep(3600)
 """

@@ -1,10 +1,10 @@
 """One open connection to Retell, and one request at a time on it.
 
 A `Connection` is handed an open socket and has no way to open another: what it cannot do, a paused
-or confused sender cannot do either. It is an httpx transport over h11, used without `httpx.Client`,
-so that there are no redirects, cookies, proxies or resends to switch off, every socket operation is
-ours to limit, and "was a byte sent?" has an exact answer. (Measured on loopback, two cores, server
-on the other one: 4,400 requests a second; through `httpx.Client` with its own transport 1,500.)
+or confused sender cannot do either. Requests are bytes that `exchange` composed; answers are parsed by
+httptools (llhttp, the parser of Node.js). There are no redirects, cookies, proxies or resends to switch
+off, every socket operation is ours to limit, and "was a byte sent?" has an exact answer.
+Why not `httpx.Client`, and what each way costs: docs/adr/0006-own-connections.md.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import h11
+import httptools
 import httpx
 
 from rollout.ports import Clock
@@ -38,43 +39,48 @@ class TooLarge(NoAnswer):
     """The answer is larger than the limit; it was not read to its end."""
 
 
-class Connection(httpx.BaseTransport):
-    """One TCP (and TLS) connection that is already open. Not safe for two threads at once.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A whole answer; `retry_after` is the header as it came."""
 
-    `handle_request` takes these extensions of the request: `deadline` (seconds of Clock.boot; the
-    answer must be complete by then, however slowly it drips), `limit` (bytes of body) and `before`
-    (called right before the first byte; a text that it returns refuses the request).
-    """
+    status: int
+    body: bytes
+    retry_after: str | None
+
+
+class Connection:
+    """One TCP (and TLS) connection that is already open. Not safe for two threads at once."""
 
     def __init__(self, sock: socket.socket, clock: Clock) -> None:
         self._sock, self._clock = sock, clock
-        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MOST_HEAD)
         self._tls = isinstance(sock, ssl.SSLSocket)
         self.usable = True
         self.answers = 0
         self.idle_since = clock.boot()
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def send(
+        self, request: bytes, *, deadline: float, limit: int, before: Callable[[], str | None] | None = None
+    ) -> Answered:
         """Send the request once and read its whole answer. Raises NotSent, Refused, NoAnswer, TooLarge.
 
-        After any error, and after an answer with which the server closes, `usable` is false.
+        `deadline` (seconds of Clock.boot): the answer must be complete by then, however slowly it drips.
+        `limit`: bytes of body. `before` is called right before the first byte; a text that it returns refuses
+        the request. After any error, and after an answer with which the server closes, `usable` is false.
         """
-        deadline: float = request.extensions["deadline"]
         finished = False
         try:
-            self._send(request, deadline)
-            response = self._receive(deadline, request.extensions["limit"])
+            self._send(request, deadline, before)
+            answer = _Answer(limit)
+            self._receive(answer, deadline)
             finished = True
         finally:
             if not finished:
                 self.close()
         self.answers += 1
         self.idle_since = self._clock.boot()
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-        else:
+        if not answer.keeps_open:
             self.close()
-        return response
+        return Answered(answer.status, bytes(answer.body), answer.headers.get(b"retry-after"))
 
     def alive(self) -> bool:
         """False if the server has closed, or has said something that nobody asked for.
@@ -82,7 +88,7 @@ class Connection(httpx.BaseTransport):
         In both cases nothing may be sent on this connection any more. TLS may have something to
         read that is not data (session tickets); it is read, and the connection lives.
         """
-        if not self.usable or self._http.trailing_data[0]:
+        if not self.usable:
             return False
         try:
             self._sock.settimeout(0)
@@ -97,19 +103,8 @@ class Connection(httpx.BaseTransport):
         self.usable = False
         self._sock.close()
 
-    def _send(self, request: httpx.Request, deadline: float) -> None:
-        body = request.read()
-        before: Callable[[], str | None] | None = request.extensions.get("before")
-        try:
-            head = h11.Request(
-                method=request.method, target=request.url.raw_path, headers=request.headers.raw
-            )
-            events = [head, h11.Data(data=body), h11.EndOfMessage()] if body else [head, h11.EndOfMessage()]
-            data = b"".join(self._http.send(event) or b"" for event in events)
-        except h11.LocalProtocolError:
-            # its text may quote a header, and a header holds the key
-            raise NotSent("the request could not be put into HTTP") from None
-        rest = memoryview(data)
+    def _send(self, request: bytes, deadline: float, before: Callable[[], str | None] | None) -> None:
+        rest = memoryview(request)
         touched = False
         if before is not None and (refusal := before()) is not None:
             raise Refused(refusal)
@@ -126,40 +121,94 @@ class Connection(httpx.BaseTransport):
             kind = NoAnswer if touched else NotSent
             raise kind(f"sending failed: {_plain(error)}") from error
 
-    def _receive(self, deadline: float, limit: int) -> httpx.Response:
-        head: h11.Response | None = None
-        body = bytearray()
-        while True:
+    def _receive(self, answer: _Answer, deadline: float) -> None:
+        while not answer.whole:
             try:
-                event = self._http.next_event()
-                if event is h11.NEED_DATA:
-                    self._sock.settimeout(self._left(deadline))
-                    self._http.receive_data(self._sock.recv(_CHUNK))
-                    continue
+                self._sock.settimeout(self._left(deadline))
+                data = self._sock.recv(_CHUNK)
             except OSError as error:
                 raise NoAnswer(f"no whole answer: {_plain(error)}") from error
-            except h11.RemoteProtocolError as error:
-                raise NoAnswer("the answer broke off or was not HTTP") from error
-            if isinstance(event, h11.Response):
-                head = event
-            elif isinstance(event, h11.Data):
-                body += event.data
-                if len(body) > limit:
-                    raise TooLarge(f"the answer is larger than {limit} bytes")
-            elif isinstance(event, h11.EndOfMessage) and head is not None:
-                break
-            elif not isinstance(event, h11.InformationalResponse):
-                raise NoAnswer("the connection was closed without an answer")
-        headers = httpx.Headers(head.headers.raw_items())
-        if headers.get("content-encoding", "identity") != "identity":
-            raise NoAnswer("the answer is compressed, though that was not asked for")
-        return httpx.Response(head.status_code, headers=headers, content=bytes(body))
+            answer.take(data)
 
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock.boot()
         if left <= 0:
             raise TimeoutError("the deadline has passed")
         return left
+
+
+class _Answer:
+    """One answer as it comes in; httptools calls the methods that begin with on_."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._parser = httptools.HttpResponseParser(self)
+        self._head = 0  # bytes before the end of the headers
+        self._begun = self._headed = self.whole = False
+        self._more = False  # something came behind the whole answer
+        self.status = 0
+        self.headers: dict[bytes, str] = {}
+        self.body = bytearray()
+        self.keeps_open = False
+
+    def take(self, data: bytes) -> None:
+        """The next bytes; none: the server has closed. Raises NoAnswer, TooLarge."""
+        if not data:
+            self._closed()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as error:
+            raise NoAnswer("the answer speaks another protocol") from error
+        except httptools.HttpParserError as error:
+            if len(self.body) > self._limit:
+                raise TooLarge(f"the answer is larger than {self._limit} bytes") from error
+            raise NoAnswer("the answer broke off or was not HTTP") from error
+        if not self._headed:
+            self._head += len(data)
+            if self._head > _MOST_HEAD:
+                raise NoAnswer("the answer's headers have no end")
+        if self.whole:
+            if self.headers.get(b"content-encoding", "identity") != "identity":
+                raise NoAnswer("the answer is compressed, though that was not asked for")
+            self.keeps_open = self.keeps_open and not self._more
+
+    def _closed(self) -> None:
+        """An answer without a length ends when the server closes; every other one has broken off."""
+        if not self._begun:
+            raise NoAnswer("the connection was closed without an answer")
+        if not self._headed or b"content-length" in self.headers or b"transfer-encoding" in self.headers:
+            raise NoAnswer("the answer broke off or was not HTTP")
+        self.whole = True
+
+    def on_message_begin(self) -> None:
+        self._begun = True
+        self._more = self.whole
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.whole:
+            self.headers[name.lower()] = value.decode("latin-1").strip()
+
+    def on_headers_complete(self) -> None:
+        if not self.whole:
+            self.status = self._parser.get_status_code()
+            self.keeps_open = self._parser.should_keep_alive()
+            self._headed = True
+
+    def on_body(self, data: bytes) -> None:
+        if not self.whole:
+            self.body += data
+            if len(self.body) > self._limit:
+                raise ValueError("too large")  # httptools wraps it; `take` says what it means
+
+    def on_message_complete(self) -> None:
+        if self.whole:
+            return
+        if 100 <= self.status < 200:  # the real answer is still to come
+            self._headed = False
+            self.headers = {}
+            return
+        self.whole = True
 
 
 def open_connection(

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from urllib.parse import quote
 
 import httpx
@@ -35,6 +34,12 @@ OnRequest = Callable[[str, str, int | None, float], None]
 
 _log = structlog.get_logger("rollout.retell")
 _KEY = re.compile(r"[!-~]+")
+_TARGET = re.compile(r"/[!-~]*")
+_HEAD = (
+    "{} {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: application/json\r\n"
+    "Accept-Encoding: identity\r\nUser-Agent: rollout\r\n{}\r\n"
+)
+_DESCRIBED = "Content-Type: application/json\r\nContent-Length: {}\r\n"
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -71,10 +76,7 @@ class Exchange:
         took: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._key, self._clock = key, clock
-        # A fleet's numbers are asked and written again and again: each path is parsed once.
-        self._url = lru_cache(maxsize=16_384)(lambda path: httpx.URL(origin.url + path))
-        self._host = origin.authority.encode()
-        self._headers_of = lru_cache(maxsize=64)(self._build_headers)
+        self._prefix, self._host = origin.prefix, origin.authority
         self._on_request, self._took = on_request, took
 
     def once(
@@ -89,22 +91,16 @@ class Exchange:
 
         Raises NotSent, Refused, NoAnswer, TooLarge of `connection`; never sends twice.
         """
-        request = httpx.Request(
-            ask.method,
-            self._url(ask.path),
-            headers=self._headers(ask),
-            stream=httpx.ByteStream(ask.body or b""),  # `content` would parse and copy all headers again
-            extensions={"deadline": deadline, "limit": ask.limit, "before": before},
-        )
+        request = self._bytes(ask)
         began = self._clock.boot()
         status: int | None = None
         try:
-            response = connection.handle_request(request)
-            status = response.status_code
+            answer = connection.send(request, deadline=deadline, limit=ask.limit, before=before)
+            status = answer.status
         finally:
             self._record(ask, status, self._clock.boot() - began)
         self._took(self._clock.boot() - began)
-        return Reply(status, response.content, self._retry_after(response.headers.get("retry-after")))
+        return Reply(status, answer.body, self._retry_after(answer.retry_after))
 
     def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:
         """What an answer other than a usable 200 means.
@@ -117,7 +113,8 @@ class Exchange:
         detail = f"Retell answered {reply.status} to {ask.operation}"
         return Failure(trouble, detail, reply.status, reply.retry_after)
 
-    def _headers(self, ask: Ask) -> httpx.Headers:
+    def _bytes(self, ask: Ask) -> bytes:
+        """The whole request as it goes over the wire. Raises Refused or NotSent."""
         try:
             key = self._key()
         except RolloutError as error:
@@ -128,20 +125,12 @@ class Exchange:
             raise Refused(
                 "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
             )
-        return self._headers_of(key, None if ask.body is None else len(ask.body))
-
-    def _build_headers(self, key: str, length: int | None) -> httpx.Headers:
-        """All headers of a request; `length` of its body in bytes, None: it has none."""
-        headers = [
-            (b"Host", self._host),
-            (b"Authorization", b"Bearer " + key.encode()),
-            (b"Accept", b"application/json"),
-            (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", b"rollout"),
-        ]
-        if length is not None:
-            headers += [(b"Content-Type", b"application/json"), (b"Content-Length", str(length).encode())]
-        return httpx.Headers(headers)
+        if not _TARGET.fullmatch(ask.path):  # no space and no line end: nothing can be slipped in
+            raise NotSent("the request could not be put into HTTP")
+        body = ask.body
+        described = "" if body is None else _DESCRIBED.format(len(body))
+        head = _HEAD.format(ask.method, self._prefix + ask.path, self._host, key, described)
+        return head.encode("ascii") if body is None else head.encode("ascii") + body
 
     def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
         # a counter or a log that fails must not turn an answered write into an unknown one
