@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import event, insert
 
 from rollout import logs
-from rollout.app import App, build
+from rollout.app import App, build, many_threads_and_objects
 from rollout.commands import By
 from rollout.domain.errors import ClaimLost
 from rollout.domain.plan import Plan
@@ -194,6 +194,7 @@ def first_baseline_patch(url: str, since: float) -> float:
 def main() -> None:
     """Runs the job that the command line names."""
     logs.set_up("error", json_lines=False)
+    many_threads_and_objects()
     kind, url, database_url, count = sys.argv[1:5]
     jobs = {
         "rollout": lambda: rollout(url, database_url, int(count)),

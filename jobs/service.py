@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import gc
 import os
 import signal
 import threading
@@ -15,7 +14,7 @@ import structlog
 
 from jobs.scheduler import Scheduler
 from rollout import __version__, logs
-from rollout.app import App, build
+from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.errors import NotReachable, Refused
 from rollout.planfile import load_plan
 from rollout.ports import CallRecord
@@ -36,9 +35,7 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stopped.set())
     app = build(settings)
-    # A fleet is many small objects without cycles: looking through them again and again finds nothing.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    many_threads_and_objects()
     try:
         with only_one(app):
             if migrate:

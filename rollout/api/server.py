@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -21,9 +20,6 @@ from rollout.ports import CallRecord
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2
-# A thread that comes back from the database waits so long for the interpreter while another one computes; with
-# Python's five milliseconds a flood of requests would hold up the threads that drive rollouts.
-SWITCH_SECONDS = 0.0005
 
 
 class Server:
@@ -64,7 +60,6 @@ class Server:
             raise NotReachable(
                 f"cannot listen on {self.host}:{self.port}: {error.strerror}; choose another ROLLOUT_PORT"
             ) from None
-        sys.setswitchinterval(SWITCH_SECONDS)
         self._socket, self.port = listening, listening.getsockname()[1]
         self._thread = threading.Thread(
             target=self._server.run, args=([listening],), name="http", daemon=True

@@ -70,7 +70,7 @@ class RetellClient:
         self._connections = Connections(
             origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
         )
-        self._crew = Crew(concurrency)
+        self._crew = Crew(concurrency, clock)
         self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
         self._listing = Listing(lambda: self._walk_numbers(deadline))

@@ -9,20 +9,23 @@ server on this machine, all of them for one that is 50 ms away. (Measured with 3
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 
+from rollout.ports import Clock
+
 OWN_TIME = 0.0005  # seconds of processor time that one request costs us, about
 LEAST = 3
-_SAMPLES = 64
+_SECONDS = 8  # with answers in them
 
 
 class Crew:
     """Runs one piece of work in several threads. Safe for threads."""
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, clock: Clock) -> None:
         self._concurrency = concurrency
         self._pools = {
             urgent: ThreadPoolExecutor(
@@ -30,18 +33,26 @@ class Crew:
             )
             for urgent in (False, True)
         }
-        # The quickest of the last answers: an average would count our own queue as Retell's time.
-        self._seconds: deque[float] = deque(maxlen=_SAMPLES)
+        self._clock = clock
+        # The quickest of the last answers: an average would count our own queue as Retell's time. And of a
+        # while: threads that wait for each other make answers look slow, and that would call for more of them.
+        self._quickest: deque[tuple[int, float]] = deque(maxlen=_SECONDS)
+        self._lock = threading.Lock()
 
     def took(self, seconds: float) -> None:
         """Notes how long an answer took."""
-        self._seconds.append(seconds)
+        second = int(self._clock.boot())
+        with self._lock:
+            if not self._quickest or self._quickest[-1][0] != second:
+                self._quickest.append((second, seconds))
+            elif seconds < self._quickest[-1][1]:
+                self._quickest[-1] = (second, seconds)
 
     def size(self, most: int) -> int:
         """Threads for so many requests."""
-        try:
-            quickest = min(self._seconds)
-        except (ValueError, RuntimeError):  # none yet; or another thread noted one just now
+        with self._lock:
+            quickest = min((seconds for _, seconds in self._quickest), default=None)
+        if quickest is None:
             return min(most, self._concurrency)
         return min(most, self._concurrency, max(LEAST, math.ceil(quickest / OWN_TIME)))
 
@@ -51,8 +62,9 @@ class Crew:
             return
         threads = self.size(most)
         # With the context of this thread: log lines carry the rollout's id, and spans their parent.
-        pool = self._pools[urgent]
-        helping: list[Future[None]] = [pool.submit(copy_context().run, work) for _ in range(threads - 1)]
+        helping: list[Future[None]] = [
+            self._pools[urgent].submit(copy_context().run, work) for _ in range(threads - 1)
+        ]
         try:
             work()
         finally:

@@ -52,6 +52,7 @@ class Pace:
         self._limit, self._rate = float(concurrency), rate
         self._under_way = {False: 0, True: 0}  # by urgency
         self._urgent_waiting = 0
+        self._queued = {False: 0, True: 0}
         self._next_at = self._paused_until = self._shrunk_at = -LONGEST_PAUSE
         self._throttled = 0  # 429s in a row
         lock = Lock()
@@ -78,24 +79,32 @@ class Pace:
         None: go, and call `leave` afterwards. A number: there is no turn in time; ask again after so
         many seconds. A wait that is known to be too long is refused at once.
         """
+        queued = False
         with self._lock:
             self._urgent_waiting += urgent
             try:
                 while True:
                     now = self._clock.boot()
                     wait = self._wait(now, urgent)
+                    if wait == 0 and self._queued[urgent] and not queued:
+                        wait = None  # others came before; without this a read starves beside busy senders
                     if wait == 0:
                         if self._limits is not None and self._rate and not self._turns[urgent]:
                             self._deal(urgent)
                             continue
                         self._under_way[urgent] += 1
                         self._spend(now, urgent)
+                        if self._queued[urgent]:
+                            self._turn[urgent].notify()
                         return None
                     if now >= until or (wait is not None and now + wait > until):
                         self._turn[urgent].notify()  # the wake-up we may have had belongs to another
                         return max(wait or 0.0, 0.05)
                     if wait is None:
+                        queued = True
+                        self._queued[urgent] += 1
                         self._turn[urgent].wait(until - now)
+                        self._queued[urgent] -= 1
                     else:
                         self._sleep(wait)
             finally:

@@ -193,23 +193,23 @@ class Store:
         request: Request | None,
     ) -> dict[str, Any]:
         with self.database.write() as connection:
-            row = rollouts.head_row(
-                connection, rollout_id
-            )  # under its lock: the same request may come twice at once
+            # Under the row's lock: the same request may come twice at once.
+            row = rollouts.head_row(connection, rollout_id)
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
             now = self.database.now(connection)
-            before = rollouts.load(connection, rollout_id, now)
+            before = rollouts.load(connection, rollout_id, now, self.known)
             decision = decide(before, now)
-            after = before
+            after, change, head = before, Change(), rollouts.head_of(row)
             if decision is not None:
                 change, entry, why = decision
-                epoch = rollouts.command(connection, row, change, entry, now, why)
+                epoch, head = rollouts.command(connection, row, change, entry, now, why)
                 after = replace(change.applied_to(before, now), epoch=epoch, due_at=now, why=why)
             given = answer(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
-            return given
+        self.known.follow(rollout_id, rollouts.head_of(row), head, change)
+        return given
 
     # -------------------------------------------------------------- reading
 

@@ -127,13 +127,13 @@ def load(connection: Connection, rollout_id: str, now: datetime, known: Snapshot
     """A snapshot with its targets and every write that is still open; UnknownRollout if there is none.
 
     Targets that are `known` at the head of the journal are not read again. They are kept there only if the
-    connection sees the row and the targets at one moment, as a reading transaction does.
+    connection sees the row and the targets at one moment: in a reading transaction, or under the row's lock.
     """
     wanted = {"wanted": rollout_id}
     row = connection.execute(_ROLLOUT, wanted).one_or_none()
     if row is None:
         raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
-    head = _head_of(row)
+    head = head_of(row)
     found = known.get(rollout_id, head) if known is not None else None
     if found is None:
         found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
@@ -195,15 +195,15 @@ def commit(
             raise ClaimLost(rollout_id=held.rollout_id)
         _refuse_open(connection, [w.number for w in change.new_writes], now)
     extra = {"lease_until": now + lease, "lease_owner": held.owner} if lease is not None else {}
-    return _head_of(row), _apply(connection, row, change, entries, now, extra)
+    return head_of(row), _apply(connection, row, change, entries, now, extra)
 
 
 def command(
     connection: Connection, row: Row[Any], change: Change, entry: Entry, now: datetime, why: str
-) -> int:
+) -> tuple[int, Head]:
     """A person's record: raises the epoch, so that whoever drives lets go, and makes the rollout due now.
 
-    Returns the new epoch. The caller holds the row (`head_row`).
+    Returns the new epoch and the new head of the journal. The caller holds the row (`head_row`).
     """
     extra = {
         "epoch": row.epoch + 1,
@@ -215,9 +215,9 @@ def command(
         "why": why,
         "next": "",
     }
-    _apply(connection, row, change, [entry], now, extra)
+    head = _apply(connection, row, change, [entry], now, extra)
     signals.send(connection, signals.taken(row.id, int(row.epoch) + 1))
-    return int(row.epoch) + 1
+    return int(row.epoch) + 1, head
 
 
 def settle(connection: Connection, rollout_id: str, change: Change, entry: Entry, now: datetime) -> None:
@@ -300,7 +300,7 @@ def _apply(
     return Head(*head)
 
 
-def _head_of(row: Row[Any]) -> Head:
+def head_of(row: Row[Any]) -> Head:
     return Head(row.journal_seq, row.journal_hash)
 
 
