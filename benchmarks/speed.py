@@ -25,28 +25,13 @@ DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "img" / "performance-growth.svg"
 RIVALS = ROOT / ".venv-bench"
 SHARED = (80, 5)  # rollouts that replicas share, and numbers in each
-SERVER = """
-import sys, time
-from rollout.sandbox import Sandbox
-count, latency = int(sys.argv[1]), float(sys.argv[2])
-sandbox = Sandbox(port=0).start()
-sandbox.add_agent("agent_a", versions=[{"version": 6}, {"version": 7}])
-for i in range(count):
-    entry = {"agent_id": "agent_a", "agent_version": 6, "weight": 1}
-    sandbox.add_number(f"+1415{7_000_000 + i}", inbound_agents=[entry])
-if latency:
-    sandbox.fault("latency", seconds=latency, times=None)
-print(sandbox.url, flush=True)
-time.sleep(3600)
-"""
 
 
 @contextlib.contextmanager
 def server(count: int, latency: float) -> Iterator[str]:
-    """A sandbox in a process of its own with `count` numbers and this latency in seconds."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(count), str(latency)], stdout=subprocess.PIPE, text=True, cwd=ROOT
-    )
+    """The lean server in a process of its own with `count` numbers and this latency in seconds."""
+    command = [sys.executable, "-m", "benchmarks.retell_server", str(count), str(latency)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         assert process.stdout is not None
         yield process.stdout.readline().strip()

@@ -157,7 +157,12 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
+_AS_IT_IS = frozenset({str, int, bool, float, dict, list, type(None)})
+
+
 def _plain(value: Any) -> Any:
+    if type(value) in _AS_IT_IS:
+        return value
     if isinstance(value, datetime):
         return utc_text(value)
     if isinstance(value, (Phase, Outcome, TargetState, Kind)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ REFUSALS = frozenset({400, 401, 403, 404, 422})  # asking again changes nothing
 
 OnRequest = Callable[[str, str, int | None, float], None]
 
-_log = structlog.get_logger("rollout.retell")
+_LOGGER = "rollout.retell"
+_log = structlog.get_logger(_LOGGER)
 _KEY = re.compile(r"[!-~]+")
 _TARGET = re.compile(r"/[!-~]*")
 _HEAD = (
@@ -134,16 +136,17 @@ class Exchange:
 
     def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
         # a counter or a log that fails must not turn an answered write into an unknown one
-        with contextlib.suppress(Exception):
-            number = None if ask.number is None else mask(ask.number)
-            _log.debug(
-                "retell request",
-                operation=ask.operation,
-                method=ask.method,
-                number=number,
-                status=status,
-                ms=round(seconds * 1000, 1),
-            )
+        if logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):  # to ask costs less than to be turned away
+            with contextlib.suppress(Exception):
+                number = None if ask.number is None else mask(ask.number)
+                _log.debug(
+                    "retell request",
+                    operation=ask.operation,
+                    method=ask.method,
+                    number=number,
+                    status=status,
+                    ms=round(seconds * 1000, 1),
+                )
         if self._on_request is not None:
             with contextlib.suppress(Exception):
                 self._on_request(ask.operation, ask.method, status, seconds)

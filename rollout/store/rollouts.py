@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, exc, insert, or_, select, update
@@ -326,7 +327,7 @@ def _update_many(connection: Connection, table: Any, key: str, changes: Any, rol
     # Rows that change the same columns go in one executemany.
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for id_, values in changes.items():
-        plain = {k: str(v) if hasattr(v, "value") else v for k, v in values.items()}
+        plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in values.items()}
         groups.setdefault(tuple(sorted(plain)), []).append({"_key": id_, "_rollout": rollout_id, **plain})
     for names, rows in groups.items():
         connection.execute(
