@@ -239,6 +239,7 @@ def build(
         begin,
         write_kits(settings, timing, clock),
     )
+    closers.append(driver.chunks.close)
     commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds)
 
     def close() -> None:

@@ -29,6 +29,7 @@ from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
 from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
 
+Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for
 _AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
 _SUSPECT = frozenset(
@@ -61,6 +62,12 @@ class Delivery:
     sent: int = 0
     seconds: float = 0.0  # from the first to the last PATCH of the chunk
     rejected: bool = False
+    changes: tuple[Change, ...] = ()  # what was recorded, in its order
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all of it was written as it should, so that more of the same may follow without a decision."""
+        return self.trouble is None and not (self.unsent or self.rejected) and self.sent > 0
 
 
 class Deliverer:
@@ -111,25 +118,27 @@ class Deliverer:
         trouble, retry_after = _trouble(got)
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
-        rollout = self._record_look(rollout, held, look)
-        return Delivery(rollout, look, trouble, retry_after)
+        rollout, changes = self._record_look(rollout, held, look)
+        return Delivery(rollout, look, trouble, retry_after, changes=changes)
 
-    def _record_look(self, rollout: Rollout, held: Claim, look: Look) -> Rollout:
+    def _record_look(self, rollout: Rollout, held: Claim, look: Look) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
         if rollout.look_asked and set(look.findings) >= {t.number for t in rollout.targets if t.written}:
             change = change.merged(Change(rollout={"look_asked": False}))
         if not change:
-            return rollout
+            return rollout, ()
         entries = []
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
             entries = [Entry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
         now = self.store.commit(held, change, entries)
-        return change.applied_to(rollout, now)
+        return change.applied_to(rollout, now), (change,)
 
     # -------------------------------------------------------------- writing forward
 
-    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target]) -> Delivery:
+    def apply(
+        self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None
+    ) -> Delivery:
         """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.lane(numbers) as lane:
@@ -145,20 +154,23 @@ class Deliverer:
             if not ready:
                 return seen
             wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
-            done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD)
+            done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD, nearly)
             return replace(
                 done,
+                changes=(*seen.changes, *done.changes),
                 trouble=done.trouble or seen.trouble,
                 retry_after=done.retry_after or seen.retry_after,
             )
 
     # -------------------------------------------------------------- writing back
 
-    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target]) -> Delivery:
+    def restore(
+        self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None
+    ) -> Delivery:
         """Writes the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
             wanted = {t.number: dict(t.baseline) for t in targets}
-            return self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE)
+            return self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE, nearly)
 
     # -------------------------------------------------------------- P3 to P7
 
@@ -170,6 +182,7 @@ class Deliverer:
         targets: Sequence[Target],
         wanted: Mapping[str, Mapping[str, Any]],
         kind: Kind,
+        nearly: Nearly,
     ) -> Delivery:
         send_by = self.clock.boot() + self.timing.send_window
         now = self.store.now()
@@ -193,13 +206,14 @@ class Deliverer:
         entry = Entry("intended", SERVICE, "", data)
         # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
         now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
-        rollout = change.applied_to(rollout, now)
+        rollout, intended = change.applied_to(rollout, now), change
         by_number = {w.number: w for w in intents}
         sending = self.clock.boot()
         answers = lane.write(
             [Order(w.number, w.body) for w in intents],
             send_by=send_by,
             stop=lambda: forward and self.interrupted(rollout.id, held.epoch),
+            nearly=nearly,
         )
         sending = self.clock.boot() - sending
         answered_at = self.store.now()
@@ -225,6 +239,7 @@ class Deliverer:
             len(answers) - unsent,
             sending,
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
+            (intended, change),
         )
 
     def _outcome(

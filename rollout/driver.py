@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from rollout.chunks import Chunks, Deliver
 from rollout.delivery import SERVICE, Deliverer, Delivery, Timing
 from rollout.domain.changes import Change
 from rollout.domain.decide import Apply, Begin, Facts, Read, Record, Restore, Wait, decide
@@ -25,7 +26,6 @@ from rollout.preflight import Versions
 # More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
 FIRST_RESTORED = 16
-FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 
 
 @dataclass
@@ -40,7 +40,9 @@ class _Pass:
     restored: bool = False
 
     def take(self, delivery: Delivery) -> None:
-        self.rollout = delivery.rollout
+        """What one delivery did; another may have been begun from the same snapshot before it."""
+        for change in delivery.changes:
+            self.rollout = change.applied_to(self.rollout, delivery.rollout.updated_at)
         if delivery.look is not None:
             self.look = delivery.look if self.look is None else self.look.merged(delivery.look)
         self.trouble = self.trouble or delivery.trouble
@@ -73,8 +75,7 @@ class Driver:
         self.timing = timing
         self.begin = begin
         self.on_step = on_step
-        self.chunk = chunk
-        self.most = most
+        self.chunks = Chunks(timing.send_window, chunk, most)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.
@@ -99,13 +100,13 @@ class Driver:
                 case Read():
                     state.take(self.deliverer.read(state.rollout, held, action.numbers))
                 case Apply():
-                    state.take(self._chunked(state, held, action.targets, self.deliverer.apply))
+                    self._deliver(state, held, action.targets, self.deliverer.apply)
                     state.stepped = True
                 case Restore():
                     # The first PATCH of a rollback leaves at once: it does not wait for a thousand intents.
                     few = None if state.restored else FIRST_RESTORED
                     state.restored = True
-                    state.take(self._chunked(state, held, action.targets, self.deliverer.restore, few))
+                    self._deliver(state, held, action.targets, self.deliverer.restore, few)
                 case Begin():
                     self._begin(state, held)
                 case Record():
@@ -154,25 +155,18 @@ class Driver:
 
     # -------------------------------------------------------------- acting
 
-    def _chunked(
+    def _deliver(
         self,
         state: _Pass,
         held: Claim,
         targets: tuple[Target, ...],
-        deliver: Callable[[Rollout, Claim, tuple[Target, ...]], Delivery],
-        few: int | None = None,
-    ) -> Delivery:
-        """One chunk, sized so that all of it fits into the send window (P4)."""
-        done = deliver(state.rollout, held, targets[: few or self.chunk])
-        if done.rejected:
-            self.versions.forget()  # a refusal may mean that a version has just vanished: look again
-        if done.unsent and not done.sent:
-            self.chunk = max(1, self.chunk // 2)
-        elif done.seconds > 0 and few is None:
-            # What was sent fitted; a part of the window is kept for a slower moment.
-            fits = int(done.sent / done.seconds * self.timing.send_window * FILLED)
-            self.chunk = max(1, min(self.most, fits, self.chunk * 4))
-        return done
+        deliver: Deliver,
+        first: int | None = None,
+    ) -> None:
+        for done in self.chunks.run(state.rollout, held, targets, deliver, first):
+            if done.rejected:
+                self.versions.forget()  # a refusal may mean that a version has just vanished: look again
+            state.take(done)
 
     def _begin(self, state: _Pass, held: Claim) -> None:
         r = state.rollout

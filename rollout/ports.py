@@ -105,12 +105,18 @@ class Lane(Protocol):
         ...
 
     def write(
-        self, orders: Sequence[Order], *, send_by: float, stop: Callable[[], bool]
+        self,
+        orders: Sequence[Order],
+        *,
+        send_by: float,
+        stop: Callable[[], bool],
+        nearly: Callable[[], None] | None = None,
     ) -> dict[str, Answer]:
         """Send each order exactly once, on a connection that was open before.
 
         No byte leaves after `send_by` (seconds of Clock.boot) or once `stop()` is true: such an
-        order comes back as UNREACHABLE, that is: surely not sent.
+        order comes back as UNREACHABLE, that is: surely not sent. `nearly` may be called, at most once and in
+        any thread, when few orders are left and none so far was refused or failed.
         """
         ...
 

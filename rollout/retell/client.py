@@ -68,7 +68,7 @@ class RetellClient:
             clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
         )
         self._connections = Connections(
-            origin, clock, connect_timeout=connect_timeout, most_idle=concurrency, tls=tls
+            origin, clock, connect_timeout=connect_timeout, most_idle=2 * concurrency, tls=tls
         )
         self._crew = Crew(concurrency, clock)
         self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)

@@ -33,6 +33,8 @@ class Crew:
             )
             for urgent in (False, True)
         }
+        # One lane opens its connections while the threads of another send.
+        self._openers = ThreadPoolExecutor(concurrency, thread_name_prefix="retell-open")
         self._clock = clock
         # The quickest of the last answers: an average would count our own queue as Retell's time. And of a
         # while: threads that wait for each other make answers look slow, and that would call for more of them.
@@ -48,6 +50,11 @@ class Crew:
             elif seconds < self._quickest[-1][1]:
                 self._quickest[-1] = (second, seconds)
 
+    @property
+    def waits(self) -> bool:
+        """Whether Retell is far away: most of a request is waiting, and threads can wait side by side."""
+        return self.size(self._concurrency) > self._concurrency // 2
+
     def size(self, most: int) -> int:
         """Threads for so many requests."""
         with self._lock:
@@ -56,15 +63,17 @@ class Crew:
             return min(most, self._concurrency)
         return min(most, self._concurrency, max(LEAST, math.ceil(quickest / OWN_TIME)))
 
-    def run(self, work: Callable[[], None], most: int, *, urgent: bool = False) -> None:
-        """Runs `work` in up to `most` threads, this one among them; returns when all have ended."""
+    def run(self, work: Callable[[], None], most: int, *, urgent: bool = False, opens: bool = False) -> None:
+        """Runs `work` in up to `most` threads, this one among them; returns when all have ended.
+
+        `opens`: the work opens connections. Threads that are at work for another lane come when they are free.
+        """
         if most <= 0:
             return
         threads = self.size(most)
+        pool = self._openers if opens else self._pools[urgent]
         # With the context of this thread: log lines carry the rollout's id, and spans their parent.
-        helping: list[Future[None]] = [
-            self._pools[urgent].submit(copy_context().run, work) for _ in range(threads - 1)
-        ]
+        helping: list[Future[None]] = [pool.submit(copy_context().run, work) for _ in range(threads - 1)]
         try:
             work()
         finally:
@@ -76,5 +85,5 @@ class Crew:
 
     def close(self) -> None:
         """Lets the threads end."""
-        for pool in self._pools.values():
+        for pool in (*self._pools.values(), self._openers):
             pool.shutdown(wait=False, cancel_futures=True)

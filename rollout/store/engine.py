@@ -129,6 +129,9 @@ class Database:
             raise kind(f"the database cannot be used: {_words(error)}") from error
         except exc.InterfaceError as error:
             raise NotReachable(f"the database cannot be used: {_words(error)}") from error
+        except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
+            kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
+            raise kind(f"the database cannot be used: {error}") from error
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -147,6 +150,8 @@ class Database:
             raise NotReachable(f"the database cannot be read: {_words(error)}") from error
         except exc.InterfaceError as error:
             raise NotReachable(f"the database cannot be read: {_words(error)}") from error
+        except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
+            raise NotReachable(f"the database cannot be read: {error}") from error
 
     @contextmanager
     def together(self) -> Iterator[None]:

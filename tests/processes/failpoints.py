@@ -170,15 +170,15 @@ def _wrap_connection(hit: Failpoint) -> None:
     patching = threading.local()
     send, alive = Connection._send, Connection.alive
 
-    def own_send(self: Any, request: Any, deadline: float) -> None:
-        if request.method != "PATCH":
-            send(self, request, deadline)
+    def own_send(self: Any, request: bytes, deadline: float, before: Any) -> None:
+        if not request.startswith(b"PATCH"):
+            send(self, request, deadline, before)
             return
         patching.now = True
         if hit.due("half_sent"):
             self._sock = _Halving(self._sock, hit)
         try:
-            send(self, request, deadline)
+            send(self, request, deadline, before)
         finally:
             patching.now = False
         hit("after_sent")
@@ -189,10 +189,10 @@ def _wrap_connection(hit: Failpoint) -> None:
             hit("after_check")
         return lives
 
-    def answered(_result: Any, _connection: Any, request: Any) -> None:
-        if request.method == "PATCH":
+    def answered(_result: Any, _connection: Any, request: bytes, **_: Any) -> None:
+        if request.startswith(b"PATCH"):
             hit("after_answer")
 
     Connection._send = own_send  # type: ignore[method-assign]
     Connection.alive = own_alive  # type: ignore[method-assign]
-    _around(Connection, "handle_request", lambda *_: None, answered)
+    _around(Connection, "send", lambda *_, **__: None, answered)

@@ -129,7 +129,12 @@ class SimLane:
         return found
 
     def write(
-        self, orders: Sequence[Order], *, send_by: float, stop: Callable[[], bool]
+        self,
+        orders: Sequence[Order],
+        *,
+        send_by: float,
+        stop: Callable[[], bool],
+        nearly: Callable[[], None] | None = None,
     ) -> dict[str, Answer]:
         world, clock = self._world, self._retell.clock
         answers: dict[str, Answer] = {}
