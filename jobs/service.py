@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             scheduler,
             settings.host,
             settings.port,
-            observe=lambda record: _observed(app, record),
+            observe=lambda records: _observed(app, records),
             metrics=lambda: metrics_text(app, scheduler),
             rehearse=lambda text: rehearse(load_plan(text), USUAL_CALLS_PER_DAY),
         )
@@ -82,12 +82,12 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
         log.info("stopped")
 
 
-def _observed(app: App, record: CallRecord) -> None:
-    """A call that Retell told us of by webhook: kept, and its rollout looks at its gates."""
-    if app.store.observe([record]):
-        driver = app.store.drivers([record.number]).get(record.number)
-        if driver is not None:
-            app.store.wake([driver[0]], look=False)
+def _observed(app: App, records: Sequence[CallRecord]) -> None:
+    """Calls that Retell told us of by webhook: kept, and their rollouts look at their gates."""
+    if app.store.observe(records):
+        drivers = app.store.drivers(sorted({record.number for record in records}))
+        if drivers:
+            app.store.wake(sorted({rollout_id for rollout_id, _ in drivers.values()}), look=False)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -48,7 +48,7 @@ def make_api(
     app: App,
     scheduler_state: SchedulerState | None = None,
     *,
-    observe: Callable[[CallRecord], None] | None = None,
+    observe: Callable[[Sequence[CallRecord]], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
     hosts: Iterable[str] = (),
@@ -56,7 +56,7 @@ def make_api(
 ) -> FastAPI:
     """The HTTP side of one process.
 
-    observe: takes a call that a webhook told of. metrics: Prometheus text. rehearse: plays a plan's text.
+    observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan's text.
     hosts: more names that the Host header may have, beside the settings' and loopback's. page: with the web
     page, if this installation has it.
     `api.state.service` is the Service; call its `stop()` at the end.

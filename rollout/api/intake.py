@@ -113,14 +113,16 @@ class Intake:
                 continue
             samples.append(("w" + hashlib.sha256(digest.encode()).hexdigest()[:63], sample))
         new = self._service.access.remember([digest for digest, _ in samples])
+        records = []
         for digest, sample in samples:
             if digest not in new:
                 self.counts["replayed"] += 1
                 continue
             new.discard(digest)
             self.counts["taken"] += 1
-            if self._service.observe is not None:
-                self._service.observe(CallRecord(**dataclasses.asdict(sample)))
+            records.append(CallRecord(**dataclasses.asdict(sample)))
+        if records and self._service.observe is not None:
+            self._service.observe(records)
         now = self._service.app.clock.boot()
         if now - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = now

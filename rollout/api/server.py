@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -93,7 +93,7 @@ def run_server(
     host: str | None = None,
     port: int | None = None,
     *,
-    observe: Callable[[CallRecord], None] | None = None,
+    observe: Callable[[Sequence[CallRecord]], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
     page: bool = True,

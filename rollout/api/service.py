@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -45,7 +45,7 @@ class Service:
 
     app: App
     scheduler: SchedulerState | None = None
-    observe: Callable[[CallRecord], None] | None = None
+    observe: Callable[[Sequence[CallRecord]], None] | None = None
     metrics: Callable[[], bytes] | None = None
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False

@@ -24,7 +24,12 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
 
     A result is never lost to an older report: what a later report leaves out keeps its value.
     """
-    rows = {r.call_id: _row(r) for r in records}
+    first: dict[str, CallRecord] = {}
+    again: list[CallRecord] = []  # a call that is told of twice: one report after the other
+    for r in records:
+        if first.setdefault(r.call_id, r) is not r:
+            again.append(r)
+    rows = {id_: _row(r) for id_, r in first.items()}
     known: dict[str, Row[Any]] = {}
     ids = list(rows)
     for start in range(0, len(ids), 500):
@@ -41,7 +46,8 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
             changed.append((id_, merged))
     made = _insert(connection, fresh)
     # Another process has told of the same calls at the same moment: its rows are there now, and are corrected.
-    late = [r for r in records if r.call_id in {row["call_id"] for row in fresh} - made]
+    lost = {row["call_id"] for row in fresh} - made
+    late = [*(r for id_, r in first.items() if id_ in lost), *again]
     for id_, merged in changed:
         connection.execute(
             update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)

@@ -166,7 +166,7 @@ def live(folder: Path, *, tokens: bool = True, ticking: bool = True, **settings:
             scheduler,
             "127.0.0.1",
             0,
-            observe=seen.append,
+            observe=seen.extend,
             metrics=lambda: b"rollout_up 1\n",
             rehearse=lambda text: {"line": f"a plan of {len(text)} characters"},
             page=False,

@@ -84,6 +84,13 @@ def test_the_order_of_reports_does_not_matter(store: Store, order: tuple[int, ..
     assert kept(store) == [call(**JUDGED)]
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
+def test_nor_does_it_within_one_batch(store: Store, order: tuple[int, ...]) -> None:
+    reports = (call(), call(**ENDED), call(**JUDGED))
+    store.observe([reports[i] for i in order])
+    assert kept(store) == [call(**JUDGED)]
+
+
 def test_of_two_reports_in_one_batch_the_later_counts(store: Store) -> None:
     store.observe([call(), call(**ENDED)])
     assert kept(store) == [call(**ENDED)]
