@@ -33,11 +33,16 @@ class Chunks:
     def __init__(self, send_window: float, size: int, most: int) -> None:
         self._window, self.size, self._most = send_window, size, most
         self._rate: float | None = None  # requests a second of the last chunk
-        self._pool = ThreadPoolExecutor(16, thread_name_prefix="chunk")
+        # A rollback's chunks stand in no line behind those of steps. As many as drivers have under way.
+        self._pools = {
+            undoes: ThreadPoolExecutor(64, thread_name_prefix="chunk-back" if undoes else "chunk")
+            for undoes in (False, True)
+        }
 
     def close(self) -> None:
         """Lets the threads end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def run(
         self,
@@ -57,6 +62,7 @@ class Chunks:
             done = deliver(rollout, held, targets, _nothing)
             self._learn(done)
             return [done]
+        pool = self._pools[rollout.rollback_at is not None]
         left = deque(targets)
         begun: deque[Future[Delivery]] = deque()
         lock = threading.Lock()
@@ -67,7 +73,7 @@ class Chunks:
                 if left and not stopped.is_set():
                     some = size if len(left) == len(targets) else self._size_for(len(targets))
                     chunk = tuple(left.popleft() for _ in range(min(some, len(left))))
-                    begun.append(self._pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
+                    begun.append(pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
 
         begin()
         found: list[Delivery] = []
