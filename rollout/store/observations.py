@@ -25,10 +25,8 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
     A result is never lost to an older report: what a later report leaves out keeps its value.
     """
     first: dict[str, CallRecord] = {}
-    again: list[CallRecord] = []  # a call that is told of twice: one report after the other
-    for r in records:
-        if first.setdefault(r.call_id, r) is not r:
-            again.append(r)
+    # A call that is told of twice: one report after the other.
+    again = [r for r in records if first.setdefault(r.call_id, r) is not r]
     rows = {id_: _row(r) for id_, r in first.items()}
     known: dict[str, Row[Any]] = {}
     ids = list(rows)
