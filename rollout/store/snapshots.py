@@ -48,7 +48,7 @@ class Snapshots:
         with self._lock:
             self._drop(rollout_id)
             self._kept[rollout_id] = (head, targets)
-            self._size += len(targets)
+            self._size += _room(targets)
             while self._size > self._most:
                 self._drop(next(iter(self._kept)))
 
@@ -61,4 +61,8 @@ class Snapshots:
     def _drop(self, rollout_id: str) -> None:
         kept = self._kept.pop(rollout_id, None)
         if kept is not None:
-            self._size -= len(kept[1])
+            self._size -= _room(kept[1])
+
+
+def _room(targets: Sequence[Target]) -> int:
+    return len(targets) + 1  # a rollout without targets takes some, too

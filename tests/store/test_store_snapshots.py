@@ -92,7 +92,7 @@ def test_a_change_that_was_refused_is_not_remembered(store: Store, hand: Hand) -
 
 
 def test_the_least_used_are_dropped_first() -> None:
-    kept = Snapshots(most=3)
+    kept = Snapshots(most=5)
     head = Head(1, "a")
     fleet: tuple[Target, ...] = (confirmed(ONE), confirmed(TWO))
     kept.put("r1", head, fleet[:1])
@@ -102,5 +102,8 @@ def test_the_least_used_are_dropped_first() -> None:
     assert kept.get("r2", head) is None
     assert kept.get("r1", head) == fleet[:1]
     assert kept.get("r3", Head(2, "b")) is None
-    kept.put("r4", head, fleet * 2)
+    kept.put("r4", head, fleet * 3)
     assert kept.get("r4", head) is None, "what is too large for all of the room is not kept"
+    for i in range(20):
+        kept.put(f"empty{i}", head, ())
+    assert sum(kept.get(f"empty{i}", head) is not None for i in range(20)) == 5
