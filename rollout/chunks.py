@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 
 from rollout.delivery import Delivery
 from rollout.domain.records import Claim
@@ -52,44 +53,45 @@ class Chunks:
         deliver: Deliver,
         first: int | None = None,
     ) -> list[Delivery]:
-        """Delivers to the targets in their order: the first chunk, and those that could be begun beside it.
+        """Delivers to the targets in their order: the first chunk in this thread, and those that the lanes let begin
+        beside it in others.
 
         `first`: the size of the first chunk, for an action whose first request must leave at once. Returns what
         each chunk did, in its order; raises what one of them raised, once all of them have ended.
         """
-        size = first or self._size_for(len(targets))
-        if size >= len(targets):
-            done = deliver(rollout, held, targets, _nothing)
-            self._learn(done)
-            return [done]
         pool = self._pools[rollout.rollback_at is not None]
         left = deque(targets)
         begun: deque[Future[Delivery]] = deque()
         lock = threading.Lock()
         stopped = threading.Event()
 
+        def take(size: int) -> tuple[Target, ...]:
+            return tuple(left.popleft() for _ in range(min(size, len(left))))
+
         def begin() -> None:
             with lock:
                 if left and not stopped.is_set():
-                    some = size if len(left) == len(targets) else self._size_for(len(targets))
-                    chunk = tuple(left.popleft() for _ in range(min(some, len(left))))
+                    chunk = take(self._size_for(len(targets)))
                     begun.append(pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
 
-        begin()
         found: list[Delivery] = []
         failed: BaseException | None = None
-        while begun:
+        work: Callable[[], Delivery] = partial(
+            deliver, rollout, held, take(first or self._size_for(len(targets))), begin
+        )
+        while True:
             try:
-                done = begun.popleft().result()
+                found.append(work())
+                if not found[-1].is_clean:
+                    stopped.set()
+                if first is None or len(found) > 1:
+                    self._learn(found[-1])
             except BaseException as error:  # noqa: BLE001 - raised below, once nothing is under way any more
                 stopped.set()
                 failed = failed or error
-                continue
-            if not done.is_clean:
-                stopped.set()
-            if first is None or found:
-                self._learn(done)
-            found.append(done)
+            if not begun:
+                break
+            work = begun.popleft().result
         if failed is not None:
             raise failed
         return found
@@ -106,7 +108,3 @@ class Chunks:
             self._rate = done.sent / done.seconds
             fits = int(self._rate * self._window * FILLED)
             self.size = max(1, min(self._most, fits, self.size * 4))
-
-
-def _nothing() -> None:
-    """Nothing is left to be begun."""

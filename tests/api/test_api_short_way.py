@@ -46,7 +46,7 @@ def get(service: Live, path: str, token: str = "viewer") -> Any:
 def test_both_ways_answer_the_same(service: Live) -> None:
     id_ = service.start(name="both")
     shown = get(service, f"/api/v1/rollouts/{id_}")
-    assert list(shown) == list(views.show(service.app.store.load(id_)[0]))
+    assert list(shown) == [*views.show(service.app.store.load(id_)[0]), "timetable"]
     assert shown == get(service, "/api/v1/rollouts/both")
     assert get(service, "/api/v1/rollouts?limit=50") == get(service, "/api/v1/rollouts" + LONG)
     history = get(service, f"/api/v1/rollouts/{id_}/history?limit=50")

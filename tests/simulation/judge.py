@@ -147,14 +147,24 @@ def _one_driver(stories: list[Chronicle]) -> Iterator[str]:
 
 
 def _kit(sim: Simulation, onlooker: Onlooker) -> Iterator[str]:
-    """Nothing that was decided before the kit's success takes effect after it; a later start is a new wish."""
+    """Nothing that was decided before the kit's success takes effect after it.
+
+    What a person orders after the kit has begun is a new wish: a start, or `restore`, which says in so many words
+    that what the kit has written is to be written over.
+    """
     created = {id_: sim.seconds(at) for id_, at in sim.file.all("SELECT id, created_at FROM rollouts")}
+    orders = sim.file.all("SELECT rollout_id, at FROM journal WHERE kind = 'restore'")
+    restored = [(id_, sim.seconds(at)) for id_, at in orders]
     for number, began, done in onlooker.kits:
         for message in sim.remote.messages:
             if message.number != number or not message.forward or (message.applied_at or 0.0) <= done:
                 continue
             assert message.intent is not None
-            if message.intent["intent_at"] <= done and created[message.intent["rollout_id"]] < began:
+            id_, intended = message.intent["rollout_id"], message.intent["intent_at"]
+            ordered = created[id_] >= began or any(
+                of == id_ and began <= at <= intended for of, at in restored
+            )
+            if intended <= done and not ordered:
                 yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
 
 
