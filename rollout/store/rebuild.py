@@ -62,7 +62,8 @@ class Rebuilt:
         for number, values in change.targets.items():
             self.targets[number] |= values
         for id_, values in change.writes.items():
-            self.writes[id_] |= values
+            # One that was never intended is kept all the same: it then differs from the tables, and that is told.
+            self.writes.setdefault(id_, {}).update(values)
         if "phase" in change.rollout:
             self._drive(Phase(change.rollout["phase"]))
 
