@@ -28,13 +28,28 @@ def ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
         ("idle processor time, 100,000 waiting against 100", f"{idle:.2f} x", "at most 1.1 x", idle <= 1.1),
         ("idle processor time with 100,000 waiting", f"{100 * many['idle_cpu_share']:.2f} % of a core", "below 0.5 %", many["idle_cpu_share"] < 0.005),
         ("memory with 100,000 waiting above 100", f"{many['memory_mb'] - few['memory_mb']:.1f} MB", "at most 5 MB", many["memory_mb"] - few["memory_mb"] <= 5),
-        ("1,000 due in one second among 100,000 waiting: lost or early", f"{found['due']['lost'] + found['due']['early']:.0f}", "0", found["due"]["lost"] + found["due"]["early"] == 0),
-        ("the first of them, after its moment", f"{found['due']['first_ms']:.0f} ms", "at most 100 ms", found["due"]["first_ms"] <= 100),
+        *_due_ratios(found),
         *_replica_ratios(found),
         ("commits per record", f"{ours['commits_per_record']:.3f}", "at most 0.1", ours["commits_per_record"] <= 0.1),
         ("10,000 numbers against 1,000: time", f"{time_ratio:.1f} x", "at most 11 x", time_ratio <= 11),
         ("10,000 numbers against 1,000: memory", f"{ten['memory_mb'] / thousand['memory_mb']:.1f} x", "at most 3 x", ten["memory_mb"] <= 3 * thousand["memory_mb"]),
     ]  # fmt: skip
+
+
+def _due_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
+    due = found.get("due")
+    if due is None:
+        return []
+    wrong = due["lost"] + due["early"]
+    return [
+        ("1,000 due in one second among 100,000 waiting: lost or early", f"{wrong:.0f}", "0", wrong == 0),
+        (
+            "the first of them, after its moment",
+            f"{due['first_ms']:.0f} ms",
+            "at most 100 ms",
+            due["first_ms"] <= 100,
+        ),
+    ]
 
 
 def _replica_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
@@ -56,7 +71,13 @@ def _replica_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
 
 def document(found: dict[str, Any]) -> str:
     """The tables as Markdown."""
-    lines = ["| figure | measured | goal | met |", "| --- | --- | --- | --- |"]
+    runs = "one run" if found["repeats"] == 1 else f"medians of {found['repeats']} runs"
+    lines = [
+        f"{found['numbers']:,} numbers, {runs}.",
+        "",
+        "| figure | measured | goal | met |",
+        "| --- | --- | --- | --- |",
+    ]
     lines += [f"| {a} | {b} | {c} | {'yes' if d else 'no'} |" for a, b, c, d in ratios(found)]
     lines += [
         "",
