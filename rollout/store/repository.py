@@ -282,10 +282,16 @@ class Store:
         live = [str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]
         with self.database.read() as connection:
             now = self.database.now(connection)
+            # By the numbers that are driven, of which there is a small index: what waits for its start has none.
             ids = connection.execute(
-                select(rollouts_table.c.id).where(
-                    rollouts_table.c.phase.in_(live), rollouts_table.c.started_at.is_not(None)
+                select(rollouts_table.c.id)
+                .join(targets_table, targets_table.c.rollout_id == rollouts_table.c.id)
+                .where(
+                    targets_table.c.driven,
+                    rollouts_table.c.phase.in_(live),
+                    rollouts_table.c.started_at.is_not(None),
                 )
+                .distinct()
             ).scalars()
             return [rollouts.load(connection, id_, now, self.known) for id_ in list(ids)]
 
