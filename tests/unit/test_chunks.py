@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -30,10 +31,8 @@ def chunks() -> Iterator[Chunks]:
 class Sender:
     """Notes what it was given; says that it is nearly through, or not."""
 
-    def __init__(
-        self, *, nearly: bool, seconds: float = 1.0, fails_at: int = -1, unclean_at: int = -1
-    ) -> None:
-        self.nearly, self.seconds, self.fails_at, self.unclean_at = nearly, seconds, fails_at, unclean_at
+    def __init__(self, *, nearly: bool, seconds: float = 1.0, unclean_at: int = -1) -> None:
+        self.nearly, self.seconds, self.unclean_at = nearly, seconds, unclean_at
         self.given: list[list[int]] = []
         self.threads: set[str] = set()
         self.lock = threading.Lock()
@@ -47,8 +46,6 @@ class Sender:
             self.threads.add(threading.current_thread().name)
         if self.nearly and place != self.unclean_at:
             nearly()
-        if place == self.fails_at:
-            raise ClaimLost(rollout_id="r1")
         trouble = "Retell said no" if place == self.unclean_at else None
         return Delivery(r, trouble=trouble, sent=len(targets), seconds=self.seconds)
 
@@ -80,13 +77,19 @@ def test_a_chunk_with_a_trouble_is_the_last(chunks: Chunks) -> None:
 
 
 def test_what_one_raises_is_raised_when_all_have_ended(chunks: Chunks) -> None:
-    send = Sender(nearly=True, fails_at=0)
+    ended: list[int] = []
+
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+        if targets[0].ord == 0:
+            nearly()
+            raise ClaimLost(rollout_id="r1")
+        time.sleep(0.1)
+        ended.append(targets[0].ord)
+        return Delivery(r, sent=len(targets), seconds=1.0)
+
     with pytest.raises(ClaimLost):
         chunks.run(SOME, HELD, FLEET, send)
-    begun = len(send.given)
-    send.lock.acquire()  # nothing is still at work
-    assert len(send.given) == begun
-    send.lock.release()
+    assert ended == [10], "the one beside it has come to its end, and no other was begun"
 
 
 def test_the_first_one_may_be_small(chunks: Chunks) -> None:
