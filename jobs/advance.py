@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -35,8 +36,8 @@ class Advance:
         self.next_due: float | None = None
         """When the next rollout becomes due, in seconds of Clock.boot, as the last tick saw it."""
 
-    def tick(self) -> int:
-        """One look at what is due; returns how many rollouts were taken."""
+    def tick(self, before: Callable[[], None] = lambda: None) -> int:
+        """One look at what is due; returns how many rollouts were taken. `before` is called before any is."""
         if self._stopping:
             return 0
         waits = self.app.store.next_due_in()
@@ -45,6 +46,7 @@ class Advance:
             self.next_due = None if waits is None else self.app.clock.boot() + waits.total_seconds()
             return 0
         self.next_due = None  # what is left over waits for a place, and a place that becomes free wakes us
+        before()
         taken = self._take(self._urgent, 4, urgent_only=True)
         with self._lock:
             free = self.app.settings.workers - sum(1 for f in self._running.values() if not f.done())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -44,7 +45,13 @@ MOST_PLAN_LANES = (
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
 FAILING_AFTER = timedelta(seconds=60)
-ROLLBACK_LATE = timedelta(seconds=states.ROLLBACK_LEVELS[0])
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    since: datetime
+    entries: int  # in the journal from `since` on, when the look began
+    at: float  # Clock.boot
 
 
 class Notify:
@@ -59,6 +66,7 @@ class Notify:
         REDACTOR.know(urls)
         self.addresses = {a.digest: a for a in of_settings(urls)}
         self.trouble = ""
+        self._looked: _Looked | None = None
         self._seen: dict[tuple[str, int], datetime] = {}
         self._tidied: datetime | None = None
         self._lanes: dict[str, threading.Thread] = {}
@@ -72,6 +80,8 @@ class Notify:
 
     def tick(self) -> int:
         """One look; returns how many notices were new. Deliveries go on after it has returned."""
+        if self._nothing_new():
+            return 0
         added = self.fill()
         self.deliver()
         return added
@@ -82,6 +92,7 @@ class Notify:
         """Puts what is to be told into the outbox; returns how many rows were new."""
         mark, now = self.tellings.mark()
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
+        entries, _ = self.tellings.glance(since)  # before they are read: one that comes meanwhile is news
         added = 0
         for page in self.tellings.entries(since, TOLD_KINDS):
             fresh = [(r, e) for r, e in page if (e.rollout_id, e.seq) not in self._seen]
@@ -97,7 +108,15 @@ class Notify:
             self._tidied = now
             if gone := self.outbox.tidy(GIVE_UP, KEEP):
                 log.warning("notices given up", count=gone)
+        self._looked = _Looked(since, entries, self.app.clock.boot())
         return added
+
+    def _nothing_new(self) -> bool:
+        """Whether the last look, not long ago, saw all there is, and nothing lasts that is to be told again."""
+        last = self._looked
+        if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
+            return False
+        return self.tellings.glance(last.since) == (last.entries, False)
 
     def _rows_of_entry(self, rollout: Rollout, entry: Recorded) -> list[dict[str, Any]]:
         try:
@@ -110,7 +129,7 @@ class Notify:
 
     def _lasting(self, now: datetime) -> Iterable[tuple[Told, Rollout | None]]:
         patience = timedelta(seconds=self.app.settings.notify_unmeasurable_seconds)
-        found = self.tellings.telling(now - ROLLBACK_LATE, states.APPROVAL_WANTED, "the API key")
+        found = self.tellings.telling()
         for rollout, blind_since in found:
             for told in states.of_state(rollout, now, blind_since, patience):
                 yield told, rollout

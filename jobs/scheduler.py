@@ -103,8 +103,7 @@ class Scheduler:
                 self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
                 self.app.store.ballast.keep()
                 self.app.adjust()
-            self._look_back()
-            self.advance.tick()
+            self.advance.tick(before=self._look_back)
             self.last_good = self.app.clock.boot()
             self.last_error = ""
         except RolloutError as error:

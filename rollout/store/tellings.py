@@ -9,16 +9,15 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, type_coerce
+from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.types import Text
 
-from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.journal import Recorded
+from rollout.store.outbox import FAILING
 from rollout.store.rollouts import summary
-from rollout.store.tables import journal, looks, meta, rollouts
+from rollout.store.tables import TELLING, journal, looks, meta, outbox, rollouts
 from rollout.store.values import set_once, set_value, value_of
 
 MARK = "notices:mark"
@@ -63,20 +62,18 @@ class Tellings:
             last = rows[-1]
             after = (last.at, last.rollout_id, last.seq)
 
-    def telling(
-        self, rollback_before: datetime, approval: str, key: str
-    ) -> list[tuple[Rollout, datetime | None]]:
-        """Live rollouts (without targets) whose state may have to be told, and since when their gates are blind.
+    def glance(self, since: datetime) -> tuple[int, bool]:
+        """(journal entries from `since` on, whether a state that lasts or a notice on its way wants a look).
 
-        Those whose reason begins with `approval` or holds `key`, whose rollback was ordered before
-        `rollback_before` and is not read back, and whose gates cannot measure.
+        One statement over indices: with a hundred thousand waiting rollouts it costs what it costs with none.
         """
-        r = rollouts.c
-        final = [str(p) for p in Phase if p.is_final]
-        blind = type_coerce(r.verdict, Text).startswith('{"outcome": "unmeasurable"')
-        late = and_(r.phase == Phase.ROLLING_BACK, r.restored_at.is_(None), r.rollback_at <= rollback_before)
-        said = or_(r.why.startswith(approval, autoescape=True), r.why.contains(key, autoescape=True))
-        query = select(rollouts).where(r.phase.not_in(final), or_(blind, late, said)).order_by(r.id)
+        with self.database.read() as connection:
+            entries, waits = connection.execute(_GLANCE, {"since": since}).one()
+            return entries, bool(waits)
+
+    def telling(self) -> list[tuple[Rollout, datetime | None]]:
+        """Live rollouts (without targets) whose state may have to be told, and since when their gates are blind."""
+        query = select(rollouts).where(text(TELLING)).order_by(rollouts.c.id)
         with self.database.read() as connection:
             found = [summary(row) for row in connection.execute(query)]
             return [(each, _blind_since(connection, each)) for each in found]
@@ -94,6 +91,16 @@ class Tellings:
             now = self.database.now(connection)
             set_once(connection, KEY_SINCE, now.isoformat())
             return datetime.fromisoformat(value_of(connection, KEY_SINCE) or now.isoformat())
+
+
+_GLANCE = select(
+    select(func.count()).select_from(journal).where(journal.c.at >= bindparam("since")).scalar_subquery(),
+    or_(
+        exists().select_from(rollouts).where(text(TELLING)),
+        exists().where(outbox.c.due_at.is_not(None)),
+        exists().where(meta.c.key.between(FAILING, KEY_SINCE)),
+    ),
+)
 
 
 def _behind(at: datetime, rollout_id: str, seq: int) -> Any:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 import structlog
+from sqlalchemy import event
 
 from jobs import notify
 from jobs.notify import Notify
 from rollout.domain.changes import Change
 from rollout.domain.records import Entry
+from rollout.gatekeeper import Gatekeeper
 from rollout.logs import REDACTOR
 from rollout.store.outbox import Outbox
 from tests.notices.conftest import Replicas
@@ -131,6 +133,40 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
         tell(job)
         assert titles(receiver)[-1].startswith("rolled back")
         assert job.tellings.key_since(False) is None
+
+
+def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Receiver) -> None:
+    with told as scene:
+        job, app = Notify(scene.app), scene.app
+        app.driver.gates = Gatekeeper(app.database, scene.clock)
+        scene.given_at(1, gates={"profile": "standard"})
+        for _ in range(6):
+            app.store.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
+            scene.clock.to(scene.clock.now() + timedelta(minutes=5))
+            app.store.wake([scene.id], look=False)
+            scene.drive()
+            tell(job)
+        assert (scene.rollout.verdict or {})["outcome"] == "unmeasurable"
+        assert titles(receiver) == ["started", "its gates cannot measure"]
+
+
+def test_a_look_that_finds_nothing_new_is_one_statement(told: Scene, receiver: Receiver) -> None:
+    with told as scene:
+        job, said = Notify(scene.app), list[str]()
+        scene.given_at(1)
+        tell(job)
+        event.listen(scene.app.database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+        assert tell(job) == 0
+        assert len(said) == 1
+        scene.app.commands.rollback(scene.id, ME)
+        tell(job)
+        assert titles(receiver) == ["started", "rolling back"], "what is new ends the quiet"
+        scene.drive()
+        tell(job)
+        scene.clock.to(scene.clock.now() + 2 * notify.MARK_EVERY)
+        said.clear()
+        tell(job)
+        assert len(said) > 1, "and so does time, for entries that became visible late"
 
 
 def test_a_plan_tells_its_own_people(sqlite_url: str, receiver: Receiver, second: Receiver) -> None:

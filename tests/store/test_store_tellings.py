@@ -1,0 +1,74 @@
+"""What may have to be told is found among very many waiting rollouts without reading them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from importlib import util
+
+from sqlalchemy import insert, text
+
+from rollout.domain import notice_states as states
+from rollout.domain.machine import FINAL
+from rollout.store.repository import Store
+from rollout.store.tables import TELLING, rollouts
+from rollout.store.tellings import Tellings
+from tests.support.command_line import REPOSITORY
+from tests.support.hand import Hand
+
+MANY = 3000
+
+
+def crowd(store: Store) -> None:
+    """Very many rollouts like the one that is there."""
+    Hand(store).create("r1")
+    with store.database.write() as connection:
+        row = dict(connection.execute(rollouts.select()).mappings().one())
+        connection.execute(insert(rollouts), [{**row, "id": f"w{i}", "name": f"w{i}"} for i in range(MANY)])
+    if not store.database.is_sqlite:
+        with store.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("ANALYZE rollouts"))
+
+
+def test_the_look_takes_its_index(store: Store) -> None:
+    crowd(store)
+    explain = "EXPLAIN QUERY PLAN" if store.database.is_sqlite else "EXPLAIN"
+    for query in (
+        f"SELECT * FROM rollouts WHERE {TELLING} ORDER BY id",
+        f"SELECT EXISTS (SELECT * FROM rollouts WHERE {TELLING})",
+    ):
+        with store.database.read() as connection:
+            plan = " ".join(str(row) for row in connection.execute(text(f"{explain} {query}")))
+        assert "ix_rollouts_telling" in plan, plan
+
+
+def test_each_state_that_lasts_is_found(store: Store) -> None:
+    crowd(store)
+    tellings = Tellings(store.database)
+    since = store.now() - timedelta(hours=1)
+    entries, waits = tellings.glance(since)
+    assert (entries > 0, waits, tellings.telling()) == (True, False, [])
+    changes = {
+        "w1": {"why": f"{states.APPROVAL_WANTED}: rollout promote w1"},
+        "w2": {"why": "+1415…: Retell refuses the API key (401)"},
+        "w3": {"phase": "rolling_back"},
+        "w4": {"verdict": {"outcome": "unmeasurable", "alarm": None}},
+        "w5": {"verdict": {"outcome": "pass", "alarm": None}},
+        "w6": {"why": "Retell refuses the API key", "phase": "rolled_back"},
+        "w7": {"phase": "rolling_back", "restored_at": store.now()},
+    }
+    with store.database.write() as connection:
+        for id_, values in changes.items():
+            connection.execute(rollouts.update().where(rollouts.c.id == id_).values(values))
+    assert [r.id for r, _ in tellings.telling()] == ["w1", "w2", "w3", "w4"]
+    assert tellings.glance(since) == (entries, True)
+
+
+def test_the_condition_is_the_migrations_word_for_word() -> None:
+    path = REPOSITORY / "alembic" / "versions" / "0006_telling.py"
+    spec = util.spec_from_file_location("telling", path)
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TELLING == TELLING
+    assert states.APPROVAL_WANTED in TELLING
+    assert all(f"'{phase}'" in TELLING for phase in FINAL)
