@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
+from typing import Any, TypeVar
 
 from rollout.domain.machine import Phase
 from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+
+T = TypeVar("T", Target, Write)
 
 ROLLOUT_TIMES = frozenset(
     {
@@ -67,7 +70,7 @@ class Change:
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
-            changed = (replace(w, **self.writes[w.id]) if w.id in self.writes else w for w in writes)
+            changed = (_changed(w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
 
@@ -78,7 +81,7 @@ class Change:
         before, after = self._asked
         if before is not targets:
             after = tuple(
-                replace(t, **self.targets[t.number]) if t.number in self.targets else t for t in targets
+                _changed(t, self.targets[t.number]) if t.number in self.targets else t for t in targets
             )
             object.__setattr__(self, "_asked", (targets, after))
         return after
@@ -190,6 +193,21 @@ def _write_value(name: str, value: Any) -> Any:
     if name == "outcome" and value is not None:
         return Outcome(value)
     return _time(value) if name in {"intent_at", "horizon_until"} else value
+
+
+_PLACES = {
+    kind: (attrgetter(*names), {name: i for i, name in enumerate(names)})
+    for kind, names in ((kind, tuple(f.name for f in fields(kind))) for kind in (Target, Write))
+}
+
+
+def _changed(value: T, values: Mapping[str, Any]) -> T:
+    """dataclasses.replace, at half its price: a fleet's step makes ten thousand of these."""
+    get, places = _PLACES[type(value)]
+    given = list(get(value))
+    for name, new in values.items():
+        given[places[name]] = new
+    return type(value)(*given)
 
 
 def _merge(

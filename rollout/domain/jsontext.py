@@ -29,6 +29,22 @@ def loads(text: str) -> Any:
     return orjson.loads(text)
 
 
+def sorted_bytes(document: Any) -> bytes | None:
+    """Compact JSON with sorted keys, as `json.dumps(..., ensure_ascii=False)` writes it; None: ask that one.
+
+    Several times as fast. The document must be free of NaN, as everything is that was read from JSON.
+    """
+    try:
+        quick = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        return None
+    return None if _WRITTEN_OTHERWISE.search(quick) else quick
+
+
+# Numbers such as 1e-07 and 0.00002, which the two write in different ways.
+_WRITTEN_OTHERWISE = re.compile(rb"[:,[]-?(?:[0-9.]+[eE]|0\.0000)")
+
+
 def _slow(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
 

@@ -9,6 +9,8 @@ Why not `httpx.Client`, and what each way costs: docs/adr/0006-own-connections.m
 
 from __future__ import annotations
 
+import math
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -52,8 +54,14 @@ class Connection:
     """One TCP (and TLS) connection that is already open. Not safe for two threads at once."""
 
     def __init__(self, sock: socket.socket, clock: Clock) -> None:
+        # We wait ourselves: a socket with a time limit of its own costs twice the system calls, and at each of
+        # them a thread may have to wait for the interpreter.
+        sock.settimeout(0)
         self._sock, self._clock = sock, clock
-        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._tls = sock if isinstance(sock, ssl.SSLSocket) else None
+        self._readable, self._writable = select.poll(), select.poll()
+        self._readable.register(sock, select.POLLIN)
+        self._writable.register(sock, select.POLLOUT)
         self.usable = True
         self.answers = 0
         self.idle_since = clock.boot()
@@ -90,10 +98,13 @@ class Connection:
         """
         if not self.usable:
             return False
+        if self._tls is None:
+            return not self._readable.poll(0)
+        if not self._tls.pending() and not self._readable.poll(0):
+            return True
         try:
-            self._sock.settimeout(0)
-            self._sock.recv(1, 0 if self._tls else socket.MSG_PEEK)
-        except (BlockingIOError, ssl.SSLWantReadError):
+            self._tls.recv(1)
+        except ssl.SSLWantReadError:
             return True
         except OSError:
             return False
@@ -112,11 +123,16 @@ class Connection:
             raise NotSent("the server had closed the connection before the request")
         try:
             while rest:
-                self._sock.settimeout(self._left(deadline))
+                self._left(deadline)
                 # a plain socket either takes bytes or raises; TLS may send part of a record and raise
-                touched = touched or self._tls
-                rest = rest[self._sock.send(rest) :]
-                touched = True
+                touched = touched or self._tls is not None
+                try:
+                    rest = rest[self._sock.send(rest) :]
+                    touched = True
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    self._wait(self._writable, deadline)
+                except ssl.SSLWantReadError:
+                    self._wait(self._readable, deadline)
         except OSError as error:
             kind = NoAnswer if touched else NotSent
             raise kind(f"sending failed: {_plain(error)}") from error
@@ -124,11 +140,18 @@ class Connection:
     def _receive(self, answer: _Answer, deadline: float) -> None:
         while not answer.whole:
             try:
-                self._sock.settimeout(self._left(deadline))
+                if self._tls is None or not self._tls.pending():
+                    self._wait(self._readable, deadline)
                 data = self._sock.recv(_CHUNK)
+            except (BlockingIOError, ssl.SSLWantReadError):
+                continue  # TLS had something to say that is not data
             except OSError as error:
                 raise NoAnswer(f"no whole answer: {_plain(error)}") from error
             answer.take(data)
+
+    def _wait(self, what: select.poll, deadline: float) -> None:
+        if not what.poll(math.ceil(1000 * self._left(deadline))):
+            raise TimeoutError("the deadline has passed")
 
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock.boot()

@@ -11,16 +11,18 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from functools import lru_cache
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote
 
 import orjson
 
+from rollout.domain import jsontext
 from rollout.ports import AgentVersion, Reading
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
-_NOT_OTHER = frozenset({*LISTS, "phone_number", "last_modification_timestamp"})
+_ITS_OWN = frozenset({"phone_number", "last_modification_timestamp"})
 
 
 class AnswerError(ValueError):
@@ -57,16 +59,39 @@ def reading(document: Any, asked: str | None = None) -> Reading:
     number = _field(document, "phone_number", str)
     if asked is not None and number != asked:
         raise AnswerError("it is about another phone_number than the one asked for")
+    modified = _field(document, "last_modification_timestamp", int)
+    rest = {name: value for name, value in document.items() if name not in _ITS_OWN}
+    try:
+        shape = _known_shape(orjson.dumps(rest))
+    except (TypeError, orjson.JSONDecodeError):  # an integer beyond 64 bits, half a surrogate pair
+        shape = _shape(rest)
+    return Reading(number, shape.lists, modified, *shape[1:])
+
+
+class _Shape(NamedTuple):
+    """All of a number but its name and its time stamp: many numbers of an account share it."""
+
+    lists: dict[str, list[dict[str, Any]] | None]
+    others: str
+    nickname: str | None
+    inbound_webhook_url: str | None
+    inbound_sms_webhook_url: str | None
+
+
+@lru_cache(maxsize=4096)
+def _known_shape(text: bytes) -> _Shape:
+    return _shape(orjson.loads(text))
+
+
+def _shape(document: Mapping[str, Any]) -> _Shape:
     lists = {name: _entries(name, document[name]) for name in LISTS if name in document}
-    rest = {name: value for name, value in document.items() if name not in _NOT_OTHER}
-    return Reading(
-        number=number,
-        lists=lists,
-        modified=_field(document, "last_modification_timestamp", int),
-        others=hashlib.sha256(_sorted(rest)).hexdigest(),
-        nickname=optional_text(document, "nickname"),
-        inbound_webhook_url=optional_text(document, "inbound_webhook_url"),
-        inbound_sms_webhook_url=optional_text(document, "inbound_sms_webhook_url"),
+    rest = {name: value for name, value in document.items() if name not in LISTS}
+    return _Shape(
+        lists,
+        hashlib.sha256(_sorted(rest)).hexdigest(),
+        optional_text(document, "nickname"),
+        optional_text(document, "inbound_webhook_url"),
+        optional_text(document, "inbound_sms_webhook_url"),
     )
 
 
@@ -151,18 +176,12 @@ def _entries(name: str, value: Any) -> list[dict[str, Any]] | None:
 
 def _sorted(document: Any) -> bytes:
     """The text that the digest of other fields is made of, the same in every version of this program."""
-    try:
-        quick = orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
-        if quick.isascii() and not _EXPONENT.search(quick):
-            return quick
-    except TypeError:
-        pass
+    quick = jsontext.sorted_bytes(document)
+    if quick is not None and quick.isascii():
+        return quick
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-_EXPONENT = re.compile(
-    rb"[:,[]-?[0-9.]+[eE]"
-)  # a number such as 1e-07, which the two write in different ways
 _SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
 
 

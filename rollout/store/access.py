@@ -227,7 +227,9 @@ def _record(database: Database, connection: Connection, entry: Entry) -> None:
     if not database.is_sqlite:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     before = _head(connection)
-    seq, last = journals.append(connection, SYSTEM, before, [entry], database.now(connection))
+    seq, last = journals.append(
+        connection, SYSTEM, before, [journals.worded(entry)], database.now(connection)
+    )
     if before == (0, GENESIS):
         connection.execute(insert(meta), {"key": HEAD, "value": f"{seq}:{last}"})
     else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from sqlalchemy.engine import make_url
 
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.ports import Clock
+from rollout.store.turns import Turns
 
 BUSY_SECONDS = 5
+URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
 IDLE_SECONDS = 5  # our transactions wait for nothing but the database
 APPLICATION = "rollout"
 
@@ -110,15 +112,19 @@ class Database:
         self.clock = clock
         self._shared = threading.local()
         self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
+        self._turn: Callable[[bool], AbstractContextManager[None]] = (
+            Turns(BUSY_SECONDS, URGENT_SECONDS).taken if self.is_sqlite else lambda _urgent: nullcontext()
+        )
         # On SQLite every transaction sees one moment; on PostgreSQL only those that ask for it do.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = self.engine.execution_options(**isolation)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """One writing transaction, committed at the end of the block."""
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """One writing transaction, committed at the end of the block. `urgent`: before others of this process."""
         try:
-            with self.engine.connect() as connection:
+            with self._turn(urgent), self.engine.connect() as connection:
                 connection.info["read_only"] = False
                 with connection.begin():
                     yield connection

@@ -11,10 +11,11 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select
 
+from rollout.domain import jsontext
 from rollout.domain.changes import utc_text
 from rollout.domain.records import Entry
 from rollout.store.tables import journal, rollouts
@@ -58,7 +59,15 @@ class Recorded:
 
 def canonical(document: Any) -> str:
     """The one text form that is hashed: sorted keys, no spaces."""
+    if _is_of_rows(document) and (quick := jsontext.sorted_bytes(document)) is not None:
+        return quick.decode()
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _is_of_rows(document: Any) -> bool:
+    """Whether it is a change of targets and writes: large, and what Retell showed or we composed, without NaN."""
+    change = document.get("change") if isinstance(document, dict) else None
+    return isinstance(change, dict) and "rollout" not in change and "verdict" not in document
 
 
 def chain(
@@ -69,15 +78,26 @@ def chain(
     return hashlib.sha256(message.encode()).hexdigest()
 
 
+class Worded(NamedTuple):
+    """An entry with the text of its data: made before the row is locked, for a fleet's is long."""
+
+    entry: Entry
+    text: str
+
+
+def worded(entry: Entry, **more: Any) -> Worded:
+    """The entry as it is to be appended; its data, and more of it."""
+    return Worded(entry, canonical({**(entry.data or {}), **more}))
+
+
 def append(
-    connection: Connection, rollout_id: str, head: tuple[int, str], entries: Sequence[Entry], now: datetime
+    connection: Connection, rollout_id: str, head: tuple[int, str], entries: Sequence[Worded], now: datetime
 ) -> tuple[int, str]:
     """Adds entries behind `head` (sequence, hash) and returns the new head. The caller holds the row."""
     seq, last = head
     rows = []
-    for entry in entries:
+    for entry, text in entries:
         seq += 1
-        text = canonical(entry.data or {})
         value = chain(last, rollout_id, seq, utc_text(now), entry.actor, entry.kind, entry.reason, text)
         rows.append(
             {

@@ -49,7 +49,7 @@ class Store:
         urgent_only: bool = False,
     ) -> list[Claim]:
         def take() -> list[Claim]:
-            with self.database.write() as connection:
+            with self.database.write(urgent=urgent_only or only is not None) as connection:
                 now = self.database.now(connection)
                 return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
 
@@ -75,14 +75,16 @@ class Store:
         if any(w.kind is Kind.FORWARD for w in change.new_writes) and self.ballast.given_back:
             raise DiskFull(GIVEN_BACK)
 
+        ready = rollouts.recording(self.database.engine.dialect, held.rollout_id, change, entries)
+        undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
+
         def record() -> datetime:
-            with self.database.write() as connection:
+            with self.database.write(urgent=undoes) as connection:
                 now = self.database.now(connection)
-                before, after = rollouts.commit(connection, held, change, entries, now, lease=lease)
+                before, after = rollouts.commit(connection, held, ready, now, lease=lease)
             self.known.follow(held.rollout_id, before, after, change)
             return now
 
-        undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
         return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
@@ -92,8 +94,9 @@ class Store:
             return now
 
     def settle(self, rollout_id: str, change: Change, entry: Entry) -> None:
+        ready = rollouts.recording(self.database.engine.dialect, rollout_id, change, [entry])
         with self.database.write() as connection:
-            rollouts.settle(connection, rollout_id, change, entry, self.database.now(connection))
+            rollouts.settle(connection, rollout_id, ready, entry, self.database.now(connection))
 
     def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool:
         with self.database.write() as connection:
@@ -173,17 +176,18 @@ class Store:
     ) -> dict[str, Any]:
         """A command on one rollout: load, decide and record under the row's lock.
 
-        `urgent`: a rollback, for which room is kept when the disk is full. `decide` returns None when there
+        `urgent`: a rollback, which waits for no other writer of this process, for which room is kept when the disk
+        is full, and whose `decide` is not shown the open writes. `decide` returns None when there
         is nothing to do; it raises to refuse. `answer` is made of the rollout as it is afterwards, and kept
         under the request's id.
         """
         try:
-            return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request))
+            return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request, urgent))
         except NotReachable:
             # The row may be locked by a process that stands still: then it is freed, and tried once more.
             if not self.database.end_stuck():
                 raise
-            return self._change(rollout_id, decide, answer, request)
+            return self._change(rollout_id, decide, answer, request, urgent)
 
     def _change(
         self,
@@ -191,14 +195,16 @@ class Store:
         decide: Callable[[Rollout, datetime], Decision | None],
         answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None,
+        urgent: bool,
     ) -> dict[str, Any]:
-        with self.database.write() as connection:
+        with self.database.write(urgent=urgent) as connection:
             # Under the row's lock: the same request may come twice at once.
             row = rollouts.head_row(connection, rollout_id)
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return given
             now = self.database.now(connection)
-            before = rollouts.load(connection, rollout_id, now, self.known)
+            # A rollback is ordered whatever is under way: it need not know the thousand writes that may be.
+            before = rollouts.load(connection, rollout_id, now, self.known, open_writes=not urgent)
             decision = decide(before, now)
             after, change, head = before, Change(), rollouts.head_of(row)
             if decision is not None:

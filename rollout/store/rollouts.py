@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, exc, insert, or_, select, update
+from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, select, update
 
 from rollout.domain.changes import Change, target_to_json
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
@@ -23,7 +22,8 @@ from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, TargetState, Write
 from rollout.store import journal as journals
 from rollout.store import signals
-from rollout.store.journal import GENESIS
+from rollout.store.bulk import Bulk, inserts, updates
+from rollout.store.journal import GENESIS, Worded, worded
 from rollout.store.rows import (
     from_rollout,
     from_target,
@@ -51,17 +51,16 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
     connection.execute(insert(rollouts), {**from_rollout(rollout), "journal_seq": 0, "journal_hash": GENESIS})
     add_targets(connection, rollout.id, rollout.targets)
     supersede(connection, rollout.id, rollout.name, [t.number for t in rollout.targets], now)
-    head = journals.append(connection, rollout.id, (0, GENESIS), [replace(entry, data=data)], now)
+    head = journals.append(connection, rollout.id, (0, GENESIS), [worded(replace(entry, data=data))], now)
     _set_head(connection, rollout.id, head)
     signals.send(connection, signals.WAKE)
 
 
 def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:
     """Records targets; Refused, with the other rollout's name, when one is being driven already."""
-    if not added:
-        return
     try:
-        connection.execute(insert(targets), [from_target(rollout_id, t) for t in added])
+        for bulk in inserts(connection.dialect, targets, [from_target(rollout_id, t) for t in added]):
+            bulk.run(connection)
     except exc.IntegrityError:
         raise taken(connection, rollout_id, [t.number for t in added]) from None
 
@@ -97,7 +96,8 @@ def supersede(
     for id_ in sorted(earlier):
         change = Change(targets={n: {"state": TargetState.SUPERSEDED} for n in earlier[id_]})
         entry = Entry("superseded", "service", f"its numbers went to {name} ({rollout_id})")
-        _apply(connection, head_row(connection, id_), change, [entry], now, {})
+        record = recording(connection.dialect, id_, change, [entry])
+        _apply(connection, head_row(connection, id_), record, now, {})
 
 
 def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Refused:
@@ -124,8 +124,15 @@ def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) ->
     return found
 
 
-def load(connection: Connection, rollout_id: str, now: datetime, known: Snapshots | None = None) -> Rollout:
-    """A snapshot with its targets and every write that is still open; UnknownRollout if there is none.
+def load(
+    connection: Connection,
+    rollout_id: str,
+    now: datetime,
+    known: Snapshots | None = None,
+    *,
+    open_writes: bool = True,
+) -> Rollout:
+    """A snapshot with its targets and, unless told otherwise, every open write; UnknownRollout if there is none.
 
     Targets that are `known` at the head of the journal are not read again. They are kept there only if the
     connection sees the row and the targets at one moment: in a reading transaction, or under the row's lock.
@@ -142,7 +149,8 @@ def load(connection: Connection, rollout_id: str, now: datetime, known: Snapshot
             known.put(rollout_id, head, found)
     mine: list[Write] = []
     foreign: list[Write] = []
-    for w in connection.execute(_OPEN_WRITES, {**wanted, "at": now}):
+    rows = connection.execute(_OPEN_WRITES, {**wanted, "at": now}).all() if open_writes else ()
+    for w in rows:
         (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
     return to_rollout(row, found, mine, foreign)
 
@@ -172,11 +180,35 @@ def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
     return row
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A change made ready to be recorded: its rows, and its journal entries in words.
+
+    Made before the row (on SQLite: the database) is locked: a fleet's takes longer to make than to run, and a
+    rollback must not wait for it.
+    """
+
+    change: Change
+    bulks: Sequence[Bulk]
+    entries: Sequence[Worded]
+
+
+def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequence[Entry]) -> Recording:
+    """The change of one rollout with the entries that tell of it."""
+    bulks = [
+        *inserts(dialect, writes, [from_write(w) for w in change.new_writes]),
+        *updates(dialect, targets, rollout_id, "number", change.targets),
+        *updates(dialect, writes, rollout_id, "id", change.writes),
+    ]
+    # The first entry carries the change itself: the tables can be rebuilt from the journal alone.
+    more = [{"change": change.to_json()} if change and not i else {} for i in range(len(entries))]
+    return Recording(change, bulks, [worded(e, **m) for e, m in zip(entries, more, strict=True)])
+
+
 def commit(
     connection: Connection,
     held: Claim,
-    change: Change,
-    entries: Sequence[Entry],
+    record: Recording,
     now: datetime,
     *,
     lease: timedelta | None = None,
@@ -191,12 +223,13 @@ def commit(
     row = head_row(connection, held.rollout_id)
     if row.epoch != held.epoch:
         raise ClaimLost(rollout_id=held.rollout_id)
-    if any(w.kind is Kind.FORWARD for w in change.new_writes):
+    new_writes = record.change.new_writes
+    if any(w.kind is Kind.FORWARD for w in new_writes):
         if Phase(row.phase) not in (Phase.PROGRESSING, Phase.PROMOTED):
             raise ClaimLost(rollout_id=held.rollout_id)
-        _refuse_open(connection, [w.number for w in change.new_writes], now)
+        _refuse_open(connection, [w.number for w in new_writes], now)
     extra = {"lease_until": now + lease, "lease_owner": held.owner} if lease is not None else {}
-    return head_of(row), _apply(connection, row, change, entries, now, extra)
+    return head_of(row), _apply(connection, row, record, now, extra)
 
 
 def command(
@@ -216,17 +249,18 @@ def command(
         "why": why,
         "next": "",
     }
-    head = _apply(connection, row, change, [entry], now, extra)
+    head = _apply(connection, row, recording(connection.dialect, row.id, change, [entry]), now, extra)
     signals.send(connection, signals.taken(row.id, int(row.epoch) + 1))
     return int(row.epoch) + 1, head
 
 
-def settle(connection: Connection, rollout_id: str, change: Change, entry: Entry, now: datetime) -> None:
+def settle(connection: Connection, rollout_id: str, record: Recording, entry: Entry, now: datetime) -> None:
     """Facts about writes after the claim was lost: a definite answer is true whoever drives now.
 
     Only outcomes that are still unknown are set, by the write's id. What a number was read back at goes
     with its write, unless something newer has been seen: otherwise our own split would look like drift.
     """
+    change = record.change
     row = head_row(connection, rollout_id)
     unknown = {
         w.id: w.number
@@ -249,8 +283,10 @@ def settle(connection: Connection, rollout_id: str, change: Change, entry: Entry
         if known.modified >= seen[known.number]["modified"]:
             del seen[known.number]
     facts = Change(targets=seen, writes={k: v for k, v in change.writes.items() if k in unknown})
+    if facts != change:
+        record = recording(connection.dialect, rollout_id, facts, [entry])
     if facts:
-        _apply(connection, row, facts, [entry], now, {})
+        _apply(connection, row, record, now, {})
 
 
 _SCHEDULING = frozenset(
@@ -271,31 +307,19 @@ def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, 
 
 
 def _apply(
-    connection: Connection,
-    row: Row[Any],
-    change: Change,
-    entries: Sequence[Entry],
-    now: datetime,
-    extra: dict[str, Any],
+    connection: Connection, row: Row[Any], record: Recording, now: datetime, extra: dict[str, Any]
 ) -> Head:
-    rollout_id = row.id
-    if change.new_writes:
-        connection.execute(insert(writes), [from_write(w) for w in change.new_writes])
-    _update_many(connection, targets, "number", change.targets, rollout_id)
-    _update_many(connection, writes, "id", change.writes, rollout_id)
+    change = record.change
+    for bulk in record.bulks:
+        bulk.run(connection)
     phase = change.rollout.get("phase")
     if phase is not None:
-        _set_driven(connection, rollout_id, Phase(phase), change)
-    recorded = [replace(e, data={**(e.data or {})}) for e in entries]
-    if recorded and change:
-        # The first entry carries the change itself: the tables can be rebuilt from the journal alone.
-        first = recorded[0]
-        recorded[0] = replace(first, data={**(first.data or {}), "change": change.to_json()})
-    head = journals.append(connection, rollout_id, (row.journal_seq, row.journal_hash), recorded, now)
+        _set_driven(connection, row.id, Phase(phase), change)
+    head = journals.append(connection, row.id, (row.journal_seq, row.journal_hash), record.entries, now)
     values = {k: str(v) if isinstance(v, Phase) else v for k, v in change.rollout.items()}
     connection.execute(
         update(rollouts)
-        .where(rollouts.c.id == rollout_id)
+        .where(rollouts.c.id == row.id)
         .values(**values, **extra, journal_seq=head[0], journal_hash=head[1], updated_at=now)
     )
     return Head(*head)
@@ -319,23 +343,6 @@ def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: C
             )
     except exc.IntegrityError:
         raise taken(connection, rollout_id, sorted(change.targets)) from None
-
-
-def _update_many(connection: Connection, table: Any, key: str, changes: Any, rollout_id: str) -> None:
-    if not changes:
-        return
-    # Rows that change the same columns go in one executemany.
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for id_, values in changes.items():
-        plain = {k: str(v) if isinstance(v, StrEnum) else v for k, v in values.items()}
-        groups.setdefault(tuple(sorted(plain)), []).append({"_key": id_, "_rollout": rollout_id, **plain})
-    for names, rows in groups.items():
-        connection.execute(
-            update(table)
-            .where(and_(table.c[key] == bindparam("_key"), table.c.rollout_id == bindparam("_rollout")))
-            .values({name: bindparam(name) for name in names}),
-            rows,
-        )
 
 
 def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) -> None:
@@ -363,7 +370,8 @@ def begin(
     add_targets(connection, held.rollout_id, added)
     supersede(connection, held.rollout_id, row.name, [t.number for t in added], now)
     data = {**(entry.data or {}), "targets": [target_to_json(t) for t in added]}
-    _apply(connection, row, change, [replace(entry, data=data)], now, {})
+    record = recording(connection.dialect, held.rollout_id, change, [replace(entry, data=data)])
+    _apply(connection, row, record, now, {})
 
 
 def exists(connection: Connection, rollout_id: str) -> None:

@@ -90,7 +90,7 @@ class SimDatabase(Database):
         self._world = world
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         world = self._world
         world.step("before a transaction")
         lost = self._fault("database_refuses", "database: refused (B1, B2)")
@@ -104,7 +104,7 @@ class SimDatabase(Database):
         )
         world.in_transaction = True
         try:
-            with super().write() as connection:
+            with super().write(urgent=urgent) as connection:
                 yield connection
                 if dies:
                     raise Crashed

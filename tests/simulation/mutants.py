@@ -65,9 +65,9 @@ def _no_epoch_check() -> Patches:
     """P3 and P7 without the comparison of epochs: whoever had the claim once may record for ever."""
     commit = rollouts.commit
 
-    def anybody(connection: Any, held: Claim, *args: Any, **kwargs: Any) -> None:
+    def anybody(connection: Any, held: Claim, *args: Any, **kwargs: Any) -> Any:
         row = rollouts.head_row(connection, held.rollout_id)
-        commit(connection, replace(held, epoch=row.epoch), *args, **kwargs)
+        return commit(connection, replace(held, epoch=row.epoch), *args, **kwargs)
 
     return [(rollouts, "commit", anybody)]
 
@@ -216,7 +216,7 @@ def _kept_open(w: Weather) -> Weather:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "epoch check": Mutant("P3, P7: the epoch is compared", 12, "I7", _no_epoch_check),
+    "epoch check": Mutant("P3, P7: the epoch is compared", 76, "I7", _no_epoch_check),
     "send window": Mutant("P4: nothing is sent after the window", 113, "I3", _window, _kept_open),
     "connection first": Mutant(
         "P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow

@@ -130,7 +130,7 @@ def test_an_entry_appended_with_a_right_hash_is_found_by_the_head(written: Store
     last = written.history("r1")[-1]
     with written.database.write() as connection:
         forged = Entry("promote", "cli:other", "forged")
-        journal.append(connection, "r1", (last.seq, last.hash), [forged], written.now())
+        journal.append(connection, "r1", (last.seq, last.hash), [journal.worded(forged)], written.now())
     faults, _ = verify_all(written)
     assert faults[0] == (
         f"the chain ends at entry {LENGTH + 1}, and the rollout's row says {LENGTH}: entries at the end were "

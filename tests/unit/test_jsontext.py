@@ -1,0 +1,54 @@
+"""The quick JSON is the slow one's text, byte for byte, or says that it is not."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from rollout.domain import jsontext
+from rollout.domain.changes import Change
+from rollout.store.journal import canonical
+
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+)
+documents = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=20
+)
+
+
+def slow(document: object) -> str:
+    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@given(documents)
+@example([1e-5, 1e-7, 0.00002, 1e16, 1e21, 123456789012345680.0])
+@example({"b": 1, "a": {"é": 2, "e\u0301": 3, "\U0001f600": 4, "\uffff": 5}})
+@example('\x00\x1f\x7f\u2028\\"/')
+def test_sorted_bytes_are_what_json_writes(document: object) -> None:
+    quick = jsontext.sorted_bytes(document)
+    assert quick is None or quick.decode() == slow(document)
+
+
+@given(st.integers(0, 2**64 - 1))
+def test_every_double_is_written_the_same_or_not_quickly(bits: int) -> None:
+    (value,) = struct.unpack("d", struct.pack("Q", bits))
+    if math.isfinite(value):
+        quick = jsontext.sorted_bytes({"weight": value})
+        assert quick is None or quick.decode() == slow({"weight": value})
+
+
+@given(documents)
+def test_dumps_and_loads_are_inverse(document: object) -> None:
+    assert jsontext.loads(jsontext.dumps(document)) == document
+
+
+def test_a_fleets_change_is_hashed_as_every_other_entry() -> None:
+    lists = {"inbound_agents": [{"agent_id": "agent_é", "agent_version": 7, "weight": 0.1}]}
+    targets = {f"+1415777{i:04}": {"split": lists, "modified": 1_700_000_000_000 + i} for i in range(50)}
+    document = {"kind": "forward", "change": Change(targets=targets).to_json()}
+    assert canonical(document) == slow(document)
