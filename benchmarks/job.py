@@ -2,7 +2,7 @@
 
 python -m benchmarks.job rollout URL DATABASE_URL NUMBERS
 python -m benchmarks.job bare URL - NUMBERS
-python -m benchmarks.job waiting - DATABASE_URL ROLLOUTS
+python -m benchmarks.job fill|waiting - DATABASE_URL ROLLOUTS
 """
 
 from __future__ import annotations
@@ -136,9 +136,8 @@ def bare(url: str, count: int) -> dict[str, Any]:
     return {"seconds": seconds, "per_second": count / seconds}
 
 
-def waiting(database_url: str, count: int) -> dict[str, Any]:
-    """Processor time and memory of a service with `count` waiting rollouts, and how late 1,000 due ones are."""
-    from jobs.scheduler import Scheduler
+def fill(database_url: str, count: int) -> dict[str, Any]:
+    """Puts `count` rollouts into the database that wait for their start in a month."""
     from rollout.domain.machine import Phase
     from rollout.domain.state import Position, Rollout
     from rollout.store.journal import GENESIS
@@ -157,11 +156,21 @@ def waiting(database_url: str, count: int) -> dict[str, Any]:
         for start in range(0, count, 5000):
             rows = [{**row, "id": f"w{i}"} for i in range(start, min(count, start + 5000))]
             connection.execute(insert(rollouts), rows)
+    app.close()
+    return {}
+
+
+def waiting(database_url: str, count: int) -> dict[str, Any]:
+    """Processor time and memory of a service beside `count` waiting rollouts, which `fill` has put there."""
+    from jobs.scheduler import Scheduler
+
+    app = wired("http://127.0.0.1:1", database_url)
+    assert len(app.store.summaries(live=True, limit=100)) == min(count, 100)
     scheduler = Scheduler(app)
     scheduler.start()
     time.sleep(2.0)
     cpu, wall = time.process_time(), time.perf_counter()
-    time.sleep(10.0)
+    time.sleep(20.0)
     idle = (time.process_time() - cpu) / (time.perf_counter() - wall)
     memory = _resident_mb()
     scheduler.stop()
@@ -200,6 +209,7 @@ def main() -> None:
         "rollout": lambda: rollout(url, database_url, int(count)),
         "interrupted": lambda: interrupted(url, database_url, int(count)),
         "bare": lambda: bare(url, int(count)),
+        "fill": lambda: fill(database_url, int(count)),
         "waiting": lambda: waiting(database_url, int(count)),
     }
     print(json.dumps(jobs[kind]()))

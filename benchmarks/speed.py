@@ -105,6 +105,13 @@ def median(values: list[dict[str, Any]]) -> dict[str, float]:
     return {key: statistics.median(v[key] for v in values) for key in values[0]}
 
 
+def waiting(count: int, repeats: int) -> dict[str, float]:
+    """What a service costs beside so many waiting rollouts, which another process has put there."""
+    database = sqlite()
+    job("fill", "-", database, str(count))
+    return median([job("waiting", "-", database, str(count)) for _ in range(repeats)])
+
+
 def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
     """Every figure of the document."""
     found: dict[str, Any] = {"numbers": count, "repeats": repeats}
@@ -143,7 +150,7 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
                     with server(SHARED[0] * SHARED[1], 0.05) as url:
                         several.append(services("replicas", url, pg.make(), n, *SHARED))
                 found["replicas"][n] = median(several)
-        found["waiting"] = {n: job("waiting", "-", sqlite(), str(n)) for n in (100, 10_000, 100_000)}
+        found["waiting"] = {n: waiting(n, repeats) for n in (100, 10_000, 100_000)}
         with server(count, 0.0) as url:
             found["due"] = services("due", url, sqlite(), 100_000, count)
     growth = {}

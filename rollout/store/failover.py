@@ -31,10 +31,13 @@ _CLUSTER = "cluster"
 def count(connection: Connection) -> int:
     """Raises the counter of heartbeats and returns it."""
     set_once(connection, _COUNTER, "0")  # two services may be the first at the same moment
-    found = connection.execute(select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update())
+    found = connection.execute(_COUNTED)
     value = int(found.scalar_one()) + 1
     set_value(connection, _COUNTER, str(value))
     return value
+
+
+_COUNTED = select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update()
 
 
 def counted(connection: Connection) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from rollout import __version__
 from rollout.store.tables import services
@@ -27,11 +27,8 @@ def beat(connection: Connection, owner: str, now: datetime, started: bool, ticks
     """Updates the heartbeat of `owner`; makes its row at the start."""
     changed = 0
     if not started:
-        changed = connection.execute(
-            update(services)
-            .where(services.c.owner == owner)
-            .values(beat_at=now, ticks=ticks, trouble=trouble)
-        ).rowcount
+        values = {"me": owner, "beat_at": now, "ticks": ticks, "trouble": trouble}
+        changed = connection.execute(_BEAT, values).rowcount
     if not changed:
         connection.execute(delete(services).where(services.c.owner == owner))
         connection.execute(
@@ -46,6 +43,13 @@ def beat(connection: Connection, owner: str, now: datetime, started: bool, ticks
                 "trouble": trouble,
             },
         )
+
+
+_BEAT = (
+    update(services)
+    .where(services.c.owner == bindparam("me"))
+    .values({name: bindparam(name) for name in ("beat_at", "ticks", "trouble")})
+)
 
 
 def forget(connection: Connection, owner: str) -> None:

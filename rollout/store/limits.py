@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from rollout.domain.allowance import LONGEST_PAUSE, Allowance, Turns, deal, left, throttled
 from rollout.ports import Standing
 from rollout.store import signals
 from rollout.store.engine import Database
 from rollout.store.tables import meta, services
+from rollout.store.values import set_once, value_of
 
 _ALIVE = timedelta(seconds=30)
 
@@ -44,12 +44,8 @@ class SharedLimits:
     def standing(self) -> Standing:
         with self._database.read() as connection:
             now = self._database.now(connection)
-            alive = connection.execute(
-                select(func.count()).select_from(services).where(services.c.beat_at >= now - _ALIVE)
-            ).scalar_one()
-            text = connection.execute(
-                select(meta.c.value).where(meta.c.key == self._key)
-            ).scalar_one_or_none()
+            alive = connection.execute(_RUNNING, {"since": now - _ALIVE}).scalar_one()
+            text = value_of(connection, self._key)
         a = Allowance() if text is None else Allowance.of(json.loads(text))
         pause = min(max(0.0, a.paused_until - now.timestamp()), LONGEST_PAUSE)
         return Standing(max(1, alive), left(a, now.timestamp()), pause)
@@ -59,7 +55,7 @@ class SharedLimits:
         text = connection.execute(query).scalar_one_or_none()
         if text is None:
             # Two processes may meet here: the second waits for the first one's row, and then finds it.
-            _insert_once(connection, self._key)
+            set_once(connection, self._key, "{}")
             text = connection.execute(query).scalar_one()
         return Allowance.of(json.loads(text))
 
@@ -67,10 +63,4 @@ class SharedLimits:
         connection.execute(update(meta).where(meta.c.key == self._key).values(value=json.dumps(a.to_json())))
 
 
-def _insert_once(connection: Connection, key: str) -> None:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    make: Callable[..., postgresql.Insert | sqlite.Insert] = (
-        sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    )
-    connection.execute(make(meta).values(key=key, value="{}").on_conflict_do_nothing())
+_RUNNING = select(func.count()).select_from(services).where(services.c.beat_at >= bindparam("since"))

@@ -285,21 +285,10 @@ class Store:
 
     def in_flight(self) -> list[Rollout]:
         """Rollouts between their first step and their end, with their targets."""
-        live = [str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]
         with self.database.read() as connection:
+            ids = connection.execute(_IN_FLIGHT).scalars().all()
             now = self.database.now(connection)
-            # By the numbers that are driven, of which there is a small index: what waits for its start has none.
-            ids = connection.execute(
-                select(rollouts_table.c.id)
-                .join(targets_table, targets_table.c.rollout_id == rollouts_table.c.id)
-                .where(
-                    targets_table.c.driven,
-                    rollouts_table.c.phase.in_(live),
-                    rollouts_table.c.started_at.is_not(None),
-                )
-                .distinct()
-            ).scalars()
-            return [rollouts.load(connection, id_, now, self.known) for id_ in list(ids)]
+            return [rollouts.load(connection, id_, now, self.known) for id_ in ids]
 
     def observe(self, records: Sequence[CallRecord]) -> int:
         """Adds or corrects calls; returns how many changed."""
@@ -393,3 +382,16 @@ class Store:
         """Removes one batch of what is past its time in every other table; rows removed by table."""
         with self.database.write() as connection:
             return pruning.sweep(connection, self.database.now(connection), limits)
+
+
+# By the numbers that are driven, of which there is a small index: what waits for its start has none.
+_IN_FLIGHT = (
+    select(rollouts_table.c.id)
+    .join(targets_table, targets_table.c.rollout_id == rollouts_table.c.id)
+    .where(
+        targets_table.c.driven,
+        rollouts_table.c.phase.in_([str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]),
+        rollouts_table.c.started_at.is_not(None),
+    )
+    .distinct()
+)

@@ -6,9 +6,10 @@ So a row that more than one process makes is inserted with its conflict settled 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, select
+from sqlalchemy import Connection, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.store.tables import meta
@@ -21,21 +22,33 @@ def insert_into(connection: Connection, table: Table) -> Any:
 
 def value_of(connection: Connection, key: str) -> str | None:
     """What is kept under this key."""
-    found: str | None = connection.execute(select(meta.c.value).where(meta.c.key == key)).scalar_one_or_none()
+    found: str | None = connection.execute(_VALUE, {"wanted": key}).scalar_one_or_none()
     return found
 
 
 def set_value(connection: Connection, key: str, value: str) -> None:
     """Keeps a value under this key, over the one that is there."""
-    query = insert_into(connection, meta).values(key=key, value=value)
-    connection.execute(query.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
+    connection.execute(_setting(connection.dialect.name, over=True), {"key": key, "value": value})
 
 
 def set_once(connection: Connection, key: str, value: str) -> None:
     """Keeps a value under this key unless there is one: the first one stays."""
-    connection.execute(insert_into(connection, meta).values(key=key, value=value).on_conflict_do_nothing())
+    connection.execute(_setting(connection.dialect.name, over=False), {"key": key, "value": value})
 
 
 def forget(connection: Connection, key: str) -> None:
     """Keeps nothing under this key."""
     connection.execute(delete(meta).where(meta.c.key == key))
+
+
+# Built once: every process asks these every few seconds, for ever.
+_VALUE = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
+
+
+@lru_cache
+def _setting(dialect: str, *, over: bool) -> Any:
+    query: Any = (sqlite if dialect == "sqlite" else postgresql).insert(meta)
+    query = query.values(key=bindparam("key"), value=bindparam("value"))
+    if not over:
+        return query.on_conflict_do_nothing()
+    return query.on_conflict_do_update(index_elements=["key"], set_={"value": query.excluded.value})
