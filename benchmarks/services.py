@@ -14,17 +14,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from benchmarks.job import log, numbers_of, plan_of, wired
 from rollout import logs
 from rollout.app import App, new_id
 from rollout.commands import By
 from rollout.domain.machine import Phase
+from rollout.store import signals
 from rollout.store.journal import GENESIS
 from rollout.store.rows import from_rollout
 from rollout.store.tables import rollouts
@@ -65,12 +66,20 @@ def replicas(url: str, database_url: str, services: int, fleet: int, each: int) 
     """`fleet` rollouts of `each` numbers, three steps without holds, by so many services."""
     app = wired(url, database_url)
     numbers = numbers_of(fleet * each)
-    # Started while nobody drives, so that all of them are due when the services come up.
     for i in range(fleet):
         mine = numbers[i * each : (i + 1) * each]
         app.commands.start(plan_of(mine, f"fleet-{i}", QUICK), By("bench"))
+    _due_at(app, app.store.now() + timedelta(days=1))
     forget_log(url)
     with serving(services, url, database_url):
+        # All become due once every service is up: its start is no part of what is measured.
+        until = time.monotonic() + 60
+        while len(app.store.services(timedelta(seconds=30))) < services:
+            if time.monotonic() > until:
+                raise SystemExit("not all services came up")
+            time.sleep(0.1)
+        time.sleep(3)
+        _due_at(app, app.store.now())
         _until_done(app)
         entries = [e for e in log(url) if e["method"] == "PATCH"]
     app.close()
@@ -84,6 +93,12 @@ def replicas(url: str, database_url: str, services: int, fleet: int, each: int) 
         "written_twice": float(twice),
         "missing": float(len(QUICK) * fleet * each - len(entries) + twice),
     }
+
+
+def _due_at(app: App, moment: datetime) -> None:
+    with app.database.write() as connection:
+        connection.execute(update(rollouts).values(due_at=moment))
+        signals.send(connection, signals.WAKE)
 
 
 def due(url: str, database_url: str, waiting: int, count: int) -> dict[str, Any]:

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "img" / "performance-growth.svg"
 RIVALS = ROOT / ".venv-bench"
-SHARED = (80, 5)  # rollouts that replicas share, and numbers in each
+SHARED = (32, 30)  # rollouts that replicas share, and numbers in each
 
 
 @contextlib.contextmanager
@@ -144,12 +144,14 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
                         found[f"rival {name}"] = statistics.median(rates)
         if pg is not None:
             found["replicas"] = {}
-            for n in (1, 2, 4):
-                several = []
-                for _ in range(repeats):
-                    with server(SHARED[0] * SHARED[1], 0.05) as url:
-                        several.append(services("replicas", url, pg.make(), n, *SHARED))
-                found["replicas"][n] = median(several)
+            for ms in (50, 200):
+                of = found["replicas"][ms] = {}
+                for n in (1, 2, 4):
+                    several = []
+                    for _ in range(repeats):
+                        with server(SHARED[0] * SHARED[1], ms / 1000) as url:
+                            several.append(services("replicas", url, pg.make(), n, *SHARED))
+                    of[n] = median(several)
         found["waiting"] = {n: waiting(n, repeats) for n in (100, 10_000, 100_000)}
         with server(count, 0.0) as url:
             found["due"] = services("due", url, sqlite(), 100_000, count)

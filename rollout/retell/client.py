@@ -73,7 +73,9 @@ class RetellClient:
         self._crew = Crew(concurrency, clock)
         self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
-        self._listing = Listing(lambda: self._walk_numbers(deadline))
+        self._listing = Listing(
+            lambda urgent: self._walk_numbers(deadline, urgent=urgent), lambda: self._crew.waits
+        )
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
     def close(self) -> None:
@@ -160,13 +162,15 @@ class RetellClient:
                 yield from records
         yield from sorted(kept, key=_start)
 
-    def _walk_numbers(self, within: float | None = None) -> Iterator[list[Any] | Failure]:
+    def _walk_numbers(
+        self, within: float | None = None, *, urgent: bool = False
+    ) -> Iterator[list[Any] | Failure]:
         def ask(size: int, key: str | None) -> Ask:
             path = f"/v2/list-phone-numbers?limit={size}"
             path += "" if key is None else f"&pagination_key={segment(key)}"
             return Ask("list-phone-numbers", "GET", path, limit=LARGE)
 
-        return walk(self._reader, ask, within=within or self._deadline * _LIST_DEADLINES)
+        return walk(self._reader, ask, within=within or self._deadline * _LIST_DEADLINES, urgent=urgent)
 
     def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:
         ask = Ask("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)

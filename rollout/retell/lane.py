@@ -75,7 +75,7 @@ class RetellLane:
         """Read each number, many of them by the list of the account and each other by a GET of its own;
         then open what `write` will need. Numbers not begun by the deadline fail."""
         asked = list(dict.fromkeys(numbers))
-        found: dict[str, Outcome] = dict(self._listing.read(asked))
+        found: dict[str, Outcome] = dict(self._listing.read(asked, urgent=self._urgent))
         waiting = deque(number for number in asked if number not in found)
         latest = self._clock.boot() + self._deadline
 

@@ -1,46 +1,107 @@
 """Many numbers at the price of a few requests: the account's list instead of a GET for each.
 
 Retell lists 1,000 numbers a page with the same fields that a GET shows. A number that the list leaves out, or a
-list that breaks off, is no answer: the caller then asks for that number alone.
+list that breaks off, is no answer: the caller then asks for that number alone. Callers that ask at the same time
+share one walk through the list, as long as it begins after each of them has asked.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.ports import Failure, Reading
 from rollout.retell.wire import AnswerError, reading
 
 PAGE = 1000
-WORTH = 40  # single reads that a page costs, about: it is larger to send, to parse and to wait for
+WORTH_NEAR = 40  # single reads that a page costs, about: it is larger to send and to parse
+WORTH_FAR = 10  # where Retell is far away, each single read takes one of the few places on the way to it
+_AT_ONCE = 2  # walks of the same urgency; whoever comes meanwhile shares the next
+_PATIENCE = 2.0  # seconds to wait for one of them to end
+
+
+@dataclass
+class _Walk:
+    """One walk through the list, for everybody who asked before it began."""
+
+    wanted: set[str] = field(default_factory=set)
+    items: dict[str, Any] = field(default_factory=dict)
+    done: threading.Event = field(default_factory=threading.Event)
+
+
+class _Line:
+    """Walks of one urgency: those under way, and the one that is about to begin."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.under_way = 0
+        self.next: _Walk | None = None
 
 
 class Listing:
-    """Reads numbers by the list when that is cheaper. Safe for threads."""
+    """Reads numbers by the list when that is cheaper. Safe for threads.
 
-    def __init__(self, pages: Callable[[], Iterator[list[Any] | Failure]]) -> None:
-        self._pages = pages
+    `pages` gives the list's pages, urgent or not; `far` says whether Retell is far away.
+    """
+
+    def __init__(
+        self, pages: Callable[[bool], Iterator[list[Any] | Failure]], far: Callable[[], bool]
+    ) -> None:
+        self._pages, self._far = pages, far
         self._size = PAGE  # numbers of the account, as far as known
+        self._lines = {False: _Line(), True: _Line()}
 
-    def read(self, numbers: Sequence[str]) -> dict[str, Reading]:
+    def read(self, numbers: Sequence[str], *, urgent: bool = False) -> dict[str, Reading]:
         """Those of the numbers that the list showed; empty when single reads are cheaper, or the list failed."""
-        if len(numbers) < WORTH * -(-self._size // PAGE):
+        worth = WORTH_FAR if self._far() else WORTH_NEAR
+        if len(numbers) < worth * -(-self._size // PAGE):
             return {}
-        wanted, found, size = set(numbers), dict[str, Reading](), 0
-        for items in self._pages():
+        found = {}
+        items = self._shared(numbers, urgent)
+        for number in numbers:
+            if number in items:
+                try:
+                    found[number] = reading(items[number], number)
+                except AnswerError:
+                    continue  # a GET of its own may show it better, or say what is wrong
+        return found
+
+    def _shared(self, numbers: Sequence[str], urgent: bool) -> dict[str, Any]:
+        line = self._lines[urgent]
+        with line.changed:
+            walk, leads = line.next, line.next is None
+            if walk is None:
+                walk = line.next = _Walk()
+            walk.wanted.update(numbers)
+            if leads:
+                line.changed.wait_for(lambda: line.under_way < _AT_ONCE, _PATIENCE)
+                line.next = None
+                line.under_way += 1
+        if not leads:
+            walk.done.wait()
+            return walk.items
+        try:
+            self._go(walk, urgent)
+        finally:
+            walk.done.set()
+            with line.changed:
+                line.under_way -= 1
+                line.changed.notify_all()
+        return walk.items
+
+    def _go(self, walk: _Walk, urgent: bool) -> None:
+        size = 0
+        for items in self._pages(urgent):
             if isinstance(items, Failure):
-                return found
+                return
             size += len(items)
             for item in items:
                 number = item.get("phone_number") if isinstance(item, dict) else None
-                if number in wanted and number not in found:
-                    try:
-                        found[number] = reading(item, number)
-                    except AnswerError:
-                        continue  # a GET of its own may show it better, or say what is wrong
-            if len(found) == len(wanted):
+                if number in walk.wanted:
+                    walk.items.setdefault(number, item)
+            if len(walk.items) == len(walk.wanted):
                 size = max(size, self._size)  # what comes after is not asked for, and was not counted
                 break
         self._size = max(size, 1)
-        return found

@@ -16,7 +16,7 @@ _MOST_PAGES = 10_000
 
 
 def walk(
-    reader: Reader, ask: Callable[[int, str | None], Ask], *, within: float
+    reader: Reader, ask: Callable[[int, str | None], Ask], *, within: float, urgent: bool = False
 ) -> Iterator[list[Any] | Failure]:
     """The items of every page; `ask` makes the request from a page size and a pagination key.
 
@@ -25,7 +25,7 @@ def walk(
     """
     size, key, seen = LARGEST_PAGE, None, set[str]()
     for _ in range(_MOST_PAGES):
-        answer = reader.ask(ask(size, key), page, within=within)
+        answer = reader.ask(ask(size, key), page, within=within, urgent=urgent)
         if isinstance(answer, Oversized) and size > _SMALLEST_PAGE:
             size = max(_SMALLEST_PAGE, size // 4)
             continue

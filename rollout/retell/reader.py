@@ -46,9 +46,12 @@ class Reader:
         self._exchange, self._connections, self._pace = exchange, connections, pace
         self._clock, self._jitter = clock, jitter
 
-    def ask(self, ask: Ask, parse: Callable[[object], T], *, within: float) -> T | Failure:
+    def ask(
+        self, ask: Ask, parse: Callable[[object], T], *, within: float, urgent: bool = False
+    ) -> T | Failure:
         """One answer within so many seconds, on an idle connection or a new one."""
-        answer, connection = self.ask_on(None, ask, parse, until=self._clock.boot() + within, urgent=False)
+        until = self._clock.boot() + within
+        answer, connection = self.ask_on(None, ask, parse, until=until, urgent=urgent)
         if connection is not None:
             self._connections.give_back(connection)
         return answer

@@ -7,13 +7,14 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, exc, text
 from sqlalchemy.engine import make_url
 
+from rollout.clock import SystemClock
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.ports import Clock
 from rollout.store.turns import Turns
@@ -22,6 +23,11 @@ BUSY_SECONDS = 5
 URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
 IDLE_SECONDS = 5  # our transactions wait for nothing but the database
 APPLICATION = "rollout"
+
+PING_AFTER = 0.1  # seconds; no server is restarted in less
+CLOCK_GOOD_FOR = 1.0  # seconds; a fail-over to a server with another clock is noticed after it
+_CLOCK = text("SELECT clock_timestamp()")
+_REAL = SystemClock()  # PostgreSQL's clock goes on in a test that holds ours
 
 # PostgreSQL's own limit for idle transactions does not see a client that stopped in the middle of a batch
 # of statements, so sessions of ours that say nothing inside a transaction are looked for as well.
@@ -45,11 +51,11 @@ def make_engine(url: str, pool_size: int = 10) -> Engine:
     if parsed.get_backend_name() == "sqlite":
         return _sqlite(url, parsed.database)
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(
+        engine = create_engine(
             parsed.set(drivername="postgresql+psycopg"),
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
+            pool_use_lifo=True,  # the one in use a moment ago
             connect_args={
                 "connect_timeout": 5,
                 "application_name": APPLICATION,
@@ -59,10 +65,32 @@ def make_engine(url: str, pool_size: int = 10) -> Engine:
                 f" -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}",
             },
         )
+        _ping_after(engine, PING_AFTER)
+        return engine
     raise SettingsError(
         f"ROLLOUT_DATABASE_URL: {parsed.get_backend_name()} is not supported; write sqlite:///rollout.db or "
         "postgresql://user@host/name"
     )
+
+
+def _ping_after(engine: Engine, seconds: float) -> None:
+    """Asks whether a connection still lives before it is used, if it was idle for so long.
+
+    One that was in use a moment ago is taken as it is: asking at every transaction is a fifth of a pass's work.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _idle(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = _REAL.boot()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if _REAL.boot() - record.info.get("idle_since", _REAL.boot()) < seconds:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+            raise exc.DisconnectionError from error  # the pool opens another
 
 
 def _sqlite(url: str, database: str | None) -> Engine:
@@ -111,6 +139,7 @@ class Database:
         self.engine = engine or make_engine(url)
         self.clock = clock
         self._shared = threading.local()
+        self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
         self._turn: Callable[[bool], AbstractContextManager[None]] = (
@@ -173,14 +202,20 @@ class Database:
         """The moment that leases, horizons and due times are measured by.
 
         Replicas share PostgreSQL and not their clocks, so it is PostgreSQL's; a SQLite file belongs to
-        one machine, so it is that machine's.
+        one machine, so it is that machine's. Within a transaction PostgreSQL is asked. Outside of one, what it said
+        in the last second is carried on by this machine's clock that counts suspended time, too: behind PostgreSQL's
+        own by the way of that answer, and never before it.
         """
         if self.is_sqlite:
             return self.clock.now()
         if connection is None:
+            read = self._read_clock
+            if read is not None and 0 <= (since := _REAL.boot() - read[1]) < CLOCK_GOOD_FOR:
+                return read[0] + timedelta(seconds=since)
             with self.read() as own:
                 return self.now(own)
-        moment: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+        moment: datetime = connection.execute(_CLOCK).scalar_one()
+        self._read_clock = moment, _REAL.boot()
         return moment
 
     def end_stuck(self) -> int:

@@ -114,8 +114,11 @@ def append(
         )
         last = value
     if rows:
-        connection.execute(insert(journal), rows)
+        connection.execute(_INSERT, rows)
     return seq, last
+
+
+_INSERT = insert(journal)
 
 
 def read(

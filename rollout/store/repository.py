@@ -184,8 +184,9 @@ class Store:
         try:
             return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request, urgent))
         except NotReachable:
-            # The row may be locked by a process that stands still: then it is freed, and tried once more.
-            if not self.database.end_stuck():
+            # The row may be locked by a process that stands still: then it is freed, and tried once more. A rollback
+            # is tried once more in any case: the server may have been restarted a moment ago.
+            if not self.database.end_stuck() and not urgent:
                 raise
             return self._change(rollout_id, decide, answer, request, urgent)
 

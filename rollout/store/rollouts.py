@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, select, update
+from sqlalchemy import Connection, Dialect, Row, Update, bindparam, exc, insert, or_, select, update
 
 from rollout.domain.changes import Change, target_to_json
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
@@ -169,12 +170,16 @@ _OPEN_WRITES = (
     )
     .order_by(writes.c.intent_at, writes.c.id)
 )
-_ROLLOUT_LOCKED = _ROLLOUT.with_for_update()
+_HEAD = (
+    select(*(rollouts.c[name] for name in ("id", "name", "phase", "epoch", "journal_seq", "journal_hash")))
+    .where(rollouts.c.id == bindparam("wanted"))
+    .with_for_update()
+)
 
 
 def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
-    """The rollout's row, locked for the rest of the transaction."""
-    row = connection.execute(_ROLLOUT_LOCKED, {"wanted": rollout_id}).one_or_none()
+    """The head of the rollout's row, which is locked for the rest of the transaction."""
+    row = connection.execute(_HEAD, {"wanted": rollout_id}).one_or_none()
     if row is None:
         raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
     return row
@@ -295,15 +300,20 @@ _SCHEDULING = frozenset(
 
 
 def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, chunk: int = 500) -> None:
-    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
     for start in range(0, len(numbers), chunk):
-        row = connection.execute(
-            select(writes.c.number)
-            .where(writes.c.number.in_(numbers[start : start + chunk]), still_open)
-            .limit(1)
-        ).first()
+        row = connection.execute(_OPEN, {"numbers": numbers[start : start + chunk], "at": now}).first()
         if row is not None:
             raise ClaimLost("a write on this number may still take effect", number=row.number)
+
+
+_OPEN = (
+    select(writes.c.number)
+    .where(
+        writes.c.number.in_(bindparam("numbers", expanding=True)),
+        or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
+    )
+    .limit(1)
+)
 
 
 def _apply(
@@ -313,16 +323,23 @@ def _apply(
     for bulk in record.bulks:
         bulk.run(connection)
     phase = change.rollout.get("phase")
-    if phase is not None:
+    if phase is not None and phase != row.phase:
         _set_driven(connection, row.id, Phase(phase), change)
     head = journals.append(connection, row.id, (row.journal_seq, row.journal_hash), record.entries, now)
     values = {k: str(v) if isinstance(v, Phase) else v for k, v in change.rollout.items()}
-    connection.execute(
-        update(rollouts)
-        .where(rollouts.c.id == row.id)
-        .values(**values, **extra, journal_seq=head[0], journal_hash=head[1], updated_at=now)
-    )
+    values |= {**extra, "journal_seq": head[0], "journal_hash": head[1], "updated_at": now}
+    connection.execute(_updating(tuple(values)), {**values, "mine": row.id})
     return Head(*head)
+
+
+@lru_cache(maxsize=256)
+def _updating(names: tuple[str, ...]) -> Update:
+    # Built once for each set of columns: building costs more than running, and each pass has five of these.
+    return (
+        update(rollouts)
+        .where(rollouts.c.id == bindparam("mine"))
+        .values({name: bindparam(name) for name in names})
+    )
 
 
 def head_of(row: Row[Any]) -> Head:
@@ -330,19 +347,32 @@ def head_of(row: Row[Any]) -> Head:
 
 
 def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: Change) -> None:
-    query = update(targets).where(targets.c.rollout_id == rollout_id)
+    mine = {"mine": rollout_id}
     if phase.is_final:
-        connection.execute(query.where(targets.c.driven).values(driven=False))
+        connection.execute(_LET_GO, mine)
         return
+    wanted = _UNDRIVEN_WRITTEN if phase is Phase.ROLLING_BACK else _UNDRIVEN
+    if connection.execute(wanted, mine).first() is None:
+        return  # as nearly always: what is driven stays driven
     try:
         with connection.begin_nested():
-            connection.execute(
-                query.where(
-                    targets.c.driven.is_(False), *([targets.c.written] if phase is Phase.ROLLING_BACK else [])
-                ).values(driven=True)
-            )
+            query = update(targets).where(targets.c.rollout_id == rollout_id, targets.c.driven.is_(False))
+            if phase is Phase.ROLLING_BACK:
+                query = query.where(targets.c.written)
+            connection.execute(query.values(driven=True))
     except exc.IntegrityError:
         raise taken(connection, rollout_id, sorted(change.targets)) from None
+
+
+_LET_GO = (
+    update(targets).where(targets.c.rollout_id == bindparam("mine"), targets.c.driven).values(driven=False)
+)
+_UNDRIVEN = (
+    select(targets.c.number)
+    .where(targets.c.rollout_id == bindparam("mine"), targets.c.driven.is_(False))
+    .limit(1)
+)
+_UNDRIVEN_WRITTEN = _UNDRIVEN.where(targets.c.written)
 
 
 def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) -> None:

@@ -119,7 +119,9 @@ def _wrap_store(hit: Failpoint) -> None:
         rollouts,
         "commit",
         nothing,
-        lambda _r, _c, _held, change, entries, *_, **__: hit(f"in_{record_name(change, entries)}"),
+        lambda _r, _c, _held, ready, *_, **__: hit(
+            f"in_{record_name(ready.change, [e.entry for e in ready.entries])}"
+        ),
     )
 
 

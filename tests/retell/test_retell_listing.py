@@ -1,0 +1,133 @@
+"""One walk through the account's list for everybody who asked before it began, and for nobody else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from rollout.ports import Failure, Trouble
+from rollout.retell.listing import WORTH_FAR, WORTH_NEAR, Listing
+from tests.support.service import wait_until
+
+NUMBERS = [f"+1415777{i:04}" for i in range(100)]
+
+
+def item(number: str, modified: int) -> dict[str, Any]:
+    agents = [{"agent_id": "agent_a", "agent_version": 6, "weight": 1}]
+    return {"phone_number": number, "last_modification_timestamp": modified, "inbound_agents": agents}
+
+
+class Account:
+    """Counts its walks and shows when each began; a walk waits at the gate before its first page."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Semaphore(0)
+        self.begun: list[bool] = []
+        self.fails = False
+
+    def pages(self, urgent: bool) -> Iterator[list[Any] | Failure]:
+        self.begun.append(urgent)
+        mine = len(self.begun)
+        assert self.gate.acquire(timeout=10)
+        if self.fails:
+            yield Failure(Trouble.UNREACHABLE, "gone")
+            return
+        yield [item(n, mine) for n in NUMBERS[:60]]
+        yield [item(n, mine) for n in NUMBERS[60:]]
+
+    def open(self, times: int = 100) -> None:
+        for _ in range(times):
+            self.gate.release()
+
+
+class Asking:
+    """Somebody who reads in a thread of their own."""
+
+    def __init__(self, listing: Listing, numbers: list[str], *, urgent: bool = False) -> None:
+        self.found: dict[str, Any] = {}
+        self.thread = threading.Thread(
+            target=lambda: self.found.update(listing.read(numbers, urgent=urgent)), daemon=True
+        )
+        self.thread.start()
+
+    def walk(self) -> int:
+        """Which walk answered; every number is of the same one."""
+        self.thread.join(10)
+        walks = {reading.modified for reading in self.found.values()}
+        assert len(walks) == 1
+        return walks.pop()
+
+
+def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
+    account = Account()
+    listing = Listing(account.pages, lambda: True)
+    first = [Asking(listing, NUMBERS[:20])]
+    wait_until(lambda: len(account.begun) == 1)
+    first.append(Asking(listing, NUMBERS[20:40]))
+    wait_until(lambda: len(account.begun) == 2)
+    later = [Asking(listing, NUMBERS[i : i + 30]) for i in (0, 30, 70)]
+    line = listing._lines[False]
+    wait_until(lambda: line.next is not None and len(line.next.wanted) == 90)
+    account.open(1)
+    wait_until(lambda: len(account.begun) == 3)
+    account.open()
+    assert {asking.walk() for asking in first} == {1, 2}
+    assert [asking.walk() for asking in later] == [3, 3, 3], (
+        "a walk that had begun answers nobody who came after"
+    )
+    assert [len(asking.found) for asking in later] == [30, 30, 30]
+    assert len(account.begun) == 3
+
+
+def test_a_rollback_waits_for_no_walk_of_another() -> None:
+    account = Account()
+    listing = Listing(account.pages, lambda: True)
+    forward = [Asking(listing, NUMBERS[:20]) for _ in range(1)]
+    wait_until(lambda: len(account.begun) == 1)
+    forward.append(Asking(listing, NUMBERS[:20]))
+    wait_until(lambda: len(account.begun) == 2)
+    back = Asking(listing, NUMBERS, urgent=True)
+    wait_until(lambda: account.begun == [False, False, True])
+    account.open()
+    assert back.walk() == 3
+    assert {asking.walk() for asking in forward} == {1, 2}
+
+
+def test_a_walk_that_fails_answers_nobody_and_keeps_nobody() -> None:
+    account = Account()
+    account.fails = True
+    listing = Listing(account.pages, lambda: True)
+    account.open()
+    assert listing.read(NUMBERS) == {}
+    account.fails = False
+    assert len(listing.read(NUMBERS)) == 100
+
+
+def test_a_few_numbers_are_asked_for_alone_unless_retell_is_far_away() -> None:
+    account = Account()
+    account.open()
+    near, far = (Listing(account.pages, lambda f=f: f) for f in (False, True))  # type: ignore[misc]
+    assert near.read(NUMBERS[: WORTH_NEAR - 1]) == {} == far.read(NUMBERS[: WORTH_FAR - 1])
+    assert account.begun == []
+    assert len(near.read(NUMBERS[:WORTH_NEAR])) == WORTH_NEAR
+    assert len(far.read(NUMBERS[:WORTH_FAR])) == WORTH_FAR
+
+
+def test_what_breaks_off_in_the_walk_of_one_breaks_it_for_all() -> None:
+    account = Account()
+    listing = Listing(account.pages, lambda: True)
+
+    def broken(_urgent: bool) -> Iterator[list[Any] | Failure]:
+        yield [item(n, 1) for n in NUMBERS[:60]]
+        raise RuntimeError("a bug")
+
+    listing._pages = broken
+    with pytest.raises(RuntimeError):
+        listing.read(NUMBERS)
+    listing._pages = account.pages
+    account.open()
+    assert len(listing.read(NUMBERS)) == 100, "the place that it had is free again"
+    assert listing._lines[False].under_way == 0
