@@ -69,6 +69,7 @@ class Caller:
     name: str
     role: Role
     numbers: frozenset[str] | None = None
+    until: datetime | None = None  # when the token ends by itself
 
     @property
     def actor(self) -> str:
@@ -191,4 +192,4 @@ def check_token(access: AccessStore, presented: bytes) -> Caller:
 def caller_of(row: TokenRow) -> Caller:
     """The caller a stored token stands for."""
     numbers = None if row.numbers is None else frozenset(row.numbers)
-    return Caller(row.id, row.name, Role(row.role), numbers)
+    return Caller(row.id, row.name, Role(row.role), numbers, row.expires_at)

@@ -113,12 +113,20 @@ class Guarded(APIRoute):
         if self.quick is None or (work := self.quick[0](request)) is None:
             return None
         service = service_of(request)
+        scope, version = request.scope, service.still.version()
+        source, given = source_of(request), tuple(request.headers.getlist("authorization"))
+        key = given, source, scope["path"], scope["query_string"]
+        if (kept := service.still.get(key, version)) is not None:
+            self._allow(service, request, kept.caller)
+            return Response(kept.body, media_type=self.quick[1])
 
-        def then(caller: Caller) -> bytes:
+        def then(caller: Caller) -> tuple[Caller, bytes]:
             self._allow(service, request, caller)
-            return work(service, caller)
+            return caller, work(service, caller)
 
-        return Response(await authenticated(service, request, self.lane, then), media_type=self.quick[1])
+        caller, body = await authenticated(service, request, self.lane, then)
+        service.still.put(key, version, caller, body)
+        return Response(body, media_type=self.quick[1])
 
     def _allow(self, service: Service, request: Request, caller: Caller) -> None:
         """Forbidden without the route's right, TooMany beyond the limit."""

@@ -15,6 +15,7 @@ from rollout.api.intake import Intake
 from rollout.api.lanes import SQLITE_READERS, Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
 from rollout.api.paper import Paper
+from rollout.api.still import Still
 from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
@@ -60,6 +61,7 @@ class Service:
         self.lookups = Lookups(self.app.database)
         self.readings = Readings(self.app.database)
         self.paper = Paper(self.app.store)
+        self.still = Still(self.app.database, clock)
         self.followers = Followers(self.app)
         self.hub = Hub(self)
         self.intake = Intake(self)
@@ -170,6 +172,7 @@ class Service:
         self.intake.stop()
         self.lanes.stop()
         self.followers.stop()
+        self.still.close()
 
 
 def listed(plan: Plan) -> list[str]:

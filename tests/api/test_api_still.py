@@ -1,0 +1,98 @@
+"""What is sent again is what would be said: any commit ends it, of any process, and so do a second and the token."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from rollout.access import Caller, Role
+from rollout.api.still import GOOD_FOR, Still
+from rollout.clock import SystemClock
+from rollout.store import migrate
+from rollout.store.engine import Database
+from tests.support.clock import FakeClock
+
+ME = Caller("t1", "me", Role.VIEWER)
+KEY = (("Bearer x",), "127.0.0.1", "/api/v1/rollouts", b"")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "still.db"
+
+
+@pytest.fixture
+def still(path: Path) -> Iterator[Still]:
+    database = Database(f"sqlite:///{path}", SystemClock())
+    migrate.upgrade(database)
+    kept = Still(database, FakeClock())
+    yield kept
+    kept.close()
+    database.close()
+
+
+def put(still: Still, caller: Caller = ME) -> None:
+    still.put(KEY, still.version(), caller, b"answer")
+
+
+def get(still: Still) -> bytes | None:
+    found = still.get(KEY, still.version())
+    return None if found is None else found.body
+
+
+def test_an_answer_is_sent_again_while_nothing_was_committed(still: Still) -> None:
+    assert get(still) is None
+    put(still)
+    assert get(still) == get(still) == b"answer"
+    assert still.get((*KEY, "another"), still.version()) is None
+
+
+def test_a_commit_of_anybody_ends_it(still: Still, path: Path) -> None:
+    put(still)
+    with still._database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('a', 'b')")
+    assert get(still) is None, "of this process"
+    put(still)
+    other = sqlite3.connect(path)
+    with other:
+        other.execute("INSERT INTO meta (key, value) VALUES ('c', 'd')")
+    other.close()
+    assert get(still) is None, "of another"
+
+
+def test_what_was_committed_while_it_was_made_ends_it(still: Still) -> None:
+    before = still.version()
+    with still._database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('a', 'b')")
+    still.put(KEY, before, ME, b"answer")
+    assert get(still) is None
+
+
+def test_it_is_no_older_than_a_second(still: Still) -> None:
+    clock = still._clock
+    assert isinstance(clock, FakeClock)
+    put(still)
+    clock.to(clock.now() + GOOD_FOR)
+    assert get(still) is None
+
+
+def test_a_token_that_is_about_to_end_is_looked_at_each_time(still: Still) -> None:
+    now = still._clock.now()
+    put(still, Caller("t1", "me", Role.VIEWER, None, now + timedelta(seconds=0.5)))
+    assert get(still) is None
+    put(still, Caller("t1", "me", Role.VIEWER, None, now + timedelta(hours=1)))
+    assert get(still) == b"answer"
+
+
+def test_a_database_that_cannot_say_keeps_nothing(tmp_path: Path) -> None:
+    database = Database(f"sqlite:///{tmp_path / 'broken.db'}", SystemClock())
+    database.close()
+    (tmp_path / "broken.db").write_bytes(b"no database at all" * 100)
+    still = Still(database, FakeClock())
+    assert still.version() is None
+    put(still)
+    assert still.get(KEY, None) is None
