@@ -121,7 +121,7 @@ class Scheduler:
 
     def _look_back(self) -> None:
         """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
-        beats, elsewhere = self.app.store.standing()
+        beats, elsewhere = self.app.store.lineage()
         if beats < self._beats or elsewhere:
             concerned = self.app.store.rearm(timedelta(seconds=self.app.timing.horizon))
             log.warning(

@@ -48,7 +48,7 @@ def routes(app: App, service: Service) -> APIRouter:
 
 
 def _pages(router: APIRouter) -> None:
-    @router.get("/", **shown(Right.READ))
+    @router.get("/", **shown(Right.READ, still=True))
     async def overview_page(request: Request) -> Response:
         """Every live rollout; with `q` as a phone number, that number."""
         query = dict(request.query_params)
@@ -58,7 +58,7 @@ def _pages(router: APIRouter) -> None:
             request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query)
         )
 
-    @router.get("/rollouts/{id}", **shown(Right.READ))
+    @router.get("/rollouts/{id}", **shown(Right.READ, still=True))
     async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
         """One rollout."""
         query = dict(request.query_params)

@@ -334,7 +334,7 @@ class Store:
                 failover.record(connection, self._identity(connection))
             return beats
 
-    def standing(self) -> tuple[int, bool]:
+    def lineage(self) -> tuple[int, bool]:
         """(count of all beats so far, whether the database lives in another cluster than it did).
 
         A count lower than it was, or another cluster: the database went back in time, or may have.

@@ -67,7 +67,7 @@ def test_a_server_that_refuses_is_not_asked_again(postgres_url: str, monkeypatch
     database = Database(postgres_url, SystemClock())
     store = Store(database)
     store.beat("a", started=True)
-    assert store.standing() == (1, False)
+    assert store.lineage() == (1, False)
     assert store._identity._refused
     database.close()
 
@@ -80,18 +80,18 @@ def test_a_process_that_starts_in_another_cluster_opens_the_horizons_once(postgr
         with scene.app.database.write() as connection:
             assert failover.known(connection)
             connection.execute(update(meta).where(meta.c.key == "cluster").values(value="7:00000001"))
-        assert scene.app.store.standing()[1]
+        assert scene.app.store.lineage()[1]
         scheduler = Scheduler(scene.app)
         for _ in range(2):
             scheduler._look_back()
             scene.app.store.beat("me", started=True)
         assert scene.journal({"rearmed"}) == ["rearmed"]
-        assert not scene.app.store.standing()[1]
+        assert not scene.app.store.lineage()[1]
         scheduler.advance.stop()
 
 
 def test_sqlite_has_no_cluster(scene: Scene) -> None:
     scene.app.store.beat("me", started=True)
-    assert scene.app.store.standing() == (1, False)
+    assert scene.app.store.lineage() == (1, False)
     assert scene.app.store.durability() == ""
     assert scene.app.store.rearm(timedelta(seconds=1)) == []

@@ -25,7 +25,7 @@ def test_beats_only_rise(scene: Scene) -> None:
     store = scene.app.store
     first = store.beat("a", started=True)
     assert [store.beat("a"), store.beat("b", started=True)] == [first + 1, first + 2]
-    assert store.standing() == (first + 2, False)
+    assert store.lineage() == (first + 2, False)
 
 
 def test_after_it_nothing_forward_is_sent_until_the_horizons_have_passed(scene: Scene) -> None:
