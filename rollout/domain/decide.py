@@ -158,7 +158,7 @@ def _by_calendar(r: Rollout, f: Facts, now: datetime, action: Action) -> Action:
 
 def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     settled = {TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN}
-    todo = tuple(t for t in r.written if t.state not in settled)
+    todo = tuple(t for t in r.its_own if t.state not in settled)
     if todo:
         numbers = {t.number for t in todo}
         last = max(
@@ -177,15 +177,15 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
         took = (now - (r.rollback_at or now)).total_seconds()
         return Record(
             Event.READ_BACK,
-            f"{_count(len(r.written), 'number')} read back at the baseline {took:.3f} s after the order",
+            f"{_count(len(r.its_own), 'number')} read back at the baseline {took:.3f} s after the order",
             {"restored_at": now},
         )
-    if not _seen_after(f.look, r, r.written):
+    if not _seen_after(f.look, r, r.its_own):
         over = _horizons_over(r)
         if now >= over and f.trouble is None:
-            return Read(tuple(t.number for t in r.written), "read every number before saying that it is back")
+            return Read(tuple(t.number for t in r.its_own), "read every number before saying that it is back")
         if f.look is None and f.trouble is None:
-            return Read(tuple(t.number for t in r.written), "watch for writes of ours that land late")
+            return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
         until = min(now + max(f.poll, _pause(r, f)), over) if over > now else now + _pause(r, f)
         return Wait(
             until,
@@ -197,8 +197,8 @@ def _rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
         return Wait(
             now + _pause(r, f), "rolled_back", f"{_name(blind)} cannot be read: {f.trouble or 'no answer'}"
         )
-    edited = [t.number for t in r.written if t.state is TargetState.FOREIGN]
-    gone = [t.number for t in r.written if t.state is TargetState.MISSING]
+    edited = [t.number for t in r.its_own if t.state is TargetState.FOREIGN]
+    gone = [t.number for t in r.its_own if t.state is TargetState.MISSING]
     why = "every number shows its baseline" if r.written else "nothing had been written"
     if edited:
         why += f"; edited by somebody since, and left alone: {_name(edited)}"
@@ -508,7 +508,7 @@ def _watched(r: Rollout, f: Facts, now: datetime) -> Action:
         if late:
             return Apply(late, "a late write of ours came back after the end: write the last step again")
     if r.unresolved or (r.look_asked and f.look is None):
-        watched = tuple(t.number for t in r.written if t.state is not TargetState.SUPERSEDED)
+        watched = tuple(t.number for t in r.its_own)
         if f.look is None and f.trouble is None and watched:
             return Read(watched, "watch after the end")
     if r.phase is Phase.ROLLED_BACK:

@@ -109,6 +109,8 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
 
 def _target(r: Rollout, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
     phase = r.phase
+    if target.state is TargetState.SUPERSEDED:
+        return {}  # what it shows is a later rollout's
     newest = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
     seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
     if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:

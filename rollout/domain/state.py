@@ -257,6 +257,11 @@ class Rollout:
         """Targets this rollout has ever tried to change: what a rollback covers."""
         return tuple(t for t in self.targets if t.written)
 
+    @cached_property
+    def its_own(self) -> tuple[Target, ...]:
+        """Those of them that no later rollout has: what it may still watch and undo by itself."""
+        return tuple(t for t in self.written if t.state is not TargetState.SUPERSEDED)
+
     @property
     def weights(self) -> Mapping[str, int]:
         """Confirmed shares of the arms, in basis points, at the position (of the wave under way)."""

@@ -76,7 +76,8 @@ def supersede(
 ) -> None:
     """Ends the watch of earlier, finished rollouts over these numbers.
 
-    What the new rollout writes may look like a late write of theirs, and they would put their own end back.
+    What the new rollout writes may look like a late write of theirs, and they would put their own end back. Whoever
+    watches one of them at this moment lets go: what they have read is from before.
     """
     t = targets.c
     earlier: dict[str, list[str]] = {}
@@ -97,8 +98,11 @@ def supersede(
     for id_ in sorted(earlier):
         change = Change(targets={n: {"state": TargetState.SUPERSEDED} for n in earlier[id_]})
         entry = Entry("superseded", "service", f"its numbers went to {name} ({rollout_id})")
-        record = recording(connection.dialect, id_, change, [entry])
-        _apply(connection, head_row(connection, id_), record, now, {})
+        before = head_row(connection, id_)
+        epoch = int(before.epoch) + 1
+        extra = {"epoch": epoch, "lease_owner": None, "lease_until": None, "crashes": 0}
+        _apply(connection, before, recording(connection.dialect, id_, change, [entry]), now, extra)
+        signals.send(connection, signals.taken(id_, epoch))
 
 
 def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Refused:

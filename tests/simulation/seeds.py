@@ -15,4 +15,6 @@ KEPT: dict[int, str] = {
     275: "as 52, in the last step",
     578: "the last step without a hold, its write unanswered: GETs without a pause until its horizon closed",
     950: "as 578",
+    2925: "a process that watched an ended rollout recorded what it had read before a later one took the numbers over, "
+    "and undid the later one's end",
 }

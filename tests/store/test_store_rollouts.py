@@ -95,6 +95,27 @@ def test_an_ended_rollout_frees_its_number(store: Store, hand: Hand, phase: Phas
     assert store.on_number(ONE) == ["r2", "r1"]
 
 
+def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers(
+    store: Store, hand: Hand
+) -> None:
+    """What it has read is from before: recorded now, it would watch, and undo, what the later one writes."""
+    ending = hand.begun("r1")
+    over = {"phase": Phase.ROLLED_BACK, "watch_until": hand.later(3600)}
+    written = {ONE: {"written": True, "state": TargetState.RESTORED}}
+    store.commit(ending, Change(rollout=over, targets=written), [Entry("restored", "service")])
+    store.release(ending, store.now(), "", "")
+    watching = hand.claim("r1")
+    before, _ = store.load("r1")
+    hand.create("r2")
+    seen = Change(targets={ONE: {"state": TargetState.FOREIGN}})
+    with pytest.raises(ClaimLost):
+        store.commit(watching, seen, [Entry("observed", "service")])
+    r, _ = store.load("r1")
+    assert [t.state for t in r.targets] == [TargetState.SUPERSEDED]
+    assert r.epoch == before.epoch + 1
+    assert hand.claim("r1").epoch == r.epoch + 1, "and whoever comes next may look at once"
+
+
 def test_rolling_back_after_the_end_needs_its_number_free(store: Store, hand: Hand) -> None:
     held = hand.begun("r1", confirmed())
     store.commit(held, Change(rollout={"phase": Phase.PROMOTED}), [NOTE])

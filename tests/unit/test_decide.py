@@ -561,6 +561,19 @@ def test_our_own_late_write_reopens_a_rollback() -> None:
     assert action.event is Event.REOPENED
 
 
+def test_what_a_later_rollout_has_is_neither_watched_nor_undone_by_itself() -> None:
+    taken = confirmed(TWO, step=-1, state=TargetState.SUPERSEDED)
+    ended = rollout(phase=Phase.ROLLED_BACK, targets=(taken,), look_asked=True)
+    assert wait_of(decide(ended, Facts(), START)).until is None
+    undone = target(state=TargetState.RESTORED, written=True)
+    reopened = back(targets=(confirmed(step=-1), taken))
+    action = decide(reopened, Facts(), START)
+    assert isinstance(action, Restore)
+    assert [t.number for t in action.targets] == [ONE]
+    over = back(targets=(undone, taken), restored_at=START)
+    assert record_of(decide(over, Facts(look=look(Finding.AS_EXPECTED)), START)).event is Event.RESTORED
+
+
 def test_our_own_late_write_after_promoted_is_written_over() -> None:
     r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(confirmed(step=-1),))
     assert isinstance(decide(r, Facts(), START), Apply)

@@ -43,6 +43,16 @@ def test_a_foreign_split_is_drift_and_what_was_seen_is_kept(phase: Phase) -> Non
     assert values == {"state": TargetState.DRIFTED, "live": FOREIGN, "live_at": START}
 
 
+@pytest.mark.parametrize("phase", [*UNDOING, Phase.PROMOTED, Phase.STOPPED])
+@pytest.mark.parametrize(
+    "shown", [FOREIGN, FIRST, LAST, only(6)], ids=["foreign", "first", "last", "baseline"]
+)
+def test_what_a_later_rollout_has_changes_nothing_here(phase: Phase, shown: dict[str, object]) -> None:
+    taken = target(state=TargetState.SUPERSEDED, written=True)
+    _, values, _ = look(Shown(shown, 2_000), taken, phase)
+    assert values == {}
+
+
 @pytest.mark.parametrize("phase", UNDOING)
 def test_a_foreign_split_after_our_baseline_is_left_alone(phase: Phase) -> None:
     _, values, _ = look(Shown(FOREIGN, 2_000), RESTORED, phase)
