@@ -34,7 +34,9 @@ KNOWN: dict[str, set[str]] = {
     | UNKNOWN_IDS
     | {"GET /api/v1/rollouts", "POST /hooks/retell", "GET /readyz"},
     # whatever is signed is taken and read later, so that the answer never waits; unsigned it is 401
-    "negative_data_rejection": {"POST /hooks/retell"},
+    # parameters that it does not know are passed over; a request counts as wrong for a missing Authorization, too,
+    # which is added below
+    "negative_data_rejection": {"POST /hooks/retell", "GET /api/v1/rollouts"},
 }
 STREAMS = {"/api/v1/rollouts/{id}/events"}  # do not end by themselves; test_api_events has them
 
