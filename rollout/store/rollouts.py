@@ -351,13 +351,9 @@ def head_of(row: Row[Any]) -> Head:
 
 
 def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: Change) -> None:
-    mine = {"mine": rollout_id}
     if phase.is_final:
-        connection.execute(_LET_GO, mine)
+        connection.execute(_LET_GO, {"mine": rollout_id})
         return
-    wanted = _UNDRIVEN_WRITTEN if phase is Phase.ROLLING_BACK else _UNDRIVEN
-    if connection.execute(wanted, mine).first() is None:
-        return  # as nearly always: what is driven stays driven
     try:
         with connection.begin_nested():
             query = update(targets).where(targets.c.rollout_id == rollout_id, targets.c.driven.is_(False))
@@ -371,12 +367,6 @@ def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: C
 _LET_GO = (
     update(targets).where(targets.c.rollout_id == bindparam("mine"), targets.c.driven).values(driven=False)
 )
-_UNDRIVEN = (
-    select(targets.c.number)
-    .where(targets.c.rollout_id == bindparam("mine"), targets.c.driven.is_(False))
-    .limit(1)
-)
-_UNDRIVEN_WRITTEN = _UNDRIVEN.where(targets.c.written)
 
 
 def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) -> None:
