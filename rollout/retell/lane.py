@@ -34,7 +34,8 @@ class RetellLane:
     """Open connections for one chunk of numbers; see `ports.Lane`.
 
     A call takes at most: `__enter__` the connect timeout; `read` three deadlines (the list, then
-    what it did not show) and a connect timeout; `write` what is left of the send window and one deadline.
+    what it did not show), a connect timeout and two seconds of waiting for a walk of others; `write` what is left of
+    the send window and one deadline.
     """
 
     def __init__(
