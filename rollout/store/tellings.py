@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, text
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
@@ -30,7 +29,6 @@ class Tellings:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._insert = (sqlite if database.is_sqlite else postgresql).insert
 
     def mark(self) -> tuple[datetime | None, datetime]:
         """(up to when the journal was looked through, the moment now)."""

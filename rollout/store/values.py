@@ -17,7 +17,7 @@ from rollout.store.tables import meta
 
 def insert_into(connection: Connection, table: Table) -> Any:
     """An INSERT of this database's own kind, which can say what happens on a conflict."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+    return _insert(connection.dialect.name)(table)
 
 
 def value_of(connection: Connection, key: str) -> str | None:
@@ -45,10 +45,13 @@ def forget(connection: Connection, key: str) -> None:
 _VALUE = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
 
 
+def _insert(dialect: str) -> Any:
+    return (sqlite if dialect == "sqlite" else postgresql).insert
+
+
 @lru_cache
 def _setting(dialect: str, *, over: bool) -> Any:
-    query: Any = (sqlite if dialect == "sqlite" else postgresql).insert(meta)
-    query = query.values(key=bindparam("key"), value=bindparam("value"))
+    query = _insert(dialect)(meta).values(key=bindparam("key"), value=bindparam("value"))
     if not over:
         return query.on_conflict_do_nothing()
     return query.on_conflict_do_update(index_elements=["key"], set_={"value": query.excluded.value})
