@@ -8,12 +8,15 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import event
 
 from rollout.access import Caller, Role
 from rollout.api.still import GOOD_FOR, Still
 from rollout.clock import SystemClock
 from rollout.store import migrate
+from rollout.store.access import AccessStore
 from rollout.store.engine import Database
+from tests.api.live import live
 from tests.support.clock import FakeClock
 
 ME = Caller("t1", "me", Role.VIEWER)
@@ -96,3 +99,20 @@ def test_a_database_that_cannot_say_keeps_nothing(tmp_path: Path) -> None:
     assert still.version() is None
     put(still)
     assert still.get(KEY, None) is None
+
+
+def test_a_read_is_sent_again_without_the_database_and_not_to_a_revoked_token(tmp_path: Path) -> None:
+    with live(tmp_path, ticking=False) as running:
+        made, token = running.token("viewer")
+        said: list[str] = []
+        event.listen(running.app.database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
+        assert running.ask("GET", "/api/v1/rollouts", token=token).status == 200
+        assert said, "the first one asks"
+
+        def silent() -> bool:  # soon: the note of the token's first use is a commit, too
+            before = len(said)
+            return running.ask("GET", "/api/v1/rollouts", token=token).status == 200 and len(said) == before
+
+        running.until(silent)
+        AccessStore(running.app.database).revoke(made, "a test")
+        assert running.ask("GET", "/api/v1/rollouts", token=token).status == 401
