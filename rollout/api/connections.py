@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with two limits it lacks: time for a request's head, and a number of connections.
+"""uvicorn's HTTP protocol over llhttp, with what it lacks: bounds on a request's head, and a number of connections.
 
 When there are too many, the ones that are not in the middle of a request go first, oldest first: a crowd of
 silent sockets never keeps somebody with a request out.
@@ -10,11 +10,12 @@ import asyncio
 from collections import OrderedDict
 from typing import Any
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = 5.0
+MOST_HEAD = 32 * 1024
 MOST_WASTE = 4 * 1024 * 1024
+TOO_LONG = f"The head of the request is longer than {MOST_HEAD // 1024} KiB."
 
 
 class Patience:
@@ -37,15 +38,16 @@ class Patience:
             victim.transport.abort()
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(HttpToolsProtocol):
     """One connection."""
 
     patience: Patience
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._wasted = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._begun = self._in_head = self._in_message = False
+        self._waiting = self._wasted = 0  # bytes of a head that is not complete, of a body that nobody reads
 
     @property
     def is_busy(self) -> bool:
@@ -59,19 +61,62 @@ class PatientProtocol(H11Protocol):
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return  # refused already
+        self._begun = False
         super().data_received(data)
-        if self.conn.their_state is h11.SEND_BODY and not self.is_busy:
+        if self._in_head and not self._begun:
+            self._waiting += len(
+                data
+            )  # llhttp tells of a header when it is complete, and would keep any amount
+            if self._waiting > MOST_HEAD:
+                self.send_400_response(TOO_LONG)
+        elif not self._in_message and not self.is_busy:
+            self._start_timer()  # empty lines, or the end of a body that nobody reads: a whole head is due
+
+    # what llhttp finds
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begun = self._in_head = self._in_message = True
+        self._waiting = self._wasted = 0
+        self._start_timer()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # A trailer is no header: whoever looked at the head (a proxy, this service) has not seen it.
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._stop_timer()
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > MOST_HEAD:
+            raise ValueError(TOO_LONG)  # answered with 400: uvicorn asks for no other way
+        super().on_headers_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        # llhttp reads nothing after a request to speak something else: the answer must end the connection.
+        self.cycle.keep_alive = False
+
+    def on_body(self, body: bytes) -> None:
+        if self.cycle.response_complete:
             # Answered already, and still sending: read a little, so that the answer is not lost in a reset.
-            self._wasted += len(data)
+            self._wasted += len(body)
             if self._wasted > MOST_WASTE:
                 self.transport.abort()
-        if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
-            # part of a head, or nothing after an answer: either way a whole head is due
-            trailing = bool(self.conn.trailing_data[0])
-            if trailing:
-                self._start_timer()
-        else:
-            self._stop_timer()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_message = False
+        self._stop_timer()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._in_message:
+            self._start_timer()  # for the rest of the body
+
+    # one timer: for a head, or for what comes after an answer
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
@@ -79,15 +124,17 @@ class PatientProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _start_timer(self) -> None:
-        if self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.patience.head_seconds, self._too_slow)
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.patience.head_seconds, self._too_slow)
 
     def _stop_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _too_slow(self) -> None:
-        self._head_timer = None
-        if not self.is_busy:
+        self._timer = None
+        if self.is_busy:
+            self._start_timer()  # it pipelines: its turn comes after this answer
+        else:
             self.transport.abort()

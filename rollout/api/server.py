@@ -36,7 +36,7 @@ class Server:
         config = uvicorn.Config(
             api, http=Patience().protocol(), ws="none", lifespan="off", log_config=None, access_log=False,
             proxy_headers=False, server_header=False, timeout_keep_alive=15,
-            timeout_graceful_shutdown=GRACE_SECONDS, backlog=512, h11_max_incomplete_event_size=32 * 1024,
+            timeout_graceful_shutdown=GRACE_SECONDS, backlog=512,
         )  # fmt: skip
         self._server = uvicorn.Server(config)
 
