@@ -18,13 +18,14 @@ from rollout.api.answers import PROBLEMS
 from rollout.api.doors import MAX_BODY, is_loopback
 from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooLarge, WrongMediaType, from_error, unexpected
-from rollout.api.quick import Read
+from rollout.api.quick import Post, Read
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 
 KIB = 1024
+JSON = "application/json"
 T = TypeVar("T")
-_ADMITTED = "rollout.caller"  # in the scope, which no client writes: admitted at the doors
+_BODY = "rollout.body"  # in the scope, which no client writes: read on the short way, (bytes, document)
 _LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", Right.HALT: "halt"}
 
 
@@ -63,6 +64,7 @@ class Guarded(APIRoute):
         self.limited = bool(extra["x-limited"])
         self.way: str = getattr(endpoint, "way", "")  # see rollout.api.quick
         self.quick: tuple[Read, str] | None = getattr(endpoint, "quick", None)
+        self.posted: Post | None = getattr(endpoint, "posted", None)
         super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -71,8 +73,7 @@ class Guarded(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
-                found = request.scope.get(_ADMITTED)
-                request.state.caller = found or await self._admit(service_of(request), request)
+                request.state.caller = await self._admit(service_of(request), request)
                 if takes_json:
                     await _take_json(request, self.most_body)
                 return await inner(request)
@@ -99,9 +100,8 @@ class Guarded(APIRoute):
             if self.way == "direct":
                 answer: Response = await self.endpoint(request)
                 return answer
-            if self.way == "admitted":
-                request.scope[_ADMITTED] = await self._admit(service_of(request), request)
-                return None
+            if self.posted is not None:
+                return await self._post_shortly(request, self.posted)
             return await self._read_shortly(request)
         except RolloutError as error:
             return from_error(request, error)
@@ -116,7 +116,7 @@ class Guarded(APIRoute):
         scope, version = request.scope, service.still.version()
         source, given = source_of(request), tuple(request.headers.getlist("authorization"))
         key = given, source, scope["path"], scope["query_string"]
-        if (kept := service.still.get(key, version)) is not None:
+        if (kept := await service.still.coming(key, version)) is not None:
             self._allow(service, request, kept.caller)
             return Response(kept.body, media_type=self.quick[1])
 
@@ -124,9 +124,21 @@ class Guarded(APIRoute):
             self._allow(service, request, caller)
             return caller, work(service, caller)
 
-        caller, body = await authenticated(service, request, self.lane, then)
-        service.still.put(key, version, caller, body)
+        with service.still.making(key, version) as made:
+            caller, body = await authenticated(service, request, self.lane, then)
+            made(caller, body)
         return Response(body, media_type=self.quick[1])
+
+    async def _post_shortly(self, request: Request, posted: Post) -> Response | None:
+        """The caller, his right and his limit first, then the body, then the work in the lane."""
+        service = service_of(request)
+        caller = await authenticate(service, request, self.lane)
+        self._allow(service, request, caller)
+        raw, document = await _json_of(request, self.most_body)
+        if (work := posted(request, document)) is None:
+            request.scope[_BODY] = raw, document
+            return None
+        return Response(await service.lanes.run(self.lane, lambda: work(service, caller)), media_type=JSON)
 
     def _allow(self, service: Service, request: Request, caller: Caller) -> None:
         """Forbidden without the route's right, TooMany beyond the limit."""
@@ -144,7 +156,14 @@ class Guarded(APIRoute):
 
 async def authenticate(service: Service, request: Request, lane: str) -> Caller:
     """The caller by the bearer token; cookies mean nothing here. Unauthenticated, after a pause if need be."""
-    return await authenticated(service, request, lane, lambda caller: caller)
+    version = service.still.version()
+    key = "caller", tuple(request.headers.getlist("authorization")), source_of(request)
+    if (kept := await service.still.coming(key, version)) is not None:
+        return kept.caller
+    with service.still.making(key, version) as made:
+        caller = await authenticated(service, request, lane, lambda found: found)
+        made(caller, b"")
+    return caller
 
 
 async def authenticated(service: Service, request: Request, lane: str, then: Callable[[Caller], T]) -> T:
@@ -191,14 +210,18 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
 
 async def _take_json(request: Request, most: int) -> None:
     """Reads and parses the body strictly; the framework then finds it done."""
-    raw = await read_body(request, most)
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if raw and kind != "application/json":
-        raise WrongMediaType
+    raw, document = request.scope.get(_BODY) or await _json_of(request, most)
     request._body = raw
     if raw:
-        if len(raw) > 32 * KIB:
-            document = await service_of(request).lanes.run("change", lambda: read_json(raw))
-        else:
-            document = read_json(raw)
         request._json = document
+
+
+async def _json_of(request: Request, most: int) -> tuple[bytes, Any]:
+    """The body and what it says, None of an empty one; TooLarge, WrongMediaType, InputError."""
+    raw = await read_body(request, most)
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if raw and kind != JSON:
+        raise WrongMediaType
+    if len(raw) > 32 * KIB:
+        return raw, await service_of(request).lanes.run("change", lambda: read_json(raw))
+    return raw, read_json(raw) if raw else None

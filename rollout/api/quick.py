@@ -2,9 +2,9 @@
 
 `@quick(read)` says how a plain read is answered: who asks, and the answer, in one visit to the database. `read`
 gets the request and returns the work, or None for whatever is not plain (odd parameters, mistakes): that goes
-the long way, which also words the complaints. `@direct` is for an endpoint that needs nothing but the request,
-`@admitted` for one whose callers are refused at the doors and go on from there otherwise. Rights, limits and
-tokens are checked by the same code on every way.
+the long way, which also words the complaints. `@posted(post)` is the same for what comes with a JSON body,
+`@direct` for an endpoint that needs nothing but the request. Rights, limits and tokens are checked by the same
+code on every way.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from rollout.api.service import Service
 
 Work = Callable[[Service, Caller], bytes]
 Read = Callable[[Request], Work | None]
+Post = Callable[[Request, object], Work | None]
 E = TypeVar("E", bound=Callable[..., object])
 
 _ID = re.compile(r"[^\x00-\x1f\x7f]{1,80}")
@@ -45,10 +46,15 @@ def direct(endpoint: E) -> E:
     return endpoint
 
 
-def admitted(endpoint: E) -> E:
-    """Marks an endpoint whose callers are looked at before the framework begins: a flood of strangers is cheap."""
-    endpoint.way = "admitted"  # type: ignore[attr-defined]
-    return endpoint
+def posted(post: Post) -> Callable[[E], E]:
+    """Marks an endpoint that takes a JSON object with its short way: `post` gets the request and the document."""
+
+    def mark(endpoint: E) -> E:
+        endpoint.way = "posted"  # type: ignore[attr-defined]
+        endpoint.posted = post  # type: ignore[attr-defined]
+        return endpoint
+
+    return mark
 
 
 def id_of(request: Request) -> str | None:

@@ -6,8 +6,10 @@ So a token that was revoked is refused at the next request here, too. Used by on
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -35,6 +37,7 @@ class Still:
         self._database, self._clock = database, clock
         self._connection: sqlite3.Connection | None = None
         self._kept: Kept[Answer] = Kept()
+        self._coming: dict[Hashable, tuple[int, asyncio.Future[Answer | None]]] = {}
 
     def version(self) -> int | None:
         """Changes with every commit; None: not known (PostgreSQL, or a database in trouble)."""
@@ -60,12 +63,34 @@ class Still:
             return None
         return kept if 0 <= self._clock.boot() - kept.at < GOOD_FOR.total_seconds() else None
 
-    def put(self, key: Hashable, version: int | None, caller: Caller, body: bytes) -> None:
-        """Keeps an answer that was made after `version` was asked for."""
+    async def coming(self, key: Hashable, version: int | None) -> Answer | None:
+        """As `get`, and where that answer is being made since this very version, it is waited for."""
+        found = self.get(key, version)
+        if found is None and key in self._coming and self._coming[key][0] == version:
+            found = await asyncio.shield(self._coming[key][1])
+        return found
+
+    @contextmanager
+    def making(self, key: Hashable, version: int | None) -> Iterator[Callable[[Caller, bytes], None]]:
+        """While an answer is made that was asked for at `version`: the caller of what it gives keeps it."""
+        future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        if version is not None:
+            self._coming[key] = version, future
+        try:
+            yield lambda caller, body: future.set_result(self._put(key, version, caller, body))
+        finally:
+            if not future.done():
+                future.set_result(None)  # whoever waits finds out for himself
+            if self._coming.get(key, (0, None))[1] is future:
+                del self._coming[key]
+
+    def _put(self, key: Hashable, version: int | None, caller: Caller, body: bytes) -> Answer | None:
         ends = caller.until
         if version is None or (ends is not None and ends <= self._clock.now() + GOOD_FOR):
-            return
-        self._kept.put(key, Answer(version, self._clock.boot(), caller, body), len(body))
+            return None
+        answer = Answer(version, self._clock.boot(), caller, body)
+        self._kept.put(key, answer, len(body))
+        return answer
 
     def close(self) -> None:
         if self._connection is not None:

@@ -119,14 +119,15 @@ class PageRoute(APIRoute):
         version = service.still.version()
         asked = request.headers.getlist("cookie"), request.headers.getlist("hx-request")
         key = ("page", str(asked), source_of(request), scope["path"], scope["query_string"])
-        if (kept := service.still.get(key, version)) is not None:
+        if (kept := await service.still.coming(key, version)) is not None:
             service.reads.take(f"page|{kept.caller.actor}")
             return HTMLResponse(kept.body)
-        await self._admit(request)
-        answer = await inner(request)
-        plain = type(answer) is HTMLResponse and answer.status_code == 200
-        if plain and "set-cookie" not in answer.headers:
-            service.still.put(key, version, request.state.visitor.caller, bytes(answer.body))
+        with service.still.making(key, version) as made:
+            await self._admit(request)
+            answer = await inner(request)
+            plain = type(answer) is HTMLResponse and answer.status_code == 200
+            if plain and "set-cookie" not in answer.headers:
+                made(request.state.visitor.caller, bytes(answer.body))
         return answer
 
     async def _admit(self, request: Request) -> None:

@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, text, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.domain.errors import InputError
 from rollout.domain.records import Entry
@@ -19,6 +18,7 @@ from rollout.store import journal as journals
 from rollout.store.engine import Database
 from rollout.store.journal import GENESIS, Recorded
 from rollout.store.tables import deliveries, meta, sessions, tokens
+from rollout.store.values import insert_into
 
 SYSTEM = "system"
 HEAD = "system_head"
@@ -182,12 +182,11 @@ class AccessStore:
         """Notes deliveries as taken; returns those that are new. Replicas agree, because the key is unique."""
         if not digests:
             return set()
-        dialect = sqlite if self.database.is_sqlite else postgresql
         with self.database.write() as connection:
             now = self.database.now(connection)
             rows = [{"digest": d, "at": now} for d in dict.fromkeys(digests)]
-            query = dialect.insert(deliveries).values(rows).on_conflict_do_nothing()
-            return set(connection.execute(query.returning(deliveries.c.digest)).scalars())
+            query = insert_into(connection, deliveries).on_conflict_do_nothing()
+            return set(connection.execute(query.returning(deliveries.c.digest), rows).scalars())
 
     def forget(self, digests: Sequence[str]) -> None:
         with self.database.write() as connection:

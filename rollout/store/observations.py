@@ -55,12 +55,11 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
 
 def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
     """Inserts calls; returns the ids of those that nobody else had inserted."""
-    made: set[str] = set()
-    for start in range(0, len(rows), 500):
-        query = insert_into(connection, observations).values(rows[start : start + 500])
-        query = query.on_conflict_do_nothing().returning(observations.c.call_id)
-        made |= set(connection.execute(query).scalars())
-    return made
+    if not rows:
+        return set()
+    # Rows as parameters: as values of the statement, each number of rows would be a statement to compile.
+    query = insert_into(connection, observations).on_conflict_do_nothing().returning(observations.c.call_id)
+    return set(connection.execute(query, rows).scalars())
 
 
 def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Iterator
 from datetime import timedelta
@@ -38,8 +39,12 @@ def still(path: Path) -> Iterator[Still]:
     database.close()
 
 
-def put(still: Still, caller: Caller = ME) -> None:
-    still.put(KEY, still.version(), caller, b"answer")
+def put(still: Still, caller: Caller = ME, version: int | None = None) -> None:
+    async def make() -> None:
+        with still.making(KEY, still.version() if version is None else version) as made:
+            made(caller, b"answer")
+
+    asyncio.run(make())
 
 
 def get(still: Still) -> bytes | None:
@@ -71,8 +76,38 @@ def test_what_was_committed_while_it_was_made_ends_it(still: Still) -> None:
     before = still.version()
     with still._database.write() as connection:
         connection.exec_driver_sql("INSERT INTO meta (key, value) VALUES ('a', 'b')")
-    still.put(KEY, before, ME, b"answer")
+    put(still, version=before)
     assert get(still) is None
+
+
+def test_who_asks_while_an_answer_is_made_gets_that_one(still: Still) -> None:
+    async def main() -> None:
+        version = still.version()
+        with still.making(KEY, version) as made:
+            waiting = [asyncio.create_task(still.coming(KEY, version)) for _ in range(3)]
+            await asyncio.sleep(0.01)
+            assert not any(task.done() for task in waiting)
+            assert await still.coming((*KEY, "another"), version) is None
+            assert await still.coming(KEY, (version or 0) + 1) is None, "begun before what is asked for"
+            waiting.pop().cancel()
+            await asyncio.sleep(0.01)
+            made(ME, b"answer")
+            assert [found.body for found in await asyncio.gather(*waiting) if found] == [b"answer"] * 2
+        assert not still._coming
+
+    asyncio.run(main())
+
+
+def test_an_answer_that_does_not_come_is_made_by_those_who_wait(still: Still) -> None:
+    async def main() -> None:
+        version = still.version()
+        with pytest.raises(ZeroDivisionError), still.making(KEY, version):
+            waiting = asyncio.create_task(still.coming(KEY, version))
+            await asyncio.sleep(0.01)
+            raise ZeroDivisionError
+        assert await waiting is None and not still._coming
+
+    asyncio.run(main())
 
 
 def test_it_is_no_older_than_a_second(still: Still) -> None:

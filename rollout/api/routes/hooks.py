@@ -13,25 +13,34 @@ from rollout.api.alerting import take
 from rollout.api.answers import AlertsTaken, Ready
 from rollout.api.doors import MAX_BODY
 from rollout.api.guard import Guarded, caller_of, needs, read_body
-from rollout.api.quick import admitted, direct
+from rollout.api.paper import dumps
+from rollout.api.quick import Work, direct, posted
 from rollout.api.service import service_of
 
 router = APIRouter(prefix="/hooks", tags=["hooks"], route_class=Guarded)
+LONGEST_SOURCE = 40
 Source = Annotated[
     str,
     Path(
-        max_length=40,
+        max_length=LONGEST_SOURCE,
         description="alertmanager, grafana, pagerduty, datadog or generic.",
         examples=["generic"],
     ),
 ]
 
 
+def _alerts_quickly(request: Request, document: object) -> Work | None:
+    source = str(request.path_params["source"])
+    if len(source) > LONGEST_SOURCE or not isinstance(document, dict):
+        return None
+    return lambda service, caller: dumps(take(service, caller, source, document))
+
+
 @router.post(
     "/alerts/{source}", response_model=AlertsTaken, summary="An alert that may stop a rollout",
     **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
 )  # fmt: skip
-@admitted
+@posted(_alerts_quickly)
 async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
     """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
 
