@@ -17,6 +17,8 @@ import httptools
 import orjson
 
 PAGE = 1000
+# The loop's timers count in whole milliseconds and end late, by half of one in the mean (measured: 50.45 ms for 50).
+LATE = 0.00045
 
 
 class World:
@@ -106,7 +108,7 @@ class Connection(asyncio.Protocol):
             self.world.log.append((time.time(), method, self.url, self.body))
         if self.latency and not self.url.startswith("/sandbox"):
             loop = asyncio.get_running_loop()
-            left = max(0.0, self.received + self.latency - time.monotonic())
+            left = max(0.0, self.received + self.latency - LATE - time.monotonic())
             loop.call_later(left, self.reply, method, self.url, self.body)
         else:
             self.reply(method, self.url, self.body)

@@ -238,6 +238,7 @@ def build(
         timing,
         begin,
         write_kits(settings, timing, clock),
+        far=retell.far if retell is not None else lambda: None,
     )
     closers.append(driver.chunks.close)
     commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds)

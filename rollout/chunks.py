@@ -3,7 +3,8 @@
 A chunk is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
 a record of intents, a reading back and a record of outcomes; with one chunk after the other Retell would be idle
 for all of these. So when a chunk is nearly through (the lane says so, and only where Retell is far enough away for
-it to pay), the next one is begun beside it: other numbers, under the same claim. A chunk with a trouble is the
+it to pay), the next one is begun beside it: other numbers, under the same claim. What cannot overlap is what lies
+before the first chunk's requests and after the last one's, so these two are small. A chunk with a trouble is the
 last; what is left of the fleet is decided anew.
 """
 
@@ -21,19 +22,26 @@ from rollout.domain.records import Claim
 from rollout.domain.state import Rollout, Target
 
 FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
-LONG = (
-    0.6  # seconds of sending; an action that takes longer goes in two chunks at least, so that they overlap
-)
+LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap
+FIRST = 0.25  # seconds of sending in the first chunk: as long as the next one needs to be read and recorded
+MIDDLE = 1.0  # seconds of sending in one between them: larger ones take longer to be recorded
+LAST = 0.15  # seconds of sending in the last one: as long as what the one before has still to record
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], Delivery]
 
 
 class Chunks:
-    """How large chunks are, learned from what was sent, and the threads that overlap them. Safe for threads."""
+    """How large chunks are, learned from what was sent, and the threads that overlap them. Safe for threads.
 
-    def __init__(self, send_window: float, size: int, most: int) -> None:
-        self._window, self.size, self._most = send_window, size, most
-        self._rate: float | None = None  # requests a second of the last chunk
+    `far`: how many requests a second Retell may take by its answers so far, where it is so far away that lanes let
+    chunks overlap; None where they do not.
+    """
+
+    def __init__(
+        self, send_window: float, size: int, most: int, far: Callable[[], float | None] = lambda: None
+    ) -> None:
+        self._window, self.size, self._most, self._far = send_window, size, most, far
+        self._rate: float | None = None  # requests a second of the last action
         # A rollback's chunks stand in no line behind those of steps. As many as drivers have under way.
         self._pools = {
             undoes: ThreadPoolExecutor(64, thread_name_prefix="chunk-back" if undoes else "chunk")
@@ -51,13 +59,15 @@ class Chunks:
         held: Claim,
         targets: tuple[Target, ...],
         deliver: Deliver,
+        took: Callable[[Delivery], None],
         first: int | None = None,
-    ) -> list[Delivery]:
+    ) -> None:
         """Delivers to the targets in their order: the first chunk in this thread, and those that the lanes let begin
         beside it in others.
 
-        `first`: the size of the first chunk, for an action whose first request must leave at once. Returns what
-        each chunk did, in its order; raises what one of them raised, once all of them have ended.
+        `took` gets what each chunk did, in their order and in this thread, while later ones are under way. `first`:
+        the size of the first chunk, for an action whose first request must leave at once. Raises what one of them
+        raised, once all of them have ended.
         """
         pool = self._pools[rollout.rollback_at is not None]
         left = deque(targets)
@@ -71,21 +81,27 @@ class Chunks:
         def begin() -> None:
             with lock:
                 if left and not stopped.is_set():
-                    chunk = take(self._size_for(len(targets)))
+                    chunk = take(self._size_for(len(left)))
                     begun.append(pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
 
-        found: list[Delivery] = []
-        failed: BaseException | None = None
-        work: Callable[[], Delivery] = partial(
-            deliver, rollout, held, take(first or self._size_for(len(targets))), begin
+        chunk = take(first or self._first_of(len(left)))
+        work: Callable[[], Delivery] = partial(deliver, rollout, held, chunk, begin)
+        place = sent = 0
+        since: float | None = (
+            None  # chunks that overlap share what goes through: all that was sent since then counts
         )
+        failed: BaseException | None = None
         while True:
             try:
-                found.append(work())
-                if not found[-1].is_clean:
+                done = work()
+                if not done.is_clean:
                     stopped.set()
-                if first is None or len(found) > 1:
-                    self._learn(found[-1])
+                if first is None or place > 0:
+                    since = done.sent_at - done.seconds if since is None else since
+                    sent += done.sent
+                    self._learn(done, sent, done.sent_at - since)
+                place += 1
+                took(done)
             except BaseException as error:  # noqa: BLE001 - raised below, once nothing is under way any more
                 stopped.set()
                 failed = failed or error
@@ -94,17 +110,35 @@ class Chunks:
             work = begun.popleft().result
         if failed is not None:
             raise failed
-        return found
 
-    def _size_for(self, count: int) -> int:
-        long = self._rate is not None and count / self._rate > LONG
-        return min(self.size, -(-count // 2)) if long else self.size
+    def _first_of(self, count: int) -> int:
+        """The first chunk's size in an action on so many."""
+        rate = self._overlapping(count)
+        return self.size if rate is None else min(self.size, _lasting(FIRST, rate))
 
-    def _learn(self, done: Delivery) -> None:
+    def _size_for(self, left: int) -> int:
+        """The next chunk's size: equal parts of what is left, but for a small one at the end."""
+        rate = self._overlapping(left)
+        if rate is None or left <= (last := _lasting(LAST, rate)):
+            return self.size
+        parts = -(-(left - last) // min(self.size, _lasting(MIDDLE, rate)))
+        return -(-(left - last) // parts)
+
+    def _overlapping(self, count: int) -> float | None:
+        """Requests a second, where chunks overlap and so many take long enough to be cut for it; else None."""
+        far = self._far()
+        rate = far if far is None or self._rate is None else min(far, self._rate)
+        return None if rate is None or count / rate <= LONG else rate
+
+    def _learn(self, done: Delivery, sent: int, seconds: float) -> None:
         if done.unsent and not done.sent:
             self.size = max(1, self.size // 2)
-        elif done.seconds > 0:
+        elif seconds > 0:
             # What was sent fitted; a part of the window is kept for a slower moment.
-            self._rate = done.sent / done.seconds
+            self._rate = sent / seconds
             fits = int(self._rate * self._window * FILLED)
             self.size = max(1, min(self._most, fits, self.size * 4))
+
+
+def _lasting(seconds: float, rate: float) -> int:
+    return max(1, int(seconds * rate))

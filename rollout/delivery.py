@@ -61,6 +61,7 @@ class Delivery:
     unsent: int = 0
     sent: int = 0
     seconds: float = 0.0  # from the first to the last PATCH of the chunk
+    sent_at: float = 0.0  # when the last was answered (seconds of Clock.boot)
     rejected: bool = False
     changes: tuple[Change, ...] = ()  # what was recorded, in its order
 
@@ -215,7 +216,7 @@ class Deliverer:
             stop=lambda: forward and self.interrupted(rollout.id, held.epoch),
             nearly=nearly,
         )
-        sending = self.clock.boot() - sending
+        sent_at = self.clock.boot()
         answered_at = self.store.now()
         unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
         backs = lane.read(unclear) if unclear else {}
@@ -237,7 +238,8 @@ class Deliverer:
             max((wait for _, wait in troubles if wait), default=None),
             unsent,
             len(answers) - unsent,
-            sending,
+            sent_at - sending,
+            sent_at,
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
             (intended, change),
         )

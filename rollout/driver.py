@@ -65,6 +65,7 @@ class Driver:
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
         chunk: int = 250,
         most: int = 1000,
+        far: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.store = store
         self.deliverer = deliverer
@@ -75,7 +76,7 @@ class Driver:
         self.timing = timing
         self.begin = begin
         self.on_step = on_step
-        self.chunks = Chunks(timing.send_window, chunk, most)
+        self.chunks = Chunks(timing.send_window, chunk, most, far)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.
@@ -163,10 +164,12 @@ class Driver:
         deliver: Deliver,
         first: int | None = None,
     ) -> None:
-        for done in self.chunks.run(state.rollout, held, targets, deliver, first):
+        def took(done: Delivery) -> None:
             if done.rejected:
                 self.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)
+
+        self.chunks.run(state.rollout, held, targets, deliver, took, first)
 
     def _begin(self, state: _Pass, held: Claim) -> None:
         r = state.rollout

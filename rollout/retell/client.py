@@ -87,6 +87,10 @@ class RetellClient:
         """Takes over how the limits of the account stand; see `ports.Limits`."""
         self._pace.adjust(standing)
 
+    def far(self) -> float | None:
+        """How many requests a second go to Retell at most, where it is so far away that lanes overlap; else None."""
+        return self._crew.rate
+
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
         """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
         return RetellLane(

@@ -55,10 +55,26 @@ class Crew:
         """Whether Retell is far away: most of a request is waiting, and threads can wait side by side."""
         return self.size(self._concurrency) > self._concurrency // 2
 
+    @property
+    def rate(self) -> float | None:
+        """Answers a second that all threads get, where Retell is far away; None: it is not, or not known yet."""
+        quickest = self._least()
+        return None if quickest is None or not self.waits else self._concurrency / quickest
+
+    def answers_in(self, seconds: float, rounds: int) -> int:
+        """How many answers all threads get in so many seconds and the time of so many answers."""
+        quickest = self._least()
+        return (
+            0 if quickest is None else int(self._concurrency * (rounds + seconds / max(quickest, OWN_TIME)))
+        )
+
+    def _least(self) -> float | None:
+        with self._lock:
+            return min((seconds for _, seconds in self._quickest), default=None)
+
     def size(self, most: int) -> int:
         """Threads for so many requests."""
-        with self._lock:
-            quickest = min((seconds for _, seconds in self._quickest), default=None)
+        quickest = self._least()
         if quickest is None:
             return min(most, self._concurrency)
         return min(most, self._concurrency, max(LEAST, math.ceil(quickest / OWN_TIME)))

@@ -23,7 +23,9 @@ from rollout.retell.pace import Pace
 from rollout.retell.reader import Reader, paused, signs
 from rollout.retell.wire import AnswerError, parse_json, reading, segment
 
-NEARLY = 2  # a lane is nearly through when one in so many orders is left
+# A lane is nearly through when what is left takes as long as another lane needs to read its numbers and to record
+# its intents: so many seconds of ours, and an answer for each page of the list and one more.
+PREPARES = 0.2
 MOST_OPEN = 256  # connections of one lane to a server that closes after each answer
 
 T = TypeVar("T")
@@ -117,7 +119,7 @@ class RetellLane:
             if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
-        few = max(self._concurrency, len(waiting) // NEARLY)
+        few = max(self._concurrency, self._crew.answers_in(PREPARES, 1 + self._listing.pages))
         # With Retell nearby the processor is the limit, and two chunks would only stand in each other's way.
         overlaps = nearly is not None and not answers and self._crew.waits
         tell = deque([nearly] if overlaps else [])  # taken by exactly one thread

@@ -53,10 +53,15 @@ class Listing:
         self._size = PAGE  # numbers of the account, as far as known
         self._lines = {False: _Line(), True: _Line()}
 
+    @property
+    def pages(self) -> int:
+        """Pages of the account's list, as far as known."""
+        return -(-self._size // PAGE)
+
     def read(self, numbers: Sequence[str], *, urgent: bool = False) -> dict[str, Reading]:
         """Those of the numbers that the list showed; empty when single reads are cheaper, or the list failed."""
         worth = WORTH_FAR if self._far() else WORTH_NEAR
-        if len(numbers) < worth * -(-self._size // PAGE):
+        if len(numbers) < worth * self.pages:
             return {}
         found = {}
         items = self._shared(numbers, urgent)

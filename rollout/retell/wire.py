@@ -22,7 +22,7 @@ from rollout.ports import AgentVersion, Reading
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
-_ITS_OWN = frozenset({"phone_number", "last_modification_timestamp"})
+_APART = frozenset({"phone_number", "last_modification_timestamp", *LISTS})
 
 
 class AnswerError(ValueError):
@@ -60,35 +60,41 @@ def reading(document: Any, asked: str | None = None) -> Reading:
     if asked is not None and number != asked:
         raise AnswerError("it is about another phone_number than the one asked for")
     modified = _field(document, "last_modification_timestamp", int)
-    rest = {name: value for name, value in document.items() if name not in _ITS_OWN}
+    lists = {name: document[name] for name in LISTS if name in document}
+    rest = {name: value for name, value in document.items() if name not in _APART}
     try:
-        shape = _known_shape(orjson.dumps(rest))
+        found, others = _known_lists(orjson.dumps(lists)), _known_others(orjson.dumps(rest))
     except (TypeError, orjson.JSONDecodeError):  # an integer beyond 64 bits, half a surrogate pair
-        shape = _shape(rest)
-    return Reading(number, shape.lists, modified, *shape[1:])
+        found, others = _lists(lists), _others(rest)
+    return Reading(number, found, modified, *others)
 
 
-class _Shape(NamedTuple):
-    """All of a number but its name and its time stamp: many numbers of an account share it."""
+class _Others(NamedTuple):
+    """All of a number but its name, its time stamp and its lists: a step does not change it."""
 
-    lists: dict[str, list[dict[str, Any]] | None]
-    others: str
+    digest: str
     nickname: str | None
     inbound_webhook_url: str | None
     inbound_sms_webhook_url: str | None
 
 
-@lru_cache(maxsize=4096)
-def _known_shape(text: bytes) -> _Shape:
-    return _shape(orjson.loads(text))
+@lru_cache(maxsize=1024)
+def _known_lists(text: bytes) -> dict[str, list[dict[str, Any]] | None]:
+    return _lists(orjson.loads(text))
 
 
-def _shape(document: Mapping[str, Any]) -> _Shape:
-    lists = {name: _entries(name, document[name]) for name in LISTS if name in document}
-    rest = {name: value for name, value in document.items() if name not in LISTS}
-    return _Shape(
-        lists,
-        hashlib.sha256(_sorted(rest)).hexdigest(),
+@lru_cache(maxsize=16384)
+def _known_others(text: bytes) -> _Others:
+    return _others(orjson.loads(text))
+
+
+def _lists(document: Mapping[str, Any]) -> dict[str, list[dict[str, Any]] | None]:
+    return {name: _entries(name, value) for name, value in document.items()}
+
+
+def _others(document: Mapping[str, Any]) -> _Others:
+    return _Others(
+        hashlib.sha256(_sorted(document)).hexdigest(),
         optional_text(document, "nickname"),
         optional_text(document, "inbound_webhook_url"),
         optional_text(document, "inbound_sms_webhook_url"),

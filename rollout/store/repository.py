@@ -159,11 +159,12 @@ class Store:
                 return given
             now = self.database.now(connection)
             rollout, entry = make(now)
-            rollouts.create(connection, rollout, entry, now)
+            head = rollouts.create(connection, rollout, entry, now)
             answer = {**(also or {}), "id": rollout.id}
             if request is not None:
                 request_ids.remember(connection, request, rollout.id, answer, now)
-            return answer
+        self.known.put(rollout.id, head, rollout.targets)
+        return answer
 
     def change(
         self,

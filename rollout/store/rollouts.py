@@ -38,8 +38,8 @@ from rollout.store.snapshots import Head, Snapshots
 from rollout.store.tables import rollouts, targets, writes
 
 
-def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> None:
-    """Records a new rollout with its targets and baselines; Refused when a number is taken."""
+def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> Head:
+    """Records a new rollout with its targets and baselines; Refused when a number is taken. Its journal's head."""
     data = {
         **(entry.data or {}),
         "rollout": {
@@ -55,6 +55,7 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
     head = journals.append(connection, rollout.id, (0, GENESIS), [worded(replace(entry, data=data))], now)
     _set_head(connection, rollout.id, head)
     signals.send(connection, signals.WAKE)
+    return Head(*head)
 
 
 def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:

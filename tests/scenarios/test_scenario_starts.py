@@ -9,6 +9,7 @@ import pytest
 
 from rollout.commands import By
 from rollout.domain.errors import PreflightRefused, Refused, UnknownRollout
+from rollout.store.repository import Store
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, entry, plan
 
@@ -169,6 +170,15 @@ def test_what_is_warned_of_is_refused_when_strict(scene: Scene, edit: dict[str, 
     assert scene.weight(ONE) == 0.1
     (created,) = [e for e in scene.app.store.history(scene.id) if e.kind == "created"]
     assert any(words in warning for warning in created.data["warnings"])
+
+
+def test_what_a_start_remembers_of_its_numbers_is_what_it_recorded(scene: Scene) -> None:
+    scene.sandbox.add_agent(AGENT, [5])
+    scene.sandbox.edit(ONE, inbound_agents=[entry(5, 0.25), entry(6, 0.75)])
+    scene.given(numbers=[ONE, TWO])
+    remembered = scene.app.store.load(scene.id)[0]
+    assert remembered.targets == Store(scene.app.database).load(scene.id)[0].targets
+    assert len(remembered.targets) == 2
 
 
 def test_a_start_with_one_request_id_makes_one_rollout(scene: Scene) -> None:

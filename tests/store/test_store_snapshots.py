@@ -29,15 +29,31 @@ def reads_of_targets(store: Store, reads: list[str]) -> None:
     event.listen(store.database.engine, "before_cursor_execute", note)
 
 
-def test_a_driver_reads_its_targets_once(store: Store, hand: Hand) -> None:
+def test_a_driver_reads_its_targets_once(store: Store, hand: Hand, open_store: Callable[[], Store]) -> None:
     held = hand.begun("r1", target(), target(TWO, ord=1))
+    driver = open_store()
+    reads: list[str] = []
+    reads_of_targets(driver, reads)
+    driver.load("r1")
+    for modified in range(2_000, 2_005):
+        driver.commit(held, Change(targets={TWO: {"modified": modified}}), [NOTE])
+        assert driver.load("r1")[0].by_number[TWO].modified == modified
+    assert len(reads) == 1
+
+
+def test_who_has_made_a_rollout_knows_its_targets_as_they_are_recorded(
+    store: Store, open_store: Callable[[], Store]
+) -> None:
+    baseline = {
+        "inbound_agents": [{"agent_id": "agent_ö", "agent_version": "prod", "weight": 0.33335}],
+        "outbound_agents": None,
+    }
+    targets = (target(baseline=baseline, split=baseline), confirmed(TWO, ord=1, wave=2, live_at=store.now()))
+    Hand(store).create("r1", *targets)
     reads: list[str] = []
     reads_of_targets(store, reads)
-    store.load("r1")
-    for modified in range(2_000, 2_005):
-        store.commit(held, Change(targets={TWO: {"modified": modified}}), [NOTE])
-        assert store.load("r1")[0].by_number[TWO].modified == modified
-    assert len(reads) == 1
+    known = store.load("r1")[0].targets
+    assert reads == [] and known == open_store().load("r1")[0].targets
 
 
 def test_what_another_process_wrote_is_seen_at_once(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rollout.chunks import Chunks
+from rollout.chunks import FIRST, LAST, LONG, MIDDLE, Chunks, Deliver
 from rollout.delivery import Delivery
 from rollout.domain.errors import ClaimLost
 from rollout.domain.records import Claim
@@ -26,6 +26,14 @@ def chunks() -> Iterator[Chunks]:
     made = Chunks(send_window=2.0, size=10, most=1000)
     yield made
     made.close()
+
+
+def run(
+    chunks: Chunks, targets: tuple[Target, ...], send: Deliver, first: int | None = None
+) -> list[Delivery]:
+    found: list[Delivery] = []
+    chunks.run(SOME, HELD, targets, send, found.append, first)
+    return found
 
 
 class Sender:
@@ -52,27 +60,27 @@ class Sender:
 
 def test_what_fits_goes_at_once_and_in_this_thread(chunks: Chunks) -> None:
     send = Sender(nearly=True)
-    assert len(chunks.run(SOME, HELD, FLEET[:10], send)) == 1
+    assert len(run(chunks, FLEET[:10], send)) == 1
     assert send.given == [list(range(10))]
     assert send.threads == {threading.current_thread().name}
 
 
 def test_each_number_goes_once_and_in_the_fleets_order(chunks: Chunks) -> None:
     send = Sender(nearly=True, seconds=100.0)
-    found = chunks.run(SOME, HELD, FLEET, send)
+    found = run(chunks, FLEET, send)
     assert [place for chunk in send.given for place in chunk] == list(range(40))
     assert len(found) == len(send.given) > 1
 
 
 def test_a_lane_that_does_not_say_so_ends_with_its_chunk(chunks: Chunks) -> None:
     send = Sender(nearly=False)
-    assert len(chunks.run(SOME, HELD, FLEET, send)) == 1
+    assert len(run(chunks, FLEET, send)) == 1
     assert send.given == [list(range(10))], "what is left is decided anew"
 
 
 def test_a_chunk_with_a_trouble_is_the_last(chunks: Chunks) -> None:
     send = Sender(nearly=True, unclean_at=1)
-    found = chunks.run(SOME, HELD, FLEET, send)
+    found = run(chunks, FLEET, send)
     assert len(found) == 2 and found[1].trouble
 
 
@@ -88,13 +96,13 @@ def test_what_one_raises_is_raised_when_all_have_ended(chunks: Chunks) -> None:
         return Delivery(r, sent=len(targets), seconds=1.0)
 
     with pytest.raises(ClaimLost):
-        chunks.run(SOME, HELD, FLEET, send)
+        run(chunks, FLEET, send)
     assert ended == [10], "the one beside it has come to its end, and no other was begun"
 
 
 def test_the_first_one_may_be_small(chunks: Chunks) -> None:
     send = Sender(nearly=True, seconds=100.0)
-    chunks.run(SOME, HELD, FLEET, send, 4)
+    run(chunks, FLEET, send, 4)
     assert send.given[0] == [0, 1, 2, 3]
     assert len(send.given[1]) > 4
 
@@ -113,12 +121,93 @@ def test_the_size_follows_what_was_sent(
     sent: int, seconds: float, unsent: int, size: int, chunks: Chunks
 ) -> None:
     done = Delivery(SOME, sent=sent, seconds=seconds, unsent=unsent)
-    chunks.run(SOME, HELD, FLEET[:10], lambda *_: done)
+    run(chunks, FLEET[:10], lambda *_: done)
     assert chunks.size == size
 
 
-def test_an_action_that_takes_long_goes_in_two_chunks_at_least(chunks: Chunks) -> None:
-    chunks.run(SOME, HELD, FLEET[:10], lambda *_: Delivery(SOME, sent=10, seconds=0.2))  # 50 a second: 40 fit
-    send = Sender(nearly=True, seconds=0.4)
-    chunks.run(SOME, HELD, FLEET, send)
-    assert [len(chunk) for chunk in send.given] == [20, 20]
+def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Chunks) -> None:
+    told, late = threading.Event(), threading.Event()
+
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+        if targets[0].ord == 0:
+            nearly()
+        else:
+            late.set()
+            assert told.wait(10), "the first chunk was told of only after this one"
+        return Delivery(r, sent=len(targets), seconds=1.0)
+
+    places: list[int] = []
+
+    def took(done: Delivery) -> None:
+        assert late.wait(10)
+        places.append(done.sent)
+        told.set()
+
+    chunks.run(SOME, HELD, FLEET[:15], send, took)
+    assert places == [10, 5]
+
+
+def test_chunks_that_overlap_share_the_rate(chunks: Chunks) -> None:
+    """Ten in the first second, ten more in the next, of which the second chunk was under way for both."""
+    sent_at = iter((1.0, 2.0))
+    seconds = iter((1.0, 2.0))
+
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+        nearly()
+        return Delivery(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
+
+    run(chunks, FLEET[:20], send)
+    assert chunks.size == 16, "ten a second, for eight tenths of two seconds"
+
+
+RATE = 600.0  # a second
+
+
+def sizes(chunks: Chunks, count: int) -> list[int]:
+    fleet = tuple(target(f"+1415{7000000 + i}", ord=i) for i in range(count))
+    given: list[tuple[Target, ...]] = []
+
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+        given.append(targets)
+        nearly()
+        size = len(targets)
+        return Delivery(r, sent=size, seconds=size / RATE, sent_at=(targets[-1].ord + 1) / RATE)
+
+    run(chunks, fleet, send)
+    assert sorted(t.ord for targets in given for t in targets) == list(range(count))
+    return [len(targets) for targets in sorted(given, key=lambda targets: targets[0].ord)]
+
+
+@pytest.fixture
+def far() -> Iterator[Chunks]:
+    """Retell is so far away that chunks overlap, and all sizes fit."""
+    made = Chunks(send_window=10.0, size=1000, most=1000, far=lambda: RATE)
+    yield made
+    made.close()
+
+
+def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(far: Chunks) -> None:
+    found = sizes(far, 1000)
+    assert found[0] == FIRST * RATE and abs(found[-1] - LAST * RATE) <= 1
+    assert max(found) <= MIDDLE * RATE
+    assert max(found[1:-1]) - min(found[1:-1]) <= 1, "equal parts"
+    many = sizes(far, 5000)
+    assert many[0] == FIRST * RATE and max(many) <= MIDDLE * RATE + 1
+
+
+def test_a_short_action_goes_in_one_chunk(far: Chunks) -> None:
+    count = int(LONG * RATE)
+    assert sizes(far, count) == [count]
+
+
+def test_nothing_is_small_where_chunks_do_not_overlap(chunks: Chunks) -> None:
+    chunks.size = 500
+    assert sizes(chunks, 1000)[0] == 500
+
+
+def test_a_limit_that_is_lower_than_the_answers_would_allow_counts(far: Chunks) -> None:
+    one = Delivery(SOME, sent=20, seconds=2.0)  # ten a second
+    run(far, FLEET[:20], lambda *_: one)
+    send = Sender(nearly=True, seconds=100.0)
+    run(far, FLEET, send)
+    assert len(send.given[0]) == FIRST * 10 // 1
