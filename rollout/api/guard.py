@@ -25,7 +25,7 @@ from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 KIB = 1024
 JSON = "application/json"
 T = TypeVar("T")
-_BODY = "rollout.body"  # in the scope, which no client writes: read on the short way, (bytes, document)
+_SHORT = "rollout.short"  # in the scope, which no client writes: (caller, body, document) of the short way
 _LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", Right.HALT: "halt"}
 
 
@@ -73,7 +73,8 @@ class Guarded(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
-                request.state.caller = await self._admit(service_of(request), request)
+                found = request.scope.get(_SHORT)
+                request.state.caller = found[0] if found else await self._admit(service_of(request), request)
                 if takes_json:
                     await _take_json(request, self.most_body)
                 return await inner(request)
@@ -136,7 +137,7 @@ class Guarded(APIRoute):
         self._allow(service, request, caller)
         raw, document = await _json_of(request, self.most_body)
         if (work := posted(request, document)) is None:
-            request.scope[_BODY] = raw, document
+            request.scope[_SHORT] = caller, raw, document
             return None
         return Response(await service.lanes.run(self.lane, lambda: work(service, caller)), media_type=JSON)
 
@@ -210,7 +211,8 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
 
 async def _take_json(request: Request, most: int) -> None:
     """Reads and parses the body strictly; the framework then finds it done."""
-    raw, document = request.scope.get(_BODY) or await _json_of(request, most)
+    found = request.scope.get(_SHORT)
+    raw, document = found[1:] if found else await _json_of(request, most)
     request._body = raw
     if raw:
         request._json = document
