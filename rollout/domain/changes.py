@@ -43,9 +43,8 @@ class Change:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
-    _asked: tuple[Sequence[Target] | None, Sequence[Target]] = field(
-        default=(None, ()), init=False, repr=False, compare=False
-    )
+    # id or number -> (before, after): the store, a chunk and the driver ask the same, and get the same
+    _made: dict[str, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.rollout or self.targets or self.writes or self.new_writes)
@@ -70,20 +69,24 @@ class Change:
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
-            changed = (_changed(w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
+            changed = (self._after(w.id, w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
 
     def targets_after(self, targets: Sequence[Target]) -> Sequence[Target]:
-        """These targets after this change; the driver and the store ask the same, and get the same."""
+        """These targets after this change."""
         if not self.targets:
             return targets
-        before, after = self._asked
-        if before is not targets:
-            after = tuple(
-                _changed(t, self.targets[t.number]) if t.number in self.targets else t for t in targets
-            )
-            object.__setattr__(self, "_asked", (targets, after))
+        return tuple(
+            self._after(t.number, t, self.targets[t.number]) if t.number in self.targets else t
+            for t in targets
+        )
+
+    def _after(self, key: str, before: T, values: Mapping[str, Any]) -> T:
+        made = self._made.get(key)
+        if made is None or made[0] is not before:
+            made = self._made[key] = before, _changed(before, values)
+        after: T = made[1]
         return after
 
     # -------------------------------------------------------------- as JSON, for the journal

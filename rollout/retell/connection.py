@@ -76,12 +76,13 @@ class Connection:
         the request. After any error, and after an answer with which the server closes, `usable` is false.
         """
         finished = False
+        answer = _Answer(limit)
         try:
             self._send(request, deadline, before)
-            answer = _Answer(limit)
             self._receive(answer, deadline)
             finished = True
         finally:
+            answer.end()
             if not finished:
                 self.close()
         self.answers += 1
@@ -195,6 +196,10 @@ class _Answer:
             if self.headers.get(b"content-encoding", "identity") != "identity":
                 raise NoAnswer("the answer is compressed, though that was not asked for")
             self.keeps_open = self.keeps_open and not self._more
+
+    def end(self) -> None:
+        """Lets go of the parser, which holds this answer: a thousand such pairs are a pause of the collector's."""
+        del self._parser
 
     def _closed(self) -> None:
         """An answer without a length ends when the server closes; every other one has broken off."""

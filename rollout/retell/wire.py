@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple, NoReturn
@@ -188,19 +187,13 @@ def _sorted(document: Any) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-_SPACED_COLON = re.compile(rb'"[ \t\r\n]+:')
-
-
 def _each_key_once(body: bytes, document: Any) -> bool:
     """Whether surely no object of this body has a key twice; False: not known this way.
 
-    A key that came twice is in the body and not in the document, so the body then has more of `":` than the
-    document written again. Inside a text that sequence is escaped in both; a body that escapes it otherwise, or
-    puts a space before a colon, does not come out equal and is looked at the slow way.
+    Where nothing is escaped, each text has two quotes and none inside, in the body and in the document written again.
+    A key that came twice is in the body and not in the document, so the body then has more of them.
     """
-    if _SPACED_COLON.search(body):
-        return False
-    return body.count(b'":') == orjson.dumps(document).count(b'":')
+    return b"\\" not in body and body.count(b'"') == orjson.dumps(document).count(b'"')
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
