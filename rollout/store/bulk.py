@@ -54,6 +54,12 @@ def updates(
     return found
 
 
+def update_one(dialect: Dialect, table: Table, id_: str, values: Mapping[str, Any]) -> Bulk:
+    """What sets these values in the one row of this id. As text, for each set of columns would be compiled."""
+    row = [_converted(dialect, table, name, [value])[0] for name, value in values.items()]
+    return Bulk(_update_one(dialect, table, tuple(values)), (*row, id_))
+
+
 def _bulk(dialect: Dialect, statement: str, columns: list[Sequence[Any]], *more: str) -> Bulk:
     if dialect.name == "sqlite":
         return Bulk(statement, [(*row, *more) for row in zip(*columns, strict=True)])
@@ -80,6 +86,14 @@ def _update(dialect: Dialect, table: Table, names: tuple[str, ...], key: str) ->
         f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS new ({', '.join((*names, key))})"  # noqa: S608
         f" WHERE {table.name}.{key} = new.{key} AND {table.name}.rollout_id = %s"
     )
+
+
+@lru_cache(maxsize=256)
+def _update_one(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
+    if dialect.name == "sqlite":
+        return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"  # noqa: S608
+    sets = ", ".join(f"{name} = CAST(%s AS {table.c[name].type.compile(dialect)})" for name in names)
+    return f"UPDATE {table.name} SET {sets} WHERE id = %s"  # noqa: S608
 
 
 def _arrays(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Row, Update, bindparam, exc, insert, or_, select, update
+from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, select, update
 
 from rollout.domain.changes import Change, target_to_json
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
@@ -23,7 +22,7 @@ from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, TargetState, Write
 from rollout.store import journal as journals
 from rollout.store import signals
-from rollout.store.bulk import Bulk, inserts, updates
+from rollout.store.bulk import Bulk, inserts, update_one, updates
 from rollout.store.journal import GENESIS, Worded, worded
 from rollout.store.rows import (
     from_rollout,
@@ -331,20 +330,9 @@ def _apply(
     if phase is not None and phase != row.phase:
         _set_driven(connection, row.id, Phase(phase), change)
     head = journals.append(connection, row.id, (row.journal_seq, row.journal_hash), record.entries, now)
-    values = {k: str(v) if isinstance(v, Phase) else v for k, v in change.rollout.items()}
-    values |= {**extra, "journal_seq": head[0], "journal_hash": head[1], "updated_at": now}
-    connection.execute(_updating(tuple(values)), {**values, "mine": row.id})
+    values = {**change.rollout, **extra, "journal_seq": head[0], "journal_hash": head[1], "updated_at": now}
+    update_one(connection.dialect, rollouts, row.id, values).run(connection)
     return Head(*head)
-
-
-@lru_cache(maxsize=256)
-def _updating(names: tuple[str, ...]) -> Update:
-    # Built once for each set of columns: building costs more than running, and each pass has five of these.
-    return (
-        update(rollouts)
-        .where(rollouts.c.id == bindparam("mine"))
-        .values({name: bindparam(name) for name in names})
-    )
 
 
 def head_of(row: Row[Any]) -> Head:
