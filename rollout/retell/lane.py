@@ -24,7 +24,7 @@ from rollout.retell.reader import Reader, paused, signs
 from rollout.retell.wire import AnswerError, parse_json, reading, segment
 
 # A lane is nearly through when what is left takes as long as another lane needs to read its numbers and to record
-# its intents: so many seconds of ours, and an answer for each page of the list and one more.
+# its intents: so many seconds of ours, an answer for each page of the list, and one more.
 PREPARES = 0.2
 MOST_OPEN = 256  # connections of one lane to a server that closes after each answer
 
@@ -119,7 +119,10 @@ class RetellLane:
             if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
-        few = max(self._concurrency, self._crew.answers_in(PREPARES, 1 + self._listing.pages))
+        # Behind an older lane it gets few threads, and is not nearly through before it has had all of them.
+        some = min(self._concurrency, len(waiting) // 2)
+        reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
+        few = max(self._concurrency, self._crew.answers_in(PREPARES, 1 + reads))
         # With Retell nearby the processor is the limit, and two chunks would only stand in each other's way.
         overlaps = nearly is not None and not answers and self._crew.waits
         tell = deque([nearly] if overlaps else [])  # taken by exactly one thread
@@ -143,7 +146,12 @@ class RetellLane:
                 answers[order.number] = answer
                 if answer.failure is not None:
                     tell.clear()
-                elif tell and len(waiting) <= few and (told := _next(tell)) is not None:
+                elif (
+                    tell
+                    and len(answers) >= some
+                    and len(waiting) <= few
+                    and (told := _next(tell)) is not None
+                ):
                     told()
 
         self._fan_out(work, min(len(waiting), len(self._open)))

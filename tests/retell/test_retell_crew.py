@@ -41,7 +41,7 @@ def test_nearby_few_threads_are_enough_and_nothing_overlaps() -> None:
     assert near.size(100) == LEAST and not near.waits and near.rate is None
 
 
-@pytest.mark.parametrize("pages", [1, 2])
+@pytest.mark.parametrize("pages", [1, 2, 50])
 def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
     serve: Callable[..., Peer], client: Callable[..., RetellClient], pages: int
 ) -> None:
@@ -69,7 +69,10 @@ def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
             nearly=lambda: patched.append(done[0]),
         )  # fmt: skip
     (at,) = patched
-    left = len(NUMBERS) - at - 3  # three others are being answered
     wanted = made._crew.answers_in(0.2, 1 + pages)
     assert wanted >= 4 * (1 + pages)
-    assert abs(left - wanted) <= 6
+    if wanted < len(NUMBERS):
+        left = len(NUMBERS) - at - 3  # three others are being answered
+        assert abs(left - wanted) <= 6
+    else:
+        assert 4 <= at <= 8, "not before each thread has had an answer: it may be behind an older lane"
