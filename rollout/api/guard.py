@@ -158,7 +158,8 @@ class Guarded(APIRoute):
 async def authenticate(service: Service, request: Request, lane: str) -> Caller:
     """The caller by the bearer token; cookies mean nothing here. Unauthenticated, after a pause if need be."""
     version = service.still.version()
-    key = "caller", tuple(request.headers.getlist("authorization")), source_of(request)
+    # By lane: a rollback does not wait for what a flood of readers has under way.
+    key = "caller", lane, tuple(request.headers.getlist("authorization")), source_of(request)
     if (kept := await service.still.coming(key, version)) is not None:
         return kept.caller
     with service.still.making(key, version) as made:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 from sqlalchemy import event
 
 from rollout.access import Caller, Role
+from rollout.api.lanes import SQLITE_READERS
 from rollout.api.still import GOOD_FOR, Still
 from rollout.clock import SystemClock
 from rollout.store import migrate
@@ -151,3 +154,24 @@ def test_a_read_is_sent_again_without_the_database_and_not_to_a_revoked_token(tm
         running.until(silent)
         AccessStore(running.app.database).revoke(made, "a test")
         assert running.ask("GET", "/api/v1/rollouts", token=token).status == 401
+
+
+def test_a_rollback_waits_for_no_reader_of_the_same_token(tmp_path: Path) -> None:
+    """Who asks is found out once for all that ask at the same moment, but not across lanes."""
+    with live(tmp_path, ticking=False) as running:
+        id_ = running.start(name="held", confirmed=False)
+        service, held = running.server.service, threading.Event()
+        try:
+            for _ in range(SQLITE_READERS):
+                service.lanes.submit("read", held.wait)
+            with ThreadPoolExecutor(1) as pool:
+                long_way = "/api/v1/rollouts?limit=50&limit=50"
+                reader = pool.submit(running.ask, "GET", long_way, token="operator")
+                running.until(lambda: service.lanes._waiting["read"] > SQLITE_READERS)
+                path = f"/api/v1/rollouts/{id_}/rollback?wait=0"
+                assert running.ask("POST", path, {}, token="operator", timeout=5).status in (200, 202)
+                assert not reader.done()
+                held.set()
+                assert reader.result().status == 200
+        finally:
+            held.set()
