@@ -22,6 +22,7 @@ from rollout.store.access import AccessStore
 from rollout.store.engine import Database
 from tests.api.live import live
 from tests.support.clock import FakeClock
+from tests.support.loops import run_apart
 
 ME = Caller("t1", "me", Role.VIEWER)
 KEY = (("Bearer x",), "127.0.0.1", "/api/v1/rollouts", b"")
@@ -47,7 +48,7 @@ def put(still: Still, caller: Caller = ME, version: int | None = None) -> None:
         with still.making(KEY, still.version() if version is None else version) as made:
             made(caller, b"answer")
 
-    asyncio.run(make())
+    run_apart(make())
 
 
 def get(still: Still) -> bytes | None:
@@ -98,7 +99,7 @@ def test_who_asks_while_an_answer_is_made_gets_that_one(still: Still) -> None:
             assert [found.body for found in await asyncio.gather(*waiting) if found] == [b"answer"] * 2
         assert not still._coming
 
-    asyncio.run(main())
+    run_apart(main())
 
 
 def test_an_answer_that_does_not_come_is_made_by_those_who_wait(still: Still) -> None:
@@ -110,7 +111,7 @@ def test_an_answer_that_does_not_come_is_made_by_those_who_wait(still: Still) ->
             raise ZeroDivisionError
         assert await waiting is None and not still._coming
 
-    asyncio.run(main())
+    run_apart(main())
 
 
 def test_it_is_no_older_than_a_second(still: Still) -> None:
