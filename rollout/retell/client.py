@@ -20,7 +20,7 @@ from rollout.retell.exchange import LARGE, Ask, Exchange, OnRequest
 from rollout.retell.lane import RetellLane
 from rollout.retell.listing import Listing
 from rollout.retell.pace import Pace
-from rollout.retell.pages import walk
+from rollout.retell.pages import Page, walk
 from rollout.retell.reader import Reader
 from rollout.retell.wire import AnswerError, reading, segment
 
@@ -74,7 +74,8 @@ class RetellClient:
         self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
         self._listing = Listing(
-            lambda urgent: self._walk_numbers(deadline, urgent=urgent), lambda: self._crew.waits
+            lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start),
+            lambda: self._crew.waits,
         )
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
@@ -167,14 +168,15 @@ class RetellClient:
         yield from sorted(kept, key=_start)
 
     def _walk_numbers(
-        self, within: float | None = None, *, urgent: bool = False
-    ) -> Iterator[list[Any] | Failure]:
+        self, within: float | None = None, *, urgent: bool = False, start: str | None = None
+    ) -> Iterator[Page | Failure]:
         def ask(size: int, key: str | None) -> Ask:
             path = f"/v2/list-phone-numbers?limit={size}"
             path += "" if key is None else f"&pagination_key={segment(key)}"
             return Ask("list-phone-numbers", "GET", path, limit=LARGE)
 
-        return walk(self._reader, ask, within=within or self._deadline * _LIST_DEADLINES, urgent=urgent)
+        within = within or self._deadline * _LIST_DEADLINES
+        return walk(self._reader, ask, within=within, urgent=urgent, start=start)
 
     def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:
         ask = Ask("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)

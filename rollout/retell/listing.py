@@ -3,6 +3,9 @@
 Retell lists 1,000 numbers a page with the same fields that a GET shows. A number that the list leaves out, or a
 list that breaks off, is no answer: the caller then asks for that number alone. Callers that ask at the same time
 share one walk through the list, as long as it begins after each of them has asked.
+
+Which page a number was on is remembered, so that a chunk of a large account is read by its own pages. They are read
+anew each time; a number that is not there any more has the whole list walked again.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.ports import Failure, Reading
+from rollout.retell.pages import Page
 from rollout.retell.wire import AnswerError, reading
 
 PAGE = 1000
@@ -20,6 +24,7 @@ WORTH_NEAR = 40  # single reads that a page costs, about: it is larger to send a
 WORTH_FAR = 10  # where Retell is far away, each single read takes one of the few places on the way to it
 _AT_ONCE = 2  # walks of the same urgency; whoever comes meanwhile shares the next
 _PATIENCE = 2.0  # seconds to wait for one of them to end
+_MOST_PLACES = 200_000  # numbers whose page is remembered
 
 
 @dataclass
@@ -43,13 +48,14 @@ class _Line:
 class Listing:
     """Reads numbers by the list when that is cheaper. Safe for threads.
 
-    `pages` gives the list's pages, urgent or not; `far` says whether Retell is far away.
+    `pages` gives the list's pages, urgent or not, from a pagination key on; `far` says whether Retell is far away.
     """
 
     def __init__(
-        self, pages: Callable[[bool], Iterator[list[Any] | Failure]], far: Callable[[], bool]
+        self, pages: Callable[[bool, str | None], Iterator[Page | Failure]], far: Callable[[], bool]
     ) -> None:
         self._pages, self._far = pages, far
+        self._places: dict[str, str | None] = {}  # number -> the key of the page it was on
         self._size = PAGE  # numbers of the account, as far as known
         self._lines = {False: _Line(), True: _Line()}
 
@@ -97,16 +103,43 @@ class Listing:
         return walk.items
 
     def _go(self, walk: _Walk, urgent: bool) -> None:
+        if self._by_places(walk, urgent):
+            return
         size = 0
-        for items in self._pages(urgent):
+        for items in self._pages(urgent, None):
             if isinstance(items, Failure):
                 return
             size += len(items)
-            for item in items:
-                number = item.get("phone_number") if isinstance(item, dict) else None
-                if number in walk.wanted:
-                    walk.items.setdefault(number, item)
+            self._take(walk, items)
             if len(walk.items) == len(walk.wanted):
                 size = max(size, self._size)  # what comes after is not asked for, and was not counted
                 break
         self._size = max(size, 1)
+
+    def _by_places(self, walk: _Walk, urgent: bool) -> bool:
+        """Only the pages that the numbers were on; False: a walk through all is needed, or costs no more."""
+        places = self._places
+        keys = {
+            places.get(number, number) for number in walk.wanted
+        }  # a number is no key: its page is not known
+        if not keys.isdisjoint(walk.wanted) or 2 * len(keys) > self.pages:
+            return False
+        for key in keys:
+            items = next(self._pages(urgent, key))
+            if isinstance(items, Failure):
+                break
+            self._take(walk, items)
+        if len(walk.items) < len(walk.wanted):
+            self._places = {}
+            return False
+        return True
+
+    def _take(self, walk: _Walk, items: Page) -> None:
+        places = self._places if len(self._places) < _MOST_PLACES else {}
+        for item in items:
+            number = item.get("phone_number") if isinstance(item, dict) else None
+            if isinstance(number, str):
+                places[number] = items.key
+                if number in walk.wanted:
+                    walk.items.setdefault(number, item)
+        self._places = places

@@ -10,6 +10,7 @@ import pytest
 
 from rollout.ports import Failure, Trouble
 from rollout.retell.listing import WORTH_FAR, WORTH_NEAR, Listing
+from rollout.retell.pages import Page
 from tests.support.service import wait_until
 
 NUMBERS = [f"+1415777{i:04}" for i in range(100)]
@@ -28,15 +29,16 @@ class Account:
         self.begun: list[bool] = []
         self.fails = False
 
-    def pages(self, urgent: bool) -> Iterator[list[Any] | Failure]:
+    def pages(self, urgent: bool, start: str | None) -> Iterator[Page | Failure]:
+        assert start is None
         self.begun.append(urgent)
         mine = len(self.begun)
         assert self.gate.acquire(timeout=10)
         if self.fails:
             yield Failure(Trouble.UNREACHABLE, "gone")
             return
-        yield [item(n, mine) for n in NUMBERS[:60]]
-        yield [item(n, mine) for n in NUMBERS[60:]]
+        yield Page(item(n, mine) for n in NUMBERS[:60])
+        yield Page(item(n, mine) for n in NUMBERS[60:])
 
     def open(self, times: int = 100) -> None:
         for _ in range(times):
@@ -120,8 +122,8 @@ def test_what_breaks_off_in_the_walk_of_one_breaks_it_for_all() -> None:
     account = Account()
     listing = Listing(account.pages, lambda: True)
 
-    def broken(_urgent: bool) -> Iterator[list[Any] | Failure]:
-        yield [item(n, 1) for n in NUMBERS[:60]]
+    def broken(_urgent: bool, _start: str | None) -> Iterator[Page | Failure]:
+        yield Page(item(n, 1) for n in NUMBERS[:60])
         raise RuntimeError("a bug")
 
     listing._pages = broken
@@ -131,3 +133,65 @@ def test_what_breaks_off_in_the_walk_of_one_breaks_it_for_all() -> None:
     account.open()
     assert len(listing.read(NUMBERS)) == 100, "the place that it had is free again"
     assert listing._lines[False].under_way == 0
+
+
+class Shelf:
+    """An account of six pages by keys; counts what was asked for."""
+
+    def __init__(self) -> None:
+        self.numbers = [f"+1415778{i:04}" for i in range(6000)]
+        self.asked: list[str | None] = []
+        self.fails = False
+
+    def pages(self, urgent: bool, start: str | None) -> Iterator[Page | Failure]:
+        for begin in range(int(start or 0), len(self.numbers), 1000):
+            key = str(begin) if begin else None
+            self.asked.append(key)
+            if self.fails and start is not None:
+                yield Failure(Trouble.REJECTED, "this key is not known any more", 400)
+                return
+            page = Page(item(n, len(self.asked)) for n in self.numbers[begin : begin + 1000])
+            page.key = key
+            yield page
+
+
+def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
+    shelf = Shelf()
+    listing = Listing(shelf.pages, lambda: False)
+    every = list(shelf.numbers)
+    assert len(listing.read(every)) == 6000 and shelf.asked == [None, "1000", "2000", "3000", "4000", "5000"]
+    for chunk, keys in (
+        (every[3000:4000], {"3000"}),
+        (every[:400], {None}),
+        (every[4500:5500], {"4000", "5000"}),
+    ):
+        shelf.asked.clear()
+        found = listing.read(chunk)
+        assert list(found) == chunk and set(shelf.asked) == keys
+        assert {reading.modified for reading in found.values()} <= {1, 2}, "read anew"
+    shelf.asked.clear()
+    assert len(listing.read(every[500:5500])) == 5000
+    assert len(shelf.asked) == 6, "most pages: one walk, which needs no key"
+
+
+@pytest.mark.parametrize("how", ["moved", "key", "gone"])
+def test_a_list_that_has_changed_is_walked_again(how: str) -> None:
+    shelf = Shelf()
+    listing = Listing(shelf.pages, lambda: False)
+    every = list(shelf.numbers)
+    listing.read(every)
+    if how == "moved":
+        shelf.numbers = [f"+1415779{i:04}" for i in range(1200)] + shelf.numbers
+    elif how == "key":
+        shelf.fails = True
+    else:
+        shelf.numbers.remove(every[3500])
+    shelf.asked.clear()
+    wanted = every[3000:3900]
+    found = listing.read(wanted)
+    assert list(found) == [n for n in wanted if n in shelf.numbers]
+    assert shelf.asked[:2] == ["3000", None], "the page it was on, then all"
+    shelf.asked.clear()
+    shelf.fails = False
+    assert list(listing.read(wanted)) == list(found)
+    assert None in shelf.asked or len(shelf.asked) <= 3
