@@ -157,8 +157,11 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
             found["due"] = services("due", url, sqlite(), 100_000, count)
     growth = {}
     for size in (100, 1000, 10_000):
-        with server(size, 0.0) as url:
-            growth[size] = job("rollout", url, sqlite(), str(size), timeout=1200)
+        several = []
+        for _ in range(repeats):
+            with server(size, 0.0) as url:
+                several.append(job("rollout", url, sqlite(), str(size), timeout=1200))
+        growth[size] = median(several)
     found["growth"] = growth
     return found
 
