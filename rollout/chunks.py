@@ -24,9 +24,7 @@ from rollout.domain.state import Rollout, Target
 FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap
 FIRST = 0.25  # seconds of sending in the first chunk: as long as the next one needs to be read and recorded
-MIDDLE = (
-    0.8  # seconds of sending in one between them: two fit into the send window, one waiting for the other
-)
+MIDDLE = 0.8  # seconds of sending in one between them: two fit into the send window, one behind the other
 LAST = 0.2  # seconds of sending in the last one: as long as what the one before has still to record
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], Delivery]
@@ -90,7 +88,7 @@ class Chunks:
         work: Callable[[], Delivery] = partial(deliver, rollout, held, chunk, begin)
         place = sent = 0
         since: float | None = (
-            None  # chunks that overlap share what goes through: all that was sent since then counts
+            None  # what overlaps shares what goes through: all that was sent since then counts
         )
         failed: BaseException | None = None
         while True:

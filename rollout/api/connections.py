@@ -66,9 +66,8 @@ class PatientProtocol(HttpToolsProtocol):
         self._begun = False
         super().data_received(data)
         if self._in_head and not self._begun:
-            self._waiting += len(
-                data
-            )  # llhttp tells of a header when it is complete, and would keep any amount
+            # llhttp tells of a header when it is complete, and would keep any amount.
+            self._waiting += len(data)
             if self._waiting > MOST_HEAD:
                 self.send_400_response(TOO_LONG)
         elif not self._in_message and not self.is_busy:

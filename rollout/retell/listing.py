@@ -119,10 +119,9 @@ class Listing:
     def _by_places(self, walk: _Walk, urgent: bool) -> bool:
         """Only the pages that the numbers were on; False: a walk through all is needed, or costs no more."""
         places = self._places
-        keys = {
-            places.get(number, number) for number in walk.wanted
-        }  # a number is no key: its page is not known
-        if not keys.isdisjoint(walk.wanted) or 2 * len(keys) > self.pages:
+        known = [places[number] for number in walk.wanted if number in places]
+        keys = set(known)
+        if len(known) < len(walk.wanted) or 2 * len(keys) > self.pages:
             return False
         for key in keys:
             items = next(self._pages(urgent, key))
