@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -148,3 +149,16 @@ def test_a_snapshot_takes_a_change_over() -> None:
 def test_moments_have_one_text() -> None:
     there = START.astimezone(timezone(timedelta(hours=-8)))
     assert utc_text(there) == utc_text(START) == "2026-11-02T17:00:00.000000+00:00"
+
+
+def test_who_asks_again_gets_the_same_target_and_write() -> None:
+    """The store, a chunk and the driver apply one change each; a fleet's step is thousands of them."""
+    mine = write(ONE, 1)
+    change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": Outcome.APPLIED}})
+    one, two = target(ONE), target(TWO, ord=1)
+    alone, among = (rollout(targets=targets, writes=(mine,)) for targets in ((one,), (two, one)))
+    first, second = change.applied_to(alone, START), change.applied_to(among, START)
+    assert first.targets[0] is second.targets[1] and first.targets[0].modified == 7
+    assert first.writes[0] is second.writes[0] and first.writes[0].outcome is Outcome.APPLIED
+    other = replace(one, modified=3)
+    assert change.targets_after((other,))[0] == replace(other, modified=7)
