@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
-import structlog
 
 from rollout.clock import SystemClock
 from rollout.sandbox import Sandbox
 from rollout.store import migrate
 from rollout.store.engine import Database
-from tests.support import postgres
+from tests.support import logs, postgres
 from tests.support.command_line import CommandLine, Forks
 from tests.support.parts import missing
 from tests.support.scene import Scene
@@ -28,8 +26,7 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("rollout")
 
-# Unconfigured, structlog prints to standard output, where a command of a test prints its answer.
-structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+logs.begin()
 
 
 @pytest.fixture

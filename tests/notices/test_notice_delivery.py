@@ -21,6 +21,7 @@ from rollout.logs import REDACTOR
 from rollout.store.outbox import Outbox
 from tests.notices.conftest import Replicas
 from tests.notices.receiver import Receiver
+from tests.support import logs
 from tests.support.scene import ME, Scene
 from tests.support.service import wait_until
 from tests.support.values import ONE, target
@@ -391,22 +392,19 @@ def test_the_address_is_nowhere_but_in_the_settings(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     lines: list[str] = []
-    structlog.configure(
-        processors=[
-            lambda _l, _m, event: (lines.append(str(event)), event)[1],
-            structlog.dev.ConsoleRenderer(),
-        ]
-    )
-    try:
-        with Scene(sqlite_url, notify_urls=[receiver.url()]) as scene:
-            job = Notify(scene.app)
-            scene.given_at(1)
-            receiver.status = 500
-            tell(job)
-            receiver.status = 200
-            tell(job)
-    finally:
-        structlog.reset_defaults()
+    with logs.kept(), Scene(sqlite_url, notify_urls=[receiver.url()]) as scene:
+        structlog.configure(
+            processors=[
+                lambda _l, _m, event: (lines.append(str(event)), event)[1],
+                structlog.dev.ConsoleRenderer(),
+            ]
+        )
+        job = Notify(scene.app)
+        scene.given_at(1)
+        receiver.status = 500
+        tell(job)
+        receiver.status = 200
+        tell(job)
     folder = Path(sqlite_url.removeprefix("sqlite:///")).parent
     files = [p for p in folder.iterdir() if p.is_file()]
     assert files

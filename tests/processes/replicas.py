@@ -11,15 +11,23 @@ from tests.processes.stage import TESTER, WEIGHTS, Stage
 
 
 def with_kills(
-    stage: Stage, rng: random.Random, rollouts: int, every: tuple[float, float], replicas: int = 3
+    stage: Stage,
+    rng: random.Random,
+    rollouts: int,
+    every: tuple[float, float],
+    *,
+    replicas: int = 3,
+    parts: int = 1,
 ) -> Tally:
     """`rollouts` driven by `replicas` processes, one killed every so many seconds, until all have ended.
 
-    Every fifth rollout is rolled back on its way.
+    Every fifth rollout is rolled back on its way. The rollouts are started in `parts`, each part but the first
+    after one more kill, so that there are `parts - 1` kills with work left however quick the machine is.
     """
     tally = Tally()
     steps = [{"weight": weight, "hold": f"{HOLD:g}s"} for weight in WEIGHTS[-2:]]
-    ids = stage.start_many(rollouts, "0s", steps=steps)
+    part = -(-rollouts // parts)
+    ids = stage.start_many(part, "0s", steps=steps)
     back = set(ids[::5])
     running = [stage.serve() for _ in range(replicas)]
     limit = time.monotonic() + 60 + 2 * rollouts
@@ -27,7 +35,7 @@ def with_kills(
     ordered: set[str] = set()
     while True:
         phases = {r.id: str(r.phase) for r in stage.app.store.summaries(limit=1000) if r.id in set(ids)}
-        if all(phase in FINAL for phase in phases.values()):
+        if len(ids) == rollouts and all(phase in FINAL for phase in phases.values()):
             break
         if time.monotonic() > limit:
             stuck = [f"{i} {p} {stage.load(i).why}" for i, p in phases.items() if p not in FINAL]
@@ -45,6 +53,10 @@ def with_kills(
             victim = rng.randrange(replicas)
             running[victim].kill()
             tally.kills["one of the replicas"] += 1
+            if len(ids) < rollouts:
+                more = stage.start_many(min(part, rollouts - len(ids)), "0s", steps=steps)
+                ids += more
+                back |= set(more[::5])
             running[victim] = stage.serve()
             next_kill = time.monotonic() + rng.uniform(*every)
         time.sleep(0.05)

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.postgres
 
 
 def test_three_replicas_one_killed_again_and_again_over_40_rollouts(postgres_stage: Stage) -> None:
-    tally = with_kills(postgres_stage, random.Random(4), 40, (1.0, 2.0))
+    tally = with_kills(postgres_stage, random.Random(4), 40, (1.0, 2.0), parts=4)
     assert tally.faults == []
     assert tally.ends == {"promoted": 32, "rolled_back": 8}
     assert sum(tally.kills.values()) >= 3

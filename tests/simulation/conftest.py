@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import structlog
+
+from tests.support import logs
 
 from .quiet import quiet
 from .scenario import Scenario
@@ -13,9 +14,9 @@ from .scenario import Scenario
 @pytest.fixture(autouse=True)
 def no_logs() -> Iterator[None]:
     """Log lines for nobody are slow."""
-    quiet()
-    yield
-    structlog.reset_defaults()
+    with logs.kept():
+        quiet()
+        yield
 
 
 @pytest.fixture

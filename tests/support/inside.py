@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rollout import cli
+from tests.support import logs
 from tests.support.command_line import QUICK, Done
 
 
@@ -32,7 +33,7 @@ class Inside:
         return name
 
     def __call__(self, *args: str, **more: str) -> Done:
-        with self._patch.context() as patch:
+        with logs.kept(), self._patch.context() as patch:
             patch.chdir(self.folder)
             for name in ("ROLLOUT_URL", "ROLLOUT_TOKEN"):
                 patch.delenv(name, raising=False)
