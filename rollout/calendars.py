@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from rollout.domain import windows
-from rollout.domain.decide import Opening
 from rollout.domain.errors import InputError
+from rollout.domain.facts import Opening
 from rollout.domain.plan import Calendar, Plan
 from rollout.domain.plan_base import shown
 from rollout.domain.plan_calendar import Freeze

@@ -13,10 +13,12 @@ from typing import Any
 
 from rollout.chunks import Chunks, Deliver
 from rollout.delivery import SERVICE, Deliverer, Delivery, Timing
+from rollout.domain.actions import Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.changes import Change
-from rollout.domain.decide import Apply, Begin, Facts, Read, Record, Restore, Wait, decide
+from rollout.domain.decide import decide
 from rollout.domain.drift import Look
 from rollout.domain.errors import InputError, NotReachable, Refused
+from rollout.domain.facts import Facts
 from rollout.domain.machine import Event, Phase, after
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Rollout, Target

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 
 from rollout.domain.allowance import Turns
 from rollout.domain.changes import Change
-from rollout.domain.decide import Opening, Opinion
+from rollout.domain.facts import Opening, Opinion
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
 

@@ -16,7 +16,6 @@ LONGEST = 300
 LONG = {
     "rollout/commands.py": "what a person may ask is read as a whole, and each command is a page on its own",
     "rollout/delivery.py": "P2 to P7 of the write protocol stay in one place, where their order can be seen",
-    "rollout/domain/decide.py": "the rules stand in the order of their precedence; apart, the order is lost",
     "rollout/gatekeeper.py": "what a look rests on and what it keeps are two halves of one thing",
     "rollout/ports.py": "whoever writes an adapter or a fake finds all that it must do in one place",
     "rollout/preflight.py": "one sentence per reason not to start, as a list",

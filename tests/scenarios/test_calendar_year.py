@@ -18,9 +18,11 @@ import holidays as package
 import pytest
 
 from rollout.calendars import Calendars
+from rollout.domain.actions import Apply, Begin, Read, Record, Wait
 from rollout.domain.changes import Change
-from rollout.domain.decide import Apply, Begin, Facts, Read, Record, Wait, decide
+from rollout.domain.decide import decide
 from rollout.domain.drift import Look
+from rollout.domain.facts import Facts
 from rollout.domain.machine import Event, Phase, after
 from rollout.domain.plan import Plan
 from rollout.domain.protocol import Finding

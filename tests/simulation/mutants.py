@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout import delivery, driver
-from rollout.domain import decide as deciding
 from rollout.domain import drift
+from rollout.domain.actions import Action
 from rollout.domain.changes import Change
+from rollout.domain.deciding import looking, steps, undo
+from rollout.domain.facts import Facts
 from rollout.domain.protocol import Examined, Finding, examine
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Rollout
@@ -146,18 +148,18 @@ def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datet
 
 
 def _no_horizon_before_the_end() -> Patches:
-    return [(deciding, "_horizons_over", lambda r: r.created_at)]
+    return [(module, "horizons_over", lambda r: r.created_at) for module in (looking, steps, undo)]
 
 
 def _any_look_at_the_end() -> Patches:
     """P9 from a reading that began before the horizons closed, if only the decision comes after."""
 
-    def decide(r: Rollout, f: deciding.Facts, now: datetime) -> deciding.Action:
-        if f.look is not None and now >= deciding._horizons_over(r):
+    def decide(r: Rollout, f: Facts, now: datetime) -> Action:
+        if f.look is not None and now >= looking.horizons_over(r):
             f = replace(f, look=replace(f.look, began=now))
         return real(r, f, now)
 
-    real = deciding.decide
+    real = driver.decide
     return [(driver, "decide", decide)]
 
 

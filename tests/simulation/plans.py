@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from rollout.domain.decide import Opening
+from rollout.domain.facts import Opening
 from rollout.domain.plan import Plan
 from rollout.domain.state import Rollout
 from rollout.ports import Look

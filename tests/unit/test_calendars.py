@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rollout.calendars import Calendars, ClosedDays, read_calendars
-from rollout.domain.decide import Opening
 from rollout.domain.errors import InputError
+from rollout.domain.facts import Opening
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout

@@ -7,20 +7,11 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.actions import Action, Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.changes import Change
-from rollout.domain.decide import (
-    Action,
-    Apply,
-    Begin,
-    Facts,
-    Opening,
-    Read,
-    Record,
-    Restore,
-    Wait,
-    decide,
-)
+from rollout.domain.decide import decide
 from rollout.domain.drift import Blocked, Look
+from rollout.domain.facts import Facts, Opening
 from rollout.domain.machine import Event, Phase, allows
 from rollout.domain.protocol import Finding
 from rollout.domain.state import Kind, Position, Rollout, Target, TargetState, Write

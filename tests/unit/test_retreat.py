@@ -12,10 +12,12 @@ import pytest
 from rollout.dashboard import orders
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Line
+from rollout.domain.actions import Action, Apply, Record, Wait
 from rollout.domain.calls import Span
 from rollout.domain.changes import Change, write_from_json, write_to_json
-from rollout.domain.decide import Action, Apply, Facts, Opening, Record, Wait, decide
+from rollout.domain.decide import decide
 from rollout.domain.drift import absorb
+from rollout.domain.facts import Facts, Opening
 from rollout.domain.machine import Event, Phase
 from rollout.domain.plan import Plan
 from rollout.domain.plan_calendar import Calendar
