@@ -61,7 +61,9 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             settings.port,
             observe=lambda records: _observed(app, records),
             metrics=lambda: metrics_text(app, scheduler),
-            rehearse=lambda text: rehearse(load_plan(text), USUAL_CALLS_PER_DAY),
+            rehearse=lambda text: rehearse(
+                load_plan(text), USUAL_CALLS_PER_DAY, calendars=app.calendars, now=app.store.now()
+            ),
         )
         server.start()
     try:

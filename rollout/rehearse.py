@@ -7,8 +7,11 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.calendars import Calendars
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.plan import Plan
+from rollout.domain.playing_hours import hours
+from rollout.domain.timetable_words import hours_text, moment_text
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.preflight import Preflight
@@ -19,14 +22,23 @@ MOST_NUMBERS = 25
 
 
 def rehearse(
-    plan: Plan, calls_per_day: float, *, canary: Mapping[str, float] | None = None, runs: int = 1000
+    plan: Plan,
+    calls_per_day: float,
+    *,
+    calendars: Calendars,
+    now: datetime,
+    canary: Mapping[str, float] | None = None,
+    runs: int = 1000,
 ) -> dict[str, Any]:
-    """{"line", "notes", "scenarios": [...], "calls_per_day", "runs", "rates"}; the gate is the real one.
+    """{"line", "notes", "scenarios": [...], "calls_per_day", "runs", "rates", "begins"}; the gate is the real one.
 
-    `canary` are rates by metric as people say them ("success": 0.75 is the share of successful calls).
+    `canary` are rates by metric as people say them ("success": 0.75 is the share of successful calls). Days count
+    from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
+    be used, or that never opens.
     """
     from rollout.domain.playing import PlayStep
     from rollout.domain.profiles import GateConfig
+    from rollout.domain.rehearsal import DEADLINE
     from rollout.domain.rehearsal import rehearse as play
 
     if not 0 < calls_per_day <= 10_000_000:
@@ -35,15 +47,29 @@ def rehearse(
         raise InputError("--runs: write a number from 1 to 100000")
     config = config_of(plan) or GateConfig(profile="none")
     arm = next(iter(plan.arms))
-    steps = [
-        PlayStep(plan.weights(i).get(arm, 0), plan.hold(i).seconds, s.min_calls, s.approve)
-        for i, s in enumerate(plan.steps, 1)
-    ]
+    steps = []
+    for i, s in enumerate(plan.steps, 1):
+        hold, weights = plan.hold(i), plan.weights(i)
+        # Time at the retreat weight counts for no hold.
+        down = plan.retreat is not None and sum(weights.values()) > plan.retreat
+        steps.append(PlayStep(weights.get(arm, 0), hold.seconds, s.min_calls, s.approve, hold.open or down))
     bad = None if canary is None else {k: 1 - v if k == "success" else v for k, v in canary.items()}
-    played = play(config, steps, calls_per_day, canary=bad, runs=runs)
-    document = asdict(played)
-    document["plan"] = plan.name
-    return document
+    calendar, holidays = calendars.of(plan)
+    begins, open_ = hours(calendar, holidays, max(now, plan.start or now), DEADLINE / 86_400)
+    if begins is None:
+        raise InputError("windows: they do not open within two years; write hours in which steps may advance")
+    played = play(config, steps, calls_per_day, canary=bad, runs=runs, hours=open_)
+    notes = list(played.notes)
+    if open_.turns:
+        at = moment_text(begins, calendar.zone or "UTC", now)
+        notes.append(
+            f"Steps advance in the plan's hours alone ({hours_text(calendar)}); days count from {at}."
+        )
+    if plan.retreat is not None:
+        notes.append(
+            "The retreat is not played: calls outside the hours are taken for calls at the step's weight."
+        )
+    return {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
 
 
 def quick_line(plan: Plan, calls_per_day: float) -> str:

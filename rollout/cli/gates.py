@@ -70,7 +70,10 @@ def rehearse(
 ) -> None:
     """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
     from rollout import rehearse as rehearsals
+    from rollout.calendars import Calendars
+    from rollout.clock import SystemClock
     from rollout.planfile import load_plan
+    from rollout.settings import load_settings
 
     text, name = plan_text(plan)
     loaded = load_plan(text, name)
@@ -85,7 +88,11 @@ def rehearse(
             if not calls_per_day:
                 raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
-    document = rehearsals.rehearse(loaded, per_day, canary=rehearsals.parse_canary(canary), runs=runs)
+    document = rehearsals.rehearse(
+        loaded, per_day, calendars=Calendars(load_settings().calendars if loaded.calendar else None),
+        now=SystemClock().now(),
+        canary=rehearsals.parse_canary(canary), runs=runs,
+    )  # fmt: skip
     if json:
         print_json(document)
         return

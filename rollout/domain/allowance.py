@@ -13,8 +13,8 @@ from typing import Any, Self
 
 LONGEST_PAUSE = 300.0  # seconds; a longer Retry-After is not believed
 RECOVERY = 60.0  # seconds in which what a 429 took away comes back, if no other follows
-_SMALLEST = 1 / 64
-_SHRINK_EVERY = 1.0  # a burst of 429s that were under way together is one sign, not thirty
+SMALLEST = 1 / 64  # of a limit is left, however many 429s come
+SHRINK_EVERY = 1.0  # a burst of 429s that were under way together is one sign, not thirty
 _DEAL_SECONDS, _LARGEST_DEAL = 0.2, 50
 _UNUSED = 0.05  # seconds of turns that nobody took and that may be caught up
 
@@ -75,6 +75,6 @@ def deal(a: Allowance, now: float, count: int, rate: float, *, urgent: bool) -> 
 def throttled(a: Allowance, now: float, pause: float) -> Allowance:
     """After a 429 that asks for a pause of so many seconds: half of what is left, at most once a second."""
     paused = max(a.paused_until, now + min(pause, LONGEST_PAUSE))
-    if now - a.shrunk_at < _SHRINK_EVERY:
+    if now - a.shrunk_at < SHRINK_EVERY:
         return replace(a, paused_until=paused)
-    return replace(a, factor=max(_SMALLEST, left(a, now) / 2), shrunk_at=now, paused_until=paused)
+    return replace(a, factor=max(SMALLEST, left(a, now) / 2), shrunk_at=now, paused_until=paused)

@@ -1,8 +1,8 @@
 """Many modelled rollouts played at once, call by call, through the gate's own `weigh` and `rule`.
 
 The driver's order is mirrored: a fail rolls back at any look; a step is left when its hold has passed, its
-least canary calls were seen and the gate says pass. Time is virtual and chance comes from outside. Runs move in
-lockstep of calls but each at its own step; finished runs drop out.
+least canary calls were seen, the gate says pass and the plan's hours are open. Time is virtual and chance comes
+from outside. Runs move in lockstep of calls but each at its own step; finished runs drop out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollout.domain import evidence as ev
+from rollout.domain.playing_hours import Hours
 from rollout.domain.profiles import GateConfig, at_step
 from rollout.domain.weighing import FAIL, PASS, WAIT, rule, weigh
 
@@ -26,12 +27,13 @@ DAY = 86_400.0
 @dataclass(frozen=True, slots=True)
 class PlayStep:
     """One step: weight in basis points, hold in seconds, least canary calls, whether a person must promote
-    (who is taken to do so at once)."""
+    (who is taken to do so at once), whether the hold counts open hours alone."""
 
     weight: int
     hold: float = 0.0
     min_calls: int = 0
     approve: bool = False
+    open: bool = False
 
 
 @dataclass(slots=True)
@@ -55,6 +57,7 @@ class Callers(Protocol):
         ...
 
 
+_ALWAYS = Hours()
 Policy = Callable[["Runs"], Ints]
 
 
@@ -83,9 +86,12 @@ class Runs:
     """The state of all runs of one scenario. `ledgers` has shape (series, runs, cells, weights, 4)."""
 
     def __init__(
-        self, config: GateConfig, steps: Sequence[PlayStep], callers: Callers, runs: int, calls_per_day: float
-    ) -> None:
+        self, config: GateConfig, steps: Sequence[PlayStep], callers: Callers, runs: int, calls_per_day: float,
+        hours: Hours = _ALWAYS,
+    ) -> None:  # fmt: skip
         self.config, self.steps, self.callers, self.rate = config, tuple(steps), callers, calls_per_day
+        self.hours = hours
+        self.opens = np.array([s.open for s in steps])
         shares = [s.weight / 10_000 for s in steps]
         self.weights = tuple(dict.fromkeys(w for w in shares if 0.0 < w < 1.0))
         self.shares = np.array(shares)
@@ -97,7 +103,7 @@ class Runs:
         self.cell = np.zeros(runs, dtype=np.int64)
         self.scene = Scene(np.arange(runs), np.full(runs, shares[0]), np.zeros(runs, dtype=np.int64),
                            np.zeros(runs, dtype=np.int64), np.zeros(runs))  # fmt: skip
-        self.since_time = np.zeros(runs)
+        self.since = np.zeros((2, runs))  # days at which the step began: of all time, and of open time
         self.canary = np.zeros(runs)
         zeros = np.zeros(runs, dtype=np.int64)
         self.ends = Ends(np.full(runs, WAIT), zeros.copy(), zeros.copy(), np.zeros(runs))
@@ -107,7 +113,7 @@ class Runs:
         self, most_calls: int, spacing: Callable[[int], int] = thinning, policy: Policy | None = None
     ) -> Ends:
         """Play until every run has ended or `most_calls` calls (of both arms) came in."""
-        done, day, decide = 0, 0, policy or gate
+        done, day, decide, turn = 0, 0, policy or gate, self.hours.turn(0.0)
         while done < most_calls and len(self.scene.ids):
             day_ends = int(np.ceil(self.rate * (day + 1)))  # calls before the next UTC day begins
             if done >= day_ends:
@@ -115,10 +121,18 @@ class Runs:
                 self.cell += 1
                 continue
             calls = min(spacing(done), most_calls - done, day_ends - done)
-            self._take(self.callers.draw(self.scene, done, calls), calls)
-            done += calls
-            self._act(decide(self), done)
-        self._finish(np.ones(len(self.scene.ids), dtype=bool), WAIT, done)
+            if self.rate * turn < done + calls:
+                calls = int(self.rate * turn) - done
+            if calls > 0:
+                self._take(self.callers.draw(self.scene, done, calls), calls)
+                done += calls
+                self._act(decide(self), done, done / self.rate)
+            else:  # a look just before it closes, and one as it opens, with or without new calls
+                self._act(
+                    decide(self), done, turn if self.hours.is_open(turn) else float(np.nextafter(turn, 0))
+                )
+                turn = self.hours.turn(turn)
+        self._finish(np.ones(len(self.scene.ids), dtype=bool), WAIT, done, done / self.rate)
         return self.ends
 
     def _take(self, new: Array, calls: int) -> None:
@@ -144,27 +158,29 @@ class Runs:
         if full.any():
             self.watched[:, full] += counted[:, full, :2]
 
-    def _act(self, code: Ints, done: int) -> None:
-        now = done / self.rate
+    def _act(self, code: Ints, done: int, now: float) -> None:
+        """What the gate's `code` leads to at `now`, in days since the first step, after so many calls."""
         failed = code == FAIL
         holds = np.array([s.hold for s in self.steps]) / DAY
         least = np.array([s.min_calls for s in self.steps])
-        s = self.scene
-        ready = (code == PASS) & (now - self.since_time >= holds[s.step]) & (s.in_step >= least[s.step])
+        s, clock = self.scene, np.array([[now], [self.hours.stood(now)]])
+        stood = np.where(self.opens[s.step], *(clock - self.since)[::-1])
+        ready = (code == PASS) & (stood >= holds[s.step]) & (s.in_step >= least[s.step])
+        ready &= self.hours.is_open(now)
         last = ready & (s.step == len(self.steps) - 1)
         go = ready & ~last
         s.step[go] += 1
-        s.since_call[go], s.in_step[go], self.since_time[go] = 0, 0, now
+        s.since_call[go], s.in_step[go], self.since[:, go] = 0, 0, clock
         s.weight[go] = self.shares[s.step[go]]
         self.cell[go] += 1
         if failed.any() or last.any():
-            self._finish(failed, FAIL, done)
-            self._finish(last, PASS, done)
+            self._finish(failed, FAIL, done, now)
+            self._finish(last, PASS, done, now)
             self._keep(~(failed | last))
 
-    def _finish(self, which: NDArray[np.bool_], how: int, done: int) -> None:
+    def _finish(self, which: NDArray[np.bool_], how: int, done: int, now: float) -> None:
         ids = self.scene.ids[which]
-        self.ends.how[ids], self.ends.calls[ids], self.ends.days[ids] = how, done, done / self.rate
+        self.ends.how[ids], self.ends.calls[ids], self.ends.days[ids] = how, done, now
         self.ends.canary[ids] = self.canary[which]
 
     def _keep(self, which: NDArray[np.bool_]) -> None:
@@ -174,7 +190,7 @@ class Runs:
         )
         self.ledgers, self.watched = self.ledgers[:, which], self.watched[:, which]
         self.started, self.cell = self.started[which], self.cell[which]
-        self.since_time, self.canary = self.since_time[which], self.canary[which]
+        self.since, self.canary = self.since[:, which], self.canary[which]
         self.new = self.new[:, which]
 
 

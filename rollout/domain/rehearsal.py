@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rollout.domain import forecast
 from rollout.domain.playing import DAY, PlayStep, Runs, Scene
+from rollout.domain.playing_hours import Hours
 from rollout.domain.profiles import PROFILES, GateConfig, at_step, from_plan
 from rollout.domain.weighing import FAIL, PASS, WAIT
 
@@ -28,6 +29,7 @@ _AT_ONCE = (
     "give the plan a first step below weight 1, or write profile: none."
 )
 _POINTS = (0, 5, 10, 20, 40)
+DEADLINE = 60 * DAY
 _MOST_CALLS = 20_000  # of one modelled rollout
 
 
@@ -96,10 +98,12 @@ def rehearse(
     canary: Mapping[str, float] | None = None,
     runs: int = 1000,
     seed: int = 1,
-    deadline: float = 60 * DAY,
+    deadline: float = DEADLINE,
+    hours: Hours | None = None,
 ) -> Rehearsal:
     """Play a plan. `rates` are bad rates by series ("success" is the rate of calls that are *not* successful),
-    `canary` those of one more scenario of the caller's own; `deadline` in seconds ends a run undecided.
+    `canary` those of one more scenario of the caller's own; `deadline` in seconds ends a run undecided;
+    `hours` are those in which steps may advance (None: always).
 
     One wave is played; a person asked to promote is taken to answer at once.
     """
@@ -115,7 +119,7 @@ def rehearse(
     scenarios = []
     for name, kind in kinds.items():
         callers = ModelCallers(config.series, base, kind, rng)
-        ends = Runs(config, steps, callers, runs, calls_per_day).play(most)
+        ends = Runs(config, steps, callers, runs, calls_per_day, hours or Hours()).play(most)
         back, done = ends.how == FAIL, ends.how == PASS
         scenarios.append(
             Scenario(

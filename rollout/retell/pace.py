@@ -15,13 +15,12 @@ from threading import Condition, Lock
 
 import structlog
 
-from rollout.domain.allowance import LONGEST_PAUSE, batch
+from rollout.domain.allowance import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
 from rollout.domain.errors import RolloutError
 from rollout.ports import Clock, Limits, Standing
 
 _log = structlog.get_logger("rollout.retell")
 
-_SHRINK_EVERY = 1.0  # a burst of 429s that were under way together is one sign, not thirty
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0  # seconds, when a 429 does not say how long
 _BURST = 0.05  # seconds of unused rate that may be caught up
 _DEAL_WAIT = 1.0  # seconds in which another thread has surely been dealt its turns, or asks itself
@@ -179,12 +178,12 @@ class Pace:
     def _shrink(self, retry_after: float | None) -> float | None:
         """After a 429. The pause, if this one is not of a burst that was counted already."""
         now = self._clock.boot()
-        first = now - self._shrunk_at >= _SHRINK_EVERY
+        first = now - self._shrunk_at >= SHRINK_EVERY
         if first:
             self._shrunk_at = now
             self._throttled += 1
             self._limit = max(1.0, self._limit / 2)
-            self._rate = max(self._fastest / 64, self._rate / 2)
+            self._rate = max(self._fastest * SMALLEST, self._rate / 2)
         if retry_after is None:
             retry_after = min(_LAST_PAUSE, _FIRST_PAUSE * 2 ** (self._throttled - 1))
         pause = min(retry_after, LONGEST_PAUSE)

@@ -34,6 +34,7 @@ from rollout.store import migrate
 from rollout.store.engine import Database
 from rollout.store.repository import Store
 from tests.api.crowd import Crowd, Group, Seen, processor_seconds, request
+from tests.support import postgres
 from tests.support.command_line import PASSED_ON, PYTHON, REPOSITORY
 from tests.support.service import service
 
@@ -106,9 +107,9 @@ class Result:
 class Scene:
     """The sandbox, the service and the rollout of one flood."""
 
-    def __init__(self, folder: Path, port: int, pid: int, numbers: list[str]) -> None:
+    def __init__(self, url: str, port: int, pid: int, numbers: list[str]) -> None:
         self.port, self.pid, self.numbers = port, pid, numbers
-        self.database = Database(f"sqlite:///{folder}/rollout.db", SystemClock())
+        self.database = Database(url, SystemClock())
         self.store = Store(self.database)
         self.tokens = {
             role: create_token(
@@ -223,8 +224,9 @@ class Scene:
 
 
 @contextmanager
-def scene(folder: Path, numbers: int) -> Iterator[Scene]:
-    """The processes of one flood; they are gone when the block ends."""
+def scene(folder: Path, numbers: int, url: str | None = None) -> Iterator[Scene]:
+    """The processes of one flood, on the database `url` or a file; they are gone when the block ends."""
+    url = url or f"sqlite:///{folder}/rollout.db"
     with ExitStack() as stack:
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {"PYTHONPATH": str(REPOSITORY)}
@@ -245,24 +247,25 @@ def scene(folder: Path, numbers: int) -> Iterator[Scene]:
             )
             assert connection.getresponse().read()
         connection.close()
-        database = Database(f"sqlite:///{folder}/rollout.db", SystemClock())
+        database = Database(url, SystemClock())
         migrate.upgrade(database)
         database.close()
-        environment |= {"ROLLOUT_RETELL_BASE_URL": found[0], "RETELL_API_KEY": KEY, "ROLLOUT_PORT": "0"}
+        environment |= {"ROLLOUT_RETELL_BASE_URL": found[0], "RETELL_API_KEY": KEY}
+        environment |= {"ROLLOUT_PORT": "0", "ROLLOUT_DATABASE_URL": url}
         running = stack.enter_context(service(folder, environment))
         where = re.search(r"http://127\.0\.0\.1:(\d+)", running.text())
         assert where is not None
-        made = Scene(folder, int(where[1]), running.process.pid, listed)
+        made = Scene(url, int(where[1]), running.process.pid, listed)
         stack.callback(made.database.close)
         yield made
 
 
 def flood(
     folder: Path, *, seconds: float = 30, reads: float = 200, hooks: float = 300, numbers: int = 100,
-    hold: float = 2, kinds: tuple[str, ...] = MIX,
+    hold: float = 2, kinds: tuple[str, ...] = MIX, url: str | None = None,
 ) -> Result:  # fmt: skip
     """One flood. `reads` and `hooks` are requests a second."""
-    with scene(folder, numbers) as made:
+    with scene(folder, numbers, url) as made:
         made.start(hold, steps=40)
         readers, senders = made.readers(), made.hooks()
         groups = [Group(reads, 20, [(k, readers[k]) for k in kinds])]
@@ -304,11 +307,16 @@ def main() -> int:
     parser.add_argument("--numbers", type=int, default=100)
     parser.add_argument("--hold", type=float, default=2, help="of each step, in seconds")
     parser.add_argument("--only", choices=READS, help="one kind of reads, to see what it costs")
+    parser.add_argument(
+        "--postgres", action="store_true", help="on a PostgreSQL server of its own, not SQLite"
+    )
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="rollout-flood-") as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-flood-"))
+        url = stack.enter_context(postgres.server()).make() if given.postgres else None
         result = flood(
             Path(folder), seconds=given.seconds, reads=given.reads, hooks=given.hooks, numbers=given.numbers,
-            hold=given.hold, kinds=(given.only,) if given.only else MIX,
+            hold=given.hold, kinds=(given.only,) if given.only else MIX, url=url,
         )  # fmt: skip
     print(result.table())
     for fault in result.faults:

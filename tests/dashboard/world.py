@@ -173,7 +173,13 @@ class World:
 
 def _server(app: App, scheduler: Scheduler | None, port: int) -> Server:
     return run_server(
-        app, scheduler, "127.0.0.1", port, rehearse=lambda text: rehearse(load_plan(text), 200.0, runs=20)
+        app,
+        scheduler,
+        "127.0.0.1",
+        port,
+        rehearse=lambda text: rehearse(
+            load_plan(text), 200.0, calendars=app.calendars, now=app.store.now(), runs=20
+        ),
     ).start()
 
 
