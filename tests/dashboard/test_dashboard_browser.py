@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from rollout.commands import By
 from tests.dashboard.conftest import PHONE
 from tests.dashboard.world import AGENT, World
+from tests.support.service import wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -93,7 +94,8 @@ def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> 
     expect(operator.locator(".state")).to_contain_text("at 1.2 of 1.3")
     expect(operator.locator(".state")).to_contain_text("50 % confirmed")
     expect(operator.locator(".journal")).to_contain_text("from elsewhere")
-    operator.wait_for_function("window.told")  # the stream of events told it, too
+    # Not wait_for_function: it evaluates a string in the page, which the page's policy forbids.
+    wait_until(lambda: operator.evaluate("window.told === true"))  # the stream of events told it, too
     assert operator.evaluate("window.sameDocument")
     assert operator.locator("details.plan").get_attribute("open") is not None, "what was open was closed"
 
