@@ -124,7 +124,7 @@ class Service:
         """As `find`, with the mark of what is recorded of it."""
         found = self.readings.find(text)
         if not caller.covers(self.numbers_of(found.rollout)):
-            raise UnknownRollout(f"there is no rollout {text}; `rollout list` shows them", id=text)
+            raise UnknownRollout.called(text)
         return found
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:

@@ -7,7 +7,7 @@ by drift or by pre-flight, 4 Retell, database or service not reachable, 1 unexpe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 
 class RolloutError(Exception):
@@ -48,6 +48,11 @@ class UnknownRollout(InputError):
     """There is no rollout with this id."""
 
     status = 404
+
+    @classmethod
+    def called(cls, text: str) -> Self:
+        """For an id or a name that nothing has."""
+        return cls(f"there is no rollout {text}; `rollout list` shows them", id=text)
 
 
 class Refused(RolloutError):

@@ -19,7 +19,7 @@ from rollout.domain.machine import Phase
 from rollout.domain.protocol import body_of
 from rollout.domain.records import Entry
 from rollout.domain.state import Kind, Outcome, Write
-from rollout.store import rollouts
+from rollout.store import loading, rollouts
 from rollout.store.tables import meta
 from rollout.store.tables import rollouts as table
 from rollout.store.values import set_once, set_value, value_of
@@ -78,7 +78,7 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
     )
     for id_ in ids:
         row = rollouts.head_row(connection, id_)
-        r = rollouts.load(connection, id_, now)
+        r = loading.load(connection, id_, now)
         reached = [t for t in r.targets if t.wave <= r.position.wave]
         markers = tuple(
             Write(

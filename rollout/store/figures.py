@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
 from rollout.store.engine import Database
+from rollout.store.loading import summary
 from rollout.store.outbox import Failing, failing
-from rollout.store.rollouts import summary
 from rollout.store.rows import to_target
 from rollout.store.tables import journal, outbox, rollouts, services, targets, writes
 

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from rollout.domain.state import Rollout
-from rollout.store import rollouts as rows
+from rollout.store import loading as rows
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts, targets
 from rollout.store.values import set_value

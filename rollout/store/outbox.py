@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
-from rollout.store.rollouts import summary
+from rollout.store.loading import summary
 from rollout.store.tables import meta, outbox, rollouts
 from rollout.store.values import set_value, value_of
 

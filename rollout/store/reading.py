@@ -19,7 +19,7 @@ from sqlalchemy import BindParameter, Row, Select, Text, and_, bindparam, or_, s
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
-from rollout.store import rollouts as rows
+from rollout.store import loading as rows
 from rollout.store.engine import Database
 from rollout.store.tables import rollouts
 
@@ -70,7 +70,7 @@ class Readings:
             if row is None:
                 row = connection.execute(_NAMED, {"wanted": text}).one_or_none()
             if row is None:
-                raise UnknownRollout(f"there is no rollout {text}; `rollout list` shows them", id=text)
+                raise UnknownRollout.called(text)
             known = self._whole.get(row)
             if known is None:
                 loaded = rows.load(connection, row.id, self.database.now(connection))

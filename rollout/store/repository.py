@@ -15,7 +15,17 @@ from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry, Request
 from rollout.domain.state import Kind, Rollout, Target
 from rollout.ports import CallRecord, Decision
-from rollout.store import claims, cluster, failover, housekeeping, journal, observations, pruning, rollouts
+from rollout.store import (
+    claims,
+    cluster,
+    failover,
+    housekeeping,
+    journal,
+    loading,
+    observations,
+    pruning,
+    rollouts,
+)
 from rollout.store import requests as request_ids
 from rollout.store.ballast import GIVEN_BACK, Ballast
 from rollout.store.engine import Database
@@ -67,7 +77,7 @@ class Store:
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
         with self.database.read() as connection:
             now = self.database.now(connection)
-            return rollouts.load(connection, rollout_id, now, self.known), now
+            return loading.load(connection, rollout_id, now, self.known), now
 
     def commit(
         self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
@@ -206,9 +216,9 @@ class Store:
                 return given
             now = self.database.now(connection)
             # A rollback is ordered whatever is under way: it need not know the thousand writes that may be.
-            before = rollouts.load(connection, rollout_id, now, self.known, open_writes=not urgent)
+            before = loading.load(connection, rollout_id, now, self.known, open_writes=not urgent)
             decision = decide(before, now)
-            after, change, head = before, Change(), rollouts.head_of(row)
+            after, change, head = before, Change(), loading.head_of(row)
             if decision is not None:
                 change, entry, why = decision
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
@@ -216,14 +226,14 @@ class Store:
             given = answer(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
-        self.known.follow(rollout_id, rollouts.head_of(row), head, change)
+        self.known.follow(rollout_id, loading.head_of(row), head, change)
         return given
 
     # -------------------------------------------------------------- reading
 
     def history(self, rollout_id: str, after: int = 0, limit: int | None = None) -> list[journal.Recorded]:
         with self.database.read() as connection:
-            rollouts.exists(connection, rollout_id)
+            loading.exists(connection, rollout_id)
             return list(journal.read(connection, rollout_id, after, limit))
 
     def index(self, rollout_id: str, after: int, limit: int) -> list[tuple[int, str]]:
@@ -244,7 +254,7 @@ class Store:
             at, id_ = before
             query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
         with self.database.read() as connection:
-            return [rollouts.summary(row) for row in connection.execute(query)]
+            return [loading.summary(row) for row in connection.execute(query)]
 
     def by_name(self, name: str) -> list[Rollout]:
         """Rollouts of this name, newest first, without their targets."""
@@ -253,7 +263,7 @@ class Store:
             rows = connection.execute(
                 select(rollouts_table).where(r.name == name).order_by(r.created_at.desc()).limit(20)
             )
-            return [rollouts.summary(row) for row in rows]
+            return [loading.summary(row) for row in rows]
 
     def on_number(self, number: str) -> list[str]:
         """Ids of the rollouts that ever had this number, newest first."""
@@ -268,15 +278,15 @@ class Store:
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
         with self.database.read() as connection:
-            return rollouts.drivers(connection, numbers)
+            return loading.drivers(connection, numbers)
 
-    def watched(self, since: datetime) -> list[rollouts.Watched]:
+    def watched(self, since: datetime) -> list[loading.Watched]:
         with self.database.read() as connection:
-            return rollouts.watched(connection, since)
+            return loading.watched(connection, since)
 
     def phase(self, rollout_id: str) -> Phase:
         with self.database.read() as connection:
-            rollouts.exists(connection, rollout_id)
+            loading.exists(connection, rollout_id)
             return Phase(
                 connection.execute(
                     select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)
@@ -290,7 +300,7 @@ class Store:
         with self.database.read() as connection:
             ids = connection.execute(_IN_FLIGHT).scalars().all()
             now = self.database.now(connection)
-            return [rollouts.load(connection, id_, now, self.known) for id_ in ids]
+            return [loading.load(connection, id_, now, self.known) for id_ in ids]
 
     def observe(self, records: Sequence[CallRecord]) -> int:
         """Adds or corrects calls; returns how many changed."""

@@ -1,13 +1,13 @@
-"""Rollouts in the store: create, load, and the one way to change them.
+"""Rollouts in the store: create, and the one way to change them.
 
 Every change goes through `commit` (a driver that holds the claim, or a command) or through `settle`
 (facts about a write, which are true whoever holds the claim). Both write tables and journal in one
-transaction. Longer than 300 lines: what may be written to a rollout, and under which condition, is in one place.
+transaction. A little over 300 lines: what may be written, and under which condition, is read together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,23 +17,19 @@ from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, se
 from rollout.domain.changes import Change, target_to_json
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Rollout, Target, TargetState, Write
+from rollout.domain.state import Kind, Rollout, Target, TargetState
 from rollout.store import journal as journals
 from rollout.store import signals
 from rollout.store.bulk import Bulk, inserts, update_one, updates
 from rollout.store.journal import GENESIS, Worded, worded
+from rollout.store.loading import head_of
 from rollout.store.rows import (
     from_rollout,
     from_target,
     from_write,
-    to_plan,
-    to_rollout,
-    to_target,
-    to_write,
 )
-from rollout.store.snapshots import Head, Snapshots
+from rollout.store.snapshots import Head
 from rollout.store.tables import rollouts, targets, writes
 
 
@@ -58,12 +54,12 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
 
 
 def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:
-    """Records targets; Refused, with the other rollout's name, when one is being driven already."""
+    """Records targets; Refused when one of them is being driven already."""
     try:
         for bulk in inserts(connection.dialect, targets, [from_target(rollout_id, t) for t in added]):
             bulk.run(connection)
     except exc.IntegrityError:
-        raise taken(connection, rollout_id, [t.number for t in added]) from None
+        raise taken(rollout_id, [t.number for t in added]) from None
 
 
 def supersede(
@@ -105,8 +101,8 @@ def supersede(
         signals.send(connection, signals.taken(id_, epoch))
 
 
-def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Refused:
-    """The refusal that says which live rollout drives one of these numbers."""
+def taken(rollout_id: str, numbers: Sequence[str]) -> Refused:
+    """The refusal because another live rollout drives one of these numbers."""
     return Refused(
         "a number of this rollout is already driven by another live rollout: roll that one back, stop it "
         "or wait for its end",
@@ -115,65 +111,6 @@ def taken(connection: Connection, rollout_id: str, numbers: Sequence[str]) -> Re
     )
 
 
-def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
-    """number -> (rollout id, name) of the live rollout that drives it."""
-    wanted = list(numbers)
-    found: dict[str, tuple[str, str]] = {}
-    for start in range(0, len(wanted), chunk):
-        query = (
-            select(targets.c.number, rollouts.c.id, rollouts.c.name)
-            .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-            .where(targets.c.driven, targets.c.number.in_(wanted[start : start + chunk]))
-        )
-        found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
-    return found
-
-
-def load(
-    connection: Connection,
-    rollout_id: str,
-    now: datetime,
-    known: Snapshots | None = None,
-    *,
-    open_writes: bool = True,
-) -> Rollout:
-    """A snapshot with its targets and, unless told otherwise, every open write; UnknownRollout if there is none.
-
-    Targets that are `known` at the head of the journal are not read again. They are kept there only if the
-    connection sees the row and the targets at one moment: in a reading transaction, or under the row's lock.
-    """
-    wanted = {"wanted": rollout_id}
-    row = connection.execute(_ROLLOUT, wanted).one_or_none()
-    if row is None:
-        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
-    head = head_of(row)
-    found = known.get(rollout_id, head) if known is not None else None
-    if found is None:
-        found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
-        if known is not None:
-            known.put(rollout_id, head, found)
-    mine: list[Write] = []
-    foreign: list[Write] = []
-    rows = connection.execute(_OPEN_WRITES, {**wanted, "at": now}).all() if open_writes else ()
-    for w in rows:
-        (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
-    return to_rollout(row, found, mine, foreign)
-
-
-# Built once: building a statement costs more than running it on rows as few as these.
-_ROLLOUT = select(rollouts).where(rollouts.c.id == bindparam("wanted"))
-_TARGETS = select(targets).where(targets.c.rollout_id == bindparam("wanted")).order_by(targets.c.ord)
-_OPEN_WRITES = (
-    select(writes)
-    .where(
-        or_(
-            writes.c.rollout_id == bindparam("wanted"),
-            writes.c.number.in_(select(targets.c.number).where(targets.c.rollout_id == bindparam("wanted"))),
-        ),
-        or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
-    )
-    .order_by(writes.c.intent_at, writes.c.id)
-)
 _HEAD = (
     select(*(rollouts.c[name] for name in ("id", "name", "phase", "epoch", "journal_seq", "journal_hash")))
     .where(rollouts.c.id == bindparam("wanted"))
@@ -185,7 +122,7 @@ def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
     """The head of the rollout's row, which is locked for the rest of the transaction."""
     row = connection.execute(_HEAD, {"wanted": rollout_id}).one_or_none()
     if row is None:
-        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
+        raise UnknownRollout.called(rollout_id)
     return row
 
 
@@ -335,10 +272,6 @@ def _apply(
     return Head(*head)
 
 
-def head_of(row: Row[Any]) -> Head:
-    return Head(row.journal_seq, row.journal_hash)
-
-
 def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: Change) -> None:
     if phase.is_final:
         connection.execute(_LET_GO, {"mine": rollout_id})
@@ -350,7 +283,7 @@ def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: C
                 query = query.where(targets.c.written)
             connection.execute(query.values(driven=True))
     except exc.IntegrityError:
-        raise taken(connection, rollout_id, sorted(change.targets)) from None
+        raise taken(rollout_id, sorted(change.targets)) from None
 
 
 _LET_GO = (
@@ -362,15 +295,6 @@ def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) ->
     connection.execute(
         update(rollouts).where(rollouts.c.id == rollout_id).values(journal_seq=head[0], journal_hash=head[1])
     )
-
-
-def open_horizons(connection: Connection, numbers: Sequence[str], now: datetime) -> list[Write]:
-    """Writes on these numbers, of any rollout, that may still take effect."""
-    still_open = or_(writes.c.outcome.is_(None), writes.c.horizon_until > now)
-    return [
-        to_write(w)
-        for w in connection.execute(select(writes).where(writes.c.number.in_(numbers), still_open))
-    ]
 
 
 def begin(
@@ -385,41 +309,3 @@ def begin(
     data = {**(entry.data or {}), "targets": [target_to_json(t) for t in added]}
     record = recording(connection.dialect, held.rollout_id, change, [replace(entry, data=data)])
     _apply(connection, row, record, now, {})
-
-
-def exists(connection: Connection, rollout_id: str) -> None:
-    """UnknownRollout when there is no such rollout."""
-    if connection.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is None:
-        raise UnknownRollout(f"there is no rollout {rollout_id}; `rollout list` shows them", id=rollout_id)
-
-
-def summary(row: Row[Any]) -> Rollout:
-    """A rollout without its targets and writes."""
-    return to_rollout(row)
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """A target whose live split should be what we know; `driven`: its rollout is live."""
-
-    rollout_id: str
-    target: Target
-    phase: Phase
-    plan: Plan
-    driven: bool
-
-
-def watched(connection: Connection, since: datetime) -> list[Watched]:
-    """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
-    watching = or_(rollouts.c.watch_until.is_not(None) & (rollouts.c.watch_until > since), targets.c.driven)
-    query = (
-        select(targets, rollouts.c.phase, rollouts.c.plan, rollouts.c.plan_digest)
-        .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-        .where(watching, or_(targets.c.written, targets.c.driven), targets.c.state != TargetState.SUPERSEDED)
-    )
-    return [
-        Watched(
-            row.rollout_id, to_target(row), Phase(row.phase), to_plan(row.plan, row.plan_digest), row.driven
-        )
-        for row in connection.execute(query)
-    ]

@@ -14,8 +14,8 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, s
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.journal import Recorded
+from rollout.store.loading import summary
 from rollout.store.outbox import FAILING
-from rollout.store.rollouts import summary
 from rollout.store.tables import TELLING, journal, looks, meta, outbox, rollouts
 from rollout.store.values import set_once, set_value, value_of
 

@@ -9,9 +9,9 @@ from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.protocol import shows
 from rollout.domain.state import Rollout, TargetState
 from rollout.store import journal
+from rollout.store.loading import load
 from rollout.store.rebuild import differences
 from rollout.store.repository import Store
-from rollout.store.rollouts import load
 
 from .chronicle import Chronicle, chronicle
 from .database import SimDatabase

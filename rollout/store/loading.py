@@ -1,0 +1,124 @@
+"""Rollouts out of the store, for those that decide: whole, by number, and all that a drift scan compares.
+
+Each is asked inside the caller's transaction. What people look at is read by reading.py and lookups.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, or_, select
+
+from rollout.domain.errors import UnknownRollout
+from rollout.domain.machine import Phase
+from rollout.domain.plan import Plan
+from rollout.domain.state import Rollout, Target, TargetState, Write
+from rollout.store.rows import to_plan, to_rollout, to_target, to_write
+from rollout.store.snapshots import Head, Snapshots
+from rollout.store.tables import rollouts, targets, writes
+
+
+def load(
+    connection: Connection,
+    rollout_id: str,
+    now: datetime,
+    known: Snapshots | None = None,
+    *,
+    open_writes: bool = True,
+) -> Rollout:
+    """A snapshot with its targets and, unless told otherwise, every open write; UnknownRollout if there is none.
+
+    Targets that are `known` at the head of the journal are not read again. They are kept there only if the
+    connection sees the row and the targets at one moment: in a reading transaction, or under the row's lock.
+    """
+    wanted = {"wanted": rollout_id}
+    row = connection.execute(_ROLLOUT, wanted).one_or_none()
+    if row is None:
+        raise UnknownRollout.called(rollout_id)
+    head = head_of(row)
+    found = known.get(rollout_id, head) if known is not None else None
+    if found is None:
+        found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
+        if known is not None:
+            known.put(rollout_id, head, found)
+    mine: list[Write] = []
+    foreign: list[Write] = []
+    rows = connection.execute(_OPEN_WRITES, {**wanted, "at": now}).all() if open_writes else ()
+    for w in rows:
+        (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
+    return to_rollout(row, found, mine, foreign)
+
+
+# Built once: building a statement costs more than running it on rows as few as these.
+_ROLLOUT = select(rollouts).where(rollouts.c.id == bindparam("wanted"))
+_TARGETS = select(targets).where(targets.c.rollout_id == bindparam("wanted")).order_by(targets.c.ord)
+_OPEN_WRITES = (
+    select(writes)
+    .where(
+        or_(
+            writes.c.rollout_id == bindparam("wanted"),
+            writes.c.number.in_(select(targets.c.number).where(targets.c.rollout_id == bindparam("wanted"))),
+        ),
+        or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
+    )
+    .order_by(writes.c.intent_at, writes.c.id)
+)
+
+
+def exists(connection: Connection, rollout_id: str) -> None:
+    """UnknownRollout when there is no such rollout."""
+    if connection.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is None:
+        raise UnknownRollout.called(rollout_id)
+
+
+def summary(row: Row[Any]) -> Rollout:
+    """A rollout without its targets and writes."""
+    return to_rollout(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A target whose live split should be what we know; `driven`: its rollout is live."""
+
+    rollout_id: str
+    target: Target
+    phase: Phase
+    plan: Plan
+    driven: bool
+
+
+def watched(connection: Connection, since: datetime) -> list[Watched]:
+    """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
+    watching = or_(rollouts.c.watch_until.is_not(None) & (rollouts.c.watch_until > since), targets.c.driven)
+    query = (
+        select(targets, rollouts.c.phase, rollouts.c.plan, rollouts.c.plan_digest)
+        .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+        .where(watching, or_(targets.c.written, targets.c.driven), targets.c.state != TargetState.SUPERSEDED)
+    )
+    return [
+        Watched(
+            row.rollout_id, to_target(row), Phase(row.phase), to_plan(row.plan, row.plan_digest), row.driven
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
+    """number -> (rollout id, name) of the live rollout that drives it."""
+    wanted = list(numbers)
+    found: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(wanted), chunk):
+        query = (
+            select(targets.c.number, rollouts.c.id, rollouts.c.name)
+            .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+            .where(targets.c.driven, targets.c.number.in_(wanted[start : start + chunk]))
+        )
+        found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
+    return found
+
+
+def head_of(row: Row[Any]) -> Head:
+    return Head(row.journal_seq, row.journal_hash)
