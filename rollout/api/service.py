@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import structlog
@@ -28,6 +29,7 @@ from rollout.ports import CallRecord
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
 from rollout.store.reading import Reading, Readings
+from rollout.store.versions import versions
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0
@@ -61,7 +63,7 @@ class Service:
         self.lookups = Lookups(self.app.database)
         self.readings = Readings(self.app.database)
         self.paper = Paper(self.app.store)
-        self.still = Still(self.app.database, clock)
+        self.still = Still(versions(self.app.database, partial(self.lanes.run, "minor")), clock)
         self.followers = Followers(self.app)
         self.hub = Hub(self)
         self.intake = Intake(self)

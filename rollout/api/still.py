@@ -1,13 +1,12 @@
 """Answers of the last second, sent again while nothing at all was committed to the database.
 
-For SQLite, which says without a query whether anybody, of whatever process, has committed since it was last asked.
-So a token that was revoked is refused at the next request here, too. Used by one thread at a time: the event loop.
+The database says whether anybody, of whatever process, has committed since it was last asked (store.versions), so a
+token that was revoked is refused at the next request here, too. Used by one thread at a time: the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,7 +15,7 @@ from typing import NamedTuple
 from rollout.access import Caller
 from rollout.api.paper import Kept
 from rollout.ports import Clock
-from rollout.store.engine import Database
+from rollout.store.versions import Versions
 
 GOOD_FOR = timedelta(seconds=1)  # what an answer says of the time that has passed is no older than this
 
@@ -24,7 +23,7 @@ GOOD_FOR = timedelta(seconds=1)  # what an answer says of the time that has pass
 class Answer(NamedTuple):
     """What was sent, to whom, at which version of the database and when (seconds of Clock.boot)."""
 
-    version: int
+    version: Hashable
     at: float
     caller: Caller
     body: bytes
@@ -33,37 +32,23 @@ class Answer(NamedTuple):
 class Still:
     """One per process."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
-        self._database, self._clock = database, clock
-        self._connection: sqlite3.Connection | None = None
+    def __init__(self, versions: Versions, clock: Clock) -> None:
+        self._versions, self._clock = versions, clock
         self._kept: Kept[Answer] = Kept()
-        self._coming: dict[Hashable, tuple[int, asyncio.Future[Answer | None]]] = {}
+        self._coming: dict[Hashable, tuple[Hashable, asyncio.Future[Answer | None]]] = {}
 
-    def version(self) -> int | None:
-        """Changes with every commit; None: not known (PostgreSQL, or a database in trouble)."""
-        if not self._database.is_sqlite:
-            return None
-        try:
-            if self._connection is None:
-                self._connection = sqlite3.connect(
-                    self._database.engine.url.database or "",
-                    timeout=0,
-                    isolation_level=None,
-                    check_same_thread=False,
-                )
-            found: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-            return found
-        except sqlite3.Error:
-            return None
+    async def version(self) -> Hashable | None:
+        """Changes with every commit; None: not known."""
+        return await self._versions.now()
 
-    def get(self, key: Hashable, version: int | None) -> Answer | None:
+    def get(self, key: Hashable, version: Hashable | None) -> Answer | None:
         """The answer to the same question of the same caller, if it is still what would be said."""
         kept = self._kept.get(key)
         if kept is None or version is None or kept.version != version:
             return None
         return kept if 0 <= self._clock.boot() - kept.at < GOOD_FOR.total_seconds() else None
 
-    async def coming(self, key: Hashable, version: int | None) -> Answer | None:
+    async def coming(self, key: Hashable, version: Hashable | None) -> Answer | None:
         """As `get`, and where that answer is being made since this very version, it is waited for."""
         found = self.get(key, version)
         if found is None and key in self._coming and self._coming[key][0] == version:
@@ -71,7 +56,7 @@ class Still:
         return found
 
     @contextmanager
-    def making(self, key: Hashable, version: int | None) -> Iterator[Callable[[Caller, bytes], None]]:
+    def making(self, key: Hashable, version: Hashable | None) -> Iterator[Callable[[Caller, bytes], None]]:
         """While an answer is made that was asked for at `version`: the caller of what it gives keeps it."""
         future: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
         if version is not None:
@@ -84,7 +69,7 @@ class Still:
             if self._coming.get(key, (0, None))[1] is future:
                 del self._coming[key]
 
-    def _put(self, key: Hashable, version: int | None, caller: Caller, body: bytes) -> Answer | None:
+    def _put(self, key: Hashable, version: Hashable | None, caller: Caller, body: bytes) -> Answer | None:
         ends = caller.until
         if version is None or (ends is not None and ends <= self._clock.now() + GOOD_FOR):
             return None
@@ -93,6 +78,4 @@ class Still:
         return answer
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._versions.close()

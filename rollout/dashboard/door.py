@@ -116,7 +116,7 @@ class PageRoute(APIRoute):
     ) -> Response:
         """A page for somebody who only looks; the same again while nothing was committed (rollout.api.still)."""
         service, scope = service_of(request), request.scope
-        version = service.still.version()
+        version = await service.still.version()
         asked = request.headers.getlist("cookie"), request.headers.getlist("hx-request")
         key = ("page", str(asked), source_of(request), scope["path"], scope["query_string"])
         if (kept := await service.still.coming(key, version)) is not None:
