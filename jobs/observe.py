@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 import structlog
 
 from rollout.app import App
+from rollout.domain.records import CallRecord
 from rollout.domain.state import Rollout
 from rollout.gatekeeper import baseline_pairs, config_of
-from rollout.ports import CallRecord, Calls, Failure
+from rollout.ports import Calls, Failure
 from rollout.store.observations import Mark
 
 log = structlog.get_logger(__name__)

@@ -16,8 +16,8 @@ from jobs.scheduler import Scheduler
 from rollout import __version__, logs
 from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.errors import NotReachable, Refused
+from rollout.domain.records import CallRecord
 from rollout.planfile import load_plan
-from rollout.ports import CallRecord
 from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
 from rollout.store import migrate as migrations

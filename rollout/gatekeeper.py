@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from rollout.domain import splits
 from rollout.domain.plan import Plan
+from rollout.domain.records import CallRecord
 from rollout.domain.state import Position, Rollout
-from rollout.ports import CallRecord, Clock, Look
+from rollout.ports import Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
 from rollout.store.values import value_of

@@ -9,7 +9,7 @@ the driver stays one straight line, also when it is run by a simulated scheduler
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from types import TracebackType
@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from rollout.domain.allowance import Turns
 from rollout.domain.changes import Change
 from rollout.domain.facts import Opening, Opinion
-from rollout.domain.records import Claim, Entry, Request
+from rollout.domain.records import CallRecord, Claim, Entry, Request
 from rollout.domain.state import Rollout, Target
 
 
@@ -156,27 +156,6 @@ class Agents(Protocol):
     def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         """One version (a number, a tag, or None for the latest)."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class CallRecord:
-    """One call or chat as far as gates need it; times are aware UTC."""
-
-    call_id: str
-    agent_id: str
-    agent_version: int
-    number: str
-    channel: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    status: str
-    disconnection_reason: str | None = None
-    e2e_p50_ms: float | None = None
-    successful: bool | None = None
-    sentiment: str | None = None
-    in_voicemail: bool | None = None
-    custom: Mapping[str, bool] = field(default_factory=dict)
-    analyzed: bool = False
 
 
 class Calls(Protocol):

@@ -6,7 +6,6 @@ full the answer is 429 and Retell sends it again. What is lost with the process,
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import threading
 from collections import Counter, deque
@@ -19,7 +18,6 @@ from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooMany
 from rollout.domain import webhooks
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
-from rollout.ports import CallRecord
 from rollout.settings import KeySource
 
 if TYPE_CHECKING:
@@ -124,7 +122,7 @@ class Intake:
                 continue
             new.discard(digest)
             self.counts["taken"] += 1
-            records.append(CallRecord(**dataclasses.asdict(sample)))
+            records.append(sample)
         if records and self._service.observe is not None:
             self._service.observe(records)
         now = self._service.app.clock.boot()

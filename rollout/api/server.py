@@ -16,7 +16,7 @@ from rollout.api.factory import make_api
 from rollout.api.service import SchedulerState, Service
 from rollout.app import App
 from rollout.domain.errors import NotReachable
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2

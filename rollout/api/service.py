@@ -23,9 +23,8 @@ from rollout.backend import Direct
 from rollout.commands import By, where
 from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated, UnknownRollout
 from rollout.domain.plan import Plan
-from rollout.domain.records import Entry
+from rollout.domain.records import CallRecord, Entry
 from rollout.domain.state import Rollout
-from rollout.ports import CallRecord
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
 from rollout.store.reading import Reading, Readings

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from rollout.domain.profiles import Metric
+from rollout.domain.records import CallRecord
 
 Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
 
@@ -30,39 +31,6 @@ NOT_THE_AGENT = frozenset({
     "concurrency_limit_reached", "no_concurrency_fallback", "no_valid_payment", "credit_exhausted",
     "budget_reached", "scam_detected", "error_user_not_joined", "registered_call_timeout",
 })  # fmt: skip
-
-
-class Call(Protocol):
-    """One call or chat as far as gates need it; times are aware UTC."""
-
-    @property
-    def call_id(self) -> str: ...
-    @property
-    def agent_id(self) -> str: ...
-    @property
-    def agent_version(self) -> int: ...
-    @property
-    def number(self) -> str: ...
-    @property
-    def started_at(self) -> datetime | None: ...
-    @property
-    def ended_at(self) -> datetime | None: ...
-    @property
-    def status(self) -> str: ...
-    @property
-    def disconnection_reason(self) -> str | None: ...
-    @property
-    def e2e_p50_ms(self) -> float | None: ...
-    @property
-    def successful(self) -> bool | None: ...
-    @property
-    def sentiment(self) -> str | None: ...
-    @property
-    def in_voicemail(self) -> bool | None: ...
-    @property
-    def custom(self) -> Mapping[str, bool]: ...
-    @property
-    def analyzed(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +107,11 @@ def latency_thresholds(latencies_ms: Iterable[float], least: int = 30) -> tuple[
     return values[(len(values) - 1) // 2], values[int(0.9 * (len(values) - 1))]
 
 
-def ended(call: Call) -> bool:
+def ended(call: CallRecord) -> bool:
     return call.ended_at is not None or call.status in ("ended", "error", "not_connected")
 
 
-def outcomes(call: Call, rules: CallRules) -> dict[str, bool | None]:
+def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
     """Per series: True for bad, False for fine, None for missing (not known yet, or never)."""
     out: dict[str, bool | None] = dict.fromkeys(name for m in rules.metrics for name in m.series)
     reason = call.disconnection_reason
@@ -172,7 +140,7 @@ def outcomes(call: Call, rules: CallRules) -> dict[str, bool | None]:
     return out
 
 
-def settled(call: Call, rules: CallRules, now: datetime) -> dict[str, bool | None]:
+def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool | None]:
     """The outcomes that are final at `now`; a series that may still get its result is left out."""
     assert call.started_at is not None
     age = now - call.started_at
@@ -188,7 +156,7 @@ def settled(call: Call, rules: CallRules, now: datetime) -> dict[str, bool | Non
     return {name: v for name, v in found.items() if v is not None or not (waiting and name in analysed)}
 
 
-def tabulate(calls: Iterable[Call], spans: Sequence[Span], now: datetime, rules: CallRules) -> Table:
+def tabulate(calls: Iterable[CallRecord], spans: Sequence[Span], now: datetime, rules: CallRules) -> Table:
     """Counts per cell. A series counts calls that started before the oldest call still without its result:
     good news that takes longer to arrive than bad news must not look like bad news. Each series has its own
     such limit, so that slow analysis does not hold back what the end of a call already tells."""
@@ -239,7 +207,7 @@ def tabulate(calls: Iterable[Call], spans: Sequence[Span], now: datetime, rules:
     return Table(cells, still_open, between, others)
 
 
-def _span(call: Call, spans: Sequence[Span]) -> Span | None:
+def _span(call: CallRecord, spans: Sequence[Span]) -> Span | None:
     at = call.started_at
     if at is None:
         return None

@@ -1,9 +1,9 @@
-"""Values that pass between the core and the store: a claim, a journal entry."""
+"""Values that pass between the core and its edges: a claim, a journal entry, a call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -43,3 +43,24 @@ class Request:
     id: str
     command: str
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call or chat as far as gates need it, neither transcript nor recording; times are aware UTC."""
+
+    call_id: str
+    agent_id: str
+    agent_version: int
+    number: str
+    channel: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    status: str
+    disconnection_reason: str | None = None
+    e2e_p50_ms: float | None = None
+    successful: bool | None = None
+    sentiment: str | None = None
+    in_voicemail: bool | None = None
+    custom: Mapping[str, bool] = field(default_factory=dict)
+    analyzed: bool = False

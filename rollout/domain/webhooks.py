@@ -11,11 +11,11 @@ import hmac
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollout.domain.numbers import is_e164
+from rollout.domain.records import CallRecord
 
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
 OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less
@@ -46,28 +46,7 @@ def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int
     return match[2] if good else None
 
 
-@dataclass(frozen=True, slots=True)
-class CallSample:
-    """One call, with the attributes of rollout.ports.CallRecord; neither transcript nor recording."""
-
-    call_id: str
-    agent_id: str
-    agent_version: int
-    number: str
-    channel: str
-    started_at: datetime | None
-    ended_at: datetime | None
-    status: str
-    disconnection_reason: str | None = None
-    e2e_p50_ms: float | None = None
-    successful: bool | None = None
-    sentiment: str | None = None
-    in_voicemail: bool | None = None
-    custom: Mapping[str, bool] = field(default_factory=dict)
-    analyzed: bool = False
-
-
-def sample(document: object) -> CallSample | None:
+def sample(document: object) -> CallRecord | None:
     """What one webhook body says of a phone call; None for any other event and for what cannot be used."""
     event = document.get("event") if isinstance(document, Mapping) else None
     if not isinstance(document, Mapping) or not isinstance(event, str) or event not in EVENTS:
@@ -85,7 +64,7 @@ def sample(document: object) -> CallSample | None:
     analysis = call.get("call_analysis")
     analysis = analysis if isinstance(analysis, Mapping) else {}
     custom = analysis.get("custom_analysis_data")
-    return CallSample(
+    return CallRecord(
         call_id=str(call_id),
         agent_id=str(agent_id),
         agent_version=version,

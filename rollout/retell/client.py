@@ -10,7 +10,8 @@ from typing import Any
 
 from rollout.domain.errors import SettingsError
 from rollout.domain.numbers import is_e164
-from rollout.ports import AgentVersion, CallRecord, Clock, Failure, Limits, Reading, Standing, Trouble
+from rollout.domain.records import CallRecord
+from rollout.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
 from rollout.retell import calls
 from rollout.retell.address import parse_base_url
 from rollout.retell.agents import AgentReader

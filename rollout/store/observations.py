@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord
 from rollout.store.tables import journal, looks, marks, observations, rollouts
 from rollout.store.values import insert_into
 

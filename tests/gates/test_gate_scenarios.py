@@ -11,9 +11,9 @@ import pytest
 
 from rollout import gateviews
 from rollout.domain.errors import PlanError
+from rollout.domain.records import CallRecord
 from rollout.gatekeeper import Gatekeeper
 from rollout.planfile import load_plan
-from rollout.ports import CallRecord
 from rollout.store.observations import Mark
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan

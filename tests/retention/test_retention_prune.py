@@ -15,8 +15,7 @@ from jobs.prune import Prune, limits
 from rollout.app import App, build
 from rollout.domain.changes import Change
 from rollout.domain.machine import Phase
-from rollout.domain.records import Entry, Request
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord, Entry, Request
 from rollout.settings import Settings
 from rollout.store import archive, pruning
 from rollout.store.observations import Mark, keep_look

@@ -13,7 +13,7 @@ import pytest
 
 from rollout.clock import SystemClock
 from rollout.commands import By
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord
 from rollout.store.engine import Database
 from rollout.store.lookups import Lookups
 from rollout.store.observations import Mark

@@ -19,7 +19,7 @@ from rollout.domain.calls import (
     variant_share,
 )
 from rollout.domain.gates import Outcome, Tally, from_plan, gate_config, judge
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CANARY, BASE = ("agent_a", 7), ("agent_a", 6)

@@ -12,7 +12,7 @@ from sqlalchemy import insert, inspect, select
 
 from rollout.clock import SystemClock
 from rollout.commands import By
-from rollout.ports import CallRecord
+from rollout.domain.records import CallRecord
 from rollout.store import archive, migrate
 from rollout.store.engine import Database
 from rollout.store.observations import keep_look
