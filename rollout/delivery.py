@@ -1,33 +1,24 @@
 """P2 to P7 of the write protocol for one chunk of numbers: connect, read, intend, send, read back, record.
 
-This is the only place that sends a split to a phone number. What the answers mean is judged in
-rollout.domain.protocol; what to do about it is decided in rollout.domain.decide. A little over 300 lines: the
-protocol's steps are one story and are not told in two files.
+This is the only place that sends a split to a phone number. What the answers amount to is found in
+rollout.outcomes; what to do about it is decided in rollout.domain.decide.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from rollout.domain.changes import Change
 from rollout.domain.drift import Blocked, Look, absorb
 from rollout.domain.errors import ClaimLost
-from rollout.domain.protocol import (
-    Finding,
-    Settled,
-    answers_with,
-    body_of,
-    lists_at,
-    others_of,
-    settle,
-    shows,
-)
+from rollout.domain.protocol import Finding, body_of, lists_at
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Outcome, Rollout, Target, TargetState, Write
-from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
+from rollout.domain.state import Kind, Rollout, Target, Write
+from rollout.outcomes import outcomes, reading_trouble, shown
+from rollout.ports import Clock, Lane, Order, PhoneNumbers, Rollouts, Trouble
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for
@@ -100,7 +91,7 @@ class Deliverer:
     def _look(self, rollout: Rollout, held: Claim, lane: Lane, numbers: Sequence[str]) -> Delivery:
         began = self.store.now()
         got = lane.read(numbers)
-        look = absorb(rollout, _shown(got), began, self.store.now())
+        look = absorb(rollout, shown(got), began, self.store.now())
         suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
         if suspects:
             # One odd reading may be a stale or a broken one: nothing is believed before a second.
@@ -108,7 +99,7 @@ class Deliverer:
             began = self.store.now()
             again = lane.read(suspects)
             got = {**got, **again}
-            later = absorb(rollout, _shown(again), began, self.store.now())
+            later = absorb(rollout, shown(again), began, self.store.now())
             kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
             look = Look(
                 min(look.began, began),
@@ -116,7 +107,7 @@ class Deliverer:
                 Change(targets=kept, writes=look.change.writes).merged(later.change),
                 (*look.notes, *later.notes),
             )
-        trouble, retry_after = _trouble(got)
+        trouble, retry_after = reading_trouble(got)
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout, changes = self._record_look(rollout, held, look)
@@ -222,8 +213,13 @@ class Deliverer:
         backs = lane.read(unclear) if unclear else {}
         unclear_4xx = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
         gone = lane.read(unclear_4xx) if unclear_4xx else {}
-        change, summary, troubles = self._outcome(rollout, by_number, answers, backs, gone, answered_at, kind)
-        entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": summary})
+        found = outcomes(
+            rollout, by_number, answers, backs, gone, answered_at,
+            staleness=timedelta(seconds=self.timing.staleness),
+            told_to_stop=self.interrupted(rollout.id, held.epoch),
+        )  # fmt: skip
+        change = found.change
+        entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
         try:
             now = self.store.commit(held, change, [entry])
         except ClaimLost:
@@ -234,8 +230,8 @@ class Deliverer:
         return Delivery(
             change.applied_to(rollout, now),
             None,
-            _summary(troubles),
-            max((wait for _, wait in troubles if wait), default=None),
+            found.trouble,
+            found.retry_after,
             unsent,
             len(answers) - unsent,
             sent_at - sending,
@@ -243,116 +239,3 @@ class Deliverer:
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
             (intended, change),
         )
-
-    def _outcome(
-        self,
-        rollout: Rollout,
-        intents: Mapping[str, Write],
-        answers: Mapping[str, Answer],
-        backs: Mapping[str, Reading | Failure],
-        gone: Mapping[str, Reading | Failure],
-        answered_at: datetime,
-        kind: Kind,
-    ) -> tuple[Change, dict[str, Any], list[tuple[str, float | None]]]:
-        targets: dict[str, dict[str, Any]] = {}
-        writes: dict[str, dict[str, Any]] = {}
-        summary: dict[str, Any] = {}
-        troubles: list[tuple[str, float | None]] = []
-        closed = answered_at + timedelta(seconds=self.timing.staleness)
-        forward = kind is Kind.FORWARD
-        # The rest of a chunk that was too large for its send window goes with the next one: no trouble.
-        none_sent = all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in answers.values())
-        for number, answer in answers.items():
-            write, target = intents[number], rollout.by_number[number]
-            back = backs.get(number)
-            fresh = back if isinstance(back, Reading) else None
-            failure = answer.failure
-            changes = not shows(target.split, write.lists)
-            settled = settle(
-                write.lists,
-                target.modified,
-                changes=changes,
-                answer=answer.shown,
-                refused=failure is not None and failure.trouble is Trouble.REJECTED,
-                sent=failure is None or failure.trouble is not Trouble.UNREACHABLE,
-                back=fresh,
-            )
-            status = answer.status if failure is None else failure.status
-            summary[number] = {"outcome": str(settled), "status": status}
-            if fresh is not None:
-                summary[number]["modified"] = fresh.modified
-            match settled:
-                case Settled.APPLIED | Settled.SEEN:
-                    assert fresh is not None
-                    writes[write.id] = {"outcome": Outcome.APPLIED, "answered": status}
-                    if settled is Settled.APPLIED:
-                        writes[write.id]["horizon_until"] = closed
-                    targets[number] = {
-                        "split": dict(write.lists), **rollout.standing(write.step, write.retreated),
-                        "modified": fresh.modified,
-                        "others": others_of(fresh, target.baseline), "live": dict(write.lists), "live_at": answered_at,
-                        "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
-                    }  # fmt: skip
-                case Settled.ANSWERED:
-                    assert answer.shown is not None
-                    assert answers_with(write.lists, target.modified, answer.shown, changes=changes)
-                    writes[write.id] = {"answered": status, "horizon_until": closed}
-                    troubles.append((f"{number}: written, and not read back yet", None))
-                case Settled.REJECTED:
-                    assert failure is not None
-                    writes[write.id] = {
-                        "outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": answered_at,
-                    }  # fmt: skip
-                    if failure.status in (401, 403):
-                        troubles.append((_key_trouble(failure), None))
-                    elif _is_missing(gone.get(number)):
-                        targets[number] = {"state": TargetState.MISSING}
-                    elif forward:
-                        targets[number] = {"state": TargetState.REJECTED}
-                    else:
-                        troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
-                case Settled.NOT_SENT:
-                    writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
-                    if failure is not None and none_sent and not self.interrupted(rollout.id, write.epoch):
-                        troubles.append((f"{number}: {failure.detail}", failure.retry_after))
-                case Settled.UNKNOWN:
-                    writes[write.id] = {"answered": status}
-                    detail = failure.detail if failure else "Retell answered 200 and does not show the split"
-                    troubles.append(
-                        (f"{number}: outcome not known: {detail}", failure.retry_after if failure else None)
-                    )
-        return Change(targets=targets, writes=writes), summary, troubles
-
-
-def _shown(got: Mapping[str, Reading | Failure]) -> dict[str, Reading | Blocked]:
-    return {n: _blocked(r) if isinstance(r, Failure) else r for n, r in got.items()}
-
-
-def _blocked(failure: Failure) -> Blocked:
-    if failure.trouble is Trouble.REJECTED and failure.status in (404, 422):
-        return Blocked.MISSING
-    return Blocked.KEY if failure.status in (401, 403) else Blocked.UNREACHABLE
-
-
-def _is_missing(got: Reading | Failure | None) -> bool:
-    return isinstance(got, Failure) and _blocked(got) is Blocked.MISSING
-
-
-def _trouble(got: Mapping[str, Reading | Failure]) -> tuple[str | None, float | None]:
-    failures = [f for f in got.values() if isinstance(f, Failure) and _blocked(f) is not Blocked.MISSING]
-    if not failures:
-        return None, None
-    first = failures[0]
-    text = _key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
-    return text, max((f.retry_after for f in failures if f.retry_after), default=None)
-
-
-def _summary(troubles: Sequence[tuple[str, float | None]]) -> str | None:
-    """What went wrong, in a line: the first few, and how many more."""
-    texts = list(dict.fromkeys(text for text, _ in troubles))
-    more = f"; and {len(texts) - 2} more" if len(texts) > 2 else ""
-    return "; ".join(texts[:2]) + more if texts else None
-
-
-def _key_trouble(failure: Failure) -> str:
-    return f"Retell refuses the API key ({failure.status}): nothing is sent until it is right again"
