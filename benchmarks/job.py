@@ -22,7 +22,7 @@ from sqlalchemy import event, insert
 
 from rollout import logs
 from rollout.app import App, build, many_threads_and_objects
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import ClaimLost
 from rollout.domain.plan import Plan
 from rollout.ports import Order

@@ -12,7 +12,7 @@ from pathlib import Path
 import structlog
 
 from rollout.app import App
-from rollout.commands import KEEP_BASELINE
+from rollout.domain.commanding import KEEP_BASELINE
 from rollout.domain.errors import RolloutError
 from rollout.settings import Settings
 from rollout.store import archive

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from rollout import rehearse, views
 from rollout.app import App
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
 from rollout.domain.machine import Phase
 from rollout.domain.state import Position, Rollout

@@ -1,49 +1,28 @@
 """What a person may ask. The command line, the HTTP API and the page call these and nothing else.
 
-Each command is a pure decision about the rollout it finds, recorded with its actor, its reason and its
-request id in one transaction. Nobody drives here: the rollout becomes due, and whoever drives takes it. Longer
-than 300 lines because every command stands here, and each is a few lines of one shape.
+Each command is a pure decision about the rollout it finds (rollout.domain.commanding), recorded with its actor,
+its reason and its request id in one transaction. Nobody drives here: the rollout becomes due, and whoever drives
+takes it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 from rollout.bounds import Bounds
-from rollout.domain.changes import Change
-from rollout.domain.errors import InputError, NotReachable, Refused, StaleExpectation, UnknownRollout
+from rollout.domain import commanding
+from rollout.domain.commanding import By, where
+from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.machine import Event, Phase, after, allows
 from rollout.domain.plan import Plan
-from rollout.domain.protocol import others_of
-from rollout.domain.records import Entry, Request
-from rollout.domain.state import Position, Rollout, Target, TargetState
-from rollout.ports import Decision, PhoneNumbers, Reading, Rollouts
+from rollout.domain.records import Decision, Entry, Request
+from rollout.domain.state import Position, Rollout
+from rollout.ports import PhoneNumbers, Reading, Rollouts
 from rollout.preflight import Preflight, Versions, preflight
-
-KEEP_BASELINE = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """Who asks, why, and under which request id."""
-
-    actor: str
-    reason: str = ""
-    request_id: str | None = None
-
-    def request(self, command: str, *asked: Any) -> Request | None:
-        """The command's identity; None without a request id."""
-        if self.request_id is None:
-            return None
-        if not 1 <= len(self.request_id) <= 120 or not self.request_id.isprintable():
-            raise InputError("request_id: write 1 to 120 printable characters")
-        text = json.dumps([command, *asked], sort_keys=True, default=str)
-        return Request(self.actor, self.request_id, command, hashlib.sha256(text.encode()).hexdigest())
 
 
 class Commands:
@@ -120,161 +99,47 @@ class Commands:
         self, id_: str, by: By, *, expect: Position | None = None, full: bool = False
     ) -> dict[str, Any]:
         """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
-
-        def decide(r: Rollout, now: datetime) -> Decision:
-            phase = after(r.phase, Event.PROMOTE_ASKED)
-            _expect(r, expect)
-            goal = r.last_position if full else r.next_position
-            values: dict[str, Any] = {"phase": phase}
-            if r.plan.retreat is not None:
-                values["raised_at"] = now  # a person is not turned back before the next opening
-                if r.retreated is not None:
-                    values |= {"retreated": None, "turning_since": now}
-            if r.confirmed_at is None and r.retreated is not None and (not full or goal == r.position):
-                # It was closed before its step was confirmed; to go on is to write that step now.
-                goal = r.position
-                what = f"step {r.position} is written now"
-            elif r.confirmed_at is None and not full:
-                raise Refused(
-                    f"step {r.position} is still being written: wait until it is confirmed", **where(r)
-                )
-            elif goal is None or goal == r.position:
-                if r.promote_asked or r.confirmed_at is None:
-                    raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
-                values["promote_asked"] = True
-                what = f"the bake of step {r.position} is ended"
-            else:
-                values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
-                values |= r.cleared("stood", "back_at")
-                what = f"from {r.position} to {goal}"
-            data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
-            return (
-                Change(rollout=values),
-                Entry("promote", by.actor, by.reason, data),
-                f"promoted by a person: {what}",
-            )
-
-        return self._change(id_, decide, by.request("promote", id_, expect, full))
+        return self._change(
+            id_,
+            partial(commanding.promote, by=by, expect=expect, full=full),
+            by.request("promote", id_, expect, full),
+        )
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Hold where it stands. Gates go on watching."""
-
-        def decide(r: Rollout, now: datetime) -> Decision | None:
-            if r.phase is Phase.PAUSED and expect is None:
-                return None
-            phase = after(r.phase, Event.PAUSE_ASKED)
-            _expect(r, expect)
-            values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
-            return Change(rollout=values), Entry("pause", by.actor, by.reason, where(r)), "paused by a person"
-
-        return self._change(id_, decide, by.request("pause", id_, expect))
+        return self._change(
+            id_, partial(commanding.pause, by=by, expect=expect), by.request("pause", id_, expect)
+        )
 
     def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Go on after a pause. After a failed gate this overrides that failure."""
-
-        def decide(r: Rollout, now: datetime) -> Decision:
-            unstarted = r.phase is Phase.PAUSED and r.started_at is None
-            phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
-            _expect(r, expect)
-            if r.stop_asked:
-                raise Refused("it is being stopped", **where(r))
-            values: dict[str, Any] = {"phase": phase, "reason": None}
-            if r.verdict is not None and r.verdict.get("outcome") == "fail":
-                values["waived"] = True
-            return (
-                Change(rollout=values),
-                Entry("resume", by.actor, by.reason, where(r)),
-                "resumed by a person",
-            )
-
-        return self._change(id_, decide, by.request("resume", id_, expect))
+        return self._change(
+            id_, partial(commanding.resume, by=by, expect=expect), by.request("resume", id_, expect)
+        )
 
     def stop(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """End it and leave the split as it is."""
-
-        def decide(r: Rollout, now: datetime) -> Decision | None:
-            if r.phase is Phase.STOPPED:
-                return None
-            phase = after(r.phase, Event.STOP_ASKED)
-            _expect(r, expect)
-            why = by.reason or "stopped by a person"
-            values: dict[str, Any] = {"phase": phase, "reason": why, "stop_asked": phase.is_live}
-            if phase.is_live and not r.open_writes(now):
-                # Nothing is in flight: it ends at once, and not at the next tick.
-                values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-            return Change(rollout=values), Entry("stop", by.actor, by.reason, where(r)), why
-
-        return self._change(id_, decide, by.request("stop", id_, expect))
+        return self._change(
+            id_, partial(commanding.stop, by=by, expect=expect), by.request("stop", id_, expect)
+        )
 
     # -------------------------------------------------------------- answers to drift
 
     def adopt(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Take the live split of every number as ours, and go on."""
         live = self._live(id_, Event.ADOPT_ASKED)
-
-        def decide(r: Rollout, now: datetime) -> Decision:
-            phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
-            _expect(r, expect)
-            targets: dict[str, dict[str, Any]] = {}
-            for target in r.targets:
-                reading = live[target.number]
-                lists = {field: reading.lists.get(field) for field in target.baseline}
-                empty = [field for field, entries in lists.items() if not entries]
-                if empty:
-                    raise Refused(
-                        f"{target.number} has no {empty[0]} now: there is nothing to adopt", **where(r)
-                    )
-                targets[target.number] = {
-                    "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "live": lists,
-                    "live_at": now, **(_adopted(r, target) if target.written else r.standing(target.step)),
-                    "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
-                }  # fmt: skip
-            values: dict[str, Any] = {
-                "phase": phase,
-                "reason": None,
-                "deadline_at": None,
-            }
-            if r.reason == "split":
-                values["split_waived"] = True
-            if r.reason != "deadline":
-                values.pop("deadline_at")
-            data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
-            return (
-                Change(rollout=values, targets=targets),
-                Entry("adopt", by.actor, by.reason, data),
-                "the live split was adopted by a person",
-            )
-
-        return self._change(id_, decide, by.request("adopt", id_, expect))
+        return self._change(
+            id_, partial(commanding.adopt, by=by, expect=expect, live=live), by.request("adopt", id_, expect)
+        )
 
     def restore(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Write our split again over what the numbers show now, and go on."""
         live = self._live(id_, Event.RESTORE_ASKED)
-
-        def decide(r: Rollout, now: datetime) -> Decision:
-            paused = _was_paused(r)
-            phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
-            _expect(r, expect)
-            targets: dict[str, dict[str, Any]] = {}
-            for target in r.targets:
-                reading = live[target.number]
-                lists = {field: reading.lists.get(field) for field in target.baseline}
-                # What is live now is what the pre-read must find; the step below says that ours is missing.
-                values = {"split": lists, "modified": reading.modified, "others": others_of(reading, lists)}
-                if target.state in (TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED):
-                    targets[target.number] = {
-                        **values, "step": -1, "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
-                    }  # fmt: skip
-            values = {"phase": phase, "reason": None, "confirmed_at": None}
-            if r.retreated is not None:
-                values["turning_since"] = now  # the retreat weight has to be read back anew
-            return (
-                Change(rollout=values, targets=targets),
-                Entry("restore", by.actor, by.reason, where(r)),
-                "a person asked to write our split again",
-            )
-
-        return self._change(id_, decide, by.request("restore", id_, expect))
+        return self._change(
+            id_,
+            partial(commanding.restore, by=by, expect=expect, live=live),
+            by.request("restore", id_, expect),
+        )
 
     def _live(self, id_: str, event: Event) -> dict[str, Reading]:
         rollout, _ = self.store.load(id_)
@@ -291,37 +156,9 @@ class Commands:
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         """Commit the desired state: every baseline back. Always wins, needs no expected state."""
-
-        def decide(r: Rollout, now: datetime) -> Decision | None:
-            if r.phase is Phase.ROLLED_BACK:
-                return None
-            if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + KEEP_BASELINE:
-                raise Refused(
-                    f"it ended as {r.phase} more than 30 days ago: its baseline is no longer kept", **where(r)
-                )
-            if r.phase is Phase.STOPPED and not r.written:
-                return None
-            phase = after(r.phase, Event.ROLLBACK_ASKED)
-            values: dict[str, Any] = {"phase": phase, "stop_asked": False}
-            if r.phase is not Phase.ROLLING_BACK:
-                values |= {
-                    "rollback_at": now,
-                    "restored_at": None,
-                    "reason": by.reason or "rolled back by a person",
-                }
-            targets = {
-                t.number: {"state": TargetState.CONFIRMED}
-                for t in r.written
-                if r.phase.is_final
-                and t.state in (TargetState.RESTORED, TargetState.FOREIGN, TargetState.SUPERSEDED)
-            }
-            return (
-                Change(rollout=values, targets=targets),
-                Entry("rollback", by.actor, by.reason, where(r)),
-                "rollback ordered by a person",
-            )
-
-        return self._change(id_, decide, by.request("rollback", id_), urgent=True)
+        return self._change(
+            id_, partial(commanding.rollback, by=by), by.request("rollback", id_), urgent=True
+        )
 
     # -------------------------------------------------------------- finding the rollout that is meant
 
@@ -361,41 +198,3 @@ class Commands:
         answer = self.store.change(id_, decide, where, request, urgent=urgent)
         self.changed(id_, urgent)
         return answer
-
-
-def where(r: Rollout) -> dict[str, Any]:
-    """Where a rollout stands, for answers and refusals."""
-    return {
-        "id": r.id,
-        "phase": str(r.phase),
-        "reason": r.reason,
-        "position": {"wave": r.position.wave, "step": r.position.step},
-        "epoch": r.epoch,
-    }
-
-
-def parse_position(text: str) -> Position:
-    """WAVE.STEP as people write it; a plain STEP means the first wave."""
-    wave, _, step = text.rpartition(".")
-    if not step.isdigit() or (wave and not wave.isdigit()) or int(step) < 1 or (wave and int(wave) < 1):
-        raise InputError(f"expect: {text} is not a position; write WAVE.STEP, for example 1.2")
-    return Position(int(wave or 1), int(step))
-
-
-def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
-    """Where a target stands whose live split was adopted: where it is wanted, and not behind where it was."""
-    step, retreated = r.wanted(target)
-    return r.standing(max(target.step, step), retreated)
-
-
-def _was_paused(r: Rollout) -> bool:
-    """Whether an answer leads back to paused: also before the start, which only `resume` goes on to."""
-    return r.resume_phase is Phase.PAUSED or r.started_at is None
-
-
-def _expect(r: Rollout, expect: Position | None) -> None:
-    if expect is not None and expect != r.position:
-        raise StaleExpectation(
-            f"you expected it at {expect}, and it stands at {r.position} ({r.phase}); nothing was changed",
-            **where(r),
-        )

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from rollout.domain.allowance import Turns
 from rollout.domain.changes import Change
 from rollout.domain.facts import Opening, Opinion
-from rollout.domain.records import CallRecord, Claim, Entry, Request
+from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.state import Rollout, Target
 
 
@@ -170,9 +170,6 @@ class Calls(Protocol):
 
 
 # ------------------------------------------------------------------ what the core keeps
-
-Decision = tuple[Change, Entry, str]
-"""What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
 
 
 class Rollouts(Protocol):

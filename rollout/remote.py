@@ -18,8 +18,8 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-from rollout.commands import By
 from rollout.domain import errors
+from rollout.domain.commanding import By
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
 from rollout.domain.state import Position
 from rollout.settings import LOOPBACK

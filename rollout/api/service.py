@@ -20,7 +20,7 @@ from rollout.api.still import Still
 from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
-from rollout.commands import By, where
+from rollout.domain.commanding import By, where
 from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated, UnknownRollout
 from rollout.domain.plan import Plan
 from rollout.domain.records import CallRecord, Entry

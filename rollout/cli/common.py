@@ -17,7 +17,7 @@ from rollout.domain.errors import InputError
 if TYPE_CHECKING:
     from rollout.app import App
     from rollout.backend import Backend
-    from rollout.commands import By
+    from rollout.domain.commanding import By
     from rollout.domain.state import Position
     from rollout.settings import Settings
 
@@ -48,14 +48,14 @@ def actor() -> str:
 
 def by(reason: str, request_id: str | None) -> By:
     """The person, the reason and the request id of a command."""
-    from rollout.commands import By
+    from rollout.domain.commanding import By
 
     return By(actor(), reason, request_id)
 
 
 def position(text: str | None) -> Position | None:
     """--expect as a position."""
-    from rollout.commands import parse_position
+    from rollout.domain.commanding import parse_position
 
     return None if text is None else parse_position(text)
 

@@ -16,11 +16,11 @@ from fastapi.responses import RedirectResponse
 
 from rollout.access import Right
 from rollout.api.service import service_of
-from rollout.commands import By, parse_position
 from rollout.dashboard import orders, planning
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.door import form_of, render, shown, visitor
 from rollout.dashboard.single import HELD
+from rollout.domain.commanding import By, parse_position
 from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
 from rollout.domain.machine import Phase, allows
 from rollout.domain.state import Position, Rollout

@@ -9,9 +9,9 @@ from typing import Any
 
 from rollout import views
 from rollout.access import Caller
-from rollout.commands import By
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.orders import Order
+from rollout.domain.commanding import By
 from rollout.domain.errors import InputError, RolloutError
 from rollout.planfile import load_plan
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rollout.domain.changes import Change
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -30,6 +32,10 @@ class Entry:
     actor: str
     reason: str = ""
     data: Mapping[str, Any] | None = None
+
+
+Decision = tuple[Change, Entry, str]
+"""What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
 
 
 @dataclass(frozen=True, slots=True)

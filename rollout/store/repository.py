@@ -12,9 +12,8 @@ from sqlalchemy import exc, select
 from rollout.domain.changes import Change
 from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.machine import Phase
-from rollout.domain.records import CallRecord, Claim, Entry, Request
+from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.state import Kind, Rollout, Target
-from rollout.ports import Decision
 from rollout.store import (
     claims,
     cluster,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from rollout.backend import Backend, Direct
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import (
     Forbidden,
     InputError,

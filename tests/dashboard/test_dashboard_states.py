@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 from rollout.domain.records import Entry
 from rollout.domain.state import Rollout, TargetState

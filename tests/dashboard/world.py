@@ -20,7 +20,7 @@ from jobs.scheduler import Scheduler
 from rollout.access import create_token
 from rollout.api.server import Server, run_server
 from rollout.app import App, build
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 from rollout.planfile import load_plan
 from rollout.rehearse import rehearse

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import PreflightRefused
 from rollout.external import Externals
 from rollout.gatekeeper import Gatekeeper

@@ -204,7 +204,7 @@ def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> 
     scene.calls(120, share=0.1, canary_bad=1.0)
     scene.stands("paused", 1)
     assert "worse" in str(scene.rollout.reason)
-    from rollout.commands import By
+    from rollout.domain.commanding import By
 
     scene.app.commands.resume(scene.id, By("cli:maria", "a test number, not callers"))
     scene.drive()

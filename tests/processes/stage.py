@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from rollout.app import App, build, new_id
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 from rollout.domain.records import Entry
 from rollout.domain.state import Rollout

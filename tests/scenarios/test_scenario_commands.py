@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import (
     IllegalTransition,
     Refused,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import PreflightRefused, Refused, UnknownRollout
 from rollout.store.repository import Store
 from tests.support.scene import GET, ME, PATCH, Scene

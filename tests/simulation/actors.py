@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 from rollout.domain.state import Rollout
 from rollout.ports import Look

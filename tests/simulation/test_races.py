@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 
 from .kit import Kit

@@ -12,7 +12,7 @@ from typing import TypeVar
 import pytest
 
 from rollout.clock import SystemClock
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.records import CallRecord
 from rollout.store.engine import Database
 from rollout.store.lookups import Lookups

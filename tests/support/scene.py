@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from jobs.drift import Drift
 from rollout.app import App, build
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.plan import Plan
 from rollout.domain.state import Position, Rollout
 from rollout.ports import Look

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import insert, inspect, select
 
 from rollout.clock import SystemClock
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.records import CallRecord
 from rollout.store import archive, migrate
 from rollout.store.engine import Database

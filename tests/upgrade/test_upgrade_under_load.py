@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from jobs.advance import Advance
 from jobs.scheduler import Scheduler
 from rollout.app import App, build
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import Refused, RolloutError
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan

@@ -14,7 +14,7 @@ from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.routes.rollouts import IdempotencyKey
 from rollout.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, same_id
 from rollout.api.service import service_of
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import RolloutError
 from rollout.domain.state import Position
 

@@ -12,7 +12,7 @@ from rollout.access import Caller, Right
 from rollout.api.answers import NumberAnswer
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.service import Service, service_of
-from rollout.commands import where
+from rollout.domain.commanding import where
 from rollout.domain.errors import NotReachable, UnknownRollout
 from rollout.ports import Failure, Reading, Trouble
 

@@ -18,7 +18,7 @@ from rollout.api.quick import Work, id_of, plain, quick
 from rollout.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.api.service import Service, service_of
 from rollout.api.stream import EventStream
-from rollout.commands import By
+from rollout.domain.commanding import By
 from rollout.domain.errors import InputError
 from rollout.domain.state import Rollout
 
