@@ -13,8 +13,9 @@ import structlog
 
 from rollout.app import App
 from rollout.domain.records import CallRecord
+from rollout.domain.seen import baseline_pairs
 from rollout.domain.state import Rollout
-from rollout.gatekeeper import baseline_pairs, config_of
+from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.store.observations import Mark
 

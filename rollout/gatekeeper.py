@@ -1,7 +1,7 @@
 """Judges a rollout by the calls seen so far: from stored calls and the journal to a verdict.
 
 The statistics are in rollout.domain (gates, calls, evidence); this file brings them what they need and keeps
-what they say. A little over 300 lines with the two values that carry it.
+what they say.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rollout.domain import splits
 from rollout.domain.plan import Plan
-from rollout.domain.records import CallRecord
-from rollout.domain.state import Position, Rollout
+from rollout.domain.seen import Seen, baseline_pairs, index, share
+from rollout.domain.state import Rollout
 from rollout.ports import Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
 from rollout.store.values import value_of
 
 if TYPE_CHECKING:
-    from rollout.domain.calls import Cell, Span
+    from rollout.domain.calls import Cell
     from rollout.domain.gates import GateConfig, Memory, Verdict
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)
@@ -160,9 +159,9 @@ class Gatekeeper:
                 still_open = max(still_open, *table.open.values()) if table.open else still_open
             tally = Tally(
                 cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
-                position=_index(plan, rollout.position),
+                position=index(plan, rollout.position),
                 step=rollout.position.step,
-                weight=_share(plan, name, rollout.position.step),
+                weight=share(plan, name, rollout.position.step),
                 unavailable=seen.unavailable,
                 external=external,
                 open=still_open,
@@ -185,108 +184,6 @@ class Gatekeeper:
                 record["reason"], record,
             )  # fmt: skip
             observations.set_verdict(connection, rollout.id, record)
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Everything a look rests on."""
-
-    calls: Sequence[CallRecord]
-    turns: Sequence[tuple[str, datetime, str]]
-    thresholds: tuple[float, float] | None
-    unavailable: str | None
-
-    def spans(self, plan: Plan, arm: str, wave: int) -> list[Span]:
-        """The times in which one confirmed weight was in force on the numbers of one wave."""
-        from rollout.domain.calls import Span
-
-        spans: list[Span] = []
-        begun: tuple[datetime, Position, int | None] | None = None
-        turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
-        for kind, at, text in turns:
-            if kind == "adopt" or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
-                continue
-            if begun is not None:
-                since, position, retreated = begun
-                step = (
-                    plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
-                )
-                if step:
-                    share, index = _share(plan, arm, step), _index(plan, position)
-                    if retreated is not None:
-                        # Its calls are evidence at the retreat's weight, and none of the position's own calls.
-                        share, index = min(share, retreated / splits.TOTAL), -index
-                    spans.append(Span(since, at, share, index))
-                begun = None
-            if kind in ("confirmed", "reached") and at is not None:
-                document = json.loads(text)
-                wave_, _, step_ = document["position"].partition(".")
-                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"))
-        return spans
-
-    def calls_in_step(self, rollout: Rollout) -> int:
-        """Canary calls (of any arm) that started since the position was confirmed, while its weights stood."""
-        if rollout.confirmed_at is None:
-            return 0
-        arms = {ref.pair for ref in rollout.plan.arms.values()}
-        away = self._away()
-        return sum(
-            1
-            for c in self.calls
-            if c.started_at is not None
-            and c.started_at >= rollout.confirmed_at
-            and (c.agent_id, c.agent_version) in arms
-            and not any(since <= c.started_at and (end is None or c.started_at < end) for since, end in away)
-        )
-
-    def _away(self) -> list[tuple[datetime, datetime | None]]:
-        """From each retreat's order until the position's weights were read back again."""
-        away: list[tuple[datetime, datetime | None]] = []
-        for kind, at, text in self.turns:
-            down = bool(away) and away[-1][1] is None
-            if kind == "retreated" and not down:
-                away.append((at, None))
-            elif down and (
-                kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)
-            ):
-                away[-1] = (away[-1][0], at)
-        return away
-
-    def per_day(self, now: datetime) -> float | None:
-        """Calls a day over the last seven days, or over what has been seen; None for less than a minute."""
-        started = [c.started_at for c in self.calls if c.started_at is not None]
-        first = max(min(started, default=now), now - timedelta(days=7))
-        length = (now - first).total_seconds()
-        return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length
-
-
-# Held for one of these reasons, the live split is not the one we confirmed.
-_BREAKS = frozenset({"drift", "identity"})
-
-
-def baseline_pairs(rollout: Rollout) -> set[tuple[str, int]]:
-    """(agent, version) of everything the baselines serve by number; tags cannot be told apart in calls."""
-    pairs: set[tuple[str, int]] = set()
-    for target in rollout.targets:
-        for entries in target.baseline.values():
-            for entry in entries or ():
-                version = splits.normal_version(entry.get("agent_version"))
-                if isinstance(version, int):
-                    pairs.add((entry["agent_id"], version))
-    return pairs
-
-
-def _share(plan: Plan, arm: str, step: int) -> float:
-    """The arm's share among the calls of this arm and the baseline."""
-    weights = plan.weights(step)
-    own = weights.get(arm, 0)
-    rest = splits.TOTAL - sum(weights.values())
-    return own / (own + rest) if own + rest else 0.0
-
-
-def _index(plan: Plan, position: Position) -> int:
-    """Positions counted in the order in which they are reached."""
-    return (position.wave - 1) * plan.last_step + position.step
 
 
 def _unavailable(

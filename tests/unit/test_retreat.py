@@ -23,11 +23,11 @@ from rollout.domain.plan import Plan
 from rollout.domain.plan_calendar import Calendar
 from rollout.domain.protocol import Finding, examine, is_ours, lists_at
 from rollout.domain.records import CallRecord
+from rollout.domain.seen import Seen
 from rollout.domain.state import Position, Rollout, Target, TargetState
 from rollout.domain.timetable import Happens, remaining, timetable
 from rollout.domain.timetable_words import sentence
 from rollout.domain.windows import stays_up
-from rollout.gatekeeper import Seen
 from rollout.metrics import _asked, _confirmed
 from tests.support.clock import START
 from tests.support.values import (
