@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import structlog
 
@@ -18,12 +18,14 @@ from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooMany
 from rollout.domain import webhooks
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
-from rollout.settings import KeySource
-
-if TYPE_CHECKING:
-    from rollout.api.service import Service
+from rollout.domain.records import CallRecord
+from rollout.ports import Clock
+from rollout.settings import KeySource, Settings
+from rollout.store.access import AccessStore
+from rollout.store.lookups import Lookups
 
 log = structlog.get_logger(__name__)
+Observe = Callable[[Sequence[CallRecord]], None]
 MOST_BYTES = 32 * 1024 * 1024
 BATCH = 500
 BETWEEN = 0.5  # seconds from batch to batch: each makes its rollouts look at their gates, which costs more than calls do
@@ -35,9 +37,12 @@ PRUNE_SECONDS = 600.0
 class Intake:
     """The queue and its worker; the thread starts with the first webhook."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self._most = service.app.settings.webhook_queue
+    def __init__(
+        self, settings: Settings, clock: Clock, lookups: Lookups, access: AccessStore, observe: Observe | None
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._lookups, self._access, self._observe = lookups, access, observe
+        self._most = settings.webhook_queue
         self._queue: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
         self._something = threading.Condition()
@@ -50,7 +55,7 @@ class Intake:
 
     def verify(self, signatures: list[str], body: bytes) -> str:
         """The signature's digest; Unauthenticated for anything but a good one."""
-        now_ms = int(self._service.app.clock.now().timestamp() * 1000)
+        now_ms = int(self._clock.now().timestamp() * 1000)
         found = webhooks.verify(signatures, body, self._keys(), now_ms)
         if found is None:
             self.counts["refused"] += 1
@@ -58,7 +63,7 @@ class Intake:
         return found
 
     def _keys(self) -> list[str]:
-        settings = self._service.app.settings
+        settings = self._settings
         given = [k.get_secret_value() for k in (settings.webhook_key, settings.webhook_key_next) if k]
         if not any(given):
             try:
@@ -81,7 +86,7 @@ class Intake:
             self._something.notify()
 
     def _run(self) -> None:
-        clock, last = self._service.app.clock, -BETWEEN
+        clock, last = self._clock, -BETWEEN
         while True:
             with self._something:
                 while not self._queue and not self._stopping:
@@ -114,7 +119,7 @@ class Intake:
                 self.counts["passed_over"] += 1
                 continue
             samples.append(("w" + hashlib.sha256(digest.encode()).hexdigest()[:63], sample))
-        new = self._service.access.remember([digest for digest, _ in samples])
+        new = self._access.remember([digest for digest, _ in samples])
         records = []
         for digest, sample in samples:
             if digest not in new:
@@ -123,17 +128,17 @@ class Intake:
             new.discard(digest)
             self.counts["taken"] += 1
             records.append(sample)
-        if records and self._service.observe is not None:
-            self._service.observe(records)
-        now = self._service.app.clock.boot()
+        if records and self._observe is not None:
+            self._observe(records)
+        now = self._clock.boot()
         if now - self._pruned_at > PRUNE_SECONDS:
             self._pruned_at = now
-            self._service.access.forget_old("w", REPLAY_MEMORY)
+            self._access.forget_old("w", REPLAY_MEMORY)
 
     def _live_numbers(self) -> frozenset[str]:
-        now = self._service.app.clock.boot()
+        now = self._clock.boot()
         if self._live_at is None or now - self._live_at >= LIVE_SECONDS:
-            self._live, self._live_at = frozenset(self._service.lookups.driven()), now
+            self._live, self._live_at = frozenset(self._lookups.driven()), now
         return self._live
 
     def stop(self, seconds: float = 2.0) -> None:

@@ -11,7 +11,7 @@ import contextlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 from fastapi.responses import Response
@@ -19,11 +19,12 @@ from starlette.types import Receive, Scope, Send
 
 from rollout import views
 from rollout.access import Caller
+from rollout.api.lanes import Lanes
 from rollout.api.problems import TooMany
 from rollout.domain.errors import RolloutError
-
-if TYPE_CHECKING:
-    from rollout.api.service import Service
+from rollout.store.access import AccessStore
+from rollout.store.lookups import Lookups
+from rollout.store.repository import Store
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.3
@@ -56,8 +57,15 @@ class Subscriber:
 class Hub:
     """Feeds the subscribers of one process; everything but `stop` runs on the event loop."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: Lanes, most: int) -> None:
+        """`most`: streams that may be open at a time."""
+        self._store, self._lookups, self._access, self._lanes, self._most = (
+            store,
+            lookups,
+            access,
+            lanes,
+            most,
+        )
         self._subscribers: set[Subscriber] = set()
         self._callers: Counter[str] = Counter()
         self._poller: asyncio.Task[None] | None = None
@@ -69,7 +77,7 @@ class Hub:
 
     def subscribe(self, rollout_id: str, caller: Caller, after: int) -> Subscriber:
         """Opens a stream behind entry `after`; TooMany when there are too many."""
-        most = self._service.app.settings.event_clients
+        most = self._most
         if len(self._subscribers) >= most or self._callers[caller.actor] >= max(4, most // SHARE):
             raise TooMany("too many event streams are open; close some, or ask again later", retry_after=5)
         subscriber = Subscriber(rollout_id, caller, after)
@@ -111,19 +119,18 @@ class Hub:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _look(self, groups: dict[str, list[Subscriber]]) -> None:
-        service = self._service
         tokens = {s.caller.id for group in groups.values() for s in group if s.caller.id is not None}
 
         def ask() -> tuple[dict[str, Any], set[str], dict[str, list[Any]]]:
-            states = service.lookups.states(groups)
+            states = self._lookups.states(groups)
             entries = {}
             for id_, group in groups.items():
                 begin = min(s.seq for s in group)
                 if id_ in states and states[id_][0] > begin:
-                    entries[id_] = service.app.store.history(id_, begin, PAGE)
-            return states, service.access.usable(tokens), entries
+                    entries[id_] = self._store.history(id_, begin, PAGE)
+            return states, self._access.usable(tokens), entries
 
-        states, usable, entries = await service.lanes.run("read", ask)
+        states, usable, entries = await self._lanes.run("read", ask)
         for id_, group in groups.items():
             events = [(e.seq, _event("entry", views.entry(e), e.seq)) for e in entries.get(id_, ())]
             for subscriber in group:

@@ -265,7 +265,7 @@ def test_webhooks_are_answered_at_once_while_the_recorder_hangs_and_then_429(tmp
         number = small.number()
         small.start(number, confirmed=False)
         hang = threading.Event()
-        small.server.service.observe = lambda _call: hang.wait(20)
+        small.server.service.intake._observe = lambda _call: hang.wait(20)
         try:
             statuses, took = [], []
             for i in range(150):
