@@ -22,7 +22,7 @@ from jobs.observe import Observe
 from jobs.prune import Prune
 from rollout import tracing
 from rollout.app import App
-from rollout.domain.errors import RolloutError
+from rollout.domain.errors import NotReachable, RolloutError
 from rollout.settings import traces_wanted
 from rollout.store.signals import Listener
 
@@ -80,16 +80,26 @@ class Scheduler:
         importlib.import_module("rollout.domain.gates")
         self.notify.warm()
         tracing.start(traces_wanted())
+        try:
+            self._greet()
+        except NotReachable as error:
+            # A process that stood still inside a transaction had its session ended by the server. With a new one it
+            # goes on; a database that is really gone says so a second time.
+            log.warning("the database is asked once more", error=error.message)
+            self._greet()
+        self._scheduler.start()
+        self._waker.start()
+        self._listener.start()
+        self.tick()
+
+    def _greet(self) -> None:
+        """What is looked at and said once, before anything is driven."""
         self._look_back()
         self._beats = self.app.store.beat(self.app.owner, started=True)
         if reason := self.app.store.ballast.keep():
             log.warning("no room is kept for rollbacks on a full disk", reason=reason)
         if advice := self.app.store.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
-        self._scheduler.start()
-        self._waker.start()
-        self._listener.start()
-        self.tick()
 
     def tick(self) -> None:
         """One look at what is due. Called by the clock, and at once when a command changes something."""

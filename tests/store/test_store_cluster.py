@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from jobs.scheduler import Scheduler
 from rollout.clock import SystemClock
+from rollout.domain.errors import NotReachable
 from rollout.store import failover
 from rollout.store.cluster import Identity, advice
 from rollout.store.engine import Database
@@ -88,6 +89,31 @@ def test_a_process_that_starts_in_another_cluster_opens_the_horizons_once(postgr
         assert scene.journal({"rearmed"}) == ["rearmed"]
         assert not scene.app.store.lineage()[1]
         scheduler.advance.stop()
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_session_that_is_ended_while_it_starts_is_made_good_once(postgres_url: str, times: int) -> None:
+    """As the server does to one that stood still inside a transaction: a suspended machine, a stopped process."""
+    with Scene(postgres_url) as scene:
+        scheduler, store, asked = Scheduler(scene.app), scene.app.store, []
+
+        def lineage() -> tuple[int, bool]:
+            asked.append(None)
+            if len(asked) <= times:
+                with store.database.read() as connection:
+                    connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+            return Store.lineage(store)
+
+        store.lineage = lineage  # type: ignore[method-assign]
+        if times == 1:
+            scheduler.start()
+            assert [s.owner for s in store.services()] == [scene.app.owner]
+        else:
+            with pytest.raises(NotReachable, match="terminating connection"):
+                scheduler.start()
+        assert len(asked) >= 2
+        scheduler.stop()
 
 
 def test_sqlite_has_no_cluster(scene: Scene) -> None:
