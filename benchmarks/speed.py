@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "performance.md"
 PLOT = ROOT / "docs" / "img" / "performance-growth.svg"
 RIVALS = ROOT / ".venv-bench"
+RIVAL_NAMES = ("sdk", "dbos", "apscheduler", "procrastinate")
 SHARED = (32, 30)  # rollouts that replicas share, and numbers in each
 
 
@@ -101,69 +103,76 @@ def postgres() -> Iterator[Any]:
         yield None
 
 
-def median(values: list[dict[str, Any]]) -> dict[str, float]:
-    return {key: statistics.median(v[key] for v in values) for key in values[0]}
-
-
-def waiting(count: int, repeats: int) -> dict[str, float]:
-    """What a service costs beside so many waiting rollouts, which another process has put there."""
-    database = sqlite()
-    job("fill", "-", database, str(count))
-    return median([job("waiting", "-", database, str(count)) for _ in range(repeats)])
+def median(values: list[Any]) -> Any:
+    """Of figures, or of each figure of several documents."""
+    if isinstance(values[0], dict):
+        return {key: statistics.median(v[key] for v in values) for key in values[0]}
+    return statistics.median(values)
 
 
 def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
-    """Every figure of the document."""
-    found: dict[str, Any] = {"numbers": count, "repeats": repeats}
+    """Every figure of the document.
+
+    What is compared is measured in turns, and not one after the other: the speed of a shared machine changes within
+    minutes, and a ratio must not change with it.
+    """
+    several: dict[Any, list[Any]] = defaultdict(list)
+    due = {}
     with postgres() as pg:
-        databases: dict[str, Any] = {"SQLite": sqlite}
-        if pg is not None:
-            databases["PostgreSQL"] = pg.make
-        for latency in (0.0, 0.05):
-            with server(count, latency) as url:
-                key = f"{latency * 1000:.0f} ms"
-                for name, make in databases.items():
-                    found[f"rollout {name} {key}"] = median(
-                        [job("rollout", url, make(), str(count)) for _ in range(repeats)]
-                    )
-                found[f"bare {key}"] = median([job("bare", url, "-", str(count)) for _ in range(repeats)])
-                # A forward write may land behind the baseline's and is repaired by a watch that the job does not
-                # wait for: each of these has a server of its own.
-                several = []
-                for _ in range(repeats):
-                    with server(count, latency) as fresh:
-                        several.append(job("interrupted", fresh, sqlite(), str(count)))
-                found[f"interrupted {key}"] = median(several)
-                if latency == 0.0:
-                    names = ["sdk", "dbos", "apscheduler", *(["procrastinate"] if pg is not None else [])]
-                    for name in names:
-                        rates = []
-                        for _ in range(repeats):
-                            database = pg.make().replace("+psycopg", "") if name == "procrastinate" else "-"
-                            rates.append(rival(name, url, database, rivals_count))
-                        found[f"rival {name}"] = statistics.median(rates)
-        if pg is not None:
-            found["replicas"] = {}
-            for ms, times in ((50, 1), (200, repeats)):
-                of = found["replicas"][ms] = {}
-                for n in (1, 2, 4):
-                    several = []
-                    for _ in range(times):
-                        with server(SHARED[0] * SHARED[1], ms / 1000) as url:
-                            several.append(services("replicas", url, pg.make(), n, *SHARED))
-                    of[n] = median(several)
-        found["waiting"] = {n: waiting(n, repeats) for n in (100, 10_000, 100_000)}
-        with server(count, 0.0) as url:
-            found["due"] = services("due", url, sqlite(), 100_000, count)
-    growth = {}
-    for size in (100, 1000, 10_000):
-        several = []
         for _ in range(repeats):
+            _jobs(several, pg, count, rivals_count)
+        for turn in range(repeats if pg is not None else 0):
+            for ms in (50, 200) if turn == 0 else (200,):
+                for n in (1, 2, 4):
+                    with server(SHARED[0] * SHARED[1], ms / 1000) as url:
+                        several["replicas", ms, n].append(services("replicas", url, pg.make(), n, *SHARED))
+        filled = {n: sqlite() for n in (100, 10_000, 100_000)}
+        for n, database in filled.items():
+            job("fill", "-", database, str(n))  # in another process than the one that is measured
+        for _ in range(repeats):
+            for n, database in filled.items():
+                several["waiting", n].append(job("waiting", "-", database, str(n)))
+        with server(count, 0.0) as url:
+            due = services("due", url, sqlite(), 100_000, count)
+    for _ in range(repeats):
+        for size in (100, 1000, 10_000):
             with server(size, 0.0) as url:
-                several.append(job("rollout", url, sqlite(), str(size), timeout=1200))
-        growth[size] = median(several)
-    found["growth"] = growth
+                several["growth", size].append(job("rollout", url, sqlite(), str(size), timeout=1200))
+    found: dict[str, Any] = {"numbers": count, "repeats": repeats, "due": due}
+    for key, values in several.items():
+        if isinstance(key, str):
+            found[key] = median(values)
+        else:
+            *path, last = key
+            place = found
+            for name in path:
+                place = place.setdefault(name, {})
+            place[last] = median(values)
     return found
+
+
+def _jobs(several: dict[Any, list[Any]], pg: Any, count: int, rivals_count: int) -> None:
+    """One turn of the whole job and of everything it is compared with, each on a server that nobody has written to."""
+    databases: dict[str, Any] = {"SQLite": sqlite}
+    if pg is not None:
+        databases["PostgreSQL"] = pg.make
+    for latency in (0.0, 0.05):
+        key = f"{latency * 1000:.0f} ms"
+
+        def whole(kind: str, database: str, latency: float = latency) -> Any:
+            with server(count, latency) as url:
+                return job(kind, url, database, str(count))
+
+        for name, make in databases.items():
+            several[f"rollout {name} {key}"].append(whole("rollout", make()))
+        several[f"bare {key}"].append(whole("bare", "-"))
+        several[f"interrupted {key}"].append(whole("interrupted", sqlite()))
+        for name in RIVAL_NAMES if latency == 0.0 else ():
+            if name == "procrastinate" and pg is None:
+                continue
+            database = pg.make().replace("+psycopg", "") if name == "procrastinate" else "-"
+            with server(count, latency) as url:
+                several[f"rival {name}"].append(rival(name, url, database, rivals_count))
 
 
 def main() -> None:

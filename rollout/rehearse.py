@@ -62,9 +62,8 @@ def rehearse(
     notes = list(played.notes)
     if open_.turns:
         at = moment_text(begins, calendar.zone or "UTC", now)
-        notes.append(
-            f"Steps advance in the plan's hours alone ({hours_text(calendar)}); days count from {at}."
-        )
+        when = hours_text(calendar) if calendar.windows else "outside its holidays and freezes"
+        notes.append(f"Steps advance only while the plan's calendar is open ({when}); days count from {at}.")
     if plan.retreat is not None:
         notes.append(
             "The retreat is not played: calls outside the hours are taken for calls at the step's weight."

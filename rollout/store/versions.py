@@ -19,7 +19,7 @@ from sqlalchemy import exc
 from rollout.clock import SystemClock
 from rollout.store.engine import Database
 
-PATIENCE = 0.25  # seconds until PostgreSQL's answer is not waited for any more
+PATIENCE = 1.0  # seconds until PostgreSQL's answer is not waited for any more
 _AGAIN = 1.0  # seconds between two attempts to connect
 _QUESTION = b"SELECT pg_current_snapshot()::text"
 _REAL = SystemClock()
