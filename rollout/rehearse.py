@@ -36,7 +36,7 @@ def rehearse(
     from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
     be used, or that never opens.
     """
-    from rollout.domain.playing import PlayStep
+    from rollout.domain.playing import DAY, PlayStep
     from rollout.domain.profiles import GateConfig
     from rollout.domain.rehearsal import DEADLINE
     from rollout.domain.rehearsal import rehearse as play
@@ -47,15 +47,14 @@ def rehearse(
         raise InputError("--runs: write a number from 1 to 100000")
     config = config_of(plan) or GateConfig(profile="none")
     arm = next(iter(plan.arms))
-    steps = []
+    steps, above = [], plan.steps_above
     for i, s in enumerate(plan.steps, 1):
-        hold, weights = plan.hold(i), plan.weights(i)
         # Time at the retreat weight counts for no hold.
-        down = plan.retreat is not None and sum(weights.values()) > plan.retreat
-        steps.append(PlayStep(weights.get(arm, 0), hold.seconds, s.min_calls, s.approve, hold.open or down))
+        opens = s.hold.open or i in above
+        steps.append(PlayStep(s.points().get(arm, 0), s.hold.seconds, s.min_calls, s.approve, opens))
     bad = None if canary is None else {k: 1 - v if k == "success" else v for k, v in canary.items()}
     calendar, holidays = calendars.of(plan)
-    begins, open_ = hours(calendar, holidays, max(now, plan.start or now), DEADLINE / 86_400)
+    begins, open_ = hours(calendar, holidays, max(now, plan.start or now), DEADLINE / DAY)
     if begins is None:
         raise InputError("windows: they do not open within two years; write hours in which steps may advance")
     played = play(config, steps, calls_per_day, canary=bad, runs=runs, hours=open_)

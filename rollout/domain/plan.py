@@ -240,6 +240,13 @@ class Plan(Part):
         return splits.points(self.closing.retreat) if isinstance(self.closing, Retreat) else None
 
     @property
+    def steps_above(self) -> frozenset[int]:
+        """The steps with more weight than its retreat: closing time takes them down. None if it does not retreat."""
+        if (retreat := self.retreat) is None:
+            return frozenset()
+        return frozenset(i for i, step in enumerate(self.steps, 1) if sum(step.points().values()) > retreat)
+
+    @property
     def expected_baseline(self) -> list[dict[str, Any]] | None:
         """The list that the numbers must serve, as Retell would show it; None: whatever they serve."""
         return None if self.baseline is None else [entry.to_wire() for entry in self.baseline]

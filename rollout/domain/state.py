@@ -201,12 +201,8 @@ class Rollout:
 
     @cached_property
     def steps_above(self) -> frozenset[int]:
-        """The plan's steps with more weight than its retreat; none if it does not retreat."""
-        retreat = self.plan.retreat
-        steps = range(1, self.plan.last_step + 1)
-        return frozenset(
-            i for i in steps if retreat is not None and sum(self.plan.weights(i).values()) > retreat
-        )
+        """As the plan says; kept, because every target is asked for it."""
+        return self.plan.steps_above
 
     @property
     def retreats(self) -> bool:

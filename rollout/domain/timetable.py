@@ -176,9 +176,8 @@ class _Walk:
 
     def _retreats(self, position: Position) -> bool:
         """Whether closing time takes something down at this position: see `Rollout.retreats`."""
-        retreat, last = self.plan.retreat, self.plan.last_step
-        steps = {position.step, last} if position.wave > 1 else {position.step}
-        return retreat is not None and any(sum(self.plan.weights(i).values()) > retreat for i in steps)
+        steps = {position.step, self.plan.last_step} if position.wave > 1 else {position.step}
+        return not steps.isdisjoint(self.plan.steps_above)
 
     def _opening(self, at: datetime) -> datetime | None:
         return next_opening(self.calendar, self.holidays, at) if at.year < _LAST_YEAR else None
