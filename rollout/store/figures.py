@@ -12,9 +12,8 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
 from rollout.store.engine import Database
-from rollout.store.loading import summary
 from rollout.store.outbox import Failing, failing
-from rollout.store.rows import to_target
+from rollout.store.rows import to_rollout, to_target
 from rollout.store.tables import journal, outbox, rollouts, services, targets, writes
 
 MOST = 1000  # rollouts shown one by one; the counts by phase cover all
@@ -67,7 +66,7 @@ class Targets:
                 read[row.rollout_id].append(to_target(row))
         fresh = {id_: (marks[id_], tuple(found)) for id_, found in read.items()}
         self.known = {id_: fresh.get(id_) or self.known[id_] for id_ in marks}
-        return [replace(summary(row), targets=self.known[row.id][1]) for row in rows]
+        return [replace(to_rollout(row), targets=self.known[row.id][1]) for row in rows]
 
 
 # Built once: a page of figures is ten statements, and building one costs more than running it.

@@ -74,11 +74,6 @@ def exists(connection: Connection, rollout_id: str) -> None:
         raise UnknownRollout.called(rollout_id)
 
 
-def summary(row: Row[Any]) -> Rollout:
-    """A rollout without its targets and writes."""
-    return to_rollout(row)
-
-
 @dataclass(frozen=True, slots=True)
 class Watched:
     """A target whose live split should be what we know; `driven`: its rollout is live."""

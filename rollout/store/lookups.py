@@ -11,8 +11,8 @@ from typing import Any
 from sqlalchemy import select
 
 from rollout.domain.state import Rollout
-from rollout.store import loading as rows
 from rollout.store.engine import Database
+from rollout.store.rows import to_rollout
 from rollout.store.tables import rollouts, targets
 from rollout.store.values import set_value
 
@@ -54,7 +54,7 @@ class Lookups:
         """rollout id -> (sequence of its newest journal entry, the rollout without its targets)."""
         query = select(rollouts).where(rollouts.c.id.in_(list(ids)))
         with self.database.read() as connection:
-            return {row.id: (row.journal_seq, rows.summary(row)) for row in connection.execute(query)}
+            return {row.id: (row.journal_seq, to_rollout(row)) for row in connection.execute(query)}
 
     def stays(self, number: str, limit: int = 100) -> list[Stay]:
         """The rollouts a number was in, newest first."""
@@ -72,7 +72,7 @@ class Lookups:
         with self.database.read() as connection:
             return [
                 Stay(
-                    rows.summary(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
+                    to_rollout(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
                     row.baseline, row.split, row.live, row.live_at,
                 )
                 for row in connection.execute(query)

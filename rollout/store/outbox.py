@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
-from rollout.store.loading import summary
+from rollout.store.rows import to_rollout
 from rollout.store.tables import meta, outbox, rollouts
 from rollout.store.values import set_value, value_of
 
@@ -176,7 +176,7 @@ class Outbox:
         """The rollout (without its targets) whose plan names the address; None when it was pruned."""
         with self.database.read() as connection:
             row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
-            return None if row is None else summary(row)
+            return None if row is None else to_rollout(row)
 
     def tidy(self, give_up_after: timedelta, keep: timedelta) -> int:
         """Gives up what could not be delivered in time; returns how many. Removes them after `keep`.

@@ -21,6 +21,7 @@ from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
 from rollout.store import loading as rows
 from rollout.store.engine import Database
+from rollout.store.rows import to_rollout
 from rollout.store.tables import rollouts
 
 Mark = tuple[Any, ...]
@@ -93,7 +94,7 @@ class Readings:
                 query = select(rollouts).where(_r.id.in_(missing[start : start + 200]))
                 light = {row.id: row for row in found}
                 for row in connection.execute(query):
-                    known[row.id] = self._bare.put(light[row.id], rows.summary(row))
+                    known[row.id] = self._bare.put(light[row.id], to_rollout(row))
         return [_moved(r.rollout, row) for row in found if (r := known[row.id]) is not None]
 
 

@@ -28,6 +28,7 @@ from rollout.store import (
 from rollout.store import requests as request_ids
 from rollout.store.ballast import GIVEN_BACK, Ballast
 from rollout.store.engine import Database
+from rollout.store.rows import to_rollout
 from rollout.store.snapshots import Snapshots
 from rollout.store.tables import rollouts as rollouts_table
 from rollout.store.tables import targets as targets_table
@@ -253,7 +254,7 @@ class Store:
             at, id_ = before
             query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
         with self.database.read() as connection:
-            return [loading.summary(row) for row in connection.execute(query)]
+            return [to_rollout(row) for row in connection.execute(query)]
 
     def by_name(self, name: str) -> list[Rollout]:
         """Rollouts of this name, newest first, without their targets."""
@@ -262,7 +263,7 @@ class Store:
             rows = connection.execute(
                 select(rollouts_table).where(r.name == name).order_by(r.created_at.desc()).limit(20)
             )
-            return [loading.summary(row) for row in rows]
+            return [to_rollout(row) for row in rows]
 
     def on_number(self, number: str) -> list[str]:
         """Ids of the rollouts that ever had this number, newest first."""

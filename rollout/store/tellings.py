@@ -14,8 +14,8 @@ from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, s
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.journal import Recorded
-from rollout.store.loading import summary
 from rollout.store.outbox import FAILING
+from rollout.store.rows import to_rollout
 from rollout.store.tables import TELLING, journal, looks, meta, outbox, rollouts
 from rollout.store.values import set_once, set_value, value_of
 
@@ -53,7 +53,7 @@ class Tellings:
                 rows = list(connection.execute(query.order_by(j.at, j.rollout_id, j.seq).limit(_PAGE)))
                 ids = {row.rollout_id for row in rows}
                 found = connection.execute(select(rollouts).where(rollouts.c.id.in_(ids))) if ids else ()
-                known = {row.id: summary(row) for row in found}
+                known = {row.id: to_rollout(row) for row in found}
             yield [(known[row.rollout_id], _recorded(row)) for row in rows if row.rollout_id in known]
             if len(rows) < _PAGE:
                 return
@@ -73,7 +73,7 @@ class Tellings:
         """Live rollouts (without targets) whose state may have to be told, and since when their gates are blind."""
         query = select(rollouts).where(text(TELLING)).order_by(rollouts.c.id)
         with self.database.read() as connection:
-            found = [summary(row) for row in connection.execute(query)]
+            found = [to_rollout(row) for row in connection.execute(query)]
             return [(each, _blind_since(connection, each)) for each in found]
 
     def key_since(self, refused: bool) -> datetime | None:
