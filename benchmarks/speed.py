@@ -117,7 +117,6 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
     minutes, and a ratio must not change with it.
     """
     several: dict[Any, list[Any]] = defaultdict(list)
-    due = {}
     with postgres() as pg:
         for _ in range(repeats):
             _jobs(several, pg, count, rivals_count)
@@ -152,7 +151,11 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
 
 
 def _jobs(several: dict[Any, list[Any]], pg: Any, count: int, rivals_count: int) -> None:
-    """One turn of the whole job and of everything it is compared with, each on a server that nobody has written to."""
+    """One turn of the whole job and of everything it is compared with, each on a server that nobody has written to.
+
+    After an interrupted step that matters most: a forward write may land behind the baseline's, and is repaired by a
+    watch that the job does not wait for.
+    """
     databases: dict[str, Any] = {"SQLite": sqlite}
     if pg is not None:
         databases["PostgreSQL"] = pg.make

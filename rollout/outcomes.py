@@ -91,7 +91,7 @@ def outcomes(
                     "outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": answered_at,
                 }  # fmt: skip
                 if failure.status in (401, 403):
-                    found.troubles.append((key_trouble(failure), None))
+                    found.troubles.append((_key_trouble(failure), None))
                 elif is_missing(gone.get(number)):
                     found.targets[number] = {"state": TargetState.MISSING}
                 elif write.kind is Kind.FORWARD:
@@ -163,9 +163,9 @@ def reading_trouble(got: Got) -> tuple[str | None, float | None]:
     if not failures:
         return None, None
     first = failures[0]
-    text = key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
+    text = _key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
     return text, max((f.retry_after for f in failures if f.retry_after), default=None)
 
 
-def key_trouble(failure: Failure) -> str:
+def _key_trouble(failure: Failure) -> str:
     return f"Retell refuses the API key ({failure.status}): nothing is sent until it is right again"

@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol
 
+import structlog
 from sqlalchemy import exc
 
 from rollout.clock import SystemClock
@@ -23,6 +24,7 @@ PATIENCE = 1.0  # seconds until PostgreSQL's answer is not waited for any more
 _AGAIN = 1.0  # seconds between two attempts to connect
 _QUESTION = b"SELECT pg_current_snapshot()::text"
 _REAL = SystemClock()
+_log = structlog.get_logger(__name__)
 
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 
@@ -100,10 +102,11 @@ class PostgresVersions:
     async def _open(self) -> None:
         """Connects in a thread; until then nothing is known."""
         try:
-            self._connection = await self._run(self._connect)
-            self._running().add_reader(self._connection.fileno(), self._readable)
-        except Exception:  # noqa: BLE001 - whatever it was: the answers are made anew, and it is tried again
-            self._connection = None
+            connection = await self._run(self._connect)
+            self._running().add_reader(connection.fileno(), self._readable)
+            self._connection = connection
+        except Exception as error:  # noqa: BLE001 - whatever it was: answers are made anew, and it is tried again
+            _log.debug("PostgreSQL is not asked whether anything was committed", error=str(error))
         finally:
             self._opening, self._again_at = None, _REAL.boot() + _AGAIN
 
