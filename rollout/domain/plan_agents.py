@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, PlainValidator, Tag, WithJsonSchema
 
 from rollout.domain import splits
+from rollout.domain.patterns import fits
 from rollout.domain.plan_base import Part, Weight, complaint, shown, words
 
 E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
@@ -155,12 +155,15 @@ PhoneNumber = Annotated[
 
 
 class ByNickname(Part):
-    """Every number whose nickname fits a pattern with * and ?; resolved at the start and recorded."""
+    """Every number whose nickname fits a pattern; resolved at the start and recorded."""
 
-    nickname: Annotated[str, *words(1, 100)] = Field(description="For example Front*; case matters.")
+    nickname: Annotated[str, *words(1, 100)] = Field(
+        description="For example Front*: `*` stands for any characters or none, `?` for exactly one. Every other "
+        "character is itself, brackets too; case matters."
+    )
 
     def matches(self, nickname: str | None) -> bool:
-        return nickname is not None and fnmatchcase(nickname, self.nickname)
+        return nickname is not None and fits(nickname, self.nickname)
 
 
 class Serving(Part):

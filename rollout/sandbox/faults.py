@@ -3,9 +3,9 @@
 Only the description and the choice; the connection carries a fault out on the socket. Seconds are real ones.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from fnmatch import fnmatchcase
 from typing import Any
 
 from rollout.sandbox.messages import Request
@@ -52,7 +52,7 @@ class Fault:
     variant: str = ""
     method: str | None = None
     path: str | None = None
-    """A pattern with `*`, against the decoded path."""
+    """A pattern against the decoded path: `*` is any characters or none, `?` exactly one, the rest itself."""
     number: str | None = None
     contains: str | None = None
     """Text that the request body must contain."""
@@ -108,13 +108,18 @@ class Fault:
         return (
             self.method in (None, request.method)
             and self.number in (None, request.number)
-            and (self.path is None or fnmatchcase(request.path, self.path))
+            and (self.path is None or _fits(request.path, self.path))
             and (self.contains is None or self.contains in request.body.decode(errors="replace"))
         )
 
     def to_json(self) -> dict[str, Any]:
         """All fields."""
         return asdict(self)
+
+
+def _fits(path: str, pattern: str) -> bool:
+    expression = "".join({"*": ".*", "?": "."}.get(c, re.escape(c)) for c in pattern)
+    return re.fullmatch(expression, path, re.DOTALL) is not None
 
 
 class FaultList:
