@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from tests.support import logs, postgres
 from tests.support.command_line import CommandLine, Forks
 from tests.support.parts import missing
 from tests.support.scene import Scene
+from tests.support.scratch import scratch
 
 # How long an example takes is the machine's business: a loaded one must not look like a fault.
 hypothesis.settings.register_profile(
@@ -62,9 +62,8 @@ def postgres_url(postgres_server: postgres.Server) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def quick_folder() -> Iterator[Path]:
     """A folder in memory, where the system has one: SQLite waits for its disk at each commit."""
-    memory = Path("/dev/shm")
-    folder = tempfile.mkdtemp(prefix="rollout-test-", dir=memory if os.access(memory, os.W_OK) else None)
-    yield Path(folder)
+    folder = scratch("rollout-test-")
+    yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -10,7 +10,6 @@ import atexit
 import os
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -24,6 +23,7 @@ from rollout.clock import SystemClock
 from rollout.domain.errors import NotReachable
 from rollout.store import migrate
 from rollout.store.engine import Database, make_engine
+from tests.support.scratch import scratch
 
 from .world import Crashed, SimClock, World
 
@@ -31,8 +31,7 @@ from .world import Crashed, SimClock, World
 @lru_cache(maxsize=1)
 def folder() -> Path:
     """Where the files are: memory, where the system has a file system in memory."""
-    shm = Path("/dev/shm")
-    path = Path(tempfile.mkdtemp(prefix="rollout-sim-", dir=shm if shm.is_dir() else None))
+    path = scratch("rollout-sim-")
     atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 

@@ -26,6 +26,7 @@ from rollout.clock import SystemClock
 from rollout.store import migrate
 from rollout.store.engine import Database
 from rollout.store.tables import metadata
+from tests.support.scratch import scratch
 
 ENVIRONMENT = "ROLLOUT_TEST_POSTGRES_URL"
 START_SECONDS = 30
@@ -129,8 +130,7 @@ def _start_installed(programs: Path) -> Iterator[str]:
             user = pwd.getpwnam("postgres").pw_name
         except KeyError:
             raise NoServer("we are root, and there is no user postgres to run PostgreSQL as") from None
-    memory = Path("/dev/shm")  # no test waits for a disk, where the system has a file system in memory
-    folder = Path(tempfile.mkdtemp(prefix="rollout-pg-", dir=memory if os.access(memory, os.W_OK) else None))
+    folder = scratch("rollout-pg-")  # in memory: no test waits for a disk
     folder.chmod(0o755)
     data = folder / "data"
     data.mkdir()
