@@ -62,11 +62,17 @@ def show(r: Rollout) -> dict[str, Any]:
         "created_by": r.created_by,
         "epoch": r.epoch,
         "unsettled": len(r.unresolved),
+        "verdict": verdict(r.verdict),
         "gates": gateviews.arms(r.verdict),
         "gates_text": gateviews.lines(r.verdict),
         "targets": [target(r, t) for t in r.targets],
     }
     return document
+
+
+def verdict(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """What the gates say of all arms together; None while they have not looked."""
+    return None if not kept else {name: kept.get(name) for name in ("outcome", "alarm", "reason")}
 
 
 def target(r: Rollout, t: Target) -> dict[str, Any]:

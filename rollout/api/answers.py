@@ -62,6 +62,14 @@ class Target(BaseModel):
     state: str = Field(examples=["confirmed"])
 
 
+class Verdict(BaseModel):
+    """What the gates say of all arms together."""
+
+    outcome: str = Field(description="pass, fail, undecided or unmeasurable.", examples=["undecided"])
+    alarm: str | None = Field(description="What made it fail at once: harm, split, ...; else null.")
+    reason: str = Field(examples=["12 of 50 calls"])
+
+
 class Shown(Summary):
     """One rollout whole."""
 
@@ -72,7 +80,9 @@ class Shown(Summary):
     created_by: str
     epoch: int
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
-    verdict: dict[str, Any] | None
+    verdict: Verdict | None = Field(description="What the gates say; null: they have not looked.")
+    gates: list[dict[str, Any]] = Field(description="What they saw, by arm.")
+    gates_text: list[str] = Field(description="The same in words.")
     targets: list[Target]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
+from rollout.domain.commanding import parse_position
 from rollout.domain.errors import InputError
+from rollout.domain.state import Position
 
 RolloutId = Annotated[
     str,
@@ -29,10 +38,38 @@ class Strict(BaseModel):
 class Expect(Strict):
     """The position the asker saw; if the rollout stands elsewhere, nothing is changed (409)."""
 
-    wave: int = Field(ge=1, le=1000, description="Counts from 1.", examples=[1])
-    step: int = Field(ge=1, le=1000, description="Counts from 1.", examples=[2])
+    wave: int = Field(ge=1, le=9999, description="Counts from 1.", examples=[1])
+    step: int = Field(ge=1, le=9999, description="Counts from 1.", examples=[2])
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, given: object) -> object:
+        if isinstance(given, str):
+            try:
+                return parse_position(given)._asdict()
+            except InputError:
+                pass
+        elif isinstance(given, dict):
+            return given
+        raise ValueError('write "1.2" or {"wave": 1, "step": 2}')
+
+    @property
+    def position(self) -> Position:
+        return Position(self.wave, self.step)
 
 
+Expected = Annotated[
+    Expect,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                Expect.model_json_schema(),
+                {"type": "string", "pattern": r"^([1-9][0-9]{0,3}\.)?[1-9][0-9]{0,3}$"},
+            ],
+            "examples": ["1.2", {"wave": 1, "step": 2}],
+        }
+    ),
+]
 Reason = Annotated[str, Field(max_length=1000, description="Why, for the journal.", examples=["calls drop"])]
 RequestId = Annotated[
     str,
@@ -49,7 +86,7 @@ class CommandBody(Strict):
     """Asking for a change of one rollout."""
 
     reason: Reason = ""
-    expect: Expect | None = Field(None, description="Refuse (409) unless it stands here.")
+    expect: Expected | None = Field(None, description="Refuse (409) unless it stands here.")
     request_id: RequestId | None = None
 
 
@@ -63,7 +100,7 @@ class RollbackBody(Strict):
     """Asking for a rollback. It needs no expected state; `expect` is taken and not looked at."""
 
     reason: Reason = ""
-    expect: Expect | None = Field(None, description="Ignored: a rollback is right wherever it stands.")
+    expect: Any = Field(None, description="Ignored: a rollback is right wherever it stands.")
     request_id: RequestId | None = None
 
 

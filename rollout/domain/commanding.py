@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ from rollout.domain.records import Decision, Entry, Request
 from rollout.domain.state import Position, Rollout, Target, TargetState
 
 KEEP_BASELINE = timedelta(days=30)
+_POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,11 +216,11 @@ def where(r: Rollout) -> dict[str, Any]:
 
 
 def parse_position(text: str) -> Position:
-    """WAVE.STEP as people write it; a plain STEP means the first wave."""
-    wave, _, step = text.rpartition(".")
-    if not step.isdigit() or (wave and not wave.isdigit()) or int(step) < 1 or (wave and int(wave) < 1):
-        raise InputError(f"expect: {text} is not a position; write WAVE.STEP, for example 1.2")
-    return Position(int(wave or 1), int(step))
+    """WAVE.STEP as people write it; a plain STEP means the first wave. InputError for anything else."""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        raise InputError(f"expect: {text[:40]!r} is not a position; write WAVE.STEP, for example 1.2")
+    return Position(int(found["wave"] or 1), int(found["step"]))
 
 
 def _adopted(r: Rollout, target: Target) -> dict[str, Any]:

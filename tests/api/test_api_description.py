@@ -12,7 +12,7 @@ from hypothesis.errors import InvalidArgument, Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from tests.api.live import Live
+from tests.api.live import AGENT, Live
 
 load_all_checks()
 
@@ -83,6 +83,33 @@ def test_the_service_is_as_described(service: Live, described: Any, name: str) -
 
         with contextlib.suppress(Unsatisfiable):
             run()
+
+
+def test_rollouts_of_every_phase_are_as_described(service: Live, described: Any) -> None:
+    headers = {"Authorization": f"Bearer {service.tokens['admin']}"}
+    numbers = {phase: service.number() for phase in ("paused", "held", "rolled_back", "stopped", "promoted")}
+    found = {phase: service.start(number, name=f"of-phase-{phase}") for phase, number in numbers.items()}
+    found["pending"] = service.start(confirmed=False, name="of-phase-pending", start="2099-01-01T00:00:00Z")
+    found["progressing"] = service.start(name="of-phase-judged", gates={"profile": "low-traffic"})
+    theirs = [{"agent_id": AGENT, "agent_version": 5, "weight": 1}]
+    service.sandbox.edit(numbers["held"], inbound_agents=theirs)
+    orders = {"paused": "pause", "held": "promote", "rolled_back": "rollback", "stopped": "stop"}
+    for phase, order in orders.items():
+        service.ask("POST", f"/api/v1/rollouts/{found[phase]}/{order}", {})
+    service.ask("POST", f"/api/v1/rollouts/{found['promoted']}/promote", {"full": True})
+    service.until(lambda: service.show(found["promoted"])["weight"] == 1)
+    service.until(
+        lambda: service.ask("POST", f"/api/v1/rollouts/{found['promoted']}/promote", {}).status == 200
+    )
+    for phase, id_ in found.items():
+        service.until(lambda p=phase, i=id_: service.show(i)["phase"] == p, 30)
+    service.until(lambda: service.show(found["progressing"])["gates"], 30)
+    for id_ in found.values():
+        for path in ("/api/v1/rollouts/{id}", "/api/v1/rollouts/{id}/history"):
+            case = described[path]["get"].Case(path_parameters={"id": id_})
+            case.call_and_validate(headers=headers, timeout=20)
+    assert service.show(found["progressing"])["verdict"].keys() == {"outcome", "alarm", "reason"}
+    assert service.show(found["paused"])["verdict"] is None
 
 
 def test_the_description_is_complete(service: Live) -> None:

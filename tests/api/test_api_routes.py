@@ -185,3 +185,34 @@ def test_answers_do_not_wait_for_small_packets(service: Live) -> None:
         took.append(time.monotonic() - began)
     connection.close()
     assert min(took[1:]) < 0.03, took
+
+
+def test_expect_is_taken_as_the_command_line_writes_it(service: Live) -> None:
+    id_ = service.start(name="expected")
+    for command in ("pause", "resume"):
+        stale = service.ask("POST", f"/api/v1/rollouts/{id_}/{command}", {"expect": "2.1"})
+        assert stale.status == 409 and stale.json["position"] == {"wave": 1, "step": 1}
+        assert service.ask("POST", f"/api/v1/rollouts/{id_}/{command}", {"expect": "1.1"}).status == 200
+    assert (
+        service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"expect": {"wave": 1, "step": 1}}).status == 200
+    )
+    for wrong in (
+        "1.2.3",
+        "",
+        "one",
+        "0.1",
+        "1.0",
+        "²",
+        "1." + "9" * 5000,
+        "-1.2",
+        " 1.1",
+        1.1,
+        11,
+        [1, 1],
+        True,
+    ):
+        answer = service.ask("POST", f"/api/v1/rollouts/{id_}/resume", {"expect": wrong})
+        assert answer.status == 422 and answer.json["errors"][0]["field"] == "expect", wrong
+        assert "1.2" in answer.json["detail"], answer.json
+    rolled_back = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback", {"expect": "1.2"})
+    assert rolled_back.status == 200

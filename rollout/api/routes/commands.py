@@ -16,7 +16,6 @@ from rollout.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutI
 from rollout.api.service import service_of
 from rollout.domain.commanding import By
 from rollout.domain.errors import RolloutError
-from rollout.domain.state import Position
 
 router = APIRouter(prefix="/api/v1/rollouts/{id}", tags=["commands"], route_class=Guarded)
 ERRORS = (400, 404, 408, 409, 413, 415, 422)
@@ -28,7 +27,7 @@ async def _do(
     service, caller = service_of(request), caller_of(request)
     body = body or CommandBody()
     by = By(caller.actor, body.reason, same_id(key, body.request_id))
-    expect = None if body.expect is None else Position(body.expect.wave, body.expect.step)
+    expect = None if body.expect is None else body.expect.position
     return JSONResponse(
         await service.lanes.run(lane, lambda: service.command(caller, name, id_, by, expect=expect, **more))
     )
