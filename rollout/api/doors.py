@@ -68,7 +68,7 @@ class Doors:
         scope["rollout.request_id"] = id_ = secrets.token_hex(8)
         static = scope["path"].startswith("/static/")
 
-        async def sending(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = message["headers"] = list(message.get("headers", []))
                 names = {name.lower() for name, _ in given}
@@ -80,6 +80,7 @@ class Doors:
                 given.append((b"x-request-id", id_.encode()))
             await send(message)
 
+        sending: Send = with_headers
         request = Request(scope)
         if not self._host_is_known(request):
             refused = problem(
@@ -88,6 +89,8 @@ class Doors:
             )  # fmt: skip
             await refused(scope, receive, sending)
             return
+        if scope["method"] == "HEAD":  # answered like GET, wherever that is, and without the body
+            scope, sending = {**scope, "method": "GET"}, _head_of(sending)
         limited = self._limited(receive, request)
         answer = await self._shortly(scope, limited)
         if answer is not None:
@@ -152,6 +155,17 @@ class Doors:
             return message
 
         return limited
+
+
+def _head_of(send: Send) -> Send:
+    """Ends an answer after its head, also one that would go on for ever."""
+
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            await send(message)
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return sending
 
 
 def is_loopback(host: str) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +19,8 @@ from rollout.domain.errors import RolloutError
 
 log = structlog.get_logger(__name__)
 MEDIA = "application/problem+json"
+ErrorPage = Callable[[Request, int, str, Mapping[str, Any]], Response]
+_PROGRAMS = ("/api/", "/hooks/", "/metrics", "/healthz", "/readyz")  # nobody reads these in a browser
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code"})
 
 
@@ -64,8 +66,11 @@ def code_of(error: type[RolloutError]) -> str:
 
 def problem(
     request: Request, status: int, code: str, detail: str, more: Mapping[str, Any] | None = None
-) -> JSONResponse:
-    """The document, with the request's id as `instance`; `more` becomes its extension members."""
+) -> Response:
+    """The document, with the request's id as `instance`; `more` becomes its extension members.
+
+    A browser on its way through the page gets the same words as a page, with a way back.
+    """
     try:
         title = HTTPStatus(status).phrase
     except ValueError:
@@ -86,10 +91,23 @@ def problem(
         headers["Retry-After"] = str(max(1, int(document.get("retry_after", 1))))
     if status == 408:
         headers["Connection"] = "close"
+    if (page := _error_page(request)) is not None:
+        answer = page(request, status, detail, more or {})
+        answer.headers.update(headers)
+        return answer
     return JSONResponse(jsonable_encoder(document), status, headers, MEDIA)
 
 
-def from_error(request: Request, error: RolloutError) -> JSONResponse:
+def _error_page(request: Request) -> ErrorPage | None:
+    """What draws errors for this request; None where a program asks, or where there is no page."""
+    if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith(_PROGRAMS):
+        return None
+    service = getattr(request.app.state, "service", None)
+    found: ErrorPage | None = getattr(service, "error_page", None)
+    return found
+
+
+def from_error(request: Request, error: RolloutError) -> Response:
     """A problem from any error that the product raises on purpose."""
     return problem(request, error.status, code_of(type(error)), error.message, error.details)
 
@@ -118,7 +136,7 @@ def install(api: FastAPI) -> None:
     api.add_exception_handler(HTTPException, on_http)
 
 
-def unexpected(request: Request, error: Exception) -> JSONResponse:
+def unexpected(request: Request, error: Exception) -> Response:
     """An error nobody foresaw: the log has it, the answer only its id."""
     id_ = request.scope.get("rollout.request_id", "-")
     log.exception("request failed", request=id_, path=request.url.path, error=type(error).__name__)
@@ -127,11 +145,13 @@ def unexpected(request: Request, error: Exception) -> JSONResponse:
     )
 
 
-def _not_allowed(api: FastAPI, request: Request) -> JSONResponse:
+def _not_allowed(api: FastAPI, request: Request) -> Response:
     methods: set[str] = set()
     for route in api.routes:
         if route.matches(request.scope)[0] is Match.PARTIAL:
             methods |= getattr(route, "methods", None) or set()
+    if "GET" in methods:
+        methods.add("HEAD")
     answer = problem(request, 405, "method_not_allowed", f"{request.method[:20]} does nothing here")
     answer.headers["Allow"] = ", ".join(sorted(methods))
     return answer
@@ -158,7 +178,7 @@ _ADVICE = {
 }
 
 
-def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+def invalid(request: Request, error: RequestValidationError) -> Response:
     """422 with one entry for each field: which one, what was wrong, what to write."""
     found: dict[tuple[str, str], dict[str, str]] = {}
     for one in error.errors()[:50]:

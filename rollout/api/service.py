@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -16,6 +16,7 @@ from rollout.api.intake import Intake
 from rollout.api.lanes import SQLITE_READERS, Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
 from rollout.api.paper import Paper
+from rollout.api.problems import ErrorPage
 from rollout.api.still import Still
 from rollout.api.stream import Hub
 from rollout.app import App
@@ -52,6 +53,7 @@ class Service:
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False
     page: bool = False
+    error_page: ErrorPage | None = None  # set by the web page
     lanes: Lanes = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,6 +136,11 @@ class Service:
             return found
         numbers = self.lookups.numbers([r.id for r in found])
         return [r for r in found if caller.covers(numbers.get(r.id) or listed(r.plan))]
+
+    def business_of(self, caller: Caller, ids: Collection[str]) -> set[str]:
+        """Those of these ids whose rollouts are this caller's business."""
+        found = [rollout for _, rollout in self.lookups.states(ids).values()]
+        return {r.id for r in self.visible(caller, found)}
 
     def allow_plan(self, caller: Caller, plan: Plan) -> None:
         """Forbidden when a plan names or selects numbers that the caller's token does not have."""

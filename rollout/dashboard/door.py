@@ -34,6 +34,7 @@ _TITLES = {
     401: "Sign in again",
     403: "Not allowed",
     404: "There is nothing here",
+    405: "There is nothing here",
     409: "Refused",
     413: "Too large",
     422: "Something is missing",
@@ -222,6 +223,14 @@ def error_page(request: Request, status: int, message: str, details: Mapping[str
     title = _TITLES.get(status, "Something went wrong")
     problems = [str(p) for p in details.get("problems", ())][:50]
     return render(request, "error.html", status, title=title, message=message, problems=problems)
+
+
+def outer_error(
+    desk: Desk, request: Request, status: int, message: str, details: Mapping[str, Any]
+) -> Response:
+    """As `error_page`, for what no route of the page has seen."""
+    request.state.desk = desk
+    return error_page(request, status, message, details)
 
 
 def to_sign_in(request: Request, error: RolloutError) -> Response:

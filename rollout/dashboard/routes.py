@@ -6,6 +6,7 @@ GET changes nothing. What changes something is in `actions`.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -22,6 +23,7 @@ from rollout.dashboard.door import (
     PageRoute,
     form_of,
     is_fragment,
+    outer_error,
     read_form,
     render,
     safe_next,
@@ -39,7 +41,9 @@ Facts = Callable[[Desk], Hashable]
 def routes(app: App, service: Service) -> APIRouter:
     """The page's router for one process."""
     assert service.app is app
-    bound = type("BoundPageRoute", (PageRoute,), {"desk": Desk(service)})
+    desk = Desk(service)
+    bound = type("BoundPageRoute", (PageRoute,), {"desk": desk})
+    service.error_page = partial(outer_error, desk)
     router = APIRouter(route_class=bound)
     _pages(router)
     _doors(router)

@@ -13,6 +13,7 @@ from rollout.access import ALLOWED, Caller, Right, Role, create_token, list_toke
 from rollout.api.doors import refuse_unsafe_bind
 from rollout.api.guard import Guarded, needs
 from rollout.domain.errors import Forbidden, InputError, SettingsError
+from rollout.metrics import metrics_text
 from rollout.store.access import AccessStore
 from tests.api.live import Live, live
 
@@ -226,6 +227,27 @@ def test_a_limited_token_sees_and_touches_only_its_numbers(service: Live) -> Non
         for path in ("/api/v1/rollouts", "/api/v1/plans/check"):
             answer = service.ask("POST", path, {"plan": plan}, token=token)
             assert answer.status == 403 and "plan.numbers" in answer.json["detail"]
+
+
+def test_a_limited_token_reads_the_metrics_of_its_rollouts_alone(
+    service: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.server.service, "metrics", lambda: metrics_text(service.app))
+    number = service.number()
+    own = service.start(number, name='mine",id="x')
+    foreign = service.start(name=f'theirs {{id="{own}"}}')
+    _, token = service.token("viewer", numbers=[number])
+    everything = service.ask("GET", "/metrics").raw.decode()
+    assert own in everything and foreign in everything
+    seen = service.ask("GET", "/metrics", token=token)
+    text = seen.raw.decode()
+    assert seen.status == 200 and f'id="{own}"' in text
+    assert foreign not in text and "theirs" not in text and "rollout_rollouts{" not in text
+    samples = [line for line in text.splitlines() if not line.startswith("#")]
+    assert samples and all(f'id="{own}"' in line for line in samples)
+    _, elsewhere = service.token("viewer", numbers=[service.number()])
+    nothing = service.ask("GET", "/metrics", token=elsewhere).raw.decode()
+    assert all(line.startswith("#") for line in nothing.splitlines())
 
 
 def test_a_limited_admin_makes_no_wider_token(service: Live) -> None:

@@ -162,10 +162,29 @@ def test_what_is_not_wired_is_501(service: Live, monkeypatch: pytest.MonkeyPatch
     assert answer.status == 501 and "rollout rehearse" in answer.json["detail"]
 
 
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE"])
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"])
 def test_other_methods_are_405_and_name_those_that_work(service: Live, method: str) -> None:
     answer = service.ask(method, "/api/v1/rollouts")
-    assert answer.status == 405 and answer.headers["allow"] == "GET, POST"
+    assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST"
+    only_post = service.ask("HEAD", "/hooks/retell")
+    assert only_post.status == 405 and only_post.headers["allow"] == "POST"
+
+
+def test_head_is_answered_wherever_get_is(service: Live) -> None:
+    id_ = service.start(name="head")
+    for route in service.server.api.routes:
+        if "GET" not in route.methods:
+            continue
+        path = route.path.replace("{id}", id_).replace("{number}", "+19995550000")
+        head = service.ask("HEAD", path)
+        assert head.raw == b"", path
+        if path.endswith("/events"):
+            assert head.status == 200 and head.headers["content-type"].startswith("text/event-stream")
+            continue
+        got = service.ask("GET", path)
+        assert (head.status, head.headers["content-type"]) == (got.status, got.headers["content-type"]), path
+    assert service.ask("HEAD", "/healthz", token=None).headers["content-length"] == "18"
+    assert len(service.server.service.hub) == 0
 
 
 def test_unknown_things_are_404(service: Live) -> None:

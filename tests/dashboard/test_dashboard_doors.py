@@ -56,6 +56,38 @@ def test_every_page_route_declares_a_right(service: World) -> None:
     assert PageRoute("/x", lambda: None, **shown(Right.READ)).page_right is Right.READ
 
 
+BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+
+
+def test_a_browser_gets_errors_as_pages_with_a_way_back(service: World) -> None:
+    for method, path, status in (
+        ("GET", "/no-such-page", 404), ("GET", "/docs", 404), ("GET", "/rollouts/x/y/z", 404), ("GET", "/sign-out", 405),
+        ("POST", "/nothing", 404), ("DELETE", "/", 405),
+    ):  # fmt: skip
+        answer = service.ask(method, path, headers=BROWSER)
+        assert answer.status == status and answer.headers["content-type"].startswith("text/html"), path
+        assert '<a class="button" href="/">' in answer.text and "There is nothing here" in answer.text
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+    unknown_host = service.ask("GET", "/", headers={**BROWSER, "Host": "elsewhere.example"})
+    assert unknown_host.status == 421 and "ROLLOUT_ALLOWED_HOSTS" in unknown_host.text
+    assert unknown_host.headers["content-type"].startswith("text/html")
+
+
+def test_a_program_gets_errors_as_json(service: World) -> None:
+    for path, headers in (("/no-such-page", {}), ("/api/v1/nothing", BROWSER), ("/api/v1/rollouts", BROWSER)):
+        answer = service.ask("GET", path, headers=headers)
+        assert answer.headers["content-type"] == "application/problem+json", path
+
+
+def test_head_is_answered_wherever_a_page_is(service: World, rollout_id: str) -> None:
+    number, cookie = number_of(service, rollout_id), service.session("admin")
+    for route in page_routes(service):
+        if "GET" in route.methods:
+            path = address(service, route.path, rollout_id, number)
+            head = service.ask("HEAD", path, cookie=cookie)
+            assert (head.status, head.text) == (200, ""), path
+
+
 def test_no_page_without_a_session(service: World, rollout_id: str) -> None:
     for route in page_routes(service):
         if route.page_right is Right.PUBLIC:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +10,9 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
-from rollout.access import Right
+from rollout.access import Caller, Right
 from rollout.api.answers import PROBLEMS, Ready
-from rollout.api.guard import Guarded, authenticate, needs
+from rollout.api.guard import Guarded, authenticate, caller_of, needs
 from rollout.api.problems import NotWired, problem
 from rollout.api.quick import Work, quick
 from rollout.api.service import Service, service_of
@@ -38,7 +39,7 @@ _READY["responses"][503] = {
 
 
 @router.get("/readyz", response_model=Ready, summary="The service can do its work", **_READY)
-async def ready(request: Request) -> JSONResponse:
+async def ready(request: Request) -> Response:
     """The database can be written and has our schema, and the last good tick is not too old."""
     service = service_of(request)
     checks: Checks = request.app.state.checks
@@ -54,12 +55,23 @@ async def ready(request: Request) -> JSONResponse:
     return problem(request, 503, "not_ready", "the service is not ready", detail)
 
 
+_ID_LABEL = re.compile(r'[{,]id="([^"\\]+)"')  # inside a label's value the quotes are escaped
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def _metrics_quickly(request: Request) -> Work | None:
     read = service_of(request).metrics
-    return None if read is None else lambda _service, _caller: read()
+    return None if read is None else lambda service, caller: _visible(service, caller, read())
+
+
+def _visible(service: Service, caller: Caller, text: bytes) -> bytes:
+    """For a token that is limited to some numbers: the samples of its own rollouts and no others."""
+    if caller.numbers is None:
+        return text
+    lines = text.decode().splitlines(keepends=True)
+    ids = {line: found[1] for line in lines if (found := _ID_LABEL.search(line)) is not None}
+    mine = service.business_of(caller, set(ids.values()))
+    return "".join(line for line in lines if line.startswith("#") or ids.get(line) in mine).encode()
 
 
 @router.get(
@@ -75,11 +87,15 @@ def _metrics_quickly(request: Request) -> Work | None:
 )  # fmt: skip
 @quick(_metrics_quickly, METRICS)
 async def metrics(request: Request) -> Response:
-    """Read from the store when asked for, so that a restart loses none."""
+    """Read from the store when asked for, so that a restart loses none.
+
+    A token that is limited to some numbers gets the samples of its own rollouts alone.
+    """
     service = service_of(request)
     if service.metrics is None:
         raise NotWired("this service was started without metrics")
-    text = await service.lanes.run("read", service.metrics)
+    read, caller = service.metrics, caller_of(request)
+    text = await service.lanes.run("read", lambda: _visible(service, caller, read()))
     return Response(text, media_type=METRICS)
 
 
