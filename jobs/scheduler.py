@@ -22,6 +22,7 @@ from jobs.observe import Observe
 from jobs.prune import Prune
 from rollout import tracing
 from rollout.app import App
+from rollout.domain.backoff import Backoff
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.settings import traces_wanted
 from rollout.store.signals import Listener
@@ -29,6 +30,9 @@ from rollout.store.signals import Listener
 log = structlog.get_logger(__name__)
 
 _LONGEST_SLEEP = 0.5  # seconds; a signal of the system and a lost wake-up are noticed after it
+# Seconds between two looks that fail. A command, and a database that is heard again, make the next one at once.
+LONGEST_PAUSE = 5.0
+LONGEST_PAUSE_OF_JOBS = 30.0
 
 _NAMES = {EVENT_JOB_ERROR: "errors", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "overlaps"}
 
@@ -59,22 +63,27 @@ class Scheduler:
             self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
         )
         self._tick_lock = threading.Lock()
+        self._backoff = Backoff(app.settings.tick_seconds, max(LONGEST_PAUSE, app.settings.tick_seconds))
 
     def start(self) -> None:
         """Starts ticking; the first ticks come at once."""
         settings = self.app.settings
         for name, seconds, job in (
-            ("advance", settings.tick_seconds, self.tick),
-            ("drift", settings.drift_seconds, self._guarded("drift", self.drift.tick)),
-            ("prune", settings.prune_seconds, self._guarded("prune", self.prune.tick)),
-            ("notify", settings.notify_seconds, self._guarded("notify", self.notify.tick)),
+            ("advance", settings.tick_seconds, self.tick_by_clock),
+            ("drift", settings.drift_seconds, self.guarded("drift", settings.drift_seconds, self.drift.tick)),
+            ("prune", settings.prune_seconds, self.guarded("prune", settings.prune_seconds, self.prune.tick)),
+            (
+                "notify",
+                settings.notify_seconds,
+                self.guarded("notify", settings.notify_seconds, self.notify.tick),
+            ),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=name)
         # A service that is restarted every night must prune, too: the first time is a minute from now.
         first = self.app.clock.now() + timedelta(seconds=min(60.0, settings.prune_seconds))
         self._scheduler.modify_job("prune", next_run_time=first)
         if self.observe is not None:
-            fetch = self._guarded("observe", self.observe.tick)
+            fetch = self.guarded("observe", settings.observe_seconds, self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
         # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
         importlib.import_module("rollout.domain.gates")
@@ -101,9 +110,17 @@ class Scheduler:
         if advice := self.app.store.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
 
-    def tick(self) -> None:
-        """One look at what is due. Called by the clock, and at once when a command changes something."""
-        if self._stopping.is_set() or not self._tick_lock.acquire(blocking=False):
+    def tick_by_clock(self, patience: float = 0.0) -> None:
+        """As `tick`, unless the last look failed a moment ago."""
+        if self._backoff.left(self.app.clock.boot()) <= 0:
+            self.tick(patience)
+
+    def tick(self, patience: float = 0.0) -> None:
+        """One look at what is due; none when one is under way that does not end within `patience` seconds.
+
+        Called by the clock, and at once when a command changes something.
+        """
+        if self._stopping.is_set() or not self._tick_lock.acquire(timeout=patience):
             return
         try:
             self._ticks += 1
@@ -116,12 +133,21 @@ class Scheduler:
             self.advance.tick(before=self._look_back)
             self.last_good = self.app.clock.boot()
             self.last_error = ""
+            self._backoff.succeeded()
         except RolloutError as error:
-            self.counts["errors"] += 1
-            self.last_error = error.message
+            self._failed(error.message)
             log.warning("tick failed", error=error.message)
+        except Exception as error:
+            # The thread that asks must live on: what fails once may be all well a second later.
+            self._failed(f"a look at what is due ended with {type(error).__name__}; the log says where")
+            log.exception("tick crashed", error=type(error).__name__)
         finally:
             self._tick_lock.release()
+
+    def _failed(self, why: str) -> None:
+        self.counts["errors"] += 1
+        self.last_error = why
+        self._backoff.failed(self.app.clock.boot())
 
     def _heard(self, signal: str) -> None:
         try:
@@ -148,22 +174,39 @@ class Scheduler:
             due = self._due_in()
             if woken.wait(timeout=min(_LONGEST_SLEEP, due)):
                 woken.clear()
-                self.tick()
+                self.tick(_LONGEST_SLEEP)
             elif due <= _LONGEST_SLEEP:
-                self.tick()
+                # One look for each due moment: after one that fails or hangs, the clock's ticks go on alone until a
+                # look has said again when the next rollout becomes due.
+                self.advance.next_due = None
+                self.tick_by_clock(_LONGEST_SLEEP)
 
     def _due_in(self) -> float:
         """Seconds until the next rollout becomes due, as far as this process knows from its last tick."""
         due = self.advance.next_due
-        return _LONGEST_SLEEP * 2 if due is None else max(0.0, due - self.app.clock.boot())
+        now = self.app.clock.boot()
+        return _LONGEST_SLEEP * 2 if due is None else max(0.0, due - now, self._backoff.left(now))
 
-    def _guarded(self, name: str, job: Callable[[], int]) -> Callable[[], None]:
+    def guarded(self, name: str, seconds: float, job: Callable[[], int]) -> Callable[[], None]:
+        """A job for the clock, every `seconds`; after failures it lets more and more of its turns pass."""
+        backoff = Backoff(seconds, max(LONGEST_PAUSE_OF_JOBS, seconds))
+        early = min(1.0, seconds / 2)  # the clock's turns are not exact: one that is nearly due is taken
+
         def run() -> None:
+            clock = self.app.clock
+            if backoff.left(clock.boot()) > early:
+                return
             try:
                 job()
             except RolloutError as error:
                 self.counts[f"{name}_errors"] += 1
                 log.warning("job failed", job=name, error=error.message)
+                backoff.failed(clock.boot())
+            except Exception:
+                backoff.failed(clock.boot())
+                raise  # a mistake of ours: APScheduler counts it and says where
+            else:
+                backoff.succeeded()
 
         return run
 

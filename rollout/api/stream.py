@@ -21,6 +21,7 @@ from rollout import views
 from rollout.access import Caller
 from rollout.api.lanes import Lanes
 from rollout.api.problems import TooMany
+from rollout.domain.backoff import Backoff
 from rollout.domain.errors import RolloutError
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
@@ -28,6 +29,7 @@ from rollout.store.repository import Store
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.3
+LONGEST_PAUSE = 5.0
 HEARTBEAT_SECONDS = 15.0
 SEND_SECONDS = 10.0
 PAGE = 200
@@ -108,15 +110,23 @@ class Hub:
                 subscriber.waiting.get_nowait()
 
     async def _poll(self) -> None:
+        backoff = Backoff(POLL_SECONDS, LONGEST_PAUSE)
         while self._subscribers and not self.stopping:
             groups: dict[str, list[Subscriber]] = {}
             for subscriber in self._subscribers:
                 groups.setdefault(subscriber.rollout_id, []).append(subscriber)
+            pause = POLL_SECONDS
             try:
                 await self._look(groups)
+                backoff.succeeded()
             except RolloutError as error:
+                pause = backoff.failed(0.0)
                 log.warning("event streams could not look", error=error.message)
-            await asyncio.sleep(POLL_SECONDS)
+            except Exception as error:
+                # What cannot be shown of one rollout must not end every stream for good.
+                pause = backoff.failed(0.0)
+                log.exception("event streams crashed", error=type(error).__name__)
+            await asyncio.sleep(pause)
 
     async def _look(self, groups: dict[str, list[Subscriber]]) -> None:
         tokens = {s.caller.id for group in groups.values() for s in group if s.caller.id is not None}

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, exc, text
 
+from rollout.domain.backoff import Backoff
 from rollout.store.engine import Database
 
 CHANNEL = "rollout"
@@ -20,6 +21,7 @@ WAKE = "wake"  # something is due
 _TAKEN = "taken:"  # a command took this rollout from whoever drives it
 _LOOK_SECONDS = 0.5  # between two looks whether to stop
 _AGAIN_SECONDS = 1.0
+_LONGEST_PAUSE = 5.0
 
 
 def send(connection: Connection, signal: str) -> None:
@@ -63,13 +65,14 @@ class Listener:
             self._thread.join(5)
 
     def _run(self) -> None:
+        backoff = Backoff(_AGAIN_SECONDS, _LONGEST_PAUSE)
         while not self._stopping.is_set():
             # A database that is gone is told of by the tick, which needs it; here it is only tried again.
             with contextlib.suppress(exc.SQLAlchemyError, OSError, self._database.engine.dialect.dbapi.Error):  # type: ignore[union-attr]
-                self._listen()
-            self._stopping.wait(_AGAIN_SECONDS)
+                self._listen(backoff)
+            self._stopping.wait(backoff.failed(0.0))
 
-    def _listen(self) -> None:
+    def _listen(self, backoff: Backoff) -> None:
         raw = self._database.engine.raw_connection()
         connection: Any = raw.driver_connection
         raw.detach()  # it says LISTEN for good, and must not come back to the pool
@@ -77,6 +80,7 @@ class Listener:
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")
             self._heard(WAKE)  # what was sent while nobody listened
+            backoff.succeeded()
             while not self._stopping.is_set():
                 for notice in connection.notifies(timeout=_LOOK_SECONDS):
                     self._heard(notice.payload)
