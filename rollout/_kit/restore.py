@@ -19,6 +19,7 @@ from rollout._kit.wire import NoAnswer, Reply, Retell
 
 CHECK, SEND, READ, WATCH, DONE, FAILED = "check", "send", "read back", "watch", "done", "failed"
 PAUSES = (0.3, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; a random part of each is waited
+LATEST = 32_503_680_000_000  # milliseconds, the year 3000: a time stamp beyond is none
 MOST_STALE = 3  # readings older than our 200, before the baseline is sent again: the 200 may have been false
 
 Note = Callable[..., None]
@@ -54,8 +55,8 @@ def read_shown(body: bytes, number: str, channels: Any) -> Shown:
     if not isinstance(document, dict) or document.get("phone_number") != number:
         raise ValueError("it is not about this number")
     modified = document.get("last_modification_timestamp")
-    if not isinstance(modified, int) or isinstance(modified, bool):
-        raise ValueError("it has no last_modification_timestamp")
+    if not isinstance(modified, int) or isinstance(modified, bool) or not 0 <= modified <= LATEST:
+        raise ValueError("it has no usable last_modification_timestamp")
     return Shown({name: document[name] for name in channels if name in document}, modified)
 
 

@@ -9,6 +9,9 @@ from typing import Any
 
 from rollout.domain.changes import Change
 
+LATEST_MS = 32_503_680_000_000
+"""The year 3000 in milliseconds since 1970: a time stamp beyond is none, and would overflow where it is kept or shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rollout.domain.numbers import is_e164
-from rollout.domain.records import CallRecord
+from rollout.domain.records import LATEST_MS, CallRecord
 
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
 OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less
@@ -104,13 +103,10 @@ def _latency(value: Any) -> float | None:
     p50 = e2e.get("p50") if isinstance(e2e, Mapping) else None
     if isinstance(p50, bool) or not isinstance(p50, int | float):
         return None
-    return float(p50) if math.isfinite(p50) and 0 <= p50 < 1e9 else None
+    return float(p50) if 0 <= p50 < 1e9 else None
 
 
 def _moment(value: object) -> datetime | None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
         return None
-    try:
-        return _EPOCH + timedelta(milliseconds=value)
-    except (OverflowError, ValueError):
-        return None
+    return _EPOCH + timedelta(milliseconds=value)

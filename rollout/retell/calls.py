@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.domain.records import CallRecord
+from rollout.domain.records import LATEST_MS, CallRecord
 from rollout.retell.wire import number_in, optional_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -105,12 +105,9 @@ def direction(channel: str) -> str:
 
 def moment(value: Any) -> datetime | None:
     """A time stamp in milliseconds; None if it is left out or is no time."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
         return None
-    try:
-        return _EPOCH + timedelta(milliseconds=value)
-    except (OverflowError, ValueError):
-        return None
+    return _EPOCH + timedelta(milliseconds=value)
 
 
 def milliseconds(at: datetime) -> int:

@@ -17,10 +17,12 @@ from urllib.parse import quote
 import orjson
 
 from rollout.domain import jsontext
+from rollout.domain.records import LATEST_MS
 from rollout.ports import AgentVersion, Reading
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
+_LAST_VERSION = 2**31 - 1
 _APART = frozenset({"phone_number", "last_modification_timestamp", *LISTS})
 
 
@@ -55,10 +57,10 @@ def reading(document: Any, asked: str | None = None) -> Reading:
     A list may be left out (it is then absent from `lists`), or be null. A change of any other
     field changes `others`.
     """
-    number = _field(document, "phone_number", str)
+    number = _text(document, "phone_number")
     if asked is not None and number != asked:
         raise AnswerError("it is about another phone_number than the one asked for")
-    modified = _field(document, "last_modification_timestamp", int)
+    modified = _whole(document, "last_modification_timestamp", LATEST_MS)
     lists = {name: document[name] for name in LISTS if name in document}
     rest = {name: value for name, value in document.items() if name not in _APART}
     try:
@@ -105,9 +107,9 @@ def agent_version(document: Any, agent_id: str, version: int | str | None) -> Ag
 
     `is_published` left out reads as False: a draft must never be taken for a published version.
     """
-    if _field(document, "agent_id", str) != agent_id:
+    if _text(document, "agent_id") != agent_id:
         raise AnswerError("it is about another agent_id than the one asked for")
-    shown = _field(document, "version", int)
+    shown = _whole(document, "version", _LAST_VERSION)
     if isinstance(version, int) and shown != version:
         raise AnswerError(f"it shows version {shown} where version {version} was asked for")
     return AgentVersion(
@@ -154,10 +156,20 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 
-def _field(document: Any, name: str, kind: type) -> Any:
+def _text(document: Any, name: str) -> str:
     value = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise AnswerError(f"its {name} is missing or not {'an integer' if kind is int else 'text'}")
+    if not isinstance(value, str):
+        raise AnswerError(f"its {name} is missing or not text")
+    return value
+
+
+def _whole(document: Any, name: str, most: int) -> int:
+    """A whole number from 0 to `most`: what is beyond would overflow where it is kept or shown."""
+    value = document.get(name) if isinstance(document, dict) else None
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise AnswerError(f"its {name} is missing or not an integer")
+    if not 0 <= value <= most:
+        raise AnswerError(f"its {name} is not from 0 to {most}")
     return value
 
 
@@ -176,6 +188,10 @@ def _entries(name: str, value: Any) -> list[dict[str, Any]] | None:
             raise AnswerError(f"an entry of its {name} has no finite weight")
         if isinstance(version, bool) or not isinstance(version, int | float | str | None):
             raise AnswerError(f"an entry of its {name} has an agent_version that is neither number nor tag")
+        if isinstance(version, int | float) and not 0 <= version <= _LAST_VERSION:
+            raise AnswerError(
+                f"an entry of its {name} has an agent_version that is not from 0 to {_LAST_VERSION}"
+            )
     return value
 
 
