@@ -18,7 +18,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollout.access import HasDatabase
-from rollout.api.problems import TooLarge, TooSlow, problem
+from rollout.api.problems import LeftEarly, TooLarge, TooSlow, problem
 from rollout.domain.errors import SettingsError
 from rollout.settings import LOOPBACK, Settings
 from rollout.store.access import AccessStore
@@ -148,6 +148,8 @@ class Doors:
                     message = await receive()
             except TimeoutError:
                 raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from None
+            if message["type"] == "http.disconnect":
+                raise LeftEarly  # nobody hears the answer: a refusal like any other, and nothing for the log
             size += len(message.get("body", b""))
             if size > MAX_BODY:
                 raise TooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")

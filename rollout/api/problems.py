@@ -38,6 +38,13 @@ class TooSlow(RolloutError):
     status = 408
 
 
+class LeftEarly(RolloutError):
+    """The client left before its body was complete."""
+
+    exit_code = 4
+    status = 400
+
+
 class WrongMediaType(RolloutError):
     """The body must be JSON: send Content-Type: application/json."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +21,14 @@ from rollout.domain.records import CallRecord
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2
+
+
+def _worth_a_line(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's tells of more than that a stranger sent something that is no HTTP."""
+    return not str(record.msg).startswith("Invalid HTTP request received")
+
+
+logging.getLogger("uvicorn.error").addFilter(_worth_a_line)
 
 
 class Server:

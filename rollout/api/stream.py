@@ -218,8 +218,9 @@ class EventStream(Response):
 
 
 async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    with contextlib.suppress(RolloutError):  # it left before its request was complete
+        while (await receive())["type"] != "http.disconnect":
+            pass
 
 
 def _event(name: str, data: dict[str, Any], seq: int | None = None) -> str:

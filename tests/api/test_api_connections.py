@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import structlog
 
 from rollout.api.connections import MOST_HEAD, MOST_WASTE
 from tests.api.live import Live
@@ -144,3 +145,34 @@ def test_a_body_after_its_answer_is_read_for_a_while_and_not_for_ever(service: L
         with pytest.raises(OSError):
             for _ in range(8):
                 wire.send(b"x" * MOST_WASTE)
+
+
+def test_a_client_that_leaves_within_its_body_fills_no_log(
+    service: Live, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """On every route that takes a body; and what is no HTTP at all."""
+    with structlog.testing.capture_logs() as lines:
+        for route in service.server.api.routes:
+            for method in route.methods & {"POST", "DELETE"}:
+                path = route.path.replace("{source}", "generic").replace("{id}", "nothing")
+                role = "trigger" if path.startswith("/hooks/alerts") else "admin"
+                with connection(service) as wire:
+                    wire.send(
+                        b"%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
+                        b"Content-Length: 100\r\n\r\n{"
+                        % (method.encode(), path.encode(), service.tokens[role].encode())
+                    )
+        with connection(service) as wire:
+            wire.send(
+                b"GET /api/v1/rollouts/x/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+            )
+        with connection(service) as wire:
+            wire.send(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
+            assert b" 400 " in wire.rest()
+        with connection(service) as wire:
+            wire.send(ALIVE)
+            assert b" 200 " in wire.answer()
+        time.sleep(0.3)
+    assert [line for line in lines if line["log_level"] in ("warning", "error", "critical")] == []
+    told = caplog.text + "".join(capfd.readouterr())
+    assert "Traceback" not in told and "Invalid HTTP" not in told
