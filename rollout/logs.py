@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import contextlib
 import logging
 import re
@@ -135,6 +136,11 @@ def _repeated(known: _Known) -> logging.LogRecord:
     return record
 
 
+def is_utf8(stream: Any) -> bool:
+    """Whether what is written to this stream becomes UTF-8; also of one that does not say."""
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
+
+
 def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[str] = ()) -> None:
     """Configures structlog and the standard library's logging; call once per process."""
     REDACTOR.know(secrets)
@@ -155,7 +161,7 @@ def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[st
         cache_logger_on_first_use=True,
     )
     renderer: Any = (
-        structlog.processors.JSONRenderer(ensure_ascii=False)
+        structlog.processors.JSONRenderer(ensure_ascii=not is_utf8(sys.stderr))
         if json_lines
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rollout.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
+from rollout.cli.screen import echo, plain, write_what_can_be_written
 from rollout.domain.errors import RolloutError
 
 app = typer.Typer(
@@ -25,7 +26,7 @@ def _version(asked: bool) -> None:
     if asked:
         from rollout import __version__
 
-        typer.echo(f"rollout {__version__}")
+        echo(f"rollout {__version__}")
         raise typer.Exit
 
 
@@ -44,6 +45,7 @@ for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
+    write_what_can_be_written()
     try:
         app(prog_name="rollout")
     except RolloutError as error:
@@ -67,7 +69,5 @@ def main() -> None:
 
 def fail(error: RolloutError) -> None:
     """Prints the error in a sentence or two and exits with its code."""
-    from rollout.cli.screen import plain
-
     print(f"rollout: {plain(error.message)}", file=sys.stderr)
     sys.exit(error.exit_code)

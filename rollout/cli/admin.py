@@ -8,7 +8,7 @@ import typer
 
 from rollout.cli import backup
 from rollout.cli.common import Json, direct_app, print_json, quiet_logs
-from rollout.cli.screen import plain, table
+from rollout.cli.screen import echo, plain, table
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
@@ -32,9 +32,7 @@ def upgrade(json: Json = False) -> None:
     if json:
         print_json({"before": before, "after": after})
     else:
-        typer.echo(
-            f"the schema is {after}" + (" already" if before == after else f", was {before or 'empty'}")
-        )
+        echo(f"the schema is {after}" + (" already" if before == after else f", was {before or 'empty'}"))
 
 
 @db.command("check")
@@ -48,7 +46,7 @@ def check(json: Json = False) -> None:
             print_json({"found": found, "wanted": wanted, "ok": found == wanted})
         migrate.require_current(database)
     if not json:
-        typer.echo(f"the schema is {found}, as this program needs it")
+        echo(f"the schema is {found}, as this program needs it")
 
 
 def _database() -> Any:
@@ -74,7 +72,7 @@ def doctor(json: Json = False) -> None:
     else:
         from rollout.cli.screen import console
 
-        shown = table("what", "state", "detail")
+        shown = table("what", "state", "detail", keys=("what", "state"))
         for item in report["checks"]:
             state = ("WARNING" if item["warning"] else "ok") if item["ok"] else "TROUBLE"
             shown.add_row(item["name"], state, plain(item["detail"]))
@@ -112,6 +110,6 @@ def verify(
     if json:
         print_json({"ok": not faults, "entries": counted, "faults": faults})
     elif not faults:
-        typer.echo(f"{counted} entries, none altered")
+        echo(f"{counted} entries, none altered")
     if faults:
         raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))

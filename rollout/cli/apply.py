@@ -176,7 +176,7 @@ def _at(shown: Mapping[str, Any]) -> str:
 
 
 def _print(rows: Sequence[Mapping[str, Any]]) -> None:
-    shown = table("file", "plan", "result", "id", "detail")
+    shown = table("file", "plan", "result", "id", "detail", keys=("result", "id"))
     for r in rows:
         shown.add_row(
             plain(r["file"]), plain(r["name"]), r["result"], r["id"] or "-", plain(r["detail"]),

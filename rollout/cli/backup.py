@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from rollout.cli.common import Json, print_json
+from rollout.cli.screen import echo
 
 
 def register(db: typer.Typer) -> None:
@@ -27,4 +28,4 @@ def backup(
     if json:
         print_json({"file": str(file), "bytes": size})
     else:
-        typer.echo(f"{file}: {size} bytes")
+        echo(f"{file}: {size} bytes")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rollout.cli.screen import echo, json_text
 from rollout.domain.errors import InputError
 
 if TYPE_CHECKING:
@@ -110,9 +112,7 @@ def backend() -> Iterator[Backend]:
 def plan_text(path: str) -> tuple[str, str]:
     """(text, name) of a plan file, or of standard input."""
     if path == "-":
-        import sys
-
-        return sys.stdin.read(), "standard input"
+        return _standard_input(), "standard input"
     file = Path(path)
     try:
         return file.read_text(encoding="utf-8"), str(file)
@@ -126,9 +126,20 @@ def plan_text(path: str) -> tuple[str, str]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def _standard_input() -> str:
+    """What comes in, as UTF-8 whatever the terminal speaks: plans are."""
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        return str(sys.stdin.read())
+    try:
+        raw: bytes = sys.stdin.buffer.read()
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("standard input: this is not UTF-8 text") from None
+
+
 def print_json(value: Any) -> None:
     """The stable machine form."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo(json_text(value))
 
 
 def moment(text: str | None) -> datetime | None:

@@ -173,7 +173,10 @@ def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
     """One line per step: what the journal says beside what the sandbox saw."""
     out = console()
     out.print("\nthe journal beside the sandbox's own record:", style="bold")
-    shown = table("rollout", "position", "asked", "read back", "sandbox had", "calls served by the canary")
+    shown = table(
+        "rollout", "position", "asked", "read back", "sandbox had", "calls served by the canary",
+        keys=("rollout", "position"),
+    )  # fmt: skip
     seen = [h for h in sandbox.history(NUMBER) if h["by"] == "patch"]
     for wrote, had in zip(_writes(app, ids), seen, strict=False):
         served = had["served"].get("inbound", {})

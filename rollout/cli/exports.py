@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import typer
-
 from rollout.cli.common import direct_app, print_json
-from rollout.cli.screen import plain
+from rollout.cli.screen import echo, plain
 from rollout.domain.errors import InputError, RolloutError
 
 
@@ -25,10 +23,10 @@ def export(id_: str, destination: str) -> None:
         entries = app.store.history(app.commands.resolve(id_))
     if destination == "-":
         for line in archive.lines(entries):
-            typer.echo(line)
+            echo(line)
         return
     count = archive.save(entries, Path(destination))
-    typer.echo(f"{count} entries in {destination}; the last hash is {entries[-1].hash}", err=True)
+    echo(f"{count} entries in {destination}; the last hash is {entries[-1].hash}", err=True)
 
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:
@@ -51,7 +49,7 @@ def verify_file(file: str, head: str | None, as_json: bool) -> None:
         )
     elif not faults:
         for chain in chains:
-            typer.echo(
+            echo(
                 f"{plain(chain.rollout_id)}: {chain.entries} entries, none altered; the last is "
                 f"{plain(chain.kind)} with the hash {plain(chain.hash)}"
             )

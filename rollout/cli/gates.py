@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rollout.cli.common import Json, PlanPath, RolloutId, direct_app, plan_text, print_json
-from rollout.cli.screen import console, plain, table
+from rollout.cli.screen import console, echo, plain, table
 from rollout.domain.errors import InputError, RolloutError
 
 gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
@@ -41,17 +41,13 @@ def evaluate(
         print_json(found)
         return
     low, high = found["interval"]
-    typer.echo(f"harm      E = {found['harm']['E']:.6g}  (the canary is worse)")
+    echo(f"harm      E = {found['harm']['E']:.6g}  (the canary is worse)")
     for margin, value in found["safe"].items():
-        typer.echo(f"safe      E = {value['E']:.6g}  (not worse by {margin} or more)")
-    typer.echo(
-        f"ledger    E = {found['ledger']['E']:.6g}  (harm, with a fresh ledger per cell; roll back at 10)"
-    )
-    typer.echo(
-        f"split     E = {found['split']['E']:.6g}  (the calls do not follow the weights; alarm at 100)"
-    )
-    typer.echo(f"interval  {100 * low:+.1f} to {100 * high:+.1f} points of the bad rate, valid at any time")
-    typer.echo(f"posterior P(canary worse) = {found['prob_worse']:.3f}  (for looking at, not a rule)")
+        echo(f"safe      E = {value['E']:.6g}  (not worse by {margin} or more)")
+    echo(f"ledger    E = {found['ledger']['E']:.6g}  (harm, with a fresh ledger per cell; roll back at 10)")
+    echo(f"split     E = {found['split']['E']:.6g}  (the calls do not follow the weights; alarm at 100)")
+    echo(f"interval  {100 * low:+.1f} to {100 * high:+.1f} points of the bad rate, valid at any time")
+    echo(f"posterior P(canary worse) = {found['prob_worse']:.3f}  (for looking at, not a rule)")
 
 
 def rehearse(
@@ -105,6 +101,7 @@ def rehearse(
         "days",
         "canary calls to roll back",
         "days",
+        keys=("canary",),
     )
     for s in document["scenarios"]:
         shown.add_row(
@@ -135,12 +132,12 @@ def report(
         document = reports.document(rollout, app.store.looks(rollout.id))
     if html is not None:
         html.write_text(reports.html(document), encoding="utf-8")
-        typer.echo(str(html))
+        echo(str(html))
     elif json:
         print_json(document)
     else:
         for line in reports.text(document, rollout).splitlines():
-            typer.echo(plain(line))
+            echo(plain(line))
 
 
 def replay(
@@ -160,11 +157,11 @@ def replay(
     if json:
         print_json(found)
     else:
-        typer.echo(f"{found['looks']} looks, {'all the same' if found['same'] else 'NOT all the same'}")
+        echo(f"{found['looks']} looks, {'all the same' if found['same'] else 'NOT all the same'}")
         for arm, decided in found["decided"].items():
-            typer.echo(f"{arm}: first decided as {decided['outcome']} after {decided['calls']} calls")
+            echo(f"{arm}: first decided as {decided['outcome']} after {decided['calls']} calls")
         for arm, decided in found.get("other", {}).items():
-            typer.echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
+            echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
     if not found["same"]:
         raise RolloutError(
             f"{len(found['different'])} looks are not what was stored: {found['different'][:3]}"

@@ -13,7 +13,7 @@ import typer
 
 from rollout.cli.common import quiet_logs
 from rollout.cli.progress import waiting
-from rollout.cli.screen import console, plain, table
+from rollout.cli.screen import console, echo, plain, table
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Asker:
                 return answer
             if not self.ask:
                 raise InputError(f"{question}: {plain(answer)} is none of {', '.join(choices)}")
-            typer.echo(f"write one of: {', '.join(choices)}", err=True)
+            echo(f"write one of: {', '.join(choices)}", err=True)
 
 
 def interactive() -> bool:
@@ -149,7 +149,7 @@ def _choose(client: RetellClient, asker: Asker) -> str:
         raise NotReachable(f"there is no number to choose from: {failure}")
     if not asker.ask:
         raise InputError(f"name a number: rollout init {known[0].number} ({len(known)} in this account)")
-    shown = table("number", "nickname", "serves")
+    shown = table("number", "nickname", "serves", keys=("number",))
     for r in known[:50]:
         shown.add_row(r.number, plain(r.nickname or ""), "; ".join(_serves(r)))
     console(stderr=True).print(shown)
@@ -268,12 +268,12 @@ def _passes(client: RetellClient, clock: Any, text: str) -> None:
     if found.problems:
         raise PreflightRefused("nothing was written: " + "; ".join(found.problems))
     for warning in found.warnings:
-        typer.echo(f"warning: {plain(warning)}", err=True)
+        echo(f"warning: {plain(warning)}", err=True)
 
 
 def _write(text: str, path: str, force: bool) -> None:
     if path == "-":
-        typer.echo(text, nl=False)
+        echo(text, nl=False)
         return
     try:
         with Path(path).open("w" if force else "x", encoding="utf-8") as file:
@@ -282,5 +282,5 @@ def _write(text: str, path: str, force: bool) -> None:
         raise InputError(f"{path}: this file is there already; write -o OTHER, or --force") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    typer.echo(path)
-    typer.echo(f"next: rollout check {path}, then rollout start {path}", err=True)
+    echo(path)
+    echo(f"next: rollout check {path}, then rollout start {path}", err=True)

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.cli.common import Json, RolloutId, backend, print_json
-from rollout.cli.screen import PHASES, console, local, percent, plain, span, split_text, staircase, table
+from rollout.cli.screen import (
+    PHASES,
+    console,
+    echo,
+    local,
+    percent,
+    plain,
+    span,
+    split_text,
+    staircase,
+    table,
+)
 from rollout.domain.errors import InputError, NotPromoted, NotReachable
 
 if TYPE_CHECKING:
@@ -38,11 +49,9 @@ def list_(
         print_json(rollouts)
         return
     if not rollouts:
-        typer.echo("no rollouts yet; start one with `rollout start PLAN`")
+        echo("no rollouts yet; start one with `rollout start PLAN`")
         return
-    shown = table("id", "name", "phase", "at", "weight", "next", "due", "why")
-    for column in shown.columns[:5]:
-        column.no_wrap = True  # what one copies and compares stays whole; the words give way
+    shown = table("id", "name", "phase", "at", "weight", "next", "due", "why", keys=("id", "phase"))
     for r in rollouts:
         at = f"{r['position']['wave']}.{r['position']['step']}"
         shown.add_row(
@@ -97,7 +106,7 @@ def history(
     if json:
         print_json(entries)
         return
-    shown = table("#", "when", "who", "what", "why")
+    shown = table("#", "when", "who", "what", "why", keys=("#", "what"))
     for e in entries:
         shown.add_row(str(e["seq"]), local(e["at"]), plain(e["actor"]), plain(e["kind"]), plain(_detail(e)))
     console().print(shown)
@@ -150,7 +159,7 @@ def follow(service: Backend, id_: str) -> None:
             line = f"{document['phase']} at {document['position']['wave']}.{document['position']['step']}"
             line += f" ({percent(document['weight'])}): {plain(document['why'])}"
             if line != last:
-                typer.echo(line, err=True)
+                echo(line, err=True)
                 last = line
             if document["phase"] in FINAL:
                 break
@@ -188,7 +197,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
         lines.append(Text(f"then    {plain(document['timetable'])}"))
     for line in document.get("gates_text", []):
         lines.append(Text(f"gates   {plain(line)}"))
-    numbers = table("number", "wave", "state", "confirmed", "was")
+    numbers = table("number", "wave", "state", "confirmed", "was", keys=("number", "state"))
     for t in document["targets"][:25]:
         numbers.add_row(
             t["number"], str(t["wave"]), t["state"], split_text(t["confirmed"]), split_text(t["baseline"])

@@ -19,7 +19,7 @@ from rollout.cli.common import (
     position,
     print_json,
 )
-from rollout.cli.screen import plain
+from rollout.cli.screen import echo, plain
 from rollout.domain.errors import InputError, RolloutError
 
 All = Annotated[bool, typer.Option("--all", help="Every live rollout: stop the line.")]
@@ -45,7 +45,7 @@ def _say(command: str, answer: dict[str, Any], as_json: bool) -> None:
         print_json(answer)
         return
     at = answer["position"]
-    typer.echo(f"{answer['id']}: {command}: {answer['phase']} at {at['wave']}.{at['step']}")
+    echo(f"{answer['id']}: {command}: {answer['phase']} at {at['wave']}.{at['step']}")
 
 
 def promote(
@@ -131,14 +131,14 @@ def rollback(
                     answers[i] = service.follow_rollback(answers[i]["id"], timeout)
                 except RolloutError as error:
                     failure = error
-                    typer.echo(f"{each}: {plain(error.message)}", err=True)
+                    echo(f"{each}: {plain(error.message)}", err=True)
         if json:
             print_json(answers if every else answers[0])
         else:
             for answer in answers:
                 _say_rollback(answer)
             if not answers:
-                typer.echo("nothing to roll back: no rollout is live")
+                echo("nothing to roll back: no rollout is live")
         if failure is not None:
             raise failure
 
@@ -148,16 +148,16 @@ def _say_rollback(answer: dict[str, Any]) -> None:
     restored = [t for t in answer.get("targets", []) if t["state"] == "restored"]
     count = f"{len(restored)} number{'' if len(restored) == 1 else 's'}"
     if seconds is None or "targets" not in answer:
-        typer.echo(f"{answer['id']}: {answer['phase']}")
+        echo(f"{answer['id']}: {answer['phase']}")
         return
-    typer.echo(
+    echo(
         f"{answer['id']}: {count} read back at the baseline {seconds:.3f} s after the order ({answer['phase']})"
     )
     for t in answer["targets"]:
         if t["state"] in ("missing", "foreign"):
-            typer.echo(f"  {t['number']}: {t['state']}")
+            echo(f"  {t['number']}: {t['state']}")
     if answer["phase"] == "rolling_back":
-        typer.echo("  a write whose outcome is unknown may still land; the service watches until it cannot")
+        echo("  a write whose outcome is unknown may still land; the service watches until it cannot")
 
 
 def kit(
@@ -181,4 +181,4 @@ def kit(
     if json:
         print_json({"id": rollout.id, "path": str(path)})
     else:
-        typer.echo(str(path))
+        echo(str(path))

@@ -19,7 +19,7 @@ from rollout.cli.common import (
     print_json,
 )
 from rollout.cli.progress import waiting
-from rollout.cli.screen import console, percent, plain, table
+from rollout.cli.screen import console, echo, percent, plain, table
 from rollout.domain.errors import InputError, PreflightRefused
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(
         except InputError as error:
             if len(plan) == 1:
                 raise
-            typer.echo(plain(error.message), err=True)
+            echo(plain(error.message), err=True)
             refusal = error  # the others are looked at, too: people mend all of them at once
     reports = []
     with contextlib.ExitStack() as stack:
@@ -123,11 +123,11 @@ def start(
         if json and not wait:
             print_json(answer)
         else:
-            typer.echo(answer["id"])
+            echo(answer["id"])
         for warning in answer.get("warnings", []):
-            typer.echo(f"warning: {plain(warning)}", err=True)
+            echo(f"warning: {plain(warning)}", err=True)
         if not service.service_is_alive():
-            typer.echo("no service is running on this database: start one with `rollout serve`", err=True)
+            echo("no service is running on this database: start one with `rollout serve`", err=True)
         if wait:
             from rollout.cli.look import follow
 
@@ -142,14 +142,14 @@ def _print_check(report: dict[str, Any]) -> None:
     for warning in report["warnings"]:
         out.print(f"  warning: {plain(warning)}", style="yellow")
     if report["numbers"]:
-        numbers = table("number", "wave", "nickname", "serves now")
+        numbers = table("number", "wave", "nickname", "serves now", keys=("number",))
         for n in report["numbers"]:
             serves = "; ".join(
                 f"{field.removesuffix('_agents')}: {text}" for field, text in n["serves"].items()
             )
             numbers.add_row(n["number"], str(n["wave"]), plain(n["nickname"] or ""), plain(serves))
         out.print(numbers)
-    steps = table("step", "weight", "hold", "then")
+    steps = table("step", "weight", "hold", "then", keys=("step",))
     for s in report["steps"]:
         weights = ", ".join(f"{percent(w)} {name}" for name, w in s["weights"].items())
         then = [f"{s['min_calls']} calls"] if s["min_calls"] else []

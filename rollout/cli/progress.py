@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ def waiting(what: str, *, after: float = AFTER, again: float = AGAIN) -> Iterato
     Yields a function that says what is being done now.
     """
     from rollout.cli.screen import console, plain
+    from rollout.logs import is_utf8
 
     out = console(stderr=True)
     done = threading.Event()
@@ -30,7 +32,8 @@ def waiting(what: str, *, after: float = AFTER, again: float = AGAIN) -> Iterato
                 out.print(f"{plain(said[0])} ...")
                 if done.wait(again):
                     return
-        with out.status(plain(said[0])) as status:
+        spinner = "dots" if is_utf8(sys.stderr) else "line"
+        with out.status(plain(said[0]), spinner=spinner) as status:
             while not done.wait(0.25):
                 status.update(plain(said[0]))
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import re
+import sys
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from collections.abc import Iterator
+
+    from rich.console import Console, ConsoleOptions
+    from rich.text import Text
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PHASES = {
@@ -29,12 +36,52 @@ def plain(text: object) -> str:
     return _CONTROL.sub("?", str(text))
 
 
+# What our own text is made of beyond ASCII, for a terminal that cannot show it; the bars grow darker.
+_INSTEAD = {
+    "…": "...", "\N{EN DASH}": "-", "—": "-", "→": "->", "─": "-", "•": "*", "±": "+-",
+    **dict(zip("▁▂▃▄▅▆▇█", "_.-=+*%#", strict=True)),
+}  # fmt: skip
+
+
+def _instead(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_INSTEAD.get(character, "?") for character in text), error.end
+
+
+def write_what_can_be_written() -> None:
+    """Makes both outputs replace what their encoding has no character for, instead of failing."""
+    codecs.register_error("rollout-instead", _instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="rollout-instead")
+
+
+def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
+    """Prints as it is, on standard output or standard error."""
+    print(text, end="\n" if nl else "", file=sys.stderr if err else sys.stdout, flush=True)
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """The stable machine form: UTF-8, and escaped where standard output is anything else or could not hold it."""
+    from rollout.logs import is_utf8
+
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # half a surrogate pair
+        return json.dumps(value, indent=indent)
+    return text if is_utf8(sys.stdout) else json.dumps(value, indent=indent)
+
+
 @lru_cache(maxsize=2)
 def console(stderr: bool = False) -> Console:
-    """rich on this terminal; plain text when it is none, or NO_COLOR is set."""
+    """rich on this terminal; plain text when it is none, or NO_COLOR is set, and then nothing is wrapped."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    seen = (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=not seen)
 
 
 def local(text: str | None) -> str:
@@ -64,15 +111,89 @@ def _now() -> datetime:
     return SystemClock().now().astimezone(UTC)
 
 
-def table(*columns: str) -> Table:
-    """An empty table in the house style."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
+@dataclass
+class Table:
+    """Rows for people to read. Nothing is ever cut.
 
-    made = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+    Not on a terminal: one row is one line. On a terminal that is too narrow for that, the columns of `keys`, and
+    as many others as fit, stay on a row's first line; the rest follows below it with its names, by words.
+    """
+
+    columns: tuple[str, ...]
+    keys: frozenset[str]
+    rows: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
+
+    def add_row(self, *cells: str, style: str | None = None) -> None:
+        """One cell for each column. A line's end in a cell becomes a space."""
+        self.rows.append((tuple(" ".join(cell.split()) for cell in cells), style or ""))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
+        """Called by rich."""
+        from rich.text import Text
+
+        width = options.max_width if not console.soft_wrap else sys.maxsize
+        widths, first = self._first_line(width)
+        yield Text(_line([self.columns[i] for i in first], [widths[i] for i in first]), "bold")
+        for cells, style in self.rows:
+            yield Text(_line([cells[i] for i in first], [widths[i] for i in first]), style)
+            rest = [
+                f"{self.columns[i]}: {cells[i]}"
+                for i in range(len(cells))
+                if i not in first and cells[i] not in ("", "-")
+            ]
+            for line in _folded(rest, width - 2):
+                yield Text(f"  {line}", style)
+
+    def _first_line(self, width: int) -> tuple[list[int], list[int]]:
+        """The width of every column, and the columns of the first line: the keys, and others in order that fit."""
+        from rich.cells import cell_len
+
+        widths = [
+            max(cell_len(text) for text in (name, *(cells[i] for cells, _ in self.rows)))
+            for i, name in enumerate(self.columns)
+        ]
+        keys = {i for i, name in enumerate(self.columns) if name in self.keys}
+        left = width - sum(widths[i] + len(GAP) for i in keys) + len(GAP)
+        first = set(keys)
+        for i in range(len(self.columns)):
+            if i in keys:
+                continue
+            left -= widths[i] + len(GAP)
+            if left < 0:
+                break
+            first.add(i)
+        return widths, sorted(first)
+
+
+GAP = "  "
+
+
+def table(*columns: str, keys: tuple[str, ...]) -> Table:
+    """An empty table; the columns of `keys` are what one copies and compares."""
+    return Table(columns, frozenset(keys))
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    from rich.cells import cell_len
+
+    padded = (c + " " * (w - cell_len(c)) for c, w in zip(cells, widths, strict=True))
+    return GAP.join(padded).rstrip()
+
+
+def _folded(parts: list[str], width: int) -> Iterator[str]:
+    """The parts one after the other, on lines of this width; broken between words, and never inside of one."""
+    from rich.cells import cell_len
+
+    line = ""
+    for part in parts:
+        for i, word in enumerate(part.split(" ")):
+            gap = "" if not line else " " if i else GAP
+            if line and cell_len(line) + len(gap) + cell_len(word) > width:
+                yield line
+                line, gap = "", ""
+            line += gap + word
+    if line:
+        yield line
 
 
 def staircase(document: dict[str, Any], width: int = 3) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rollout.cli.common import Json, actor, direct_app, print_json
-from rollout.cli.screen import console, local, plain, table
+from rollout.cli.screen import console, echo, local, plain, table
 from rollout.domain.errors import InputError
 
 token = typer.Typer(help="Tokens for the HTTP API and the page.", no_args_is_help=True)
@@ -47,8 +47,8 @@ def create(
     if json:
         print_json({"id": id_, "token": secret, "role": role, "name": name})
         return
-    typer.echo(secret)
-    typer.echo(f"token {id_} ({role}) for {plain(name)}; it is not shown again", err=True)
+    echo(secret)
+    echo(f"token {id_} ({role}) for {plain(name)}; it is not shown again", err=True)
 
 
 @token.command("list")
@@ -71,11 +71,11 @@ def list_(json: Json = False) -> None:
         print_json(found)
         return
     if not found:
-        typer.echo(
+        echo(
             "no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`"
         )
         return
-    shown = table("id", "name", "role", "numbers", "expires", "last used", "state")
+    shown = table("id", "name", "role", "numbers", "expires", "last used", "state", keys=("id", "state"))
     for r in found:
         state = "revoked" if r["revoked_at"] else "usable"
         limited = "all" if r["numbers"] is None else ", ".join(r["numbers"])
@@ -102,4 +102,4 @@ def revoke(
         raise InputError("write the token's id, not the token; `rollout token list` shows the ids")
     with direct_app() as app:
         changed = revoke_token(app.store, id, actor())
-    typer.echo(f"token {id} is revoked" + ("" if changed else " already"))
+    echo(f"token {id} is revoked" + ("" if changed else " already"))

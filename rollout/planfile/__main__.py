@@ -5,4 +5,4 @@ import sys
 
 from rollout.planfile import schema
 
-sys.stdout.write(json.dumps(schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+sys.stdout.buffer.write((json.dumps(schema(), indent=2, ensure_ascii=False, sort_keys=True) + "\n").encode())

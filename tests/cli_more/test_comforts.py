@@ -123,7 +123,7 @@ def test_no_color_is_honoured_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> 
         text = io.StringIO()
         out = screen.console()
         out.file = text
-        shown = screen.table("phase")
+        shown = screen.table("phase", keys=("phase",))
         shown.add_row("promoted", style="green")
         out.print(shown)
         out.print("refused", style="red")

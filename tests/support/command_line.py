@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import re
 import resource
 import select
 import signal
 import subprocess
 import sys
+import threading
+import tty
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +54,38 @@ class Done:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+class Terminal:
+    """A terminal that nobody looks at; `path` is where a program opens it."""
+
+    def __init__(self) -> None:
+        self._ours, self._theirs = pty.openpty()
+        tty.setraw(self._theirs)  # what is written is what is read
+        self.path = Path(os.ttyname(self._theirs))
+        self._parts: list[bytes] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+
+    def __enter__(self) -> Terminal:
+        self._reader.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.text()
+        os.close(self._ours)
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):  # nobody has it open any more
+            while part := os.read(self._ours, 4096):
+                self._parts.append(part)
+
+    def text(self) -> str:
+        """All that was written, once the programs that write are gone; without colours."""
+        if self._theirs != -1:
+            os.close(self._theirs)
+            self._theirs = -1
+            self._reader.join(10)
+        return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", b"".join(self._parts).decode())
 
 
 class Forks:
@@ -117,16 +154,45 @@ class CommandLine:
         finally:
             database.close()
 
-    def __call__(self, *args: str, input: str = "", timeout: float = 60, **more: str) -> Done:  # noqa: A002
-        """One command, in a forked process."""
+    def __call__(
+        self,
+        *args: str,
+        input: str = "",  # noqa: A002
+        timeout: float = 60,
+        encoding: str = "utf-8",
+        **more: str,
+    ) -> Done:
+        """One command, in a forked process; `encoding` is that of its outputs."""
         files = {}
         for name, text in (("input", input), ("out", ""), ("err", "")):
             files[name] = self._scratch / name
             files[name].write_text(text, encoding="utf-8")
-        request = {"args": args, "cwd": self.folder, "env": self.variables(**more), **files}
-        answer = self._forks.ask(json.dumps(request, default=str), timeout)
-        out, err = (files[name].read_text(encoding="utf-8") for name in ("out", "err"))
+        answer = self._fork(args, files, timeout, encoding, more)
+        out, err = (files[name].read_text(encoding=encoding) for name in ("out", "err"))
         return Done(answer["code"], out, err, answer["cpu"])
+
+    def on_terminal(self, width: int, *args: str, timeout: float = 60, **more: str) -> Done:
+        """One command whose standard output is a terminal of this width; `out` is without colours."""
+        with Terminal() as terminal:
+            files = {name: self._scratch / name for name in ("input", "err")}
+            for file in files.values():
+                file.write_text("", encoding="utf-8")
+            variables = {"COLUMNS": str(width), "TERM": "xterm", **more}
+            answer = self._fork(args, {**files, "out": terminal.path}, timeout, "utf-8", variables)
+            out = terminal.text()
+        return Done(answer["code"], out, files["err"].read_text(encoding="utf-8"), answer["cpu"])
+
+    def _fork(
+        self,
+        args: tuple[str, ...],
+        files: dict[str, Path],
+        timeout: float,
+        encoding: str,
+        more: dict[str, str],
+    ) -> dict[str, Any]:
+        environment = self.variables(**more)
+        request = {"args": args, "cwd": self.folder, "env": environment, "encoding": encoding, **files}
+        return self._forks.ask(json.dumps(request, default=str), timeout)
 
     def alone(self, *args: str, timeout: float = 60, **more: str) -> Done:
         """One command, in a process that starts from nothing, as a person's does."""

@@ -33,8 +33,8 @@ def run(request: dict[str, Any]) -> NoReturn:
     for number, name in enumerate(("input", "out", "err")):
         os.dup2(os.open(request[name], os.O_WRONLY if number else os.O_RDONLY), number)
     sys.stdin = os.fdopen(0, encoding="utf-8")
-    sys.stdout = os.fdopen(1, "w", encoding="utf-8")
-    sys.stderr = os.fdopen(2, "w", encoding="utf-8")
+    sys.stdout = os.fdopen(1, "w", encoding=request["encoding"])
+    sys.stderr = os.fdopen(2, "w", encoding=request["encoding"])
     sys.argv = ["rollout", *request["args"]]
     code = 0
     try:
