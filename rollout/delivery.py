@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from rollout.domain.baselines import exactly
 from rollout.domain.changes import Change
 from rollout.domain.drift import Blocked, Look, absorb
 from rollout.domain.errors import ClaimLost
@@ -26,6 +27,9 @@ _AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
 _SUSPECT = frozenset(
     {Finding.DRIFT, Finding.TOUCHED, Finding.AT_BASELINE, Finding.LATE_OWN, Finding.STALE, Blocked.MISSING}
 )
+
+
+_REFUSED = "Retell refuses the baseline as it was read; it is written in the same proportions, adding up to exactly 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Delivery:
     seconds: float = 0.0  # from the first to the last PATCH of the chunk
     sent_at: float = 0.0  # when the last was answered (seconds of Clock.boot)
     rejected: bool = False
+    as_read: tuple[str, ...] = ()  # Retell refuses the baseline of these as it was read
     changes: tuple[Change, ...] = ()  # what was recorded, in its order
 
     @property
@@ -147,6 +152,15 @@ class Deliverer:
                 return seen
             wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
             done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD, nearly)
+            if done.as_read:
+                # A later wave's number, put back after an edit (`restore`): looked at again before the second write.
+                again = self._look(done.rollout, held, lane, done.as_read)
+                assert again.look is not None
+                as_known = tuple(n for n in done.as_read if again.look.findings[n] in _AS_KNOWN)
+                done = replace(
+                    done, rollout=again.rollout, as_read=as_known, changes=(*done.changes, *again.changes)
+                )
+                done = self._in_other_form(done, held, lane, Kind.FORWARD)
             return replace(
                 done,
                 changes=(*seen.changes, *done.changes),
@@ -162,7 +176,26 @@ class Deliverer:
         """Writes the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
             wanted = {t.number: dict(t.baseline) for t in targets}
-            return self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE, nearly)
+            done = self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE, nearly)
+            return self._in_other_form(done, held, lane, Kind.BASELINE)
+
+    def _in_other_form(self, done: Delivery, held: Claim, lane: Lane, kind: Kind) -> Delivery:
+        """Writes the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
+        if not done.as_read:
+            return done
+        rollout = done.rollout
+        targets = [rollout.by_number[number] for number in done.as_read]
+        wanted = {t.number: exactly(t.baseline) for t in targets}
+        then = self._deliver(rollout, held, lane, targets, wanted, kind, None, _REFUSED)
+        return replace(
+            done,
+            rollout=then.rollout,
+            trouble=done.trouble or then.trouble,
+            retry_after=done.retry_after or then.retry_after,
+            unsent=done.unsent + then.unsent,
+            sent_at=then.sent_at,
+            changes=(*done.changes, *then.changes),
+        )
 
     # -------------------------------------------------------------- P3 to P7
 
@@ -175,6 +208,7 @@ class Deliverer:
         wanted: Mapping[str, Mapping[str, Any]],
         kind: Kind,
         nearly: Nearly,
+        why: str = "",
     ) -> Delivery:
         send_by = self.clock.boot() + self.timing.send_window
         now = self.store.now()
@@ -195,7 +229,7 @@ class Deliverer:
         data: dict[str, Any] = {"kind": str(kind), "position": str(rollout.position)}
         if forward and rollout.retreated is not None:
             data["retreated"] = rollout.retreated
-        entry = Entry("intended", SERVICE, "", data)
+        entry = Entry("intended", SERVICE, why, data)
         # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
         now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
         rollout, intended = change.applied_to(rollout, now), change
@@ -237,5 +271,6 @@ class Deliverer:
             sent_at - sending,
             sent_at,
             any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
+            tuple(found.as_read),
             (intended, change),
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout._kit.wire import origin
+from rollout.domain.baselines import exactly
 from rollout.domain.errors import InputError, Refused
 from rollout.domain.state import Rollout
 
@@ -106,10 +107,13 @@ def _numbers(rollout: Rollout) -> dict[str, Any]:
         if empty or not target.baseline:
             what = empty[0] if empty else "any list"
             raise Refused(f"{target.number}: its baseline has no agents in {what}: nothing to go back to")
-    return {
-        target.number: {"baseline": dict(target.baseline), "confirmed": dict(target.split)}
-        for target in rollout.targets
-    }
+    found: dict[str, Any] = {}
+    for target in rollout.targets:
+        kept: dict[str, Any] = {"baseline": dict(target.baseline), "confirmed": dict(target.split)}
+        if (exact := exactly(target.baseline)) != target.baseline:
+            kept["exact"] = exact  # for when Retell refuses the baseline as it was read
+        found[target.number] = kept
+    return found
 
 
 def _head(rollout: Rollout, made_at: str, watch: float) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.domain.baselines import exactly
 from rollout.domain.changes import Change
 from rollout.domain.drift import Blocked
 from rollout.domain.protocol import Settled, answers_with, others_of, settle, shows
@@ -28,6 +29,9 @@ class Outcomes:
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
+    as_read: list[str] = field(
+        default_factory=list
+    )  # their baseline is refused as it was read: it has another form
 
     @property
     def change(self) -> Change:
@@ -94,6 +98,8 @@ def outcomes(
                     found.troubles.append((_key_trouble(failure), None))
                 elif is_missing(gone.get(number)):
                     found.targets[number] = {"state": TargetState.MISSING}
+                elif failure.status in (400, 422) and _has_other_form(write, target):
+                    found.as_read.append(number)
                 elif write.kind is Kind.FORWARD:
                     found.targets[number] = {"state": TargetState.REJECTED}
                 else:
@@ -108,6 +114,11 @@ def outcomes(
                 wait = failure.retry_after if failure else None
                 found.troubles.append((f"{number}: outcome not known: {detail}", wait))
     return found
+
+
+def _has_other_form(write: Write, target: Target) -> bool:
+    """Whether this wrote a baseline verbatim, and there is a form of it that a stricter Retell may take."""
+    return write.step == 0 and write.lists == target.baseline and exactly(target.baseline) != target.baseline
 
 
 def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None) -> Settled:

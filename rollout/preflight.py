@@ -13,6 +13,7 @@ from typing import Any
 
 from rollout.bounds import Bounds
 from rollout.domain import splits
+from rollout.domain.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
 from rollout.domain.plan import Plan, WaveOrder, wave_of
 from rollout.domain.plan_agents import ByNickname, ByServing
@@ -252,6 +253,11 @@ def _number_problems(
                 f"{reading.number} has no {channel.field}: there is nothing to roll back to; bind an agent first"
             )
             continue
+        if (why := refused(entries)) is not None:
+            problems.append(
+                f"{reading.number}: Retell would refuse its {channel.field} on the way back, because {why}: {AGENTS_ANEW}"
+            )
+            continue
         expected = plan.expected_baseline
         if expected is not None and not splits.same(entries, expected):
             problems.append(
@@ -279,6 +285,11 @@ def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
         yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
     for channel in plan.channels:
         entries = reading.lists.get(channel.field) or []
+        if refused(entries) is None and (total := missed(entries)) is not None:
+            yield (
+                f"{reading.number}: the weights of its {channel.field} add up to {total}, not to 1; a rollback writes "
+                "them as they are or, if Retell refuses that, in the same proportions with a sum of exactly 1"
+            )
         for entry in entries:
             version = splits.normal_version(entry.get("agent_version"))
             if version is None:

@@ -96,7 +96,9 @@ class Number:
         self.number, self.rules, self.stage = number, rules, stage
         self.baseline: dict[str, Any] = embedded["baseline"]
         self.confirmed: dict[str, Any] = embedded["confirmed"]
-        self.body = json.dumps(self.baseline).encode()
+        # The same proportions, adding up to exactly 1; where there is no such list, nothing is tried after a refusal.
+        self.exact: dict[str, Any] = embedded.get("exact", self.baseline)
+        self._wanted = self.baseline  # what is sent: the baseline as it was read, until Retell refuses that
         self.why, self.result = "", ""
         self.at_baseline = False  # as last read
         self.unreachable = False  # the last trouble was that Retell did not answer, or answered 5xx or 429
@@ -133,8 +135,9 @@ class Number:
 
     def shows(self, shown: Shown) -> str:
         """What a reading shows, in words for people; `its baseline` if it is that."""
-        if all(same(shown.lists[name], entries) for name, entries in self.baseline.items()):
-            return "its baseline"
+        for form in (self.baseline, self.exact):
+            if all(same(shown.lists[name], entries) for name, entries in form.items()):
+                return "its baseline"
         if all(same(shown.lists[name], entries) for name, entries in self.confirmed.items()):
             return "the split that was confirmed when this kit was made"
         return "something else: " + json.dumps(shown.lists)
@@ -144,8 +147,9 @@ class Number:
     def _send(self, retell: Retell) -> None:
         self.sent += 1
         self._sent_at = time.monotonic()
-        self._note("sending", self.number, body=self.body.decode(), attempt=self.sent)
-        reply = retell.write(self.number, self.body)
+        body = json.dumps(self._wanted)
+        self._note("sending", self.number, body=body, attempt=self.sent)
+        reply = retell.write(self.number, body.encode())
         _check_key(reply)
         if reply.status in (400, 404, 422):
             self._refused(retell, reply)
@@ -155,7 +159,7 @@ class Number:
             return
         shown = read_shown(reply.body, self.number, self.baseline)
         # A list that the answer leaves out is decided by the read-back.
-        if any(not same(entries, self.baseline[name]) for name, entries in shown.lists.items()):
+        if any(not same(entries, self._wanted[name]) for name, entries in shown.lists.items()):
             self._trouble("Retell answered 200 and does not show the baseline")
             return
         self.due = self._answered_at = time.monotonic()
@@ -169,6 +173,14 @@ class Number:
         _check_key(look)
         if look.status in (404, 422):
             self._fail(f"gone: Retell does not know this number ({look.status})")
+        elif reply.status != 404 and self._wanted is self.baseline and self.exact != self.baseline:
+            self._wanted = self.exact
+            self._note(
+                "refused",
+                self.number,
+                f"Retell refuses the baseline as it was read ({reply.status}{_said(reply)}); "
+                "sending it in the same proportions, adding up to exactly 1",
+            )
         else:
             self._fail(f"Retell refuses the baseline ({reply.status}{_said(reply)}): set its agents by hand")
 

@@ -41,13 +41,17 @@ def sandbox(
     speed: Annotated[
         float, typer.Option("--speed", help="How many times faster than real time callers live.")
     ] = 1.0,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="Refuse weights that do not add up to exactly 1.0 from left to right."),
+    ] = False,
 ) -> None:
     """A server that speaks Retell's API, with modelled callers and faults on demand, to try plans on."""
     if speed <= 0:
         raise InputError("--speed: write a number above 0, for example 60")
     from rollout.sandbox import run
 
-    run(host, port, key, seed, speed)
+    run(host, port, key, seed, speed, strict)
 
 
 def demo(

@@ -150,7 +150,7 @@ def _target(r: Rollout, target: Target, shown: Shown, examined: Examined, now: d
             return {
                 **newest,
                 "state": TargetState.RESTORED,
-                "split": dict(target.baseline),
+                "split": _managed(target, shown),
                 **r.standing(0),
                 **seen,
             }

@@ -66,6 +66,11 @@ def _number_or_tag(value: object) -> int | str:
     return _number(value)
 
 
+def is_version_or_tag(value: int | str) -> bool:
+    """Whether Retell takes this as the agent_version of an entry."""
+    return bool(_TAG.fullmatch(value)) if isinstance(value, str) else 0 <= value <= _LARGEST_VERSION
+
+
 AgentId = Annotated[
     str, PlainValidator(_agent_id), WithJsonSchema({"type": "string", "pattern": f"^{_AGENT_ID.pattern}$"})
 ]

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from rollout.domain import jsontext, splits
+from rollout.domain.baselines import exactly
 from rollout.domain.plan import Plan
 from rollout.domain.state import Lists, Target, Write
 
@@ -76,6 +77,11 @@ def shows(shown: Lists, wanted: Lists) -> bool:
         field in shown and (shown[field] is entries or splits.same(shown[field], entries))
         for field, entries in wanted.items()
     )
+
+
+def shows_baseline(shown: Lists, baseline: Lists) -> bool:
+    """Whether a number shows its baseline: as it was read, or in the form that is written where Retell refuses that."""
+    return shows(shown, baseline) or shows(shown, exactly(baseline))
 
 
 def others_of(shown: Shown, managed: Container[str]) -> str:
@@ -140,7 +146,7 @@ def examine(
             edited = others_of(shown, target.baseline) != target.others
             return Examined(Finding.OTHER_FIELDS if edited else Finding.TOUCHED)
         return Examined(Finding.AS_EXPECTED)
-    if target.step and shows(shown.lists, target.baseline):
+    if target.step and shows_baseline(shown.lists, target.baseline):
         return Examined(Finding.AT_BASELINE)
     if target.written and is_ours(target, shown.lists, plan):
         return Examined(Finding.LATE_OWN)

@@ -39,7 +39,7 @@ Split = tuple[Entry, ...]
 
 def points(weight: Decimal | float | int | str) -> int:
     """A weight (0..1) in basis points, exactly; SplitError for anything that is not whole points."""
-    exact = _exact(weight)
+    exact = exact_weight(weight)
     if exact is None:
         raise SplitError(f"{weight!r} is not a weight; write a number from 0 to 1, for example 0.1")
     if exact < 0:
@@ -57,7 +57,7 @@ def points(weight: Decimal | float | int | str) -> int:
     return int(scaled)
 
 
-def _exact(weight: object) -> Decimal | None:
+def exact_weight(weight: object) -> Decimal | None:
     """The decimal that a person sees when the weight is printed; None if it is no finite number."""
     if isinstance(weight, bool):
         return None
@@ -128,7 +128,7 @@ def _checked_weights(variants: Mapping[str, tuple[str, int]], weights: Mapping[s
 
 
 def _baseline_entry(entry: Mapping[str, Any]) -> tuple[str, int | str | None, Fraction]:
-    agent, weight = entry.get("agent_id"), _exact(entry.get("weight"))
+    agent, weight = entry.get("agent_id"), exact_weight(entry.get("weight"))
     if not isinstance(agent, str) or not agent or weight is None or weight <= 0:
         raise SplitError(
             f"the live list has an entry that cannot be read ({dict(entry)!r}); every entry needs an "
@@ -215,7 +215,7 @@ def _facts(entry: object) -> tuple[Any, ...]:
     if not isinstance(entry, Mapping):
         return (f"?{entry!r}",)
     agent, weight = entry.get("agent_id"), entry.get("weight")
-    exact = None if isinstance(weight, str) else _exact(weight)
+    exact = None if isinstance(weight, str) else exact_weight(weight)
     millionths: int | str = (
         f"?{weight!r}" if exact is None or abs(exact) > TOTAL else round(exact * 1_000_000)
     )
@@ -258,7 +258,7 @@ def describe(
             agent, version, weight = entry.agent_id, entry.agent_version, Decimal(entry.points) / TOTAL
         else:
             agent, version = str(entry.get("agent_id")), normal_version(entry.get("agent_version"))
-            weight = _exact(entry.get("weight")) or Decimal(0)
+            weight = exact_weight(entry.get("weight")) or Decimal(0)
         shown = (names or {}).get(agent, agent)
         which = f"v{version}" if isinstance(version, int) else version or "(no version)"
         parts.append(f"{_percent(weight)} % {shown} {which}")

@@ -52,9 +52,10 @@ Route = Callable[["Routes", Asked], Answer]
 class Routes:
     """The Retell API over one world."""
 
-    def __init__(self, world: World, key: str | None) -> None:
+    def __init__(self, world: World, key: str | None, strict: bool = False) -> None:
         self.world = world
         self.key = key
+        self.strict = strict
 
     def handle(self, asked: Asked) -> Answer:
         """Check the key, find the route, run it; every refusal has Retell's error body."""
@@ -89,7 +90,7 @@ class Routes:
         """PATCH /update-phone-number/{phone_number}"""
         world = self.world
         number = world.number(asked.argument)
-        changes = read_patch(_json_body(asked.request), asked.argument)
+        changes = read_patch(_json_body(asked.request), asked.argument, strict=self.strict)
         check_assets(changes, world.agents, world.numbers.get)
         if asked.pretend:
             return Answer(200, world.changed(number, changes, asked.now, "patch", None).to_bytes(number))

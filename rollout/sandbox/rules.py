@@ -29,15 +29,16 @@ _TEXTS = ("termination_uri", "auth_username", "auth_password")
 _TEXT_LISTS = ("allowed_inbound_country_list", "allowed_outbound_country_list")
 
 
-def read_patch(body: Mapping[str, Any], number: str) -> dict[str, Any]:
+def read_patch(body: Mapping[str, Any], number: str, *, strict: bool = False) -> dict[str, Any]:
     """The fields of a PATCH body that are known and legal, ready to be stored.
 
-    `body` has Decimals for fractions. Raises ApiError 400 naming the field; ignores unknown fields.
+    `body` has Decimals for fractions; `strict`: weights must add up to exactly 1.0 as doubles, from left to right.
+    Raises ApiError 400 naming the field; ignores unknown fields.
     """
     changes: dict[str, Any] = {}
     for name in LISTS:
         if name in body:
-            changes[name] = _read_split(name, body[name])
+            changes[name] = _read_split(name, body[name], strict)
     for name in _NULLABLE_TEXTS:
         if name in body:
             changes[name] = _expect(
@@ -66,7 +67,7 @@ def _expect(name: str, value: Any, legal: bool, what: str) -> Any:
     return value
 
 
-def _read_split(name: str, value: Any) -> list[dict[str, Any]] | None:
+def _read_split(name: str, value: Any, strict: bool) -> list[dict[str, Any]] | None:
     """One weight list; null and the empty list are legal and take the number down."""
     if value is None:
         return None
@@ -77,6 +78,11 @@ def _read_split(name: str, value: Any) -> list[dict[str, Any]] | None:
         total = sum((Decimal(entry["weight"]) for entry in value), Decimal(0))
         if abs(total - 1) > SUM_TOLERANCE:
             raise ApiError(400, f"{name}: total weights must add up to 1, got {total}")
+        added = 0.0
+        for entry in entries:
+            added += entry["weight"]
+        if strict and added != 1.0:
+            raise ApiError(400, f"{name}: total weights must add up to 1, got {added!r}")
     return entries
 
 

@@ -25,7 +25,8 @@ class Sandbox(Operations):
 
     `key`: the only accepted API key (None: any). `speed`: of its clock; 0: moved by `clock(advance=)`.
     `epoch`: where the clock starts, seconds since 1970 (None: now). `idle_timeout`: real seconds after which
-    a silent connection is closed. `start` raises OSError when the port is taken.
+    a silent connection is closed. `strict`: weights of a PATCH must add up to exactly 1.0 as doubles, from left to
+    right, as the strictest Retell would have it. `start` raises OSError when the port is taken.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Sandbox(Operations):
         idle_timeout: float = 120.0,
         *,
         epoch: float | None = None,
+        strict: bool = False,
     ) -> None:
-        self._service = Service(key=key, seed=seed, speed=speed, epoch=epoch)
+        self._service = Service(key=key, seed=seed, speed=speed, epoch=epoch, strict=strict)
         super().__init__(self._service)
         self._host = host
         self._port = port
@@ -155,7 +157,7 @@ class Sandbox(Operations):
         task.add_done_callback(self._tasks.discard)
 
 
-def run(host: str, port: int, key: str | None, seed: int, speed: float) -> None:
+def run(host: str, port: int, key: str | None, seed: int, speed: float, strict: bool = False) -> None:
     """Serve the ready-made world until SIGTERM or SIGINT. Call it from the main thread.
 
     Raises OSError when the port is taken.
@@ -167,7 +169,7 @@ def run(host: str, port: int, key: str | None, seed: int, speed: float) -> None:
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Sandbox(host, port, key, seed, speed) as sandbox:
+        with Sandbox(host, port, key, seed, speed, strict=strict) as sandbox:
             sandbox.add_ready_world()
             print(_welcome(sandbox, key), flush=True)
             while not ending.wait(1.0):

@@ -18,9 +18,12 @@ from rollout.sandbox.world import World
 class Service:
     """Every use holds `lock`; nothing in here waits."""
 
-    def __init__(self, *, key: str | None, seed: int, speed: float, epoch: float | None) -> None:
+    def __init__(
+        self, *, key: str | None, seed: int, speed: float, epoch: float | None, strict: bool = False
+    ) -> None:
         self.lock = threading.RLock()
         self.key = key
+        self.strict = strict
         self.seed = seed
         self.clock = SandboxClock(speed, epoch)
         self.webhooks = Webhooks(self.lock, self._look)
@@ -32,7 +35,7 @@ class Service:
         """Forget numbers, agents, calls, faults, log and webhooks; the clock goes on."""
         with self.lock:
             self.world = World(self.seed)
-            self.routes = Routes(self.world, self.key)
+            self.routes = Routes(self.world, self.key, self.strict)
             self.faults = FaultList()
             self.log = RequestLog()
             self.webhooks.clear()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from kit_program import AGENT, FORWARD, KEY, ONE, OUTBOUND, Kit, make_rollout
+from kit_program import AGENT, BASELINE, FORWARD, KEY, ONE, OUTBOUND, Kit, make_rollout
 
 from rollout.kit import write_kit
 from rollout.sandbox import Sandbox
@@ -33,6 +34,7 @@ def kit(world: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Kit]]:
         lease: float = 0.1,
         horizon: float = 0.2,
         base_url: str = "",
+        baseline: list[dict[str, Any]] = BASELINE,
     ) -> Kit:
         for number in numbers or [ONE]:
             world.add_number(
@@ -42,7 +44,7 @@ def kit(world: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Kit]]:
                 outbound_agents=FORWARD,
                 inbound_sms_agents=OUTBOUND,
             )
-        rollout = make_rollout(numbers or [ONE], channels, base_url or world.url)
+        rollout = make_rollout(numbers or [ONE], channels, base_url or world.url, baseline=baseline)
         now = datetime(2026, 11, 3, 12, 5, tzinfo=UTC)
         path = write_kit(rollout, tmp_path, base_url="", lease=lease, horizon=horizon, now=now)
         made.append(Kit(path))

@@ -30,7 +30,11 @@ LISTS = {"inbound": "inbound_agents", "outbound": "outbound_agents"}
 
 
 def make_rollout(
-    numbers: list[str], channels: tuple[str, ...] = ("inbound",), base_url: str = "", **changes: Any
+    numbers: list[str],
+    channels: tuple[str, ...] = ("inbound",),
+    base_url: str = "",
+    baseline: list[dict[str, Any]] = BASELINE,
+    **changes: Any,
 ) -> Rollout:
     """A rollout at position 1.1 that has confirmed FORWARD on each number."""
     plan = Plan.model_validate(
@@ -44,15 +48,15 @@ def make_rollout(
             "gates": [],
         }
     )
-    all_lists = {"inbound_agents": BASELINE, "outbound_agents": OUTBOUND}
-    baseline: dict[str, Any] = {LISTS[channel]: all_lists[LISTS[channel]] for channel in channels}
+    all_lists = {"inbound_agents": baseline, "outbound_agents": OUTBOUND}
+    served: dict[str, Any] = {LISTS[channel]: all_lists[LISTS[channel]] for channel in channels}
     targets = [
         Target(
             number,
             order,
             1,
-            baseline,
-            dict.fromkeys(baseline, FORWARD),
+            served,
+            dict.fromkeys(served, FORWARD),
             1,
             1,
             "",

@@ -248,6 +248,21 @@ def test_a_baseline_that_retell_refuses(world: Sandbox, kit: Make) -> None:
     assert len(writes(world)) == 1
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_baseline_that_retell_refuses_as_it_was_read_is_sent_adding_up_to_exactly_one(
+    world: Sandbox, kit: Make, status: int
+) -> None:
+    thirds = [{"agent_id": AGENT, "agent_version": v, "weight": 0.3333} for v in (5, 6, 7)]
+    exact = [{**thirds[0], "weight": 0.3334}, *thirds[1:]]
+    if status == 422:
+        world.fault("status", method="PATCH", status=422, contains="0.3333")
+    ran = kit(baseline=thirds).run()
+    assert ran.code == 0, ran
+    assert world.number(ONE).to_json()["inbound_agents"] == exact
+    assert [json.loads(w["body"])["inbound_agents"] for w in writes(world)] == [thirds, exact]
+    assert f"Retell refuses the baseline as it was read ({status}" in ran.out
+
+
 def test_a_refused_key_ends_it_at_once(world: Sandbox, kit: Make) -> None:
     made = kit([f"+141555502{n:02}" for n in range(25)])
     ran = made.run(key="key_of_another_workspace")

@@ -57,7 +57,11 @@ def wrong_numbers(r: Rollout, look: Look) -> Record | None:
                 "restored_at": look.began,
             },
             {
-                t.number: {"state": TargetState.RESTORED, **r.standing(0), "split": dict(t.baseline)}
+                t.number: {
+                    "state": TargetState.RESTORED,
+                    **r.standing(0),
+                    "split": dict(t.split if t.live is None or t.number not in back else t.live),
+                }
                 for t in r.written
             },
         )
