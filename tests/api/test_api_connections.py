@@ -158,8 +158,8 @@ def test_a_client_that_leaves_within_its_body_fills_no_log(
                 role = "trigger" if path.startswith("/hooks/alerts") else "admin"
                 with connection(service) as wire:
                     wire.send(
-                        b"%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\n"
-                        b"Content-Length: 100\r\n\r\n{"
+                        b"%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n"
+                        b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
                         % (method.encode(), path.encode(), service.tokens[role].encode())
                     )
         with connection(service) as wire:
