@@ -26,14 +26,15 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None:
-    """Serves until SIGTERM or SIGINT, then finishes what is under way and returns."""
+    """Serves until SIGTERM, SIGINT or SIGHUP, then finishes what is under way and returns."""
     secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     logs.set_up(settings.log_level, secrets=secrets)
     KeySource(settings)()  # a missing key is said now, and not at the first step
     os.umask(0o077)
     stopped = threading.Event()
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stopped.set())
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(name) is not signal.SIG_IGN or name is not signal.SIGHUP:  # nohup: it is to stay
+            signal.signal(name, lambda *_: stopped.set())
     app = build(settings)
     many_threads_and_objects()
     try:
@@ -68,7 +69,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
         server.start()
     try:
         scheduler.start()
-        where = f"http://{settings.host}:{server.port}" if server else "no HTTP"
+        where = server.url if server else "no HTTP"
         log.info(
             "serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url
         )

@@ -209,7 +209,7 @@ def read_calendars(path: Path) -> dict[str, Calendar]:
     InputError names the file, the calendar and the field. Raises OSError when the file cannot be read.
     """
     try:
-        document = tomllib.loads(path.read_bytes().decode())
+        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: this is not TOML: {error}; see config/calendars.example.toml") from None
     return {name: _calendar(value, f"{path}: {name}") for name, value in document.items()}

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import tomllib
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -132,6 +134,17 @@ class Settings(BaseSettings):
         """The pause between two looks, in proportion when the horizon is scaled down."""
         return min(self.poll_seconds, max(self.tick_seconds, self.horizon / 10))
 
+    @field_validator("retell_api_key", "webhook_key", "webhook_key_next", mode="before")
+    @classmethod
+    def _plain_key(cls, value: object) -> object:
+        given = value.get_secret_value() if isinstance(value, SecretStr) else value
+        return plain_key(given) if isinstance(given, str) else value
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        return value.removeprefix("[").removesuffix("]")
+
     @field_validator("retell_base_url")
     @classmethod
     def _base_url(cls, value: str) -> str:
@@ -189,9 +202,20 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        file = Path(os.environ.get("ROLLOUT_CONFIG", "rollout.toml"))
-        toml = (TomlConfigSettingsSource(settings_cls, file),) if file.is_file() else ()
+        file = _config_file()
+        toml = (_Toml(settings_cls, file),) if file.is_file() else ()
         return (init_settings, env_settings, *toml)
+
+
+class _Toml(TomlConfigSettingsSource):
+    """The file, also as editors on Windows save it: UTF-8 with a byte order mark."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return tomllib.loads(file_path.read_bytes().decode("utf-8-sig"))
+
+
+def _config_file() -> Path:
+    return Path(os.environ.get("ROLLOUT_CONFIG", "rollout.toml"))
 
 
 def load_settings(**given: Any) -> Settings:
@@ -220,9 +244,21 @@ def load_settings(**given: Any) -> Settings:
             lines.append(f"ROLLOUT_{name.upper()}: {text}" if name else text)
         raise SettingsError("; ".join(lines)) from None
     except (OSError, ValueError) as error:
-        raise SettingsError(f"rollout.toml cannot be read: {error}") from None
+        raise SettingsError(f"{_config_file()} cannot be read: {_unreadable(error)}") from None
 
 
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text; save it as UTF-8"
+    return str(error.strerror) if isinstance(error, OSError) else f"it is not TOML: {error}"
+
+
+# What Kubernetes tells a pod of services whose names begin with "rollout": addresses, by names that look like ours.
+_SERVICE_LINK = re.compile(
+    r"ROLLOUT_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=.*|PORT=(?:tcp|udp|sctp)://.*"
+    r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*)",
+    re.DOTALL,
+)
 _ADVICE = {
     "float_parsing": "write a number, for example 1.5",
     "int_parsing": "write a whole number, for example 8080",
@@ -233,6 +269,12 @@ _ADVICE = {
 
 def _refuse_strangers(environ: Mapping[str, str]) -> None:
     known = {f"ROLLOUT_{name.upper()}" for name in Settings.model_fields} | OTHER_NAMES
+    links = [n for n, value in environ.items() if _SERVICE_LINK.fullmatch(f"{n}={value}")]
+    if links:
+        raise SettingsError(
+            f"{min(links)}: Kubernetes writes this into every pod beside a service named rollout, and it is no "
+            "setting; write enableServiceLinks: false into the pod's spec (deploy/kubernetes/rollout.yaml has it)"
+        )
     for name in sorted(environ):
         if name.startswith("ROLLOUT_") and name not in known and not name.startswith("ROLLOUT_TEST_"):
             raise SettingsError(f"{name}: there is no such setting{_nearest(name, sorted(known))}")
@@ -252,6 +294,14 @@ def traces_wanted(environ: Mapping[str, str] | None = None) -> bool:
     return any(given.get(name) for name in names)
 
 
+def plain_key(text: str) -> str:
+    """A key without what editors, `echo` and PowerShell put around it; ValueError for what no key holds."""
+    key = text.strip().removeprefix("\ufeff").strip()
+    if not (key.isascii() and key.isprintable()) or " " in key:
+        raise ValueError("there is more in it than a key; write one line, the key alone, as plain text")
+    return key
+
+
 class KeySource:
     """The API key, asked for at each request, so that a rotated key is taken over without a restart."""
 
@@ -265,12 +315,15 @@ class KeySource:
             try:
                 changed = self._file.stat().st_mtime
                 if self._seen is None or self._seen[0] != changed:
-                    self._seen = (changed, self._file.read_text().strip())
+                    self._seen = (changed, plain_key(self._file.read_text("utf-8-sig")))
                 if self._seen[1]:
                     return self._seen[1]
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 if self._seen is None:
-                    raise SettingsError(f"ROLLOUT_RETELL_API_KEY_FILE: {error.strerror}") from None
+                    why = (
+                        _unreadable(error) if isinstance(error, OSError | UnicodeDecodeError) else str(error)
+                    )
+                    raise SettingsError(f"ROLLOUT_RETELL_API_KEY_FILE: {why}") from None
                 return self._seen[1]  # the file is being replaced: the key we had is the best we know
         if self._key is None or not self._key.get_secret_value():
             raise SettingsError("there is no Retell API key: set RETELL_API_KEY or ROLLOUT_RETELL_API_KEY")

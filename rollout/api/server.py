@@ -52,8 +52,11 @@ class Server:
     @property
     def url(self) -> str:
         """Where it listens."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{self._at}"
+
+    @property
+    def _at(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def start(self) -> Server:
         """Listens; returns when requests are answered. NotReachable when the port cannot be had."""
@@ -67,7 +70,7 @@ class Server:
         except OSError as error:
             listening.close()
             raise NotReachable(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror}; choose another ROLLOUT_PORT"
+                f"cannot listen on {self._at}: {error.strerror}; choose another ROLLOUT_PORT"
             ) from None
         self._socket, self.port = listening, listening.getsockname()[1]
         self._thread = threading.Thread(
@@ -78,7 +81,7 @@ class Server:
         while not self._server.started and self._thread.is_alive():
             clock.sleep(0.01)
         if not self._server.started:
-            raise NotReachable(f"the HTTP server did not start on {self.host}:{self.port}")
+            raise NotReachable(f"the HTTP server did not start on {self._at}")
         log.info("listening", url=self.url)
         return self
 

@@ -23,7 +23,10 @@ def serve(
     no_http: Annotated[bool, typer.Option("--no-http", help="Only the scheduler.")] = False,
     migrate: Annotated[bool, typer.Option("--migrate", help="Upgrade the database's schema first.")] = False,
 ) -> None:
-    """The scheduler, the HTTP API and the page, in one process. SIGTERM ends it after the work under way."""
+    """The scheduler, the HTTP API and the page, in one process.
+
+    SIGTERM, SIGINT or SIGHUP ends it after the work under way.
+    """
     from rollout.settings import load_settings
 
     given = {k: v for k, v in (("host", host), ("port", port)) if v is not None}

@@ -219,7 +219,7 @@ def parse_position(text: str) -> Position:
     """WAVE.STEP as people write it; a plain STEP means the first wave. InputError for anything else."""
     found = _POSITION.fullmatch(text)
     if found is None:
-        raise InputError(f"expect: {text[:40]!r} is not a position; write WAVE.STEP, for example 1.2")
+        raise InputError(f"expect: {text[:40]} is not a position; write WAVE.STEP, for example 1.2")
     return Position(int(found["wave"] or 1), int(found["step"]))
 
 

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from rollout.api.server import run_server
+from rollout.domain.errors import NotReachable
 from tests.api.live import Live
 
 
@@ -235,3 +237,14 @@ def test_expect_is_taken_as_the_command_line_writes_it(service: Live) -> None:
         assert "1.2" in answer.json["detail"], answer.json
     rolled_back = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback", {"expect": "1.2"})
     assert rolled_back.status == 200
+
+
+def test_addresses_that_are_told_have_the_brackets_of_ipv6(service: Live) -> None:
+    server = run_server(service.app, None, "::1", 0, page=False)
+    try:
+        server.start()
+        assert server.url == f"http://[::1]:{server.port}"
+        with pytest.raises(NotReachable, match=rf"cannot listen on \[::1\]:{server.port}: "):
+            run_server(service.app, None, "::1", server.port, page=False).start()
+    finally:
+        server.stop()

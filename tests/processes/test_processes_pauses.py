@@ -68,3 +68,14 @@ def test_sigterm_to_a_stopped_service_ends_it_when_it_goes_on(sqlite_stage: Stag
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
         service.send(number)
     assert service.wait(15) == 0, service.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_each_signal_that_asks_for_an_end_gets_the_work_under_way_finished(
+    sqlite_stage: Stage, number: signal.Signals
+) -> None:
+    service = sqlite_stage.serve()
+    service.until_said('"serving"')
+    service.send(number)
+    assert service.wait(15) == 0, service.said()
+    assert '"stopped"' in service.said()
