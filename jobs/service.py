@@ -20,6 +20,7 @@ from rollout.domain.records import CallRecord
 from rollout.planfile import load_plan
 from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
+from rollout.settings_check import refuse_unusable
 from rollout.store import migrate as migrations
 
 log = structlog.get_logger(__name__)
@@ -30,6 +31,7 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
     secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     logs.set_up(settings.log_level, secrets=secrets)
     KeySource(settings)()  # a missing key is said now, and not at the first step
+    refuse_unusable(settings)
     os.umask(0o077)
     stopped = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

@@ -241,7 +241,9 @@ def build(
         far=retell.far if retell is not None else lambda: None,
     )
     closers.append(driver.chunks.close)
-    commands = Commands(store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds)
+    commands = Commands(
+        store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds, calendars.of
+    )
 
     def close() -> None:
         for closer in reversed(closers):

@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from rollout.domain.state import Rollout
 from rollout.domain.timetable import Row, remaining, timetable
 from rollout.domain.timetable_words import hours_text, moment_text
 from rollout.planfile.complaints import message, translate
+from rollout.public_holidays import UnknownRegion, holidays_of, require
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used
 _MOST_SPANS = 512
@@ -44,32 +44,9 @@ class ClosedDays:
     def name(self, day: date) -> str | None:
         """What is celebrated, and where: `Thanksgiving Day (US-CA)`; None on a day that is no holiday."""
         for region in self.regions:
-            if (name := _holidays_of(region, day.year).get(day)) is not None:
+            if (name := holidays_of(region, day.year).get(day)) is not None:
                 return f"{name} ({region})"
         return None
-
-
-@lru_cache(maxsize=1024)
-def _holidays_of(region: str, year: int) -> Mapping[date, str]:
-    """Public holidays of `US` or `US-CA` in one year, observed days included; InputError for an unknown region."""
-    import holidays  # half a second to import, and most plans have none
-
-    country, _, part = region.partition("-")
-    try:
-        found = holidays.country_holidays(country, subdiv=part or None, years=year, language="en_US")
-    except NotImplementedError:
-        known = holidays.list_supported_countries(include_aliases=False)
-        near = difflib.get_close_matches(part, known[country], 1, 0.3) if country in known else []
-        if country in known:
-            advice = (
-                f"write {country}-{near[0]}, or {country} for the whole country"
-                if near
-                else f"write {country}"
-            )
-        else:
-            advice = "write an ISO 3166 code, for example US or US-CA"
-        raise InputError(f"holidays: no holidays are known for {region}; {advice}") from None
-    return {day: name for day, name in found.items() if day.year == year}
 
 
 class Calendars:
@@ -234,11 +211,11 @@ def _calendar(value: Any, place: str) -> Calendar:
 def _usable(calendar: Calendar) -> tuple[Calendar, ClosedDays]:
     """With its holidays, once every region is known to have some."""
     for region in calendar.holidays:
-        _holidays_of(region, _ANY_YEAR)
+        try:
+            require(region)
+        except UnknownRegion as error:
+            raise InputError(f"holidays: {error}") from None
     return calendar, ClosedDays(calendar.holidays)
-
-
-_ANY_YEAR = 2026
 
 
 # ------------------------------------------------------------------ words

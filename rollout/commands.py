@@ -37,6 +37,7 @@ class Commands:
         base_url: str,
         changed: Callable[[str, bool], None] = lambda _id, _urgent: None,
         bounds: Bounds | None = None,
+        calendar: Callable[[Plan], object] = lambda _plan: None,
     ) -> None:
         self.store = store
         self.numbers = numbers
@@ -45,11 +46,13 @@ class Commands:
         self.base_url = base_url
         self.changed = changed  # told of every change: wakes the scheduler, stops a fan-out under way
         self.bounds = bounds
+        self.calendar = calendar  # InputError for a plan whose calendar cannot be used here
 
     # -------------------------------------------------------------- before the first write
 
     def check(self, plan: Plan, volumes: Mapping[str, float] | None = None) -> Preflight:
-        """Pre-flight against the live numbers; writes nothing."""
+        """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
+        self.calendar(plan)
         listed = [n for n in plan.numbers if isinstance(n, str)]
         driven, bounds = self.store.drivers(listed), self.bounds
         found = preflight(plan, self.numbers, self.versions, driven, volumes=volumes, bounds=bounds)

@@ -85,6 +85,23 @@ def of_plan(plan: Plan) -> list[tuple[Notice, Address]]:
     return found
 
 
+def schemes() -> frozenset[str]:
+    """The schemes of every service that apprise knows."""
+    from apprise.manager_plugins import NotificationManager
+
+    _apprise()  # loads its plugins
+    return frozenset(NotificationManager().schemas())  # type: ignore[no-untyped-call]
+
+
+def usable(url: str) -> bool:
+    """Whether apprise takes this as an address of one of its services."""
+    apprise, asset = _apprise()
+    try:
+        return apprise.Apprise.instantiate(url, asset=asset) is not None
+    except Exception:  # noqa: BLE001 - a plugin may raise anything
+        return False
+
+
 def _scheme(url: str) -> str:
     scheme = url.partition("://")[0].lower()
     return scheme if re.fullmatch(r"[a-z][a-z0-9+.-]{0,30}", scheme) else "unknown"

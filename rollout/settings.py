@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from rollout.domain.errors import SettingsError
+from rollout.setting_values import checked
 
 RETELL = "https://api.retellai.com"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -33,7 +34,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_prefix="ROLLOUT_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True,
-        enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
+        allow_inf_nan=False, enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
     )  # fmt: skip
 
     database_url: str = Field("sqlite:///rollout.db", description="SQLite file or PostgreSQL.")
@@ -168,6 +169,11 @@ class Settings(BaseSettings):
             else value
         )
 
+    @field_validator("*")
+    @classmethod
+    def _can_work(cls, value: Any, info: ValidationInfo) -> Any:
+        return checked(info.field_name or "", value)
+
     @field_validator("notify_urls", mode="before")
     @classmethod
     def _addresses(cls, value: object) -> object:
@@ -264,6 +270,8 @@ _ADVICE = {
     "int_parsing": "write a whole number, for example 8080",
     "int_from_float": "write a whole number, for example 8080",
     "bool_parsing": "write true or false",
+    "finite_number": "write a number, for example 1.5",
+    "string_pattern_mismatch": "write debug, info, warning or error",
 }
 
 

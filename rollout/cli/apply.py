@@ -150,7 +150,7 @@ def _one(
             each.text, each.path, by(reason or f"apply {each.path}", request), strict=strict
         )
         return _row(each, "started", str(answer["id"]), "; ".join(answer.get("warnings", [])))
-    except Refused as error:
+    except (Refused, InputError) as error:
         return _row(each, "refused", "", error.message)
 
 

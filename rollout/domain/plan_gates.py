@@ -186,7 +186,11 @@ class Gates(Part):
     floors: tuple[Annotated[int, Field(ge=1, le=1_000_000, strict=True)], ...] | None = Field(
         None, min_length=1, max_length=20, description="Least canary calls in a step, small weights first."
     )
-    max_call_time: Duration = Field(timedelta(hours=1), description="A call open longer counts as failed.")
+    max_call_time: Duration = Field(
+        timedelta(hours=1),
+        description="A call open longer counts as failed.",
+        json_schema_extra={"default": "1h"},
+    )
     act_after_promotion: bool = Field(
         False,
         strict=True,

@@ -76,7 +76,9 @@ class Step(Part):
         None, min_length=1, description="Share of each variant by its name."
     )
     hold: HoldField = Field(
-        Hold(0), description="How long the step must stand; the last step's hold is the bake."
+        Hold(0),
+        description="How long the step must stand; the last step's hold is the bake.",
+        json_schema_extra={"default": "0s"},
     )
     min_calls: int = Field(
         0, ge=0, le=1_000_000, strict=True, description="Canary calls that must have been seen."

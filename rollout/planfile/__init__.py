@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,10 +19,11 @@ from ruamel.yaml import YAML
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan import Calendar, Plan
 from rollout.domain.plan_base import Part, shown
-from rollout.planfile.complaints import Problem, message, translate
+from rollout.planfile.complaints import Problem, message, placed, translate
 from rollout.planfile.jsontext import JsonText
 from rollout.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.planfile.yamltext import read_yaml
+from rollout.public_holidays import UnknownRegion, require
 
 __all__ = ["build_plan", "dump_plan", "load_calendar", "load_plan", "read_calendar", "read_plan", "schema"]
 
@@ -141,10 +142,21 @@ def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -
         problem = f"{shown(document)} is not a {kind}"
         raise _error([Problem("", problem, f"write the {kind} as an object with its keys")], name)
     try:
-        return part.model_validate(document)
+        made = part.model_validate(document)
     except ValidationError as error:
-        problems = translate(error, root, _schema_of(part))
-    raise _error(problems, name)
+        raise _error(translate(error, root, _schema_of(part)), name) from None
+    if problems := list(_unknown_regions(getattr(made, "holidays", ()), root)):
+        raise _error(problems, name)
+    return made
+
+
+def _unknown_regions(regions: Iterable[str], root: Node | None) -> Iterator[Problem]:
+    """What the model cannot know of holidays: for which regions there are any."""
+    for i, region in enumerate(regions):
+        try:
+            require(region)
+        except UnknownRegion as error:
+            yield placed(("holidays", i), error.problem, error.advice, root)
 
 
 def _error(problems: list[Problem], name: str) -> PlanError:

@@ -64,7 +64,7 @@ def translate(error: ValidationError, root: Node | None, schema: Mapping[str, An
         way = tuple(part for part in one["loc"] if not str(part).startswith("<"))
         if one["type"] == "plan":
             for problem, advice, at in one["ctx"]["found"]:
-                problems.append(_placed((*way, *at), problem, advice, root))
+                problems.append(placed((*way, *at), problem, advice, root))
             continue
         if one["type"] == "too_short" and one["input"]:
             continue  # entries that have a complaint of their own are not counted by the model
@@ -74,11 +74,12 @@ def translate(error: ValidationError, root: Node | None, schema: Mapping[str, An
         unknown = one["type"] == "extra_forbidden"
         if unknown:
             mistyped.add((*way[:-1], advice.removeprefix("write ")))
-        problems.append(_placed(way, problem, advice, root, key=unknown))
+        problems.append(placed(way, problem, advice, root, key=unknown))
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
-def _placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, key: bool = False) -> Problem:
+def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, key: bool = False) -> Problem:
+    """A complaint about what stands at `way`, placed in `root` if there is a text."""
     node, names, place = root, [], (root.line, root.column) if root else (None, None)
     for i, part in enumerate(way):
         value = node.value if node is not None else None
