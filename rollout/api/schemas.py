@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import Path
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     ConfigDict,
@@ -14,8 +15,9 @@ from pydantic import (
     model_validator,
 )
 
-from rollout.domain.commanding import parse_position
+from rollout.domain.commanding import MOST_REASON, parse_position
 from rollout.domain.errors import InputError
+from rollout.domain.one_line import one_line
 from rollout.domain.state import Position
 
 RolloutId = Annotated[
@@ -70,7 +72,20 @@ Expected = Annotated[
         }
     ),
 ]
-Reason = Annotated[str, Field(max_length=1000, description="Why, for the journal.", examples=["calls drop"])]
+
+
+def _one_line(text: str) -> str:
+    try:
+        return one_line("reason", text, MOST_REASON)
+    except InputError as error:
+        raise ValueError(error.message.removeprefix("reason: ")) from None
+
+
+Reason = Annotated[
+    str,
+    Field(max_length=MOST_REASON, description="Why, for the journal: one line.", examples=["calls drop"]),
+    AfterValidator(_one_line),
+]
 RequestId = Annotated[
     str,
     Field(

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rollout.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
-from rollout.cli.screen import echo, plain, write_what_can_be_written
+from rollout.cli.screen import echo, plain_lines, write_what_can_be_written
 from rollout.domain.errors import RolloutError
 
 app = typer.Typer(
@@ -62,12 +62,15 @@ def main() -> None:
             raise
         from rollout.logs import REDACTOR
 
-        print(f"rollout: unexpected {type(error).__name__}: {REDACTOR.clean(str(error))}", file=sys.stderr)
+        print(
+            f"rollout: unexpected {type(error).__name__}: {plain_lines(REDACTOR.clean(str(error)))}",
+            file=sys.stderr,
+        )
         print("set ROLLOUT_LOG_LEVEL=debug to see where", file=sys.stderr)
         sys.exit(1)
 
 
 def fail(error: RolloutError) -> None:
     """Prints the error in a sentence or two and exits with its code."""
-    print(f"rollout: {plain(error.message)}", file=sys.stderr)
+    print(f"rollout: {plain_lines(error.message)}", file=sys.stderr)
     sys.exit(error.exit_code)

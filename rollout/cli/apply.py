@@ -18,6 +18,7 @@ from rollout.cli.common import Json, Reason, backend, by, plan_text, print_json
 from rollout.cli.progress import waiting
 from rollout.cli.screen import console, plain, table
 from rollout.domain.errors import InputError, Refused, UnknownRollout
+from rollout.domain.one_line import in_one_line
 
 if TYPE_CHECKING:
     from rollout.backend import Backend
@@ -147,7 +148,7 @@ def _one(
         # The same plan applied twice at the same time, say by two runs of CI, has one answer.
         request = f"apply-{each.plan.digest()[:32]}"
         answer = service.start(
-            each.text, each.path, by(reason or f"apply {each.path}", request), strict=strict
+            each.text, each.path, by(reason or in_one_line(f"apply {each.path}", "?"), request), strict=strict
         )
         return _row(each, "started", str(answer["id"]), "; ".join(answer.get("warnings", [])))
     except (Refused, InputError) as error:

@@ -42,8 +42,10 @@ def actor() -> str:
     """Who is at this command line."""
     import getpass
 
+    from rollout.domain.one_line import in_one_line
+
     try:
-        return f"cli:{getpass.getuser()}"
+        return f"cli:{in_one_line(getpass.getuser(), '?')[:100]}"  # LOGNAME and USER hold anything
     except (KeyError, OSError):
         return f"cli:{os.getuid()}"
 

@@ -166,7 +166,7 @@ def follow(service: Backend, id_: str) -> None:
             time.sleep(0.3)
     if document["phase"] != "promoted":
         why = document["reason"] or document["why"]
-        raise NotPromoted(f"{document['id']} ended as {document['phase']}: {why}")
+        raise NotPromoted(f"{document['id']} ended as {document['phase']}: {plain(why)}")
 
 
 def picture(document: dict[str, Any]) -> RenderableType:

@@ -19,7 +19,7 @@ from rollout.cli.common import (
     position,
     print_json,
 )
-from rollout.cli.screen import echo, plain
+from rollout.cli.screen import echo, plain_lines
 from rollout.domain.errors import InputError, RolloutError
 
 All = Annotated[bool, typer.Option("--all", help="Every live rollout: stop the line.")]
@@ -131,7 +131,7 @@ def rollback(
                     answers[i] = service.follow_rollback(answers[i]["id"], timeout)
                 except RolloutError as error:
                     failure = error
-                    echo(f"{each}: {plain(error.message)}", err=True)
+                    echo(f"{each}: {plain_lines(error.message)}", err=True)
         if json:
             print_json(answers if every else answers[0])
         else:

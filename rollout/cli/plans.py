@@ -19,7 +19,7 @@ from rollout.cli.common import (
     print_json,
 )
 from rollout.cli.progress import waiting
-from rollout.cli.screen import console, echo, percent, plain, table
+from rollout.cli.screen import console, echo, percent, plain, plain_lines, table
 from rollout.domain.errors import InputError, PreflightRefused
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def check(
         except InputError as error:
             if len(plan) == 1:
                 raise
-            echo(plain(error.message), err=True)
+            echo(plain_lines(error.message), err=True)
             refusal = error  # the others are looked at, too: people mend all of them at once
     reports = []
     with contextlib.ExitStack() as stack:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import codecs
 import io
 import json
-import re
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from rollout.domain.one_line import in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions
     from rich.text import Text
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PHASES = {
     "pending": "dim",
     "progressing": "cyan",
@@ -32,8 +32,13 @@ PHASES = {
 
 
 def plain(text: object) -> str:
-    """Text without control and direction characters: names come from plans, and from Retell."""
-    return _CONTROL.sub("?", str(text))
+    """Text as one line, without control and direction characters: names come from plans, and from Retell."""
+    return in_one_line(str(text), "?")
+
+
+def plain_lines(text: object) -> str:
+    """As `plain`, and our own line ends stay."""
+    return "\n".join(plain(line) for line in str(text).split("\n"))
 
 
 # What our own text is made of beyond ASCII, for a terminal that cannot show it; the bars grow darker.

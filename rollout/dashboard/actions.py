@@ -23,6 +23,7 @@ from rollout.dashboard.single import HELD
 from rollout.domain.commanding import By, parse_position
 from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
 from rollout.domain.machine import Phase, allows
+from rollout.domain.one_line import in_one_line, one_line
 from rollout.domain.state import Position, Rollout
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
@@ -103,9 +104,9 @@ async def _do(request: Request, command: str, id_: str) -> Response:
     try:
         if not reason and command != "rollback":
             raise InputError("reason: say why; the journal keeps it")
-        if len(reason) > MOST_REASON and command != "rollback":
-            raise InputError(f"reason: write at most {MOST_REASON} characters")
-        by = By(caller.actor, reason[:MOST_REASON] or NO_REASON, form.get("request_id") or None)
+        if command == "rollback":
+            reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
+        by = By(caller.actor, one_line("reason", reason, MOST_REASON), form.get("request_id") or None)
         more: dict[str, Any] = {}
         if command != "rollback":  # that one asks for nothing that it could be refused for
             more["expect"] = _position(form)

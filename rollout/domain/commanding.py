@@ -17,28 +17,36 @@ from typing import Any
 from rollout.domain.changes import Change
 from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.machine import Event, Phase, after
+from rollout.domain.one_line import one_line
 from rollout.domain.protocol import Shown, others_of
 from rollout.domain.records import Decision, Entry, Request
 from rollout.domain.state import Position, Rollout, Target, TargetState
 
+MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
 _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
 
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who asks, why, and under which request id."""
+    """Who asks, why, and under which request id; InputError for what would forge lines where it is shown."""
 
     actor: str
     reason: str = ""
     request_id: str | None = None
 
+    def __post_init__(self) -> None:
+        one_line("actor", self.actor, 200)
+        one_line("reason", self.reason, MOST_REASON)
+        if self.request_id is not None and not (
+            1 <= len(self.request_id) <= 120 and self.request_id.isprintable()
+        ):
+            raise InputError("request_id: write 1 to 120 printable characters", field="request_id")
+
     def request(self, command: str, *asked: Any) -> Request | None:
         """The command's identity; None without a request id."""
         if self.request_id is None:
             return None
-        if not 1 <= len(self.request_id) <= 120 or not self.request_id.isprintable():
-            raise InputError("request_id: write 1 to 120 printable characters")
         text = json.dumps([command, *asked], sort_keys=True, default=str)
         return Request(self.actor, self.request_id, command, hashlib.sha256(text.encode()).hexdigest())
 

@@ -126,6 +126,8 @@ ODD_BODIES = {
     "id": b'{"id": "another"}', "expect text": b'{"expect": "one"}', "expect part": b'{"expect": {"wave": 1}}',
     "expect float": b'{"expect": {"wave": 1, "step": 1.5}}', "expect big": b'{"expect": {"wave": 1, "step": 99999999999}}',
     "expect bool": b'{"expect": {"wave": true, "step": true}}', "full text": b'{"full": "yes"}',
+    "reason of two lines": b'{"reason": "a\\nb"}', "reason with escape": b'{"reason": "a\\u001b[1Ab"}',
+    "reason turned": b'{"reason": "a\\u202eb"}',
     "long reason": b'{"reason": "' + b"x" * 1001 + b'"}', "long id": b'{"request_id": "' + b"x" * 121 + b'"}',
     "id with control": b'{"request_id": "a\\u001b[0m"}', "empty id": b'{"request_id": ""}',
 }  # fmt: skip

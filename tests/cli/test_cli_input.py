@@ -246,3 +246,16 @@ def test_a_control_character_reaches_no_terminal(rollout: CommandLine) -> None:
     done = rollout("show", "a\x1b[31mb")
     assert done.code == 2
     assert "\x1b" not in done.err
+
+
+FORGED = "fine\n  why     every number shows its baseline"
+
+
+@pytest.mark.parametrize(
+    "command", [("start", "plan.yaml"), ("pause", "x"), ("promote", "x"), ("rollback", "x")]
+)
+def test_a_reason_that_forges_lines_is_refused(rollout: CommandLine, command: tuple[str, ...]) -> None:
+    for reason in (FORGED, "a\x1b[1Ab", "a\u202eb"):
+        done = rollout(*command, "--reason", reason)
+        assert done.code == 2 and "reason: write one line" in done.err
+    assert rollout("list", "--json").out.strip() == "[]"

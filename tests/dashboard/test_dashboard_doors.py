@@ -332,3 +332,15 @@ def test_without_any_token_the_page_only_reads(tmp_path: Path) -> None:
         assert service.ask("POST", f"/rollouts/{id_}/rollback", {"reason": "x"}).status == 401
         assert service.ask("GET", f"/rollouts/{id_}/rollback").status in (303, 401)
         assert "rollout token create" in service.ask("GET", "/sign-in").text
+
+
+def test_a_reason_that_forges_lines_is_refused_and_a_rollback_goes_on_without_them(service: World) -> None:
+    id_, cookie = service.start(name="forged"), service.session("operator")
+    csrf = service.ask("GET", "/", cookie=cookie).csrf
+    form = {"csrf": csrf, "reason": "fine\r\nwhy all is well", "expect": service.position(id_)}
+    refused = service.ask("POST", f"/rollouts/{id_}/pause", form, cookie=cookie)
+    assert refused.status == 422 and "reason: write one line" in refused.text
+    assert service.phase(id_) == "progressing"
+    done = service.ask("POST", f"/rollouts/{id_}/rollback", form, cookie=cookie)
+    assert done.status == 303
+    assert [reason for _, reason in service.reasons(id_, "rollback")] == ["fine  why all is well"]
