@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 import structlog
 
 from jobs.scheduler import Scheduler
 from rollout import __version__, logs
 from rollout.app import App, build, many_threads_and_objects
-from rollout.domain.errors import NotReachable, Refused
 from rollout.domain.records import CallRecord
 from rollout.planfile import load_plan
 from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
@@ -39,14 +36,17 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
             signal.signal(name, lambda *_: stopped.set())
     app = build(settings)
     many_threads_and_objects()
-    try:
-        with only_one(app):
-            if migrate:
-                migrations.upgrade(app.database)
-            migrations.require_current(app.database)
-            _serve(app, stopped, http=http)
-    finally:
-        app.close()
+    # The place of the service is given back after every connection is closed.
+    with contextlib.ExitStack() as held, contextlib.closing(app):
+        if migrate or migrations.has_none_yet(settings):
+            app.database.make()
+        if app.database.file is not None:
+            held.enter_context(app.database.file.only_service())
+        if migrate:
+            migrations.upgrade(app.database)
+        migrations.make_default(app.database, settings)
+        migrations.require_current(app.database)
+        _serve(app, stopped, http=http)
 
 
 def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
@@ -93,27 +93,3 @@ def _observed(app: App, records: Sequence[CallRecord]) -> None:
         drivers = app.store.drivers(sorted({record.number for record in records}))
         if drivers:
             app.store.wake(sorted({rollout_id for rollout_id, _ in drivers.values()}), look=False)
-
-
-@contextmanager
-def only_one(app: App) -> Iterator[None]:
-    """On SQLite a second service on the same file is refused; PostgreSQL takes any number of them."""
-    if not app.database.is_sqlite:
-        yield
-        return
-    database = app.database.engine.url.database
-    assert database is not None
-    path = Path(f"{database}.lock")
-    try:
-        file = path.open("a+")
-    except OSError as error:
-        raise NotReachable(f"{path} cannot be opened: {error.strerror}") from None
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise Refused(
-                f"another `rollout serve` runs on {database}; SQLite takes one. Commands work beside it; for "
-                "several services use PostgreSQL"
-            ) from None
-        yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from rollout.app import build
@@ -24,16 +25,23 @@ def examine(settings: Settings) -> dict[str, Any]:
         code = 0 if ok else exit_code
         checks.append({"name": name, "ok": ok, "warning": warning, "detail": detail, "exit_code": code})
 
-    app = build(settings)
-    try:
+    none_yet, used = migrate.has_none_yet(settings), settings
+    with contextlib.ExitStack() as stack:
+        if none_yet:
+            used = settings.model_copy(update={"database_url": stack.enter_context(migrate.scratch())})
+        app = build(used)
+        stack.callback(app.close)
         found, wanted = None, migrate.head()
         try:
             found = migrate.current(app.database)
             ok = found == wanted
-            note("schema", ok, f"{found}" if ok else f"{found or 'empty'}; run: rollout db upgrade", 3)
+            if not none_yet:
+                note("schema", ok, f"{found}" if ok else f"{found or 'empty'}; run: rollout db upgrade", 3)
         except RolloutError as error:
             note("database", False, error.message)
-        if found == wanted:
+        if none_yet:
+            note("database", True, "none in this folder yet: `rollout serve` or `rollout start` makes it")
+        elif found == wanted:
             try:
                 Lookups(app.database).probe()  # a full disk is noticed by writing alone
                 note("database", True, "can be written")
@@ -67,7 +75,5 @@ def examine(settings: Settings) -> dict[str, Any]:
                 note("retell", True, f"{settings.retell_base_url} answers")
         except RolloutError as error:
             note("retell", False, error.message, error.exit_code)
-    finally:
-        app.close()
     shown = {k: str(v) for k, v in settings.model_dump().items()}
     return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown}

@@ -37,7 +37,10 @@ class Settings(BaseSettings):
         allow_inf_nan=False, enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
     )  # fmt: skip
 
-    database_url: str = Field("sqlite:///rollout.db", description="SQLite file or PostgreSQL.")
+    database_url: str = Field(
+        "sqlite:///rollout.db",
+        description="SQLite file or PostgreSQL; the default is made when it is needed.",
+    )
     ballast_mb: float = Field(
         8.0, ge=0, le=10_000, description="SQLite: megabytes of disk kept for rollbacks; 0: none."
     )
@@ -126,6 +129,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def database_is_default(self) -> bool:
+        """Whether nobody named a database: it then lives in the working folder, and is made when it is needed."""
+        return "database_url" not in self.model_fields_set
+
+    @property
     def horizon(self) -> float:
         """H, the longest time after its intent in which a request may take effect: K + D + R + margin."""
         return self.provider_idle + self.provider_apply + self.read_staleness + self.horizon_margin
@@ -145,6 +153,13 @@ class Settings(BaseSettings):
     @classmethod
     def _host(cls, value: str) -> str:
         return value.removeprefix("[").removesuffix("]")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        if not value.strip():
+            raise ValueError(_NO_ADDRESS)
+        return value.strip()
 
     @field_validator("retell_base_url")
     @classmethod
@@ -230,6 +245,8 @@ def load_settings(**given: Any) -> Settings:
     An unknown ROLLOUT_ variable is refused: a mistyped name would silently mean the default.
     """
     _refuse_strangers(os.environ)
+    if "database_url" not in given and os.environ.get("ROLLOUT_DATABASE_URL", "x") == "":
+        raise SettingsError(f"ROLLOUT_DATABASE_URL: {_NO_ADDRESS}")
     config = os.environ.get("ROLLOUT_CONFIG")
     if config and not Path(config).is_file():
         raise SettingsError(f"ROLLOUT_CONFIG: there is no file {config}")
@@ -264,6 +281,10 @@ _SERVICE_LINK = re.compile(
     r"ROLLOUT_(?:[A-Z0-9_]+_)?(?:SERVICE_HOST=.*|SERVICE_PORT(?:_[A-Z0-9_]+)?=.*|PORT=(?:tcp|udp|sctp)://.*"
     r"|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?=.*)",
     re.DOTALL,
+)
+_NO_ADDRESS = (
+    "it is set and empty; leave it out for rollout.db in the working folder, or write sqlite:///PATH or "
+    "postgresql://user@host/name"
 )
 _ADVICE = {
     "float_parsing": "write a number, for example 1.5",

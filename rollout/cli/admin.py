@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from rollout.cli import backup
-from rollout.cli.common import Json, direct_app, print_json, quiet_logs
+from rollout.cli.common import Json, direct_app, print_json, quiet_logs, require_one
 from rollout.cli.screen import echo, plain, table
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 
@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 @db.command("upgrade")
 def upgrade(json: Json = False) -> None:
     """Make or upgrade the schema."""
-    with _database() as database:
+    with _database(makes=True) as database:
         from rollout.store import migrate
 
         before, after = migrate.upgrade(database)
@@ -49,14 +49,17 @@ def check(json: Json = False) -> None:
         echo(f"the schema is {found}, as this program needs it")
 
 
-def _database() -> Any:
+def _database(*, makes: bool = False) -> Any:
     from contextlib import closing
 
     from rollout.clock import SystemClock
     from rollout.settings import load_settings
     from rollout.store.engine import Database
 
-    return closing(Database(load_settings().database_url, SystemClock()))
+    settings = load_settings()
+    if not makes:
+        require_one(settings)
+    return closing(Database(settings.database_url, SystemClock()))
 
 
 def doctor(json: Json = False) -> None:

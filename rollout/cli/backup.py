@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rollout.cli.common import Json, print_json
+from rollout.cli.common import Json, print_json, require_one
 from rollout.cli.screen import echo
 
 
@@ -24,7 +24,9 @@ def backup(
     from rollout.settings import load_settings
     from rollout.store.backup import backup as copy
 
-    size = copy(load_settings().database_url, file)
+    settings = load_settings()
+    require_one(settings)
+    size = copy(settings.database_url, file)
     if json:
         print_json({"file": str(file), "bytes": size})
     else:

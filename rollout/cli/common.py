@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollout.cli.screen import echo, json_text
-from rollout.domain.errors import InputError
+from rollout.domain.errors import InputError, NoDatabase
 
 if TYPE_CHECKING:
     from rollout.app import App
@@ -73,27 +75,50 @@ def quiet_logs(settings: Settings) -> None:
     logs.set_up(level, json_lines=False, secrets=secrets)
 
 
+class Needs(Enum):
+    """What a command wants of the database in the working folder, where none is named."""
+
+    DATABASE = "one that is there"
+    NEW = "one, made if there is none"
+    NOTHING = "one only if it is there"
+
+
 @contextmanager
-def direct_app(*, migrate: bool = False) -> Iterator[App]:
-    """The product on its own database; refuses an old schema (a new SQLite file is set up at once)."""
+def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
+    """The product on its own database; an old schema is refused, and so is a named database that is not there."""
     from rollout.app import build
     from rollout.settings import load_settings
-    from rollout.store import migrate as migrations
+    from rollout.store import migrate
 
     settings = load_settings()
     quiet_logs(settings)
-    app = build(settings)
-    try:
-        if migrate or (app.database.is_sqlite and migrations.current(app.database) is None):
-            migrations.upgrade(app.database)
-        migrations.require_current(app.database)
+    with contextlib.ExitStack() as stack:
+        none_yet = migrate.has_none_yet(settings)
+        if needs is Needs.DATABASE:
+            require_one(settings)
+        if none_yet and needs is Needs.NOTHING:
+            settings = settings.model_copy(update={"database_url": stack.enter_context(migrate.scratch())})
+        app = build(settings)
+        stack.callback(app.close)
+        if needs is Needs.NEW:
+            migrate.make_default(app.database, settings)
+        migrate.require_current(app.database)
         yield app
-    finally:
-        app.close()
+
+
+def require_one(settings: Settings) -> None:
+    """NoDatabase when nobody named a database and there is none in the working folder yet."""
+    from rollout.store.migrate import has_none_yet
+
+    if has_none_yet(settings):
+        raise NoDatabase(
+            f"there is no database in this folder yet ({Path.cwd()}): `rollout serve`, `rollout start` or `rollout db "
+            "upgrade` makes it; or set ROLLOUT_DATABASE_URL to the one you mean"
+        )
 
 
 @contextmanager
-def backend() -> Iterator[Backend]:
+def backend(needs: Needs = Needs.DATABASE) -> Iterator[Backend]:
     """A running service when ROLLOUT_URL is set, else the database."""
     url = os.environ.get("ROLLOUT_URL")
     if url:
@@ -107,7 +132,7 @@ def backend() -> Iterator[Backend]:
         return
     from rollout.backend import Direct
 
-    with direct_app() as app:
+    with direct_app(needs) as app:
         yield Direct(app)
 
 

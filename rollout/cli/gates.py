@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rollout.cli.common import Json, PlanPath, RolloutId, direct_app, plan_text, print_json
+from rollout.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
 from rollout.cli.screen import console, echo, plain, table
 from rollout.domain.errors import InputError, RolloutError
 
@@ -76,7 +76,7 @@ def rehearse(
     if from_history:
         if calls_per_day is not None:
             raise InputError("write --calls-per-day or --from-history, not both")
-        with direct_app() as app:
+        with direct_app(Needs.NOTHING) as app:
             assert app.calls is not None
             found = app.commands.check(loaded)
             found.refuse()

@@ -9,6 +9,7 @@ import typer
 
 from rollout.cli.common import (
     Json,
+    Needs,
     PlanPath,
     Reason,
     RequestId,
@@ -57,7 +58,7 @@ def check(
             refusal = error  # the others are looked at, too: people mend all of them at once
     reports = []
     with contextlib.ExitStack() as stack:
-        service = None if offline or not plans else stack.enter_context(backend())
+        service = None if offline or not plans else stack.enter_context(backend(Needs.NOTHING))
         for text, name, loaded in plans:
             reports.append(_check(service, text, name, loaded, strict))
             if not json:
@@ -114,10 +115,10 @@ def start(
     """Start a rollout; prints its id."""
     text, name = plan_text(plan)
     start_at = moment(at)
-    with backend() as service:
-        from rollout.planfile import load_plan
+    from rollout.planfile import load_plan
 
-        loaded = load_plan(text, name)
+    loaded = load_plan(text, name)  # before a database may be made for it
+    with backend(Needs.NEW) as service:
         with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
             answer = service.start(text, name, by(reason, request_id), at=start_at, strict=strict)
         if json and not wait:

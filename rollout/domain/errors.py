@@ -93,6 +93,14 @@ class NotReachable(RolloutError):
     status = 503
 
 
+class NoDatabase(NotReachable):
+    """There is no database where the address says."""
+
+
+class DatabaseReplaced(NotReachable):
+    """The database is not the one that this process began with: what it has open is lost when it stops."""
+
+
 class DiskFull(NotReachable):
     """The disk of the database is full."""
 

@@ -7,9 +7,9 @@ import os
 import sqlite3
 from pathlib import Path
 
-from sqlalchemy.engine import make_url
-
-from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.errors import InputError, NoDatabase, NotReachable
+from rollout.store.address import SqliteAddress, parse_address
+from rollout.store.database_file import DatabaseFile
 
 
 def backup(database_url: str, destination: Path) -> int:
@@ -18,21 +18,21 @@ def backup(database_url: str, destination: Path) -> int:
     The file is there whole or not at all, and readable by its owner alone. InputError for PostgreSQL, which
     brings its own tools, and for a destination that exists.
     """
-    url = make_url(database_url)
-    if url.get_backend_name() != "sqlite":
+    address = parse_address(database_url)
+    if not isinstance(address, SqliteAddress):
         raise InputError(
             "db backup copies SQLite; for PostgreSQL run: pg_dump --format=custom --file=FILE DATABASE"
         )
-    source = Path(url.database or "")
+    source = address.path
     if not source.is_file():
-        raise NotReachable(f"there is no database {source}")
+        raise NoDatabase(f"there is no database file {source}; nothing was written")
     if destination.exists():
         raise InputError(f"{destination}: this file is there already; write another name")
     part = destination.with_name(f".{destination.name}.part")
     try:
         os.close(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))
         with (
-            contextlib.closing(sqlite3.connect(f"file:{source}?mode=ro", uri=True, timeout=5)) as live,
+            contextlib.closing(DatabaseFile(source).connect()) as live,
             contextlib.closing(sqlite3.connect(part)) as copy,
         ):
             live.backup(copy)

@@ -23,8 +23,8 @@ class Ballast:
 
     def __init__(self, database: Database, megabytes: float = 0.0) -> None:
         self._size = int(megabytes * 1_000_000)
-        file = database.engine.url.database
-        self._path = Path(f"{file}.ballast") if database.is_sqlite and file and self._size else None
+        file = database.file
+        self._path = Path(f"{file.path}.ballast") if file is not None and self._size else None
 
     def _found(self) -> int | None:
         """Bytes of the file; None when there is none."""

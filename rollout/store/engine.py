@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, exc, text
-from sqlalchemy.engine import make_url
+import structlog
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.ports import Clock
+from rollout.store.address import SqliteAddress, parse_address
+from rollout.store.database_file import BUSY_SECONDS, DatabaseFile
+from rollout.store.postgres_session import IDLE_SECONDS, Difference, prepare
 from rollout.store.turns import Turns
 
-BUSY_SECONDS = 5
+log = structlog.get_logger(__name__)
 URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
-IDLE_SECONDS = 5  # our transactions wait for nothing but the database
 APPLICATION = "rollout"
 
 PING_AFTER = 0.1  # seconds; no server is restarted in less
@@ -41,36 +41,52 @@ _END_STUCK = text(
 
 def make_engine(url: str, pool_size: int = 10) -> Engine:
     """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
-    try:
-        parsed = make_url(url)
-    except exc.ArgumentError:
-        raise SettingsError(
-            "ROLLOUT_DATABASE_URL: not a database address; write sqlite:///rollout.db or "
-            "postgresql://user@host/name"
-        ) from None
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite(url, parsed.database)
-    if parsed.get_backend_name() == "postgresql":
+    return Opening(url).engine(pool_size)
+
+
+class Opening:
+    """How the connections of one database are opened."""
+
+    def __init__(self, url: str) -> None:
+        self.address = parse_address(url)
+        self.file = DatabaseFile(self.address.path) if isinstance(self.address, SqliteAddress) else None
+        self.differences: list[Difference] = []
+        """Settings of the newest PostgreSQL session that did not stay as they were set."""
+
+    def engine(self, pool_size: int = 10) -> Engine:
+        """An engine with a pool of its own."""
+        if isinstance(self.address, SqliteAddress):
+            assert self.file is not None
+            return _sqlite(self.file)
         engine = create_engine(
-            parsed.set(drivername="postgresql+psycopg"),
+            self.address.url,
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_use_lifo=True,  # the one in use a moment ago
-            connect_args={
-                "connect_timeout": 5,
-                "application_name": APPLICATION,
-                # A process that is stopped inside a transaction keeps its locks for as long as it stands
-                # still: the server ends its session before a rollback gives up waiting for the row.
-                "options": "-c statement_timeout=15000 -c lock_timeout=10000"
-                f" -c idle_in_transaction_session_timeout={IDLE_SECONDS * 1000}",
-            },
+            connect_args={"connect_timeout": 5, "application_name": APPLICATION},
         )
+        options = self.address.options
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+            try:
+                connection = dialect.connect(*arguments, **parameters)
+            except (
+                dialect.dbapi.ProgrammingError
+            ) as error:  # a parameter of the address that libpq does not know
+                raise SettingsError(f"ROLLOUT_DATABASE_URL: {str(error).splitlines()[0]}") from None
+            try:
+                differences = prepare(connection, options)
+            except BaseException:
+                connection.close()
+                raise
+            if differences and not self.differences:
+                log.warning("a session does not keep its settings", settings=[str(d) for d in differences])
+            self.differences = differences
+            return connection
+
         _ping_after(engine, PING_AFTER)
         return engine
-    raise SettingsError(
-        f"ROLLOUT_DATABASE_URL: {parsed.get_backend_name()} is not supported; write sqlite:///rollout.db or "
-        "postgresql://user@host/name"
-    )
 
 
 def _ping_after(engine: Engine, seconds: float) -> None:
@@ -93,32 +109,12 @@ def _ping_after(engine: Engine, seconds: float) -> None:
             raise exc.DisconnectionError from error  # the pool opens another
 
 
-def _sqlite(url: str, database: str | None) -> Engine:
-    if not database or database == ":memory:":
-        raise SettingsError(
-            "ROLLOUT_DATABASE_URL: a database in memory is lost with the process; write sqlite:///rollout.db"
-        )
-    path = Path(database)
-    if not path.parent.is_dir():
-        raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {path.parent}; make it first")
-    if not path.exists():
-        # Baselines and tokens are nobody else's business: the file is made private before SQLite opens it.
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except OSError as error:
-            raise NotReachable(f"cannot make the database file {path}: {error.strerror}") from None
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+def _sqlite(file: DatabaseFile) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(file.path)))
 
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # we say BEGIN ourselves, so that DDL is transactional too
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={BUSY_SECONDS * 1000}")
-        cursor.execute("PRAGMA journal_mode=WAL")
-        # FULL: an intent that is committed survives a power cut. NORMAL may lose the last commits.
-        cursor.execute("PRAGMA synchronous=FULL")
-        cursor.execute("PRAGMA foreign_keys=ON")
-        cursor.close()
+    @event.listens_for(engine, "do_connect")
+    def _connect(*_: Any) -> Any:
+        return file.connect()
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
@@ -136,7 +132,9 @@ class Database:
 
     def __init__(self, url: str, clock: Clock, engine: Engine | None = None) -> None:
         self.url = url
-        self.engine = engine or make_engine(url)
+        self.opening = Opening(url)
+        self.file = self.opening.file
+        self.engine = engine or self.opening.engine()
         self.clock = clock
         self._shared = threading.local()
         self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
@@ -149,24 +147,18 @@ class Database:
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = self.engine.execution_options(**isolation)
 
+    @property
+    def place(self) -> str:
+        """Where the database is, for people: never with a password."""
+        return self.opening.address.place
+
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """One writing transaction, committed at the end of the block. `urgent`: before others of this process."""
-        try:
-            with self._turn(urgent), self.engine.connect() as connection:
-                connection.info["read_only"] = False
-                with connection.begin():
-                    yield connection
-        except exc.DatabaseError as error:
-            if not _is_trouble(error):
-                raise
-            kind = DiskFull if _is_full(error) else NotReachable
-            raise kind(f"the database cannot be used: {_words(error)}") from error
-        except exc.InterfaceError as error:
-            raise NotReachable(f"the database cannot be used: {_words(error)}") from error
-        except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
-            kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
-            raise kind(f"the database cannot be used: {error}") from error
+        with _said("used"), self._turn(urgent), self.engine.connect() as connection:
+            connection.info["read_only"] = False
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -175,18 +167,9 @@ class Database:
         if shared is not None:
             yield shared
             return
-        try:
-            with self._reader.connect() as connection:
-                connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
-                yield connection
-        except exc.DatabaseError as error:
-            if not _is_trouble(error):
-                raise
-            raise NotReachable(f"the database cannot be read: {_words(error)}") from error
-        except exc.InterfaceError as error:
-            raise NotReachable(f"the database cannot be read: {_words(error)}") from error
-        except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
-            raise NotReachable(f"the database cannot be read: {error}") from error
+        with _said("read"), self._reader.connect() as connection:
+            connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
+            yield connection
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -230,19 +213,56 @@ class Database:
             ended = connection.execute(_END_STUCK, {"name": APPLICATION, "seconds": IDLE_SECONDS})
             return int(ended.scalar_one())
 
+    def make(self) -> None:
+        """Makes the file of a SQLite database if there is none. Nothing else does: opening and reading make nothing."""
+        if self.file is not None:
+            self.file.make()
+
+    def require_same(self) -> None:
+        """DatabaseReplaced when the database is not the one that this process began with."""
+        if self.file is not None:
+            self.file.require_same()
+
     def close(self) -> None:
         self.engine.dispose()
 
 
-def _is_trouble(error: exc.DatabaseError) -> bool:
+@contextmanager
+def _said(done: str) -> Iterator[None]:
+    """Turns trouble of the database into NotReachable, and a full disk into DiskFull. A bug of ours stays as it is."""
+    try:
+        yield
+    except (exc.DatabaseError, exc.InterfaceError) as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if not _is_trouble(error, state):
+            raise
+        kind = DiskFull if _is_full(error) else NotReachable
+        advice = _ADVICE.get(state or "", "")
+        raise kind(f"the database cannot be {done}: {_words(error)}{advice}") from error
+    except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
+        kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
+        raise kind(f"the database cannot be {done}: {error}") from error
+
+
+# Errors that PostgreSQL counts among mistakes of the program, and that say that the database is not as it was made.
+_ADVICE = {
+    "42P01": "; the tables are gone: restore a backup, or run `rollout db check`. The kit rolls back without them",
+    "3F000": "; make the schema that search_path names first: CREATE SCHEMA",
+    "22P05": "; the database must have the encoding UTF8: move it to one that has",
+    "22021": "; the database must have the encoding UTF8: move it to one that has",
+}
+
+
+def _is_trouble(error: exc.DBAPIError, state: str | None) -> bool:
     """Whether the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
 
     sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
     """
-    return type(error) is exc.DatabaseError or isinstance(error, (exc.OperationalError, exc.InternalError))
+    kinds = (exc.OperationalError, exc.InternalError, exc.InterfaceError)
+    return type(error) is exc.DatabaseError or isinstance(error, kinds) or state in _ADVICE
 
 
-def _is_full(error: exc.DatabaseError) -> bool:
+def _is_full(error: exc.DBAPIError) -> bool:
     return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
 
 

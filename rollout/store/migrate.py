@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import URL, Connection, inspect, text
 
+from rollout.clock import SystemClock
 from rollout.domain.errors import SchemaRefused
+from rollout.settings import Settings
+from rollout.store.address import SqliteAddress, parse_address
 from rollout.store.engine import Database
 from rollout.store.tables import REVISIONS
 
@@ -47,10 +53,11 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str]:
-    """Upgrades the database in one transaction; returns the revisions before and after."""
+    """Makes or upgrades the database in one transaction; returns the revisions before and after."""
     from alembic import command
     from alembic.migration import MigrationContext
 
+    database.make()
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -64,6 +71,28 @@ def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str
     return before, after
 
 
+def has_none_yet(settings: Settings) -> bool:
+    """Whether nobody named a database, and there is none in the working folder."""
+    address = parse_address(settings.database_url)
+    return settings.database_is_default and isinstance(address, SqliteAddress) and not address.path.exists()
+
+
+def make_default(database: Database, settings: Settings) -> None:
+    """Makes the database of the working folder if there is none; one that somebody named is never made so."""
+    if settings.database_is_default and (has_none_yet(settings) or current(database) is None):
+        upgrade(database)
+
+
+@contextmanager
+def scratch() -> Iterator[str]:
+    """The address of a database without any row, for whoever can do without one; gone after the block."""
+    with TemporaryDirectory(prefix="rollout-") as folder:
+        url = URL.create("sqlite", database=str(Path(folder) / "none.db")).render_as_string()
+        with closing(Database(url, SystemClock())) as database:
+            upgrade(database)
+        yield url
+
+
 def require_current(database: Database) -> None:
     """SchemaRefused, with the command to run, unless the database has the schema of this program."""
     found = current(database)
@@ -71,7 +100,7 @@ def require_current(database: Database) -> None:
     if found == wanted:
         return
     if found is None:
-        raise SchemaRefused("the database is empty; run: rollout db upgrade")
+        raise SchemaRefused(f"the database {database.place} is empty; run: rollout db upgrade")
     if found not in REVISIONS:
         raise SchemaRefused(_newer(found))
     raise SchemaRefused(

@@ -18,6 +18,7 @@ import structlog
 from sqlalchemy import exc
 
 from rollout.clock import SystemClock
+from rollout.domain.errors import NotReachable
 from rollout.store.engine import Database
 
 PATIENCE = 1.0  # seconds until PostgreSQL's answer is not waited for any more
@@ -48,18 +49,18 @@ class SqliteVersions:
     """By the file's own count of commits, which costs some microseconds."""
 
     def __init__(self, database: Database) -> None:
-        self._path = database.engine.url.database or ""
+        self._database = database
         self._connection: sqlite3.Connection | None = None
 
     async def now(self) -> Hashable | None:
         try:
             if self._connection is None:
-                self._connection = sqlite3.connect(
-                    self._path, timeout=0, isolation_level=None, check_same_thread=False
-                )
+                file = self._database.file
+                assert file is not None
+                self._connection = file.connect(wait=0)
             found: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
             return found
-        except sqlite3.Error:
+        except (sqlite3.Error, NotReachable):
             return None
 
     def close(self) -> None:

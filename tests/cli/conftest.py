@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +27,10 @@ def rollout(command_line: CommandLine, retell: Sandbox) -> CommandLine:
     command_line.use(retell.url)
     command_line.write("plan.yaml", PLAN)
     return command_line
+
+
+@pytest.fixture
+def equipped(rollout: CommandLine, sqlite_template: Path) -> CommandLine:
+    """The program in a folder that has a database."""
+    shutil.copy(sqlite_template, rollout.folder / "rollout.db")
+    return rollout

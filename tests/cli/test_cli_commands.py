@@ -167,7 +167,8 @@ def test_a_second_start_on_the_same_number_is_refused(rollout: CommandLine) -> N
     assert f"{NUMBER} is already driven by frontdesk-v7 ({first})" in done.err
 
 
-def test_what_is_listed_shown_and_remembered(rollout: CommandLine) -> None:
+def test_what_is_listed_shown_and_remembered(equipped: CommandLine) -> None:
+    rollout = equipped
     assert rollout("list").out.startswith("no rollouts yet")
     id_ = started(rollout, "--reason", "ticket 7")
     (listed,) = rollout("list", "--json").json
@@ -221,7 +222,7 @@ def test_a_rollback_before_the_first_write(rollout: CommandLine, retell: Sandbox
 
 
 def test_db_upgrade_check_and_doctor(rollout: CommandLine) -> None:
-    assert rollout("db", "check").code == 3
+    assert rollout("db", "check").code == 4
     first = rollout("db", "upgrade", "--json")
     assert (first.code, first.json["before"]) == (0, None)
     assert "already" in rollout("db", "upgrade").out

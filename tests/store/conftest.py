@@ -28,6 +28,7 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     """A database without any table."""
     if request.param == "sqlite":
         database = Database(f"sqlite:///{tmp_path / 'empty.db'}", SystemClock())
+        database.make()
         yield database
         database.close()
         return
