@@ -21,7 +21,7 @@ from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.facts import Facts
 from rollout.domain.machine import Event, Phase, after
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Rollout, Target
+from rollout.domain.state import Position, Rollout, Target
 from rollout.ports import Calendar, Clock, Gates, Rollouts
 from rollout.preflight import Versions
 
@@ -113,10 +113,6 @@ class Driver:
                 case Begin():
                     self._begin(state, held)
                 case Record():
-                    if action.event is Event.ADVANCED and state.stepped:
-                        # At most one step per pass: the next one is due at once, in a pass of its own.
-                        self.store.release(held, now, "", action.why)
-                        return state.rollout
                     self._record(state, held, action, record)
         raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
 
@@ -145,6 +141,7 @@ class Driver:
             baseline_gone=baseline_gone,
             trouble=trouble,
             retry_after=state.retry_after,
+            stepped=state.stepped,
             after_promoted=self._after(r) if r.phase is Phase.PENDING else None,
             poll=timedelta(seconds=self.timing.poll),
             watch=timedelta(seconds=self.timing.watch),
@@ -196,7 +193,8 @@ class Driver:
             values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
         data: dict[str, Any] = {"position": str(r.position)}
         if action.event is Event.HELD:
-            data["reason"] = values.get("reason")
+            held_at = values.get("wave", r.position.wave), values.get("step", r.position.step)
+            data |= {"position": str(Position(*held_at)), "reason": values.get("reason")}
         if action.event in _TURNS:
             data["retreated"] = values.get("retreated", r.retreated)
         if record is not None and action.event in _JUDGED:

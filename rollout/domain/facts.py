@@ -45,6 +45,7 @@ class Facts:
     baseline_gone: str | None = None
     trouble: str | None = None  # what went wrong with Retell in this pass
     retry_after: float | None = None
+    stepped: bool = False  # this pass has written a step already
     after_promoted: bool | None = None  # the rollout this one waits for
     poll: timedelta = timedelta(seconds=5)
     watch: timedelta = timedelta(seconds=30)

@@ -174,11 +174,12 @@ class Rollout:
             return Position(wave, step + 1)
         return Position(wave + 1, 1) if wave < self.waves else None
 
-    def wanted_step(self, target: Target) -> int:
-        """The step this target must be confirmed at for the position to be reached."""
-        if target.wave < self.position.wave:
+    def wanted_step(self, target: Target, position: Position | None = None) -> int:
+        """The step this target must be confirmed at for the position (if none is given, ours) to be reached."""
+        wave, step = position or self.position
+        if target.wave < wave:
             return self.plan.last_step
-        return self.position.step if target.wave == self.position.wave else 0
+        return step if target.wave == wave else 0
 
     def standing(self, step: int, retreated: int | None = None) -> dict[str, Any]:
         """The columns of a target that stands here; the second only where the plan has a retreat."""

@@ -49,9 +49,45 @@ def test_an_edit_is_found_before_the_next_step_and_not_written_over(scene: Scene
     scene.given_at(1)
     sdk.phone_number.update(ONE, inbound_agents=FOREIGN)
     scene.after(30 * 60)
-    scene.stands("held", 2, "drift")
+    scene.stands("held", 1, "drift")
+    assert "advanced" not in scene.journal(), "the step was not counted"
     assert len(scene.patches(ONE)) == 2, "our first step and the other hand's"
     assert scene.live(ONE) == FOREIGN
+
+
+@pytest.mark.parametrize("touch", [False, True], ids=["edited", "touched"])
+@pytest.mark.parametrize("how", ["the hold ends", "a person promotes", "a person promotes to the last step"])
+def test_drift_during_a_hold_is_held_at_the_step_in_force_and_restore_writes_that_one(
+    scene: Scene, how: str, touch: bool
+) -> None:
+    scene.given_at(1)
+    scene.sandbox.edit(ONE, **({"touch": True} if touch else {"inbound_agents": FOREIGN}))
+    if how == "the hold ends":
+        scene.after(30 * 60)
+    else:
+        scene.app.commands.promote(scene.id, ME, full="last" in how)
+        scene.drive()
+    scene.stands("held", 1, "touched" if touch else "drift")
+    scene.app.commands.restore(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 1)
+    assert scene.weight(ONE) == 0.1
+    scene.after(30 * 60)
+    scene.stands("progressing", 2)
+    assert scene.weight(ONE) == 0.5
+
+
+def test_an_edit_of_a_later_waves_number_is_found_before_that_wave_is_counted(scene: Scene) -> None:
+    numbers = scene.add_numbers(2)
+    scene.given_at(3, numbers=numbers, waves=[1, "100%"])
+    scene.sandbox.edit(numbers[1], inbound_agents=FOREIGN)
+    scene.after(DAY)
+    scene.stands("held", 3, "drift")
+    assert scene.rollout.position.wave == 1
+    scene.app.commands.restore(scene.id, ME)
+    scene.drive()
+    assert scene.live(numbers[1]) == [entry(6)]
+    assert scene.weight(numbers[0]) == 1.0
 
 
 def test_one_edited_number_of_many_stops_all(scene: Scene) -> None:

@@ -72,7 +72,7 @@ def test_nothing_moves_while_retell_is_away_and_it_goes_on_by_itself(scene: Scen
     scene.given_at(1)
     scene.sandbox.fault("status", status=503, times=None)
     scene.after(30 * 60 + 120)
-    scene.stands("progressing", 2)
+    scene.stands("progressing", 1)
     assert scene.weight(ONE) == 0.1
     scene.sandbox.clear_faults()
     scene.after(120)
@@ -83,7 +83,7 @@ def test_a_wrong_key_is_said_and_taken_up_again_when_it_is_right(scene: Scene) -
     scene.given_at(1)
     scene.sandbox.fault("status", status=401, times=None)
     scene.after(30 * 60 + 60)
-    scene.stands("progressing", 2)
+    scene.stands("progressing", 1)
     assert "API key (401)" in scene.rollout.why
     scene.sandbox.clear_faults()
     scene.after(120)

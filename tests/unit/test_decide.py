@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,6 +44,10 @@ CLOSED = Opening(False, START + timedelta(hours=9), "closed until nine")
 def look(*findings: Finding | Blocked, began: datetime = START) -> Look:
     """A look at ONE, TWO, ... with these findings."""
     return Look(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
+
+
+SEEN = Facts(look=look(Finding.AS_EXPECTED))
+BOTH_SEEN = Facts(look=look(Finding.AS_EXPECTED, Finding.AS_EXPECTED))
 
 
 def standing(step: int = 1, ago: timedelta = timedelta(), **changes: Any) -> Rollout:
@@ -232,7 +237,66 @@ def test_the_hold_is_waited_out() -> None:
     r = standing()
     action = wait_of(decide(r, Facts(), START + HOLD - SECOND))
     assert (action.until, action.next) == (START + HOLD, "step 1.2: 50 % canary")
-    assert record_of(decide(r, Facts(), START + HOLD)).event is Event.ADVANCED
+    assert record_of(decide(r, SEEN, START + HOLD)).event is Event.ADVANCED
+
+
+def test_every_number_is_looked_at_before_a_step_is_counted() -> None:
+    r = standing(ago=HOLD, targets=(confirmed(), confirmed(TWO, ord=1)))
+    first = decide(r, Facts(), START)
+    assert isinstance(first, Read)
+    assert first.numbers == (ONE, TWO)
+    assert isinstance(decide(r, Facts(look=look(Finding.AS_EXPECTED)), START), Read), "one is not both"
+    assert wait_of(decide(r, Facts(trouble="down"), START)).why == "down"
+    blind = Facts(look=look(Finding.AS_EXPECTED, Blocked.UNREACHABLE), trouble="down")
+    assert wait_of(decide(r, blind, START)).why == f"{TWO} cannot be read: down"
+    edited = record_of(decide(r, Facts(look=look(Finding.AS_EXPECTED, Finding.DRIFT)), START))
+    assert (edited.event, edited.values) == (
+        Event.HELD, {"reason": "drift", "resume_phase": Phase.PROGRESSING},
+    )  # fmt: skip
+
+
+def test_a_step_is_not_counted_beside_an_open_horizon() -> None:
+    r = standing(ago=HOLD, writes=(applied(write(), START + SECOND),))
+    wait = wait_of(decide(r, SEEN, START))
+    assert (wait.until, "may still land" in wait.why) == (START + SECOND, True)
+
+
+def test_one_step_a_pass() -> None:
+    wait = wait_of(decide(standing(ago=HOLD), replace(SEEN, stepped=True), START))
+    assert (wait.until, wait.why) == (START, "step 1.1 stood its hold")
+
+
+def promoted_to(position: Position, *targets: Target, **changes: Any) -> Rollout:
+    """A person promoted it to this position; these are its numbers."""
+    return rollout(position=position, targets=targets, plan=plan([ONE, TWO], waves=[1]), **changes)
+
+
+TWO_AT = {
+    step: confirmed(TWO, step, ord=1, wave=2) if step else target(TWO, ord=1, wave=2) for step in range(4)
+}
+
+IN_FORCE: list[tuple[str, Rollout, Position]] = [
+    ("the next step, nothing written", promoted_to(Position(1, 2), confirmed()), Position(1, 1)),
+    ("the last step, nothing written", promoted_to(Position(1, 3), confirmed()), Position(1, 1)),
+    ("the next wave, nothing written", promoted_to(Position(2, 1), confirmed(step=3), TWO_AT[0]), Position(1, 3)),
+    ("all waves at once, nothing written", promoted_to(Position(2, 3), confirmed(step=1), TWO_AT[0]), Position(1, 1)),
+    ("one of two is written", promoted_to(Position(1, 2), confirmed(step=2), confirmed(TWO, 1, ord=1)), Position(1, 2)),
+    ("one wave of two is written", promoted_to(Position(2, 1), confirmed(step=3), TWO_AT[1]), Position(2, 1)),
+    ("what was written may still land", promoted_to(Position(1, 2), confirmed(), writes=(write(step=2),)), Position(1, 2)),
+    ("it is to be written again", promoted_to(Position(1, 2), confirmed(step=-1)), Position(1, 2)),
+    ("the first step", promoted_to(Position(1, 1), target()), Position(1, 1)),
+    ("it is confirmed", promoted_to(Position(1, 2), confirmed(step=2), confirmed_at=START), Position(1, 2)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("r", "position"), [c[1:] for c in IN_FORCE], ids=[c[0] for c in IN_FORCE])
+@pytest.mark.parametrize("finding", [Finding.DRIFT, Finding.TOUCHED])
+def test_another_hand_is_answered_at_the_step_that_was_in_force(
+    r: Rollout, position: Position, finding: Finding
+) -> None:
+    found = record_of(decide(r, Facts(look=look(finding)), START))
+    assert found.event is Event.HELD
+    assert Change(rollout=found.values).applied_to(r, START).position == position
 
 
 def test_the_calendar_may_lengthen_the_hold() -> None:
@@ -241,13 +305,13 @@ def test_the_calendar_may_lengthen_the_hold() -> None:
 
 
 def test_the_next_step_follows_and_its_hold_is_not_begun() -> None:
-    action = record_of(decide(standing(ago=HOLD), Facts(), START))
+    action = record_of(decide(standing(ago=HOLD), SEEN, START))
     assert action.values == {"wave": 1, "step": 2, "confirmed_at": None, "promote_asked": False}
 
 
 def test_the_next_wave_begins_with_the_first_step() -> None:
     r = standing(3, timedelta(days=1), targets=(confirmed(step=3), target(TWO, ord=1, wave=2)))
-    values = record_of(decide(r, Facts(), START)).values
+    values = record_of(decide(r, BOTH_SEEN, START)).values
     assert (values["wave"], values["step"]) == (2, 1)
     second = rollout(position=Position(2, 1), targets=r.targets)
     action = decide(second, Facts(), START)
@@ -297,7 +361,9 @@ def test_a_person_is_asked_last(facts: Facts, why: str) -> None:
 
 def test_a_promotion_goes_over_everything_but_what_is_wrong() -> None:
     r = standing(plan=STRICT, promote_asked=True)
-    assert record_of(decide(r, Facts(verdict=UNDECIDED, opening=CLOSED), START)).event is Event.ADVANCED
+    assert (
+        record_of(decide(r, replace(SEEN, verdict=UNDECIDED, opening=CLOSED), START)).event is Event.ADVANCED
+    )
     assert record_of(decide(r, Facts(verdict=FAIL), START)).event is Event.FAILED
 
 
@@ -358,7 +424,7 @@ def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -
 
 
 @pytest.mark.parametrize(
-    "finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING, Finding.STALE]
+    "finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING]
 )
 def test_other_findings_hold_nothing_up(finding: Finding) -> None:
     action = decide(READY, Facts(look=look(finding)), START)
@@ -411,7 +477,7 @@ def test_what_is_wrong(changes: dict[str, Any], facts: Facts, event: Event, reas
 
 
 def test_a_canary_that_vanished_after_its_last_write_is_left_to_the_gates() -> None:
-    action = decide(standing(ago=HOLD), Facts(canary_gone="gone"), START)
+    action = decide(standing(ago=HOLD), replace(SEEN, canary_gone="gone"), START)
     assert record_of(action).event is Event.ADVANCED
 
 
@@ -433,11 +499,10 @@ def test_a_failure_may_pause_instead() -> None:
 
 
 def test_what_a_person_waived_does_not_fail_again() -> None:
-    assert (
-        record_of(decide(standing(ago=HOLD, waived=True), Facts(verdict=FAIL), START)).event is Event.ADVANCED
-    )
+    waived = standing(ago=HOLD, waived=True)
+    assert record_of(decide(waived, replace(SEEN, verdict=FAIL), START)).event is Event.ADVANCED
     split = standing(ago=HOLD, split_waived=True)
-    assert record_of(decide(split, Facts(verdict=SPLIT), START)).event is Event.ADVANCED
+    assert record_of(decide(split, replace(SEEN, verdict=SPLIT), START)).event is Event.ADVANCED
 
 
 # ------------------------------------------------------------------ what is unfinished

@@ -16,7 +16,7 @@ from rollout.domain.actions import Action, Apply, Record, Wait
 from rollout.domain.calls import Span
 from rollout.domain.changes import Change, write_from_json, write_to_json
 from rollout.domain.decide import decide
-from rollout.domain.drift import absorb
+from rollout.domain.drift import Look, absorb
 from rollout.domain.facts import Facts, Opening
 from rollout.domain.machine import Event, Phase
 from rollout.domain.plan import Plan
@@ -54,6 +54,7 @@ SHUT = Opening(
     False, START + 16 * HOUR, "closed"
 )  # closed, and a person or a broken calendar keeps the weight
 DAY = Opening(True, START + HOUR)
+SEEN = Look(START, {ONE: Finding.AS_EXPECTED}, Change())
 
 
 def low(number: str = ONE, step: int = 2, **changes: Any) -> Target:
@@ -197,7 +198,7 @@ def test_the_opening_the_write_back_and_the_rest_of_the_hold() -> None:
     assert reached.values == {"turning_since": None, "back_at": START}
     r = Change(rollout=reached.values).applied_to(r, START)
     assert r.hold_left == timedelta(0)
-    assert record_of(decide(r, facts, START)).event is Event.ADVANCED
+    assert record_of(decide(r, replace(facts, look=SEEN), START)).event is Event.ADVANCED
     r = replace(r, stood=3600.0)
     wait = decide(r, Facts(opening=Opening(True, START + 8 * HOUR)), START)
     assert isinstance(wait, Wait)
@@ -206,7 +207,7 @@ def test_the_opening_the_write_back_and_the_rest_of_the_hold() -> None:
 
 def test_the_next_step_begins_with_nothing_stood() -> None:
     r = standing(stood=7200.0, back_at=START - 9 * HOUR)
-    action = record_of(decide(r, Facts(opening=DAY), START))
+    action = record_of(decide(r, Facts(look=SEEN, opening=DAY), START))
     assert action.event is Event.ADVANCED
     assert (action.values["stood"], action.values["back_at"]) == (None, None)
 

@@ -40,6 +40,22 @@ def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read 
     return Wait(look_again(r, f, now, over), next_, f.trouble or why)
 
 
+def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
+    """Before a step is counted or the last word is said: every number is looked at, after every horizon.
+
+    None once this pass has seen them all; what they show is judged before (`wrong`).
+    """
+    if not seen_after(f.look, r, r.targets):
+        if f.trouble is not None:
+            return Wait(now + pause(r, f), next_, f.trouble)
+        if now < (over := horizons_over(r)):
+            return Wait(
+                over, next_, "a write may still land; nothing is counted until its horizon has passed"
+            )
+        return Read(tuple(t.number for t in r.targets), f"look at every number before: {next_}")
+    return unread(r, f, f.look, now, next_)
+
+
 def unread(r: Rollout, f: Facts, look: Look, now: datetime, next_: str) -> Wait | None:
     """The last look must have seen every number: wait while one of them cannot be read."""
     blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)

@@ -8,12 +8,10 @@ from typing import Any
 from rollout.domain.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.deciding.looking import (
     find_out,
-    horizons_over,
+    look_first,
     pause,
     reopens,
-    seen_after,
     sooner,
-    unread,
 )
 from rollout.domain.deciding.words import count, percent, reached, weight
 from rollout.domain.deciding.wrong import what_is_wrong
@@ -127,26 +125,22 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
 
 def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     after = r.next_position
-    if after is not None:
-        return Record(
-            Event.ADVANCED,
-            f"step {r.position} stood its hold" if not r.promote_asked else f"step {r.position} was promoted",
-            {
-                "wave": after.wave,
-                "step": after.step,
-                "confirmed_at": None,
-                "promote_asked": False,
-                **r.cleared("stood", "back_at"),
-            },
-        )
-    if not seen_after(f.look, r, r.targets):
-        if f.trouble is not None:
-            return Wait(now + pause(r, f), "promoted", f.trouble)
-        if now < (over := horizons_over(r)):
-            return Wait(
-                over, "promoted", "a write may still land; nothing is final until its horizon has passed"
-            )
-        return Read(tuple(t.number for t in r.targets), "read every number before saying that it is promoted")
-    if (blind := unread(r, f, f.look, now, "promoted")) is not None:
-        return blind
-    return Record(Event.COMPLETED, "the last step stood its bake", {"reason": None})
+    next_ = "promoted" if after is None else f"step {after}: {weight(r, after.step)}"
+    over = f"step {r.position} was promoted" if r.promote_asked else f"step {r.position} stood its hold"
+    if after is not None and f.stepped:
+        return Wait(now, next_, over)  # at most one step per pass: the next one has a pass of its own
+    if (first := look_first(r, f, now, next_)) is not None:
+        return first
+    if after is None:
+        return Record(Event.COMPLETED, "the last step stood its bake", {"reason": None})
+    return Record(
+        Event.ADVANCED,
+        over,
+        {
+            "wave": after.wave,
+            "step": after.step,
+            "confirmed_at": None,
+            "promote_asked": False,
+            **r.cleared("stood", "back_at"),
+        },
+    )

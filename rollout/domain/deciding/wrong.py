@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from rollout.domain.actions import Action, Record
 from rollout.domain.deciding.words import name
@@ -10,7 +11,7 @@ from rollout.domain.drift import Blocked, Look
 from rollout.domain.facts import Facts
 from rollout.domain.machine import Event, HeldReason, Phase
 from rollout.domain.protocol import Finding
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.state import Kind, Position, Rollout, TargetState
 
 MOST_STALE = 5  # looks in a row that show an older state before it is no longer taken for a stale read
 
@@ -91,6 +92,24 @@ def fail(r: Rollout, why: str, now: datetime) -> Record:
 
 
 def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
-    """The service holds and needs a person."""
+    """The service holds and needs a person.
+
+    What another hand wrote is answered at the step that was in force: `restore` writes that one.
+    """
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
-    return Record(Event.HELD, why, {"reason": reason.value, "resume_phase": resume})
+    values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}
+    if reason in (HeldReason.DRIFT, HeldReason.TOUCHED) and (was := in_force(r)) != r.position:
+        values |= {"wave": was.wave, "step": was.step}
+    return Record(Event.HELD, why, values)
+
+
+def in_force(r: Rollout) -> Position:
+    """The position that the numbers were last confirmed at, as long as nothing of a later one has been written."""
+    stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
+    if r.confirmed_at is not None or not stand or any(t.step < 0 for t in r.targets):
+        return r.position
+    was = Position(
+        max(stand), stand[max(stand)]
+    )  # of the last wave that was begun, the number furthest behind
+    begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
+    return r.position if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) else min(was, r.position)
