@@ -2,14 +2,15 @@
 
 Only ticks and requests are counted by the process itself. Labels are the rollout's name and id, never a phone
 number, and notice addresses by their digest. Bounded: live rollouts and those that ended in the last day. A few
-lines over 300: one block per family of metrics.
+lines over 300: one line for each metric, and what it is made of, are read together.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -59,12 +60,36 @@ class HasTicks(Protocol):
 def metrics_text(app: HasStore, scheduler: HasTicks | None = None) -> bytes:
     """All metrics of this process in Prometheus' text format; without the store's while it is not reachable."""
     with _lock:
-        collector = _collectors.get(app.meter)
-        if collector is None:
-            collector = _collectors[app.meter] = Figures(app)
+        known = _known.get(app.meter)
+        if known is None:
+            known = _known[app.meter] = _Known(app.database)
+    own = _text(Process(app, scheduler))
+    with known.lock:
+        try:
+            found = figures.read(app.database, known.marks())
+            rollbacks = known.rollbacks.read(found.now)
+        except RolloutError:
+            return own + _text(_Given([_one("rollout_store_up", _UP, {}, 0)]))
+        lines = known.lines(found)
+    return own + _text(_Given(_of_all(found, rollbacks))) + lines
+
+
+_UP = "Whether the database could be read for this scrape."
+
+
+class _Given(Collector):
+    """Metrics that are there already."""
+
+    def __init__(self, metrics: Iterable[Metric]) -> None:
+        self._metrics = list(metrics)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def _text(collector: Collector) -> bytes:
     registry = CollectorRegistry(auto_describe=False)
     registry.register(collector)
-    registry.register(Process(app, scheduler))
     return generate_latest(registry)
 
 
@@ -106,38 +131,63 @@ class Process(Collector):
         yield seconds
 
 
-class Figures(Collector):
-    """What the store knows, the same on every replica."""
+class _Known:
+    """What was told of each rollout, kept as text for as long as nothing is recorded of it."""
 
-    def __init__(self, app: HasStore) -> None:
-        self.database = app.database
-        self._targets = figures.Targets()
-        self._rollbacks = _Rollbacks(app.database)
-        self._lock = threading.Lock()
+    def __init__(self, database: Database) -> None:
+        self.lock = threading.Lock()
+        self.rollbacks = _Rollbacks(database)
+        self._told: dict[str, tuple[figures.Mark, Rollout, dict[str, str]]] = {}
 
-    def collect(self) -> Iterator[Metric]:
-        """Called by the registry at each scrape."""
-        up = GaugeMetricFamily("rollout_store_up", "Whether the database could be read for this scrape.")
-        try:
-            with self._lock:
-                found = figures.read(self.database, self._targets)
-                rollbacks = self._rollbacks.read(found.now)
-        except RolloutError:
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
-        yield from _of_all(found)
-        yield from _of_each(found)
-        histogram = HistogramMetricFamily(
-            "rollout_rollback_seconds", "From the order of a rollback until every number was read back."
-        )
-        histogram.add_metric([], rollbacks.buckets(), rollbacks.total)
-        yield histogram
+    def marks(self) -> dict[str, figures.Mark]:
+        return {id_: told[0] for id_, told in self._told.items()}
+
+    def lines(self, found: figures.Figures) -> bytes:
+        """The families with a sample for each rollout that is shown."""
+        fresh = {
+            light.id: (light.mark, changed.rollout, _told(changed))
+            for light in found.shown
+            if (changed := found.changed.get(light.id)) is not None
+        }
+        self._told = {light.id: fresh.get(light.id) or self._told[light.id] for light in found.shown}
+        due = {light.id: light.due_at for light in found.shown}
+        live = [told[1] for told in self._told.values() if told[1].phase.is_live]
+        moving = _by_family(_of_time([replace(r, due_at=due[r.id]) for r in live], found.now))
+        text = []
+        for family, head in _HEADS.items():
+            text.append(head)
+            text += [told[2].get(family, "") for told in self._told.values()]
+            text.append(moving.get(family, ""))
+        return "".join(text).encode()
 
 
-def _of_all(found: figures.Figures) -> Iterator[Metric]:
+def _told(changed: figures.Changed) -> dict[str, str]:
+    return _by_family(_of_each(changed.rollout, changed.writes))
+
+
+def _by_family(metrics: Iterable[Metric]) -> dict[str, str]:
+    """The samples as lines of text, by their family."""
+    found: dict[str, str] = {}
+    for line in _text(_Given(metrics)).decode().splitlines(keepends=True):
+        if not line.startswith("#"):
+            family = line[: line.index("{")]
+            found[family] = found.get(family, "") + line
+    return found
+
+
+def _of_all(found: figures.Figures, rollbacks: Latencies) -> Iterator[Metric]:
+    yield _one("rollout_store_up", _UP, {}, 1)
+    histogram = HistogramMetricFamily(
+        "rollout_rollback_seconds", "From the order of a rollback until every number was read back."
+    )
+    histogram.add_metric([], rollbacks.buckets(), rollbacks.total)
+    yield histogram
+    yield _one(
+        "rollout_rollouts_not_shown",
+        f"Live rollouts, and those of the last day, beyond the {figures.MOST} that are shown one by one.",
+        {},
+        found.left_out,
+    )
     phases = _gauge("rollout_rollouts", "Rollouts by phase, all that are kept.", "phase")
     for phase in Phase:
         phases.add_metric([str(phase)], found.phases.get(str(phase), 0))
@@ -157,68 +207,77 @@ def _of_all(found: figures.Figures) -> Iterator[Metric]:
     yield from (waiting, oldest, given_up, failing)
 
 
-def _of_each(found: figures.Figures) -> Iterator[Metric]:
-    phase = _gauge("rollout_phase", "1 for the phase it is in.", *ROLLOUT, "phase")
-    held = _gauge("rollout_held", "1 while it is held and needs a person.", *ROLLOUT, "reason")
-    wave = _gauge("rollout_position_wave", "The wave it is in, from 1.", *ROLLOUT)
-    step = _gauge("rollout_position_step", "The step it is at, from 1.", *ROLLOUT)
-    steps = _gauge("rollout_steps", "The steps of its plan.", *ROLLOUT)
-    asked = _gauge(
-        "rollout_weight_asked",
-        "The share of an arm that its position, or closing time, wants, 0..1.",
-        *ROLLOUT,
-        "arm",
+_PHASE = ("rollout_phase", "1 for the phase it is in.", *ROLLOUT, "phase")
+_HELD = ("rollout_held", "1 while it is held and needs a person.", *ROLLOUT, "reason")
+_WAVE = ("rollout_position_wave", "The wave it is in, from 1.", *ROLLOUT)
+_STEP = ("rollout_position_step", "The step it is at, from 1.", *ROLLOUT)
+_STEPS = ("rollout_steps", "The steps of its plan.", *ROLLOUT)
+_ASKED = (
+    "rollout_weight_asked", "The share of an arm that its position, or closing time, wants, 0..1.", *ROLLOUT, "arm",
+)  # fmt: skip
+_CONFIRMED = ("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
+_OBSERVED = ("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
+_TARGETS = ("rollout_targets", "Its numbers by what is known of them.", *ROLLOUT, "state")
+_VERDICT = ("rollout_gate_verdict", "1 for what its gates say.", *ROLLOUT, "verdict")
+_HARM = ("rollout_evidence_harm", "Evidence of harm (an e-value).", *ROLLOUT, "arm")
+_LIMIT = ("rollout_evidence_harm_limit", "The evidence at which it is rolled back.", *ROLLOUT, "arm")
+_CALLS = ("rollout_canary_calls", "Calls of the arm judged in this step.", *ROLLOUT, "arm")
+_WRITES = ("rollout_writes", "Its writes by kind and outcome.", *ROLLOUT, "kind", "outcome")
+_IN_STEP = ("rollout_step_seconds", "Since its step was confirmed.", *ROLLOUT)
+_LATE = ("rollout_late_seconds", "How long it has been due and not been looked at.", *ROLLOUT)
+_UNDONE = (
+    "rollout_rollback_pending_seconds",
+    "Since a rollback was ordered that is not read back.",
+    *ROLLOUT,
+)
+_EACH = (
+    _PHASE, _HELD, _WAVE, _STEP, _STEPS, _ASKED, _CONFIRMED, _OBSERVED, _TARGETS, _VERDICT, _HARM, _LIMIT, _CALLS,
+    _IN_STEP, _LATE, _UNDONE, _WRITES,
+)  # fmt: skip
+
+
+def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
+    """What one rollout shows until something is recorded of it; less of one that has ended."""
+    own, live = [r.name, r.id], r.phase.is_live
+    yield _family(_PHASE, {(*own, str(each)): r.phase is each for each in Phase})
+    for kind, shares in ((_ASKED, _asked(r)), (_CONFIRMED, _confirmed(r)), (_OBSERVED, _observed(r))):
+        yield _family(kind, {(*own, arm): share for arm, share in shares.items()})
+    states = Counter(t.state for t in r.targets)
+    yield _family(_TARGETS, {(*own, str(s)): states[s] for s in TargetState if live or states[s]})
+    yield _family(_WRITES, {(*own, *of): count for of, count in sorted(writes.items())})
+    if not live:
+        return
+    if r.phase is Phase.HELD:
+        reason = r.reason if r.reason in set(HeldReason) else "failure"
+        yield _family(_HELD, {(*own, str(reason)): 1})
+    yield _family(_WAVE, {(*own,): r.position.wave})
+    yield _family(_STEP, {(*own,): r.position.step})
+    yield _family(_STEPS, {(*own,): r.plan.last_step})
+    if r.verdict:
+        outcome = r.verdict.get("outcome")
+        yield _family(_VERDICT, {(*own, word): outcome == word for word in VERDICTS})
+    judged = {(*own, str(arm["arm"])): arm for arm in gateviews.arms(r.verdict, intervals=False)}
+    for kind, key in ((_HARM, "e_gate"), (_LIMIT, "roll_back_at"), (_CALLS, "canary_calls")):
+        yield _family(kind, {of: arm[key] for of, arm in judged.items()})
+
+
+def _of_time(live: Sequence[Rollout], now: datetime) -> Iterator[Metric]:
+    """What moves with the clock."""
+    yield _family(
+        _IN_STEP,
+        {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None},
     )
-    confirmed = _gauge("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
-    observed = _gauge("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
-    states = _gauge("rollout_targets", "Its numbers by what is known of them.", *ROLLOUT, "state")
-    verdict = _gauge("rollout_gate_verdict", "1 for what its gates say.", *ROLLOUT, "verdict")
-    harm = _gauge("rollout_evidence_harm", "Evidence of harm (an e-value).", *ROLLOUT, "arm")
-    limit = _gauge("rollout_evidence_harm_limit", "The evidence at which it is rolled back.", *ROLLOUT, "arm")
-    calls = _gauge("rollout_canary_calls", "Calls of the arm judged in this step.", *ROLLOUT, "arm")
-    in_step = _gauge("rollout_step_seconds", "Since its step was confirmed.", *ROLLOUT)
-    late = _gauge("rollout_late_seconds", "How long it has been due and not been looked at.", *ROLLOUT)
-    undone = _gauge(
-        "rollout_rollback_pending_seconds", "Since a rollback was ordered that is not read back.", *ROLLOUT
-    )
-    for r in found.rollouts:
-        own = [r.name, r.id]
-        for each in Phase:
-            phase.add_metric([*own, str(each)], r.phase is each)
-        if r.phase is Phase.HELD:
-            reason = r.reason if r.reason in set(HeldReason) else "failure"
-            held.add_metric([*own, str(reason)], 1)
-        wave.add_metric(own, r.position.wave)
-        step.add_metric(own, r.position.step)
-        steps.add_metric(own, r.plan.last_step)
-        for family, shares in ((asked, _asked(r)), (confirmed, _confirmed(r)), (observed, _observed(r))):
-            for arm, share in shares.items():
-                family.add_metric([*own, arm], share)
-        states_of = Counter(t.state for t in r.targets)
-        for state in TargetState:
-            states.add_metric([*own, str(state)], states_of[state])
-        if r.verdict:
-            for word in VERDICTS:
-                verdict.add_metric([*own, word], r.verdict.get("outcome") == word)
-        for judged in gateviews.arms(r.verdict, intervals=False):
-            of_arm = [*own, str(judged["arm"])]
-            harm.add_metric(of_arm, judged["e_gate"])
-            limit.add_metric(of_arm, judged["roll_back_at"])
-            calls.add_metric(of_arm, judged["canary_calls"])
-        if r.phase.is_live:
-            if r.confirmed_at is not None:
-                in_step.add_metric(own, _since(found.now, r.confirmed_at))
-            late.add_metric(own, _since(found.now, r.due_at))
-        if r.phase is Phase.ROLLING_BACK and r.restored_at is None:
-            undone.add_metric(own, _since(found.now, r.rollback_at))
-    yield from (phase, held, wave, step, steps, asked, confirmed, observed)
-    yield from (states, verdict, harm, limit, calls)
-    yield from (in_step, late, undone)
-    names = {r.id: r.name for r in found.rollouts}
-    writes = _gauge("rollout_writes", "Its writes by kind and outcome.", *ROLLOUT, "kind", "outcome")
-    for id_, kind, outcome, count in found.writes:
-        writes.add_metric([names[id_], id_, kind, outcome], count)
-    yield writes
+    yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
+    undone = (r for r in live if r.phase is Phase.ROLLING_BACK and r.restored_at is None)
+    yield _family(_UNDONE, {(r.name, r.id): _since(now, r.rollback_at) for r in undone})
+
+
+def _family(kind: Sequence[str], samples: Mapping[tuple[str, ...], float]) -> GaugeMetricFamily:
+    name, text, *labels = kind
+    family = _gauge(name, text, *labels)
+    for values, value in samples.items():
+        family.add_metric(list(values), value)
+    return family
 
 
 class _Rollbacks:
@@ -226,7 +285,8 @@ class _Rollbacks:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._took: dict[tuple[str, int], float] = {}
+        self._took = Latencies(ROLLBACK_BUCKETS)
+        self._counted: set[tuple[str, int]] = set()
         self._read_at: datetime | None = None
 
     def read(self, now: datetime) -> Latencies:
@@ -235,14 +295,14 @@ class _Rollbacks:
         for id_, seq, kind, at in figures.rollbacks(self._database, since):
             if kind == "read_back":
                 if id_ in ordered:
-                    self._took[id_, seq] = (at - ordered.pop(id_)).total_seconds()
+                    began = ordered.pop(id_)
+                    if (id_, seq) not in self._counted:
+                        self._counted.add((id_, seq))
+                        self._took.add((at - began).total_seconds())
             else:
                 ordered.setdefault(id_, at)  # ordered again while it was under way: the first order counts
         self._read_at = now
-        histogram = Latencies(ROLLBACK_BUCKETS)
-        for seconds in self._took.values():
-            histogram.add(seconds)
-        return histogram
+        return self._took
 
 
 def _arms(r: Rollout, step: int) -> dict[str, float]:
@@ -295,5 +355,6 @@ def _one(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMet
     return family
 
 
+_HEADS = {kind[0]: _text(_Given([_family(kind, {})])).decode() for kind in _EACH}
 _lock = threading.Lock()
-_collectors: WeakKeyDictionary[RequestMeter, Figures] = WeakKeyDictionary()
+_known: WeakKeyDictionary[RequestMeter, _Known] = WeakKeyDictionary()

@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, func, or_, select
+from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
 from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
 from rollout.store.engine import Database
 from rollout.store.outbox import Failing, failing
 from rollout.store.rows import to_rollout, to_target
-from rollout.store.tables import journal, outbox, rollouts, services, targets, writes
+from rollout.store.tables import (
+    LIVE,
+    OF_ROLLBACKS,
+    UNSENT,
+    journal,
+    outbox,
+    rollouts,
+    services,
+    targets,
+    writes,
+)
 
-MOST = 1000  # rollouts shown one by one; the counts by phase cover all
+MOST = 1000  # rollouts shown one by one, live ones first; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
 ALIVE_WITHIN = timedelta(seconds=30)
-_FINAL = [str(p) for p in Phase if p.is_final]
 _CHUNK = 200
 
 
@@ -33,56 +42,60 @@ class Queue:
     oldest: datetime | None
 
 
+Mark = tuple[Any, ...]  # what every recorded change of a rollout moves
+
+
+@dataclass(frozen=True, slots=True)
+class Light:
+    """A rollout that is shown: equal marks, equal values. `due_at` is moved by the scheduler without a mark."""
+
+    id: str
+    mark: Mark
+    due_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A rollout with its targets as it is now; `writes` counts them by kind and outcome ("unknown": none yet)."""
+
+    rollout: Rollout
+    writes: Mapping[tuple[str, str], int]
+
+
 @dataclass(frozen=True)
 class Figures:
-    """Everything at one moment. `rollouts` are the live ones and those that ended in the last day, newest first."""
+    """Everything at one moment. `shown` are the live ones and those that ended in the last day, newest first.
+
+    `changed` holds those of them whose mark is not the known one. `left_out` counts those that are not shown.
+    """
 
     now: datetime
-    rollouts: Sequence[Rollout]
-    writes: Sequence[tuple[str, str, str, int]]  # (rollout id, kind, outcome or "unknown", how many)
-    phases: dict[str, int]
+    shown: Sequence[Light]
+    changed: Mapping[str, Changed]
+    left_out: int
+    phases: Mapping[str, int]
     alive: int
     queues: Sequence[Queue]
     failing: Sequence[Failing]
 
 
-Mark = tuple[datetime, int, int]  # when a rollout was last recorded, its newest entry, its epoch
-
-
-@dataclass
-class Targets:
-    """The targets of rollouts, read again only when their rollout was recorded anew."""
-
-    known: dict[str, tuple[Mark, tuple[Target, ...]]] = field(default_factory=dict)
-
-    def complete(self, connection: Connection, rows: Sequence[Row[Any]]) -> list[Rollout]:
-        """The rollouts of these rows with their targets; forgets the others."""
-        marks: dict[str, Mark] = {row.id: (row.updated_at, row.journal_seq, row.epoch) for row in rows}
-        stale = [id_ for id_, mark in marks.items() if self.known.get(id_, (None,))[0] != mark]
-        read: dict[str, list[Target]] = {id_: [] for id_ in stale}
-        for start in range(0, len(stale), _CHUNK):
-            query = select(targets).where(targets.c.rollout_id.in_(stale[start : start + _CHUNK]))
-            for row in connection.execute(query.order_by(targets.c.ord)):
-                read[row.rollout_id].append(to_target(row))
-        fresh = {id_: (marks[id_], tuple(found)) for id_, found in read.items()}
-        self.known = {id_: fresh.get(id_) or self.known[id_] for id_ in marks}
-        return [replace(to_rollout(row), targets=self.known[row.id][1]) for row in rows]
-
-
 # Built once: a page of figures is ten statements, and building one costs more than running it.
 _r, _w, _o, _j = rollouts.c, writes.c, outbox.c, journal.c
-_ENDED = _r.phase.in_(_FINAL)
-_SHOWN = (
-    select(rollouts)
-    .where(or_(~_ENDED, _r.updated_at >= bindparam("since")))
-    .order_by(_ENDED, _r.created_at.desc())
-    .limit(MOST)
-)
+_ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
+_MARK = (_r.id, type_coerce(_r.updated_at, Text), _r.journal_seq, _r.journal_hash)
+# The gates keep a live rollout's verdict without recording a change.
+_LIVE = select(*_MARK, type_coerce(_r.verdict, Text), _r.due_at).where(LIVE)
+_ENDED = select(*_MARK).where(~LIVE, _r.updated_at >= bindparam("since"))
+_LIVE_SHOWN = _LIVE.order_by(_r.created_at.desc()).limit(bindparam("most"))
+_ENDED_SHOWN = _ENDED.order_by(_r.updated_at.desc()).limit(bindparam("most"))
+_ENDED_COUNT = select(func.count()).where(~LIVE, _r.updated_at >= bindparam("since"))
+_WHOLE = select(rollouts).where(_r.id.in_(_ids))
+_TARGETS = select(targets).where(targets.c.rollout_id.in_(_ids)).order_by(targets.c.ord)
 _PHASES = select(_r.phase, func.count()).group_by(_r.phase)
 _ALIVE = select(func.count()).where(services.c.beat_at >= bindparam("since"))
 _WRITES = (
     select(_w.rollout_id, _w.kind, _w.outcome, func.count())
-    .where(_w.rollout_id.in_(bindparam("ids", expanding=True)))
+    .where(_w.rollout_id.in_(_ids))
     .group_by(_w.rollout_id, _w.kind, _w.outcome)
 )
 _QUEUES = (
@@ -92,30 +105,34 @@ _QUEUES = (
         func.count(),
         func.min(case((_o.due_at.is_not(None), _o.created_at))),
     )
-    .where(_o.sent_at.is_(None))
+    .where(UNSENT)
     .group_by(_o.channel)
     .order_by(_o.channel)
 )
-_ROLLBACKS = (
-    select(_j.rollout_id, _j.seq, _j.kind, _j.at)
-    .where(_j.kind.in_(("rollback", "failed", "reopened", "read_back")))
-    .order_by(_j.rollout_id, _j.seq)
-)
+_ROLLBACKS = select(_j.rollout_id, _j.seq, _j.kind, _j.at).where(OF_ROLLBACKS).order_by(_j.rollout_id, _j.seq)
 _ROLLBACKS_SINCE = _ROLLBACKS.where(
     _j.rollout_id.in_(select(_j.rollout_id).where(and_(_j.at >= bindparam("since"), _j.kind == "read_back")))
 )
 
 
-def read(database: Database, known: Targets) -> Figures:
-    """All figures at one moment; NotReachable when the database is not."""
+def read(database: Database, known: Mapping[str, Mark]) -> Figures:
+    """All figures at one moment, with what is new against the marks that are known; NotReachable."""
     with database.read() as connection:
         now = database.now(connection)
-        found = known.complete(connection, connection.execute(_SHOWN, {"since": now - ENDED_WITHIN}).all())
+        since = {"since": now - ENDED_WITHIN}
+        phases = {row.phase: row[1] for row in connection.execute(_PHASES)}
+        shown = [
+            Light(row[0], tuple(row[1:5]), row[5]) for row in connection.execute(_LIVE_SHOWN, {"most": MOST})
+        ]
+        live = len(shown)
+        ended = connection.execute(_ENDED_SHOWN, {**since, "most": MOST - live})
+        shown += [Light(row[0], tuple(row[1:]), None) for row in ended]
         return Figures(
             now,
-            found,
-            _writes(connection, [each.id for each in found]),
-            {row.phase: row[1] for row in connection.execute(_PHASES)},
+            shown,
+            _changed(connection, [each.id for each in shown if known.get(each.id) != each.mark]),
+            _left_out(connection, phases, live, len(shown), since),
+            phases,
             connection.execute(_ALIVE, {"since": now - ALIVE_WITHIN}).scalar_one(),
             [
                 Queue(channel, due, total - due, oldest)
@@ -125,12 +142,32 @@ def read(database: Database, known: Targets) -> Figures:
         )
 
 
-def _writes(connection: Connection, ids: Sequence[str]) -> list[tuple[str, str, str, int]]:
-    counted: list[tuple[str, str, str, int]] = []
-    for start in range(0, len(ids), _CHUNK):
-        found = connection.execute(_WRITES, {"ids": ids[start : start + _CHUNK]})
-        counted += [(id_, kind, outcome or "unknown", n) for id_, kind, outcome, n in found]
-    return counted
+def _left_out(
+    connection: Connection, phases: Mapping[str, int], live: int, shown: int, since: Mapping[str, datetime]
+) -> int:
+    if shown < MOST:
+        return 0
+    ended: int = connection.execute(_ENDED_COUNT, since).scalar_one()
+    return sum(phases.get(str(p), 0) for p in Phase if p.is_live) - live + ended - (shown - live)
+
+
+def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:
+    found: dict[str, Changed] = {}
+    for some in _chunks(ids):
+        of: dict[str, list[Target]] = {id_: [] for id_ in some}
+        for row in connection.execute(_TARGETS, {"ids": some}):
+            of[row.rollout_id].append(to_target(row))
+        counts: dict[str, dict[tuple[str, str], int]] = {id_: {} for id_ in some}
+        for id_, kind, outcome, count in connection.execute(_WRITES, {"ids": some}):
+            counts[id_][kind, outcome or "unknown"] = count
+        for row in connection.execute(_WHOLE, {"ids": some}):
+            rollout = replace(to_rollout(row), targets=tuple(of[row.id]))
+            found[row.id] = Changed(rollout, counts[row.id])
+    return found
+
+
+def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
 
 
 def rollbacks(database: Database, since: datetime | None) -> list[tuple[str, int, str, datetime]]:

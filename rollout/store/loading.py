@@ -5,7 +5,7 @@ Each is asked inside the caller's transaction. What people look at is read by re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from rollout.domain.plan import Plan
 from rollout.domain.state import Rollout, Target, TargetState, Write
 from rollout.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.store.snapshots import Head, Snapshots
-from rollout.store.tables import rollouts, targets, writes
+from rollout.store.tables import DRIVEN, LEFT, rollouts, targets, writes
 
 
 def load(
@@ -87,18 +87,30 @@ class Watched:
 
 def watched(connection: Connection, since: datetime) -> list[Watched]:
     """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
-    watching = or_(rollouts.c.watch_until.is_not(None) & (rollouts.c.watch_until > since), targets.c.driven)
-    query = (
-        select(targets, rollouts.c.phase, rollouts.c.plan, rollouts.c.plan_digest)
-        .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-        .where(watching, or_(targets.c.written, targets.c.driven), targets.c.state != TargetState.SUPERSEDED)
-    )
-    return [
-        Watched(
-            row.rollout_id, to_target(row), Phase(row.phase), to_plan(row.plan, row.plan_digest), row.driven
-        )
-        for row in connection.execute(query)
-    ]
+    rows = [*connection.execute(_DRIVEN), *connection.execute(_LEFT)]
+    of: dict[str, Row[Any]] = {}
+    for some in _chunks(sorted({row.rollout_id for row in rows})):
+        of |= {r.id: r for r in connection.execute(_PLANS, {"ids": some})}
+    found = []
+    for row in rows:
+        r = of[row.rollout_id]
+        if row.driven or (r.watch_until is not None and r.watch_until > since):
+            plan = to_plan(r.plan, r.plan_digest)
+            found.append(Watched(r.id, to_target(row), Phase(r.phase), plan, row.driven))
+    return found
+
+
+# By indices of what is live and of what is the last that was written to a number: both are as long as the list of
+# numbers, and not as the history.
+_DRIVEN = select(targets).where(DRIVEN, targets.c.state != TargetState.SUPERSEDED)
+_LEFT = select(targets).where(LEFT)
+_PLANS = select(*(rollouts.c[name] for name in ("id", "phase", "plan", "plan_digest", "watch_until"))).where(
+    rollouts.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
@@ -109,7 +121,7 @@ def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) ->
         query = (
             select(targets.c.number, rollouts.c.id, rollouts.c.name)
             .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-            .where(targets.c.driven, targets.c.number.in_(wanted[start : start + chunk]))
+            .where(DRIVEN, targets.c.number.in_(wanted[start : start + chunk]))
         )
         found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
     return found

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
-from rollout.store.tables import rollouts, targets
+from rollout.store.tables import DRIVEN, rollouts, targets
 from rollout.store.values import set_value
 
 _PROBE = "probe"
@@ -81,7 +81,7 @@ class Lookups:
     def driven(self) -> set[str]:
         """Every number of a live rollout."""
         with self.database.read() as connection:
-            return set(connection.execute(select(targets.c.number).where(targets.c.driven)).scalars())
+            return set(connection.execute(select(targets.c.number).where(DRIVEN)).scalars())
 
     def probe(self) -> None:
         """Writes a row: NotReachable unless the database can be written."""

@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
-from rollout.store.tables import meta, outbox, rollouts
+from rollout.store.tables import UNSENT, meta, outbox, rollouts
 from rollout.store.values import set_value, value_of
 
 FAILING = "notices:fail:"  # and 24 characters of the digest
@@ -126,7 +126,7 @@ class Outbox:
             )
             was = connection.execute(delete(meta).where(meta.c.key == _failing_key(parcel.channel)))
             if was.rowcount:
-                later = and_(o.channel == parcel.channel, o.sent_at.is_(None), o.due_at > now)
+                later = and_(o.channel == parcel.channel, UNSENT, o.due_at > now)
                 connection.execute(update(outbox).where(later).values(due_at=now))
 
     def failed(
@@ -186,13 +186,13 @@ class Outbox:
         o = outbox.c
         with self.database.write() as connection:
             now = self.database.now(connection)
-            old = and_(o.sent_at.is_(None), o.due_at.is_not(None), o.created_at < now - give_up_after)
+            old = and_(UNSENT, o.due_at.is_not(None), o.created_at < now - give_up_after)
             values = {"due_at": None, "lease_until": None, "trouble": "given up: " + o.trouble}
             gone = connection.execute(update(outbox).where(old).values(values)).rowcount
-            given_up = and_(o.sent_at.is_(None), o.due_at.is_(None), o.created_at < now - keep)
+            given_up = and_(UNSENT, o.due_at.is_(None), o.created_at < now - keep)
             connection.execute(delete(outbox).where(given_up))
             # an address with nothing left to send is not known to fail any more
-            waiting = select(o.channel).where(o.due_at.is_not(None)).distinct()
+            waiting = select(o.channel).where(UNSENT, o.due_at.is_not(None)).distinct()
             busy = {_failing_key(channel) for channel in connection.execute(waiting).scalars()}
             stale = meta.c.key.startswith(FAILING, autoescape=True) & meta.c.key.not_in(busy)
             connection.execute(delete(meta).where(stale))
@@ -211,7 +211,7 @@ def failing(connection: Connection) -> list[Failing]:
 
 def _due(now: datetime) -> Any:
     o = outbox.c
-    return and_(o.sent_at.is_(None), o.due_at <= now, or_(o.lease_until.is_(None), o.lease_until <= now))
+    return and_(UNSENT, o.due_at <= now, or_(o.lease_until.is_(None), o.lease_until <= now))
 
 
 def _failing_key(channel: str) -> str:

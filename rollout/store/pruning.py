@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
-from rollout.domain.machine import Phase
 from rollout.store.tables import (
+    LIVE,
     deliveries,
     journal,
     looks,
@@ -31,8 +31,6 @@ from rollout.store.tables import (
 BEFORE = timedelta(days=2)  # calls before a rollout's start that its gates may ask for, with a margin
 BEATS = timedelta(days=1)
 BATCH = 2000  # rows of one transaction
-
-_FINAL = tuple(str(p) for p in Phase if p.is_final)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +78,7 @@ def remove(
 def _over(now: datetime, keep: timedelta) -> ColumnElement[bool]:
     r = rollouts.c
     watched = r.watch_until.is_not(None) & (r.watch_until > now)
-    return and_(r.phase.in_(_FINAL), r.updated_at < now - keep, ~watched)
+    return and_(~LIVE, r.updated_at < now - keep, ~watched)
 
 
 def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, int]:
@@ -104,37 +102,36 @@ def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, in
 
 
 def _looks(connection: Connection, now: datetime, limits: Limits) -> int:
-    settled = select(rollouts.c.id).where(
-        rollouts.c.phase.in_(_FINAL), rollouts.c.updated_at < now - limits.rollback
+    before = now - limits.looks
+    settled = exists().where(
+        rollouts.c.id == looks.c.rollout_id, ~LIVE, rollouts.c.updated_at < now - limits.rollback
     )
     old = (
         select(looks.c.rollout_id, looks.c.seq)
-        .where(looks.c.at < now - limits.looks, looks.c.rollout_id.in_(settled))
-        .order_by(looks.c.rollout_id, looks.c.seq)
+        .where(looks.c.at < before, settled)
+        .order_by(looks.c.at)
         .limit(BATCH)
     )
     last: dict[str, int] = {}
     for row in connection.execute(old):
-        last[row.rollout_id] = row.seq
+        last[row.rollout_id] = max(row.seq, last.get(row.rollout_id, 0))
     return sum(
         connection.execute(
-            delete(looks).where(
-                looks.c.rollout_id == id_, looks.c.seq <= seq, looks.c.at < now - limits.looks
-            )
+            delete(looks).where(looks.c.rollout_id == id_, looks.c.seq <= seq, looks.c.at < before)
         ).rowcount
         for id_, seq in last.items()
     )
 
 
 def _observations(connection: Connection, now: datetime, limits: Limits) -> int:
-    needed = connection.execute(
-        select(func.min(rollouts.c.created_at)).where(
-            or_(rollouts.c.phase.not_in(_FINAL), rollouts.c.updated_at >= now - limits.rollback)
-        )
-    ).scalar_one()
-    before = now - limits.observations
-    if needed is not None:
-        before = min(before, needed - BEFORE)
+    oldest = select(rollouts.c.created_at).order_by(rollouts.c.created_at).limit(1)
+    needed = [
+        *connection.execute(oldest.where(LIVE)).scalars(),
+        *connection.execute(
+            select(func.min(rollouts.c.created_at)).where(rollouts.c.updated_at >= now - limits.rollback)
+        ).scalars(),
+    ]
+    before = min([now - limits.observations, *(at - BEFORE for at in needed if at is not None)])
     o = observations.c
     old = (
         select(o.call_id)

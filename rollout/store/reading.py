@@ -17,12 +17,11 @@ from typing import Any
 from sqlalchemy import BindParameter, Row, Select, Text, and_, bindparam, or_, select, type_coerce
 
 from rollout.domain.errors import UnknownRollout
-from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
 from rollout.store import loading as rows
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
-from rollout.store.tables import rollouts
+from rollout.store.tables import LIVE, rollouts
 
 Mark = tuple[Any, ...]
 MOST_TARGETS = 20_000  # in memory, over all rollouts
@@ -38,12 +37,11 @@ _MARK = (
 MOVING = ("epoch", "due_at", "tries", "next", "why", "look_asked")
 _LIGHT = (_r.id, *_MARK, *(_r[name] for name in MOVING))
 _ONE = select(*_LIGHT).where(_r.id == bindparam("wanted"))
-_LIVE = _r.phase.not_in([str(p) for p in Phase if p.is_final])
 # The newest live rollout of a name, else the newest.
 _NAMED = (
     select(*_LIGHT)
     .where(_r.name == bindparam("wanted"))
-    .order_by(_LIVE.desc(), _r.created_at.desc(), _r.id.desc())
+    .order_by(LIVE.desc(), _r.created_at.desc(), _r.id.desc())
     .limit(1)
 )
 
@@ -142,7 +140,7 @@ def _moved(rollout: Rollout, row: Row[Any]) -> Rollout:
 def _page(live: bool | None, follows: bool) -> Select[Any]:
     query = select(*_LIGHT).order_by(_r.created_at.desc(), _r.id.desc()).limit(bindparam("limit"))
     if live is not None:
-        query = query.where(_LIVE if live else ~_LIVE)
+        query = query.where(LIVE if live else ~LIVE)
     if follows:
         at: BindParameter[datetime] = bindparam("at")
         query = query.where(or_(_r.created_at < at, and_(_r.created_at == at, _r.id < bindparam("last"))))

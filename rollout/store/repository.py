@@ -30,6 +30,7 @@ from rollout.store.ballast import GIVEN_BACK, Ballast
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
 from rollout.store.snapshots import Snapshots
+from rollout.store.tables import DRIVEN, LIVE
 from rollout.store.tables import rollouts as rollouts_table
 from rollout.store.tables import targets as targets_table
 
@@ -246,10 +247,9 @@ class Store:
     ) -> list[Rollout]:
         """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only."""
         r = rollouts_table.c
-        final = [str(p) for p in Phase if p.is_final]
         query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
         if live is not None:
-            query = query.where(r.phase.not_in(final) if live else r.phase.in_(final))
+            query = query.where(LIVE if live else ~LIVE)
         if before is not None:
             at, id_ = before
             query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
@@ -401,7 +401,7 @@ _IN_FLIGHT = (
     select(rollouts_table.c.id)
     .join(targets_table, targets_table.c.rollout_id == rollouts_table.c.id)
     .where(
-        targets_table.c.driven,
+        DRIVEN,
         rollouts_table.c.phase.in_([str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]),
         rollouts_table.c.started_at.is_not(None),
     )

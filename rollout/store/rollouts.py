@@ -30,7 +30,7 @@ from rollout.store.rows import (
     from_write,
 )
 from rollout.store.snapshots import Head
-from rollout.store.tables import rollouts, targets, writes
+from rollout.store.tables import DRIVEN, rollouts, targets, writes
 
 
 def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> Head:
@@ -286,9 +286,7 @@ def _set_driven(connection: Connection, rollout_id: str, phase: Phase, change: C
         raise taken(rollout_id, sorted(change.targets)) from None
 
 
-_LET_GO = (
-    update(targets).where(targets.c.rollout_id == bindparam("mine"), targets.c.driven).values(driven=False)
-)
+_LET_GO = update(targets).where(targets.c.rollout_id == bindparam("mine"), DRIVEN).values(driven=False)
 
 
 def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) -> None:

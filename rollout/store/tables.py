@@ -6,6 +6,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Float,
     ForeignKey,
     Index,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    literal_column,
     text,
 )
 
@@ -21,7 +23,7 @@ from rollout.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0006_telling.py; what is told of them is decided in notice_states.
@@ -32,6 +34,20 @@ TELLING = (
     " OR why LIKE 'all is green; a person must promote%'"
     " OR why LIKE '%the API key%')"
 )
+
+# Conditions of partial indices, word for word as in alembic/versions/0001 and 0007. Queries say them as they stand
+# here: `driven = 1` or a list of parameters means the same, and no planner sees that it does.
+DRIVEN: ColumnElement[bool] = literal_column("targets.driven")
+LEFT: ColumnElement[bool] = literal_column(
+    "targets.written AND NOT targets.driven AND targets.state <> 'superseded'"
+)
+LIVE: ColumnElement[bool] = literal_column(
+    "rollouts.phase IN ('pending', 'progressing', 'paused', 'held', 'rolling_back')"
+)
+OF_ROLLBACKS: ColumnElement[bool] = literal_column(
+    "journal.kind IN ('rollback', 'failed', 'reopened', 'read_back')"
+)
+UNSENT: ColumnElement[bool] = literal_column("outbox.sent_at IS NULL")
 
 metadata = MetaData(
     naming_convention={
@@ -92,6 +108,9 @@ rollouts = Table(
     Index("ix_rollouts_due_at", "due_at"),
     Index("ix_rollouts_created_at", "created_at"),
     Index("ix_rollouts_name", "name"),
+    Index("ix_rollouts_live", "created_at", "id", sqlite_where=LIVE, postgresql_where=LIVE),
+    Index("ix_rollouts_phase", "phase"),
+    Index("ix_rollouts_updated_at_phase", "updated_at", "phase"),
     Index("ix_rollouts_telling", "id", sqlite_where=text(TELLING), postgresql_where=text(TELLING)),
 )
 
@@ -122,6 +141,8 @@ targets = Table(
         postgresql_where=text("driven"),
     ),
     Index("ix_targets_number", "number"),
+    # The numbers that still show what an ended rollout left there: what later ones take over is superseded.
+    Index("ix_targets_left", "rollout_id", sqlite_where=LEFT, postgresql_where=LEFT),
 )
 
 writes = Table(
@@ -163,6 +184,15 @@ journal = Table(
     Column("prev_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("ix_journal_at", "at"),
+    Index(
+        "ix_journal_rollbacks",
+        "rollout_id",
+        "seq",
+        "kind",
+        "at",
+        sqlite_where=OF_ROLLBACKS,
+        postgresql_where=OF_ROLLBACKS,
+    ),
 )
 
 requests = Table(
@@ -175,6 +205,7 @@ requests = Table(
     Column("rollout_id", String(40)),
     Column("answer", JsonText, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Index("ix_requests_at", "at"),
 )
 
 services = Table(
@@ -221,6 +252,7 @@ sessions = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("seen_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Index("ix_sessions_expires_at", "expires_at"),
 )
 
 deliveries = Table(  # webhook and alert deliveries that were taken: a replay has no second effect
@@ -250,6 +282,7 @@ observations = Table(
     Column("custom", JsonText),
     Column("analyzed", Boolean, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
+    Index("ix_observations_started_at_updated_at", "started_at", "updated_at"),
     Index("ix_observations_number_channel_started_at", "number", "channel", "started_at"),
 )
 
@@ -276,6 +309,7 @@ looks = Table(  # every evaluation of the gates whose counts or verdict differed
     Column("alarm", String(16)),
     Column("reason", Text, nullable=False),
     Column("evidence", JsonText, nullable=False),
+    Index("ix_looks_at", "at"),
 )
 
 outbox = Table(
@@ -297,4 +331,8 @@ outbox = Table(
     Column("trouble", Text, nullable=False),
     Index("uq_outbox_event_channel", "event", "channel", unique=True),
     Index("ix_outbox_due_at", "due_at"),
+    Index("ix_outbox_created_at", "created_at"),
+    Index(
+        "ix_outbox_unsent", "channel", "due_at", "created_at", sqlite_where=UNSENT, postgresql_where=UNSENT
+    ),
 )

@@ -16,7 +16,7 @@ from rollout.store.engine import Database
 from rollout.store.journal import Recorded
 from rollout.store.outbox import FAILING
 from rollout.store.rows import to_rollout
-from rollout.store.tables import TELLING, journal, looks, meta, outbox, rollouts
+from rollout.store.tables import TELLING, UNSENT, journal, looks, meta, outbox, rollouts
 from rollout.store.values import set_once, set_value, value_of
 
 MARK = "notices:mark"
@@ -95,7 +95,7 @@ _GLANCE = select(
     select(func.count()).select_from(journal).where(journal.c.at >= bindparam("since")).scalar_subquery(),
     or_(
         exists().select_from(rollouts).where(text(TELLING)),
-        exists().where(outbox.c.due_at.is_not(None)),
+        exists().where(UNSENT, outbox.c.due_at.is_not(None)),
         exists().where(meta.c.key.between(FAILING, KEY_SINCE)),
     ),
 )

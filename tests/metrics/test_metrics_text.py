@@ -249,3 +249,68 @@ def test_targets_are_read_again_only_when_something_was_recorded(
     scene.drive()
     assert Scrape(scene)("rollout_targets", state="restored") == 2
     assert len(read) == 4
+
+
+def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout import metrics
+    from rollout.store import figures
+
+    made: list[str] = []
+    real, to_rollout = metrics._of_each, figures.to_rollout
+    monkeypatch.setattr(metrics, "_of_each", lambda r, writes: (made.append(r.id), real(r, writes))[1])
+    rows: list[str] = []
+    monkeypatch.setattr(figures, "to_rollout", lambda row: (rows.append(row.id), to_rollout(row))[1])
+    ended = scene.given_at(1, numbers=[ONE])
+    scene.app.commands.rollback(ended, ME)
+    scene.drive()
+    live = scene.given_at(1, name="second", numbers=[TWO])
+    first = Scrape(scene)
+    assert sorted(made) == sorted(rows) == sorted([ended, live])
+    scene.clock.advance(30)
+    second = Scrape(scene)
+    assert len(made) == len(rows) == 2
+    moved = {line.split("{")[0] for line in second.of_the_store() - first.of_the_store()}
+    assert moved == {"rollout_step_seconds"}
+    scene.app.commands.pause(live, ME)
+    scene.drive()
+    assert Scrape(scene)("rollout_phase", id=live, phase="paused") == 1
+    assert made[2:] == [live]
+
+
+def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> None:
+    from rollout.store import observations
+
+    scene.given_at(1)
+    verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {}}
+    with scene.app.database.write() as connection:
+        observations.set_verdict(connection, scene.id, verdict)
+    assert Scrape(scene).has("rollout_gate_verdict", id=scene.id)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.after(600)
+    m = Scrape(scene)
+    own = {s.name for s in m.samples if s.labels.get("id") == scene.id}
+    assert own == {
+        "rollout_phase", "rollout_weight_asked", "rollout_weight_confirmed", "rollout_weight_observed",
+        "rollout_targets", "rollout_writes",
+    }  # fmt: skip
+    assert m("rollout_phase", phase="rolled_back", id=scene.id) == 1
+
+
+def test_how_many_are_not_shown_is_said_and_live_ones_come_first(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rollout.store import figures
+
+    live = scene.given_at(1, numbers=[ONE])
+    for i in range(3):
+        ended = scene.given_at(1, name=f"ended-{i}", numbers=[TWO])
+        scene.app.commands.rollback(ended, ME)
+        scene.after(300)
+    assert Scrape(scene)("rollout_rollouts_not_shown") == 0
+    monkeypatch.setattr(figures, "MOST", 2)
+    m = Scrape(scene)
+    assert m("rollout_rollouts_not_shown") == 2
+    assert {s.labels["id"] for s in m.samples if s.name == "rollout_phase"} == {live, ended}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -13,10 +14,11 @@ from sqlalchemy import inspect, text
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import SchemaRefused
+from rollout.domain.machine import Phase
 from rollout.store import migrate
 from rollout.store.engine import Database
 from rollout.store.repository import Store
-from rollout.store.tables import metadata
+from rollout.store.tables import LIVE, metadata
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import Hand
 from tests.support.postgres import Server
@@ -77,16 +79,24 @@ def test_indexes_and_their_conditions_are_the_tables(empty: Database) -> None:
     """compare_metadata does not look at the condition of a partial index, and two invariants rest on one."""
     migrate.upgrade(empty)
     found = {
-        i["name"]: i for t in ("rollouts", "targets", "writes") for i in inspect(empty.engine).get_indexes(t)
+        i["name"]: i
+        for t in ("rollouts", "targets", "writes", "journal", "outbox")
+        for i in inspect(empty.engine).get_indexes(t)
     }
     assert found["uq_targets_driven_number"]["unique"]
     for name, words in (
         ("uq_targets_driven_number", "driven"), ("ix_writes_unknown", "outcome"), ("ix_rollouts_telling", "the API key"),
+        ("ix_rollouts_live", "rolling_back"), ("ix_targets_left", "superseded"), ("ix_journal_rollbacks", "read_back"),
+        ("ix_outbox_unsent", "sent_at"),
     ):  # fmt: skip
         conditions = [
             str(v) for k, v in found[name].get("dialect_options", {}).items() if k.endswith("_where")
         ]
         assert words in conditions[0]
+
+
+def test_the_phases_that_the_index_calls_live_are_the_live_ones() -> None:
+    assert set(re.findall("'([a-z_]+)'", str(LIVE))) == {str(p) for p in Phase if p.is_live}
 
 
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
