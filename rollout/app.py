@@ -238,7 +238,7 @@ def build(
         timing,
         begin,
         write_kits(settings, timing, clock),
-        far=retell.far if retell is not None else lambda: None,
+        concurrency=settings.concurrency,
     )
     closers.append(driver.chunks.close)
     commands = Commands(

@@ -2,10 +2,10 @@
 
 A chunk is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
 a record of intents, a reading back and a record of outcomes; with one chunk after the other Retell would be idle
-for all of these. So when a chunk is nearly through (the lane says so, and only where Retell is far enough away for
-it to pay), the next one is begun beside it: other numbers, under the same claim. What cannot overlap is what lies
-before the first chunk's requests and after the last one's, so these two are small. A chunk with a trouble is the
-last; what is left of the fleet is decided anew.
+for all of these. So when a chunk is nearly through (the lane says so: few of its requests are left), the next one is
+begun beside it: other numbers, under the same claim. What cannot overlap is what lies before the first chunk's
+requests and after the last one's, so these two are small. A chunk with a trouble is the last; what is left of the
+fleet is decided anew.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ LONG = 0.6  # seconds of sending; an action that takes longer goes in several ch
 FIRST = 0.25  # seconds of sending in the first chunk: as long as the next one needs to be read and recorded
 MIDDLE = 0.8  # seconds of sending in one between them: two fit into the send window, one behind the other
 LAST = 0.2  # seconds of sending in the last one: as long as what the one before has still to record
+ROUNDS = 2  # writes of each connection from which on they show what all connections get through
+FIRST_ROUNDS = 8  # writes of each connection in a chunk, before anything is known
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], Delivery]
 
@@ -33,15 +35,14 @@ Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], Del
 class Chunks:
     """How large chunks are, learned from what was sent, and the threads that overlap them. Safe for threads.
 
-    `far`: how many requests a second Retell may take by its answers so far, where it is so far away that lanes let
-    chunks overlap; None where they do not.
+    `concurrency`: requests under way at the same time, at most; `most`: numbers in one chunk.
     """
 
-    def __init__(
-        self, send_window: float, size: int, most: int, far: Callable[[], float | None] = lambda: None
-    ) -> None:
-        self._window, self.size, self._most, self._far = send_window, size, most, far
-        self._rate: float | None = None  # requests a second of the last action
+    def __init__(self, send_window: float, concurrency: int, most: int = 1000) -> None:
+        self._window, self._most = send_window, most
+        self.size = min(most, FIRST_ROUNDS * concurrency)
+        self._enough = ROUNDS * concurrency
+        self._rate: float | None = None  # writes a second that all connections get through together
         # A rollback's chunks stand in no line behind those of steps. As many as drivers have under way.
         self._pools = {
             undoes: ThreadPoolExecutor(64, thread_name_prefix="chunk-back" if undoes else "chunk")
@@ -113,31 +114,38 @@ class Chunks:
 
     def _first_of(self, count: int) -> int:
         """The first chunk's size in an action on so many."""
-        rate = self._overlapping(count)
+        rate = self._long(count)
         return self.size if rate is None else min(self.size, _lasting(FIRST, rate))
 
     def _size_for(self, left: int) -> int:
         """The next chunk's size: equal parts of what is left, but for a small one at the end."""
-        rate = self._overlapping(left)
+        rate = self._long(left)
         if rate is None or left <= (last := _lasting(LAST, rate)):
             return self.size
         parts = -(-(left - last) // min(self.size, _lasting(MIDDLE, rate)))
         return -(-(left - last) // parts)
 
-    def _overlapping(self, count: int) -> float | None:
-        """Requests a second, where chunks overlap and so many take long enough to be cut for it; else None."""
-        far = self._far()
-        rate = far if far is None or self._rate is None else min(far, self._rate)
-        return None if rate is None or count / rate <= LONG else rate
+    def _long(self, count: int) -> float | None:
+        """Writes a second, if known and if so many take long enough to be cut into chunks that overlap; else None."""
+        return None if self._rate is None or count / self._rate <= LONG else self._rate
 
     def _learn(self, done: Delivery, sent: int, seconds: float) -> None:
+        """Takes over what a chunk shows of the rate.
+
+        Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;
+        and refusals come at once. Only what the send window cut off is always a limit.
+        """
         if done.unsent and not done.sent:
             self.size = max(1, self.size // 2)
-        elif seconds > 0:
-            # What was sent fitted; a part of the window is kept for a slower moment.
-            self._rate = sent / seconds
-            fits = int(self._rate * self._window * FILLED)
-            self.size = max(1, min(self._most, fits, self.size * 4))
+            return
+        if seconds <= 0 or not (done.unsent or done.is_clean):
+            return
+        found = sent / seconds
+        if not done.unsent and sent < self._enough and (self._rate is None or found <= self._rate):
+            return
+        self._rate = found
+        # What was sent fitted; a part of the window is kept for a slower moment.
+        self.size = max(1, min(self._most, int(found * self._window * FILLED), self.size * 4))
 
 
 def _lasting(seconds: float, rate: float) -> int:

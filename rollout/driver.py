@@ -65,9 +65,7 @@ class Driver:
         timing: Timing,
         begin: Callable[[Rollout], tuple[Target, ...]],
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
-        chunk: int = 250,
-        most: int = 1000,
-        far: Callable[[], float | None] = lambda: None,
+        concurrency: int = 32,
     ) -> None:
         self.store = store
         self.deliverer = deliverer
@@ -78,7 +76,7 @@ class Driver:
         self.timing = timing
         self.begin = begin
         self.on_step = on_step
-        self.chunks = Chunks(timing.send_window, chunk, most, far)
+        self.chunks = Chunks(timing.send_window, concurrency)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.

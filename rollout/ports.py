@@ -116,7 +116,7 @@ class Lane(Protocol):
 
         No byte leaves after `send_by` (seconds of Clock.boot) or once `stop()` is true: such an
         order comes back as UNREACHABLE, that is: surely not sent. `nearly` may be called, at most once and in
-        any thread, when few orders are left and none so far was refused or failed.
+        any thread, once few orders are left and none so far was refused or failed.
         """
         ...
 

@@ -71,12 +71,11 @@ class RetellClient:
         self._connections = Connections(
             origin, clock, connect_timeout=connect_timeout, most_idle=2 * concurrency, tls=tls
         )
-        self._crew = Crew(concurrency, clock)
-        self._exchange = Exchange(origin, key, clock, on_request, self._crew.took)
+        self._crew = Crew(concurrency)
+        self._exchange = Exchange(origin, key, clock, on_request)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
         self._listing = Listing(
-            lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start),
-            lambda: self._crew.waits,
+            lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start)
         )
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
@@ -88,10 +87,6 @@ class RetellClient:
     def adjust(self, standing: Standing) -> None:
         """Takes over how the limits of the account stand; see `ports.Limits`."""
         self._pace.adjust(standing)
-
-    def far(self) -> float | None:
-        """How many requests a second go to Retell at most, where it is so far away that lanes overlap; else None."""
-        return self._crew.rate
 
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
         """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""

@@ -75,11 +75,10 @@ class Exchange:
         key: Callable[[], str],
         clock: Clock,
         on_request: OnRequest | None = None,
-        took: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
         self._key, self._clock = key, clock
         self._prefix, self._host = origin.prefix, origin.authority
-        self._on_request, self._took = on_request, took
+        self._on_request = on_request
 
     def once(
         self,
@@ -101,7 +100,6 @@ class Exchange:
             status = answer.status
         finally:
             self._record(ask, status, self._clock.boot() - began)
-        self._took(self._clock.boot() - began)
         return Reply(status, answer.body, self._retry_after(answer.retry_after))
 
     def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:

@@ -23,9 +23,9 @@ from rollout.retell.pace import Pace
 from rollout.retell.reader import Reader, paused, signs
 from rollout.retell.wire import AnswerError, parse_json, reading, segment
 
-# A lane is nearly through when what is left takes as long as another lane needs to read its numbers and to record
-# its intents: so many seconds of ours, an answer for each page of the list, and one more.
-PREPARES = 0.2
+# A lane is nearly through when so many requests are left for each connection, and one for each page of the list: as
+# long as another lane needs to read its numbers and to record its intents.
+AHEAD = 4
 MOST_OPEN = 256  # connections of one lane to a server that closes after each answer
 
 T = TypeVar("T")
@@ -122,10 +122,8 @@ class RetellLane:
         # Behind an older lane it gets few threads, and is not nearly through before it has had all of them.
         some = min(self._concurrency, len(waiting) // 2)
         reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
-        few = max(self._concurrency, self._crew.answers_in(PREPARES, 1 + reads))
-        # With Retell nearby the processor is the limit, and two chunks would only stand in each other's way.
-        overlaps = nearly is not None and not answers and self._crew.waits
-        tell = deque([nearly] if overlaps else [])  # taken by exactly one thread
+        few = self._concurrency * (AHEAD + reads)
+        tell = deque([nearly] if nearly is not None and not answers else [])  # taken by exactly one thread
 
         def refusal() -> str | None:
             if stop():
@@ -217,7 +215,7 @@ class RetellLane:
             if not connection.alive():
                 connection.close()
         self._open = deque(connection for connection in self._open if connection.usable)
-        most = MOST_OPEN if self._connections.single_use else self._crew.size(self._concurrency)
+        most = MOST_OPEN if self._connections.single_use else self._concurrency
         missing = deque(range(min(requests, most) - len(self._open)))
         until = self._clock.boot() + self._connections.connect_timeout
 

@@ -20,8 +20,7 @@ from rollout.retell.pages import Page
 from rollout.retell.wire import AnswerError, reading
 
 PAGE = 1000
-WORTH_NEAR = 40  # single reads that a page costs, about: it is larger to send and to parse
-WORTH_FAR = 10  # where Retell is far away, each single read takes one of the few places on the way to it
+WORTH = 10  # single reads to a page: it is larger, and each of them takes one of the few places on the way to Retell
 _AT_ONCE = 2  # walks of the same urgency; whoever comes meanwhile shares the next
 _PATIENCE = 2.0  # seconds to wait for one of them to end
 _MOST_PLACES = 200_000  # numbers whose page is remembered
@@ -48,13 +47,11 @@ class _Line:
 class Listing:
     """Reads numbers by the list when that is cheaper. Safe for threads.
 
-    `pages` gives the list's pages, urgent or not, from a pagination key on; `far` says whether Retell is far away.
+    `pages` gives the list's pages, urgent or not, from a pagination key on.
     """
 
-    def __init__(
-        self, pages: Callable[[bool, str | None], Iterator[Page | Failure]], far: Callable[[], bool]
-    ) -> None:
-        self._pages, self._far = pages, far
+    def __init__(self, pages: Callable[[bool, str | None], Iterator[Page | Failure]]) -> None:
+        self._pages = pages
         self._places: dict[str, str | None] = {}  # number -> the key of the page it was on
         self._size = PAGE  # numbers of the account, as far as known
         self._lines = {False: _Line(), True: _Line()}
@@ -66,8 +63,7 @@ class Listing:
 
     def read(self, numbers: Sequence[str], *, urgent: bool = False) -> dict[str, Reading]:
         """Those of the numbers that the list showed; empty when single reads are cheaper, or the list failed."""
-        worth = WORTH_FAR if self._far() else WORTH_NEAR
-        if len(numbers) < worth * self.pages:
+        if len(numbers) < WORTH * self.pages:
             return {}
         found = {}
         items = self._shared(numbers, urgent)

@@ -14,7 +14,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from jobs.advance import Advance
 from rollout import tracing
-from rollout.clock import SystemClock
 from rollout.domain.errors import Refused
 from rollout.meter import BUCKETS, Latencies, RequestMeter
 from rollout.retell.crew import Crew
@@ -110,7 +109,7 @@ def _seconds(span: ReadableSpan) -> float:
 
 
 def test_every_line_of_a_pass_carries_its_rollout() -> None:
-    crew, seen = Crew(4, SystemClock()), []
+    crew, seen = Crew(4), []
     together = threading.Barrier(2, timeout=5)
 
     def work() -> None:

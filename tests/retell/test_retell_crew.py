@@ -1,61 +1,105 @@
-"""How long Retell takes to answer, and what follows: threads, whether chunks overlap, and how early."""
+"""Concurrency is the setting: what else was asked, and how soon that was answered, changes nothing."""
 
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
-from retell_peer import BODY, Peer, Seen, good
+from retell_peer import BODY, Peer, Seen, good, http, shown
 
-from rollout.ports import Order
+from rollout.ports import Failure, Order, Reading
 from rollout.retell import RetellClient
-from rollout.retell.crew import LEAST, Crew
-from tests.support.clock import FakeClock
+from rollout.retell.lane import AHEAD
+
+Serve = Callable[..., Peer]
+Make = Callable[..., RetellClient]
 
 NUMBERS = [f"+1415777{i:04}" for i in range(100)]
+GONE = "+14157770999"
+CONCURRENCY = 16
 
 
-def crew(*seconds: float) -> Crew:
-    made = Crew(32, FakeClock())
-    for took in seconds:
-        made.took(took)
-    return made
+class Slow:
+    """Numbers take 20 ms, everything else no time; counts the requests on numbers that are under way."""
+
+    def __init__(self) -> None:
+        self.under_way = self.most = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, seen: Seen, sock: socket.socket) -> None:
+        if seen.number == GONE:
+            sock.sendall(http({"status": "error", "message": "Cannot find requested asset"}, 422))
+        elif "phone-number/" not in seen.path:
+            sock.sendall(http({}, 404))
+        else:
+            with self.lock:
+                self.under_way += 1
+                self.most = max(self.most, self.under_way)
+            time.sleep(0.02)
+            with self.lock:
+                self.under_way -= 1
+            good(seen, sock)
 
 
-def test_what_is_not_known_yet_is_not_guessed() -> None:
-    assert crew().rate is None and crew().answers_in(0.2, 2) == 0 and crew().size(100) == 32
+def agents(made: RetellClient) -> None:
+    assert isinstance(made.version("agent_a", 7), Failure)
 
 
-def test_far_away_all_threads_wait_side_by_side() -> None:
-    far = crew(0.05, 0.09)
-    assert far.size(100) == 32 and far.waits
-    assert far.rate == pytest.approx(640)
-    assert far.answers_in(0.2, 2) == 32 * 2 + 128, "two rounds, and what comes in 0.2 s"
-    assert far.answers_in(0.2, 11) == 32 * 11 + 128, "a list of ten pages is read for longer"
+def a_gone_number(made: RetellClient) -> None:
+    with made.lane([GONE]) as lane:
+        assert isinstance(lane.read([GONE])[GONE], Failure)
 
 
-def test_nearby_few_threads_are_enough_and_nothing_overlaps() -> None:
-    near = crew(0.0003)
-    assert near.size(100) == LEAST and not near.waits and near.rate is None
+def a_refused_write(made: RetellClient) -> None:
+    with made.lane([GONE], urgent=True) as lane:
+        answers = lane.write([Order(GONE, BODY)], send_by=made._clock.boot() + 3, stop=lambda: False)
+    assert answers[GONE].status == 422
 
 
+def calls(made: RetellClient) -> None:
+    assert list(made.since(NUMBERS[0], "inbound", [("agent_a", 7)], made._clock.now()))
+
+
+def nothing(_made: RetellClient) -> None:
+    pass
+
+
+@pytest.mark.parametrize("urgent", [False, True], ids=["forward", "back"])
+@pytest.mark.parametrize("quick", [nothing, agents, a_gone_number, a_refused_write, calls])
+def test_a_quick_endpoint_does_not_slow_the_numbers(
+    serve: Serve, client: Make, quick: Callable[[RetellClient], None], urgent: bool
+) -> None:
+    slow = Slow()
+    made = client(serve(slow), concurrency=CONCURRENCY, deadline=3.0)
+    quick(made)
+    with made.lane(NUMBERS, urgent=urgent) as lane:
+        if not urgent:
+            assert all(isinstance(found, Reading) for found in lane.read(NUMBERS).values())
+        assert slow.most in (0, CONCURRENCY)
+        slow.most = 0
+        answers = lane.write(
+            [Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False
+        )
+    assert all(answer.status == 200 for answer in answers.values())
+    assert slow.most == CONCURRENCY
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.03], ids=["near", "far"])
 @pytest.mark.parametrize("pages", [1, 2, 50])
 def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
-    serve: Callable[..., Peer], client: Callable[..., RetellClient], pages: int
+    serve: Serve, client: Make, pages: int, seconds: float
 ) -> None:
-    def slow(seen: Seen, sock: socket.socket) -> None:
-        time.sleep(0.03)
-        good(seen, sock)
+    def behave(seen: Seen, sock: socket.socket) -> None:
+        time.sleep(seconds)
+        sock.sendall(http(shown(seen.number)))
 
-    made = client(serve(slow), concurrency=4, deadline=3.0)
+    made = client(serve(behave), concurrency=4, deadline=3.0)
     made._listing._size = 1000 * pages
-    patched: list[int] = []
+    told: list[int] = []
     with made.lane(NUMBERS) as lane:
-        lane.read(NUMBERS[:8])
-        least = made._crew._least()
-        assert least is not None and made.far() == pytest.approx(4 / least)
         done = [0]
         inner = lane._judge
 
@@ -66,11 +110,10 @@ def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
         lane._judge = judge  # type: ignore[method-assign, assignment]
         lane.write(
             [Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 30, stop=lambda: False,
-            nearly=lambda: patched.append(done[0]),
+            nearly=lambda: told.append(done[0]),
         )  # fmt: skip
-    (at,) = patched
-    wanted = made._crew.answers_in(0.2, 1 + pages)
-    assert wanted >= 4 * (1 + pages)
+    (at,) = told
+    wanted = 4 * (AHEAD + pages)
     if wanted < len(NUMBERS):
         left = len(NUMBERS) - at - 3  # three others are being answered
         assert abs(left - wanted) <= 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rollout.ports import Failure, Trouble
-from rollout.retell.listing import WORTH_FAR, WORTH_NEAR, Listing
+from rollout.retell.listing import WORTH, Listing
 from rollout.retell.pages import Page
 from tests.support.service import wait_until
 
@@ -65,7 +65,7 @@ class Asking:
 
 def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
     account = Account()
-    listing = Listing(account.pages, lambda: True)
+    listing = Listing(account.pages)
     first = [Asking(listing, NUMBERS[:20])]
     wait_until(lambda: len(account.begun) == 1)
     first.append(Asking(listing, NUMBERS[20:40]))
@@ -86,7 +86,7 @@ def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
 
 def test_a_rollback_waits_for_no_walk_of_another() -> None:
     account = Account()
-    listing = Listing(account.pages, lambda: True)
+    listing = Listing(account.pages)
     forward = [Asking(listing, NUMBERS[:20]) for _ in range(1)]
     wait_until(lambda: len(account.begun) == 1)
     forward.append(Asking(listing, NUMBERS[:20]))
@@ -101,26 +101,25 @@ def test_a_rollback_waits_for_no_walk_of_another() -> None:
 def test_a_walk_that_fails_answers_nobody_and_keeps_nobody() -> None:
     account = Account()
     account.fails = True
-    listing = Listing(account.pages, lambda: True)
+    listing = Listing(account.pages)
     account.open()
     assert listing.read(NUMBERS) == {}
     account.fails = False
     assert len(listing.read(NUMBERS)) == 100
 
 
-def test_a_few_numbers_are_asked_for_alone_unless_retell_is_far_away() -> None:
+def test_a_few_numbers_are_asked_for_alone() -> None:
     account = Account()
     account.open()
-    near, far = (Listing(account.pages, lambda f=f: f) for f in (False, True))  # type: ignore[misc]
-    assert near.read(NUMBERS[: WORTH_NEAR - 1]) == {} == far.read(NUMBERS[: WORTH_FAR - 1])
+    listing = Listing(account.pages)
+    assert listing.read(NUMBERS[: WORTH - 1]) == {}
     assert account.begun == []
-    assert len(near.read(NUMBERS[:WORTH_NEAR])) == WORTH_NEAR
-    assert len(far.read(NUMBERS[:WORTH_FAR])) == WORTH_FAR
+    assert len(listing.read(NUMBERS[:WORTH])) == WORTH
 
 
 def test_what_breaks_off_in_the_walk_of_one_breaks_it_for_all() -> None:
     account = Account()
-    listing = Listing(account.pages, lambda: True)
+    listing = Listing(account.pages)
 
     def broken(_urgent: bool, _start: str | None) -> Iterator[Page | Failure]:
         yield Page(item(n, 1) for n in NUMBERS[:60])
@@ -157,7 +156,7 @@ class Shelf:
 
 def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
     shelf = Shelf()
-    listing = Listing(shelf.pages, lambda: False)
+    listing = Listing(shelf.pages)
     every = list(shelf.numbers)
     assert len(listing.read(every)) == 6000 and shelf.asked == [None, "1000", "2000", "3000", "4000", "5000"]
     for chunk, keys in (
@@ -177,7 +176,7 @@ def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
 @pytest.mark.parametrize("how", ["moved", "key", "gone"])
 def test_a_list_that_has_changed_is_walked_again(how: str) -> None:
     shelf = Shelf()
-    listing = Listing(shelf.pages, lambda: False)
+    listing = Listing(shelf.pages)
     every = list(shelf.numbers)
     listing.read(every)
     if how == "moved":

@@ -23,7 +23,8 @@ SOME = rollout(targets=FLEET)
 
 @pytest.fixture
 def chunks() -> Iterator[Chunks]:
-    made = Chunks(send_window=2.0, size=10, most=1000)
+    made = Chunks(send_window=2.0, concurrency=4)
+    made.size = 10
     yield made
     made.close()
 
@@ -114,7 +115,7 @@ def test_the_first_one_may_be_small(chunks: Chunks) -> None:
         (10, 1.0, 0, 16),
         (5, 2.0, 5, 4),  # less was sent than was given: what fits is known now
         (0, 0.0, 10, 5),
-        (1, 100.0, 0, 1),
+        (1, 100.0, 9, 1),
     ],
 )
 def test_the_size_follows_what_was_sent(
@@ -179,35 +180,66 @@ def sizes(chunks: Chunks, count: int) -> list[int]:
 
 
 @pytest.fixture
-def far() -> Iterator[Chunks]:
-    """Retell is so far away that chunks overlap, and all sizes fit."""
-    made = Chunks(send_window=10.0, size=1000, most=1000, far=lambda: RATE)
+def known() -> Iterator[Chunks]:
+    """The rate is known, and all sizes fit."""
+    made = Chunks(send_window=10.0, concurrency=30)
+    run(made, FLEET, lambda *_: Delivery(SOME, sent=600, seconds=600 / RATE))
+    made.size = 1000
     yield made
     made.close()
 
 
-def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(far: Chunks) -> None:
-    found = sizes(far, 1000)
+def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Chunks) -> None:
+    found = sizes(known, 1000)
     assert found[0] == FIRST * RATE and abs(found[-1] - LAST * RATE) <= 1
     assert max(found) <= MIDDLE * RATE
     assert max(found[1:-1]) - min(found[1:-1]) <= 1, "equal parts"
-    many = sizes(far, 5000)
+    many = sizes(known, 5000)
     assert many[0] == FIRST * RATE and max(many) <= MIDDLE * RATE + 1
 
 
-def test_a_short_action_goes_in_one_chunk(far: Chunks) -> None:
+def test_a_short_action_goes_in_one_chunk(known: Chunks) -> None:
     count = int(LONG * RATE)
-    assert sizes(far, count) == [count]
+    assert sizes(known, count) == [count]
 
 
-def test_nothing_is_small_where_chunks_do_not_overlap(chunks: Chunks) -> None:
+def test_nothing_is_small_before_the_rate_is_known(chunks: Chunks) -> None:
     chunks.size = 500
     assert sizes(chunks, 1000)[0] == 500
 
 
-def test_a_limit_that_is_lower_than_the_answers_would_allow_counts(far: Chunks) -> None:
-    one = Delivery(SOME, sent=20, seconds=2.0)  # ten a second
-    run(far, FLEET[:20], lambda *_: one)
+def test_a_limit_that_the_send_window_showed_counts(known: Chunks) -> None:
+    cut = Delivery(SOME, sent=20, seconds=2.0, unsent=20)  # ten a second
+    run(known, FLEET, lambda *_: cut)
     send = Sender(nearly=True, seconds=100.0)
-    run(far, FLEET, send)
+    run(known, FLEET, send)
     assert len(send.given[0]) == FIRST * 10 // 1
+
+
+FEW = Delivery(SOME, sent=1, seconds=0.05)  # one number: twenty a second, if it were a fleet
+REFUSED = Delivery(SOME, trouble="Retell said no", sent=1000, seconds=0.1)
+GONE = Delivery(SOME, rejected=True, sent=1000, seconds=0.1)
+
+
+@pytest.mark.parametrize("other", [FEW, REFUSED, GONE], ids=["one number", "refusals", "gone numbers"])
+def test_what_others_took_does_not_change_a_fleets_chunks(other: Delivery, known: Chunks) -> None:
+    """One number's answer says nothing of a fleet's rate, and refusals come in no time."""
+    before = sizes(known, 1000)
+    known.size = 1000
+    run(known, FLEET[:1], lambda *_: other)
+    assert sizes(known, 1000) == before
+
+
+def test_before_anything_is_known_one_number_is_no_fleet() -> None:
+    fresh = Chunks(send_window=2.0, concurrency=32)
+    run(fresh, FLEET[:1], lambda *_: FEW)
+    assert sizes(fresh, 1000)[0] == 256
+    fresh.close()
+
+
+def test_a_few_that_went_quicker_than_was_known_count(known: Chunks) -> None:
+    """A limit that is over: what few connections get through is at least possible."""
+    run(known, FLEET, lambda *_: Delivery(SOME, sent=20, seconds=2.0, unsent=20))
+    slow = sizes(known, 40)
+    run(known, FLEET[:1], lambda *_: FEW)
+    assert sizes(known, 40)[0] > slow[0]
