@@ -200,6 +200,7 @@ def build(
             limits=limits,
             on_request=on_request,
             allowed=allowed,
+            environ=os.environ,
         )
         closers.append(retell.close)
         numbers, agents = numbers or retell, agents or retell

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import Any
 
 from rollout.app import build
 from rollout.domain.errors import RolloutError
 from rollout.ports import Failure
+from rollout.retell.address import parse_base_url
+from rollout.retell.network import network_of
 from rollout.settings import Settings
 from rollout.store import migrate
 from rollout.store.ballast import GIVEN_BACK
@@ -66,6 +69,7 @@ def examine(settings: Settings) -> dict[str, Any]:
                 note("rollouts", True, f"{len(app.store.summaries(live=True, limit=1000))} live")
             except RolloutError as error:
                 note("database", False, error.message)
+        note("network", True, network_of(parse_base_url(settings.retell_base_url), os.environ).sentence)
         try:
             first = next(iter(app.numbers.all()), None)
             if isinstance(first, Failure):

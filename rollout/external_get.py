@@ -84,7 +84,7 @@ def get(
 @cache
 def strict_tls() -> ssl.SSLContext:
     """TLS that verifies, by the certificates of certifi and of this system; the environment has no say."""
-    from rollout.retell.connections import strict_tls as by_certifi
+    from rollout.retell.network import strict_tls as by_certifi
 
     context, usual = by_certifi(), ssl.get_default_verify_paths()
     file, folder = Path(usual.openssl_cafile), Path(usual.openssl_capath)

@@ -22,7 +22,7 @@ from rollout.domain.baselines import exactly
 from rollout.domain.errors import InputError, Refused
 from rollout.domain.state import Rollout
 
-_PARTS = ("wire.py", "restore.py", "rollback.py")  # the last one's docstring becomes the file's
+_PARTS = ("proxy.py", "wire.py", "restore.py", "rollback.py")  # the last one's docstring becomes the file's
 _SLOT = 'json.loads(r"""{}""")'
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", re.ASCII)
 _LISTS = frozenset({"inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents"})

@@ -157,6 +157,10 @@ def main(argv: list[str] | None = None) -> int:
     key = os.environ.get("RETELL_API_KEY", "").strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         parser.error("RETELL_API_KEY is not set, or is no key: export the key of the numbers' workspace")
+    try:
+        retell = Retell(KIT["base_url"], key)
+    except ValueError as error:
+        parser.error(str(error))
     note = Journal(Path(__file__).resolve().parent / f"rollback-{KIT['id']}.log", key)
     for line in KIT["head"]:
         note.say(line)
@@ -177,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if options.no_watch:
         note.say(_given_up())
-    code = _carry_out(numbers, Crew(numbers, Retell(KIT["base_url"], key)), note)
+    code = _carry_out(numbers, Crew(numbers, retell), note)
     note.end()
     return code
 

@@ -1,8 +1,8 @@
 """One request to Retell, by the standard library alone, over within 15 seconds however slowly it drips.
 
-Each request has a connection of its own: there is none that could have died while nobody looked. No proxy,
-no redirect, no hidden second try. Paths and statuses are those of Retell's OpenAPI (get-phone-number,
-update-phone-number).
+Each request has a connection of its own: there is none that could have died while nobody looked. No redirect, no
+hidden second try; a proxy is asked for a tunnel and for nothing else. Paths and statuses are those of Retell's
+OpenAPI (get-phone-number, update-phone-number).
 """
 # ruff: noqa: TID251 - a kit runs where rollout.clock is not
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
-import ipaddress
+import os
 import re
 import socket
 import ssl
@@ -20,6 +20,8 @@ import time
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit
+
+from rollout._kit.proxy import is_this_machine, open_tunnel, proxy_for
 
 DEADLINE = 15.0  # seconds, for one request in all
 CONNECT = 5.0  # seconds for one of several addresses
@@ -55,18 +57,11 @@ def origin(base_url: str) -> Origin:
     host = parts.hostname or ""
     if parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host:
         raise ValueError(f"base URL {base_url!r}: write https://HOST, without user, query or fragment")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_this_machine(host)):
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_this_machine(host)):
         raise ValueError(f"base URL {base_url!r} would send the API key in the clear: write https://HOST")
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     return Origin(secure, host, port, parts.path.rstrip("/"), parts.netloc)
-
-
-def _is_this_machine(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Retell:
@@ -75,7 +70,9 @@ class Retell:
     def __init__(self, base_url: str, key: str) -> None:
         self.origin = origin(base_url)
         self._key = key
-        self._tls = ssl.create_default_context() if self.origin.secure else None
+        self._tls = ssl.create_default_context() if self.origin.secure else None  # by SSL_CERT_FILE and _DIR
+        here = self.origin
+        self.proxy = proxy_for(here.host, here.port, os.environ) if here.secure else None
         self._known: list[tuple[int, Any]] = []
 
     def read(self, number: str) -> Reply:
@@ -117,26 +114,34 @@ class Retell:
 
     def _open(self, until: float) -> socket.socket:
         """A connection to the first address that takes one, TLS included."""
-        failed: OSError = OSError(f"the name {self.origin.host} was not found")
-        for family, address in self._addresses(until):
-            left = until - time.monotonic()
-            if left <= 0:
+        host, port = self.proxy[:2] if self.proxy else (self.origin.host, self.origin.port)
+        failed: OSError = OSError(f"the name {host} was not found")
+
+        def remaining() -> float:
+            if time.monotonic() >= until:
+                raise socket.timeout("timed out")  # noqa: UP041 - a class of its own before Python 3.10
+            return min(CONNECT, until - time.monotonic())
+
+        for family, address in self._addresses(host, port, until):
+            if time.monotonic() >= until:
                 break
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
-                sock.settimeout(min(CONNECT, left))
+                sock.settimeout(remaining())
                 sock.connect(address)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                if self.proxy:
+                    open_tunnel(sock, self.proxy, self.origin.host, self.origin.port, remaining)
+                sock.settimeout(remaining())
                 return self._tls.wrap_socket(sock, server_hostname=self.origin.host) if self._tls else sock
             except OSError as error:
                 sock.close()
                 failed = error
         raise failed
 
-    def _addresses(self, until: float) -> list[tuple[int, Any]]:
+    def _addresses(self, host: str, port: int, until: float) -> list[tuple[int, Any]]:
         """The addresses behind the host. A lookup knows no time limit, so it has a thread of its own;
         when it fails or is late, the last good answer serves again: TLS still proves who answers."""
-        host, port = self.origin.host, self.origin.port
         if host == "localhost":  # never looked up: a hosts file may point it elsewhere
             return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port))]
 
@@ -203,7 +208,7 @@ def _seconds(text: str | None) -> float | None:
 def _plain(error: Exception) -> str:
     """What went wrong, in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return "the certificate could not be verified: " + str(error.verify_message)
+        return f"the certificate could not be verified: {error.verify_message} (SSL_CERT_FILE names others)"
     if isinstance(error, socket.timeout):
         return "no whole answer in time"
     if isinstance(error, http.client.RemoteDisconnected):

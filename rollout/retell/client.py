@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from rollout.retell.crew import Crew
 from rollout.retell.exchange import LARGE, Ask, Exchange, OnRequest
 from rollout.retell.lane import RetellLane
 from rollout.retell.listing import Listing
+from rollout.retell.network import network_of
 from rollout.retell.pace import Pace
 from rollout.retell.pages import Page, walk
 from rollout.retell.reader import Reader
@@ -38,7 +39,8 @@ class RetellClient:
     `rate` is requests per second, 0 for no limit; with `limits` the rate and `account_concurrency` are those of
     all processes together. `tls` may bring other trusted certificates, never
     less checking. `on_request(operation, method, status, seconds)` is called after each request.
-    `allowed` are the only numbers that are ever written; None: all.
+    `allowed` are the only numbers that are ever written; None: all. `environ` has the variables of `network`;
+    the process's own are its caller's to hand in.
     Raises SettingsError for a base URL that is neither https nor on this machine.
     """
 
@@ -57,6 +59,7 @@ class RetellClient:
         tls: ssl.SSLContext | None = None,
         on_request: OnRequest | None = None,
         allowed: frozenset[str] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         if tls is not None and not (tls.verify_mode is ssl.CERT_REQUIRED and tls.check_hostname):
             raise SettingsError("tls: the context must verify certificates and host names")
@@ -69,7 +72,11 @@ class RetellClient:
             clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
         )
         self._connections = Connections(
-            origin, clock, connect_timeout=connect_timeout, most_idle=2 * concurrency, tls=tls
+            network_of(origin, environ or {}),
+            clock,
+            connect_timeout=connect_timeout,
+            most_idle=2 * concurrency,
+            tls=tls,
         )
         self._crew = Crew(concurrency)
         self._exchange = Exchange(origin, key, clock, on_request)

@@ -1,9 +1,9 @@
 """One open connection to Retell, and one request at a time on it.
 
-A `Connection` is handed an open socket and has no way to open another: what it cannot do, a paused
-or confused sender cannot do either. Requests are bytes that `exchange` composed; answers are parsed by
-httptools (llhttp, the parser of Node.js). There are no redirects, cookies, proxies or resends to switch
-off, every socket operation is ours to limit, and "was a byte sent?" has an exact answer.
+A `Connection` is handed an open socket (by `network`) and has no way to open another: what it cannot do, a paused
+or confused sender cannot do either. Requests are bytes that `exchange` composed; answers are parsed by httptools
+(llhttp, the parser of Node.js). There are no redirects, cookies or resends to switch off, every socket operation is
+ours to limit, and "was a byte sent?" has an exact answer.
 Why not `httpx.Client`, and what each way costs: docs/adr/0006-own-connections.md.
 """
 
@@ -237,31 +237,6 @@ class _Answer:
             self.headers = {}
             return
         self.whole = True
-
-
-def open_connection(
-    address: tuple[socket.AddressFamily, tuple[str, int]],
-    clock: Clock,
-    *,
-    within: float,
-    tls: ssl.SSLContext | None,
-    host: str,
-) -> Connection:
-    """Connect, and shake hands if `tls` is given, within so many seconds. Raises OSError."""
-    family, place = address
-    ends = clock.boot() + within
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(max(0.001, within))
-        sock.connect(place)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls is not None:
-            sock.settimeout(max(0.001, ends - clock.boot()))  # one limit for the whole handshake
-            sock = tls.wrap_socket(sock, server_hostname=host)
-    except BaseException:
-        sock.close()
-        raise
-    return Connection(sock, clock)
 
 
 def _plain(error: OSError) -> str:

@@ -9,11 +9,11 @@ import contextlib
 import ssl
 import threading
 
-import httpx
-
+from rollout._kit.proxy import NoTunnel
 from rollout.ports import Clock
-from rollout.retell.address import Address, Origin, Resolver
-from rollout.retell.connection import Connection, NotSent, open_connection
+from rollout.retell.address import Address, Resolver
+from rollout.retell.connection import Connection, NotSent
+from rollout.retell.network import Network, open_socket
 
 _DROPPED = 0.9  # seconds; a connect that took longer was dropped once
 _GENTLE_PAUSE = 0.002
@@ -25,16 +25,16 @@ class Connections:
 
     def __init__(
         self,
-        origin: Origin,
+        network: Network,
         clock: Clock,
         *,
         connect_timeout: float,
         most_idle: int,
         tls: ssl.SSLContext | None,
     ) -> None:
-        self._origin, self._clock, self.connect_timeout = origin, clock, connect_timeout
-        self._resolver = Resolver(origin.host, origin.port, clock)
-        self._tls = (tls or strict_tls()) if origin.scheme == "https" else None
+        self._network, self._clock, self.connect_timeout = network, clock, connect_timeout
+        self._resolver = Resolver(*network.place, clock)
+        self._tls = (tls or network.tls()) if network.origin.scheme == "https" else None
         self._most_idle = most_idle
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
@@ -62,7 +62,7 @@ class Connections:
         if self._closed:
             raise NotSent("the client is closed")
         until = min(until, self._clock.boot() + self.connect_timeout)
-        why = "its address could not be found in time"
+        why = "the address could not be found in time"
         addresses = self._resolver.addresses(until - self._clock.boot())
         for index, address in enumerate(addresses):
             within = (until - self._clock.boot()) / (len(addresses) - index)
@@ -72,13 +72,25 @@ class Connections:
             try:
                 return self._open(address, within)
             except ssl.SSLCertVerificationError as error:
-                why = f"its certificate is not trusted ({error.verify_message})"
+                why = f"its certificate is not trusted ({error.verify_message}){self._advice}"
+                break
+            except NoTunnel as error:
+                why = str(error)
                 break
             except ssl.SSLError as error:
                 why = f"TLS failed ({error.reason or type(error).__name__})"
             except OSError as error:
                 why = "no connection in time" if isinstance(error, TimeoutError) else error.strerror or why
-        raise NotSent(f"cannot connect to {self._origin.authority}: {why}")
+        proxy = self._network.proxy
+        through = f" through the proxy {proxy.place}" if proxy is not None else ""
+        raise NotSent(f"cannot connect to {self._network.origin.authority}{through}: {why}")
+
+    @property
+    def _advice(self) -> str:
+        """What to do about a certificate that nobody known has signed."""
+        if self._network.certificates:
+            return ""
+        return "; if your network has an authority of its own, name its certificate in SSL_CERT_FILE"
 
     def _open(self, address: Address, within: float) -> Connection:
         """Open one connection; one after the other where the server cannot take many at once.
@@ -91,10 +103,10 @@ class Connections:
         with self._one_by_one if self._crowded else contextlib.nullcontext():
             if self._crowded:
                 self._clock.sleep(_GENTLE_PAUSE)
-            made = open_connection(address, self._clock, within=within, tls=self._tls, host=self._origin.host)
+            sock = open_socket(address, self._network, self._clock, within=within, tls=self._tls)
         if self._tls is None and self._clock.boot() - began > _DROPPED:
             self._crowded = True
-        return made
+        return Connection(sock, self._clock)
 
     def used(self, connection: Connection) -> None:
         """Note after an answer whether the server keeps connections open."""
@@ -119,11 +131,3 @@ class Connections:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
-
-
-def strict_tls() -> ssl.SSLContext:
-    """TLS that verifies, by the certificates of the certifi package; the environment has no say."""
-    context = httpx.create_ssl_context(verify=True, trust_env=False)
-    context.keylog_filename = None  # type: ignore[assignment]  # the standard library took SSLKEYLOGFILE
-    context.set_alpn_protocols(["http/1.1"])
-    return context

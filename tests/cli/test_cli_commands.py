@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.request
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from rollout.clock import SystemClock
 from rollout.sandbox import Sandbox
 from tests.support.command_line import CommandLine, Done
+from tests.support.tunnel import Proxy, authority
 from tests.support.values import entry
 
 NUMBER = "+14157774444"
@@ -235,6 +237,37 @@ def test_db_upgrade_check_and_doctor(rollout: CommandLine) -> None:
     wrong = rollout("doctor", RETELL_API_KEY="wrong")
     assert wrong.code == 4
     assert "the key is refused (401)" in wrong.err
+
+
+def test_doctor_says_which_proxy_and_which_certificates_are_in_force(
+    rollout: CommandLine, tmp_path: Path
+) -> None:
+    rollout("db", "upgrade")
+    private = authority(tmp_path, "api.retell.test")
+
+    def network(**environ: str) -> str:
+        found = rollout("doctor", "--json", **environ)
+        return next(c["detail"] for c in found.json["checks"] if c["name"] == "network")
+
+    assert network(HTTPS_PROXY="http://proxy:1") == "directly, on this machine, without TLS"
+    with Proxy() as proxy:
+        company = {
+            "ROLLOUT_RETELL_BASE_URL": "https://api.retell.test",
+            "HTTPS_PROXY": proxy.url.replace("//", "//me:hunter2@"),
+            "SSL_CERT_FILE": str(private.ca),
+        }
+        there = f"127.0.0.1:{proxy.port}"
+        assert network(**company) == (
+            f"through the proxy {there} (HTTPS_PROXY with a user name); trusted certificates: SSL_CERT_FILE={private.ca}"
+        )
+        report = rollout("doctor", **company)
+        assert report.code == 4 and f"through the proxy {there}: the proxy refuses" in report.err
+        assert "hunter2" not in report.out + report.err
+        assert network(**company, NO_PROXY="retell.test").startswith("directly (NO_PROXY has retell.test)")
+    refused = rollout("doctor", **{**company, "HTTPS_PROXY": "socks5://proxy:1"})
+    assert refused.code == 2 and refused.err.startswith("rollout: HTTPS_PROXY: ")
+    refused = rollout("doctor", **{**company, "SSL_CERT_FILE": "/nowhere.pem"})
+    assert refused.code == 2 and "SSL_CERT_FILE: /nowhere.pem: No such file" in refused.err
 
 
 def test_verify_finds_a_changed_journal(rollout: CommandLine) -> None:

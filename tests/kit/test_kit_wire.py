@@ -1,4 +1,4 @@
-"""Where the kit's requests may go: not through a proxy, not after a redirect, not past a wrong certificate."""
+"""Where the kit's requests may go: through a proxy only in a tunnel, not after a redirect, not past a wrong certificate."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from kit_program import KEY, ONE, Kit
 from rollout._kit import wire
 from rollout._kit.wire import NoAnswer, Retell, origin
 from rollout.sandbox import Sandbox
+from tests.support.tunnel import Proxy, TlsFront, authority
 
 
 class Listener:
@@ -80,12 +81,54 @@ def test_no_redirect_is_followed(listen: Callable[..., Listener]) -> None:
     assert request.count(b"\r\nHost: 127.0.0.1:") == 1
 
 
-def test_no_proxy_is_used(world: Sandbox, kit: Callable[..., Kit], listen: Callable[..., Listener]) -> None:
+def test_this_machine_is_never_reached_through_a_proxy(
+    world: Sandbox, kit: Callable[..., Kit], listen: Callable[..., Listener]
+) -> None:
     proxy = listen(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
     names = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
     assert kit().run("--no-watch", env=dict.fromkeys(names, proxy.url)).code == 0
     assert proxy.seen == []
     assert len(world.log(method="PATCH")) == 1
+
+
+def test_a_kit_goes_through_the_companys_tunnel(
+    world: Sandbox, kit: Callable[..., Kit], tmp_path: Path
+) -> None:
+    private = authority(tmp_path, "api.retell.test")
+    retell = TlsFront(private, int(world.url.rpartition(":")[2]))
+    with retell, Proxy({"api.retell.test:443": retell.port}) as proxy:
+        made = kit(base_url="https://api.retell.test")
+        environ = {
+            "https_proxy": f"http://me:p%40ss@127.0.0.1:{proxy.port}",
+            "SSL_CERT_FILE": str(private.ca),
+        }
+        ran = made.run("--no-watch", env=environ)
+        assert ran.code == 0, ran
+        strange = made.run("--check", "--give-up", "1", env={"HTTPS_PROXY": proxy.url})
+        assert strange.code != 0 and "SSL_CERT_FILE" in strange.out
+    assert len(world.log(method="PATCH")) == 1
+    assert {head.split("\r\n")[0] for head in proxy.asked} == {"CONNECT api.retell.test:443 HTTP/1.1"}
+    assert "Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in proxy.asked[0]
+    assert KEY.encode() not in proxy.heard and ONE[1:].encode() not in proxy.heard
+    assert "p%40ss" not in ran.out + ran.err + made.log.read_text()
+
+
+def test_no_proxy_keeps_a_kit_away_from_the_proxy(kit: Callable[..., Kit]) -> None:
+    with Proxy() as proxy:
+        made = kit(base_url="https://api.retell.test")
+        environ = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "localhost,.retell.test"}
+        ran = made.run("--check", "--give-up", "1", env=environ)
+        assert ran.code != 0 and "was not found" in ran.out
+        assert proxy.accepted == 0
+
+
+def test_a_proxy_that_cannot_be_ends_a_kit_before_anything_is_sent(
+    world: Sandbox, kit: Callable[..., Kit]
+) -> None:
+    made = kit(base_url="https://api.retell.test")
+    ran = made.run(env={"HTTPS_PROXY": "socks5://me:hunter2@proxy:1080"})
+    assert ran.code == 2 and "HTTPS_PROXY" in ran.err and "write http://HOST:PORT" in ran.err
+    assert "hunter2" not in ran.out + ran.err and world.log(method="PATCH") == []
 
 
 @pytest.mark.parametrize(
