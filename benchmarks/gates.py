@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core; must stand before numpy
@@ -21,7 +22,19 @@ import numpy as np
 
 from benchmarks.gate_anchors import RULES
 from benchmarks.gate_plots import dots
-from benchmarks.gate_worlds import PLAIN, SERIES, Streams, World, canaries, harmless, late_breaks
+from benchmarks.gate_worlds import (
+    PLAIN,
+    SERIES,
+    Streams,
+    World,
+    canaries,
+    harmless,
+    in_waves,
+    ladders,
+    late_breaks,
+    numbers_apart,
+    unjudged,
+)
 from rollout.domain import evidence as ev
 from rollout.domain import forecast
 from rollout.domain.calls import Cell
@@ -59,15 +72,17 @@ def play(
     streams: Streams,
     runs: int,
     look: Callable[[int], int] = spacing,
+    calls: int = CALLS,
 ) -> Ends:
     policy = gate if rule == OURS else RULES[rule]()
-    weights = (1000,) if world.fixed else (1000, 5000)
+    if config.edition >= 2 and not config.history:
+        config = replace(config, history=world.history())
     if world.fixed or world.ramp:
         policy = scheduled(policy, world.ramp or 10 * CALLS)
     evidence = rule in (OURS, "minimum calls")
     # Rules that do not know days need no daily ledgers: a day without end.
-    engine = Runs(config, [PlayStep(w) for w in weights], streams, runs, PER_DAY if evidence else 1e9)
-    ends = engine.play(CALLS, look if evidence else every_call, policy)
+    engine = Runs(config, world.plan(), streams, runs, PER_DAY if evidence else 1e9)
+    ends = engine.play(calls, look if evidence else every_call, policy)
     if world.ramp:  # leaving the last step by schedule is no promotion
         ends.how[ends.how == PASS] = WAIT
     return ends
@@ -131,6 +146,52 @@ def campaign(runs: int, seed: int, say: Callable[[str], None]) -> tuple[list[str
         rows.append([world.name, *(_after(found[n], 300) for n in ROLLING)])
     out.append(table(["breaks late: before it, after it (calls after it)", *ROLLING], rows))
     return out, grand, calm
+
+
+EARLIER = gate_config(edition=1)
+
+
+def second_look(runs: int, seed: int, say: Callable[[str], None]) -> list[str]:
+    """The worlds that the first campaign did not try, under the rules of before and of now."""
+    groups = {
+        "a split that is wrong on one number": (numbers_apart(), CALLS),
+        "worse in wave 2 only": (in_waves(), 2 * CALLS),
+        "ladders that jump to 1": (ladders(), CALLS),
+        "results that never come": (unjudged(), CALLS),
+    }
+    out = []
+    for g, (title, (worlds, calls)) in enumerate(groups.items()):
+        rows = []
+        for i, world in enumerate(worlds):
+            streams = Streams(world, runs, calls, seed + 300 + 20 * g + i)
+            before, now = (play(world, OURS, c, streams, runs, calls=calls) for c in (EARLIER, gate_config()))
+            rows.append([world.name, cell(before), cell(now)])
+            say(f"{world.name}: {cell(before)} | {cell(now)}")
+        out.append(table([title, "before", "now"], rows))
+    return [*out, knowing(runs, seed, say)]
+
+
+def knowing(runs: int, seed: int, say: Callable[[str], None]) -> str:
+    """Bets that know the baseline's rate, right and wrong."""
+    worlds = [
+        World(n, canary={"success": 0.15 + p})
+        for n, p in (("equal", 0.0), ("5 worse", 0.05), ("10 worse", 0.1))
+    ]
+    histories = {"right": {}, "10 %": {"success": 0.10}, "22 %": {"success": 0.22}}
+    rules = {
+        "before (no history, last margin .10)": EARLIER,
+        "now, no history": replace(gate_config(), history={"-": 0.0}),
+    }
+    rules |= {
+        f"now, history {n}": replace(gate_config(), history={**PLAIN, **h}) for n, h in histories.items()
+    }
+    found: dict[str, list[str]] = {name: [] for name in rules}
+    for i, world in enumerate(worlds):
+        streams = Streams(world, runs, CALLS, seed + 400 + i)
+        for name, config in rules.items():
+            found[name].append(cell(play(world, OURS, config, streams, runs)))
+            say(f"{name}, {world.name}: {found[name][-1]}")
+    return table(["bets", *(w.name for w in worlds)], [[n, *cells] for n, cells in found.items()])
 
 
 def _after(ends: Ends, at: int) -> str:
@@ -235,9 +296,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="rollouts per world (default 1000)")
     parser.add_argument("--seed", type=int, default=20260101)
+    parser.add_argument("--second", action="store_true", help="only the worlds of the second look")
     parser.add_argument("--write", action="store_true", help="write the tables and plots into docs/")
     options = parser.parse_args()
     begin = time.perf_counter()
+    if options.second:
+        found = second_look(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
+        print("\n\n".join(found), f"\n{time.perf_counter() - begin:.0f} s")
+        return 0
     tables, grand, calm = campaign(
         options.runs, options.seed, lambda line: print("..", line, file=sys.stderr)
     )

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.plan import Plan
+from rollout.domain.profiles import before_full
 from rollout.domain.seen import Seen, baseline_pairs, index, share
 from rollout.domain.state import Rollout
 from rollout.ports import Clock, Look
@@ -129,15 +130,17 @@ class Gatekeeper:
         return latency_thresholds(values)
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.calls import HARD_REASONS, CallRules, tabulate
+        from rollout.domain.calls import HARD_REASONS, QUARTERS, CallRules, quarter, tabulate
         from rollout.domain.gates import judge
-        from rollout.domain.weighing import Tally
+        from rollout.domain.weighing import Tally, strata_of
 
         plan = rollout.plan
         external = self.external(plan) if any(m.external for m in config.metrics) else {}
         memories = _memories(rollout.verdict)
         baseline = frozenset(baseline_pairs(rollout))
         hard = plan.gates.hard_error_reasons
+        numbers = [t.number for t in rollout.targets]
+        parts = numbers if len(numbers) > 1 else QUARTERS
         verdicts = {}
         for name, ref in plan.arms.items():
             rules = CallRules(
@@ -153,19 +156,29 @@ class Gatekeeper:
             for wave in range(1, rollout.waves + 1):
                 mine = {t.number for t in rollout.targets if t.wave == wave}
                 table = tabulate(
-                    [c for c in seen.calls if c.number in mine], seen.spans(plan, name, wave), now, rules
+                    [c for c in seen.calls if c.number in mine],
+                    seen.spans(plan, name, wave),
+                    now,
+                    rules,
+                    wave=wave,
+                    stratum=(lambda call: call.number) if len(numbers) > 1 else quarter,
                 )
                 cells += table.cells
                 still_open = max(still_open, *table.open.values()) if table.open else still_open
+            shares = [share(plan, name, step) for step in range(1, plan.last_step + 1)]
             tally = Tally(
                 cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
                 position=index(plan, rollout.position),
                 step=rollout.position.step,
-                weight=share(plan, name, rollout.position.step),
+                weight=shares[rollout.position.step - 1],
                 unavailable=seen.unavailable,
                 external=external,
                 open=still_open,
                 calls_per_day=seen.per_day(now),
+                wave=rollout.position.wave,
+                narrow=before_full(shares, rollout.position.step),
+                last=rollout.position == rollout.last_position,
+                strata=strata_of(cells, parts),
             )
             memory = _uncounted(memories.get(name), external)
             verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
@@ -236,5 +249,5 @@ def _together(verdicts: Mapping[str, Verdict]) -> Opinion:
     outcome = combine(verdicts)
     telling = [(n, v) for n, v in verdicts.items() if v.outcome == outcome]
     alarms = [v.alarm for v in verdicts.values() if v.alarm]
-    alarm = "split" if "split" in alarms else next(iter(alarms), None)
+    alarm = next((a for a in ("split", "labels") if a in alarms), next(iter(alarms), None))
     return Opinion(str(outcome), alarm, "; ".join(f"{n}: {v.reason}" for n, v in telling))

@@ -192,10 +192,11 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     """A plan's document with defaults written out, and without the addresses of notices (a service hides them)."""
     from rollout.domain.plan import Plan
+    from rollout.domain.plan_gates import with_new_names
 
     bare = {k: v for k, v in document.items() if k != "notify"}
     with contextlib.suppress(ValueError):  # made by another version of this program: compared as it stands
-        bare = Plan.model_validate(bare).canonical()
+        bare = Plan.model_validate(with_new_names(bare)).canonical()
     notices = [{k: v for k, v in n.items() if k != "url"} for n in document.get("notify") or ()]
     return {**bare, "notify": notices}
 

@@ -28,7 +28,7 @@ def evaluate(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Counts as JSON; - reads standard input.")],
     json: Json = False,
 ) -> None:
-    """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"]}."""
+    """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
     from rollout.domain.evaluate import evaluate as compute
 
     text, name = plan_text(file)

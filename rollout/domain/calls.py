@@ -7,8 +7,9 @@ that arrive late, twice or corrected need no bookkeeping. Facts about Retell's f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +17,7 @@ from rollout.domain.profiles import Metric
 from rollout.domain.records import CallRecord
 
 Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
+Arms = tuple[int, int]  # calls of the canary, calls of the baseline
 
 # Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
 HARD_REASONS = frozenset({
@@ -72,15 +74,37 @@ class Cell:
     """Counts of one position on one UTC day at one weight.
 
     started: (canary, baseline) calls that started, judged or not; closed: those that no metric waits for any
-    more; counts: per series the four numbers.
+    more; counts: per series the four numbers. lost: per series of a critical metric the calls that reached an agent
+    and will never get this result. strata: per stratum of the calls (a number, or a quarter of the day) the calls
+    that have a result, by series, and all that started under "". wave: of the numbers that these calls came to.
     """
 
     weight: float
     position: int
     day: str
-    started: tuple[int, int]
-    closed: tuple[int, int]
+    started: Arms
+    closed: Arms
     counts: Mapping[str, Counts]
+    lost: Mapping[str, Arms] = field(default_factory=dict)
+    strata: Mapping[str, Mapping[str, Arms]] = field(default_factory=dict)
+    wave: int = 1
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        return cls(
+            data["weight"],
+            data["position"],
+            data["day"],
+            tuple(data["started"]),
+            tuple(data["closed"]),
+            {name: tuple(n) for name, n in data["counts"].items()},
+            {name: tuple(n) for name, n in data.get("lost", {}).items()},
+            {
+                stratum: {name: tuple(n) for name, n in arms.items()}
+                for stratum, arms in data.get("strata", {}).items()
+            },
+            data.get("wave", 1),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +131,28 @@ def latency_thresholds(latencies_ms: Iterable[float], least: int = 30) -> tuple[
     return values[(len(values) - 1) // 2], values[int(0.9 * (len(values) - 1))]
 
 
+LEAST_WAIT, USUAL_WAIT, MOST_WAIT = timedelta(minutes=10), timedelta(hours=2), timedelta(hours=24)
+LEAST_DELAYS = 50  # analyses whose delay was seen, before the usual wait gives way to what was seen
+
+
+def longest_wait(delays: Sequence[float]) -> timedelta:
+    """How long to wait for the analysis of a call, from the delays seen (in seconds from the start of a call to its
+    analysis): their 99.5 % quantile, at least ten minutes and at most a day; two hours while few were seen."""
+    if len(delays) < LEAST_DELAYS:
+        return USUAL_WAIT
+    seen = sorted(delays)[math.ceil(0.995 * len(delays)) - 1]
+    return min(MOST_WAIT, max(LEAST_WAIT, timedelta(seconds=seen)))
+
+
+def quarter(call: CallRecord) -> str:
+    """The quarter of the UTC day in which a call started, such as "06-12"."""
+    hour = 0 if call.started_at is None else call.started_at.astimezone(UTC).hour // 6 * 6
+    return f"{hour:02}-{hour + 6:02}"
+
+
+QUARTERS = ("00-06", "06-12", "12-18", "18-24")
+
+
 def ended(call: CallRecord) -> bool:
     return call.ended_at is not None or call.status in ("ended", "error", "not_connected")
 
@@ -115,8 +161,7 @@ def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
     """Per series: True for bad, False for fine, None for missing (not known yet, or never)."""
     out: dict[str, bool | None] = dict.fromkeys(name for m in rules.metrics for name in m.series)
     reason = call.disconnection_reason
-    silent = call.status == "not_connected" or reason in NOT_THE_AGENT
-    if not ended(call) or (silent and reason not in rules.hard_reasons):
+    if not ended(call) or _silent(call, rules):
         return out
     # Without a reason (a chat has none), and for a reason newer than this list, Retell's own status decides.
     hard = reason in rules.hard_reasons or (call.status == "error" and reason is None)
@@ -140,6 +185,12 @@ def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
     return out
 
 
+def _silent(call: CallRecord, rules: CallRules) -> bool:
+    """Whether a call says nothing about a version: it never reached the agent."""
+    reason = call.disconnection_reason
+    return (call.status == "not_connected" or reason in NOT_THE_AGENT) and reason not in rules.hard_reasons
+
+
 def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool | None]:
     """The outcomes that are final at `now`; a series that may still get its result is left out."""
     assert call.started_at is not None
@@ -156,11 +207,20 @@ def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool
     return {name: v for name, v in found.items() if v is not None or not (waiting and name in analysed)}
 
 
-def tabulate(calls: Iterable[CallRecord], spans: Sequence[Span], now: datetime, rules: CallRules) -> Table:
+def tabulate(
+    calls: Iterable[CallRecord],
+    spans: Sequence[Span],
+    now: datetime,
+    rules: CallRules,
+    *,
+    wave: int = 1,
+    stratum: Callable[[CallRecord], str] | None = None,
+) -> Table:
     """Counts per cell. A series counts calls that started before the oldest call still without its result:
     good news that takes longer to arrive than bad news must not look like bad news. Each series has its own
-    such limit, so that slow analysis does not hold back what the end of a call already tells."""
-    placed: list[tuple[datetime, int, Span, dict[str, bool | None]]] = []
+    such limit, so that slow analysis does not hold back what the end of a call already tells. `stratum` names the
+    part of the calls that a call belongs to (None: they are not told apart)."""
+    placed: list[tuple[datetime, int, Span, dict[str, bool | None], CallRecord]] = []
     between = others = 0
     for call in {c.call_id: c for c in calls}.values():
         who = (call.agent_id, call.agent_version)
@@ -172,39 +232,64 @@ def tabulate(calls: Iterable[CallRecord], spans: Sequence[Span], now: datetime, 
         else:
             assert call.started_at is not None
             arm = 0 if who == rules.canary else 1
-            placed.append((call.started_at, arm, span, settled(call, rules, now)))
+            placed.append((call.started_at, arm, span, settled(call, rules, now), call))
     series = [name for m in rules.metrics for name in m.series]
+    critical = [name for m in rules.metrics if m.critical for name in m.series]
     limit = {
-        name: min((start for start, _, _, final in placed if name not in final), default=None)
+        name: min((start for start, _, _, final, _ in placed if name not in final), default=None)
         for name in series
     }
-    drafts: dict[tuple[float, int, str], dict[str, Any]] = {}
+    drafts: dict[tuple[float, int, str], _Draft] = {}
     still_open = dict.fromkeys(series, 0)
-    for start, arm, span, final in sorted(placed, key=lambda p: p[0]):
+    for start, arm, span, final, call in sorted(placed, key=lambda p: p[0]):
         key = (span.weight, span.position, start.astimezone(UTC).date().isoformat())
-        cell = drafts.setdefault(
-            key, {"started": [0, 0], "closed": [0, 0], "counts": {name: [0, 0, 0, 0] for name in series}}
-        )
-        cell["started"][arm] += 1
-        held = [name for name in series if (until := limit[name]) is not None and start >= until]
-        cell["closed"][arm] += not held
+        cell = drafts.get(key)
+        if cell is None:
+            cell = drafts[key] = _Draft(series, critical)
+        part = None if stratum is None else cell.strata.setdefault(stratum(call), {"": [0, 0]})
+        cell.started[arm] += 1
+        if part is not None:
+            part[""][arm] += 1
+        held = {name for name in series if (until := limit[name]) is not None and start >= until}
+        cell.closed[arm] += not held
         for name in series:
             if name in held:
                 still_open[name] += 1
             elif final[name] is not None:
-                cell["counts"][name][2 * arm + (0 if final[name] else 1)] += 1
-    cells = tuple(
-        Cell(
-            w,
+                cell.counts[name][2 * arm + (0 if final[name] else 1)] += 1
+                if part is not None:
+                    part.setdefault(name, [0, 0])[arm] += 1
+            elif name in cell.lost and not _silent(call, rules):
+                cell.lost[name][arm] += 1
+    cells = tuple(d.cell(w, position, day, wave) for (w, position, day), d in drafts.items())
+    return Table(cells, still_open, between, others)
+
+
+class _Draft:
+    """A cell that is being counted."""
+
+    def __init__(self, series: Sequence[str], critical: Sequence[str]) -> None:
+        self.started, self.closed = [0, 0], [0, 0]
+        self.counts = {name: [0, 0, 0, 0] for name in series}
+        self.lost = {name: [0, 0] for name in critical}
+        self.strata: dict[str, dict[str, list[int]]] = {}
+
+    def cell(self, weight: float, position: int, day: str, wave: int) -> Cell:
+        return Cell(
+            weight,
             position,
             day,
-            tuple(c["started"]),
-            tuple(c["closed"]),
-            {n: tuple(v) for n, v in c["counts"].items()},
+            _pair(self.started),
+            _pair(self.closed),
+            {name: (n[0], n[1], n[2], n[3]) for name, n in self.counts.items()},
+            {name: _pair(n) for name, n in self.lost.items()},
+            {key: {name: _pair(n) for name, n in part.items()} for key, part in self.strata.items()},
+            wave,
         )
-        for (w, position, day), c in drafts.items()
-    )
-    return Table(cells, still_open, between, others)
+
+
+def _pair(counts: Sequence[int]) -> Arms:
+    return counts[0], counts[1]
 
 
 def _span(call: CallRecord, spans: Sequence[Span]) -> Span | None:

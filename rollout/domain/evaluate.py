@@ -2,7 +2,7 @@
 
 Input: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"]}, cells in order of opening, counts as
 (canary bad, canary fine, baseline bad, baseline fine). Cells at weight 0 or 1 compare nothing and are left
-out.
+out. "history": "0.12" is the baseline's bad rate before the rollout; harm, safe and ledger then bet around it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def evaluate(document: object) -> dict[str, Any]:
 
     Raises InputError naming the field and what to write instead.
     """
-    cells, margins = _read(document)
+    cells, margins, history = _read(document)
     from rollout.domain import evidence as ev  # numpy is only loaded once the input is known to be right
 
     weights, ledgers = ev.pool(cells)
@@ -37,21 +37,30 @@ def evaluate(document: object) -> dict[str, Any]:
 
     low, high = ev.interval(whole, weights)
     return {
-        "harm": value(float(ev.log_e(whole, weights))),
-        "safe": {name: value(float(ev.log_e(whole, weights, d, "safe"))) for name, d in margins.items()},
-        "ledger": {"E": float(ev.ledger_e(ledgers, weights))},
+        "harm": value(float(ev.log_e(whole, weights, history=history))),
+        "safe": {
+            name: value(float(ev.log_e(whole, weights, d, "safe", history))) for name, d in margins.items()
+        },
+        "ledger": {"E": float(ev.ledger_e(ledgers, weights, history))},
         "split": {"E": float(ev.split_e(canary, baseline, weights))},
         "interval": [low, high],
         "prob_worse": ev.prob_worse(pooled),
     }
 
 
-def _read(document: object) -> tuple[list[tuple[float, tuple[int, ...]]], dict[str, float]]:
+_KEYS = ("cells", "margins", "history")
+
+
+def _read(
+    document: object,
+) -> tuple[list[tuple[float, tuple[int, ...]]], dict[str, float], float | None]:
     example = '{"cells": [["0.1", [2, 0, 2, 16]]], "margins": ["0.25"]}'
     if not isinstance(document, Mapping):
         raise InputError(f"The input is not a JSON object; write for example {example}.")
-    if unknown := sorted(str(k) for k in document if k not in ("cells", "margins")):
-        raise InputError(f"{unknown[0]}: not known here; write cells and margins, for example {example}.")
+    if unknown := sorted(str(k) for k in document if k not in _KEYS):
+        raise InputError(
+            f"{unknown[0]}: not known here; write cells, margins and history, for example {example}."
+        )
     cells, margins = document.get("cells"), document.get("margins", [])
     if not isinstance(cells, list):
         raise InputError(f"cells: {_what(cells)} is not a list; write for example {example}.")
@@ -62,7 +71,20 @@ def _read(document: object) -> tuple[list[tuple[float, tuple[int, ...]]], dict[s
     read = [_cell(i, cell) for i, cell in enumerate(cells)]
     if len({weight for weight, _ in read}) > _MOST_WEIGHTS:
         raise InputError(f"cells: more than {_MOST_WEIGHTS} different weights; write fewer.")
-    return read, dict(_margin(i, m) for i, m in enumerate(margins))
+    return read, dict(_margin(i, m) for i, m in enumerate(margins)), _history(document)
+
+
+def _history(document: Mapping[str, Any]) -> float | None:
+    value = document.get("history")
+    if value is None:
+        return None
+    rate = _decimal(value)
+    if rate is None or not 0 <= rate <= 1:
+        raise InputError(
+            f"history: {_what(value)} is not a rate; write the baseline's bad rate from before, such as "
+            '"0.12", or leave it out.'
+        )
+    return rate
 
 
 def _cell(index: int, cell: object) -> tuple[float, tuple[int, ...]]:

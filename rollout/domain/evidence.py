@@ -28,6 +28,16 @@ ODDS = (
 )  # fmt: skip
 WORSE = (1.4, 2.0, 4.0, 12.0, 100.0)
 
+# With the baseline's own rate known from before the rollout, the bets gather around it: a fifth of the money stays
+# where it was, for a history that is wrong.
+HISTORY_RATES = (
+    0.01, 0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.10, 0.125, 0.15,
+    0.175, 0.20, 0.22, 0.25, 0.30, 0.35, 0.40, 0.50, 0.60, 0.85,
+)  # fmt: skip
+HISTORY_WORSE = {1.4: 0.45, 2.0: 0.25, 4.0: 0.15, 12.0: 0.08, 100.0: 0.07}
+HISTORY_CALLS = 100.0  # calls' worth of belief in the history
+HISTORY_SHARE = 0.8  # of the money
+
 GRID = np.arange(-199, 200) / 200.0  # the margins an interval is searched on: -.995 ... .995 by .005
 SPLIT_PRIOR = 20.0  # calls' worth of prior belief in the ordered weight, for the split alarm
 _CHUNK = 512  # rows at a time, so that a rehearsal's arrays stay in the processor's cache
@@ -41,10 +51,23 @@ def _bets() -> tuple[Array, Array, Array]:
     return b, o * b / (1 - b + o * b), weight
 
 
+def _bets_on(history: float, side: Side) -> tuple[Array, Array, Array]:
+    """The table of bets around the rate that the baseline had before the rollout."""
+    rates = np.array(HISTORY_RATES)
+    ln = HISTORY_CALLS * (history * np.log(rates) + (1 - history) * np.log1p(-rates))
+    believed = np.exp(ln - ln.max())
+    spread = np.isin(rates, RATES) / len(RATES)
+    on_rate = (1 - HISTORY_SHARE) * spread + HISTORY_SHARE * believed / believed.sum()
+    prior = [HISTORY_WORSE.get(odds, x) if side == "harm" else x for odds, x in ODDS]
+    b = np.repeat(rates, len(ODDS))
+    o = np.tile(np.array([odds for odds, _ in ODDS]), len(rates))
+    return b, o * b / (1 - b + o * b), np.repeat(on_rate, len(ODDS)) * np.tile(np.array(prior), len(rates))
+
+
 @lru_cache(maxsize=1024)
-def _chosen(margin: float, side: Side) -> tuple[Array, Array, Array]:
+def _chosen(margin: float, side: Side, history: float | None) -> tuple[Array, Array, Array]:
     """The bets of one side at a margin, with the logarithms of their renormalised weights."""
-    b, c, weight = _bets()
+    b, c, weight = _bets() if history is None else _bets_on(history, side)
     keep = c - b > margin + 1e-9 if side == "harm" else c - b < margin - 1e-9
     return b[keep], c[keep], np.log(weight[keep] / weight[keep].sum())
 
@@ -76,9 +99,11 @@ def _boundary(weight: float, margin: ArrayLike, b: ArrayLike, c: ArrayLike) -> A
 
 
 @lru_cache(maxsize=1024)
-def _factors(weights: tuple[float, ...], margin: float, side: Side) -> tuple[Array, Array]:
+def _factors(
+    weights: tuple[float, ...], margin: float, side: Side, history: float | None
+) -> tuple[Array, Array]:
     """(factors of shape (4 * len(weights), bets), ln weights of the bets)."""
-    b, c, ln_weight = _chosen(margin, side)
+    b, c, ln_weight = _chosen(margin, side, history)
     return np.concatenate([_boundary(w, margin, b, c) for w in weights]), ln_weight
 
 
@@ -106,33 +131,54 @@ def split_cost(counts: Array, weights: Sequence[float]) -> Array:
     `counts` has shape (..., weights, 4). Subtracted from ln E it keeps the proof whatever share of the calls
     really went to the canary, as long as that share stayed the same within a weight.
     """
+    return _cost(counts[..., 0] + counts[..., 1], counts[..., 2] + counts[..., 3], weights)
+
+
+def strata_cost(arms: Array, weights: Sequence[float]) -> Array:
+    """The same paid for each stratum of the calls alone, and summed.
+
+    `arms` has shape (strata, ..., weights, 2): calls of the canary and of the baseline. It is never less than the
+    cost of all strata together, and keeps the proof where the share differs from one stratum to the next.
+    """
+    total: Array = _cost(arms[..., 0], arms[..., 1], weights).sum(axis=0)
+    return total
+
+
+def _cost(canary: Array, baseline: Array, weights: Sequence[float]) -> Array:
     from scipy.special import rel_entr  # scipy is only loaded by who judges
 
     w = np.asarray(weights, dtype=np.float64)
-    canary = counts[..., 0] + counts[..., 1]
-    total = canary + counts[..., 2] + counts[..., 3]
+    total = canary + baseline
     cost: Array = (rel_entr(canary, total * w) + rel_entr(total - canary, total * (1 - w))).sum(axis=-1)
     return cost
 
 
-def log_e(counts: ArrayLike, weights: Sequence[float], margin: float = 0.0, side: Side = "harm") -> Array:
+def log_e(
+    counts: ArrayLike,
+    weights: Sequence[float],
+    margin: float = 0.0,
+    side: Side = "harm",
+    history: float | None = None,
+    cost: ArrayLike | None = None,
+) -> Array:
     """ln E against "the canary's bad rate is at most (harm), at least (safe) `margin` above the baseline's".
 
     `counts` has shape (..., len(weights), 4): counts pooled by weight. Every weight lies strictly between 0
-    and 1 (at 0 or 1 nothing is compared; see `pool`).
+    and 1 (at 0 or 1 nothing is compared; see `pool`). `history` is the baseline's bad rate before the rollout, if
+    it was known when the rollout began; `cost` what is paid for not trusting the weights (None: `split_cost`).
     """
     array = np.asarray(counts, dtype=np.float64)
     shape = array.shape[:-2]
     if not len(weights):
         return np.zeros(shape)
-    factors, ln_weight = _factors(tuple(weights), float(margin), side)
+    factors, ln_weight = _factors(tuple(weights), float(margin), side, history)
     if not len(ln_weight):  # nobody bets on so extreme a difference: no money is won or lost
         return np.zeros(shape)
     flat = array.reshape(-1, 4 * len(weights))
     money = np.empty(len(flat))
     for start in range(0, len(flat), _CHUNK):
         money[start : start + _CHUNK] = _log_sum_exp(flat[start : start + _CHUNK] @ factors + ln_weight)
-    return money.reshape(shape) - split_cost(array, weights)
+    return money.reshape(shape) - (split_cost(array, weights) if cost is None else np.asarray(cost))
 
 
 def pool(cells: Sequence[tuple[float, Sequence[int]]]) -> tuple[tuple[float, ...], Array]:
@@ -149,20 +195,41 @@ def pool(cells: Sequence[tuple[float, Sequence[int]]]) -> tuple[tuple[float, ...
     return weights, np.cumsum(single[::-1], axis=0)[::-1]
 
 
-def ledger_e(ledgers: ArrayLike, weights: Sequence[float]) -> Array:
+def ledger_e(
+    ledgers: ArrayLike,
+    weights: Sequence[float],
+    history: float | None = None,
+    cost: ArrayLike | None = None,
+) -> Array:
     """E of one metric with fresh ledgers: half on the ledger since the start, half on the later ones.
 
     `ledgers` has shape (..., M + 1, weights, 4) as `pool` makes it. A row of zeros is worth the same as a
-    ledger that was never opened, so ragged runs may be padded at the end.
+    ledger that was never opened, so ragged runs may be padded at the end. `history` and `cost` as in `log_e`.
     """
     array = np.asarray(ledgers, dtype=np.float64)
     if not len(weights) or not array.shape[-3]:
         return np.ones(array.shape[:-3])
     with np.errstate(over="ignore"):
-        e = np.exp(log_e(array, weights))
-    m = np.arange(1, array.shape[-3])
+        e = np.exp(log_e(array, weights, history=history, cost=cost))
+    return _with_fresh(e)
+
+
+def _with_fresh(e: Array) -> Array:
+    """Half of the money on the first ledger (last axis), half on the later ones."""
+    m = np.arange(1, e.shape[-1])
     late: Array = (e[..., 1:] / (m * (m + 1))).sum(axis=-1) + 1 / (len(m) + 1)
     return np.minimum(0.5 * e[..., 0] + 0.5 * late, LARGEST)
+
+
+def labels_e(ledgers: ArrayLike, weights: Sequence[float]) -> Array:
+    """E against "results go missing on both sides alike".
+
+    `ledgers` as in `ledger_e`, of counts (canary without a result, canary with one, baseline without, baseline
+    with). Half of the money is on the canary's going missing, half on the baseline's.
+    """
+    array = np.asarray(ledgers, dtype=np.float64)
+    other = ledger_e(array[..., [2, 3, 0, 1]], tuple(1.0 - w for w in weights))
+    return np.minimum(0.5 * ledger_e(array, weights) + 0.5 * other, LARGEST)
 
 
 def split_e(canary: ArrayLike, baseline: ArrayLike, weights: Sequence[float]) -> Array:
@@ -266,6 +333,14 @@ def one_sample_e(bad: ArrayLike, fine: ArrayLike, limit: ArrayLike) -> Array:
     )
     with np.errstate(over="ignore"):
         return np.minimum(np.exp(_log_sum_exp(ln - math.log(len(WORSE)))), LARGEST)
+
+
+def watch_e(bad: ArrayLike, fine: ArrayLike, limit: ArrayLike) -> Array:
+    """`one_sample_e` with fresh ledgers; the last axis of the counts are ledgers: days m, m + 1, ... together."""
+    counts = np.asarray(bad, dtype=np.float64)
+    if not counts.shape[-1]:
+        return np.ones(counts.shape[:-1])
+    return _with_fresh(one_sample_e(counts, fine, np.asarray(limit)[..., None]))
 
 
 def watch_limit(bad: ArrayLike, fine: ArrayLike) -> Array:

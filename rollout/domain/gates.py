@@ -16,7 +16,7 @@ from rollout.domain import evidence as ev
 from rollout.domain import reasons
 from rollout.domain.calls import Cell
 from rollout.domain.profiles import GateConfig, Metric, from_plan, gate_config
-from rollout.domain.weighing import AMBER, FAIL, PASS, SPLIT, Figures, Tally, rule
+from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, Figures, Tally, rule
 
 __all__ = ["Cell", "GateConfig", "Memory", "Metric", "Outcome", "Tally", "Verdict", "combine", "from_plan",
            "gate_config", "judge", "judge_variants", "rejudge"]  # fmt: skip
@@ -33,16 +33,17 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a verdict needs to know of earlier ones: why it failed (a fail stays a fail), and on how many
-    looks in a row each external value was beyond its limit."""
+    """What a verdict needs to know of earlier ones: why it failed (a fail stays a fail), on how many looks in a
+    row each external value was beyond its limit, and whether the split has to be paid for by stratum."""
 
     failed: str | None = None
     beyond: Mapping[str, int] = field(default_factory=dict)
+    by_strata: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """outcome; alarm: None, "split", "amber" or "watch"; reason: a sentence for people; evidence: JSON;
+    """outcome; alarm: None, "split", "labels", "amber" or "watch"; reason: a sentence for people; evidence: JSON;
     memory: to be handed to the next look."""
 
     outcome: Outcome
@@ -55,13 +56,14 @@ class Verdict:
 def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:
     """The verdict at one look. Pure: the same arguments give the same verdict, digit for digit."""
     before = memory or Memory()
-    numbers = Figures(config, tally)
+    numbers = Figures(config, tally, by_strata=before.by_strata)
     beyond = _beyond(config, tally, before)
     outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
     failed = reason if outcome is Outcome.FAIL else None
-    after = Memory(before.failed or failed, beyond)
+    after = Memory(before.failed or failed, beyond, numbers.by_strata)
+    kept = tally if numbers.by_strata else tally.without_strata()
     data = _plain({
-        "config": asdict(config), "tally": asdict(tally), "before": asdict(before), "after": asdict(after),
+        "config": asdict(config), "tally": asdict(kept), "before": asdict(before), "after": asdict(after),
         "numbers": numbers.to_json(),
     })  # fmt: skip
     return Verdict(outcome, alarm, reason, data, after)
@@ -124,16 +126,18 @@ def _decide(
             return Outcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
     safe = min(n.safe.values(), default=ev.LARGEST)
     code = int(rule(config, e_gate=n.e_gate, bad=n.bad, e_split=max(n.e_split.values()), safe=safe,
-                    enough=n.in_step >= n.floor))  # fmt: skip
+                    enough=n.in_step >= n.floor, e_labels=max(n.e_labels.values(), default=1.0)))  # fmt: skip
     if code == FAIL:
         return Outcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
     watch = n.e_watch >= config.watch_alarm
-    if watch and config.watch_acts:
+    if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
         return Outcome.FAIL, "watch", reasons.watch(n.e_watch)
     if tally.unavailable:
         return Outcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
     if code == SPLIT:
-        return Outcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights)
+        return Outcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights, tally.strata)
+    if code == LABELS:
+        return Outcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
     if blind := _unmeasured(config, tally, n):
         return Outcome.UNMEASURABLE, None, blind
     if watch:
@@ -146,8 +150,8 @@ def _decide(
     if tally.weight >= 1.0:
         return Outcome.PASS, None, "All calls go to the canary and nothing speaks against it."
     if code == PASS:
-        return Outcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step)
-    waiting = reasons.wait(config, tally, n.safe, n.counts, n.margins, n.in_step, n.floor)
+        return Outcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
+    waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
     return Outcome.UNDECIDED, None, waiting
 
 

@@ -26,10 +26,10 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
     forecast. At weight 1 the interval is that of the steps before.
     """
     config, tally = GateConfig.from_json(stored["config"]), Tally.from_json(stored["tally"])
-    figures = Figures(config, tally)
+    figures = Figures(config, tally, by_strata=bool(stored["after"].get("by_strata")))
     rows = [_row(config, figures, m.name, s) for m in config.compared for s in m.series]
     expected = still_needed(
-        config, tally, figures.safe, figures.counts, figures.margins, figures.in_step, figures.floor
+        config, tally, figures.safe, figures.in_wave, figures.margins, figures.in_step, figures.floor
     )
     return {
         "metrics": rows,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -191,10 +192,11 @@ class Gates(Part):
         description="A call open longer counts as failed.",
         json_schema_extra={"default": "1h"},
     )
-    act_after_promotion: bool = Field(
+    act_at_full_weight: bool = Field(
         False,
         strict=True,
-        description="At weight 1 there is nothing to compare with: true rolls back, false tells.",
+        description="In the last hold, at weight 1, nothing is left to compare with: true does on_failure when the "
+        "watch raises its alarm, false tells. After the rollout is promoted it tells in either case.",
     )
     hard_error_reasons: (
         tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$", strict=True)], ...] | None
@@ -204,6 +206,17 @@ class Gates(Part):
         max_length=100,
         description="Retell's disconnection reasons that count as hard errors.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _renamed(cls, value: object) -> object:
+        if isinstance(value, Mapping) and _FORMER in value:
+            raise complaint(
+                f"{_FORMER} has a new name, as it acts in the last hold at weight 1 and not after promotion",
+                "write act_at_full_weight",
+                (_FORMER,),
+            )
+        return value
 
     @field_validator("metrics")
     @classmethod
@@ -232,6 +245,18 @@ class Gates(Part):
             problem, _, advice = error.message.removeprefix("gates.metrics: ").rstrip(".").partition("; ")
             raise complaint(problem, advice or "write other metrics", ("metrics",)) from error
         return self
+
+
+_FORMER = "act_after_promotion"
+
+
+def with_new_names(plan: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document of a plan as recorded by an earlier version, with the keys of this one."""
+    gates = plan.get("gates")
+    if not isinstance(gates, Mapping) or _FORMER not in gates:
+        return plan
+    kept = {"act_at_full_weight" if key == _FORMER else key: value for key, value in gates.items()}
+    return {**plan, "gates": kept}
 
 
 class _GatesOrNone:

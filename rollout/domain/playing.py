@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rollout.domain import evidence as ev
 from rollout.domain.playing_hours import Hours
-from rollout.domain.profiles import GateConfig, at_step
+from rollout.domain.profiles import GateConfig, at_step, before_full
 from rollout.domain.weighing import FAIL, PASS, WAIT, rule, weigh
 
 Array = NDArray[np.float64]
@@ -27,13 +27,14 @@ DAY = 86_400.0
 @dataclass(frozen=True, slots=True)
 class PlayStep:
     """One step: weight in basis points, hold in seconds, least canary calls, whether a person must promote
-    (who is taken to do so at once), whether the hold counts open hours alone."""
+    (who is taken to do so at once), whether the hold counts open hours alone, and the wave it belongs to."""
 
     weight: int
     hold: float = 0.0
     min_calls: int = 0
     approve: bool = False
     open: bool = False
+    wave: int = 1
 
 
 @dataclass(slots=True)
@@ -53,7 +54,8 @@ class Callers(Protocol):
 
     def draw(self, scene: Scene, first: int, calls: int) -> Array:
         """Calls number first .. first + calls - 1 of every run: shape (series + 1, runs, 4), counts as
-        (canary bad, canary fine, baseline bad, baseline fine); the last row's sums per arm are all calls."""
+        (canary bad, canary fine, baseline bad, baseline fine); the last row's sums per arm are all calls, and what a
+        series has less of them was never judged. With a leading axis: the same for each stratum of the calls."""
         ...
 
 
@@ -83,7 +85,12 @@ def thinning(done: int) -> int:
 
 
 class Runs:
-    """The state of all runs of one scenario. `ledgers` has shape (series, runs, cells, weights, 4)."""
+    """The state of all runs of one scenario.
+
+    `ledgers` has shape (series + 1, runs, cells, weights, 4), the last row for all calls; row m of the cells holds
+    those of cell m and later. `watched` (series, runs, cells, 2) is the same of calls at weight 1, counted from the
+    cell in which that began. `strata` (strata, series + 1, runs, cells, weights, 2) holds the calls of each arm.
+    """
 
     def __init__(
         self, config: GateConfig, steps: Sequence[PlayStep], callers: Callers, runs: int, calls_per_day: float,
@@ -96,11 +103,16 @@ class Runs:
         self.weights = tuple(dict.fromkeys(w for w in shares if 0.0 < w < 1.0))
         self.shares = np.array(shares)
         self.column = np.array([self.weights.index(w) if w in self.weights else -1 for w in shares])
+        self.narrow = np.array([before_full(shares, i + 1) for i in range(len(shares))])
+        self.waves = np.array([s.wave for s in steps])
         self.series = config.series
-        self.ledgers = np.zeros((len(self.series), runs, 1, len(self.weights), 4))
-        self.started = np.zeros((runs, len(self.weights), 2))
-        self.watched = np.zeros((len(self.series), runs, 2))
+        self.ledgers = np.zeros((len(self.series) + 1, runs, 1, len(self.weights), 4))
+        self.strata = np.zeros((0, len(self.series) + 1, runs, 1, len(self.weights), 2))
+        self.by_strata = np.zeros(runs, dtype=bool)
+        self.watched = np.zeros((len(self.series), runs, 1, 2))
         self.cell = np.zeros(runs, dtype=np.int64)
+        self.full_from = np.zeros(runs, dtype=np.int64)  # the cell in which weight 1 was reached
+        self.wave_from = np.zeros(runs, dtype=np.int64)  # the cell in which the wave began
         self.scene = Scene(np.arange(runs), np.full(runs, shares[0]), np.zeros(runs, dtype=np.int64),
                            np.zeros(runs, dtype=np.int64), np.zeros(runs))  # fmt: skip
         self.since = np.zeros((2, runs))  # days at which the step began: of all time, and of open time
@@ -135,28 +147,36 @@ class Runs:
         self._finish(np.ones(len(self.scene.ids), dtype=bool), WAIT, done, done / self.rate)
         return self.ends
 
-    def _take(self, new: Array, calls: int) -> None:
+    def _take(self, drawn: Array, calls: int) -> None:
+        new = drawn if drawn.ndim == 3 else drawn.sum(axis=0)
         self.new = new
-        s, counted = self.scene, new[:-1]
-        arms = np.stack([new[-1, :, 0] + new[-1, :, 1], new[-1, :, 2] + new[-1, :, 3]], axis=-1)
+        s = self.scene
         s.since_call += calls
-        s.in_step += arms[:, 0]
-        self.canary += arms[:, 0]
+        arms = new[-1, :, 0] + new[-1, :, 1]
+        s.in_step += arms
+        self.canary += arms
         needed = int(self.cell.max()) + 1
         if needed > self.ledgers.shape[2]:  # later ledgers start empty
-            room = np.zeros((*self.ledgers.shape[:2], needed + 7, *self.ledgers.shape[3:]))
-            room[:, :, : self.ledgers.shape[2]] = self.ledgers
-            self.ledgers = room
-        open_rows = np.arange(needed) <= self.cell[:, None]
+            self.ledgers, self.watched = (
+                _longer(self.ledgers, 2, needed + 7),
+                _longer(self.watched, 2, needed + 7),
+            )
+            self.strata = _longer(self.strata, 3, needed + 7)
+        if drawn.ndim == 4 and not len(self.strata):
+            self.strata = np.zeros((len(drawn), *self.ledgers.shape[:-1], 2))
+        rows = np.arange(needed)
+        open_rows = rows <= self.cell[:, None]
         for column in range(len(self.weights)):
             here = self.column[s.step] == column
-            self.ledgers[:, :, :needed, column] += (
-                counted[:, :, None, :] * (open_rows & here[:, None])[..., None]
-            )
-            self.started[here, column] += arms[here]
+            counted = (open_rows & here[:, None])[..., None]
+            self.ledgers[:, :, :needed, column] += new[:, :, None, :] * counted
+            if drawn.ndim == 4:
+                both = np.stack([drawn[..., 0] + drawn[..., 1], drawn[..., 2] + drawn[..., 3]], axis=-1)
+                self.strata[:, :, :, :needed, column] += both[:, :, :, None, :] * counted
         full = s.weight >= 1.0
         if full.any():
-            self.watched[:, full] += counted[:, full, :2]
+            days = (rows <= (self.cell - self.full_from)[:, None]) & full[:, None]
+            self.watched[:, :, :needed] += new[:-1, :, None, :2] * days[..., None]
 
     def _act(self, code: Ints, done: int, now: float) -> None:
         """What the gate's `code` leads to at `now`, in days since the first step, after so many calls."""
@@ -171,8 +191,13 @@ class Runs:
         go = ready & ~last
         s.step[go] += 1
         s.since_call[go], s.in_step[go], self.since[:, go] = 0, 0, clock
+        begun = go & (self.waves[s.step] != self.waves[np.maximum(s.step - 1, 0)])
+        full = go & (s.weight < 1.0) & (self.shares[s.step] >= 1.0)
         s.weight[go] = self.shares[s.step[go]]
         self.cell[go] += 1
+        self.wave_from[begun] = self.cell[begun]
+        self.full_from[full] = self.cell[full]
+        self.watched[:, full] = 0.0
         if failed.any() or last.any():
             self._finish(failed, FAIL, done, now)
             self._finish(last, PASS, done, now)
@@ -189,9 +214,20 @@ class Runs:
             s.ids[which], s.weight[which], s.step[which], s.since_call[which], s.in_step[which]
         )
         self.ledgers, self.watched = self.ledgers[:, which], self.watched[:, which]
-        self.started, self.cell = self.started[which], self.cell[which]
+        self.strata, self.by_strata = self.strata[:, :, which], self.by_strata[which]
+        self.cell, self.full_from, self.wave_from = (
+            self.cell[which],
+            self.full_from[which],
+            self.wave_from[which],
+        )
         self.since, self.canary = self.since[:, which], self.canary[which]
         self.new = self.new[:, which]
+
+
+def _longer(array: Array, axis: int, length: int) -> Array:
+    room = np.zeros((*array.shape[:axis], length, *array.shape[axis + 1 :]))
+    room[(slice(None),) * axis + (slice(array.shape[axis]),)] = array
+    return room
 
 
 def gate(runs: Runs) -> Ints:
@@ -200,40 +236,99 @@ def gate(runs: Runs) -> Ints:
     if not config.metrics:
         return np.full(len(scene.ids), PASS)
     code = np.full(len(scene.ids), WAIT)
-    rows = int(runs.cell.max()) + 1
     for index, step in enumerate(runs.steps):
         here = np.flatnonzero(scene.step == index)
         if not len(here):
             continue
-        w = step.weight / 10_000
-        everyone = len(here) == len(scene.ids)
-        ledgers = runs.ledgers[:, :, :rows] if everyone else runs.ledgers[:, here, :rows]
-        margins = {m.name: at_step(m.margins, w, index + 1) for m in config.critical}
-        weighed = weigh(config, dict(zip(runs.series, ledgers, strict=True)), runs.weights, margins)
-        whole = ledgers[:, :, 0].sum(axis=2)
-        started = runs.started[here]
-        safe = np.min([*weighed.safe.values(), np.full(len(here), ev.LARGEST)], axis=0)
-        code[here] = rule(
-            config,
-            e_gate=np.broadcast_to(weighed.e_gate, len(here)),
-            bad=whole[..., 0].max(axis=0, initial=0),
-            e_split=ev.split_e(started[..., 0], started[..., 1], runs.weights),
-            safe=ev.LARGEST if w >= 1.0 else safe,
-            enough=np.array(w >= 1.0) | (scene.in_step[here] >= at_step(config.floors, w, index + 1)),
-        )
-        if w >= 1.0:
+        code[here] = _at_step(runs, here, index)
+        if step.weight >= 10_000:
+            whole = runs.ledgers[:-1, here, 0].sum(axis=2)
             if config.critical:  # never compared, never passed
                 blind = whole.sum(axis=(0, 2)) == 0
                 code[here[blind & (code[here] == PASS)]] = WAIT
             alarm = _watch(runs, here, whole) >= config.watch_alarm
-            code[here[alarm & (code[here] == PASS)]] = FAIL if config.watch_acts else WAIT
+            last = index == len(runs.steps) - 1
+            acts = config.watch_acts and (config.edition == 1 or last)
+            code[here[alarm & (code[here] == PASS)]] = FAIL if acts else WAIT
     return code
 
 
+def _at_step(runs: Runs, here: Ints, index: int) -> Ints:
+    """The decision for the runs that stand at this step (from 0)."""
+    config, second = runs.config, runs.config.edition >= 2
+    w, rows = runs.steps[index].weight / 10_000, int(runs.cell.max()) + 1
+    everyone = len(here) == len(runs.scene.ids)
+    ledgers = runs.ledgers[:, :, :rows] if everyone else runs.ledgers[:, here, :rows]
+    narrow = second and bool(runs.narrow[index])
+    margins = {m.name: at_step(m.margins, w, index + 1, narrow=narrow) for m in config.critical}
+    by_series = dict(zip(runs.series, ledgers[:-1], strict=True))
+    started = ledgers[-1, :, 0]
+    e_split = ev.split_e(started[..., :2].sum(-1), started[..., 2:].sum(-1), runs.weights)
+    costs = None
+    if second and len(runs.strata):
+        parts = runs.strata[:, -1, here, 0]
+        e_strata = np.mean(ev.split_e(parts[..., 0], parts[..., 1], runs.weights), axis=0)
+        e_split = np.maximum(e_split, e_strata)
+        runs.by_strata[here] |= e_strata >= config.strata_from
+        costs = _costs(runs, here, rows, by_series)
+    own = own_costs = None
+    if second and runs.waves[index] != runs.waves[0]:
+        first = runs.wave_from[here]
+        own = {s: ledger[np.arange(len(here)), first] for s, ledger in by_series.items()}
+        if costs is not None:
+            own_costs = {s: cost[np.arange(len(here)), first] for s, cost in costs.items()}
+    weighed = weigh(config, by_series, runs.weights, margins, costs=costs, own=own, own_costs=own_costs)
+    safe = np.min([*weighed.safe.values(), np.full(len(here), ev.LARGEST)], axis=0)
+    return rule(
+        config,
+        e_gate=np.broadcast_to(weighed.e_gate, len(here)),
+        bad=ledgers[:-1, :, 0].sum(axis=2)[..., 0].max(axis=0, initial=0),
+        e_split=e_split,
+        safe=ev.LARGEST if w >= 1.0 else safe,
+        enough=np.array(w >= 1.0) | (runs.scene.in_step[here] >= at_step(config.floors, w, index + 1)),
+        e_labels=_labels(config, by_series, ledgers[-1], runs.weights) if second else 1.0,
+    )
+
+
+def _costs(runs: Runs, here: Ints, rows: int, by_series: dict[str, Array]) -> dict[str, Array]:
+    """What each ledger pays for the split: by stratum where a run has come to that, else all together."""
+    paid = runs.by_strata[here]
+    found = {}
+    for k, (s, ledger) in enumerate(by_series.items()):
+        cost = ev.split_cost(ledger, runs.weights)
+        if paid.any():
+            parts = runs.strata[:, k, here[paid], :rows]
+            cost[paid] = ev.strata_cost(parts, runs.weights)
+        found[s] = cost
+    return found
+
+
+def _labels(
+    config: GateConfig, by_series: dict[str, Array], calls: Array, weights: tuple[float, ...]
+) -> Array | float:
+    """Evidence that the results of a critical metric go missing on one side."""
+    worst: Array | float = 1.0
+    arms = np.stack([calls[..., :2].sum(-1), calls[..., 2:].sum(-1)], axis=-1)
+    for s in (s for m in config.critical for s in m.series):
+        judged = np.stack([by_series[s][..., :2].sum(-1), by_series[s][..., 2:].sum(-1)], axis=-1)
+        lost = arms - judged
+        if not lost[:, 0].any():
+            continue
+        counts = np.stack([lost[..., 0], judged[..., 0], lost[..., 1], judged[..., 1]], axis=-1)
+        e = np.where(lost[:, 0].any(axis=(1, 2)), ev.labels_e(counts, weights), 1.0)
+        worst = np.maximum(worst, e)
+    return worst
+
+
 def _watch(runs: Runs, here: Ints, whole: Array) -> Array:
-    seen = runs.watched[:, here]
+    days = 1 if runs.config.edition == 1 else int((runs.cell - runs.full_from)[here].max()) + 1
+    seen = runs.watched[:, here, :days]
     base = whole[..., 2:].sum(axis=-1)
-    e = ev.one_sample_e(seen[..., 0], seen[..., 1], ev.watch_limit(whole[..., 2], whole[..., 3]))
+    limit = ev.watch_limit(whole[..., 2], whole[..., 3])
+    if runs.config.edition == 1:
+        e = ev.one_sample_e(seen[..., 0, 0], seen[..., 0, 1], limit)
+    else:
+        e = ev.watch_e(seen[..., 0], seen[..., 1], limit)
     by_series = dict(zip(runs.series, np.where(base > 0, e, 1.0), strict=True))
     parts = [m.share * np.mean([by_series[s] for s in m.series], axis=0) for m in runs.config.compared]
     total: Array = np.sum(parts, axis=0) + runs.config.unbet

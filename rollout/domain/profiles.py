@@ -7,7 +7,7 @@ the `gates:` entry of a plan into a GateConfig and refuses what could never be d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from rollout.domain.errors import InputError
@@ -16,6 +16,12 @@ USUAL = ("success", "hard_error", "slow", "negative")
 BUILT_IN = (*USUAL, "voicemail")
 _USUAL_SHARES = {"success": 0.5, "hard_error": 0.25, "slow": 0.125}  # the rest share an eighth
 N = TypeVar("N", int, float)
+
+# The rules by which evidence is weighed. A rollout keeps those it began under, so that a stored verdict computes
+# again to the last digit. 1: one table of bets, one split, one ledger in the watch. 2: bets that know the
+# baseline's history, a split per number once the numbers speak of one, a proof of each wave's own, the narrowest
+# margin before weight 1, the labels alarm, fresh ledgers in the watch.
+EDITION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,10 @@ class GateConfig:
 
     alpha, beta: bounds on wrong rollbacks and wrong promotions. floors: canary calls a step needs.
     amber, split_alarm, watch_alarm: e-values that hold a rollout or tell people. least_bad: bad canary calls
-    without which nothing is rolled back. watch_acts: a watch alarm after weight 1 fails instead of telling.
+    without which nothing is rolled back. watch_acts: a watch alarm in the last hold, at weight 1, fails instead of
+    telling. labels_alarm: e-value at which results are said to go missing on one side; strata_from: the one from
+    which a wrong split is paid for per number. edition: see EDITION; history: the baseline's bad rate before the
+    rollout, by series, where it was known.
     """
 
     profile: str = "standard"
@@ -69,6 +78,10 @@ class GateConfig:
     watch_alarm: float = 100.0
     least_bad: int = 3
     watch_acts: bool = False
+    labels_alarm: float = 100.0
+    strata_from: float = 10.0
+    edition: int = EDITION
+    history: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def compared(self) -> tuple[Metric, ...]:
@@ -91,7 +104,7 @@ class GateConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateConfig:
         metrics = tuple(Metric(**{**m, "margins": tuple(m["margins"])}) for m in data["metrics"])
-        return cls(**{**data, "floors": tuple(data["floors"]), "metrics": metrics})
+        return cls(**{"edition": 1, **data, "floors": tuple(data["floors"]), "metrics": metrics})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,30 +118,48 @@ class Profile:
 
 
 PROFILES: Mapping[str, Profile] = {
-    "standard": Profile(0.10, 0.10, (30, 100), {"success": (0.25, 0.10), "hard_error": (0.15, 0.05)}),
+    "standard": Profile(0.10, 0.10, (30, 100), {"success": (0.25, 0.08), "hard_error": (0.15, 0.05)}),
     "low-traffic": Profile(0.10, 0.10, (20, 60), {"success": (0.30, 0.15), "hard_error": (0.20, 0.08)}),
-    "strict": Profile(0.05, 0.05, (30, 100), {"success": (0.20, 0.10), "hard_error": (0.10, 0.05)}),
+    "strict": Profile(0.05, 0.05, (30, 100), {"success": (0.20, 0.08), "hard_error": (0.10, 0.05)}),
+}
+# Of rollouts begun under edition 1, where it differs.
+_EARLIER: Mapping[str, Profile] = {
+    name: replace(p, margins={**p.margins, "success": (p.margins["success"][0], 0.10)})
+    for name, p in PROFILES.items()
+    if name != "low-traffic"
 }
 
 
-def at_step(values: Sequence[N], weight: float, step: int) -> N:
+def profile_of(name: str, edition: int = EDITION) -> Profile:
+    """The numbers of a profile; `none` has those of standard, which it does not use."""
+    name = "standard" if name == "none" else name
+    return _EARLIER.get(name, PROFILES[name]) if edition == 1 else PROFILES[name]
+
+
+def at_step(values: Sequence[N], weight: float, step: int, *, narrow: bool = False) -> N:
     """The margin or floor that holds at a step (counted from 1) of this weight.
 
     One value holds everywhere. Of two, the first holds below weight 0.5 and the second from there on: what
     is at stake, not how many steps lead there, decides how much proof is due. Of more, each step of the plan
-    has its own and the last one repeats.
+    has its own and the last one repeats. `narrow`: the step stands before weight 1, where every caller is at
+    stake, and the last of one or two values holds whatever its own weight.
     """
     if len(values) <= 2:
-        return values[0] if weight < 0.5 else values[-1]
+        return values[0] if weight < 0.5 and not narrow else values[-1]
     return values[min(step, len(values)) - 1]
 
 
-def gate_config(profile: str = "standard", **changes: Any) -> GateConfig:
+def before_full(shares: Sequence[float], step: int) -> bool:
+    """Whether this step (from 1), below weight 1, is followed by one at weight 1."""
+    return step < len(shares) and shares[step - 1] < 1.0 <= shares[step]
+
+
+def gate_config(profile: str = "standard", *, edition: int = EDITION, **changes: Any) -> GateConfig:
     """A profile with its four usual metrics: success, hard_error, slow, negative."""
-    return from_plan({"profile": profile, **changes})
+    return from_plan({"profile": profile, **changes}, edition)
 
 
-def from_plan(gates: Mapping[str, Any]) -> GateConfig:
+def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
     """The `gates:` entry of a plan, as validated data, as a GateConfig. Raises InputError naming the field.
 
     Keys whose value is None count as left out. `max_call_time` and `hard_error_reasons` belong to how calls
@@ -137,7 +168,7 @@ def from_plan(gates: Mapping[str, Any]) -> GateConfig:
     name = str(gates.get("profile") or "standard")
     if name != "none" and name not in PROFILES:
         raise InputError(f"gates.profile: {name!r} is not known; write {', '.join(PROFILES)} or none.")
-    profile = PROFILES.get(name, PROFILES["standard"])
+    profile = profile_of(name, edition)
     entries = gates.get("metrics") or ([] if name == "none" else [{"name": n} for n in USUAL])
     metrics = _with_shares([_metric(i, entry, profile) for i, entry in enumerate(entries)])
     if name == "none" and any(not m.external for m in metrics):
@@ -150,8 +181,8 @@ def from_plan(gates: Mapping[str, Any]) -> GateConfig:
             "give one metric margins, such as margins: [0.25, 0.10]."
         )
     floors = (0,) if name == "none" else tuple(gates.get("floors") or profile.floors)
-    acts = bool(gates.get("act_after_promotion"))
-    return GateConfig(name, profile.alpha, profile.beta, floors, metrics, watch_acts=acts)
+    acts = bool(gates.get("act_at_full_weight"))
+    return GateConfig(name, profile.alpha, profile.beta, floors, metrics, watch_acts=acts, edition=edition)
 
 
 def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> Metric:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rollout.domain import forecast
 from rollout.domain.calls import Cell
 from rollout.domain.profiles import GateConfig, Metric
-from rollout.domain.weighing import Tally
+from rollout.domain.weighing import Stratum, Tally, strata_e
 
 Counts = Sequence[int]
 BAD = {
@@ -62,19 +62,45 @@ def watch(e_watch: float) -> str:
     )
 
 
-def split(e_split: Mapping[str, float], cells: Sequence[Cell], weights: Sequence[float]) -> str:
+def split(
+    e_split: Mapping[str, float], cells: Sequence[Cell], weights: Sequence[float], strata: Sequence[Stratum]
+) -> str:
     what = max(e_split, key=lambda k: e_split[k])
-    if what != "calls" and e_split["calls"] < e_split[what]:
+    if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
         return (
             f"The results for {what} do not come from both versions in the proportion of their calls "
             f"(evidence {figure(e_split[what])}): those of one version are being lost, which misleads the gate."
         )
-    canary, total = sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
+    where, canary, total = "", sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
+    if what == "strata":
+        name, canary, total = _worst_split(strata, weights)
+        where = (
+            f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
+        )
     ordered = ", ".join(f"{100 * w:g} %" for w in weights)
     return (
-        f"The calls do not follow the weights: {canary} of {total} went to the canary where {ordered} was "
+        f"The calls{where} do not follow the weights: {canary} of {total} went to the canary where {ordered} was "
         f"ordered (evidence {figure(e_split[what])}). Look for an inbound webhook that overrides the split, "
         "a moved tag, or canary calls that die before they are recorded."
+    )
+
+
+def _worst_split(strata: Sequence[Stratum], weights: Sequence[float]) -> tuple[str, int, int]:
+    """(name, canary calls, calls) of the stratum that follows the weights least."""
+    name, by_weight = max(strata, key=lambda s: strata_e((s,), weights))
+    return name, sum(c for _, c, _ in by_weight), sum(c + b for _, c, b in by_weight)
+
+
+def labels(config: GateConfig, e_labels: Mapping[str, float], cells: Sequence[Cell]) -> str:
+    what = max(e_labels, key=lambda k: e_labels[k])
+    lost = [sum(c.lost.get(what, (0, 0))[arm] for c in cells) for arm in (0, 1)]
+    judged = [sum(sum(c.counts[what][2 * arm : 2 * arm + 2]) for c in cells) for arm in (0, 1)]
+    name = next(m.name for m in config.critical if what in m.series)
+    return (
+        f"Results for {name} go missing on one side: {lost[0]} of {lost[0] + judged[0]} finished canary calls never "
+        f"got one, against {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence {figure(e_labels[what])}, "
+        f"told at {config.labels_alarm:g}). What is missing may be what went wrong, so nothing passes; look at the "
+        "call analysis of the canary's agent."
     )
 
 
@@ -94,17 +120,40 @@ def unmeasured(metric: Metric, who: str, calls: int) -> str:
     )
 
 
-def passed(config: GateConfig, margins: Mapping[str, float], safe: Mapping[str, float], calls: int) -> str:
+def passed(
+    config: GateConfig,
+    margins: Mapping[str, float],
+    safe: Mapping[str, float],
+    calls: int,
+    measured: Mapping[str, Sequence[int]],
+) -> str:
+    blind = _blind(config, measured)
     if not margins:
         return (
             f"Nothing speaks against the canary after {calls} calls; every outside value is within its limit."
+            + blind
         )
     proven = " and ".join(f"{100 * d:g} points in {name}" for name, d in margins.items())
     least = figure(min(safe.values()))
     return (
         f"The canary is proven less than {proven} worse, after {calls} calls of this step "
-        f"(evidence {least}, {1 / config.beta:g} needed)."
+        f"(evidence {least}, {1 / config.beta:g} needed).{blind}"
     )
+
+
+def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
+    """The metrics that said nothing because one of the versions, or both, had no data for them."""
+    if config.edition == 1:
+        return ""
+    found = []
+    for m in config.compared:
+        missing = {
+            arm for s in m.series for arm, n in zip(("canary", "baseline"), measured[s], strict=True) if not n
+        }
+        if missing:
+            who = "either version" if len(missing) == 2 else f"the {next(iter(missing))}"
+            found.append(f"{m.name} (no data from {who})")
+    return f" Not judged: {', '.join(found)}." if found else ""
 
 
 def wait(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rollout.domain import forecast
 from rollout.domain.playing import DAY, PlayStep, Runs, Scene
 from rollout.domain.playing_hours import Hours
-from rollout.domain.profiles import PROFILES, GateConfig, at_step, from_plan
+from rollout.domain.profiles import PROFILES, GateConfig, at_step, before_full, from_plan
 from rollout.domain.weighing import FAIL, PASS, WAIT
 
 Array = NDArray[np.float64]
@@ -105,9 +105,11 @@ def rehearse(
     `canary` those of one more scenario of the caller's own; `deadline` in seconds ends a run undecided;
     `hours` are those in which steps may advance (None: always).
 
-    One wave is played; a person asked to promote is taken to answer at once.
+    One wave is played; a person asked to promote is taken to answer at once, and the baseline's own rates are taken
+    to be known from before.
     """
     base = {**dict.fromkeys((*config.series, *USUAL_RATES), OTHER_RATE), **USUAL_RATES, **(rates or {})}
+    config = replace(config, history={s: base[s] for s in config.series})
     kinds = {
         "equal" if p == 0 else f"{p} points worse": {**base, **_worse(config, base, p / 100)} for p in _POINTS
     }
@@ -147,10 +149,10 @@ def _median(values: NDArray[np.int64] | Array) -> float | None:
 
 
 def expected_calls(
-    config: GateConfig, step: PlayStep, index: int, base: Mapping[str, float]
+    config: GateConfig, step: PlayStep, index: int, base: Mapping[str, float], *, narrow: bool = False
 ) -> tuple[float, str]:
     """Calls after which half of the rollouts of an equal canary leave a step if it stood alone, and what they
-    wait for."""
+    wait for. `narrow`: it stands before weight 1."""
     w = step.weight / 10_000
     if not 0.0 < w < 1.0 or not config.compared:
         return 0.0, "nothing"
@@ -159,10 +161,15 @@ def expected_calls(
     for m in config.critical:
         for s in m.series:
             rate = min(max(base[s], 0.001), 0.999)
-            found = forecast.to_prove(w, at_step(m.margins, w, index + 1), rate, config.beta, what=m.name)
+            margin = at_step(m.margins, w, index + 1, narrow=narrow)
+            found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
             parts.append(found or forecast.Forecast(float("inf"), float("inf"), m.name))
     longest = max(parts, key=lambda p: p.half)
     return longest.half, longest.what
+
+
+def _before_full(steps: Sequence[PlayStep], index: int) -> bool:
+    return before_full([s.weight / 10_000 for s in steps], index + 1)
 
 
 def _notes(
@@ -176,7 +183,7 @@ def _notes(
         return (_AT_ONCE,)
     for i, step in enumerate(steps):
         w = step.weight / 10_000
-        calls, what = expected_calls(config, step, i, base)
+        calls, what = expected_calls(config, step, i, base, narrow=_before_full(steps, i))
         seen = step.hold / DAY * per_day * w
         if calls and step.hold / DAY * per_day < calls:
             waits = (
@@ -220,7 +227,10 @@ def _cannot(
     def total(gates: GateConfig, first: int) -> float:
         tried = [replace(s, weight=max(s.weight, first)) for s in steps]
         held = [s.hold / DAY * per_day for s in tried]
-        return sum(max(held[i], expected_calls(gates, s, i, base)[0]) for i, s in enumerate(tried))
+        return sum(
+            max(held[i], expected_calls(gates, s, i, base, narrow=_before_full(tried, i))[0])
+            for i, s in enumerate(tried)
+        )
 
     now = total(config, 0)
     for name in dict.fromkeys((config.profile, "low-traffic")):

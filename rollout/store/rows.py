@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
+from rollout.domain.plan_gates import with_new_names
 from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
 
 SAME_NAME = (
@@ -31,7 +32,7 @@ def to_plan(document: Any, digest: str) -> Plan:
     key = digest, json.dumps(document, sort_keys=True)
     plan = _PLANS.get(key)
     if plan is None:
-        plan = Plan.model_validate(document)
+        plan = Plan.model_validate(with_new_names(document))
         _keep(key, plan)
     return plan
 

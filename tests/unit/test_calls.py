@@ -10,10 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.domain.calls import (
+    QUARTERS,
     CallRules,
     Span,
     latency_thresholds,
+    longest_wait,
     outcomes,
+    quarter,
     settled,
     tabulate,
     variant_share,
@@ -202,6 +205,58 @@ def test_late_and_repeated_results_are_corrected_in_place():
     early = [call(1, CANARY, call_id="x", successful=False), call(2)]
     assert table(early).cells[0].counts["success"] == (1, 0, 0, 1)
     assert table([*early, call(1, CANARY, call_id="x")]).cells[0].counts["success"] == (0, 1, 0, 1)
+
+
+def test_calls_that_are_never_judged_are_counted_and_those_that_never_reached_the_agent_are_not():
+    dialled = {"status": "not_connected", "disconnection_reason": "dial_busy"}
+    calls = [call(1, CANARY), unjudged(2, CANARY), unjudged(3), unjudged(4, CANARY, **dialled), call(5)]
+    cell = table(calls, now=600).cells[0]
+    assert cell.lost == {"success": (1, 1), "hard_error": (0, 0)}, "of the critical metrics"
+    assert cell.counts["success"] == (0, 1, 0, 1)
+    assert table(calls, now=60).cells[0].lost["success"] == (0, 0), "they may still be judged"
+
+
+def test_a_stratum_counts_what_its_calls_say():
+    other = {"number": "+14157774445"}
+    calls = [
+        call(1, CANARY),
+        call(2, **other),
+        call(3, CANARY, successful=None, sentiment="Unknown"),
+        call(4),
+    ]
+    found = tabulate(calls, SPANS, T0 + timedelta(hours=9), RULES, stratum=lambda c: c.number, wave=3)
+    cell = found.cells[0]
+    assert cell.wave == 3
+    assert cell.strata["+14157774444"][""] == (2, 1)
+    assert cell.strata["+14157774444"]["success"] == (1, 1)
+    assert cell.strata["+14157774445"]["success"] == (0, 1)
+    for name in ("success", "hard_error", "slow:p50"):
+        arms = [part[name] for part in cell.strata.values()]
+        n = cell.counts[name]
+        assert tuple(map(sum, zip(*arms, strict=True))) == (n[0] + n[1], n[2] + n[3])
+
+
+@pytest.mark.parametrize(("hour", "name"), [(0, "00-06"), (5.99, "00-06"), (6, "06-12"), (23.5, "18-24")])
+def test_quarters_of_the_utc_day(hour, name):
+    at = call((hour - 12) * 60)
+    assert quarter(at) == name
+    assert name in QUARTERS
+
+
+@pytest.mark.parametrize(
+    ("delays", "wait"),
+    [
+        ([], timedelta(hours=2)),
+        ([30.0] * 49, timedelta(hours=2)),
+        ([30.0] * 1000, timedelta(minutes=10)),
+        ([30.0] * 995 + [1800.0] * 5, timedelta(minutes=10)),
+        ([30.0] * 994 + [1800.0] * 6, timedelta(minutes=30)),
+        ([10.0**7] * 60, timedelta(hours=24)),
+    ],
+)
+def test_the_wait_for_late_results_follows_the_delays_that_were_seen(delays, wait):
+    assert longest_wait(delays) == wait
+    assert longest_wait(delays[::-1]) == wait
 
 
 steady = settings(deadline=None, derandomize=True, max_examples=60)

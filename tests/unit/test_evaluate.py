@@ -1,10 +1,12 @@
 """`rollout gate evaluate`: exactly its keys, the reference values, and words for every wrong input."""
 
 import json
+from decimal import Decimal, getcontext
 from pathlib import Path
 
 import pytest
 
+from rollout.domain import evidence as ev
 from rollout.domain.errors import InputError
 from rollout.domain.evaluate import evaluate
 
@@ -85,3 +87,68 @@ def test_evidence_beyond_doubles_is_still_json():
 def test_wrong_input_is_named(document, words):
     with pytest.raises(InputError, match=words):
         evaluate(document)
+
+
+def exact(history, counts, weight, margin, side):
+    """E by the definition of a history's bets in 40-digit arithmetic, with nothing shared but the grid of rates."""
+    getcontext().prec = 40
+    w, d, p = (Decimal(x) for x in (weight, margin, history))
+    odds = {
+        "0.05": "0.25",
+        "0.25": "0.25",
+        "0.7": "1.5",
+        "1": "3",
+        "1.4": "1",
+        "2": "1",
+        "4": "1",
+        "12": "1",
+        "100": "1",
+    }
+    if side == "harm":
+        odds |= {"1.4": "0.45", "2": "0.25", "4": "0.15", "12": "0.08", "100": "0.07"}
+    rates = [Decimal(repr(r)) for r in ev.HISTORY_RATES]
+    density = [(100 * p * r.ln() + 100 * (1 - p) * (1 - r).ln()).exp() for r in rates]
+    even = {Decimal(repr(r)) for r in ev.RATES}
+    money = total = Decimal(0)
+    for b, believed in zip(rates, density, strict=True):
+        on_rate = Decimal("0.8") * believed / sum(density) + (Decimal("0.2") / 8 if b in even else 0)
+        for o, share in odds.items():
+            c = Decimal(o) * b / (1 - b + Decimal(o) * b)
+            if not (c - b > d + Decimal("1e-9") if side == "harm" else c - b < d - Decimal("1e-9")):
+                continue
+            low, high = max(Decimal(0), -d), min(Decimal(1), 1 - d)
+            for _ in range(110):
+                x = (low + high) / 2
+                slope = w * (x + d - c) * x * (1 - x) + (1 - w) * (x - b) * (x + d) * (1 - x - d)
+                low, high = (x, high) if slope < 0 else (low, x)
+            ratios = (c / (x + d), (1 - c) / (1 - x - d), b / x, (1 - b) / (1 - x))
+            weight_of_bet = on_rate * Decimal(share)
+            money += weight_of_bet * sum(n * r.ln() for n, r in zip(counts, ratios, strict=True)).exp()
+            total += weight_of_bet
+    nc, nb = sum(counts[:2]), sum(counts[2:])
+    cost = sum(n * (Decimal(n) / (nc + nb) / share).ln() for n, share in ((nc, w), (nb, 1 - w)) if n)
+    return float((money / total).ln() - cost)
+
+
+@pytest.mark.parametrize("history", ["0", "0.003", "0.15", "0.97"])
+@pytest.mark.parametrize("counts", [(3, 0, 4, 23), (33, 97, 176, 994), (4, 46, 60, 440)])
+def test_bets_that_know_the_history_are_those_of_the_definition(history, counts):
+    out = evaluate({"cells": [["0.1", list(counts)]], "margins": ["0.25", "0.08"], "history": history})
+    assert out["harm"]["lnE"] == pytest.approx(exact(history, counts, "0.1", "0", "harm"), rel=1e-8, abs=1e-8)
+    for margin, value in out["safe"].items():
+        assert value["lnE"] == pytest.approx(
+            exact(history, counts, "0.1", margin, "safe"), rel=1e-8, abs=1e-8
+        )
+
+
+def test_a_history_changes_the_bets_and_nothing_else():
+    cells = {"cells": [["0.1", [2, 18, 30, 150]], ["0.5", [9, 41, 8, 42]]], "margins": ["0.25"]}
+    plain, knowing = evaluate(cells), evaluate({**cells, "history": "0.16"})
+    assert {k for k in plain if plain[k] != knowing[k]} == {"harm", "safe", "ledger"}
+    assert evaluate({**cells, "history": None}) == plain
+
+
+@pytest.mark.parametrize("history", ["12 %", -0.1, 1.01, "nan", True, [0.1]])
+def test_a_history_that_is_no_rate_is_refused_with_what_to_write(history):
+    with pytest.raises(InputError, match=r"history: .* is not a rate; write .*0\.12"):
+        evaluate({"cells": [], "history": history})

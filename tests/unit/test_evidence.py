@@ -166,15 +166,16 @@ def test_nothing_is_no_evidence(weights, margin, side):
     side=st.sampled_from(["harm", "safe"]),
     b=st.floats(0, 1),
     c=st.floats(0, 1),
+    history=st.none() | st.floats(0, 1),
 )
-def test_one_call_of_a_harmless_canary_wins_nothing_on_average(weight, margin, side, b, c):
+def test_one_call_of_a_harmless_canary_wins_nothing_on_average(weight, margin, side, b, c, history):
     """The inequality of the proof, for one call, by brute force over its four possible results."""
     inside = c - b <= margin if side == "harm" else c - b >= margin
     if not inside:
         b, c = (c, b) if (b - c <= margin if side == "harm" else b - c >= margin) else (0.5, 0.5 + margin)
     chance = (weight * c, weight * (1 - c), (1 - weight) * b, (1 - weight) * (1 - b))
     ones = np.eye(4)[:, None, :]
-    trusted = ev.log_e(ones, (weight,), margin, side) + ev.split_cost(ones, (weight,))
+    trusted = ev.log_e(ones, (weight,), margin, side, history, cost=0.0)
     assert float(np.dot(chance, np.exp(trusted))) <= 1 + 1e-9
 
 
@@ -182,6 +183,35 @@ def test_one_call_of_a_harmless_canary_wins_nothing_on_average(weight, margin, s
 @given(COUNTS, WEIGHTS)
 def test_not_trusting_the_weight_only_lowers_evidence(counts, weight):
     assert float(ev.split_cost(np.array([counts], dtype=float), (weight,))) >= -1e-9
+
+
+@steady
+@given(st.lists(COUNTS, min_size=1, max_size=5), WEIGHTS)
+def test_paying_for_the_split_of_each_stratum_never_costs_less_than_for_all(parts, weight):
+    arms = np.array([[[n[0] + n[1], n[2] + n[3]]] for n in parts], dtype=float)
+    whole = np.array([np.sum(parts, axis=0)], dtype=float)
+    assert float(ev.strata_cost(arms, (weight,))) >= float(ev.split_cost(whole, (weight,))) - 1e-9
+    assert float(ev.strata_cost(arms[:1], (weight,))) == pytest.approx(
+        float(ev.split_cost(np.array([parts[0]], dtype=float), (weight,))), abs=1e-9
+    )
+
+
+@steady
+@given(COUNTS, WEIGHTS)
+def test_labels_bet_on_both_sides_alike(counts, weight):
+    lost_c, judged_c, lost_b, judged_b = counts
+    weights, ledgers = ev.pool([(weight, counts)])
+    swapped = ev.pool([(1 - weight, (lost_b, judged_b, lost_c, judged_c))])
+    assert float(ev.labels_e(ledgers, weights)) == pytest.approx(
+        float(ev.labels_e(swapped[1], swapped[0])), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("limit", [0.02, 0.3])
+def test_the_watch_without_a_second_day_is_the_one_sample_e_value(limit):
+    alone = float(ev.watch_e([7], [20], limit))
+    assert alone == pytest.approx(0.5 * float(ev.one_sample_e(7, 20, limit)) + 0.5)
+    assert float(ev.watch_e([], [], limit)) == 1.0
 
 
 @steady

@@ -20,7 +20,8 @@ from rollout.domain.gates import (
     rejudge,
 )
 from rollout.domain.plan_gates import Gates
-from rollout.domain.profiles import at_step
+from rollout.domain.profiles import at_step, before_full
+from rollout.domain.weighing import strata_of
 
 STANDARD = gate_config()
 
@@ -106,11 +107,116 @@ def test_calls_that_ignore_the_weights_raise_the_alarm_and_never_fail(canary, ca
     assert f"{canary} of {calls}" in found.reason and "webhook" in found.reason
 
 
-def test_results_lost_on_one_side_raise_the_alarm_too():
+def test_edition_1_results_lost_on_one_side_raise_the_split_alarm():
     lost = replace(GOOD, started=(200, 1800), counts={**GOOD.counts, "success": (0, 50, 270, 1530)})
-    found = verdict(lost)
+    found = verdict(lost, config=gate_config(edition=1))
     assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
     assert "results for success" in found.reason
+
+
+@pytest.mark.parametrize("lost", [(15, 0), (0, 200)], ids=["canary", "baseline"])
+def test_results_that_go_missing_on_one_side_raise_the_labels_alarm_and_never_pass(lost):
+    nc, nb = 50 - lost[0], 450 - lost[1]
+    success = (nc // 7, nc - nc // 7, nb // 7, nb - nb // 7)
+    one_sided = replace(GOOD, counts={**GOOD.counts, "success": success}, lost={"success": lost})
+    found = verdict(one_sided)
+    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "labels")
+    assert f"{lost[0]} of {lost[0] + nc} finished canary calls" in found.reason
+    assert f"{lost[1]} of {lost[1] + nb} of the baseline's" in found.reason
+
+
+def test_results_that_go_missing_on_both_sides_alike_are_no_alarm():
+    both = replace(GOOD, lost={"success": (6, 54), "hard_error": (1, 9)})
+    assert verdict(both).outcome is Outcome.PASS
+
+
+def test_a_waves_own_proof_is_asked_besides_the_pooled_one():
+    ten_worse = replace(
+        cell(success=(3, 9, 15, 85), hard=(0, 12, 1, 99)), wave=2, position=3, day="2026-03-09"
+    )
+    config = replace(STANDARD, floors=(10,))
+    found = verdict(GOOD, ten_worse, config=config, wave=2, position=3)
+    assert found.outcome is Outcome.UNDECIDED
+    assert "more calls" in found.reason
+    assert (
+        verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is Outcome.PASS
+    )
+    assert (
+        verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome
+        is Outcome.PASS
+    )
+
+
+def test_the_step_before_weight_1_asks_for_the_narrowest_margin_whatever_its_own_weight():
+    found = verdict(GOOD, narrow=True)
+    assert found.outcome is Outcome.UNDECIDED
+    assert found.evidence["numbers"]["margins"] == {"success": 0.08, "hard_error": 0.05}
+    explicit = from_plan({"metrics": [{"name": "success", "margins": [0.25, 0.2, 0.1]}]})
+    numbers = judge(explicit, tally(GOOD, narrow=True)).evidence["numbers"]
+    assert numbers["margins"] == {"success": 0.25}, "a list of three or more belongs to the steps"
+
+
+@pytest.mark.parametrize(
+    ("shares", "before"),
+    [([0.1, 1], [1]), ([0.1, 0.5, 1], [2]), ([0.1, 0.3], []), ([1], []), ([0.5, 0.1, 1, 1], [2])],
+)
+def test_which_steps_stand_before_weight_1(shares, before):
+    assert [s for s in range(1, len(shares) + 1) if before_full(shares, s)] == before
+
+
+def two_numbers(calls=400):
+    """A harmless canary; one number of base 10 % sends 70 % of its calls past the split, one of base 40 % none."""
+    quiet, loud = (4, 36, 34, 326), (18, 27, 140, 260)  # canary shares 10 % and 10 %
+    quiet = tuple(int(n * (0.3 if i < 2 else 1.19)) for i, n in enumerate(quiet))
+    counts = tuple(a + b for a, b in zip(quiet, loud, strict=True))
+    strata = {
+        "+14155550100": {"": (quiet[0] + quiet[1], quiet[2] + quiet[3])},
+        "+14155550101": {"": (loud[0] + loud[1], loud[2] + loud[3])},
+    }
+    strata = {name: dict.fromkeys(("", *STANDARD.series), arms[""]) for name, arms in strata.items()}
+    made = replace(cell(success=counts), strata=strata)
+    return tally(made, strata=strata_of([made], list(strata)))
+
+
+def test_a_split_that_is_wrong_on_one_number_is_paid_for_by_number_and_remembered():
+    found = judge(STANDARD, two_numbers())
+    trusting = judge(STANDARD, replace(two_numbers(), strata=()))
+    assert found.memory.by_strata and not trusting.memory.by_strata
+    for name, e in found.evidence["numbers"]["harm"].items():
+        assert e < trusting.evidence["numbers"]["harm"][name]
+    still = judge(STANDARD, replace(two_numbers(), strata=()), found.memory)
+    assert still.evidence["numbers"]["harm"] == found.evidence["numbers"]["harm"]
+    assert rejudge(json.loads(json.dumps(found.evidence))) == found
+
+
+def test_while_the_numbers_follow_their_weights_their_counts_are_not_kept():
+    fair = tally(replace(GOOD, strata={"a": {"": (25, 225)}, "b": {"": (25, 225)}}))
+    found = judge(STANDARD, replace(fair, strata=strata_of(fair.cells, ["a", "b"])))
+    assert not found.memory.by_strata
+    assert found.evidence["tally"]["cells"][0]["strata"] == {}
+    assert found.evidence["tally"]["strata"] == [["a", [[0.1, 25, 225]]], ["b", [[0.1, 25, 225]]]]
+    assert rejudge(json.loads(json.dumps(found.evidence))) == found
+
+
+def test_the_split_alarm_names_the_number_that_an_override_sits_on():
+    strata = {f"+1415555010{i}": {"": (10, 90)} for i in range(3)} | {"+14155550109": {"": (0, 100)}}
+    made = replace(cell(success=(4, 26, 54, 316)), strata=strata)
+    found = judge(STANDARD, tally(made, strata=strata_of([made], list(strata))))
+    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
+    assert "on +14155550109 do not follow the weights: 0 of 100" in found.reason
+
+
+@pytest.mark.parametrize(
+    ("series", "who"),
+    [({"negative": (0, 0, 90, 360)}, "the canary"), ({"slow": (0, 0, 0, 0)}, "either version")],
+)
+def test_a_pass_names_the_metrics_that_had_no_data(series, who):
+    name = next(iter(series))
+    found = verdict(replace(GOOD, counts={**GOOD.counts, **dict.fromkeys(
+        [s for s in GOOD.counts if s.startswith(name)], series[name])}))  # fmt: skip
+    assert found.outcome is Outcome.PASS
+    assert found.reason.endswith(f"Not judged: {name} (no data from {who}).")
+    assert "Not judged" not in verdict(GOOD).reason
 
 
 def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
@@ -209,10 +315,31 @@ def test_bake_without_any_comparison_is_unmeasurable():
 
 @pytest.mark.parametrize(("acts", "outcome"), [(False, Outcome.UNDECIDED), (True, Outcome.FAIL)])
 def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
-    config = from_plan({"act_after_promotion": acts})
+    config = from_plan({"act_at_full_weight": acts})
     worse = cell(weight=1.0, position=2, success=(60, 20, 0, 0), hard=(30, 50, 0, 0))
-    found = judge(config, tally(GOOD, worse, position=2, step=2, weight=1.0))
+    full = tally(GOOD, worse, position=2, step=2, weight=1.0, last=True)
+    found = judge(config, full)
     assert (found.outcome, found.alarm) == (outcome, "watch")
+    earlier = judge(config, replace(full, last=False))
+    assert earlier.outcome is Outcome.UNDECIDED, "it acts in the last hold only"
+
+
+def days_at_full_weight(good, dead, edition):
+    """A look after so many good days of 50 calls at weight 1, and so many calls of an outage."""
+    fine = [
+        cell(weight=1.0, position=2, day=f"2026-03-{d:02}", success=(8, 42, 0, 0)) for d in range(3, 3 + good)
+    ]
+    gone = cell(weight=1.0, position=2, day="2026-03-28", success=(dead, 0, 0, 0), hard=(dead, 0, 0, 0))
+    full = tally(GOOD, *fine, gone, position=2, step=2, weight=1.0, last=True)
+    return judge(gate_config(edition=edition), full)
+
+
+@pytest.mark.parametrize("good", [1, 7, 14])
+def test_an_outage_after_good_days_at_weight_1_is_told_within_eight_calls(good):
+    assert days_at_full_weight(good, 0, 2).outcome is Outcome.PASS
+    told = next(n for n in range(1, 100) if days_at_full_weight(good, n, 2).alarm == "watch")
+    assert told <= 8
+    assert days_at_full_weight(good, told, 1).alarm is None, "one ledger is protected by its past"
 
 
 # ------------------------------------------------------------------ computing again
@@ -248,7 +375,11 @@ def test_variants_are_judged_alone_and_combined():
 def test_profiles():
     strict, low = gate_config("strict"), gate_config("low-traffic")
     assert (STANDARD.alpha, STANDARD.beta, STANDARD.floors) == (0.10, 0.10, (30, 100))
-    assert (strict.alpha, strict.beta, strict.critical[0].margins) == (0.05, 0.05, (0.20, 0.10))
+    assert (strict.alpha, strict.beta, strict.critical[0].margins) == (0.05, 0.05, (0.20, 0.08))
+    assert STANDARD.critical[0].margins == (0.25, 0.08)
+    assert gate_config(edition=1).critical[0].margins == (0.25, 0.10)
+    assert gate_config("strict", edition=1).critical[0].margins == (0.20, 0.10)
+    assert gate_config("low-traffic", edition=1).critical == low.critical
     assert (low.floors, low.critical[1].margins) == ((20, 60), (0.20, 0.08))
     assert [(m.name, m.share) for m in STANDARD.metrics] == [
         ("success", 0.5), ("hard_error", 0.25), ("slow", 0.125), ("negative", 0.125)
@@ -312,7 +443,7 @@ def test_configs_survive_json():
 def test_the_gates_of_a_plan_are_understood(aliased):
     outside = {"url": "https://m.example.com", "field": "aht", "max": 300, "for": 4}
     written = {
-        "profile": "strict", "floors": [10, 20, 30], "act_after_promotion": True,
+        "profile": "strict", "floors": [10, 20, 30], "act_at_full_weight": True,
         "metrics": [{"name": "success", "margins": [0.2, 0.15, 0.1]}, {"name": "aht", "http": outside}],
     }  # fmt: skip
     config = from_plan(Gates.model_validate(written).model_dump(by_alias=aliased))
