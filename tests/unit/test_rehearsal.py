@@ -6,7 +6,7 @@ import pytest
 from rollout.domain.gates import Cell, Outcome, Tally, from_plan, gate_config, judge
 from rollout.domain.playing import DAY, PlayStep, Runs, gate
 from rollout.domain.rehearsal import USUAL_RATES, ModelCallers, rehearse
-from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
+from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
 CODES = {FAIL: ("fail", None), SPLIT: ("undecided", "split"), LABELS: ("undecided", "labels"), AMBER: ("undecided", "amber"),
