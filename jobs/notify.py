@@ -67,7 +67,7 @@ class Notify:
         self.addresses = {a.digest: a for a in of_settings(urls)}
         self.trouble = ""
         self._looked: _Looked | None = None
-        self._seen: dict[tuple[str, int], datetime] = {}
+        self._seen: dict[str, int] = {}  # how far each rollout's journal was looked through
         self._tidied: datetime | None = None
         self._lanes: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
@@ -94,12 +94,12 @@ class Notify:
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
         entries, _ = self.tellings.glance(since)  # before they are read: one that comes meanwhile is news
         added = 0
-        for page in self.tellings.entries(since, TOLD_KINDS):
-            fresh = [(r, e) for r, e in page if (e.rollout_id, e.seq) not in self._seen]
-            rows = [row for r, e in fresh for row in self._rows_of_entry(r, e)]
-            added += self.outbox.put(rows)
-            self._seen |= {(e.rollout_id, e.seq): e.at for _, e in fresh}
-        self._seen = {key: at for key, at in self._seen.items() if at >= since}
+        # Of what was recorded in the last minutes the newest entries' numbers alone are read again and again.
+        heads = self.tellings.heads(since)
+        behind = {id_: seq for id_, head in heads.items() if head > (seq := self._seen.get(id_, 0))}
+        for page in self.tellings.entries(since, TOLD_KINDS, behind):
+            added += self.outbox.put([row for r, e in page for row in self._rows_of_entry(r, e)])
+        self._seen = heads
         added += self.outbox.put([row for told, r in self._lasting(now) for row in self._rows(told, r)])
         added += self.outbox.put(self._failing(now))
         if mark is None or now - mark > MARK_EVERY or mark > now:

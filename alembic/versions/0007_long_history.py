@@ -21,7 +21,7 @@ UNSENT = "sent_at IS NULL"
 def upgrade() -> None:
     _partial("ix_rollouts_live", "rollouts", ["created_at", "id"], LIVE)
     op.create_index("ix_rollouts_phase", "rollouts", ["phase"])
-    op.create_index("ix_rollouts_updated_at_phase", "rollouts", ["updated_at", "phase"])
+    op.create_index("ix_rollouts_updated_at", "rollouts", ["updated_at", "phase", "id", "journal_seq"])
     _partial("ix_targets_left", "targets", ["rollout_id"], LEFT)
     _partial("ix_journal_rollbacks", "journal", ["rollout_id", "seq", "kind", "at"], OF_ROLLBACKS)
     _partial("ix_outbox_unsent", "outbox", ["channel", "due_at", "created_at"], UNSENT)

@@ -82,7 +82,7 @@ class Figures:
 # Built once: a page of figures is ten statements, and building one costs more than running it.
 _r, _w, _o, _j = rollouts.c, writes.c, outbox.c, journal.c
 _ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
-_MARK = (_r.id, type_coerce(_r.updated_at, Text), _r.journal_seq, _r.journal_hash)
+_MARK = (_r.id, type_coerce(_r.updated_at, Text), _r.journal_seq)
 # The gates keep a live rollout's verdict without recording a change.
 _LIVE = select(*_MARK, type_coerce(_r.verdict, Text), _r.due_at).where(LIVE)
 _ENDED = select(*_MARK).where(~LIVE, _r.updated_at >= bindparam("since"))
@@ -122,7 +122,7 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
         since = {"since": now - ENDED_WITHIN}
         phases = {row.phase: row[1] for row in connection.execute(_PHASES)}
         shown = [
-            Light(row[0], tuple(row[1:5]), row[5]) for row in connection.execute(_LIVE_SHOWN, {"most": MOST})
+            Light(row[0], tuple(row[1:4]), row[4]) for row in connection.execute(_LIVE_SHOWN, {"most": MOST})
         ]
         live = len(shown)
         ended = connection.execute(_ENDED_SHOWN, {**since, "most": MOST - live})

@@ -5,11 +5,11 @@ How far the journal was looked through is kept in the table `meta`, shared by al
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, or_, select, text
+from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, text
 
 from rollout.domain.state import Rollout
 from rollout.store.engine import Database
@@ -21,7 +21,7 @@ from rollout.store.values import set_once, set_value, value_of
 
 MARK = "notices:mark"
 KEY_SINCE = "notices:key"
-_PAGE = 500
+_PAGE = 200
 
 
 class Tellings:
@@ -41,24 +41,32 @@ class Tellings:
         with self.database.write() as connection:
             set_value(connection, MARK, at.isoformat())
 
-    def entries(self, since: datetime, kinds: Collection[str]) -> Iterator[list[tuple[Rollout, Recorded]]]:
-        """Journal entries of these kinds from `since` on, with their rollouts (without targets), by pages."""
-        j = journal.c
-        after: tuple[datetime, str, int] | None = None
-        while True:
-            query = select(journal).where(j.at >= since, j.kind.in_(list(kinds)))
-            if after is not None:
-                query = query.where(_behind(*after))
+    def heads(self, since: datetime) -> dict[str, int]:
+        """The newest entry of each rollout of which something was recorded from `since` on, the longest ago first."""
+        with self.database.read() as connection:
+            return {row.id: row.journal_seq for row in connection.execute(_HEADS, {"since": since})}
+
+    def entries(
+        self, since: datetime, kinds: Collection[str], behind: Mapping[str, int]
+    ) -> Iterator[list[tuple[Rollout, Recorded]]]:
+        """Entries of these kinds with their rollouts (without targets), some rollouts at a time.
+
+        Of each rollout in `behind` those after the sequence that stands there, and none from before `since`.
+        """
+        ids = list(behind)
+        for start in range(0, len(ids), _PAGE):
+            some = ids[start : start + _PAGE]
+            j = journal.c
+            query = select(journal).where(j.rollout_id.in_(some), j.at >= since, j.kind.in_(list(kinds)))
             with self.database.read() as connection:
-                rows = list(connection.execute(query.order_by(j.at, j.rollout_id, j.seq).limit(_PAGE)))
-                ids = {row.rollout_id for row in rows}
-                found = connection.execute(select(rollouts).where(rollouts.c.id.in_(ids))) if ids else ()
-                known = {row.id: to_rollout(row) for row in found}
-            yield [(known[row.rollout_id], _recorded(row)) for row in rows if row.rollout_id in known]
-            if len(rows) < _PAGE:
-                return
-            last = rows[-1]
-            after = (last.at, last.rollout_id, last.seq)
+                found = connection.execute(query.order_by(j.at, j.rollout_id, j.seq))
+                rows = [row for row in found if row.seq > behind[row.rollout_id]]
+                told = {row.rollout_id for row in rows}
+                known = {
+                    row.id: to_rollout(row)
+                    for row in connection.execute(select(rollouts).where(rollouts.c.id.in_(told)))
+                }
+            yield [(known[row.rollout_id], _recorded(row)) for row in rows]
 
     def glance(self, since: datetime) -> tuple[int, bool]:
         """(journal entries from `since` on, whether a state that lasts or a notice on its way wants a look).
@@ -91,6 +99,11 @@ class Tellings:
             return datetime.fromisoformat(value_of(connection, KEY_SINCE) or now.isoformat())
 
 
+_HEADS = (
+    select(rollouts.c.id, rollouts.c.journal_seq)
+    .where(rollouts.c.updated_at >= bindparam("since"))
+    .order_by(rollouts.c.updated_at)
+)
 _GLANCE = select(
     select(func.count()).select_from(journal).where(journal.c.at >= bindparam("since")).scalar_subquery(),
     or_(
@@ -99,12 +112,6 @@ _GLANCE = select(
         exists().where(meta.c.key.between(FAILING, KEY_SINCE)),
     ),
 )
-
-
-def _behind(at: datetime, rollout_id: str, seq: int) -> Any:
-    j = journal.c
-    same = and_(j.at == at, or_(j.rollout_id > rollout_id, and_(j.rollout_id == rollout_id, j.seq > seq)))
-    return or_(j.at > at, same)
 
 
 def _blind_since(connection: Connection, r: Rollout) -> datetime | None:

@@ -424,3 +424,25 @@ def test_threads_end_with_the_job(replicas: Replicas, receiver: Receiver) -> Non
     assert not [t for t in threading.enumerate() if t.name.startswith("notify-")]
     assert job.deliver() == 0
     assert isinstance(job.outbox, Outbox)
+
+
+@pytest.mark.parametrize("told_to", ["json://127.0.0.1:9/", ""], ids=["somebody", "nobody"])
+def test_what_was_looked_through_is_not_read_again(
+    replicas: Replicas, told_to: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each new entry is read once, however many there were in the last ten minutes, and whoever is to be told."""
+    from rollout.store import tellings
+
+    job = replicas.another(*[told_to] * bool(told_to))
+    started(replicas, *[f"r{i}" for i in range(30)])
+    job.fill()
+    read: list[str] = []
+    recorded, to_rollout = tellings._recorded, tellings.to_rollout
+    monkeypatch.setattr(tellings, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1])
+    monkeypatch.setattr(tellings, "to_rollout", lambda row: (read.append(row.id), to_rollout(row))[1])
+    job.fill()
+    assert read == []
+    held = replicas.hand.begun("new", target("+14157779999"))
+    replicas.store.commit(held, Change(), [Entry("begun", "service", "pre-flight passed")])
+    job.fill()
+    assert read and set(read) == {"new"}
