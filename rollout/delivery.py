@@ -13,8 +13,10 @@ from typing import Any
 
 from rollout.domain.baselines import exactly
 from rollout.domain.changes import Change
+from rollout.domain.deciding.words import another_hand
 from rollout.domain.drift import Blocked, Look, absorb
 from rollout.domain.errors import ClaimLost
+from rollout.domain.machine import Phase
 from rollout.domain.protocol import Finding, body_of, lists_at
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, Write
@@ -128,6 +130,8 @@ class Deliverer:
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
             entries = [Entry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
+        if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
+            entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))
         now = self.store.commit(held, change, entries)
         return change.applied_to(rollout, now), (change,)
 
@@ -254,8 +258,9 @@ class Deliverer:
         )  # fmt: skip
         change = found.change
         entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
+        fought = _fought_over(change.applied_to(rollout, answered_at), [] if forward else found.written_over)
         try:
-            now = self.store.commit(held, change, [entry])
+            now = self.store.commit(held, change, [entry, *fought])
         except ClaimLost:
             # The claim went to somebody else, yet what Retell answered stays true.
             self.store.settle(rollout.id, change, entry)
@@ -274,3 +279,9 @@ class Deliverer:
             tuple(found.as_read),
             (intended, change),
         )
+
+
+def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[Entry]:
+    """The third time that another hand has written over the baseline is told, once."""
+    fought = rollout.fought_over(numbers)
+    return [Entry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []

@@ -29,6 +29,9 @@ class Outcomes:
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
+    written_over: list[str] = field(
+        default_factory=list
+    )  # taken by Retell, and they show something else since
     as_read: list[str] = field(
         default_factory=list
     )  # their baseline is refused as it was read: it has another form
@@ -110,6 +113,8 @@ def outcomes(
                     found.troubles.append((f"{number}: {failure.detail}", failure.retry_after))
             case Settled.UNKNOWN:
                 found.writes[write.id] = {"answered": status}
+                if fresh is not None and answer.shown is not None and fresh.modified > answer.shown.modified:
+                    found.written_over.append(number)
                 detail = failure.detail if failure else "Retell answered 200 and does not show the split"
                 wait = failure.retry_after if failure else None
                 found.troubles.append((f"{number}: outcome not known: {detail}", wait))

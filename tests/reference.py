@@ -38,6 +38,7 @@ KINDS = {
     "failure_paused": "it failed, and the plan says `on_failure: pause`",
     "held": "the service holds and needs a person; the reason says why",
     "read_back": "a rollback: every number was read back at its baseline",
+    "contested": "a rollback: another hand has written over the baseline of these numbers three times",
     "restored": "a rollback is over: every number shows its baseline, and nothing of ours can land any more",
     "restored_outside": "the numbers were found at their baseline: somebody, or a kit, rolled back without us",
     "reopened": "a late write of ours came back after the rollback; it is being repaired",

@@ -21,6 +21,7 @@ CHECK, SEND, READ, WATCH, DONE, FAILED = "check", "send", "read back", "watch", 
 PAUSES = (0.3, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; a random part of each is waited
 LATEST = 32_503_680_000_000  # milliseconds, the year 3000: a time stamp beyond is none
 MOST_STALE = 3  # readings older than our 200, before the baseline is sent again: the 200 may have been false
+CONTESTED = 3  # so many times taken by Retell and written over: it is said that somebody else writes
 
 Note = Callable[..., None]
 """note(event, number, text=None, **data): into the journal, with a text also onto the terminal."""
@@ -109,7 +110,7 @@ class Number:
         self._newest = 0  # time stamp of our own last 200, or of a later reading
         self._sent_at = self._answered_at = 0.0
         self._trouble_since: float | None = None
-        self._tries = self._stale = 0
+        self._tries = self._stale = self._taken = 0  # _taken: definite 200s, ours and about the baseline
 
     @property
     def ended(self) -> bool:
@@ -164,6 +165,7 @@ class Number:
             return
         self.due = self._answered_at = time.monotonic()
         self._newest, self._stale, self.stage = shown.modified, 0, READ
+        self._taken += 1
         milliseconds = round(1000 * (self._answered_at - self._sent_at))
         self._note("answered", self.number, modified=shown.modified, ms=milliseconds)
 
@@ -239,17 +241,22 @@ class Number:
             self.due = min(now + self.rules.poll, max(now, self.watched_until))
 
     def _moved(self, shown: Shown, what: str) -> None:
-        """It shows something other than the baseline: sent again, at the earliest one poll after the last send."""
+        """It shows something other than the baseline: sent again, at the earliest one poll after the last send, and
+        by growing pauses (1, 2, 4 ... 60 s) where Retell took it and somebody wrote over it."""
         now = time.monotonic()
         self.stage = SEND
-        self._note("moved", self.number, f"shows {what}; sending the baseline again", lists=shown.lists)
+        text = f"shows {what}; sending the baseline again"
+        if self._taken >= CONTESTED:
+            text = f"another hand writes this number: Retell took the baseline {self._taken} times, and it {text}"
+        self._note("moved", self.number, text, lists=shown.lists)
         contested = self.restored_at is not None and now > self.restored_at + self.rules.longest
         since = self._trouble_since = now if self._trouble_since is None else self._trouble_since
         if contested or now - since > self.rules.give_up:
             self._fail("somebody or something keeps changing it; find out who, then start this kit again")
             return
         self.why = "it showed " + what
-        self.due = max(now, self._sent_at + self.rules.poll)
+        grown = min(60.0, 2.0 ** min(self._taken - 1, 6)) if self._taken else 0.0
+        self.due = max(now, self._sent_at + max(self.rules.poll, grown))
 
     # ---------------------------------------------------------------- trouble
 

@@ -185,6 +185,14 @@ def _reopened(r: Rollout, e: Recorded) -> Words:
     )  # fmt: skip
 
 
+def _contested(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.TROUBLE, Severity.CRITICAL, "another program writes over the rollback", e.reason,
+        "the baseline is written again without end, at growing pauses; callers may get either split until it is stopped",
+        f"rollout show {r.id}",
+    )  # fmt: skip
+
+
 def _held(r: Rollout, e: Recorded) -> Words:
     reason = str(e.data.get("reason") or "")
     impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
@@ -249,6 +257,7 @@ _MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
     "read_back": _read_back,
     "restored_outside": _restored_outside,
     "reopened": _reopened,
+    "contested": _contested,
     "held": _held,
     "failure_paused": _failure_paused,
     "pause": _paused,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
+
+RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
+CONTESTED = 3  # so many times taken by Retell and written over: told
 
 Lists = Mapping[str, list[dict[str, Any]] | None]
 
@@ -103,11 +106,20 @@ class Write:
         return self.outcome is None or self.horizon_until > now
 
 
+class WentBack(NamedTuple):
+    """The last write of a number's baseline, whether Retell took it by a definite 200, and how often it lately did."""
+
+    last: datetime
+    taken: bool
+    times: int
+
+
 @dataclass(frozen=True)
 class Rollout:
     """A snapshot of one rollout as the store has it.
 
-    `writes` are those that were open when it was loaded and those made since, oldest first.
+    `writes` are those that were open when it was loaded and those made since, oldest first; while it goes back also
+    those of its last minutes that Retell took (`RECENT`): they tell whether another hand writes too.
 
     `retreated` is what closing time wants: these basis points on every number whose step has more; None: the
     position's own weights. `turning_since` is when closing or opening time last asked for a change that is not
@@ -248,6 +260,21 @@ class Rollout:
             for w in (*self.writes, *self.foreign_open)
             if w.is_open(now) and (number is None or w.number == number)
         )
+
+    @cached_property
+    def went_back(self) -> Mapping[str, WentBack]:
+        """By number, what is known of the baseline's writes since the rollback was ordered."""
+        since, found = self.rollback_at or self.created_at, dict[str, WentBack]()
+        for w in self.writes:
+            if w.kind is Kind.BASELINE and w.intent_at >= since:
+                before = found.get(w.number)
+                taken = w.answered == 200
+                found[w.number] = WentBack(w.intent_at, taken, (before.times if before else 0) + taken)
+        return found
+
+    def fought_over(self, numbers: Iterable[str]) -> list[str]:
+        """Those whose baseline Retell has now taken for the third time, though they showed something else each time."""
+        return [n for n in numbers if n in self.went_back and self.went_back[n].times == CONTESTED]
 
     @cached_property
     def written(self) -> tuple[Target, ...]:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, or_, select
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
-from rollout.domain.state import Rollout, Target, TargetState, Write
+from rollout.domain.state import RECENT, Kind, Rollout, Target, TargetState, Write
 from rollout.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.store.snapshots import Head, Snapshots
 from rollout.store.tables import DRIVEN, LEFT, rollouts, targets, writes
@@ -49,7 +49,15 @@ def load(
     rows = connection.execute(_OPEN_WRITES, {**wanted, "at": now}).all() if open_writes else ()
     for w in rows:
         (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
+    if open_writes and row.phase in _GOING_BACK:
+        known_ids = {w.id for w in mine}
+        taken = connection.execute(_TAKEN, {**wanted, "since": now - RECENT})
+        mine = [*(to_write(w) for w in taken if w.id not in known_ids), *mine]
+        mine.sort(key=lambda w: (w.intent_at, w.id))
     return to_rollout(row, found, mine, foreign)
+
+
+_GOING_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 
 # Built once: building a statement costs more than running it on rows as few as these.
@@ -65,6 +73,13 @@ _OPEN_WRITES = (
         or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
     )
     .order_by(writes.c.intent_at, writes.c.id)
+)
+
+_TAKEN = select(writes).where(
+    writes.c.rollout_id == bindparam("wanted"),
+    writes.c.kind == Kind.BASELINE,
+    writes.c.answered == 200,
+    writes.c.intent_at > bindparam("since"),
 )
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -246,6 +247,22 @@ def test_a_baseline_that_retell_refuses(world: Sandbox, kit: Make) -> None:
     assert ran.code == 1
     assert f"{ONE}  Retell refuses the baseline (422: " in ran.out
     assert len(writes(world)) == 1
+
+
+def test_a_program_that_writes_back_at_once_is_met_at_growing_pauses_and_named(
+    world: Sandbox, kit: Make
+) -> None:
+    made = kit(lease=2.0, horizon=3.0)
+    process = made.start()
+    for taken in range(1, 5):
+        until(lambda taken=taken: len([w for w in writes(world) if w["status"] == 200]) >= taken)
+        world.edit(ONE, inbound_agents=FORWARD)
+    process.terminate()
+    out, _ = process.communicate(timeout=20)
+    at = [w["wall"] for w in writes(world)]
+    gaps = [b - a for a, b in pairwise(at)]
+    assert gaps[0] >= 0.9 and gaps[1] >= 1.9 and gaps[2] >= 3.9, gaps
+    assert "another hand writes this number: Retell took the baseline 3 times" in out
 
 
 @pytest.mark.parametrize("status", [400, 422])

@@ -55,6 +55,7 @@ def told(
         ("read_back", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back: the baseline serves"),
         ("restored_outside", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside"),
         ("reopened", NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part"),
+        ("contested", NoticeEvent.TROUBLE, Severity.CRITICAL, "another program writes over the rollback"),
         ("failure_paused", NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, "step 1.2 failed and is paused"),
         ("refused", NoticeEvent.STOPPED, Severity.WARNING, "not started"),
         ("stop", NoticeEvent.STOPPED, Severity.INFO, "stopped"),

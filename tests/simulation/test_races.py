@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,7 +14,10 @@ from rollout.domain.plan import Plan
 
 from .kit import Kit
 from .plans import AGENT, CANARY
+from .processes import Node
+from .remote import Message
 from .scenario import BASELINE, NUMBER, Scenario
+from .world import Process
 
 Make = Callable[..., Scenario]
 SECOND = "+14157774445"
@@ -129,4 +134,72 @@ def test_a_rollback_waits_for_nothing(scenario: Make, obstacle: str) -> None:
     assert s.at(id_, "read_back")[0] - ordered < (130 if obstacle == "throttled" else 6)
     s.until_phase(id_, "rolled_back")
     assert s.weight() == 0
+    s.check()
+
+
+def _other_program(s: Scenario, lists: Any, after: float, until: float) -> None:
+    """Another hand that writes these lists, so many seconds after each time the service has written a baseline."""
+    seen = s.remote.on_apply
+
+    def applied(message: Message) -> None:
+        seen(message)
+        if message.intent is not None and message.intent["kind"] == "baseline" and s.world.now < until:
+            s.world.at(after, lambda: s.remote.edit(NUMBER, "foreign", "lists", lists=lists))
+
+    s.remote.on_apply = applied
+
+
+@pytest.mark.parametrize("after", [0.001, 0.7], ids=["before-the-read-back", "after-it"])
+@pytest.mark.parametrize("cli", [False, True], ids=["service", "command-line"])
+def test_a_rollback_against_a_program_that_writes_back_at_once_is_tried_at_growing_pauses_and_told(
+    scenario: Make, after: float, cli: bool
+) -> None:
+    """By our own step's split, which looks like a late write of ours each time, so that it is never left alone."""
+    s = scenario()
+    id_ = s.start((0.1, "600s"), (1.0, "60s"))
+    s.until(lambda: s.rollout(id_).confirmed_at is not None)
+    ordered = s.world.now
+    ours = {"inbound_agents": s.remote.numbers[NUMBER].live.lists["inbound_agents"]}
+    _other_program(s, ours, after, ordered + 200)
+    s.command("rollback", id_)
+    if cli:  # drives again and again, whatever is due
+        name = s.sim.name("cli")
+
+        def follow() -> None:
+            node = Node(s.sim, name, can_crash=False)
+            while s.world.now < ordered + 200:
+                node.app.drive(id_)
+                s.world.sleep(1.0)
+
+        s.world.spawn(Process(name, can_crash=False), name, follow)
+    for _ in range(40):  # every look finds what the other program has written
+        s.run(5)
+        s.sim.file.raw.execute("UPDATE rollouts SET look_asked = 1 WHERE phase = 'rolled_back'")
+        if s.phase(id_) == "rolled_back":
+            s.sim.file.raw.execute("UPDATE rollouts SET due_at = updated_at WHERE phase = 'rolled_back'")
+            s.sim.poke()
+    backs = [m.sent_at for m in s.remote.messages if not m.forward]
+    gaps = [b - a for a, b in pairwise(backs)]
+    assert len([at for at in backs if at < ordered + 70]) <= 8, gaps
+    assert all(gap >= min(2**i, 60) - 0.5 for i, gap in enumerate(gaps[:7])), gaps
+    assert len(gaps) >= 5, gaps
+    told = [e for e in s.history(id_) if e.kind == "contested"]
+    assert len(told) == 1
+    assert f"another hand writes {NUMBER}" in told[0].reason
+    assert len([at for at in backs if at < s.world.seconds(told[0].at)]) == 3
+    s.until_phase(id_, "rolled_back")
+    assert s.weight() == 0
+    s.check()
+
+
+def test_an_operator_is_told_who_fights_the_rollback(scenario: Make) -> None:
+    s = scenario()
+    id_ = s.start((0.1, "600s"), (1.0, "60s"))
+    s.until(lambda: s.rollout(id_).confirmed_at is not None)
+    _other_program(s, s.lists(0.33), 0.001, s.world.now + 100)
+    s.command("rollback", id_)
+    s.until(lambda: "contested" in s.kinds(id_))
+    s.run(1)
+    assert f"another hand writes {NUMBER}" in s.rollout(id_).why
+    s.until_phase(id_, "rolled_back")
     s.check()

@@ -15,7 +15,7 @@ from rollout.domain.drift import Blocked, Look
 from rollout.domain.facts import Facts, Opening
 from rollout.domain.machine import Event, Phase, allows
 from rollout.domain.protocol import Finding
-from rollout.domain.state import Kind, Position, Rollout, Target, TargetState, Write
+from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
 from tests.support.clock import START
 from tests.support.values import (
     ONE,
@@ -106,6 +106,36 @@ def test_a_rollback_writes_the_baseline_whatever_else_is_the_case(facts: Facts) 
 
 def test_a_rollback_waits_for_no_horizon_before_its_first_write() -> None:
     assert isinstance(decide(back(writes=(write(step=2),)), Facts(), START), Restore)
+
+
+def taken(times: int, number: str = ONE, last: datetime = START) -> tuple[Write, ...]:
+    """So many writes of the baseline that Retell took by a definite 200, the last of them now."""
+    return tuple(
+        write(number, 0, id=f"t{number}{i}", kind=Kind.BASELINE, at=last - i * SECOND, answered=200, outcome=Outcome.APPLIED,
+              horizon_until=last)
+        for i in reversed(range(times))
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("times", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60), (50, 60)])
+def test_the_pauses_grow_while_another_hand_writes_over_the_baseline(times: int, seconds: int) -> None:
+    r = back(rollback_at=START - timedelta(hours=1), writes=taken(times))
+    wait = wait_of(decide(r, Facts(trouble="outcome not known"), START))
+    assert wait.until == START + timedelta(seconds=seconds)
+    assert (f"another hand writes {ONE}" in wait.why) is (times >= 3)
+    assert isinstance(decide(r, Facts(), START + timedelta(seconds=seconds)), Restore)
+
+
+def test_a_number_that_is_fought_over_holds_up_no_other() -> None:
+    r = back(targets=(confirmed(), confirmed(TWO, ord=1)), writes=taken(5))
+    action = decide(replace(r, rollback_at=START - timedelta(hours=1)), Facts(), START + SECOND)
+    assert isinstance(action, Restore)
+    assert [t.number for t in action.targets] == [TWO]
+
+
+def test_what_was_taken_before_this_rollback_was_ordered_does_not_count() -> None:
+    earlier = taken(5, last=START - SECOND)
+    assert isinstance(decide(back(writes=earlier), Facts(), START), Restore)
 
 
 def test_a_rollback_covers_what_was_ever_written_and_nothing_else() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 
 from rollout.domain.actions import Action, Read, Record, Restore, Wait
 from rollout.domain.deciding.looking import horizons_over, look_again, pause, seen_after, unread
-from rollout.domain.deciding.words import count, name
+from rollout.domain.deciding.words import another_hand, count, name
 from rollout.domain.facts import Facts
 from rollout.domain.machine import Event
-from rollout.domain.state import Kind, Rollout, TargetState
+from rollout.domain.state import CONTESTED, Rollout, Target, TargetState
+
+LONGEST_PAUSE = timedelta(seconds=60)
 
 
 def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
@@ -17,18 +20,14 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     settled = {TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN}
     todo = tuple(t for t in r.its_own if t.state not in settled)
     if todo:
-        numbers = {t.number for t in todo}
-        last = max(
-            (w.intent_at for w in r.writes if w.kind is Kind.BASELINE and w.number in numbers), default=None
-        )
-        if f.trouble is not None or (last is not None and now < last + f.poll):
-            until = now + pause(r, f) if f.trouble is not None else (last or now) + f.poll
-            return Wait(
-                until,
-                "write the baseline again",
-                f.trouble or f"{count(len(todo), 'number')} not at the baseline yet",
-            )
-        return Restore(todo, f"{count(len(todo), 'number')} to restore")
+        again = {t.number: _again_at(r, t, f) for t in todo}
+        ready = tuple(t for t in todo if again[t.number] <= now)
+        if f.trouble is not None or not ready:
+            until = min(again.values())
+            if f.trouble is not None and not _all_taken(r, todo):
+                until = max(until, now + pause(r, f))
+            return Wait(until, "write the baseline again", _contested(r, todo) or f.trouble or _not_yet(todo))
+        return Restore(ready, f"{count(len(ready), 'number')} to restore")
     if r.restored_at is None:
         took = (now - (r.rollback_at or now)).total_seconds()
         return Record(
@@ -57,3 +56,31 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
     if gone:
         why += f"; gone: {name(gone)}"
     return Record(Event.RESTORED, why)
+
+
+def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
+    """When this number's baseline may be written again: a poll after the last try, and by growing pauses (1, 2, 4 ...
+    60 s) where Retell has taken it and the number shows something else all the same."""
+    back = r.went_back.get(t.number)
+    if back is None:
+        return r.created_at
+    if not back.taken:
+        return back.last + f.poll
+    return back.last + min(timedelta(seconds=2 ** min(back.times - 1, 6)), LONGEST_PAUSE)
+
+
+def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
+    """Whether nothing is wrong with Retell: it took each of these, and somebody wrote over it."""
+    return all(t.number in r.went_back and r.went_back[t.number].taken for t in todo)
+
+
+def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
+    """Said from the third time on: somebody has to stop the other program."""
+    fought = [t.number for t in todo if t.number in r.went_back and r.went_back[t.number].times >= CONTESTED]
+    if not fought:
+        return None
+    return f"{another_hand(fought)} ({r.went_back[fought[0]].times} times lately)"
+
+
+def _not_yet(todo: Sequence[Target]) -> str:
+    return f"{count(len(todo), 'number')} not at the baseline yet"

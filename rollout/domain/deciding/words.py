@@ -29,3 +29,11 @@ def count(n: int, word: str) -> str:
 def name(numbers: Sequence[str]) -> str:
     shown = ", ".join(numbers[:3])
     return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
+
+
+def another_hand(numbers: Sequence[str]) -> str:
+    """What is said from the third time on that a baseline was taken by Retell and written over."""
+    return (
+        f"another hand writes {name(numbers)}: Retell took the baseline, and it was written over each time; find and "
+        "stop that program; until then the baseline is written again at pauses that grow to 60 s"
+    )
