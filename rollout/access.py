@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rollout.domain.errors import Forbidden, InputError, Unauthenticated
-from rollout.domain.numbers import is_e164
+from rollout.domain.numbers import covers, is_e164
 from rollout.domain.records import Entry
 from rollout.store.access import AccessStore, TokenRow
 from rollout.store.engine import Database
@@ -93,10 +93,7 @@ class Caller:
 
     def covers(self, numbers: Iterable[str]) -> bool:
         """Whether all of these numbers are this caller's business; of no numbers at all, only without a limit."""
-        if self.numbers is None:
-            return True
-        found = list(numbers)
-        return bool(found) and all(number in self.numbers for number in found)
+        return covers(self.numbers, numbers)
 
 
 NOBODY = Caller(None, "anonymous", Role.VIEWER)

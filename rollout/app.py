@@ -222,10 +222,7 @@ def build(
     bounds = Bounds(allowed, externals.problems)
 
     def begin(rollout: Rollout) -> tuple[Target, ...]:
-        listed = [n for n in rollout.plan.numbers if isinstance(n, str)]
-        found = preflight(
-            rollout.plan, own_numbers, own_versions, store.drivers(listed), rollout.seed, bounds=bounds
-        )
+        found = preflight(rollout.plan, own_numbers, own_versions, store.drivers, rollout.seed, bounds=bounds)
         found.refuse()
         return found.targets
 

@@ -46,7 +46,9 @@ class Backend(Protocol):
         """Waits until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
         ...
 
-    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]: ...
+    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
+        """Every rollout, newest first; `live` True: unfinished ones only."""
+        ...
 
     def show(self, id_: str) -> dict[str, Any]: ...
 
@@ -144,7 +146,7 @@ class Direct:
         return {**views.show(r), "seconds": took}
 
     def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
-        return [views.summary(r) for r in self.app.store.summaries(live=live, limit=1000)]
+        return [views.summary(r) for r in self.app.store.summaries(live=live, limit=None)]
 
     def show(self, id_: str) -> dict[str, Any]:
         return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])

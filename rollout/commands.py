@@ -8,7 +8,6 @@ takes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -18,6 +17,7 @@ from rollout.domain import commanding
 from rollout.domain.commanding import By, where
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.machine import Event, Phase, after, allows
+from rollout.domain.numbers import plus_advice
 from rollout.domain.plan import Plan
 from rollout.domain.records import Decision, Entry, Request
 from rollout.domain.state import Position, Rollout
@@ -53,14 +53,15 @@ class Commands:
     def check(self, plan: Plan, volumes: Mapping[str, float] | None = None) -> Preflight:
         """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
         self.calendar(plan)
-        listed = [n for n in plan.numbers if isinstance(n, str)]
-        driven, bounds = self.store.drivers(listed), self.bounds
-        found = preflight(plan, self.numbers, self.versions, driven, volumes=volumes, bounds=bounds)
-        others = self.store.drivers([t.number for t in found.targets if t.number not in listed])
-        if others:
-            taken = tuple(f"{n} is already driven by {name} ({id_})" for n, (id_, name) in others.items())
-            found = replace(found, problems=(*found.problems, *taken))
-        return found
+        return preflight(
+            plan,
+            self.numbers,
+            self.versions,
+            self.store.drivers,
+            volumes=volumes,
+            bounds=self.bounds,
+            named=self.store.live_named(plan.name),
+        )
 
     def start(
         self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False
@@ -166,28 +167,21 @@ class Commands:
     # -------------------------------------------------------------- finding the rollout that is meant
 
     def resolve(self, text: str) -> str:
-        """A rollout's id from an id or the name of its newest live (or newest) rollout."""
-        try:
-            self.store.load(text)
-        except UnknownRollout:
-            named = self.store.by_name(text)
-            live = [r for r in named if r.phase.is_live] or named
-            if not live:
-                raise
-            return live[0].id
-        return text
+        """A rollout's id from an id or a name: the name's live rollout, else its newest ended one.
+
+        UnknownRollout when there is none; AmbiguousName, with the ids, when two live ones have the name.
+        """
+        return self.store.meant(text)
 
     def on_number(self, number: str) -> str:
         """The rollout a rollback of this number means: the one that drives it, else the newest that wrote it."""
         driving = self.store.drivers([number])
         if number in driving:
             return driving[number][0]
-        for id_ in self.store.on_number(number):
-            rollout, _ = self.store.load(id_)
-            target = rollout.by_number.get(number)
-            if target is not None and target.written and allows(rollout.phase, Event.ROLLBACK_ASKED):
+        for id_, phase in self.store.writers(number):
+            if allows(phase, Event.ROLLBACK_ASKED):
                 return id_
-        raise UnknownRollout(f"no rollout has written {number}", number=number)
+        raise UnknownRollout(f"no rollout has written {number}{plus_advice(number)}", number=number)
 
     # -------------------------------------------------------------- plumbing
 

@@ -149,7 +149,7 @@ class Driver:
     def _after(self, rollout: Rollout) -> bool | None:
         if rollout.plan.after is None:
             return None
-        return any(r.phase is Phase.PROMOTED for r in self.store.by_name(rollout.plan.after))
+        return self.store.was_promoted(rollout.plan.after)
 
     # -------------------------------------------------------------- acting
 

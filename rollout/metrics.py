@@ -184,7 +184,7 @@ def _of_all(found: figures.Figures, rollbacks: Latencies) -> Iterator[Metric]:
     yield histogram
     yield _one(
         "rollout_rollouts_not_shown",
-        f"Live rollouts, and those of the last day, beyond the {figures.MOST} that are shown one by one.",
+        f"Rollouts that ended in the last day, beyond the {figures.MOST_ENDED} that are shown one by one.",
         {},
         found.left_out,
     )

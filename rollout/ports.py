@@ -18,6 +18,7 @@ from typing import Any, Protocol, Self
 from rollout.domain.allowance import Turns
 from rollout.domain.changes import Change
 from rollout.domain.facts import Opening, Opinion
+from rollout.domain.machine import Phase
 from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.state import Rollout, Target
 
@@ -228,13 +229,19 @@ class Rollouts(Protocol):
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...
 
-    def by_name(self, name: str) -> list[Rollout]: ...
+    def meant(self, text: str, within: frozenset[str] | None = None) -> str:
+        """The id of the rollout that an id or a name means; UnknownRollout, AmbiguousName."""
+        ...
 
-    def summaries(
-        self, *, live: bool | None = None, before: tuple[datetime, str] | None = None, limit: int = 100
-    ) -> list[Rollout]: ...
+    def live_named(self, name: str) -> str | None:
+        """The id of the live rollout of this name, if there is one."""
+        ...
 
-    def on_number(self, number: str) -> list[str]: ...
+    def was_promoted(self, name: str) -> bool: ...
+
+    def writers(self, number: str) -> list[tuple[str, Phase]]:
+        """Ids and phases of the rollouts that have written this number, newest first."""
+        ...
 
 
 # ------------------------------------------------------------------ the account's limits

@@ -7,14 +7,15 @@ lines: one check after the other, each with its sentence.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.bounds import Bounds
 from rollout.domain import splits
 from rollout.domain.baselines import AGENTS_ANEW, missed, refused
-from rollout.domain.errors import NotReachable, PreflightRefused, SplitError
+from rollout.domain.errors import NameTaken, NotReachable, PreflightRefused, SplitError
+from rollout.domain.names import name_taken
 from rollout.domain.plan import Plan, WaveOrder, wave_of
 from rollout.domain.plan_agents import ByNickname, ByServing
 from rollout.domain.protocol import body_of, lists_at, others_of
@@ -111,10 +112,15 @@ class Preflight:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    named: str | None = None  # the live rollout that has the plan's name
 
     def refuse(self, *, strict: bool = False) -> None:
-        """PreflightRefused when there is a problem (or, if strict, a warning)."""
+        """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
         found = [*self.problems, *(self.warnings if strict else ())]
+        if self.named is not None:
+            raise NameTaken(
+                "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5), rollout_id=self.named
+            )
         if found:
             raise PreflightRefused(
                 "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5),
@@ -140,17 +146,23 @@ def preflight(
     plan: Plan,
     numbers: PhoneNumbers,
     versions: Versions,
-    drivers: Mapping[str, tuple[str, str]] | None = None,
+    drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {},
     seed: int = 0,
     volumes: Mapping[str, float] | None = None,
     bounds: Bounds | None = None,
+    named: str | None = None,
 ) -> Preflight:
     """Reads the plan's numbers and versions and judges them; NotReachable when Retell cannot be asked.
 
-    `drivers` maps a number to the live rollout that drives it (asked again by the store's index at the
-    start); `seed` draws the order of waves where the plan asks for chance; `volumes` are calls per number;
-    `bounds` are the server's own limits.
+    `drivers` maps numbers to the live rollout that drives each, `named` is the live rollout that has the plan's
+    name (both are asked again by the store at the start). Where one of them is in the way, that alone is told: what
+    the numbers serve meanwhile is that rollout's doing. `seed` draws the order of waves where the plan asks for
+    chance; `volumes` are calls per number; `bounds` are the server's own limits.
     """
+    listed = [n for n in plan.numbers if isinstance(n, str)]
+    taken = [*([] if named is None else [name_taken(plan.name, named)]), *_driven(drivers(listed))]
+    if taken:
+        return Preflight(plan, problems=tuple(taken), named=named)
     problems: list[str] = []
     warnings: list[str] = []
     problems += _arm_problems(plan, versions)
@@ -159,6 +171,8 @@ def preflight(
             "closing: no step has more than the retreat weight, so nothing changes at closing time"
         )
     readings, missing = _readings(plan, numbers)
+    if taken := _driven(drivers([n for n in readings if n not in listed])):
+        return Preflight(plan, problems=tuple(taken))
     if bounds is not None:
         problems += bounds.problems(plan, [*readings, *missing])
     problems += [f"{number}: Retell does not know this number" for number in missing]
@@ -172,12 +186,6 @@ def preflight(
         if baseline is not None:
             baselines[number] = baseline
     problems += _baseline_problems(baselines, versions, warnings)
-    for number in readings:
-        if drivers and number in drivers:
-            id_, name = drivers[number]
-            problems.append(
-                f"{number} is already driven by {name} ({id_}): wait for its end, stop it or roll it back"
-            )
     ordered = _ordered(plan, list(readings), seed, volumes)
     sizes = wave_of(len(ordered), plan.waves)
     targets = tuple(
@@ -194,6 +202,13 @@ def preflight(
         for i, number in enumerate(ordered)
     )
     return Preflight(plan, targets, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)), readings)
+
+
+def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:
+    return [
+        f"{number} is already driven by {name} ({id_}): wait for its end, stop it or roll it back"
+        for number, (id_, name) in drivers.items()
+    ]
 
 
 def _arm_problems(plan: Plan, versions: Versions) -> Iterator[str]:

@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from rollout.domain import errors
 from rollout.domain.commanding import By
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
+from rollout.domain.numbers import is_e164, plus_advice
 from rollout.domain.state import Position
 from rollout.settings import LOOPBACK
 
@@ -120,8 +121,8 @@ class Remote:
         while True:
             page = self._ask("GET", f"/api/v1/rollouts?{urlencode(query)}")
             found += page["items"]
-            if page["next"] is None or len(found) >= 1000:
-                return found[:1000]
+            if page["next"] is None:
+                return found
             query["cursor"] = page["next"]
 
     def show(self, id_: str) -> dict[str, Any]:
@@ -137,6 +138,10 @@ class Remote:
             after = int(page["next"])
 
     def on_number(self, number: str) -> str:
+        if not is_e164(number):  # the service takes no other; its complaint would be about its own route
+            raise errors.UnknownRollout(
+                f"no rollout has written {number}{plus_advice(number)}", number=number
+            )
         found = self._ask("GET", f"/api/v1/numbers/{quote(number, safe='')}")["rollback"]
         if found is None:
             raise errors.UnknownRollout(f"no rollout has written {number}", number=number)

@@ -15,7 +15,6 @@ from rollout.domain.plan_notices import Reaction
 from rollout.domain.state import Rollout
 
 KEEP = timedelta(days=30)
-MOST_LIVE = 1000
 
 
 def take(service: Service, caller: Caller, source: str, document: object) -> dict[str, Any]:
@@ -51,10 +50,12 @@ def take(service: Service, caller: Caller, source: str, document: object) -> dic
 
 def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[str]]]:
     """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
-    live = [r for r in service.readings.page(live=True, limit=MOST_LIVE) if r.plan.alerts]
-    live = service.visible(caller, live)
-    numbers = service.lookups.numbers([r.id for r in live])
-    return [(r, numbers.get(r.id) or service.numbers_of(r)) for r in live]
+    found: list[tuple[Rollout, list[str]]] = []
+    for page in service.readings.live():
+        listening = service.visible(caller, [r for r in page if r.plan.alerts])
+        numbers = service.lookups.numbers([r.id for r in listening])
+        found += [(r, numbers.get(r.id) or service.numbers_of(r)) for r in listening]
+    return found
 
 
 def _act(

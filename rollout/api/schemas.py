@@ -24,7 +24,7 @@ RolloutId = Annotated[
     str,
     Path(
         min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$",
-        description="A rollout's id, or a plan's name: its newest live rollout, else its newest.",
+        description="A rollout's id, or a plan's name: its live rollout, else its newest ended one that you may see.",
         examples=["k7m2x9p4qa"],
     ),
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol
@@ -22,7 +22,8 @@ from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
 from rollout.domain.commanding import By, where
-from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated, UnknownRollout
+from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated
+from rollout.domain.numbers import listed
 from rollout.domain.plan import Plan
 from rollout.domain.records import CallRecord, Entry
 from rollout.domain.state import Rollout
@@ -117,25 +118,22 @@ class Service:
         """The numbers of a rollout; of one that has not begun, those its plan lists, or none if it selects."""
         if rollout.targets:
             return [t.number for t in rollout.targets]
-        return listed(rollout.plan)
+        return listed(rollout.plan.numbers)
 
     def find(self, caller: Caller, text: str) -> Rollout:
-        """The rollout of this id or name; UnknownRollout also when it is not this caller's business."""
+        """The rollout that this id or name means to this caller; UnknownRollout also when it is not his business."""
         return self.look(caller, text).rollout
 
     def look(self, caller: Caller, text: str) -> Reading:
         """As `find`, with the mark of what is recorded of it."""
-        found = self.readings.find(text)
-        if not caller.covers(self.numbers_of(found.rollout)):
-            raise UnknownRollout.called(text)
-        return found
+        return self.readings.find(text, caller.numbers)
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:
         """Those of these rollouts (without targets) that are this caller's business."""
         if caller.numbers is None:
             return found
         numbers = self.lookups.numbers([r.id for r in found])
-        return [r for r in found if caller.covers(numbers.get(r.id) or listed(r.plan))]
+        return [r for r in found if caller.covers(numbers.get(r.id) or listed(r.plan.numbers))]
 
     def business_of(self, caller: Caller, ids: Collection[str]) -> set[str]:
         """Those of these ids whose rollouts are this caller's business."""
@@ -144,7 +142,7 @@ class Service:
 
     def allow_plan(self, caller: Caller, plan: Plan) -> None:
         """Forbidden when a plan names or selects numbers that the caller's token does not have."""
-        if caller.numbers is None or caller.covers(listed(plan)):
+        if caller.numbers is None or caller.covers(listed(plan.numbers)):
             return
         raise Forbidden(
             "plan.numbers: this token is limited to some numbers, and the plan has others or selects them; list only "
@@ -183,17 +181,10 @@ class Service:
         self.still.close()
 
 
-def listed(plan: Plan) -> list[str]:
-    """The numbers a plan lists; none if it selects any by nickname or by what they serve."""
-    numbers: Iterable[object] = plan.numbers
-    found = [n for n in numbers if isinstance(n, str)]
-    return found if len(found) == len(plan.numbers) else []
-
-
 def service_of(request: Request) -> Service:
     """The service behind a request."""
     service: Service = request.app.state.service
     return service
 
 
-__all__ = ["By", "Caller", "Right", "RolloutError", "SchedulerState", "Service", "listed", "service_of"]
+__all__ = ["By", "Caller", "Right", "RolloutError", "SchedulerState", "Service", "service_of"]

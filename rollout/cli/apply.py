@@ -17,7 +17,7 @@ import typer
 from rollout.cli.common import Json, Reason, backend, by, plan_text, print_json
 from rollout.cli.progress import waiting
 from rollout.cli.screen import console, plain, table
-from rollout.domain.errors import InputError, Refused, UnknownRollout
+from rollout.domain.errors import InputError, Refused
 from rollout.domain.one_line import in_one_line
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ SUFFIXES = (".yaml", ".yml", ".json")
 FINAL = ("promoted", "rolled_back", "stopped")
 STYLES = {"started": "green", "new": "green", "refused": "red", "differs": "yellow"}
 MOST_DIFFERENCES = 5
-MOST_LISTED = 1000  # rollouts that a list holds; what lies behind them cannot be seen
 
 
 def register(app: typer.Typer) -> None:
@@ -134,14 +133,9 @@ def _one(
         more = len(differences) - MOST_DIFFERENCES
         detail = "; ".join(differences[:MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
         return _row(each, "differs", live["id"], f"{live['phase']} with another plan: {detail}")
-    if not named and len(listed) >= MOST_LISTED:
-        named = _by_name(service, each.plan.name)
     for ended in named:
         if not list(compare(wanted, comparable(service.show(ended["id"])["plan"]))):
             return _row(each, "ended", ended["id"], f"{ended['phase']} on {str(ended['updated_at'])[:10]}")
-    if named and len(listed) >= MOST_LISTED:
-        why = f"there are more than {MOST_LISTED} rollouts, so it cannot be seen whether this plan ran before"
-        return _row(each, "refused", "", f"{why}; start it yourself: rollout start {each.path}")
     try:
         if dry_run:
             return _rehearsed(service, each, strict)
@@ -153,13 +147,6 @@ def _one(
         return _row(each, "started", str(answer["id"]), "; ".join(answer.get("warnings", [])))
     except (Refused, InputError) as error:
         return _row(each, "refused", "", error.message)
-
-
-def _by_name(service: Backend, name: str) -> list[Mapping[str, Any]]:
-    try:
-        return [service.show(name)]
-    except UnknownRollout:
-        return []
 
 
 def _rehearsed(service: Backend, each: Found, strict: bool) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from rollout.domain.state import Rollout
 from rollout.store import housekeeping
 from rollout.store.journal import Recorded
 
-MOST_LIVE = 2000
 KEEP_SECONDS = 0.5
 _MOST_HISTORIES = 100
 
@@ -51,7 +50,7 @@ class Desk:
 
     def live(self, caller: Caller) -> list[Rollout]:
         """Every unfinished rollout that is this caller's business."""
-        return self.service.visible(caller, self.service.readings.page(live=True, limit=MOST_LIVE))
+        return [r for page in self.service.readings.live() for r in self.service.visible(caller, page)]
 
     def history(self, id_: str) -> list[Line]:
         """The whole journal of a rollout, oldest first. Entries never change, so only new ones are read."""

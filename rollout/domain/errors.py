@@ -62,6 +62,14 @@ class Refused(RolloutError):
     status = 409
 
 
+class NameTaken(Refused):
+    """A live rollout has this name."""
+
+
+class AmbiguousName(Refused):
+    """Several live rollouts have this name."""
+
+
 class StaleExpectation(Refused):
     """The rollout has moved on since you looked."""
 

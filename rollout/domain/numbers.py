@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
 _DOTS = "•••"
@@ -23,3 +24,28 @@ def mask(number: str) -> str:
     if len(number) >= 8:
         return f"{number[:3]}{_DOTS}{number[-2:]}"
     return f"{number[:2]}{_DOTS}"
+
+
+def listed(chosen: Iterable[object]) -> list[str]:
+    """The numbers that a plan's `numbers` list; none if it selects any by nickname or by what they serve."""
+    entries = list(chosen)
+    found = [n for n in entries if isinstance(n, str)]
+    return found if len(found) == len(entries) else []
+
+
+def covers(limit: frozenset[str] | None, numbers: Iterable[str]) -> bool:
+    """Whether all of these numbers are among a limit's; of no numbers at all, only without a limit (None)."""
+    if limit is None:
+        return True
+    found = list(numbers)
+    return bool(found) and all(number in limit for number in found)
+
+
+def plus_advice(number: str) -> str:
+    """The end of a sentence about a number that is not known: what to write instead, where its plus is missing."""
+    digits = re.sub(r"[ ().-]", "", number)
+    if is_e164(number):
+        return ""
+    if is_e164(f"+{digits}") and not digits.startswith("00"):
+        return f"; write it with its plus: +{digits}"
+    return "; write E.164: a plus, the country's code and the number, for example +14157774444"

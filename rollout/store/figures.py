@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
-from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout, Target
 from rollout.store.engine import Database
 from rollout.store.outbox import Failing, failing
@@ -26,7 +25,7 @@ from rollout.store.tables import (
     writes,
 )
 
-MOST = 1000  # rollouts shown one by one, live ones first; the counts by phase cover all
+MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
 ALIVE_WITHIN = timedelta(seconds=30)
 _CHUNK = 200
@@ -86,7 +85,7 @@ _MARK = (_r.id, type_coerce(_r.updated_at, Text), _r.journal_seq)
 # The gates keep a live rollout's verdict without recording a change.
 _LIVE = select(*_MARK, type_coerce(_r.verdict, Text), _r.due_at).where(LIVE)
 _ENDED = select(*_MARK).where(~LIVE, _r.updated_at >= bindparam("since"))
-_LIVE_SHOWN = _LIVE.order_by(_r.created_at.desc()).limit(bindparam("most"))
+_LIVE_SHOWN = _LIVE.order_by(_r.created_at.desc())
 _ENDED_SHOWN = _ENDED.order_by(_r.updated_at.desc()).limit(bindparam("most"))
 _ENDED_COUNT = select(func.count()).where(~LIVE, _r.updated_at >= bindparam("since"))
 _WHOLE = select(rollouts).where(_r.id.in_(_ids))
@@ -121,17 +120,17 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
         now = database.now(connection)
         since = {"since": now - ENDED_WITHIN}
         phases = {row.phase: row[1] for row in connection.execute(_PHASES)}
-        shown = [
-            Light(row[0], tuple(row[1:4]), row[4]) for row in connection.execute(_LIVE_SHOWN, {"most": MOST})
-        ]
+        shown = [Light(row[0], tuple(row[1:4]), row[4]) for row in connection.execute(_LIVE_SHOWN)]
         live = len(shown)
-        ended = connection.execute(_ENDED_SHOWN, {**since, "most": MOST - live})
-        shown += [Light(row[0], tuple(row[1:]), None) for row in ended]
+        shown += [
+            Light(row[0], tuple(row[1:]), None)
+            for row in connection.execute(_ENDED_SHOWN, {**since, "most": MOST_ENDED})
+        ]
         return Figures(
             now,
             shown,
             _changed(connection, [each.id for each in shown if known.get(each.id) != each.mark]),
-            _left_out(connection, phases, live, len(shown), since),
+            _left_out(connection, len(shown) - live, since),
             phases,
             connection.execute(_ALIVE, {"since": now - ALIVE_WITHIN}).scalar_one(),
             [
@@ -142,13 +141,11 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
         )
 
 
-def _left_out(
-    connection: Connection, phases: Mapping[str, int], live: int, shown: int, since: Mapping[str, datetime]
-) -> int:
-    if shown < MOST:
+def _left_out(connection: Connection, shown: int, since: Mapping[str, datetime]) -> int:
+    if shown < MOST_ENDED:
         return 0
     ended: int = connection.execute(_ENDED_COUNT, since).scalar_one()
-    return sum(phases.get(str(p), 0) for p in Phase if p.is_live) - live + ended - (shown - live)
+    return ended - shown
 
 
 def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import select
 
 from rollout.domain.state import Rollout
+from rollout.store import names
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
 from rollout.store.tables import DRIVEN, rollouts, targets
@@ -56,9 +57,14 @@ class Lookups:
         with self.database.read() as connection:
             return {row.id: (row.journal_seq, to_rollout(row)) for row in connection.execute(query)}
 
-    def stays(self, number: str, limit: int = 100) -> list[Stay]:
-        """The rollouts a number was in, newest first."""
+    def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[Stay]:
+        """The rollouts a number was in, newest first: so many of them, and in any case the one that drives it.
+
+        `within`: of those that somebody who sees these numbers may see; None: of all.
+        """
         t = targets.c
+        newest = (rollouts.c.created_at.desc(), rollouts.c.id.desc())
+        whose = select(t.rollout_id, t.driven).join(rollouts, t.rollout_id == rollouts.c.id).order_by(*newest)
         query = (
             select(
                 rollouts, t.wave.label("t_wave"), t.step.label("t_step"), t.state, t.written, t.driven,
@@ -66,16 +72,23 @@ class Lookups:
             )
             .join(targets, t.rollout_id == rollouts.c.id)
             .where(t.number == number)
-            .order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc())
-            .limit(limit)
+            .order_by(*newest)
         )  # fmt: skip
         with self.database.read() as connection:
+            was_in = connection.execute(whose.where(t.number == number)).all()
+            ids, shown = [row.rollout_id for row in was_in], list[str]()
+            for start in range(0, len(ids), limit):
+                shown += names.seen(connection, ids[start : start + limit], within)
+                if len(shown) >= limit:
+                    break
+            driving = names.seen(connection, [row.rollout_id for row in was_in if row.driven], within)
+            rows = connection.execute(query.where(rollouts.c.id.in_({*shown[:limit], *driving})))
             return [
                 Stay(
                     to_rollout(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
                     row.baseline, row.split, row.live, row.live_at,
                 )
-                for row in connection.execute(query)
+                for row in rows
             ]  # fmt: skip
 
     def driven(self) -> set[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,9 +17,9 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Row, Select, Text, and_, bindparam, or_, select, type_coerce
 
-from rollout.domain.errors import UnknownRollout
 from rollout.domain.state import Rollout
 from rollout.store import loading as rows
+from rollout.store import names
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
 from rollout.store.tables import LIVE, rollouts
@@ -26,6 +27,7 @@ from rollout.store.tables import LIVE, rollouts
 Mark = tuple[Any, ...]
 MOST_TARGETS = 20_000  # in memory, over all rollouts
 MOST_BARE = 2000
+_PAGE = 500
 
 _r = rollouts.c
 # What every recorded change moves; the verdict is kept by the gates without one. As text, because it is only compared.
@@ -37,13 +39,6 @@ _MARK = (
 MOVING = ("epoch", "due_at", "tries", "next", "why", "look_asked")
 _LIGHT = (_r.id, *_MARK, *(_r[name] for name in MOVING))
 _ONE = select(*_LIGHT).where(_r.id == bindparam("wanted"))
-# The newest live rollout of a name, else the newest.
-_NAMED = (
-    select(*_LIGHT)
-    .where(_r.name == bindparam("wanted"))
-    .order_by(LIVE.desc(), _r.created_at.desc(), _r.id.desc())
-    .limit(1)
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +57,16 @@ class Readings:
         self._whole = _Shelf(MOST_TARGETS)
         self._bare = _Shelf(MOST_BARE)
 
-    def find(self, text: str) -> Reading:
-        """A rollout with its targets and unresolved writes, by id or name; UnknownRollout."""
+    def find(self, text: str, within: frozenset[str] | None = None) -> Reading:
+        """A rollout with its targets and unresolved writes, by id or name; UnknownRollout, AmbiguousName.
+
+        `within`: as names.meant has it.
+        """
         with self.database.read() as connection:
-            row = connection.execute(_ONE, {"wanted": text}).one_or_none()
+            # An id from somebody who sees everything is what is asked most: one statement.
+            row = None if within is not None else connection.execute(_ONE, {"wanted": text}).one_or_none()
             if row is None:
-                row = connection.execute(_NAMED, {"wanted": text}).one_or_none()
-            if row is None:
-                raise UnknownRollout.called(text)
+                row = connection.execute(_ONE, {"wanted": names.meant(connection, text, within)}).one()
             known = self._whole.get(row)
             if known is None:
                 loaded = rows.load(connection, row.id, self.database.now(connection))
@@ -94,6 +91,16 @@ class Readings:
                 for row in connection.execute(query):
                     known[row.id] = self._bare.put(light[row.id], to_rollout(row))
         return [_moved(r.rollout, row) for row in found if (r := known[row.id]) is not None]
+
+    def live(self) -> Iterator[list[Rollout]]:
+        """Every unfinished rollout without its targets and writes, newest first, by pages."""
+        before: tuple[datetime, str] | None = None
+        while True:
+            found = self.page(live=True, before=before, limit=_PAGE)
+            yield found
+            if len(found) < _PAGE:
+                return
+            before = (found[-1].created_at, found[-1].id)
 
 
 class _Shelf:

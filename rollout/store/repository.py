@@ -21,6 +21,7 @@ from rollout.store import (
     housekeeping,
     journal,
     loading,
+    names,
     observations,
     pruning,
     rollouts,
@@ -243,9 +244,16 @@ class Store:
             return journal.index(connection, rollout_id, after, limit)
 
     def summaries(
-        self, *, live: bool | None = None, before: tuple[datetime, str] | None = None, limit: int = 100
+        self,
+        *,
+        live: bool | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int | None = 100,
     ) -> list[Rollout]:
-        """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only."""
+        """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only.
+
+        `limit` None: all of them, which is what whoever filters them needs.
+        """
         r = rollouts_table.c
         query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
         if live is not None:
@@ -256,25 +264,31 @@ class Store:
         with self.database.read() as connection:
             return [to_rollout(row) for row in connection.execute(query)]
 
-    def by_name(self, name: str) -> list[Rollout]:
-        """Rollouts of this name, newest first, without their targets."""
-        r = rollouts_table.c
+    def meant(self, text: str, within: frozenset[str] | None = None) -> str:
+        """The id of the rollout that an id or a name means to whoever sees these numbers (None: all of them)."""
         with self.database.read() as connection:
-            rows = connection.execute(
-                select(rollouts_table).where(r.name == name).order_by(r.created_at.desc()).limit(20)
-            )
-            return [to_rollout(row) for row in rows]
+            return names.meant(connection, text, within)
 
-    def on_number(self, number: str) -> list[str]:
-        """Ids of the rollouts that ever had this number, newest first."""
+    def live_named(self, name: str) -> str | None:
+        """The id of the newest live rollout of this name."""
+        with self.database.read() as connection:
+            return next(iter(names.live_named(connection, name)), None)
+
+    def was_promoted(self, name: str) -> bool:
+        """Whether a rollout of this name stands as promoted."""
+        with self.database.read() as connection:
+            return names.was_promoted(connection, name)
+
+    def writers(self, number: str) -> list[tuple[str, Phase]]:
+        """Ids and phases of the rollouts that have written this number, newest first."""
         query = (
-            select(targets_table.c.rollout_id)
+            select(rollouts_table.c.id, rollouts_table.c.phase)
             .join(rollouts_table, rollouts_table.c.id == targets_table.c.rollout_id)
-            .where(targets_table.c.number == number)
-            .order_by(rollouts_table.c.created_at.desc())
+            .where(targets_table.c.number == number, targets_table.c.written)
+            .order_by(rollouts_table.c.created_at.desc(), rollouts_table.c.id.desc())
         )
         with self.database.read() as connection:
-            return list(connection.execute(query).scalars())
+            return [(row.id, Phase(row.phase)) for row in connection.execute(query)]
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
         with self.database.read() as connection:

@@ -20,7 +20,7 @@ from rollout.domain.machine import Phase
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, TargetState
 from rollout.store import journal as journals
-from rollout.store import signals
+from rollout.store import names, signals
 from rollout.store.bulk import Bulk, inserts, update_one, updates
 from rollout.store.journal import GENESIS, Worded, worded
 from rollout.store.loading import head_of
@@ -34,7 +34,12 @@ from rollout.store.tables import DRIVEN, rollouts, targets, writes
 
 
 def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> Head:
-    """Records a new rollout with its targets and baselines; Refused when a number is taken. Its journal's head."""
+    """Records a new rollout with its targets and baselines; its journal's head.
+
+    NameTaken when a live rollout has its name, Refused when one drives a number of it.
+    """
+    if rollout.phase.is_live:
+        names.take(connection, rollout.name)
     data = {
         **(entry.data or {}),
         "rollout": {

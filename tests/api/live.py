@@ -23,6 +23,7 @@ from rollout.store import migrate
 
 AGENT = "agent_frontdesk"
 _numbers = itertools.count(1000)
+_names = itertools.count(1)
 
 
 @dataclass
@@ -87,10 +88,11 @@ class Live:
         self.sandbox.add_number(number, inbound_agents=[{"agent_id": AGENT, "agent_version": 6, "weight": 1}])
         return number
 
-    def plan(self, *numbers: str, name: str = "frontdesk", **more: Any) -> dict[str, Any]:
+    def plan(self, *numbers: str, name: str | None = None, **more: Any) -> dict[str, Any]:
+        """A plan under a name of its own."""
         return {
             "version": 1,
-            "name": name,
+            "name": name or f"frontdesk-{next(_names)}",
             "numbers": list(numbers) or [self.number()],
             "channels": ["inbound"],
             "canary": {"agent_id": AGENT, "agent_version": 7},

@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from rollout.domain.commanding import By
+from rollout.domain.machine import Phase
 from rollout.domain.plan import Plan
 from rollout.domain.records import Entry
 from rollout.domain.state import Rollout, TargetState
@@ -60,7 +61,7 @@ def kept(index: int, numbers: list[str], of: Plan | None = None, **changes: obje
     of = of or plan(numbers, name=f"fleet-{index:03d}")
     targets = tuple(replace(confirmed(n), ord=i) for i, n in enumerate(numbers))
     values = {"id": f"kept{index:06d}", "plan": of, "name": of.name, "targets": targets, **changes}
-    return created(**values)
+    return created(**{**values, "phase": Phase(str(changes.get("phase", "pending")))})
 
 
 def _at(made: Rollout, now: object) -> Rollout:

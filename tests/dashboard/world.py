@@ -32,6 +32,7 @@ AGENT = "agent_frontdesk"
 ROLES = ("viewer", "responder", "operator", "admin")
 STEPS = [{"weight": 0.1, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "1d"}]
 _counter = itertools.count(2000)
+_names = itertools.count(1)
 
 
 @dataclass
@@ -126,7 +127,7 @@ class World:
 
     def plan(self, *numbers: str, **more: Any) -> dict[str, Any]:
         return {
-            "version": 1, "name": "frontdesk-v7", "numbers": list(numbers) or [self.number()],
+            "version": 1, "name": f"frontdesk-v7-{next(_names)}", "numbers": list(numbers) or [self.number()],
             "channels": ["inbound"], "canary": {"agent_id": AGENT, "agent_version": 7}, "steps": STEPS, "gates": [],
             **more,
         }  # fmt: skip

@@ -299,7 +299,7 @@ def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> N
     assert m("rollout_phase", phase="rolled_back", id=scene.id) == 1
 
 
-def test_how_many_are_not_shown_is_said_and_live_ones_come_first(
+def test_live_rollouts_are_all_shown_and_how_many_ended_ones_are_not_is_said(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from rollout.store import figures
@@ -310,7 +310,7 @@ def test_how_many_are_not_shown_is_said_and_live_ones_come_first(
         scene.app.commands.rollback(ended, ME)
         scene.after(300)
     assert Scrape(scene)("rollout_rollouts_not_shown") == 0
-    monkeypatch.setattr(figures, "MOST", 2)
+    monkeypatch.setattr(figures, "MOST_ENDED", 1)
     m = Scrape(scene)
     assert m("rollout_rollouts_not_shown") == 2
     assert {s.labels["id"] for s in m.samples if s.name == "rollout_phase"} == {live, ended}

@@ -129,7 +129,7 @@ def overdue(stage: Stage, count: int, asked: int = 3) -> tuple[list[str], list[f
     moved: list[str] = []
     stage.until(lambda: len(_moved(stage)) >= 3 * asked, timeout=300)
     for number in _moved(stage)[-asked:]:
-        moved += stage.app.store.on_number(number)
+        moved += [id_ for id_, _ in stage.app.store.writers(number)]
     for id_ in moved:
         order(stage, id_)
     for id_ in moved:

@@ -30,7 +30,7 @@ def test_a_second_rollout_is_refused_whatever_its_channel(scene: Scene) -> None:
     scene.sandbox.edit(ONE, outbound_agents=[entry(6)])
     scene.given_at(1)
     with pytest.raises(PreflightRefused, match="already driven"):
-        scene.app.commands.start(plan(channels=["outbound"]), ME)
+        scene.app.commands.start(plan(channels=["outbound"], name="second"), ME)
 
 
 def test_a_scheduled_start_reads_its_baseline_when_it_begins(scene: Scene) -> None:

@@ -206,7 +206,7 @@ def test_weights_may_go_down(scene: Scene) -> None:
 
 def test_rollouts_on_different_numbers_do_not_wait_for_each_other(scene: Scene) -> None:
     first = scene.given()
-    second = scene.given(numbers=[TWO])
+    second = scene.given(numbers=[TWO], name="second")
     scene.after(2 * DAY)
     for id_ in (first, second):
         assert str(scene.app.store.load(id_)[0].phase) == "promoted"

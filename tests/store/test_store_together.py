@@ -81,7 +81,7 @@ def test_the_same_request(postgres_url: str) -> None:
         answers = at_once(lambda _i: scene.app.commands.pause(scene.id, by))
         assert len({str(a) for a in answers}) == 1
         assert scene.journal({"pause"}) == ["pause"]
-        plan = make_plan(numbers=scene.add_numbers(1))
+        plan = make_plan(numbers=scene.add_numbers(1), name="once")
         again = By("sam", "twice", "request-2")
         started = at_once(lambda _i: scene.app.commands.start(plan, again)["id"])
         assert len(set(started)) == 1

@@ -6,11 +6,12 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import insert, select, text
 
 from rollout.domain.machine import Phase
 from rollout.domain.records import Claim
 from rollout.domain.state import Target
+from rollout.store import tables
 from rollout.store.repository import Store
 from tests.support.values import created, target
 
@@ -29,7 +30,8 @@ class Hand:
         """A rollout that has been due for this long (None: not due)."""
         now = self.store.now()
         values: dict[str, Any] = {
-            "id": id_, "created_at": now, "updated_at": now, "start_at": None,
+            "id": id_, "name": "frontdesk-v7" if id_ == "r1" else f"frontdesk-v7-{id_}", "created_at": now,
+            "updated_at": now, "start_at": None,
             "due_at": None if due is None else now - due, "targets": targets or (target(),), **changes,
         }  # fmt: skip
         given = self.store.create(
@@ -50,6 +52,19 @@ class Hand:
         """A rollout that progresses, claimed."""
         self.create(id_, *targets, phase=Phase.PROGRESSING, started_at=self.store.now(), **changes)
         return self.claim(id_)
+
+    def copies(self, id_: str, count: int) -> list[str]:
+        """So many more rollouts like this one, without numbers of their own, each a minute newer; their ids."""
+        table = tables.rollouts
+        with self.store.database.write() as connection:
+            row = dict(connection.execute(select(table).where(table.c.id == id_)).one()._mapping)
+            ids = [f"{id_}copy{i:05d}" for i in range(count)]
+            more = [
+                {**row, "id": each, "name": each, "created_at": row["created_at"] + timedelta(minutes=i + 1)}
+                for i, each in enumerate(ids)
+            ]
+            connection.execute(insert(table), more)
+        return ids
 
     def run(self, statement: str, **values: Any) -> Any:
         """A statement beside the store's own ways; rows, if it gives any."""

@@ -30,7 +30,7 @@ async def get_number(
     number: Number,
     fresh: Annotated[bool, Query(description="Read the number from Retell now.")] = False,
 ) -> JSONResponse:
-    """What it serves by the last look (or now, with `fresh`), who drives it, and every rollout it was in."""
+    """What it serves by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
     service, caller = service_of(request), caller_of(request)
     lane = "retell" if fresh else "read"
     return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))
@@ -38,9 +38,7 @@ async def get_number(
 
 def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
-    stays = service.lookups.stays(number)
-    seen = {r.id for r in service.visible(caller, [s.rollout for s in stays])}
-    stays = [s for s in stays if s.rollout.id in seen]
+    stays = service.lookups.stays(number, caller.numbers)
     if not stays and not (fresh and caller.covers([number])):
         raise UnknownRollout(f"no rollout has had {number}", number=number)
     serves, seen_at = None, None
@@ -61,7 +59,7 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
         serves, seen_at = dict(reading.lists), service.app.store.now()
     driving = next((s.rollout for s in stays if s.driven), None)
     try:
-        rollback = service.app.commands.on_number(number)
+        rollback = service.find(caller, service.app.commands.on_number(number)).id
     except UnknownRollout:
         rollback = None
     return {
@@ -69,7 +67,7 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
         "driven_by": None if driving is None else where(driving),
         "serves": serves,
         "seen_at": views.when(seen_at),
-        "rollback": rollback if rollback in seen else None,
+        "rollback": rollback,
         "rollouts": [
             {
                 **views.summary(s.rollout), "number_wave": s.wave, "number_step": s.step, "state": s.state,

@@ -126,7 +126,7 @@ async def start_rollout(
 
 
 @router.get(
-    "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 422))
+    "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422))
 )  # fmt: skip
 @quick(_show_quickly)
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
@@ -137,7 +137,10 @@ async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A0
 
 
 @router.get(
-    "/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 422))
+    "/{id}/history",
+    response_model=History,
+    summary="The journal",
+    **needs(Right.READ, errors=(404, 409, 422)),
 )
 @quick(_history_quickly)
 async def history(
@@ -158,9 +161,9 @@ async def history(
 @router.get(
     "/{id}/events", status_code=200, response_class=EventStream, summary="The journal as it grows",
     **{
-        **needs(Right.READ, errors=(404, 422)),
+        **needs(Right.READ, errors=(404, 409, 422)),
         "responses": {
-            **needs(Right.READ, errors=(404, 422))["responses"],
+            **needs(Right.READ, errors=(404, 409, 422))["responses"],
             200: {
                 "description": "Server-sent events: `entry` (id is the entry's seq) and `state` (the summary).",
                 "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 4\nevent: entry\n"}},

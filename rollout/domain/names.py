@@ -1,0 +1,18 @@
+"""Names of rollouts in words: the refusals that are about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def name_taken(name: str, id_: str) -> str:
+    """Why a rollout may not be started under a name that a live one has."""
+    return (
+        f"name: {name} is the name of a live rollout already ({id_}): give this plan another name, or wait for that "
+        "one's end, stop it or roll it back"
+    )
+
+
+def ambiguous(name: str, ids: Sequence[str]) -> str:
+    """Why a name that several live rollouts have means none of them."""
+    return f"{len(ids)} live rollouts are named {name}: write the id of the one you mean, {' or '.join(ids)}"
