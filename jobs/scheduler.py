@@ -131,6 +131,7 @@ class Scheduler:
                 self.app.store.ballast.keep()
                 self.app.adjust()
             self.advance.tick(before=self._look_back)
+            self.app.store.require_same()  # also when nothing is due; rollbacks have been taken by now
             self.last_good = self.app.clock.boot()
             self.last_error = ""
             self._backoff.succeeded()

@@ -8,6 +8,7 @@ neither. An ordinary role may ask for both; a hosted PostgreSQL that refuses is 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection, exc, text
 
@@ -37,6 +38,29 @@ class Identity:
         except (exc.ProgrammingError, exc.NotSupportedError):
             self._refused = True
             return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which database of which cluster a session is in; empty where it cannot be known."""
+
+    system: str = ""
+    database: str = ""
+
+    def may_be(self, other: Place) -> bool:
+        """Whether the other may be the same database: a promoted standby is, one made anew of a dump is not."""
+        pairs = ((self.system, other.system), (self.database, other.database))
+        return all(not a or not b or a == b for a, b in pairs)
+
+
+def place_of(connection: Connection, identity: Identity) -> Place:
+    """Where a session is; nowhere on SQLite, whose file says it."""
+    if connection.dialect.name != "postgresql":
+        return Place()
+    return Place(identity(connection).partition(":")[0], str(connection.execute(_DATABASE).scalar_one()))
+
+
+_DATABASE = text("SELECT oid FROM pg_database WHERE datname = current_database()")
 
 
 def durability(connection: Connection) -> str:

@@ -68,14 +68,23 @@ class DatabaseFile:
 
     def require_same(self) -> None:
         """DatabaseReplaced unless the path still names the file that this process has open."""
-        if self._identity is None:
-            return
-        try:
-            found = _identity(self._absolute.stat())
-        except OSError:
-            found = None
-        if found != self._identity:
+        if self._identity is not None and self._named() != self._identity:
             raise DatabaseReplaced(self._replaced())
+
+    def require_no_other(self) -> None:
+        """DatabaseReplaced when the path names another file.
+
+        Its write-ahead log is then the one that this process has open, too: whatever we wrote would go into the
+        other database, and what we read might come from it. A file that is merely gone can still be used.
+        """
+        if self._identity is not None and self._named() not in (None, self._identity):
+            raise DatabaseReplaced(self._replaced())
+
+    def _named(self) -> tuple[int, int] | None:
+        try:
+            return _identity(self._absolute.stat())
+        except OSError:
+            return None
 
     def make(self) -> None:
         """Makes the file if there is none, readable by its owner alone; NotReachable when that cannot be done."""

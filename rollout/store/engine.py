@@ -155,6 +155,7 @@ class Database:
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """One writing transaction, committed at the end of the block. `urgent`: before others of this process."""
+        self._require_no_other()
         with _said("used"), self._turn(urgent), self.engine.connect() as connection:
             connection.info["read_only"] = False
             with connection.begin():
@@ -167,6 +168,7 @@ class Database:
         if shared is not None:
             yield shared
             return
+        self._require_no_other()
         with _said("read"), self._reader.connect() as connection:
             connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
             yield connection
@@ -222,6 +224,10 @@ class Database:
         """DatabaseReplaced when the database is not the one that this process began with."""
         if self.file is not None:
             self.file.require_same()
+
+    def _require_no_other(self) -> None:
+        if self.file is not None:
+            self.file.require_no_other()
 
     def close(self) -> None:
         self.engine.dispose()

@@ -7,10 +7,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import exc, select
+from sqlalchemy import Connection, exc, select
 
 from rollout.domain.changes import Change
-from rollout.domain.errors import DiskFull, NotReachable, Refused
+from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
 from rollout.domain.machine import Phase
 from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.state import Kind, Rollout, Target
@@ -46,6 +46,7 @@ class Store:
         self.known = Snapshots()
         self.ballast = Ballast(database, ballast_megabytes)
         self._identity = cluster.Identity()
+        self._began_in: cluster.Place | None = None
 
     def now(self) -> datetime:
         return self.database.now()
@@ -60,6 +61,9 @@ class Store:
         only: str | None = None,
         urgent_only: bool = False,
     ) -> list[Claim]:
+        if not (urgent_only or only is not None):
+            self.database.require_same()
+
         def take() -> list[Claim]:
             with self.database.write(urgent=urgent_only or only is not None) as connection:
                 now = self.database.now(connection)
@@ -84,8 +88,10 @@ class Store:
     def commit(
         self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
     ) -> datetime:
-        if any(w.kind is Kind.FORWARD for w in change.new_writes) and self.ballast.given_back:
-            raise DiskFull(GIVEN_BACK)
+        if any(w.kind is Kind.FORWARD for w in change.new_writes):
+            self.database.require_same()
+            if self.ballast.given_back:
+                raise DiskFull(GIVEN_BACK)
 
         ready = rollouts.recording(self.database.engine.dialect, held.rollout_id, change, entries)
         undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
@@ -100,6 +106,7 @@ class Store:
         return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
     def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
+        self.database.require_same()
         with self.database.write() as connection:
             now = self.database.now(connection)
             rollouts.begin(connection, held, added, change, entry, now)
@@ -151,6 +158,7 @@ class Store:
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Records a new rollout made at the store's now; returns {"id": ...} and what the answer says `also`."""
+        self.database.require_same()
         try:
             return self._create(make, request, also)
         except (exc.IntegrityError, Refused):
@@ -194,6 +202,8 @@ class Store:
         is nothing to do; it raises to refuse. `answer` is made of the rollout as it is afterwards, and kept
         under the request's id.
         """
+        if not urgent:
+            self.database.require_same()  # it would be lost; a rollback is carried out all the same
         try:
             return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request, urgent))
         except NotReachable:
@@ -362,11 +372,30 @@ class Store:
     def lineage(self) -> tuple[int, bool]:
         """(count of all beats so far, whether the database lives in another cluster than it did).
 
-        A count lower than it was, or another cluster: the database went back in time, or may have.
+        A count lower than it was, or another cluster: the database went back in time, or may have. DatabaseReplaced
+        when it is another database than this process began with.
         """
         with self.database.read() as connection:
+            self._same(connection)
             elsewhere = failover.is_another(failover.known(connection), self._identity(connection))
             return failover.counted(connection), elsewhere
+
+    def require_same(self) -> None:
+        """DatabaseReplaced when the database is not the one that this process began with."""
+        self.database.require_same()
+        if not self.database.is_sqlite:
+            with self.database.read() as connection:
+                self._same(connection)
+
+    def _same(self, connection: Connection) -> None:
+        found = cluster.place_of(connection, self._identity)
+        if self._began_in is None:
+            self._began_in = found
+        elif not self._began_in.may_be(found):
+            raise DatabaseReplaced(
+                "the database was replaced; stop the service; use the kit "
+                f"({self.database.place} is not the database that this process began with)"
+            )
 
     def rearm(self, horizon: timedelta) -> list[str]:
         """Opens every horizon again after the database went back in time; returns the rollouts concerned."""

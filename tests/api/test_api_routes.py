@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import time
+from pathlib import Path
 
 import pytest
 
@@ -248,3 +249,15 @@ def test_addresses_that_are_told_have_the_brackets_of_ipv6(service: Live) -> Non
             run_server(service.app, None, "::1", server.port, page=False).start()
     finally:
         server.stop()
+
+
+def test_readiness_says_that_the_database_file_was_replaced(service: Live) -> None:
+    """After `rm` of the file, /readyz went on saying 200."""
+    path = Path(service.app.settings.database_url.removeprefix("sqlite:///"))
+    away = path.with_name("away.db")
+    path.rename(away)
+    try:
+        service.until(lambda: service.ask("GET", "/readyz", token=None).status == 503, 10)
+    finally:
+        away.rename(path)
+    service.until(lambda: service.ask("GET", "/readyz", token=None).status == 200, 30)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from rollout.clock import SystemClock
-from rollout.domain.errors import NoDatabase, NotReachable, SettingsError
+from rollout.domain.errors import NoDatabase, NotReachable, Refused, SettingsError
 from rollout.store import migrate
+from rollout.store.database_file import DatabaseFile
 from rollout.store.engine import Database, make_engine
 from rollout.store.repository import Store
 from tests.support.clock import FakeClock
@@ -151,3 +153,28 @@ def test_writers_wait_for_each_other(store: Store, hand: Hand) -> None:
         thread.join(30)
     assert failures == []
     assert hand.run("SELECT value FROM meta")[0].value == "40"
+
+
+def link(path: Path, to: Path) -> None:
+    path.symlink_to(to)
+
+
+def hard_link(path: Path, to: Path) -> None:
+    path.hardlink_to(to)
+
+
+@pytest.mark.parametrize("make", [link, hard_link], ids=["link", "hard link"])
+def test_one_service_holds_the_file_however_it_is_spelled(
+    make: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    """The lock lay beside the path: two services drove one file through a link."""
+    path, other = tmp_path / "rollout.db", tmp_path / "sub" / "other.db"
+    other.parent.mkdir()
+    DatabaseFile(path).make()
+    make(other, path)
+    with DatabaseFile(path).only_service():
+        for spelled in (path, other, tmp_path / "sub" / ".." / "rollout.db"):
+            with pytest.raises(Refused, match="SQLite takes one"), DatabaseFile(spelled).only_service():
+                pass
+    with DatabaseFile(other).only_service():
+        pass

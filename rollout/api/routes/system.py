@@ -123,11 +123,15 @@ class Checks:
                 if self._schema_at is None or now - self._schema_at >= SCHEMA_SECONDS:
                     self._found["schema"] = _try(lambda: migrate.require_current(self._service.app.database))
                     self._schema_at = now if self._found["schema"] == "ok" else None
-                self._found["database"] = _try(self._service.lookups.probe)
+                self._found["database"] = _try(self._probe)
                 if self._found["database"] == "ok" and self._service.app.store.ballast.given_back:
                     self._found["database"] = GIVEN_BACK
                 self._at = now
             return {**self._found, "ticks": self._ticks(now)}
+
+    def _probe(self) -> None:
+        self._service.app.store.require_same()
+        self._service.lookups.probe()
 
     def _ticks(self, now: float) -> str:
         scheduler = self._service.scheduler
