@@ -156,7 +156,7 @@ class Guarded(APIRoute):
 
 
 async def authenticate(service: Service, request: Request, lane: str) -> Caller:
-    """The caller by the bearer token; cookies mean nothing here. Unauthenticated, after a pause if need be."""
+    """The caller by the bearer token; cookies mean nothing here. Unauthenticated."""
     # What is urgent asks and waits for nobody; by lane: a change does not wait for what a flood of readers has under way.
     version = None if lane == "urgent" else await service.still.version()
     key = "caller", lane, tuple(request.headers.getlist("authorization")), source_of(request)
@@ -184,7 +184,7 @@ async def authenticated(service: Service, request: Request, lane: str, then: Cal
     except Unauthenticated as error:
         if given:
             service.note("token_refused", "anonymous", error.message, source, {"source": source})
-            await service.attempts.slow_down(source)
+            service.attempts.refuse(source)
         raise
 
 

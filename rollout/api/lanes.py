@@ -25,10 +25,11 @@ LANES: dict[str, tuple[int, int | None]] = {
     "read": (6, 500),
     "change": (4, 200),
     "retell": (4, 50),  # what asks Retell something before it answers: check, start, adopt, restore
+    "look": (4, 50),  # a number read from Retell now: whoever only looks keeps nobody from those four
     "model": (1, 4),  # rehearsals: all processor time
     "hooks": (2, 200),
     "urgent": (6, None),  # rollback and pause
-    "sign_in": (2, 100),
+    "sign_in": (2, 1000),  # as many as there can be connections: a crowd of guessers fills no queue
     "minor": (1, 200),  # last use, refusals: lost rather than waited for
 }
 

@@ -5,7 +5,6 @@ Everything is bounded: a table that grows with what strangers send would be a wa
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -51,21 +50,19 @@ class _Source:
 
 
 class Attempts:
-    """Failed sign-ins by source address: first slower, then 429, for that source's failures only.
+    """Failed sign-ins by source address: 429 beyond some, for that source's failures only.
 
-    Whether a token is good is found out before this is asked, so nobody can lock out a good one.
+    Whether a token is good is found out before this is asked, so nobody can lock out a good one; and nobody is
+    made to wait: a token has 256 random bits, and whoever waits holds a place that others need.
     """
 
     WINDOW = 60.0
-    FREE = 100
     MOST = 300
-    SLEEPERS = 64
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._sources: OrderedDict[str, _Source] = OrderedDict()
         self._lock = threading.Lock()
-        self._sleeping = 0
 
     def forget(self) -> None:
         """Forgives everybody."""
@@ -85,27 +82,12 @@ class Attempts:
                 self._sources.popitem(last=False)
             return seen.failures
 
-    def refuse(self, source: str) -> float:
-        """Notes a failure; the seconds to wait before saying so. TooMany when there were too many."""
-        failures = self.count(source)
-        if failures > self.MOST:
+    def refuse(self, source: str) -> None:
+        """Notes a failure; TooMany when there were too many."""
+        if self.count(source) > self.MOST:
             raise TooMany(
                 "too many wrong tokens from this address; a right one is still taken at once", retry_after=60
             )
-        return 0.0 if failures <= self.FREE else min(1.0, 0.01 * (failures - self.FREE))
-
-    async def slow_down(self, source: str) -> None:
-        """As `refuse`, waiting; those who would make too many wait are refused at once."""
-        pause = self.refuse(source)
-        if not pause:
-            return
-        if self._sleeping >= self.SLEEPERS:
-            raise TooMany("too many wrong tokens at the same time", retry_after=5)
-        self._sleeping += 1
-        try:
-            await asyncio.sleep(pause)
-        finally:
-            self._sleeping -= 1
 
 
 class Rarely:

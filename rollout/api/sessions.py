@@ -112,7 +112,7 @@ def sign_in(request: Request, token: str) -> dict[str, Any]:
     except Unauthenticated as error:
         source = source_of(request)
         service.note("token_refused", "anonymous", error.message, source, {"source": source, "page": True})
-        service.app.clock.sleep(service.attempts.refuse(source))
+        service.attempts.refuse(source)
         raise
     caller.need(Right.READ)
     return open_session(request, caller)

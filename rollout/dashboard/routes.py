@@ -133,7 +133,7 @@ async def _number(request: Request, text: str, fresh: bool) -> Response:
             found = number.page(desk, caller, text, False)
         return render(request, template, **found, trouble=trouble)
 
-    return await service.lanes.run("retell" if fresh else "read", work)
+    return await service.lanes.run("look" if fresh else "read", work)
 
 
 def _doors(router: APIRouter) -> None:

@@ -5,6 +5,7 @@ That journal is a chain like a rollout's, under the rollout id `system`; its hea
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,10 +19,11 @@ from rollout.store import journal as journals
 from rollout.store.engine import Database
 from rollout.store.journal import GENESIS, Recorded
 from rollout.store.tables import deliveries, meta, sessions, tokens
-from rollout.store.values import insert_into
+from rollout.store.values import insert_into, set_once, value_of
 
 SYSTEM = "system"
 HEAD = "system_head"
+_SIGNING_KEY = "signing_key"
 # Built once: they are asked at every request, and building a statement costs more than running it.
 _BY_HASH = select(tokens).where(tokens.c.hash == bindparam("wanted"))
 _SESSION = (
@@ -200,6 +202,18 @@ class AccessStore:
             return connection.execute(delete(deliveries).where(old)).rowcount
 
     # -------------------------------------------------------------- the system's journal
+
+    def signing_key(self) -> str:
+        """The key that signs what a browser keeps for us: one for all replicas, and for after a restart."""
+        with self.database.read() as connection:
+            found = value_of(connection, _SIGNING_KEY)
+        if found is not None:
+            return found
+        with self.database.write() as connection:
+            set_once(connection, _SIGNING_KEY, secrets.token_urlsafe(32))
+            found = value_of(connection, _SIGNING_KEY)
+        assert found is not None
+        return found
 
     def record(self, entry: Entry) -> None:
         """Adds an entry that concerns no rollout: refusals, sign-ins, tokens."""

@@ -138,7 +138,9 @@ class Live:
 
 
 @contextmanager
-def live(folder: Path, *, tokens: bool = True, ticking: bool = True, **settings: Any) -> Iterator[Live]:
+def live(
+    folder: Path, *, tokens: bool = True, ticking: bool = True, page: bool = False, **settings: Any
+) -> Iterator[Live]:
     """A service with one token of each role."""
     with Sandbox() as sandbox:
         sandbox.add_ready_world()
@@ -171,7 +173,7 @@ def live(folder: Path, *, tokens: bool = True, ticking: bool = True, **settings:
             observe=seen.extend,
             metrics=lambda: b"rollout_up 1\n",
             rehearse=lambda text: {"line": f"a plan of {len(text)} characters"},
-            page=False,
+            page=page,
         )
         server.start()
         found = Live(app, server, sandbox, scheduler, {}, seen)

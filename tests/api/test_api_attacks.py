@@ -234,7 +234,7 @@ def test_injections_find_nothing(service: Live, payload: str) -> None:
 
 
 def test_texts_of_strangers_come_back_as_data(service: Live) -> None:
-    reason = "<script>alert(1)</script>\r\nX: y \x1b[31m {{7*7}}"
+    reason = "<script>alert(1)</script> X: y [31m {{7*7}} '\"--"
     id_ = service.start(name="<img src=x onerror=alert(1)>", confirmed=False)
     service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"reason": reason})
     answer = service.ask("GET", f"/api/v1/rollouts/{id_}/history")

@@ -56,16 +56,16 @@ def test_tables_do_not_grow_without_end() -> None:
     assert max(len(buckets._level), len(attempts._sources), len(rarely._seen)) <= 5000
 
 
-def test_failures_are_slowed_down_then_refused_then_forgotten() -> None:
+def test_failures_are_counted_then_refused_then_forgotten() -> None:
     clock = Hand()
     attempts = Attempts(clock)
-    pauses = [attempts.refuse("x") for _ in range(attempts.MOST)]
-    assert pauses[0] == 0 and pauses[attempts.FREE] > 0 and pauses[-1] == 1.0
+    for _ in range(attempts.MOST):
+        attempts.refuse("x")
     with pytest.raises(TooMany):
         attempts.refuse("x")
-    assert attempts.refuse("y") == 0
+    attempts.refuse("y")
     clock.at += attempts.WINDOW + 1
-    assert attempts.refuse("x") == 0
+    attempts.refuse("x")
 
 
 def test_rarely_counts_what_it_left_out() -> None:

@@ -181,7 +181,7 @@ def test_idle_and_absolute_ends(page: Live, column: str, minutes: int, status: i
     assert me(page, cookie).status == status
 
 
-def test_wrong_tokens_are_slowed_down_and_a_right_one_is_not(page: Live) -> None:
+def test_wrong_tokens_are_refused_by_address_and_a_right_one_is_not(page: Live) -> None:
     attempts = page.server.service.attempts
     attempts.forget()
     for _ in range(attempts.MOST):

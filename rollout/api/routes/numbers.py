@@ -32,7 +32,7 @@ async def get_number(
 ) -> JSONResponse:
     """What it serves by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
     service, caller = service_of(request), caller_of(request)
-    lane = "retell" if fresh else "read"
+    lane = "look" if fresh else "read"
     return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))
 
 
