@@ -156,7 +156,9 @@ class Direct:
         return {**views.show(r), "timetable": self.timetable(r)}
 
     def timetable(self, r: Rollout) -> str | None:
-        """What is still to come and when at the earliest; None once it ended."""
+        """What is still to come and when at the earliest; None once it ended, and while it is held."""
+        if r.phase is Phase.HELD:
+            return None  # nothing comes before a person answers, and nobody knows when that is
         now = self.app.store.now()
         try:
             rows = self.app.calendars.remaining(r, now)

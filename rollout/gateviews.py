@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rollout.domain.forecast import without
+from rollout.domain.machine import Phase
+from rollout.domain.state import Rollout
+
 
 def arms(verdict: Mapping[str, Any] | None, *, intervals: bool = True) -> list[dict[str, Any]]:
     """One entry per canary or variant of a stored verdict, with a row per metric.
@@ -83,8 +87,21 @@ def _rate(bad: int, fine: int) -> float | None:
     return bad / (bad + fine) if bad + fine else None
 
 
+def current(r: Rollout) -> Mapping[str, Any] | None:
+    """The newest verdict; without forecasts unless the rollout goes on and its calls decide what comes next."""
+    if r.verdict is None or forecasts(r):
+        return r.verdict
+    arms_ = {n: {**kept, "reason": without(kept["reason"])} for n, kept in r.verdict.get("arms", {}).items()}
+    return {**r.verdict, "reason": without(r.verdict["reason"]), "arms": arms_}
+
+
+def forecasts(r: Rollout) -> bool:
+    """Whether more calls lead to a verdict: not after a rollback or an end, and not while it is held."""
+    return r.phase in (Phase.PROGRESSING, Phase.PAUSED)
+
+
 def lines(verdict: Mapping[str, Any] | None) -> list[str]:
-    """A verdict in sentences, one per arm and one per metric, for a terminal."""
+    """A verdict in sentences, one per arm and one per metric, for a terminal. Rates are those of good calls."""
     found: list[str] = []
     for arm in arms(verdict):
         found.append(f"{arm['outcome']}: {arm['reason']}")
@@ -93,12 +110,12 @@ def lines(verdict: Mapping[str, Any] | None) -> list[str]:
                 value = "not read" if row["value"] is None else f"{row['value']:g}"
                 found.append(f"  {row['name']:<12} {value} (max {row['max']}, min {row['min']})")
                 continue
-            text = f"  {row['name']:<12} canary {_count(row['canary'])}, baseline {_count(row['baseline'])}"
+            text = f"  {row['name']:<12} canary {good(row['canary'])}, baseline {good(row['baseline'])}"
             if row.get("difference") is not None:
-                text += f", {100 * row['difference']:+.1f} points"
+                text += f", {points(-row['difference'])} points"
             if row.get("interval"):
                 low, high = row["interval"]
-                text += f" [{100 * low:+.1f} .. {100 * high:+.1f}]"
+                text += f" [{points(-high)} .. {points(-low)}]"
             if row["harm"]["at"]:
                 text += f"; harm {_e(row['harm']['E'])} of {row['harm']['at']:.0f}"
             if "safe" in row:
@@ -107,9 +124,15 @@ def lines(verdict: Mapping[str, Any] | None) -> list[str]:
     return found
 
 
-def _count(arm: Mapping[str, Any]) -> str:
-    rate = "-" if arm["rate"] is None else f"{100 * arm['rate']:.1f} %"
-    return f"{arm['bad']}/{arm['calls']} bad ({rate})"
+def good(arm: Mapping[str, Any]) -> str:
+    """How many calls of an arm were good, and their share: beside a metric called success, nothing else is clear."""
+    rate = "" if arm["rate"] is None else f" ({100 * (1 - arm['rate']):.1f} %)"
+    return f"{arm['calls'] - arm['bad']:,} of {arm['calls']:,} good{rate}"
+
+
+def points(share: float) -> str:
+    """A difference of shares in points, with its sign."""
+    return f"{100 * share + 0.0:+.1f}"
 
 
 def _e(value: float) -> str:

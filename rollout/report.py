@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from rollout import gateviews, views
+from rollout.domain.machine import Phase
 from rollout.domain.state import Rollout
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
@@ -14,7 +15,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
 
 def document(rollout: Rollout, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{rollout, arms, recommendation, evidence}: the comparison, and E over calls for the plot."""
-    found = gateviews.arms(rollout.verdict)
+    found = gateviews.arms(gateviews.current(rollout))
     return {
         "rollout": views.summary(rollout),
         "arms": found,
@@ -40,22 +41,45 @@ def _evidence(looks: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str:
-    if not found:
-        return "No verdict yet: no calls were judged."
+    """What to do; for a rollout that is over, or waits for a person, what was and what it waits for."""
     failing = [a["arm"] for a in found if a["outcome"] == "fail"]
     passing = [a for a in found if a["outcome"] == "pass"]
+    best = min(passing, key=_success)["arm"] if passing else ""
+    if rollout.phase not in (Phase.PENDING, Phase.PROGRESSING, Phase.PAUSED):
+        return f"{_STANDS[rollout.phase]}{_because(rollout)}. {_said(failing, best, len(found))}"
+    if not found:
+        return "No verdict yet: no calls were judged."
     words = f"Do not use {', '.join(failing)}: worse than the baseline. " if failing else ""
     if not passing:
         return words + ("" if failing and len(failing) == len(found) else "The calls do not decide it yet.")
-    best = min(passing, key=lambda a: _success(a))
     if len(found) == 1:
-        return (
-            words + f"{best['arm']} is not worse than the baseline by the margins of this plan: promote it."
-        )
+        return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
     return (
         words
-        + f"{best['arm']} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
+        + f"{best} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
     )
+
+
+_STANDS = {
+    Phase.ROLLING_BACK: "It is being rolled back",
+    Phase.ROLLED_BACK: "It was rolled back",
+    Phase.STOPPED: "It was stopped, and the split left as it was",
+    Phase.PROMOTED: "It was promoted",
+    Phase.HELD: "It is held and waits for a person",
+}
+
+
+def _because(rollout: Rollout) -> str:
+    return f": {rollout.reason.rstrip('.')}" if rollout.reason and rollout.phase is not Phase.PROMOTED else ""
+
+
+def _said(failing: Sequence[str], best: str, arms: int) -> str:
+    """What the calls had shown until then."""
+    if not arms:
+        return "No calls were judged."
+    shown = [f"{', '.join(failing)} to be worse than the baseline"] if failing else []
+    shown += [f"{best} not to be worse by the margins of this plan"] if best else []
+    return f"The calls had shown {' and '.join(shown)}." if shown else "The calls had not decided it."
 
 
 def _success(arm: Mapping[str, Any]) -> float:
@@ -68,7 +92,7 @@ def text(report: Mapping[str, Any], rollout: Rollout) -> str:
     """For a terminal."""
     summary = report["rollout"]
     head = f"{summary['name']} ({summary['id']}): {summary['phase']}"
-    return "\n".join([head, *gateviews.lines(rollout.verdict), report["recommendation"]])
+    return "\n".join([head, *gateviews.lines(gateviews.current(rollout)), report["recommendation"]])
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -98,19 +122,13 @@ def _table(arm: Mapping[str, Any]) -> str:
             continue
         interval = row.get("interval")
         cells = [
-            escape(row["name"]), _share(row["canary"]), _share(row["baseline"]),
-            "" if row.get("difference") is None else f"{100 * row['difference']:+.1f} points",
-            "" if not interval else f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}",
+            escape(row["name"]), gateviews.good(row["canary"]), gateviews.good(row["baseline"]),
+            "" if row.get("difference") is None else f"{gateviews.points(-row['difference'])} points",
+            "" if not interval else f"{gateviews.points(-interval[1])} to {gateviews.points(-interval[0])}",
             f"{row['harm']['E']:.3g}", f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
         ]  # fmt: skip
         rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
     return "".join(rows) + "</table>"
-
-
-def _share(arm: Mapping[str, Any]) -> str:
-    return f"{arm['bad']} of {arm['calls']} bad" + (
-        "" if arm["rate"] is None else f" ({100 * arm['rate']:.1f} %)"
-    )
 
 
 def _plot(points: Sequence[Mapping[str, Any]], roll_back_at: float) -> str:

@@ -44,7 +44,7 @@ def summary(r: Rollout) -> dict[str, Any]:
 
 def show(r: Rollout) -> dict[str, Any]:
     """One rollout whole."""
-    weights = r.weights
+    weights, current = r.weights, gateviews.current(r)
     document = summary(r)
     document |= {
         "weight": sum(weights.values()) / splits.TOTAL,
@@ -62,9 +62,9 @@ def show(r: Rollout) -> dict[str, Any]:
         "created_by": r.created_by,
         "epoch": r.epoch,
         "unsettled": len(r.unresolved),
-        "verdict": verdict(r.verdict),
-        "gates": gateviews.arms(r.verdict),
-        "gates_text": gateviews.lines(r.verdict),
+        "verdict": verdict(current),
+        "gates": gateviews.arms(current),
+        "gates_text": gateviews.lines(current),
         "targets": [target(r, t) for t in r.targets],
     }
     return document

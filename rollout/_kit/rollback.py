@@ -130,13 +130,21 @@ class Crew:
                 self.stop()
                 return
             except Exception as error:  # noqa: BLE001 - no mistake of ours may leave the other numbers alone
-                number.defer(f"unexpected {type(error).__name__}")
+                number.defer(_unexpected(error))
             with self._news:
                 if number.ended:
                     self._open -= 1
                 else:
                     heapq.heappush(self._due, (number.due, order, number))
                 self._news.notify_all()
+
+
+def _unexpected(error: Exception) -> str:
+    """What went wrong, and in which line of this file."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return f"unexpected {type(error).__name__} in line {place.tb_lineno if place else '?'}: {error}"
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -126,6 +126,11 @@ class Followers:
             return self._direct.follow_rollback(id_, self.SECONDS)
         except ClaimLost:
             return self._direct.show(id_)
+        except RolloutError:
+            raise
+        except Exception as error:
+            log.exception("a rollback was not driven on", rollout=id_, error=type(error).__name__)
+            raise
 
     def _done(self, id_: str, future: Future[dict[str, object]]) -> None:
         with self._lock:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from typing import Annotated
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, NoReturn
 
 import typer
 
 from rollout.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
-from rollout.cli.screen import echo, plain_lines, write_what_can_be_written
+from rollout.cli.common import Interrupted, unexpected
+from rollout.cli.screen import echo, plain, plain_lines, write_what_can_be_written
 from rollout.domain.errors import RolloutError
 
 app = typer.Typer(
@@ -47,11 +52,12 @@ def main() -> None:
     """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
     write_what_can_be_written()
     try:
-        app(prog_name="rollout")
+        with _interruptible():
+            app(prog_name="rollout")
     except RolloutError as error:
         fail(error)
-    except KeyboardInterrupt:
-        print("interrupted; what was ordered stays ordered", file=sys.stderr)
+    except (Interrupted, KeyboardInterrupt) as error:
+        print(f"\ninterrupted; {plain(str(error)) or 'what was ordered stays ordered'}", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         # The reader of our output went away (`rollout list | head`): not an error of ours.
@@ -60,14 +66,27 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("ROLLOUT_LOG_LEVEL") == "debug":
             raise
-        from rollout.logs import REDACTOR
-
-        print(
-            f"rollout: unexpected {type(error).__name__}: {plain_lines(REDACTOR.clean(str(error)))}",
-            file=sys.stderr,
-        )
-        print("set ROLLOUT_LOG_LEVEL=debug to see where", file=sys.stderr)
+        print(f"rollout: {unexpected(error)}", file=sys.stderr)
+        print("set ROLLOUT_LOG_LEVEL=debug to see the whole way there", file=sys.stderr)
         sys.exit(1)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises Interrupted; typer answers a KeyboardInterrupt itself, with the word Aborted and exit code 1."""
+
+    def interrupt(_number: int, _frame: object) -> NoReturn:
+        raise Interrupted
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield  # a shell that runs us in the background has us ignore it
+        return
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def fail(error: RolloutError) -> None:

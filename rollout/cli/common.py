@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.cli.screen import echo, json_text
+from rollout.cli.screen import echo, json_text, plain
 from rollout.domain.errors import InputError, NoDatabase
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ PlanPath = Annotated[
 ]
 
 
+class Interrupted(BaseException):
+    """Somebody pressed Ctrl-C: what was ordered stays ordered."""
+
+
 def actor() -> str:
     """Who is at this command line."""
     import getpass
@@ -50,6 +54,19 @@ def actor() -> str:
         return f"cli:{in_one_line(getpass.getuser(), '?')[:100]}"  # LOGNAME and USER hold anything
     except (KeyError, OSError):
         return f"cli:{os.getuid()}"
+
+
+def unexpected(error: Exception) -> str:
+    """An error that nobody foresaw: what it was, and where."""
+    import traceback
+
+    from rollout.logs import REDACTOR
+
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f"{os.sep}rollout{os.sep}" in f.filename] or frames
+    where = f" at {ours[-1].filename}:{ours[-1].lineno}" if ours else ""
+    said = " ".join(REDACTOR.clean(str(error)).split())
+    return plain(f"unexpected {type(error).__name__}{where}{': ' if said else ''}{said}")
 
 
 def by(reason: str, request_id: str | None) -> By:

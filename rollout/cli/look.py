@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.cli.common import Json, RolloutId, backend, print_json
+from rollout.cli.common import Interrupted, Json, RolloutId, backend, print_json
 from rollout.cli.screen import (
     PHASES,
     console,
@@ -132,6 +132,16 @@ def _detail(entry: dict[str, Any]) -> str:
 
 def follow(service: Backend, id_: str) -> None:
     """Shows a rollout until it is final; raises NotPromoted unless it was promoted."""
+    try:
+        _follow(service, id_)
+    except Interrupted:
+        raise Interrupted(
+            f"the rollout goes on; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
+            f"rollout rollback {id_}"
+        ) from None
+
+
+def _follow(service: Backend, id_: str) -> None:
     out = console(stderr=True)
     last = None
     unreachable = 0

@@ -9,6 +9,7 @@ import typer
 
 from rollout.cli.common import (
     Expect,
+    Interrupted,
     Json,
     Reason,
     RequestId,
@@ -18,6 +19,7 @@ from rollout.cli.common import (
     direct_app,
     position,
     print_json,
+    unexpected,
 )
 from rollout.cli.screen import echo, plain_lines
 from rollout.domain.errors import InputError, RolloutError
@@ -121,7 +123,8 @@ def rollback(
             ids = [r["id"] for r in service.list(live=True) if r["phase"] != "pending"]
         else:
             ids = [id if id is not None else service.on_number(str(number))]
-        answers, failure = [], None
+        answers: list[dict[str, Any]] = []
+        failure: RolloutError | None = None
         # Every order is committed before the first one is waited for.
         for each in ids:
             answers.append(service.rollback(each, by(reason, request_id), wait=False))
@@ -129,9 +132,17 @@ def rollback(
             for i, each in enumerate(ids):
                 try:
                     answers[i] = service.follow_rollback(answers[i]["id"], timeout)
+                except Interrupted:
+                    raise Interrupted(
+                        "the rollback is ordered, and a running service goes on with it; without one: "
+                        f"rollout rollback {answers[i]['id']}"
+                    ) from None
                 except RolloutError as error:
                     failure = error
                     echo(f"{each}: {plain_lines(error.message)}", err=True)
+                except Exception as error:  # noqa: BLE001 - the other rollbacks are followed all the same
+                    failure = RolloutError(f"{each}: {unexpected(error)}; the rollback is ordered")
+                    echo(failure.message, err=True)
         if json:
             print_json(answers if every else answers[0])
         else:

@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from rollout import views
+from rollout import gateviews, views
 from rollout.access import Caller, Right
 from rollout.dashboard import charts, orders
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Desk, Line
 from rollout.dashboard.overview import needs_answer, row
 from rollout.domain import splits
+from rollout.domain.gates import Outcome
 from rollout.domain.machine import Phase
 from rollout.domain.meters import meters
 from rollout.domain.plan import Plan
@@ -156,21 +157,19 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 
 def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
     """Each canary's gates: counts, interval and meters per metric, and what is still missing."""
-    if not r.verdict:
+    current = gateviews.current(r)
+    if not current:
         return []
     found = []
-    for name, kept in r.verdict["arms"].items():
+    for name, kept in current["arms"].items():
         measured = _measured(
             json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0)
         )
-        evidence = kept["evidence"]
+        evidence, expected = kept["evidence"], gateviews.forecasts(r)
         reach = charts.reach_of(measured["metrics"])
         rows = [
             {
-                **m,
-                "whisker": charts.whisker(
-                    m["interval"], m["difference"], m["proof"]["margin"] if m["proof"] else None, reach
-                ),
+                **_of_good_calls(m, reach),
                 "harm_at": _harm_line(evidence["config"], m["metric"]),
                 "proof_at": 1 / evidence["config"]["beta"],
             }
@@ -187,7 +186,7 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
                 "reach": reach,
                 "rollback": measured["rollback"],
                 "calls": measured["calls"],
-                "forecast": measured["forecast"]["words"],
+                "forecast": measured["forecast"]["words"] if expected and kept["outcome"] == Outcome.UNDECIDED else "",
                 "unavailable": evidence["tally"]["unavailable"],
                 "split": max(evidence["numbers"]["e_split"].values(), default=1.0),
                 "split_at": evidence["config"]["split_alarm"],
@@ -199,6 +198,16 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
             }
         )  # fmt: skip
     return found
+
+
+def _of_good_calls(m: Mapping[str, Any], reach: float) -> dict[str, Any]:
+    """A row of the meters, which count bad calls, in the words people use: shares of good calls, more is better."""
+    low, high = m["interval"]
+    difference = None if m["difference"] is None else 0.0 - m["difference"]
+    margin = -m["proof"]["margin"] if m["proof"] else None
+    interval = [0.0 - high, 0.0 - low]
+    whisker = charts.whisker(interval, difference, margin, reach)
+    return {**m, "difference": difference, "interval": interval, "whisker": whisker}
 
 
 @lru_cache(maxsize=512)

@@ -7,6 +7,7 @@ line after (ln(1/level) + a - ln E) / r calls. How far above the line, a, was fi
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,8 @@ from rollout.domain import evidence as ev
 
 _HARM = (1.5, 4.5)  # nats above the line for half and for four fifths of all rollouts, harm
 _SAFE = 3.2  # the same for four fifths, proofs of "not worse"; for half see to_prove
+# What `words` says at the end of a sentence; see `without`.
+_SAID = re.compile(r"; (?:about [0-9,]+ more calls?\b|no forecast yet)[^;]*\.$")
 _PARTS = ((6, "night"), (12, "morning"), (18, "afternoon"), (24, "evening"))
 
 
@@ -124,3 +127,8 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
     if now is None:
         return text + f", {days:.1f} days at this week's traffic"
     return text + f", {day_words(now + timedelta(days=days), now)} at this week's traffic"
+
+
+def without(sentence: str) -> str:
+    """A verdict's sentence without the forecast at its end, for a rollout whose calls decide nothing any more."""
+    return _SAID.sub(".", sentence)

@@ -7,8 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+import structlog
 
 from rollout.api.server import run_server
+from rollout.backend import Direct
 from rollout.domain.errors import NotReachable
 from tests.api.live import Live
 
@@ -261,3 +263,19 @@ def test_readiness_says_that_the_database_file_was_replaced(service: Live) -> No
     finally:
         away.rename(path)
     service.until(lambda: service.ask("GET", "/readyz", token=None).status == 200, 30)
+
+
+def test_an_unforeseen_error_in_a_rollback_is_in_the_log_as_the_answer_says(
+    service: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_self: Direct, _id: str, _timeout: float) -> None:
+        raise ZeroDivisionError("seven by nothing")
+
+    id_ = service.start()
+    monkeypatch.setattr(Direct, "follow_rollback", broken)
+    with structlog.testing.capture_logs() as lines:
+        answer = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback?wait=5")
+    assert answer.status == 202
+    assert answer.json["trouble"] == "unexpected ZeroDivisionError; the log has it"
+    (line,) = [one for one in lines if one["event"] == "a rollback was not driven on"]
+    assert (line["rollout"], line["error"], line["log_level"]) == (id_, "ZeroDivisionError", "error")

@@ -171,7 +171,11 @@ async def rollback(
             return JSONResponse(
                 {**shown, "read_back": True, "seconds": shown.get("seconds"), "trouble": None}
             )
-        trouble = error.message if isinstance(error, RolloutError) else "unexpected; the log has it"
+        trouble = (
+            error.message
+            if isinstance(error, RolloutError)
+            else f"unexpected {type(error).__name__}; the log has it"
+        )
     shown = await service.lanes.run("urgent", lambda: service.shown(id_))
     late = {**shown, "read_back": False, "seconds": None, "trouble": trouble}
     return JSONResponse(late, 202, {"Location": f"/api/v1/rollouts/{id_}"})
