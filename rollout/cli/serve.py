@@ -48,13 +48,22 @@ def sandbox(
         bool,
         typer.Option("--strict", help="Refuse weights that do not add up to exactly 1.0 from left to right."),
     ] = False,
+    latency: Annotated[
+        float,
+        typer.Option(
+            "--latency",
+            help="Milliseconds of an answer about a number; lists take longer, agents hardly any.",
+        ),
+    ] = 0.0,
 ) -> None:
     """A server that speaks Retell's API, with modelled callers and faults on demand, to try plans on."""
     if speed <= 0:
         raise InputError("--speed: write a number above 0, for example 60")
+    if not 0 <= latency <= 60_000:
+        raise InputError("--latency: write milliseconds from 0 to 60000, for example 50")
     from rollout.sandbox import run
 
-    run(host, port, key, seed, speed, strict)
+    run(host, port, key, seed, speed, strict, latency / 1000)
 
 
 def demo(

@@ -41,7 +41,8 @@ class ClosedError(Exception):
 class Connection:
     """Serves one socket until it is closed, idle for too long, or a fault ends it.
 
-    `later(seconds, act)` runs something on the loop even when the connection is gone.
+    `later(seconds, act)` runs something on the loop even when the connection is gone; `latency` says how many seconds
+    an answer takes that no fault is about.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Connection:
         control: Control,
         idle_timeout: float,
         later: Later,
+        latency: Callable[[Request, Answer], float],
     ) -> None:
         self._reader = reader
         self._writer = writer
@@ -59,6 +61,7 @@ class Connection:
         self._control = control
         self._idle = idle_timeout
         self._later = later
+        self._latency = latency
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=64 * 1024)
         self._mute = False
         peer = writer.get_extra_info("peername")
@@ -153,7 +156,10 @@ class Connection:
             entry = service.log.receive(request, service.clock.now())
             fault = service.faults.meet(request)
         if fault is None:
-            await self._answer(entry, service.handle(request, entry))
+            answer = service.handle(request, entry)
+            if (seconds := self._latency(request, answer)) > 0:
+                await asyncio.sleep(seconds)
+            await self._answer(entry, answer)
             return
         entry.fault = f"{fault.kind} {fault.variant}".strip()
         match fault.kind:

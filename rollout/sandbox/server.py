@@ -5,6 +5,7 @@ Binds to loopback unless told otherwise; the control routes need no key, so it b
 
 import asyncio
 import contextlib
+import random
 import signal
 import threading
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from rollout.sandbox import ready
 from rollout.sandbox.connection import Connection
 from rollout.sandbox.control import Operations
 from rollout.sandbox.controlroutes import Control
+from rollout.sandbox.latency import latency as latency_of
+from rollout.sandbox.messages import Answer, Request
 from rollout.sandbox.service import Service
 
 BACKLOG = 1024
@@ -26,7 +29,9 @@ class Sandbox(Operations):
     `key`: the only accepted API key (None: any). `speed`: of its clock; 0: moved by `clock(advance=)`.
     `epoch`: where the clock starts, seconds since 1970 (None: now). `idle_timeout`: real seconds after which
     a silent connection is closed. `strict`: weights of a PATCH must add up to exactly 1.0 as doubles, from left to
-    right, as the strictest Retell would have it. `start` raises OSError when the port is taken.
+    right, as the strictest Retell would have it. `latency`: real seconds that an answer about a number takes; the
+    list takes longer, agents and refusals hardly any time (`rollout.sandbox.latency`). `start` raises OSError when the
+    port is taken.
     """
 
     def __init__(
@@ -40,7 +45,9 @@ class Sandbox(Operations):
         *,
         epoch: float | None = None,
         strict: bool = False,
+        latency: float = 0.0,
     ) -> None:
+        self._latency, self._draws = latency, random.Random(seed)
         self._service = Service(key=key, seed=seed, speed=speed, epoch=epoch, strict=strict)
         super().__init__(self._service)
         self._host = host
@@ -140,8 +147,13 @@ class Sandbox(Operations):
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = Connection(reader, writer, self._service, self._control, self._idle_timeout, self._later)
+        connection = Connection(
+            reader, writer, self._service, self._control, self._idle_timeout, self._later, self._takes
+        )
         self._keep(asyncio.get_running_loop().create_task(connection.run()))
+
+    def _takes(self, request: Request, answer: Answer) -> float:
+        return latency_of(request.path, answer.status, self._latency, self._draws.random())
 
     def _later(self, seconds: float, act: Callable[[], object]) -> None:
         """Run something on the loop in a while, whether or not its connection still exists."""
@@ -157,7 +169,15 @@ class Sandbox(Operations):
         task.add_done_callback(self._tasks.discard)
 
 
-def run(host: str, port: int, key: str | None, seed: int, speed: float, strict: bool = False) -> None:
+def run(
+    host: str,
+    port: int,
+    key: str | None,
+    seed: int,
+    speed: float,
+    strict: bool = False,
+    latency: float = 0.0,
+) -> None:
     """Serve the ready-made world until SIGTERM or SIGINT. Call it from the main thread.
 
     Raises OSError when the port is taken.
@@ -169,7 +189,7 @@ def run(host: str, port: int, key: str | None, seed: int, speed: float, strict: 
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        with Sandbox(host, port, key, seed, speed, strict=strict) as sandbox:
+        with Sandbox(host, port, key, seed, speed, strict=strict, latency=latency) as sandbox:
             sandbox.add_ready_world()
             print(_welcome(sandbox, key), flush=True)
             while not ending.wait(1.0):

@@ -214,9 +214,9 @@ def _recorded(rollout: Rollout, now: datetime) -> tuple[Rollout, Entry]:
 
 
 @contextmanager
-def new_sandbox() -> Iterator[Sandbox]:
+def new_sandbox(latency: float = 0.0) -> Iterator[Sandbox]:
     """A sandbox with one agent, that closes silent connections as early as the bounds say."""
-    with Sandbox(idle_timeout=BOUNDS["provider_idle"]) as sandbox:
+    with Sandbox(idle_timeout=BOUNDS["provider_idle"], latency=latency) as sandbox:
         sandbox.add_agent(AGENT, [BASELINE, CANARY])
         yield sandbox
 
