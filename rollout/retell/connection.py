@@ -1,10 +1,9 @@
 """One open connection to Retell, and one request at a time on it.
 
 A `Connection` is handed an open socket (by `network`) and has no way to open another: what it cannot do, a paused
-or confused sender cannot do either. Requests are bytes that `exchange` composed; answers are parsed by httptools
-(llhttp, the parser of Node.js). There are no redirects, cookies or resends to switch off, every socket operation is
-ours to limit, and "was a byte sent?" has an exact answer.
-Why not `httpx.Client`, and what each way costs: docs/adr/0006-own-connections.md.
+or confused sender cannot do either. Requests come from `httpx.Client` by way of `transport`; answers are parsed by
+httptools (llhttp, the parser of Node.js). Every socket operation is ours to limit, and "was a byte sent?" has an
+exact answer. Why, and what it costs: docs/adr/0006-own-connections.md.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from rollout.ports import Clock
 
 _CHUNK = 65536
 _MOST_HEAD = 65536
+HEADERS_KEPT = ("retry-after",)
 
 
 class NotSent(httpx.TransportError):
@@ -43,11 +43,11 @@ class TooLarge(NoAnswer):
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A whole answer; `retry_after` is the header as it came."""
+    """A whole answer. `headers` are those that matter here (HEADERS_KEPT): a cookie has no way in."""
 
     status: int
     body: bytes
-    retry_after: str | None
+    headers: dict[str, str]
 
 
 class Connection:
@@ -89,7 +89,10 @@ class Connection:
         self.idle_since = self._clock.boot()
         if not answer.keeps_open:
             self.close()
-        return Answered(answer.status, bytes(answer.body), answer.headers.get(b"retry-after"))
+        kept = {
+            name: answer.headers[name.encode()] for name in HEADERS_KEPT if name.encode() in answer.headers
+        }
+        return Answered(answer.status, bytes(answer.body), kept)
 
     def alive(self) -> bool:
         """False if the server has closed, or has said something that nobody asked for.

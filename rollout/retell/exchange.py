@@ -25,6 +25,7 @@ from rollout.domain.numbers import mask
 from rollout.ports import Clock, Failure, Trouble
 from rollout.retell.address import Origin
 from rollout.retell.connection import Connection, NotSent, Refused
+from rollout.retell.transport import Sending, make_client
 from rollout.retell.wire import AnswerError, parse_json
 
 SMALL = 1 << 20  # bytes of one answer
@@ -37,11 +38,7 @@ _LOGGER = "rollout.retell"
 _log = structlog.get_logger(_LOGGER)
 _KEY = re.compile(r"[!-~]+")
 _TARGET = re.compile(r"/[!-~]*")
-_HEAD = (
-    "{} {} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nAccept: application/json\r\n"
-    "Accept-Encoding: identity\r\nUser-Agent: rollout\r\n{}\r\n"
-)
-_DESCRIBED = "Content-Type: application/json\r\nContent-Length: {}\r\n"
+_HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "rollout"))
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -77,8 +74,9 @@ class Exchange:
         on_request: OnRequest | None = None,
     ) -> None:
         self._key, self._clock = key, clock
-        self._prefix, self._host = origin.prefix, origin.authority
+        self._url = origin.url
         self._on_request = on_request
+        self._client = make_client()
 
     def once(
         self,
@@ -92,15 +90,15 @@ class Exchange:
 
         Raises NotSent, Refused, NoAnswer, TooLarge of `connection`; never sends twice.
         """
-        request = self._bytes(ask)
+        request = self._request(ask, Sending(connection, deadline, ask.limit, before))
         began = self._clock.boot()
         status: int | None = None
         try:
-            answer = connection.send(request, deadline=deadline, limit=ask.limit, before=before)
-            status = answer.status
+            answer = self._client.send(request, auth=None)
+            status = answer.status_code
         finally:
             self._record(ask, status, self._clock.boot() - began)
-        return Reply(status, answer.body, self._retry_after(answer.retry_after))
+        return Reply(status, answer.content, self._retry_after(answer.headers.get("retry-after")))
 
     def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:
         """What an answer other than a usable 200 means.
@@ -113,8 +111,8 @@ class Exchange:
         detail = f"Retell answered {reply.status} to {ask.operation}"
         return Failure(trouble, detail, reply.status, reply.retry_after)
 
-    def _bytes(self, ask: Ask) -> bytes:
-        """The whole request as it goes over the wire. Raises Refused or NotSent."""
+    def _request(self, ask: Ask, how: Sending) -> httpx.Request:
+        """The request with its key. Raises Refused or NotSent."""
         try:
             key = self._key()
         except RolloutError as error:
@@ -127,10 +125,12 @@ class Exchange:
             )
         if not _TARGET.fullmatch(ask.path):  # no space and no line end: nothing can be slipped in
             raise NotSent("the request could not be put into HTTP")
-        body = ask.body
-        described = "" if body is None else _DESCRIBED.format(len(body))
-        head = _HEAD.format(ask.method, self._prefix + ask.path, self._host, key, described)
-        return head.encode("ascii") if body is None else head.encode("ascii") + body
+        headers = [("Authorization", f"Bearer {key}"), *_HEADERS]
+        if ask.body is not None:
+            headers.append(("Content-Type", "application/json"))
+        return httpx.Request(
+            ask.method, self._url + ask.path, headers=headers, content=ask.body, extensions=how.extensions
+        )
 
     def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
         # a counter or a log that fails must not turn an answered write into an unknown one
