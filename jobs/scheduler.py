@@ -109,6 +109,8 @@ class Scheduler:
             log.warning("no room is kept for rollbacks on a full disk", reason=reason)
         if advice := self.app.store.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
+        for trouble in self.app.database.sessions():
+            log.warning("the database's sessions are not as they must be", trouble=trouble)
 
     def tick_by_clock(self, patience: float = 0.0) -> None:
         """As `tick`, unless the last look failed a moment ago."""

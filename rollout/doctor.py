@@ -13,6 +13,7 @@ from rollout.retell.address import parse_base_url
 from rollout.retell.network import network_of
 from rollout.settings import Settings
 from rollout.store import migrate
+from rollout.store.address import parse_address
 from rollout.store.ballast import GIVEN_BACK
 from rollout.store.lookups import Lookups
 
@@ -50,6 +51,8 @@ def examine(settings: Settings) -> dict[str, Any]:
                 note("database", True, "can be written")
                 if app.store.ballast.given_back:
                     note("disk", False, GIVEN_BACK)
+                for wrong in app.database.sessions():
+                    note("sessions", False, wrong, 3)
                 if advice := app.store.durability():
                     note("durability", True, advice, warning=True)
                 ahead = (app.store.now() - app.clock.now()).total_seconds()
@@ -80,4 +83,5 @@ def examine(settings: Settings) -> dict[str, Any]:
         except RolloutError as error:
             note("retell", False, error.message, error.exit_code)
     shown = {k: str(v) for k, v in settings.model_dump().items()}
+    shown["database_url"] = parse_address(settings.database_url).shown
     return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown}

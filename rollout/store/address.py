@@ -35,6 +35,11 @@ class SqliteAddress:
         """Where the database is, for people."""
         return str(self.path)
 
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed."""
+        return f"sqlite:///{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresAddress:
@@ -48,6 +53,13 @@ class PostgresAddress:
         """Where the database is, for people: never with a password."""
         host = self.url.host or self.url.query.get("host") or "the local server"
         return f"{self.url.database or self.url.username or ''} on {host if isinstance(host, str) else ', '.join(host)}"
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be printed: without any password."""
+        hidden = {name: "***" for name in self.url.query if "password" in name}
+        url = self.url.set(drivername="postgresql").update_query_dict(hidden)
+        return url.render_as_string(hide_password=True)
 
 
 def parse_address(text: str) -> SqliteAddress | PostgresAddress:

@@ -17,7 +17,7 @@ from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.ports import Clock
 from rollout.store.address import SqliteAddress, parse_address
 from rollout.store.database_file import BUSY_SECONDS, DatabaseFile
-from rollout.store.postgres_session import IDLE_SECONDS, Difference, prepare
+from rollout.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
 from rollout.store.turns import Turns
 
 log = structlog.get_logger(__name__)
@@ -224,6 +224,26 @@ class Database:
         """DatabaseReplaced when the database is not the one that this process began with."""
         if self.file is not None:
             self.file.require_same()
+
+    def sessions(self) -> list[str]:
+        """What is wrong with sessions of this database, one sentence each; nothing on SQLite."""
+        if isinstance(self.opening.address, SqliteAddress):
+            return []
+        with _said("read"), self._outside() as first, self._outside() as second:
+            return examine(first, second, self.opening.address.options)
+
+    @contextmanager
+    def _outside(self) -> Iterator[Any]:
+        """The driver's own connection, each statement a transaction of its own."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection.connection.driver_connection
+
+    def encoding(self) -> str:
+        """How PostgreSQL keeps texts; UTF8 on SQLite."""
+        if self.is_sqlite:
+            return UTF8
+        with self.read() as connection:
+            return str(connection.execute(text("SHOW server_encoding")).scalar_one())
 
     def _require_no_other(self) -> None:
         if self.file is not None:

@@ -15,6 +15,7 @@ from rollout.domain.errors import SchemaRefused
 from rollout.settings import Settings
 from rollout.store.address import SqliteAddress, parse_address
 from rollout.store.engine import Database
+from rollout.store.postgres_session import UTF8, not_utf8
 from rollout.store.tables import REVISIONS
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str
     from alembic.migration import MigrationContext
 
     database.make()
+    if (encoding := database.encoding()) != UTF8:
+        raise SchemaRefused(f"{database.place}: {not_utf8(encoding)}")
     with database.write() as connection:
         if not database.is_sqlite:
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})

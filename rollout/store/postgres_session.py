@@ -54,9 +54,9 @@ def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Differe
     connection.autocommit = True
     try:
         given = _set(connection, options) if options else {}
-    except psycopg.OperationalError:
-        raise
     except psycopg.Error as error:
+        if connection.closed:
+            raise
         raise SettingsError(f"ROLLOUT_DATABASE_URL: options: {str(error).splitlines()[0]}") from None
     wanted = given | _set(connection, OURS)
     differences = compare(connection, wanted)
@@ -80,3 +80,37 @@ def compare(connection: Any, wanted: dict[str, str]) -> list[Difference]:
         for (name, value), found in zip(wanted.items(), row, strict=True)
         if found != value
     ]
+
+
+def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list[str]:
+    """What is wrong with two sessions of ours that are open at the same time, one sentence each."""
+    troubles = []
+    servers = [c.execute("SELECT pg_backend_pid()").fetchone()[0] for c in (first, second, first, second)]
+    if servers[0] == servers[1] or servers[0] != servers[2] or servers[1] != servers[3]:
+        troubles.append(
+            "a pooler hands out PostgreSQL's sessions by the transaction: settings, locks and signals of one process "
+            "land in another's; set pool_mode = session, or connect to PostgreSQL itself"
+        )
+    asked = _shown(first, (*options, *OURS))
+    differ = {str(d): d for c in (first, second) for d in compare(c, asked)}
+    if differ:
+        troubles.append("settings are not as this program sets them: " + "; ".join(differ))
+    encoding = first.info.parameter_status("server_encoding")
+    if encoding not in (None, UTF8):
+        troubles.append(not_utf8(encoding))
+    return troubles
+
+
+def _shown(connection: Any, settings: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The values as PostgreSQL shows them, without setting them beyond a transaction."""
+    query = "SELECT " + ", ".join("set_config(%s, %s, true)" for _ in settings)
+    row = connection.execute(query, [part for pair in settings for part in pair]).fetchone()
+    return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}
+
+
+def not_utf8(encoding: str) -> str:
+    """The sentence about a database of another encoding."""
+    return (
+        f"the database has the encoding {encoding}, in which names and reasons cannot all be kept: make one with "
+        "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and move it there with pg_dump and pg_restore"
+    )

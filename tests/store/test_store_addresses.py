@@ -91,3 +91,18 @@ def test_a_backslash_keeps_a_space_in_an_option() -> None:
         ("search_path", "a, b"),
         ("datestyle", "SQL"),
     ]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://user:secret@h/d",
+        "postgresql://user@h/d?password=secret",
+        "postgresql://h/d?sslpassword=secret",
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str) -> None:
+    """`doctor --json` printed it among the settings."""
+    found = parse_address(url)
+    assert "secret" not in found.shown + found.place
+    assert found.shown.startswith("postgresql://")
