@@ -44,7 +44,8 @@ def take(service: Service, caller: Caller, source: str, document: object) -> dic
                 )
     if found and not done:
         first = found[0]
-        service.note("alert_passed_over", caller.actor, first.name, first.key, {"source": source})
+        data = {"source": source, "blind": sum(alert.is_blind for alert in found)}
+        service.note("alert_passed_over", caller.actor, first.name, first.key, data)
     return {"alerts": len(found), "done": done}
 
 

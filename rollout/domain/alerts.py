@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.domain import blind
 from rollout.domain.errors import InputError
 from rollout.domain.numbers import is_e164
 from rollout.domain.plan_notices import Alert as Rule
@@ -42,6 +43,11 @@ class Alert:
     lasting: bool = True
     name: str = field(default="alert")
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether it says that monitoring sees nothing, and not that something is wrong."""
+        return blind.says_so(self.name, self.labels)
+
 
 def read(source: str, document: object) -> list[Alert]:
     """The alerts of one delivery. InputError names what is missing; unknown sources too."""
@@ -63,11 +69,16 @@ def reaction(rules: Sequence[Rule], numbers: Sequence[str], alert: Alert) -> Rea
     """What a rollout with these `alerts:` and numbers does about an alert; None: it is not concerned.
 
     All labels of one rule must be the alert's. If the alert names phone numbers, one of them must be the
-    rollout's. When several rules match, a rollback wins.
+    rollout's. An alert that says that monitoring is blind concerns only rules that name it, by its alertname or
+    title. When several rules match, a rollback wins.
     """
     if alert.numbers and not set(alert.numbers) & set(numbers):
         return None
-    matched = {rule.action for rule in rules if _matches(rule.match, alert)}
+    matched = {
+        rule.action
+        for rule in rules
+        if _matches(rule.match, alert) and (not alert.is_blind or blind.NAMES & rule.match.keys())
+    }
     if Reaction.ROLLBACK in matched:
         return Reaction.ROLLBACK
     return Reaction.PAUSE if matched else None
@@ -95,6 +106,8 @@ def _alertmanager(document: Mapping[str, Any], source: str = "alertmanager") -> 
     for item in _list(document.get("alerts")):
         labels = _labels(item.get("labels"))
         notes = _labels(item.get("annotations"))
+        if blind.REASON in notes:  # Grafana says there why it is in this state
+            labels.setdefault(blind.REASON, notes[blind.REASON])
         status = str(item.get("status") or document.get("status") or "")
         started = clean(item.get("startsAt") or "", 60)
         print_ = clean(item.get("fingerprint") or "", 80) or _digest(labels)
@@ -249,5 +262,6 @@ def _numbers(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 def _digest(labels: Mapping[str, str]) -> str:
     """A name for an alert without one: by its labels, without those that move while it lasts."""
-    still = {k: v for k, v in labels.items() if k not in ("transition", "alert_type", "status", "date", "id")}
+    moving = ("transition", "alert_type", "status", "date", "id", blind.REASON)
+    still = {k: v for k, v in labels.items() if k not in moving}
     return hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()[:32]

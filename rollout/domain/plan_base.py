@@ -177,15 +177,19 @@ def number_of(value: object, low: float, high: float, what: str, example: str) -
     return float(value)
 
 
+def as_text(value: object) -> str:
+    """What to write instead of a value that should be text; true and false as a plan spells them."""
+    if isinstance(value, bool):
+        return f'put it in quotes: "{str(value).lower()}"'
+    return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write text"
+
+
 def words(minimum: int = 1, maximum: int = 80) -> Any:
     """Metadata for a strict text of printable characters, without spaces at its ends."""
 
     def check(value: object) -> str:
         if not isinstance(value, str):
-            hint = f': "{value}"' if isinstance(value, int | float) else ""
-            raise complaint(
-                f"{shown(value)} is not text", f"put it in quotes{hint}" if hint else "write text"
-            )
+            raise complaint(f"{shown(value)} is not text", as_text(value))
         if not minimum <= len(value) <= maximum:
             long = "is empty" if not value else f"has {len(value)} characters"
             raise complaint(f"the text {long}", f"write {minimum} to {maximum} characters")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field, PlainValidator, WithJsonSchema
 
-from rollout.domain.plan_base import Part, complaint, shown
+from rollout.domain.plan_base import Part, as_text, complaint, shown
 
 
 class Reaction(StrEnum):
@@ -31,17 +31,15 @@ def _labels(value: object) -> dict[str, str]:
         ):
             raise complaint(f"{shown(label)} is not a label", "write for example alertname or service")
         if not isinstance(wanted, str) or not wanted or len(wanted) > 200 or not wanted.isprintable():
-            quoted = f': "{wanted}"' if isinstance(wanted, int | float) else ""
-            raise complaint(
-                f"the value {shown(wanted)} is not text",
-                f"put it in quotes{quoted}" if quoted else "write text",
-                (label,),
-            )
+            raise complaint(f"the value {shown(wanted)} is not text", as_text(wanted), (label,))
     return dict(value)
 
 
 class Alert(Part):
-    """An alert with all these labels, sent to /hooks/alerts, acts on this rollout."""
+    """An alert with all these labels, sent to /hooks/alerts, acts on this rollout.
+
+    One that says that monitoring is blind (DatasourceError, No Data, Watchdog) only where its alertname is given.
+    """
 
     match: Annotated[
         dict[str, str],
