@@ -22,6 +22,7 @@ from rollout.domain.timetable_words import sentence
 from rollout.planfile import load_plan
 from rollout.preflight import Preflight
 
+PAGE = 500  # rollouts read at a time
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
 
 
@@ -46,8 +47,10 @@ class Backend(Protocol):
         """Waits until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
         ...
 
-    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
-        """Every rollout, newest first; `live` True: unfinished ones only."""
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        """Rollouts, newest first: every one, or the `limit` newest; with a `name`, those that are called so."""
         ...
 
     def show(self, id_: str) -> dict[str, Any]: ...
@@ -145,8 +148,19 @@ class Direct:
             took = round((r.restored_at - r.rollback_at).total_seconds(), 3)
         return {**views.show(r), "seconds": took}
 
-    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
-        return [views.summary(r) for r in self.app.store.summaries(live=live, limit=None)]
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        found: builtins.list[dict[str, Any]] = []
+        before: tuple[datetime, str] | None = None
+        while limit is None or len(found) < limit:
+            most = PAGE if limit is None else min(PAGE, limit - len(found))
+            page = self.app.store.summaries(live=live, name=name, before=before, limit=most)
+            found += [views.summary(r) for r in page]
+            if len(page) < most:
+                break
+            before = page[-1].created_at, page[-1].id
+        return found
 
     def show(self, id_: str) -> dict[str, Any]:
         return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])

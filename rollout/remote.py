@@ -29,6 +29,7 @@ TRIES = 3
 PAUSE = 0.3
 MOST_BYTES = 64 * 1024 * 1024
 WAIT_MOST = 20.0
+PAGE = 200  # rollouts of one answer; the service gives no more
 
 
 class Remote:
@@ -113,17 +114,23 @@ class Remote:
                 )
             time.sleep(0.2)
 
-    def list(self, live: bool | None = None) -> builtins.list[dict[str, Any]]:
-        query: dict[str, str] = {"limit": "200"}
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        query: dict[str, str] = {}
         if live is not None:
             query["live"] = "true" if live else "false"
+        if name is not None:
+            query["name"] = name
         found: builtins.list[dict[str, Any]] = []
-        while True:
+        while limit is None or len(found) < limit:
+            query["limit"] = str(PAGE if limit is None else min(PAGE, limit - len(found)))
             page = self._ask("GET", f"/api/v1/rollouts?{urlencode(query)}")
             found += page["items"]
             if page["next"] is None:
-                return found
+                break
             query["cursor"] = page["next"]
+        return found
 
     def show(self, id_: str) -> dict[str, Any]:
         return self._ask("GET", _at(id_))

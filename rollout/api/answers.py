@@ -154,6 +154,7 @@ class NumberAnswer(BaseModel):
     seen_at: datetime | None
     rollback: str | None = Field(description="The id of the rollout that a rollback of this number means.")
     rollouts: list[dict[str, Any]] = Field(description="The rollouts it was in, newest first, at most 100.")
+    earlier: int = Field(description="How many more it was in before those.", examples=[0])
 
 
 class TokenAnswer(BaseModel):

@@ -64,11 +64,10 @@ def apply(
         rows = [_row(each, "valid", "", "") for each in found]
     else:
         with backend() as service, waiting("reading the rollouts") as say:
-            listed = service.list()
             rows = []
             for each in found:
                 say(f"{each.path}: comparing with what runs")
-                rows.append(_one(service, listed, each, dry_run, strict, reason))
+                rows.append(_one(service, each, dry_run, strict, reason))
     if json:
         print_json({"dry_run": dry_run, "plans": rows})
     else:
@@ -117,14 +116,13 @@ def _plans(folder: str) -> list[Found]:
 
 def _one(
     service: Backend,
-    listed: Sequence[Mapping[str, Any]],
     each: Found,
     dry_run: bool,
     strict: bool,
     reason: str,
 ) -> dict[str, Any]:
     wanted = comparable(each.plan.canonical())
-    named = [r for r in listed if r["name"] == each.plan.name]
+    named = service.list(name=each.plan.name)
     live = next((r for r in named if r["phase"] not in FINAL), None)
     if live is not None:
         differences = list(compare(wanted, comparable(service.show(live["id"])["plan"])))

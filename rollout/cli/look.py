@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from rollout.backend import Backend
 
+LISTED = 100  # rollouts of a list that nobody has asked to be longer
 FINAL = ("promoted", "rolled_back", "stopped")
 
 
@@ -40,11 +41,24 @@ def register(app: typer.Typer) -> None:
 
 def list_(
     live: Annotated[bool, typer.Option("--live", help="Only unfinished ones.")] = False,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, metavar="N", help="The newest N, and every unfinished one.")
+    ] = LISTED,
+    every: Annotated[bool, typer.Option("--all", help="Every one, however many there are.")] = False,
     json: Json = False,
 ) -> None:
-    """Every rollout, newest first."""
+    """Rollouts, newest first: every unfinished one, and of the others the newest 100."""
     with backend() as service:
-        rollouts = service.list(live=True if live else None)
+        unfinished = [] if every else service.list(live=True)
+        rollouts = unfinished if live else service.list(limit=None if every else limit + 1)
+    more = not live and not every and len(rollouts) > limit
+    if more:
+        shown_already = {r["id"] for r in rollouts[:limit]}
+        rollouts = rollouts[:limit] + [r for r in unfinished if r["id"] not in shown_already]
+        echo(
+            f"the newest {limit} and every unfinished one; there are more: rollout list --limit N, or --all",
+            err=True,
+        )
     if json:
         print_json(rollouts)
         return

@@ -91,6 +91,13 @@ class Lookups:
                 for row in rows
             ]  # fmt: skip
 
+    def count_on(self, number: str, within: frozenset[str] | None = None) -> int:
+        """How many rollouts ever had this number; `within` as in `stays`."""
+        query = select(targets.c.rollout_id).where(targets.c.number == number)
+        with self.database.read() as connection:
+            ids = list(connection.execute(query).scalars())
+            return sum(len(names.seen(connection, ids[i : i + 500], within)) for i in range(0, len(ids), 500))
+
     def driven(self) -> set[str]:
         """Every number of a live rollout."""
         with self.database.read() as connection:

@@ -259,6 +259,7 @@ class Store:
         live: bool | None = None,
         before: tuple[datetime, str] | None = None,
         limit: int | None = 100,
+        name: str | None = None,
     ) -> list[Rollout]:
         """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only.
 
@@ -268,6 +269,8 @@ class Store:
         query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
         if live is not None:
             query = query.where(LIVE if live else ~LIVE)
+        if name is not None:
+            query = query.where(r.name == name)
         if before is not None:
             at, id_ = before
             query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))

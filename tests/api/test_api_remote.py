@@ -143,3 +143,17 @@ def test_a_lost_answer_is_asked_again_and_has_one_effect(
     answer = remote.command("promote", id_, ME)
     assert lost and answer["position"] == {"wave": 1, "step": 2}
     assert service.show(id_)["position"] == {"wave": 1, "step": 2}
+
+
+def test_every_rollout_is_listed_however_many_answers_that_takes(
+    service: Live, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 of 5,001 were given as if they were all."""
+    for i in range(5):
+        service.start(name=f"listed-{i}")
+    monkeypatch.setattr("rollout.remote.PAGE", 2)
+    whole = [r["id"] for r in Direct(service.app).list()]
+    assert [r["id"] for r in remote.list()] == whole
+    assert [r["id"] for r in remote.list(limit=3)] == whole[:3]
+    assert [r["name"] for r in remote.list(name="listed-3")] == ["listed-3"]
+    assert remote.list(name="nobody") == []

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
+from sqlalchemy import text as sql
 
 from rollout.domain.commanding import By
 from rollout.domain.machine import Phase
@@ -20,6 +21,7 @@ from rollout.domain.plan import Plan
 from rollout.domain.records import Entry
 from rollout.domain.state import Rollout, TargetState
 from rollout.store import rollouts as rows
+from rollout.store.lookups import Lookups
 from tests.dashboard.world import World, world
 from tests.support.clock import START
 from tests.support.values import confirmed, created, entry, plan
@@ -259,3 +261,24 @@ def test_a_plan_that_is_a_trap_is_refused_with_a_sentence(still: World, body: st
     answer = still.ask("POST", "/new/start", {"csrf": csrf, "plan": body, "reason": "x"}, cookie=cookie)
     assert answer.status == 422
     assert 'id="trouble"' in answer.text
+
+
+# ------------------------------------------------------------------ nothing is cut in silence
+
+
+def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = "+14198900001"
+    for index in (900, 901, 902):
+        keep(still, index, [number], phase=Phase.ROLLED_BACK, name=f"earlier-{index}")
+        with still.app.database.write() as connection:
+            connection.execute(sql("UPDATE targets SET driven = false WHERE number = :n"), {"n": number})
+    cookie = still.session("viewer")
+    assert "before them" not in still.ask("GET", f"/numbers/{number}", cookie=cookie).text
+    monkeypatch.setattr(Lookups.stays, "__defaults__", (None, 1))
+    page = unescape(still.ask("GET", f"/numbers/{number}", cookie=cookie).text)
+    assert "These are the newest 1; it was in 2 more before them." in page
+    keep(still, 903, ["+14198900002"])
+    assert "looked through here" not in still.ask("GET", "/", cookie=cookie).text
+    monkeypatch.setattr("rollout.dashboard.overview.MOST_LIVE", 1)
+    page = unescape(still.ask("GET", "/?q=", cookie=cookie).text)
+    assert "rollout list --live" in page

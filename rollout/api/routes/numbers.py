@@ -39,6 +39,7 @@ async def get_number(
 def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
     stays = service.lookups.stays(number, caller.numbers)
+    earlier = service.lookups.count_on(number, caller.numbers) - len(stays)
     if not stays and not (fresh and caller.covers([number])):
         raise UnknownRollout(f"no rollout has had {number}", number=number)
     serves, seen_at = None, None
@@ -68,6 +69,7 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
         "serves": serves,
         "seen_at": views.when(seen_at),
         "rollback": rollback,
+        "earlier": max(0, earlier),
         "rollouts": [
             {
                 **views.summary(s.rollout), "number_wave": s.wave, "number_step": s.step, "state": s.state,

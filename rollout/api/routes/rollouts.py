@@ -39,7 +39,7 @@ def _list_quickly(request: Request) -> Work | None:
     if given is None:
         return None
     live = bool(given["live"]) if "live" in given else None
-    return lambda service, caller: page(service, caller, live, None, given.get("limit", PAGE))
+    return lambda service, caller: page(service, caller, live, None, None, given.get("limit", PAGE))
 
 
 def _show_quickly(request: Request) -> Work | None:
@@ -69,6 +69,7 @@ def _history_quickly(request: Request) -> Work | None:
 async def list_rollouts(
     request: Request,
     live: Annotated[bool | None, Query(description="true: unfinished ones; false: finished ones.")] = None,
+    name: Annotated[str | None, Query(max_length=80, description="Only those of this name.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = PAGE,
     cursor: Annotated[
         str | None, Query(max_length=200, description="`next` of the page before; left out: the first page.")
@@ -77,16 +78,21 @@ async def list_rollouts(
     """A page of rollouts without their targets; follow `next` for more."""
     service, caller = service_of(request), caller_of(request)
     before = None if cursor is None else _read_cursor(cursor)
-    return _json(await service.lanes.run("read", lambda: page(service, caller, live, before, limit)))
+    return _json(await service.lanes.run("read", lambda: page(service, caller, live, name, before, limit)))
 
 
 def page(
-    service: Service, caller: Caller, live: bool | None, before: tuple[datetime, str] | None, limit: int
+    service: Service,
+    caller: Caller,
+    live: bool | None,
+    name: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
 ) -> bytes:
     """One page of what this caller may see; several reads when most is not his business."""
     found: list[Rollout] = []
     for _ in range(20):
-        rows = service.readings.page(live=live, before=before, limit=limit + 1)
+        rows = service.app.store.summaries(live=live, name=name, before=before, limit=limit + 1)
         more = len(rows) > limit
         rows = rows[:limit]
         if rows:
