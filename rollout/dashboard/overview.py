@@ -10,7 +10,7 @@ from typing import Any
 
 from rollout.access import Caller
 from rollout.dashboard import charts
-from rollout.dashboard.desk import MOST_LIVE, Desk
+from rollout.dashboard.desk import Desk
 from rollout.domain import splits
 from rollout.domain.errors import InputError
 from rollout.domain.machine import Phase
@@ -75,7 +75,6 @@ def page(desk: Desk, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]
         "finished": [row(r, len(sizes.get(r.id, ()))) for r in finished],
         "older": older,
         "live_total": len(everything),
-        "cut": len(everything) >= MOST_LIVE,
         "fitting": len(chosen),
         "counts": [(str(p), counts[str(p)]) for p in _ORDER if p.is_live and counts[str(p)]],
         "waiting": sum(1 for r in everything if needs_answer(r)),

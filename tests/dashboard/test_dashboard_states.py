@@ -277,8 +277,3 @@ def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Lookups.stays, "__defaults__", (None, 1))
     page = unescape(still.ask("GET", f"/numbers/{number}", cookie=cookie).text)
     assert "These are the newest 1; it was in 2 more before them." in page
-    keep(still, 903, ["+14198900002"])
-    assert "looked through here" not in still.ask("GET", "/", cookie=cookie).text
-    monkeypatch.setattr("rollout.dashboard.overview.MOST_LIVE", 1)
-    page = unescape(still.ask("GET", "/?q=", cookie=cookie).text)
-    assert "rollout list --live" in page
