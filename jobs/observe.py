@@ -5,8 +5,9 @@ By high-water mark: each fetch asks from the oldest call that may still get a re
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -17,7 +18,7 @@ from rollout.domain.seen import baseline_pairs
 from rollout.domain.state import Rollout
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
-from rollout.store.observations import Mark
+from rollout.store.observations import CANNOT_BE_READ, Mark
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,13 @@ class _Ask:
     agents: tuple[tuple[str, int], ...]
     since: datetime
     longest: timedelta
+    failed: bool  # the last look
+
+
+@dataclass(frozen=True, slots=True)
+class _Got:
+    calls: int  # new or corrected
+    failed: bool
 
 
 class Observe:
@@ -49,21 +57,24 @@ class Observe:
         store = self.app.store
         now = store.now()
         asks = [a for r in store.in_flight() for a in self._asks(r)]
-        changed = 0
-        for ask, count in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
-            if count:
-                changed += count
-                store.wake([ask.rollout_id], look=False)
+        changed, news = 0, set[str]()
+        for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
+            changed += got.calls
+            if got.calls or got.failed != ask.failed:  # an outage, and its end, are seen at once
+                news.add(ask.rollout_id)
+        if news:
+            store.wake(sorted(news), look=False)
         return changed
 
     def _asks(self, rollout: Rollout) -> list[_Ask]:
+        marks = self.app.store.marks([t.number for t in rollout.targets])
         if config_of(rollout.plan) is None and not any(s.min_calls for s in rollout.plan.steps):
+            self._forget(m for m in marks.values() if _is_past(m, rollout, False))
             return []
         arms = {ref.pair for ref in rollout.plan.arms.values()}
         agents = tuple(sorted(arms | baseline_pairs(rollout)))
         assert rollout.started_at is not None
-        marks = self.app.store.marks([t.number for t in rollout.targets])
-        asks = []
+        asks: list[_Ask] = []
         for target in rollout.targets:
             if target.wave > rollout.position.wave:
                 continue
@@ -80,11 +91,19 @@ class Observe:
                         agents,
                         since,
                         rollout.plan.gates.max_call_time,
+                        mark is not None and (mark.trouble_since or rollout.started_at) > rollout.started_at,
                     )
                 )
+        asked = {(a.number, a.channel) for a in asks}
+        self._forget(m for key, m in marks.items() if _is_past(m, rollout, key in asked))
         return asks
 
-    def _fetch(self, ask: _Ask, now: datetime) -> int:
+    def _forget(self, past: Iterable[Mark]) -> None:
+        """Takes troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
+        for mark in past:
+            self.app.store.mark(replace(mark, trouble="", trouble_since=None))
+
+    def _fetch(self, ask: _Ask, now: datetime) -> _Got:
         store = self.app.store
         records: list[CallRecord] = []
         failure: Failure | None = None
@@ -95,24 +114,29 @@ class Observe:
             records.append(item)
         changed = store.observe(records)
         if failure is not None:
-            store.mark_trouble(
-                ask.number, ask.channel, ask.since, f"Retell's calls cannot be read: {failure.detail}"
-            )
+            store.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
             log.warning(
                 "calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail
             )
-            return changed
+            return _Got(changed, True)
         waiting = [
             c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)
         ]
         newest = max((c.started_at for c in records if c.started_at is not None), default=ask.since)
         since = max(ask.since, min([*waiting, newest]) - OVERLAP)
         store.mark(Mark(ask.number, ask.channel, since, now))
-        return changed
+        return _Got(changed, False)
 
     def stop(self) -> None:
         """Waits for the fetch under way."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _is_past(mark: Mark, rollout: Rollout, asked: bool) -> bool:
+    """Whether a mark's trouble is none of this rollout's: of another channel, or from before it began."""
+    if mark.trouble_since is None or rollout.started_at is None:
+        return False
+    return not asked or mark.trouble_since < rollout.started_at
 
 
 def _settled(call: CallRecord, now: datetime, longest: timedelta) -> bool:

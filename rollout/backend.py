@@ -166,8 +166,12 @@ class Direct:
         return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])
 
     def document(self, r: Rollout) -> dict[str, Any]:
-        """One rollout whole, with its timetable."""
-        return {**views.show(r), "timetable": self.timetable(r)}
+        """One rollout whole, with its timetable and whether its calls can be read."""
+        return {**views.show(r), "timetable": self.timetable(r), "calls_unreadable": self.unreadable(r)}
+
+    def unreadable(self, r: Rollout) -> dict[str, Any] | None:
+        """Since when calls of a live rollout cannot be read, and why."""
+        return views.unreadable(self.app.store.unreadable(r.id)) if r.phase.is_live else None
 
     def timetable(self, r: Rollout) -> str | None:
         """What is still to come and when at the earliest; None once it ended, and while it is held."""

@@ -28,6 +28,7 @@ from rollout.meter import Latencies, RequestMeter
 from rollout.ports import Clock
 from rollout.store import figures
 from rollout.store.engine import Database
+from rollout.store.observations import Unreadable
 
 ROLLOUT = ("rollout", "id")
 VERDICTS = ("pass", "fail", "undecided", "unmeasurable")
@@ -152,7 +153,9 @@ class _Known:
         self._told = {light.id: fresh.get(light.id) or self._told[light.id] for light in found.shown}
         due = {light.id: light.due_at for light in found.shown}
         live = [told[1] for told in self._told.values() if told[1].phase.is_live]
-        moving = _by_family(_of_time([replace(r, due_at=due[r.id]) for r in live], found.now))
+        moving = _by_family(
+            _of_time([replace(r, due_at=due[r.id]) for r in live], found.now, found.unreadable)
+        )
         text = []
         for family, head in _HEADS.items():
             text.append(head)
@@ -230,9 +233,15 @@ _UNDONE = (
     "Since a rollback was ordered that is not read back.",
     *ROLLOUT,
 )
+_BLIND = (
+    "rollout_calls_unreadable_seconds",
+    "Since its calls cannot be read from Retell; no sample: they can.",
+    *ROLLOUT,
+    "why",
+)
 _EACH = (
     _PHASE, _HELD, _WAVE, _STEP, _STEPS, _ASKED, _CONFIRMED, _OBSERVED, _TARGETS, _VERDICT, _HARM, _LIMIT, _CALLS,
-    _IN_STEP, _LATE, _UNDONE, _WRITES,
+    _IN_STEP, _LATE, _UNDONE, _BLIND, _WRITES,
 )  # fmt: skip
 
 
@@ -261,7 +270,9 @@ def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metr
         yield _family(kind, {of: arm[key] for of, arm in judged.items()})
 
 
-def _of_time(live: Sequence[Rollout], now: datetime) -> Iterator[Metric]:
+def _of_time(
+    live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, Unreadable]
+) -> Iterator[Metric]:
     """What moves with the clock."""
     yield _family(
         _IN_STEP,
@@ -269,6 +280,8 @@ def _of_time(live: Sequence[Rollout], now: datetime) -> Iterator[Metric]:
     )
     yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
     undone = (r for r in live if r.phase is Phase.ROLLING_BACK and r.restored_at is None)
+    blind = ((r, unreadable[r.id]) for r in live if r.id in unreadable)
+    yield _family(_BLIND, {(r.name, r.id, found.why[:200]): _since(now, found.since) for r, found in blind})
     yield _family(_UNDONE, {(r.name, r.id): _since(now, r.rollback_at) for r in undone})
 
 

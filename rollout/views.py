@@ -14,6 +14,7 @@ from rollout.domain.plan import Plan
 from rollout.domain.state import Rollout, Target
 from rollout.preflight import Preflight
 from rollout.store.journal import Recorded
+from rollout.store.observations import Unreadable
 
 
 def when(moment: datetime | None) -> str | None:
@@ -68,6 +69,11 @@ def show(r: Rollout) -> dict[str, Any]:
         "targets": [target(r, t) for t in r.targets],
     }
     return document
+
+
+def unreadable(found: Unreadable | None) -> dict[str, Any] | None:
+    """Since when calls cannot be read, and why; None: they can."""
+    return None if found is None else {"since": when(found.since), "why": found.why}
 
 
 def verdict(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -70,6 +70,13 @@ class Verdict(BaseModel):
     reason: str = Field(examples=["12 of 50 calls"])
 
 
+class CallsUnreadable(BaseModel):
+    """Calls that cannot be read from Retell, from the first look that failed on."""
+
+    since: datetime
+    why: str
+
+
 class Shown(Summary):
     """One rollout whole."""
 
@@ -85,6 +92,9 @@ class Shown(Summary):
     gates_text: list[str] = Field(description="The same in words.")
     targets: list[Target]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
+    calls_unreadable: CallsUnreadable | None = Field(
+        None, description="Since when its calls cannot be read, and why; null: they can."
+    )
 
 
 class RollbackAnswer(Shown):

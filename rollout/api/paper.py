@@ -57,8 +57,8 @@ class Paper:
         self._entries: Kept[bytes] = Kept()
         self._pages: Kept[tuple[Any, bytes]] = Kept()
 
-    def shown(self, reading: Reading, timetable: str | None) -> bytes:
-        """`views.show` of a rollout, and its timetable."""
+    def shown(self, reading: Reading, timetable: str | None, unreadable: dict[str, Any] | None) -> bytes:
+        """`views.show` of a rollout, its timetable, and since when its calls cannot be read."""
         r = reading.rollout
         known = self._shown.get(r.id)
         if known is None or known[0] != reading.mark:
@@ -68,7 +68,15 @@ class Paper:
         *parts, last = known[1]
         moving = (views.when(r.due_at), r.next, r.why, r.epoch)
         begin = b"".join(part + dumps(value) for part, value in zip(parts, moving, strict=True))
-        return begin + last[:-1] + b',"timetable":' + dumps(timetable) + b"}"
+        return (
+            begin
+            + last[:-1]
+            + b',"timetable":'
+            + dumps(timetable)
+            + b',"calls_unreadable":'
+            + dumps(unreadable)
+            + b"}"
+        )
 
     def listed(self, found: Sequence[Rollout], following: str | None) -> bytes:
         """A page of `views.summary`."""

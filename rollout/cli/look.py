@@ -182,6 +182,8 @@ def _follow(service: Backend, id_: str) -> None:
                 continue
             line = f"{document['phase']} at {document['position']['wave']}.{document['position']['step']}"
             line += f" ({percent(document['weight'])}): {plain(document['why'])}"
+            if unread := document.get("calls_unreadable"):
+                line += f"; calls cannot be read since {local(unread['since'])}: {plain(unread['why'])}"
             if line != last:
                 echo(line, err=True)
                 last = line
@@ -217,6 +219,8 @@ def picture(document: dict[str, Any]) -> RenderableType:
     if document["phase"] not in FINAL:
         lines.append(Text(f"next    {plain(document['next'])}, looked at again {due}"))
     lines.append(Text(f"why     {plain(document['why'])}"))
+    if unread := document.get("calls_unreadable"):
+        lines.append(Text(f"calls   {_unread(unread)}", "yellow"))
     if document.get("timetable"):
         lines.append(Text(f"then    {plain(document['timetable'])}"))
     for line in document.get("gates_text", []):
@@ -230,6 +234,10 @@ def picture(document: dict[str, Any]) -> RenderableType:
     if len(document["targets"]) > 25:
         lines.append(Text(f"and {len(document['targets']) - 25} more numbers; --json shows all", style="dim"))
     return Group(*lines)
+
+
+def _unread(found: dict[str, Any]) -> str:
+    return f"cannot be read since {local(found['since'])} ({span(found['since'])}): {plain(found['why'])}"
 
 
 def _phase(r: dict[str, Any]) -> str:

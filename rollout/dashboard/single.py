@@ -50,7 +50,8 @@ def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dic
         "r": r,
         "row": row(r, len(r.targets)),
         "now": now,
-        "timetable": desk.service.direct.document(r)["timetable"],
+        "timetable": desk.service.direct.timetable(r),
+        "unreadable": desk.service.app.store.unreadable(r.id) if r.phase.is_live else None,
         "plan": views.plan_document(r.plan),
         "steps": views.steps(r.plan),
         "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
@@ -75,7 +76,8 @@ def facts(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> Ha
     r = found.rollout
     second = desk.service.app.store.now().replace(microsecond=0)
     moving = (r.epoch, r.due_at, r.next, r.why)
-    return (r.id, found.mark, moving, second, tuple(sorted(query.items())), desk.trouble())
+    unreadable = desk.service.app.store.unreadable(r.id) if r.phase.is_live else None
+    return (r.id, found.mark, moving, unreadable, second, tuple(sorted(query.items())), desk.trouble())
 
 
 def _took(r: Rollout) -> float | None:

@@ -11,6 +11,7 @@ from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, f
 
 from rollout.domain.state import Rollout, Target
 from rollout.store.engine import Database
+from rollout.store.observations import Unreadable, unreadable
 from rollout.store.outbox import Failing, failing
 from rollout.store.rows import to_rollout, to_target
 from rollout.store.tables import (
@@ -76,6 +77,7 @@ class Figures:
     alive: int
     queues: Sequence[Queue]
     failing: Sequence[Failing]
+    unreadable: Mapping[str, Unreadable]
 
 
 # Built once: a page of figures is ten statements, and building one costs more than running it.
@@ -138,6 +140,7 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
                 for channel, due, total, oldest in connection.execute(_QUEUES)
             ],
             failing(connection),
+            unreadable(connection),
         )
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from sqlalchemy import Connection, Row, func, insert, select, update
 
 from rollout.domain.records import CallRecord
-from rollout.store.tables import journal, looks, marks, observations, rollouts
+from rollout.store.tables import DRIVEN, journal, looks, marks, observations, rollouts, targets
 from rollout.store.values import insert_into
 
+CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 _FIELDS = (
     "number", "channel", "agent_id", "agent_version", "status", "started_at", "ended_at", "reason", "e2e_p50_ms",
     "successful", "sentiment", "in_voicemail", "custom", "analyzed",
@@ -143,6 +144,31 @@ def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, 
                 r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
             )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Some calls of a rollout cannot be read: since the first look that failed, and why."""
+
+    since: datetime
+    why: str
+
+
+_TROUBLED = (
+    select(targets.c.rollout_id, marks.c.trouble_since, marks.c.trouble)
+    .join(targets, targets.c.number == marks.c.number)
+    .where(DRIVEN, marks.c.trouble_since.is_not(None))
+    .order_by(marks.c.trouble_since.desc())
+)
+
+
+def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, Unreadable]:
+    """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
+    query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
+    return {
+        id_: Unreadable(since, why.removeprefix(CANNOT_BE_READ))
+        for id_, since, why in connection.execute(query)
+    }
 
 
 def set_marks(connection: Connection, new: Sequence[Mark]) -> None:

@@ -355,6 +355,11 @@ class Store:
             mark = observations.Mark(number, channel, since, polled, trouble, first)
             observations.set_marks(connection, [mark])
 
+    def unreadable(self, rollout_id: str) -> observations.Unreadable | None:
+        """Since when calls of this live rollout cannot be read, and why; None: they were, at the last look."""
+        with self.database.read() as connection:
+            return observations.unreadable(connection, rollout_id).get(rollout_id)
+
     def looks(self, rollout_id: str, last: int | None = None) -> list[dict[str, Any]]:
         """Every stored look of the gates, oldest first."""
         with self.database.read() as connection:

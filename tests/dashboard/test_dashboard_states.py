@@ -277,3 +277,21 @@ def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.Monkey
     monkeypatch.setattr(Lookups.stays, "__defaults__", (None, 1))
     page = unescape(still.ask("GET", f"/numbers/{number}", cookie=cookie).text)
     assert "These are the newest 1; it was in 2 more before them." in page
+
+
+def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still: World) -> None:
+    id_ = keep(still, 998, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
+    cookie = still.session("viewer")
+    assert "cannot be read since" not in still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
+    still.app.store.mark_trouble(
+        "+14175550142", "inbound", still.app.store.now(), "Retell's calls cannot be read: it answers 503"
+    )
+    page = still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
+    assert "cannot be read since" in page
+    assert "it answers 503" in page
+    answer = still.ask(
+        "GET", f"/api/v1/rollouts/{id_}", headers={"Authorization": f"Bearer {still.tokens['viewer']}"}
+    )
+    found = json.loads(answer.text)["calls_unreadable"]
+    assert found["why"] == "it answers 503"
+    assert found["since"]

@@ -51,7 +51,9 @@ def _show_quickly(request: Request) -> Work | None:
 
 def _shown(service: Service, caller: Caller, id_: str) -> bytes:
     reading = service.look(caller, id_)
-    return service.paper.shown(reading, service.direct.timetable(reading.rollout))
+    return service.paper.shown(
+        reading, service.direct.timetable(reading.rollout), service.direct.unreadable(reading.rollout)
+    )
 
 
 def _history_quickly(request: Request) -> Work | None:
