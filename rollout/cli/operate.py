@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,10 +25,13 @@ from rollout.cli.common import (
     print_json,
     unexpected,
 )
-from rollout.cli.screen import echo, plain_lines
+from rollout.cli.screen import echo, local, plain, plain_lines
 from rollout.domain.errors import InputError, RolloutError
 
-All = Annotated[bool, typer.Option("--all", help="Every live rollout: stop the line.")]
+if TYPE_CHECKING:
+    from rollout.backend import Backend
+
+All = Annotated[bool, typer.Option("--all", help="Every live rollout, scheduled ones too: stop the line.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -72,21 +79,87 @@ def pause(
     request_id: RequestId = None,
     json: Json = False,
 ) -> None:
-    """Hold where it stands; gates go on watching."""
+    """Hold where it stands; gates go on watching. One that is scheduled does not start until it is resumed."""
+    if (id is not None) == every:
+        raise InputError(
+            "pause: name a rollout, or write --all" if id is None else "pause: write an ID or --all, not both"
+        )
+    if every and expect is not None:
+        raise InputError("pause: --expect goes with one rollout; leave it out with --all")
     with backend() as service:
-        if every:
-            answers = []
-            for live in service.list(live=True):
-                if live["phase"] in ("pending", "progressing"):
-                    answers.append(service.command("pause", live["id"], by(reason, None)))
-            if json:
-                print_json(answers)
-            for answer in answers if not json else []:
-                _say("pause", answer, False)
+        if id is not None:
+            answer = service.command("pause", id, by(reason, request_id), expect=position(expect))
+            _say("pause", answer, json)
             return
-        if id is None:
-            raise InputError("pause: name a rollout, or write --all")
-        _say("pause", service.command("pause", id, by(reason, request_id), expect=position(expect)), json)
+        live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
+        line = _Line(service, sorted(live, key=_waits))
+        for each in line.live:
+            line.order(
+                each, lambda asked: service.command("pause", asked, by(reason, _own(request_id, asked)))
+            )
+        if json:
+            print_json(line.answers)
+        else:
+            for answer in line.answers:
+                _say("pause", answer, False)
+                if answer["scheduled"]:
+                    echo(
+                        f"  {plain(answer['name'])}, {answer['scheduled']}, does not start until it is resumed"
+                    )
+            if not line.answers and line.failure is None:
+                echo("nothing to pause: no rollout is going on or scheduled")
+        if line.failure is not None:
+            raise line.failure
+
+
+@dataclass
+class _Line:
+    """The line that --all stops: every order is given, whatever comes of the others."""
+
+    service: Backend
+    live: Sequence[Mapping[str, Any]]
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    failure: RolloutError | None = None
+
+    def order(self, each: Mapping[str, Any], ask: Callable[[str], dict[str, Any]]) -> None:
+        """Orders one; an answer says its name, the phase it was in, and what it waited for if it had not started."""
+        id_ = str(each["id"])
+        try:
+            answer = ask(id_)
+        except RolloutError as error:
+            self.failure = error
+            echo(f"{id_}: {plain_lines(error.message)}", err=True)
+            return
+        except Exception as error:  # noqa: BLE001 - the others are ordered all the same
+            self.failure = RolloutError(f"{id_}: {unexpected(error)}")
+            echo(self.failure.message, err=True)
+            return
+        told = {"name": each["name"], "was": each["phase"], "scheduled": None}
+        with contextlib.suppress(RolloutError):  # it is ordered; what it waited for is a courtesy
+            told["scheduled"] = self._scheduled(each)
+        self.answers.append({**answer, **told})
+
+    def _scheduled(self, each: Mapping[str, Any]) -> str | None:
+        if each["phase"] not in ("pending", "paused"):
+            return None
+        whole = self.service.show(str(each["id"]))
+        if whole["started_at"] is not None:
+            return None
+        if whole["start_at"] is not None:
+            return f"scheduled for {local(whole['start_at'])}"
+        after = whole["plan"].get("after")
+        return None if after is None else f"scheduled after {plain(after)}"
+
+
+def _waits(each: Mapping[str, Any]) -> bool:
+    return bool(each["phase"] == "pending")
+
+
+def _own(request_id: str | None, id_: str) -> str | None:
+    """The request's id for one of several rollouts: each order is a request of its own."""
+    if request_id is None:
+        return None
+    return "all-" + hashlib.sha256(f"{request_id}\n{id_}".encode()).hexdigest()[:40]
 
 
 def _plain_command(name: str) -> Any:
@@ -119,19 +192,22 @@ def rollback(
     if sum((id is not None, number is not None, every)) != 1:
         raise InputError("rollback: write one of: a rollout's id, --number +1..., or --all")
     with backend() as service:
-        if every:
-            ids = [r["id"] for r in service.list(live=True) if r["phase"] != "pending"]
-        else:
-            ids = [id if id is not None else service.on_number(str(number))]
-        answers: list[dict[str, Any]] = []
-        failure: RolloutError | None = None
+        # What moves callers goes first, what is only scheduled last.
+        line = _Line(service, sorted(service.list(live=True), key=_waits) if every else [])
         # Every order is committed before the first one is waited for.
-        for each in ids:
-            answers.append(service.rollback(each, by(reason, request_id), wait=False))
+        for one in line.live:
+            line.order(
+                one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked)), wait=False)
+            )
+        if not every:
+            asked = id if id is not None else service.on_number(str(number))
+            line.answers.append(service.rollback(asked, by(reason, request_id), wait=False))
+        answers, failure = line.answers, line.failure
+        ids = [str(answer["id"]) for answer in answers]
         if not no_wait:
             for i, each in enumerate(ids):
                 try:
-                    answers[i] = service.follow_rollback(answers[i]["id"], timeout)
+                    answers[i] |= service.follow_rollback(each, timeout)
                 except Interrupted:
                     raise Interrupted(
                         "the rollback is ordered, and a running service goes on with it; without one: "
@@ -148,13 +224,18 @@ def rollback(
         else:
             for answer in answers:
                 _say_rollback(answer)
-            if not answers:
+            if not answers and failure is None:
                 echo("nothing to roll back: no rollout is live")
         if failure is not None:
             raise failure
 
 
 def _say_rollback(answer: dict[str, Any]) -> None:
+    if answer.get("scheduled"):
+        echo(
+            f"{answer['id']}: {plain(answer['name'])}, {answer['scheduled']}, will not start ({answer['phase']})"
+        )
+        return
     seconds = answer.get("seconds")
     restored = [t for t in answer.get("targets", []) if t["state"] == "restored"]
     count = f"{len(restored)} number{'' if len(restored) == 1 else 's'}"
