@@ -7,7 +7,7 @@ JOBS ?= 2
 KILLS ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint format bench bench-gates simulate kill docs lock clean
+.PHONY: help install install-dev demo test lint format bench bench-gates simulate kill soak docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,10 @@ simulate: install-dev ## seeded histories of the whole core; SEEDS=10000
 
 kill: install-dev ## kills and pauses of real processes; KILLS=500
 	@$(BIN)/python -m tests.processes --kills $(KILLS)
+
+soak: install-dev ## twenty minutes of load on a real service, then the answers of a long history
+	@$(BIN)/python -m tests.soak
+	@$(BIN)/python -m tests.soak --ended 5000 --calls 300000
 
 docs: install-dev ## the documents that are generated from the code
 	@$(BIN)/python -m rollout.planfile > config/plan.schema.json

@@ -1,0 +1,111 @@
+"""How long people wait for a list, a rollout, the overview, a number's page and the metrics of a long history."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from rollout.sandbox import Sandbox
+from tests.soak.filled import BUSY, fill, numbers_of
+from tests.soak.stage import environment, made, stage
+from tests.support.command_line import PYTHON
+
+TRIES = 9
+MOST = 0.3  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One thing that was asked several times, the first time after the service had begun."""
+
+    name: str
+    first: float
+    median: float
+    slowest: float
+
+    @property
+    def good(self) -> bool:
+        return self.median < MOST
+
+
+def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str], None]) -> list[Timed]:
+    """Fills a database and asks for everything; the commands' times are those beyond the same on an empty one."""
+    small = folder / "small"
+    small.mkdir()
+    empty_url = f"sqlite:///{small / 'rollout.db'}"
+    with made(folder, url) as database:
+        began = time.perf_counter()
+        ids = fill(database, folder, ended, calls, now=database.now())
+        say(f"{ended} ended rollouts and {calls} calls in {time.perf_counter() - began:.0f} s")
+        numbers = numbers_of(200)
+        with stage(folder, database) as running:
+            for i, number in enumerate(numbers[BUSY : BUSY + 10]):
+                served = [{"agent_id": "agent_frontdesk", "agent_version": 6, "weight": 1}]
+                running.sandbox.add_number(number, inbound_agents=served)
+                plan = {
+                    "version": 1, "name": f"live-{i}", "numbers": [number], "channels": ["inbound"],
+                    "canary": {"agent_id": "agent_frontdesk", "agent_version": 7},
+                    "steps": [{"weight": 0.1, "hold": "1h"}, {"weight": 1.0}], "gates": {"profile": "standard"},
+                }  # fmt: skip
+                answer = running.ask("POST", "/api/v1/rollouts", {"plan": plan})
+                assert answer.status == 201, answer.body
+            time.sleep(3)
+            answers = [
+                _timed(name, lambda path=path, page=page: _asked(running.ask("GET", path, page=page)))
+                for name, path, page in (
+                    ("API list", "/api/v1/rollouts?limit=200", False),
+                    ("API list, live", "/api/v1/rollouts?live=true&limit=200", False),
+                    ("API show", f"/api/v1/rollouts/{ids[0]}", False),
+                    ("API number", f"/api/v1/numbers/{numbers[0].replace('+', '%2B')}", False),
+                    ("overview page", "/", True),
+                    ("overview page, a search", "/?q=frontdesk-v7-12", True),
+                    ("rollout page", f"/rollouts/{ids[1]}", True),
+                    ("number page", f"/numbers/{numbers[0].replace('+', '%2B')}", True),
+                    ("metrics", "/metrics", False),
+                )
+            ]
+            answers += _commands(folder, url, empty_url, running.sandbox, running.port, ids)
+    return answers
+
+
+def _asked(answer: object) -> float:
+    status, seconds = getattr(answer, "status"), getattr(answer, "seconds")  # noqa: B009
+    assert status == 200, answer
+    return float(seconds)
+
+
+def _timed(name: str, ask: Callable[[], float]) -> Timed:
+    taken = [ask() for _ in range(TRIES)]
+    return Timed(name, taken[0], median(taken), max(taken))
+
+
+def _commands(
+    folder: Path, url: str, empty_url: str, sandbox: Sandbox, port: int, ids: list[str]
+) -> list[Timed]:
+    """`rollout list` and `rollout show`, beyond what the same program takes with one rollout."""
+    with made(folder, empty_url) as small:
+        one = fill(small, folder / "small", 1, 0, now=small.now())
+    full, empty = (environment(folder, each, port, sandbox.url) for each in (url, empty_url))
+    pairs = (
+        ("rollout list", ("list",), ("list",)),
+        ("rollout list --live", ("list", "--live"), ("list", "--live")),
+        ("rollout show", ("show", ids[0]), ("show", one[0])),
+    )
+    found = []
+    for name, args, as_small in pairs:
+        start = _timed("", lambda e=empty, a=as_small: _run(a, e)).median
+        whole = _timed("", lambda e=full, a=args: _run(a, e))
+        beyond = [max(0.0, seconds - start) for seconds in (whole.first, whole.median, whole.slowest)]
+        found.append(Timed(f"{name} (program start {start * 1000:.0f} ms)", *beyond))
+    return found
+
+
+def _run(args: tuple[str, ...], environ: dict[str, str]) -> float:
+    began = time.perf_counter()
+    done = subprocess.run([PYTHON, "-m", "rollout", *args], env=environ, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return time.perf_counter() - began
