@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -29,6 +30,7 @@ from rollout.external import Externals
 from rollout.gatekeeper import Gatekeeper
 from rollout.kit import write_kit
 from rollout.meter import RequestMeter
+from rollout.notify import address_problems
 from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
 from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
@@ -219,7 +221,7 @@ def build(
     own_numbers, own_versions = numbers, versions
     externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
     closers.append(externals.close)
-    bounds = Bounds(allowed, externals.problems)
+    bounds = Bounds(allowed, externals.problems, partial(address_problems, hosts=settings.notify_hosts))
 
     def begin(rollout: Rollout) -> tuple[Target, ...]:
         found = preflight(rollout.plan, own_numbers, own_versions, store.drivers, rollout.seed, bounds=bounds)

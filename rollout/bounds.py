@@ -11,14 +11,16 @@ from rollout.domain.plan import Plan
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """`numbers`: the only ones that are ever written; None: all. `metrics`: what speaks against the addresses
-    that a plan reads metrics from, a sentence each."""
+    that a plan reads metrics from, and `addresses` what speaks against those of its notices, a sentence each."""
 
     numbers: frozenset[str] | None = None
     metrics: Callable[[Plan], Iterable[str]] = lambda _plan: ()
+    addresses: Callable[[Plan], Iterable[str]] = lambda _plan: ()
 
     def problems(self, plan: Plan, numbers: Iterable[str]) -> Iterator[str]:
         """What a plan on these numbers is refused for, a sentence each."""
         yield from self.metrics(plan)
+        yield from self.addresses(plan)
         for number in numbers:
             if self.numbers is not None and number not in self.numbers:
                 yield (

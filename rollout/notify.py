@@ -22,7 +22,7 @@ import structlog
 from rollout.domain.notices import clean
 from rollout.domain.plan import Plan
 from rollout.domain.plan_notices import Notice, Severity
-from rollout.notify_guard import complaint, guarded
+from rollout.notify_guard import built_complaint, complaint, guarded
 
 log = structlog.get_logger(__name__)
 TIMEOUT = 4.0  # seconds to connect, and between two parts of an answer
@@ -31,6 +31,7 @@ _STATUS = re.compile(r"error=(\d{3})")
 _TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 # Services whose messages can be tied together by something that we choose ourselves.
 _FIELDS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})
+_UNKNOWN = "apprise does not know such an address; see its documentation"
 _MAIL = frozenset({"mailto", "mailtos"})
 
 
@@ -125,9 +126,8 @@ class Courier:
         """
         if address.trusted:
             return self._send(address, message)
-        if (why := complaint(address.url, self.hosts)) is not None:
+        if (why := objection(address.url, self.hosts)) is not None:
             raise NotTaken(f"refused: {why}", final=True)
-        _apprise()  # loads its plugins outside of the guard
         with guarded(self.hosts) as guard:
             try:
                 return self._send(address, message)
@@ -156,18 +156,51 @@ class Courier:
         raise NotTaken(_words(said))
 
     def _plugin(self, address: Address, message: Message) -> Any:
-        apprise, asset = _apprise()
+        parsed: dict[str, Any] = {}
         try:
-            plugin = apprise.Apprise.instantiate(_threaded(address.url, message), asset=asset)
+            parsed, plugin = _built(_threaded(address.url, message))
         except Exception:  # noqa: BLE001 - as above
             plugin = None
         if plugin is None:
-            raise NotTaken("apprise does not know such an address; see its documentation", final=True)
+            raise NotTaken(_UNKNOWN, final=True)
         if not address.trusted:
+            if (why := built_complaint(parsed, plugin, self.hosts)) is not None:
+                raise NotTaken(f"refused: {why}", final=True)
             plugin.verify_certificate = True
             plugin.redirects = False
             plugin.socket_connect_timeout = plugin.socket_read_timeout = TIMEOUT
         return plugin
+
+
+def objection(url: str, hosts: Iterable[str]) -> str | None:
+    """Why the address of a plan is not used, and what to write instead; None when nothing speaks against it.
+
+    Judged by what apprise builds of it; nothing is read or reached for that. Loads apprise, a second of work.
+    """
+    if (why := complaint(url, hosts)) is not None:
+        return why
+    _apprise()  # loads its plugins outside of the guard
+    with guarded(hosts):
+        try:
+            parsed, plugin = _built(url)
+        except Exception:  # noqa: BLE001 - a plugin may raise anything, and its text may hold the address
+            plugin = None
+    return _UNKNOWN if plugin is None else built_complaint(parsed, plugin, hosts)
+
+
+def address_problems(plan: Plan, hosts: Iterable[str]) -> list[str]:
+    """What a plan is refused for because of the addresses of its notices, a sentence each."""
+    found = ((place, objection(notice.url, hosts)) for place, notice in enumerate(plan.notify))
+    return [f"notify[{place}].url: {why}" for place, why in found if why is not None]
+
+
+def _built(url: str) -> tuple[dict[str, Any], Any]:
+    """(what apprise reads in an address, the plugin it makes of that); None for no plugin."""
+    apprise, asset = _apprise()
+    parsed: dict[str, Any] | None = apprise.plugins.url_to_dict(url, secure_logging=True)
+    if not parsed:
+        return {}, None
+    return parsed, apprise.Apprise.instantiate(dict(parsed), asset=asset)
 
 
 def _threaded(url: str, message: Message) -> str:

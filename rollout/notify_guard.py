@@ -8,29 +8,52 @@ the address it really goes to), so a name that resolves twice, a redirect and a 
 from __future__ import annotations
 
 import ipaddress
+import os
+import re
 import socket
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote, urlsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _ENCRYPTED = frozenset({
-    "https", "jsons", "xmls", "forms", "slack", "discord", "tgram", "workflows", "gchat", "wxteams",
+    "https", "jsons", "xmls", "forms", "slack", "discord", "tgram", "workflows", "workflow", "gchat", "wxteams",
     "zulip", "pagerduty", "opsgenie", "pover", "squadcast", "incidentio", "spike", "betterstack",
     "twilio", "mailgun", "sendgrid", "ntfys", "gotifys", "mmosts", "rockets", "matrixs", "mailto",
     "mailtos",
 })  # fmt: skip
 # The same services in plain text, to a host that the address names.
 _PLAIN = frozenset({"json", "xml", "form", "ntfy", "gotify", "mmost", "rocket", "matrix"})
-# Arguments that read files of this machine, turn checks off or make us wait.
-_NOT_FOR_PLANS = frozenset({
-    "template", "keyfile", "subfile", "pgp", "pgpkey", "verify", "redirect", "cto", "rto", "retry",
-    "wait", "store", "optional", "include",
+# The arguments that a plan may give. Whatever is not here might read a file of this machine, turn a check off,
+# make us wait, or call a failure a success; a new version of apprise may bring more of it.
+_FOR_PLANS = frozenset({
+    "action", "actions", "album", "alert", "alias", "api-version", "apikey", "auth", "avatar", "avatar_url", "batch",
+    "bcc", "blocks", "botname", "cc", "channel", "channels", "class", "click", "component", "content", "dedup",
+    "details", "detect", "emojis", "entity", "expire", "fields", "flags", "footer", "footer_logo", "format", "from",
+    "group", "href", "icon_url", "id", "image", "interval", "key", "mdv", "metadata", "method", "mode", "msgtype",
+    "name", "overflow", "pa", "pass", "ping", "policy", "powerautomate", "preview", "priority", "region", "reply",
+    "route", "routeid", "severity", "sid", "sig", "silent", "smtp", "sound", "source", "sp", "sv",
+    "tags", "team", "team_wait",
+    "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "ver", "version",
+    "webhook", "workspace", "wrap", "xtags",
 })  # fmt: skip
+_MOST_RECEIVERS = 20  # of one address: a service is asked once a second or so for each
+# What plugins are made of that reads files, waits, or hides a failure, with the argument that says so.
+_BUILT = {
+    "retry": "retry", "optional": "optional", "template": "template", "attach": "attach", "use_pgp": "pgp",
+    "include": "include", "keyfile": "keyfile", "subfile": "subfile",
+}  # fmt: skip
+_OWN_FIELDS = ("+", "-", ":")  # headers and fields of the receiver's own
+# Files that programs are made of; no other is read while an address of a plan is built or used.
+_OWN_FILES = tuple(
+    str(Path(place).resolve()) + os.sep
+    for place in (sys.prefix, sys.base_prefix, Path(__file__).parent, "/usr/share/zoneinfo", "/etc/ssl")
+)
 _SOCKET_EVENTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _REFUSED_EVENTS = frozenset(
     {
@@ -65,6 +88,8 @@ class Guard:
         elif event in _SOCKET_EVENTS:
             if args[1] is not None:
                 self._check(args[1])
+        elif event == "open":
+            self._read(args[0])
         elif event in _REFUSED_EVENTS:
             self._refuse(f"it asks for {event}, and the address of a plan only sends")
 
@@ -85,6 +110,14 @@ class Guard:
             self._refuse("it asks for a socket of this machine")
         elif host not in self._allowed and plain_host(host) not in self.hosts and inside(host):
             self._refuse(f"it leads to {host}, inside the network; only ROLLOUT_NOTIFY_HOSTS can allow that")
+
+    def _read(self, path: object) -> None:
+        if not isinstance(path, str | bytes):
+            return  # a descriptor that is open already
+        real = os.path.realpath(os.fsdecode(path))
+        if real not in ("/dev/null", "/dev/urandom", "/etc/mime.types") and not real.startswith(_OWN_FILES):
+            # Not noted as refused: libraries look for files of theirs (.netrc) and go on without.
+            raise Inside("it reads a file of this machine")
 
     def _refuse(self, why: str) -> None:
         self.refused = why
@@ -133,6 +166,17 @@ def inside(address: str) -> bool:
     return not ip.is_global or ip.is_multicast or ip.is_reserved
 
 
+def _is_inside(host: str) -> bool:
+    """Whether a host is written as an address inside the network; of names only a connection knows."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    return inside(host)
+
+
 def plain_host(host: str) -> str:
     """A host as it is compared: lower case, without the root's dot and without brackets."""
     return host.strip("[]").rstrip(".").lower()
@@ -153,7 +197,37 @@ def complaint(url: str, hosts: Iterable[str]) -> str | None:
         )
     if scheme not in _ENCRYPTED | _PLAIN:
         return f"a plan may not use {scheme}://; put the address into ROLLOUT_NOTIFY_URLS"
-    names = {name.lstrip("+-:").lower() for name, _ in parse_qsl(parts.query, keep_blank_values=True)}
-    if refused := sorted(names & _NOT_FOR_PLANS):
-        return f"a plan may not give {refused[0]}=; put the address into ROLLOUT_NOTIFY_URLS"
+    pairs = re.split("[&;]", parts.query) if parts.query else []
+    return _argument_complaint(unquote(pair.partition("=")[0]) for pair in pairs)
+
+
+def _argument_complaint(names: Iterable[str], built: Iterable[str] = ()) -> str | None:
+    plain = {str(name).strip().lower() for name in names}
+    refused = {name for name in plain if name[:1] not in _OWN_FIELDS and name not in _FOR_PLANS} | set(built)
+    if not refused:
+        return None
+    listed = ", ".join(f"{name[:40]}=" for name in sorted(refused)[:5])
+    return f"a plan may not give {listed}; put the address into ROLLOUT_NOTIFY_URLS"
+
+
+def built_complaint(parsed: Mapping[str, Any], plugin: object, hosts: Iterable[str]) -> str | None:
+    """As `complaint`, by what apprise has read and built of the address: it reads some texts otherwise than we do."""
+    found, host = str(parsed.get("schema", "")).lower(), plain_host(str(parsed.get("host") or ""))
+    allowed = host in {plain_host(h) for h in hosts}
+    if not allowed and _is_inside(host):
+        return f"it leads to {host}, inside the network; only ROLLOUT_NOTIFY_HOSTS can allow that"
+    if found in _PLAIN and not allowed:
+        return (
+            f"{found}:// sends in plain text; write {found}s://, or have ROLLOUT_NOTIFY_HOSTS name its host"
+        )
+    if found not in _ENCRYPTED | _PLAIN:
+        return f"a plan may not use {found}://; put the address into ROLLOUT_NOTIFY_URLS"
+    built = [argument for name, argument in _BUILT.items() if getattr(plugin, name, None)]
+    if (why := _argument_complaint(parsed.get("qsd") or (), built)) is not None:
+        return why
+    if str((parsed.get("qsd") or {}).get("mode", "")).lower() == "insecure":
+        return "a plan may not give mode=insecure: it sends in plain text"
+    receivers = len(plugin) if isinstance(plugin, Sized) else 1
+    if receivers > _MOST_RECEIVERS:
+        return f"it names {receivers} receivers, and a plan's address may name {_MOST_RECEIVERS}"
     return None

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rollout.domain.plan_notices import Severity
-from rollout.notify import Address, Courier, Message, NotTaken
+from rollout.notify import Address, Courier, Message, NotTaken, objection
 from rollout.notify_guard import Inside, complaint, guarded, inside
+from tests.api.live import live
 from tests.notices.receiver import Receiver
 
 MESSAGE = Message("r1:7", "r1", Severity.INFO, "a title", "a body")
@@ -128,6 +131,91 @@ def test_addresses_that_a_plan_may_use(url: str) -> None:
 
 def test_a_host_of_the_settings_may_be_plain() -> None:
     assert complaint("json://Hooks.Internal/x", ("hooks.internal",)) is None
+
+
+# ------------------------------------------------------------------ by what apprise builds of it
+
+SLACK = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ"
+OTHERWISE = [  # texts that apprise reads otherwise than a parser of addresses does, and what they would do
+    ("workflows://example.com/workflow/signature/?a=1;template=FILE", "template="),
+    ("workflows://example.com/workflow/signature/?:a=1;template=FILE", "template="),
+    ("workflows://example.com/workflow/signature/?%74emplate=FILE", "template="),
+    (SLACK + "/?:a=b;template=FILE", "template="),
+    ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?+a=1;template=FILE", "template="),
+    ("tgram://123456789:abcdefg_hijklmnop/12315544/?:a=1;TEMPLATE=FILE", "template="),
+    ("ntfys://example.com/topic?attach=FILE", "attach="), ("ntfys://example.com/topic?:a=1;attach=file://FILE", "attach="),
+    ("ntfys://example.com/topic?delay=3d", "delay="), ("mailtos://u:p@example.com?pgp=yes", "pgp="),
+    ("mailtos://u:p@example.com?:a=1;pgppub=FILE", "pgppub="), ("mailtos://u:p@example.com?mode=insecure", "mode=insecure"),
+    ("jsons://example.com/?:a=1;retry=5", "retry="), ("jsons://example.com/? retry=5", "retry="),
+    ("jsons://example.com/?:a=1;wait=60", "wait="), ("jsons://example.com/?:a=1;optional=yes", "optional="),
+    ("jsons://example.com/?:a=1;verify=no", "verify="), ("jsons://example.com/?:a=1;redirect=yes", "redirect="),
+    ("jsons://example.com/?:a=1;rto=100000", "rto="), ("jsons://example.com/?:a=1;cto=100000", "cto="),
+    ("jsons://example.com/?:a=1;store=no", "store="), ("jsons://example.com/?something_new=1", "something_new="),
+    (SLACK + "".join(f"/%23c{i}" for i in range(30)), "30 receivers"),
+    ("json://example.com/", "write jsons://"), ("nonsense://example.com/", "may not use nonsense://"),
+    ("slack://", "apprise does not know"),
+]  # fmt: skip
+TAKEN = [
+    SLACK, f"{SLACK}/%23general?image=no&footer=no", "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?thread=12", "https://discord.com/api/webhooks/0000000000/" + "A" * 60,
+    "tgram://123456789:abcdefg_hijklmnop/12315544/?topic=3", "workflows://example.com/workflow1a/signature123/",
+    "https://prod-no.logic.azure.com:443/workflows/643e69f83c8944/triggers/manual/paths/invoke?api-version=1&sp=%2F&sv=1&sig=a",
+    "gchat://workspace/key/token", "https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN",
+    "wxteams://" + "a" * 80, "zulip://bot@org/" + "a" * 32 + "/channel", "pagerduty://" + "A" * 32 + "@" + "B" * 32,
+    "opsgenie://" + "a" * 36, "pover://" + "u" * 30 + "@" + "a" * 30, "squadcast://" + "a" * 40, "spike://" + "a" * 32,
+    "incidentio://01H2X3Y4Z5/" + "a" * 40, "sendgrid://abcd:user@example.com/to@example.com",
+    "ntfys://example.com/topic?priority=high&tags=a", "gotifys://example.com/" + "a" * 16,
+    "mmosts://example.com/" + "a" * 24,
+    "rockets://user:pass@example.com/%23channel", "matrixs://user:pass@example.com/%23room", "forms://example.com",
+    "mailto://user:pass@example.com?to=ops@example.com&name=rollout&smtp=smtp.example.com", "xmls://example.com",
+    "jsons://example.com/hook?+X-Team=a&:x=y&-q=z&method=POST",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("url", "words"), OTHERWISE)
+def test_a_plan_s_address_is_judged_by_what_apprise_builds(url: str, words: str, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2hunter2")
+    url = url.replace("FILE", str(secret))
+    found = objection(url, ())
+    assert found is not None and words in found and "hunter2" not in found
+    with pytest.raises(NotTaken, match=r"refused: |apprise does not know") as refused:
+        Courier().send(of_a_plan(url), MESSAGE)
+    assert refused.value.final
+
+
+@pytest.mark.parametrize("url", TAKEN)
+def test_what_apprise_builds_of_usual_addresses_is_taken(url: str) -> None:
+    assert objection(url, ()) is None
+
+
+def test_no_file_of_this_machine_is_read_for_a_plan(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2")
+    with guarded(()):
+        for read in (
+            secret.read_text,
+            lambda: os.open(secret, os.O_RDONLY),
+            lambda: Path("/etc/passwd").read_bytes(),
+        ):
+            with pytest.raises(Inside, match="file of this machine"):
+                read()
+        import wave  # a module that nobody has imported: programs may load what they are made of
+
+        assert wave.__name__ == "wave"
+    assert secret.read_text() == "hunter2"
+
+
+def test_check_and_start_refuse_such_an_address_before_anything_is_written(tmp_path: Path) -> None:
+    plan = {"notify": [{"url": "jsons://example.com/a"}, {"url": "jsons://example.com/?:a=1;retry=5"}]}
+    with live(tmp_path, ticking=False) as service:
+        found = service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(**plan)}).json
+        assert not found["ok"] and [
+            p for p in found["problems"] if "notify[1].url: a plan may not give retry=" in p
+        ]
+        started = service.ask("POST", "/api/v1/rollouts", {"plan": service.plan(**plan)})
+        assert started.status == 422 and "notify[1].url" in started.raw.decode()
+        assert service.ask("GET", "/api/v1/rollouts").json["items"] == []
 
 
 # ------------------------------------------------------------------ through apprise
