@@ -84,12 +84,23 @@ def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: 
     if service is None:
         from rollout import views
 
+        problems = _addresses(loaded)
         return {
-            "name": loaded.name, "ok": True, "offline": True, "problems": [], "warnings": [], "numbers": [],
+            "name": loaded.name, "ok": not problems, "offline": True, "problems": problems, "warnings": [], "numbers": [],
             "steps": views.steps(loaded), "requests": [],
         }  # fmt: skip
     with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
         return service.check(text, name, strict=strict)
+
+
+def _addresses(loaded: Plan) -> list[str]:
+    """What a plan is refused for because of the addresses of its notices, by this machine's settings."""
+    if not loaded.notify:
+        return []
+    from rollout.notify import address_problems
+    from rollout.settings import load_settings
+
+    return address_problems(loaded, load_settings().notify_hosts)
 
 
 def _numbers(loaded: Plan) -> str:

@@ -259,3 +259,13 @@ def test_a_reason_that_forges_lines_is_refused(rollout: CommandLine, command: tu
         done = rollout(*command, "--reason", reason)
         assert done.code == 2 and "reason: write one line" in done.err
     assert rollout("list", "--json").out.strip() == "[]"
+
+
+@pytest.mark.parametrize("command", [("check",), ("check", "--offline"), ("start",)])
+def test_a_notice_address_that_a_plan_may_not_use_is_refused(
+    rollout: CommandLine, command: tuple[str, ...]
+) -> None:
+    rollout.write("told.yaml", PLAN + "notify: [{url: 'jsons://example.com/?:a=1;template=/etc/hostname'}]\n")
+    done = rollout(command[0], "told.yaml", *command[1:])
+    assert done.code == 3 and "notify[0].url: a plan may not give template=" in done.out + done.err
+    assert rollout("list", "--json").out.strip() == "[]" or command[0] == "check"
