@@ -21,6 +21,7 @@ from rollout.store import migrate
 from rollout.store.engine import Database
 from tests.processes import replicas, rollbacks
 from tests.processes.campaign import Tally, choose, kills, pauses
+from tests.processes.company import new_company, with_a_kill
 from tests.processes.judge import judge
 from tests.processes.nursery import Nursery
 from tests.processes.stage import Stage, new_sandbox, new_stage
@@ -96,6 +97,16 @@ class Campaign:
             total.add(tally)
         return total
 
+    def company(self, rollouts: int) -> Tally:
+        """Rollouts whose only ways out are a proxy with a private authority, and PgBouncer; one service is killed."""
+        assert self.server is not None
+        with ExitStack() as stack:
+            url = self._database("postgres", stack)
+            made = stack.enter_context(new_company(self.nursery, url))
+            tally = with_a_kill(made, random.Random(self.seed + 4), rollouts)
+            said(f"{rollouts} rollouts, {len(made.proxy.asked)} tunnels: {dict(tally.ends)}", tally)
+        return tally
+
     def rollbacks(self, count: int, overdue: int) -> list[str]:
         """Every condition `count` times on each database; prints the seconds from order to read-back."""
         faults: list[str] = []
@@ -135,6 +146,9 @@ def main() -> int:
     arguments.add_argument("--rollbacks", type=int, default=10, help="of each kind, on each database")
     arguments.add_argument("--overdue", type=int, default=5000)
     arguments.add_argument("--rollouts", type=int, default=200, help="for three replicas with kills")
+    arguments.add_argument(
+        "--company", type=int, default=200, help="rollouts through a proxy and PgBouncer, with a kill"
+    )
     arguments.add_argument("--workers", type=int, default=2, help="batches of kills at a time")
     arguments.add_argument("--seed", type=int, default=1)
     asked = arguments.parse_args()
@@ -165,6 +179,8 @@ def _run(campaign: Campaign, asked: argparse.Namespace) -> int:
             return tally
 
         parts.append(("replicas", replicate))
+    if asked.company and campaign.server is not None:
+        parts.append(("a company's network", lambda: campaign.company(asked.company)))
     if asked.rollbacks or asked.overdue:
         parts.append(("rollbacks", lambda: campaign.rollbacks(asked.rollbacks, asked.overdue)))
     for name, run in parts:

@@ -18,11 +18,13 @@ def with_kills(
     *,
     replicas: int = 3,
     parts: int = 1,
+    most: int | None = None,
 ) -> Tally:
     """`rollouts` driven by `replicas` processes, one killed every so many seconds, until all have ended.
 
     Every fifth rollout is rolled back on its way. The rollouts are started in `parts`, each part but the first
-    after one more kill, so that there are `parts - 1` kills with work left however quick the machine is.
+    after one more kill, so that there are `parts - 1` kills with work left however quick the machine is. `most`: kills
+    in all; None: as many as there is time for.
     """
     tally = Tally()
     steps = [{"weight": weight, "hold": f"{HOLD:g}s"} for weight in WEIGHTS[-2:]]
@@ -49,7 +51,7 @@ def with_kills(
             if phase == "held" and stage.load(id_).reason == "poison":
                 tally.poisoned += 1
                 stage.app.commands.restore(id_, TESTER)
-        if time.monotonic() >= next_kill:
+        if time.monotonic() >= next_kill and (most is None or tally.kills.total() < most):
             victim = rng.randrange(replicas)
             running[victim].kill()
             tally.kills["one of the replicas"] += 1

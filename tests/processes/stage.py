@@ -7,12 +7,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import SecretStr
@@ -68,8 +69,16 @@ class Stage:
     """The world of one run. `app` is the product in the test's own process: to start rollouts and to look."""
 
     def __init__(
-        self, nursery: Nursery, folder: Path, database_url: str, sandbox: Sandbox, prefix: str = "+1415555"
+        self,
+        nursery: Nursery,
+        folder: Path,
+        database_url: str,
+        sandbox: Sandbox,
+        prefix: str = "+1415555",
+        network: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`network`: variables that every process has besides; the test's own has them in its environment."""
+        self.network = {"ROLLOUT_RETELL_BASE_URL": sandbox.url, **network}
         self.nursery, self.folder, self.database_url, self.sandbox = nursery, folder, database_url, sandbox
         self._prefix = prefix
         self._numbers = itertools.count(100)
@@ -79,7 +88,7 @@ class Stage:
             Settings(
                 database_url=database_url,
                 retell_api_key=SecretStr(KEY),
-                retell_base_url=sandbox.url,
+                retell_base_url=self.network["ROLLOUT_RETELL_BASE_URL"],
                 **BOUNDS,
             )
         )
@@ -97,7 +106,7 @@ class Stage:
             "OPENBLAS_NUM_THREADS": "1",
             **bounds,
             "ROLLOUT_DATABASE_URL": self.database_url,
-            "ROLLOUT_RETELL_BASE_URL": self.sandbox.url,
+            **self.network,
             "RETELL_API_KEY": KEY,
             **more,
         }
@@ -223,11 +232,15 @@ def new_sandbox(latency: float = 0.0) -> Iterator[Sandbox]:
 
 @contextmanager
 def new_stage(
-    nursery: Nursery, database_url: str, sandbox: Sandbox, prefix: str = "+1415555"
+    nursery: Nursery,
+    database_url: str,
+    sandbox: Sandbox,
+    prefix: str = "+1415555",
+    network: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Stage]:
     """A stage in a folder of its own."""
     with tempfile.TemporaryDirectory(prefix="rollout-processes-") as folder:
-        stage = Stage(nursery, Path(folder), database_url, sandbox, prefix)
+        stage = Stage(nursery, Path(folder), database_url, sandbox, prefix, network)
         try:
             yield stage
         finally:
