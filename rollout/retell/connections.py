@@ -40,8 +40,9 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = self._crowded = False
         self._one_by_one = threading.Lock()
-        self.single_use = False
-        """Whether the server closed with its last answer: then each request needs a connection."""
+        self._closed_with: dict[
+            bool, bool
+        ] = {}  # whether the last write's answer was its connection's last, the last read's
 
     def take(self) -> Connection | None:
         """An idle connection that the server has not closed, the last used first; None if there is none."""
@@ -108,9 +109,17 @@ class Connections:
             self._crowded = True
         return Connection(sock, self._clock)
 
-    def used(self, connection: Connection) -> None:
+    def used(self, connection: Connection, *, write: bool = False) -> None:
         """Note after an answer whether the server keeps connections open."""
-        self.single_use = not connection.usable
+        self._closed_with[write] = not connection.usable
+
+    @property
+    def single_use(self) -> bool:
+        """Whether the server closes after a write, so that each needs a connection; before any write, after a read.
+
+        What it does after a read says nothing of writes: an edge may close with each refusal, and keep open the rest.
+        """
+        return self._closed_with.get(True, self._closed_with.get(False, False))
 
     def give_back(self, connection: Connection) -> None:
         """Keep this connection for the next `take`, unless it cannot be used any more."""

@@ -198,7 +198,7 @@ class RetellLane:
             return Answer(None, failure=no_answer(error, write=True)), None
         finally:
             self._pace.leave(*signs(reply), urgent=self._urgent)
-        self._connections.used(connection)
+        self._connections.used(connection, write=True)
         return self._judge(ask, order.number, reply), connection if connection.usable else None
 
     def _judge(self, ask: Ask, number: str, reply: Reply) -> Answer:

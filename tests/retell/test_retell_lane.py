@@ -113,6 +113,38 @@ def test_what_no_connection_is_left_for_was_surely_not_sent(serve: Serve, client
             assert answer.failure is not None and answer.failure.trouble is Trouble.UNREACHABLE
 
 
+def test_writes_that_close_get_a_connection_each_though_reads_keep_theirs(
+    serve: Serve, client: Make, soon: Soon
+) -> None:
+    peer = serve(on("PATCH", closes))
+    made = client(peer, concurrency=4, deadline=3.0)
+    for first, last in ((0, 10), (10, 40), (40, 70)):
+        with made.lane(NUMBERS[first:last]) as lane:
+            lane.read(NUMBERS[first:last])
+            answers = lane.write(ORDERS[first:last], send_by=soon(3), stop=never)
+            lane.read(NUMBERS[first:last])
+        if first:
+            assert {answer.status for answer in answers.values()} == {200}
+
+
+def test_refusals_that_close_do_not_make_every_write_need_a_connection(
+    serve: Serve, client: Make, soon: Soon
+) -> None:
+    def behave(seen: Seen, sock: socket.socket) -> bool | None:
+        return good(seen, sock) if seen.method == "PATCH" else closes(seen, sock)
+
+    peer = serve(behave)
+    made = client(peer, concurrency=4, deadline=3.0)
+    with made.lane(NUMBERS[:1], urgent=True) as lane:
+        lane.write(ORDERS[:1], send_by=soon(3), stop=never)
+        lane.read(NUMBERS[:1])
+    before = at_rest(lambda: peer.accepted)
+    with made.lane(NUMBERS[1:], urgent=True) as lane:
+        answers = lane.write(ORDERS[1:], send_by=soon(3), stop=never)
+    assert {answer.status for answer in answers.values()} == {200}
+    assert peer.accepted - before <= 4
+
+
 def test_one_bad_number_does_not_spoil_the_others(serve: Serve, client: Make, soon: Soon) -> None:
     def behave(seen: Seen, sock: socket.socket) -> bool | None:
         if seen.number == NUMBERS[3]:
