@@ -49,7 +49,13 @@ class Prune:
     def tick(self) -> int:
         """One round; returns how many rollouts were removed."""
         store = self.app.store
-        removed = [id_ for id_ in store.prunable(self.limits.rollouts) if self._remove(id_)]
+        removed: list[str] = []
+        for _ in range(MOST_BATCHES):
+            over = store.prunable(self.limits.rollouts)
+            gone = [id_ for id_ in over if self._remove(id_)]
+            removed += gone
+            if not over or len(gone) < len(over):  # what could not go would be tried again and again
+                break
         if removed:
             log.info("pruned", rollouts=len(removed), ids=removed[:20])
         swept = self._deliveries()

@@ -17,6 +17,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from jobs.advance import Advance
 from jobs.drift import Drift
+from jobs.kits import EVERY_SECONDS, Kits
 from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
@@ -46,6 +47,7 @@ class Scheduler:
         self.drift = Drift(app)
         self.observe = Observe(app, app.calls) if app.calls is not None else None
         self.prune = Prune(app)
+        self.kits = Kits(app)
         self.notify = Notify(app)
         self.counts: Counter[str] = Counter()
         self.last_good: float | None = None
@@ -79,6 +81,9 @@ class Scheduler:
             ),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=name)
+        if settings.kit_dir is not None:
+            sweep = self.guarded("kits", EVERY_SECONDS, self.kits.tick)
+            self._scheduler.add_job(sweep, "interval", seconds=EVERY_SECONDS, id="kits")
         # A service that is restarted every night must prune, too: the first time is a minute from now.
         first = self.app.clock.now() + timedelta(seconds=min(60.0, settings.prune_seconds))
         self._scheduler.modify_job("prune", next_run_time=first)

@@ -6,11 +6,14 @@ rollout goes in a transaction of its own, so that pruning never keeps a rollback
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
+from rollout.domain.machine import Phase
+from rollout.domain.state import TargetState
 from rollout.store.tables import (
     LIVE,
     deliveries,
@@ -51,6 +54,25 @@ def prunable(connection: Connection, now: datetime, keep: timedelta, most: int =
     """Ids of rollouts that ended before now - keep and are watched no more, the oldest first."""
     query = select(rollouts.c.id).where(_over(now, keep)).order_by(rollouts.c.updated_at).limit(most)
     return list(connection.execute(query).scalars())
+
+
+def beyond_kits(
+    connection: Connection, ids: Sequence[str], now: datetime, keep: timedelta, soon: timedelta
+) -> list[str]:
+    """Those of these ended rollouts that no kit can roll back any more, or need.
+
+    Rolled back for `soon`; ended for `keep`; or with no number left that shows what they wrote.
+    """
+    r, t = rollouts.c, targets.c
+    left = exists().where(t.rollout_id == r.id, t.written, t.state != TargetState.SUPERSEDED)
+    over = or_(
+        r.updated_at < now - keep, and_(r.phase == Phase.ROLLED_BACK, r.updated_at < now - soon), ~left
+    )
+    found: list[str] = []
+    for start in range(0, len(ids), 500):
+        query = select(r.id).where(r.id.in_(ids[start : start + 500]), ~LIVE, over)
+        found += connection.execute(query).scalars()
+    return found
 
 
 def remove(

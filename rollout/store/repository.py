@@ -431,6 +431,11 @@ class Store:
         with self.database.read() as connection:
             return pruning.prunable(connection, self.database.now(connection), keep)
 
+    def beyond_kits(self, ids: Sequence[str], keep: timedelta, soon: timedelta) -> list[str]:
+        """Those of these rollouts whose kit is of no use any more."""
+        with self.database.read() as connection:
+            return pruning.beyond_kits(connection, ids, self.database.now(connection), keep, soon)
+
     def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
         """Removes one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
         with self.database.write() as connection:

@@ -187,6 +187,7 @@ def _jobs(old: Scene) -> Iterator[Callable[[], Any]]:
         yield lambda: notify.settle(10)
         yield lambda: metrics_text(app, scheduler)
         yield lambda: _webhooks(old)
+    yield lambda: app.store.beyond_kits(["old1", "old2"], timedelta(days=30), timedelta(hours=1))
     yield prune.tick
     yield lambda: clock.advance(500 * 86_400.0)
     yield prune.tick
