@@ -42,7 +42,7 @@ class Connections:
         self._one_by_one = threading.Lock()
         self._closed_with: dict[
             bool, bool
-        ] = {}  # whether the last write's answer was its connection's last, the last read's
+        ] = {}  # by whether it wrote: was the last answer its connection's last
 
     def take(self) -> Connection | None:
         """An idle connection that the server has not closed, the last used first; None if there is none."""

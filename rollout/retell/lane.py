@@ -198,7 +198,8 @@ class RetellLane:
             return Answer(None, failure=no_answer(error, write=True)), None
         finally:
             self._pace.leave(*signs(reply), urgent=self._urgent)
-        self._connections.used(connection, write=True)
+        if reply.status == 200:  # an edge may close with what it refuses, and with nothing else
+            self._connections.used(connection, write=True)
         return self._judge(ask, order.number, reply), connection if connection.usable else None
 
     def _judge(self, ask: Ask, number: str, reply: Reply) -> Answer:
