@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 import structlog
 
 from rollout.app import App
+from rollout.domain.calls import MOST_WAIT
+from rollout.domain.gate_history import BEFORE as HISTORY
+from rollout.domain.gate_history import LEAST_CALLS
 from rollout.domain.records import CallRecord
 from rollout.domain.seen import baseline_pairs
 from rollout.domain.state import Rollout
@@ -23,8 +27,13 @@ from rollout.store.observations import CANNOT_BE_READ, Mark
 log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=60)  # calls that Retell lists late
-BEFORE = timedelta(days=1)  # the baseline's own earlier calls, for latency thresholds
-LONGEST_WAIT = timedelta(hours=2)  # for the analysis of a call that has ended
+BEFORE = timedelta(days=1)  # the baseline's own earlier calls, in every first fetch of a number
+LEAST_LOOK_BACK = timedelta(
+    hours=2
+)  # for analyses that are late: a wait that has become short must see them, too
+# Further back, where a day has too few calls: at most so many calls, of at most so many numbers of the first wave.
+HISTORY_CALLS, HISTORY_NUMBERS = 2_000, 25
+FURTHER_BACK_EVERY = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +45,9 @@ class _Ask:
     since: datetime
     longest: timedelta
     failed: bool  # the last look
+    started_at: datetime
+    baseline: tuple[tuple[str, int], ...]
+    further_back: int = 0  # calls of the baseline to read from before, where a day has too few
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +63,13 @@ class Observe:
         self.app = app
         self.calls = calls
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="observe")
+        self._looked_back: dict[tuple[str, str], datetime] = {}
 
     def tick(self) -> int:
         """One round; returns how many calls were new or corrected."""
         store = self.app.store
         now = store.now()
-        asks = [a for r in store.in_flight() for a in self._asks(r)]
+        asks = [a for r in store.in_flight() for a in self._asks(r, now)]
         changed, news = 0, set[str]()
         for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
             changed += got.calls
@@ -66,7 +79,7 @@ class Observe:
             store.wake(sorted(news), look=False)
         return changed
 
-    def _asks(self, rollout: Rollout) -> list[_Ask]:
+    def _asks(self, rollout: Rollout, now: datetime) -> list[_Ask]:
         marks = self.app.store.marks([t.number for t in rollout.targets])
         if config_of(rollout.plan) is None and not any(s.min_calls for s in rollout.plan.steps):
             self._forget(m for m in marks.values() if _is_past(m, rollout, False))
@@ -75,6 +88,7 @@ class Observe:
         agents = tuple(sorted(arms | baseline_pairs(rollout)))
         assert rollout.started_at is not None
         asks: list[_Ask] = []
+        first = [t.number for t in rollout.targets if t.wave == 1][:HISTORY_NUMBERS]
         for target in rollout.targets:
             if target.wave > rollout.position.wave:
                 continue
@@ -83,6 +97,9 @@ class Observe:
                 # A mark of an earlier rollout on this number says nothing about this one's agents.
                 known = mark is not None and mark.polled_at >= rollout.started_at
                 since = mark.since if mark is not None and known else rollout.started_at - BEFORE
+                if known:
+                    since = self._far_enough(target.number, str(channel), since, now)
+                unread = rollout.history is None and not known and target.number in first
                 asks.append(
                     _Ask(
                         rollout.id,
@@ -92,6 +109,9 @@ class Observe:
                         since,
                         rollout.plan.gates.max_call_time,
                         mark is not None and (mark.trouble_since or rollout.started_at) > rollout.started_at,
+                        rollout.started_at,
+                        tuple(sorted(baseline_pairs(rollout))),
+                        HISTORY_CALLS // len(first) if unread else 0,
                     )
                 )
         asked = {(a.number, a.channel) for a in asks}
@@ -103,6 +123,14 @@ class Observe:
         for mark in past:
             self.app.store.mark(replace(mark, trouble="", trouble_since=None))
 
+    def _far_enough(self, number: str, channel: str, since: datetime, now: datetime) -> datetime:
+        """Once an hour from a day back, so that an analysis that comes late is seen, however late they have become."""
+        last = self._looked_back.setdefault((number, channel), now)
+        if now - last < FURTHER_BACK_EVERY:
+            return since
+        self._looked_back[number, channel] = now
+        return min(since, now - MOST_WAIT)
+
     def _fetch(self, ask: _Ask, now: datetime) -> _Got:
         store = self.app.store
         records: list[CallRecord] = []
@@ -113,6 +141,8 @@ class Observe:
                 break
             records.append(item)
         changed = store.observe(records)
+        if failure is None and ask.further_back:
+            changed += self._read_history(ask, records)
         if failure is not None:
             store.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
             log.warning(
@@ -126,6 +156,22 @@ class Observe:
         since = max(ask.since, min([*waiting, newest]) - OVERLAP)
         store.mark(Mark(ask.number, ask.channel, since, now))
         return _Got(changed, False)
+
+    def _read_history(self, ask: _Ask, records: list[CallRecord]) -> int:
+        """The baseline's calls of the weeks before, when its last day has too few to know its usual rates by."""
+        before = [c for c in records if (c.agent_id, c.agent_version) in ask.baseline and c.analyzed]
+        if len(before) >= LEAST_CALLS:
+            return 0
+        found: list[CallRecord] = []
+        listed = self.calls.since(ask.number, ask.channel, ask.baseline, ask.started_at - HISTORY)
+        for item in islice(listed, ask.further_back):
+            if isinstance(item, Failure):
+                log.warning("earlier calls not fetched", rollout=ask.rollout_id, error=item.detail)
+                break
+            if item.started_at is not None and item.started_at >= ask.since:
+                break
+            found.append(item)
+        return self.app.store.observe(found)
 
     def stop(self) -> None:
         """Waits for the fetch under way."""
@@ -143,4 +189,4 @@ def _settled(call: CallRecord, now: datetime, longest: timedelta) -> bool:
     assert call.started_at is not None
     if call.status == "not_connected" or call.analyzed:
         return True
-    return now - call.started_at > max(longest, LONGEST_WAIT)
+    return now - call.started_at > max(longest, LEAST_LOOK_BACK)

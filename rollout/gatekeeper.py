@@ -14,19 +14,19 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.plan import Plan
-from rollout.domain.profiles import before_full
+from rollout.domain.profiles import EDITION, before_full
 from rollout.domain.seen import Seen, baseline_pairs, index, share
 from rollout.domain.state import Rollout
 from rollout.ports import Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
-from rollout.store.values import value_of
 
 if TYPE_CHECKING:
     from rollout.domain.calls import Cell
+    from rollout.domain.gate_history import BaselineHistory
     from rollout.domain.gates import GateConfig, Memory, Verdict
 
-BASELINE_CALLS_BEFORE = timedelta(days=7)
+BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
 BLIND_AFTER = timedelta(seconds=90)
 
@@ -50,19 +50,22 @@ class Opinion:
     reason: str
 
 
+_UNREAD = Opinion("undecided", None, "The baseline's own calls from before the rollout are being read.")
+
+
 @lru_cache(maxsize=256)
-def _config(_digest: str, gates: str) -> GateConfig:
+def _config(_digest: str, gates: str, edition: int) -> GateConfig:
     from rollout.domain.profiles import from_plan
 
-    return from_plan(json.loads(gates))
+    return from_plan(json.loads(gates), edition)
 
 
-def config_of(plan: Plan) -> GateConfig | None:
-    """The gate of a plan; None when it has none."""
+def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
+    """The gate of a plan, by the rules of this edition; None when it has none."""
     document = plan.gates.model_dump(mode="json", by_alias=True, exclude_none=True)
     if document.get("profile") == "none" and not document.get("metrics"):
         return None
-    return _config(plan.digest(), json.dumps(document, sort_keys=True))
+    return _config(plan.digest(), json.dumps(document, sort_keys=True), edition)
 
 
 class Gatekeeper:
@@ -83,6 +86,14 @@ class Gatekeeper:
             seen = self._seen(connection, rollout, now)
         if config is None:
             return Look(canary_calls=seen.calls_in_step(rollout))
+        history = self._history(config, rollout, seen, now)
+        if history is None:
+            return Look(_UNREAD, seen.calls_in_step(rollout))
+        if history.edition != EDITION:
+            config = config_of(rollout.plan, history.edition) or config
+        config = replace(config, history=history.rates)
+        if history.edition >= 2:
+            seen = replace(seen, thresholds=history.slow_ms)
         verdicts = self._judge(config, rollout, seen, now)
         opinion = _together(verdicts)
         record = {
@@ -103,11 +114,13 @@ class Gatekeeper:
         channels = [str(c) for c in plan.channels]
         calls = observations.calls(connection, numbers, channels, rollout.started_at)
         marks = observations.marks_of(connection, numbers)
+        first = rollout.history is not None and rollout.history["edition"] == 1
         return Seen(
             calls=calls,
             turns=observations.turns(connection, rollout.id),
-            thresholds=self._thresholds(connection, rollout, numbers, channels),
+            thresholds=self._thresholds(connection, rollout, numbers, channels) if first else None,
             unavailable=_unavailable(rollout, marks, now),
+            fetched=_fetched(rollout, marks, now),
         )
 
     def _thresholds(
@@ -115,10 +128,6 @@ class Gatekeeper:
     ) -> tuple[float, float] | None:
         from rollout.domain.calls import latency_thresholds
 
-        kept = value_of(connection, f"slow:{rollout.id}")
-        if kept is not None:
-            low, high = json.loads(kept)
-            return low, high
         assert rollout.started_at is not None
         before = observations.calls(
             connection, numbers, channels, rollout.started_at - BASELINE_CALLS_BEFORE, rollout.started_at
@@ -129,8 +138,37 @@ class Gatekeeper:
         ]
         return latency_thresholds(values)
 
+    def _history(
+        self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime
+    ) -> BaselineHistory | None:
+        """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
+        from rollout.domain.calls import HARD_REASONS
+        from rollout.domain.gate_history import BEFORE, BaselineHistory, baseline_history
+
+        if rollout.history is not None:
+            return BaselineHistory.from_json(rollout.history)
+        if not seen.fetched:
+            return None
+        assert rollout.started_at is not None
+        numbers, channels = [t.number for t in rollout.targets], [str(c) for c in rollout.plan.channels]
+        hard = rollout.plan.gates.hard_error_reasons
+        with self.database.read() as connection:
+            before = observations.calls(
+                connection, numbers, channels, rollout.started_at - BEFORE, rollout.started_at
+            )
+        found = baseline_history(
+            before,
+            frozenset(baseline_pairs(rollout)),
+            config,
+            HARD_REASONS if hard is None else frozenset(hard),
+        )
+        with self.database.write() as connection:
+            return BaselineHistory.from_json(
+                observations.set_history(connection, rollout.id, found.to_json())
+            )
+
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.calls import HARD_REASONS, QUARTERS, CallRules, quarter, tabulate
+        from rollout.domain.calls import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
         from rollout.domain.gates import judge
         from rollout.domain.weighing import Tally, strata_of
 
@@ -150,6 +188,7 @@ class Gatekeeper:
                 seen.thresholds,
                 HARD_REASONS if hard is None else frozenset(hard),
                 plan.gates.max_call_time,
+                longest_wait(seen.delays(now)),
             )
             cells: list[Cell] = []
             still_open = 0
@@ -208,6 +247,16 @@ def _unavailable(
     if not marks and rollout.started_at is not None and now - rollout.started_at > BLIND_AFTER:
         return "no calls have been fetched yet; is `rollout serve` running?"
     return None
+
+
+def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark], now: datetime) -> bool:
+    """Whether the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
+    started = rollout.started_at
+    if started is None or now - started > BLIND_AFTER:
+        return True
+    first = [t.number for t in rollout.targets if t.wave == 1]
+    found = [marks.get((n, str(c))) for n in first for c in rollout.plan.channels]
+    return all(m is not None and m.polled_at >= started and not m.trouble for m in found)
 
 
 def _memories(verdict: Mapping[str, Any] | None) -> dict[str, Memory]:

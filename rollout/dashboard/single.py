@@ -37,6 +37,8 @@ HELD = {
     "rollback-impossible": "The baseline's version is gone, so a rollback of that number would be refused.",
     "poison": "Working on this rollout has crashed five times in a row; the service's log says where.",
     "split": "The calls do not follow the weights. Something else decides which version answers.",
+    "labels": "Results of one version go missing, and what is missing may be what went wrong. Look at the analysis of "
+    "its agent; adopt to go on without it.",
     "deadline": "The plan's deadline has passed.",
 }
 

@@ -144,6 +144,8 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.reason == "split":
         values["split_waived"] = True
+    if r.reason == "labels":
+        values["labels_waived"] = True
     if r.reason == "deadline":
         values["deadline_at"] = None
     data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}

@@ -47,6 +47,7 @@ class HeldReason(StrEnum):
     POISON = "poison"  # working on this rollout has crashed five times in a row
     DEADLINE = "deadline"  # the plan's deadline passed
     SPLIT = "split"  # the calls do not follow the weights
+    LABELS = "labels"  # the results of one version go missing
 
 
 class Event(StrEnum):

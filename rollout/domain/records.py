@@ -73,3 +73,5 @@ class CallRecord:
     in_voicemail: bool | None = None
     custom: Mapping[str, bool] = field(default_factory=dict)
     analyzed: bool = False
+    # When its analysis was seen to arrive, by us; None where it was there at once. No part of what a call says.
+    analyzed_at: datetime | None = field(default=None, compare=False)

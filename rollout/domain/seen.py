@@ -13,15 +13,18 @@ from rollout.domain.plan import Plan
 from rollout.domain.records import CallRecord
 from rollout.domain.state import Position, Rollout
 
+_WEEK = timedelta(days=7)
+
 
 @dataclass(frozen=True)
 class Seen:
-    """Everything a look rests on."""
+    """Everything a look rests on. fetched: calls were read since the rollout began."""
 
     calls: Sequence[CallRecord]
     turns: Sequence[tuple[str, datetime, str]]
     thresholds: tuple[float, float] | None
     unavailable: str | None
+    fetched: bool = True
 
     def spans(self, plan: Plan, arm: str, wave: int) -> list[Span]:
         """The times in which one confirmed weight was in force on the numbers of one wave."""
@@ -77,10 +80,18 @@ class Seen:
                 away[-1] = (away[-1][0], at)
         return away
 
+    def delays(self, now: datetime) -> list[float]:
+        """Seconds from the start of a call to its analysis, where it was seen to arrive, over the last seven days."""
+        return [
+            (c.analyzed_at - c.started_at).total_seconds()
+            for c in self.calls
+            if c.analyzed_at is not None and c.started_at is not None and c.started_at > now - _WEEK
+        ]
+
     def per_day(self, now: datetime) -> float | None:
         """Calls a day over the last seven days, or over what has been seen; None for less than a minute."""
         started = [c.started_at for c in self.calls if c.started_at is not None]
-        first = max(min(started, default=now), now - timedelta(days=7))
+        first = max(min(started, default=now), now - _WEEK)
         length = (now - first).total_seconds()
         return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length
 

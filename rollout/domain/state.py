@@ -146,6 +146,7 @@ class Rollout:
     stop_asked: bool = False
     waived: bool = False  # a person went on after a failed gate
     split_waived: bool = False  # a person went on after a split alarm
+    labels_waived: bool = False  # a person went on although results go missing on one side
     resume_phase: Phase = Phase.PROGRESSING
     rollback_at: datetime | None = None
     restored_at: datetime | None = None
@@ -162,6 +163,7 @@ class Rollout:
     created_by: str = ""
     seed: int = 0
     verdict: Mapping[str, Any] | None = None
+    history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gate_history
     targets: Sequence[Target] = field(default_factory=tuple)
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers

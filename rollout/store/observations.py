@@ -48,6 +48,8 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
     lost = {row["call_id"] for row in fresh} - made
     late = [*(r for id_, r in first.items() if id_ in lost), *again]
     for id_, merged in changed:
+        if merged["analyzed"] and not known[id_].analyzed:
+            merged["analyzed_at"] = now
         connection.execute(
             update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)
         )
@@ -116,7 +118,7 @@ def _record(row: Row[Any]) -> CallRecord:
     return CallRecord(
         row.call_id, row.agent_id, row.agent_version, row.number, row.channel, row.started_at, row.ended_at,
         row.status, row.reason, row.e2e_p50_ms, row.successful, row.sentiment, row.in_voicemail, row.custom or {},
-        row.analyzed,
+        row.analyzed, row.analyzed_at,
     )  # fmt: skip
 
 
@@ -236,6 +238,15 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
         .order_by(journal.c.seq)
     )
     return [(row.kind, row.at, row.data) for row in connection.execute(query)]
+
+
+def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
+    """Fixes what the baseline's calls before the rollout say, unless that is done; returns what is fixed."""
+    r = rollouts.c
+    connection.execute(
+        update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history)
+    )
+    return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
 
 
 def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:

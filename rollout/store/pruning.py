@@ -93,7 +93,7 @@ def remove(
     for table in (journal, writes, targets, looks):
         connection.execute(delete(table).where(table.c.rollout_id == rollout_id))
     connection.execute(delete(rollouts).where(rollouts.c.id == rollout_id))
-    connection.execute(delete(meta).where(meta.c.key.in_(("pruning", f"slow:{rollout_id}"))))
+    connection.execute(delete(meta).where(meta.c.key == "pruning"))
     return True
 
 

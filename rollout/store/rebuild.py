@@ -24,10 +24,11 @@ SCHEDULING = frozenset(
         "epoch", "due_at", "lease_owner", "lease_until", "tries", "crashes", "next", "why", "look_asked",
         "updated_at", "journal_seq", "journal_hash",
         "verdict",  # the newest look, kept by the gates at each look; what was decided on stands in the entries
+        "history",  # fixed by the gates at the first look; every look that is kept carries it
     }
 )  # fmt: skip
 
-# Columns of the fifth revision: journals that began before it do not name them.
+# Columns of the fifth revision (and labels_waived, of the eighth): journals that began before do not name them.
 _LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at")
 
 
@@ -53,7 +54,13 @@ class Rebuilt:
 
     def _create(self, entry: Recorded, data: Mapping[str, Any]) -> None:
         given = Change.from_json({"rollout": data["rollout"]}).rollout
-        self.rollout = {"verdict": None, **dict.fromkeys(_LATER), **given, "created_at": entry.at}
+        self.rollout = {
+            "verdict": None,
+            **dict.fromkeys(_LATER),
+            "labels_waived": False,
+            **given,
+            "created_at": entry.at,
+        }
 
     def _change(self, change: Change) -> None:
         self.rollout |= {k: v for k, v in change.rollout.items() if k not in SCHEDULING}

@@ -17,8 +17,8 @@ from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, Targe
 
 SAME_NAME = (
     "id", "name", "reason", "epoch", "confirmed_at", "start_at", "started_at", "deadline_at", "watch_until",
-    "rollback_at", "restored_at", "promote_asked", "stop_asked", "waived", "split_waived", "look_asked", "retreated",
-    "turning_since", "stood", "back_at", "raised_at", "verdict", "seed",
+    "rollback_at", "restored_at", "promote_asked", "stop_asked", "waived", "split_waived", "labels_waived",
+    "look_asked", "retreated", "turning_since", "stood", "back_at", "raised_at", "verdict", "history", "seed",
     "base_url", "created_by", "created_at", "updated_at", "due_at", "tries", "next", "why",
 )  # fmt: skip
 

@@ -15,6 +15,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
     literal_column,
     text,
 )
@@ -23,7 +24,7 @@ from rollout.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0006_telling.py; what is told of them is decided in notice_states.
@@ -86,9 +87,11 @@ rollouts = Table(
     Column("stop_asked", Boolean, nullable=False),
     Column("waived", Boolean, nullable=False),
     Column("split_waived", Boolean, nullable=False),
+    Column("labels_waived", Boolean, nullable=False, server_default=false()),
     Column("resume_phase", String(20), nullable=False),
     Column("look_asked", Boolean, nullable=False),
     Column("verdict", JsonText),
+    Column("history", JsonText),  # the baseline's, from before the rollout: what its gates bet on
     Column("seed", BigInteger, nullable=False),
     Column("base_url", Text, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -282,6 +285,9 @@ observations = Table(
     Column("in_voicemail", Boolean),
     Column("custom", JsonText),
     Column("analyzed", Boolean, nullable=False),
+    Column(
+        "analyzed_at", UtcDateTime
+    ),  # when an analysis was seen to arrive; not known of one that was there at once
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_observations_started_at_updated_at", "started_at", "updated_at"),
     Index("ix_observations_number_channel_started_at", "number", "channel", "started_at"),

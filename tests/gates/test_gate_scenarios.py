@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from rollout import gateviews
+from rollout.domain.commanding import By
 from rollout.domain.errors import PlanError
 from rollout.domain.records import CallRecord
 from rollout.gatekeeper import Gatekeeper
 from rollout.planfile import load_plan
+from rollout.store import observations, rebuild
 from rollout.store.observations import Mark
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
@@ -204,14 +206,87 @@ def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> 
     scene.calls(120, share=0.1, canary_bad=1.0)
     scene.stands("paused", 1)
     assert "worse" in str(scene.rollout.reason)
-    from rollout.domain.commanding import By
-
     scene.app.commands.resume(scene.id, By("cli:maria", "a test number, not callers"))
     scene.drive()
     assert scene.phase == "progressing"  # the hold is long over: it goes on at once, as the person said
     resumed = next(e for e in scene.app.store.history(scene.id) if e.kind == "resume")
     assert resumed.actor == "cli:maria"
     assert scene.rollout.waived
+
+
+def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_again(
+    scene: GateScene,
+) -> None:
+    now = scene.clock.now()
+    before = [
+        scene.call(6, bad=i % 4 == 0, call_id=f"old_{i}", started_at=now - timedelta(hours=i + 1))
+        for i in range(200)
+    ]
+    scene.app.store.observe(before)
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    assert scene.rollout.history is None, "no call has been fetched since it began"
+    assert "being read" in str(scene.gates.look(scene.rollout, scene.app.store.now()).verdict)
+    scene.calls(20, share=0.1, canary_bad=0.15)
+    fixed = scene.rollout.history
+    assert fixed is not None
+    assert (fixed["edition"], fixed["rates"]["success"], fixed["calls"]) == (2, 0.25, 200)
+    late = [replace_start(c, now - timedelta(days=2), i) for i, c in enumerate(before)]
+    scene.app.store.observe(late)
+    scene.calls(20, share=0.1, canary_bad=0.15)
+    assert scene.rollout.history == fixed
+    config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
+    assert config["history"] == fixed["rates"]
+    looks = scene.app.store.looks(scene.id)
+    assert gateviews.replay(looks)["same"]
+
+
+def replace_start(call: CallRecord, at: datetime, i: int) -> CallRecord:
+    return dataclasses.replace(call, call_id=f"late_{i}", started_at=at, successful=False)
+
+
+def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateScene) -> None:
+    scene.given(judged(gates={"profile": "standard"}))  # type: ignore[arg-type]
+    scene.drive()
+    with scene.app.database.write() as connection:  # as the migration leaves it
+        observations.set_history(connection, scene.id, {"edition": 1})
+    scene.calls(40, share=0.1, canary_bad=0.15)
+    config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
+    assert (config["edition"], config["history"]) == (1, {})
+    assert config["metrics"][0]["margins"] == [0.25, 0.10]
+    assert gateviews.replay(scene.app.store.looks(scene.id))["same"]
+
+
+def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    for i in range(400):
+        scene.clock.to(scene.clock.now() + timedelta(seconds=30))
+        canary, bad = i % 10 == 0, scene.random.random() < 0.15
+        record = scene.call(7 if canary else 6, bad=bad)
+        if canary and i % 20 == 0:
+            record = dataclasses.replace(record, successful=None, sentiment=None)
+        scene.app.store.observe([record])
+        if i % 10 == 9:
+            scene.polled()
+            scene.app.store.wake([scene.id], look=False)
+            scene.drive()
+        if scene.phase == "held":
+            break
+    scene.stands("held", 1, reason="labels")
+    assert "go missing on one side" in scene.rollout.why
+    assert scene.weight(ONE) == 0.1
+    scene.app.commands.adopt(scene.id, By("cli:maria", "the analysis of the new agent was off on purpose"))
+    assert scene.rollout.labels_waived
+    scene.polled()
+    scene.drive()
+    assert scene.phase == "progressing"
+    assert not rebuild_differences(scene)
+
+
+def rebuild_differences(scene: GateScene) -> list[str]:
+    with scene.app.database.read() as connection:
+        return rebuild.differences(connection, scene.id)
 
 
 def test_a_misnamed_metric_is_refused_with_the_nearest_name() -> None:

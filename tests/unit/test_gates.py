@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ from rollout.domain.gates import (
     judge_variants,
     rejudge,
 )
-from rollout.domain.plan_gates import Gates
+from rollout.domain.plan_gates import Gates, with_new_names
 from rollout.domain.profiles import at_step, before_full
 from rollout.domain.weighing import strata_of
 
@@ -457,3 +458,30 @@ def test_the_gates_of_a_plan_are_understood(aliased):
     assert (success.share, success.margins) == (1.0, (0.2, 0.15, 0.1))
     assert (aht.external, aht.maximum, aht.looks) == (True, 300.0, 4)
     assert from_plan(Gates().model_dump(by_alias=aliased)) == STANDARD
+
+
+LOOKS_OF_EDITION_1 = json.loads((Path(__file__).parent / "data" / "looks-of-edition-1.json").read_text())
+
+
+@pytest.mark.parametrize("look", LOOKS_OF_EDITION_1, ids=lambda look: f"{look['outcome']} {look['alarm']}")
+def test_a_look_stored_under_the_first_edition_computes_again_to_the_last_digit(look):
+    """As the program wrote them that knew no other rules; its profiles had other margins."""
+    again = rejudge(look["evidence"])
+    assert (again.outcome, again.alarm) == (look["outcome"], look["alarm"])
+    assert again.evidence["numbers"] == look["evidence"]["numbers"]
+
+
+def test_a_history_is_stored_with_the_look_and_computes_again():
+    config = replace(STANDARD, history={"success": 0.1234, "hard_error": 0.0})
+    found = judge(config, tally(GOOD))
+    assert found.evidence["config"]["history"] == config.history
+    assert found.evidence["numbers"]["harm"] != verdict(GOOD).evidence["numbers"]["harm"]
+    assert rejudge(json.loads(json.dumps(found.evidence))) == found
+
+
+def test_the_former_name_of_a_key_is_refused_with_the_new_one():
+    with pytest.raises(ValueError, match="write act_at_full_weight"):
+        Gates.model_validate({"act_after_promotion": False})
+    stored = {"name": "x", "gates": {"profile": "strict", "act_after_promotion": True}}
+    assert with_new_names(stored)["gates"] == {"profile": "strict", "act_at_full_weight": True}
+    assert with_new_names({"name": "x"}) == {"name": "x"}

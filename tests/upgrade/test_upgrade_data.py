@@ -15,7 +15,7 @@ from rollout.domain.commanding import By
 from rollout.domain.records import CallRecord
 from rollout.store import archive, migrate
 from rollout.store.engine import Database
-from rollout.store.observations import keep_look
+from rollout.store.observations import keep_look, set_history
 from rollout.store.tables import REVISIONS, metadata, outbox, tokens
 from rollout.verify import verify_all
 from tests.support.command_line import REPOSITORY
@@ -124,6 +124,8 @@ def full(quick_folder: Path) -> str:
         store.observe([CallRecord("call", AGENT, 7, ONE, "inbound", now, now, "ended", successful=True)])
         with store.database.write() as connection:
             keep_look(connection, scene.id, now, (1, 1), "pass", None, "fine", {"E": 1.0})
+            # What an upgrade says of a rollout that began before 0008, so that all revisions end alike.
+            set_history(connection, scene.id, {"edition": 1})
             values = {
                 "id": "t",
                 "name": "n",

@@ -36,6 +36,8 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return fail(r, f.verdict.reason, now)
     if f.verdict is not None and f.verdict.alarm == "split" and not r.split_waived:
         return hold(r, HeldReason.SPLIT, f.verdict.reason)
+    if f.verdict is not None and f.verdict.alarm == "labels" and not r.labels_waived:
+        return hold(r, HeldReason.LABELS, f.verdict.reason)
     return None
 
 

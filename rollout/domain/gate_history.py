@@ -1,0 +1,63 @@
+"""What the baseline's own calls before a rollout say of it: fixed when the rollout starts, and kept with it.
+
+Bets made around the baseline's usual rates find a small harm sooner. As they are fixed by calls from before the
+first one that counts, what is proven of the gate holds for them as for any others, also when the history is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from rollout.domain.calls import CallRules, latency_thresholds, outcomes
+from rollout.domain.profiles import EDITION, GateConfig
+from rollout.domain.records import CallRecord
+
+BEFORE = timedelta(days=30)
+LEAST_CALLS = 100  # judged calls of the baseline, below which its rate is not known
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineHistory:
+    """edition: of the rules the rollout began under (see profiles.EDITION). rates: the baseline's bad rate by series,
+    where enough calls tell it. slow_ms: its latency thresholds (p50, p90). calls: how many calls it was read from."""
+
+    edition: int = EDITION
+    rates: Mapping[str, float] = field(default_factory=dict)
+    slow_ms: tuple[float, float] | None = None
+    calls: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        slow = None if self.slow_ms is None else list(self.slow_ms)
+        return {"edition": self.edition, "rates": dict(self.rates), "slow_ms": slow, "calls": self.calls}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> BaselineHistory:
+        slow = data.get("slow_ms")
+        return cls(
+            data["edition"],
+            data.get("rates", {}),
+            None if slow is None else (slow[0], slow[1]),
+            data.get("calls", 0),
+        )
+
+
+def baseline_history(
+    calls: Sequence[CallRecord],
+    baseline: frozenset[tuple[str, int]],
+    config: GateConfig,
+    hard_reasons: frozenset[str],
+) -> BaselineHistory:
+    """What these calls say, as far as the baseline's versions served them and they have a result."""
+    ours = [c for c in calls if (c.agent_id, c.agent_version) in baseline]
+    slow = latency_thresholds(c.e2e_p50_ms for c in ours if c.e2e_p50_ms is not None)
+    rules = CallRules(("", -1), baseline, config.metrics, slow, hard_reasons)
+    told = [outcomes(c, rules) for c in ours]
+    rates = {}
+    for series in config.series:
+        known = [found[series] for found in told if found[series] is not None]
+        if len(known) >= LEAST_CALLS:
+            rates[series] = round(sum(map(bool, known)) / len(known), 4)
+    return BaselineHistory(rates=rates, slow_ms=slow, calls=len(ours))
