@@ -28,6 +28,7 @@ _REASONS = {
     HeldReason.POISON: "working on it has crashed five times in a row",
     HeldReason.DEADLINE: "the plan's deadline passed",
     HeldReason.SPLIT: "the calls do not follow the weights",
+    HeldReason.LABELS: "results of one version go missing; adopt to go on without them",
 }
 
 
