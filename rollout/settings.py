@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback a token must exist.")
     port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     allowed_hosts: tuple[str, ...] = Field((), description="More names that the Host header may have.")
+    root_path: str = Field("", description="Path under which a proxy shows us, for example /rollout.")
     behind_tls_proxy: bool = Field(False, description="A proxy in front of us speaks TLS.")
     read_rate: float = Field(400.0, gt=0, description="Reading requests a second that one token may make.")
     change_rate: float = Field(20.0, gt=0, description="Changing ones; rollback has no limit.")
@@ -148,6 +149,14 @@ class Settings(BaseSettings):
     def _plain_key(cls, value: object) -> object:
         given = value.get_secret_value() if isinstance(value, SecretStr) else value
         return plain_key(given) if isinstance(given, str) else value
+
+    @field_validator("root_path")
+    @classmethod
+    def _root_path(cls, value: str) -> str:
+        path = value.rstrip("/")
+        if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+", path, re.ASCII):
+            raise ValueError("write the path alone, for example /rollout")
+        return path
 
     @field_validator("host")
     @classmethod

@@ -25,6 +25,7 @@ from rollout.store.access import AccessStore
 
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
+ROOT = "rollout.root"  # in the scope, which no client writes
 LONGEST_KEPT = 200  # characters of a path whose route is remembered
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -52,9 +53,15 @@ class Doors:
     """The outermost layer of the service."""
 
     def __init__(
-        self, app: ASGIApp, hosts: Iterable[str], secure: bool = False, short: Sequence[HasShortWay] = ()
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        secure: bool = False,
+        short: Sequence[HasShortWay] = (),
+        root: str = "",
     ) -> None:
         self.app = app
+        self.root = root
         self.short = short
         self._found = lru_cache(2000)(self._find)
         self.hosts = frozenset(h.strip("[]").lower() for h in hosts) | LOOPBACK
@@ -65,6 +72,7 @@ class Doors:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
+        scope = self._under_root(scope)
         scope["rollout.request_id"] = id_ = secrets.token_hex(8)
         static = scope["path"].startswith("/static/")
 
@@ -97,6 +105,14 @@ class Doors:
             await answer(scope, limited, sending)
             return
         await self.app(scope, limited, sending)
+
+    def _under_root(self, scope: Scope) -> Scope:
+        """With the path below ours, whether the proxy took its part away or not; `root_of` finds what is before it."""
+        root = str(scope.get("root_path") or self.root).rstrip("/")
+        path = scope["path"]
+        if root and (path == root or path.startswith(f"{root}/")):
+            path = path[len(root) :] or "/"
+        return {**scope, "path": path, "root_path": "", ROOT: root}
 
     async def _shortly(self, scope: Scope, receive: Receive) -> Response | None:
         """The answer of a route with a short way (rollout.api.quick), without a walk through the framework."""
@@ -168,6 +184,11 @@ def _head_of(send: Send) -> Send:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     return sending
+
+
+def root_of(request: Request) -> str:
+    """What stands before every path of ours in the reader's browser: empty, or for example /rollout."""
+    return str(request.scope.get(ROOT, ""))
 
 
 def is_loopback(host: str) -> bool:

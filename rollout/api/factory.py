@@ -80,7 +80,13 @@ def make_api(
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
     short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
-    api.doors = Doors(api.inside, hosts=names, secure=app.settings.behind_tls_proxy, short=short)
+    api.doors = Doors(
+        api.inside,
+        hosts=names,
+        secure=app.settings.behind_tls_proxy,
+        short=short,
+        root=app.settings.root_path,
+    )
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
 
@@ -113,6 +119,8 @@ def _describe(api: FastAPI) -> dict[str, Any]:
             {"name": "service", "description": "Health, readiness, metrics."},
         ],
     )  # fmt: skip
+    if root := api.state.service.app.settings.root_path:
+        document["servers"] = [{"url": root}]
     parts = document.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")

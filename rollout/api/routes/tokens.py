@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.access import Right, create_token, list_tokens, revoke_token
 from rollout.api.answers import NewToken, Revoked, Tokens
+from rollout.api.doors import root_of
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.schemas import TokenBody
 from rollout.api.service import service_of
@@ -56,7 +57,7 @@ async def make_token(request: Request, body: TokenBody) -> JSONResponse:
             service.app.store, body.role, body.name, body.expires, body.numbers, caller.actor, caller.numbers
         ),
     )
-    return JSONResponse({"id": id_, "token": token}, 201, {"Location": "/api/v1/tokens"})
+    return JSONResponse({"id": id_, "token": token}, 201, {"Location": f"{root_of(request)}/api/v1/tokens"})
 
 
 @router.delete(

@@ -61,7 +61,7 @@
   function look() {
     const live = document.getElementById("live");
     if (live && window.htmx) window.htmx.trigger(live, "refresh");
-    else if (lost) window.fetch("/healthz").then((answer) => answer.ok && window.location.reload(), () => {});
+    else if (lost) window.fetch(`${document.body.dataset.root}/healthz`).then((answer) => answer.ok && window.location.reload(), () => {});
   }
 
   function gone() {
