@@ -4,18 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from rollout.app import build
-from rollout.domain.errors import RolloutError
+from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.ports import Failure
 from rollout.retell.address import parse_base_url
 from rollout.retell.network import network_of
 from rollout.settings import Settings
+from rollout.settings_check import problems as settings_problems
 from rollout.store import migrate
 from rollout.store.address import parse_address
 from rollout.store.ballast import GIVEN_BACK
 from rollout.store.lookups import Lookups
+
+
+class _Notes:
+    """Writes findings down, in order."""
+
+    def __init__(self, checks: list[dict[str, Any]]) -> None:
+        self._checks = checks
+
+    def __call__(
+        self, name: str, ok: bool, detail: str, exit_code: int = 4, *, warning: bool = False
+    ) -> None:
+        code = 0 if ok else exit_code
+        self._checks.append({"name": name, "ok": ok, "warning": warning, "detail": detail, "exit_code": code})
+
+
+class Elsewhere(Protocol):
+    """What of a running service is asked."""
+
+    url: str
+
+    def readiness(self) -> Mapping[str, str]: ...
+
+    def list(self, live: bool | None = None) -> list[dict[str, Any]]: ...
+
+
+def examine_service(service: Elsewhere) -> dict[str, Any]:
+    """The same of a service elsewhere, as ROLLOUT_URL names it: what it says of itself, and whether we may ask."""
+    checks: list[dict[str, Any]] = []
+    note = _Notes(checks)
+    try:
+        for name, found in service.readiness().items():
+            note(name, found == "ok", found)
+        note("service", all(c["ok"] for c in checks), f"{service.url} answers")
+        note("rollouts", True, f"{len(service.list(live=True))} live")
+    except (Unauthenticated, Forbidden) as error:
+        note("token", False, error.message, error.exit_code)
+    except RolloutError as error:
+        note("service", False, error.message, error.exit_code)
+    return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": {"url": service.url}}
 
 
 def examine(settings: Settings) -> dict[str, Any]:
@@ -24,11 +65,9 @@ def examine(settings: Settings) -> dict[str, Any]:
     `warning`: it works, and something should be set otherwise; the exit code does not speak of it.
     """
     checks: list[dict[str, Any]] = []
-
-    def note(name: str, ok: bool, detail: str, exit_code: int = 4, *, warning: bool = False) -> None:
-        code = 0 if ok else exit_code
-        checks.append({"name": name, "ok": ok, "warning": warning, "detail": detail, "exit_code": code})
-
+    note = _Notes(checks)
+    for wrong in settings_problems(settings):
+        note("settings", False, wrong, 2)
     none_yet, used = migrate.has_none_yet(settings), settings
     with contextlib.ExitStack() as stack:
         if none_yet:
@@ -63,13 +102,17 @@ def examine(settings: Settings) -> dict[str, Any]:
                 )
                 alive = app.store.services()
                 trouble = [s for s in alive if s.trouble]
-                words = (
-                    f"{len(alive)} running"
-                    if alive
-                    else "none is running: nothing moves until `rollout serve`"
+                live = len(app.store.summaries(live=True, limit=None))
+                words = f"{len(alive)} running"
+                if not alive:
+                    words = "none is running: nothing moves until `rollout serve`"
+                    words += f", and {live} live rollout{' waits' if live == 1 else 's wait'}" if live else ""
+                note(
+                    "service",
+                    not trouble and not (live and not alive),
+                    trouble[0].trouble if trouble else words,
                 )
-                note("service", not trouble, trouble[0].trouble if trouble else words)
-                note("rollouts", True, f"{len(app.store.summaries(live=True, limit=1000))} live")
+                note("rollouts", True, f"{live} live")
             except RolloutError as error:
                 note("database", False, error.message)
         note("network", True, network_of(parse_base_url(settings.retell_base_url), os.environ).sentence)

@@ -157,6 +157,16 @@ class Remote:
     def service_is_alive(self) -> bool:
         return self._ask("GET", "/healthz").get("status") == "alive"
 
+    def readiness(self) -> dict[str, str]:
+        """What the service says of its own parts, `ok` or what is wrong; nothing without a token that may read."""
+        try:
+            found = self._ask("GET", "/readyz")
+        except NotReachable as error:
+            if "checks" not in error.details:
+                raise
+            found = error.details
+        return {str(name): str(value) for name, value in (found.get("checks") or {}).items()}
+
     def close(self) -> None:
         if self._connection is not None:
             self._connection.close()

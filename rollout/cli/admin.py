@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -64,12 +65,7 @@ def _database(*, makes: bool = False) -> Any:
 
 def doctor(json: Json = False) -> None:
     """Test settings, database, Retell and the service; exit 4 or 3 when something does not work."""
-    from rollout.doctor import examine
-    from rollout.settings import load_settings
-
-    settings = load_settings()
-    quiet_logs(settings)
-    report = examine(settings)
+    report = _examined()
     if json:
         print_json(report)
     else:
@@ -86,6 +82,20 @@ def doctor(json: Json = False) -> None:
         raised = error(f"{worst['name']}: {worst['detail']}")
         raised.exit_code = worst["exit_code"]
         raise raised
+
+
+def _examined() -> dict[str, Any]:
+    from rollout import doctor as doctors
+    from rollout.cli.common import remote
+
+    if (service := remote()) is not None:
+        with closing(service):
+            return doctors.examine_service(service)
+    from rollout.settings import load_settings
+
+    settings = load_settings()
+    quiet_logs(settings)
+    return doctors.examine(settings)
 
 
 def verify(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.cli.common import Json, Reason, backend, by, plan_text, print_json
+from rollout.cli.common import Json, Reason, backend, by, plan_text, print_json, say_if_nobody_works
 from rollout.cli.progress import waiting
 from rollout.cli.screen import console, plain, table
 from rollout.domain.errors import InputError, Refused
@@ -68,6 +68,8 @@ def apply(
             for each in found:
                 say(f"{each.path}: comparing with what runs")
                 rows.append(_one(service, each, dry_run, strict, reason))
+            if any(r["result"] == "started" for r in rows):
+                say_if_nobody_works(service)
     if json:
         print_json({"dry_run": dry_run, "plans": rows})
     else:

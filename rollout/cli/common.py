@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rollout.backend import Backend
     from rollout.domain.commanding import By
     from rollout.domain.state import Position
+    from rollout.remote import Remote
     from rollout.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
@@ -134,18 +135,36 @@ def require_one(settings: Settings) -> None:
         )
 
 
+def remote() -> Remote | None:
+    """The running service that ROLLOUT_URL names; None: it names none."""
+    url = os.environ.get("ROLLOUT_URL")
+    if not url:
+        return None
+    from rollout.remote import Remote
+
+    return Remote(url, os.environ.get("ROLLOUT_TOKEN"))
+
+
+def say_if_nobody_works(service: Backend, *phases: str) -> None:
+    """On standard error, when no service runs that could go on with rollouts in these phases."""
+    from rollout.domain.errors import RolloutError
+    from rollout.domain.machine import FINAL
+
+    if phases and set(phases) <= FINAL:
+        return
+    with contextlib.suppress(RolloutError):  # the command itself is done
+        if not service.service_is_alive():
+            echo("no service is running on this database: nothing moves until `rollout serve`", err=True)
+
+
 @contextmanager
 def backend(needs: Needs = Needs.DATABASE) -> Iterator[Backend]:
     """A running service when ROLLOUT_URL is set, else the database."""
-    url = os.environ.get("ROLLOUT_URL")
-    if url:
-        from rollout.remote import Remote
-
-        remote = Remote(url, os.environ.get("ROLLOUT_TOKEN"))
+    if (service := remote()) is not None:
         try:
-            yield remote
+            yield service
         finally:
-            remote.close()
+            service.close()
         return
     from rollout.backend import Direct
 

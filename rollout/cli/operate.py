@@ -23,6 +23,7 @@ from rollout.cli.common import (
     direct_app,
     position,
     print_json,
+    say_if_nobody_works,
     unexpected,
 )
 from rollout.cli.screen import echo, local, plain, plain_lines
@@ -69,6 +70,7 @@ def promote(
     with backend() as service:
         answer = service.command("promote", id, by(reason, request_id), expect=position(expect), full=full)
         _say("promote", answer, json)
+        say_if_nobody_works(service, answer["phase"])
 
 
 def pause(
@@ -90,6 +92,7 @@ def pause(
         if id is not None:
             answer = service.command("pause", id, by(reason, request_id), expect=position(expect))
             _say("pause", answer, json)
+            say_if_nobody_works(service, answer["phase"])
             return
         live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
         line = _Line(service, sorted(live, key=_waits))
@@ -108,6 +111,8 @@ def pause(
                     )
             if not line.answers and line.failure is None:
                 echo("nothing to pause: no rollout is going on or scheduled")
+        if line.answers:
+            say_if_nobody_works(service)
         if line.failure is not None:
             raise line.failure
 
@@ -171,7 +176,9 @@ def _plain_command(name: str) -> Any:
         json: Json = False,
     ) -> None:
         with backend() as service:
-            _say(name, service.command(name, id, by(reason, request_id), expect=position(expect)), json)
+            answer = service.command(name, id, by(reason, request_id), expect=position(expect))
+            _say(name, answer, json)
+            say_if_nobody_works(service, answer["phase"])
 
     return run
 
@@ -226,6 +233,8 @@ def rollback(
                 _say_rollback(answer)
             if not answers and failure is None:
                 echo("nothing to roll back: no rollout is live")
+        if answers:
+            say_if_nobody_works(service, *(answer["phase"] for answer in answers))
         if failure is not None:
             raise failure
 

@@ -18,6 +18,7 @@ from rollout.cli.common import (
     moment,
     plan_text,
     print_json,
+    say_if_nobody_works,
 )
 from rollout.cli.progress import waiting
 from rollout.cli.screen import console, echo, percent, plain, plain_lines, table
@@ -138,8 +139,7 @@ def start(
             echo(answer["id"])
         for warning in answer.get("warnings", []):
             echo(f"warning: {plain(warning)}", err=True)
-        if not service.service_is_alive():
-            echo("no service is running on this database: start one with `rollout serve`", err=True)
+        say_if_nobody_works(service)
         if wait:
             from rollout.cli.look import follow
 
