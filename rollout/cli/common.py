@@ -154,7 +154,10 @@ def say_if_nobody_works(service: Backend, *phases: str) -> None:
         return
     with contextlib.suppress(RolloutError):  # the command itself is done
         if not service.service_is_alive():
-            echo("no service is running on this database: nothing moves until `rollout serve`", err=True)
+            echo(
+                "no service is running on this database: nothing moves until you start one with `rollout serve`",
+                err=True,
+            )
 
 
 @contextmanager
