@@ -1,6 +1,7 @@
 """One measured job in a process of its own; prints one line of JSON. Run by benchmarks.speed.
 
 python -m benchmarks.job rollout URL DATABASE_URL NUMBERS
+python -m benchmarks.job back URL DATABASE_URL NUMBERS CONCURRENCY
 python -m benchmarks.job bare URL - NUMBERS
 python -m benchmarks.job fill|waiting - DATABASE_URL ROLLOUTS
 """
@@ -47,9 +48,9 @@ def plan_of(numbers: list[str], name: str = "bench", steps: tuple[Any, ...] = ST
     )  # fmt: skip
 
 
-def wired(url: str, database_url: str) -> App:
-    """The product with its default settings, on the benchmark's server and database."""
-    settings = Settings(database_url=database_url, retell_api_key="key_bench", retell_base_url=url)
+def wired(url: str, database_url: str, **more: Any) -> App:
+    """The product with its default settings but for `more`, on the benchmark's server and database."""
+    settings = Settings(database_url=database_url, retell_api_key="key_bench", retell_base_url=url, **more)
     app = build(settings)
     migrate.upgrade(app.database)
     return app
@@ -91,6 +92,35 @@ def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
     }
     app.close()
     return result
+
+
+def back(url: str, database_url: str, count: int, concurrency: int) -> dict[str, Any]:
+    """One step on every number and the rollback of all, while others ask for what Retell answers at once."""
+    app = wired(url, database_url, concurrency=concurrency)
+    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench"))["id"]
+    over = threading.Event()
+    others = threading.Thread(target=asks, args=(app, over))
+    others.start()
+    began = time.perf_counter()
+    r = app.drive(id_, lambda r: r.confirmed_at is not None)
+    stepped = time.perf_counter()
+    assert r is not None and r.confirmed_at is not None, r
+    app.commands.rollback(id_, By("bench"))
+    app.drive(id_, lambda r: r.restored_at is not None)
+    ended = time.perf_counter()
+    over.set()
+    others.join()
+    assert app.store.load(id_)[0].restored_at is not None
+    app.close()
+    return {"step_seconds": stepped - began, "rollback_seconds": ended - stepped}
+
+
+def asks(app: App, over: threading.Event) -> None:
+    """Ten times a second an agent, and a number that is gone."""
+    while not over.wait(0.1):
+        app.agents.version("agent_a", 7)
+        with app.numbers.lane(["+14150000000"]) as lane:
+            lane.read(["+14150000000"])
 
 
 def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
@@ -208,6 +238,7 @@ def main() -> None:
     jobs = {
         "rollout": lambda: rollout(url, database_url, int(count)),
         "interrupted": lambda: interrupted(url, database_url, int(count)),
+        "back": lambda: back(url, database_url, int(count), int(sys.argv[5])),
         "bare": lambda: bare(url, int(count)),
         "fill": lambda: fill(database_url, int(count)),
         "waiting": lambda: waiting(database_url, int(count)),

@@ -103,6 +103,13 @@ def postgres() -> Iterator[Any]:
         yield None
 
 
+def between(text: str, name: str, new: str) -> str:
+    """A document with what stands between two marks replaced."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    head, _, rest = text.partition(begin)
+    return f"{head}{begin}\n{new}\n{end}{rest.partition(end)[2]}"
+
+
 def median(values: list[Any]) -> Any:
     """Of figures, or of each figure of several documents."""
     if isinstance(values[0], dict):
@@ -186,18 +193,16 @@ def main() -> None:
     parser.add_argument("--rival-steps", type=int, default=300)
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plot")
     given = parser.parse_args()
+    from benchmarks import back
+
+    way_back = back.document(back.measure(given.repeats), given.repeats)
+    print(way_back)
     found = measure(given.numbers, given.repeats, given.rival_steps)
     text = document(found)
     print(text)
     if given.write:
-        old = (
-            DOCUMENT.read_text()
-            if DOCUMENT.exists()
-            else "# Performance\n\n<!-- measured -->\n<!-- end -->\n"
-        )
-        head, _, rest = old.partition("<!-- measured -->")
-        tail = rest.partition("<!-- end -->")[2]
-        DOCUMENT.write_text(f"{head}<!-- measured -->\n{text}\n<!-- end -->{tail}")
+        back.write(way_back)
+        DOCUMENT.write_text(between(DOCUMENT.read_text(), "measured", text))
         PLOT.write_text(plot(found["growth"]))
 
 
