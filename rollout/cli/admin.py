@@ -64,7 +64,7 @@ def _database(*, makes: bool = False) -> Any:
 
 
 def doctor(json: Json = False) -> None:
-    """Test settings, database, Retell and the service; exit 4 or 3 when something does not work."""
+    """Test settings, database, Retell and the service; exit 2, 3 or 4 when something does not work."""
     report = _examined()
     if json:
         print_json(report)
