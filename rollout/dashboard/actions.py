@@ -15,10 +15,9 @@ from fastapi import APIRouter, Request, Response
 
 from rollout.access import Right
 from rollout.api.service import service_of
-from rollout.dashboard import orders, planning
+from rollout.dashboard import orders, planning, words
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.door import form_of, render, shown, to, visitor
-from rollout.dashboard.single import HELD
 from rollout.domain.commanding import By, parse_position
 from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
 from rollout.domain.machine import Phase, allows
@@ -85,7 +84,7 @@ def _confirm_page(
     return render(
         request, "confirm.html", status, r=r, intent=intent, trouble=trouble, impossible=impossible, reason=reason,
         expect=str(r.position), request_id=secrets.token_hex(10), summary=orders.summary(intent.orders),
-        pretty=planning.pretty, held=HELD.get(r.reason or "", "") if r.phase is Phase.HELD else "",
+        pretty=planning.pretty, held=words.held(r),
     )  # fmt: skip
 
 

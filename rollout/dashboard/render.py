@@ -40,6 +40,7 @@ def environment(assets: Assets) -> Environment:
         "from_now": words.from_now,
         "PHASES": words.PHASES,
         "TARGETS": words.TARGETS,
+        "VERDICTS": words.VERDICTS,
         "version": __version__,
     }
     return made

@@ -10,7 +10,7 @@ from typing import Any
 
 from rollout import gateviews, views
 from rollout.access import Caller, Right
-from rollout.dashboard import charts, orders
+from rollout.dashboard import charts, orders, words
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Desk, Line
 from rollout.dashboard.overview import needs_answer, row
@@ -27,20 +27,6 @@ LINES_SHOWN = 40
 _TROUBLED = (
     TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN,
 )  # fmt: skip
-# What each reason of a hold means, and what answers it.
-HELD = {
-    "drift": "The live split is not the one we wrote. Adopt it, restore ours, roll back or stop.",
-    "touched": "Somebody wrote a number, and nothing visible changed. Adopt, restore, roll back or stop.",
-    "identity": "A number is not the one we knew. Look at it in Retell before you answer.",
-    "missing": "Retell does not know a number any more.",
-    "rejected": "Retell refuses what we send, and asking again changes nothing.",
-    "rollback-impossible": "The baseline's version is gone, so a rollback of that number would be refused.",
-    "poison": "Working on this rollout has crashed five times in a row; the service's log says where.",
-    "split": "The calls do not follow the weights. Something else decides which version answers.",
-    "labels": "Results of one version go missing, and what is missing may be what went wrong. Look at the analysis of "
-    "its agent; adopt to go on without it.",
-    "deadline": "The plan's deadline has passed.",
-}
 
 
 def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -63,7 +49,7 @@ def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dic
         "may_halt": caller.may(Right.HALT),
         "may_operate": caller.may(Right.OPERATE),
         "needs_answer": needs_answer(r),
-        "held": HELD.get(r.reason or "", "It waits for a person.") if r.phase is Phase.HELD else "",
+        "held": words.held(r),
         "took": _took(r),
         "targets": targets(r, query),
         "journal": journal(lines, query.get("before", "")),

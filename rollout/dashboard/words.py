@@ -7,31 +7,56 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rollout.domain.gates import Outcome
+from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.splits import describe
+from rollout.domain.state import Rollout, TargetState
 
 # Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
+# Closed: a test holds each of these against its enum, so that no state, phase, reason or verdict is without words.
 # phase -> (what it is called, a sign that is not a colour, its tone in the style sheet)
-PHASES: dict[str, tuple[str, str, str]] = {
-    "pending": ("pending", "○", "quiet"),
-    "progressing": ("progressing", "▶", "go"),
-    "paused": ("paused", "‖", "wait"),
-    "held": ("held", "■", "alarm"),
-    "promoted": ("promoted", "✓", "good"),
-    "rolling_back": ("rolling back", "◀", "back"),
-    "rolled_back": ("rolled back", "↩", "back"),
-    "stopped": ("stopped", "×", "quiet"),
+PHASES: Mapping[str, tuple[str, str, str]] = {
+    Phase.PENDING: ("pending", "○", "quiet"),
+    Phase.PROGRESSING: ("progressing", "▶", "go"),
+    Phase.PAUSED: ("paused", "‖", "wait"),
+    Phase.HELD: ("held", "■", "alarm"),
+    Phase.PROMOTED: ("promoted", "✓", "good"),
+    Phase.ROLLING_BACK: ("rolling back", "◀", "back"),
+    Phase.ROLLED_BACK: ("rolled back", "↩", "back"),
+    Phase.STOPPED: ("stopped", "×", "quiet"),
 }
-TARGETS: dict[str, tuple[str, str]] = {
-    "untouched": ("not written yet", "quiet"),
-    "confirmed": ("confirmed", "good"),
-    "drifted": ("drifted", "alarm"),
-    "touched": ("touched", "wait"),
-    "missing": ("missing", "alarm"),
-    "rejected": ("rejected", "alarm"),
-    "restored": ("restored", "back"),
-    "foreign": ("edited by somebody", "wait"),
+TARGETS: Mapping[str, tuple[str, str]] = {
+    TargetState.UNTOUCHED: ("not written yet", "quiet"),
+    TargetState.CONFIRMED: ("confirmed", "good"),
+    TargetState.DRIFTED: ("drifted", "alarm"),
+    TargetState.TOUCHED: ("touched", "wait"),
+    TargetState.MISSING: ("missing", "alarm"),
+    TargetState.REJECTED: ("rejected", "alarm"),
+    TargetState.RESTORED: ("restored", "back"),
+    TargetState.SUPERSEDED: ("a later rollout has it", "quiet"),
+    TargetState.FOREIGN: ("edited by somebody", "wait"),
+}
+VERDICTS: Mapping[str, str] = {
+    Outcome.PASS: "✓ pass",
+    Outcome.FAIL: "✗ fail",
+    Outcome.UNDECIDED: "… undecided",
+    Outcome.UNMEASURABLE: "? unmeasurable",
+}
+# What each reason of a hold means, and what answers it.
+HELD: Mapping[str, str] = {
+    HeldReason.DRIFT: "The live split is not the one we wrote. Adopt it, restore ours, roll back or stop.",
+    HeldReason.TOUCHED: "Somebody wrote a number, and nothing visible changed. Adopt, restore, roll back or stop.",
+    HeldReason.IDENTITY: "A number is not the one we knew. Look at it in Retell before you answer.",
+    HeldReason.MISSING: "Retell does not know a number any more.",
+    HeldReason.REJECTED: "Retell refuses what we send, and asking again changes nothing.",
+    HeldReason.ROLLBACK_IMPOSSIBLE: "The baseline's version is gone, so a rollback of that number would be refused.",
+    HeldReason.POISON: "Working on this rollout has crashed five times in a row; the service's log says where.",
+    HeldReason.SPLIT: "The calls do not follow the weights. Something else decides which version answers.",
+    HeldReason.LABELS: "Results of one version go missing, and what is missing may be what went wrong. Look at the "
+    "analysis of its agent; adopt to go on without it.",
+    HeldReason.DEADLINE: "The plan's deadline has passed.",
 }
 
 
@@ -134,3 +159,11 @@ def actor(text: str) -> str:
 def number_count(count_: int) -> str:
     """`1 number`, `1,000 numbers`."""
     return "1 number" if count_ == 1 else f"{count_:,} numbers"
+
+
+def held(r: Rollout) -> str:
+    """What the hold of a rollout means and what answers it; empty while it is not held.
+
+    A hold after a failure has the failure itself as its reason, which is shown beside it.
+    """
+    return HELD.get(r.reason or "", "It waits for a person.") if r.phase is Phase.HELD else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Iterator
@@ -13,13 +14,18 @@ from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect
+from rich.console import Console
 from sqlalchemy import text as sql
 
+from rollout.backend import Direct
+from rollout.cli import look
+from rollout.dashboard import orders, words
 from rollout.domain.commanding import By
-from rollout.domain.machine import Phase
+from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.plan import Plan
 from rollout.domain.records import Entry
 from rollout.domain.state import Rollout, TargetState
+from rollout.metrics import metrics_text
 from rollout.store import rollouts as rows
 from rollout.store.lookups import Lookups
 from tests.dashboard.world import World, world
@@ -159,6 +165,63 @@ def test_only_the_live_part_is_sent_to_the_script(still: World) -> None:
     assert (ended.status, ended.text) == (401, "")
 
 
+# ------------------------------------------------------------------ every state, phase and reason
+
+
+STANDS = [(phase, None) for phase in Phase] + [(Phase.HELD, reason) for reason in HeldReason]
+
+
+@pytest.mark.parametrize(("phase", "reason"), STANDS, ids=lambda v: str(v or ""))
+def test_pages_are_there_in_every_phase_with_numbers_in_every_state(
+    still: World, phase: Phase, reason: HeldReason | None
+) -> None:
+    index = 700 + STANDS.index((phase, reason))
+    numbers = [f"+1420{1000000 + 100 * index + i}" for i in range(len(TargetState))]
+    lists = confirmed().split
+    targets = tuple(
+        replace(confirmed(n), ord=i, state=state, live=lists, live_at=START)
+        for i, (n, state) in enumerate(zip(numbers, TargetState, strict=True))
+    )
+    id_ = keep(still, index, numbers, targets=targets, phase=phase, reason=reason and str(reason))
+    cookie = still.session("operator")
+    pages = ["/", f"/?phase={phase}", f"/rollouts/{id_}", *(f"/numbers/{n}" for n in numbers)]
+    pages += [f"/rollouts/{id_}?state={state}" for state in TargetState]
+    pages += [f"/rollouts/{id_}/{command}" for command in orders.EVENTS]
+    for path in pages:
+        answer = still.ask("GET", path, cookie=cookie)
+        assert answer.status == 200, (path, answer.text)
+    page = unescape(still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text)
+    assert [state for state in TargetState if words.TARGETS[state][0] not in page] == []
+    assert words.PHASES[phase][0] in page and (reason is None or words.HELD[reason] in page)
+    listed = Direct(still.app)
+    assert {t["state"] for t in listed.show(id_)["targets"]} == set(TargetState)
+    buffer = io.StringIO()
+    Console(file=buffer, width=200).print(look.picture(listed.show(id_)))
+    assert [state for state in TargetState if state not in buffer.getvalue()] == []
+    metrics_text(still.app)
+
+
+def test_the_pages_of_a_number_that_moved_on_and_of_its_earlier_rollouts(service: World) -> None:
+    number = service.number()
+    first = service.start(number)
+    service.app.commands.promote(first, By("cli:test", "go"), full=True)
+    service.until(lambda: service.app.store.load(first)[0].confirmed_at)
+    service.app.commands.promote(first, By("cli:test", "end"))
+    service.until(lambda: service.phase(first) == "promoted")
+    second = service.start(number, canary={"agent_id": "agent_frontdesk", "agent_version": 8})
+    assert str(service.app.store.load(first)[0].targets[0].state) == "superseded"
+    for path in (
+        f"/numbers/{number}",
+        f"/rollouts/{first}",
+        f"/rollouts/{second}",
+        f"/rollouts/{first}/rollback",
+    ):
+        answer = service.ask("GET", path, cookie=service.session("operator"))
+        assert answer.status == 200, (path, answer.text)
+    for path in (f"/numbers/{number}", f"/rollouts/{first}"):
+        assert "a later rollout has it" in service.ask("GET", path, cookie=service.session("viewer")).text
+
+
 # ------------------------------------------------------------------ errors
 
 
@@ -208,7 +271,8 @@ def test_stored_text_stays_text(still: World, text: str) -> None:
         still, index, [number], of, name=text, targets=(target,), phase="held", reason=text, next=text, why=text,
         created_by=f"token:x:{text}",
     )  # fmt: skip
-    still.app.commands.stop(id_, By(f"token:x:{text}", text))
+    said = text if text.isprintable() else "turned"  # of the others none can be given any more
+    still.app.commands.stop(id_, By(f"token:x:{said}", said))
     cookie = still.session("operator")
     for path in ("/", f"/?q={index}", f"/rollouts/{id_}", f"/rollouts/{id_}/rollback", f"/numbers/{number}"):
         harmless(still.ask("GET", path, cookie=cookie).text)
@@ -248,7 +312,7 @@ def test_a_hostile_plan_comes_back_as_text(still: World, text: str) -> None:
 def test_a_hostile_search_comes_back_as_text(still: World) -> None:
     for text in HOSTILE:
         page = harmless(still.ask("GET", f"/?q={quote(text)}", cookie=still.session("viewer")).text)
-        assert "No live rollout fits" in page.text
+        assert "No live rollout fits" in page.text or "No rollout is under way" in page.text
 
 
 @pytest.mark.parametrize(
@@ -280,7 +344,7 @@ def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.Monkey
 
 
 def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still: World) -> None:
-    id_ = keep(still, 998, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
+    id_ = keep(still, 997, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
     cookie = still.session("viewer")
     assert "cannot be read since" not in still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
     still.app.store.mark_trouble(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
 
 import pytest
 
-from rollout.dashboard import words
+from rollout import metrics
+from rollout.cli import screen
+from rollout.dashboard import actions, orders, words
+from rollout.dashboard.overview import _ORDER
+from rollout.domain.gates import Outcome
+from rollout.domain.machine import HeldReason, Phase
+from rollout.domain.state import TargetState
 from tests.support.clock import START
 from tests.support.values import entry
 
@@ -66,3 +75,29 @@ def test_actors_are_people() -> None:
     assert words.actor("token:ab12:Maria: night") == "Maria: night"
     assert words.actor("cli:noor") == "noor"
     assert words.actor("service") == "service"
+
+
+STYLES = (Path(words.__file__).parent / "static" / "page.css").read_text()
+
+
+@pytest.mark.parametrize(("of", "have"), [
+    (Phase, words.PHASES), (TargetState, words.TARGETS), (HeldReason, words.HELD), (Outcome, words.VERDICTS),
+    (Phase, screen.PHASES), (Phase, _ORDER), (Outcome, metrics.VERDICTS),
+])  # fmt: skip
+def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
+    of: type[StrEnum], have: Collection[str]
+) -> None:
+    assert len(have) == len(of) and set(have) == set(of)
+
+
+def test_every_command_of_the_page_says_what_it_did() -> None:
+    assert set(actions.DONE) == {*orders.EVENTS, "start"}
+
+
+def test_every_tone_is_in_the_style_sheet_and_every_word_is_its_own() -> None:
+    tones = {tone for *_, tone in (*words.PHASES.values(), *words.TARGETS.values())}
+    assert {
+        tone for tone in tones - {"quiet"} if f".badge.{tone}" not in STYLES
+    } == set()  # quiet is a badge's own tone
+    for have in (words.PHASES, words.TARGETS):
+        assert len({said[0] for said in have.values()}) == len(have)
