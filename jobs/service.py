@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -57,6 +57,8 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
         from rollout.api.server import run_server  # a scheduler alone needs no web framework
         from rollout.metrics import metrics_text
 
+        # What is told of a long history is put together once: by us, and not while somebody's first scrape waits.
+        threading.Thread(target=_quietly, args=(lambda: metrics_text(app),), daemon=True).start()
         server = run_server(
             app,
             scheduler,
@@ -85,6 +87,11 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             server.stop()
         scheduler.stop()
         log.info("stopped")
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    with contextlib.suppress(Exception):  # whoever asks in earnest is told
+        work()
 
 
 def _observed(app: App, records: Sequence[CallRecord]) -> None:

@@ -87,16 +87,14 @@ def _counts(load: Load) -> None:
 
 
 def _speed(folder: Path, url: str, ended: int, calls: int) -> int:
-    found = measure(folder, url, ended, calls, lambda words: print(words, flush=True))
-    lines = [
-        Line(
-            each.name,
-            each.good,
+    lines = []
+    for each in measure(folder, url, ended, calls, lambda words: print(words, flush=True)):
+        words = (
             f"{each.median * 1000:.0f} ms in the middle, first {each.first * 1000:.0f}, "
-            f"slowest {each.slowest * 1000:.0f} (at most {MOST * 1000:.0f})",
+            f"slowest {each.slowest * 1000:.0f} (at most {MOST * 1000:.0f})"
         )
-        for each in found
-    ]
+        lines.append(Line(each.name, each.good, words))
+        print(f"  {each.name}: {words}", flush=True)
     return _verdict(lines)
 
 

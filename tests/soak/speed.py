@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -32,7 +32,7 @@ class Timed:
         return self.median < MOST
 
 
-def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str], None]) -> list[Timed]:
+def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str], None]) -> Iterator[Timed]:
     """Fills a database and asks for everything; the commands' times are those beyond the same on an empty one."""
     small = folder / "small"
     small.mkdir()
@@ -54,22 +54,19 @@ def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str],
                 answer = running.ask("POST", "/api/v1/rollouts", {"plan": plan})
                 assert answer.status == 201, answer.body
             time.sleep(3)
-            answers = [
-                _timed(name, lambda path=path, page=page: _asked(running.ask("GET", path, page=page)))
-                for name, path, page in (
-                    ("API list", "/api/v1/rollouts?limit=200", False),
-                    ("API list, live", "/api/v1/rollouts?live=true&limit=200", False),
-                    ("API show", f"/api/v1/rollouts/{ids[0]}", False),
-                    ("API number", f"/api/v1/numbers/{numbers[0].replace('+', '%2B')}", False),
-                    ("overview page", "/", True),
-                    ("overview page, a search", "/?q=frontdesk-v7-12", True),
-                    ("rollout page", f"/rollouts/{ids[1]}", True),
-                    ("number page", f"/numbers/{numbers[0].replace('+', '%2B')}", True),
-                    ("metrics", "/metrics", False),
-                )
-            ]
-            answers += _commands(folder, url, empty_url, running.sandbox, running.port, ids)
-    return answers
+            for name, path, page in (
+                ("API list", "/api/v1/rollouts?limit=200", False),
+                ("API list, live", "/api/v1/rollouts?live=true&limit=200", False),
+                ("API show", f"/api/v1/rollouts/{ids[0]}", False),
+                ("API number", f"/api/v1/numbers/{numbers[0].replace('+', '%2B')}", False),
+                ("overview page", "/", True),
+                ("overview page, a search", "/?q=frontdesk-v7-12", True),
+                ("rollout page", f"/rollouts/{ids[1]}", True),
+                ("number page", f"/numbers/{numbers[0].replace('+', '%2B')}", True),
+                ("metrics", "/metrics", False),
+            ):
+                yield _timed(name, lambda path=path, page=page: _asked(running.ask("GET", path, page=page)))
+            yield from _commands(folder, url, empty_url, running.sandbox, running.port, ids)
 
 
 def _asked(answer: object) -> float:
@@ -85,7 +82,7 @@ def _timed(name: str, ask: Callable[[], float]) -> Timed:
 
 def _commands(
     folder: Path, url: str, empty_url: str, sandbox: Sandbox, port: int, ids: list[str]
-) -> list[Timed]:
+) -> Iterator[Timed]:
     """`rollout list` and `rollout show`, beyond what the same program takes with one rollout."""
     with made(folder, empty_url) as small:
         one = fill(small, folder / "small", 1, 0, now=small.now())
@@ -95,13 +92,11 @@ def _commands(
         ("rollout list --live", ("list", "--live"), ("list", "--live")),
         ("rollout show", ("show", ids[0]), ("show", one[0])),
     )
-    found = []
     for name, args, as_small in pairs:
         start = _timed("", lambda e=empty, a=as_small: _run(a, e)).median
         whole = _timed("", lambda e=full, a=args: _run(a, e))
         beyond = [max(0.0, seconds - start) for seconds in (whole.first, whole.median, whole.slowest)]
-        found.append(Timed(f"{name} (program start {start * 1000:.0f} ms)", *beyond))
-    return found
+        yield Timed(f"{name} (program start {start * 1000:.0f} ms)", *beyond)
 
 
 def _run(args: tuple[str, ...], environ: dict[str, str]) -> float:
