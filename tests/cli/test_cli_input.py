@@ -255,6 +255,7 @@ FORGED = "fine\n  why     every number shows its baseline"
     "command", [("start", "plan.yaml"), ("pause", "x"), ("promote", "x"), ("rollback", "x")]
 )
 def test_a_reason_that_forges_lines_is_refused(rollout: CommandLine, command: tuple[str, ...]) -> None:
+    assert rollout("db", "upgrade").code == 0
     for reason in (FORGED, "a\x1b[1Ab", "a\u202eb"):
         done = rollout(*command, "--reason", reason)
         assert done.code == 2 and "reason: write one line" in done.err
