@@ -18,11 +18,12 @@ import structlog
 from rollout.app import App
 from rollout.domain import notice_states as states
 from rollout.domain.errors import RolloutError
-from rollout.domain.notices import TOLD_KINDS, Told, of_entry, wanted
+from rollout.domain.notices import ENDS, TOLD_KINDS, Told, of_entry, wanted
 from rollout.domain.plan_notices import Severity
 from rollout.domain.state import Rollout
 from rollout.logs import REDACTOR
 from rollout.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
+from rollout.store.anchors import system_head
 from rollout.store.journal import Recorded
 from rollout.store.outbox import Outbox, Parcel
 from rollout.store.tellings import Tellings
@@ -120,7 +121,8 @@ class Notify:
 
     def _rows_of_entry(self, rollout: Rollout, entry: Recorded) -> list[dict[str, Any]]:
         try:
-            told = of_entry(rollout, entry)
+            shared = system_head(self.app.database) if entry.kind in ENDS else ()
+            told = of_entry(rollout, entry, shared)
         except Exception:
             # One entry that cannot be put into words must not keep all that follow from being told.
             log.exception("entry not told", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)

@@ -17,6 +17,7 @@ from rollout.domain.errors import RolloutError
 from rollout.settings import Settings
 from rollout.store import archive
 from rollout.store.access import AccessStore
+from rollout.store.anchors import anchors_of, shared_anchors
 from rollout.store.pruning import BATCH, Limits
 
 log = structlog.get_logger(__name__)
@@ -92,5 +93,6 @@ class Prune:
 
     def _export(self, id_: str, folder: Path) -> str:
         entries = self.app.store.history(id_)
-        archive.save(entries, folder / f"{id_}.jsonl")
+        anchors = [*anchors_of(entries), *shared_anchors(self.app.database)]
+        archive.save(entries, folder / f"{id_}.jsonl", anchors)
         return entries[-1].hash

@@ -15,7 +15,9 @@ import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.schedulers.background import BackgroundScheduler
 
+from jobs import anchors
 from jobs.advance import Advance
+from jobs.anchors import Anchors
 from jobs.drift import Drift
 from jobs.kits import EVERY_SECONDS, Kits
 from jobs.notify import Notify
@@ -48,6 +50,7 @@ class Scheduler:
         self.observe = Observe(app, app.calls) if app.calls is not None else None
         self.prune = Prune(app)
         self.kits = Kits(app)
+        self.anchors = Anchors(app)
         self.notify = Notify(app)
         self.counts: Counter[str] = Counter()
         self.last_good: float | None = None
@@ -87,6 +90,8 @@ class Scheduler:
         # A service that is restarted every night must prune, too: the first time is a minute from now.
         first = self.app.clock.now() + timedelta(seconds=min(60.0, settings.prune_seconds))
         self._scheduler.modify_job("prune", next_run_time=first)
+        note = self.guarded("anchors", anchors.EVERY, self.anchors.tick)
+        self._scheduler.add_job(note, "interval", seconds=anchors.EVERY, id="anchors", next_run_time=first)
         if self.observe is not None:
             fetch = self.guarded("observe", settings.observe_seconds, self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
+from rollout.domain.anchors import Anchor
 from rollout.store.audit import audit
 from rollout.store.repository import Store
 
 
-def verify_all(store: Store, only: str | None = None) -> tuple[list[str], int]:
+def verify_all(
+    store: Store,
+    only: str | None = None,
+    anchors: Sequence[Anchor] = (),
+    say: Callable[[str], None] = lambda _words: None,
+) -> tuple[list[str], int]:
     """(what is wrong, one sentence each; how many entries were checked)."""
-    return audit(store.database, only)
+    return audit(store.database, only, anchors, say)

@@ -57,6 +57,7 @@ KINDS = {
     "token_refused": "chain `system`: wrong tokens, once a minute per address, with how many there were",
     "command_refused": "chain `system`: a command that the rollout's state did not allow",
     "alert_passed_over": "chain `system`: an alert that no live rollout listens to",
+    "pruned": "chain `system`: an ended rollout past its time was removed whole; its last entry is named",
     "token_created": "chain `system`: a token was made",
     "token_revoked": "chain `system`: a token was revoked",
     "signed_in": "chain `system`: somebody signed in to the page with a token",

@@ -9,6 +9,7 @@ import typer
 
 from rollout.cli import backup
 from rollout.cli.common import Json, direct_app, print_json, quiet_logs, require_one
+from rollout.cli.progress import waiting
 from rollout.cli.screen import echo, plain, table
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 
@@ -106,23 +107,45 @@ def verify(
     head: Annotated[
         str | None, typer.Option("--head", metavar="HASH", help="With --file: the hash it must end with.")
     ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--anchor",
+            metavar="FILE",
+            help="Hold it against heads kept elsewhere: a file, log, mail or export.",
+        ),
+    ] = None,
+    write_anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--write-anchor", metavar="FILE", help="Write the heads, if nothing is altered; - prints them."
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Check the journal's hash chain and that the tables are what it says. Exit 1 if anything was altered."""
+    """Check the journal's chains, triggers and tokens, and the tables against it. Exit 1 if anything was altered."""
     if file is not None or head is not None:
-        if file is None or id is not None:
-            raise InputError("verify: write an ID, or --file FILE (and --head HASH with it), or nothing")
+        if file is None or id is not None or anchor is not None or write_anchor is not None:
+            raise InputError("verify: write --file FILE alone (and --head HASH with it), or leave it out")
         from rollout.cli.exports import verify_file
 
         verify_file(file, head, json)
         return
+    from rollout.cli import exports
     from rollout.verify import verify_all
 
+    kept = () if anchor is None else exports.read_anchors(anchor)
     with direct_app() as app:
-        faults, counted = verify_all(app.store, None if id is None else app.commands.resolve(id))
-    if json:
-        print_json({"ok": not faults, "entries": counted, "faults": faults})
-    elif not faults:
-        echo(f"{counted} entries, none altered")
+        with waiting("checking the journal") as say:
+            faults, counted = verify_all(
+                app.store, None if id is None else app.commands.resolve(id), kept, say
+            )
+        if write_anchor is not None and not faults:
+            exports.write_anchors(app.store, write_anchor)
+    if json and write_anchor != "-":
+        print_json({"ok": not faults, "entries": counted, "anchors": len(kept), "faults": faults})
+    elif not faults and write_anchor != "-":
+        held = f"; all {len(kept)} anchors hold" if kept else ""
+        echo(f"{counted} entries, none altered{held}")
     if faults:
         raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rollout.cli.common import direct_app, print_json
+from rollout.cli.common import direct_app, plan_text, print_json
 from rollout.cli.screen import echo, plain
-from rollout.domain.errors import InputError, RolloutError
+from rollout.domain.errors import InputError, NotReachable, RolloutError
+
+if TYPE_CHECKING:
+    from rollout.domain.anchors import Anchor
+    from rollout.store.repository import Store
 
 
 def export(id_: str, destination: str) -> None:
     """Writes the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
     from rollout.store import archive
+    from rollout.store.anchors import anchors_of, shared_anchors
 
     if os.environ.get("ROLLOUT_URL"):
         raise InputError(
@@ -21,12 +28,47 @@ def export(id_: str, destination: str) -> None:
         )
     with direct_app() as app:
         entries = app.store.history(app.commands.resolve(id_))
+        anchors = [*anchors_of(entries), *shared_anchors(app.database)]
     if destination == "-":
-        for line in archive.lines(entries):
+        for line in archive.lines(entries, anchors):
             echo(line)
         return
-    count = archive.save(entries, Path(destination))
+    count = archive.save(entries, Path(destination), anchors)
     echo(f"{count} entries in {destination}; the last hash is {entries[-1].hash}", err=True)
+
+
+def read_anchors(file: str) -> Sequence[Anchor]:
+    """The anchors in a file of any kind; InputError when there is none."""
+    from rollout.domain.anchors import find
+
+    text, name = plan_text(file)
+    found = find(text)
+    if not found:
+        raise InputError(
+            f"{name}: there is no anchor in it; name a file of `rollout verify --write-anchor FILE`, a log of the "
+            "service, or an export"
+        )
+    return found
+
+
+def write_anchors(store: Store, destination: str) -> None:
+    """Writes the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
+    from rollout.domain.changes import utc_text
+    from rollout.store.anchors import all_anchors
+
+    lines = [f"# heads of all journals and tokens at {utc_text(store.now())}"]
+    lines += [str(anchor) for anchor in all_anchors(store.database)]
+    if destination == "-":
+        for line in lines:
+            echo(line)
+        return
+    path = Path(destination)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise NotReachable(f"{destination} cannot be written: {error.strerror}") from None
 
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:

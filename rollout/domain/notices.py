@@ -6,12 +6,13 @@ Pure. A notice says what happened, why, what comes next, and the one command to 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from rollout.domain.anchors import Anchor
 from rollout.domain.durations import render
 from rollout.domain.machine import HeldReason, Phase
 from rollout.domain.plan import Plan
@@ -101,13 +102,20 @@ class Words:
     command: str
 
 
-def of_entry(r: Rollout, e: Recorded) -> Told | None:
-    """The notice of one journal entry; None for what nobody is told. `r` may be without its targets."""
+def of_entry(r: Rollout, e: Recorded, shared: Sequence[Anchor] = ()) -> Told | None:
+    """The notice of one journal entry; None for what nobody is told. `r` may be without its targets.
+
+    `shared`: the heads that all rollouts share; the notice of an end carries them beside the rollout's own.
+    """
     make = _MAKERS.get(e.kind)
     words = None if make is None else make(r, e)
     if words is None:
         return None
     anchor = f"Journal of {r.id}: entry {e.seq}, {moment_text(e.at)}, hash {e.hash}"
+    if e.kind in ENDS:
+        anchor += "\nKeep for `rollout verify --anchor FILE`: " + " ".join(
+            map(str, (Anchor(r.id, e.seq, e.hash), *shared))
+        )
     return compose(f"{r.id}:{e.seq}", r, words, anchor)
 
 
@@ -266,6 +274,7 @@ _MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
     "observed": _observed,
 }
 TOLD_KINDS = frozenset(_MAKERS)
+ENDS = frozenset({"completed", "read_back", "restored_outside", "refused", "stop"})
 
 
 # ------------------------------------------------------------------ words

@@ -227,7 +227,7 @@ class AccessStore:
     def check(self) -> list[str]:
         """What is wrong with the system's chain, one sentence each; empty when it is whole."""
         with self.database.read() as connection:
-            return journals.check(journals.read(connection, SYSTEM), _head(connection))
+            return journals.check(journals.read(connection, SYSTEM), head_of_system(connection))
 
 
 class UnknownToken(InputError):
@@ -237,19 +237,22 @@ class UnknownToken(InputError):
 
 
 def _record(database: Database, connection: Connection, entry: Entry) -> None:
-    if not database.is_sqlite:
+    record_in(connection, entry, database.now(connection))
+
+
+def record_in(connection: Connection, entry: Entry, now: datetime) -> None:
+    """Adds an entry to the system's chain within a transaction that goes on."""
+    if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    before = _head(connection)
-    seq, last = journals.append(
-        connection, SYSTEM, before, [journals.worded(entry)], database.now(connection)
-    )
+    before = head_of_system(connection)
+    seq, last = journals.append(connection, SYSTEM, before, [journals.worded(entry)], now)
     if before == (0, GENESIS):
         connection.execute(insert(meta), {"key": HEAD, "value": f"{seq}:{last}"})
     else:
         connection.execute(update(meta).where(meta.c.key == HEAD).values(value=f"{seq}:{last}"))
 
 
-def _head(connection: Connection) -> tuple[int, str]:
+def head_of_system(connection: Connection) -> tuple[int, str]:
     value = connection.execute(select(meta.c.value).where(meta.c.key == HEAD)).scalar_one_or_none()
     if value is None:
         return 0, GENESIS

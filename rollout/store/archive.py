@@ -6,17 +6,19 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from rollout.domain.anchors import Anchor, ends_before, find
 from rollout.domain.changes import utc_text
 from rollout.domain.errors import InputError, NotReachable
 from rollout.store.journal import Recorded, canonical, check
 
 _TEXTS = ("rollout_id", "at", "actor", "kind", "reason", "prev_hash", "hash")
+_ANCHORS = "anchors"
 _KEYS = frozenset({*_TEXTS, "seq", "data"})
 
 
@@ -31,26 +33,29 @@ class Chain:
     faults: tuple[str, ...]
 
 
-def lines(entries: Iterable[Recorded]) -> Iterator[str]:
-    """One line of JSON for each entry, without its end; ASCII, as some readers break lines at U+2028."""
+def lines(entries: Iterable[Recorded], anchors: Sequence[Anchor] = ()) -> Iterator[str]:
+    """One line of JSON for each entry, without its end, and one for the anchors.
+
+    ASCII, as some readers break lines at U+2028.
+    """
     for entry in entries:
         yield json.dumps(entry.to_json(), allow_nan=False)
+    if anchors:
+        yield json.dumps({_ANCHORS: [str(anchor) for anchor in anchors]})
 
 
-def save(entries: Iterable[Recorded], path: Path) -> int:
-    """Writes the lines to a file that is there whole or not at all, readable by its owner; returns how many.
+def save(entries: Sequence[Recorded], path: Path, anchors: Sequence[Anchor] = ()) -> int:
+    """Writes the lines to a file that is there whole or not at all, readable by its owner; returns how many entries.
 
     NotReachable when the folder or the disk refuses.
     """
-    count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # made with mode 0600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
-                for line in lines(entries):
+                for line in lines(entries, anchors):
                     file.write(line + "\n")
-                    count += 1
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(path)
@@ -60,7 +65,7 @@ def save(entries: Iterable[Recorded], path: Path) -> int:
             raise
     except OSError as error:
         raise NotReachable(f"{path} cannot be written: {error.strerror}") from None
-    return count
+    return len(entries)
 
 
 def check_file(path: str) -> list[Chain]:
@@ -78,9 +83,13 @@ def check_text(text: str, name: str) -> list[Chain]:
     """As `check_file`, for text. A line that cannot be read is a fault of the chain before it."""
     entries: dict[str, list[Recorded]] = {}
     faults: dict[str, list[str]] = {}
+    anchors: list[Anchor] = []
     latest = ""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
+            continue
+        if entries and (found := _anchors(line)):
+            anchors += found
             continue
         try:
             entry = _entry(line)
@@ -97,10 +106,22 @@ def check_text(text: str, name: str) -> list[Chain]:
         faults.setdefault(latest, [])
     if not entries:
         raise InputError(f"{name}: there is no entry in this file")
+    hashes = {(e.rollout_id, e.seq): e.hash for found in entries.values() for e in found}
+    for id_ in entries:
+        faults[id_] += ends_before(anchors, hashes, {id_})
     return [
         Chain(id_, len(found), found[-1].kind, found[-1].hash, (*faults[id_], *check(found)))
         for id_, found in entries.items()
     ]
+
+
+def _anchors(line: str) -> list[Anchor]:
+    """The anchors of a line that holds nothing else."""
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return find(line) if isinstance(document, dict) and document.keys() == {_ANCHORS} else []
 
 
 def _entry(line: str) -> Recorded:

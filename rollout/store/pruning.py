@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
 from rollout.domain.machine import Phase
+from rollout.domain.records import Entry
 from rollout.domain.state import TargetState
+from rollout.store.access import record_in
 from rollout.store.tables import (
     LIVE,
     deliveries,
@@ -84,7 +86,9 @@ def remove(
     exported: an entry added since would be lost.
     """
     row = connection.execute(
-        select(rollouts.c.journal_hash).where(rollouts.c.id == rollout_id, _over(now, keep)).with_for_update()
+        select(rollouts.c.journal_hash, rollouts.c.journal_seq)
+        .where(rollouts.c.id == rollout_id, _over(now, keep))
+        .with_for_update()
     ).one_or_none()
     if row is None or (head is not None and row.journal_hash != head):
         return False
@@ -94,6 +98,9 @@ def remove(
         connection.execute(delete(table).where(table.c.rollout_id == rollout_id))
     connection.execute(delete(rollouts).where(rollouts.c.id == rollout_id))
     connection.execute(delete(meta).where(meta.c.key == "pruning"))
+    # Else it would look like a rollout that somebody removed with its chain.
+    data = {"rollout": rollout_id, "entries": row.journal_seq, "hash": row.journal_hash}
+    record_in(connection, Entry("pruned", "service", "past its time", data), now)
     return True
 
 

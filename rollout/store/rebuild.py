@@ -91,9 +91,14 @@ def rebuild(entries: Iterable[Recorded]) -> Rebuilt:
     return found
 
 
-def differences(connection: Connection, rollout_id: str) -> list[str]:
-    """Where the tables are not what the journal says, one sentence each; empty when they agree."""
-    found = rebuild(read(connection, rollout_id))
+def differences(
+    connection: Connection, rollout_id: str, entries: Iterable[Recorded] | None = None
+) -> list[str]:
+    """Where the tables are not what the journal says, one sentence each; empty when they agree.
+
+    `entries`: the rollout's, if they were read already.
+    """
+    found = rebuild(read(connection, rollout_id) if entries is None else entries)
     row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
     if row is None:
         return [f"{rollout_id}: the journal has it, and the table of rollouts does not"]

@@ -133,18 +133,57 @@ def test_by_the_inside(inside: Inside, written: Store, sqlite_url: str) -> None:
     assert (done.code, done.out) == (0, "")
     assert f"{LENGTH} entries in out/r1.jsonl" in done.err
     printed = inside("history", "frontdesk-v7", "--export", "-", **environment).out
-    assert [row["seq"] for row in map(json.loads, printed.splitlines())] in ([1], list(range(1, LENGTH + 1)))
+    *rows, last = map(json.loads, printed.splitlines())
+    assert last.keys() == {"anchors"}
+    assert [row["seq"] for row in rows] in ([1], list(range(1, LENGTH + 1)))
 
     alone = {"ROLLOUT_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     whole = inside("verify", "--file", "out/r1.jsonl", "--head", head, "--json", **alone)
     assert (whole.code, whole.json["ok"], whole.json["entries"]) == (0, True, LENGTH)
     assert whole.json["chains"][0]["hash"] == head
     path = inside.folder / "out" / "r1.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    # a chain that is cut at its end is whole by itself: only its head tells
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+    # a chain that is cut at its end, and whose anchors are gone, is whole by itself: only its head tells
     assert inside("verify", "--file", "out/r1.jsonl", **alone).code == 0
     short = inside("verify", "--file", "out/r1.jsonl", "--head", head, **alone)
     assert (short.code, short.out) == (1, "")
     assert "entries at the end were removed or added" in short.err
     assert inside("verify", "--head", head, **alone).code == 2
     assert inside("history", "r1", "--export", "-", "--after", "2", **environment).code == 2
+
+
+def test_an_export_that_was_cut_is_found_by_its_own_anchor(
+    inside: Inside, written: Store, sqlite_url: str
+) -> None:
+    environment = {"ROLLOUT_DATABASE_URL": sqlite_url}
+    assert inside("history", "r1", "--export", "r1.jsonl", **environment).code == 0
+    path = inside.folder / "r1.jsonl"
+    lines = path.read_text().splitlines()
+    assert inside("verify", "--anchor", "r1.jsonl", **environment).code == 0
+    path.write_text("\n".join([*lines[:-2], lines[-1]]) + "\n")
+    done = inside("verify", "--file", "r1.jsonl")
+    assert done.code == 1
+    assert f"r1 entry {LENGTH}: the anchor has it, and the journal does not" in done.err
+
+
+def test_anchors_are_written_and_held_against(
+    inside: Inside, written: Store, hand: Hand, sqlite_url: str
+) -> None:
+    environment = {"ROLLOUT_DATABASE_URL": sqlite_url}
+    assert inside("verify", "--write-anchor", "kept", **environment).code == 0
+    kept = (inside.folder / "kept").read_text()
+    assert f"anchor:r1:{LENGTH}:" in kept and "anchor:r2:1:" in kept
+    assert (
+        inside("verify", "--write-anchor", "-", **environment).out.splitlines()[1:] == kept.splitlines()[1:]
+    )
+    held = inside("verify", "--anchor", "kept", **environment)
+    assert (held.code, held.out) == (0, f"{LENGTH + 1} entries, none altered; all 2 anchors hold\n")
+    (inside.folder / "none").write_text("nothing here")
+    assert inside("verify", "--anchor", "none", **environment).code == 2
+    hand.allow_tampering()
+    for table in ("journal", "targets", "rollouts"):
+        hand.run(f"DELETE FROM {table} WHERE {'id' if table == 'rollouts' else 'rollout_id'} = 'r2'")
+    done = inside("verify", "--anchor", "kept", "--write-anchor", "after", **environment)
+    assert done.code == 1
+    assert "r2 entry 1: the anchor has it, and the journal does not" in done.err
+    assert not (inside.folder / "after").exists(), "an altered history is not anchored"

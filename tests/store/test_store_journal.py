@@ -61,6 +61,11 @@ ALTERED = {
 }  # fmt: skip
 
 
+def altered(store: Store, only: str | None = None) -> list[str]:
+    """What is wrong besides the triggers that the test took away."""
+    return [fault for fault in verify_all(store, only)[0] if not fault.startswith("the trigger")]
+
+
 @pytest.mark.parametrize("seq", [1, 3, LENGTH])
 def test_a_changed_entry_is_found(written: Store, hand: Hand, seq: int) -> None:
     hand.allow_tampering()
@@ -71,9 +76,9 @@ def test_a_changed_entry_is_found(written: Store, hand: Hand, seq: int) -> None:
         faults, _ = verify_all(written)
         expected = (f"r1 entry {seq}:", f"r1 entry {seq + 1}:", "the chain ends")
         assert any(fault.startswith(expected) for fault in faults), column
-        assert verify_all(written, only="r2") == ([], 1)
+        assert altered(written, "r2") == []
         hand.run(change, value=entry.text if column == "data" else getattr(entry, column), seq=seq)
-        assert verify_all(written)[0] == [], column
+        assert altered(written) == [], column
 
 
 def test_a_moved_time_is_found(written: Store, hand: Hand) -> None:

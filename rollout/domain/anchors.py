@@ -1,0 +1,64 @@
+"""Anchors: heads of chains that were kept elsewhere, and what they prove about the history now.
+
+A chain that is whole may have been cut at its end, or written anew from its beginning. Its head, kept where whoever
+could do that cannot reach, shows it. An anchor is one word, so that it can be found again in a file, a log, a mail
+or an export: `anchor:CHAIN:SEQUENCE:HASH`. The chain is a rollout's id, `system`, or `token.ID`: a token counts as a
+chain of one entry, and of two once it is revoked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+_WORD = re.compile(r"anchor:([A-Za-z0-9_.-]{1,60}):(\d{1,15}):([0-9a-f]{64})(?![0-9a-f])")
+TOKEN = "token."  # noqa: S105 - the name of a chain
+USABLE, REVOKED = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """The head of one chain at some moment."""
+
+    chain: str
+    seq: int
+    hash: str
+
+    def __str__(self) -> str:
+        return f"anchor:{self.chain}:{self.seq}:{self.hash}"
+
+
+def find(text: str) -> list[Anchor]:
+    """The anchors in a text of any kind, each once, in its order."""
+    return list(dict.fromkeys(Anchor(chain, int(seq), hash_) for chain, seq, hash_ in _WORD.findall(text)))
+
+
+def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
+    """What is wrong with a journal by this anchor; `kept`: the hash that its entry of this number has now."""
+    if kept == anchor.hash or (kept is None and pruned):
+        return None
+    where = f"{anchor.chain} entry {anchor.seq}"
+    if kept is None:
+        return f"{where}: the anchor has it, and the journal does not: it was cut, or removed with its chain"
+    return f"{where}: is not the one that the anchor has: the history was written anew"
+
+
+def broken_token(anchor: Anchor, now: Anchor | None) -> str | None:
+    """What is wrong with a token by this anchor; `now`: how it is in the table, None when it is not there."""
+    name = anchor.chain.removeprefix(TOKEN)
+    if now is None:
+        return f"token {name}: the anchor has it, and the table does not"
+    if now.hash != anchor.hash:
+        return f"token {name}: was changed in the table since the anchor was made"
+    if now.seq < anchor.seq:
+        return f"token {name}: was revoked when the anchor was made, and is not any more"
+    return None
+
+
+def ends_before(
+    anchors: Iterable[Anchor], hashes: Mapping[tuple[str, int], str], chains: set[str]
+) -> list[str]:
+    """Anchors of these chains whose entries are not among the hashes, one sentence each."""
+    found = (broken(a, hashes.get((a.chain, a.seq)), pruned=False) for a in anchors if a.chain in chains)
+    return [fault for fault in found if fault is not None]
