@@ -212,7 +212,6 @@ def test_looks_of_rollouts_that_matter_stay(
     assert (len(store.looks("live")), len(store.looks("over"))) == (3, 0)
     store.commit(held, Change(rollout={"phase": Phase.STOPPED}), [OVER])
     clock.advance(401 * 86_400)
-    put(store, meta, key="slow:live", value="[]")
     Prune(app).tick()
     assert count(store, looks) == 0, "what belongs to a rollout goes with it"
     assert count(store, meta) == 1, "the head of the system's chain, which says that it was pruned"
