@@ -218,11 +218,18 @@ def _arm_problems(plan: Plan, versions: Versions) -> Iterator[str]:
         if isinstance(found, Failure):
             if not _is_gone(found):
                 raise NotReachable(_unreachable(found))
-            yield f"{what} does not exist"
+            yield f"{what} does not exist{_why_gone(versions, ref.agent_id)}"
         elif not found.is_published:
             yield f"{what} is a draft: publish it first"
         elif found.is_suspended:
             yield f"{what}: the agent is suspended"
+
+
+def _why_gone(versions: Versions, agent_id: str) -> str:
+    """What to add about a version that does not exist, when its agent does not either."""
+    found = versions.look_up(agent_id, None)
+    unknown = isinstance(found, Failure) and _is_gone(found)
+    return f", for Retell knows no agent {agent_id}" if unknown else ""
 
 
 def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], list[str]]:
@@ -334,7 +341,8 @@ def _baseline_problems(
             if not _is_gone(found):
                 raise NotReachable(_unreachable(found))
             yield (
-                f"{number}: its baseline names {agent_id} version {version}, which does not exist: "
+                f"{number}: its baseline names {agent_id} version {version}, which does not exist"
+                f"{_why_gone(versions, agent_id)}: "
                 "a rollback would be refused"
             )
         elif not found.is_published and isinstance(version, int):

@@ -219,6 +219,10 @@ class Remote:
 
 
 def _at(id_: str) -> str:
+    if "/" in id_ or id_ in (".", ".."):
+        raise InputError(
+            f"{id_}: a service is not reached by a name with a slash; write the rollout's id, which `rollout list` shows"
+        )
     return f"/api/v1/rollouts/{quote(id_, safe='')}"
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from rollout.domain import splits
 from rollout.domain.plan_agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
@@ -58,6 +58,9 @@ __all__ = [
 ]
 
 Name = Annotated[str, *words(1, 80)]
+WRITTEN_NOW: Mapping[str, bool] = {
+    "written_now": True
+}  # context of a plan that somebody writes, and not of a record
 _ARM = r"^[a-z][a-z0-9_-]{0,29}$"
 
 
@@ -72,7 +75,11 @@ class Plan(Part):
     )
 
     version: Annotated[Literal[1], Field(description="Version of the plan format: 1.")]
-    name: Name = Field(description="1 to 80 printable characters; notices and lists show it.")
+    name: Name = Field(
+        description="1 to 80 printable characters without a slash; notices and lists show it. No two live rollouts "
+        "have the same.",
+        json_schema_extra={"pattern": r"^(?!\.{1,2}$)[^/]+$"},
+    )
     numbers: Annotated[tuple[Selector, ...], OneOrMany()] = Field(
         min_length=1,
         max_length=20_000,
@@ -129,6 +136,19 @@ class Plan(Part):
         if type(value) is not int or value != 1:
             raise complaint(f"{shown(value)} is not a version of the plan format", "write version: 1")
         return value
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_part_of_an_address(cls, name: str, info: ValidationInfo) -> str:
+        # A rollout that was recorded before this rule keeps its name, and is reached by its id.
+        if info.context == WRITTEN_NOW and ("/" in name or name in (".", "..")):
+            raise complaint(
+                f"{shown(name)} cannot be part of a web address"
+                if "/" not in name
+                else f"{shown(name)} has a slash",
+                f"write a name without slashes, for example {name.strip('./').replace('/', '-') or 'frontdesk-v7'}",
+            )
+        return name
 
     @field_validator("numbers")
     @classmethod

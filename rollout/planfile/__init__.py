@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from rollout.domain.errors import InputError, PlanError
-from rollout.domain.plan import Calendar, Plan
+from rollout.domain.plan import WRITTEN_NOW, Calendar, Plan
 from rollout.domain.plan_base import Part, shown
 from rollout.planfile.complaints import Problem, message, placed, translate
 from rollout.planfile.jsontext import JsonText
@@ -142,7 +142,7 @@ def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -
         problem = f"{shown(document)} is not a {kind}"
         raise _error([Problem("", problem, f"write the {kind} as an object with its keys")], name)
     try:
-        made = part.model_validate(document)
+        made = part.model_validate(document, context=WRITTEN_NOW)
     except ValidationError as error:
         raise _error(translate(error, root, _schema_of(part)), name) from None
     if problems := list(_unknown_regions(getattr(made, "holidays", ()), root)):

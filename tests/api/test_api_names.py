@@ -10,6 +10,8 @@ import pytest
 from rollout.backend import Direct
 from rollout.dashboard import overview
 from rollout.dashboard.desk import Desk
+from rollout.domain.commanding import By
+from rollout.domain.errors import InputError
 from rollout.metrics import metrics_text
 from rollout.remote import Remote
 from tests.api.live import Live, live
@@ -80,6 +82,24 @@ def test_a_limited_token_cannot_capture_a_name(service: Live) -> None:
     assert service.ask("POST", "/api/v1/rollouts", plan, token=token).json["code"] == "name_taken"
     assert service.ask("POST", "/api/v1/rollouts/captured/rollback?wait=10").json["id"] == id_
     assert service.served(theirs) == [(6, 1)]
+
+
+def test_a_name_with_odd_characters_is_reached_and_one_with_a_slash_by_its_id(service: Live) -> None:
+    remote = Remote(service.server.url, service.tokens["admin"])
+    for name in ("a?b#c%2F &=+", "Büro 50 %", "..."):
+        id_ = service.start(name=name)
+        assert remote.show(name)["id"] == id_
+        assert remote.command("pause", name, By("", "x"))["id"] == id_
+    refused = service.ask("POST", "/api/v1/rollouts", {"plan": service.plan(name="shop/berlin")})
+    assert refused.status == 422 and "has a slash; write a name without slashes" in refused.json["detail"]
+    assert (
+        service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(name="shop/berlin")}).status == 422
+    )
+    Hand(service.app.store).run("UPDATE rollouts SET name = 'shop/berlin' WHERE id = :id", id=id_)
+    assert remote.show(id_)["name"] == "shop/berlin" and Direct(service.app).show("shop/berlin")["id"] == id_
+    with pytest.raises(InputError, match="write the rollout's id"):
+        remote.show("shop/berlin")
+    remote.close()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.commanding import By
-from rollout.domain.errors import PreflightRefused, Refused, UnknownRollout
+from rollout.domain.errors import NameTaken, PreflightRefused, Refused, UnknownRollout
 from rollout.store.repository import Store
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, entry, plan
@@ -31,6 +31,42 @@ def test_a_second_rollout_is_refused_whatever_its_channel(scene: Scene) -> None:
     scene.given_at(1)
     with pytest.raises(PreflightRefused, match="already driven"):
         scene.app.commands.start(plan(channels=["outbound"], name="second"), ME)
+
+
+def test_of_a_number_that_is_taken_that_alone_is_said(scene: Scene) -> None:
+    first = scene.given_at(1)
+    for numbers in ([ONE], [{"nickname": "*"}]):
+        with pytest.raises(PreflightRefused) as refused:
+            scene.app.commands.start(plan(numbers, name="second"), ME)  # type: ignore[arg-type]
+        assert refused.value.message.startswith(
+            f"pre-flight refuses: {ONE} is already driven by frontdesk-v7 ({first})"
+        )
+        assert "baseline" not in refused.value.message
+        assert len(refused.value.details["problems"]) == 1
+
+
+def test_a_live_name_is_refused_with_its_rollout_whatever_the_numbers(scene: Scene) -> None:
+    first = scene.given_at(1)
+    for numbers in ([TWO], [ONE]):
+        with pytest.raises(
+            NameTaken, match=rf"frontdesk-v7 is the name of a live rollout already \({first}\)"
+        ):
+            scene.app.commands.start(plan(numbers), ME)
+    assert not scene.app.commands.check(plan([TWO])).targets
+    scene.app.commands.rollback(first, ME)
+    scene.drive()
+    scene.given(numbers=[TWO])
+
+
+@pytest.mark.parametrize(("number", "advice"), [
+    ("14157774444", r"; write it with its plus: \+14157774444$"),
+    ("1 (415) 777-4444", r"; write it with its plus: \+14157774444$"),
+    ("frontdesk", "; write E.164: a plus"), ("0014157774444", "; write E.164: a plus"), ("+14155550199", "0199$"),
+])  # fmt: skip
+def test_a_number_without_its_plus_is_told_so(scene: Scene, number: str, advice: str) -> None:
+    scene.given_at(1)
+    with pytest.raises(UnknownRollout, match=f"no rollout has written .*{advice}"):
+        scene.app.commands.on_number(number)
 
 
 def test_a_scheduled_start_reads_its_baseline_when_it_begins(scene: Scene) -> None:
@@ -98,13 +134,13 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "no such version",
         {"canary": {"agent_id": AGENT, "agent_version": 70}},
         {},
-        "version 70 does not exist",
+        "canary: agent_frontdesk version 70 does not exist$",
     ),
     (
         "no such agent",
         {"canary": {"agent_id": "agent_x", "agent_version": 1}},
         {},
-        "agent_x version 1 does not exist",
+        "canary: agent_x version 1 does not exist, for Retell knows no agent agent_x$",
     ),
     (
         "empty channel",

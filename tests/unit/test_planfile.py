@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -17,8 +18,9 @@ from hypothesis import strategies as st
 
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan import Plan
-from rollout.planfile import dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
+from rollout.planfile import build_plan, dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
 from rollout.planfile.yamltext import read_yaml
+from tests.support.values import plan
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "config" / "plans").iterdir())
@@ -206,9 +208,9 @@ def test_words_are_words_and_numbers_are_numbers() -> None:
 
 
 def test_json_may_hold_what_json_may_hold() -> None:
-    text = json.dumps(load_plan(TEXT).canonical()).replace("frontdesk-v7", "caf\\u00e9 \\ud83d\\ude00 \\/")
-    assert load_plan("\ufeff" + text.replace(", ", ",\n\t"), "p.json").name == "café 😀 /"
-    assert load_plan(text).name == "café 😀 /"  # told apart from YAML by itself
+    text = json.dumps(load_plan(TEXT).canonical()).replace("frontdesk-v7", 'caf\\u00e9 \\ud83d\\ude00 \\"')
+    assert load_plan("\ufeff" + text.replace(", ", ",\n\t"), "p.json").name == 'café 😀 "'
+    assert load_plan(text).name == 'café 😀 "'  # told apart from YAML by itself
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
@@ -328,3 +330,22 @@ def test_schema_and_loader_refuse_alike(change: dict[str, Any]) -> None:
     document = {**load_plan(TEXT).canonical(), **change}
     assert not jsonschema.Draft202012Validator(schema()).is_valid(document)
     assert complaints(json.dumps(document), "p.json")
+
+
+@pytest.mark.parametrize("name", ["shop/berlin", "/shop", "shop/", "/", ".", ".."])
+def test_a_name_that_cannot_be_part_of_an_address_is_refused_where_it_is_written(name: str) -> None:
+    document = plan().canonical() | {"name": name}
+    for read in (lambda: build_plan(document), lambda: load_plan(json.dumps(document), "p.json")):
+        with pytest.raises(
+            PlanError, match=r"name: .*; write a name without slashes, for example"
+        ) as refused:
+            read()
+        assert refused.value.exit_code == 2
+    assert Plan.model_validate(document).name == name  # one that was recorded before is read as it is
+    assert re.search(schema()["properties"]["name"]["pattern"], name) is None
+
+
+@pytest.mark.parametrize("name", ["shop berlin", "a?b#c%2F", "...", "Büro 50 %", "a\\b"])
+def test_a_name_may_hold_what_an_address_can_carry(name: str) -> None:
+    assert build_plan(plan().canonical() | {"name": name}).name == name
+    assert re.search(schema()["properties"]["name"]["pattern"], name)
