@@ -277,10 +277,13 @@ def test_request_ids_are_each_tokens_own(service: Live) -> None:
 
 
 def test_refusals_sign_ins_and_tokens_are_in_a_chain_that_verifies(service: Live) -> None:
-    service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer")
+    id_, _ = service.token("viewer")
+    revoke_token(service.app.store, id_, "tests")
+    assert service.ask("GET", "/api/v1/rollouts", token="nobody's").status == 401
+    assert service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer").status == 403
     access = AccessStore(service.app.database)
-    service.until(lambda: any(e.kind == "refused" for e in access.history()))
-    assert {"token_created", "token_revoked", "token_refused"} <= {e.kind for e in access.history()}
+    kinds = {"token_created", "token_revoked", "token_refused", "refused"}
+    service.until(lambda: kinds <= {e.kind for e in access.history()})
     assert access.check() == []
     assert all(token not in e.text for e in access.history() for token in service.tokens.values())
 

@@ -16,6 +16,7 @@ from tests.support.command_line import REPOSITORY
 
 NAMES = [str(p.relative_to(REPOSITORY)) for p in PAGES]
 COMMANDS = [command for page in PAGES for command in commands(page)]
+YAML_BLOCKS = [(name, block) for page, name in zip(PAGES, NAMES, strict=True) for block in blocks(page, "yaml")]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -82,12 +83,12 @@ def test_settings_in_the_documents_exist(page: Path) -> None:
     assert {n for n in named if not n.startswith("ROLLOUT_TEST_")} - known == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=NAMES)
-def test_yaml_in_the_documents_can_be_read_and_plans_are_valid(page: Path) -> None:
-    for block in blocks(page, "yaml"):
-        document = YAML(typ="safe", pure=True).load(block)
-        if isinstance(document, dict) and {"version", "numbers", "steps"} <= document.keys():
-            load_plan(block, page.name)
+@pytest.mark.parametrize(("name", "block"), YAML_BLOCKS)
+def test_yaml_in_the_documents_can_be_read_and_plans_are_valid(name: str, block: str) -> None:
+    document = YAML(typ="safe", pure=True).load(block)
+    assert isinstance(document, dict | list), document
+    if isinstance(document, dict) and {"version", "numbers", "steps"} <= document.keys():
+        assert load_plan(block, name).name == document["name"]
 
 
 def test_the_plan_of_the_readme_is_valid() -> None:

@@ -18,6 +18,7 @@ from rollout.store.engine import Database
 from rollout.store.lookups import Lookups
 from rollout.store.observations import Mark
 from rollout.store.repository import Store
+from rollout.store.values import value_of
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 
@@ -54,8 +55,15 @@ def test_the_first_heartbeats(database: Database) -> None:
 
 
 def test_probes(database: Database) -> None:
+    def probed() -> str | None:
+        with database.read() as connection:
+            return value_of(connection, "probe")
+
+    seen = {probed()}
     for _ in range(5):
         at_once(lambda _i: Lookups(database).probe())
+        seen.add(probed())
+    assert len(seen) == 6 and None in seen  # each time somebody's row was written
 
 
 def test_the_same_call_told_of_by_all(database: Database) -> None:
