@@ -280,7 +280,9 @@ def test_refusals_sign_ins_and_tokens_are_in_a_chain_that_verifies(service: Live
     id_, _ = service.token("viewer")
     revoke_token(service.app.store, id_, "tests")
     assert service.ask("GET", "/api/v1/rollouts", token="nobody's").status == 401
-    assert service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer").status == 403
+    assert (
+        service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer").status == 403
+    )
     access = AccessStore(service.app.database)
     kinds = {"token_created", "token_revoked", "token_refused", "refused"}
     service.until(lambda: kinds <= {e.kind for e in access.history()})

@@ -16,7 +16,9 @@ from tests.support.command_line import REPOSITORY
 
 NAMES = [str(p.relative_to(REPOSITORY)) for p in PAGES]
 COMMANDS = [command for page in PAGES for command in commands(page)]
-YAML_BLOCKS = [(name, block) for page, name in zip(PAGES, NAMES, strict=True) for block in blocks(page, "yaml")]
+YAML_BLOCKS = [
+    (name, block) for page, name in zip(PAGES, NAMES, strict=True) for block in blocks(page, "yaml")
+]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
