@@ -14,12 +14,13 @@ from itertools import islice
 import structlog
 
 from rollout.app import App
+from rollout.delivery import SERVICE
 from rollout.domain.calls import MOST_WAIT
 from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
-from rollout.domain.records import CallRecord
+from rollout.domain.records import CallRecord, Entry
 from rollout.domain.seen import baseline_pairs
-from rollout.domain.state import Rollout
+from rollout.domain.state import Rollout, TargetState
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.store.observations import CANNOT_BE_READ, Mark
@@ -34,6 +35,7 @@ LEAST_LOOK_BACK = timedelta(
 # Further back, where a day has too few calls: at most so many calls, of at most so many numbers of the first wave.
 HISTORY_CALLS, HISTORY_NUMBERS = 2_000, 25
 FURTHER_BACK_EVERY = timedelta(hours=1)
+AFTER_END_EVERY = timedelta(minutes=1)  # calls of promoted rollouts, which are watched for a week
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +66,38 @@ class Observe:
         self.calls = calls
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="observe")
         self._looked_back: dict[tuple[str, str], datetime] = {}
+        self._after_end_at: datetime | None = None
 
     def tick(self) -> int:
         """One round; returns how many calls were new or corrected."""
         store = self.app.store
         now = store.now()
-        asks = [a for r in store.in_flight() for a in self._asks(r, now)]
+        ended = {r.id: r for r in self._promoted(now)}
+        asks = [a for r in [*store.in_flight(), *ended.values()] for a in self._asks(r, now)]
         changed, news = 0, set[str]()
         for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
             changed += got.calls
             if got.calls or got.failed != ask.failed:  # an outage, and its end, are seen at once
                 news.add(ask.rollout_id)
-        if news:
-            store.wake(sorted(news), look=False)
+        if live := sorted(news - ended.keys()):
+            store.wake(live, look=False)
+        for id_ in sorted(news & ended.keys()):
+            self._tell(ended[id_], now)
         return changed
+
+    def _promoted(self, now: datetime) -> list[Rollout]:
+        if self._after_end_at is not None and now - self._after_end_at < AFTER_END_EVERY:
+            return []
+        self._after_end_at = now
+        return self.app.store.promoted_lately()
+
+    def _tell(self, rollout: Rollout, now: datetime) -> None:
+        """What the calls say after the end: told at most once a day, and nothing is done by itself."""
+        found = self.app.driver.gates.look(rollout, now)
+        if found.verdict is None or not (found.verdict.alarm == "watch" or found.verdict.outcome == "fail"):
+            return
+        data = {"position": str(rollout.position), "verdict": found.record}
+        self.app.store.note_once_a_day(rollout.id, Entry("watched", SERVICE, found.verdict.reason, data))
 
     def _asks(self, rollout: Rollout, now: datetime) -> list[_Ask]:
         marks = self.app.store.marks([t.number for t in rollout.targets])
@@ -90,7 +110,7 @@ class Observe:
         asks: list[_Ask] = []
         first = [t.number for t in rollout.targets if t.wave == 1][:HISTORY_NUMBERS]
         for target in rollout.targets:
-            if target.wave > rollout.position.wave:
+            if target.wave > rollout.position.wave or target.state is TargetState.SUPERSEDED:
                 continue
             for channel in rollout.plan.channels:
                 mark = marks.get((target.number, str(channel)))

@@ -19,7 +19,7 @@ from rollout.domain.decide import decide
 from rollout.domain.drift import Look
 from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.facts import Facts
-from rollout.domain.machine import Event, Phase, after
+from rollout.domain.machine import WATCH_AFTER_END, Event, Phase, after
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Position, Rollout, Target
 from rollout.ports import Calendar, Clock, Gates, Rollouts
@@ -206,7 +206,6 @@ class Driver:
             state.look = None  # what was read before says nothing about what comes now
 
 
-WATCH_AFTER_END = timedelta(days=7)
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
 _ANEW = frozenset(
     {Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED}

@@ -227,7 +227,9 @@ class Gatekeeper:
 
     def _keep(self, rollout: Rollout, record: dict[str, Any], now: datetime) -> None:
         old = rollout.verdict or {}
-        same = all(old.get(key) == record[key] for key in ("outcome", "alarm", "position", "arms"))
+        # A promoted rollout is looked at for a week: then only what changes the answer is kept.
+        alike = ("outcome", "alarm") if rollout.phase.is_final else ("outcome", "alarm", "position", "arms")
+        same = all(old.get(key) == record[key] for key in alike)
         if same:
             return
         with self.database.write() as connection:

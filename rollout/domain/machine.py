@@ -6,6 +6,7 @@ This file knows neither who is asking nor what time it is. docs/state-machine.md
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from rollout.domain.errors import IllegalTransition
@@ -32,6 +33,7 @@ class Phase(StrEnum):
         return self not in FINAL
 
 
+WATCH_AFTER_END = timedelta(days=7)  # numbers, and after a promotion the calls, too
 FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED})
 
 

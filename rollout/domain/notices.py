@@ -256,6 +256,14 @@ def _observed(r: Rollout, e: Recorded) -> Words | None:
     )  # fmt: skip
 
 
+def _watched(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.TROUBLE, Severity.CRITICAL, "its calls got worse after it was promoted", e.reason,
+        "nothing is done by itself, as nothing is left to compare with; the baseline is kept, and one command writes "
+        "it back", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
 _MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
     "begun": _begun,
     "confirmed": _confirmed,
@@ -272,6 +280,7 @@ _MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
     "refused": _refused,
     "stop": _stopped,
     "observed": _observed,
+    "watched": _watched,
 }
 TOLD_KINDS = frozenset(_MAKERS)
 ENDS = frozenset({"completed", "read_back", "restored_outside", "refused", "stop"})

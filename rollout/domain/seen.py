@@ -32,7 +32,9 @@ class Seen:
         begun: tuple[datetime, Position, int | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
         for kind, at, text in turns:
-            if kind == "adopt" or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
+            if kind in ("adopt", "completed") or (
+                kind == "held" and json.loads(text).get("reason") not in _BREAKS
+            ):
                 continue
             if begun is not None:
                 since, position, retreated = begun

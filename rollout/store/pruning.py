@@ -97,7 +97,8 @@ def remove(
     for table in (journal, writes, targets, looks):
         connection.execute(delete(table).where(table.c.rollout_id == rollout_id))
     connection.execute(delete(rollouts).where(rollouts.c.id == rollout_id))
-    connection.execute(delete(meta).where(meta.c.key == "pruning"))
+    told = meta.c.key.startswith(f"watched:{rollout_id}:", autoescape=True)
+    connection.execute(delete(meta).where((meta.c.key == "pruning") | told))
     # Else it would look like a rollout that somebody removed with its chain.
     data = {"rollout": rollout_id, "entries": row.journal_seq, "hash": row.journal_hash}
     record_in(connection, Entry("pruned", "service", "past its time", data), now)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, exc, select
 
 from rollout.domain.changes import Change
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
-from rollout.domain.machine import Phase
+from rollout.domain.machine import WATCH_AFTER_END, Phase
 from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.state import Kind, Rollout, Target
 from rollout.store import (
@@ -25,6 +25,7 @@ from rollout.store import (
     observations,
     pruning,
     rollouts,
+    values,
 )
 from rollout.store import requests as request_ids
 from rollout.store.ballast import GIVEN_BACK, Ballast
@@ -328,6 +329,28 @@ class Store:
             ids = connection.execute(_IN_FLIGHT).scalars().all()
             now = self.database.now(connection)
             return [loading.load(connection, id_, now, self.known) for id_ in ids]
+
+    def promoted_lately(self) -> list[Rollout]:
+        """Promoted rollouts whose calls are still watched, with their targets."""
+        with self.database.read() as connection:
+            now = self.database.now(connection)
+            r = rollouts_table.c
+            ids = connection.execute(
+                select(r.id).where(
+                    r.updated_at >= now - WATCH_AFTER_END, r.phase == str(Phase.PROMOTED), r.watch_until > now
+                )
+            ).scalars()
+            return [loading.load(connection, id_, now, self.known) for id_ in ids.all()]
+
+    def note_once_a_day(self, rollout_id: str, entry: Entry) -> bool:
+        """Records an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            day = now.date().isoformat()
+            first = values.set_first(connection, f"{entry.kind}:{rollout_id}:{day}", day)
+            if first:
+                rollouts.note(connection, rollout_id, entry, now)
+            return first
 
     def observe(self, records: Sequence[CallRecord]) -> int:
         """Adds or corrects calls; returns how many changed."""

@@ -240,6 +240,12 @@ def settle(connection: Connection, rollout_id: str, record: Recording, entry: En
         _apply(connection, row, record, now, {})
 
 
+def note(connection: Connection, rollout_id: str, entry: Entry, now: datetime) -> None:
+    """An entry that changes nothing, whoever drives."""
+    row = head_row(connection, rollout_id)
+    _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
+
+
 _SCHEDULING = frozenset(
     {"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"}
 )

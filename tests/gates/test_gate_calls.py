@@ -9,9 +9,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from jobs.observe import HISTORY_CALLS, Observe
+from rollout import gateviews
+from rollout.domain.notices import of_entry
 from rollout.domain.records import CallRecord
 from rollout.ports import Failure
-from tests.gates.test_gate_scenarios import GateScene, judged
+from tests.gates.test_gate_scenarios import GateScene, judged, rebuild_differences
 
 ONE = "+14157774444"
 DAY = timedelta(days=1)
@@ -29,7 +31,7 @@ class Listed:
         self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
     ) -> Iterator[CallRecord | Failure]:
         self.asked.append(since)
-        for call in sorted(self.calls, key=lambda c: c.call_id):
+        for call in sorted(self.calls, key=lambda c: str(c.started_at)):
             if (
                 call.started_at is not None
                 and call.started_at >= since
@@ -124,3 +126,49 @@ def test_the_wait_for_an_analysis_follows_the_delays_that_were_seen(scene: GateS
     assert counted() == 60, "the call without a result may still get one"
     scene.clock.to(scene.clock.now() + timedelta(minutes=10))
     assert counted() == 61
+
+
+def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_done(sqlite_url: str) -> None:
+    """A bake of two days, then promoted; on the ninth day at weight 1 every call begins to fail."""
+    with GateScene(sqlite_url) as scene:
+        steps = [{"weight": 0.5, "hold": "30m"}, {"weight": 1.0, "hold": "2d"}]
+        scene.given(judged(steps=steps))  # type: ignore[arg-type]
+        scene.drive()
+        scene.calls(700, share=None, canary_bad=0.15, look_every=10, every=360)
+        scene.stands("promoted")
+        full = next(e.at for e in scene.app.store.history(scene.id) if e.kind == "completed")
+        listed = Listed()
+        observe = Observe(scene.app, listed)
+
+        def takes_a_call(after: timedelta, *, dead: bool, hard: bool = False) -> None:
+            scene.clock.to(scene.clock.now() + after)
+            listed.calls.append(scene.call(7, bad=dead, hard=hard))
+            observe.tick()
+
+        for i in range(6 * 24):  # until the end of the sixth day
+            takes_a_call(timedelta(hours=1), dead=i % 7 == 0)
+        assert scene.journal({"watched"}) == []
+        writes = len(scene.patches(ONE))
+        scene.clock.to((scene.clock.now() + DAY).replace(hour=0, minute=0))
+        calls = 0
+        while calls < 30 and not scene.journal({"watched"}):
+            calls += 1
+            takes_a_call(timedelta(minutes=2), dead=True, hard=True)
+        assert calls <= 8
+        entry = next(e for e in scene.app.store.history(scene.id) if e.kind == "watched")
+        assert timedelta(days=6) < entry.at - full < timedelta(days=7)
+        told = of_entry(scene.rollout, entry)
+        assert told is not None
+        assert f"rollout rollback {scene.id}" in told.body
+        assert scene.phase == "promoted"
+        assert len(scene.patches(ONE)) == writes
+        for _ in range(5):
+            observe.tick()
+        assert scene.journal({"watched"}) == ["watched"], "once a day"
+        asked = len(listed.asked)
+        scene.clock.to(full + timedelta(days=7, minutes=1))
+        observe.tick()
+        assert len(listed.asked) == asked, "a week is over"
+        assert gateviews.replay(scene.app.store.looks(scene.id))["same"]
+        assert not rebuild_differences(scene)
+        observe.stop()
