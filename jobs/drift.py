@@ -9,6 +9,7 @@ from __future__ import annotations
 import structlog
 
 from rollout.app import App
+from rollout.domain.drift import settles
 from rollout.domain.protocol import Finding, examine
 from rollout.domain.state import TargetState
 from rollout.ports import Failure
@@ -47,7 +48,7 @@ class Drift:
             finding = examine(w.target, reading, (), began, w.plan).finding
             if w.target.state is TargetState.MISSING and w.target.written:
                 suspects[w.rollout_id] = None  # it is back
-            elif finding in (Finding.AS_EXPECTED, Finding.STALE):
+            elif finding is Finding.AS_EXPECTED or (finding is Finding.STALE and not settles(w.phase)):
                 continue
             if w.target.state in _SETTLED and w.target.live == {
                 f: reading.lists.get(f) for f in w.target.baseline

@@ -14,17 +14,19 @@ from typing import Any
 from rollout.domain.baselines import exactly
 from rollout.domain.changes import Change
 from rollout.domain.deciding.words import another_hand
-from rollout.domain.drift import Blocked, Look, absorb
+from rollout.domain.drift import Blocked, Look, absorb, settles
 from rollout.domain.errors import ClaimLost
 from rollout.domain.machine import Phase
-from rollout.domain.protocol import Finding, body_of, lists_at
+from rollout.domain.protocol import Finding, body_of, lists_at, shows
 from rollout.domain.records import Claim, Entry
 from rollout.domain.state import Kind, Rollout, Target, Write
-from rollout.outcomes import outcomes, reading_trouble, shown
-from rollout.ports import Clock, Lane, Order, PhoneNumbers, Rollouts, Trouble
+from rollout.outcomes import Got, outcomes, reading_trouble, shown
+from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for
+EQUAL = 3  # equal readings in a row are believed, also when the number showed a newer time stamp before
+EQUAL_APART = 1.0  # seconds between them, at least; R, if that is more
 _AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
 _SUSPECT = frozenset(
     {Finding.DRIFT, Finding.TOUCHED, Finding.AT_BASELINE, Finding.LATE_OWN, Finding.STALE, Blocked.MISSING}
@@ -105,20 +107,29 @@ class Deliverer:
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
             again = lane.read(suspects)
+            look = _laid_over(look, absorb(rollout, shown(again), began, self.store.now()))
+            if settles(rollout.phase) and (older := look.numbers(Finding.STALE)):
+                agreed = self._agreed(lane, {n: [got[n], again[n]] for n in older})
+                look = _laid_over(look, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
-            later = absorb(rollout, shown(again), began, self.store.now())
-            kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
-            look = Look(
-                min(look.began, began),
-                {**look.findings, **later.findings},
-                Change(targets=kept, writes=look.change.writes).merged(later.change),
-                (*look.notes, *later.notes),
-            )
         trouble, retry_after = reading_trouble(got)
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout, changes = self._record_look(rollout, held, look)
         return Delivery(rollout, look, trouble, retry_after, changes=changes)
+
+    def _agreed(self, lane: Lane, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
+        """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
+        while seen and len(next(iter(seen.values()))) < EQUAL:
+            self.clock.sleep(max(self.timing.staleness, EQUAL_APART))
+            for number, reading in lane.read(list(seen)).items():
+                seen[number].append(reading)
+        firsts = {n: (readings[0], readings) for n, readings in seen.items()}
+        return {
+            n: first
+            for n, (first, readings) in firsts.items()
+            if isinstance(first, Reading) and all(each == first for each in readings)
+        }
 
     def _record_look(self, rollout: Rollout, held: Claim, look: Look) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
@@ -249,12 +260,14 @@ class Deliverer:
         answered_at = self.store.now()
         unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
         backs = lane.read(unclear) if unclear else {}
+        doubted = {} if forward else _doubted(rollout, by_number, answers, backs)
+        agreed = self._agreed(lane, doubted)
         unclear_4xx = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
         gone = lane.read(unclear_4xx) if unclear_4xx else {}
         found = outcomes(
             rollout, by_number, answers, backs, gone, answered_at,
             staleness=timedelta(seconds=self.timing.staleness),
-            told_to_stop=self.interrupted(rollout.id, held.epoch),
+            told_to_stop=self.interrupted(rollout.id, held.epoch), agreed=agreed,
         )  # fmt: skip
         change = found.change
         entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
@@ -279,6 +292,31 @@ class Deliverer:
             tuple(found.as_read),
             (intended, change),
         )
+
+
+def _laid_over(look: Look, later: Look) -> Look:
+    """The look with a second reading of some numbers: what the first said of these is forgotten."""
+    kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
+    return Look(
+        min(look.began, later.began),
+        {**look.findings, **later.findings},
+        Change(targets=kept, writes=look.change.writes).merged(later.change),
+        (*look.notes, *later.notes),
+    )
+
+
+def _doubted(
+    rollout: Rollout, intents: Mapping[str, Write], answers: Mapping[str, Answer], backs: Got
+) -> dict[str, list[Reading | Failure]]:
+    """Numbers that Retell answered 200 for and that show our split, with a time stamp older than one seen before."""
+    found: dict[str, list[Reading | Failure]] = {}
+    for number, back in backs.items():
+        shown_by, before = answers[number].shown, rollout.by_number[number].modified
+        if shown_by is None or not isinstance(back, Reading) or back.modified >= before:
+            continue
+        if back.modified >= shown_by.modified and shows(back.lists, intents[number].lists):
+            found[number] = [back]
+    return found
 
 
 def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[Entry]:

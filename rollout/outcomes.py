@@ -6,7 +6,7 @@ rollout.domain.protocol; here it becomes the change of a write and of its target
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -63,11 +63,12 @@ def outcomes(
     *,
     staleness: timedelta,
     told_to_stop: bool,
+    agreed: Container[str] = (),
 ) -> Outcomes:
     """By number: `backs` are readings of what was sent, `gone` of what Retell answered 404 or 422 to.
 
     `answered_at` is the moment after the last answer; an answer that is known may be read as stale for `staleness`
-    from then on. What was not sent is no trouble where the sender was told to stop.
+    from then on. What was not sent is no trouble where the sender was told to stop. `agreed`: see `settle`.
     """
     found = Outcomes()
     closed = answered_at + staleness
@@ -77,7 +78,7 @@ def outcomes(
         write, target, failure = intents[number], rollout.by_number[number], answer.failure
         back = backs.get(number)
         fresh = back if isinstance(back, Reading) else None
-        settled = _settled(write, target, answer, fresh)
+        settled = _settled(write, target, answer, fresh, number in agreed)
         status = answer.status if failure is None else failure.status
         found.summary[number] = {"outcome": str(settled), "status": status}
         if fresh is not None:
@@ -126,7 +127,7 @@ def _has_other_form(write: Write, target: Target) -> bool:
     return write.step == 0 and write.lists == target.baseline and exactly(target.baseline) != target.baseline
 
 
-def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None) -> Settled:
+def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None, agreed: bool) -> Settled:
     failure = answer.failure
     changes = not shows(target.split, write.lists)
     found = settle(
@@ -137,6 +138,7 @@ def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None
         refused=failure is not None and failure.trouble is Trouble.REJECTED,
         sent=failure is None or failure.trouble is not Trouble.UNREACHABLE,
         back=fresh,
+        agreed=agreed,
     )
     if found is Settled.ANSWERED:
         assert answer.shown is not None

@@ -16,7 +16,7 @@ from typing import Any
 
 from rollout.domain.changes import Change
 from rollout.domain.errors import InputError, Refused, StaleExpectation
-from rollout.domain.machine import Event, Phase, after
+from rollout.domain.machine import Event, HeldReason, Phase, after
 from rollout.domain.one_line import one_line
 from rollout.domain.protocol import Shown, others_of
 from rollout.domain.records import Decision, Entry, Request
@@ -24,6 +24,7 @@ from rollout.domain.state import Position, Rollout, Target, TargetState
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
+_ANSWERED = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
 _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
 
 
@@ -165,9 +166,10 @@ def restore(
     _expect(r, expect)
     targets: dict[str, dict[str, Any]] = {}
     for target in r.targets:
-        if target.state not in (TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED):
-            continue
         reading = live[target.number]
+        made_anew = r.reason == HeldReason.IDENTITY and reading.modified < target.modified
+        if not made_anew and target.state not in _ANSWERED:
+            continue
         lists = {field: reading.lists.get(field) for field in target.baseline}
         # What is live now is what the pre-read must find; the step says that ours is missing.
         targets[target.number] = {

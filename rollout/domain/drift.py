@@ -6,8 +6,8 @@ write. It decides nothing about the rollout as a whole; that is `decide`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -56,8 +56,17 @@ class Look:
         )
 
 
-def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: datetime, now: datetime) -> Look:
-    """What these readings, begun at `began`, say about the rollout's targets and open writes."""
+def absorb(
+    rollout: Rollout,
+    readings: Mapping[str, Shown | Blocked],
+    began: datetime,
+    now: datetime,
+    believed: Container[str] = (),
+) -> Look:
+    """What these readings, begun at `began`, say about the rollout's targets and open writes.
+
+    The time stamps of `believed` numbers are taken although they are older than one seen before (see `settles`).
+    """
     open_by_number: dict[str, list[Write]] = {}
     for write in (*rollout.writes, *rollout.foreign_open):
         if write.outcome is None or write.horizon_until > began:
@@ -74,11 +83,14 @@ def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: dat
                 targets[number] = {"state": TargetState.MISSING}
                 writes |= _over(open_by_number.get(number, ()), began)
             continue
+        older = number in believed and shown.modified < target.modified
+        if older:
+            target = replace(target, modified=shown.modified)
         examined = examine(target, shown, open_by_number.get(number, ()), began, rollout.plan)
         findings[number] = examined.finding
         changed = _target(rollout, target, shown, examined, now)
-        if changed:
-            targets[number] = changed
+        if changed or older:
+            targets[number] = {"modified": shown.modified, **changed} if older else changed
         if examined.finding is not Finding.STALE:
             writes |= _over(open_by_number.get(number, ()), began)
         if examined.finding is Finding.APPLIED and examined.write is not None:
@@ -92,6 +104,15 @@ def absorb(rollout: Rollout, readings: Mapping[str, Shown | Blocked], began: dat
         Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}),
         tuple(notes),
     )
+
+
+def settles(phase: Phase) -> bool:
+    """Whether several equal readings settle what a number shows, although it showed a newer time stamp before.
+
+    A reading is stale for at most R seconds, so a stamp that several readings, R apart, do not show was a mistake of
+    Retell's. Where a step may follow, nothing is settled this way and a person is asked (held: identity).
+    """
+    return phase.is_final or phase in (Phase.ROLLING_BACK, Phase.HELD)
 
 
 def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, Any]]:

@@ -194,17 +194,21 @@ def settle(
     refused: bool = False,
     sent: bool = True,
     back: Shown | None = None,
+    agreed: bool = False,
 ) -> Settled:
     """P5 to P7: one write, its answer, and the read-back that began after the answer.
 
     `answer` is what a 200 showed (None: there was no usable 200), `refused` a definite 4xx, `sent`
     whether any byte may have left, `back` the read-back (None: it failed), `changes` whether the
-    write differs from what was live before.
+    write differs from what was live before. `agreed`: several readings, begun after the answer, were
+    equal, so that `before` was no time stamp of this number's.
     """
     if refused:
         return Settled.REJECTED
     if not sent:
         return Settled.NOT_SENT
+    if agreed and answer is not None:
+        before = min(before, answer.modified)
     newest = max(before, answer.modified) if answer else before
     if back is not None and back.modified >= newest and shows(back.lists, wanted):
         if answer is not None:

@@ -10,10 +10,12 @@ from typing import Any
 from rollout.domain.commanding import By
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.plan import Plan
+from rollout.domain.protocol import shows
 from rollout.domain.state import Position, Rollout
 
 from .plans import AGENT, BASE, CANARY, draw_plan, other_lists
 from .processes import Node, Simulation
+from .remote import Message
 from .world import Process
 
 COMMANDS = (
@@ -265,6 +267,87 @@ class Nature:
         number = self.rng.choice(sorted(self.sim.remote.numbers))
         empty = dict.fromkeys(self.sim.remote.numbers[number].live.lists)
         self.sim.remote.edit(number, "foreign", "lists", lists=empty, nickname="")
+
+
+class OtherHands:
+    """Programs that write our numbers again and again, edits while a hold runs, and a Retell whose clock jumps."""
+
+    def __init__(self, sim: Simulation, rng: Random, span: float) -> None:
+        self.sim, self.rng, self.span, self.world = sim, rng, span, sim.world
+
+    def plan(self, baselines: dict[str, Any]) -> None:
+        rng, w = self.rng, self.world.weather
+        if rng.random() < w.reasserts:
+            begins = rng.choice((1.0, 1.0, rng.uniform(20, self.span * 0.7)))
+            self.world.at(begins, lambda: self._reassert(baselines))
+        if rng.random() < w.holds_drift:
+            for _ in range(rng.randint(1, 3)):
+                self.world.at(rng.uniform(5, self.span), lambda: self._in_a_hold(baselines, 40))
+        if w.jumps and rng.random() < 0.5:
+            self.world.at(rng.uniform(5, self.span), self._clock_jumps)
+
+    def _reassert(self, baselines: dict[str, Any]) -> None:
+        """A program that wants one number to show a split, until somebody stops it, minutes after it first wrote.
+
+        It wants what is live now, or what was live when a rollback began (both may be a step of ours, and then look
+        like late writes of ours), or a split of its own.
+        """
+        rng, remote, world = self.rng, self.sim.remote, self.world
+        number = rng.choice(sorted(remote.numbers))
+        fields, kind = (
+            baselines[number],
+            rng.choice(("now", "against a rollback", "against a rollback", "its own")),
+        )
+        delay, lasts, ends = rng.choice((0.01, 0.01, 1.0, 5.0, 30.0)), rng.uniform(20, 400), float("inf")
+        mine = other_lists(rng, fields) if kind == "its own" else self._live(number, fields)
+        heard = remote.on_apply
+
+        def look() -> None:
+            nonlocal ends
+            if not (world.calm or world.now > ends or shows(remote.numbers[number].live.lists, mine)):
+                world.hit("foreign hand: writes its split again (D5)")
+                ends = min(ends, world.now + lasts)
+                remote.edit(number, "foreign", "lists", lists=mine)
+
+        def applied(message: Message) -> None:
+            nonlocal mine
+            heard(message)
+            if message.number != number:
+                return
+            if kind == "against a rollback" and message.forward:
+                mine = self._live(number, fields)
+            elif not world.calm and world.now <= ends:
+                world.at(delay * rng.uniform(0.5, 1.5), look)
+
+        remote.on_apply = applied
+        if kind != "against a rollback":
+            look()
+
+    def _live(self, number: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return {name: self.sim.remote.numbers[number].live.lists[name] for name in fields}
+
+    def _in_a_hold(self, baselines: dict[str, Any], tries: int) -> None:
+        if self.world.calm or not tries:
+            return
+        standing = self.sim.file.all(
+            "SELECT t.number FROM targets t JOIN rollouts r ON r.id = t.rollout_id WHERE t.driven "
+            "AND r.phase = 'progressing' AND r.confirmed_at IS NOT NULL ORDER BY t.number"
+        )
+        if not standing:
+            self.world.at(self.rng.uniform(2, 20), lambda: self._in_a_hold(baselines, tries - 1))
+            return
+        number = self.rng.choice(standing)[0]
+        self.world.hit("foreign hand: while a hold runs (D1)")
+        if self.rng.random() < 0.7:
+            self.sim.remote.edit(number, "foreign", "lists", lists=other_lists(self.rng, baselines[number]))
+        else:
+            self.sim.remote.edit(number, "foreign", "touch")
+
+    def _clock_jumps(self) -> None:
+        """For a while Retell stamps what it writes hours or days ahead, and then as before."""
+        self.world.hit("retell: its clock jumps ahead and back (N6)")
+        self.sim.remote.ahead = self.rng.choice((3_600_000, 30 * 86_400_000))
+        self.world.at(self.rng.uniform(5, 300), lambda: setattr(self.sim.remote, "ahead", 0))
 
 
 def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float) -> Operator:

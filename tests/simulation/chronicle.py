@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.domain.changes import Change
 from rollout.domain.machine import Phase
-from rollout.domain.protocol import shows
+from rollout.domain.protocol import shows, shows_baseline
 from rollout.domain.state import Kind, Position, Rollout, TargetState, Write
 from rollout.store.journal import Recorded
 from rollout.store.rebuild import Rebuilt
@@ -88,6 +88,10 @@ class _Walk:
             self.answered_at = at
         if entry.kind == "confirmed":
             self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
+        if entry.kind == "advanced":
+            self._counted(name, at)
+        if entry.kind == "held":
+            self._held(name, data)
         if entry.kind in ("advanced", "completed"):
             self._hold(name, entry, position, at, data)
         if entry.kind == "retreated":
@@ -131,12 +135,31 @@ class _Walk:
                 self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {state.at:.1f} s")
         live = remote.numbers[write.number].at(claimed - staleness)
         edited = live.edit == "lists" and live.at > max(self.answered_at, 0.0)
-        if edited and not shows(live.lists, known["baseline"]):
+        if edited and not shows_baseline(live.lists, known["baseline"]):
             self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
         for entries in known["baseline"].values():
             for entry in entries:
                 if remote.gone((entry["agent_id"], entry["agent_version"]), claimed - 60, at):
                     self.fault(f"I13: {name}: a forward step without a rollback target")
+
+    def _counted(self, name: str, at: float) -> None:
+        """No step is counted over an edit that was visible when the rollout was claimed."""
+        id_, remote = self.story.rollout.id, self.sim.remote
+        claimed = max(t for (of, _), t in self.sim.claims.items() if of == id_ and t <= at)
+        for number, known in self.table.targets.items():
+            live = remote.numbers[number].at(claimed - self.sim.world.weather.bounds.staleness)
+            if live.edit == "lists" and live.at > self.answered_at and not shows(live.lists, known["split"]):
+                self.fault(f"I9: {name}: a step is counted over an edit of {number} at {live.at:.1f} s")
+
+    def _held(self, name: str, data: Mapping[str, Any]) -> None:
+        """What another hand wrote is answered at a position that was in force, or was being written."""
+        if data.get("reason") not in ("drift", "touched") or not self.confirmed:
+            return
+        wave, step = (int(part) for part in str(data["position"]).split("."))
+        begun = any((w["wave"], w["step"]) == (wave, step) for w in self.table.writes.values())
+        again = any(t["step"] == -1 for t in self.table.targets.values())
+        if Position(wave, step) not in self.confirmed and not begun and not again:
+            self.fault(f"I7: {name}: held at {wave}.{step}, which was never in force")
 
     # -------------------------------------------------------------- closing time
 

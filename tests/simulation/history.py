@@ -11,7 +11,7 @@ from random import Random
 from rollout.domain.machine import Phase
 
 from . import judge
-from .actors import Nature, draw_operators
+from .actors import Nature, OtherHands, draw_operators
 from .database import shared_file
 from .kit import Kit
 from .onlooker import Onlooker
@@ -27,10 +27,11 @@ from .plans import (
     draw_lists,
     draw_nights,
     merged,
+    nearly_one,
 )
 from .processes import Simulation
 from .remote import Remote
-from .weather import Weather, draw, draw_rare
+from .weather import Weather, draw, draw_other_hands, draw_rare
 from .world import Restless, World
 
 SPAN = 900.0  # seconds in which things happen
@@ -60,6 +61,8 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     drawn = draw_weather(rng)
     rare = Random(f"rare {seed}")
     draw_rare(rare, drawn)
+    hands = Random(f"other hands {seed}")
+    draw_other_hands(hands, drawn)
     world = World(seed, weather or drawn)
     file = shared_file()
     file.renew()
@@ -67,6 +70,9 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     remote.versions = {(AGENT, v) for v in (BASE, CANARY, OTHER, FOREIGN)}
     numbers = [f"+1415777{4000 + i}" for i in range(rng.choice((1, 1, 2, 3, 6)))]
     baselines = {number: draw_lists(rng) for number in numbers}
+    for number in numbers:
+        if hands.random() < world.weather.nearly_one:
+            baselines[number] = nearly_one()
     for number, lists in baselines.items():
         remote.add(number, lists)
     closed: tuple[tuple[float, float], ...] = ()
@@ -85,6 +91,7 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     if rare.random() < 0.12:
         operator.again(rare, rare.uniform(30, SPAN / 2), SPAN)
     Nature(sim, rng, SPAN).plan(baselines)
+    OtherHands(sim, hands, SPAN).plan(baselines)
     if world.weather.no_op_moves and rng.random() < 0.12:
         _kit_later(sim, rng, onlooker, started)
     broken: list[str] = []
@@ -125,6 +132,7 @@ def _heal(sim: Simulation) -> None:
     world, remote = sim.world, sim.remote
     world.calm = True
     remote.key_refused = remote.outage = False
+    remote.ahead = 0
     for version in (BASE, CANARY, OTHER, FOREIGN):
         if (AGENT, version) not in remote.versions:
             remote.restore_version((AGENT, version))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.protocol import shows
+from rollout.domain.protocol import shows, shows_baseline
 from rollout.domain.state import Rollout, TargetState
 from rollout.store import journal
 from rollout.store.loading import load
@@ -27,6 +27,9 @@ _GIVEN_UP = frozenset(
 )  # fmt: skip
 
 
+MOST_IN_70_SECONDS = 9  # at 0, 1, 3, 7, 15, 31 and 63 s, and by two drivers that did not know of each other
+
+
 def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
     """What is broken, one sentence each."""
     found: list[str] = []
@@ -36,6 +39,7 @@ def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
         found += _at_rest(sim, story)
         found += _after_the_end(sim, story)
         found += _overtaken(sim, story)
+        found += _pace(sim, story)
     found += _one_driver(stories)
     found += _kit(sim, onlooker)
     found += _store(sim)
@@ -81,7 +85,7 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
             yield f"I5: {where}: {target.number} is at step {target.step}, retreated to {target.retreated}"
         elif r.phase is Phase.PROGRESSING and r.is_down:
             yield f"I5: {where}: it is open, and {target.number} is still at the retreat weight"
-        elif r.phase is Phase.ROLLED_BACK and not shows(number.live.lists, target.baseline):
+        elif r.phase is Phase.ROLLED_BACK and not shows_baseline(number.live.lists, target.baseline):
             yield f"I5: {where}: {target.number} does not show its baseline"
 
 
@@ -113,7 +117,7 @@ def _after_the_end(sim: Simulation, story: Chronicle) -> Iterator[str]:
         for target in story.rollout.targets:
             number = sim.remote.numbers[target.number]
             state = number.at(since)
-            if state.author != "service" or not number.exists or shows(state.lists, target.baseline):
+            if state.author != "service" or not number.exists or shows_baseline(state.lists, target.baseline):
                 continue
             wrote = any(m.number == target.number for m in story.messages(sim) if m.sent_at <= since)
             if wrote and "missing" not in (target.state, story.state_at(target.number, since)):
@@ -129,6 +133,22 @@ def _overtaken(sim: Simulation, story: Chronicle) -> Iterator[str]:
         for number, count in counts.items():
             if count > 1:
                 yield f"I10: the rollback of {story.rollout.id} was overtaken {count} times on {number}"
+
+
+def _pace(sim: Simulation, story: Chronicle) -> Iterator[str]:
+    """A rollback that another hand writes over is tried at growing pauses: 1, 2, 4 ... 60 s."""
+    rows = sim.file.all(
+        "SELECT number, intent_at FROM writes WHERE rollout_id = ? AND kind = 'baseline' AND answered = 200",
+        story.rollout.id,
+    )
+    by_number: dict[str, list[float]] = {}
+    for number, at in rows:
+        by_number.setdefault(number, []).append(sim.seconds(at))
+    for number, times in by_number.items():
+        times.sort()
+        most = max(sum(since <= at < since + 70 for at in times) for since in times)
+        if most > MOST_IN_70_SECONDS:
+            yield f"pace: the baseline of {number} was taken {most} times in 70 s"
 
 
 # ------------------------------------------------------------------ I12, I14, I15

@@ -11,7 +11,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rollout.domain.protocol import shows
+from rollout.domain.baselines import exactly
+from rollout.domain.protocol import shows_baseline
 from rollout.ports import Reading
 
 from .lane import SimRetell
@@ -36,12 +37,14 @@ class Kit:
     def _number(self, world: World, retell: SimRetell, number: str, baseline: Mapping[str, Any]) -> None:
         began = world.now
         watch = world.weather.bounds.lease + world.weather.bounds.horizon
-        body = json.dumps(dict(baseline))
+        body, exact = json.dumps(dict(baseline)), json.dumps(exactly(baseline))
         acknowledged = None
         for _ in range(2000):
             if acknowledged is None:
                 message = self.sim.remote.send(number, body, "kit")
                 world.sleep(self.rng.uniform(0.3, 15))
+                if message.answer_at is not None and message.status == 400:
+                    body = exact
                 if message.answer_at is None or message.status != 200:
                     continue
                 acknowledged = world.now
@@ -49,7 +52,7 @@ class Kit:
             seen = retell.read_one(number)
             if not isinstance(seen, Reading):
                 world.sleep(5)
-            elif not shows(seen.lists, baseline):
+            elif not shows_baseline(seen.lists, baseline):
                 acknowledged = None
             elif read_at >= acknowledged + watch:
                 world.note(f"kit: {number} is restored")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -33,7 +34,7 @@ class SimRetell:
             return
         for number in list(self.remote.numbers.values()):
             if number.exists:
-                yield reading(number.number, self.seen(number.number))
+                yield self.stamped(reading(number.number, self.seen(number.number)))
 
     def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         self.world.step("version")
@@ -75,6 +76,15 @@ class SimRetell:
             return state
         return known.live
 
+    def stamped(self, found: Reading) -> Reading:
+        """What is read or answered, now and then with a time stamp that is far ahead."""
+        world = self.world
+        if not world.calm and world.weather.jumps and world.rng.random() < world.weather.jumps:
+            world.hit("retell: a time stamp is shown far ahead (N6)")
+            ahead = world.rng.choice((3_600_000, 30 * 86_400_000))
+            return replace(found, modified=found.modified + ahead)
+        return found
+
     def read_one(self, number: str) -> Reading | Failure:
         self.world.step("reading")
         if (failure := self.trouble()) is not None:
@@ -82,7 +92,7 @@ class SimRetell:
         known = self.remote.numbers.get(number)
         if known is None or not known.exists:
             return Failure(Trouble.REJECTED, "there is no such number", 404)
-        found = reading(number, self.seen(number))
+        found = self.stamped(reading(number, self.seen(number)))
         world = self.world
         if not world.calm and world.rng.random() < world.weather.slow_reads:
             world.hit("network: a read's answer takes seconds")
@@ -194,7 +204,7 @@ class SimLane:
     def _judge(self, message: Message) -> Answer:
         status = message.status
         if status == 200 and message.shown is not None:
-            shown = reading(message.number, message.shown)
+            shown = self._retell.stamped(reading(message.number, message.shown))
             if message.lists_left_out:
                 self._world.hit("retell: answer without the lists (N7)")
                 shown = Reading(message.number, {}, shown.modified, shown.others)

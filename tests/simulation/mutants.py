@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout import delivery, driver
+from rollout import delivery, driver, outcomes
 from rollout.domain import drift
 from rollout.domain.actions import Action
 from rollout.domain.changes import Change
-from rollout.domain.deciding import looking, steps, undo
+from rollout.domain.deciding import looking, steps, undo, wrong
 from rollout.domain.facts import Facts
 from rollout.domain.protocol import Examined, Finding, examine
 from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Rollout
+from rollout.domain.state import Rollout, Target
 from rollout.ports import Failure, Order, Reading
 from rollout.store import rollouts
 from rollout.store.repository import Store
@@ -195,6 +195,41 @@ def _no_pre_read() -> Patches:
     return [(delivery.Deliverer, "_look", trusting)]
 
 
+# ------------------------------------------------------------------ other hands
+
+
+def _no_look_before_a_step_is_counted() -> Patches:
+    real = steps.look_first
+
+    def only_the_last(r: Rollout, f: Facts, now: datetime, next_: str) -> Any:
+        return real(r, f, now, next_) if r.next_position is None else None
+
+    return [(steps, "look_first", only_the_last)]
+
+
+def _held_where_it_is_wanted() -> Patches:
+    return [(wrong, "in_force", lambda r: r.position)]
+
+
+def _no_growing_pauses() -> Patches:
+    def a_poll_later(r: Rollout, t: Target, f: Facts) -> datetime:
+        back = r.went_back.get(t.number)
+        return r.created_at if back is None else back.last + f.poll
+
+    return [(undo, "_again_at", a_poll_later)]
+
+
+def _time_stamps_are_never_doubted() -> Patches:
+    return [
+        (delivery, "settles", lambda _phase: False),
+        (delivery, "_doubted", lambda *_args: {}),
+    ]
+
+
+def _baselines_in_one_form_only() -> Patches:
+    return [(outcomes, "_has_other_form", lambda *_args: False)]
+
+
 # ------------------------------------------------------------------ weathers that make a guard matter
 
 
@@ -206,6 +241,11 @@ def _slow(w: Weather) -> Weather:
     )
 
 
+def _contested(w: Weather) -> Weather:
+    """A program that writes over every rollback, and nothing else that goes wrong."""
+    return Weather(reasserts=1.0, hasty=1.0, bounds=w.bounds)
+
+
 def _kept_open(w: Weather) -> Weather:
     """A Retell that keeps idle connections open for longer than K."""
     return replace(
@@ -215,6 +255,10 @@ def _kept_open(w: Weather) -> Weather:
         late=0.4,
         bounds=replace(w.bounds, margin=1.0),
     )
+
+
+def _hands(**chances: float) -> Callable[[Weather], Weather]:
+    return lambda w: replace(w, **chances)
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -237,4 +281,23 @@ MUTANTS: dict[str, Mutant] = {
     "time stamps": Mutant("P2, P6: time stamps are compared", 5, "I9", _no_time_stamps),
     "intent before send": Mutant("P3: the intent is committed first", 0, "I1", _intent_after_send),
     "pre-read": Mutant("P2: what is live is compared", 5, "I9", _no_pre_read),
-}
+    "look before counting": Mutant(
+        "P2: every number is looked at before a step is counted", 4, "I9",
+        _no_look_before_a_step_is_counted, _hands(holds_drift=1.0),
+    ),
+    "position in force": Mutant(
+        "held where the numbers stand, not where they are wanted", 2, "I7",
+        _held_where_it_is_wanted, _hands(holds_drift=1.0),
+    ),
+    "growing pauses": Mutant(
+        "a rollback that is written over is tried at growing pauses", 35, "pace", _no_growing_pauses,
+        _contested,
+    ),
+    "equal readings": Mutant(
+        "equal readings settle what a time stamp denies", 6, "I11", _time_stamps_are_never_doubted, _hands(jumps=0.2)
+    ),
+    "second form": Mutant(
+        "a baseline that is refused as it was read has another form", 2, "I11", _baselines_in_one_form_only,
+        _hands(nearly_one=1.0),
+    ),
+}  # fmt: skip

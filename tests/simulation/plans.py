@@ -83,6 +83,15 @@ def draw_plan(rng: Random, numbers: list[str], name: str, seed: int = 0) -> Plan
     return Plan.model_validate(document)
 
 
+def nearly_one() -> dict[str, list[dict[str, Any]]]:
+    """Served before a rule came: weights that miss 1 by so little that they are taken as a baseline."""
+    entries = [
+        {"agent_id": AGENT, "agent_version": BASE, "weight": 0.6666},
+        {"agent_id": AGENT, "agent_version": OTHER, "weight": 0.3333},
+    ]
+    return dict.fromkeys(("inbound_agents", "outbound_agents", "inbound_sms_agents"), entries)
+
+
 def draw_lists(rng: Random) -> dict[str, list[dict[str, Any]]]:
     """What a number serves before: one version, or two."""
     entries = [{"agent_id": AGENT, "agent_version": BASE, "weight": 1}]

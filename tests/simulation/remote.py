@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from rollout.domain.split_order import add
+
 from .world import EPOCH, Task, World
 
 FIELDS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
@@ -85,6 +87,7 @@ class Remote:
     messages: list[Message] = field(default_factory=list)
     key_refused: bool = False
     outage: bool = False
+    ahead: int = 0  # milliseconds by which its clock is ahead
     on_send: Callable[[Message], None] = lambda _message: None
     on_apply: Callable[[Message], None] = lambda _message: None
 
@@ -95,7 +98,8 @@ class Remote:
         self.numbers[number] = Number(number, [State(0.0, whole, "Front", _START_MS, "start")])
 
     def _stamp(self, number: Number) -> int:
-        return max(number.live.modified + 1, _START_MS + int(self.world.now * 1000))
+        stamp = _START_MS + int(self.world.now * 1000) + self.ahead
+        return stamp if self.world.weather.jumps else max(number.live.modified + 1, stamp)
 
     def edit(self, number: str, author: str, edit: str, **changes: Any) -> None:
         """Somebody else's change: lists, another field, or nothing visible."""
@@ -200,6 +204,9 @@ class Remote:
             for e in entries
         ):
             refused = 422
+        elif any(add([e["weight"] for e in entries]) != 1.0 for entries in lists.values()):
+            self.world.hit("retell: 400 to weights that do not add up to exactly 1")
+            refused = 400
         if message.status is None:
             message.status = refused or 200
         if refused or n is None:

@@ -73,6 +73,10 @@ class Weather:
     poison: float = 0.0  # whoever drives a rollout dies: per effect
     dies_waiting: float = 0.0  # the sender dies when its request has been applied, before the answer
     vanishes: float = 0.0  # a number is deleted while a request for it is under way; once in a history
+    reasserts: float = 0.0  # a foreign hand writes its split again and again; in so many histories
+    holds_drift: float = 0.0  # an edit comes while a hold runs; in so many histories
+    nearly_one: float = 0.0  # a baseline's weights miss 1 by a little; per number
+    jumps: float = 0.0  # a time stamp is shown hours or days ahead: per reading and answer
     extreme: float = 0.5  # late writes and gaps last as long as they may
     spares_rollbacks: bool = False  # they are neither stopped in a gap nor late
     hasty: float = 0.1  # a rollback is ordered in the first minute
@@ -134,6 +138,18 @@ def draw_rare(rng: Random, weather: Weather) -> None:
         weather.dies_waiting = 0.4
     if rng.random() < 0.1:
         weather.vanishes = 0.4
+
+
+def draw_other_hands(rng: Random, weather: Weather) -> None:
+    """Other programs on our numbers, and a Retell whose clock is not steady; with a source of chance of its own."""
+    if not weather.reasserts and rng.random() < 0.15:
+        weather.reasserts = 1.0
+    if not weather.holds_drift and rng.random() < 0.15:
+        weather.holds_drift = 1.0
+    if not weather.nearly_one and rng.random() < 0.15:
+        weather.nearly_one = 0.7
+    if not weather.jumps and rng.random() < 0.15:
+        weather.jumps = 0.08
 
 
 def draw(rng: Random) -> Weather:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from rollout.domain.changes import Change
-from rollout.domain.drift import Blocked, Look, absorb
+from rollout.domain.drift import Blocked, Look, absorb, settles
 from rollout.domain.machine import Phase
 from rollout.domain.protocol import Finding, lists_at
 from rollout.domain.state import Kind, Outcome, Target, TargetState, Write
@@ -160,3 +160,36 @@ def test_two_looks_merge_by_number_and_keep_the_earlier_beginning() -> None:
     assert both.change.targets == {ONE: {"step": 1, "modified": 5}}
     assert both.notes == ("a", "b")
     assert both.numbers(Finding.DRIFT, Finding.AS_EXPECTED) == [ONE, TWO]
+
+
+# ------------------------------------------------------------------ a time stamp that several readings deny
+
+
+def believed(shown: Shown, known: Target, phase: Phase) -> tuple[Finding | Blocked, dict[str, object]]:
+    found = absorb(rollout(phase=phase, targets=(known,)), {ONE: shown}, START, START, {ONE})
+    return found.findings[ONE], dict(found.change.targets.get(ONE, {}))
+
+
+AHEAD = 3_600_000 + 1_000
+
+
+@pytest.mark.parametrize("phase", UNDOING)
+def test_a_baseline_that_equal_readings_show_is_settled_whatever_stamp_was_seen_before(phase: Phase) -> None:
+    known = target(state=TargetState.RESTORED, written=True, modified=AHEAD)
+    assert look(Shown(only(6)), known, phase)[0] is Finding.STALE
+    assert believed(Shown(only(6)), known, phase) == (Finding.AS_EXPECTED, {"modified": 1_000})
+
+
+@pytest.mark.parametrize("phase", UNDOING)
+def test_what_equal_readings_show_instead_of_the_baseline_is_judged_like_any_reading(phase: Phase) -> None:
+    known = target(state=TargetState.RESTORED, written=True, modified=AHEAD)
+    finding, values = believed(Shown(FIRST), known, phase)
+    assert (finding, values["step"], values["modified"]) == (Finding.LATE_OWN, -1, 1_000)
+    finding, values = believed(Shown(FOREIGN), known, phase)
+    assert (finding, values["state"], values["modified"]) == (Finding.DRIFT, TargetState.FOREIGN, 1_000)
+
+
+def test_equal_readings_settle_nothing_where_a_step_may_follow() -> None:
+    assert {p for p in Phase if settles(p)} == {
+        Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.HELD, Phase.PROMOTED, Phase.STOPPED,
+    }  # fmt: skip
