@@ -129,7 +129,7 @@ def _compare(rollout_id: str, what: str, rebuilt: Mapping[str, Any], row: Row[An
             continue
         if column not in rebuilt:
             yield f"{rollout_id}: {what}: the journal says nothing of {column}"
-        elif _plain(rebuilt[column]) != _plain(kept):
+        elif rebuilt[column] != kept and _plain(rebuilt[column]) != _plain(kept):
             yield (
                 f"{rollout_id}: {what}: {column} is {_short(kept)} in the table and {_short(rebuilt[column])} "
                 "by the journal"

@@ -214,6 +214,12 @@ def test_a_chain_without_its_rollout_is_named(seen: Scene) -> None:
     assert faults(seen) == [f"{seen.id}: the journal has it, and the table of rollouts does not"]
 
 
+def test_a_long_check_says_how_far_it_is(seen: Scene) -> None:
+    said: list[str] = []
+    _, counted = audit(seen.app.database, say=said.append)
+    assert said == [f"checking the journal: {counted - 2} of {counted} entries"]
+
+
 def test_anchors_are_found_in_any_text() -> None:
     one, two = Anchor("k3x9abcdef", 12, "a" * 64), Anchor("token.ab12", 2, "0" * 64)
     text_ = (
