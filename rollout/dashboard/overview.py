@@ -94,14 +94,14 @@ def _finished(
     before = read_cursor(cursor) if cursor else None
     found: list[Rollout] = []
     last: Rollout | None = None
-    for _ in range(10):  # a filter that nothing fits must not read everything at once
-        batch = desk.service.app.store.summaries(live=False, before=before, limit=100)
+    for _ in range(10):  # where most is not the caller's business
+        store = desk.service.app.store
+        batch = store.summaries(live=False, before=before, limit=most + 1, containing=text)
         for r in desk.service.visible(caller, batch):
             if len(found) == most:
                 return found, write_cursor(found[-1])
-            if fits(r, text):
-                found.append(r)
-        if len(batch) < 100:
+            found.append(r)
+        if len(batch) <= most:
             return found, None
         last = batch[-1]
         before = (last.created_at, last.id)

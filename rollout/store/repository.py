@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, exc, select
+from sqlalchemy import ColumnElement, Connection, exc, func, or_, select
 
 from rollout.domain.changes import Change
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
@@ -261,10 +261,12 @@ class Store:
         before: tuple[datetime, str] | None = None,
         limit: int | None = 100,
         name: str | None = None,
+        containing: str = "",
     ) -> list[Rollout]:
         """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only.
 
-        `limit` None: all of them, which is what whoever filters them needs.
+        `limit` None: all of them, which is what whoever filters them needs. `containing`: those with this text in
+        their name, their id or one of their numbers.
         """
         r = rollouts_table.c
         query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
@@ -272,6 +274,8 @@ class Store:
             query = query.where(LIVE if live else ~LIVE)
         if name is not None:
             query = query.where(r.name == name)
+        if containing:
+            query = query.where(_containing(containing))
         if before is not None:
             at, id_ = before
             query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
@@ -473,6 +477,15 @@ class Store:
         """Removes one batch of what is past its time in every other table; rows removed by table."""
         with self.database.write() as connection:
             return pruning.sweep(connection, self.database.now(connection), limits)
+
+
+def _containing(text: str) -> ColumnElement[bool]:
+    r, wanted = rollouts_table.c, text.lower()
+    found = or_(func.lower(r.name).contains(wanted, autoescape=True), r.id.contains(wanted, autoescape=True))
+    if set(text) - set("+0123456789"):
+        return found
+    has_it = targets_table.c.number.contains(text, autoescape=True)
+    return or_(found, r.id.in_(select(targets_table.c.rollout_id).where(has_it)))
 
 
 # By the numbers that are driven, of which there is a small index: what waits for its start has none.

@@ -359,3 +359,21 @@ def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still:
     found = json.loads(answer.text)["calls_unreadable"]
     assert found["why"] == "it answers 503"
     assert found["since"]
+
+
+def test_finished_rollouts_are_searched_by_the_database(still: World) -> None:
+    """Each search read up to a thousand of them whole."""
+    for index, name in ((910, "Quick-100%_a"), (911, "quick-1000b")):
+        keep(still, index, [f"+1419890{index:04}"], phase=Phase.STOPPED, name=name)
+    store = still.app.store
+
+    def found(text: str) -> list[str]:
+        return [r.name for r in store.summaries(live=False, containing=text)]
+
+    assert sorted(found("QUICK-100")) == ["Quick-100%_a", "quick-1000b"]
+    assert found("100%_") == ["Quick-100%_a"], "what LIKE calls a wildcard is a letter here"
+    assert found("14198900911") == ["quick-1000b"]
+    assert found("kept000910") == ["Quick-100%_a"]
+    assert found("nothing like it") == []
+    page = still.ask("GET", "/?q=100%25_", cookie=still.session("viewer")).text
+    assert "Quick-100%_a" in page and "quick-1000b" not in page

@@ -6,12 +6,13 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 from rollout.sandbox import Sandbox
 from tests.soak.filled import BUSY, fill, numbers_of
-from tests.soak.stage import environment, made, stage
+from tests.soak.stage import Answer, Stage, environment, made, stage
 from tests.support.command_line import PYTHON
 
 TRIES = 9
@@ -54,29 +55,35 @@ def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str],
                 answer = running.ask("POST", "/api/v1/rollouts", {"plan": plan})
                 assert answer.status == 201, answer.body
             time.sleep(3)
-            for name, path, page in (
-                ("API list", "/api/v1/rollouts?limit=200", False),
-                ("API list, live", "/api/v1/rollouts?live=true&limit=200", False),
-                ("API show", f"/api/v1/rollouts/{ids[0]}", False),
-                ("API number", f"/api/v1/numbers/{numbers[0].replace('+', '%2B')}", False),
-                ("overview page", "/", True),
-                ("overview page, a search", "/?q=frontdesk-v7-12", True),
-                ("rollout page", f"/rollouts/{ids[1]}", True),
-                ("number page", f"/numbers/{numbers[0].replace('+', '%2B')}", True),
-                ("metrics", "/metrics", False),
-            ):
-                yield _timed(name, lambda path=path, page=page: _asked(running.ask("GET", path, page=page)))
+            # Each time something else is asked, so that what is kept of the answer before is of no help.
+            busy = [number.replace("+", "%2B") for number in numbers[:BUSY]]
+            asked: tuple[tuple[str, bool, Callable[[int], str]], ...] = (
+                ("API list", False, lambda i: f"/api/v1/rollouts?limit={200 - i}"),
+                ("API list, live", False, lambda i: f"/api/v1/rollouts?live=true&limit={200 - i}"),
+                ("API show", False, lambda i: f"/api/v1/rollouts/{ids[i * 7 % len(ids)]}"),
+                ("API number", False, lambda i: f"/api/v1/numbers/{busy[i]}"),
+                ("overview page", True, lambda i: f"/?page={i}"),
+                ("overview page, a search", True, lambda i: f"/?q=frontdesk-v7-1{i}2"),
+                ("rollout page", True, lambda i: f"/rollouts/{ids[(i * 7 + 1) % len(ids)]}"),
+                ("number page", True, lambda i: f"/numbers/{busy[i + TRIES]}"),
+                ("metrics", False, lambda _i: "/metrics"),
+            )
+            for name, page, path in asked:
+                yield _timed(name, _question(running, path, page))
             yield from _commands(folder, url, empty_url, running.sandbox, running.port, ids)
 
 
-def _asked(answer: object) -> float:
-    status, seconds = getattr(answer, "status"), getattr(answer, "seconds")  # noqa: B009
-    assert status == 200, answer
-    return float(seconds)
+def _asked(answer: Answer) -> float:
+    assert answer.status == 200, answer
+    return answer.seconds
 
 
-def _timed(name: str, ask: Callable[[], float]) -> Timed:
-    taken = [ask() for _ in range(TRIES)]
+def _question(running: Stage, path: Callable[[int], str], page: bool) -> Callable[[int], float]:
+    return lambda i: _asked(running.ask("GET", path(i), page=page))
+
+
+def _timed(name: str, ask: Callable[[int], float]) -> Timed:
+    taken = [ask(i) for i in range(TRIES)]
     return Timed(name, taken[0], median(taken), max(taken))
 
 
@@ -93,13 +100,13 @@ def _commands(
         ("rollout show", ("show", ids[0]), ("show", one[0])),
     )
     for name, args, as_small in pairs:
-        start = _timed("", lambda e=empty, a=as_small: _run(a, e)).median
-        whole = _timed("", lambda e=full, a=args: _run(a, e))
+        start = _timed("", partial(_run, as_small, empty)).median
+        whole = _timed("", partial(_run, args, full))
         beyond = [max(0.0, seconds - start) for seconds in (whole.first, whole.median, whole.slowest)]
         yield Timed(f"{name} (program start {start * 1000:.0f} ms)", *beyond)
 
 
-def _run(args: tuple[str, ...], environ: dict[str, str]) -> float:
+def _run(args: tuple[str, ...], environ: dict[str, str], _try: int) -> float:
     began = time.perf_counter()
     done = subprocess.run([PYTHON, "-m", "rollout", *args], env=environ, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
