@@ -138,7 +138,8 @@ class _Known:
     def __init__(self, database: Database) -> None:
         self.lock = threading.Lock()
         self.rollbacks = _Rollbacks(database)
-        self._told: dict[str, tuple[figures.Mark, Rollout, dict[str, str]]] = {}
+        # The rollout itself only of live ones: of what has ended the text is all that is needed.
+        self._told: dict[str, tuple[figures.Mark, Rollout | None, dict[str, str]]] = {}
 
     def marks(self) -> dict[str, figures.Mark]:
         return {id_: told[0] for id_, told in self._told.items()}
@@ -146,13 +147,13 @@ class _Known:
     def lines(self, found: figures.Figures) -> bytes:
         """The families with a sample for each rollout that is shown."""
         fresh = {
-            light.id: (light.mark, changed.rollout, _told(changed))
+            light.id: (light.mark, _if_live(changed.rollout), _told(changed))
             for light in found.shown
             if (changed := found.changed.get(light.id)) is not None
         }
         self._told = {light.id: fresh.get(light.id) or self._told[light.id] for light in found.shown}
         due = {light.id: light.due_at for light in found.shown}
-        live = [told[1] for told in self._told.values() if told[1].phase.is_live]
+        live = [told[1] for told in self._told.values() if told[1] is not None]
         moving = _by_family(
             _of_time([replace(r, due_at=due[r.id]) for r in live], found.now, found.unreadable)
         )
@@ -162,6 +163,10 @@ class _Known:
             text += [told[2].get(family, "") for told in self._told.values()]
             text.append(moving.get(family, ""))
         return "".join(text).encode()
+
+
+def _if_live(rollout: Rollout) -> Rollout | None:
+    return rollout if rollout.phase.is_live else None
 
 
 def _told(changed: figures.Changed) -> dict[str, str]:

@@ -171,7 +171,7 @@ def test_what_ended_more_than_a_day_ago_is_left_out(scene: Scene) -> None:
 
 def test_the_outbox_is_shown_by_address(scene: Scene) -> None:
     job = Notify(scene.app)
-    scene.given_at(1, notify={"url": "gotify://example.com/hunter2hunter2"})
+    scene.given_at(1, notify={"url": "gotifys://example.com/hunter2hunter2"})
     job.tick()
     job.settle(10)
     scene.clock.advance(30)
