@@ -275,7 +275,7 @@ MUTANTS: dict[str, Mutant] = {
         "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end, _slow
     ),
     "later second look": Mutant(
-        "P9: the deciding read begins after it", 80, "I4", _any_look_at_the_end, _slow
+        "P9: the deciding read begins after it", 145, "I4", _any_look_at_the_end, _slow
     ),
     "no hidden resend": Mutant("P4: exactly one request", 0, "I1", _hidden_resend),
     "time stamps": Mutant("P2, P6: time stamps are compared", 5, "I9", _no_time_stamps),
@@ -286,7 +286,7 @@ MUTANTS: dict[str, Mutant] = {
         _no_look_before_a_step_is_counted, _hands(holds_drift=1.0),
     ),
     "position in force": Mutant(
-        "held where the numbers stand, not where they are wanted", 2, "I7",
+        "held where the numbers stand, not where they are wanted", 64, "I7",
         _held_where_it_is_wanted, _hands(holds_drift=1.0),
     ),
     "growing pauses": Mutant(
