@@ -262,7 +262,7 @@ def _hands(**chances: float) -> Callable[[Weather], Weather]:
 
 
 MUTANTS: dict[str, Mutant] = {
-    "epoch check": Mutant("P3, P7: the epoch is compared", 76, "I7", _no_epoch_check),
+    "epoch check": Mutant("P3, P7: the epoch is compared", 44, "I7", _no_epoch_check),
     "send window": Mutant("P4: nothing is sent after the window", 113, "I3", _window, _kept_open),
     "connection first": Mutant(
         "P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow
