@@ -41,7 +41,8 @@ from rollout.domain.calls import Cell
 from rollout.domain.gates import Tally, gate_config, judge
 from rollout.domain.playing import Ends, PlayStep, Policy, Runs, every_call, gate
 from rollout.domain.profiles import GateConfig
-from rollout.domain.rehearsal import USUAL_RATES, expected_calls
+from rollout.domain.proposals import expected_calls
+from rollout.domain.rehearsal import USUAL_RATES
 from rollout.domain.weighing import FAIL, PASS, WAIT
 
 CALLS, PER_DAY = 2000, 50.0

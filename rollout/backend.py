@@ -16,9 +16,11 @@ from rollout import rehearse, views
 from rollout.app import App
 from rollout.domain.commanding import By
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
+from rollout.domain.gate_history import margin_warnings
 from rollout.domain.machine import Phase
 from rollout.domain.state import Position, Rollout
 from rollout.domain.timetable_words import sentence
+from rollout.gatekeeper import config_of
 from rollout.planfile import load_plan
 from rollout.preflight import Preflight
 
@@ -79,16 +81,27 @@ class Direct:
         waves = max((t.wave for t in found.targets), default=1)
         rows = self.app.calendars.timetable(found.plan, self.app.store.now(), waves=waves)
         report["timetable"] = sentence(rows, self.app.store.now())
-        report["forecast"] = self._forecast(found)
+        seen = self._traffic(found)
+        per_day = None if seen is None else seen.calls_per_day
+        rates = None if seen is None else seen.history.rates
+        report["forecast"] = self._forecast(found, per_day)
+        report["proposal"] = rehearse.proposal(found.plan, per_day or rehearse.USUAL_CALLS_PER_DAY, rates)
+        config = config_of(found.plan)
+        if seen is not None and config is not None:
+            report["warnings"] = [*report["warnings"], *margin_warnings(config, seen.history)]
+        report["ok"] = report["ok"] and not (strict and report["warnings"])
         return report
 
-    def _forecast(self, found: Preflight) -> str:
-        """One line of rehearsal at last week's traffic; the usual traffic where Retell lists none."""
-        per_day = 0.0
+    def _traffic(self, found: Preflight) -> rehearse.Traffic | None:
+        """What Retell lists of the numbers; None where it cannot be read: a forecast is worth no refusal."""
         if self.app.calls is not None:
-            with contextlib.suppress(NotReachable):  # a forecast is worth no refusal
-                per_day = rehearse.calls_per_day(found, self.app.calls, self.app.store.now())
-        if per_day >= 1:
+            with contextlib.suppress(NotReachable):
+                return rehearse.traffic(found, self.app.calls, self.app.store.now())
+        return None
+
+    def _forecast(self, found: Preflight, per_day: float | None) -> str:
+        """One line of rehearsal at last week's traffic; the usual traffic where Retell lists none."""
+        if per_day is not None:
             return rehearse.quick_line(found.plan, per_day)
         return (
             rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from rollout.calendars import Calendars
+from rollout.domain.durations import render
 from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.forecast import round_calls
 from rollout.domain.plan import Plan
 from rollout.domain.playing_hours import hours
+from rollout.domain.records import CallRecord
 from rollout.domain.timetable_words import hours_text, moment_text
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.preflight import Preflight
 
+if TYPE_CHECKING:
+    from rollout.domain.gate_history import BaselineHistory
+    from rollout.domain.playing import PlayStep
+    from rollout.domain.profiles import GateConfig
+    from rollout.domain.proposals import Proposal
+    from rollout.domain.rehearsal import Rehearsal
+
 USUAL_CALLS_PER_DAY = 200.0
 HISTORY = timedelta(days=7)
-MOST_NUMBERS = 25
+MOST_NUMBERS, MOST_CALLS = 25, 2_000
 
 
 def rehearse(
@@ -36,8 +47,9 @@ def rehearse(
     from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
     be used, or that never opens.
     """
-    from rollout.domain.playing import DAY, PlayStep
+    from rollout.domain.playing import DAY
     from rollout.domain.profiles import GateConfig
+    from rollout.domain.proposals import propose
     from rollout.domain.rehearsal import DEADLINE
     from rollout.domain.rehearsal import rehearse as play
 
@@ -46,12 +58,7 @@ def rehearse(
     if not 1 <= runs <= 100_000:
         raise InputError("--runs: write a number from 1 to 100000")
     config = config_of(plan) or GateConfig(profile="none")
-    arm = next(iter(plan.arms))
-    steps, above = [], plan.steps_above
-    for i, s in enumerate(plan.steps, 1):
-        # Time at the retreat weight counts for no hold.
-        opens = s.hold.open or i in above
-        steps.append(PlayStep(s.points().get(arm, 0), s.hold.seconds, s.min_calls, s.approve, opens))
+    steps = _steps(plan)
     bad = None if canary is None else {k: 1 - v if k == "success" else v for k, v in canary.items()}
     calendar, holidays = calendars.of(plan)
     begins, open_ = hours(calendar, holidays, max(now, plan.start or now), DEADLINE / DAY)
@@ -67,25 +74,146 @@ def rehearse(
         notes.append(
             "The retreat is not played: calls outside the hours are taken for calls at the step's weight."
         )
-    return {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
+    found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
+    better = propose(config, steps, calls_per_day, played.rates, _patience(plan))
+    if better is None:
+        return found
+    then = play(better.config, better.steps, calls_per_day, runs=min(runs, 300), hours=open_)
+    proposal = {
+        **_proposed(plan, better, calls_per_day),
+        "now": _played(played),
+        "then": _played(then),
+    }
+    return {**found, "proposal": proposal}
+
+
+def _played(played: Rehearsal) -> dict[str, Any]:
+    by_name = {s.name: s for s in played.scenarios}
+    equal, worse = by_name["equal"], by_name["10 points worse"]
+    return {
+        "equal_promoted": equal.promoted,
+        "days": equal.days_to_promote,
+        "worse_rolled_back": worse.rolled_back,
+        "worse_promoted": worse.promoted,
+    }
+
+
+def _steps(plan: Plan) -> list[PlayStep]:
+    from rollout.domain.playing import PlayStep
+
+    arm = next(iter(plan.arms))
+    steps, above = [], plan.steps_above
+    for i, s in enumerate(plan.steps, 1):
+        # Time at the retreat weight counts for no hold.
+        opens = s.hold.open or i in above
+        steps.append(PlayStep(s.points().get(arm, 0), s.hold.seconds, s.min_calls, s.approve, opens))
+    return steps
+
+
+def _patience(plan: Plan) -> float:
+    from rollout.domain.proposals import PATIENCE
+
+    return PATIENCE if plan.deadline is None else min(PATIENCE, plan.deadline.total_seconds())
+
+
+def proposal(
+    plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None = None
+) -> dict[str, Any] | None:
+    """Where the plan cannot decide at this traffic: the change that could, as YAML, with the figures of both, by the
+    formulas. `rates`: the baseline's own, where known. None where it decides.
+
+    {"why", "change", "yaml", "now": {"calls", "days"}, "then": {"calls", "days"}}
+    """
+    from rollout.domain.proposals import propose
+
+    config = config_of(plan)
+    if config is None or len(plan.arms) > 1:
+        return None
+    base = {**_usual_rates(config), **(rates or {})}
+    found = propose(config, _steps(plan), calls_per_day, base, _patience(plan))
+    if found is None:
+        return None
+    return {
+        **_proposed(plan, found, calls_per_day),
+        "now": {"calls": round(found.calls_now), "days": round(found.calls_now / calls_per_day, 1)},
+        "then": {"calls": round(found.calls_then), "days": round(found.calls_then / calls_per_day, 1)},
+    }
+
+
+def _usual_rates(config: GateConfig) -> dict[str, float]:
+    from rollout.domain.rehearsal import OTHER_RATE, USUAL_RATES
+
+    return {**dict.fromkeys(config.series, OTHER_RATE), **USUAL_RATES}
+
+
+def _proposed(plan: Plan, found: Proposal, per_day: float) -> dict[str, Any]:
+    days = found.calls_now / per_day
+    why = (
+        f"at {per_day:,.0f} calls a day half of the rollouts of an equally good canary need {days:,.0f} days or more "
+        f"(about {round_calls(found.calls_now):,} calls)"
+    )
+    return {"why": why, "change": found.words, "yaml": _as_yaml(plan, found)}
+
+
+def _as_yaml(plan: Plan, found: Proposal) -> str:
+    """The entries of the plan that change, as they are to be written."""
+    written = [step.model_dump(mode="json", by_alias=True, exclude_defaults=True) for step in plan.steps]
+    for document, step in zip(written, plan.steps, strict=True):
+        document.setdefault("hold", render(step.hold.duration))
+    if found.half_step is not None:
+        # Between the step before it and weight 1, and held as long as that one.
+        written.insert(found.half_step, {**written[found.half_step - 1], "weight": 0.5})
+        written[found.half_step].pop("min_calls", None)
+        written[found.half_step].pop("approve", None)
+    if len(written) == len(found.steps):
+        for document, played in zip(written, found.steps, strict=True):
+            document["weight"] = played.weight / 10_000
+    else:  # a first weight of 0.5 stands for every smaller one
+        small = len(written) - len(found.steps)
+        written = written[small:]
+        written[0]["weight"] = 0.5
+    lines = ["steps:", *(f"  - {{{_flow(document)}}}" for document in written)]
+    if found.profile is not None:
+        gates = plan.gates.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        rest = " (and the metrics as they are, without their margins)" if "metrics" in gates else ""
+        lines.append(f"gates: {{profile: {found.profile}}}" + (f"  #{rest}" if rest else ""))
+    if found.deadline is not None:
+        lines.append(f"deadline: {round(found.deadline / 86_400)}d")
+    return "\n".join(lines)
+
+
+def _flow(document: Mapping[str, Any]) -> str:
+    order = ("weight", "hold", "min_calls", "approve")
+    keys = [key for key in order if key in document]
+    words = {True: "true", False: "false"}
+    return ", ".join(
+        f"{key}: {words.get(v, v) if isinstance(v := document[key], bool) else _number(v)}" for key in keys
+    )
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def quick_line(plan: Plan, calls_per_day: float) -> str:
     """The one-line version, by the formulas instead of by playing: milliseconds."""
     from rollout.domain import evidence as ev
     from rollout.domain.playing import PlayStep
-    from rollout.domain.rehearsal import USUAL_RATES, expected_calls
+    from rollout.domain.profiles import before_full
+    from rollout.domain.proposals import expected_calls
 
     config = config_of(plan)
     if config is None:
         return "no gates: every step is taken when its hold is over, whatever the calls say"
     arm = next(iter(plan.arms))
-    base = {**dict.fromkeys(config.series, 0.1), **USUAL_RATES}
+    base = _usual_rates(config)
+    shares = [plan.weights(i).get(arm, 0) / 10_000 for i in range(1, plan.last_step + 1)]
     total, parts = 0.0, []
     for i, step in enumerate(plan.steps, 1):
         points = plan.weights(i).get(arm, 0)
         if 0 < points < 10_000:
-            calls, _ = expected_calls(config, PlayStep(points, 0.0, step.min_calls), i - 1, base)
+            played = PlayStep(points, 0.0, step.min_calls)
+            calls, _ = expected_calls(config, played, i - 1, base, narrow=before_full(shares, i))
             total += calls
             parts.append(f"{points / 100:g} % takes about {max(calls, 1):,.0f} calls")
     if not parts:
@@ -137,19 +265,50 @@ def parse_canary(text: str | None) -> dict[str, float] | None:
     return found
 
 
-def calls_per_day(found: Preflight, calls: Calls, now: datetime) -> float:
-    """Calls a day that the plan's numbers took in the last week, by Retell's own list; asks at most 25 numbers."""
-    numbers = [t.number for t in found.targets]
-    asked = numbers[:MOST_NUMBERS]
-    pairs = tuple(sorted({pair for t in found.targets[:MOST_NUMBERS] for pair in _pairs(t.baseline)}))
-    total = 0
-    for number in asked:
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What Retell lists of a plan's numbers: calls a day in the last week (None: hardly any), and what the baseline's
+    own calls of the last 30 days say."""
+
+    calls_per_day: float | None
+    history: BaselineHistory
+
+
+def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
+    """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls, and then
+    at most 2,000 of them. NotReachable when the list cannot be read."""
+    from rollout.domain.calls import HARD_REASONS
+    from rollout.domain.gate_history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
+
+    asked = found.targets[:MOST_NUMBERS]
+    pairs = frozenset(pair for t in asked for pair in _pairs(t.baseline))
+    week = list(_listed(found, calls, pairs, now - HISTORY))
+    per_day = len(week) / HISTORY.days * (len(found.targets) / len(asked) if asked else 0.0)
+    config = config_of(found.plan)
+    if config is None:
+        return Traffic(per_day if per_day >= 1 else None, BaselineHistory())
+    known = week
+    if sum(c.analyzed for c in week) < LEAST_CALLS:
+        known = list(islice(_listed(found, calls, pairs, now - BEFORE), MOST_CALLS))
+    hard = found.plan.gates.hard_error_reasons
+    history = baseline_history(known, pairs, config, HARD_REASONS if hard is None else frozenset(hard))
+    return Traffic(per_day if per_day >= 1 else None, history)
+
+
+def _listed(
+    found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime
+) -> Iterator[CallRecord]:
+    for target in found.targets[:MOST_NUMBERS]:
         for channel in found.plan.channels:
-            for item in calls.since(number, str(channel), pairs, now - HISTORY):
+            for item in calls.since(target.number, str(channel), tuple(sorted(pairs)), since):
                 if isinstance(item, Failure):
                     raise NotReachable(f"Retell's calls cannot be read: {item.detail}")
-                total += 1
-    return total / HISTORY.days * (len(numbers) / len(asked) if asked else 0.0)
+                yield item
+
+
+def calls_per_day(found: Preflight, calls: Calls, now: datetime) -> float:
+    """Calls a day that the plan's numbers took in the last week, by Retell's own list."""
+    return traffic(found, calls, now).calls_per_day or 0.0
 
 
 def _pairs(baseline: Mapping[str, Any]) -> set[tuple[str, int]]:

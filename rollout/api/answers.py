@@ -153,6 +153,10 @@ class Checked(BaseModel):
     requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
     timetable: str | None = Field(None, description="When each step would happen at the earliest.")
     forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")
+    proposal: dict[str, Any] | None = Field(
+        None,
+        description="Where the plan cannot decide at that traffic: what could, as YAML, with the figures of both.",
+    )
 
 
 class NumberAnswer(BaseModel):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rollout.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
-from rollout.cli.screen import console, echo, plain, table
+from rollout.cli.screen import console, echo, plain, plain_lines, table
 from rollout.domain.errors import InputError, RolloutError
 
 gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
@@ -115,6 +115,17 @@ def rehearse(
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")
     out.print(plain(document["line"]))
+    if (better := document.get("proposal")) is not None:
+        out.print(f"this plan decides late: {plain(better['why'])}", style="yellow")
+        for name, figures in (("as it is", better["now"]), (f"with {better['change']}", better["then"])):
+            days = "" if figures["days"] is None else f" after {figures['days']:.1f} days"
+            out.print(
+                f"{plain(name)}: an equal canary is promoted in {_share(figures['equal_promoted'])}{days}; one 10 points "
+                f"worse is rolled back in {_share(figures['worse_rolled_back'])} and promoted in "
+                f"{_share(figures['worse_promoted'])}"
+            )
+        out.print("write")
+        out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
 
 
 def report(

@@ -181,5 +181,13 @@ def _print_check(report: dict[str, Any]) -> None:
     for name in ("timetable", "forecast"):
         if report.get(name):
             out.print(f"{name}: {plain(report[name])}")
+    if (better := report.get("proposal")) is not None:
+        now, then = better["now"], better["then"]
+        out.print(f"this plan decides late: {better['why']}", style="yellow")
+        out.print(
+            f"{better['change']} would do: about {then['calls']:,} calls or {then['days']:g} days instead of "
+            f"{now['calls']:,} or {now['days']:g}; write"
+        )
+        out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
     if report["ok"]:
         out.print("ok: nothing was written", style="green")

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from rollout.domain.calls import CallRules, latency_thresholds, outcomes
-from rollout.domain.profiles import EDITION, GateConfig
+from rollout.domain.profiles import EDITION, GateConfig, usual_margin
 from rollout.domain.records import CallRecord
 
 BEFORE = timedelta(days=30)
@@ -42,6 +42,26 @@ class BaselineHistory:
             None if slow is None else (slow[0], slow[1]),
             data.get("calls", 0),
         )
+
+
+def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
+    """Where the last margin of a metric is too wide for the baseline's own rate, with the margin to use."""
+    found = []
+    for metric in config.critical:
+        for series in metric.series:
+            rate = history.rates.get(series)
+            if rate is None:
+                continue
+            widest, last = usual_margin(rate, config.profile), min(metric.margins)
+            if last > widest + 1e-9:
+                first = [f"{m:g}" for m in metric.margins[:-1] if m > widest]
+                found.append(
+                    f"{metric.name}: the last margin is {100 * last:g} points where {100 * rate:.2g} % of the baseline's "
+                    f"last {history.calls:,} calls were bad, so a canary with {100 * (rate + last):.2g} % may be promoted; "
+                    f"write margins: [{', '.join([*first, f'{widest:g}'])}]"
+                )
+                break
+    return found
 
 
 def baseline_history(

@@ -149,6 +149,15 @@ def at_step(values: Sequence[N], weight: float, step: int, *, narrow: bool = Fal
     return values[min(step, len(values)) - 1]
 
 
+def usual_margin(rate: float, profile: str = "standard") -> float:
+    """The widest last margin that suits a baseline with this bad rate: two thirds of it, at least five points.
+
+    Low-traffic accepts a canary half as bad again before it is promoted: there, the rate itself.
+    """
+    part = 1.0 if profile == "low-traffic" else 2 / 3
+    return max(0.08 if profile == "low-traffic" else 0.05, round(part * rate, 2))
+
+
 def before_full(shares: Sequence[float], step: int) -> bool:
     """Whether this step (from 1), below weight 1, is followed by one at weight 1."""
     return step < len(shares) and shares[step - 1] < 1.0 <= shares[step]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from rollout.domain import forecast
 from rollout.domain.playing import DAY, PlayStep, Runs, Scene
 from rollout.domain.playing_hours import Hours
-from rollout.domain.profiles import PROFILES, GateConfig, at_step, before_full, from_plan
+from rollout.domain.profiles import GateConfig, at_step, before_full
+from rollout.domain.proposals import calls_of, expected_calls, propose
 from rollout.domain.weighing import FAIL, PASS, WAIT
 
 Array = NDArray[np.float64]
@@ -148,26 +149,6 @@ def _median(values: NDArray[np.int64] | Array) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def expected_calls(
-    config: GateConfig, step: PlayStep, index: int, base: Mapping[str, float], *, narrow: bool = False
-) -> tuple[float, str]:
-    """Calls after which half of the rollouts of an equal canary leave a step if it stood alone, and what they
-    wait for. `narrow`: it stands before weight 1."""
-    w = step.weight / 10_000
-    if not 0.0 < w < 1.0 or not config.compared:
-        return 0.0, "nothing"
-    floor = max(step.min_calls, at_step(config.floors, w, index + 1))
-    parts = [forecast.Forecast(floor / w, floor / w, "calls")]
-    for m in config.critical:
-        for s in m.series:
-            rate = min(max(base[s], 0.001), 0.999)
-            margin = at_step(m.margins, w, index + 1, narrow=narrow)
-            found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
-            parts.append(found or forecast.Forecast(float("inf"), float("inf"), m.name))
-    longest = max(parts, key=lambda p: p.half)
-    return longest.half, longest.what
-
-
 def _before_full(steps: Sequence[PlayStep], index: int) -> bool:
     return before_full([s.weight / 10_000 for s in steps], index + 1)
 
@@ -217,45 +198,19 @@ def _cannot(
     config: GateConfig, steps: Sequence[PlayStep], per_day: float, base: Mapping[str, float], deadline: float,
     equal: Scenario,
 ) -> str:  # fmt: skip
-    """Say that a plan cannot decide, with the smallest change that could: profile, first weight, or time."""
+    """Say that a plan cannot decide, with the smallest change that could: a step, the profile, first weight, or time."""
     told = (
         f"This plan cannot decide at {per_day:g} calls a day: within {_span(deadline)} only {equal.promoted:.0%} of the "
         "rollouts of an equally good canary are promoted."
     )
-    budget = deadline / DAY * per_day
-
-    def total(gates: GateConfig, first: int) -> float:
-        tried = [replace(s, weight=max(s.weight, first)) for s in steps]
-        held = [s.hold / DAY * per_day for s in tried]
-        return sum(
-            max(held[i], expected_calls(gates, s, i, base, narrow=_before_full(tried, i))[0])
-            for i, s in enumerate(tried)
-        )
-
-    now = total(config, 0)
-    for name in dict.fromkeys((config.profile, "low-traffic")):
-        gates = config if name == config.profile else _as_profile(config, name)
-        for first in (0, 2000, 3000, 5000):
-            calls = total(gates, first)
-            if calls < 0.8 * budget and (calls < now or first):
-                what = ([f"profile: {name}"] if gates is not config else []) + (
-                    [f"a first weight of {first / 10_000:g}"] if first > steps[0].weight else []
-                )
-                if what:
-                    return f"{told} Write {' and '.join(what)}: about {forecast.round_calls(calls):,} calls."
+    found = propose(config, steps, per_day, base, deadline)
+    if found is not None and found.deadline is None:
+        return f"{told} Write {found.words}: about {forecast.round_calls(found.calls_then):,} calls."
+    now = calls_of(config, steps, per_day, base)
     return (
         f"{told} It needs about {forecast.round_calls(now):,} calls, {_span(now / per_day * DAY)} at this traffic: "
         "give it a later deadline, more numbers, or let a person decide."
     )
-
-
-def _as_profile(config: GateConfig, name: str) -> GateConfig:
-    profile, plain = PROFILES[name], from_plan({"profile": name})
-    metrics = tuple(
-        replace(m, margins=profile.margins[m.name]) if m.critical and m.name in profile.margins else m
-        for m in config.metrics
-    )
-    return replace(plain, metrics=metrics, watch_acts=config.watch_acts)
 
 
 def _line(scenarios: Sequence[Scenario], per_day: float) -> str:

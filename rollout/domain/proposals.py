@@ -1,0 +1,160 @@
+"""Where a plan cannot decide at its traffic: the smallest change that can, with the figures of both.
+
+A proof of "not worse by eight points" lives on canary calls, of which a small weight has few. What helps most is a
+step at weight 0.5 before everybody gets the canary; then wider margins; then a larger first weight; then time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from rollout.domain import forecast
+from rollout.domain.playing import DAY, PlayStep
+from rollout.domain.profiles import GateConfig, at_step, before_full, from_plan, profile_of
+
+PATIENCE = 30 * DAY  # what people wait for a decision, in a plan that names no deadline
+_MARGIN_FOR_CHANCE = 0.8  # of that time, for the median rollout: half of them take longer
+HALF = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan's ladder and one that decides sooner; calls until half of the rollouts of an equal canary are promoted.
+
+    half_step: a step at weight 0.5 was put in before weight 1; first: the first weight in basis points, if raised;
+    profile: the other profile, if any. deadline: in seconds, if even this ladder needs more than the plan allows.
+    """
+
+    steps: tuple[PlayStep, ...]
+    config: GateConfig
+    calls_now: float
+    calls_then: float
+    half_step: int | None = None
+    first: int | None = None
+    profile: str | None = None
+    deadline: float | None = None
+
+    @property
+    def words(self) -> str:
+        """The changes, for people."""
+        parts = []
+        if self.half_step is not None:
+            parts.append("a step at weight 0.5 before weight 1")
+        if self.first is not None:
+            parts.append(f"a first weight of {self.first / 10_000:g}")
+        if self.profile is not None:
+            parts.append(f"profile: {self.profile}")
+        if self.deadline is not None:
+            parts.append(f"{round(self.deadline / DAY)} days of time")
+        return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+
+
+def propose(
+    config: GateConfig,
+    steps: Sequence[PlayStep],
+    calls_per_day: float,
+    base: Mapping[str, float],
+    patience: float = PATIENCE,
+) -> Proposal | None:
+    """The smallest change with which the plan decides within `patience` seconds; None where it does so as it is, or
+    where no step compares anything. `base`: the baseline's bad rates by series."""
+    if not config.critical or not any(0 < s.weight < 10_000 for s in steps) or calls_per_day <= 0:
+        return None
+    budget = _MARGIN_FOR_CHANCE * calls_per_day * patience / DAY
+    now = calls_of(config, steps, calls_per_day, base)
+    if now <= budget:
+        return None
+    tried = list(_candidates(config, tuple(steps), now))
+    tried = [replace(p, calls_then=calls_of(p.config, p.steps, calls_per_day, base)) for p in tried]
+    fits = next((p for p in tried if p.calls_then <= budget), None)
+    if fits is not None:
+        return fits
+    best = min(tried, key=lambda p: p.calls_then)
+    days = -(-best.calls_then / calls_per_day // _MARGIN_FOR_CHANCE)
+    return replace(best, deadline=days * DAY)
+
+
+def _candidates(config: GateConfig, steps: tuple[PlayStep, ...], now: float) -> list[Proposal]:
+    full = next((i for i, s in enumerate(steps) if s.weight >= 10_000), None)
+    half = full if full and 0 < steps[full - 1].weight < HALF else None
+    with_half = steps
+    if half is not None:
+        step = replace(steps[half - 1], weight=HALF, min_calls=0, approve=False)
+        with_half = (*steps[:half], step, *steps[half:])
+    low = as_profile(config, "low-traffic") if config.profile in ("standard", "strict") else None
+    found = []
+    for first in (None, 2000, 3000, HALF):
+        if first is not None and first <= steps[0].weight:
+            continue
+        for at, ladder in ((half, with_half), (None, steps)):
+            for profile in (None, low):
+                if (at is None and half is not None and first is None and profile is None) or (
+                    at is None and first is None and profile is None
+                ):
+                    continue
+                raised = tuple(_raised(s, first) for s in ladder)
+                if first == HALF:
+                    raised = tuple(
+                        s for i, s in enumerate(raised) if not i or s.weight != raised[i - 1].weight
+                    )
+                found.append(
+                    Proposal(
+                        raised,
+                        profile or config,
+                        now,
+                        now,
+                        None if first == HALF else at,
+                        first,
+                        None if profile is None else profile.profile,
+                    )
+                )
+            if half is None:
+                break
+    return found
+
+
+def _raised(step: PlayStep, first: int | None) -> PlayStep:
+    return step if first is None else replace(step, weight=max(step.weight, first))
+
+
+def as_profile(config: GateConfig, name: str) -> GateConfig:
+    """The gate with the margins, levels and floors of another profile."""
+    profile, plain = profile_of(name), from_plan({"profile": name})
+    metrics = tuple(
+        replace(m, margins=profile.margins[m.name]) if m.critical and m.name in profile.margins else m
+        for m in config.metrics
+    )
+    return replace(plain, metrics=metrics, watch_acts=config.watch_acts, history=config.history)
+
+
+def calls_of(
+    config: GateConfig, steps: Sequence[PlayStep], calls_per_day: float, base: Mapping[str, float]
+) -> float:
+    """Calls until half of the rollouts of an equal canary are through all steps, holds included."""
+    total = 0.0
+    for i, step in enumerate(steps):
+        narrow = before_full([s.weight / 10_000 for s in steps], i + 1)
+        calls, _ = expected_calls(config, step, i, base, narrow=narrow)
+        total += max(step.hold / DAY * calls_per_day, calls)
+    return total
+
+
+def expected_calls(
+    config: GateConfig, step: PlayStep, index: int, base: Mapping[str, float], *, narrow: bool = False
+) -> tuple[float, str]:
+    """Calls after which half of the rollouts of an equal canary leave a step if it stood alone, and what they
+    wait for. `narrow`: it stands before weight 1."""
+    w = step.weight / 10_000
+    if not 0.0 < w < 1.0 or not config.compared:
+        return 0.0, "nothing"
+    floor = max(step.min_calls, at_step(config.floors, w, index + 1))
+    parts = [forecast.Forecast(floor / w, floor / w, "calls")]
+    for m in config.critical:
+        for s in m.series:
+            rate = min(max(base[s], 0.001), 0.999)
+            margin = at_step(m.margins, w, index + 1, narrow=narrow)
+            found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
+            parts.append(found or forecast.Forecast(float("inf"), float("inf"), m.name))
+    longest = max(parts, key=lambda p: p.half)
+    return longest.half, longest.what

@@ -1,0 +1,123 @@
+"""Ladders that cannot decide at their traffic: the smallest change that can, and its figures."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from rollout.domain.gate_history import BaselineHistory, margin_warnings
+from rollout.domain.playing import DAY, PlayStep
+from rollout.domain.profiles import from_plan, gate_config
+from rollout.domain.proposals import calls_of, propose
+from rollout.domain.rehearsal import USUAL_RATES, rehearse
+from rollout.planfile import load_plan
+from rollout.rehearse import proposal
+
+JUMP = (PlayStep(1000, 1800), PlayStep(10_000, 3600))
+PLAN = """
+version: 1
+name: jump
+numbers: ["+14157774444"]
+channels: [inbound]
+canary: {agent_id: a, agent_version: 7}
+steps:
+  - {weight: 0.1, hold: 30m, min_calls: 20}
+  - {weight: 1.0, hold: 1h, approve: true}
+"""
+
+
+def found(steps, per_day, config=None, **more):
+    return propose(config or gate_config(), steps, per_day, USUAL_RATES, **more)
+
+
+def test_a_jump_to_1_gets_a_step_at_one_half_where_it_decides_too_late():
+    better = found(JUMP, 50)
+    assert [s.weight for s in better.steps] == [1000, 5000, 10_000]
+    assert (better.half_step, better.profile, better.first, better.deadline) == (1, None, None, None)
+    assert better.calls_then < 0.7 * better.calls_now
+    assert better.calls_now == calls_of(gate_config(), JUMP, 50, USUAL_RATES)
+
+
+@pytest.mark.parametrize(
+    ("steps", "per_day"),
+    [
+        (JUMP, 400),
+        ((PlayStep(1000), PlayStep(5000), PlayStep(10_000)), 60),
+        ((PlayStep(10_000),), 5),
+    ],
+)
+def test_a_plan_that_decides_or_compares_nothing_gets_none(steps, per_day):
+    assert found(steps, per_day) is None
+    assert found(JUMP, 5, from_plan({"profile": "none"})) is None
+
+
+def test_fewer_calls_ask_for_more_change_and_in_the_end_for_time():
+    ladder = (PlayStep(1000), PlayStep(5000), PlayStep(10_000))
+    assert found(ladder, 20).words == "profile: low-traffic"
+    assert found(JUMP, 20).words == "a step at weight 0.5 before weight 1 and profile: low-traffic"
+    least = found(JUMP, 3)
+    assert least.deadline is not None and least.deadline % DAY == 0
+    assert least.words.endswith("days of time")
+
+
+def test_a_deadline_of_the_plan_is_the_time_there_is():
+    assert found(JUMP, 100) is None
+    assert found(JUMP, 100, patience=11 * DAY).words == "a step at weight 0.5 before weight 1"
+
+
+def test_what_is_proposed_decides_when_it_is_played():
+    better = found(JUMP, 50)
+    now = rehearse(gate_config(), JUMP, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
+    then = rehearse(better.config, better.steps, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
+    assert then.promoted > 0.8 > 0.65 > now.promoted
+
+
+def test_the_yaml_is_a_plan_again_and_decides():
+    plan = load_plan(PLAN)
+    better = proposal(plan, 50)
+    assert better["then"]["days"] < better["now"]["days"]
+    text = PLAN[: PLAN.index("steps:")] + better["yaml"]
+    again = load_plan(text)
+    assert [s.weight for s in again.steps] == [0.1, 0.5, 1.0]
+    assert [s.hold.duration for s in again.steps] == [
+        timedelta(minutes=30),
+        timedelta(minutes=30),
+        timedelta(hours=1),
+    ]
+    assert (again.steps[0].min_calls, again.steps[2].approve) == (20, True)
+    assert proposal(again, 50) is None
+
+
+@pytest.mark.parametrize("per_day", [2, 8, 15, 30, 45])
+def test_every_proposal_can_be_read_and_none_follows_it(per_day):
+    better = proposal(load_plan(PLAN), per_day)
+    again = load_plan(PLAN[: PLAN.index("steps:")] + better["yaml"])
+    if again.deadline is None:
+        assert proposal(again, per_day) is None
+
+
+@pytest.mark.parametrize(
+    ("profile", "rate", "margins"),
+    [
+        ("standard", 0.005, "[0.25, 0.05]"),
+        ("standard", 0.09, "[0.25, 0.06]"),
+        ("standard", 0.15, None),
+        ("strict", 0.02, "[0.2, 0.05]"),
+        ("low-traffic", 0.15, None),
+        ("low-traffic", 0.03, "[0.3, 0.08]"),
+    ],
+)
+def test_a_margin_too_wide_for_the_baselines_own_rate_is_told_with_the_one_to_write(profile, rate, margins):
+    told = margin_warnings(gate_config(profile), BaselineHistory(rates={"success": rate}, calls=840))
+    if margins is None:
+        assert told == []
+    else:
+        assert len(told) == 1
+        assert told[0].startswith("success: the last margin is") and "840 calls" in told[0]
+        assert told[0].endswith(f"write margins: {margins}")
+
+
+def test_a_rate_that_is_not_known_warns_of_nothing():
+    assert margin_warnings(gate_config(), BaselineHistory()) == []
+    wide = replace(gate_config(), metrics=gate_config().metrics)
+    assert margin_warnings(wide, BaselineHistory(rates={"negative": 0.01}, calls=500)) == []
