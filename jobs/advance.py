@@ -14,7 +14,7 @@ from rollout.app import App
 from rollout.delivery import SERVICE
 from rollout.domain.changes import Change
 from rollout.domain.errors import ClaimLost, RolloutError
-from rollout.domain.machine import Event, HeldReason, Phase, after, allows
+from rollout.domain.machine import Event, HeldReason, after, allows
 from rollout.domain.records import Claim, Entry
 
 log = structlog.get_logger(__name__)
@@ -96,10 +96,10 @@ class Advance:
             log.warning("could not let go", error=error.message)
 
     def _poisoned(self, held: Claim) -> bool:
-        """Holds a rollout that keeps crashing. A rollback is never given up."""
+        """Holds a rollout that keeps crashing, where its phase allows that: a rollback is never given up."""
         store = self.app.store
         phase = store.phase(held.rollout_id)
-        if phase is Phase.ROLLING_BACK or not allows(phase, Event.HELD):
+        if not allows(phase, Event.HELD):
             return False
         why = f"working on it has crashed {held.crashes} times in a row"
         values = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value, "resume_phase": phase}

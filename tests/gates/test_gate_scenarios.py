@@ -12,6 +12,7 @@ import pytest
 from rollout import gateviews
 from rollout.domain.commanding import By
 from rollout.domain.errors import PlanError
+from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.records import CallRecord
 from rollout.gatekeeper import Gatekeeper
 from rollout.planfile import load_plan
@@ -334,3 +335,104 @@ def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the
     cells = look.record["arms"]["canary"]["evidence"]["tally"]["cells"]
     assert [(c["position"], c["weight"]) for c in cells] == [(1, 0.5), (-1, 0.05), (1, 0.5)]
     assert look.canary_calls == sum(c["started"][0] for c in cells if c["position"] == 1)
+
+
+UNJUDGED = {"profile": "none"}
+
+
+def test_calls_are_counted_where_nothing_else_is_asked_for(scene: GateScene) -> None:
+    """Gates off, and one step of several that waits for its calls."""
+    steps = [{"weight": 0.5, "hold": "10m", "min_calls": 5}, {"weight": 1.0, "hold": "1h"}]
+    scene.given(make_plan(steps=steps, gates=UNJUDGED))
+    scene.drive()
+    scene.after(3_600)
+    scene.stands("progressing", 1)
+    assert scene.rollout.why == "0 of 5 canary calls seen"
+    scene.app.store.observe([scene.call(6, bad=False) for _ in range(9)])
+    scene.app.store.observe([scene.call(7, bad=False) for _ in range(4)])
+    scene.after(1_801)
+    assert scene.rollout.why == "4 of 5 canary calls seen"
+    scene.app.store.observe([scene.call(7, bad=False)])
+    scene.after(1_801)
+    scene.stands("progressing", 2)
+    scene.after(3_700)
+    scene.stands("promoted")
+
+
+VARIANTS = {"b": {"agent_id": AGENT, "agent_version": 7}, "c": {"agent_id": AGENT, "agent_version": 8}}
+
+
+def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_follow_the_weights(
+    scene: GateScene,
+) -> None:
+    scene.given(
+        make_plan(
+            canary=None,
+            variants=VARIANTS,
+            steps=[{"weights": {"b": 0.2, "c": 0.2}, "hold": "1d"}],
+            gates={"profile": "low-traffic"},
+        )
+    )
+    scene.drive()
+    scene.polled()
+    record = scene.gates.look(scene.rollout, scene.app.store.now()).record
+    assert record is not None
+    assert (record["outcome"], record["alarm"]) == ("undecided", None)
+    assert list(record["arms"]) == ["b", "c"]
+    assert record["reason"].startswith("b: ") and "; c: " in record["reason"]
+    served = iter([6, 6, 6, 7] * 100)  # b has its share, and c has no call at all
+    for version in served:
+        scene.clock.to(scene.clock.now() + timedelta(seconds=30))
+        scene.app.store.observe([scene.call(version, bad=False)])
+    scene.polled()
+    scene.app.store.wake([scene.id], look=False)
+    scene.drive()
+    scene.stands("held", 1, reason="split")
+    verdict = scene.rollout.verdict or {}
+    assert verdict["alarm"] == "split"
+    assert (verdict["arms"]["b"]["alarm"], verdict["arms"]["c"]["alarm"]) == (None, "split")
+
+
+def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: GateScene) -> None:
+    scene.given(
+        make_plan(
+            canary=None,
+            variants=VARIANTS,
+            steps=[{"weights": {"b": 0.3, "c": 0.3}, "hold": "1d"}],
+            gates={"profile": "low-traffic"},
+        )
+    )
+    scene.drive()
+    for version in (6, 7, 8) * 40:
+        scene.clock.to(scene.clock.now() + timedelta(seconds=30))
+        scene.app.store.observe([scene.call(version, bad=version == 8, hard=version == 8)])
+    scene.polled()
+    scene.app.store.wake([scene.id], look=False)
+    scene.drive()
+    scene.stands("rolled_back")
+    assert str(scene.rollout.reason).startswith("c: ")
+    assert scene.weight(ONE, 6) == 1
+
+
+def test_a_rollout_of_the_first_edition_judges_slowness_by_the_baseline_calls_that_have_a_latency(
+    scene: GateScene,
+) -> None:
+    """Calls of others, and calls of the baseline without a latency, do not count."""
+    at = scene.clock.now()
+    for i in range(300):
+        scene.clock.to(at + timedelta(seconds=30 * i))
+        latency = None if i % 3 == 0 else 1000.0
+        others = scene.call(5, bad=False, e2e_p50_ms=9000.0)
+        scene.app.store.observe([scene.call(6, bad=False, e2e_p50_ms=latency), others])
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.drive()
+    with scene.app.database.write() as connection:
+        observations.set_history(connection, scene.id, BaselineHistory(edition=1).to_json())
+    for version in (6, 7):
+        scene.clock.to(scene.clock.now() + timedelta(seconds=30))
+        scene.app.store.observe([scene.call(version, bad=False, e2e_p50_ms=1001.0)])
+    scene.polled()
+    record = scene.gates.look(scene.rollout, scene.app.store.now()).record
+    assert record is not None
+    counts = record["arms"]["canary"]["evidence"]["numbers"]["counts"]
+    assert counts["slow:p50"][:2] == [1, 0], "slower than the 1,000 ms of every call that counts"

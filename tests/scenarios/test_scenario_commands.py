@@ -228,6 +228,22 @@ def test_a_step_waits_for_its_calls(scene: Scene) -> None:
     scene.stands("promoted")
 
 
+def test_a_verdict_stands_until_there_is_another(scene: Scene) -> None:
+    scene.gates.verdict = Verdict("pass", "proven")
+    scene.given_at(1)
+    (confirmed,) = [e for e in scene.app.store.history(scene.id) if e.kind == "confirmed"]
+    assert "verdict" not in confirmed.data, "what the gates say is recorded where it is acted on"
+    scene.after(1_801)
+    scene.stands("progressing", 2)
+    assert scene.rollout.verdict == {"outcome": "pass", "reason": "proven"}
+    scene.gates.verdict = None
+    scene.after(7_201)
+    scene.stands("progressing", 3)
+    assert scene.rollout.verdict == {"outcome": "pass", "reason": "proven"}
+    advanced = [e.data.get("verdict") for e in scene.app.store.history(scene.id) if e.kind == "advanced"]
+    assert advanced == [{"outcome": "pass", "reason": "proven"}, None]
+
+
 def test_a_failed_gate_rolls_back_by_itself(scene: Scene) -> None:
     scene.gates.verdict = Verdict("undecided")
     scene.given_at(2)

@@ -208,6 +208,30 @@ def test_what_is_warned_of_is_refused_when_strict(scene: Scene, edit: dict[str, 
     assert any(words in warning for warning in created.data["warnings"])
 
 
+CALLS, TEXTS = "has an inbound webhook", "has an inbound SMS webhook"
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        (["inbound"], [CALLS]),
+        (["inbound_sms"], [TEXTS]),
+        (["outbound"], []),
+        (["inbound", "inbound_sms"], [CALLS, TEXTS]),
+        (["outbound", "inbound"], [CALLS]),
+    ],
+    ids=lambda value: "+".join(value) if value and "webhook" not in value[0] else "",
+)
+def test_a_webhook_is_warned_of_on_the_channel_that_it_may_override(
+    scene: Scene, channels: list[str], words: list[str]
+) -> None:
+    lists = {f"{c}_agents": [entry(6)] for c in ("inbound", "outbound", "inbound_sms")}
+    hooks = dict.fromkeys(("inbound_webhook_url", "inbound_sms_webhook_url"), "https://example.test")
+    scene.sandbox.edit(ONE, **lists, **hooks)
+    report = scene.app.commands.check(plan(channels=channels))
+    assert [w for w in (CALLS, TEXTS) if any(w in said for said in report.warnings)] == words
+
+
 def test_what_a_start_remembers_of_its_numbers_is_what_it_recorded(scene: Scene) -> None:
     scene.sandbox.add_agent(AGENT, [5])
     scene.sandbox.edit(ONE, inbound_agents=[entry(5, 0.25), entry(6, 0.75)])

@@ -187,6 +187,16 @@ def test_a_rollback_in_the_second_wave_covers_the_first_and_spares_the_third(sce
     assert PATCH not in scene.requests(numbers[2])
 
 
+def test_a_pass_makes_one_step_and_lets_go(scene: Scene) -> None:
+    scene.given(steps=[{"weight": w, "hold": "0s"} for w in (0.1, 0.2, 0.3, 1.0)])
+    weights = []
+    for i in range(4):
+        (held,) = scene.app.store.claim(f"process {i}", timedelta(hours=1))  # the one before has let go
+        scene.app.driver.drive(held)
+        weights.append(scene.weight(ONE))
+    assert weights == [0.1, 0.2, 0.3, 1.0]
+
+
 def test_two_variants_beside_the_baseline(scene: Scene) -> None:
     scene.given(
         canary=None,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.scene import GET, PATCH, Scene
+from jobs.advance import MOST_CRASHES, Advance
+from rollout.domain.records import Claim
+from rollout.domain.state import Rollout
+from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, THREE, TWO, entry
 
 DAY = 86_400
@@ -142,3 +145,69 @@ def test_a_bad_request_is_held_and_not_repeated(scene: Scene) -> None:
     scene.after(3_600)
     scene.stands("held", 1, "rejected")
     assert len(scene.patches(ONE)) == 1
+
+
+def _crashing(scene: Scene, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service works on what is due so many times, and each time it dies of it."""
+
+    def crash(_held: Claim) -> Rollout:
+        raise ZeroDivisionError("a fault of ours")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(scene.app.driver, "drive", crash)
+        for _ in range(times):
+            scene.clock.advance(scene.app.timing.lease + 1)
+            _tick(scene)
+
+
+def _tick(scene: Scene) -> None:
+    advance = Advance(scene.app)
+    assert advance.tick() == 1
+    advance.stop()
+
+
+def test_a_rollout_that_crashes_again_and_again_is_held(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given_at(1)
+    scene.clock.advance(1_801)
+    _crashing(scene, MOST_CRASHES, monkeypatch)
+    scene.stands("progressing", 1)
+    _crashing(scene, 1, monkeypatch)
+    scene.stands("held", 1, reason="poison")
+    assert scene.rollout.why == f"working on it has crashed {MOST_CRASHES} times in a row"
+    assert (scene.rollout.due_at, scene.rollout.next) == (None, "adopt, restore, rollback or stop")
+    (held,) = [e for e in scene.app.store.history(scene.id) if e.kind == "held"]
+    assert (held.actor, held.reason) == ("service", scene.rollout.why)
+    assert len(scene.patches(ONE)) == 1
+    scene.app.commands.rollback(scene.id, ME)
+    scene.after(3_600)
+    scene.stands("rolled_back")
+
+
+def test_one_crash_fewer_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.given_at(1)
+    scene.clock.advance(1_801)
+    _crashing(scene, MOST_CRASHES - 1, monkeypatch)
+    scene.clock.advance(scene.app.timing.lease + 1)
+    _tick(scene)
+    scene.stands("progressing", 2)
+    scene.clock.advance(7_201)
+    _crashing(scene, 1, monkeypatch)  # what went well in between makes the count begin anew
+    scene.clock.advance(scene.app.timing.lease + 1)
+    _tick(scene)
+    scene.stands("progressing", 3)
+
+
+def test_a_rollback_is_never_given_up_however_often_it_crashes(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given_at(1)
+    scene.app.commands.rollback(scene.id, ME)
+    _crashing(scene, 2 * MOST_CRASHES, monkeypatch)
+    scene.stands("rolling_back")
+    scene.clock.advance(scene.app.timing.lease + 1)
+    _tick(scene)
+    scene.after(3_600)
+    scene.stands("rolled_back")
+    assert scene.live(ONE) == [entry(6)]

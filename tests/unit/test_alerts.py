@@ -84,6 +84,24 @@ def test_an_outbreak_keeps_its_key_and_a_new_one_gets_another() -> None:
     assert len(keys) == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "body"),
+    [
+        ("alertmanager", lambda labels: {"alerts": [{"status": "firing", "labels": labels}]}),
+        ("grafana", lambda labels: {"state": "alerting", "tags": labels}),
+        ("datadog", lambda labels: {"transition": "Triggered", **labels}),
+        ("generic", lambda labels: {"status": "firing", "labels": labels}),
+    ],
+)
+def test_alerts_without_a_name_are_told_apart_by_their_labels(source: str, body: Any) -> None:
+    def key(**labels: str) -> str:
+        return read(source, body(labels))[0].key
+
+    assert len({key(title="a"), key(title="b"), key(title="a", tags="c:d"), key(tags="c:d")}) == 4
+    moving = [{"date": "1"}, {"date": "2", "alert_type": "error"}, {}]
+    assert len({key(title="a", **labels) for labels in moving}) == 1
+
+
 def test_the_older_grafana() -> None:
     body = {"ruleId": 3, "ruleName": "Drops", "state": "alerting", "tags": {"team": "a"}, "message": "m"}
     found = read("grafana", body)[0]

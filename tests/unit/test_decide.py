@@ -594,6 +594,13 @@ def test_the_failing_side_of_the_gates_is_watched_all_the_same(state: dict[str, 
     assert isinstance(decide(on_pause, Facts(verdict=FAIL), START), Wait)
 
 
+def test_whoever_thinks_is_told_what_to_answer() -> None:
+    paused = wait_of(decide(standing(**PAUSED, reason="lunch"), Facts(), START))
+    assert (paused.next, paused.why) == ("resume", "paused by a person: lunch")
+    held = wait_of(decide(standing(**HELD), Facts(), START))
+    assert (held.next, held.why) == ("adopt, restore, rollback or stop", "held: drift")
+
+
 def test_a_failure_cannot_order_what_would_be_refused() -> None:
     r = standing(phase=Phase.HELD, reason="rollback-impossible")
     assert isinstance(decide(r, Facts(verdict=FAIL), START), Wait)
@@ -663,6 +670,33 @@ def test_what_a_later_rollout_has_is_neither_watched_nor_undone_by_itself() -> N
 def test_our_own_late_write_after_promoted_is_written_over() -> None:
     r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(confirmed(step=-1),))
     assert isinstance(decide(r, Facts(), START), Apply)
+
+
+@pytest.mark.parametrize(
+    ("target_", "writes"),
+    [
+        (confirmed(step=-1, state=TargetState.SUPERSEDED), ()),  # a later rollout has the number
+        (confirmed(step=2), ()),  # an edit, and no write of ours
+        (confirmed(step=-1), (applied(write(step=2), START + SECOND),)),  # a write may still land
+    ],
+    ids=["superseded", "an-edit", "an-open-write"],
+)
+def test_after_promoted_nothing_but_our_own_late_write_is_written_over(
+    target_: Target, writes: tuple[Write, ...]
+) -> None:
+    r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(target_,), writes=writes)
+    assert isinstance(decide(r, Facts(), START), Wait)
+    assert isinstance(decide(r, Facts(look=look(Finding.LATE_OWN)), START), Wait)
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
+def test_after_the_end_an_unknown_write_is_looked_for_a_poll_later(phase: Phase) -> None:
+    r = rollout(phase=phase, position=Position(1, 3), targets=(restored(),), writes=(OPEN,))
+    assert isinstance(decide(r, Facts(), START), Read)
+    pending = wait_of(decide(r, Facts(look=look(Finding.PENDING)), START))
+    assert (pending.until, pending.why) == (START + POLL, "a write may still land")
+    away = wait_of(decide(replace(r, tries=4), Facts(trouble="503"), START))
+    assert (away.until, away.why) == (START + timedelta(seconds=30), "503")
 
 
 # ------------------------------------------------------------------ variants

@@ -43,6 +43,12 @@ def test_fewer_than_a_hundred_judged_calls_say_nothing_of_a_rate():
     assert read([]).slow_ms is None
 
 
+def test_calls_without_a_latency_leave_the_thresholds_as_they_are():
+    slow = [call(i) for i in range(200)]
+    without = [call(i, call_id=f"n{i}", e2e_p50_ms=None) for i in range(200)]
+    assert read([*slow, *without]).slow_ms == read(slow).slow_ms == (599.0, 679.0)
+
+
 def test_a_history_comes_back_from_json():
     for found in (read([call(i) for i in range(200)]), BaselineHistory(), BaselineHistory(edition=1)):
         assert BaselineHistory.from_json(found.to_json()) == found
