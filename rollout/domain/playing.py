@@ -119,7 +119,7 @@ class Runs:
         self.canary = np.zeros(runs)
         zeros = np.zeros(runs, dtype=np.int64)
         self.ends = Ends(np.full(runs, WAIT), zeros.copy(), zeros.copy(), np.zeros(runs))
-        self.new = np.zeros((len(self.series) + 1, runs, 4))
+        self.new = self.drawn = np.zeros((len(self.series) + 1, runs, 4))
 
     def play(
         self, most_calls: int, spacing: Callable[[int], int] = thinning, policy: Policy | None = None
@@ -149,7 +149,7 @@ class Runs:
 
     def _take(self, drawn: Array, calls: int) -> None:
         new = drawn if drawn.ndim == 3 else drawn.sum(axis=0)
-        self.new = new
+        self.new, self.drawn = new, drawn
         s = self.scene
         s.since_call += calls
         arms = new[-1, :, 0] + new[-1, :, 1]

@@ -72,7 +72,8 @@ def split(
             f"(evidence {figure(e_split[what])}): those of one version are being lost, which misleads the gate."
         )
     where, canary, total = "", sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
-    if what == "strata":
+    numbers = bool(strata) and strata[0][0].startswith("+")
+    if what == "strata" or (numbers and e_split.get("strata", 0.0) >= 10):
         name, canary, total = _worst_split(strata, weights)
         where = (
             f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"

@@ -6,7 +6,7 @@ import pytest
 from rollout.domain.gates import Cell, Outcome, Tally, from_plan, gate_config, judge
 from rollout.domain.playing import DAY, PlayStep, Runs, gate
 from rollout.domain.rehearsal import USUAL_RATES, ModelCallers, rehearse
-from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
+from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
 CODES = {FAIL: ("fail", None), SPLIT: ("undecided", "split"), LABELS: ("undecided", "labels"), AMBER: ("undecided", "amber"),
@@ -136,3 +136,86 @@ def test_modelled_callers_nest_what_implies_each_other():
     assert (rows["slow:p90"][:, 2] <= rows["slow:p50"][:, 2]).all()
     assert (drawn.sum(-1) == 50).all()
     assert rows["negative"][:, 2].sum() / rows["negative"][:, 2:].sum() == pytest.approx(0.2, abs=0.02)
+
+
+class TwoNumbers:
+    """Callers of two numbers, the first overridden: what they are told apart by reaches the gate of every run."""
+
+    def __init__(self, config, seed):
+        self.rng, self.series = np.random.default_rng(seed), len(config.series)
+
+    def draw(self, scene, first, calls):
+        found = []
+        for part, base, reaches in ((0.7, 0.10, 0.0), (0.3, 0.40, 1.0)):
+            n = self.rng.binomial(calls, part, len(scene.ids))
+            canary = self.rng.binomial(n, scene.weight * reaches)
+            rows = np.zeros((self.series + 1, len(n), 4))
+            for k in range(self.series):
+                rate = base if k == 0 else 0.05
+                bad = self.rng.binomial(canary, rate), self.rng.binomial(n - canary, rate)
+                rows[k] = np.stack([bad[0], canary - bad[0], bad[1], n - canary - bad[1]], axis=-1)
+            rows[-1, :, 1], rows[-1, :, 3] = canary, n - canary
+            found.append(rows)
+        return np.stack(found)
+
+
+def test_a_split_wrong_on_one_number_is_played_and_weighed_as_judge_does():
+    config = gate_config()
+    engine = Runs(config, (PlayStep(1000),), TwoNumbers(config, 4), 1, 1e9)
+    parts = np.zeros((2, len(config.series) + 1, 4))
+    memory, codes = None, []
+
+    def compare(runs):
+        nonlocal memory, parts
+        new = runs.drawn[:, :, 0]
+        parts += new
+        counts = parts.sum(axis=0)
+        arms = lambda rows: (int(rows[0] + rows[1]), int(rows[2] + rows[3]))  # noqa: E731
+        strata = {
+            str(i): {"": arms(parts[i, -1]), **{s: arms(parts[i, k]) for k, s in enumerate(config.series)}}
+            for i in range(2)
+        }
+        numbers = {s: tuple(int(x) for x in counts[k]) for k, s in enumerate(config.series)}
+        cell = Cell(0.1, 0, "0", arms(counts[-1]), arms(counts[-1]), numbers, strata=strata)
+        found = judge(config, Tally((cell,), 0, 1, 0.1, strata=strata_of([cell], ["0", "1"])), memory)
+        memory = found.memory
+        code = gate(runs)
+        assert CODES[int(code[0])] == (found.outcome.value, found.alarm)
+        assert bool(runs.by_strata[0]) == found.memory.by_strata
+        codes.append(int(code[0]))
+        return np.full(1, WAIT)
+
+    engine.play(900, lambda done: 10, compare)
+    assert memory.by_strata and SPLIT in codes and FAIL not in codes
+
+
+def test_results_that_go_missing_are_played_and_weighed_as_judge_does():
+    config = gate_config()
+    rng, seen = np.random.default_rng(3), np.zeros((len(config.series) + 1, 4))
+
+    class Losing:
+        def draw(self, scene, first, calls):
+            canary = rng.binomial(calls, scene.weight)
+            out = np.zeros((len(config.series) + 1, len(canary), 4))
+            for k in range(len(config.series) + 1):
+                known = rng.binomial(canary, 0.5) if k == 0 else canary
+                out[k, :, 1], out[k, :, 3] = known, calls - canary
+            return out
+
+    engine, codes = Runs(config, (PlayStep(1000),), Losing(), 1, 1e9), []
+
+    def compare(runs):
+        nonlocal seen
+        seen += runs.new[:, 0]
+        numbers = {s: tuple(int(x) for x in seen[k]) for k, s in enumerate(config.series)}
+        all_calls = (int(seen[-1][1]), int(seen[-1][3]))
+        lost = {s: (all_calls[0] - n[0] - n[1], all_calls[1] - n[2] - n[3]) for s, n in numbers.items()}
+        cell = Cell(0.1, 0, "0", all_calls, all_calls, numbers, lost=lost)
+        found = judge(config, Tally((cell,), 0, 1, 0.1))
+        code = gate(runs)
+        assert CODES[int(code[0])] == (found.outcome.value, found.alarm)
+        codes.append(int(code[0]))
+        return np.full(1, WAIT)
+
+    engine.play(400, lambda done: 10, compare)
+    assert LABELS in codes and PASS not in codes[codes.index(LABELS) :]
