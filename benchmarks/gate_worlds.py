@@ -65,8 +65,8 @@ class World:
 
     def history(self) -> dict[str, float]:
         """The baseline's own rates before the rollout."""
-        base, _ = self.rates(200)
-        found = dict(zip(SERIES, map(float, base.mean(axis=0)), strict=True))
+        base, _ = self.rates(max(np.size(v) for v in (1, *self.base.values(), *self.canary.values())))
+        found = dict(zip(SERIES, map(float, base[:200].mean(axis=0)), strict=True))
         if self.numbers:
             found["success"] = sum(n.part * n.base for n in self.numbers)
         return found

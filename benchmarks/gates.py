@@ -38,12 +38,12 @@ from benchmarks.gate_worlds import (
 from rollout.domain import evidence as ev
 from rollout.domain import forecast
 from rollout.domain.calls import Cell
-from rollout.domain.gates import Tally, gate_config, judge
+from rollout.domain.gates import Memory, Tally, gate_config, judge
 from rollout.domain.playing import Ends, PlayStep, Policy, Runs, every_call, gate
 from rollout.domain.profiles import GateConfig
 from rollout.domain.proposals import expected_calls
 from rollout.domain.rehearsal import USUAL_RATES
-from rollout.domain.weighing import FAIL, PASS, WAIT
+from rollout.domain.weighing import FAIL, PASS, WAIT, strata_of
 
 CALLS, PER_DAY = 2000, 50.0
 OURS = "forty bets"
@@ -169,7 +169,77 @@ def second_look(runs: int, seed: int, say: Callable[[str], None]) -> list[str]:
             rows.append([world.name, cell(before), cell(now)])
             say(f"{world.name}: {cell(before)} | {cell(now)}")
         out.append(table([title, "before", "now"], rows))
-    return [*out, knowing(runs, seed, say)]
+    return [*out, watching(runs, seed), knowing(runs, seed, say)]
+
+
+def watching(runs: int, seed: int) -> str:
+    """Calls at weight 1 until the watch tells, with the one ledger of before and with fresh ones by day. Each rollout has
+    its own record of the baseline: 600 calls beside the canary; then 50 calls a day at weight 1."""
+    rng, most, shares = (
+        np.random.default_rng(seed + 500),
+        300,
+        {m.name: m.share for m in gate_config().compared},
+    )
+    rates = np.array([PLAIN[s] for s in SERIES])
+    seen = rng.binomial(600, rates, (runs, len(SERIES)))
+    limit = ev.watch_limit(seen, 600 - seen)
+
+    def e(bad: np.ndarray, calls: np.ndarray, fresh: bool) -> np.ndarray:
+        """(runs,) of daily counts: bad (runs, days, series), calls (days,)."""
+        ledgers = bad[:, ::-1].cumsum(1)[:, ::-1]
+        n = calls[::-1].cumsum()[::-1]
+        total = np.zeros(len(bad))
+        for metric in gate_config().compared:
+            parts = []
+            for s in metric.series:
+                k = SERIES.index(s)
+                if fresh:
+                    parts.append(ev.watch_e(ledgers[:, :, k], n - ledgers[:, :, k], limit[:, k]))
+                else:
+                    parts.append(ev.one_sample_e(ledgers[:, 0, k], n[0] - ledgers[:, 0, k], limit[:, k]))
+            total += shares[metric.name] * np.mean(parts, axis=0)
+        return total
+
+    rows = []
+    for days in (1, 7, 14):
+        good = rng.binomial(50, rates, (runs, days, len(SERIES)))
+        found = []
+        for fresh in (False, True):
+            told = np.full(runs, most)
+            for n in range(1, most):
+                gone = np.where(np.isin(SERIES, ("success", "hard_error")), n, 0)
+                bad = np.concatenate([good, np.broadcast_to(gone, (runs, 1, len(SERIES)))], axis=1)
+                at = e(bad, np.array([50] * days + [n]), fresh) >= 100
+                told = np.where(at & (told == most), n, told)
+                if (told < most).all():
+                    break
+            found.append(f"{np.median(told):.0f} ({np.quantile(told, 0.95):.0f})")
+        rows.append(
+            [f"outage after {days} good day{'s' * (days > 1)}: calls until told, median (95 %)", *found]
+        )
+    days = 28
+    for name, worse, incident in (
+        ("no worse", np.zeros(days), 0),
+        ("waves: 10 points worse on two days of seven, for both", np.tile([0, 0, 0, 0, 0, 0.1, 0.1], 4), 0),
+        ("20 points worse from day 8 on", np.where(np.arange(days) >= 7, 0.2, 0.0), 0),
+        ("a week 20 points worse for both", np.where(np.arange(days) // 7 == 1, 0.2, 0.0), 0),
+        ("25 calls fail for both on day 8", np.zeros(days), 25),
+    ):
+        told = {False: np.zeros(runs, dtype=bool), True: np.zeros(runs, dtype=bool)}
+        daily: list[np.ndarray] = []
+        for day in range(days):
+            p = rates.copy()
+            p[0] += worse[day]
+            bad = rng.binomial(50, p, (runs, len(SERIES)))
+            if incident and day == 7:
+                bad[:, 0] = incident + rng.binomial(50 - incident, p[0], runs)
+            daily.append(bad)
+            for fresh in told:
+                told[fresh] |= e(np.stack(daily, axis=1), np.full(len(daily), 50), fresh) >= 100
+        rows.append(
+            [f"{name}: told within 28 days", *(percent(float(told[f].mean())) for f in (False, True))]
+        )
+    return table(["the watch at weight 1, 50 calls a day", "before", "now"], rows)
 
 
 def knowing(runs: int, seed: int, say: Callable[[str], None]) -> str:
@@ -259,22 +329,35 @@ def forecasts(runs: int, seed: int, equal: Ends) -> str:
     )
 
 
-def speed() -> str:
-    """Median time of one verdict, four metrics over 30 cells, with its evidence and its sentence."""
+def speed(numbers: int) -> str:
+    """Median time of one verdict, four metrics over 30 cells of so many numbers, with its evidence and its sentence;
+    once while the split is paid for all together, once by number."""
     rng, cells = np.random.default_rng(1), []
+    names = [f"+1415555{i:04}" for i in range(numbers)]
     for day in range(30):
         w, position = (0.1, 1) if day < 15 else (0.5, 2)
-        nc, counts = int(rng.binomial(50, w)), {}
+        arms = [(int(rng.binomial(50, w)), 0) for _ in names]
+        arms = [(nc, 50 - nc) for nc, _ in arms]
+        nc, nb = (sum(a[i] for a in arms) for i in (0, 1))
+        counts, strata = {}, {n: dict.fromkeys(("", *SERIES), a) for n, a in zip(names, arms, strict=True)}
         for s, p in zip(SERIES, (0.15, 0.01, 0.5, 0.1, 0.2), strict=True):
-            fc, fb = int(rng.binomial(nc, p)), int(rng.binomial(50 - nc, p))
-            counts[s] = (fc, nc - fc, fb, 50 - nc - fb)
-        cells.append(Cell(w, position, f"2026-01-{day + 1:02}", (nc, 50 - nc), (nc, 50 - nc), counts))
-    config, tally, times = gate_config(), Tally(tuple(cells), 2, 2, 0.5, calls_per_day=50), []
-    for _ in range(101):
-        begin = time.perf_counter()
-        judge(config, tally)
-        times.append(time.perf_counter() - begin)
-    return f"One verdict on 4 metrics x 30 cells: {1000 * float(np.median(times)):.1f} ms (median of {len(times)})."
+            fc, fb = int(rng.binomial(nc, p)), int(rng.binomial(nb, p))
+            counts[s] = (fc, nc - fc, fb, nb - fb)
+        cells.append(Cell(w, position, f"2026-01-{day + 1:02}", (nc, nb), (nc, nb), counts, strata=strata))
+    config = replace(gate_config(), history=PLAIN)
+    tally = Tally(tuple(cells), 2, 2, 0.5, calls_per_day=50, strata=strata_of(cells, names))
+    found = []
+    for memory in (Memory(), Memory(by_strata=True)):
+        times = []
+        for _ in range(31):
+            begin = time.perf_counter()
+            judge(config, tally, memory)
+            times.append(1000 * (time.perf_counter() - begin))
+        found.append(f"{float(np.median(times)):.1f}")
+    return (
+        f"One verdict on 4 metrics x 30 cells x {numbers} number{'s' * (numbers > 1)}: {found[0]} ms, {found[1]} ms where "
+        "the split is paid for by number (medians of 31)."
+    )
 
 
 def plots(grand: Found, calm: Found) -> dict[str, str]:
@@ -308,7 +391,8 @@ def main() -> int:
     tables, grand, calm = campaign(
         options.runs, options.seed, lambda line: print("..", line, file=sys.stderr)
     )
-    tables += [forecasts(options.runs, options.seed, grand["equal"][OURS]), speed()]
+    tables += [forecasts(options.runs, options.seed, grand["equal"][OURS])]
+    tables += [speed(n) for n in (1, 4, 200)]
     note = f"{options.runs} rollouts per world and rule, seed {options.seed}."
     text = "\n\n".join([note, *tables])
     print(text, f"\n{time.perf_counter() - begin:.0f} s")

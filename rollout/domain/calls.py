@@ -89,6 +89,19 @@ class Cell:
     strata: Mapping[str, Mapping[str, Arms]] = field(default_factory=dict)
     wave: int = 1
 
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "weight": self.weight,
+            "position": self.position,
+            "day": self.day,
+            "started": list(self.started),
+            "closed": list(self.closed),
+            "counts": {name: list(n) for name, n in self.counts.items()},
+            "lost": {name: list(n) for name, n in self.lost.items()},
+            "strata": {key: {name: [*n] for name, n in part.items()} for key, part in self.strata.items()},
+            "wave": self.wave,
+        }
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Cell:
         return cls(

@@ -63,9 +63,9 @@ def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Ver
     after = Memory(before.failed or failed, beyond, numbers.by_strata)
     kept = tally if numbers.by_strata else tally.without_strata()
     data = _plain({
-        "config": asdict(config), "tally": asdict(kept), "before": asdict(before), "after": asdict(after),
-        "numbers": numbers.to_json(),
+        "config": asdict(config), "before": asdict(before), "after": asdict(after), "numbers": numbers.to_json(),
     })  # fmt: skip
+    data["tally"] = kept.to_json()
     return Verdict(outcome, alarm, reason, data, after)
 
 

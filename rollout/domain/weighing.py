@@ -6,8 +6,9 @@ very same code as the verdict on one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,19 @@ class Tally:
         cells = tuple(Cell.from_json(c) for c in data["cells"])
         strata = tuple((name, tuple((w, c, b) for w, c, b in arms)) for name, arms in data.get("strata", ()))
         return cls(**{**data, "cells": cells, "strata": strata})
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it. By hand: a fleet's strata are tens of thousands of numbers."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            **plain,
+            "cells": [c.to_json() for c in self.cells],
+            "strata": [[name, [list(arms) for arms in by_weight]] for name, by_weight in self.strata],
+            "external": {
+                name: None if value is None or not math.isfinite(value) else value
+                for name, value in self.external.items()
+            },
+        }
 
     def without_strata(self) -> Tally:
         """The same without the counts of each stratum in each cell: all that is needed while the split is not paid
