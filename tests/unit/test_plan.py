@@ -212,7 +212,11 @@ holds = st.one_of(
 )
 plans = st.builds(
     document,
-    name=st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=80),
+    name=st.text(
+        st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/"),
+        min_size=1,
+        max_size=80,
+    ).filter(lambda name: name not in (".", "..")),
     numbers=st.lists(
         st.one_of(
             st.integers(2_000_000, 9_999_999).map(lambda n: f"+1415{n}"),
