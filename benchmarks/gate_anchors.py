@@ -15,9 +15,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.domain.playing import Policy, Runs, gate
-from rollout.domain.profiles import at_step
-from rollout.domain.weighing import AMBER, FAIL, PASS, SPLIT, WAIT
+from rollout.domain.gates.profiles import at_step
+from rollout.domain.gates.weighing import AMBER, FAIL, PASS, SPLIT, WAIT
+from rollout.domain.rehearsal.simulation import Policy, Runs, gate
 
 Ints = NDArray[np.int64]
 _Z = 1.6448536269514722

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.domain.playing import PlayStep, Scene
+from rollout.domain.rehearsal.simulation import PlayStep, Scene
 
 SERIES = ("success", "hard_error", "slow:p50", "slow:p90", "negative")
 PLAIN: Mapping[str, float] = {

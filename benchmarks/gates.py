@@ -35,15 +35,15 @@ from benchmarks.gate_worlds import (
     numbers_apart,
     unjudged,
 )
-from rollout.domain import evidence as ev
-from rollout.domain import forecast
-from rollout.domain.calls import Cell
-from rollout.domain.gates import Memory, Tally, gate_config, judge
-from rollout.domain.playing import Ends, PlayStep, Policy, Runs, every_call, gate
-from rollout.domain.profiles import GateConfig
+from rollout.domain.gates import evidence as ev
+from rollout.domain.gates import forecast
+from rollout.domain.gates.counting import Cell
+from rollout.domain.gates.profiles import GateConfig
+from rollout.domain.gates.verdict import Memory, Tally, gate_config, judge
+from rollout.domain.gates.weighing import FAIL, PASS, WAIT, strata_of
 from rollout.domain.proposals import expected_calls
-from rollout.domain.rehearsal import USUAL_RATES
-from rollout.domain.weighing import FAIL, PASS, WAIT, strata_of
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES
+from rollout.domain.rehearsal.simulation import Ends, PlayStep, Policy, Runs, every_call, gate
 
 CALLS, PER_DAY = 2000, 50.0
 OURS = "forty bets"

@@ -23,9 +23,9 @@ from sqlalchemy import event, insert
 
 from rollout import logs
 from rollout.app import App, build, many_threads_and_objects
-from rollout.domain.commanding import By
 from rollout.domain.errors import ClaimLost
-from rollout.domain.plan import Plan
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Order
 from rollout.settings import Settings
 from rollout.store import migrate
@@ -168,8 +168,8 @@ def bare(url: str, count: int) -> dict[str, Any]:
 
 def fill(database_url: str, count: int) -> dict[str, Any]:
     """Puts `count` rollouts into the database that wait for their start in a month."""
-    from rollout.domain.machine import Phase
-    from rollout.domain.state import Position, Rollout
+    from rollout.domain.lifecycle.machine import Phase
+    from rollout.domain.lifecycle.state import Position, Rollout
     from rollout.store.journal import GENESIS
     from rollout.store.rows import from_rollout
     from rollout.store.tables import rollouts

@@ -23,8 +23,8 @@ from sqlalchemy import insert, update
 from benchmarks.job import log, numbers_of, plan_of, wired
 from rollout import logs
 from rollout.app import App, new_id
-from rollout.domain.commanding import By
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import Phase
 from rollout.store import signals
 from rollout.store.journal import GENESIS
 from rollout.store.rows import from_rollout

@@ -9,9 +9,9 @@ from __future__ import annotations
 import structlog
 
 from rollout.app import App
-from rollout.domain.drift import settles
-from rollout.domain.protocol import Finding, examine
-from rollout.domain.state import TargetState
+from rollout.domain.lifecycle.state import TargetState
+from rollout.domain.writes.drift import settles
+from rollout.domain.writes.protocol import Finding, examine
 from rollout.ports import Failure
 
 log = structlog.get_logger(__name__)

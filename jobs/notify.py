@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from rollout.app import App
-from rollout.domain import notice_states as states
 from rollout.domain.errors import RolloutError
-from rollout.domain.notices import ENDS, TOLD_KINDS, Told, of_entry, wanted
-from rollout.domain.plan_notices import Severity
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.notices import conditions as states
+from rollout.domain.notices.events import ENDS, TOLD_KINDS, Told, of_entry, wanted
+from rollout.domain.plan.notices import Severity
 from rollout.logs import REDACTOR
 from rollout.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
 from rollout.store.anchors import system_head

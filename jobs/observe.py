@@ -15,12 +15,12 @@ import structlog
 
 from rollout.app import App
 from rollout.delivery import SERVICE
-from rollout.domain.calls import MOST_WAIT
 from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
-from rollout.domain.records import CallRecord, Entry
-from rollout.domain.seen import baseline_pairs
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.gates.counting import MOST_WAIT
+from rollout.domain.gates.observations import baseline_pairs
+from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.store.observations import CANNOT_BE_READ, Mark

@@ -12,8 +12,8 @@ from pathlib import Path
 import structlog
 
 from rollout.app import App
-from rollout.domain.commanding import KEEP_BASELINE
 from rollout.domain.errors import RolloutError
+from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.settings import Settings
 from rollout.store import archive
 from rollout.store.access import AccessStore

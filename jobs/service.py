@@ -13,7 +13,7 @@ import structlog
 from jobs.scheduler import Scheduler
 from rollout import __version__, logs
 from rollout.app import App, build, many_threads_and_objects
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.planfile import load_plan
 from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings

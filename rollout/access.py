@@ -17,8 +17,8 @@ from enum import StrEnum
 from typing import Protocol
 
 from rollout.domain.errors import Forbidden, InputError, Unauthenticated
-from rollout.domain.numbers import covers, is_e164
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.phone_numbers import covers, is_e164
 from rollout.store.access import AccessStore, TokenRow
 from rollout.store.engine import Database
 

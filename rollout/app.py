@@ -23,8 +23,8 @@ from rollout.clock import SystemClock
 from rollout.commands import Commands
 from rollout.delivery import Deliverer, Timing
 from rollout.domain.errors import RolloutError
-from rollout.domain.records import Claim
-from rollout.domain.state import Rollout, Target
+from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.driver import Driver
 from rollout.external import Externals
 from rollout.gatekeeper import Gatekeeper

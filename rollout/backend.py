@@ -14,12 +14,12 @@ from typing import Any, Protocol
 
 from rollout import rehearse, views
 from rollout.app import App
-from rollout.domain.commanding import By
+from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
 from rollout.domain.gate_history import margin_warnings
-from rollout.domain.machine import Phase
-from rollout.domain.state import Position, Rollout
-from rollout.domain.timetable_words import sentence
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.gatekeeper import config_of
 from rollout.planfile import load_plan
 from rollout.preflight import Preflight

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from rollout.domain.plan import Plan
+from rollout.domain.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)

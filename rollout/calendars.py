@@ -16,17 +16,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollout.domain import windows
+from rollout.domain.calendar import windows
+from rollout.domain.calendar.public_holidays import UnknownRegion, holidays_of, require
+from rollout.domain.calendar.timetable import Row, remaining, timetable
+from rollout.domain.calendar.wording import hours_text, moment_text
+from rollout.domain.decide.facts import Opening
 from rollout.domain.errors import InputError
-from rollout.domain.facts import Opening
-from rollout.domain.plan import Calendar, Plan
-from rollout.domain.plan_base import shown
-from rollout.domain.plan_calendar import Freeze
-from rollout.domain.state import Rollout
-from rollout.domain.timetable import Row, remaining, timetable
-from rollout.domain.timetable_words import hours_text, moment_text
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.calendar import Freeze
+from rollout.domain.plan.fields import shown
+from rollout.domain.plan.plan import Calendar, Plan
 from rollout.planfile.complaints import message, translate
-from rollout.public_holidays import UnknownRegion, holidays_of, require
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used
 _MOST_SPANS = 512

@@ -18,8 +18,8 @@ from contextvars import copy_context
 from functools import partial
 
 from rollout.delivery import Delivery
-from rollout.domain.records import Claim
-from rollout.domain.state import Rollout, Target
+from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.state import Rollout, Target
 
 FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap

@@ -1,6 +1,6 @@
 """What a person may ask. The command line, the HTTP API and the page call these and nothing else.
 
-Each command is a pure decision about the rollout it finds (rollout.domain.commanding), recorded with its actor,
+Each command is a pure decision about the rollout it finds (rollout.domain.lifecycle.commands), recorded with its actor,
 its reason and its request id in one transaction. Nobody drives here: the rollout becomes due, and whoever drives
 takes it.
 """
@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 from rollout.bounds import Bounds
-from rollout.domain import commanding
-from rollout.domain.commanding import By, where
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
-from rollout.domain.machine import Event, Phase, after, allows
-from rollout.domain.numbers import plus_advice
-from rollout.domain.plan import Plan
-from rollout.domain.records import Decision, Entry, Request
-from rollout.domain.state import Position, Rollout
+from rollout.domain.lifecycle import commands
+from rollout.domain.lifecycle.commands import By, where
+from rollout.domain.lifecycle.machine import Event, Phase, after, allows
+from rollout.domain.lifecycle.records import Decision, Entry, Request
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.phone_numbers import plus_advice
+from rollout.domain.plan.plan import Plan
 from rollout.ports import PhoneNumbers, Reading, Rollouts
 from rollout.preflight import Preflight, Versions, preflight
 
@@ -105,26 +105,26 @@ class Commands:
         """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
         return self._change(
             id_,
-            partial(commanding.promote, by=by, expect=expect, full=full),
+            partial(commands.promote, by=by, expect=expect, full=full),
             by.request("promote", id_, expect, full),
         )
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Hold where it stands. Gates go on watching."""
         return self._change(
-            id_, partial(commanding.pause, by=by, expect=expect), by.request("pause", id_, expect)
+            id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect)
         )
 
     def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Go on after a pause. After a failed gate this overrides that failure."""
         return self._change(
-            id_, partial(commanding.resume, by=by, expect=expect), by.request("resume", id_, expect)
+            id_, partial(commands.resume, by=by, expect=expect), by.request("resume", id_, expect)
         )
 
     def stop(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """End it and leave the split as it is."""
         return self._change(
-            id_, partial(commanding.stop, by=by, expect=expect), by.request("stop", id_, expect)
+            id_, partial(commands.stop, by=by, expect=expect), by.request("stop", id_, expect)
         )
 
     # -------------------------------------------------------------- answers to drift
@@ -133,7 +133,7 @@ class Commands:
         """Take the live split of every number as ours, and go on."""
         live = self._live(id_, Event.ADOPT_ASKED)
         return self._change(
-            id_, partial(commanding.adopt, by=by, expect=expect, live=live), by.request("adopt", id_, expect)
+            id_, partial(commands.adopt, by=by, expect=expect, live=live), by.request("adopt", id_, expect)
         )
 
     def restore(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class Commands:
         live = self._live(id_, Event.RESTORE_ASKED)
         return self._change(
             id_,
-            partial(commanding.restore, by=by, expect=expect, live=live),
+            partial(commands.restore, by=by, expect=expect, live=live),
             by.request("restore", id_, expect),
         )
 
@@ -160,9 +160,7 @@ class Commands:
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         """Commit the desired state: every baseline back. Always wins, needs no expected state."""
-        return self._change(
-            id_, partial(commanding.rollback, by=by), by.request("rollback", id_), urgent=True
-        )
+        return self._change(id_, partial(commands.rollback, by=by), by.request("rollback", id_), urgent=True)
 
     # -------------------------------------------------------------- finding the rollout that is meant
 

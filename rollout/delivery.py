@@ -1,7 +1,7 @@
 """P2 to P7 of the write protocol for one chunk of numbers: connect, read, intend, send, read back, record.
 
 This is the only place that sends a split to a phone number. What the answers amount to is found in
-rollout.outcomes; what to do about it is decided in rollout.domain.decide.
+rollout.domain.writes.outcomes; what to do about it is decided in rollout.domain.decide.decide.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain.baselines import exactly
-from rollout.domain.changes import Change
-from rollout.domain.deciding.words import another_hand
-from rollout.domain.drift import Blocked, Look, absorb, settles
+from rollout.domain.decide.wording import another_hand
 from rollout.domain.errors import ClaimLost
-from rollout.domain.machine import Phase
-from rollout.domain.protocol import Finding, body_of, lists_at, shows
-from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Rollout, Target, Write
-from rollout.outcomes import Got, outcomes, reading_trouble, shown
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
+from rollout.domain.splits.baselines import exactly
+from rollout.domain.writes.drift import Blocked, Look, absorb, settles
+from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
+from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
 from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write

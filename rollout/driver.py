@@ -13,15 +13,15 @@ from typing import Any
 
 from rollout.chunks import Chunks, Deliver
 from rollout.delivery import SERVICE, Deliverer, Delivery, Timing
-from rollout.domain.actions import Apply, Begin, Read, Record, Restore, Wait
-from rollout.domain.changes import Change
-from rollout.domain.decide import decide
-from rollout.domain.drift import Look
+from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
+from rollout.domain.decide.decide import decide
+from rollout.domain.decide.facts import Facts
 from rollout.domain.errors import InputError, NotReachable, Refused
-from rollout.domain.facts import Facts
-from rollout.domain.machine import WATCH_AFTER_END, Event, Phase, after
-from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Position, Rollout, Target
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, after
+from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.state import Position, Rollout, Target
+from rollout.domain.writes.drift import Look
 from rollout.ports import Calendar, Clock, Gates, Rollouts
 from rollout.preflight import Versions
 

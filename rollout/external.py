@@ -17,8 +17,8 @@ from queue import SimpleQueue
 import structlog
 
 from rollout.clock import SystemClock
-from rollout.domain.plan import Plan
-from rollout.domain.plan_gates import Http, Prometheus
+from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.plan import Plan
 from rollout.external_get import SECONDS, read_value
 from rollout.external_hosts import Late, Lookup, MetricHosts, Unreadable
 from rollout.gatekeeper import Readings

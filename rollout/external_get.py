@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rollout.domain.plan_gates import Http, Prometheus
+from rollout.domain.plan.gates import Http, Prometheus
 from rollout.external_hosts import Late, Lookup, MetricHosts, Place, Unreadable, addresses, asked
 from rollout.ports import Clock
 

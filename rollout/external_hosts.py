@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollout.domain.errors import SettingsError
-from rollout.domain.plan import Plan
-from rollout.domain.plan_gates import Http, Prometheus
+from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.plan import Plan
 from rollout.notify_guard import inside
 
 Address = tuple[socket.AddressFamily, str]

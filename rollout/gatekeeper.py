@@ -13,18 +13,18 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rollout.domain.plan import Plan
-from rollout.domain.profiles import EDITION, before_full
-from rollout.domain.seen import Seen, baseline_pairs, index, share
-from rollout.domain.state import Rollout
+from rollout.domain.gates.observations import Seen, baseline_pairs, index, share
+from rollout.domain.gates.profiles import EDITION, before_full
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
 
 if TYPE_CHECKING:
-    from rollout.domain.calls import Cell
     from rollout.domain.gate_history import BaselineHistory
-    from rollout.domain.gates import GateConfig, Memory, Verdict
+    from rollout.domain.gates.counting import Cell
+    from rollout.domain.gates.verdict import GateConfig, Memory, Verdict
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
@@ -55,7 +55,7 @@ _UNREAD = Opinion("undecided", None, "The baseline's own calls from before the r
 
 @lru_cache(maxsize=256)
 def _config(_digest: str, gates: str, edition: int) -> GateConfig:
-    from rollout.domain.profiles import from_plan
+    from rollout.domain.gates.profiles import from_plan
 
     return from_plan(json.loads(gates), edition)
 
@@ -126,7 +126,7 @@ class Gatekeeper:
     def _thresholds(
         self, connection: Any, rollout: Rollout, numbers: Sequence[str], channels: Sequence[str]
     ) -> tuple[float, float] | None:
-        from rollout.domain.calls import latency_thresholds
+        from rollout.domain.gates.counting import latency_thresholds
 
         assert rollout.started_at is not None
         before = observations.calls(
@@ -142,8 +142,8 @@ class Gatekeeper:
         self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime
     ) -> BaselineHistory | None:
         """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
-        from rollout.domain.calls import HARD_REASONS
         from rollout.domain.gate_history import BEFORE, BaselineHistory, baseline_history
+        from rollout.domain.gates.counting import HARD_REASONS
 
         if rollout.history is not None:
             return BaselineHistory.from_json(rollout.history)
@@ -168,9 +168,16 @@ class Gatekeeper:
             )
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.calls import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
-        from rollout.domain.gates import judge
-        from rollout.domain.weighing import Tally, strata_of
+        from rollout.domain.gates.counting import (
+            HARD_REASONS,
+            QUARTERS,
+            CallRules,
+            longest_wait,
+            quarter,
+            tabulate,
+        )
+        from rollout.domain.gates.verdict import judge
+        from rollout.domain.gates.weighing import Tally, strata_of
 
         plan = rollout.plan
         external = self.external(plan) if any(m.external for m in config.metrics) else {}
@@ -262,7 +269,7 @@ def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark
 
 
 def _memories(verdict: Mapping[str, Any] | None) -> dict[str, Memory]:
-    from rollout.domain.gates import Memory
+    from rollout.domain.gates.verdict import Memory
 
     if not verdict:
         return {}
@@ -292,7 +299,7 @@ def _kept(verdict: Verdict) -> dict[str, Any]:
 
 
 def _together(verdicts: Mapping[str, Verdict]) -> Opinion:
-    from rollout.domain.gates import combine
+    from rollout.domain.gates.verdict import combine
 
     if len(verdicts) == 1:
         only = next(iter(verdicts.values()))

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from rollout._kit.wire import origin
-from rollout.domain.baselines import exactly
 from rollout.domain.errors import InputError, Refused
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.splits.baselines import exactly
 
 _PARTS = ("proxy.py", "wire.py", "restore.py", "rollback.py")  # the last one's docstring becomes the file's
 _SLOT = 'json.loads(r"""{}""")'

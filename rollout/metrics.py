@@ -19,11 +19,12 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, genera
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rollout import __version__, gateviews
-from rollout.domain import splits
+from rollout import __version__
 from rollout.domain.errors import RolloutError
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.gates import summary
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.splits import splits
 from rollout.meter import Latencies, RequestMeter
 from rollout.ports import Clock
 from rollout.store import figures
@@ -270,7 +271,7 @@ def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metr
     if r.verdict:
         outcome = r.verdict.get("outcome")
         yield _family(_VERDICT, {(*own, word): outcome == word for word in VERDICTS})
-    judged = {(*own, str(arm["arm"])): arm for arm in gateviews.arms(r.verdict, intervals=False)}
+    judged = {(*own, str(arm["arm"])): arm for arm in summary.arms(r.verdict, intervals=False)}
     for kind, key in ((_HARM, "e_gate"), (_LIMIT, "roll_back_at"), (_CALLS, "canary_calls")):
         yield _family(kind, {of: arm[key] for of, arm in judged.items()})
 

@@ -19,9 +19,9 @@ from urllib.parse import quote, urlsplit
 
 import structlog
 
-from rollout.domain.notices import clean
-from rollout.domain.plan import Plan
-from rollout.domain.plan_notices import Notice, Severity
+from rollout.domain.notices.events import clean
+from rollout.domain.plan.notices import Notice, Severity
+from rollout.domain.plan.plan import Plan
 from rollout.notify_guard import built_complaint, complaint, guarded
 
 log = structlog.get_logger(__name__)

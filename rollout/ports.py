@@ -15,12 +15,12 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-from rollout.domain.allowance import Turns
-from rollout.domain.changes import Change
-from rollout.domain.facts import Opening, Opinion
-from rollout.domain.machine import Phase
-from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
-from rollout.domain.state import Rollout, Target
+from rollout.domain.decide.facts import Opening, Opinion
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
+from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.request_budget import Turns
 
 
 class Clock(Protocol):

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.bounds import Bounds
-from rollout.domain import splits
-from rollout.domain.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.errors import NameTaken, NotReachable, PreflightRefused, SplitError
+from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.names import name_taken
-from rollout.domain.plan import Plan, WaveOrder, wave_of
-from rollout.domain.plan_agents import ByNickname, ByServing
-from rollout.domain.protocol import body_of, lists_at, others_of
-from rollout.domain.state import Rollout, Target
+from rollout.domain.plan.agents import ByNickname, ByServing
+from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
+from rollout.domain.splits import splits
+from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
+from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
 
 Pair = tuple[str, int | str | None]

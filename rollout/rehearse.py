@@ -9,23 +9,23 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rollout.calendars import Calendars
-from rollout.domain.durations import render
+from rollout.domain.calendar.durations import render
+from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError, NotReachable
-from rollout.domain.forecast import round_calls
-from rollout.domain.plan import Plan
-from rollout.domain.playing_hours import hours
-from rollout.domain.records import CallRecord
-from rollout.domain.timetable_words import hours_text, moment_text
+from rollout.domain.gates.forecast import round_calls
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.plan.plan import Plan
+from rollout.domain.rehearsal.hours import hours
 from rollout.gatekeeper import config_of
 from rollout.ports import Calls, Failure
 from rollout.preflight import Preflight
 
 if TYPE_CHECKING:
     from rollout.domain.gate_history import BaselineHistory
-    from rollout.domain.playing import PlayStep
-    from rollout.domain.profiles import GateConfig
+    from rollout.domain.gates.profiles import GateConfig
     from rollout.domain.proposals import Proposal
-    from rollout.domain.rehearsal import Rehearsal
+    from rollout.domain.rehearsal.rehearsal import Rehearsal
+    from rollout.domain.rehearsal.simulation import PlayStep
 
 USUAL_CALLS_PER_DAY = 200.0
 HISTORY = timedelta(days=7)
@@ -47,11 +47,11 @@ def rehearse(
     from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
     be used, or that never opens.
     """
-    from rollout.domain.playing import DAY
-    from rollout.domain.profiles import GateConfig
+    from rollout.domain.gates.profiles import GateConfig
     from rollout.domain.proposals import propose
-    from rollout.domain.rehearsal import DEADLINE
-    from rollout.domain.rehearsal import rehearse as play
+    from rollout.domain.rehearsal.rehearsal import DEADLINE
+    from rollout.domain.rehearsal.rehearsal import rehearse as play
+    from rollout.domain.rehearsal.simulation import DAY
 
     if not 0 < calls_per_day <= 10_000_000:
         raise InputError("--calls-per-day: write a number above 0")
@@ -99,7 +99,7 @@ def _played(played: Rehearsal) -> dict[str, Any]:
 
 
 def _steps(plan: Plan) -> list[PlayStep]:
-    from rollout.domain.playing import PlayStep
+    from rollout.domain.rehearsal.simulation import PlayStep
 
     arm = next(iter(plan.arms))
     steps, above = [], plan.steps_above
@@ -141,7 +141,7 @@ def proposal(
 
 
 def _usual_rates(config: GateConfig) -> dict[str, float]:
-    from rollout.domain.rehearsal import OTHER_RATE, USUAL_RATES
+    from rollout.domain.rehearsal.rehearsal import OTHER_RATE, USUAL_RATES
 
     return {**dict.fromkeys(config.series, OTHER_RATE), **USUAL_RATES}
 
@@ -197,10 +197,10 @@ def _number(value: Any) -> str:
 
 def quick_line(plan: Plan, calls_per_day: float) -> str:
     """The one-line version, by the formulas instead of by playing: milliseconds."""
-    from rollout.domain import evidence as ev
-    from rollout.domain.playing import PlayStep
-    from rollout.domain.profiles import before_full
+    from rollout.domain.gates import evidence as ev
+    from rollout.domain.gates.profiles import before_full
     from rollout.domain.proposals import expected_calls
+    from rollout.domain.rehearsal.simulation import PlayStep
 
     config = config_of(plan)
     if config is None:
@@ -277,8 +277,8 @@ class Traffic:
 def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
     """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls, and then
     at most 2,000 of them. NotReachable when the list cannot be read."""
-    from rollout.domain.calls import HARD_REASONS
     from rollout.domain.gate_history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
+    from rollout.domain.gates.counting import HARD_REASONS
 
     asked = found.targets[:MOST_NUMBERS]
     pairs = frozenset(pair for t in asked for pair in _pairs(t.baseline))

@@ -19,10 +19,10 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from rollout.domain import errors
-from rollout.domain.commanding import By
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
-from rollout.domain.numbers import is_e164, plus_advice
-from rollout.domain.state import Position
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position
+from rollout.domain.phone_numbers import is_e164, plus_advice
 from rollout.settings import LOOPBACK
 
 TRIES = 3

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rollout import gateviews, views
-from rollout.domain.machine import Phase
-from rollout.domain.state import Rollout
+from rollout import views
+from rollout.domain.gates import summary as gateviews
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
 

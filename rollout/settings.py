@@ -21,7 +21,7 @@ from pydantic_settings import (
 )
 
 from rollout.domain.errors import SettingsError
-from rollout.setting_values import checked
+from rollout.domain.setting_values import checked
 
 RETELL = "https://api.retellai.com"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout import gateviews
-from rollout.domain import splits
-from rollout.domain.durations import render
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.state import Rollout, Target
+from rollout.domain.calendar.durations import render
+from rollout.domain.gates import summary as gateviews
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
 from rollout.preflight import Preflight
 from rollout.store.journal import Recorded
 from rollout.store.observations import Unreadable

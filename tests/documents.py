@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rollout.domain.machine import FINAL, TRANSITIONS, Event, HeldReason, Phase
+from rollout.domain.lifecycle.machine import FINAL, TRANSITIONS, Event, HeldReason, Phase
 
 PAGE = Path(__file__).parents[1] / "docs" / "state-machine.md"
 
@@ -36,7 +36,8 @@ def state_machine() -> str:
     """docs/state-machine.md as it should be."""
     parts = [
         "# The state machine",
-        "Drawn from the table in `rollout/domain/machine.py` by `make docs`; nothing changes a phase but this table.",
+        "Drawn from the table in `rollout/domain/lifecycle/machine.py` by `make docs`. "
+        "Nothing changes a phase but this table.",
         "```mermaid\n" + "\n".join(_diagram()) + "\n```",
         "## Phases",
         "\n".join(["| phase | meaning |", "| --- | --- |", *(f"| `{p}` | {_PHASES[p]} |" for p in Phase)]),

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from rollout.cli import app
 from rollout.domain import errors
-from rollout.domain.machine import Event
+from rollout.domain.lifecycle.machine import Event
 from rollout.planfile import schema
 from rollout.settings import OTHER_NAMES, Settings
 

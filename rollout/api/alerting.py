@@ -9,10 +9,10 @@ from typing import Any
 from rollout.access import Caller
 from rollout.api.service import Service
 from rollout.domain import alerts
-from rollout.domain.commanding import By
 from rollout.domain.errors import NotReachable, RolloutError
-from rollout.domain.plan_notices import Reaction
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.notices import Reaction
 
 KEEP = timedelta(days=30)
 

@@ -19,7 +19,7 @@ from rollout.api.guard import Guarded
 from rollout.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
 from rollout.api.service import SchedulerState, Service
 from rollout.app import App
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 
 _ABOUT = """\
 Moves live callers step by step from one version of a Retell voice agent to another, and back.

@@ -18,7 +18,7 @@ from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooMany
 from rollout.domain import webhooks
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.ports import Clock
 from rollout.settings import KeySource, Settings
 from rollout.store.access import AccessStore

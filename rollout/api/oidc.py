@@ -31,7 +31,7 @@ from rollout.api.guard import Guarded, needs
 from rollout.api.service import Service, service_of
 from rollout.api.sessions import LIFETIME, open_session
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.records import Entry
 from rollout.settings import LOOPBACK, Settings
 from rollout.store.access import TokenRow
 

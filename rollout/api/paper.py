@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rollout import views
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store.reading import Reading
 from rollout.store.repository import Store
 

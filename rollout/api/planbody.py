@@ -6,7 +6,7 @@ import json
 
 from rollout.api.problems import TooLarge
 from rollout.api.schemas import PlanBody
-from rollout.domain.plan import Plan
+from rollout.domain.plan.plan import Plan
 from rollout.planfile import build_plan, load_plan
 from rollout.planfile.tree import MAX_BYTES
 

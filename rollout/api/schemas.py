@@ -15,10 +15,10 @@ from pydantic import (
     model_validator,
 )
 
-from rollout.domain.commanding import MOST_REASON, parse_position
 from rollout.domain.errors import InputError
+from rollout.domain.lifecycle.commands import MOST_REASON, parse_position
+from rollout.domain.lifecycle.state import Position
 from rollout.domain.one_line import one_line
-from rollout.domain.state import Position
 
 RolloutId = Annotated[
     str,

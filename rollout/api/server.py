@@ -17,7 +17,7 @@ from rollout.api.factory import make_api
 from rollout.api.service import SchedulerState, Service
 from rollout.app import App
 from rollout.domain.errors import NotReachable
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2

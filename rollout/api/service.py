@@ -21,12 +21,12 @@ from rollout.api.still import Still
 from rollout.api.stream import Hub
 from rollout.app import App
 from rollout.backend import Direct
-from rollout.domain.commanding import By, where
 from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated
-from rollout.domain.numbers import listed
-from rollout.domain.plan import Plan
-from rollout.domain.records import CallRecord, Entry
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.commands import By, where
+from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.phone_numbers import listed
+from rollout.domain.plan.plan import Plan
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups
 from rollout.store.reading import Reading, Readings

@@ -23,7 +23,7 @@ from rollout.api.guard import source_of
 from rollout.api.problems import WrongMediaType
 from rollout.api.service import service_of
 from rollout.domain.errors import Forbidden, Unauthenticated
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.records import Entry
 
 IDLE = timedelta(minutes=30)
 LIFETIME = timedelta(hours=12)

@@ -22,7 +22,7 @@ from rollout.domain.one_line import in_one_line
 
 if TYPE_CHECKING:
     from rollout.backend import Backend
-    from rollout.domain.plan import Plan
+    from rollout.domain.plan.plan import Plan
 
 SUFFIXES = (".yaml", ".yml", ".json")
 FINAL = ("promoted", "rolled_back", "stopped")
@@ -178,8 +178,8 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     """A plan's document with defaults written out, and without the addresses of notices (a service hides them)."""
-    from rollout.domain.plan import Plan
-    from rollout.domain.plan_gates import with_new_names
+    from rollout.domain.plan.gates import with_new_names
+    from rollout.domain.plan.plan import Plan
 
     bare = {k: v for k, v in document.items() if k != "notify"}
     with contextlib.suppress(ValueError):  # made by another version of this program: compared as it stands

@@ -21,8 +21,8 @@ from rollout.domain.errors import InputError, NoDatabase
 if TYPE_CHECKING:
     from rollout.app import App
     from rollout.backend import Backend
-    from rollout.domain.commanding import By
-    from rollout.domain.state import Position
+    from rollout.domain.lifecycle.commands import By
+    from rollout.domain.lifecycle.state import Position
     from rollout.remote import Remote
     from rollout.settings import Settings
 
@@ -72,14 +72,14 @@ def unexpected(error: Exception) -> str:
 
 def by(reason: str, request_id: str | None) -> By:
     """The person, the reason and the request id of a command."""
-    from rollout.domain.commanding import By
+    from rollout.domain.lifecycle.commands import By
 
     return By(actor(), reason, request_id)
 
 
 def position(text: str | None) -> Position | None:
     """--expect as a position."""
-    from rollout.domain.commanding import parse_position
+    from rollout.domain.lifecycle.commands import parse_position
 
     return None if text is None else parse_position(text)
 
@@ -148,7 +148,7 @@ def remote() -> Remote | None:
 def say_if_nobody_works(service: Backend, *phases: str) -> None:
     """On standard error, when no service runs that could go on with rollouts in these phases."""
     from rollout.domain.errors import RolloutError
-    from rollout.domain.machine import FINAL
+    from rollout.domain.lifecycle.machine import FINAL
 
     if phases and set(phases) <= FINAL:
         return

@@ -115,7 +115,7 @@ def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
 
 
 def _play(app: App, sandbox: Sandbox, name: str, version: int) -> str:
-    from rollout.domain.commanding import By
+    from rollout.domain.lifecycle.commands import By
     from rollout.planfile import load_plan
 
     plan = load_plan(PLAN.format(name=name, number=NUMBER, agent=AGENT, version=version))

@@ -53,7 +53,7 @@ def read_anchors(file: str) -> Sequence[Anchor]:
 
 def write_anchors(store: Store, destination: str) -> None:
     """Writes the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
-    from rollout.domain.changes import utc_text
+    from rollout.domain.lifecycle.changes import utc_text
     from rollout.store.anchors import all_anchors
 
     lines = [f"# heads of all journals and tokens at {utc_text(store.now())}"]

@@ -29,7 +29,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
-    from rollout.domain.evaluate import evaluate as compute
+    from rollout.domain.gates.evaluate import evaluate as compute
 
     text, name = plan_text(file)
     try:
@@ -159,12 +159,12 @@ def replay(
     json: Json = False,
 ) -> None:
     """Compute every stored look again, and what another gate would have decided. Exit 1 if one differs."""
-    from rollout import gateviews
+    from rollout.domain.gates import summary
 
     other = None if gates is None else _gates(gates)
     with direct_app() as app:
         rollout, _ = app.store.load(app.commands.resolve(id))
-        found = gateviews.replay(app.store.looks(rollout.id), other)
+        found = summary.replay(app.store.looks(rollout.id), other)
     if json:
         print_json(found)
     else:
@@ -198,7 +198,7 @@ def _gates(path: str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise InputError(f"{name}: write a plan or its gates entry, for example profile: strict")
     entry = document.get("gates", document)
-    from rollout.domain.plan import Gates
+    from rollout.domain.plan.plan import Gates
 
     try:
         gates = Gates.model_validate(entry)

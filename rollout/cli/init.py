@@ -157,7 +157,7 @@ def _choose(client: RetellClient, asker: Asker) -> str:
 
 
 def _serves(reading: Reading) -> list[str]:
-    from rollout.domain.splits import describe
+    from rollout.domain.splits.splits import describe
 
     return [
         plain(f"{c}: {describe(entries)}") for c in CHANNELS if (entries := reading.lists.get(f"{c}_agents"))
@@ -239,7 +239,7 @@ def _steps(weights: str, holds: str) -> str:
 
 def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     """The baseline's lines: refuse to start on anything else. None where it cannot be said exactly."""
-    from rollout.domain.splits import TOTAL, points, same
+    from rollout.domain.splits.splits import TOTAL, points, same
 
     first = lists[0]
     exact = all(

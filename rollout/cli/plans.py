@@ -26,7 +26,7 @@ from rollout.domain.errors import InputError, PreflightRefused
 
 if TYPE_CHECKING:
     from rollout.backend import Backend
-    from rollout.domain.plan import Plan
+    from rollout.domain.plan.plan import Plan
 
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
 

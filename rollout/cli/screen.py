@@ -221,7 +221,7 @@ def percent(weight: float | None) -> str:
 
 def split_text(lists: dict[str, Any] | None) -> str:
     """A number's lists in words."""
-    from rollout.domain.splits import describe
+    from rollout.domain.splits.splits import describe
 
     if not lists:
         return "-"

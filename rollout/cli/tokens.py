@@ -33,7 +33,7 @@ def create(
 ) -> None:
     """Make a token. It is shown once; only its hash is kept."""
     from rollout.access import create_token
-    from rollout.domain.durations import parse
+    from rollout.domain.calendar.durations import parse
 
     wanted = (
         None

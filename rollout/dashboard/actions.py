@@ -18,11 +18,11 @@ from rollout.api.service import service_of
 from rollout.dashboard import orders, planning, words
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.door import form_of, render, shown, to, visitor
-from rollout.domain.commanding import By, parse_position
 from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
-from rollout.domain.machine import Phase, allows
+from rollout.domain.lifecycle.commands import By, parse_position
+from rollout.domain.lifecycle.machine import Phase, allows
+from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line, one_line
-from rollout.domain.state import Position, Rollout
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
 LANES = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from rollout.dashboard import charts
 from rollout.dashboard.desk import Line
-from rollout.domain import splits
-from rollout.domain.plan import Plan
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
 
 
 class Stood(NamedTuple):

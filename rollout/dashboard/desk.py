@@ -14,7 +14,7 @@ from rollout.api.paper import Kept
 from rollout.api.service import Service
 from rollout.dashboard.assets import Assets
 from rollout.dashboard.render import environment
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store import housekeeping
 from rollout.store.journal import Recorded
 

@@ -8,9 +8,9 @@ from rollout.access import Caller
 from rollout.api.routes.numbers import describe
 from rollout.dashboard import words
 from rollout.dashboard.desk import Desk
-from rollout.domain import splits
 from rollout.domain.errors import InputError
-from rollout.domain.numbers import is_e164
+from rollout.domain.phone_numbers import is_e164
+from rollout.domain.splits import splits
 
 
 def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:

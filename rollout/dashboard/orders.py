@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from rollout.access import Right
 from rollout.dashboard.words import number_count, percent
-from rollout.domain import splits
-from rollout.domain.machine import Event, Phase, allows
-from rollout.domain.protocol import body_of, lists_at
-from rollout.domain.state import Position, Rollout, Target, TargetState
+from rollout.domain.lifecycle.machine import Event, Phase, allows
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.splits import splits
+from rollout.domain.writes.protocol import body_of, lists_at
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
 _RESTORABLE = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})

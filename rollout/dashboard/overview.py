@@ -11,10 +11,10 @@ from typing import Any
 from rollout.access import Caller
 from rollout.dashboard import charts
 from rollout.dashboard.desk import Desk
-from rollout.domain import splits
 from rollout.domain.errors import InputError
-from rollout.domain.machine import Phase
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.splits import splits
 from rollout.gatekeeper import config_of
 
 PER_PAGE = 50

@@ -11,8 +11,8 @@ from rollout import views
 from rollout.access import Caller
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.orders import Order
-from rollout.domain.commanding import By
 from rollout.domain.errors import InputError, RolloutError
+from rollout.domain.lifecycle.commands import By
 from rollout.planfile import load_plan
 
 NAME = "plan"

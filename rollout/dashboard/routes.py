@@ -33,7 +33,7 @@ from rollout.dashboard.door import (
     visitor,
 )
 from rollout.domain.errors import NotReachable, RolloutError
-from rollout.domain.numbers import is_e164
+from rollout.domain.phone_numbers import is_e164
 
 MOST_SEQ = 2**53
 Find = Callable[[Desk], dict[str, Any]]

@@ -8,18 +8,19 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from rollout import gateviews, views
+from rollout import views
 from rollout.access import Caller, Right
 from rollout.dashboard import charts, orders, words
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Desk, Line
 from rollout.dashboard.overview import needs_answer, row
-from rollout.domain import splits
-from rollout.domain.gates import Outcome
-from rollout.domain.machine import Phase
-from rollout.domain.meters import meters
-from rollout.domain.plan import Plan
-from rollout.domain.state import Rollout, Target, TargetState
+from rollout.domain.gates import summary
+from rollout.domain.gates.meters import meters
+from rollout.domain.gates.verdict import Outcome
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout, Target, TargetState
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
 from rollout.gatekeeper import config_of
 
 TARGETS_SHOWN = 50
@@ -147,7 +148,7 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 
 def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
     """Each canary's gates: counts, interval and meters per metric, and what is still missing."""
-    current = gateviews.current(r)
+    current = summary.current(r)
     if not current:
         return []
     found = []
@@ -155,7 +156,7 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
         measured = _measured(
             json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0)
         )
-        evidence, expected = kept["evidence"], gateviews.forecasts(r)
+        evidence, expected = kept["evidence"], summary.forecasts(r)
         reach = charts.reach_of(measured["metrics"])
         rows = [
             {

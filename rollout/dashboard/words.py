@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.domain.gates import Outcome
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.splits import describe
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.gates.verdict import Outcome
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.splits.splits import describe
 
 # Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")

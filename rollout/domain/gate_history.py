@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain.calls import CallRules, latency_thresholds, outcomes
-from rollout.domain.profiles import EDITION, GateConfig, usual_margin
-from rollout.domain.records import CallRecord
+from rollout.domain.gates.counting import CallRules, latency_thresholds, outcomes
+from rollout.domain.gates.profiles import EDITION, GateConfig, usual_margin
+from rollout.domain.lifecycle.records import CallRecord
 
 BEFORE = timedelta(days=30)
 LEAST_CALLS = 100  # judged calls of the baseline, below which its rate is not known

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rollout.domain import forecast
-from rollout.domain.playing import DAY, PlayStep
-from rollout.domain.profiles import GateConfig, at_step, before_full, from_plan, profile_of
+from rollout.domain.gates import forecast
+from rollout.domain.gates.profiles import GateConfig, at_step, before_full, from_plan, profile_of
+from rollout.domain.rehearsal.simulation import DAY, PlayStep
 
 PATIENCE = 30 * DAY  # what people wait for a decision, in a plan that names no deadline
 _MARGIN_FOR_CHANCE = 0.8  # of that time, for the median rollout: half of them take longer

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.domain.numbers import is_e164
-from rollout.domain.records import LATEST_MS, CallRecord
+from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
+from rollout.domain.phone_numbers import is_e164
 
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
 OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less

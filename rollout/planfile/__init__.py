@@ -16,14 +16,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from rollout.domain.calendar.public_holidays import UnknownRegion, require
 from rollout.domain.errors import InputError, PlanError
-from rollout.domain.plan import WRITTEN_NOW, Calendar, Plan
-from rollout.domain.plan_base import Part, shown
+from rollout.domain.plan.fields import Part, shown
+from rollout.domain.plan.plan import WRITTEN_NOW, Calendar, Plan
 from rollout.planfile.complaints import Problem, message, placed, translate
 from rollout.planfile.jsontext import JsonText
 from rollout.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.planfile.yamltext import read_yaml
-from rollout.public_holidays import UnknownRegion, require
 
 __all__ = ["build_plan", "dump_plan", "load_calendar", "load_plan", "read_calendar", "read_plan", "schema"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollout.domain.plan_base import shown
+from rollout.domain.plan.fields import shown
 from rollout.planfile.tree import Node
 
 _EXAMPLES = {

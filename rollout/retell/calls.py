@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.domain.records import LATEST_MS, CallRecord
+from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
 from rollout.retell.wire import number_in, optional_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from rollout.domain.errors import SettingsError
-from rollout.domain.numbers import is_e164
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.phone_numbers import is_e164
 from rollout.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
 from rollout.retell import calls
 from rollout.retell.address import parse_base_url

@@ -19,9 +19,9 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from rollout.domain.allowance import LONGEST_PAUSE
 from rollout.domain.errors import RolloutError
-from rollout.domain.numbers import mask
+from rollout.domain.phone_numbers import mask
+from rollout.domain.request_budget import LONGEST_PAUSE
 from rollout.ports import Clock, Failure, Trouble
 from rollout.retell.address import Origin
 from rollout.retell.connection import Connection, NotSent, Refused

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from rollout.domain.numbers import is_e164
+from rollout.domain.phone_numbers import is_e164
 from rollout.ports import Answer, Clock, Failure, Order, Reading, Trouble
 from rollout.retell.connection import Connection, NoAnswer, NotSent, Refused
 from rollout.retell.connections import Connections

@@ -15,8 +15,8 @@ from threading import Condition, Lock
 
 import structlog
 
-from rollout.domain.allowance import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
 from rollout.domain.errors import RolloutError
+from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
 from rollout.ports import Clock, Limits, Standing
 
 _log = structlog.get_logger("rollout.retell")

@@ -16,8 +16,8 @@ from urllib.parse import quote
 
 import orjson
 
-from rollout.domain import jsontext
-from rollout.domain.records import LATEST_MS
+from rollout.domain import compact_json
+from rollout.domain.lifecycle.records import LATEST_MS
 from rollout.ports import AgentVersion, Reading
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
@@ -197,7 +197,7 @@ def _entries(name: str, value: Any) -> list[dict[str, Any]] | None:
 
 def _sorted(document: Any) -> bytes:
     """The text that the digest of other fields is made of, the same in every version of this program."""
-    quick = jsontext.sorted_bytes(document)
+    quick = compact_json.sorted_bytes(document)
     if quick is not None and quick.isascii():
         return quick
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, select, text, update
 
 from rollout.domain.errors import InputError
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.records import Entry
 from rollout.store import journal as journals
 from rollout.store.engine import Database
 from rollout.store.journal import GENESIS, Recorded

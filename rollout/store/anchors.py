@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from rollout.domain import anchors as rules
 from rollout.domain.anchors import REVOKED, TOKEN, USABLE, Anchor
-from rollout.domain.changes import utc_text
+from rollout.domain.lifecycle.changes import utc_text
 from rollout.store import journal as journals
 from rollout.store.access import SYSTEM, head_of_system
 from rollout.store.engine import Database

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rollout.domain.anchors import Anchor, ends_before, find
-from rollout.domain.changes import utc_text
 from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.lifecycle.changes import utc_text
 from rollout.store.journal import Recorded, canonical, check
 
 _TEXTS = ("rollout_id", "at", "actor", "kind", "reason", "prev_hash", "hash")

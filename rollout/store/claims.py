@@ -14,8 +14,8 @@ from functools import lru_cache
 from sqlalchemy import Connection, Integer, and_, bindparam, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from rollout.domain.machine import Phase
-from rollout.domain.records import Claim
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Claim
 from rollout.store import signals
 from rollout.store.tables import rollouts
 

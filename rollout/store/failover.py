@@ -14,11 +14,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, select
 
-from rollout.domain.changes import Change
-from rollout.domain.machine import Phase
-from rollout.domain.protocol import body_of
-from rollout.domain.records import Entry
-from rollout.domain.state import Kind, Outcome, Write
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Kind, Outcome, Write
+from rollout.domain.writes.protocol import body_of
 from rollout.store import loading, rollouts
 from rollout.store.tables import meta
 from rollout.store.tables import rollouts as table

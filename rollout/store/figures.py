@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
-from rollout.domain.state import Rollout, Target
+from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.store.engine import Database
 from rollout.store.observations import Unreadable, unreadable
 from rollout.store.outbox import Failing, failing

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select
 
-from rollout.domain import jsontext
-from rollout.domain.changes import utc_text
-from rollout.domain.records import Entry
+from rollout.domain import compact_json
+from rollout.domain.lifecycle.changes import utc_text
+from rollout.domain.lifecycle.records import Entry
 from rollout.store.tables import journal, rollouts
 
 GENESIS = "0" * 64
@@ -59,7 +59,7 @@ class Recorded:
 
 def canonical(document: Any) -> str:
     """The one text form that is hashed: sorted keys, no spaces."""
-    if _is_of_rows(document) and (quick := jsontext.sorted_bytes(document)) is not None:
+    if _is_of_rows(document) and (quick := compact_json.sorted_bytes(document)) is not None:
         return quick.decode()
     return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from rollout.domain.allowance import LONGEST_PAUSE, Allowance, Turns, deal, left, throttled
+from rollout.domain.request_budget import LONGEST_PAUSE, Allowance, Turns, deal, left, throttled
 from rollout.ports import Standing
 from rollout.store import signals
 from rollout.store.engine import Database

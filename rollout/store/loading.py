@@ -13,9 +13,9 @@ from typing import Any
 from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from rollout.domain.errors import UnknownRollout
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.state import RECENT, Kind, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import RECENT, Kind, Rollout, Target, TargetState, Write
+from rollout.domain.plan.plan import Plan
 from rollout.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.store.snapshots import Head, Snapshots
 from rollout.store.tables import DRIVEN, LEFT, rollouts, targets, writes

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store import names
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout

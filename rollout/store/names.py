@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, bindparam, select, text
 
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.names import ambiguous, name_taken
-from rollout.domain.numbers import covers, listed
+from rollout.domain.phone_numbers import covers, listed
 from rollout.store.tables import LIVE, rollouts, targets
 
 _LOCK = 0x6E616D65  # "name": keeps these advisory locks apart from others

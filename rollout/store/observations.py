@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.store.tables import DRIVEN, journal, looks, marks, observations, rollouts, targets
 from rollout.store.values import insert_into
 

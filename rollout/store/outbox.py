@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.rows import to_rollout
 from rollout.store.tables import UNSENT, meta, outbox, rollouts

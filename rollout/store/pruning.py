@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
-from rollout.domain.machine import Phase
-from rollout.domain.records import Entry
-from rollout.domain.state import TargetState
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import TargetState
 from rollout.store.access import record_in
 from rollout.store.tables import (
     LIVE,

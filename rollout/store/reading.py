@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Row, Select, Text, and_, bindparam, or_, select, type_coerce
 
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store import loading as rows
 from rollout.store import names
 from rollout.store.engine import Database

@@ -13,8 +13,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
 
-from rollout.domain.changes import Change, target_from_json
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.changes import Change, target_from_json
+from rollout.domain.lifecycle.machine import Phase
 from rollout.store.journal import Recorded, read
 from rollout.store.rows import from_target, from_write
 from rollout.store.tables import rollouts, targets, writes

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, exc, func, or_, select
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
-from rollout.domain.machine import WATCH_AFTER_END, Phase
-from rollout.domain.records import CallRecord, Claim, Decision, Entry, Request
-from rollout.domain.state import Kind, Rollout, Target
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Phase
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
+from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.store import (
     claims,
     cluster,

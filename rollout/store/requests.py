@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from rollout.domain.errors import Refused
-from rollout.domain.records import Request
+from rollout.domain.lifecycle.records import Request
 from rollout.store.tables import requests
 
 

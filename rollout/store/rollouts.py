@@ -14,11 +14,11 @@ from typing import Any
 
 from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, select, update
 
-from rollout.domain.changes import Change, target_to_json
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
-from rollout.domain.machine import Phase
-from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Kind, Rollout, Target, TargetState
+from rollout.domain.lifecycle.changes import Change, target_to_json
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState
 from rollout.store import journal as journals
 from rollout.store import names, signals
 from rollout.store.bulk import Bulk, inserts, update_one, updates

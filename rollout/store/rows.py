@@ -10,10 +10,10 @@ from typing import Any, cast
 
 from sqlalchemy import Row
 
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.plan_gates import with_new_names
-from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.plan.gates import with_new_names
+from rollout.domain.plan.plan import Plan
 
 SAME_NAME = (
     "id", "name", "reason", "epoch", "confirmed_at", "start_at", "started_at", "deadline_at", "watch_until",

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rollout.domain.changes import Change
-from rollout.domain.state import Target
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.state import Target
 
 MOST = 50_000  # targets of all rollouts together: some 60 MB at the most
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, text
 
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.journal import Recorded
 from rollout.store.outbox import FAILING

@@ -10,7 +10,7 @@ from sqlalchemy import DateTime, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-from rollout.domain import jsontext
+from rollout.domain import compact_json
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -45,7 +45,7 @@ class JsonText(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        return None if value is None else jsontext.dumps(value)
+        return None if value is None else compact_json.dumps(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        return None if value is None else jsontext.loads(value)
+        return None if value is None else compact_json.loads(value)

@@ -16,7 +16,7 @@ from jobs.scheduler import Scheduler
 from rollout.access import create_token
 from rollout.api.server import Server, run_server
 from rollout.app import App, build
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from rollout.store import migrate

@@ -10,8 +10,8 @@ import pytest
 from rollout.backend import Direct
 from rollout.dashboard import overview
 from rollout.dashboard.desk import Desk
-from rollout.domain.commanding import By
 from rollout.domain.errors import InputError
+from rollout.domain.lifecycle.commands import By
 from rollout.metrics import metrics_text
 from rollout.remote import Remote
 from tests.api.live import Live, live

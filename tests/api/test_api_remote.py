@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from rollout.backend import Backend, Direct
-from rollout.domain.commanding import By
 from rollout.domain.errors import (
     Forbidden,
     InputError,
@@ -21,7 +20,8 @@ from rollout.domain.errors import (
     Unauthenticated,
     UnknownRollout,
 )
-from rollout.domain.state import Position
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position
 from rollout.planfile import build_plan, dump_plan
 from rollout.remote import Remote
 from tests.api.live import Live

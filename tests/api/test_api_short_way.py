@@ -12,7 +12,7 @@ import pytest
 
 from rollout import views
 from rollout.clock import SystemClock
-from rollout.domain.commanding import By
+from rollout.domain.lifecycle.commands import By
 from rollout.store import observations
 from rollout.store.access import AccessStore
 from rollout.store.engine import Database

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from rollout.backend import Direct
 from rollout.clock import SystemClock
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 from rollout.store.engine import Database
 from rollout.store.repository import Store
 from tests.support.hand import Hand

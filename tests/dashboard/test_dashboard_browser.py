@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from rollout.domain.commanding import By
+from rollout.domain.lifecycle.commands import By
 from tests.dashboard.conftest import PHONE
 from tests.dashboard.world import AGENT, World
 from tests.support.service import wait_until

@@ -9,8 +9,8 @@ import pytest
 
 from rollout.dashboard import orders
 from rollout.dashboard.planning import pretty
-from rollout.domain.machine import Phase
-from rollout.domain.state import Position, TargetState
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, TargetState
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, target
 

@@ -20,11 +20,11 @@ from sqlalchemy import text as sql
 from rollout.backend import Direct
 from rollout.cli import look
 from rollout.dashboard import orders, words
-from rollout.domain.commanding import By
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.plan import Plan
-from rollout.domain.records import Entry
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.plan.plan import Plan
 from rollout.metrics import metrics_text
 from rollout.store import rollouts as rows
 from rollout.store.lookups import Lookups

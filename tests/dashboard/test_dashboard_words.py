@@ -13,9 +13,9 @@ from rollout import metrics
 from rollout.cli import screen
 from rollout.dashboard import actions, orders, words
 from rollout.dashboard.overview import _ORDER
-from rollout.domain.gates import Outcome
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.state import TargetState
+from rollout.domain.gates.verdict import Outcome
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import TargetState
 from tests.support.clock import START
 from tests.support.values import entry
 

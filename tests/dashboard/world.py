@@ -20,8 +20,8 @@ from jobs.scheduler import Scheduler
 from rollout.access import create_token
 from rollout.api.server import Server, run_server
 from rollout.app import App, build
-from rollout.domain.commanding import By
-from rollout.domain.plan import Plan
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.plan.plan import Plan
 from rollout.planfile import load_plan
 from rollout.rehearse import rehearse
 from rollout.sandbox import Sandbox

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.plan_gates import Http, Prometheus
+from rollout.domain.plan.gates import Http, Prometheus
 from rollout.external import Externals
 from tests.external.provider import Provider
 from tests.support.clock import FakeClock

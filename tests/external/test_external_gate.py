@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.commanding import By
 from rollout.domain.errors import PreflightRefused
+from rollout.domain.lifecycle.commands import By
 from rollout.external import Externals
 from rollout.gatekeeper import Gatekeeper
 from rollout.store.observations import Mark

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rollout.clock import SystemClock
-from rollout.domain.plan_gates import Http, Prometheus
+from rollout.domain.plan.gates import Http, Prometheus
 from rollout.external_get import field_value, prometheus_value, read_value, strict_tls
 from rollout.external_hosts import Late, MetricHosts, Unreadable
 from tests.external.conftest import http, prometheus

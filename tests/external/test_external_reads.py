@@ -12,7 +12,7 @@ import pytest
 from rollout import external
 from rollout.clock import SystemClock
 from rollout.domain.errors import SettingsError
-from rollout.domain.plan import Plan
+from rollout.domain.plan.plan import Plan
 from rollout.external import Externals
 from tests.external.provider import Provider, drips, says, waits
 from tests.support.clock import FakeClock

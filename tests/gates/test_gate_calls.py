@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 import pytest
 
 from jobs.observe import HISTORY_CALLS, Observe
-from rollout import gateviews
-from rollout.domain.notices import of_entry
-from rollout.domain.records import CallRecord
+from rollout.domain.gates import summary
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.notices.events import of_entry
 from rollout.ports import Failure
 from tests.gates.test_gate_scenarios import GateScene, judged, rebuild_differences
 
@@ -169,6 +169,6 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         scene.clock.to(full + timedelta(days=7, minutes=1))
         observe.tick()
         assert len(listed.asked) == asked, "a week is over"
-        assert gateviews.replay(scene.app.store.looks(scene.id))["same"]
+        assert summary.replay(scene.app.store.looks(scene.id))["same"]
         assert not rebuild_differences(scene)
         observe.stop()

@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from jobs.scheduler import Scheduler
 from rollout.app import App, build
-from rollout.domain.commanding import By
+from rollout.domain.lifecycle.commands import By
 from rollout.planfile import load_plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rollout import gateviews
-from rollout.domain.commanding import By
 from rollout.domain.errors import PlanError
 from rollout.domain.gate_history import BaselineHistory
-from rollout.domain.records import CallRecord
+from rollout.domain.gates import summary
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.gatekeeper import Gatekeeper
 from rollout.planfile import load_plan
 from rollout.store import observations, rebuild
@@ -96,7 +96,7 @@ def test_a_dead_canary_is_rolled_back_after_a_handful_of_its_calls(scene: GateSc
     scene.drive()
     scene.calls(200, share=0.1, canary_bad=1.0)
     scene.stands("rolled_back")
-    served = next(c for c in gateviews.arms(scene.rollout.verdict)[0]["metrics"] if c["name"] == "hard_error")
+    served = next(c for c in summary.arms(scene.rollout.verdict)[0]["metrics"] if c["name"] == "hard_error")
     assert 3 <= served["canary"]["calls"] <= 8
     failed = next(e for e in scene.app.store.history(scene.id) if e.kind == "failed")
     assert failed.data["verdict"]["outcome"] == "fail"
@@ -194,11 +194,11 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
     scene.calls(150, share=0.1, canary_bad=0.3)
     looks = scene.app.store.looks(scene.id)
     assert len(looks) > 50
-    again = gateviews.replay(looks, {"profile": "strict"})
+    again = summary.replay(looks, {"profile": "strict"})
     assert again["same"], again["different"]
     assert again["looks"] == len(looks)
     looks[10]["evidence"]["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
-    assert not gateviews.replay(looks)["same"]
+    assert not summary.replay(looks)["same"]
 
 
 def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> None:
@@ -239,7 +239,7 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
     assert config["history"] == fixed["rates"]
     looks = scene.app.store.looks(scene.id)
-    assert gateviews.replay(looks)["same"]
+    assert summary.replay(looks)["same"]
 
 
 def replace_start(call: CallRecord, at: datetime, i: int) -> CallRecord:
@@ -255,7 +255,7 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
     config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
     assert (config["edition"], config["history"]) == (1, {})
     assert config["metrics"][0]["margins"] == [0.25, 0.10]
-    assert gateviews.replay(scene.app.store.looks(scene.id))["same"]
+    assert summary.replay(scene.app.store.looks(scene.id))["same"]
 
 
 def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:

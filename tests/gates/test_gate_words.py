@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rollout import gateviews, report, views
+from rollout import report, views
 from rollout.backend import Direct
 from rollout.dashboard.single import arms as page_arms
-from rollout.domain import forecast
-from rollout.domain.forecast import Forecast
-from rollout.domain.machine import Phase
-from rollout.domain.state import Rollout
+from rollout.domain.gates import forecast, summary
+from rollout.domain.gates.forecast import Forecast
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
 from tests.gates.test_gate_scenarios import GateScene, judged
 
 GOES_ON = (Phase.PROGRESSING, Phase.PAUSED)
@@ -43,10 +43,10 @@ def passed(sqlite_url: str) -> Iterator[Rollout]:
 
 
 def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None:
-    row = next(m for m in gateviews.arms(undecided.verdict)[0]["metrics"] if m["name"] == "success")
+    row = next(m for m in summary.arms(undecided.verdict)[0]["metrics"] if m["name"] == "success")
     bad, calls = row["baseline"]["bad"], row["baseline"]["calls"]
     assert bad and calls
-    line = next(text for text in gateviews.lines(undecided.verdict) if text.startswith("  success"))
+    line = next(text for text in summary.lines(undecided.verdict) if text.startswith("  success"))
     assert f"baseline {calls - bad} of {calls} good ({100 * (calls - bad) / calls:.1f} %)" in line
     assert f"{-100 * row['difference']:+.1f} points" in line, "more good calls are a plus"
     assert f"[{-100 * row['interval'][1]:+.1f} .. {-100 * row['interval'][0]:+.1f}]" in line

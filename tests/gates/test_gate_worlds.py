@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from jobs.observe import Observe
-from rollout import gateviews
-from rollout.domain.notices import of_entry
+from rollout.domain.gates import summary
+from rollout.domain.notices.events import of_entry
 from rollout.gatekeeper import Gatekeeper
 from rollout.sandbox import Sandbox
 from tests.support.clock import START
@@ -75,7 +75,7 @@ class Worlds(Scene):
         return found
 
     def replays(self) -> bool:
-        return bool(gateviews.replay(self.app.store.looks(self.id))["same"])
+        return bool(summary.replay(self.app.store.looks(self.id))["same"])
 
 
 @pytest.fixture

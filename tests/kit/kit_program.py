@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.state import Position, Rollout, Target, TargetState
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.plan.plan import Plan
 
 KEY = "key_canary_91b7c2f0"
 AGENT = "agent_frontdesk"

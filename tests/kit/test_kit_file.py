@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from kit_program import AGENT, BASELINE, FORWARD, KEY, ONE, Kit, make_rollout
 
 from rollout._kit.restore import same
-from rollout.domain import splits
 from rollout.domain.errors import InputError, Refused
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.splits import splits
 from rollout.kit import make_kit, write_kit
 from rollout.sandbox import Sandbox
 

@@ -15,9 +15,9 @@ from sqlalchemy import event
 
 from jobs import notify
 from jobs.notify import Notify
-from rollout.domain.changes import Change
 from rollout.domain.errors import PreflightRefused
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
 from rollout.gatekeeper import Gatekeeper
 from rollout.logs import REDACTOR
 from rollout.store.outbox import Outbox

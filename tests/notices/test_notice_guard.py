@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.plan_notices import Severity
+from rollout.domain.plan.notices import Severity
 from rollout.notify import Address, Courier, Message, NotTaken, objection
 from rollout.notify_guard import Inside, complaint, guarded, inside
 from tests.api.live import live

@@ -10,8 +10,8 @@ from itertools import cycle
 import pytest
 
 from jobs.notify import Notify
-from rollout.domain.changes import Change
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
 from tests.notices.conftest import Replicas
 from tests.notices.receiver import Receiver
 from tests.support.service import wait_until

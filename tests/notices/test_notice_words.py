@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain import notice_states as states
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.notices import TOLD_KINDS, Scope, Told, clean, of_entry, wanted
-from rollout.domain.plan_notices import Notice, NoticeEvent, Severity
-from rollout.domain.state import Position
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Position
+from rollout.domain.notices import conditions as states
+from rollout.domain.notices.events import TOLD_KINDS, Scope, Told, clean, of_entry, wanted
+from rollout.domain.plan.notices import Notice, NoticeEvent, Severity
 from tests.support.clock import START
 from tests.support.values import plan, rollout
 

@@ -19,10 +19,20 @@ from typing import Any
 from tests.processes import failpoints
 
 _MODULES = (
-    "alembic.command", "psycopg", "rollout.app", "rollout.backend", "rollout.cli", "rollout.doctor",
-    "rollout.domain.gates", "rollout.retell", "rollout.verify", "jobs.service", "sqlalchemy.dialects.postgresql.psycopg",
-    "sqlalchemy.dialects.sqlite.pysqlite", "rollout.planfile.yamltext",
-)  # fmt: skip
+    "alembic.command",
+    "psycopg",
+    "rollout.app",
+    "rollout.backend",
+    "rollout.cli",
+    "rollout.doctor",
+    "rollout.domain.gates.verdict",
+    "rollout.retell",
+    "rollout.verify",
+    "jobs.service",
+    "sqlalchemy.dialects.postgresql.psycopg",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "rollout.planfile.yamltext",
+)
 
 
 class _Boot:

@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import select
 
-from rollout.domain.protocol import lists_at, shows
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.writes.protocol import lists_at, shows
 from rollout.store.tables import writes as writes_table
 from rollout.verify import verify_all
 from tests.processes.stage import Stage

@@ -19,10 +19,10 @@ from typing import Any
 from pydantic import SecretStr
 
 from rollout.app import App, build, new_id
-from rollout.domain.commanding import By
-from rollout.domain.plan import Plan
-from rollout.domain.records import Entry
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from tests.processes.nursery import Child, Nursery

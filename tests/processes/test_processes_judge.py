@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.protocol import body_of, lists_at
+from rollout.domain.writes.protocol import body_of, lists_at
 from tests.processes.judge import judge
 from tests.processes.stage import AGENT, KEY, Stage
 

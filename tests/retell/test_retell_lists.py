@@ -12,7 +12,7 @@ import pytest
 from retell_peer import NUMBER, Behaviour, Peer, Seen, http, says, shown
 
 from rollout.clock import SystemClock
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.ports import AgentVersion, Failure, Reading, Trouble
 from rollout.retell import RetellClient
 

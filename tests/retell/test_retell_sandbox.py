@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from rollout.clock import SystemClock
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.ports import Answer, Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 from rollout.sandbox import Sandbox

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import InputError, NotReachable
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
 from rollout.store import archive
 from rollout.store.repository import Store
 from rollout.verify import verify_all

@@ -13,10 +13,10 @@ from jobs.kits import Kits
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
 from rollout.app import App, build
-from rollout.domain.changes import Change
-from rollout.domain.machine import Phase
-from rollout.domain.records import Entry
-from rollout.domain.state import TargetState
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import TargetState
 from rollout.settings import Settings
 from rollout.store import pruning
 from rollout.store.repository import Store

@@ -13,9 +13,9 @@ from sqlalchemy import Table, func, insert, select
 
 from jobs.prune import Prune, limits
 from rollout.app import App, build
-from rollout.domain.changes import Change
-from rollout.domain.machine import Phase
-from rollout.domain.records import CallRecord, Entry, Request
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import CallRecord, Entry, Request
 from rollout.settings import Settings
 from rollout.store import archive, pruning
 from rollout.store.observations import Mark, keep_look

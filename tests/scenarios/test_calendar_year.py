@@ -18,16 +18,16 @@ import holidays as package
 import pytest
 
 from rollout.calendars import Calendars
-from rollout.domain.actions import Apply, Begin, Read, Record, Wait
-from rollout.domain.changes import Change
-from rollout.domain.decide import decide
-from rollout.domain.drift import Look
-from rollout.domain.facts import Facts
-from rollout.domain.machine import Event, Phase, after
-from rollout.domain.plan import Plan
-from rollout.domain.protocol import Finding
-from rollout.domain.state import Position, Rollout, Target, TargetState
-from rollout.domain.timetable import Happens, Row
+from rollout.domain.calendar.timetable import Happens, Row
+from rollout.domain.decide.actions import Apply, Begin, Read, Record, Wait
+from rollout.domain.decide.decide import decide
+from rollout.domain.decide.facts import Facts
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Event, Phase, after
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.plan.plan import Plan
+from rollout.domain.writes.drift import Look
+from rollout.domain.writes.protocol import Finding
 
 YEAR = (datetime(2028, 1, 1, tzinfo=UTC), datetime(2029, 1, 8, tzinfo=UTC))  # a leap year, and its end
 ZONES = {

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.commanding import By
 from rollout.domain.errors import (
     IllegalTransition,
     Refused,
     StaleExpectation,
     UnknownRollout,
 )
-from rollout.domain.state import Position
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position
 from tests.support.scene import ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, Verdict, entry
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from jobs.advance import MOST_CRASHES, Advance
-from rollout.domain.records import Claim
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.state import Rollout
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, THREE, TWO, entry
 

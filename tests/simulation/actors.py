@@ -7,11 +7,11 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rollout.domain.commanding import By
 from rollout.domain.errors import NotReachable, RolloutError
-from rollout.domain.plan import Plan
-from rollout.domain.protocol import shows
-from rollout.domain.state import Position, Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
+from rollout.domain.writes.protocol import shows
 
 from .plans import AGENT, BASE, CANARY, draw_plan, other_lists
 from .processes import Node, Simulation

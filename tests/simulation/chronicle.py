@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.domain.changes import Change
-from rollout.domain.machine import Phase
-from rollout.domain.protocol import shows, shows_baseline
-from rollout.domain.state import Kind, Position, Rollout, TargetState, Write
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, Write
+from rollout.domain.writes.protocol import shows, shows_baseline
 from rollout.store.journal import Recorded
 from rollout.store.rebuild import Rebuilt
 

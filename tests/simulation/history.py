@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 
 from . import judge
 from .actors import Nature, OtherHands, draw_operators

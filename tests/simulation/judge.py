@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
-from rollout.domain.machine import HeldReason, Phase
-from rollout.domain.protocol import shows, shows_baseline
-from rollout.domain.state import Rollout, TargetState
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.writes.protocol import shows, shows_baseline
 from rollout.store import journal
 from rollout.store.loading import load
 from rollout.store.rebuild import differences

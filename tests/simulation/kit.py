@@ -11,8 +11,8 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rollout.domain.baselines import exactly
-from rollout.domain.protocol import shows_baseline
+from rollout.domain.splits.baselines import exactly
+from rollout.domain.writes.protocol import shows_baseline
 from rollout.ports import Reading
 
 from .lane import SimRetell

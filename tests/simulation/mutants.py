@@ -12,15 +12,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout import delivery, driver, outcomes
-from rollout.domain import drift
-from rollout.domain.actions import Action
-from rollout.domain.changes import Change
-from rollout.domain.deciding import looking, steps, undo, wrong
-from rollout.domain.facts import Facts
-from rollout.domain.protocol import Examined, Finding, examine
-from rollout.domain.records import Claim, Entry
-from rollout.domain.state import Rollout, Target
+from rollout import delivery, driver
+from rollout.domain.decide import failures, rollback, steps, timing
+from rollout.domain.decide.actions import Action
+from rollout.domain.decide.facts import Facts
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.writes import drift, outcomes
+from rollout.domain.writes.protocol import Examined, Finding, examine
 from rollout.ports import Failure, Order, Reading
 from rollout.store import rollouts
 from rollout.store.repository import Store
@@ -148,14 +148,14 @@ def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datet
 
 
 def _no_horizon_before_the_end() -> Patches:
-    return [(module, "horizons_over", lambda r: r.created_at) for module in (looking, undo)]
+    return [(module, "horizons_over", lambda r: r.created_at) for module in (timing, rollback)]
 
 
 def _any_look_at_the_end() -> Patches:
     """P9 from a reading that began before the horizons closed, if only the decision comes after."""
 
     def decide(r: Rollout, f: Facts, now: datetime) -> Action:
-        if f.look is not None and now >= looking.horizons_over(r):
+        if f.look is not None and now >= timing.horizons_over(r):
             f = replace(f, look=replace(f.look, began=now))
         return real(r, f, now)
 
@@ -208,7 +208,7 @@ def _no_look_before_a_step_is_counted() -> Patches:
 
 
 def _held_where_it_is_wanted() -> Patches:
-    return [(wrong, "in_force", lambda r: r.position)]
+    return [(failures, "in_force", lambda r: r.position)]
 
 
 def _no_growing_pauses() -> Patches:
@@ -216,7 +216,7 @@ def _no_growing_pauses() -> Patches:
         back = r.went_back.get(t.number)
         return r.created_at if back is None else back.last + f.poll
 
-    return [(undo, "_again_at", a_poll_later)]
+    return [(rollback, "_again_at", a_poll_later)]
 
 
 def _time_stamps_are_never_doubted() -> Patches:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 
 from .processes import Simulation
 from .remote import Message

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from rollout.domain.facts import Opening
-from rollout.domain.plan import Plan
-from rollout.domain.state import Rollout
+from rollout.domain.decide.facts import Opening
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Look
 
 from .world import World

@@ -15,8 +15,8 @@ from jobs.drift import Drift
 from rollout import app as composition
 from rollout.app import App
 from rollout.domain.errors import ClaimLost, RolloutError
-from rollout.domain.records import Claim
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.state import Rollout
 
 from .database import File, SimDatabase
 from .lane import SimRetell

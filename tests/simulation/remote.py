@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from rollout.domain.split_order import add
+from rollout.domain.splits.summation import add
 
 from .world import EPOCH, Task, World
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
-from rollout.domain.commanding import By
-from rollout.domain.plan import Plan
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Look
 from rollout.store.journal import Recorded
 from rollout.store.repository import Store

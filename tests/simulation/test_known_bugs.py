@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rollout.domain.errors import IllegalTransition, Refused
-from rollout.domain.state import Position
+from rollout.domain.lifecycle.state import Position
 
 from .plans import AGENT, BASE
 from .scenario import NUMBER, Scenario

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.commanding import By
-from rollout.domain.plan import Plan
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.plan.plan import Plan
 
 from .kit import Kit
 from .plans import AGENT, CANARY

@@ -16,8 +16,8 @@ from typing import Any
 from sqlalchemy import Connection, Table, insert, select
 
 from rollout.clock import SystemClock
-from rollout.domain.plan import Plan
-from rollout.domain.records import CallRecord, Entry
+from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.plan.plan import Plan
 from rollout.gatekeeper import Gatekeeper
 from rollout.store import migrate
 from rollout.store import observations as calls_of

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from jobs.anchors import Anchors
 from rollout.access import create_token, revoke_token
 from rollout.domain.anchors import Anchor, find
-from rollout.domain.notices import ENDS, of_entry
+from rollout.domain.notices.events import ENDS, of_entry
 from rollout.store import journal as journals
 from rollout.store.access import SYSTEM, head_of_system
 from rollout.store.anchors import all_anchors, system_head

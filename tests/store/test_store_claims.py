@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 from rollout.store.repository import Store
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import LEASE, Hand

@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import UnknownRollout
-from rollout.domain.machine import Phase
-from rollout.domain.records import Entry
-from rollout.domain.state import TargetState
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import TargetState
 from rollout.store.repository import Store
 from rollout.verify import verify_all
 from tests.support.hand import Hand

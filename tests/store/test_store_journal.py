@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import exc
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import RolloutError
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
 from rollout.store.journal import canonical
 from rollout.store.repository import Store
 from rollout.verify import verify_all

@@ -14,7 +14,7 @@ from sqlalchemy import inspect, text
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import SchemaRefused
-from rollout.domain.machine import Phase
+from rollout.domain.lifecycle.machine import Phase
 from rollout.store import migrate
 from rollout.store.engine import Database
 from rollout.store.repository import Store

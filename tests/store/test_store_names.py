@@ -12,7 +12,7 @@ import pytest
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
-from rollout.domain.machine import FINAL, Phase
+from rollout.domain.lifecycle.machine import FINAL, Phase
 from rollout.store.engine import Database
 from rollout.store.lookups import Lookups
 from rollout.store.reading import Readings

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.store import observations, values
 from rollout.store.observations import Mark
 from rollout.store.repository import Store

@@ -18,7 +18,7 @@ from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.gatekeeper import Gatekeeper
 from rollout.metrics import metrics_text
 from rollout.store.lookups import Lookups

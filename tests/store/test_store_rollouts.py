@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
-from rollout.domain.machine import Phase
-from rollout.domain.records import Entry, Request
-from rollout.domain.state import Kind, Outcome, Position, Rollout, TargetState
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry, Request
+from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, TargetState
 from rollout.ports import Decision
 from rollout.store.repository import Store
 from tests.support.hand import LEASE, Hand, stale

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from rollout.domain.changes import Change
-from rollout.domain.records import Entry
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
 from rollout.store import signals
 from rollout.store.engine import Database
 from rollout.store.repository import Store

@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout.domain.changes import Change
 from rollout.domain.errors import ClaimLost
-from rollout.domain.records import Entry
-from rollout.domain.state import Outcome, Target, TargetState
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Outcome, Target, TargetState
 from rollout.store.repository import Store
 from rollout.store.snapshots import Head, Snapshots
 from tests.support.hand import Hand

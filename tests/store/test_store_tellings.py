@@ -7,8 +7,8 @@ from importlib import util
 
 from sqlalchemy import insert, text
 
-from rollout.domain import notice_states as states
-from rollout.domain.machine import FINAL
+from rollout.domain.lifecycle.machine import FINAL
+from rollout.domain.notices import conditions as states
 from rollout.store.repository import Store
 from rollout.store.tables import TELLING, rollouts
 from rollout.store.tellings import Tellings

@@ -12,8 +12,8 @@ from typing import TypeVar
 import pytest
 
 from rollout.clock import SystemClock
-from rollout.domain.commanding import By
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.store.engine import Database
 from rollout.store.lookups import Lookups
 from rollout.store.observations import Mark

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from rollout.clock import SystemClock
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.store.engine import Database
 from rollout.store.repository import Store
 

@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import insert, select, text
 
-from rollout.domain.machine import Phase
-from rollout.domain.records import Claim
-from rollout.domain.state import Target
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.state import Target
 from rollout.store import tables
 from rollout.store.repository import Store
 from tests.support.values import created, target

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 
 from jobs.drift import Drift
 from rollout.app import App, build
-from rollout.domain.commanding import By
-from rollout.domain.plan import Plan
-from rollout.domain.state import Position, Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Look
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.protocol import body_of, lists_at
-from rollout.domain.records import Entry
-from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.plan.plan import Plan
+from rollout.domain.writes.protocol import body_of, lists_at
 from tests.support.clock import START
 
 AGENT = "agent_frontdesk"

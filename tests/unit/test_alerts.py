@@ -9,8 +9,8 @@ import pytest
 
 from rollout.domain.alerts import FIRING, OTHER, RESOLVED, SOURCES, Alert, clean, reaction, read
 from rollout.domain.errors import InputError
-from rollout.domain.plan_notices import Alert as Rule
-from rollout.domain.plan_notices import Reaction
+from rollout.domain.plan.notices import Alert as Rule
+from rollout.domain.plan.notices import Reaction
 
 
 def rule(action: str = "rollback", **match: str) -> Rule:

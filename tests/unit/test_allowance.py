@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.allowance import RECOVERY, Allowance, batch, deal, left, throttled
+from rollout.domain.request_budget import RECOVERY, Allowance, batch, deal, left, throttled
 
 NOW = 1_800_000_000.0
 DEALS = st.lists(st.tuples(st.floats(0, 3), st.integers(1, 20)), min_size=1, max_size=30)

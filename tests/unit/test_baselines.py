@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollout.domain.baselines import exactly, missed, refused
-from rollout.domain.protocol import shows_baseline
+from rollout.domain.splits.baselines import exactly, missed, refused
+from rollout.domain.writes.protocol import shows_baseline
 from rollout.sandbox.messages import ApiError
 from rollout.sandbox.rules import read_patch
 from tests.support.values import FIELD, ONE, entry

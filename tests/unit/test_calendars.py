@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from rollout.calendars import Calendars, ClosedDays, read_calendars
+from rollout.domain.calendar.windows import SEARCH
+from rollout.domain.calendar.wording import sentence
+from rollout.domain.decide.facts import Opening
 from rollout.domain.errors import InputError
-from rollout.domain.facts import Opening
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.state import Position, Rollout
-from rollout.domain.timetable_words import sentence
-from rollout.domain.windows import SEARCH
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.ports import Calendar as CalendarPort
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "calendars.example.toml"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain.calls import (
+from rollout.domain.gates.counting import (
     QUARTERS,
     CallRules,
     Span,
@@ -21,8 +21,8 @@ from rollout.domain.calls import (
     tabulate,
     variant_share,
 )
-from rollout.domain.gates import Outcome, Tally, from_plan, gate_config, judge
-from rollout.domain.records import CallRecord
+from rollout.domain.gates.verdict import Outcome, Tally, from_plan, gate_config, judge
+from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CANARY, BASE = ("agent_a", 7), ("agent_a", 6)

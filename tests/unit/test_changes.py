@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.changes import (
+from rollout.domain.lifecycle.changes import (
     ROLLOUT_TIMES,
     Change,
     target_from_json,
@@ -20,8 +20,8 @@ from rollout.domain.changes import (
     write_from_json,
     write_to_json,
 )
-from rollout.domain.machine import Phase
-from rollout.domain.state import Outcome, Position, Target, TargetState
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Outcome, Position, Target, TargetState
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, applied, confirmed, only, rollout, target, write
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.actions import Action, Apply, Begin, Read, Record, Restore, Wait
-from rollout.domain.changes import Change
-from rollout.domain.decide import decide
-from rollout.domain.drift import Blocked, Look
-from rollout.domain.facts import Facts, Opening
-from rollout.domain.machine import Event, Phase, allows
-from rollout.domain.protocol import Finding
-from rollout.domain.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.decide.actions import Action, Apply, Begin, Read, Record, Restore, Wait
+from rollout.domain.decide.decide import decide
+from rollout.domain.decide.facts import Facts, Opening
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Event, Phase, allows
+from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
 from tests.support.values import (
     ONE,

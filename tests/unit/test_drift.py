@@ -6,11 +6,11 @@ from datetime import timedelta
 
 import pytest
 
-from rollout.domain.changes import Change
-from rollout.domain.drift import Blocked, Look, absorb, settles
-from rollout.domain.machine import Phase
-from rollout.domain.protocol import Finding, lists_at
-from rollout.domain.state import Kind, Outcome, Target, TargetState, Write
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Kind, Outcome, Target, TargetState, Write
+from rollout.domain.writes.drift import Blocked, Look, absorb, settles
+from rollout.domain.writes.protocol import Finding, lists_at
 from tests.support.clock import START
 from tests.support.values import FIELD, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
 

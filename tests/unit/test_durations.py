@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain import durations
+from rollout.domain.calendar import durations
 from rollout.domain.errors import InputError
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout.domain import evidence as ev
 from rollout.domain.errors import InputError
-from rollout.domain.evaluate import evaluate
+from rollout.domain.gates import evidence as ev
+from rollout.domain.gates.evaluate import evaluate
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
 

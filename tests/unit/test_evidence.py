@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain import evidence as ev
+from rollout.domain.gates import evidence as ev
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
 steady = settings(deadline=None, derandomize=True, max_examples=60)

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from rollout.domain import evidence as ev
-from rollout.domain.forecast import (
+from rollout.domain.gates import evidence as ev
+from rollout.domain.gates.forecast import (
     Forecast,
     calls_needed,
     day_words,

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rollout.domain.calls import HARD_REASONS
 from rollout.domain.gate_history import BaselineHistory, baseline_history
-from rollout.domain.profiles import gate_config
-from rollout.domain.records import CallRecord
+from rollout.domain.gates.counting import HARD_REASONS
+from rollout.domain.gates.profiles import gate_config
+from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BASE = ("agent_a", 6)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rollout.domain.errors import InputError
-from rollout.domain.gates import (
+from rollout.domain.gates.profiles import at_step, before_full
+from rollout.domain.gates.verdict import (
     Cell,
     GateConfig,
     Memory,
@@ -20,9 +21,8 @@ from rollout.domain.gates import (
     judge_variants,
     rejudge,
 )
-from rollout.domain.plan_gates import Gates, with_new_names
-from rollout.domain.profiles import at_step, before_full
-from rollout.domain.weighing import strata_of
+from rollout.domain.gates.weighing import strata_of
+from rollout.domain.plan.gates import Gates, with_new_names
 
 STANDARD = gate_config()
 

@@ -9,8 +9,8 @@ import struct
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollout.domain import jsontext
-from rollout.domain.changes import Change
+from rollout.domain import compact_json
+from rollout.domain.lifecycle.changes import Change
 from rollout.store.journal import canonical
 
 scalars = (
@@ -30,7 +30,7 @@ def slow(document: object) -> str:
 @example({"b": 1, "a": {"é": 2, "e\u0301": 3, "\U0001f600": 4, "\uffff": 5}})
 @example('\x00\x1f\x7f\u2028\\"/')
 def test_sorted_bytes_are_what_json_writes(document: object) -> None:
-    quick = jsontext.sorted_bytes(document)
+    quick = compact_json.sorted_bytes(document)
     assert quick is None or quick.decode() == slow(document)
 
 
@@ -38,13 +38,13 @@ def test_sorted_bytes_are_what_json_writes(document: object) -> None:
 def test_every_double_is_written_the_same_or_not_quickly(bits: int) -> None:
     (value,) = struct.unpack("d", struct.pack("Q", bits))
     if math.isfinite(value):
-        quick = jsontext.sorted_bytes({"weight": value})
+        quick = compact_json.sorted_bytes({"weight": value})
         assert quick is None or quick.decode() == slow({"weight": value})
 
 
 @given(documents)
 def test_dumps_and_loads_are_inverse(document: object) -> None:
-    assert jsontext.loads(jsontext.dumps(document)) == document
+    assert compact_json.loads(compact_json.dumps(document)) == document
 
 
 def test_a_fleets_change_is_hashed_as_every_other_entry() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from rollout.domain.errors import IllegalTransition
-from rollout.domain.machine import FINAL, TRANSITIONS, Event, Phase, after, allows
+from rollout.domain.lifecycle.machine import FINAL, TRANSITIONS, Event, Phase, after, allows
 from tests import documents
 
 PAIRS = [(phase, event) for phase in Phase for event in Event]

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from rollout.domain.gates import Cell, Tally, gate_config, judge
-from rollout.domain.meters import meters
+from rollout.domain.gates.meters import meters
+from rollout.domain.gates.verdict import Cell, Tally, gate_config, judge
 
 FINE = dict.fromkeys(("hard_error", "slow:p50", "slow:p90", "negative"), (0, 50, 0, 450))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rollout.cli.screen import plain, plain_lines
-from rollout.domain.commanding import By
 from rollout.domain.errors import InputError
+from rollout.domain.lifecycle.commands import By
 from rollout.domain.one_line import in_one_line, one_line
 
 ACTING = [

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.protocol import lists_at
-from rollout.domain.state import Outcome, TargetState
-from rollout.outcomes import Outcomes, is_missing, outcomes, reading_trouble
+from rollout.domain.lifecycle.state import Outcome, TargetState
+from rollout.domain.writes.outcomes import Outcomes, is_missing, outcomes, reading_trouble
+from rollout.domain.writes.protocol import lists_at
 from rollout.ports import Answer, Failure, Reading, Trouble
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write

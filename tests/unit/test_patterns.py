@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.domain.patterns import fits
-from rollout.domain.plan_agents import ByNickname
+from rollout.domain.plan.agents import ByNickname
 from rollout.sandbox.faults import Fault
 from rollout.sandbox.messages import Request
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.domain.errors import InputError, PlanError
-from rollout.domain.plan import Plan
+from rollout.domain.plan.plan import Plan
 from rollout.planfile import build_plan, dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
 from rollout.planfile.yamltext import read_yaml
 from tests.support.values import plan

@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from rollout.domain.gate_history import BaselineHistory, margin_warnings
-from rollout.domain.playing import DAY, PlayStep
-from rollout.domain.profiles import from_plan, gate_config
+from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.proposals import calls_of, propose
-from rollout.domain.rehearsal import USUAL_RATES, rehearse
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
+from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.planfile import load_plan
 from rollout.rehearse import proposal
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.protocol import (
+from rollout.domain.lifecycle.state import Kind, Target, Write
+from rollout.domain.writes.protocol import (
     Finding,
     Settled,
     answers_with,
@@ -20,7 +21,6 @@ from rollout.domain.protocol import (
     settle,
     shows,
 )
-from rollout.domain.state import Kind, Target, Write
 from tests.support.clock import START
 from tests.support.values import FIELD, HORIZON, Shown, applied, confirmed, entry, only, plan, target, write
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from rollout.domain.gates import Cell, Outcome, Tally, from_plan, gate_config, judge
-from rollout.domain.playing import DAY, PlayStep, Runs, gate
-from rollout.domain.rehearsal import USUAL_RATES, ModelCallers, rehearse
-from rollout.domain.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
+from rollout.domain.gates.verdict import Cell, Outcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, rehearse
+from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
 CODES = {FAIL: ("fail", None), SPLIT: ("undecided", "split"), LABELS: ("undecided", "labels"), AMBER: ("undecided", "amber"),

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from rollout.calendars import Calendars
+from rollout.domain.calendar.timetable import Happens
 from rollout.domain.errors import InputError
-from rollout.domain.playing_hours import Hours, hours
-from rollout.domain.timetable import Happens
+from rollout.domain.rehearsal.hours import Hours, hours
 from rollout.rehearse import rehearse
 from tests.support.values import plan
 

@@ -12,22 +12,22 @@ import pytest
 from rollout.dashboard import orders
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Line
-from rollout.domain.actions import Action, Apply, Record, Wait
-from rollout.domain.calls import Span
-from rollout.domain.changes import Change, write_from_json, write_to_json
-from rollout.domain.decide import decide
-from rollout.domain.drift import Look, absorb
-from rollout.domain.facts import Facts, Opening
-from rollout.domain.machine import Event, Phase
-from rollout.domain.plan import Plan
-from rollout.domain.plan_calendar import Calendar
-from rollout.domain.protocol import Finding, examine, is_ours, lists_at
-from rollout.domain.records import CallRecord
-from rollout.domain.seen import Seen
-from rollout.domain.state import Position, Rollout, Target, TargetState
-from rollout.domain.timetable import Happens, remaining, timetable
-from rollout.domain.timetable_words import sentence
-from rollout.domain.windows import stays_up
+from rollout.domain.calendar.timetable import Happens, remaining, timetable
+from rollout.domain.calendar.windows import stays_up
+from rollout.domain.calendar.wording import sentence
+from rollout.domain.decide.actions import Action, Apply, Record, Wait
+from rollout.domain.decide.decide import decide
+from rollout.domain.decide.facts import Facts, Opening
+from rollout.domain.gates.counting import Span
+from rollout.domain.gates.observations import Seen
+from rollout.domain.lifecycle.changes import Change, write_from_json, write_to_json
+from rollout.domain.lifecycle.machine import Event, Phase
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.plan.calendar import Calendar
+from rollout.domain.plan.plan import Plan
+from rollout.domain.writes.drift import Look, absorb
+from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
 from rollout.metrics import _asked, _confirmed
 from tests.support.clock import START
 from tests.support.values import (

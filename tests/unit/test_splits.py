@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain import splits
 from rollout.domain.errors import SplitError
-from rollout.domain.split_order import order_adding_up
-from rollout.domain.splits import TOTAL, Entry, compose, describe, fingerprint, points, same, to_wire
+from rollout.domain.splits import splits
+from rollout.domain.splits.splits import TOTAL, Entry, compose, describe, fingerprint, points, same, to_wire
+from rollout.domain.splits.summation import order_adding_up
 
 STABLE = [{"agent_id": "agent_abc", "agent_version": 6, "weight": 1}]
 CANARY = {"canary": ("agent_abc", 7)}

@@ -8,17 +8,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
-from rollout.domain.plan_calendar import Calendar
-from rollout.domain.state import Position, Rollout
-from rollout.domain.timetable import (
+from rollout.domain.calendar.timetable import (
     Happens,
     Row,
     remaining,
     timetable,
 )
-from rollout.domain.timetable_words import hours_text, moment_text, sentence, weight_text
+from rollout.domain.calendar.wording import hours_text, moment_text, sentence, weight_text
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.calendar import Calendar
+from rollout.domain.plan.plan import Plan
 
 LA = "America/Los_Angeles"
 OFFICE: dict[str, Any] = {

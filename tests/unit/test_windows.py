@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.domain.plan_calendar import Calendar
-from rollout.domain.windows import (
+from rollout.domain.calendar.windows import (
     SEARCH,
     add_open_time,
     closes_at,
@@ -21,6 +20,7 @@ from rollout.domain.windows import (
     open_time_between,
     spans,
 )
+from rollout.domain.plan.calendar import Calendar
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 TICK = timedelta(microseconds=1)

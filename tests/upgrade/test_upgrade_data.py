@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import insert, inspect, select
 
 from rollout.clock import SystemClock
-from rollout.domain.commanding import By
-from rollout.domain.records import CallRecord
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.store import archive, migrate
 from rollout.store.engine import Database
 from rollout.store.observations import keep_look, set_history

@@ -21,10 +21,10 @@ from pydantic import SecretStr
 from jobs.advance import Advance
 from jobs.scheduler import Scheduler
 from rollout.app import App, build
-from rollout.domain.commanding import By
 from rollout.domain.errors import Refused, RolloutError
-from rollout.domain.machine import Phase
-from rollout.domain.plan import Plan
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.plan.plan import Plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from rollout.verify import verify_all

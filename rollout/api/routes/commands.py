@@ -15,8 +15,8 @@ from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.routes.rollouts import IdempotencyKey
 from rollout.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, same_id
 from rollout.api.service import service_of
-from rollout.domain.commanding import By
 from rollout.domain.errors import RolloutError
+from rollout.domain.lifecycle.commands import By
 
 router = APIRouter(prefix="/api/v1/rollouts/{id}", tags=["commands"], route_class=Guarded)
 ERRORS = (400, 404, 408, 409, 413, 415, 422)

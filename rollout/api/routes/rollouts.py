@@ -19,9 +19,9 @@ from rollout.api.quick import Work, id_of, plain, quick
 from rollout.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.api.service import Service, service_of
 from rollout.api.stream import EventStream
-from rollout.domain.commanding import By
 from rollout.domain.errors import InputError
-from rollout.domain.state import Rollout
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Rollout
 
 router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Guarded)
 IdempotencyKey = Annotated[

@@ -1,0 +1,1 @@
+"""The rules of rollout.domain.decide.decide, by what the rollout is doing."""

@@ -1,0 +1,64 @@
+"""What decide answers: exactly one of these, with its reason in one line for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.lifecycle.machine import Event
+from rollout.domain.lifecycle.state import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do until `until` (None: until something changes)."""
+
+    until: datetime | None
+    next: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read these numbers and see what they say."""
+
+    numbers: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Write the position's split to these targets."""
+
+    targets: tuple[Target, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Write the baseline back to these targets."""
+
+    targets: tuple[Target, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Check a scheduled plan against the live numbers and record their baselines."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Record an event; `values` are columns of the rollout that change with it."""
+
+    event: Event
+    why: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+Action = Wait | Read | Apply | Restore | Begin | Record

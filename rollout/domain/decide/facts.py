@@ -1,0 +1,52 @@
+"""What the driver finds out before it asks what to do: the second value of decide(rollout, facts, now)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from rollout.domain.writes.drift import Look
+
+
+class Opinion(Protocol):
+    """What the gates say (rollout.domain.gates.verdict.Verdict)."""
+
+    @property
+    def outcome(self) -> str: ...
+    @property
+    def alarm(self) -> str | None: ...
+    @property
+    def reason(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """Whether steps may advance now; `until` is when that changes, if it ever does."""
+
+    is_open: bool = True
+    until: datetime | None = None
+    why: str = ""
+    retreat_to: int | None = None  # basis points to hold while closed, if the plan retreats
+    retreat_why: str = ""  # until when and why, for people: "until Mon 09:00 (outside the plan's hours)"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the driver found out before asking. None always means: not known."""
+
+    look: Look | None = None
+    verdict: Opinion | None = None
+    canary_calls: int | None = None
+    opening: Opening = field(default_factory=Opening)
+    hold_until: datetime | None = None  # of the position, by the plan's calendar
+    stood: timedelta | None = None  # open time of a hold in open hours since it counts; None: elapsed time
+    canary_gone: str | None = None  # a sentence, when a version the plan tries is known to be gone
+    baseline_gone: str | None = None
+    trouble: str | None = None  # what went wrong with Retell in this pass
+    retry_after: float | None = None
+    stepped: bool = False  # this pass has written a step already
+    after_promoted: bool | None = None  # the rollout this one waits for
+    poll: timedelta = timedelta(seconds=5)
+    watch: timedelta = timedelta(seconds=30)
+    longest_pause: timedelta = timedelta(seconds=30)

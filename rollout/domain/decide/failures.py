@@ -1,0 +1,117 @@
+"""What stops a rollout: numbers that are not as we wrote them, a deadline, versions that are gone, gates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.decide.actions import Action, Record
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.wording import name
+from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
+from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.writes.protocol import Finding
+
+MOST_STALE = 5  # looks in a row that show an older state before it is no longer taken for a stale read
+
+
+def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
+    """Numbers first, then the deadline, then versions, then gates."""
+    if f.look is not None and (wrong := wrong_numbers(r, f.look)):
+        return wrong
+    if r.deadline_at is not None and now >= r.deadline_at:
+        why = "the plan's deadline passed"
+        if r.plan.on_deadline == "rollback":
+            return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
+        return Record(Event.HELD, why, {"reason": HeldReason.DEADLINE.value, "resume_phase": r.phase})
+    if f.baseline_gone:
+        return hold(r, HeldReason.ROLLBACK_IMPOSSIBLE, f.baseline_gone)
+    if f.canary_gone and (r.outstanding or any(t.state is TargetState.REJECTED for t in r.targets)):
+        return fail(r, f.canary_gone, now)
+    rejected = [t.number for t in r.targets if t.state is TargetState.REJECTED]
+    if rejected:
+        return hold(r, HeldReason.REJECTED, f"Retell refuses the split for {name(rejected)}")
+    if f.verdict is not None and f.verdict.outcome == "fail" and not r.waived:
+        return fail(r, f.verdict.reason, now)
+    if f.verdict is not None and f.verdict.alarm == "split" and not r.split_waived:
+        return hold(r, HeldReason.SPLIT, f.verdict.reason)
+    if f.verdict is not None and f.verdict.alarm == "labels" and not r.labels_waived:
+        return hold(r, HeldReason.LABELS, f.verdict.reason)
+    return None
+
+
+def wrong_numbers(r: Rollout, look: Look) -> Record | None:
+    """What the numbers show that is not ours."""
+    gone = look.numbers(Blocked.MISSING)
+    if gone:
+        why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"
+        return fail(r, why, look.began)
+    back = set(look.numbers(Finding.AT_BASELINE))
+    if back and all(t.number in back or t.state is TargetState.RESTORED for t in r.written):
+        # A write of ours that may still land keeps it from being over: then it is watched as a rollback.
+        landing = bool(r.open_writes(look.began))
+        return Record(
+            Event.FAILED if landing else Event.RESTORED_OUTSIDE,
+            "rolled back outside: every number shows its baseline again, and it was not this service",
+            {
+                "reason": "rolled back outside",
+                "rollback_at": look.began,
+                "restored_at": look.began,
+            },
+            {
+                t.number: {
+                    "state": TargetState.RESTORED,
+                    **r.standing(0),
+                    "split": dict(t.split if t.live is None or t.number not in back else t.live),
+                }
+                for t in r.written
+            },
+        )
+    edited = look.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
+    if edited:
+        return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that is not ours")
+    older = look.numbers(Finding.STALE)
+    if older and r.tries >= MOST_STALE:
+        return hold(
+            r, HeldReason.IDENTITY, f"{name(older)} keeps showing an older state: it may have been made anew"
+        )
+    touched = look.numbers(Finding.TOUCHED)
+    if touched:
+        return hold(
+            r, HeldReason.TOUCHED, f"{name(touched)} was written by somebody, and nothing visible changed"
+        )
+    return None
+
+
+def fail(r: Rollout, why: str, now: datetime) -> Record:
+    """`on_failure` of the plan: back, or a person decides."""
+    if r.plan.on_failure == "pause" and r.phase is Phase.PROGRESSING:
+        return Record(Event.FAILURE_PAUSED, why, {"reason": why})
+    if r.plan.on_failure == "pause":
+        return Record(Event.HELD, why, {"reason": why})
+    return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
+
+
+def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
+    """The service holds and needs a person.
+
+    What another hand wrote is answered at the step that was in force: `restore` writes that one.
+    """
+    resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
+    values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}
+    if reason in (HeldReason.DRIFT, HeldReason.TOUCHED) and (was := in_force(r)) != r.position:
+        values |= {"wave": was.wave, "step": was.step}
+    return Record(Event.HELD, why, values)
+
+
+def in_force(r: Rollout) -> Position:
+    """The position that the numbers were last confirmed at, as long as nothing of a later one has been written."""
+    stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
+    if r.confirmed_at is not None or not stand or any(t.step < 0 for t in r.targets):
+        return r.position
+    was = Position(
+        max(stand), stand[max(stand)]
+    )  # of the last wave that was begun, the number furthest behind
+    begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
+    return r.position if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) else min(was, r.position)

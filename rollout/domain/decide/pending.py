@@ -1,0 +1,32 @@
+"""Before the first step."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.decide.actions import Action, Begin, Record, Wait
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.timing import pause, reopens
+from rollout.domain.decide.wording import weight
+from rollout.domain.lifecycle.machine import Event
+from rollout.domain.lifecycle.state import Rollout
+
+
+def pending(r: Rollout, f: Facts, now: datetime) -> Action:
+    """Waits for its moment, then the pre-flight, then the first step."""
+    first = "check the numbers and begin" if not r.targets else f"step 1.1: {weight(r, 1)}"
+    if r.start_at is not None and now < r.start_at:
+        return Wait(r.start_at, first, "waiting for its start")
+    if r.plan.after is not None and not f.after_promoted:
+        return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted")
+    if not f.opening.is_open:
+        return Wait(reopens(r, f, now), first, f.opening.why)
+    if f.trouble is not None:
+        return Wait(now + pause(r, f), first, f.trouble)
+    if not r.targets:
+        return Begin("it is due")
+    values: dict[str, Any] = {"started_at": now, "confirmed_at": None}
+    if r.plan.deadline is not None:
+        values["deadline_at"] = now + r.plan.deadline
+    return Record(Event.BEGUN, "pre-flight passed", values)

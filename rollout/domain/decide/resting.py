@@ -1,0 +1,82 @@
+"""Paused or held, while people think; and ended, while a late write may still come back."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.failures import fail, wrong_numbers
+from rollout.domain.decide.steps import read_back
+from rollout.domain.decide.timing import find_out, pause, sooner
+from rollout.domain.decide.wording import name, percent
+from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
+from rollout.domain.lifecycle.state import Rollout, TargetState
+
+
+def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
+    """Paused or held: nothing is written; what happens to the numbers, and what the gates say, still counts."""
+    if f.look is not None:
+        wrong = wrong_numbers(r, f.look)
+        if wrong is not None and (wrong.event is not Event.HELD or r.phase is Phase.PAUSED):
+            return wrong
+    if (unknown := find_out(r, f, now, _answer(r), "a write may still land")) is not None:
+        return unknown
+    if r.stop_asked:
+        still = r.open_writes(now)
+        if still:
+            return Wait(max(w.horizon_until for w in still), "stopped", "a write may still land")
+        return Record(Event.ENDED, r.reason or "stopped by a person", {"stop_asked": False})
+    if r.look_asked and f.look is None and f.trouble is None and r.targets:
+        return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
+    impossible = r.phase is Phase.HELD and r.reason == HeldReason.ROLLBACK_IMPOSSIBLE
+    if (
+        f.verdict is not None
+        and f.verdict.outcome == "fail"
+        and not r.waived
+        and not impossible
+        and r.written
+    ):
+        failed = fail(r, f.verdict.reason, now)
+        if failed.event is Event.FAILED:
+            return failed
+    started = r.phase is Phase.PAUSED and r.targets and r.started_at
+    if started and not r.outstanding and (back := read_back(r, now)) is not None:
+        return back
+    return Wait(sooner(None, now, f), _answer(r), _waiting_for(r))
+
+
+def _answer(r: Rollout) -> str:
+    return "resume" if r.phase is Phase.PAUSED else "adopt, restore, rollback or stop"
+
+
+def _waiting_for(r: Rollout) -> str:
+    if r.phase is Phase.PAUSED:
+        low = f"; it stays at the retreat weight, {percent(r.plan.retreat or 0)}" if r.is_down else ""
+        return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"
+    return r.why or f"held: {r.reason}"
+
+
+def ended(r: Rollout, f: Facts, now: datetime) -> Action:
+    """Nothing to do, but for a write of ours that lands after the end."""
+    if r.phase is Phase.PROMOTED and r.outstanding and f.trouble is None:
+        waiting = {w.number for w in r.open_writes(now)}
+        late = tuple(
+            t
+            for t in r.outstanding
+            if t.step == -1 and t.number not in waiting and t.state is not TargetState.SUPERSEDED
+        )
+        if late:
+            return Apply(late, "a late write of ours came back after the end: write the last step again")
+    if r.unresolved or (r.look_asked and f.look is None):
+        watched = tuple(t.number for t in r.its_own)
+        if f.look is None and f.trouble is None and watched:
+            return Read(watched, "watch after the end")
+    if r.phase is Phase.ROLLED_BACK:
+        # By what is recorded, not by this pass's look: whoever saw it may have died before saying so.
+        back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
+        if back:
+            return Record(Event.REOPENED, f"a late write of ours came back on {name(back)}")
+    if r.unresolved:
+        return Wait(now + max(f.poll, pause(r, f)), "", f.trouble or "a write may still land")
+    return Wait(None, "", r.why)

@@ -1,0 +1,86 @@
+"""Rolling back: write the baseline back, read it back, and watch until no write of ours can land any more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from rollout.domain.decide.actions import Action, Read, Record, Restore, Wait
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.timing import horizons_over, look_again, pause, seen_after, unread
+from rollout.domain.decide.wording import another_hand, count, name
+from rollout.domain.lifecycle.machine import Event
+from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetState
+
+LONGEST_PAUSE = timedelta(seconds=60)
+
+
+def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
+    """Everything before it waits: no gate, hold, freeze or deadline is asked."""
+    settled = {TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN}
+    todo = tuple(t for t in r.its_own if t.state not in settled)
+    if todo:
+        again = {t.number: _again_at(r, t, f) for t in todo}
+        ready = tuple(t for t in todo if again[t.number] <= now)
+        if f.trouble is not None or not ready:
+            until = min(again.values())
+            if f.trouble is not None and not _all_taken(r, todo):
+                until = max(until, now + pause(r, f))
+            return Wait(until, "write the baseline again", _contested(r, todo) or f.trouble or _not_yet(todo))
+        return Restore(ready, f"{count(len(ready), 'number')} to restore")
+    if r.restored_at is None:
+        took = (now - (r.rollback_at or now)).total_seconds()
+        return Record(
+            Event.READ_BACK,
+            f"{count(len(r.its_own), 'number')} read back at the baseline {took:.3f} s after the order",
+            {"restored_at": now},
+        )
+    if not seen_after(f.look, r, r.its_own):
+        over = horizons_over(r)
+        if now >= over and f.trouble is None:
+            return Read(tuple(t.number for t in r.its_own), "read every number before saying that it is back")
+        if f.look is None and f.trouble is None:
+            return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
+        return Wait(
+            look_again(r, f, now, over),
+            "rolled_back",
+            f.trouble or "the baseline is back; a write whose outcome is unknown may still land",
+        )
+    if (blind := unread(r, f, f.look, now, "rolled_back")) is not None:
+        return blind
+    edited = [t.number for t in r.its_own if t.state is TargetState.FOREIGN]
+    gone = [t.number for t in r.its_own if t.state is TargetState.MISSING]
+    why = "every number shows its baseline" if r.written else "nothing had been written"
+    if edited:
+        why += f"; edited by somebody since, and left alone: {name(edited)}"
+    if gone:
+        why += f"; gone: {name(gone)}"
+    return Record(Event.RESTORED, why)
+
+
+def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
+    """When this number's baseline may be written again: a poll after the last try, and by growing pauses (1, 2, 4 ...
+    60 s) where Retell has taken it and the number shows something else all the same."""
+    back = r.went_back.get(t.number)
+    if back is None:
+        return r.created_at
+    if not back.taken:
+        return back.last + f.poll
+    return back.last + min(timedelta(seconds=2 ** min(back.times - 1, 6)), LONGEST_PAUSE)
+
+
+def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
+    """Whether nothing is wrong with Retell: it took each of these, and somebody wrote over it."""
+    return all(t.number in r.went_back and r.went_back[t.number].taken for t in todo)
+
+
+def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
+    """Said from the third time on: somebody has to stop the other program."""
+    fought = [t.number for t in todo if t.number in r.went_back and r.went_back[t.number].times >= CONTESTED]
+    if not fought:
+        return None
+    return f"{another_hand(fought)} ({r.went_back[fought[0]].times} times lately)"
+
+
+def _not_yet(todo: Sequence[Target]) -> str:
+    return f"{count(len(todo), 'number')} not at the baseline yet"

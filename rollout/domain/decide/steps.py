@@ -1,0 +1,146 @@
+"""Going through the steps: what is wrong, then what is unfinished, then waiting, then the next step."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollout.domain.calendar.durations import render
+from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.failures import what_is_wrong
+from rollout.domain.decide.timing import (
+    find_out,
+    look_first,
+    pause,
+    reopens,
+    sooner,
+)
+from rollout.domain.decide.wording import count, percent, reached, weight
+from rollout.domain.lifecycle.machine import Event
+from rollout.domain.lifecycle.state import Rollout
+
+
+def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
+    """The first of these that has something to say."""
+    return (
+        what_is_wrong(r, f, now)
+        or _what_is_unfinished(r, f, now)
+        or _what_to_wait_for(r, f, now)
+        or _next_step(r, f, now)
+    )
+
+
+def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
+    why = "a write may still land; nothing is sent"
+    if (unknown := find_out(r, f, now, "find out what the write did", why)) is not None:
+        return unknown
+    if r.look_asked and f.look is None and f.trouble is None:
+        return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
+    if (turn := _turn(r, f, now)) is not None:
+        return turn
+    if not r.outstanding:
+        return read_back(r, now)
+    waiting = {w.number for w in r.open_writes(now)}
+    ready = tuple(t for t in r.outstanding if t.number not in waiting)
+    next_ = f"step {r.position}: {weight(r, r.position.step)}"
+    if r.retreated is not None:
+        next_ = f"retreat to {percent(r.retreated)}"
+    elif r.is_down:
+        next_ = f"{next_}, again"
+    if f.trouble is not None:
+        return Wait(now + pause(r, f), next_, f.trouble)
+    if not ready:
+        over = min(w.horizon_until for w in r.open_writes(now))
+        return Wait(over, next_, "a write may still land; nothing is sent until its horizon has passed")
+    return Apply(ready, next_)
+
+
+def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
+    """Closing time, if the plan retreats, and the opening after it. A person's promotion is not turned back."""
+    if r.retreated is None and f.opening.retreat_to is not None and r.retreats and not r.promote_asked:
+        values: dict[str, Any] = {"retreated": f.opening.retreat_to, "turning_since": now}
+        if (since := r.counts_since) is not None:
+            stood = max(timedelta(), now - since) if f.stood is None else f.stood
+            values["stood"] = (r.stood or 0) + stood.total_seconds()
+        return Record(
+            Event.RETREATED, f"retreat to {percent(f.opening.retreat_to)} {f.opening.retreat_why}", values
+        )
+    if r.retreated is not None and f.opening.is_open:
+        why = f"open again: back to {weight(r, r.position.step)}"
+        return Record(Event.RETURNED, why, {"retreated": None, "turning_since": now})
+    return None
+
+
+def read_back(r: Rollout, now: datetime) -> Record | None:
+    """Nothing is outstanding: what was wanted is recorded as read back, once."""
+    where = f"on {count(reached(r), 'number')}, read back"
+    if r.retreated is None and r.confirmed_at is None:
+        values = {"confirmed_at": now, **r.cleared("turning_since", "stood", "back_at")}
+        return Record(Event.CONFIRMED, f"{weight(r, r.position.step)} {where}", values)
+    if r.turning_since is None:
+        return None
+    if r.retreated is not None:
+        return Record(Event.REACHED, f"{percent(r.retreated)} {where}", {"turning_since": None})
+    why = f"{weight(r, r.position.step)} again {where}; its hold goes on"
+    return Record(Event.REACHED, why, {"turning_since": None, "back_at": now})
+
+
+def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
+    assert r.retreated is not None
+    wanted = weight(r, r.position.step)
+    next_ = f"step {r.position}: {wanted}" if r.confirmed_at is None else f"back to {wanted}"
+    tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
+    return Wait(sooner(reopens(r, f, now), now, f), next_, f"retreated to {percent(r.retreated)} {tail}")
+
+
+def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
+    if r.retreated is not None:
+        return _until_opening(r, f, now)
+    assert r.confirmed_at is not None
+    step = r.plan.steps[r.position.step - 1]
+    after = r.next_position
+    next_ = "promoted" if after is None else f"step {after}: {weight(r, after.step)}"
+    if r.promote_asked:
+        return None
+    until = f.hold_until or (r.back_at or r.confirmed_at) + r.hold_left
+    word = "bake" if after is None else "hold"
+    if now < until:
+        return Wait(
+            sooner(until, now, f),
+            next_,
+            f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running",
+        )
+    if step.min_calls and (f.canary_calls is None or f.canary_calls < step.min_calls):
+        seen = 0 if f.canary_calls is None else f.canary_calls
+        return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen")
+    if f.verdict is not None and f.verdict.outcome in {"undecided", "unmeasurable"} and not r.waived:
+        return Wait(now + f.watch, next_, f.verdict.reason)
+    if not f.opening.is_open:
+        return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why)
+    if step.approve:
+        return Wait(sooner(None, now, f), next_, "all is green; a person must promote it")
+    return None
+
+
+def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
+    after = r.next_position
+    next_ = "promoted" if after is None else f"step {after}: {weight(r, after.step)}"
+    over = f"step {r.position} was promoted" if r.promote_asked else f"step {r.position} stood its hold"
+    if after is not None and f.stepped:
+        return Wait(now, next_, over)  # at most one step per pass: the next one has a pass of its own
+    if (first := look_first(r, f, now, next_)) is not None:
+        return first
+    if after is None:
+        return Record(Event.COMPLETED, "the last step stood its bake", {"reason": None})
+    return Record(
+        Event.ADVANCED,
+        over,
+        {
+            "wave": after.wave,
+            "step": after.step,
+            "confirmed_at": None,
+            "promote_asked": False,
+            **r.cleared("stood", "back_at"),
+        },
+    )

@@ -1,0 +1,92 @@
+"""When to look again, and what a look must have seen before something is called over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TypeGuard
+
+from rollout.domain.decide.actions import Read, Wait
+from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.wording import name
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.writes.protocol import Finding
+
+
+def seen_after(look: Look | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[Look]:
+    """P9: whether this look covers all of these and began after every horizon had closed."""
+    return (
+        look is not None
+        and look.began >= horizons_over(r)
+        and all(t.number in look.findings for t in targets)
+    )
+
+
+def horizons_over(r: Rollout) -> datetime:
+    """The moment after which no write of ours on these numbers can take effect any more."""
+    return max((w.horizon_until for w in (*r.writes, *r.foreign_open)), default=r.created_at)
+
+
+def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read | Wait | None:
+    """What to do while the outcome of a write is not known: look, and look again; None when all are known."""
+    if not r.unresolved:
+        return None
+    if f.look is None and f.trouble is None:
+        numbers = tuple(dict.fromkeys(w.number for w in r.unresolved))
+        return Read(numbers, "a write's outcome is not known yet")
+    over = min(w.horizon_until for w in r.unresolved)
+    return Wait(look_again(r, f, now, over), next_, f.trouble or why)
+
+
+def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
+    """Before a step is counted or the last word is said: every number is looked at, after every horizon.
+
+    None once this pass has seen them all; what they show is judged before (`wrong`).
+    """
+    if not seen_after(f.look, r, r.targets):
+        if f.trouble is not None:
+            return Wait(now + pause(r, f), next_, f.trouble)
+        if now < (over := horizons_over(r)):
+            return Wait(
+                over, next_, "a write may still land; nothing is counted until its horizon has passed"
+            )
+        return Read(tuple(t.number for t in r.targets), f"look at every number before: {next_}")
+    return unread(r, f, f.look, now, next_)
+
+
+def unread(r: Rollout, f: Facts, look: Look, now: datetime, next_: str) -> Wait | None:
+    """The last look must have seen every number: wait while one of them cannot be read."""
+    blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
+    if not blind:
+        return None
+    return Wait(now + pause(r, f), next_, f"{name(blind)} cannot be read: {f.trouble or 'no answer'}")
+
+
+def look_again(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:
+    """The next look at what may change until `over`: not past that moment, and by growing pauses after it."""
+    grown = pause(r, f)
+    return min(now + max(f.poll, grown), over) if over > now else now + grown
+
+
+def pause(r: Rollout, f: Facts) -> timedelta:
+    """The growing pause between attempts; as long as Retell asks for, within reason."""
+    grown: timedelta = f.poll * int(2 ** min(r.tries, 10))
+    asked = timedelta(seconds=f.retry_after or 0)
+    if r.phase is Phase.ROLLING_BACK:
+        return min(max(grown, min(asked, f.longest_pause)), f.longest_pause)
+    return max(min(grown, f.longest_pause), min(asked, timedelta(minutes=5)))
+
+
+def sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
+    """Gates are watched while anything waits: come back earlier when there are some."""
+    if f.verdict is None:
+        return until
+    return now + f.watch if until is None else min(until, now + f.watch)
+
+
+def reopens(r: Rollout, f: Facts, now: datetime) -> datetime:
+    """When to look again for an opening or closing; a shared calendar may be edited meanwhile."""
+    again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
+    return again if f.opening.until is None else min(f.opening.until, again)

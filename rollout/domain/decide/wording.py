@@ -1,0 +1,39 @@
+"""Words of the reasons that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rollout.domain.lifecycle.state import Rollout
+
+
+def reached(r: Rollout) -> int:
+    return sum(1 for t in r.targets if t.wave <= r.position.wave)
+
+
+def weight(r: Rollout, step: int) -> str:
+    weights = r.plan.weights(step)
+    if len(weights) == 1:
+        return f"{percent(next(iter(weights.values())))} canary"
+    return ", ".join(f"{percent(points)} {name}" for name, points in weights.items())
+
+
+def percent(points: int) -> str:
+    return f"{points / 100:g} %"
+
+
+def count(n: int, word: str) -> str:
+    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+
+
+def name(numbers: Sequence[str]) -> str:
+    shown = ", ".join(numbers[:3])
+    return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
+
+
+def another_hand(numbers: Sequence[str]) -> str:
+    """What is said from the third time on that a baseline was taken by Retell and written over."""
+    return (
+        f"another hand writes {name(numbers)}: Retell took the baseline, and it was written over each time; find and "
+        "stop that program; until then the baseline is written again at pauses that grow to 60 s"
+    )

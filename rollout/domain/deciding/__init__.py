@@ -1,1 +1,0 @@
-"""The rules of rollout.domain.decide, by what the rollout is doing."""

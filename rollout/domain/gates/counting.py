@@ -1,0 +1,316 @@
+"""From calls to counts: what one call says about each metric, and which calls may be counted yet.
+
+Missing data is missing: it is never read as good or bad. The one exception is a call that started and never
+ended, which counts against the arm that served it. Counts are always made anew from all calls, so results
+that arrive late, twice or corrected need no bookkeeping. Facts about Retell's fields: its list-calls schema.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rollout.domain.gates.profiles import Metric
+from rollout.domain.lifecycle.records import CallRecord
+
+Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
+Arms = tuple[int, int]  # calls of the canary, calls of the baseline
+
+# Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
+HARD_REASONS = frozenset({
+    "error_llm_websocket_open", "error_llm_websocket_lost_connection", "error_llm_websocket_runtime",
+    "error_llm_websocket_corrupt_payload", "error_no_audio_received", "error_asr", "error_retell",
+    "error_unknown",
+})  # fmt: skip
+# The call never reached the agent, or the account stopped it: such a call says nothing about a version.
+NOT_THE_AGENT = frozenset({
+    "dial_busy", "dial_failed", "dial_no_answer", "invalid_destination",
+    "telephony_provider_permission_denied", "telephony_provider_unavailable", "sip_routing_error",
+    "marked_as_spam", "network_blocked", "user_declined",
+    "concurrency_limit_reached", "no_concurrency_fallback", "no_valid_payment", "credit_exhausted",
+    "budget_reached", "scam_detected", "error_user_not_joined", "registered_call_timeout",
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """How calls of one rollout (or of one variant) are read.
+
+    canary, baseline: (agent_id, agent_version). slow_ms: thresholds (p50, p90) from `latency_thresholds`.
+    longest_call: a call without an end after this long is closed. longest_wait: how long after its start an
+    ended call may still be waiting for its analysis.
+    """
+
+    canary: tuple[str, int]
+    baseline: frozenset[tuple[str, int]]
+    metrics: tuple[Metric, ...]
+    slow_ms: tuple[float, float] | None = None
+    hard_reasons: frozenset[str] = HARD_REASONS
+    longest_call: timedelta = timedelta(minutes=60)
+    longest_wait: timedelta = timedelta(hours=2)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A time in which one confirmed weight was in force: from its read-back until the next order.
+
+    `weight` is the canary's share among calls of canary and baseline (see `variant_share`), `position` counts
+    the rollout's positions in order (negative: while it had retreated from that one at closing time), `number`
+    limits the span to one phone number.
+    """
+
+    start: datetime
+    end: datetime | None
+    weight: float
+    position: int
+    number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Counts of one position on one UTC day at one weight.
+
+    started: (canary, baseline) calls that started, judged or not; closed: those that no metric waits for any
+    more; counts: per series the four numbers. lost: per series of a critical metric the calls that reached an agent
+    and will never get this result. strata: per stratum of the calls (a number, or a quarter of the day) the calls
+    that have a result, by series, and all that started under "". wave: of the numbers that these calls came to.
+    """
+
+    weight: float
+    position: int
+    day: str
+    started: Arms
+    closed: Arms
+    counts: Mapping[str, Counts]
+    lost: Mapping[str, Arms] = field(default_factory=dict)
+    strata: Mapping[str, Mapping[str, Arms]] = field(default_factory=dict)
+    wave: int = 1
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "weight": self.weight,
+            "position": self.position,
+            "day": self.day,
+            "started": list(self.started),
+            "closed": list(self.closed),
+            "counts": {name: list(n) for name, n in self.counts.items()},
+            "lost": {name: list(n) for name, n in self.lost.items()},
+            "strata": {key: {name: [*n] for name, n in part.items()} for key, part in self.strata.items()},
+            "wave": self.wave,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Cell:
+        return cls(
+            data["weight"],
+            data["position"],
+            data["day"],
+            tuple(data["started"]),
+            tuple(data["closed"]),
+            {name: tuple(n) for name, n in data["counts"].items()},
+            {name: tuple(n) for name, n in data.get("lost", {}).items()},
+            {
+                stratum: {name: tuple(n) for name, n in arms.items()}
+                for stratum, arms in data.get("strata", {}).items()
+            },
+            data.get("wave", 1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells in order of opening, and what was not counted: `open` per series, calls started while a weight
+    was being written (`between`), and calls that other agents served (`others`)."""
+
+    cells: tuple[Cell, ...]
+    open: Mapping[str, int]
+    between: int
+    others: int
+
+
+def variant_share(weight: float, baseline_weight: float) -> float:
+    """The share of one variant among the calls of that variant and the baseline, 0..1."""
+    return weight / (weight + baseline_weight)
+
+
+def latency_thresholds(latencies_ms: Iterable[float], least: int = 30) -> tuple[float, float] | None:
+    """(p50, p90) of the baseline's own earlier calls in ms; None with fewer than `least` of them."""
+    values = sorted(latencies_ms)
+    if len(values) < least:
+        return None
+    return values[(len(values) - 1) // 2], values[int(0.9 * (len(values) - 1))]
+
+
+LEAST_WAIT, USUAL_WAIT, MOST_WAIT = timedelta(minutes=10), timedelta(hours=2), timedelta(hours=24)
+LEAST_DELAYS = 50  # analyses whose delay was seen, before the usual wait gives way to what was seen
+
+
+def longest_wait(delays: Sequence[float]) -> timedelta:
+    """How long to wait for the analysis of a call, from the delays seen (in seconds from the start of a call to its
+    analysis): their 99.5 % quantile, at least ten minutes and at most a day; two hours while few were seen."""
+    if len(delays) < LEAST_DELAYS:
+        return USUAL_WAIT
+    seen = sorted(delays)[math.ceil(0.995 * len(delays)) - 1]
+    return min(MOST_WAIT, max(LEAST_WAIT, timedelta(seconds=seen)))
+
+
+def quarter(call: CallRecord) -> str:
+    """The quarter of the UTC day in which a call started, such as "06-12"."""
+    hour = 0 if call.started_at is None else call.started_at.astimezone(UTC).hour // 6 * 6
+    return f"{hour:02}-{hour + 6:02}"
+
+
+QUARTERS = ("00-06", "06-12", "12-18", "18-24")
+
+
+def ended(call: CallRecord) -> bool:
+    return call.ended_at is not None or call.status in ("ended", "error", "not_connected")
+
+
+def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
+    """Per series: True for bad, False for fine, None for missing (not known yet, or never)."""
+    out: dict[str, bool | None] = dict.fromkeys(name for m in rules.metrics for name in m.series)
+    reason = call.disconnection_reason
+    if not ended(call) or _silent(call, rules):
+        return out
+    # Without a reason (a chat has none), and for a reason newer than this list, Retell's own status decides.
+    hard = reason in rules.hard_reasons or (call.status == "error" and reason is None)
+    for metric in rules.metrics:
+        if metric.custom is not None:
+            value = call.custom.get(metric.custom)
+            out[metric.name] = None if value is None else value is metric.bad
+        elif metric.name == "success":
+            # A call that broke down and was never judged is a failed call, not an unknown one.
+            out["success"] = (True if hard else None) if call.successful is None else not call.successful
+        elif metric.name == "hard_error":
+            out["hard_error"] = hard
+        elif metric.name == "negative":
+            mood = (call.sentiment or "unknown").lower()
+            out["negative"] = None if mood == "unknown" else mood == "negative"
+        elif metric.name == "voicemail":
+            out["voicemail"] = call.in_voicemail
+        elif metric.name == "slow" and rules.slow_ms and call.e2e_p50_ms is not None:
+            out["slow:p50"] = call.e2e_p50_ms > rules.slow_ms[0]
+            out["slow:p90"] = call.e2e_p50_ms > rules.slow_ms[1]
+    return out
+
+
+def _silent(call: CallRecord, rules: CallRules) -> bool:
+    """Whether a call says nothing about a version: it never reached the agent."""
+    reason = call.disconnection_reason
+    return (call.status == "not_connected" or reason in NOT_THE_AGENT) and reason not in rules.hard_reasons
+
+
+def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool | None]:
+    """The outcomes that are final at `now`; a series that may still get its result is left out."""
+    assert call.started_at is not None
+    age = now - call.started_at
+    found = outcomes(call, rules)
+    if not ended(call):
+        if age < rules.longest_call:
+            return {}
+        # It started and never came back: bad for success, unknown for the rest.
+        return {name: True if name == "success" else None for name in found}
+    waiting = not call.analyzed and call.status != "not_connected" and age < rules.longest_wait
+    waiting = waiting and call.disconnection_reason not in NOT_THE_AGENT
+    analysed = {m.name for m in rules.metrics if m.custom or m.name in ("success", "negative", "voicemail")}
+    return {name: v for name, v in found.items() if v is not None or not (waiting and name in analysed)}
+
+
+def tabulate(
+    calls: Iterable[CallRecord],
+    spans: Sequence[Span],
+    now: datetime,
+    rules: CallRules,
+    *,
+    wave: int = 1,
+    stratum: Callable[[CallRecord], str] | None = None,
+) -> Table:
+    """Counts per cell. A series counts calls that started before the oldest call still without its result:
+    good news that takes longer to arrive than bad news must not look like bad news. Each series has its own
+    such limit, so that slow analysis does not hold back what the end of a call already tells. `stratum` names the
+    part of the calls that a call belongs to (None: they are not told apart)."""
+    placed: list[tuple[datetime, int, Span, dict[str, bool | None], CallRecord]] = []
+    between = others = 0
+    for call in {c.call_id: c for c in calls}.values():
+        who = (call.agent_id, call.agent_version)
+        span = _span(call, spans)
+        if span is None:
+            between += 1
+        elif who != rules.canary and who not in rules.baseline:
+            others += 1
+        else:
+            assert call.started_at is not None
+            arm = 0 if who == rules.canary else 1
+            placed.append((call.started_at, arm, span, settled(call, rules, now), call))
+    series = [name for m in rules.metrics for name in m.series]
+    critical = [name for m in rules.metrics if m.critical for name in m.series]
+    limit = {
+        name: min((start for start, _, _, final, _ in placed if name not in final), default=None)
+        for name in series
+    }
+    drafts: dict[tuple[float, int, str], _Draft] = {}
+    still_open = dict.fromkeys(series, 0)
+    for start, arm, span, final, call in sorted(placed, key=lambda p: p[0]):
+        key = (span.weight, span.position, start.astimezone(UTC).date().isoformat())
+        cell = drafts.get(key)
+        if cell is None:
+            cell = drafts[key] = _Draft(series, critical)
+        part = None if stratum is None else cell.strata.setdefault(stratum(call), {"": [0, 0]})
+        cell.started[arm] += 1
+        if part is not None:
+            part[""][arm] += 1
+        held = {name for name in series if (until := limit[name]) is not None and start >= until}
+        cell.closed[arm] += not held
+        for name in series:
+            if name in held:
+                still_open[name] += 1
+            elif final[name] is not None:
+                cell.counts[name][2 * arm + (0 if final[name] else 1)] += 1
+                if part is not None:
+                    part.setdefault(name, [0, 0])[arm] += 1
+            elif name in cell.lost and not _silent(call, rules):
+                cell.lost[name][arm] += 1
+    cells = tuple(d.cell(w, position, day, wave) for (w, position, day), d in drafts.items())
+    return Table(cells, still_open, between, others)
+
+
+class _Draft:
+    """A cell that is being counted."""
+
+    def __init__(self, series: Sequence[str], critical: Sequence[str]) -> None:
+        self.started, self.closed = [0, 0], [0, 0]
+        self.counts = {name: [0, 0, 0, 0] for name in series}
+        self.lost = {name: [0, 0] for name in critical}
+        self.strata: dict[str, dict[str, list[int]]] = {}
+
+    def cell(self, weight: float, position: int, day: str, wave: int) -> Cell:
+        return Cell(
+            weight,
+            position,
+            day,
+            _pair(self.started),
+            _pair(self.closed),
+            {name: (n[0], n[1], n[2], n[3]) for name, n in self.counts.items()},
+            {name: _pair(n) for name, n in self.lost.items()},
+            {key: {name: _pair(n) for name, n in part.items()} for key, part in self.strata.items()},
+            wave,
+        )
+
+
+def _pair(counts: Sequence[int]) -> Arms:
+    return counts[0], counts[1]
+
+
+def _span(call: CallRecord, spans: Sequence[Span]) -> Span | None:
+    at = call.started_at
+    if at is None:
+        return None
+    for span in spans:
+        mine = span.number is None or span.number == call.number
+        if mine and span.start <= at and (span.end is None or at < span.end):
+            return span
+    return None

@@ -1,0 +1,127 @@
+"""What a look of the gates rests on: stored calls, and the turns of the journal at which weights changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rollout.domain.gates.counting import Span
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
+
+_WEEK = timedelta(days=7)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything a look rests on. fetched: calls were read since the rollout began."""
+
+    calls: Sequence[CallRecord]
+    turns: Sequence[tuple[str, datetime, str]]
+    thresholds: tuple[float, float] | None
+    unavailable: str | None
+    fetched: bool = True
+
+    def spans(self, plan: Plan, arm: str, wave: int) -> list[Span]:
+        """The times in which one confirmed weight was in force on the numbers of one wave."""
+        spans: list[Span] = []
+        begun: tuple[datetime, Position, int | None] | None = None
+        turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
+        for kind, at, text in turns:
+            if kind in ("adopt", "completed") or (
+                kind == "held" and json.loads(text).get("reason") not in _BREAKS
+            ):
+                continue
+            if begun is not None:
+                since, position, retreated = begun
+                step = (
+                    plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
+                )
+                if step:
+                    part, place = share(plan, arm, step), index(plan, position)
+                    if retreated is not None:
+                        # Its calls are evidence at the retreat's weight, and none of the position's own calls.
+                        part, place = min(part, retreated / splits.TOTAL), -place
+                    spans.append(Span(since, at, part, place))
+                begun = None
+            if kind in ("confirmed", "reached") and at is not None:
+                document = json.loads(text)
+                wave_, _, step_ = document["position"].partition(".")
+                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"))
+        return spans
+
+    def calls_in_step(self, rollout: Rollout) -> int:
+        """Canary calls (of any arm) that started since the position was confirmed, while its weights stood."""
+        if rollout.confirmed_at is None:
+            return 0
+        arms = {ref.pair for ref in rollout.plan.arms.values()}
+        away = self._away()
+        return sum(
+            1
+            for c in self.calls
+            if c.started_at is not None
+            and c.started_at >= rollout.confirmed_at
+            and (c.agent_id, c.agent_version) in arms
+            and not any(since <= c.started_at and (end is None or c.started_at < end) for since, end in away)
+        )
+
+    def _away(self) -> list[tuple[datetime, datetime | None]]:
+        """From each retreat's order until the position's weights were read back again."""
+        away: list[tuple[datetime, datetime | None]] = []
+        for kind, at, text in self.turns:
+            down = bool(away) and away[-1][1] is None
+            if kind == "retreated" and not down:
+                away.append((at, None))
+            elif down and (
+                kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)
+            ):
+                away[-1] = (away[-1][0], at)
+        return away
+
+    def delays(self, now: datetime) -> list[float]:
+        """Seconds from the start of a call to its analysis, where it was seen to arrive, over the last seven days."""
+        return [
+            (c.analyzed_at - c.started_at).total_seconds()
+            for c in self.calls
+            if c.analyzed_at is not None and c.started_at is not None and c.started_at > now - _WEEK
+        ]
+
+    def per_day(self, now: datetime) -> float | None:
+        """Calls a day over the last seven days, or over what has been seen; None for less than a minute."""
+        started = [c.started_at for c in self.calls if c.started_at is not None]
+        first = max(min(started, default=now), now - _WEEK)
+        length = (now - first).total_seconds()
+        return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length
+
+
+# Held for one of these reasons, the live split is not the one we confirmed.
+_BREAKS = frozenset({"drift", "identity"})
+
+
+def baseline_pairs(rollout: Rollout) -> set[tuple[str, int]]:
+    """(agent, version) of everything the baselines serve by number; tags cannot be told apart in calls."""
+    pairs: set[tuple[str, int]] = set()
+    for target in rollout.targets:
+        for entries in target.baseline.values():
+            for entry in entries or ():
+                version = splits.normal_version(entry.get("agent_version"))
+                if isinstance(version, int):
+                    pairs.add((entry["agent_id"], version))
+    return pairs
+
+
+def share(plan: Plan, arm: str, step: int) -> float:
+    """The arm's share among the calls of this arm and the baseline."""
+    weights = plan.weights(step)
+    own = weights.get(arm, 0)
+    rest = splits.TOTAL - sum(weights.values())
+    return own / (own + rest) if own + rest else 0.0
+
+
+def index(plan: Plan, position: Position) -> int:
+    """Positions counted in the order in which they are reached."""
+    return (position.wave - 1) * plan.last_step + position.step

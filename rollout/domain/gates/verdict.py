@@ -1,0 +1,172 @@
+"""The verdict on a rollout: pass, fail, undecided or unmeasurable, from counts and nothing else.
+
+`judge` is the one place where a gate is decided; `rule` in weighing.py holds the table of its thresholds. A
+verdict carries all it rests on as plain JSON and can be computed again, to the last digit, by `rejudge`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rollout.domain.gates import evidence as ev
+from rollout.domain.gates import reasons
+from rollout.domain.gates.counting import Cell
+from rollout.domain.gates.profiles import GateConfig, Metric, from_plan, gate_config
+from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, Figures, Tally, rule
+
+__all__ = ["Cell", "GateConfig", "Memory", "Metric", "Outcome", "Tally", "Verdict", "combine", "from_plan",
+           "gate_config", "judge", "judge_variants", "rejudge"]  # fmt: skip
+
+
+class Outcome(StrEnum):
+    """The four verdicts. Only `fail` rolls back by itself."""
+
+    PASS = "pass"  # noqa: S105 - not a password
+    FAIL = "fail"
+    UNDECIDED = "undecided"
+    UNMEASURABLE = "unmeasurable"
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a verdict needs to know of earlier ones: why it failed (a fail stays a fail), on how many looks in a
+    row each external value was beyond its limit, and whether the split has to be paid for by stratum."""
+
+    failed: str | None = None
+    beyond: Mapping[str, int] = field(default_factory=dict)
+    by_strata: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """outcome; alarm: None, "split", "labels", "amber" or "watch"; reason: a sentence for people; evidence: JSON;
+    memory: to be handed to the next look."""
+
+    outcome: Outcome
+    alarm: str | None
+    reason: str
+    evidence: dict[str, Any]
+    memory: Memory
+
+
+def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:
+    """The verdict at one look. Pure: the same arguments give the same verdict, digit for digit."""
+    before = memory or Memory()
+    numbers = Figures(config, tally, by_strata=before.by_strata)
+    beyond = _beyond(config, tally, before)
+    outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
+    failed = reason if outcome is Outcome.FAIL else None
+    after = Memory(before.failed or failed, beyond, numbers.by_strata)
+    kept = tally if numbers.by_strata else tally.without_strata()
+    data = _plain({
+        "config": asdict(config), "before": asdict(before), "after": asdict(after), "numbers": numbers.to_json(),
+    })  # fmt: skip
+    data["tally"] = kept.to_json()
+    return Verdict(outcome, alarm, reason, data, after)
+
+
+def _plain(value: Any) -> Any:
+    """Only what JSON can carry: lists for tuples, null for a value that is no number."""
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def rejudge(data: Mapping[str, Any]) -> Verdict:
+    """A stored verdict's evidence, judged again. The result equals what was stored."""
+    return judge(
+        GateConfig.from_json(data["config"]), Tally.from_json(data["tally"]), Memory(**data["before"])
+    )
+
+
+def judge_variants(
+    config: GateConfig, tallies: Mapping[str, Tally], memories: Mapping[str, Memory] | None = None
+) -> dict[str, Verdict]:
+    """A/B: each variant against the baseline. Its cells carry w / (w + w_baseline), its share among the calls
+    of the two, so that the other variants' calls do not matter; each variant has the whole alpha."""
+    return {name: judge(config, tally, (memories or {}).get(name)) for name, tally in tallies.items()}
+
+
+def combine(verdicts: Mapping[str, Verdict]) -> Outcome:
+    """One outcome for several variants: any fail fails; all must pass."""
+    found = {v.outcome for v in verdicts.values()}
+    order = (Outcome.FAIL, Outcome.UNMEASURABLE, Outcome.UNDECIDED)
+    return next((o for o in order if o in found), Outcome.PASS)
+
+
+def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
+    """Looks in a row on which each external value was beyond its limit; an unread value leaves the count."""
+    out = {}
+    for m in config.metrics:
+        if m.external:
+            value, count = tally.external.get(m.name), before.beyond.get(m.name, 0)
+            if value is not None and math.isfinite(value):
+                over = m.maximum is not None and value > m.maximum
+                under = m.minimum is not None and value < m.minimum
+                count = count + 1 if over or under else 0
+            out[m.name] = count
+    return out
+
+
+def _decide(
+    config: GateConfig, tally: Tally, n: Figures, beyond: Mapping[str, int], before: Memory
+) -> tuple[Outcome, str | None, str]:
+    if not config.metrics:
+        return Outcome.PASS, None, "This plan has no gates."
+    if before.failed:
+        return Outcome.FAIL, None, before.failed
+    for m in config.metrics:
+        if m.external and beyond[m.name] >= m.looks:
+            return Outcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
+    safe = min(n.safe.values(), default=ev.LARGEST)
+    code = int(rule(config, e_gate=n.e_gate, bad=n.bad, e_split=max(n.e_split.values()), safe=safe,
+                    enough=n.in_step >= n.floor, e_labels=max(n.e_labels.values(), default=1.0)))  # fmt: skip
+    if code == FAIL:
+        return Outcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
+    watch = n.e_watch >= config.watch_alarm
+    if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
+        return Outcome.FAIL, "watch", reasons.watch(n.e_watch)
+    if tally.unavailable:
+        return Outcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
+    if code == SPLIT:
+        return Outcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights, tally.strata)
+    if code == LABELS:
+        return Outcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
+    if blind := _unmeasured(config, tally, n):
+        return Outcome.UNMEASURABLE, None, blind
+    if watch:
+        return Outcome.UNDECIDED, "watch", reasons.watch(n.e_watch)
+    if code == AMBER:
+        return Outcome.UNDECIDED, "amber", reasons.amber(config, n.e_gate, n.harm)
+    if any(beyond.values()):
+        name = next(name for name, count in beyond.items() if count)
+        return Outcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
+    if tally.weight >= 1.0:
+        return Outcome.PASS, None, "All calls go to the canary and nothing speaks against it."
+    if code == PASS:
+        return Outcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
+    waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
+    return Outcome.UNDECIDED, None, waiting
+
+
+def _unmeasured(config: GateConfig, tally: Tally, n: Figures) -> str | None:
+    """Why this gate cannot be measured at all, if so: such a gate never passes."""
+    for m in config.metrics:
+        value = tally.external.get(m.name) if m.external else 0.0
+        if value is None or not math.isfinite(value):
+            return f"{m.name} could not be read; the rollout holds until it can."
+    if tally.weight >= 1.0 and config.critical and not any(sum(m) for m in n.measured.values()):
+        return reasons.NEVER_COMPARED
+    closed = [sum(c.closed[arm] for c in n.compared) for arm in (0, 1)]
+    for m in config.critical:
+        for s in m.series:
+            for arm, who in enumerate(("canary", "baseline")):
+                if closed[arm] >= n.floor and not n.measured[s][arm]:
+                    return reasons.unmeasured(m, who, closed[arm])
+    return None

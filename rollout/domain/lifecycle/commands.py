@@ -1,0 +1,254 @@
+"""What a person may ask of a rollout: each command as a pure decision about the rollout it finds.
+
+None means that nothing has to be done: it is so already. Refused and StaleExpectation change nothing. A command
+raises the rollout's epoch when it is recorded, so whoever drives lets go.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rollout.domain.errors import InputError, Refused, StaleExpectation
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
+from rollout.domain.lifecycle.records import Decision, Entry, Request
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.one_line import one_line
+from rollout.domain.writes.protocol import Shown, others_of
+
+MOST_REASON = 1000  # characters
+KEEP_BASELINE = timedelta(days=30)
+_ANSWERED = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
+_POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """Who asks, why, and under which request id; InputError for what would forge lines where it is shown."""
+
+    actor: str
+    reason: str = ""
+    request_id: str | None = None
+
+    def __post_init__(self) -> None:
+        one_line("actor", self.actor, 200)
+        one_line("reason", self.reason, MOST_REASON)
+        if self.request_id is not None and not (
+            1 <= len(self.request_id) <= 120 and self.request_id.isprintable()
+        ):
+            raise InputError("request_id: write 1 to 120 printable characters", field="request_id")
+
+    def request(self, command: str, *asked: Any) -> Request | None:
+        """The command's identity; None without a request id."""
+        if self.request_id is None:
+            return None
+        text = json.dumps([command, *asked], sort_keys=True, default=str)
+        return Request(self.actor, self.request_id, command, hashlib.sha256(text.encode()).hexdigest())
+
+
+def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full: bool) -> Decision:
+    """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
+    phase = after(r.phase, Event.PROMOTE_ASKED)
+    _expect(r, expect)
+    goal = r.last_position if full else r.next_position
+    values: dict[str, Any] = {"phase": phase}
+    if r.plan.retreat is not None:
+        values["raised_at"] = now  # a person is not turned back before the next opening
+        if r.retreated is not None:
+            values |= {"retreated": None, "turning_since": now}
+    if r.confirmed_at is None and r.retreated is not None and (not full or goal == r.position):
+        # It was closed before its step was confirmed; to go on is to write that step now.
+        goal = r.position
+        what = f"step {r.position} is written now"
+    elif r.confirmed_at is None and not full:
+        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
+    elif goal is None or goal == r.position:
+        if r.promote_asked or r.confirmed_at is None:
+            raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
+        values["promote_asked"] = True
+        what = f"the bake of step {r.position} is ended"
+    else:
+        values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
+        values |= r.cleared("stood", "back_at")
+        what = f"from {r.position} to {goal}"
+    data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
+    return (
+        Change(rollout=values),
+        Entry("promote", by.actor, by.reason, data),
+        f"promoted by a person: {what}",
+    )
+
+
+def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
+    """Hold where it stands. Gates go on watching."""
+    if r.phase is Phase.PAUSED and expect is None:
+        return None
+    phase = after(r.phase, Event.PAUSE_ASKED)
+    _expect(r, expect)
+    values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
+    return Change(rollout=values), Entry("pause", by.actor, by.reason, where(r)), "paused by a person"
+
+
+def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision:
+    """Go on after a pause. After a failed gate this overrides that failure."""
+    unstarted = r.phase is Phase.PAUSED and r.started_at is None
+    phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
+    _expect(r, expect)
+    if r.stop_asked:
+        raise Refused("it is being stopped", **where(r))
+    values: dict[str, Any] = {"phase": phase, "reason": None}
+    if r.verdict is not None and r.verdict.get("outcome") == "fail":
+        values["waived"] = True
+    return (
+        Change(rollout=values),
+        Entry("resume", by.actor, by.reason, where(r)),
+        "resumed by a person",
+    )
+
+
+def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
+    """End it and leave the split as it is."""
+    if r.phase is Phase.STOPPED:
+        return None
+    phase = after(r.phase, Event.STOP_ASKED)
+    _expect(r, expect)
+    why = by.reason or "stopped by a person"
+    values: dict[str, Any] = {"phase": phase, "reason": why, "stop_asked": phase.is_live}
+    if phase.is_live and not r.open_writes(now):
+        # Nothing is in flight: it ends at once, and not at the next tick.
+        values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
+    return Change(rollout=values), Entry("stop", by.actor, by.reason, where(r)), why
+
+
+def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Shown]) -> Decision:
+    """Take the live split of every number as ours, and go on."""
+    phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
+    _expect(r, expect)
+    targets: dict[str, dict[str, Any]] = {}
+    for target in r.targets:
+        reading = live[target.number]
+        lists = {field: reading.lists.get(field) for field in target.baseline}
+        empty = [field for field, entries in lists.items() if not entries]
+        if empty:
+            raise Refused(f"{target.number} has no {empty[0]} now: there is nothing to adopt", **where(r))
+        targets[target.number] = {
+            "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "live": lists,
+            "live_at": now, **(_adopted(r, target) if target.written else r.standing(target.step)),
+            "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
+        }  # fmt: skip
+    values: dict[str, Any] = {"phase": phase, "reason": None}
+    if r.reason == "split":
+        values["split_waived"] = True
+    if r.reason == "labels":
+        values["labels_waived"] = True
+    if r.reason == "deadline":
+        values["deadline_at"] = None
+    data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
+    return (
+        Change(rollout=values, targets=targets),
+        Entry("adopt", by.actor, by.reason, data),
+        "the live split was adopted by a person",
+    )
+
+
+def restore(
+    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Shown]
+) -> Decision:
+    """Write our split again over what the numbers show now, and go on."""
+    paused = _was_paused(r)
+    phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
+    _expect(r, expect)
+    targets: dict[str, dict[str, Any]] = {}
+    for target in r.targets:
+        reading = live[target.number]
+        made_anew = r.reason == HeldReason.IDENTITY and reading.modified < target.modified
+        if not made_anew and target.state not in _ANSWERED:
+            continue
+        lists = {field: reading.lists.get(field) for field in target.baseline}
+        # What is live now is what the pre-read must find; the step says that ours is missing.
+        targets[target.number] = {
+            "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "step": -1,
+            "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
+        }  # fmt: skip
+    values: dict[str, Any] = {"phase": phase, "reason": None, "confirmed_at": None}
+    if r.retreated is not None:
+        values["turning_since"] = now  # the retreat weight has to be read back anew
+    return (
+        Change(rollout=values, targets=targets),
+        Entry("restore", by.actor, by.reason, where(r)),
+        "a person asked to write our split again",
+    )
+
+
+def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
+    """Commit the desired state: every baseline back. Always wins, needs no expected state."""
+    if r.phase is Phase.ROLLED_BACK:
+        return None
+    if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + KEEP_BASELINE:
+        raise Refused(
+            f"it ended as {r.phase} more than 30 days ago: its baseline is no longer kept", **where(r)
+        )
+    if r.phase is Phase.STOPPED and not r.written:
+        return None
+    phase = after(r.phase, Event.ROLLBACK_ASKED)
+    values: dict[str, Any] = {"phase": phase, "stop_asked": False}
+    if r.phase is not Phase.ROLLING_BACK:
+        values |= {
+            "rollback_at": now,
+            "restored_at": None,
+            "reason": by.reason or "rolled back by a person",
+        }
+    targets = {
+        t.number: {"state": TargetState.CONFIRMED}
+        for t in r.written
+        if r.phase.is_final and t.state in (TargetState.RESTORED, TargetState.FOREIGN, TargetState.SUPERSEDED)
+    }
+    return (
+        Change(rollout=values, targets=targets),
+        Entry("rollback", by.actor, by.reason, where(r)),
+        "rollback ordered by a person",
+    )
+
+
+def where(r: Rollout) -> dict[str, Any]:
+    """Where a rollout stands, for answers and refusals."""
+    return {
+        "id": r.id,
+        "phase": str(r.phase),
+        "reason": r.reason,
+        "position": {"wave": r.position.wave, "step": r.position.step},
+        "epoch": r.epoch,
+    }
+
+
+def parse_position(text: str) -> Position:
+    """WAVE.STEP as people write it; a plain STEP means the first wave. InputError for anything else."""
+    found = _POSITION.fullmatch(text)
+    if found is None:
+        raise InputError(f"expect: {text[:40]} is not a position; write WAVE.STEP, for example 1.2")
+    return Position(int(found["wave"] or 1), int(found["step"]))
+
+
+def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
+    """Where a target stands whose live split was adopted: where it is wanted, and not behind where it was."""
+    step, retreated = r.wanted(target)
+    return r.standing(max(target.step, step), retreated)
+
+
+def _was_paused(r: Rollout) -> bool:
+    """Whether an answer leads back to paused: also before the start, which only `resume` goes on to."""
+    return r.resume_phase is Phase.PAUSED or r.started_at is None
+
+
+def _expect(r: Rollout, expect: Position | None) -> None:
+    if expect is not None and expect != r.position:
+        raise StaleExpectation(
+            f"you expected it at {expect}, and it stands at {r.position} ({r.phase}); nothing was changed",
+            **where(r),
+        )

@@ -1,0 +1,77 @@
+"""Values that pass between the core and its edges: a claim, a journal entry, a call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.lifecycle.changes import Change
+
+LATEST_MS = 32_503_680_000_000
+"""The year 3000 in milliseconds since 1970: a time stamp beyond is none, and would overflow where it is kept or shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of `owner` to drive one rollout until `until`, at the epoch this claim was given.
+
+    `crashes` counts claims since the last one that ended in a release.
+    """
+
+    rollout_id: str
+    epoch: int
+    owner: str
+    until: datetime
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be recorded in the journal: who did what and why. `data` is JSON-able."""
+
+    kind: str
+    actor: str
+    reason: str = ""
+    data: Mapping[str, Any] | None = None
+
+
+Decision = tuple[Change, Entry, str]
+"""What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command's identity: the same id from the same actor gets the first answer again.
+
+    `digest` is of what was asked, so that an id used for something else is noticed.
+    """
+
+    actor: str
+    id: str
+    command: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecord:
+    """One call or chat as far as gates need it, neither transcript nor recording; times are aware UTC."""
+
+    call_id: str
+    agent_id: str
+    agent_version: int
+    number: str
+    channel: str
+    started_at: datetime | None
+    ended_at: datetime | None
+    status: str
+    disconnection_reason: str | None = None
+    e2e_p50_ms: float | None = None
+    successful: bool | None = None
+    sentiment: str | None = None
+    in_voicemail: bool | None = None
+    custom: Mapping[str, bool] = field(default_factory=dict)
+    analyzed: bool = False
+    # When its analysis was seen to arrive, by us; None where it was there at once. No part of what a call says.
+    analyzed_at: datetime | None = field(default=None, compare=False)

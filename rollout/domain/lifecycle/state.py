@@ -1,0 +1,301 @@
+"""One rollout as values: where it stands, its targets and its writes. What can be derived is derived here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.plan.plan import Plan
+
+RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
+CONTESTED = 3  # so many times taken by Retell and written over: told
+
+Lists = Mapping[str, list[dict[str, Any]] | None]
+
+
+class Position(NamedTuple):
+    """Where a rollout stands; both count from 1."""
+
+    wave: int
+    step: int
+
+    def __str__(self) -> str:
+        return f"{self.wave}.{self.step}"
+
+
+class TargetState(StrEnum):
+    """What is known of one number of the rollout."""
+
+    UNTOUCHED = "untouched"  # never written by this rollout
+    CONFIRMED = "confirmed"  # shows the split we wrote, as read back
+    DRIFTED = "drifted"  # shows something that is not ours
+    TOUCHED = "touched"  # somebody wrote it, nothing visible changed
+    MISSING = "missing"  # Retell does not know the number
+    REJECTED = "rejected"  # Retell refused the write
+    RESTORED = "restored"  # shows its baseline again, as read back
+    SUPERSEDED = "superseded"  # a later rollout has the number now; this one watches it no more
+    FOREIGN = "foreign"  # edited by somebody after our rollback; left alone
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One phone number in a rollout.
+
+    `baseline` and `split` map the list fields of the plan's channels to Retell's lists; `split` is
+    what the number is expected to show now, `step` the plan's step it was last confirmed at
+    (0: its baseline; -1: none, it has to be written again), `retreated` the basis points of the retreat
+    weight if it stands at that and not at the step's. `modified` is the newest last_modification_timestamp
+    seen, in milliseconds.
+    """
+
+    number: str
+    ord: int
+    wave: int
+    baseline: Lists
+    split: Lists
+    step: int
+    modified: int
+    others: str
+    state: TargetState = TargetState.UNTOUCHED
+    written: bool = False
+    live: Lists | None = None
+    live_at: datetime | None = None
+    retreated: int | None = None
+
+
+class Kind(StrEnum):
+    """What a write is for."""
+
+    FORWARD = "forward"
+    BASELINE = "baseline"
+
+
+class Outcome(StrEnum):
+    """What became of a write; None means not known yet."""
+
+    APPLIED = "applied"
+    NOT_APPLIED = "not_applied"
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """An intent and, once known, its outcome. A write may still take effect until `horizon_until`."""
+
+    id: str
+    number: str
+    kind: Kind
+    wave: int
+    step: int
+    epoch: int
+    lists: Lists
+    body: str
+    intent_at: datetime
+    horizon_until: datetime
+    outcome: Outcome | None = None
+    answered: int | None = None
+    rollout_id: str = ""
+    retreated: int | None = None  # it writes the retreat weight, in basis points, and not the step's
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether this write may still take effect, or what it did is not known."""
+        return self.outcome is None or self.horizon_until > now
+
+
+class WentBack(NamedTuple):
+    """The last write of a number's baseline, whether Retell took it by a definite 200, and how often it lately did."""
+
+    last: datetime
+    taken: bool
+    times: int
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A snapshot of one rollout as the store has it.
+
+    `writes` are those that were open when it was loaded and those made since, oldest first; while it goes back also
+    those of its last minutes that Retell took (`RECENT`): they tell whether another hand writes too.
+
+    `retreated` is what closing time wants: these basis points on every number whose step has more; None: the
+    position's own weights. `turning_since` is when closing or opening time last asked for a change that is not
+    read back on every number yet. The position's hold counts from `back_at` (None: `confirmed_at`), and `stood`
+    seconds of it were over before. `raised_at` is when a person last promoted a plan that retreats.
+    """
+
+    id: str
+    name: str
+    plan: Plan
+    phase: Phase
+    reason: str | None
+    position: Position
+    epoch: int
+    created_at: datetime
+    updated_at: datetime
+    confirmed_at: datetime | None = None
+    start_at: datetime | None = None
+    started_at: datetime | None = None
+    deadline_at: datetime | None = None
+    due_at: datetime | None = None
+    watch_until: datetime | None = None
+    promote_asked: bool = False
+    stop_asked: bool = False
+    waived: bool = False  # a person went on after a failed gate
+    split_waived: bool = False  # a person went on after a split alarm
+    labels_waived: bool = False  # a person went on although results go missing on one side
+    resume_phase: Phase = Phase.PROGRESSING
+    rollback_at: datetime | None = None
+    restored_at: datetime | None = None
+    look_asked: bool = False
+    retreated: int | None = None
+    turning_since: datetime | None = None
+    stood: float | None = None
+    back_at: datetime | None = None
+    raised_at: datetime | None = None
+    tries: int = 0
+    next: str = ""
+    why: str = ""
+    base_url: str = ""
+    created_by: str = ""
+    seed: int = 0
+    verdict: Mapping[str, Any] | None = None
+    history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gate_history
+    targets: Sequence[Target] = field(default_factory=tuple)
+    writes: Sequence[Write] = field(default_factory=tuple)
+    foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers
+
+    @cached_property
+    def by_number(self) -> Mapping[str, Target]:
+        return {target.number: target for target in self.targets}
+
+    @cached_property
+    def waves(self) -> int:
+        return max((target.wave for target in self.targets), default=1)
+
+    @property
+    def last_position(self) -> Position:
+        return Position(self.waves, self.plan.last_step)
+
+    @property
+    def next_position(self) -> Position | None:
+        """The position after this one: the next step, or the first step of the next wave."""
+        wave, step = self.position
+        if step < self.plan.last_step:
+            return Position(wave, step + 1)
+        return Position(wave + 1, 1) if wave < self.waves else None
+
+    def wanted_step(self, target: Target, position: Position | None = None) -> int:
+        """The step this target must be confirmed at for the position (if none is given, ours) to be reached."""
+        wave, step = position or self.position
+        if target.wave < wave:
+            return self.plan.last_step
+        return step if target.wave == wave else 0
+
+    def standing(self, step: int, retreated: int | None = None) -> dict[str, Any]:
+        """The columns of a target that stands here; the second only where the plan has a retreat."""
+        return {"step": step} | ({} if self.plan.retreat is None else {"retreated": retreated})
+
+    def wanted(self, target: Target) -> tuple[int, int | None]:
+        """(step, retreated) where this target must be confirmed: by its position, or by closing time.
+
+        A number that stands at the retreat weight, or at or below it, is left alone until the opening.
+        """
+        step = self.wanted_step(target)
+        if self.retreated is None or step not in self.steps_above:
+            return step, None
+        if target.step >= 0:
+            at_retreat = target.retreated == self.retreated
+            below = target.retreated is None and target.step not in self.steps_above
+            if at_retreat or below:
+                return target.step, target.retreated
+        return step, self.retreated
+
+    @cached_property
+    def steps_above(self) -> frozenset[int]:
+        """As the plan says; kept, because every target is asked for it."""
+        return self.plan.steps_above
+
+    @property
+    def retreats(self) -> bool:
+        """Whether closing time has something to take down: a number that is wanted above the retreat weight."""
+        step, wave = self.position.step, self.position.wave
+        return step in self.steps_above or (wave > 1 and self.plan.last_step in self.steps_above)
+
+    @property
+    def is_down(self) -> bool:
+        """Whether the retreat weight was read back last, and not the position's."""
+        return (self.retreated is not None) is not (self.turning_since is not None)
+
+    @property
+    def counts_since(self) -> datetime | None:
+        """From when on the position's hold counts, after the `stood` seconds; None while it does not count."""
+        if self.confirmed_at is None or self.retreated is not None or self.turning_since is not None:
+            return None
+        return self.back_at or self.confirmed_at
+
+    @property
+    def hold_left(self) -> timedelta:
+        """What of the position's hold had not been stood at `counts_since`."""
+        return self.plan.hold(self.position.step).duration - timedelta(seconds=self.stood or 0)
+
+    def cleared(self, *names: str) -> dict[str, Any]:
+        """None for those of these columns that have a value: what is unchanged is not recorded."""
+        return {name: None for name in names if getattr(self, name) is not None}
+
+    @cached_property
+    def outstanding(self) -> tuple[Target, ...]:
+        """Targets that are not yet confirmed where the position, or closing time, wants them."""
+        return tuple(t for t in self.targets if (t.step, t.retreated) != self.wanted(t))
+
+    @cached_property
+    def unresolved(self) -> tuple[Write, ...]:
+        return tuple(w for w in self.writes if w.outcome is None)
+
+    def open_writes(self, now: datetime, number: str | None = None) -> tuple[Write, ...]:
+        """Writes (ours, and others' on our numbers) that may still take effect."""
+        return tuple(
+            w
+            for w in (*self.writes, *self.foreign_open)
+            if w.is_open(now) and (number is None or w.number == number)
+        )
+
+    @cached_property
+    def went_back(self) -> Mapping[str, WentBack]:
+        """By number, what is known of the baseline's writes since the rollback was ordered."""
+        since, found = self.rollback_at or self.created_at, dict[str, WentBack]()
+        for w in self.writes:
+            if w.kind is Kind.BASELINE and w.intent_at >= since:
+                before = found.get(w.number)
+                taken = w.answered == 200
+                found[w.number] = WentBack(w.intent_at, taken, (before.times if before else 0) + taken)
+        return found
+
+    def fought_over(self, numbers: Iterable[str]) -> list[str]:
+        """Those whose baseline Retell has now taken for the third time, though they showed something else each time."""
+        return [n for n in numbers if n in self.went_back and self.went_back[n].times == CONTESTED]
+
+    @cached_property
+    def written(self) -> tuple[Target, ...]:
+        """Targets this rollout has ever tried to change: what a rollback covers."""
+        return tuple(t for t in self.targets if t.written)
+
+    @cached_property
+    def its_own(self) -> tuple[Target, ...]:
+        """Those of them that no later rollout has: what it may still watch and undo by itself."""
+        return tuple(t for t in self.written if t.state is not TargetState.SUPERSEDED)
+
+    @property
+    def weights(self) -> Mapping[str, int]:
+        """Confirmed shares of the arms, in basis points, at the position (of the wave under way)."""
+        if self.phase is Phase.ROLLED_BACK or not self.targets:
+            return {}
+        here = [t for t in self.targets if t.wave == self.position.wave]
+        step = min((t.step for t in here), default=0)
+        weights = self.plan.weights(step) if step > 0 else {}
+        if self.is_down and step in self.steps_above and any(t.retreated is not None for t in here):
+            return dict.fromkeys(weights, self.plan.retreat or 0)
+        return weights

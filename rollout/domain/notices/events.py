@@ -1,0 +1,319 @@
+"""What people are told: which journal entries and states become notices, how loud, and in which words.
+
+Pure. A notice says what happened, why, what comes next, and the one command to intervene.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Protocol
+
+from rollout.domain.anchors import Anchor
+from rollout.domain.calendar.durations import render
+from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.notices import Notice, NoticeEvent, Severity
+from rollout.domain.plan.plan import Plan
+
+QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
+_LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+_ALARMING = frozenset(
+    {HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.POISON, HeldReason.IDENTITY, HeldReason.REJECTED}
+)
+_MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])")
+
+
+class Scope(StrEnum):
+    """To whose addresses a notice goes."""
+
+    ALL = "all"
+    SETTINGS = "settings"
+    PLAN = "plan"
+
+
+class Recorded(Protocol):
+    """A journal entry as the store gives it."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def at(self) -> datetime: ...
+    @property
+    def actor(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def data(self) -> Mapping[str, Any]: ...
+    @property
+    def hash(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One notice. `event` is unique: whoever finds it again, after a restart or on another replica, knows it."""
+
+    event: str
+    rollout_id: str | None
+    kind: NoticeEvent
+    severity: Severity
+    title: str
+    body: str
+    scope: Scope = Scope.ALL
+
+
+def wanted(told: Told, notice: Notice | None = None) -> bool:
+    """Whether an address is told this; `notice` None: an address of the settings, which is told all but steps."""
+    if notice is None:
+        return told.kind in QUIET and told.scope is not Scope.PLAN
+    kinds = QUIET if notice.events is None else frozenset(notice.events)
+    loud = _LOUDNESS[told.severity] >= _LOUDNESS[notice.min_severity]
+    return told.kind in kinds and loud and told.scope is not Scope.SETTINGS
+
+
+def clean(text: str, most: int = 600) -> str:
+    """One line of printable text that pings nobody: names and reasons come from outside.
+
+    Control characters, line ends and marks that turn the direction of text become spaces, so that no header,
+    no second line and no escape can be smuggled in.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = _MENTION.sub(lambda m: m[0] + " ", line)
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+# ------------------------------------------------------------------ from the journal
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a notice says; `command` is what one types to step in."""
+
+    kind: NoticeEvent
+    severity: Severity
+    what: str
+    why: str
+    next: str
+    command: str
+
+
+def of_entry(r: Rollout, e: Recorded, shared: Sequence[Anchor] = ()) -> Told | None:
+    """The notice of one journal entry; None for what nobody is told. `r` may be without its targets.
+
+    `shared`: the heads that all rollouts share; the notice of an end carries them beside the rollout's own.
+    """
+    make = _MAKERS.get(e.kind)
+    words = None if make is None else make(r, e)
+    if words is None:
+        return None
+    anchor = f"Journal of {r.id}: entry {e.seq}, {moment_text(e.at)}, hash {e.hash}"
+    if e.kind in ENDS:
+        anchor += "\nKeep for `rollout verify --anchor FILE`: " + " ".join(
+            map(str, (Anchor(r.id, e.seq, e.hash), *shared))
+        )
+    return compose(f"{r.id}:{e.seq}", r, words, anchor)
+
+
+def compose(event: str, r: Rollout, w: Words, anchor: str = "", scope: Scope = Scope.ALL) -> Told:
+    """The notice of these words about one rollout."""
+    name = clean(r.name, 80)
+    lines = [
+        f"{w.what[:1].upper()}{w.what[1:]}.",
+        f"Why: {clean(w.why) or 'no reason was given'}",
+        f"Next: {w.next}",
+    ]
+    lines += [f"To intervene: {w.command}", anchor]
+    body = "\n".join(line for line in lines if line)
+    return Told(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
+
+
+def _begun(r: Rollout, e: Recorded) -> Words:
+    steps = ", ".join(
+        f"{weights(r.plan, i)} for {render(r.plan.hold(i).duration)}" for i in range(1, r.plan.last_step + 1)
+    )
+    return Words(
+        NoticeEvent.STARTED, Severity.INFO, "started", f"asked for by {clean(r.created_by, 80)}; {e.reason}",
+        f"{clean(steps, 300)}", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _confirmed(r: Rollout, e: Recorded) -> Words:
+    step = _step(e)
+    hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
+    return Words(
+        NoticeEvent.STEP, Severity.INFO, f"step {_position(e)} is in force", e.reason,
+        hold or "it holds", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _completed(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.PROMOTED, Severity.INFO, "promoted", e.reason,
+        "its numbers are watched for a week; while its baseline is kept it can still be rolled back",
+        f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _rolling_back(r: Rollout, e: Recorded) -> Words | None:
+    if e.data.get("phase") == Phase.ROLLING_BACK:
+        return None  # ordered once more while it is under way
+    by_person = e.kind == "rollback"
+    why = f"{e.reason or 'no reason was given'} (ordered by {clean(e.actor, 80)})" if by_person else e.reason
+    return Words(
+        NoticeEvent.ROLLED_BACK, Severity.WARNING if by_person else Severity.CRITICAL, "rolling back", why,
+        "every number gets its baseline back now, without end; you are told when it is read back",
+        f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _read_back(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back: the baseline serves the callers again", e.reason,
+        "it is watched until no write of ours can land any more, and for a week after that",
+        f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _restored_outside(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside", e.reason,
+        "nothing is written any more", f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _reopened(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part of the rollback", e.reason,
+        "the baseline is written again now; you are told when it is read back", f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _contested(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.TROUBLE, Severity.CRITICAL, "another program writes over the rollback", e.reason,
+        "the baseline is written again without end, at growing pauses; callers may get either split until it is stopped",
+        f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _held(r: Rollout, e: Recorded) -> Words:
+    reason = str(e.data.get("reason") or "")
+    impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
+    known = f" ({reason})" if reason in set(HeldReason) else ""
+    return Words(
+        NoticeEvent.NEEDS_PERSON, Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
+        f"held{known}: a person is needed", e.reason,
+        "nothing is written until somebody answers: adopt (take the live split), restore (write ours again), "
+        "rollback or stop", f"rollout {'stop' if impossible else 'rollback'} {r.id}",
+    )  # fmt: skip
+
+
+def _failure_paused(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, f"step {_position(e)} failed and is paused: a person is needed",
+        e.reason, "the split stays as it is until somebody answers: rollback, or resume against the gates",
+        f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _paused(r: Rollout, e: Recorded) -> Words | None:
+    if not e.reason.startswith("alert "):
+        return None  # a person who pauses knows it; an alert that does so needs one
+    return Words(
+        NoticeEvent.NEEDS_PERSON, Severity.WARNING, "paused by an alert: a person is needed", e.reason,
+        "the split stays as it is until somebody answers: resume, rollback or stop", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _refused(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.STOPPED, Severity.WARNING, "not started", e.reason,
+        "nothing was written; mend what is said above and start the plan again", f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _stopped(r: Rollout, e: Recorded) -> Words:
+    why = f"{e.reason or 'no reason was given'} (by {clean(e.actor, 80)})"
+    return Words(
+        NoticeEvent.STOPPED, Severity.INFO, "stopped", why,
+        "the split stays as it is; it can still be rolled back", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+def _observed(r: Rollout, e: Recorded) -> Words | None:
+    edited = [n for n, finding in (e.data.get("findings") or {}).items() if finding == "drift"]
+    if not edited or not r.phase.is_final:
+        return None  # while it is live it is held for this, and that is told
+    names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
+    return Words(
+        NoticeEvent.TROUBLE, Severity.WARNING, "somebody changed the split after its end",
+        f"{names} shows a split that is not ours", "it is left alone", f"rollout show {r.id}",
+    )  # fmt: skip
+
+
+def _watched(r: Rollout, e: Recorded) -> Words:
+    return Words(
+        NoticeEvent.TROUBLE, Severity.CRITICAL, "its calls got worse after it was promoted", e.reason,
+        "nothing is done by itself, as nothing is left to compare with; the baseline is kept, and one command writes "
+        "it back", f"rollout rollback {r.id}",
+    )  # fmt: skip
+
+
+_MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
+    "begun": _begun,
+    "confirmed": _confirmed,
+    "completed": _completed,
+    "failed": _rolling_back,
+    "rollback": _rolling_back,
+    "read_back": _read_back,
+    "restored_outside": _restored_outside,
+    "reopened": _reopened,
+    "contested": _contested,
+    "held": _held,
+    "failure_paused": _failure_paused,
+    "pause": _paused,
+    "refused": _refused,
+    "stop": _stopped,
+    "observed": _observed,
+    "watched": _watched,
+}
+TOLD_KINDS = frozenset(_MAKERS)
+ENDS = frozenset({"completed", "read_back", "restored_outside", "refused", "stop"})
+
+
+# ------------------------------------------------------------------ words
+
+
+def weights(plan: Plan, step: int) -> str:
+    """The shares of a step: `10 % canary`, `20 % b, 20 % c`."""
+    shares = plan.weights(step)
+    if len(shares) == 1:
+        return f"{next(iter(shares.values())) / 100:g} % canary"
+    return ", ".join(f"{points / 100:g} % {name}" for name, points in shares.items())
+
+
+def _position(e: Recorded) -> str:
+    position = e.data.get("position")
+    if isinstance(position, Mapping):
+        return f"{position.get('wave')}.{position.get('step')}"
+    return clean(str(position or ""), 20)
+
+
+def _step(e: Recorded) -> int:
+    step = _position(e).rpartition(".")[2]
+    return int(step) if step.isdigit() else 0
+
+
+def moment_text(at: datetime) -> str:
+    """A moment as people read it, in UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def stamp(at: datetime) -> int:
+    """A moment in milliseconds, for the name of an event."""
+    return int(at.timestamp() * 1000)

@@ -1,0 +1,68 @@
+"""What a number served before, on its way back: whether Retell would take it, and the form that it must take.
+
+A rollback writes a baseline verbatim. A list may be live that Retell itself would refuse today: it was made before
+a rule, or by a tool that rounds. So each list is judged before the first write, and for every list that is accepted
+there is a second form, for when the first is refused: the same agents in their old proportions, adding up to
+exactly 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+from rollout.domain import compact_json
+from rollout.domain.errors import SplitError
+from rollout.domain.lifecycle.state import Lists
+from rollout.domain.plan.agents import is_version_or_tag
+from rollout.domain.splits import splits
+from rollout.domain.splits.summation import add
+
+MOST_MISSED = Decimal("0.01")  # by which the weights of a live list may miss 1
+AGENTS_ANEW = "set the number's agents anew in Retell, with weights that add up to 1, then start again"
+
+
+def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:
+    """Why Retell would refuse this list, and what to do; None: there is a form of it that Retell takes."""
+    weights = [splits.exact_weight(entry.get("weight")) for entry in entries]
+    for entry, weight in zip(entries, weights, strict=True):
+        if weight is None or not 0 < weight <= 1:
+            return f"an entry has the weight {entry.get('weight')!r}, which is not above 0 and at most 1"
+        version = splits.normal_version(entry.get("agent_version"))
+        if version is not None and not is_version_or_tag(version):
+            return f"an entry has the agent_version {version!r}, which is neither a version nor a tag"
+    total = sum((w for w in weights if w is not None), Decimal(0))
+    if abs(total - 1) > MOST_MISSED:
+        return f"its weights add up to {total}, not to 1"
+    return None
+
+
+def missed(entries: Sequence[Mapping[str, Any]]) -> Decimal | None:
+    """What the weights add up to, if that is not 1; None if it is, as decimals or as doubles."""
+    weights = [splits.exact_weight(entry.get("weight")) or Decimal(0) for entry in entries]
+    total = sum(weights, Decimal(0))
+    return None if total == 1 or add([float(w) for w in weights]) == 1.0 else total
+
+
+def exactly(baseline: Lists) -> dict[str, list[dict[str, Any]]]:
+    """These lists in the form that the strictest Retell takes; a list that has none stays as it is.
+
+    Whole basis points in the old proportions, in an order that adds up to exactly 1.0 as doubles where there is
+    one; versions as numbers where they are some, and no field that Retell does not name.
+    """
+    return {
+        field: [dict(entry) for entry in _exact(compact_json.dumps(entries or []))]
+        for field, entries in baseline.items()
+    }
+
+
+@lru_cache(maxsize=4096)
+def _exact(text: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = compact_json.loads(text)
+    some = [entry for entry in entries if splits.exact_weight(entry.get("weight")) != 0]
+    try:
+        return splits.to_wire(splits.compose(some, {}, {}))
+    except SplitError:
+        return entries
