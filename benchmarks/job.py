@@ -26,7 +26,7 @@ from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Order
+from rollout.engine.ports import Order
 from rollout.settings import Settings
 from rollout.store import migrate
 

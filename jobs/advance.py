@@ -11,11 +11,11 @@ import structlog
 
 from rollout import tracing
 from rollout.app import App
-from rollout.delivery import SERVICE
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, after, allows
 from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.engine.write_protocol import SERVICE
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from rollout.app import App
 from rollout.domain.lifecycle.state import TargetState
 from rollout.domain.writes.drift import settles
 from rollout.domain.writes.protocol import Finding, examine
-from rollout.ports import Failure
+from rollout.engine.ports import Failure
 
 log = structlog.get_logger(__name__)
 

@@ -14,15 +14,15 @@ from itertools import islice
 import structlog
 
 from rollout.app import App
-from rollout.delivery import SERVICE
 from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.lifecycle.records import CallRecord, Entry
 from rollout.domain.lifecycle.state import Rollout, TargetState
-from rollout.gatekeeper import config_of
-from rollout.ports import Calls, Failure
+from rollout.engine.gate_check import config_of
+from rollout.engine.ports import Calls, Failure
+from rollout.engine.write_protocol import SERVICE
 from rollout.store.observations import CANNOT_BE_READ, Mark
 
 log = structlog.get_logger(__name__)

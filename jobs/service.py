@@ -14,8 +14,8 @@ from jobs.scheduler import Scheduler
 from rollout import __version__, logs
 from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.engine.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.planfile import load_plan
-from rollout.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
 from rollout.settings_check import refuse_unusable
 from rollout.store import migrate as migrations

@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING
 import structlog
 
 from rollout import tracing
-from rollout.bounds import Bounds
-from rollout.calendars import Calendars
 from rollout.clock import SystemClock
-from rollout.commands import Commands
-from rollout.delivery import Deliverer, Timing
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.driver import Driver
+from rollout.engine.calendars import Calendars
+from rollout.engine.commands import Commands
+from rollout.engine.driver import Driver
+from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
+from rollout.engine.preflight import Versions, preflight
+from rollout.engine.server_limits import Bounds
+from rollout.engine.write_protocol import Deliverer, Timing
 from rollout.external import Externals
-from rollout.gatekeeper import Gatekeeper
 from rollout.kit import write_kit
 from rollout.meter import RequestMeter
 from rollout.notify import address_problems
-from rollout.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
-from rollout.preflight import Versions, preflight
 from rollout.settings import KeySource, Settings
 from rollout.store import signals
 from rollout.store.engine import Database

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
-from rollout import rehearse, views
+from rollout import views
 from rollout.app import App
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
@@ -20,9 +20,10 @@ from rollout.domain.gate_history import margin_warnings
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
-from rollout.gatekeeper import config_of
+from rollout.engine import rehearse
+from rollout.engine.gate_check import config_of
+from rollout.engine.preflight import Preflight
 from rollout.planfile import load_plan
-from rollout.preflight import Preflight
 
 PAGE = 500  # rollouts read at a time
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from rollout.app import build
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
-from rollout.ports import Failure
+from rollout.engine.ports import Failure
 from rollout.retell.address import parse_base_url
 from rollout.retell.network import network_of
 from rollout.settings import Settings

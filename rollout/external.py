@@ -19,10 +19,10 @@ import structlog
 from rollout.clock import SystemClock
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.domain.plan.plan import Plan
+from rollout.engine.gate_check import Readings
+from rollout.engine.ports import Clock
 from rollout.external_get import SECONDS, read_value
 from rollout.external_hosts import Late, Lookup, MetricHosts, Unreadable
-from rollout.gatekeeper import Readings
-from rollout.ports import Clock
 
 log = structlog.get_logger(__name__)
 

@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import quote
 
 from rollout.domain.plan.gates import Http, Prometheus
+from rollout.engine.ports import Clock
 from rollout.external_hosts import Late, Lookup, MetricHosts, Place, Unreadable, addresses, asked
-from rollout.ports import Clock
 
 SECONDS = 5.0
 LIMIT = 1 << 20  # bytes of body

@@ -25,8 +25,8 @@ from rollout.domain.gates import summary
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
+from rollout.engine.ports import Clock
 from rollout.meter import Latencies, RequestMeter
-from rollout.ports import Clock
 from rollout.store import figures
 from rollout.store.engine import Database
 from rollout.store.observations import Unreadable

@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.preflight import Preflight
+from rollout.engine.preflight import Preflight
 from rollout.store.journal import Recorded
 from rollout.store.observations import Unreadable
 

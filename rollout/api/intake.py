@@ -19,7 +19,7 @@ from rollout.api.problems import TooMany
 from rollout.domain import webhooks
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 from rollout.settings import KeySource, Settings
 from rollout.store.access import AccessStore
 from rollout.store.lookups import Lookups

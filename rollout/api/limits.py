@@ -10,7 +10,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from rollout.api.problems import TooMany
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 
 _MOST_KEYS = 5000
 

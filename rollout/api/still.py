@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from rollout.access import Caller
 from rollout.api.paper import Kept
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 from rollout.store.versions import Versions
 
 GOOD_FOR = timedelta(seconds=1)  # what an answer says of the time that has passed is no older than this

@@ -65,9 +65,9 @@ def rehearse(
     json: Json = False,
 ) -> None:
     """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
-    from rollout import rehearse as rehearsals
-    from rollout.calendars import Calendars
     from rollout.clock import SystemClock
+    from rollout.engine import rehearse as rehearsals
+    from rollout.engine.calendars import Calendars
     from rollout.planfile import load_plan
     from rollout.settings import load_settings
 

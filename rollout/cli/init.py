@@ -17,7 +17,7 @@ from rollout.cli.screen import console, echo, plain, table
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
 
 if TYPE_CHECKING:
-    from rollout.ports import AgentVersion, Reading
+    from rollout.engine.ports import AgentVersion, Reading
     from rollout.retell import RetellClient
 
 CHANNELS = ("inbound", "outbound", "inbound_sms", "outbound_sms")
@@ -124,7 +124,7 @@ def init(
 
 
 def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
-    from rollout.ports import Failure
+    from rollout.engine.ports import Failure
 
     if number is None:
         number = _choose(client, asker)
@@ -139,7 +139,7 @@ def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
 
 
 def _choose(client: RetellClient, asker: Asker) -> str:
-    from rollout.ports import Reading
+    from rollout.engine.ports import Reading
 
     with waiting("listing the numbers of the account"):
         found = list(client.all())
@@ -199,7 +199,7 @@ def _canary(
 
 def _newest(client: RetellClient, agent: str, baseline: Sequence[Mapping[str, Any]]) -> AgentVersion | None:
     """The newest published version that the number does not serve yet."""
-    from rollout.ports import Failure
+    from rollout.engine.ports import Failure
 
     served = [e["agent_version"] for e in baseline if isinstance(e.get("agent_version"), int)]
     newest = client.version(agent, None)
@@ -261,8 +261,8 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
     """Refuses what `rollout check` would refuse; warnings are said."""
+    from rollout.engine.preflight import Versions, preflight
     from rollout.planfile import load_plan
-    from rollout.preflight import Versions, preflight
 
     found = preflight(load_plan(text, "the plan"), client, Versions(client, clock))
     if found.problems:

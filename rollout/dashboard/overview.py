@@ -15,7 +15,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.splits import splits
-from rollout.gatekeeper import config_of
+from rollout.engine.gate_check import config_of
 
 PER_PAGE = 50
 # What a person has to answer comes first, then what is going back, then what goes on.

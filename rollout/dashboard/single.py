@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.gatekeeper import config_of
+from rollout.engine.gate_check import config_of
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 import httpx
 
 from rollout.domain.errors import SettingsError
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 
 _PLAIN = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from threading import Lock
 from typing import Any
 
-from rollout.ports import AgentVersion, Clock, Failure, Trouble
+from rollout.engine.ports import AgentVersion, Clock, Failure, Trouble
 from rollout.retell.exchange import LARGE, Ask
 from rollout.retell.pages import walk
 from rollout.retell.reader import Reader

@@ -11,7 +11,7 @@ from typing import Any
 from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.phone_numbers import is_e164
-from rollout.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
+from rollout.engine.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
 from rollout.retell import calls
 from rollout.retell.address import parse_base_url
 from rollout.retell.agents import AgentReader

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import httptools
 import httpx
 
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 
 _CHUNK = 65536
 _MOST_HEAD = 65536

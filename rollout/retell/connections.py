@@ -10,7 +10,7 @@ import ssl
 import threading
 
 from rollout._kit.proxy import NoTunnel
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 from rollout.retell.address import Address, Resolver
 from rollout.retell.connection import Connection, NotSent
 from rollout.retell.network import Network, open_socket

@@ -22,7 +22,7 @@ import structlog
 from rollout.domain.errors import RolloutError
 from rollout.domain.phone_numbers import mask
 from rollout.domain.request_budget import LONGEST_PAUSE
-from rollout.ports import Clock, Failure, Trouble
+from rollout.engine.ports import Clock, Failure, Trouble
 from rollout.retell.address import Origin
 from rollout.retell.connection import Connection, NotSent, Refused
 from rollout.retell.transport import Sending, make_client

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from rollout.domain.phone_numbers import is_e164
-from rollout.ports import Answer, Clock, Failure, Order, Reading, Trouble
+from rollout.engine.ports import Answer, Clock, Failure, Order, Reading, Trouble
 from rollout.retell.connection import Connection, NoAnswer, NotSent, Refused
 from rollout.retell.connections import Connections
 from rollout.retell.crew import Crew

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.ports import Failure, Reading
+from rollout.engine.ports import Failure, Reading
 from rollout.retell.pages import Page
 from rollout.retell.wire import AnswerError, reading
 

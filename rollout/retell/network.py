@@ -18,7 +18,7 @@ import httpx
 
 from rollout._kit.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
 from rollout.domain.errors import SettingsError
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 from rollout.retell.address import Address, Origin, is_loopback
 
 

@@ -17,7 +17,7 @@ import structlog
 
 from rollout.domain.errors import RolloutError
 from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
-from rollout.ports import Clock, Limits, Standing
+from rollout.engine.ports import Clock, Limits, Standing
 
 _log = structlog.get_logger("rollout.retell")
 

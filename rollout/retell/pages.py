@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rollout.ports import Failure, Trouble
+from rollout.engine.ports import Failure, Trouble
 from rollout.retell.exchange import Ask
 from rollout.retell.reader import Oversized, Reader
 from rollout.retell.wire import page

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from rollout.ports import Clock, Failure, Trouble
+from rollout.engine.ports import Clock, Failure, Trouble
 from rollout.retell.connection import Connection, NoAnswer, NotSent, Refused, TooLarge
 from rollout.retell.connections import Connections
 from rollout.retell.exchange import Ask, Exchange, Reply, no_answer, unusable

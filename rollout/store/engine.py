@@ -14,7 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
-from rollout.ports import Clock
+from rollout.engine.ports import Clock
 from rollout.store.address import SqliteAddress, parse_address
 from rollout.store.database_file import BUSY_SECONDS, DatabaseFile
 from rollout.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare

@@ -9,7 +9,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from rollout.domain.request_budget import LONGEST_PAUSE, Allowance, Turns, deal, left, throttled
-from rollout.ports import Standing
+from rollout.engine.ports import Standing
 from rollout.store import signals
 from rollout.store.engine import Database
 from rollout.store.tables import meta, services
@@ -19,7 +19,7 @@ _ALIVE = timedelta(seconds=30)
 
 
 class SharedLimits:
-    """Implements rollout.ports.Limits in one row of the database. Safe for threads and processes.
+    """Implements rollout.engine.ports.Limits in one row of the database. Safe for threads and processes.
 
     The row belongs to the address of Retell's API: one installation has one account there. No key is kept.
     """

@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Implements rollout.ports.Rollouts on a Database."""
+    """Implements rollout.engine.ports.Rollouts on a Database."""
 
     def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database

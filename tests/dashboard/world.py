@@ -22,8 +22,8 @@ from rollout.api.server import Server, run_server
 from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
+from rollout.engine.rehearse import rehearse
 from rollout.planfile import load_plan
-from rollout.rehearse import rehearse
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from rollout.store import migrate

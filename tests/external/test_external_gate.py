@@ -9,8 +9,8 @@ import pytest
 
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
+from rollout.engine.gate_check import Gatekeeper
 from rollout.external import Externals
-from rollout.gatekeeper import Gatekeeper
 from rollout.store.observations import Mark
 from tests.external.provider import Provider, sample, says
 from tests.support.scene import ME, Scene

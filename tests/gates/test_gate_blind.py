@@ -13,7 +13,7 @@ from rich.console import Console
 from jobs.observe import Observe
 from rollout.backend import Direct
 from rollout.cli.look import picture
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.metrics import metrics_text
 from tests.support.scene import ME, Scene
 

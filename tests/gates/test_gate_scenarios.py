@@ -14,7 +14,7 @@ from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.planfile import load_plan
 from rollout.store import observations, rebuild
 from rollout.store.observations import Mark

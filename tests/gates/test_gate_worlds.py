@@ -14,7 +14,7 @@ import pytest
 from jobs.observe import Observe
 from rollout.domain.gates import summary
 from rollout.domain.notices.events import of_entry
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.sandbox import Sandbox
 from tests.support.clock import START
 from tests.support.scene import Scene

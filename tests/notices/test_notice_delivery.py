@@ -18,7 +18,7 @@ from jobs.notify import Notify
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.logs import REDACTOR
 from rollout.store.outbox import Outbox
 from tests.notices.conftest import Replicas

@@ -14,7 +14,7 @@ from tests.support.command_line import REPOSITORY
 LONGEST = 300
 # Modules of the product above 300 lines, each with its reason.
 LONG = {
-    "rollout/preflight.py": "one sentence per reason not to start, as a list",
+    "rollout/engine/preflight.py": "one sentence per reason not to start, as a list",
     "rollout/store/repository.py": "the store as its users see it: one method a transaction, a few lines each",
     "rollout/store/rollouts.py": "the only ways to change a rollout's rows are read together",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from retell_peer import BODY, NUMBER, Peer, good
 
-from rollout.ports import Answer, Order, Reading, Trouble
+from rollout.engine.ports import Answer, Order, Reading, Trouble
 from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from retell_peer import BODY, Peer, Seen, good, http, shown
 
-from rollout.ports import Failure, Order, Reading
+from rollout.engine.ports import Failure, Order, Reading
 from rollout.retell import RetellClient
 from rollout.retell.lane import AHEAD
 

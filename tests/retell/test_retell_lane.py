@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 import pytest
 from retell_peer import BODY, Peer, Seen, closes, good, http, on, says, shown
 
-from rollout.ports import Failure, Order, Reading, Trouble
+from rollout.engine.ports import Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.ports import Failure, Trouble
+from rollout.engine.ports import Failure, Trouble
 from rollout.retell.listing import WORTH, Listing
 from rollout.retell.pages import Page
 from tests.support.service import wait_until

@@ -13,7 +13,7 @@ from retell_peer import NUMBER, Behaviour, Peer, Seen, http, says, shown
 
 from rollout.clock import SystemClock
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.ports import AgentVersion, Failure, Reading, Trouble
+from rollout.engine.ports import AgentVersion, Failure, Reading, Trouble
 from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]

@@ -14,7 +14,7 @@ from retell_peer import BODY, KEY, NUMBER, Peer, closes, good
 
 from rollout.clock import SystemClock
 from rollout.domain.errors import SettingsError
-from rollout.ports import Failure, Order, Reading, Trouble
+from rollout.engine.ports import Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 from rollout.retell.address import parse_base_url
 from rollout.retell.network import network_of

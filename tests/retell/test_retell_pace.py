@@ -13,7 +13,7 @@ from retell_peer import until
 from rollout.clock import SystemClock
 from rollout.domain.errors import NotReachable
 from rollout.domain.request_budget import Allowance, Turns, deal, throttled
-from rollout.ports import Standing
+from rollout.engine.ports import Standing
 from rollout.retell.pace import Pace
 
 

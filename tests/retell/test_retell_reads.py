@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from retell_peer import ENTRY, NUMBER, Behaviour, Peer, Seen, drips, drops, good, http, says, shown
 
-from rollout.ports import Failure, Reading, Trouble
+from rollout.engine.ports import Failure, Reading, Trouble
 from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.clock import SystemClock
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 from rollout.sandbox import Sandbox
 

@@ -18,7 +18,7 @@ from retell_peer import BODY, KEY, NUMBER, Peer, Seen, closes, drops, good, http
 from rollout.clock import SystemClock
 from rollout.domain.errors import SettingsError
 from rollout.domain.phone_numbers import is_e164, mask
-from rollout.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 from rollout.retell.address import Resolver, parse_base_url
 from tests.support.parts import need

@@ -26,7 +26,7 @@ from retell_peer import (
     shown,
 )
 
-from rollout.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
 from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]

@@ -25,7 +25,7 @@ COUNT = 6  # numbers, and connections
 SENDER = """
 import sys
 from rollout.clock import SystemClock
-from rollout.ports import Order, Reading
+from rollout.engine.ports import Order, Reading
 from rollout.retell import RetellClient
 from rollout.retell.connection import Connection
 

@@ -17,7 +17,6 @@ from zoneinfo import ZoneInfo
 import holidays as package
 import pytest
 
-from rollout.calendars import Calendars
 from rollout.domain.calendar.timetable import Happens, Row
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Wait
 from rollout.domain.decide.decide import decide
@@ -28,6 +27,7 @@ from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetStat
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.drift import Look
 from rollout.domain.writes.protocol import Finding
+from rollout.engine.calendars import Calendars
 
 YEAR = (datetime(2028, 1, 1, tzinfo=UTC), datetime(2029, 1, 8, tzinfo=UTC))  # a leap year, and its end
 ZONES = {

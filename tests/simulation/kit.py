@@ -13,7 +13,7 @@ from typing import Any
 
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.protocol import shows_baseline
-from rollout.ports import Reading
+from rollout.engine.ports import Reading
 
 from .lane import SimRetell
 from .processes import Simulation

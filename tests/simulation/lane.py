@@ -1,4 +1,4 @@
-"""The simulated adapter: rollout.ports.PhoneNumbers and Agents of one process, on the modelled Retell.
+"""The simulated adapter: rollout.engine.ports.PhoneNumbers and Agents of one process, on the modelled Retell.
 
 It keeps the promises of the ports (connections first, one request per order, no byte after the window),
 and behaves within them as badly as the weather allows.
@@ -12,7 +12,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from rollout.ports import AgentVersion, Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import AgentVersion, Answer, Failure, Order, Reading, Trouble
 
 from .remote import Message, Remote, State
 from .world import SimClock, World
@@ -101,7 +101,7 @@ class SimRetell:
 
 
 class SimLane:
-    """rollout.ports.Lane. A connection lives K seconds after its last use, and is never opened by a write."""
+    """rollout.engine.ports.Lane. A connection lives K seconds after its last use, and is never opened by a write."""
 
     reopens = False  # what a lane without "connection first" would do
     resends = False  # what a hidden retry would do

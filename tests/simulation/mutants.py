@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout import delivery, driver
 from rollout.domain.decide import failures, rollback, steps, timing
 from rollout.domain.decide.actions import Action
 from rollout.domain.decide.facts import Facts
@@ -21,7 +20,8 @@ from rollout.domain.lifecycle.records import Claim, Entry
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.writes import drift, outcomes
 from rollout.domain.writes.protocol import Examined, Finding, examine
-from rollout.ports import Failure, Order, Reading
+from rollout.engine import driver, write_protocol
+from rollout.engine.ports import Failure, Order, Reading
 from rollout.store import rollouts
 from rollout.store.repository import Store
 
@@ -182,7 +182,7 @@ def reading_with(shown: Any, modified: int) -> Any:
 
 def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
-    look = delivery.Deliverer._look
+    look = write_protocol.Deliverer._look
 
     def trusting(self: Any, rollout: Rollout, held: Claim, lane: Any, numbers: Sequence[str]) -> Any:
         seen = look(self, rollout, held, lane, numbers)
@@ -192,7 +192,7 @@ def _no_pre_read() -> Patches:
             return replace(seen, rollout=rollout, look=replace(seen.look, findings=as_expected))
         return seen
 
-    return [(delivery.Deliverer, "_look", trusting)]
+    return [(write_protocol.Deliverer, "_look", trusting)]
 
 
 # ------------------------------------------------------------------ other hands
@@ -221,8 +221,8 @@ def _no_growing_pauses() -> Patches:
 
 def _time_stamps_are_never_doubted() -> Patches:
     return [
-        (delivery, "settles", lambda _phase: False),
-        (delivery, "_doubted", lambda *_args: {}),
+        (write_protocol, "settles", lambda _phase: False),
+        (write_protocol, "_doubted", lambda *_args: {}),
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from rollout.domain.decide.facts import Opening
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Look
+from rollout.engine.ports import Look
 
 from .world import World
 
@@ -114,7 +114,7 @@ class Said:
 
 @dataclass
 class ScriptedGates:
-    """rollout.ports.Gates: for each position one story, such as undecided for a while and then pass."""
+    """rollout.engine.ports.Gates: for each position one story, such as undecided for a while and then pass."""
 
     world: World
     rng: Random
@@ -144,7 +144,7 @@ class ScriptedGates:
 
 @dataclass
 class ScriptedCalendar:
-    """rollout.ports.Calendar: closed in some stretches of time."""
+    """rollout.engine.ports.Calendar: closed in some stretches of time."""
 
     world: World
     closed: tuple[tuple[float, float], ...] = ()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Look
+from rollout.engine.ports import Look
 from rollout.store.journal import Recorded
 from rollout.store.repository import Store
 

@@ -204,7 +204,7 @@ class World:
 
 
 class SimClock:
-    """rollout.ports.Clock of one simulated process."""
+    """rollout.engine.ports.Clock of one simulated process."""
 
     def __init__(self, world: World, process: Process) -> None:
         self._world, self._process = world, process

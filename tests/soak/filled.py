@@ -18,7 +18,7 @@ from sqlalchemy import Connection, Table, insert, select
 from rollout.clock import SystemClock
 from rollout.domain.lifecycle.records import CallRecord, Entry
 from rollout.domain.plan.plan import Plan
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.store import migrate
 from rollout.store import observations as calls_of
 from rollout.store.engine import Database

@@ -19,7 +19,7 @@ from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.gatekeeper import Gatekeeper
+from rollout.engine.gate_check import Gatekeeper
 from rollout.metrics import metrics_text
 from rollout.store.lookups import Lookups
 from tests.support.scene import ME, Scene

@@ -9,7 +9,7 @@ START = datetime(2026, 11, 2, 17, 0, tzinfo=UTC)  # a Monday
 
 
 class FakeClock:
-    """Implements rollout.ports.Clock; `sleep` moves the time on and returns at once."""
+    """Implements rollout.engine.ports.Clock; `sleep` moves the time on and returns at once."""
 
     def __init__(self, start: datetime = START) -> None:
         self._start = start

@@ -19,7 +19,7 @@ from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Look
+from rollout.engine.ports import Look
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from tests.support.clock import FakeClock

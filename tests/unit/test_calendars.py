@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rollout.calendars import Calendars, ClosedDays, read_calendars
 from rollout.domain.calendar.windows import SEARCH
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.decide.facts import Opening
@@ -18,7 +17,8 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Calendar as CalendarPort
+from rollout.engine.calendars import Calendars, ClosedDays, read_calendars
+from rollout.engine.ports import Calendar as CalendarPort
 
 EXAMPLE = Path(__file__).parents[2] / "config" / "calendars.example.toml"
 LA = "America/Los_Angeles"

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rollout.chunks import FIRST, LAST, LONG, MIDDLE, Chunks, Deliver
-from rollout.delivery import Delivery
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.engine.batches import FIRST, LAST, LONG, MIDDLE, Chunks, Deliver
+from rollout.engine.write_protocol import Delivery
 from tests.support.clock import START
 from tests.support.values import rollout, target
 

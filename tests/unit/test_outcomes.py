@@ -10,7 +10,7 @@ import pytest
 from rollout.domain.lifecycle.state import Outcome, TargetState
 from rollout.domain.writes.outcomes import Outcomes, is_missing, outcomes, reading_trouble
 from rollout.domain.writes.protocol import lists_at
-from rollout.ports import Answer, Failure, Reading, Trouble
+from rollout.engine.ports import Answer, Failure, Reading, Trouble
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write
 

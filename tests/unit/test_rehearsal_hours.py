@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from rollout.calendars import Calendars
 from rollout.domain.calendar.timetable import Happens
 from rollout.domain.errors import InputError
 from rollout.domain.rehearsal.hours import Hours, hours
-from rollout.rehearse import rehearse
+from rollout.engine.calendars import Calendars
+from rollout.engine.rehearse import rehearse
 from tests.support.values import plan
 
 THURSDAY = datetime(2026, 11, 26, 22, 10, tzinfo=UTC)

@@ -14,7 +14,7 @@ from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import NotReachable, UnknownRollout
 from rollout.domain.lifecycle.commands import where
-from rollout.ports import Failure, Reading, Trouble
+from rollout.engine.ports import Failure, Reading, Trouble
 
 router = APIRouter(prefix="/api/v1/numbers", tags=["numbers"], route_class=Guarded)
 Number = Annotated[

@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.state import Kind, Outcome, Rollout, Target, Targe
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.protocol import Settled, answers_with, others_of, settle, shows
-from rollout.ports import Answer, Failure, Reading, Trouble
+from rollout.engine.ports import Answer, Failure, Reading, Trouble
 
 Got = Mapping[str, Reading | Failure]
 

@@ -23,7 +23,7 @@ from rollout.domain.splits.baselines import exactly
 
 
 class Shown(Protocol):
-    """One number as Retell showed it (rollout.ports.Reading)."""
+    """One number as Retell showed it (rollout.engine.ports.Reading)."""
 
     @property
     def lists(self) -> Lists: ...

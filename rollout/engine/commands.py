@@ -12,7 +12,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from rollout.bounds import Bounds
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.lifecycle import commands
 from rollout.domain.lifecycle.commands import By, where
@@ -21,8 +20,9 @@ from rollout.domain.lifecycle.records import Decision, Entry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
-from rollout.ports import PhoneNumbers, Reading, Rollouts
-from rollout.preflight import Preflight, Versions, preflight
+from rollout.engine.ports import PhoneNumbers, Reading, Rollouts
+from rollout.engine.preflight import Preflight, Versions, preflight
+from rollout.engine.server_limits import Bounds
 
 
 class Commands:

@@ -1,6 +1,6 @@
 """The calendars of plans: shared ones from a TOML file, holidays from the `holidays` package.
 
-Implements `rollout.ports.Calendar`. A calendar that cannot be used counts as closed, with the reason, and never
+Implements `rollout.engine.ports.Calendar`. A calendar that cannot be used counts as closed, with the reason, and never
 as an error: a rollback asks for the opening too, and nothing that is wrong with hours may stand before it.
 """
 

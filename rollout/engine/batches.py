@@ -17,9 +17,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
 
-from rollout.delivery import Delivery
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.engine.write_protocol import Delivery
 
 FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap

@@ -21,7 +21,7 @@ from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.drift import Blocked, Look, absorb, settles
 from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
-from rollout.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
+from rollout.engine.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.bounds import Bounds
 from rollout.domain.errors import NameTaken, NotReachable, PreflightRefused, SplitError
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.names import name_taken
@@ -20,7 +19,8 @@ from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
-from rollout.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
+from rollout.engine.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
+from rollout.engine.server_limits import Bounds
 
 Pair = tuple[str, int | str | None]
 

@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from rollout.chunks import Chunks, Deliver
-from rollout.delivery import SERVICE, Deliverer, Delivery, Timing
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
@@ -22,8 +20,10 @@ from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, afte
 from rollout.domain.lifecycle.records import Claim, Entry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.writes.drift import Look
-from rollout.ports import Calendar, Clock, Gates, Rollouts
-from rollout.preflight import Versions
+from rollout.engine.batches import Chunks, Deliver
+from rollout.engine.ports import Calendar, Clock, Gates, Rollouts
+from rollout.engine.preflight import Versions
+from rollout.engine.write_protocol import SERVICE, Deliverer, Delivery, Timing
 
 # More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000

@@ -17,7 +17,7 @@ from rollout.domain.gates.observations import Seen, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.ports import Clock, Look
+from rollout.engine.ports import Clock, Look
 from rollout.store import observations
 from rollout.store.engine import Database
 
@@ -69,7 +69,7 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
 
 
 class Gatekeeper:
-    """Implements rollout.ports.Gates."""
+    """Implements rollout.engine.ports.Gates."""
 
     def __init__(self, database: Database, clock: Clock, external: External = lambda _plan: {}) -> None:
         self.database = database

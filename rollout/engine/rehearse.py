@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rollout.calendars import Calendars
 from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError, NotReachable
@@ -16,9 +15,10 @@ from rollout.domain.gates.forecast import round_calls
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.hours import hours
-from rollout.gatekeeper import config_of
-from rollout.ports import Calls, Failure
-from rollout.preflight import Preflight
+from rollout.engine.calendars import Calendars
+from rollout.engine.gate_check import config_of
+from rollout.engine.ports import Calls, Failure
+from rollout.engine.preflight import Preflight
 
 if TYPE_CHECKING:
     from rollout.domain.gate_history import BaselineHistory
