@@ -61,7 +61,7 @@ soak: install-dev ## twenty minutes of load on a real service, then the answers 
 	@$(BIN)/python -m tests.soak --ended 5000 --calls 300000
 
 docs: install-dev ## the documents that are generated from the code
-	@$(BIN)/python -m rollout.planfile > config/plan.schema.json
+	@$(BIN)/python -m rollout.adapters.planfile > config/plan.schema.json
 	@$(BIN)/python -m tests.documents
 	@$(BIN)/python -m tests.reference
 

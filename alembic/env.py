@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that rollout.store.migrate hands over."""
+"""Runs the migrations on the connection that rollout.adapters.store.migrate hands over."""
 
 from alembic import context
 

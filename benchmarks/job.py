@@ -21,14 +21,14 @@ from typing import Any
 
 from sqlalchemy import event, insert
 
-from rollout import logs
+from rollout.adapters.store import migrate
+from rollout.adapters.telemetry import logs
 from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import Order
 from rollout.settings import Settings
-from rollout.store import migrate
 
 STEPS = ({"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0, "hold": "1h"})
 
@@ -150,8 +150,8 @@ def quietly(app: App, id_: str) -> None:
 
 def bare(url: str, count: int) -> dict[str, Any]:
     """The same client, one PATCH per number, nothing recorded and nothing read."""
-    from rollout.clock import SystemClock
-    from rollout.retell import RetellClient
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.retell import RetellClient
 
     clock = SystemClock()
     client = RetellClient(url, lambda: "key_bench", clock, concurrency=32)
@@ -168,11 +168,11 @@ def bare(url: str, count: int) -> dict[str, Any]:
 
 def fill(database_url: str, count: int) -> dict[str, Any]:
     """Puts `count` rollouts into the database that wait for their start in a month."""
+    from rollout.adapters.store.journal import GENESIS
+    from rollout.adapters.store.rows import from_rollout
+    from rollout.adapters.store.tables import rollouts
     from rollout.domain.lifecycle.machine import Phase
     from rollout.domain.lifecycle.state import Position, Rollout
-    from rollout.store.journal import GENESIS
-    from rollout.store.rows import from_rollout
-    from rollout.store.tables import rollouts
 
     app = wired("http://127.0.0.1:1", database_url)
     now = app.store.now()

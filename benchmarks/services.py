@@ -21,14 +21,14 @@ from typing import Any
 from sqlalchemy import insert, update
 
 from benchmarks.job import log, numbers_of, plan_of, wired
-from rollout import logs
+from rollout.adapters.store import signals
+from rollout.adapters.store.journal import GENESIS
+from rollout.adapters.store.rows import from_rollout
+from rollout.adapters.store.tables import rollouts
+from rollout.adapters.telemetry import logs
 from rollout.app import App, new_id
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
-from rollout.store import signals
-from rollout.store.journal import GENESIS
-from rollout.store.rows import from_rollout
-from rollout.store.tables import rollouts
 
 QUICK = ({"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0})
 _MOST_SECONDS = 240.0

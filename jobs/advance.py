@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from rollout import tracing
+from rollout.adapters.telemetry import tracing
 from rollout.app import App
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import structlog
 
+from rollout.adapters.store.anchors import all_anchors
 from rollout.app import App
 from rollout.domain.anchors import Anchor
-from rollout.store.anchors import all_anchors
 
 log = structlog.get_logger(__name__)
 

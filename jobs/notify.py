@@ -15,18 +15,18 @@ from typing import Any
 
 import structlog
 
+from rollout.adapters.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
+from rollout.adapters.store.anchors import system_head
+from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.notice_sources import Tellings
+from rollout.adapters.store.outbox import Outbox, Parcel
+from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import ENDS, TOLD_KINDS, Told, of_entry, wanted
 from rollout.domain.plan.notices import Severity
-from rollout.logs import REDACTOR
-from rollout.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
-from rollout.store.anchors import system_head
-from rollout.store.journal import Recorded
-from rollout.store.outbox import Outbox, Parcel
-from rollout.store.tellings import Tellings
 
 log = structlog.get_logger(__name__)
 

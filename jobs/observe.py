@@ -13,6 +13,7 @@ from itertools import islice
 
 import structlog
 
+from rollout.adapters.store.observations import CANNOT_BE_READ, Mark
 from rollout.app import App
 from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
@@ -23,7 +24,6 @@ from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.engine.gate_check import config_of
 from rollout.engine.ports import Calls, Failure
 from rollout.engine.write_protocol import SERVICE
-from rollout.store.observations import CANNOT_BE_READ, Mark
 
 log = structlog.get_logger(__name__)
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import structlog
 
+from rollout.adapters.store import archive
+from rollout.adapters.store.anchors import anchors_of, shared_anchors
+from rollout.adapters.store.pruning import BATCH, Limits
+from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.settings import Settings
-from rollout.store import archive
-from rollout.store.access import AccessStore
-from rollout.store.anchors import anchors_of, shared_anchors
-from rollout.store.pruning import BATCH, Limits
 
 log = structlog.get_logger(__name__)
 

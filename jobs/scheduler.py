@@ -23,12 +23,12 @@ from jobs.kits import EVERY_SECONDS, Kits
 from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
-from rollout import tracing
+from rollout.adapters.store.signals import Listener
+from rollout.adapters.telemetry import tracing
 from rollout.app import App
 from rollout.domain.backoff import Backoff
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.settings import traces_wanted
-from rollout.store.signals import Listener
 
 log = structlog.get_logger(__name__)
 

@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from jobs.scheduler import Scheduler
-from rollout import __version__, logs
+from rollout import __version__
+from rollout.adapters.planfile import load_plan
+from rollout.adapters.settings_check import refuse_unusable
+from rollout.adapters.store import migrate as migrations
+from rollout.adapters.telemetry import logs
 from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.rehearse import USUAL_CALLS_PER_DAY, rehearse
-from rollout.planfile import load_plan
 from rollout.settings import KeySource, Settings
-from rollout.settings_check import refuse_unusable
-from rollout.store import migrate as migrations
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +55,8 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
     scheduler = Scheduler(app)
     server = None
     if http:
+        from rollout.adapters.telemetry.prometheus import metrics_text
         from rollout.api.server import run_server  # a scheduler alone needs no web framework
-        from rollout.metrics import metrics_text
 
         # What is told of a long history is put together once: by us, and not while somebody's first scrape waits.
         threading.Thread(target=_quietly, args=(lambda: metrics_text(app),), daemon=True).start()

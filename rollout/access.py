@@ -16,11 +16,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.tokens import AccessStore, TokenRow
 from rollout.domain.errors import Forbidden, InputError, Unauthenticated
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.phone_numbers import covers, is_e164
-from rollout.store.access import AccessStore, TokenRow
-from rollout.store.engine import Database
 
 _FORM = re.compile(rb"rlt_[A-Za-z0-9_-]{43}")
 NO_TOKEN = "this needs a token: send the header Authorization: Bearer rlt_..."  # noqa: S105 - a message

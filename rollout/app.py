@@ -16,8 +16,15 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from rollout import tracing
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.notify import address_problems
+from rollout.adapters.store import signals
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.limits import SharedLimits
+from rollout.adapters.store.repository import Store
+from rollout.adapters.telemetry import tracing
+from rollout.adapters.telemetry.request_stats import RequestMeter
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
@@ -29,18 +36,11 @@ from rollout.engine.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNum
 from rollout.engine.preflight import Versions, preflight
 from rollout.engine.server_limits import Bounds
 from rollout.engine.write_protocol import Deliverer, Timing
-from rollout.external import Externals
 from rollout.kit import write_kit
-from rollout.meter import RequestMeter
-from rollout.notify import address_problems
 from rollout.settings import KeySource, Settings
-from rollout.store import signals
-from rollout.store.engine import Database
-from rollout.store.limits import SharedLimits
-from rollout.store.repository import Store
 
 if TYPE_CHECKING:
-    from rollout.retell import RetellClient
+    from rollout.adapters.retell import RetellClient
 
 log = structlog.get_logger(__name__)
 
@@ -189,7 +189,7 @@ def build(
         tracing.request(operation, method, status, seconds, wall.now())
 
     if numbers is None or agents is None:
-        from rollout.retell import RetellClient
+        from rollout.adapters.retell import RetellClient
 
         retell = retell or RetellClient(
             settings.retell_base_url,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rollout import views
+from rollout.adapters.planfile import load_plan
 from rollout.app import App
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
@@ -23,7 +24,6 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of
 from rollout.engine.preflight import Preflight
-from rollout.planfile import load_plan
 
 PAGE = 500  # rollouts read at a time
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")

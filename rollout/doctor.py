@@ -7,17 +7,17 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from rollout.adapters.retell.network import network_of
+from rollout.adapters.retell.origin import parse_base_url
+from rollout.adapters.settings_check import problems as settings_problems
+from rollout.adapters.store import migrate
+from rollout.adapters.store.address import parse_address
+from rollout.adapters.store.disk_reserve import GIVEN_BACK
+from rollout.adapters.store.lookups import Lookups
 from rollout.app import build
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.engine.ports import Failure
-from rollout.retell.address import parse_base_url
-from rollout.retell.network import network_of
 from rollout.settings import Settings
-from rollout.settings_check import problems as settings_problems
-from rollout.store import migrate
-from rollout.store.address import parse_address
-from rollout.store.ballast import GIVEN_BACK
-from rollout.store.lookups import Lookups
 
 
 class _Notes:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.observations import Unreadable
 from rollout.domain.calendar.durations import render
 from rollout.domain.gates import summary as gateviews
 from rollout.domain.lifecycle.machine import Phase
@@ -13,8 +15,6 @@ from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.engine.preflight import Preflight
-from rollout.store.journal import Recorded
-from rollout.store.observations import Unreadable
 
 
 def when(moment: datetime | None) -> str | None:

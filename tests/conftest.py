@@ -10,10 +10,10 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
 from rollout.sandbox import Sandbox
-from rollout.store import migrate
-from rollout.store.engine import Database
 from tests.support import logs, postgres
 from tests.support.command_line import CommandLine, Forks
 from tests.support.parts import missing

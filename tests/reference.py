@@ -11,10 +11,10 @@ from typing import Any
 import typer
 from pydantic import SecretStr
 
+from rollout.adapters.planfile import schema
 from rollout.cli import app
 from rollout.domain import errors
 from rollout.domain.lifecycle.machine import Event
-from rollout.planfile import schema
 from rollout.settings import OTHER_NAMES, Settings
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,7 @@ to show its baseline, and a write that the service had decided on before may sti
 number is done only by a 200 of our own and a read that begins lease + horizon after it; every further send
 begins that time anew.
 """
-# ruff: noqa: TID251 - a kit runs where rollout.clock is not
+# ruff: noqa: TID251 - a kit runs where rollout.adapters.clock is not
 
 from __future__ import annotations
 

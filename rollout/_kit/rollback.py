@@ -8,7 +8,7 @@ rollout's channels is ever sent. What it does is also written to rollback-ID.log
 Exit codes: 0 every number is at its baseline; 1 at least one is not; 2 wrong options or no key;
 4 Retell cannot be reached or refuses the key.
 """
-# ruff: noqa: TID251 - a kit runs where rollout.clock is not
+# ruff: noqa: TID251 - a kit runs where rollout.adapters.clock is not
 
 from __future__ import annotations
 

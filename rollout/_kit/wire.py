@@ -4,7 +4,7 @@ Each request has a connection of its own: there is none that could have died whi
 hidden second try; a proxy is asked for a tunnel and for nothing else. Paths and statuses are those of Retell's
 OpenAPI (get-phone-number, update-phone-number).
 """
-# ruff: noqa: TID251 - a kit runs where rollout.clock is not
+# ruff: noqa: TID251 - a kit runs where rollout.adapters.clock is not
 
 from __future__ import annotations
 

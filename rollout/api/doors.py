@@ -18,10 +18,10 @@ from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollout.access import HasDatabase
+from rollout.adapters.store.tokens import AccessStore
 from rollout.api.problems import LeftEarly, TooLarge, TooSlow, problem
 from rollout.domain.errors import SettingsError
 from rollout.settings import LOOPBACK, Settings
-from rollout.store.access import AccessStore
 
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0

@@ -14,6 +14,8 @@ from datetime import timedelta
 
 import structlog
 
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.tokens import AccessStore
 from rollout.api.jsonbody import read_json
 from rollout.api.problems import TooMany
 from rollout.domain import webhooks
@@ -21,8 +23,6 @@ from rollout.domain.errors import InputError, RolloutError, Unauthenticated
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.ports import Clock
 from rollout.settings import KeySource, Settings
-from rollout.store.access import AccessStore
-from rollout.store.lookups import Lookups
 
 log = structlog.get_logger(__name__)
 Observe = Callable[[Sequence[CallRecord]], None]

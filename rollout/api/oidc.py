@@ -26,6 +26,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from rollout.access import ALLOWED, Right, Role, caller_of, digest
+from rollout.adapters.store.tokens import TokenRow
 from rollout.api.doors import root_of
 from rollout.api.guard import Guarded, needs
 from rollout.api.service import Service, service_of
@@ -33,7 +34,6 @@ from rollout.api.sessions import LIFETIME, open_session
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
 from rollout.domain.lifecycle.records import Entry
 from rollout.settings import LOOPBACK, Settings
-from rollout.store.access import TokenRow
 
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")  # none of them is "none", none uses a shared secret
 COOKIE = "rollout_oidc"

@@ -1,6 +1,6 @@
 """The answers that are asked for most, as bytes that are made once and kept while they are true.
 
-Every answer begins with a look at the rollout's row (rollout.store.reading), so what is kept is sent only
+Every answer begins with a look at the rollout's row (rollout.adapters.store.reading), so what is kept is sent only
 while nothing was recorded since; what the scheduler moves in between is put in fresh.
 """
 
@@ -13,9 +13,9 @@ from collections.abc import Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
 from rollout import views
+from rollout.adapters.store.reading import Reading
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.state import Rollout
-from rollout.store.reading import Reading
-from rollout.store.repository import Store
 
 # The members of `views.show`, in its order, that the scheduler moves without recording anything.
 _MOVING = ("due_at", "next", "why", "epoch")

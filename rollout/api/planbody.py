@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
+from rollout.adapters.planfile import build_plan, load_plan
+from rollout.adapters.planfile.tree import MAX_BYTES
 from rollout.api.problems import TooLarge
 from rollout.api.schemas import PlanBody
 from rollout.domain.plan.plan import Plan
-from rollout.planfile import build_plan, load_plan
-from rollout.planfile.tree import MAX_BYTES
 
 
 def plan_of(body: PlanBody) -> Plan:

@@ -12,6 +12,10 @@ from fastapi import Request
 
 from rollout import access, views
 from rollout.access import NOBODY, Caller, Right
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.reading import Reading, Readings
+from rollout.adapters.store.tokens import AccessStore
+from rollout.adapters.store.versions import versions
 from rollout.api.intake import Intake
 from rollout.api.lanes import SQLITE_READERS, Followers, Lanes
 from rollout.api.limits import Attempts, Buckets, Rarely
@@ -27,10 +31,6 @@ from rollout.domain.lifecycle.records import CallRecord, Entry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
 from rollout.domain.plan.plan import Plan
-from rollout.store.access import AccessStore
-from rollout.store.lookups import Lookups
-from rollout.store.reading import Reading, Readings
-from rollout.store.versions import versions
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0

@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from rollout.access import Caller
+from rollout.adapters.store.versions import Versions
 from rollout.api.paper import Kept
 from rollout.engine.ports import Clock
-from rollout.store.versions import Versions
 
 GOOD_FOR = timedelta(seconds=1)  # what an answer says of the time that has passed is no older than this
 

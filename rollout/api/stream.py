@@ -19,13 +19,13 @@ from starlette.types import Receive, Scope, Send
 
 from rollout import views
 from rollout.access import Caller
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tokens import AccessStore
 from rollout.api.lanes import Lanes
 from rollout.api.problems import TooMany
 from rollout.domain.backoff import Backoff
 from rollout.domain.errors import RolloutError
-from rollout.store.access import AccessStore
-from rollout.store.lookups import Lookups
-from rollout.store.repository import Store
 
 log = structlog.get_logger(__name__)
 POLL_SECONDS = 0.3

@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
 def upgrade(json: Json = False) -> None:
     """Make or upgrade the schema."""
     with _database(makes=True) as database:
-        from rollout.store import migrate
+        from rollout.adapters.store import migrate
 
         before, after = migrate.upgrade(database)
     if json:
@@ -41,7 +41,7 @@ def upgrade(json: Json = False) -> None:
 def check(json: Json = False) -> None:
     """Say whether the schema fits this program. Exit 3 if not."""
     with _database() as database:
-        from rollout.store import migrate
+        from rollout.adapters.store import migrate
 
         found, wanted = migrate.current(database), migrate.head()
         if json:
@@ -54,9 +54,9 @@ def check(json: Json = False) -> None:
 def _database(*, makes: bool = False) -> Any:
     from contextlib import closing
 
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.store.engine import Database
     from rollout.settings import load_settings
-    from rollout.store.engine import Database
 
     settings = load_settings()
     if not makes:
@@ -131,8 +131,8 @@ def verify(
 
         verify_file(file, head, json)
         return
+    from rollout.adapters.store.verify import verify_all
     from rollout.cli import exports
-    from rollout.verify import verify_all
 
     kept = () if anchor is None else exports.read_anchors(anchor)
     with direct_app() as app:

@@ -84,7 +84,7 @@ def apply(
 
 def _plans(folder: str) -> list[Found]:
     """Every plan of the folder; InputError with every complaint when one of them is not valid."""
-    from rollout.planfile import load_plan
+    from rollout.adapters.planfile import load_plan
 
     root = Path(folder)
     if not root.is_dir():

@@ -21,8 +21,8 @@ def backup(
     json: Json = False,
 ) -> None:
     """Copy a SQLite database whole, with the service running or not. For PostgreSQL use pg_dump."""
+    from rollout.adapters.store.backup import backup as copy
     from rollout.settings import load_settings
-    from rollout.store.backup import backup as copy
 
     settings = load_settings()
     require_one(settings)

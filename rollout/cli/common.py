@@ -61,7 +61,7 @@ def unexpected(error: Exception) -> str:
     """An error that nobody foresaw: what it was, and where."""
     import traceback
 
-    from rollout.logs import REDACTOR
+    from rollout.adapters.telemetry.logs import REDACTOR
 
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if f"{os.sep}rollout{os.sep}" in f.filename] or frames
@@ -86,7 +86,7 @@ def position(text: str | None) -> Position | None:
 
 def quiet_logs(settings: Settings) -> None:
     """Logs to standard error, and only what matters: the command's own output is its answer."""
-    from rollout import logs
+    from rollout.adapters.telemetry import logs
 
     secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     level = "warning" if settings.log_level == "info" else settings.log_level
@@ -104,9 +104,9 @@ class Needs(Enum):
 @contextmanager
 def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
     """The product on its own database; an old schema is refused, and so is a named database that is not there."""
+    from rollout.adapters.store import migrate
     from rollout.app import build
     from rollout.settings import load_settings
-    from rollout.store import migrate
 
     settings = load_settings()
     quiet_logs(settings)
@@ -126,7 +126,7 @@ def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
 
 def require_one(settings: Settings) -> None:
     """NoDatabase when nobody named a database and there is none in the working folder yet."""
-    from rollout.store.migrate import has_none_yet
+    from rollout.adapters.store.migrate import has_none_yet
 
     if has_none_yet(settings):
         raise NoDatabase(

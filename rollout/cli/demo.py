@@ -74,11 +74,11 @@ def run(keep: Path | None = None) -> int:
 @contextmanager
 def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
     from jobs.scheduler import Scheduler
-    from rollout import logs
+    from rollout.adapters.store import migrate
+    from rollout.adapters.telemetry import logs
     from rollout.app import build
     from rollout.sandbox import Sandbox
     from rollout.settings import Settings
-    from rollout.store import migrate
 
     logs.set_up("error", json_lines=False)
     with Sandbox() as sandbox:
@@ -115,8 +115,8 @@ def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
 
 
 def _play(app: App, sandbox: Sandbox, name: str, version: int) -> str:
+    from rollout.adapters.planfile import load_plan
     from rollout.domain.lifecycle.commands import By
-    from rollout.planfile import load_plan
 
     plan = load_plan(PLAN.format(name=name, number=NUMBER, agent=AGENT, version=version))
     id_ = str(app.commands.start(plan, By("demo"))["id"])

@@ -12,14 +12,14 @@ from rollout.cli.screen import echo, plain
 from rollout.domain.errors import InputError, NotReachable, RolloutError
 
 if TYPE_CHECKING:
+    from rollout.adapters.store.repository import Store
     from rollout.domain.anchors import Anchor
-    from rollout.store.repository import Store
 
 
 def export(id_: str, destination: str) -> None:
     """Writes the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
-    from rollout.store import archive
-    from rollout.store.anchors import anchors_of, shared_anchors
+    from rollout.adapters.store import archive
+    from rollout.adapters.store.anchors import anchors_of, shared_anchors
 
     if os.environ.get("ROLLOUT_URL"):
         raise InputError(
@@ -53,8 +53,8 @@ def read_anchors(file: str) -> Sequence[Anchor]:
 
 def write_anchors(store: Store, destination: str) -> None:
     """Writes the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
+    from rollout.adapters.store.anchors import all_anchors
     from rollout.domain.lifecycle.changes import utc_text
-    from rollout.store.anchors import all_anchors
 
     lines = [f"# heads of all journals and tokens at {utc_text(store.now())}"]
     lines += [str(anchor) for anchor in all_anchors(store.database)]
@@ -73,7 +73,7 @@ def write_anchors(store: Store, destination: str) -> None:
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:
     """Checks an export alone. Exit 1 if anything in it was altered, or if it does not end at `head`."""
-    from rollout.store import archive
+    from rollout.adapters.store import archive
 
     chains = archive.check_file(file)
     faults = [fault for chain in chains for fault in chain.faults]

@@ -65,10 +65,10 @@ def rehearse(
     json: Json = False,
 ) -> None:
     """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.planfile import load_plan
     from rollout.engine import rehearse as rehearsals
     from rollout.engine.calendars import Calendars
-    from rollout.planfile import load_plan
     from rollout.settings import load_settings
 
     text, name = plan_text(plan)

@@ -17,8 +17,8 @@ from rollout.cli.screen import console, echo, plain, table
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
 
 if TYPE_CHECKING:
+    from rollout.adapters.retell import RetellClient
     from rollout.engine.ports import AgentVersion, Reading
-    from rollout.retell import RetellClient
 
 CHANNELS = ("inbound", "outbound", "inbound_sms", "outbound_sms")
 PROFILES = ("standard", "low-traffic", "strict", "none")
@@ -91,8 +91,8 @@ def init(
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing: take what is proposed.")] = False,
 ) -> None:
     """Write a plan for a number from what it serves now. Asks a few questions at a terminal; changes nothing."""
-    from rollout.clock import SystemClock
-    from rollout.retell import RetellClient
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.retell import RetellClient
     from rollout.settings import KeySource, load_settings
 
     settings = load_settings()
@@ -261,8 +261,8 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
     """Refuses what `rollout check` would refuse; warnings are said."""
+    from rollout.adapters.planfile import load_plan
     from rollout.engine.preflight import Versions, preflight
-    from rollout.planfile import load_plan
 
     found = preflight(load_plan(text, "the plan"), client, Versions(client, clock))
     if found.problems:

@@ -75,7 +75,7 @@ def check(
 
 
 def _read(path: str) -> tuple[str, str, Plan]:
-    from rollout.planfile import load_plan
+    from rollout.adapters.planfile import load_plan
 
     text, name = plan_text(path)
     return text, name, load_plan(text, name)
@@ -98,7 +98,7 @@ def _addresses(loaded: Plan) -> list[str]:
     """What a plan is refused for because of the addresses of its notices, by this machine's settings."""
     if not loaded.notify:
         return []
-    from rollout.notify import address_problems
+    from rollout.adapters.notify import address_problems
     from rollout.settings import load_settings
 
     return address_problems(loaded, load_settings().notify_hosts)
@@ -127,7 +127,7 @@ def start(
     """Start a rollout; prints its id."""
     text, name = plan_text(plan)
     start_at = moment(at)
-    from rollout.planfile import load_plan
+    from rollout.adapters.planfile import load_plan
 
     loaded = load_plan(text, name)  # before a database may be made for it
     with backend(Needs.NEW) as service:

@@ -17,8 +17,8 @@ def waiting(what: str, *, after: float = AFTER, again: float = AGAIN) -> Iterato
 
     Yields a function that says what is being done now.
     """
+    from rollout.adapters.telemetry.logs import is_utf8
     from rollout.cli.screen import console, plain
-    from rollout.logs import is_utf8
 
     out = console(stderr=True)
     done = threading.Event()

@@ -70,7 +70,7 @@ def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
 
 def json_text(value: Any, indent: int | None = 2) -> str:
     """The stable machine form: UTF-8, and escaped where standard output is anything else or could not hold it."""
-    from rollout.logs import is_utf8
+    from rollout.adapters.telemetry.logs import is_utf8
 
     text = json.dumps(value, indent=indent, ensure_ascii=False)
     try:
@@ -111,7 +111,7 @@ def span(text: str | None) -> str:
 
 
 def _now() -> datetime:
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
 
     return SystemClock().now().astimezone(UTC)
 

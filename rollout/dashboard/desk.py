@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any
 
 from rollout.access import Caller
+from rollout.adapters.store import housekeeping
+from rollout.adapters.store.journal import Recorded
 from rollout.api.paper import Kept
 from rollout.api.service import Service
 from rollout.dashboard.assets import Assets
 from rollout.dashboard.render import environment
 from rollout.domain.lifecycle.state import Rollout
-from rollout.store import housekeeping
-from rollout.store.journal import Recorded
 
 KEEP_SECONDS = 0.5
 _MOST_HISTORIES = 100

@@ -9,11 +9,11 @@ from typing import Any
 
 from rollout import views
 from rollout.access import Caller
+from rollout.adapters.planfile import load_plan
 from rollout.dashboard.desk import Desk
 from rollout.dashboard.orders import Order
 from rollout.domain.errors import InputError, RolloutError
 from rollout.domain.lifecycle.commands import By
-from rollout.planfile import load_plan
 
 NAME = "plan"
 EXAMPLE = """\

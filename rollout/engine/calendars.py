@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rollout.adapters.planfile.complaints import message, translate
 from rollout.domain.calendar import windows
 from rollout.domain.calendar.public_holidays import UnknownRegion, holidays_of, require
 from rollout.domain.calendar.timetable import Row, remaining, timetable
@@ -26,7 +27,6 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.calendar import Freeze
 from rollout.domain.plan.fields import shown
 from rollout.domain.plan.plan import Calendar, Plan
-from rollout.planfile.complaints import message, translate
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used
 _MOST_SPANS = 512

@@ -13,13 +13,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from rollout.adapters.store import observations
+from rollout.adapters.store.engine import Database
 from rollout.domain.gates.observations import Seen, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import Clock, Look
-from rollout.store import observations
-from rollout.store.engine import Database
 
 if TYPE_CHECKING:
     from rollout.domain.gate_history import BaselineHistory

@@ -1,6 +1,6 @@
 """A server that speaks Retell's API with modelled callers and faults on demand.
 
-It shares no code with `rollout.retell`, so that one misreading cannot hide in both. Names are loaded on
+It shares no code with `rollout.adapters.retell`, so that one misreading cannot hide in both. Names are loaded on
 first use: importing this package costs nothing.
 """
 

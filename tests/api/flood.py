@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from rollout.access import create_token
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.repository import Store
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from tests.api.crowd import Crowd, Group, Seen, processor_seconds, request
 from tests.support import postgres
 from tests.support.command_line import PASSED_ON, PYTHON, REPOSITORY

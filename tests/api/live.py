@@ -14,12 +14,12 @@ from typing import Any
 
 from jobs.scheduler import Scheduler
 from rollout.access import create_token
+from rollout.adapters.store import migrate
 from rollout.api.server import Server, run_server
 from rollout.app import App, build
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
-from rollout.store import migrate
 
 AGENT = "agent_frontdesk"
 _numbers = itertools.count(1000)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from rollout.access import ALLOWED, Caller, Right, Role, create_token, list_tokens, revoke_token
+from rollout.adapters.store.tokens import AccessStore
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.api.doors import refuse_unsafe_bind
 from rollout.api.guard import Guarded, needs
 from rollout.domain.errors import Forbidden, InputError, SettingsError
-from rollout.metrics import metrics_text
-from rollout.store.access import AccessStore
 from tests.api.live import Live, live
 
 # What each route must need; a new route fails here until somebody has thought about it.

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.backend import Direct
 from rollout.dashboard import overview
 from rollout.dashboard.desk import Desk
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
-from rollout.metrics import metrics_text
 from rollout.remote import Remote
 from tests.api.live import Live, live
 from tests.support.hand import Hand

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rollout.adapters.planfile import build_plan, dump_plan
 from rollout.backend import Backend, Direct
 from rollout.domain.errors import (
     Forbidden,
@@ -22,7 +23,6 @@ from rollout.domain.errors import (
 )
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
-from rollout.planfile import build_plan, dump_plan
 from rollout.remote import Remote
 from tests.api.live import Live
 

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from rollout import views
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import observations
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.lifecycle.commands import By
-from rollout.store import observations
-from rollout.store.access import AccessStore
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 from tests.api.live import Live, live
 
 LONG = "?limit=50&limit=50"  # a parameter that is written twice is not plain

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
 from rollout.sandbox import Sandbox
 from tests.support.command_line import CommandLine, Done
 from tests.support.tunnel import Proxy, authority

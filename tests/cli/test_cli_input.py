@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store import migrate
+from rollout.adapters.store.address import parse_address
+from rollout.adapters.store.engine import Database
 from rollout.sandbox import Sandbox
-from rollout.store import migrate
-from rollout.store.address import parse_address
-from rollout.store.engine import Database
 from tests.support.clock import FakeClock
 from tests.support.command_line import CommandLine
 from tests.support.plans import PLAN

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from rollout.adapters.settings_check import problems
 from rollout.domain.errors import SettingsError
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings, load_settings
-from rollout.settings_check import problems
 from tests.support.command_line import CommandLine
 from tests.support.plans import PLAN
 

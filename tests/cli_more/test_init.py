@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from rollout.adapters.planfile import load_plan
 from rollout.cli import init
-from rollout.planfile import load_plan
 from rollout.sandbox import Sandbox
 from tests.support.inside import Inside
 from tests.support.values import ONE, entry

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from rollout.backend import Direct
-from rollout.clock import SystemClock
 from rollout.domain.lifecycle.machine import Phase
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import target

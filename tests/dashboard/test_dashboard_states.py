@@ -17,6 +17,9 @@ from playwright.sync_api import Page, expect
 from rich.console import Console
 from sqlalchemy import text as sql
 
+from rollout.adapters.store import rollouts as rows
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.backend import Direct
 from rollout.cli import look
 from rollout.dashboard import orders, words
@@ -25,9 +28,6 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
-from rollout.metrics import metrics_text
-from rollout.store import rollouts as rows
-from rollout.store.lookups import Lookups
 from tests.dashboard.world import World, world
 from tests.support.clock import START
 from tests.support.values import confirmed, created, entry, plan

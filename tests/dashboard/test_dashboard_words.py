@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout import metrics
+from rollout.adapters.telemetry import prometheus
 from rollout.cli import screen
 from rollout.dashboard import actions, orders, words
 from rollout.dashboard.overview import _ORDER
@@ -82,7 +82,7 @@ STYLES = (Path(words.__file__).parent / "static" / "page.css").read_text()
 
 @pytest.mark.parametrize(("of", "have"), [
     (Phase, words.PHASES), (TargetState, words.TARGETS), (HeldReason, words.HELD), (Outcome, words.VERDICTS),
-    (Phase, screen.PHASES), (Phase, _ORDER), (Outcome, metrics.VERDICTS),
+    (Phase, screen.PHASES), (Phase, _ORDER), (Outcome, prometheus.VERDICTS),
 ])  # fmt: skip
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
     of: type[StrEnum], have: Collection[str]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from rollout.planfile import load_plan
+from rollout.adapters.planfile import load_plan
 from rollout.settings import OTHER_NAMES, Settings
 from tests import reference
 from tests.docs.shell import PAGES, Command, blocks, commands, complaint

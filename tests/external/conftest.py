@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.metric_sources.poller import Externals
 from rollout.domain.plan.gates import Http, Prometheus
-from rollout.external import Externals
 from tests.external.provider import Provider
 from tests.support.clock import FakeClock
 from tests.support.parts import need

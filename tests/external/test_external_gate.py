@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.store.observations import Mark
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
 from rollout.engine.gate_check import Gatekeeper
-from rollout.external import Externals
-from rollout.store.observations import Mark
 from tests.external.provider import Provider, sample, says
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, plan

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.metric_sources.allowed_hosts import Late, MetricHosts, Unreadable
+from rollout.adapters.metric_sources.fetch import field_value, prometheus_value, read_value, strict_tls
 from rollout.domain.plan.gates import Http, Prometheus
-from rollout.external_get import field_value, prometheus_value, read_value, strict_tls
-from rollout.external_hosts import Late, MetricHosts, Unreadable
 from tests.external.conftest import http, prometheus
 from tests.external.provider import Provider, drips, sample, says
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.metric_sources.allowed_hosts import MetricHosts, Place, Unreadable, addresses
 from rollout.domain.errors import SettingsError
-from rollout.external_hosts import MetricHosts, Place, Unreadable, addresses
 from tests.support.values import plan
 
 NAME = "metrics.example.com"

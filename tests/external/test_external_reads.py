@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from rollout import external
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.metric_sources import poller
+from rollout.adapters.metric_sources.poller import Externals
 from rollout.domain.errors import SettingsError
 from rollout.domain.plan.plan import Plan
-from rollout.external import Externals
 from tests.external.provider import Provider, drips, says, waits
 from tests.support.clock import FakeClock
 from tests.support.values import plan
@@ -110,7 +110,7 @@ def test_a_look_waits_for_all_its_reads_together(provider: Provider, externals: 
     gate = threading.Event()
     provider.behaviour = waits(gate, says({"value": 0.01}))
     read = externals(within=0.3)
-    names = [f"m{i}" for i in range(2 * external.THREADS)]
+    names = [f"m{i}" for i in range(2 * poller.THREADS)]
     begun = SystemClock().boot()
     found = read(watching(*(metric(provider, name) for name in names)))
     assert SystemClock().boot() - begun < 1.0
@@ -146,7 +146,7 @@ def test_an_error_nobody_foresaw_is_unmeasurable(
     def broken(*_: object, **__: object) -> float:
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(external, "read_value", broken)
+    monkeypatch.setattr(poller, "read_value", broken)
     read = externals()
     assert dict(read(watching(metric(provider)))) == {"rate": None}
     assert read.last_trouble("rate") == "an unexpected error, RuntimeError"
@@ -155,7 +155,7 @@ def test_an_error_nobody_foresaw_is_unmeasurable(
 def test_memory_is_bounded(
     provider: Provider, externals: Make, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(external, "MOST_KEPT", 3)
+    monkeypatch.setattr(poller, "MOST_KEPT", 3)
     read = externals()
     plans = [watching(metric(provider), name=f"plan-{i}") for i in range(6)]
     for made in plans:

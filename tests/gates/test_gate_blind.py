@@ -11,10 +11,10 @@ import pytest
 from rich.console import Console
 
 from jobs.observe import Observe
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.backend import Direct
 from rollout.cli.look import picture
 from rollout.engine.gate_check import Gatekeeper
-from rollout.metrics import metrics_text
 from tests.support.scene import ME, Scene
 
 GATED = {"profile": "standard"}

@@ -10,12 +10,12 @@ import pytest
 from pydantic import SecretStr
 
 from jobs.scheduler import Scheduler
+from rollout.adapters.planfile import load_plan
+from rollout.adapters.store import migrate
 from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
-from rollout.planfile import load_plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
-from rollout.store import migrate
 
 NUMBER, AGENT = "+14157774444", "agent_frontdesk"
 QUICK = {"duration_s": 0.2, "analysis_delay_s": 0.1}

@@ -9,15 +9,15 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from rollout.adapters.planfile import load_plan
+from rollout.adapters.store import observations, rebuild
+from rollout.adapters.store.observations import Mark
 from rollout.domain.errors import PlanError
 from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.gate_check import Gatekeeper
-from rollout.planfile import load_plan
-from rollout.store import observations, rebuild
-from rollout.store.observations import Mark
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from jobs.notify import Notify
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.cli import app
-from rollout.metrics import metrics_text
 from tests.metrics.scrape import Ticks
 from tests.support.scene import ME, Scene
 

@@ -136,7 +136,7 @@ def test_a_restart_loses_nothing_that_the_store_knows(scene: Scene) -> None:
 
 
 def test_gates_show_their_evidence(scene: Scene) -> None:
-    from rollout.store import observations
+    from rollout.adapters.store import observations
 
     scene.given_at(1)
     numbers = {"e_gate": 3.5, "e_split": {}, "canary_calls": 12, "floor": 50}
@@ -220,13 +220,13 @@ def test_no_phone_number_is_a_label(scene: Scene) -> None:
 def test_without_the_database_the_process_still_answers(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from rollout.adapters.store import metrics_queries
     from rollout.domain.errors import NotReachable
-    from rollout.store import figures
 
     def gone(*_: Any) -> None:
         raise NotReachable("the database cannot be read")
 
-    monkeypatch.setattr(figures, "read", gone)
+    monkeypatch.setattr(metrics_queries, "read", gone)
     m = Scrape(scene, Ticks(last_good=scene.clock.boot()))
     assert m("rollout_store_up") == 0
     assert m.has("rollout_build_info")
@@ -236,11 +236,11 @@ def test_without_the_database_the_process_still_answers(
 def test_targets_are_read_again_only_when_something_was_recorded(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout.store import figures
+    from rollout.adapters.store import metrics_queries
 
     read: list[Any] = []
-    real = figures.to_target
-    monkeypatch.setattr(figures, "to_target", lambda row: (read.append(row), real(row))[1])
+    real = metrics_queries.to_target
+    monkeypatch.setattr(metrics_queries, "to_target", lambda row: (read.append(row), real(row))[1])
     scene.given_at(1, numbers=[ONE, TWO])
     Scrape(scene)
     Scrape(scene)
@@ -254,14 +254,14 @@ def test_targets_are_read_again_only_when_something_was_recorded(
 def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout import metrics
-    from rollout.store import figures
+    from rollout.adapters.store import metrics_queries
+    from rollout.adapters.telemetry import prometheus
 
     made: list[str] = []
-    real, to_rollout = metrics._of_each, figures.to_rollout
-    monkeypatch.setattr(metrics, "_of_each", lambda r, writes: (made.append(r.id), real(r, writes))[1])
+    real, to_rollout = prometheus._of_each, metrics_queries.to_rollout
+    monkeypatch.setattr(prometheus, "_of_each", lambda r, writes: (made.append(r.id), real(r, writes))[1])
     rows: list[str] = []
-    monkeypatch.setattr(figures, "to_rollout", lambda row: (rows.append(row.id), to_rollout(row))[1])
+    monkeypatch.setattr(metrics_queries, "to_rollout", lambda row: (rows.append(row.id), to_rollout(row))[1])
     ended = scene.given_at(1, numbers=[ONE])
     scene.app.commands.rollback(ended, ME)
     scene.drive()
@@ -280,7 +280,7 @@ def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(
 
 
 def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> None:
-    from rollout.store import observations
+    from rollout.adapters.store import observations
 
     scene.given_at(1)
     verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {}}
@@ -302,7 +302,7 @@ def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> N
 def test_live_rollouts_are_all_shown_and_how_many_ended_ones_are_not_is_said(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rollout.store import figures
+    from rollout.adapters.store import metrics_queries
 
     live = scene.given_at(1, numbers=[ONE])
     for i in range(3):
@@ -310,7 +310,7 @@ def test_live_rollouts_are_all_shown_and_how_many_ended_ones_are_not_is_said(
         scene.app.commands.rollback(ended, ME)
         scene.after(300)
     assert Scrape(scene)("rollout_rollouts_not_shown") == 0
-    monkeypatch.setattr(figures, "MOST_ENDED", 1)
+    monkeypatch.setattr(metrics_queries, "MOST_ENDED", 1)
     m = Scrape(scene)
     assert m("rollout_rollouts_not_shown") == 2
     assert {s.labels["id"] for s in m.samples if s.name == "rollout_phase"} == {live, ended}

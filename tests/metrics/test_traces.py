@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from jobs.advance import Advance
-from rollout import tracing
+from rollout.adapters.retell.thread_pool import Crew
+from rollout.adapters.telemetry import tracing
+from rollout.adapters.telemetry.request_stats import BUCKETS, Latencies, RequestMeter
 from rollout.domain.errors import Refused
-from rollout.meter import BUCKETS, Latencies, RequestMeter
-from rollout.retell.crew import Crew
 from rollout.settings import traces_wanted
 from tests.support.scene import Scene
 from tests.support.values import ONE, TWO

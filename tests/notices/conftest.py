@@ -9,9 +9,9 @@ import pytest
 
 from jobs import notify
 from jobs.notify import Notify
+from rollout.adapters.store.repository import Store
 from rollout.app import App, build
 from rollout.settings import Settings
-from rollout.store.repository import Store
 from tests.notices.receiver import Receiver
 from tests.support.hand import Hand
 

@@ -15,12 +15,12 @@ from sqlalchemy import event
 
 from jobs import notify
 from jobs.notify import Notify
+from rollout.adapters.store.outbox import Outbox
+from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
 from rollout.engine.gate_check import Gatekeeper
-from rollout.logs import REDACTOR
-from rollout.store.outbox import Outbox
 from tests.notices.conftest import Replicas
 from tests.notices.receiver import Receiver
 from tests.support import logs
@@ -393,9 +393,9 @@ def test_a_notice_whose_sender_died_is_sent_by_another(replicas: Replicas, recei
 
 
 def test_entries_are_read_by_pages(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollout.store import tellings
+    from rollout.adapters.store import notice_sources
 
-    monkeypatch.setattr(tellings, "_PAGE", 3)
+    monkeypatch.setattr(notice_sources, "_PAGE", 3)
     job = replicas.another("json://127.0.0.1:9/")
     started(replicas, *[f"r{i}" for i in range(8)])
     assert job.fill() == 8
@@ -465,15 +465,17 @@ def test_what_was_looked_through_is_not_read_again(
     replicas: Replicas, told_to: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each new entry is read once, however many there were in the last ten minutes, and whoever is to be told."""
-    from rollout.store import tellings
+    from rollout.adapters.store import notice_sources
 
     job = replicas.another(*[told_to] * bool(told_to))
     started(replicas, *[f"r{i}" for i in range(30)])
     job.fill()
     read: list[str] = []
-    recorded, to_rollout = tellings._recorded, tellings.to_rollout
-    monkeypatch.setattr(tellings, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1])
-    monkeypatch.setattr(tellings, "to_rollout", lambda row: (read.append(row.id), to_rollout(row))[1])
+    recorded, to_rollout = notice_sources._recorded, notice_sources.to_rollout
+    monkeypatch.setattr(
+        notice_sources, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1]
+    )
+    monkeypatch.setattr(notice_sources, "to_rollout", lambda row: (read.append(row.id), to_rollout(row))[1])
     job.fill()
     assert read == []
     held = replicas.hand.begun("new", target("+14157779999"))

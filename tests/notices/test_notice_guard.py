@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.egress_guard import Inside, complaint, guarded, inside
+from rollout.adapters.notify import Address, Courier, Message, NotTaken, objection
 from rollout.domain.plan.notices import Severity
-from rollout.notify import Address, Courier, Message, NotTaken, objection
-from rollout.notify_guard import Inside, complaint, guarded, inside
 from tests.api.live import live
 from tests.notices.receiver import Receiver
 

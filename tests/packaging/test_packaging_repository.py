@@ -15,8 +15,8 @@ LONGEST = 300
 # Modules of the product above 300 lines, each with its reason.
 LONG = {
     "rollout/engine/preflight.py": "one sentence per reason not to start, as a list",
-    "rollout/store/repository.py": "the store as its users see it: one method a transaction, a few lines each",
-    "rollout/store/rollouts.py": "the only ways to change a rollout's rows are read together",
+    "rollout/adapters/store/repository.py": "the store as its users see it: one method a transaction, a few lines each",
+    "rollout/adapters/store/rollouts.py": "the only ways to change a rollout's rows are read together",
 }
 HOSTS = [
     f"{name}.{end}"

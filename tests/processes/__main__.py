@@ -16,9 +16,9 @@ from pathlib import Path
 
 import structlog
 
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.engine import Database
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
 from tests.processes import replicas, rollbacks
 from tests.processes.campaign import Tally, choose, kills, pauses
 from tests.processes.company import new_company, with_a_kill

@@ -91,8 +91,8 @@ def _around(owner: Any, name: str, before: Callable[..., None], after: Callable[
 
 
 def _wrap_store(hit: Failpoint) -> None:
-    from rollout.store import claims, rollouts
-    from rollout.store.repository import Store
+    from rollout.adapters.store import claims, rollouts
+    from rollout.adapters.store.repository import Store
 
     def nothing(*_: Any, **__: Any) -> None:
         pass
@@ -137,7 +137,7 @@ def record_name(change: Any, entries: Any) -> str:
 
 
 def _wrap_lane(hit: Failpoint) -> None:
-    from rollout.retell.lane import RetellLane
+    from rollout.adapters.retell.number_session import RetellLane
 
     def reading(lane: Any, when: str) -> None:
         hit(f"{when}_look_back" if vars(lane).get("has_written") else f"{when}_read")
@@ -167,7 +167,7 @@ class _Halving:
 
 
 def _wrap_connection(hit: Failpoint) -> None:
-    from rollout.retell.connection import Connection
+    from rollout.adapters.retell.connection import Connection
 
     patching = threading.local()
     send, alive = Connection._send, Connection.alive

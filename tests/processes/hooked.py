@@ -26,12 +26,12 @@ _MODULES = (
     "rollout.cli",
     "rollout.doctor",
     "rollout.domain.gates.verdict",
-    "rollout.retell",
-    "rollout.verify",
+    "rollout.adapters.retell",
+    "rollout.adapters.store.verify",
     "jobs.service",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
-    "rollout.planfile.yamltext",
+    "rollout.adapters.planfile.yamltext",
 )
 
 
@@ -110,7 +110,7 @@ def _shift_clock(seconds: float) -> None:
     """This process's wall clock is so many seconds ahead of everybody else's."""
     from datetime import timedelta
 
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
 
     now = SystemClock.now
     SystemClock.now = lambda self: now(self) + timedelta(seconds=seconds)  # type: ignore[method-assign]

@@ -12,10 +12,10 @@ from typing import Any
 
 from sqlalchemy import select
 
+from rollout.adapters.store.tables import writes as writes_table
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.protocol import lists_at, shows
-from rollout.store.tables import writes as writes_table
-from rollout.verify import verify_all
 from tests.processes.stage import Stage
 
 FINAL = ("promoted", "rolled_back", "stopped")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.verify import verify_all
 from rollout.sandbox import Sandbox
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.verify import verify_all
 from tests.processes.judge import judge, patches_of, writes_of
 from tests.processes.nursery import Nursery
 from tests.processes.outage import Outage, own_server

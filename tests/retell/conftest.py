@@ -9,8 +9,8 @@ import pytest
 import retell_specification as specification
 from retell_peer import KEY, Behaviour, Peer
 
-from rollout.clock import SystemClock
-from rollout.retell import RetellClient
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell import RetellClient
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from retell_peer import BODY, NUMBER, Peer, good
 
+from rollout.adapters.retell import RetellClient
 from rollout.engine.ports import Answer, Order, Reading, Trouble
-from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

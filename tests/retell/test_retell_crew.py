@@ -10,9 +10,9 @@ from collections.abc import Callable
 import pytest
 from retell_peer import BODY, Peer, Seen, good, http, shown
 
+from rollout.adapters.retell import RetellClient
+from rollout.adapters.retell.number_session import AHEAD
 from rollout.engine.ports import Failure, Order, Reading
-from rollout.retell import RetellClient
-from rollout.retell.lane import AHEAD
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 import pytest
 from retell_peer import BODY, Peer, Seen, closes, good, http, on, says, shown
 
+from rollout.adapters.retell import RetellClient
 from rollout.engine.ports import Failure, Order, Reading, Trouble
-from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

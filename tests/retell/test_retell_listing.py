@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.retell.account_list import WORTH, Listing
+from rollout.adapters.retell.paging import Page
 from rollout.engine.ports import Failure, Trouble
-from rollout.retell.listing import WORTH, Listing
-from rollout.retell.pages import Page
 from tests.support.service import wait_until
 
 NUMBERS = [f"+1415777{i:04}" for i in range(100)]

@@ -11,10 +11,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from retell_peer import NUMBER, Behaviour, Peer, Seen, http, says, shown
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell import RetellClient
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.ports import AgentVersion, Failure, Reading, Trouble
-from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from retell_peer import BODY, KEY, NUMBER, Peer, closes, good
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell import RetellClient
+from rollout.adapters.retell.network import network_of
+from rollout.adapters.retell.origin import parse_base_url
 from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Failure, Order, Reading, Trouble
-from rollout.retell import RetellClient
-from rollout.retell.address import parse_base_url
-from rollout.retell.network import network_of
 from tests.support.tunnel import Authority, Proxy, authority
 
 HOST = "api.retell.test"

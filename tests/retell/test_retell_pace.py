@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 import pytest
 from retell_peer import until
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell.rate_limiter import Pace
 from rollout.domain.errors import NotReachable
 from rollout.domain.request_budget import Allowance, Turns, deal, throttled
 from rollout.engine.ports import Standing
-from rollout.retell.pace import Pace
 
 
 class Hand:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from retell_peer import ENTRY, NUMBER, Behaviour, Peer, Seen, drips, drops, good, http, says, shown
 
+from rollout.adapters.retell import RetellClient
 from rollout.engine.ports import Failure, Reading, Trouble
-from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell import RetellClient
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
-from rollout.retell import RetellClient
 from rollout.sandbox import Sandbox
 
 AGENT = "agent_frontdesk"

@@ -15,12 +15,12 @@ import pytest
 import structlog
 from retell_peer import BODY, KEY, NUMBER, Peer, Seen, closes, drops, good, http, says
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.retell import RetellClient
+from rollout.adapters.retell.origin import Resolver, parse_base_url
 from rollout.domain.errors import SettingsError
 from rollout.domain.phone_numbers import is_e164, mask
 from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
-from rollout.retell import RetellClient
-from rollout.retell.address import Resolver, parse_base_url
 from tests.support.parts import need
 
 Serve = Callable[..., Peer]

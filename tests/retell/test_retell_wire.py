@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.retell.calls import moment
-from rollout.retell.wire import AnswerError, agent_version, parse_json, reading
+from rollout.adapters.retell.calls import moment
+from rollout.adapters.retell.wire import AnswerError, agent_version, parse_json, reading
 
 ONE = "+14157774444"
 

@@ -26,8 +26,8 @@ from retell_peer import (
     shown,
 )
 
+from rollout.adapters.retell import RetellClient
 from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
-from rollout.retell import RetellClient
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]

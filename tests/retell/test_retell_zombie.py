@@ -24,10 +24,10 @@ COUNT = 6  # numbers, and connections
 
 SENDER = """
 import sys
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
 from rollout.engine.ports import Order, Reading
-from rollout.retell import RetellClient
-from rollout.retell.connection import Connection
+from rollout.adapters.retell import RetellClient
+from rollout.adapters.retell.connection import Connection
 
 url, mode, count = sys.argv[1:]
 clock = SystemClock()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout.store.engine import Database
-from rollout.store.repository import Store
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 from tests.support.inside import Inside

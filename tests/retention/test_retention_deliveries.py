@@ -7,11 +7,11 @@ from datetime import timedelta
 from pydantic import SecretStr
 
 from jobs.prune import Prune
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tokens import AccessStore
 from rollout.api.alerting import KEEP
 from rollout.app import build
 from rollout.settings import Settings
-from rollout.store.access import AccessStore
-from rollout.store.repository import Store
 from tests.support.clock import FakeClock
 
 

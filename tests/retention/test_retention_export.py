@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store import archive
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
-from rollout.store import archive
-from rollout.store.repository import Store
-from rollout.verify import verify_all
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import TWO, target

@@ -12,14 +12,14 @@ from pydantic import SecretStr
 from jobs.kits import Kits
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
+from rollout.adapters.store import pruning
+from rollout.adapters.store.repository import Store
 from rollout.app import App, build
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.lifecycle.state import TargetState
 from rollout.settings import Settings
-from rollout.store import pruning
-from rollout.store.repository import Store
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 from tests.support.values import confirmed, target

@@ -12,15 +12,10 @@ from pydantic import SecretStr
 from sqlalchemy import Table, func, insert, select
 
 from jobs.prune import Prune, limits
-from rollout.app import App, build
-from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Entry, Request
-from rollout.settings import Settings
-from rollout.store import archive, pruning
-from rollout.store.observations import Mark, keep_look
-from rollout.store.repository import Store
-from rollout.store.tables import (
+from rollout.adapters.store import archive, pruning
+from rollout.adapters.store.observations import Mark, keep_look
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tables import (
     deliveries,
     looks,
     marks,
@@ -31,7 +26,12 @@ from rollout.store.tables import (
     sessions,
     tokens,
 )
-from rollout.verify import verify_all
+from rollout.adapters.store.verify import verify_all
+from rollout.app import App, build
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import CallRecord, Entry, Request
+from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed

@@ -13,10 +13,10 @@ import pytest
 
 from jobs.scheduler import Scheduler
 from rollout.access import NOBODY
+from rollout.adapters.store.signals import Listener
 from rollout.api.lanes import Lanes
 from rollout.api.stream import Hub, Subscriber
 from rollout.domain.errors import NotReachable
-from rollout.store.signals import Listener
 from tests.support.clock import FakeClock
 from tests.support.scene import Scene
 

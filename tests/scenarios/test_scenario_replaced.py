@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from jobs.scheduler import Scheduler
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
 from rollout.domain.errors import DatabaseReplaced
-from rollout.store import migrate
-from rollout.store.engine import Database
 from tests.support.postgres import Server
 from tests.support.scene import ME, Scene
 from tests.support.values import plan

@@ -12,10 +12,10 @@ import pytest
 
 from jobs.drift import Drift
 from rollout import views
+from rollout.adapters.store.verify import verify_all
 from rollout.backend import Direct
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.state import Position
-from rollout.verify import verify_all
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, TWO, Verdict, entry, plan
 

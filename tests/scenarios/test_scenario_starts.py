@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NameTaken, PreflightRefused, Refused, UnknownRollout
 from rollout.domain.lifecycle.commands import By
-from rollout.store.repository import Store
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, entry, plan
 

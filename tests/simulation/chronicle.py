@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.rebuild import Rebuilt
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, Write
 from rollout.domain.writes.protocol import shows, shows_baseline
-from rollout.store.journal import Recorded
-from rollout.store.rebuild import Rebuilt
 
 from .processes import Simulation
 from .remote import Message

@@ -19,10 +19,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database, make_engine
 from rollout.domain.errors import NotReachable
-from rollout.store import migrate
-from rollout.store.engine import Database, make_engine
 from tests.support.scratch import scratch
 
 from .world import Crashed, SimClock, World

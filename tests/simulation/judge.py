@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from rollout.adapters.store import journal
+from rollout.adapters.store.queries import load
+from rollout.adapters.store.rebuild import differences
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.writes.protocol import shows, shows_baseline
-from rollout.store import journal
-from rollout.store.loading import load
-from rollout.store.rebuild import differences
-from rollout.store.repository import Store
 
 from .chronicle import Chronicle, chronicle
 from .database import SimDatabase

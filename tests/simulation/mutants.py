@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.adapters.store import rollouts
+from rollout.adapters.store.repository import Store
 from rollout.domain.decide import failures, rollback, steps, timing
 from rollout.domain.decide.actions import Action
 from rollout.domain.decide.facts import Facts
@@ -22,8 +24,6 @@ from rollout.domain.writes import drift, outcomes
 from rollout.domain.writes.protocol import Examined, Finding, examine
 from rollout.engine import driver, write_protocol
 from rollout.engine.ports import Failure, Order, Reading
-from rollout.store import rollouts
-from rollout.store.repository import Store
 
 from . import history
 from .lane import SimLane

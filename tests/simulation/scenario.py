@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
+from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import Look
-from rollout.store.journal import Recorded
-from rollout.store.repository import Store
 
 from .database import SimDatabase, shared_file
 from .judge import judge

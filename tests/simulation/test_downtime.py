@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
 
 from .scenario import Scenario
 
@@ -26,8 +26,8 @@ class Machine:
             def now(_zone: object) -> datetime:
                 return machine.wall
 
-        monkeypatch.setattr("rollout.clock.datetime", Wall)
-        monkeypatch.setattr("rollout.clock.time.clock_gettime", lambda _which: machine.boot)
+        monkeypatch.setattr("rollout.adapters.clock.datetime", Wall)
+        monkeypatch.setattr("rollout.adapters.clock.time.clock_gettime", lambda _which: machine.boot)
 
     def passes(self, seconds: float) -> None:
         self.wall += timedelta(seconds=seconds)

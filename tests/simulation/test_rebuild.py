@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from rollout.store import journal
-from rollout.store.rebuild import differences, rebuild
+from rollout.adapters.store import journal
+from rollout.adapters.store.rebuild import differences, rebuild
 
 from .scenario import NUMBER, Scenario
 

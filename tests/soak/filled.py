@@ -15,15 +15,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store import observations as calls_of
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.journal import GENESIS, Worded, append
+from rollout.adapters.store.tables import journal, looks, observations, rollouts, targets, writes
 from rollout.domain.lifecycle.records import CallRecord, Entry
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import Gatekeeper
-from rollout.store import migrate
-from rollout.store import observations as calls_of
-from rollout.store.engine import Database
-from rollout.store.journal import GENESIS, Worded, append
-from rollout.store.tables import journal, looks, observations, rollouts, targets, writes
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, plan
 

@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from sqlalchemy import select
 
-from rollout.store.engine import Database
-from rollout.store.tables import journal, rollouts
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.tables import journal, rollouts
 from tests.soak.load import HOLD
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from rollout.access import create_token
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from rollout.sandbox import Sandbox
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 from tests.support.service import service
 
 AGENT = "agent_frontdesk"

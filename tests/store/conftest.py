@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout.clock import SystemClock
-from rollout.store.engine import Database
-from rollout.store.repository import Store
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from tests.support.hand import Hand
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rollout.adapters.store.address import PostgresAddress, SqliteAddress, parse_address, parse_options
 from rollout.domain.errors import SettingsError
-from rollout.store.address import PostgresAddress, SqliteAddress, parse_address, parse_options
 
 
 @pytest.mark.parametrize(

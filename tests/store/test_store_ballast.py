@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from rollout.clock import SystemClock
-from rollout.store.ballast import Ballast
-from rollout.store.engine import Database
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.disk_reserve import Ballast
+from rollout.adapters.store.engine import Database
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import Phase
-from rollout.store.repository import Store
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import LEASE, Hand
 from tests.support.values import target
@@ -20,9 +20,9 @@ from tests.support.values import target
 CLAIMER = """
 import sys
 from datetime import timedelta
-from rollout.clock import SystemClock
-from rollout.store.engine import Database
-from rollout.store.repository import Store
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 store = Store(Database(sys.argv[1], SystemClock()))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -11,13 +11,13 @@ from sqlalchemy import text, update
 from sqlalchemy.engine import make_url
 
 from jobs.scheduler import Scheduler
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import failover
+from rollout.adapters.store.cluster import Identity, advice
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tables import meta
 from rollout.domain.errors import NotReachable
-from rollout.store import failover
-from rollout.store.cluster import Identity, advice
-from rollout.store.engine import Database
-from rollout.store.repository import Store
-from rollout.store.tables import meta
 from tests.support.scene import Scene
 
 
@@ -64,7 +64,7 @@ def test_an_ordinary_role_may_ask(postgres_url: str) -> None:
 
 @pytest.mark.postgres
 def test_a_server_that_refuses_is_not_asked_again(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollout.store.cluster._IDENTITY", text("SELECT no_such_function()"))
+    monkeypatch.setattr("rollout.adapters.store.cluster._IDENTITY", text("SELECT no_such_function()"))
     database = Database(postgres_url, SystemClock())
     store = Store(database)
     store.beat("a", started=True)

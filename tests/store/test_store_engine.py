@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.database_file import DatabaseFile
+from rollout.adapters.store.engine import Database, make_engine
+from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NoDatabase, NotReachable, Refused, SettingsError
-from rollout.store import migrate
-from rollout.store.database_file import DatabaseFile
-from rollout.store.engine import Database, make_engine
-from rollout.store.repository import Store
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 

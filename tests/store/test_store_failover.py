@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import delete, text, update
 
 from jobs.scheduler import Scheduler
-from rollout.store.tables import journal, meta, rollouts, targets, writes
+from rollout.adapters.store.tables import journal, meta, rollouts, targets, writes
 from tests.support.scene import ME, Scene
 
 ONE = "+14157774444"

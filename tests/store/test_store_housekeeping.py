@@ -6,13 +6,13 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.lifecycle.state import TargetState
-from rollout.store.repository import Store
-from rollout.verify import verify_all
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed, target, write
 

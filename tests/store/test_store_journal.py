@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import exc
 
+from rollout.adapters.store.journal import canonical
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
-from rollout.store.journal import canonical
-from rollout.store.repository import Store
-from rollout.verify import verify_all
 from tests.support.hand import Hand
 from tests.support.values import TWO, target
 
@@ -129,7 +129,7 @@ def test_an_inserted_entry_is_found(written: Store, hand: Hand) -> None:
 
 
 def test_an_entry_appended_with_a_right_hash_is_found_by_the_head(written: Store, hand: Hand) -> None:
-    from rollout.store import journal
+    from rollout.adapters.store import journal
 
     hand.allow_tampering()
     last = written.history("r1")[-1]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from rollout.store.limits import SharedLimits
-from rollout.store.repository import Store
+from rollout.adapters.store.limits import SharedLimits
+from rollout.adapters.store.repository import Store
 
 URL = "https://api.retellai.com"
 

@@ -12,13 +12,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tables import LIVE, metadata
 from rollout.domain.errors import SchemaRefused
 from rollout.domain.lifecycle.machine import Phase
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.repository import Store
-from rollout.store.tables import LIVE, metadata
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import Hand
 from tests.support.postgres import Server
@@ -28,9 +28,9 @@ REVISIONS = [
 ][::-1]
 UPGRADER = """
 import sys
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.engine import Database
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
 database = Database(sys.argv[1], SystemClock())
 print("ready", flush=True)
 sys.stdin.readline()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.reading import Readings
+from rollout.adapters.store.repository import Store
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
 from rollout.domain.lifecycle.machine import FINAL, Phase
-from rollout.store.engine import Database
-from rollout.store.lookups import Lookups
-from rollout.store.reading import Readings
-from rollout.store.repository import Store
 from tests.support.hand import Hand
 from tests.support.values import ONE, THREE, TWO, created, plan, target
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store import key_values, observations
+from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.store import observations, values
-from rollout.store.observations import Mark
-from rollout.store.repository import Store
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO
 
@@ -151,7 +151,7 @@ def test_looks_are_numbered_per_rollout(store: Store) -> None:
 
 def test_what_was_fixed_stays(store: Store) -> None:
     with store.database.write() as connection:
-        assert values.value_of(connection, "slow:r1") is None
-        values.set_once(connection, "slow:r1", "[1, 2]")
-        values.set_once(connection, "slow:r1", "[3, 4]")
-        assert values.value_of(connection, "slow:r1") == "[1, 2]"
+        assert key_values.value_of(connection, "slow:r1") is None
+        key_values.set_once(connection, "slow:r1", "[1, 2]")
+        key_values.set_once(connection, "slow:r1", "[3, 4]")
+        assert key_values.value_of(connection, "slow:r1") == "[1, 2]"

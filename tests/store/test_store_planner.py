@@ -18,10 +18,10 @@ from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.gate_check import Gatekeeper
-from rollout.metrics import metrics_text
-from rollout.store.lookups import Lookups
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store.repository import Store
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Entry, Request
 from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, TargetState
 from rollout.engine.ports import Decision
-from rollout.store.repository import Store
 from tests.support.hand import LEASE, Hand, stale
 from tests.support.values import ONE, TWO, confirmed, created, plan, rollout, target, write
 

@@ -20,11 +20,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NotReachable, SchemaRefused, SettingsError
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 from tests.support.postgres import Server
 from tests.support.scene import ME, Scene
 

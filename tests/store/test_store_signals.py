@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
+from rollout.adapters.store import signals
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
-from rollout.store import signals
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 from tests.support.hand import Hand
 
 Heard = queue.Queue[str]
@@ -23,7 +23,7 @@ BY = Entry("pause", "cli:me", "a person")
 @pytest.fixture
 def heard(postgres_url: str) -> Iterator[tuple[Store, Heard]]:
     """A store, and what a listener in another process hears."""
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
 
     here, there = Database(postgres_url, SystemClock()), Database(postgres_url, SystemClock())
     came: Heard = queue.Queue()
@@ -75,7 +75,7 @@ def test_a_lost_connection_is_made_again(heard: tuple[Store, Heard]) -> None:
 
 
 def test_on_sqlite_nothing_is_sent_and_nobody_listens(sqlite_url: str) -> None:
-    from rollout.clock import SystemClock
+    from rollout.adapters.clock import SystemClock
 
     database = Database(sqlite_url, SystemClock())
     came: Heard = queue.Queue()

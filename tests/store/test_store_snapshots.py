@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import pytest
 
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.snapshots import Head, Snapshots
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.lifecycle.state import Outcome, Target, TargetState
-from rollout.store.repository import Store
-from rollout.store.snapshots import Head, Snapshots
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed, only, target, write
 

@@ -7,11 +7,11 @@ from importlib import util
 
 from sqlalchemy import insert, text
 
+from rollout.adapters.store.notice_sources import Tellings
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tables import TELLING, rollouts
 from rollout.domain.lifecycle.machine import FINAL
 from rollout.domain.notices import conditions as states
-from rollout.store.repository import Store
-from rollout.store.tables import TELLING, rollouts
-from rollout.store.tellings import Tellings
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import Hand
 

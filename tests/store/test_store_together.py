@@ -11,14 +11,14 @@ from typing import TypeVar
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.key_values import value_of
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.store.engine import Database
-from rollout.store.lookups import Lookups
-from rollout.store.observations import Mark
-from rollout.store.repository import Store
-from rollout.store.values import value_of
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 

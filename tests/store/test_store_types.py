@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, exc, insert, select
 
-from rollout.store.repository import Store
-from rollout.store.types import JsonText, UtcDateTime
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.types import JsonText, UtcDateTime
 
 PLACES = Table(
     "places",

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.versions import PATIENCE, PostgresVersions, SqliteVersions, Versions, versions
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.versions import PATIENCE, PostgresVersions, SqliteVersions, Versions, versions
 from tests.support.loops import run_apart
 
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.state import Rollout
-from rollout.store.engine import Database
-from rollout.store.repository import Store
 
 PYTHON = sys.executable
 REPOSITORY = Path(__file__).parents[2]

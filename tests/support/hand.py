@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import insert, select, text
 
+from rollout.adapters.store import tables
+from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Target
-from rollout.store import tables
-from rollout.store.repository import Store
 from tests.support.values import created, target
 
 LEASE = timedelta(seconds=45)

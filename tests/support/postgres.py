@@ -22,10 +22,10 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import make_url
 
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.engine import Database
-from rollout.store.tables import metadata
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.tables import metadata
 from tests.support.scratch import scratch
 
 ENVIRONMENT = "ROLLOUT_TEST_POSTGRES_URL"

@@ -12,15 +12,15 @@ import sys
 import time
 from typing import Any, NoReturn
 
+import rollout.adapters.planfile
+import rollout.adapters.retell
+import rollout.adapters.store.migrate
+import rollout.adapters.store.verify
 import rollout.app
 import rollout.backend
 import rollout.cli
 import rollout.doctor
 import rollout.kit
-import rollout.planfile
-import rollout.retell
-import rollout.store.migrate
-import rollout.verify
 import rollout.views
 
 

@@ -9,9 +9,9 @@ import struct
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from rollout.adapters.store.journal import canonical
 from rollout.domain import compact_json
 from rollout.domain.lifecycle.changes import Change
-from rollout.store.journal import canonical
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()

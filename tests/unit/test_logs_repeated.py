@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from rollout import logs
+from rollout.adapters.telemetry import logs
 from tests.support import logs as set_ups
 
 

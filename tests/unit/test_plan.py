@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
 from rollout.domain.plan.gates import Gates, Profile
 from rollout.domain.plan.notices import Reaction
 from rollout.domain.plan.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
 from rollout.domain.splits import splits
-from rollout.planfile import build_plan, dump_plan, load_plan
 
 NUMBER = "+14157774444"
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.planfile import load_plan, schema
 from rollout.domain.errors import InputError
-from rollout.planfile import load_plan, schema
 
 AGENT = {"agent_id": "agent_abc", "agent_version": 7}
 PLAN = {

@@ -16,10 +16,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollout.adapters.planfile import (
+    build_plan,
+    dump_plan,
+    load_calendar,
+    load_plan,
+    read_calendar,
+    read_plan,
+    schema,
+)
+from rollout.adapters.planfile.yamltext import read_yaml
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.plan import Plan
-from rollout.planfile import build_plan, dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
-from rollout.planfile.yamltext import read_yaml
 from tests.support.values import plan
 
 ROOT = Path(__file__).parents[2]
@@ -281,14 +289,18 @@ def test_a_dumped_plan_is_short_and_reads_back() -> None:
 
 def test_the_schema_file_is_fresh() -> None:
     kept = json.loads((ROOT / "config" / "plan.schema.json").read_text("utf-8"))
-    assert kept == schema(), "stale; run: python -m rollout.planfile > config/plan.schema.json"
+    assert kept == schema(), "stale; run: python -m rollout.adapters.planfile > config/plan.schema.json"
     jsonschema.Draft202012Validator.check_schema(kept)
     assert kept["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
 def test_the_module_prints_the_schema() -> None:
     out = subprocess.run(
-        [sys.executable, "-m", "rollout.planfile"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "rollout.adapters.planfile"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert out.stdout == (ROOT / "config" / "plan.schema.json").read_text("utf-8")
 

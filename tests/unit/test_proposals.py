@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.adapters.planfile import load_plan
 from rollout.domain.gate_history import BaselineHistory, margin_warnings
 from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.proposals import calls_of, propose
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.rehearse import proposal
-from rollout.planfile import load_plan
 
 JUMP = (PlayStep(1000, 1800), PlayStep(10_000, 3600))
 PLAN = """

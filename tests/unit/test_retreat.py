@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.telemetry.prometheus import _asked, _confirmed
 from rollout.dashboard import orders
 from rollout.dashboard.course import Stood, course
 from rollout.dashboard.desk import Line
@@ -28,7 +29,6 @@ from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.drift import Look, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
-from rollout.metrics import _asked, _confirmed
 from tests.support.clock import START
 from tests.support.values import (
     AGENT,

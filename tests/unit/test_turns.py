@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from rollout.store.turns import Turns
+from rollout.adapters.store.writer_queue import Turns
 from tests.support.service import wait_until
 
 

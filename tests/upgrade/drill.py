@@ -9,11 +9,11 @@ from typing import Protocol
 
 from sqlalchemy import MetaData, insert, inspect, select, text
 
-from rollout.clock import SystemClock
-from rollout.store import migrate
-from rollout.store.backup import backup
-from rollout.store.engine import Database
-from rollout.store.tables import REVISIONS, metadata
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.backup import backup
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.tables import REVISIONS, metadata
 from tests.support.parts import need
 
 # The revision that gave the core's own tables new columns, all of them empty at first, and the one before it.

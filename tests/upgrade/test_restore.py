@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import migrate
+from rollout.adapters.store.backup import backup
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import InputError, NotReachable
-from rollout.store import migrate
-from rollout.store.backup import backup
-from rollout.store.engine import Database
-from rollout.verify import verify_all
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import ONE
 from tests.upgrade.drill import Place, SqlitePlace

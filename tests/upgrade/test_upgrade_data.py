@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert, inspect, select
 
-from rollout.clock import SystemClock
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import archive, migrate
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.observations import keep_look, set_history
+from rollout.adapters.store.tables import REVISIONS, metadata, outbox, tokens
+from rollout.adapters.store.verify import verify_all
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.store import archive, migrate
-from rollout.store.engine import Database
-from rollout.store.observations import keep_look, set_history
-from rollout.store.tables import REVISIONS, metadata, outbox, tokens
-from rollout.verify import verify_all
 from tests.support.command_line import REPOSITORY
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, ONE, TWO, entry

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from jobs.advance import Advance
 from jobs.scheduler import Scheduler
+from rollout.adapters.store.verify import verify_all
 from rollout.app import App, build
 from rollout.domain.errors import Refused, RolloutError
 from rollout.domain.lifecycle.commands import By
@@ -27,7 +28,6 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.plan.plan import Plan
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
-from rollout.verify import verify_all
 from tests.support.command_line import CommandLine
 from tests.support.service import service, wait_until
 from tests.support.values import AGENT, entry

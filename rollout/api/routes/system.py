@@ -11,14 +11,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from rollout.access import Caller, Right
+from rollout.adapters.store import migrate
+from rollout.adapters.store.disk_reserve import GIVEN_BACK
 from rollout.api.answers import PROBLEMS, Ready
 from rollout.api.guard import Guarded, authenticate, caller_of, needs
 from rollout.api.problems import NotWired, problem
 from rollout.api.quick import Work, quick
 from rollout.api.service import Service, service_of
 from rollout.domain.errors import RolloutError
-from rollout.store import migrate
-from rollout.store.ballast import GIVEN_BACK
 
 router = APIRouter(tags=["service"], route_class=Guarded)
 PROBE_SECONDS = 1.0  # readiness is asked by many; the database is asked this often at most

@@ -8,12 +8,12 @@ from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 
 from rollout.access import Right, create_token, list_tokens, revoke_token
+from rollout.adapters.store.tokens import TokenRow, UnknownToken
 from rollout.api.answers import NewToken, Revoked, Tokens
 from rollout.api.doors import root_of
 from rollout.api.guard import Guarded, caller_of, needs
 from rollout.api.schemas import TokenBody
 from rollout.api.service import service_of
-from rollout.store.access import TokenRow, UnknownToken
 from rollout.views import when
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded)

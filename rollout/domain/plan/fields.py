@@ -1,6 +1,6 @@
 """What every part of a plan is made of: the frozen base model, the complaint, and the plain types.
 
-A complaint is a pair: what was wrong, and what to do instead. `rollout.planfile` adds the place.
+A complaint is a pair: what was wrong, and what to do instead. `rollout.adapters.planfile` adds the place.
 """
 
 from __future__ import annotations

@@ -1,0 +1,243 @@
+"""Reads one number from elsewhere: one GET over a connection to a checked address, and the number in its answer.
+
+No redirects, proxies, cookies or credentials; 5 s for everything, 1 MiB at most. The answer's shape is that of
+Prometheus' instant query (prometheus.io/docs/prometheus/latest/querying/api) or any JSON object.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import math
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from rollout.adapters.metric_sources.allowed_hosts import (
+    Late,
+    Lookup,
+    MetricHosts,
+    Place,
+    Unreadable,
+    addresses,
+    asked,
+)
+from rollout.domain.plan.gates import Http, Prometheus
+from rollout.engine.ports import Clock
+
+SECONDS = 5.0
+LIMIT = 1 << 20  # bytes of body
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+
+
+def read_value(
+    source: Prometheus | Http,
+    hosts: MetricHosts,
+    clock: Clock,
+    *,
+    within: float = SECONDS,
+    tls: ssl.SSLContext | None = None,
+    lookup: Lookup | None = None,
+) -> float:
+    """The finite number that a metric's source shows now. Raises Unreadable, or Late after `within` seconds.
+
+    Only the lookup of a name may take longer, because the system's resolver knows no limit.
+    """
+    ends = clock.boot() + within
+    place = hosts.place(asked(source))
+    if isinstance(source, Http):
+        return field_value(get(place, clock, ends, tls, lookup), source.field)
+    query = quote(source.query, safe="")  # one value of one parameter, whatever is in it
+    place = replace(place, target=f"{place.target}?query={query}")
+    return prometheus_value(get(place, clock, ends, tls, lookup))
+
+
+def get(
+    place: Place, clock: Clock, ends: float, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None
+) -> bytes:
+    """The body of a 200 that is complete by `ends` (seconds of Clock.boot). Raises Unreadable, Late."""
+
+    def left() -> float:
+        if (rest := ends - clock.boot()) <= 0:
+            raise TimeoutError
+        return rest
+
+    try:
+        found = addresses(place, lookup)
+        sock = _connect(place, found, left)
+        try:
+            if place.scheme == "https":
+                sock.settimeout(left())  # one limit for the whole handshake
+                sock = (tls or strict_tls()).wrap_socket(sock, server_hostname=place.host)
+            return _ask(place, sock, left)
+        finally:
+            sock.close()
+    except TimeoutError:
+        raise Late("there was no whole answer in time") from None
+    except ssl.SSLCertVerificationError as error:
+        raise Unreadable(f"its certificate is refused: {error.verify_message}") from None
+    except OSError as error:
+        raise Unreadable(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
+    except (http.client.HTTPException, ValueError):
+        raise Unreadable("its answer broke off or was not HTTP") from None
+
+
+@cache
+def strict_tls() -> ssl.SSLContext:
+    """TLS that verifies, by the certificates of certifi and of this system; the environment has no say."""
+    from rollout.adapters.retell.network import strict_tls as by_certifi
+
+    context, usual = by_certifi(), ssl.get_default_verify_paths()
+    file, folder = Path(usual.openssl_cafile), Path(usual.openssl_capath)
+    if file.is_file():
+        context.load_verify_locations(cafile=file)
+    if folder.is_dir():
+        context.load_verify_locations(capath=folder)
+    return context
+
+
+def prometheus_value(body: bytes) -> float:
+    """The one number of an instant query: a scalar, or a vector of exactly one sample. Raises Unreadable."""
+    document = _document(body)
+    data = document.get("data")
+    if document.get("status") != "success" or not isinstance(data, dict):
+        raise Unreadable("its answer is not that of a successful Prometheus query")
+    kind, result = data.get("resultType"), data.get("result")
+    if kind == "vector" and isinstance(result, list):
+        if len(result) != 1:
+            many = "no sample" if not result else f"{len(result)} samples"
+            raise Unreadable(
+                f"the query gave {many}; write one that gives exactly one, for example by sum(...)"
+            )
+        result = result[0].get("value") if isinstance(result[0], dict) else None
+    elif kind != "scalar":
+        raise Unreadable("the query gave neither a vector nor a scalar; write one that gives one number now")
+    text = result[1] if isinstance(result, list) and len(result) == 2 else None
+    if not isinstance(text, str):
+        raise Unreadable("its answer holds no sample as Prometheus writes it")
+    if not _NUMBER.fullmatch(text):
+        raise Unreadable("the query gave NaN, infinity or no number")
+    return _finite(float(text))
+
+
+def field_value(body: bytes, field: str) -> float:
+    """The number under a key of a JSON object; dots in `field` go into nested objects. Raises Unreadable."""
+    value: Any = _document(body)
+    for key in field.split("."):
+        if not isinstance(value, dict) or key not in value:
+            raise Unreadable(f"its answer has no field {field}")
+        value = value[key]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise Unreadable(f"the field {field} of its answer is not a number")
+    return _finite(value)
+
+
+def _document(body: bytes) -> dict[str, Any]:
+    try:
+        document = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
+    except (ValueError, RecursionError):
+        raise Unreadable("its answer is not one JSON document") from None
+    if not isinstance(document, dict):
+        raise Unreadable("its answer is not a JSON object")
+    return document
+
+
+def _refuse(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is written twice")
+    return found
+
+
+def _finite(value: float) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise Unreadable("its answer holds NaN, infinity or a number that is too large")
+    return number
+
+
+def _connect(
+    place: Place, found: list[tuple[socket.AddressFamily, str]], left: Callable[[], float]
+) -> socket.socket:
+    """A connection to the first address that takes one; each has its part of the time."""
+    trouble: OSError = TimeoutError()
+    for i, (family, address) in enumerate(found):
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.settimeout(left() / (len(found) - i))
+            sock.connect((address, place.port))
+        except OSError as error:
+            sock.close()
+            trouble = error
+        else:
+            return sock
+    raise trouble
+
+
+def _ask(place: Place, sock: socket.socket, left: Callable[[], float]) -> bytes:
+    connection = http.client.HTTPConnection(place.host, place.port)
+    connection.auto_open = 0  # what is closed stays closed: there is no second lookup
+    connection.sock = _Bounded(sock, left)  # all that http.client uses of a socket
+    connection.putrequest("GET", place.target, skip_host=True, skip_accept_encoding=True)
+    for name, value in (
+        ("Host", place.authority), ("Accept", "application/json"), ("Accept-Encoding", "identity"),
+        ("User-Agent", "rollout"), ("Connection", "close"),
+    ):  # fmt: skip
+        connection.putheader(name, value)
+    connection.endheaders()
+    with connection.getresponse() as response:
+        if response.status != 200:
+            more = "; redirects are not followed" if 300 <= response.status < 400 else ""
+            raise Unreadable(f"it answered with status {response.status}{more}")
+        if response.getheader("Content-Encoding", "identity").lower() != "identity":
+            raise Unreadable("its answer is compressed, though that was not asked for")
+        body = response.read(LIMIT + 1)
+        if len(body) > LIMIT:
+            raise Unreadable(f"its answer is larger than {LIMIT} bytes")
+        if response.length:
+            raise Unreadable("its answer broke off")
+    return body
+
+
+class _Bounded:
+    """As much of a socket as http.client uses. Each operation has what is left of the whole time."""
+
+    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
+        self._sock, self._left = sock, left
+
+    def sendall(self, data: bytes) -> None:
+        self._sock.settimeout(self._left())
+        self._sock.sendall(data)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        return io.BufferedReader(_Incoming(self._sock, self._left))
+
+    def close(self) -> None:
+        """The socket is closed by who opened it."""
+
+
+class _Incoming(io.RawIOBase):
+    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
+        super().__init__()
+        self._sock, self._left = sock, left
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._sock.settimeout(self._left())
+        return self._sock.recv_into(buffer)

@@ -1,0 +1,127 @@
+"""Calls and chats: the filters we ask with, and the records we take.
+
+A server may ignore a filter it does not know and answer with the calls of the whole workspace, so
+every record is checked again here: number, direction, agent, version and time. A record that does
+not say what must be checked is left out. What is new in Retell's answers is passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from rollout.adapters.retell.wire import number_in, optional_text
+from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def query(
+    number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime, limit: int, key: str | None
+) -> dict[str, Any]:
+    """The body of POST /v3/list-calls or, for an SMS channel, POST /v3/list-chats."""
+    versions: dict[str, list[int]] = {}
+    for agent_id, version in agents:
+        versions.setdefault(agent_id, []).append(version)
+    criteria: dict[str, Any] = {
+        "agent": [{"agent_id": agent_id, "version": wanted} for agent_id, wanted in versions.items()],
+        "direction": _one_of(direction(channel)),
+        "start_timestamp": {"type": "number", "op": "ge", "value": milliseconds(since)},
+    }
+    equal = {"type": "string", "op": "eq", "value": number}
+    if is_sms(channel):
+        criteria |= {"chat_type": _one_of("sms_chat"), "agent_number": equal}
+    else:
+        criteria |= {"call_type": _one_of("phone_call"), _our_end(channel): equal}
+    body = {"filter_criteria": criteria, "sort_order": "ascending", "limit": limit}
+    return body if key is None else {**body, "pagination_key": key}
+
+
+def record(
+    document: Any, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
+) -> CallRecord | None:
+    """One item of the list; None if it is not one of those that were asked for."""
+    if not isinstance(document, dict):
+        return None
+    sms = is_sms(channel)
+    version = document.get("version" if sms else "agent_version")
+    agent_id = document.get("agent_id")
+    if type(version) is not int or (agent_id, version) not in agents:
+        return None
+    if sms:
+        # a chat shows neither its numbers nor, as a rule, its direction: there the filter must do
+        if document.get("direction", direction(channel)) != direction(channel):
+            return None
+    elif document.get(_our_end(channel)) != number or document.get("direction") != direction(channel):
+        return None
+    call_id = optional_text(document, "chat_id" if sms else "call_id")
+    started_at = moment(document.get("start_timestamp"))
+    if not call_id or started_at is None or started_at < since:
+        return None
+    return _record(document, call_id, str(agent_id), version, number, channel, started_at)
+
+
+def _record(
+    document: dict[str, Any],
+    call_id: str,
+    agent_id: str,
+    version: int,
+    number: str,
+    channel: str,
+    started_at: datetime,
+) -> CallRecord:
+    sms = is_sms(channel)
+    analysis = document.get("chat_analysis" if sms else "call_analysis")
+    analysis = analysis if isinstance(analysis, dict) else {}
+    custom = analysis.get("custom_analysis_data")
+    custom = custom if isinstance(custom, dict) else {}
+    return CallRecord(
+        call_id=call_id,
+        agent_id=agent_id,
+        agent_version=version,
+        number=number,
+        channel=channel,
+        started_at=started_at,
+        ended_at=moment(document.get("end_timestamp")),
+        status=optional_text(document, "chat_status" if sms else "call_status") or "unknown",
+        disconnection_reason=optional_text(document, "disconnection_reason"),
+        e2e_p50_ms=number_in(document, "latency", "e2e", "p50"),
+        successful=_truth(analysis.get("chat_successful" if sms else "call_successful")),
+        sentiment=optional_text(analysis, "user_sentiment"),
+        in_voicemail=_truth(analysis.get("in_voicemail")),
+        custom={name: value for name, value in custom.items() if isinstance(value, bool)},
+        analyzed=bool(analysis),
+    )
+
+
+def is_sms(channel: str) -> bool:
+    return channel.endswith("_sms")
+
+
+def direction(channel: str) -> str:
+    return channel.removesuffix("_sms")
+
+
+def moment(value: Any) -> datetime | None:
+    """A time stamp in milliseconds; None if it is left out or is no time."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
+        return None
+    return _EPOCH + timedelta(milliseconds=value)
+
+
+def milliseconds(at: datetime) -> int:
+    """Whole milliseconds since 1970, rounded down, so that no call at the edge is lost."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
+
+
+def _truth(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+def _our_end(channel: str) -> str:
+    return "to_number" if channel == "inbound" else "from_number"
+
+
+def _one_of(value: str) -> dict[str, Any]:
+    return {"type": "enum", "op": "in", "value": [value]}

@@ -1,0 +1,219 @@
+"""The client of Retell's API: the adapter behind the ports PhoneNumbers, Agents and Calls."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rollout.adapters.retell import calls
+from rollout.adapters.retell.account_list import Listing
+from rollout.adapters.retell.agents import AgentReader
+from rollout.adapters.retell.network import network_of
+from rollout.adapters.retell.number_session import RetellLane
+from rollout.adapters.retell.origin import parse_base_url
+from rollout.adapters.retell.paging import Page, walk
+from rollout.adapters.retell.pool import Connections
+from rollout.adapters.retell.rate_limiter import Pace
+from rollout.adapters.retell.reader import Reader
+from rollout.adapters.retell.request import LARGE, Ask, Exchange, OnRequest
+from rollout.adapters.retell.thread_pool import Crew
+from rollout.adapters.retell.wire import AnswerError, reading, segment
+from rollout.domain.errors import SettingsError
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.phone_numbers import is_e164
+from rollout.engine.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
+
+_CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
+_LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests
+
+
+class RetellClient:
+    """Everything we ask of one Retell workspace. Safe for threads.
+
+    `key` is called for each request, so that a rotated key needs no restart. `deadline` is the
+    longest a request on a number may take, in seconds, whatever the server does; a page of a list
+    may take four times as long. `concurrency` bounds the requests under way and the connections;
+    `rate` is requests per second, 0 for no limit; with `limits` the rate and `account_concurrency` are those of
+    all processes together. `tls` may bring other trusted certificates, never
+    less checking. `on_request(operation, method, status, seconds)` is called after each request.
+    `allowed` are the only numbers that are ever written; None: all. `environ` has the variables of `network`;
+    the process's own are its caller's to hand in.
+    Raises SettingsError for a base URL that is neither https nor on this machine.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: Callable[[], str],
+        clock: Clock,
+        *,
+        deadline: float = 15.0,
+        concurrency: int = 32,
+        rate: float = 0.0,
+        account_concurrency: int | None = None,
+        limits: Limits | None = None,
+        connect_timeout: float = 5.0,
+        tls: ssl.SSLContext | None = None,
+        on_request: OnRequest | None = None,
+        allowed: frozenset[str] | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        if tls is not None and not (tls.verify_mode is ssl.CERT_REQUIRED and tls.check_hostname):
+            raise SettingsError("tls: the context must verify certificates and host names")
+        if concurrency < 1 or deadline <= 0 or connect_timeout <= 0 or rate < 0:
+            raise SettingsError("deadline, concurrency and connect_timeout must be above 0, rate at least 0")
+        origin = parse_base_url(base_url)
+        self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
+        self._allowed = allowed
+        self._pace = Pace(
+            clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
+        )
+        self._connections = Connections(
+            network_of(origin, environ or {}),
+            clock,
+            connect_timeout=connect_timeout,
+            most_idle=2 * concurrency,
+            tls=tls,
+        )
+        self._crew = Crew(concurrency)
+        self._exchange = Exchange(origin, key, clock, on_request)
+        self._reader = Reader(self._exchange, self._connections, self._pace, clock)
+        self._listing = Listing(
+            lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start)
+        )
+        self._agents = AgentReader(self._reader, clock, within=deadline)
+
+    def close(self) -> None:
+        """Close the idle connections; lanes that are open keep theirs until they are left."""
+        self._connections.close()
+        self._crew.close()
+
+    def adjust(self, standing: Standing) -> None:
+        """Takes over how the limits of the account stand; see `ports.Limits`."""
+        self._pace.adjust(standing)
+
+    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
+        """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
+        return RetellLane(
+            numbers,
+            urgent=urgent,
+            exchange=self._exchange,
+            reader=self._reader,
+            connections=self._connections,
+            pace=self._pace,
+            clock=self._clock,
+            deadline=self._deadline,
+            concurrency=self._concurrency,
+            crew=self._crew,
+            listing=self._listing,
+            allowed=self._allowed,
+        )
+
+    def all(self) -> Iterator[Reading | Failure]:
+        """Every number of the workspace, each once; a Failure ends the iteration.
+
+        A number that is not E.164 can be in no plan and is passed over. One that cannot be read
+        gives its Failure at the end, after all the others.
+        """
+        seen: set[str] = set()
+        unreadable: Failure | None = None
+        for index, items in enumerate(self._walk_numbers()):
+            if isinstance(items, Failure):
+                if index == 0 and items.status == 404:
+                    yield from self._all_by_the_older_list()
+                else:
+                    yield items
+                return
+            for outcome in _readings(items, seen):
+                if isinstance(outcome, Failure):
+                    unreadable = outcome
+                else:
+                    yield outcome
+        if unreadable is not None:
+            yield unreadable
+
+    def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
+        """See `ports.Agents.version`; `is_suspended` comes from the list of agents, a minute old at most."""
+        return self._agents.version(agent_id, version)
+
+    def since(
+        self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
+    ) -> Iterator[CallRecord | Failure]:
+        """See `ports.Calls.since`. Raises ValueError for a channel that does not exist."""
+        if channel not in _CHANNELS or not is_e164(number) or since.tzinfo is None:
+            raise ValueError("since: channel, number or time zone is not one that Retell knows")
+        if not agents:
+            return
+        operation = "list-chats" if calls.is_sms(channel) else "list-calls"
+
+        def ask(size: int, key: str | None) -> Ask:
+            body = json.dumps(calls.query(number, channel, agents, since, size, key)).encode()
+            return Ask(operation, "POST", f"/v3/{operation}", body, number, LARGE)
+
+        kept: list[CallRecord] = []
+        holding_back = False
+        pages = walk(self._reader, ask, within=self._deadline * _LIST_DEADLINES)
+        for index, items in enumerate(pages):
+            if isinstance(items, Failure):
+                yield items  # what was held back is not given out: it may have gaps before it
+                return
+            found = [calls.record(item, number, channel, agents, since) for item in items]
+            records = [record for record in found if record is not None]
+            # a server that ignores the order is walked to its end first: the caller keeps a high-water mark
+            holding_back = holding_back or (index == 0 and not _ascending(records))
+            if holding_back:
+                kept += records
+            else:
+                yield from records
+        yield from sorted(kept, key=_start)
+
+    def _walk_numbers(
+        self, within: float | None = None, *, urgent: bool = False, start: str | None = None
+    ) -> Iterator[Page | Failure]:
+        def ask(size: int, key: str | None) -> Ask:
+            path = f"/v2/list-phone-numbers?limit={size}"
+            path += "" if key is None else f"&pagination_key={segment(key)}"
+            return Ask("list-phone-numbers", "GET", path, limit=LARGE)
+
+        within = within or self._deadline * _LIST_DEADLINES
+        return walk(self._reader, ask, within=within, urgent=urgent, start=start)
+
+    def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:
+        ask = Ask("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)
+        items = self._reader.ask(ask, _bare_list, within=self._deadline * _LIST_DEADLINES)
+        if isinstance(items, Failure):
+            yield items
+        else:
+            yield from sorted(_readings(items, set()), key=lambda outcome: isinstance(outcome, Failure))
+
+
+def _readings(items: list[Any], seen: set[str]) -> Iterator[Reading | Failure]:
+    """The numbers on one page that were not seen before."""
+    for item in items:
+        number = item.get("phone_number") if isinstance(item, dict) else None
+        if not isinstance(number, str) or not is_e164(number) or number in seen:
+            continue
+        seen.add(number)
+        try:
+            yield reading(item)
+        except AnswerError as error:
+            yield Failure(Trouble.UNREACHABLE, f"Retell's list has {number}, but {error}", 200)
+
+
+def _bare_list(document: Any) -> list[Any]:
+    if not isinstance(document, list):
+        raise AnswerError("it is not a list of phone numbers")
+    return document
+
+
+def _start(record: CallRecord) -> datetime:
+    assert record.started_at is not None  # calls.record leaves out what never started
+    return record.started_at
+
+
+def _ascending(records: list[CallRecord]) -> bool:
+    starts = [_start(record) for record in records]
+    return starts == sorted(starts)

@@ -1,0 +1,158 @@
+"""The network between us and Retell: through which proxy, and whose certificates are trusted.
+
+HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured, and nothing else of the environment. The key never
+leaves in the clear: a proxy is asked for a tunnel and for nothing else, and this machine is reached directly.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from rollout._kit.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
+from rollout.adapters.retell.origin import Address, Origin, is_loopback
+from rollout.domain.errors import SettingsError
+from rollout.engine.ports import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """The way to one origin. `exception` is the entry of NO_PROXY that makes it direct.
+
+    `certificates` are the variables that name what is trusted, with their values; none: the certifi package.
+    """
+
+    origin: Origin
+    proxy: Proxy | None = None
+    exception: str = ""
+    certificates: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Host and port that sockets are opened to."""
+        return self.proxy[:2] if self.proxy is not None else (self.origin.host, self.origin.port)
+
+    @property
+    def sentence(self) -> str:
+        """What is in force, for people: no user, no password."""
+        if self.proxy is not None:
+            user = " with a user name" if self.proxy.credentials else ""
+            way = f"through the proxy {self.proxy.place} (HTTPS_PROXY{user})"
+        elif self.exception:
+            way = f"directly (NO_PROXY has {self.exception})"
+        else:
+            way = "directly" + (", on this machine" if is_loopback(self.origin.host) else "")
+        if self.origin.scheme != "https":
+            return f"{way}, without TLS"
+        trusted = " and ".join(f"{name}={value}" for name, value in self.certificates)
+        return f"{way}; trusted certificates: {trusted or 'those of the certifi package'}"
+
+    def tls(self) -> ssl.SSLContext | None:
+        """TLS that verifies; None for http, which is for this machine alone. Raises SettingsError."""
+        if self.origin.scheme != "https":
+            return None
+        return _hardened(_trusting(self.certificates)) if self.certificates else strict_tls()
+
+
+def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
+    """The way to an origin by these variables. Raises SettingsError with what to write."""
+    if origin.scheme != "https":
+        return Network(origin)
+    try:
+        proxy = proxy_for(origin.host, origin.port, environ)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
+    exception = ""
+    if proxy is None and variable(environ, "HTTPS_PROXY") and not is_loopback(origin.host):
+        exception = exception_for(origin.host, origin.port, environ)
+    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+    return Network(origin, proxy, exception, tuple((n, environ[n]) for n in names if environ.get(n)))
+
+
+def open_socket(
+    address: Address, network: Network, clock: Clock, *, within: float, tls: ssl.SSLContext | None
+) -> socket.socket:
+    """A socket to the origin, open by so many seconds: connected, through the proxy, hands shaken. Raises OSError."""
+    family, place = address
+    left = _countdown(clock, within)
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.settimeout(left())
+        sock.connect(place)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if network.proxy is not None:
+            assert tls is not None  # through a proxy nothing goes in the clear
+            open_tunnel(sock, network.proxy, network.origin.host, network.origin.port, left)
+        if tls is not None:
+            sock.settimeout(left())  # one limit for the whole handshake
+            sock = tls.wrap_socket(sock, server_hostname=network.origin.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _countdown(clock: Clock, within: float) -> Callable[[], float]:
+    ends = clock.boot() + within
+
+    def left() -> float:
+        seconds = ends - clock.boot()
+        if seconds <= 0:
+            raise TimeoutError("the deadline has passed")
+        return seconds
+
+    return left
+
+
+def strict_tls() -> ssl.SSLContext:
+    """TLS that verifies, by the certificates of the certifi package; the environment has no say."""
+    return _hardened(httpx.create_ssl_context(verify=True, trust_env=False))
+
+
+def _trusting(certificates: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    """TLS that trusts what is in these files and folders alone. Raises SettingsError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for name, value in certificates:
+        places = (
+            [Path(value)] if name == "SSL_CERT_FILE" else [Path(part) for part in value.split(os.pathsep)]
+        )
+        for place in places:
+            try:
+                if name == "SSL_CERT_FILE":
+                    context.load_verify_locations(cafile=place)
+                else:
+                    _load_all(context, place)
+            except OSError as error:  # what SSLError is as well
+                why = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+                raise SettingsError(f"{name}: {place}: {why}; {_ADVICE[name]}") from None
+    return context
+
+
+def _load_all(context: ssl.SSLContext, folder: Path) -> None:
+    """Every certificate in a folder, whatever its file is called. Raises OSError."""
+    loaded = False
+    for file in sorted(folder.iterdir()):
+        with contextlib.suppress(OSError):  # a key, a list, a file of another's: no certificate of ours
+            context.load_verify_locations(cafile=file)
+            loaded = True
+    if not loaded:
+        raise ssl.SSLError("no certificate")
+
+
+def _hardened(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.keylog_filename = None  # type: ignore[assignment]  # the standard library took SSLKEYLOGFILE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+_ADVICE = {
+    "SSL_CERT_FILE": "name a file of certificates in PEM form",
+    "SSL_CERT_DIR": "name a folder of certificates in PEM form",
+}

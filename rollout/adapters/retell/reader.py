@@ -1,0 +1,143 @@
+"""Requests that change nothing at Retell: tried again within a deadline, on any connection.
+
+A write never passes through here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from rollout.adapters.retell.connection import Connection, NoAnswer, NotSent, Refused, TooLarge
+from rollout.adapters.retell.pool import Connections
+from rollout.adapters.retell.rate_limiter import Pace
+from rollout.adapters.retell.request import Ask, Exchange, Reply, no_answer, unusable
+from rollout.adapters.retell.wire import AnswerError, parse_json
+from rollout.engine.ports import Clock, Failure, Trouble
+
+TRIES = 4
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})  # may be better the next time
+_FIRST_WAIT = 0.25  # seconds; doubles, and a random part of it is waited
+
+T = TypeVar("T")
+
+
+class Final(Failure):
+    """A failure that the next try would only repeat."""
+
+
+class Oversized(Final):
+    """The answer is larger than the limit: a smaller page may fit."""
+
+
+class Reader:
+    """Asks, waits and asks again; hands back what was asked for, or why not."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        connections: Connections,
+        pace: Pace,
+        clock: Clock,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._exchange, self._connections, self._pace = exchange, connections, pace
+        self._clock, self._jitter = clock, jitter
+
+    def ask(
+        self, ask: Ask, parse: Callable[[object], T], *, within: float, urgent: bool = False
+    ) -> T | Failure:
+        """One answer within so many seconds, on an idle connection or a new one."""
+        until = self._clock.boot() + within
+        answer, connection = self.ask_on(None, ask, parse, until=until, urgent=urgent)
+        if connection is not None:
+            self._connections.give_back(connection)
+        return answer
+
+    def ask_on(
+        self,
+        connection: Connection | None,
+        ask: Ask,
+        parse: Callable[[object], T],
+        *,
+        until: float,
+        urgent: bool,
+    ) -> tuple[T | Failure, Connection | None]:
+        """As `ask`, on this connection as long as it lives; hands back the one that is usable now."""
+        for attempt in range(TRIES):
+            result, connection = self._once(connection, ask, until, urgent)
+            if isinstance(result, Reply):
+                if result.status == 200:
+                    return _parsed(result, parse), connection
+                failure = self._exchange.failure(ask, result, write=False)
+                if result.status not in _PASSING:
+                    break
+            else:
+                failure = result
+                if isinstance(failure, Final):
+                    break
+            wait = failure.retry_after
+            if wait is None:
+                wait = self._jitter() * _FIRST_WAIT * 2**attempt
+            if attempt == TRIES - 1 or self._clock.boot() + wait >= until:
+                break
+            self._clock.sleep(wait)
+        return failure, connection
+
+    def _once(
+        self, connection: Connection | None, ask: Ask, until: float, urgent: bool
+    ) -> tuple[Reply | Failure, Connection | None]:
+        refused = self._pace.enter(urgent=urgent, until=until)
+        if refused is not None:
+            return paused(refused), connection
+        reply: Reply | None = None
+        try:
+            connection, reply = self._exchange_on(connection, ask, until)
+        except TooLarge as error:
+            return Oversized(Trouble.UNREACHABLE, str(error)), None
+        except Refused as error:
+            return Final(Trouble.UNREACHABLE, str(error)), None
+        except (NotSent, NoAnswer) as error:
+            return no_answer(error, write=False), None
+        finally:
+            self._pace.leave(*signs(reply), urgent=urgent)
+        self._connections.used(connection)
+        return reply, connection if connection.usable else None
+
+    def _exchange_on(self, connection: Connection | None, ask: Ask, until: float) -> tuple[Connection, Reply]:
+        """On this connection, else an idle one, else a new one; the new one's error is the answer."""
+        while True:
+            if connection is None or not connection.usable:
+                connection = self._connections.take() or self._connections.dial(until)
+            seasoned = connection.answers > 0
+            try:
+                return connection, self._exchange.once(connection, ask, deadline=until)
+            except Refused:
+                self._connections.give_back(connection)
+                raise
+            except TooLarge:
+                raise
+            except (NotSent, NoAnswer):
+                # the server may close an idle connection at any time: that is no sign of trouble
+                if not seasoned or self._clock.boot() >= until:
+                    raise
+
+
+def paused(seconds: float) -> Failure:
+    """The limiter gave no turn in time."""
+    why = "not sent: too many requests are under way, or Retell asked for a pause"
+    return Failure(Trouble.UNREACHABLE, why, None, seconds)
+
+
+def signs(reply: Reply | None) -> tuple[int | None, float | None]:
+    """What the limiter learns from the end of a request."""
+    return (None, None) if reply is None else (reply.status, reply.retry_after)
+
+
+def _parsed(reply: Reply, parse: Callable[[object], T]) -> T | Failure:
+    try:
+        return parse(parse_json(reply.body))
+    except AnswerError as error:
+        return unusable(error, write=False)

@@ -1,0 +1,60 @@
+"""httpx's transport over connections that are already open: each request names its own, and is sent on no other.
+
+An `httpx.Client` finds, opens and reopens connections as it likes. The write protocol must not: a connection is open
+before the intent is recorded, and nothing that sends can open another one. So the client is httpx's, and the transport
+under it is this one, which has no means to connect. Redirects, cookies, environment and resends are the client's
+options, and are off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from rollout.adapters.retell.connection import Connection
+
+_SENDING = "rollout.sending"
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How one request is sent. `deadline` is in seconds of Clock.boot, `limit` in bytes of the answer's body.
+
+    `before` is called right before the first byte; a text that it returns refuses the request.
+    """
+
+    connection: Connection
+    deadline: float
+    limit: int
+    before: Callable[[], str | None] | None = None
+
+    @property
+    def extensions(self) -> dict[str, object]:
+        """What an httpx.Request carries to be sent this way."""
+        return {_SENDING: self}
+
+
+class OpenConnections(httpx.BaseTransport):
+    """Sends a request on the connection in its extensions, once. Raises NotSent, Refused, NoAnswer, TooLarge."""
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        how = request.extensions[_SENDING]
+        assert isinstance(how, Sending)
+        answer = how.connection.send(
+            _on_the_wire(request), deadline=how.deadline, limit=how.limit, before=how.before
+        )
+        return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
+
+
+def make_client() -> httpx.Client:
+    """The one client that speaks to Retell."""
+    timeout = httpx.Timeout(None)  # the deadline is the connection's, over the whole answer
+    return httpx.Client(transport=OpenConnections(), trust_env=False, follow_redirects=False, timeout=timeout)
+
+
+def _on_the_wire(request: httpx.Request) -> bytes:
+    head = b"".join(b"%s: %s\r\n" % header for header in request.headers.raw)
+    line = b"%s %s HTTP/1.1\r\n" % (request.method.encode("ascii"), request.url.raw_path)
+    return line + head + b"\r\n" + request.content

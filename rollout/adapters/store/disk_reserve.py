@@ -1,0 +1,72 @@
+"""Room that is kept for rollbacks: a file beside the SQLite database, given back when the disk is full.
+
+Its size says how things are: whole, the room is there; empty, it was given back (cutting a file short needs no
+room, making one does); no file, there is none. While it is given back nothing forward is recorded, and so nothing
+forward is sent: what room there is belongs to rollbacks. It is made again when the disk has twice its size free.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+from rollout.adapters.store.engine import Database
+
+GIVEN_BACK = (
+    "the disk was full: what room is left is kept for rollbacks, and nothing forward is sent; make room on it"
+)
+
+
+class Ballast:
+    """The ballast of one database; nothing on PostgreSQL, and with a size of 0 megabytes."""
+
+    def __init__(self, database: Database, megabytes: float = 0.0) -> None:
+        self._size = int(megabytes * 1_000_000)
+        file = database.file
+        self._path = Path(f"{file.path}.ballast") if file is not None and self._size else None
+
+    def _found(self) -> int | None:
+        """Bytes of the file; None when there is none."""
+        with contextlib.suppress(OSError):
+            return None if self._path is None else self._path.stat().st_size
+        return None
+
+    @property
+    def given_back(self) -> bool:
+        """Whether the disk was full, and has not had enough room since."""
+        return self._found() == 0
+
+    def give_back(self) -> bool:
+        """Makes room for what must be written; False when there was none to give."""
+        if self._path is None or not self._found():
+            return False
+        try:
+            os.truncate(self._path, 0)
+        except OSError:
+            return False
+        return True
+
+    def keep(self) -> str:
+        """Makes the file, or makes it again, when there is room; returns why there is none, or nothing."""
+        found = self._found()
+        if self._path is None or found == self._size:
+            return ""
+        try:
+            disk = os.statvfs(self._path.parent)
+            if disk.f_bavail * disk.f_frsize + (found or 0) < 2 * self._size:
+                return f"{self._path}: less than twice its size is free"
+            descriptor = os.open(self._path, os.O_CREAT | os.O_WRONLY, 0o600)
+            try:
+                os.posix_fallocate(descriptor, 0, self._size)
+            except OSError:
+                if found is None:
+                    self._path.unlink()
+                else:
+                    os.ftruncate(descriptor, 0)
+                raise
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            return f"{self._path}: {error.strerror}"
+        return ""

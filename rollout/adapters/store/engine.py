@@ -1,0 +1,299 @@
+"""Engines and transactions: SQLite pragmas and BEGIN IMMEDIATE, psycopg, one notion of now."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
+
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store.address import SqliteAddress, parse_address
+from rollout.adapters.store.database_file import BUSY_SECONDS, DatabaseFile
+from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
+from rollout.adapters.store.writer_queue import Turns
+from rollout.domain.errors import DiskFull, NotReachable, SettingsError
+from rollout.engine.ports import Clock
+
+log = structlog.get_logger(__name__)
+URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
+APPLICATION = "rollout"
+
+PING_AFTER = 0.1  # seconds; no server is restarted in less
+CLOCK_GOOD_FOR = 1.0  # seconds; a fail-over to a server with another clock is noticed after it
+_CLOCK = text("SELECT clock_timestamp()")
+_REAL = SystemClock()  # PostgreSQL's clock goes on in a test that holds ours
+
+# PostgreSQL's own limit for idle transactions does not see a client that stopped in the middle of a batch
+# of statements, so sessions of ours that say nothing inside a transaction are looked for as well.
+_END_STUCK = text(
+    "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND application_name = :name"
+    " AND pid <> pg_backend_pid() AND xact_start IS NOT NULL AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :seconds)) AS ended"
+)
+
+
+def make_engine(url: str, pool_size: int = 10) -> Engine:
+    """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
+    return Opening(url).engine(pool_size)
+
+
+class Opening:
+    """How the connections of one database are opened."""
+
+    def __init__(self, url: str) -> None:
+        self.address = parse_address(url)
+        self.file = DatabaseFile(self.address.path) if isinstance(self.address, SqliteAddress) else None
+        self.differences: list[Difference] = []
+        """Settings of the newest PostgreSQL session that did not stay as they were set."""
+
+    def engine(self, pool_size: int = 10) -> Engine:
+        """An engine with a pool of its own."""
+        if isinstance(self.address, SqliteAddress):
+            assert self.file is not None
+            return _sqlite(self.file)
+        engine = create_engine(
+            self.address.url,
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_use_lifo=True,  # the one in use a moment ago
+            connect_args={"connect_timeout": 5, "application_name": APPLICATION},
+        )
+        options = self.address.options
+
+        @event.listens_for(engine, "do_connect")
+        def _connect(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+            try:
+                connection = dialect.connect(*arguments, **parameters)
+            except (
+                dialect.dbapi.ProgrammingError
+            ) as error:  # a parameter of the address that libpq does not know
+                raise SettingsError(f"ROLLOUT_DATABASE_URL: {str(error).splitlines()[0]}") from None
+            try:
+                differences = prepare(connection, options)
+            except BaseException:
+                connection.close()
+                raise
+            if differences and not self.differences:
+                log.warning("a session does not keep its settings", settings=[str(d) for d in differences])
+            self.differences = differences
+            return connection
+
+        _ping_after(engine, PING_AFTER)
+        return engine
+
+
+def _ping_after(engine: Engine, seconds: float) -> None:
+    """Asks whether a connection still lives before it is used, if it was idle for so long.
+
+    One that was in use a moment ago is taken as it is: asking at every transaction is a fifth of a pass's work.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _idle(_connection: Any, record: Any) -> None:
+        record.info["idle_since"] = _REAL.boot()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if _REAL.boot() - record.info.get("idle_since", _REAL.boot()) < seconds:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+            raise exc.DisconnectionError from error  # the pool opens another
+
+
+def _sqlite(file: DatabaseFile) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=str(file.path)))
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(*_: Any) -> Any:
+        return file.connect()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A deferred transaction that reads and then writes fails at once under load: a read lock cannot
+        # wait to become a write lock. So writers take the lock first.
+        read_only = connection.info.get("read_only", False)
+        # Said to the driver itself: every read begins so, and a statement of SQLAlchemy's costs ten times as much.
+        connection.connection.cursor().execute("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Database:
+    """Transactions on one database, with one clock for everybody who shares it."""
+
+    def __init__(self, url: str, clock: Clock, engine: Engine | None = None) -> None:
+        self.url = url
+        self.opening = Opening(url)
+        self.file = self.opening.file
+        self.engine = engine or self.opening.engine()
+        self.clock = clock
+        self._shared = threading.local()
+        self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
+        self._turn: Callable[[bool], AbstractContextManager[None]] = (
+            Turns(BUSY_SECONDS, URGENT_SECONDS).taken if self.is_sqlite else lambda _urgent: nullcontext()
+        )
+        # On SQLite every transaction sees one moment; on PostgreSQL only those that ask for it do.
+        isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
+        self._reader = self.engine.execution_options(**isolation)
+
+    @property
+    def place(self) -> str:
+        """Where the database is, for people: never with a password."""
+        return self.opening.address.place
+
+    @contextmanager
+    def write(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """One writing transaction, committed at the end of the block. `urgent`: before others of this process."""
+        self._require_no_other()
+        with _said("used"), self._turn(urgent), self.engine.connect() as connection:
+            connection.info["read_only"] = False
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """One reading transaction: everything in the block is seen at one moment."""
+        shared: Connection | None = getattr(self._shared, "connection", None)
+        if shared is not None:
+            yield shared
+            return
+        self._require_no_other()
+        with _said("read"), self._reader.connect() as connection:
+            connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
+            yield connection
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Reads of this thread within the block share one transaction. Nothing may be written in it."""
+        with self.read() as connection:
+            self._shared.connection = connection
+            try:
+                yield
+            finally:
+                self._shared.connection = None
+
+    def now(self, connection: Connection | None = None) -> datetime:
+        """The moment that leases, horizons and due times are measured by.
+
+        Replicas share PostgreSQL and not their clocks, so it is PostgreSQL's; a SQLite file belongs to
+        one machine, so it is that machine's. Within a transaction PostgreSQL is asked. Outside of one, what it said
+        in the last second is carried on by this machine's clock that counts suspended time, too: behind PostgreSQL's
+        own by the way of that answer, and never before it.
+        """
+        if self.is_sqlite:
+            return self.clock.now()
+        if connection is None:
+            read = self._read_clock
+            if read is not None and 0 <= (since := _REAL.boot() - read[1]) < CLOCK_GOOD_FOR:
+                return read[0] + timedelta(seconds=since)
+            with self.read() as own:
+                return self.now(own)
+        moment: datetime = connection.execute(_CLOCK).scalar_one()
+        self._read_clock = moment, _REAL.boot()
+        return moment
+
+    def end_stuck(self) -> int:
+        """Ends sessions of this program that stand still inside a transaction; returns how many there were.
+
+        A process that was stopped there (a suspended machine) would keep its locks for as long as it
+        stands, also from a rollback. On SQLite nobody but that process can give the file's lock back.
+        """
+        if self.is_sqlite:
+            return 0
+        with self.write() as connection:
+            ended = connection.execute(_END_STUCK, {"name": APPLICATION, "seconds": IDLE_SECONDS})
+            return int(ended.scalar_one())
+
+    def make(self) -> None:
+        """Makes the file of a SQLite database if there is none. Nothing else does: opening and reading make nothing."""
+        if self.file is not None:
+            self.file.make()
+
+    def require_same(self) -> None:
+        """DatabaseReplaced when the database is not the one that this process began with."""
+        if self.file is not None:
+            self.file.require_same()
+
+    def sessions(self) -> list[str]:
+        """What is wrong with sessions of this database, one sentence each; nothing on SQLite."""
+        if isinstance(self.opening.address, SqliteAddress):
+            return []
+        with _said("read"), self._outside() as first, self._outside() as second:
+            return examine(first, second, self.opening.address.options)
+
+    @contextmanager
+    def _outside(self) -> Iterator[Any]:
+        """The driver's own connection, each statement a transaction of its own."""
+        with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection.connection.driver_connection
+
+    def encoding(self) -> str:
+        """How PostgreSQL keeps texts; UTF8 on SQLite."""
+        if self.is_sqlite:
+            return UTF8
+        with self.read() as connection:
+            return str(connection.execute(text("SHOW server_encoding")).scalar_one())
+
+    def _require_no_other(self) -> None:
+        if self.file is not None:
+            self.file.require_no_other()
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+@contextmanager
+def _said(done: str) -> Iterator[None]:
+    """Turns trouble of the database into NotReachable, and a full disk into DiskFull. A bug of ours stays as it is."""
+    try:
+        yield
+    except (exc.DatabaseError, exc.InterfaceError) as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if not _is_trouble(error, state):
+            raise
+        kind = DiskFull if _is_full(error) else NotReachable
+        advice = _ADVICE.get(state or "", "")
+        raise kind(f"the database cannot be {done}: {_words(error)}{advice}") from error
+    except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
+        kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
+        raise kind(f"the database cannot be {done}: {error}") from error
+
+
+# Errors that PostgreSQL counts among mistakes of the program, and that say that the database is not as it was made.
+_ADVICE = {
+    "42P01": "; the tables are gone: restore a backup, or run `rollout db check`. The kit rolls back without them",
+    "3F000": "; make the schema that search_path names first: CREATE SCHEMA",
+    "22P05": "; the database must have the encoding UTF8: move it to one that has",
+    "22021": "; the database must have the encoding UTF8: move it to one that has",
+}
+
+
+def _is_trouble(error: exc.DBAPIError, state: str | None) -> bool:
+    """Whether the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
+
+    sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
+    """
+    kinds = (exc.OperationalError, exc.InternalError, exc.InterfaceError)
+    return type(error) is exc.DatabaseError or isinstance(error, kinds) or state in _ADVICE
+
+
+def _is_full(error: exc.DBAPIError) -> bool:
+    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
+def _words(error: exc.DBAPIError) -> str:
+    text = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
+    if type(error) is exc.DatabaseError:
+        text += "; the file is damaged: restore a backup. The kit rolls back without the database"
+    return text

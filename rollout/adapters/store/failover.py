@@ -1,0 +1,97 @@
+"""Has the database gone back in time? A fail-over to a standby that lagged, or a restored backup.
+
+Every heartbeat raises one counter. A process that finds it lower than it left it knows that commits were lost,
+intents among them. Beside it stands the name of the cluster (system identifier and timeline, PostgreSQL alone): a
+process that has nothing to compare the counter with, because it starts after the fail-over, finds another name. What
+is lost cannot be known, so every horizon is opened again: until they have passed, no number is written forward and
+nothing is declared final, and every number is read before it is written.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, select
+
+from rollout.adapters.store import queries, rollouts
+from rollout.adapters.store.key_values import set_once, set_value, value_of
+from rollout.adapters.store.tables import meta
+from rollout.adapters.store.tables import rollouts as table
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.state import Kind, Outcome, Write
+from rollout.domain.writes.protocol import body_of
+
+_COUNTER = "beats"
+_CLUSTER = "cluster"
+
+
+def count(connection: Connection) -> int:
+    """Raises the counter of heartbeats and returns it."""
+    set_once(connection, _COUNTER, "0")  # two services may be the first at the same moment
+    found = connection.execute(_COUNTED)
+    value = int(found.scalar_one()) + 1
+    set_value(connection, _COUNTER, str(value))
+    return value
+
+
+_COUNTED = select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update()
+
+
+def counted(connection: Connection) -> int:
+    """The counter as it stands; 0 before the first heartbeat."""
+    return int(value_of(connection, _COUNTER) or 0)
+
+
+def known(connection: Connection) -> str:
+    """The name of the cluster as last recorded; empty before the first time."""
+    return value_of(connection, _CLUSTER) or ""
+
+
+def is_another(recorded: str, found: str) -> bool:
+    """Whether the database lives elsewhere than it did; a name that was never recorded or cannot be had is none."""
+    return bool(recorded and found and recorded != found)
+
+
+def record(connection: Connection, cluster: str) -> None:
+    """Remembers the name of the cluster."""
+    if cluster:
+        set_value(connection, _CLUSTER, cluster)
+
+
+def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str]:
+    """Opens a horizon on every number that a live rollout may have written; returns the rollouts' ids.
+
+    The marker is a write that is known not to have been sent by us, with a horizon: it stands for those that
+    may have been sent and of which nothing is left. Such numbers count as written, so that a rollback covers
+    them. The rollouts' epochs rise, so that whoever drives reads everything anew.
+    """
+    live = (str(Phase.PROGRESSING), str(Phase.PAUSED), str(Phase.HELD), str(Phase.ROLLING_BACK))
+    ids = list(
+        connection.execute(
+            select(table.c.id)
+            .where(table.c.phase.in_(live), table.c.started_at.is_not(None))
+            .order_by(table.c.id)
+        ).scalars()
+    )
+    for id_ in ids:
+        row = rollouts.head_row(connection, id_)
+        r = queries.load(connection, id_, now)
+        reached = [t for t in r.targets if t.wave <= r.position.wave]
+        markers = tuple(
+            Write(
+                uuid.uuid4().hex[:20], t.number, Kind.BASELINE, r.position.wave, 0, row.epoch, dict(t.split),
+                body_of(t.split), now, now + horizon, Outcome.NOT_APPLIED, None, id_,
+            )
+            for t in reached
+        )  # fmt: skip
+        change = Change(
+            rollout={"look_asked": True},
+            targets={t.number: {"written": True} for t in reached if not t.written},
+            new_writes=markers,
+        )
+        why = "the database went back in time: every number is read, and what was sent may still land"
+        rollouts.command(connection, row, change, Entry("rearmed", "service", why), now, why)
+    return ids

@@ -1,0 +1,110 @@
+"""Questions of the faces (API, page) that the core does not ask: read only, each one transaction."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select
+
+from rollout.adapters.store import names
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.key_values import set_value
+from rollout.adapters.store.rows import to_rollout
+from rollout.adapters.store.tables import DRIVEN, rollouts, targets
+from rollout.domain.lifecycle.state import Rollout
+
+_PROBE = "probe"
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """One number in one rollout; `rollout` is without its targets."""
+
+    rollout: Rollout
+    wave: int
+    step: int
+    state: str
+    written: bool
+    driven: bool
+    baseline: dict[str, Any]
+    confirmed: dict[str, Any]
+    live: dict[str, Any] | None
+    live_at: datetime | None
+
+
+class Lookups:
+    """Reads of several rollouts at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def numbers(self, ids: Collection[str]) -> dict[str, list[str]]:
+        """rollout id -> its numbers, in the plan's order; ids without targets are left out."""
+        found: dict[str, list[str]] = {}
+        query = select(targets.c.rollout_id, targets.c.number).where(targets.c.rollout_id.in_(list(ids)))
+        with self.database.read() as connection:
+            for row in connection.execute(query.order_by(targets.c.ord)):
+                found.setdefault(row.rollout_id, []).append(row.number)
+        return found
+
+    def states(self, ids: Collection[str]) -> dict[str, tuple[int, Rollout]]:
+        """rollout id -> (sequence of its newest journal entry, the rollout without its targets)."""
+        query = select(rollouts).where(rollouts.c.id.in_(list(ids)))
+        with self.database.read() as connection:
+            return {row.id: (row.journal_seq, to_rollout(row)) for row in connection.execute(query)}
+
+    def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[Stay]:
+        """The rollouts a number was in, newest first: so many of them, and in any case the one that drives it.
+
+        `within`: of those that somebody who sees these numbers may see; None: of all.
+        """
+        t = targets.c
+        newest = (rollouts.c.created_at.desc(), rollouts.c.id.desc())
+        whose = select(t.rollout_id, t.driven).join(rollouts, t.rollout_id == rollouts.c.id).order_by(*newest)
+        query = (
+            select(
+                rollouts, t.wave.label("t_wave"), t.step.label("t_step"), t.state, t.written, t.driven,
+                t.baseline, t.split, t.live, t.live_at,
+            )
+            .join(targets, t.rollout_id == rollouts.c.id)
+            .where(t.number == number)
+            .order_by(*newest)
+        )  # fmt: skip
+        with self.database.read() as connection:
+            was_in = connection.execute(whose.where(t.number == number)).all()
+            ids, shown = [row.rollout_id for row in was_in], list[str]()
+            for start in range(0, len(ids), limit):
+                shown += names.seen(connection, ids[start : start + limit], within)
+                if len(shown) >= limit:
+                    break
+            driving = names.seen(connection, [row.rollout_id for row in was_in if row.driven], within)
+            rows = connection.execute(query.where(rollouts.c.id.in_({*shown[:limit], *driving})))
+            return [
+                Stay(
+                    to_rollout(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
+                    row.baseline, row.split, row.live, row.live_at,
+                )
+                for row in rows
+            ]  # fmt: skip
+
+    def count_on(self, number: str, within: frozenset[str] | None = None) -> int:
+        """How many rollouts ever had this number; `within` as in `stays`."""
+        query = select(targets.c.rollout_id).where(targets.c.number == number)
+        with self.database.read() as connection:
+            ids = list(connection.execute(query).scalars())
+            return sum(len(names.seen(connection, ids[i : i + 500], within)) for i in range(0, len(ids), 500))
+
+    def driven(self) -> set[str]:
+        """Every number of a live rollout."""
+        with self.database.read() as connection:
+            return set(connection.execute(select(targets.c.number).where(DRIVEN)).scalars())
+
+    def probe(self) -> None:
+        """Writes a row: NotReachable unless the database can be written."""
+        with self.database.write() as connection:
+            # Its value changes each time: SQLite writes nothing where nothing changes.
+            set_value(connection, _PROBE, secrets.token_hex(8))

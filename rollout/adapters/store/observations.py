@@ -1,0 +1,254 @@
+"""Calls as seen: one row each, corrected in place; how far they were fetched; every look of the gates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, insert, select, update
+
+from rollout.adapters.store.key_values import insert_into
+from rollout.adapters.store.tables import DRIVEN, journal, looks, marks, observations, rollouts, targets
+from rollout.domain.lifecycle.records import CallRecord
+
+CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
+_FIELDS = (
+    "number", "channel", "agent_id", "agent_version", "status", "started_at", "ended_at", "reason", "e2e_p50_ms",
+    "successful", "sentiment", "in_voicemail", "custom", "analyzed",
+)  # fmt: skip
+
+
+def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -> int:
+    """Adds or corrects calls; returns how many rows changed.
+
+    A result is never lost to an older report: what a later report leaves out keeps its value.
+    """
+    first: dict[str, CallRecord] = {}
+    # A call that is told of twice: one report after the other.
+    again = [r for r in records if first.setdefault(r.call_id, r) is not r]
+    rows = {id_: _row(r) for id_, r in first.items()}
+    known: dict[str, Row[Any]] = {}
+    ids = list(rows)
+    for start in range(0, len(ids), 500):
+        query = select(observations).where(observations.c.call_id.in_(ids[start : start + 500]))
+        known |= {row.call_id: row for row in connection.execute(query)}
+    fresh, changed = [], []
+    for id_, values in rows.items():
+        old = known.get(id_)
+        if old is None:
+            fresh.append({"call_id": id_, **values, "updated_at": now})
+            continue
+        merged = {name: _newer(name, values[name], getattr(old, name), values) for name in _FIELDS}
+        if any(merged[name] != getattr(old, name) for name in _FIELDS):
+            changed.append((id_, merged))
+    made = _insert(connection, fresh)
+    # Another process has told of the same calls at the same moment: its rows are there now, and are corrected.
+    lost = {row["call_id"] for row in fresh} - made
+    late = [*(r for id_, r in first.items() if id_ in lost), *again]
+    for id_, merged in changed:
+        if merged["analyzed"] and not known[id_].analyzed:
+            merged["analyzed_at"] = now
+        connection.execute(
+            update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)
+        )
+    return len(made) + len(changed) + (take(connection, late, now) if late else 0)
+
+
+def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Inserts calls; returns the ids of those that nobody else had inserted."""
+    if not rows:
+        return set()
+    # Rows as parameters: as values of the statement, each number of rows would be a statement to compile.
+    query = insert_into(connection, observations).on_conflict_do_nothing().returning(observations.c.call_id)
+    return set(connection.execute(query, rows).scalars())
+
+
+def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:
+    if name == "analyzed":
+        return bool(new or old)
+    if name == "status" and old in ("ended", "error", "not_connected") and new in ("registered", "ongoing"):
+        return old  # a report that was overtaken by a later one
+    if name == "custom":
+        return {**(old or {}), **(new or {})}
+    return old if new is None else new
+
+
+def _row(r: CallRecord) -> dict[str, Any]:
+    return {
+        "number": r.number,
+        "channel": r.channel,
+        "agent_id": r.agent_id,
+        "agent_version": r.agent_version,
+        "status": r.status[:40],
+        "started_at": r.started_at,
+        "ended_at": r.ended_at,
+        "reason": r.disconnection_reason[:80] if r.disconnection_reason else None,
+        "e2e_p50_ms": r.e2e_p50_ms,
+        "successful": r.successful,
+        "sentiment": r.sentiment[:20] if r.sentiment else None,
+        "in_voicemail": r.in_voicemail,
+        "custom": dict(r.custom),
+        "analyzed": r.analyzed,
+    }
+
+
+def calls(
+    connection: Connection,
+    numbers: Sequence[str],
+    channels: Sequence[str],
+    since: datetime,
+    until: datetime | None = None,
+) -> list[CallRecord]:
+    """Calls of these numbers and channels that started from `since` on (and before `until`), oldest first."""
+    found: list[CallRecord] = []
+    o = observations.c
+    for start in range(0, len(numbers), 500):
+        query = select(observations).where(
+            o.number.in_(numbers[start : start + 500]), o.channel.in_(channels), o.started_at >= since
+        )
+        if until is not None:
+            query = query.where(o.started_at < until)
+        found += [_record(row) for row in connection.execute(query)]
+    return sorted(found, key=lambda c: (c.started_at or since, c.call_id))
+
+
+def _record(row: Row[Any]) -> CallRecord:
+    return CallRecord(
+        row.call_id, row.agent_id, row.agent_version, row.number, row.channel, row.started_at, row.ended_at,
+        row.status, row.reason, row.e2e_p50_ms, row.successful, row.sentiment, row.in_voicemail, row.custom or {},
+        row.analyzed, row.analyzed_at,
+    )  # fmt: skip
+
+
+# ------------------------------------------------------------------ how far calls were fetched
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """The next fetch asks from `since`; `trouble`: why the last one failed, from `trouble_since` on."""
+
+    number: str
+    channel: str
+    since: datetime
+    polled_at: datetime
+    trouble: str = ""
+    trouble_since: datetime | None = None
+
+
+def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], Mark]:
+    """The marks of these numbers, by number and channel."""
+    found: dict[tuple[str, str], Mark] = {}
+    for start in range(0, len(numbers), 500):
+        for r in connection.execute(select(marks).where(marks.c.number.in_(numbers[start : start + 500]))):
+            found[r.number, r.channel] = Mark(
+                r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
+            )
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Some calls of a rollout cannot be read: since the first look that failed, and why."""
+
+    since: datetime
+    why: str
+
+
+_TROUBLED = (
+    select(targets.c.rollout_id, marks.c.trouble_since, marks.c.trouble)
+    .join(targets, targets.c.number == marks.c.number)
+    .where(DRIVEN, marks.c.trouble_since.is_not(None))
+    .order_by(marks.c.trouble_since.desc())
+)
+
+
+def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, Unreadable]:
+    """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
+    query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
+    return {
+        id_: Unreadable(since, why.removeprefix(CANNOT_BE_READ))
+        for id_, since, why in connection.execute(query)
+    }
+
+
+def set_marks(connection: Connection, new: Sequence[Mark]) -> None:
+    """Replaces the marks of these numbers and channels."""
+    for m in new:
+        values = {
+            "since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since,
+        }  # fmt: skip
+        query = insert_into(connection, marks).values(number=m.number, channel=m.channel, **values)
+        connection.execute(query.on_conflict_do_update(index_elements=["number", "channel"], set_=values))
+
+
+# ------------------------------------------------------------------ looks
+
+
+def keep_look(
+    connection: Connection,
+    rollout_id: str,
+    at: datetime,
+    position: tuple[int, int],
+    outcome: str,
+    alarm: str | None,
+    reason: str,
+    evidence: Any,
+) -> int:
+    """Adds one look; returns its sequence number."""
+    last = connection.execute(
+        select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)
+    ).scalar_one()
+    seq = (last or 0) + 1
+    connection.execute(
+        insert(looks),
+        {
+            "rollout_id": rollout_id,
+            "seq": seq,
+            "at": at,
+            "wave": position[0],
+            "step": position[1],
+            "outcome": outcome,
+            "alarm": alarm,
+            "reason": reason,
+            "evidence": evidence,
+        },
+    )
+    return seq
+
+
+def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -> list[Row[Any]]:
+    """Every stored look of a rollout in order, or only the `last` few."""
+    query = select(looks).where(looks.c.rollout_id == rollout_id)
+    if last is None:
+        return list(connection.execute(query.order_by(looks.c.seq)))
+    return list(connection.execute(query.order_by(looks.c.seq.desc()).limit(last)))[::-1]
+
+
+def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
+    """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
+    kinds = (
+        "confirmed", "advanced", "promote", "rollback", "failed", "failure_paused", "held", "adopt", "restore",
+        "completed", "restored_outside", "ended", "stop", "retreated", "returned", "reached",
+    )  # fmt: skip
+    query = (
+        select(journal.c.kind, journal.c.at, journal.c.data)
+        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
+        .order_by(journal.c.seq)
+    )
+    return [(row.kind, row.at, row.data) for row in connection.execute(query)]
+
+
+def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
+    """Fixes what the baseline's calls before the rollout say, unless that is done; returns what is fixed."""
+    r = rollouts.c
+    connection.execute(
+        update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history)
+    )
+    return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
+
+
+def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:
+    """The newest look, kept with the rollout; not part of its history."""
+    connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -1,0 +1,146 @@
+"""Rollouts out of the store, for those that decide: whole, by number, and all that a drift scan compares.
+
+Each is asked inside the caller's transaction. What people look at is read by reading.py and lookups.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, or_, select
+
+from rollout.adapters.store.rows import to_plan, to_rollout, to_target, to_write
+from rollout.adapters.store.snapshots import Head, Snapshots
+from rollout.adapters.store.tables import DRIVEN, LEFT, rollouts, targets, writes
+from rollout.domain.errors import UnknownRollout
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import RECENT, Kind, Rollout, Target, TargetState, Write
+from rollout.domain.plan.plan import Plan
+
+
+def load(
+    connection: Connection,
+    rollout_id: str,
+    now: datetime,
+    known: Snapshots | None = None,
+    *,
+    open_writes: bool = True,
+) -> Rollout:
+    """A snapshot with its targets and, unless told otherwise, every open write; UnknownRollout if there is none.
+
+    Targets that are `known` at the head of the journal are not read again. They are kept there only if the
+    connection sees the row and the targets at one moment: in a reading transaction, or under the row's lock.
+    """
+    wanted = {"wanted": rollout_id}
+    row = connection.execute(_ROLLOUT, wanted).one_or_none()
+    if row is None:
+        raise UnknownRollout.called(rollout_id)
+    head = head_of(row)
+    found = known.get(rollout_id, head) if known is not None else None
+    if found is None:
+        found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
+        if known is not None:
+            known.put(rollout_id, head, found)
+    mine: list[Write] = []
+    foreign: list[Write] = []
+    rows = connection.execute(_OPEN_WRITES, {**wanted, "at": now}).all() if open_writes else ()
+    for w in rows:
+        (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
+    if open_writes and row.phase in _GOING_BACK:
+        known_ids = {w.id for w in mine}
+        taken = connection.execute(_TAKEN, {**wanted, "since": now - RECENT})
+        mine = [*(to_write(w) for w in taken if w.id not in known_ids), *mine]
+        mine.sort(key=lambda w: (w.intent_at, w.id))
+    return to_rollout(row, found, mine, foreign)
+
+
+_GOING_BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
+
+
+# Built once: building a statement costs more than running it on rows as few as these.
+_ROLLOUT = select(rollouts).where(rollouts.c.id == bindparam("wanted"))
+_TARGETS = select(targets).where(targets.c.rollout_id == bindparam("wanted")).order_by(targets.c.ord)
+_OPEN_WRITES = (
+    select(writes)
+    .where(
+        or_(
+            writes.c.rollout_id == bindparam("wanted"),
+            writes.c.number.in_(select(targets.c.number).where(targets.c.rollout_id == bindparam("wanted"))),
+        ),
+        or_(writes.c.outcome.is_(None), writes.c.horizon_until > bindparam("at")),
+    )
+    .order_by(writes.c.intent_at, writes.c.id)
+)
+
+_TAKEN = select(writes).where(
+    writes.c.rollout_id == bindparam("wanted"),
+    writes.c.kind == Kind.BASELINE,
+    writes.c.answered == 200,
+    writes.c.intent_at > bindparam("since"),
+)
+
+
+def exists(connection: Connection, rollout_id: str) -> None:
+    """UnknownRollout when there is no such rollout."""
+    if connection.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is None:
+        raise UnknownRollout.called(rollout_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A target whose live split should be what we know; `driven`: its rollout is live."""
+
+    rollout_id: str
+    target: Target
+    phase: Phase
+    plan: Plan
+    driven: bool
+
+
+def watched(connection: Connection, since: datetime) -> list[Watched]:
+    """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
+    rows = [*connection.execute(_DRIVEN), *connection.execute(_LEFT)]
+    of: dict[str, Row[Any]] = {}
+    for some in _chunks(sorted({row.rollout_id for row in rows})):
+        of |= {r.id: r for r in connection.execute(_PLANS, {"ids": some})}
+    found = []
+    for row in rows:
+        r = of[row.rollout_id]
+        if row.driven or (r.watch_until is not None and r.watch_until > since):
+            plan = to_plan(r.plan, r.plan_digest)
+            found.append(Watched(r.id, to_target(row), Phase(r.phase), plan, row.driven))
+    return found
+
+
+# By indices of what is live and of what is the last that was written to a number: both are as long as the list of
+# numbers, and not as the history.
+_DRIVEN = select(targets).where(DRIVEN, targets.c.state != TargetState.SUPERSEDED)
+_LEFT = select(targets).where(LEFT)
+_PLANS = select(*(rollouts.c[name] for name in ("id", "phase", "plan", "plan_digest", "watch_until"))).where(
+    rollouts.c.id.in_(bindparam("ids", expanding=True))
+)
+
+
+def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+    return (ids[start : start + size] for start in range(0, len(ids), size))
+
+
+def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
+    """number -> (rollout id, name) of the live rollout that drives it."""
+    wanted = list(numbers)
+    found: dict[str, tuple[str, str]] = {}
+    for start in range(0, len(wanted), chunk):
+        query = (
+            select(targets.c.number, rollouts.c.id, rollouts.c.name)
+            .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+            .where(DRIVEN, targets.c.number.in_(wanted[start : start + chunk]))
+        )
+        found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
+    return found
+
+
+def head_of(row: Row[Any]) -> Head:
+    return Head(row.journal_seq, row.journal_hash)

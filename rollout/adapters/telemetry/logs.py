@@ -1,0 +1,182 @@
+"""structlog set-up: one JSON line per record for ours, uvicorn's and APScheduler's, secrets removed."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import contextlib
+import logging
+import re
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, TextIO
+from urllib.parse import quote
+
+import structlog
+
+from rollout.adapters.clock import SystemClock
+
+_PATTERNS = re.compile(
+    r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}|\bkey_[0-9a-f]{16,}\b|\brlt_[A-Za-z0-9_-]{16,}\b"
+)
+_REAL = SystemClock()
+REPEATS_SECONDS = 60.0
+_MOST_KNOWN = 1000  # different lines of which repetitions are counted
+_QUIET = ("httpx", "httpcore", "alembic", "uvicorn.access")
+
+
+class Redactor:
+    """Removes known secrets (plain, base64, URL-encoded) and whatever looks like one from every record."""
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def know(self, secrets: Iterable[str]) -> None:
+        for secret in secrets:
+            if len(secret) >= 6:
+                self._secrets |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
+
+    def clean(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return _PATTERNS.sub(lambda m: (m.group(1) or "") + "***", text)
+
+    def __call__(
+        self, _logger: Any, _method: str, record: MutableMapping[str, Any]
+    ) -> MutableMapping[str, Any]:
+        for name, value in record.items():
+            if isinstance(value, str):
+                record[name] = self.clean(value)
+            elif isinstance(value, (list, tuple, dict)):
+                record[name] = self.clean(str(value))
+        return record
+
+
+REDACTOR = Redactor()
+
+
+@dataclass
+class _Known:
+    """A line that was written at `since`; `record` is its newest repetition, of `times` that were not written."""
+
+    since: float
+    record: logging.LogRecord
+    times: int = 0
+
+
+class Counting(logging.StreamHandler[TextIO]):
+    """Writes a warning or an error once a minute; what repeats it is counted, and told as `repeated`.
+
+    Two lines are the same when they differ in nothing but their time and their numbers. A trouble that lasts gives
+    one line a minute, however often it is met; lines below a warning are written as they come.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = _REAL.boot) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._known: OrderedDict[object, _Known] = OrderedDict()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write it, or count it; and write what was counted a minute long."""
+        now = self._clock()
+        for counted in self._counted(now):
+            super().emit(counted)
+        if record.levelno >= logging.WARNING:
+            key = _same(record)
+            known = self._known.get(key)
+            if known is not None:
+                known.times += 1
+                known.record = record
+                return
+            self._known[key] = _Known(now, record)
+        super().emit(record)
+
+    def close(self) -> None:
+        """Write what was counted and not told yet."""
+        with self.lock or contextlib.nullcontext():
+            for known in self._known.values():
+                if known.times and not self.stream.closed:
+                    super().emit(_repeated(known))
+            self._known.clear()
+        super().close()
+
+    def _counted(self, now: float) -> Iterator[logging.LogRecord]:
+        while self._known:
+            key, known = next(iter(self._known.items()))
+            if now - known.since < REPEATS_SECONDS and len(self._known) <= _MOST_KNOWN:
+                return
+            del self._known[key]
+            if known.times:
+                yield _repeated(known)
+                self._known[key] = _Known(now, known.record)  # while it lasts, one line a minute
+
+
+def _same(record: logging.LogRecord) -> object:
+    message: Any = record.msg  # structlog hands its event over as a dictionary
+    if not isinstance(message, dict):
+        return record.name, record.levelno, record.getMessage()
+    told = sorted(
+        (name, str(value))
+        for name, value in message.items()
+        if name != "timestamp" and not isinstance(value, int | float)
+    )
+    return record.name, record.levelno, tuple(told)
+
+
+def _repeated(known: _Known) -> logging.LogRecord:
+    record = copy(known.record)
+    message: Any = record.msg
+    if isinstance(message, dict):
+        record.msg = {**message, "repeated": known.times}
+    else:
+        record.repeated = known.times
+    return record
+
+
+def is_utf8(stream: Any) -> bool:
+    """Whether what is written to this stream becomes UTF-8; also of one that does not say."""
+    return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
+
+
+def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[str] = ()) -> None:
+    """Configures structlog and the standard library's logging; call once per process."""
+    REDACTOR.know(secrets)
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        REDACTOR,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # Filtered by level before anything is formatted: a request's debug line costs nothing when it is off.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    renderer: Any = (
+        structlog.processors.JSONRenderer(ensure_ascii=not is_utf8(sys.stderr))
+        if json_lines
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    handler = Counting(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Its warnings of skipped ticks are counted by the scheduler, and shown in the metrics.
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)
+    for name in _QUIET:
+        # Their debug lines carry whole requests, the key included.
+        logging.getLogger(name).setLevel(logging.WARNING)
