@@ -16,7 +16,7 @@ $(VENV)/.main: requirements/main.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/main.txt
 	@echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rollout-checkout.pth"
-	@printf '%s\n' '#!/bin/sh' 'exec "$(abspath $(BIN))/python" -P -c "import sys; sys.argv[0] = '"'rollout'"'; import rollout.cli; rollout.cli.main()" "$$@"' > $(BIN)/rollout
+	@printf '%s\n' '#!/bin/sh' 'exec "$(abspath $(BIN))/python" -P -c "import sys; sys.argv[0] = '"'rollout'"'; import rollout.interfaces.cli; rollout.interfaces.cli.main()" "$$@"' > $(BIN)/rollout
 	@chmod +x $(BIN)/rollout
 	@touch $@
 

@@ -56,7 +56,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
     server = None
     if http:
         from rollout.adapters.telemetry.prometheus import metrics_text
-        from rollout.api.server import run_server  # a scheduler alone needs no web framework
+        from rollout.interfaces.api.server import run_server  # a scheduler alone needs no web framework
 
         # What is told of a long history is put together once: by us, and not while somebody's first scrape waits.
         threading.Thread(target=_quietly, args=(lambda: metrics_text(app),), daemon=True).start()

@@ -1,6 +1,6 @@
 """`python -m rollout` is the command line."""
 
-from rollout.cli import main
+from rollout.interfaces.cli import main
 
 if __name__ == "__main__":
     main()

@@ -36,7 +36,7 @@ from rollout.engine.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNum
 from rollout.engine.preflight import Versions, preflight
 from rollout.engine.server_limits import Bounds
 from rollout.engine.write_protocol import Deliverer, Timing
-from rollout.kit import write_kit
+from rollout.kit.build import write_kit
 from rollout.settings import KeySource, Settings
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ import typer
 from pydantic import SecretStr
 
 from rollout.adapters.planfile import schema
-from rollout.cli import app
 from rollout.domain import errors
 from rollout.domain.lifecycle.machine import Event
+from rollout.interfaces.cli import app
 from rollout.settings import OTHER_NAMES, Settings
 
 ROOT = Path(__file__).parents[1]
@@ -327,8 +327,8 @@ def api() -> str:
 
 
 def _description() -> dict[str, Any]:
-    from rollout.api.factory import make_api
     from rollout.app import build
+    from rollout.interfaces.api.factory import make_api
 
     with tempfile.TemporaryDirectory() as folder:
         product = build(

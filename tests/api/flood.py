@@ -28,11 +28,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rollout.access import create_token
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
+from rollout.interfaces.auth.roles import create_token
 from tests.api.crowd import Crowd, Group, Seen, processor_seconds, request
 from tests.support import postgres
 from tests.support.command_line import PASSED_ON, PYTHON, REPOSITORY

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from jobs.scheduler import Scheduler
-from rollout.access import create_token
 from rollout.adapters.store import migrate
-from rollout.api.server import Server, run_server
 from rollout.app import App, build
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.interfaces.api.server import Server, run_server
+from rollout.interfaces.auth.roles import create_token
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 

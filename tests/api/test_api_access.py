@@ -9,12 +9,20 @@ from typing import Any
 
 import pytest
 
-from rollout.access import ALLOWED, Caller, Right, Role, create_token, list_tokens, revoke_token
 from rollout.adapters.store.tokens import AccessStore
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.api.doors import refuse_unsafe_bind
-from rollout.api.guard import Guarded, needs
 from rollout.domain.errors import Forbidden, InputError, SettingsError
+from rollout.interfaces.api.guard import Guarded, needs
+from rollout.interfaces.api.middleware import refuse_unsafe_bind
+from rollout.interfaces.auth.roles import (
+    ALLOWED,
+    Caller,
+    Right,
+    Role,
+    create_token,
+    list_tokens,
+    revoke_token,
+)
 from tests.api.live import Live, live
 
 # What each route must need; a new route fails here until somebody has thought about it.

@@ -345,9 +345,9 @@ def test_slow_heads_are_cut_off_and_a_crowd_of_them_keeps_nobody_out(tmp_path: P
 
 
 def test_a_slow_body_is_408(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rollout.api import doors
+    from rollout.interfaces.api import middleware
 
-    monkeypatch.setattr(doors, "BODY_SECONDS", 0.4)
+    monkeypatch.setattr(middleware, "BODY_SECONDS", 0.4)
     with live(tmp_path, ticking=False) as found:
         token = found.tokens["operator"]
         head = f"POST /api/v1/plans/check HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n"

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 import structlog
 
-from rollout.api.connections import MOST_HEAD, MOST_WASTE
+from rollout.interfaces.api.http_protocol import MOST_HEAD, MOST_WASTE
 from tests.api.live import Live
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"

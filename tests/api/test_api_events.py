@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from rollout.access import revoke_token
+from rollout.interfaces.auth.roles import revoke_token
 from tests.api.live import Live, live
 
 

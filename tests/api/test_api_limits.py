@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.api.jsonbody import MAX_DEPTH, read_json
-from rollout.api.limits import Attempts, Buckets, Rarely
-from rollout.api.problems import TooMany
 from rollout.domain.errors import InputError
+from rollout.interfaces.api.limits import Attempts, Buckets, Rarely
+from rollout.interfaces.api.problems import TooMany
+from rollout.interfaces.api.strict_json import MAX_DEPTH, read_json
 
 
 class Hand:

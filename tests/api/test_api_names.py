@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.backend import Direct
-from rollout.dashboard import overview
-from rollout.dashboard.desk import Desk
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
-from rollout.remote import Remote
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.dashboard import overview_page
+from rollout.interfaces.dashboard.page_state import Desk
 from tests.api.live import Live, live
 from tests.support.hand import Hand
 
@@ -135,7 +135,7 @@ def test_nothing_is_capped_before_it_is_filtered(crowded: tuple[Live, str, str])
     # the overview's counts, and what it is searched for
     desk = Desk(service.server.service)
     caller = service.server.service.caller([f"Bearer {service.tokens['viewer']}"], on_loopback=True)
-    found = overview.page(desk, caller, {"q": "old"})
+    found = overview_page.page(desk, caller, {"q": "old"})
     assert found["live_total"] == OVER + 2 and [r.id for r in found["rows"]] == [id_]
     # the figures of every live rollout
     assert f'id="{id_}",phase="paused",rollout="old"' in metrics_text(service.app).decode()

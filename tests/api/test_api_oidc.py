@@ -19,9 +19,9 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from rollout.access import Role
-from rollout.api.oidc import Begun, Verifier, parse_roles
 from rollout.domain.errors import Forbidden, RolloutError, SettingsError, Unauthenticated
+from rollout.interfaces.auth.roles import Role
+from rollout.interfaces.dashboard.sign_in.oidc import Begun, Verifier, parse_roles
 from tests.api.live import Live, live
 from tests.api.test_api_sessions import add_page
 

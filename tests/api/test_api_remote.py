@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import pytest
 
 from rollout.adapters.planfile import build_plan, dump_plan
-from rollout.backend import Backend, Direct
 from rollout.domain.errors import (
     Forbidden,
     InputError,
@@ -23,7 +22,8 @@ from rollout.domain.errors import (
 )
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
-from rollout.remote import Remote
+from rollout.interfaces.backend.direct import Backend, Direct
+from rollout.interfaces.backend.http import Remote
 from tests.api.live import Live
 
 
@@ -105,7 +105,7 @@ def test_a_token_with_a_line_break_is_refused() -> None:
 
 
 def test_nobody_there_and_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollout.remote.PAUSE", 0.0)
+    monkeypatch.setattr("rollout.interfaces.backend.http.PAUSE", 0.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(NotReachable, match="cannot be reached") as gone:
@@ -151,7 +151,7 @@ def test_every_rollout_is_listed_however_many_answers_that_takes(
     """1,000 of 5,001 were given as if they were all."""
     for i in range(5):
         service.start(name=f"listed-{i}")
-    monkeypatch.setattr("rollout.remote.PAGE", 2)
+    monkeypatch.setattr("rollout.interfaces.backend.http.PAGE", 2)
     whole = [r["id"] for r in Direct(service.app).list()]
     assert [r["id"] for r in remote.list()] == whole
     assert [r["id"] for r in remote.list(limit=3)] == whole[:3]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import structlog
 
-from rollout.api.server import run_server
-from rollout.backend import Direct
 from rollout.domain.errors import NotReachable
+from rollout.interfaces.api.server import run_server
+from rollout.interfaces.backend.direct import Direct
 from tests.api.live import Live
 
 

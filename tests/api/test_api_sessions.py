@@ -13,14 +13,14 @@ import pytest
 from fastapi import Form, Request
 from fastapi.responses import JSONResponse
 
-from rollout.access import Right, revoke_token
-from rollout.api import sessions
 from rollout.domain.errors import Unauthenticated
+from rollout.interfaces.auth.roles import Right, revoke_token
+from rollout.interfaces.dashboard.sign_in import sessions
 from tests.api.live import Answer, Live, live
 
 
 def add_page(api: Any) -> None:
-    """What the page does with rollout.api.sessions."""
+    """What the page does with rollout.interfaces.dashboard.sign_in.sessions."""
 
     @api.post("/t/sign-in")
     def sign_in(request: Request, token: str = Form(...)) -> JSONResponse:

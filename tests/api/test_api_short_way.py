@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from rollout import views
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.lifecycle.commands import By
+from rollout.interfaces.views import rollout
 from tests.api.live import Live, live
 
 LONG = "?limit=50&limit=50"  # a parameter that is written twice is not plain
@@ -46,13 +46,13 @@ def get(service: Live, path: str, token: str = "viewer") -> Any:
 def test_both_ways_answer_the_same(service: Live) -> None:
     id_ = service.start(name="both")
     shown = get(service, f"/api/v1/rollouts/{id_}")
-    assert list(shown) == [*views.show(service.app.store.load(id_)[0]), "timetable"]
+    assert list(shown) == [*rollout.show(service.app.store.load(id_)[0]), "timetable"]
     assert shown == get(service, "/api/v1/rollouts/both")
     assert get(service, "/api/v1/rollouts?limit=50") == get(service, "/api/v1/rollouts" + LONG)
     history = get(service, f"/api/v1/rollouts/{id_}/history?limit=50")
     assert history == get(service, f"/api/v1/rollouts/{id_}/history" + LONG)
     assert history["items"] == json.loads(
-        json.dumps([views.entry(e) for e in service.app.store.history(id_)])
+        json.dumps([rollout.entry(e) for e in service.app.store.history(id_)])
     )
     two = get(service, f"/api/v1/rollouts/{id_}/history?after=1&limit=2")
     assert [e["seq"] for e in two["items"]] == [2, 3]

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from rollout.access import Caller, Role
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tokens import AccessStore
 from rollout.adapters.store.versions import SqliteVersions
-from rollout.api.lanes import SQLITE_READERS
-from rollout.api.still import GOOD_FOR, Still
+from rollout.interfaces.api.still import GOOD_FOR, Still
+from rollout.interfaces.api.worker_pools import SQLITE_READERS
+from rollout.interfaces.auth.roles import Caller, Role
 from tests.api.live import live
 from tests.support.clock import FakeClock
 from tests.support.loops import run_apart

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.cli.screen import Table, table
+from rollout.interfaces.cli.screen import Table, table
 from rollout.sandbox import Sandbox
 from tests.support.command_line import CommandLine
 from tests.support.plans import PLAN

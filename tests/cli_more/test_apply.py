@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.cli.apply import comparable, compare
+from rollout.interfaces.cli.apply import comparable, compare
 from rollout.sandbox import Sandbox
 from tests.support.inside import Inside
 from tests.support.values import ONE, TWO, plan

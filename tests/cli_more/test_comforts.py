@@ -8,8 +8,8 @@ import time
 import pytest
 from rich.console import Console
 
-from rollout.cli import progress, screen
-from rollout.cli.progress import waiting
+from rollout.interfaces.cli import progress, screen
+from rollout.interfaces.cli.progress import waiting
 from tests.support.inside import Inside
 from tests.support.values import ONE, TWO
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from rollout.adapters.planfile import load_plan
-from rollout.cli import init
+from rollout.interfaces.cli import init
 from rollout.sandbox import Sandbox
 from tests.support.inside import Inside
 from tests.support.values import ONE, entry

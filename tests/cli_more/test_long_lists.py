@@ -11,8 +11,8 @@ from sqlalchemy import text
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
-from rollout.backend import Direct
 from rollout.domain.lifecycle.machine import Phase
+from rollout.interfaces.backend.direct import Direct
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import target
@@ -23,7 +23,7 @@ ENDED, LIVE = 25, 2  # the live ones are the oldest
 @pytest.fixture
 def long(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside) -> Inside:
     """Twenty-seven rollouts, of which the two that are live began before all others."""
-    monkeypatch.setattr("rollout.backend.PAGE", 4)
+    monkeypatch.setattr("rollout.interfaces.backend.direct.PAGE", 4)
     database = Database(sqlite_url, SystemClock())
     hand = Hand(Store(database))
     for i in range(LIVE + ENDED):

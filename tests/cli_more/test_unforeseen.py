@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.backend import Direct
+from rollout.interfaces.backend.direct import Direct
 from tests.support.inside import Inside
 from tests.support.plans import PLAN
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from rollout.dashboard import charts
-from rollout.dashboard.assets import Assets
-from rollout.dashboard.charts import Moment, Observed
-from rollout.dashboard.render import environment
+from rollout.interfaces.dashboard import charts
+from rollout.interfaces.dashboard.assets import Assets
+from rollout.interfaces.dashboard.charts import Moment, Observed
+from rollout.interfaces.dashboard.render import environment
 from tests.support.clock import START
 
 ENVIRONMENT = environment(Assets())

@@ -10,8 +10,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import event
 
-from rollout.access import ALLOWED, Right, Role, create_token, revoke_token
-from rollout.dashboard.door import PageRoute, safe_next, shown
+from rollout.interfaces.auth.roles import ALLOWED, Right, Role, create_token, revoke_token
+from rollout.interfaces.dashboard.page_route import PageRoute, safe_next, shown
 from tests.dashboard.world import World, world
 
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore", "rollback")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from rollout.dashboard.assets import FOLDER, Assets
-from rollout.dashboard.render import TEMPLATES
+from rollout.interfaces.dashboard.assets import FOLDER, Assets
+from rollout.interfaces.dashboard.render import TEMPLATES
 
 PACKAGE = TEMPLATES.parent
 

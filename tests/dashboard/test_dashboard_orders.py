@@ -7,15 +7,15 @@ from collections.abc import Iterable
 
 import pytest
 
-from rollout.dashboard import orders
-from rollout.dashboard.planning import pretty
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, TargetState
+from rollout.interfaces.dashboard import confirmations
+from rollout.interfaces.dashboard.new_rollout_page import pretty
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, target
 
 
-def promised(intent: orders.Intent) -> list[tuple[str, object]]:
+def promised(intent: confirmations.Intent) -> list[tuple[str, object]]:
     return sorted((n, json.loads(o.body)) for o in intent.orders for n in o.numbers)
 
 
@@ -33,7 +33,7 @@ def patches(scene: Scene) -> int:
 @pytest.mark.parametrize("full", [False, True])
 def test_promote_sends_what_it_showed(scene: Scene, full: bool) -> None:
     id_ = scene.given_at(1, numbers=[ONE, TWO])
-    shown, before = promised(orders.intent(scene.rollout, "promote", full)), patches(scene)
+    shown, before = promised(confirmations.intent(scene.rollout, "promote", full)), patches(scene)
     scene.app.commands.promote(id_, ME, full=full)
     scene.drive()
     assert shown == sent(scene, before)
@@ -42,7 +42,7 @@ def test_promote_sends_what_it_showed(scene: Scene, full: bool) -> None:
 
 def test_promote_all_the_way_of_waves_shows_every_number(scene: Scene) -> None:
     id_ = scene.given_at(1, numbers=[ONE, TWO, THREE], waves=[1, "100%"])
-    shown, before = promised(orders.intent(scene.rollout, "promote", full=True)), patches(scene)
+    shown, before = promised(confirmations.intent(scene.rollout, "promote", full=True)), patches(scene)
     scene.app.commands.promote(id_, ME, full=True)
     scene.drive()
     assert {n for n, _ in shown} == {ONE, TWO, THREE}
@@ -51,7 +51,7 @@ def test_promote_all_the_way_of_waves_shows_every_number(scene: Scene) -> None:
 
 def test_rollback_sends_what_it_showed_and_only_where_something_was_written(scene: Scene) -> None:
     id_ = scene.given_at(2, numbers=[ONE, TWO, THREE], waves=[2, "100%"])
-    shown, before = promised(orders.intent(scene.rollout, "rollback")), patches(scene)
+    shown, before = promised(confirmations.intent(scene.rollout, "rollback")), patches(scene)
     scene.app.commands.rollback(id_, ME)
     scene.drive()
     assert shown == sent(scene, before)
@@ -63,7 +63,7 @@ def test_restore_sends_what_it_showed(scene: Scene) -> None:
     scene.sandbox.edit(TWO, inbound_agents=[entry(8)])
     scene.scan()
     assert scene.phase == "held"
-    shown, before = promised(orders.intent(scene.rollout, "restore")), patches(scene)
+    shown, before = promised(confirmations.intent(scene.rollout, "restore")), patches(scene)
     scene.app.commands.restore(id_, ME)
     scene.drive()
     assert shown == sent(scene, before)
@@ -72,57 +72,59 @@ def test_restore_sends_what_it_showed(scene: Scene) -> None:
 
 @pytest.mark.parametrize("command", ["pause", "stop", "adopt", "resume"])
 def test_what_writes_nothing_says_so(command: str) -> None:
-    found = orders.intent(rollout(targets=(confirmed(),), confirmed_at=rollout().created_at), command)
+    found = confirmations.intent(rollout(targets=(confirmed(),), confirmed_at=rollout().created_at), command)
     assert found.orders == ()
     assert "Nothing is written" in found.follows
-    assert orders.summary(found.orders) == "no PATCH"
+    assert confirmations.summary(found.orders) == "no PATCH"
 
 
 def test_resuming_over_a_failed_gate_says_so() -> None:
     r = rollout(phase=Phase.PAUSED, targets=(confirmed(),), verdict={"outcome": "fail", "arms": {}})
-    assert "overrides that failure" in orders.intent(r, "resume").says
+    assert "overrides that failure" in confirmations.intent(r, "resume").says
 
 
 def test_a_rollback_without_writes_and_one_that_is_over() -> None:
-    assert "nothing to write back" in orders.intent(rollout(), "rollback").says
+    assert "nothing to write back" in confirmations.intent(rollout(), "rollback").says
     over = rollout(phase=Phase.ROLLED_BACK, targets=(confirmed(state=TargetState.RESTORED),))
-    assert orders.intent(over, "rollback").orders == ()
+    assert confirmations.intent(over, "rollback").orders == ()
     promoted = rollout(phase=Phase.PROMOTED, targets=(confirmed(step=3),), position=Position(1, 3))
-    assert len(orders.intent(promoted, "rollback").orders) == 1
+    assert len(confirmations.intent(promoted, "rollback").orders) == 1
 
 
-def labels(found: Iterable[orders.Button]) -> list[str]:
+def labels(found: Iterable[confirmations.Button]) -> list[str]:
     return [b.label.replace("\u00a0", " ") for b in found]
 
 
 def test_the_buttons_of_each_phase() -> None:
     at = rollout().created_at
     going = rollout(targets=(confirmed(),), confirmed_at=at)
-    assert labels(orders.buttons(going)) == [
+    assert labels(confirmations.buttons(going)) == [
         "Promote to 1.2 (50 %)",
         "Promote all the way (100 %)",
         "Pause",
         "Stop",
     ]
     writing = rollout(targets=(target(),))
-    assert labels(orders.buttons(writing)) == ["Promote all the way (100 %)", "Pause", "Stop"]
+    assert labels(confirmations.buttons(writing)) == ["Promote all the way (100 %)", "Pause", "Stop"]
     last = rollout(targets=(confirmed(step=3),), confirmed_at=at, position=Position(1, 3))
-    assert labels(orders.buttons(last)) == ["End the bake", "Pause", "Stop"]
-    assert labels(orders.buttons(rollout(phase=Phase.PAUSED))) == ["Resume", "Stop"]
+    assert labels(confirmations.buttons(last)) == ["End the bake", "Pause", "Stop"]
+    assert labels(confirmations.buttons(rollout(phase=Phase.PAUSED))) == ["Resume", "Stop"]
     held = rollout(phase=Phase.HELD, reason="drift")
-    assert labels(orders.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
+    assert labels(confirmations.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
     for phase in (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK):
-        assert orders.buttons(rollout(phase=phase)) == []
+        assert confirmations.buttons(rollout(phase=phase)) == []
 
 
 def test_equal_bodies_are_shown_once() -> None:
-    found = orders.grouped([("+1", "a"), ("+2", "b"), ("+3", "a")])
+    found = confirmations.grouped([("+1", "a"), ("+2", "b"), ("+3", "a")])
     assert [(o.numbers, o.body) for o in found] == [(("+1", "+3"), "a"), (("+2",), "b")]
-    assert orders.summary(found) == "2 PATCH bodies for 3 numbers"
+    assert confirmations.summary(found) == "2 PATCH bodies for 3 numbers"
 
 
 def test_a_pretty_body_is_the_same_body() -> None:
-    body = orders.body_of({"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]})
+    body = confirmations.body_of(
+        {"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]}
+    )
     assert json.loads(pretty(body)) == json.loads(body)
     assert "".join(pretty(body).split()) == "".join(body.split())
 
@@ -136,4 +138,4 @@ def test_a_plan_with_variants_shows_the_whole_weight() -> None:
         canary=None, variants=variants, steps=[{"weights": {"b": 0.1}}, {"weights": {"b": 0.2, "c": 0.3}}]
     )
     r = rollout(plan=ab, targets=(confirmed(of=ab),), confirmed_at=rollout().created_at)
-    assert labels(orders.buttons(r))[0] == "Promote to 1.2 (50 %)"
+    assert labels(confirmations.buttons(r))[0] == "Promote to 1.2 (50 %)"

@@ -20,14 +20,15 @@ from sqlalchemy import text as sql
 from rollout.adapters.store import rollouts as rows
 from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.backend import Direct
-from rollout.cli import look
-from rollout.dashboard import orders, words
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.records import Entry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.cli import look
+from rollout.interfaces.dashboard import confirmations
+from rollout.interfaces.dashboard import formatting as words
 from tests.dashboard.world import World, world
 from tests.support.clock import START
 from tests.support.values import confirmed, created, entry, plan
@@ -186,7 +187,7 @@ def test_pages_are_there_in_every_phase_with_numbers_in_every_state(
     cookie = still.session("operator")
     pages = ["/", f"/?phase={phase}", f"/rollouts/{id_}", *(f"/numbers/{n}" for n in numbers)]
     pages += [f"/rollouts/{id_}?state={state}" for state in TargetState]
-    pages += [f"/rollouts/{id_}/{command}" for command in orders.EVENTS]
+    pages += [f"/rollouts/{id_}/{command}" for command in confirmations.EVENTS]
     for path in pages:
         answer = still.ask("GET", path, cookie=cookie)
         assert answer.status == 200, (path, answer.text)

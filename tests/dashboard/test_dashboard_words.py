@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from rollout.adapters.telemetry import prometheus
-from rollout.cli import screen
-from rollout.dashboard import actions, orders, words
-from rollout.dashboard.overview import _ORDER
 from rollout.domain.gates.verdict import Outcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
+from rollout.interfaces.cli import screen
+from rollout.interfaces.dashboard import actions, confirmations, formatting
+from rollout.interfaces.dashboard.overview_page import _ORDER
 from tests.support.clock import START
 from tests.support.values import entry
 
@@ -25,7 +25,7 @@ from tests.support.values import entry
     [(0.1, "10\u00a0%"), (0.125, "12.5\u00a0%"), (1, "100\u00a0%"), (0.0001, "0.01\u00a0%"), (None, "–")],
 )
 def test_percent(share: float | None, text: str) -> None:
-    assert words.percent(share) == text
+    assert formatting.percent(share) == text
 
 
 @pytest.mark.parametrize(
@@ -34,54 +34,59 @@ def test_percent(share: float | None, text: str) -> None:
      (15 * 86_400, "15 d")],
 )  # fmt: skip
 def test_duration(seconds: float, text: str) -> None:
-    assert words.duration(seconds) == text
+    assert formatting.duration(seconds) == text
 
 
 def test_from_now_says_which_way() -> None:
-    assert words.from_now(START + timedelta(minutes=4), START) == "in 4 min"
-    assert words.from_now(START - timedelta(hours=2), START) == "2 h ago"
-    assert words.from_now(START, START) == "now"
-    assert words.from_now(None, START) == "–"
+    assert formatting.from_now(START + timedelta(minutes=4), START) == "in 4 min"
+    assert formatting.from_now(START - timedelta(hours=2), START) == "2 h ago"
+    assert formatting.from_now(START, START) == "now"
+    assert formatting.from_now(None, START) == "–"
 
 
 def test_times_are_in_utc() -> None:
-    assert words.clock_text(START) == "2 Nov 17:00:00 UTC"
-    assert words.parse_time("2026-11-02T17:00:00Z") == START
+    assert formatting.clock_text(START) == "2 Nov 17:00:00 UTC"
+    assert formatting.parse_time("2026-11-02T17:00:00Z") == START
 
 
 def test_a_split_names_its_agent_once() -> None:
-    assert words.split_text([entry(7, 0.1), entry(6, 0.9)]) == "agent_frontdesk: 10 % v7, 90 % v6"
-    assert words.split_text([entry(6)]) == "100 % agent_frontdesk v6"
+    assert formatting.split_text([entry(7, 0.1), entry(6, 0.9)]) == "agent_frontdesk: 10 % v7, 90 % v6"
+    assert formatting.split_text([entry(6)]) == "100 % agent_frontdesk v6"
     other = entry(1, 0.5, agent="agent_b")
-    assert words.split_text([entry(7, 0.5), other]) == "50 % agent_frontdesk v7, 50 % agent_b v1"
-    assert words.split_text(None) == "nothing bound"
+    assert formatting.split_text([entry(7, 0.5), other]) == "50 % agent_frontdesk v7, 50 % agent_b v1"
+    assert formatting.split_text(None) == "nothing bound"
 
 
 def test_channels_are_named_when_there_are_several() -> None:
     lists = {"inbound_agents": [entry(6)], "outbound_sms_agents": None}
-    assert words.lists_text(lists) == "inbound: 100 % agent_frontdesk v6; outbound sms: nothing bound"
-    assert words.lists_text(None) == "–"
+    assert formatting.lists_text(lists) == "inbound: 100 % agent_frontdesk v6; outbound sms: nothing bound"
+    assert formatting.lists_text(None) == "–"
 
 
 def test_characters_that_hide_or_turn_text_are_seen() -> None:
-    assert words.plain("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
+    assert formatting.plain("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
 
 
 def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
-    assert [words.evidence(e) for e in (0.43, 6.12, 76.4, 25_679.0)] == ["0.43", "6.1", "76", "over 1000"]
+    assert [formatting.evidence(e) for e in (0.43, 6.12, 76.4, 25_679.0)] == [
+        "0.43",
+        "6.1",
+        "76",
+        "over 1000",
+    ]
 
 
 def test_actors_are_people() -> None:
-    assert words.actor("token:ab12:Maria: night") == "Maria: night"
-    assert words.actor("cli:noor") == "noor"
-    assert words.actor("service") == "service"
+    assert formatting.actor("token:ab12:Maria: night") == "Maria: night"
+    assert formatting.actor("cli:noor") == "noor"
+    assert formatting.actor("service") == "service"
 
 
-STYLES = (Path(words.__file__).parent / "static" / "page.css").read_text()
+STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()
 
 
 @pytest.mark.parametrize(("of", "have"), [
-    (Phase, words.PHASES), (TargetState, words.TARGETS), (HeldReason, words.HELD), (Outcome, words.VERDICTS),
+    (Phase, formatting.PHASES), (TargetState, formatting.TARGETS), (HeldReason, formatting.HELD), (Outcome, formatting.VERDICTS),
     (Phase, screen.PHASES), (Phase, _ORDER), (Outcome, prometheus.VERDICTS),
 ])  # fmt: skip
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
@@ -91,13 +96,13 @@ def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
 
 
 def test_every_command_of_the_page_says_what_it_did() -> None:
-    assert set(actions.DONE) == {*orders.EVENTS, "start"}
+    assert set(actions.DONE) == {*confirmations.EVENTS, "start"}
 
 
 def test_every_tone_is_in_the_style_sheet_and_every_word_is_its_own() -> None:
-    tones = {tone for *_, tone in (*words.PHASES.values(), *words.TARGETS.values())}
+    tones = {tone for *_, tone in (*formatting.PHASES.values(), *formatting.TARGETS.values())}
     assert {
         tone for tone in tones - {"quiet"} if f".badge.{tone}" not in STYLES
     } == set()  # quiet is a badge's own tone
-    for have in (words.PHASES, words.TARGETS):
+    for have in (formatting.PHASES, formatting.TARGETS):
         assert len({said[0] for said in have.values()}) == len(have)

@@ -17,14 +17,14 @@ from playwright.sync_api import Page
 from pydantic import SecretStr
 
 from jobs.scheduler import Scheduler
-from rollout.access import create_token
 from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import migrate
-from rollout.api.server import Server, run_server
 from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
 from rollout.engine.rehearse import rehearse
+from rollout.interfaces.api.server import Server, run_server
+from rollout.interfaces.auth.roles import create_token
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 

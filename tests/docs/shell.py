@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from rollout.cli import app
+from rollout.interfaces.cli import app
 from tests.support.command_line import REPOSITORY
 
 PAGES = sorted(

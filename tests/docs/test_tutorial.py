@@ -48,8 +48,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     programs.mkdir()
     launcher = programs / "rollout"
     launcher.write_text(
-        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.argv[0] = \'rollout\'; import rollout.cli; '
-        'rollout.cli.main()" "$@"\n'
+        f'#!/bin/sh\nexec "{sys.executable}" -c "import sys; sys.argv[0] = \'rollout\'; import rollout.interfaces.cli; '
+        'rollout.interfaces.cli.main()" "$@"\n'
     )
     launcher.chmod(0o755)
     (programs / "python3").symlink_to(sys.executable)

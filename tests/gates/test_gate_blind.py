@@ -12,9 +12,9 @@ from rich.console import Console
 
 from jobs.observe import Observe
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.backend import Direct
-from rollout.cli.look import picture
 from rollout.engine.gate_check import Gatekeeper
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.cli.look import picture
 from tests.support.scene import ME, Scene
 
 GATED = {"profile": "standard"}

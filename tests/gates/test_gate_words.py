@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rollout import report, views
-from rollout.backend import Direct
-from rollout.dashboard.single import arms as page_arms
 from rollout.domain.gates import forecast, summary
 from rollout.domain.gates.forecast import Forecast
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.dashboard.rollout_page import arms as page_arms
+from rollout.interfaces.views import report, rollout
 from tests.gates.test_gate_scenarios import GateScene, judged
 
 GOES_ON = (Phase.PROGRESSING, Phase.PAUSED)
@@ -62,7 +62,7 @@ def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None
 def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: Rollout, phase: Phase) -> None:
     stands = replace(undecided, phase=phase, reason="drift" if phase is Phase.HELD else undecided.reason)
     told = [
-        *views.show(stands)["gates_text"], views.show(stands)["gates"][0]["reason"],
+        *rollout.show(stands)["gates_text"], rollout.show(stands)["gates"][0]["reason"],
         report.text(report.document(stands, []), stands), report.html(report.document(stands, [])),
         page_arms(stands, stands.updated_at)[0]["forecast"], page_arms(stands, stands.updated_at)[0]["reason"],
     ]  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from kit_program import AGENT, BASELINE, FORWARD, KEY, ONE, OUTBOUND, Kit, make_rollout
 
-from rollout.kit import write_kit
+from rollout.kit.build import write_kit
 from rollout.sandbox import Sandbox
 
 

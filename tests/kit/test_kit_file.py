@@ -18,11 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kit_program import AGENT, BASELINE, FORWARD, KEY, ONE, Kit, make_rollout
 
-from rollout._kit.restore import same
 from rollout.domain.errors import InputError, Refused
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.splits import splits
-from rollout.kit import make_kit, write_kit
+from rollout.kit.build import make_kit, write_kit
+from rollout.kit.program.restore import same
 from rollout.sandbox import Sandbox
 
 Make = Callable[..., Kit]
@@ -48,7 +48,7 @@ def test_is_one_program_for_python_3_8_and_the_standard_library() -> None:
             assert node.level == 0
             modules.add((node.module or "").partition(".")[0])
     assert modules <= set(sys.stdlib_module_names)
-    assert "rollout._kit" not in text
+    assert "rollout.kit.program" not in text
 
 
 def test_embeds_what_a_rollback_needs() -> None:

@@ -9,9 +9,20 @@ from typing import Any
 
 import pytest
 
-from rollout._kit import restore
-from rollout._kit.restore import CHECK, DONE, FAILED, READ, SEND, WATCH, KeyRefused, Number, Rules, read_shown
-from rollout._kit.wire import NoAnswer, Reply
+from rollout.kit.program import restore
+from rollout.kit.program.restore import (
+    CHECK,
+    DONE,
+    FAILED,
+    READ,
+    SEND,
+    WATCH,
+    KeyRefused,
+    Number,
+    Rules,
+    read_shown,
+)
+from rollout.kit.program.wire import NoAnswer, Reply
 
 ONE, OTHER = "+14155550100", "+14155550101"
 BASELINE = {"inbound_agents": [{"agent_id": "a", "agent_version": 6, "weight": 1}]}

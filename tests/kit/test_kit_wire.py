@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from kit_program import KEY, ONE, Kit
 
-from rollout._kit import wire
-from rollout._kit.wire import NoAnswer, Retell, origin
+from rollout.kit.program import wire
+from rollout.kit.program.wire import NoAnswer, Retell, origin
 from rollout.sandbox import Sandbox
 from tests.support.tunnel import Proxy, TlsFront, authority
 

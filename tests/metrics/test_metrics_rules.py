@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from jobs.notify import Notify
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.cli import app
+from rollout.interfaces.cli import app
 from tests.metrics.scrape import Ticks
 from tests.support.scene import ME, Scene
 

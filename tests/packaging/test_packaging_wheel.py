@@ -65,7 +65,7 @@ def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) 
     names = set(zipfile.ZipFile(wheel).namelist())
     migrations = {p.name for p in (REPOSITORY / "alembic" / "versions").glob("*.py")}
     assert {f"rollout/_alembic/versions/{name}" for name in migrations} <= names
-    assert {"rollout/_alembic/env.py", "rollout/cli/__init__.py", "jobs/scheduler.py"} <= names
+    assert {"rollout/_alembic/env.py", "rollout/interfaces/cli/__init__.py", "jobs/scheduler.py"} <= names
     page = REPOSITORY / "rollout" / "dashboard"
     files = [p for kind in ("static", "templates") for p in (page / kind).rglob("*") if p.is_file()]
     assert files

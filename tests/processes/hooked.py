@@ -22,9 +22,9 @@ _MODULES = (
     "alembic.command",
     "psycopg",
     "rollout.app",
-    "rollout.backend",
-    "rollout.cli",
-    "rollout.doctor",
+    "rollout.interfaces.backend.direct",
+    "rollout.interfaces.cli",
+    "rollout.interfaces.cli.doctor",
     "rollout.domain.gates.verdict",
     "rollout.adapters.retell",
     "rollout.adapters.store.verify",
@@ -121,6 +121,6 @@ if __name__ == "__main__":
     main()
     hook()
     warnings.simplefilter("error")
-    from rollout.cli import main as run
+    from rollout.interfaces.cli import main as run
 
     run()

@@ -9,8 +9,8 @@ from pydantic import SecretStr
 from jobs.prune import Prune
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
-from rollout.api.alerting import KEEP
 from rollout.app import build
+from rollout.interfaces.api.alerting import KEEP
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 

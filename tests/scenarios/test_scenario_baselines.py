@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.errors import PreflightRefused
-from rollout.kit import make_kit
+from rollout.kit.build import make_kit
 from tests.support.scene import ME, PATCH, Scene
 from tests.support.values import ONE, entry
 

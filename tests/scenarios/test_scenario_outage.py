@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from jobs.scheduler import Scheduler
-from rollout.access import NOBODY
 from rollout.adapters.store.signals import Listener
-from rollout.api.lanes import Lanes
-from rollout.api.stream import Hub, Subscriber
 from rollout.domain.errors import NotReachable
+from rollout.interfaces.api.stream import Hub, Subscriber
+from rollout.interfaces.api.worker_pools import Lanes
+from rollout.interfaces.auth.roles import NOBODY
 from tests.support.clock import FakeClock
 from tests.support.scene import Scene
 
@@ -188,7 +188,7 @@ def test_event_streams_back_off_and_live_on(
         hub.stopping = len(slept) == 8
 
     monkeypatch.setattr(hub, "_look", look)
-    monkeypatch.setattr("rollout.api.stream.asyncio.sleep", sleep)
+    monkeypatch.setattr("rollout.interfaces.api.stream.asyncio.sleep", sleep)
     asyncio.new_event_loop().run_until_complete(hub._poll())
     lanes.stop()
     assert slept == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 5, 5, 5])

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from jobs.drift import Drift
-from rollout import views
 from rollout.adapters.store.verify import verify_all
-from rollout.backend import Direct
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.state import Position
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.views import rollout
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, TWO, Verdict, entry, plan
 
@@ -211,7 +211,7 @@ def test_paused_at_night_it_stays_down_and_says_so(scene: Scene) -> None:
     at(scene, "10:00", days=1)
     assert scene.weight(ONE) == 0.05
     assert "it stays at the retreat weight, 5 %" in scene.rollout.why
-    assert views.show(scene.rollout)["retreated"] == views.show(scene.rollout)["weight"] == 0.05
+    assert rollout.show(scene.rollout)["retreated"] == rollout.show(scene.rollout)["weight"] == 0.05
     scene.app.commands.resume(scene.id, ME)
     scene.drive()
     assert scene.weight(ONE) == 0.5
@@ -225,7 +225,7 @@ def test_stopped_at_night_the_split_stays_as_it_is(scene: Scene) -> None:
     at(scene, "10:00", days=1)
     scene.stands("stopped")
     assert scene.weight(ONE) == 0.05
-    assert views.show(scene.rollout)["weight"] == 0.05
+    assert rollout.show(scene.rollout)["weight"] == 0.05
 
 
 def test_a_person_who_promotes_at_night_is_not_delayed_and_not_turned_back(scene: Scene) -> None:

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from rollout.access import create_token
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
+from rollout.interfaces.auth.roles import create_token
 from rollout.sandbox import Sandbox
 from tests.support.service import service
 

@@ -10,7 +10,6 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from jobs.anchors import Anchors
-from rollout.access import create_token, revoke_token
 from rollout.adapters.store import journal as journals
 from rollout.adapters.store.anchors import all_anchors, system_head
 from rollout.adapters.store.audit import audit
@@ -18,6 +17,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import SYSTEM, head_of_system
 from rollout.domain.anchors import Anchor, find
 from rollout.domain.notices.events import ENDS, of_entry
+from rollout.interfaces.auth.roles import create_token, revoke_token
 from tests.support.hand import Hand
 from tests.support.scene import ME, Scene
 

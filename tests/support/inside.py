@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout import cli
+from rollout.interfaces import cli
 from tests.support import logs
 from tests.support.command_line import QUICK, Done
 

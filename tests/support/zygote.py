@@ -17,11 +17,11 @@ import rollout.adapters.retell
 import rollout.adapters.store.migrate
 import rollout.adapters.store.verify
 import rollout.app
-import rollout.backend
-import rollout.cli
-import rollout.doctor
-import rollout.kit
-import rollout.views
+import rollout.interfaces.backend.direct
+import rollout.interfaces.cli
+import rollout.interfaces.cli.doctor
+import rollout.interfaces.views.rollout
+import rollout.kit.build
 
 
 def run(request: dict[str, Any]) -> NoReturn:
@@ -38,7 +38,7 @@ def run(request: dict[str, Any]) -> NoReturn:
     sys.argv = ["rollout", *request["args"]]
     code = 0
     try:
-        rollout.cli.main()
+        rollout.interfaces.cli.main()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
     except BaseException:

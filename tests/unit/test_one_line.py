@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.cli.screen import plain, plain_lines
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.one_line import in_one_line, one_line
+from rollout.interfaces.cli.screen import plain, plain_lines
 
 ACTING = [
     "\n", "\r", "\r\n", "\t", "\x00", "\x1b[2J", "\x07", "\x7f", "\x85", "\x9b31m", "\u061c", "\u200b", "\u200e", "\u200f",

@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 
 from rollout.adapters.telemetry.prometheus import _asked, _confirmed
-from rollout.dashboard import orders
-from rollout.dashboard.course import Stood, course
-from rollout.dashboard.desk import Line
 from rollout.domain.calendar.timetable import Happens, remaining, timetable
 from rollout.domain.calendar.windows import stays_up
 from rollout.domain.calendar.wording import sentence
@@ -29,6 +26,9 @@ from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.drift import Look, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
+from rollout.interfaces.dashboard import confirmations
+from rollout.interfaces.dashboard.page_state import Line
+from rollout.interfaces.dashboard.weight_history import Stood, course
 from tests.support.clock import START
 from tests.support.values import (
     AGENT,
@@ -417,13 +417,13 @@ def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
         Stood("1.2", 2000, START + 4 * HOUR, START + 5 * HOUR),
         Stood("1.2", None, START + 7 * HOUR, START + 8 * HOUR),
     ]
-    promoted = orders.intent(down(), "promote").orders[0].body
+    promoted = confirmations.intent(down(), "promote").orders[0].body
     assert '"weight": 1' in promoted
     unconfirmed = down(confirmed_at=None, targets=(at(1),))
-    assert orders.buttons(unconfirmed)[0].label.startswith("Write step 1.2 now")
-    assert '"weight": 0.5' in orders.intent(unconfirmed, "promote").orders[0].body
+    assert confirmations.buttons(unconfirmed)[0].label.startswith("Write step 1.2 now")
+    assert '"weight": 0.5' in confirmations.intent(unconfirmed, "promote").orders[0].body
     last = down(position=Position(1, 3), plan=one_wave(), targets=(low(step=3),))
-    assert orders.intent(last, "promote").orders, "ending the bake at night writes its weights first"
+    assert confirmations.intent(last, "promote").orders, "ending the bake at night writes its weights first"
 
 
 def one_wave() -> Plan:

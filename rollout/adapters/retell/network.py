@@ -16,10 +16,10 @@ from pathlib import Path
 
 import httpx
 
-from rollout._kit.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
 from rollout.adapters.retell.origin import Address, Origin, is_loopback
 from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Clock
+from rollout.kit.program.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import contextlib
 import ssl
 import threading
 
-from rollout._kit.proxy import NoTunnel
 from rollout.adapters.retell.connection import Connection, NotSent
 from rollout.adapters.retell.network import Network, open_socket
 from rollout.adapters.retell.origin import Address, Resolver
 from rollout.engine.ports import Clock
+from rollout.kit.program.proxy import NoTunnel
 
 _DROPPED = 0.9  # seconds; a connect that took longer was dropped once
 _GENTLE_PAUSE = 0.002

@@ -1,7 +1,0 @@
-"""The page: server-rendered, with charts drawn on the server. `routes` makes its router."""
-
-from __future__ import annotations
-
-from rollout.dashboard.routes import routes
-
-__all__ = ["routes"]

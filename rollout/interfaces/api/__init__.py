@@ -1,0 +1,8 @@
+"""The HTTP API: routes, tokens, streams, hooks, and the doors that stay shut."""
+
+from __future__ import annotations
+
+from rollout.interfaces.api.factory import make_api
+from rollout.interfaces.api.middleware import refuse_unsafe_bind
+
+__all__ = ["make_api", "refuse_unsafe_bind"]

@@ -1,0 +1,95 @@
+"""What an alert does: which live rollouts it concerns, the command, and that it happens once."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from rollout.domain import alerts
+from rollout.domain.errors import NotReachable, RolloutError
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.notices import Reaction
+from rollout.interfaces.api.service import Service
+from rollout.interfaces.auth.roles import Caller
+
+KEEP = timedelta(days=30)
+
+
+def take(service: Service, caller: Caller, source: str, document: object) -> dict[str, Any]:
+    """Acts on one delivery and tells what was done.
+
+    InputError when the body is not understood. NotReachable when something could not be recorded: the
+    sender tries again, and what was done already is not done twice, by its request id.
+    """
+    found = alerts.read(source, document)
+    concerned: list[tuple[Rollout, list[str]]] | None = None
+    done: list[dict[str, Any]] = []
+    for alert in found:
+        if concerned is None:
+            concerned = _candidates(service, caller)
+        for rollout, numbers in concerned:
+            action = alerts.reaction(rollout.plan.alerts, numbers, alert)
+            if action is not None:
+                answer = _act(service, caller, rollout, action, alert)
+                done.append(
+                    {
+                        "rollout": rollout.id,
+                        "name": rollout.name,
+                        "alert": alert.name,
+                        "action": str(action),
+                        **answer,
+                    }
+                )
+    if found and not done:
+        first = found[0]
+        data = {"source": source, "blind": sum(alert.is_blind for alert in found)}
+        service.note("alert_passed_over", caller.actor, first.name, first.key, data)
+    return {"alerts": len(found), "done": done}
+
+
+def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[str]]]:
+    """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
+    found: list[tuple[Rollout, list[str]]] = []
+    for page in service.readings.live():
+        listening = service.visible(caller, [r for r in page if r.plan.alerts])
+        numbers = service.lookups.numbers([r.id for r in listening])
+        found += [(r, numbers.get(r.id) or service.numbers_of(r)) for r in listening]
+    return found
+
+
+def _act(
+    service: Service, caller: Caller, rollout: Rollout, action: Reaction, alert: alerts.Alert
+) -> dict[str, Any]:
+    digest = _digest(alert, rollout.id)
+    if alert.status == alerts.RESOLVED:
+        if not alert.lasting:
+            service.access.forget([digest])  # the next outbreak has the same name, and is to act again
+        return {"done": False, "why": "it is resolved"}
+    if alert.status != alerts.FIRING:
+        return {"done": False, "why": "it neither fires nor is resolved"}
+    if service.access.known([digest]):
+        return {"done": False, "why": "it was taken before"}
+    reason = alerts.clean(f"alert {alert.name} ({alert.source}): {alert.summary or alert.name}", 500)
+    # Names of outbreaks come back where a tool gives none, so their request id says when it was taken.
+    moment = "" if alert.lasting else service.app.store.now().isoformat()
+    by = By(caller.actor, reason, "alert-" + hashlib.sha256(f"{digest}{moment}".encode()).hexdigest()[:40])
+    try:
+        if action is Reaction.ROLLBACK:
+            service.app.commands.rollback(rollout.id, by)
+            service.followers.follow(rollout.id)
+        else:
+            service.app.commands.pause(rollout.id, by)
+    except NotReachable:
+        raise
+    except RolloutError as error:
+        return {"done": False, "why": error.message}
+    # After the act: a crash in between makes it act again, under the same request id, which does nothing.
+    service.access.remember([digest])
+    return {"done": True, "why": reason}
+
+
+def _digest(alert: alerts.Alert, rollout_id: str) -> str:
+    text = "\n".join((alert.source, alert.key, rollout_id))
+    return "a" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:63]

@@ -1,0 +1,143 @@
+"""Makes the application: routes, doors, errors, and the API's description."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from rollout import __version__
+from rollout.app import App
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.interfaces.api import problems
+from rollout.interfaces.api.answers import Problem
+from rollout.interfaces.api.guard import Guarded
+from rollout.interfaces.api.middleware import Doors
+from rollout.interfaces.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
+from rollout.interfaces.api.service import SchedulerState, Service
+
+_ABOUT = """\
+Moves live callers step by step from one version of a Retell voice agent to another, and back.
+
+Every change takes `reason`, `expect` (the position you saw) and a request id (`Idempotency-Key`): the same id
+gives the first answer again. A conflict is 409 and says where the rollout stands. Errors are RFC 9457
+documents. Times are ISO 8601 in UTC, durations seconds, weights 0..1.
+"""
+
+
+class Api(FastAPI):
+    """The application with the doors outside of everything, also of what the framework puts around itself."""
+
+    doors: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        await self.doors(scope, receive, send)
+
+    async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What the doors let in."""
+        await super().__call__(scope, receive, send)
+
+
+def make_api(
+    app: App,
+    scheduler_state: SchedulerState | None = None,
+    *,
+    observe: Callable[[Sequence[CallRecord]], None] | None = None,
+    metrics: Callable[[], bytes] | None = None,
+    rehearse: Callable[[str], dict[str, Any]] | None = None,
+    hosts: Iterable[str] = (),
+    page: bool = True,
+) -> FastAPI:
+    """The HTTP side of one process.
+
+    observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan's text.
+    hosts: more names that the Host header may have, beside the settings' and loopback's. page: with the web
+    page, if this installation has it.
+    `api.state.service` is the Service; call its `stop()` at the end.
+    """
+    service = Service(app, scheduler_state, observe, metrics, rehearse)
+    api = Api(
+        title="rollout", version=__version__, description=_ABOUT, openapi_url=None, docs_url=None,
+        redoc_url=None, redirect_slashes=False,
+    )  # fmt: skip
+    api.state.service = service
+    api.state.checks = system.Checks(service)
+    for part in (system, rollouts, commands, plans, tokens, numbers, hooks):
+        api.router.routes.extend(part.router.routes)  # flat: the route table is walked by tests and by 405
+    if app.settings.oidc_issuer:
+        from rollout.interfaces.dashboard.sign_in.oidc import make_router  # authlib is an extra
+
+        api.router.routes.extend(make_router(app.settings).routes)
+    if page:
+        _include_page(api, app, service)
+    problems.install(api)
+    own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
+    names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
+    short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
+    api.doors = Doors(
+        api.inside,
+        hosts=names,
+        secure=app.settings.behind_tls_proxy,
+        short=short,
+        root=app.settings.root_path,
+    )
+    api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
+    return api
+
+
+def _include_page(api: FastAPI, app: App, service: Service) -> None:
+    """The web page, when the package has it."""
+    if importlib.util.find_spec("rollout.interfaces.dashboard") is None:
+        return
+    page = importlib.import_module("rollout.interfaces.dashboard")
+    routes = getattr(page, "routes", None)
+    if callable(routes):
+        api.include_router(routes(app, service))
+        service.page = True
+
+
+def _describe(api: FastAPI) -> dict[str, Any]:
+    """OpenAPI 3.1 of every route that is not the page's."""
+    if api.openapi_schema:
+        return api.openapi_schema
+    document = get_openapi(
+        title=api.title, version=api.version, description=api.description,
+        routes=[r for r in api.routes if getattr(r, "right", None) is not None],
+        tags=[
+            {"name": "rollouts", "description": "What goes on, and starting one."},
+            {"name": "commands", "description": "What a person may ask of a rollout."},
+            {"name": "plans", "description": "Plans before they are started."},
+            {"name": "numbers", "description": "Phone numbers across rollouts."},
+            {"name": "tokens", "description": "Who may do what."},
+            {"name": "hooks", "description": "Alerts and Retell's webhooks."},
+            {"name": "service", "description": "Health, readiness, metrics."},
+        ],
+    )  # fmt: skip
+    if root := api.state.service.app.settings.root_path:
+        document["servers"] = [{"url": root}]
+    parts = document.setdefault("components", {})
+    schemas = parts.setdefault("schemas", {})
+    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    parts["securitySchemes"] = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "rlt_ and 43 characters; made by `rollout token create` or POST /api/v1/tokens. Roles: viewer < "
+            "responder (pause, rollback) < operator < admin, and trigger (alert hooks). While no token exists, "
+            "loopback may read.",
+        }
+    }
+    for path in document["paths"].values():
+        for operation in path.values():
+            for key in ("x-lane", "x-body", "x-limited"):
+                operation.pop(key, None)
+    api.openapi_schema = document
+    return document

@@ -1,0 +1,83 @@
+"""Hooks: alerts of other tools, and Retell's call webhooks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Path, Request
+from fastapi.responses import JSONResponse
+
+from rollout.interfaces.api.alerting import take
+from rollout.interfaces.api.answers import AlertsTaken, Ready
+from rollout.interfaces.api.guard import Guarded, caller_of, needs, read_body
+from rollout.interfaces.api.middleware import MAX_BODY
+from rollout.interfaces.api.paper import dumps
+from rollout.interfaces.api.quick import Work, direct, posted
+from rollout.interfaces.api.service import service_of
+from rollout.interfaces.auth.roles import Right
+
+router = APIRouter(prefix="/hooks", tags=["hooks"], route_class=Guarded)
+LONGEST_SOURCE = 40
+Source = Annotated[
+    str,
+    Path(
+        max_length=LONGEST_SOURCE,
+        description="alertmanager, grafana, pagerduty, datadog or generic.",
+        examples=["generic"],
+    ),
+]
+
+
+def _alerts_quickly(request: Request, document: object) -> Work | None:
+    source = str(request.path_params["source"])
+    if len(source) > LONGEST_SOURCE or not isinstance(document, dict):
+        return None
+    return lambda service, caller: dumps(take(service, caller, source, document))
+
+
+@router.post(
+    "/alerts/{source}", response_model=AlertsTaken, summary="An alert that may stop a rollout",
+    **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
+)  # fmt: skip
+@posted(_alerts_quickly)
+async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
+    """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
+
+    An alert told again does nothing twice; a resolved one does nothing. The alert is the journal's reason.
+    """
+    service, caller = service_of(request), caller_of(request)
+    return JSONResponse(await service.lanes.run("hooks", lambda: take(service, caller, source, body)))
+
+
+_RETELL = needs(Right.SIGNATURE, "hooks", MAX_BODY, (401, 408, 413, 422, 429))
+_RETELL["openapi_extra"]["requestBody"] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {"type": "object"},
+            "example": {"event": "call_ended", "call": {"call_id": "call_1", "agent_id": "agent_abc"}},
+        }
+    },
+}
+
+
+@router.post("/retell", response_model=Ready, summary="Retell's call webhooks", **_RETELL)
+@direct
+async def retell(
+    request: Request,
+    x_retell_signature: Annotated[
+        str | None,
+        Header(description="v=<unix ms>,d=<HMAC-SHA256 of body and ms, hex>; at most 5 minutes old."),
+    ] = None,
+) -> JSONResponse:
+    """Adds samples to live rollouts' gates. Verified over the raw bytes; a replay is answered and ignored."""
+    service = service_of(request)
+    body = await read_body(request)
+    given = request.headers.getlist("x-retell-signature")
+    if len(body) > 64 * 1024:
+        digest = await asyncio.to_thread(service.intake.verify, given, body)
+    else:
+        digest = service.intake.verify(given, body)
+    service.intake.put(digest, body)
+    return JSONResponse({"status": "taken"})

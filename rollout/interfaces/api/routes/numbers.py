@@ -1,0 +1,81 @@
+"""One phone number: what it serves, and its history across rollouts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse
+
+from rollout.domain.errors import NotReachable, UnknownRollout
+from rollout.domain.lifecycle.commands import where
+from rollout.engine.ports import Failure, Reading, Trouble
+from rollout.interfaces.api.answers import NumberAnswer
+from rollout.interfaces.api.guard import Guarded, caller_of, needs
+from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.auth.roles import Caller, Right
+from rollout.interfaces.views import rollout
+
+router = APIRouter(prefix="/api/v1/numbers", tags=["numbers"], route_class=Guarded)
+Number = Annotated[
+    str, Path(pattern=r"^\+[1-9][0-9]{1,14}$", description="E.164.", examples=["+14157774444"])
+]
+
+
+@router.get(
+    "/{number}", response_model=NumberAnswer, summary="One number", **needs(Right.READ, errors=(404, 422))
+)
+async def get_number(
+    request: Request,
+    number: Number,
+    fresh: Annotated[bool, Query(description="Read the number from Retell now.")] = False,
+) -> JSONResponse:
+    """What it serves by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
+    service, caller = service_of(request), caller_of(request)
+    lane = "look" if fresh else "read"
+    return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))
+
+
+def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
+    """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
+    stays = service.lookups.stays(number, caller.numbers)
+    earlier = service.lookups.count_on(number, caller.numbers) - len(stays)
+    if not stays and not (fresh and caller.covers([number])):
+        raise UnknownRollout(f"no rollout has had {number}", number=number)
+    serves, seen_at = None, None
+    newest = max((s for s in stays if s.live_at is not None), key=lambda s: str(s.live_at), default=None)
+    if newest is not None:
+        serves, seen_at = newest.live or {}, newest.live_at
+    if fresh:
+        with service.app.numbers.lane([number]) as lane:
+            reading = lane.read([number]).get(number)
+        if (
+            isinstance(reading, Failure)
+            and reading.trouble is Trouble.REJECTED
+            and reading.status in (404, 422)
+        ):
+            raise UnknownRollout(f"Retell does not know {number}", number=number)
+        if not isinstance(reading, Reading):
+            raise NotReachable(f"{number} cannot be read: {reading.detail if reading else 'no answer'}")
+        serves, seen_at = dict(reading.lists), service.app.store.now()
+    driving = next((s.rollout for s in stays if s.driven), None)
+    try:
+        rollback = service.find(caller, service.app.commands.on_number(number)).id
+    except UnknownRollout:
+        rollback = None
+    return {
+        "number": number,
+        "driven_by": None if driving is None else where(driving),
+        "serves": serves,
+        "seen_at": rollout.when(seen_at),
+        "rollback": rollback,
+        "earlier": max(0, earlier),
+        "rollouts": [
+            {
+                **rollout.summary(s.rollout), "number_wave": s.wave, "number_step": s.step, "state": s.state,
+                "written": s.written, "baseline": s.baseline, "confirmed": s.confirmed, "live": s.live,
+                "live_at": rollout.when(s.live_at),
+            }
+            for s in stays
+        ],
+    }  # fmt: skip

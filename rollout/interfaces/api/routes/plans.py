@@ -1,0 +1,55 @@
+"""Plans that nobody has started yet: check them against the live numbers, rehearse them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from rollout.interfaces.api.answers import Checked
+from rollout.interfaces.api.guard import Guarded, caller_of, needs
+from rollout.interfaces.api.plan_body import plan_of, text_of
+from rollout.interfaces.api.problems import NotWired
+from rollout.interfaces.api.routes.rollouts import PLAN_BYTES
+from rollout.interfaces.api.schemas import PlanBody
+from rollout.interfaces.api.service import service_of
+from rollout.interfaces.auth.roles import Right
+
+router = APIRouter(prefix="/api/v1/plans", tags=["plans"], route_class=Guarded)
+ERRORS = (400, 408, 413, 415, 422)
+
+
+@router.post(
+    "/check",
+    response_model=Checked,
+    summary="Check a plan",
+    **needs(Right.OPERATE, "retell", PLAN_BYTES, ERRORS),
+)
+async def check(request: Request, body: PlanBody) -> JSONResponse:
+    """Pre-flight and the exact PATCH body of each step and of the rollback. Writes nothing."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> dict[str, Any]:
+        service.allow_plan(caller, plan_of(body))
+        return service.direct.check(text_of(body), body.name, strict=body.strict)
+
+    return JSONResponse(await service.lanes.run("retell", work))
+
+
+@router.post(
+    "/rehearse", summary="Play a plan against modelled callers",
+    response_model=dict[str, Any], **needs(Right.OPERATE, "model", PLAN_BYTES, (*ERRORS, 501)),
+)  # fmt: skip
+async def rehearse(request: Request, body: PlanBody) -> JSONResponse:
+    """When each step would be decided, and what the plan can and cannot detect. Writes nothing."""
+    service, caller = service_of(request), caller_of(request)
+    play = service.rehearse
+    if play is None:
+        raise NotWired("this service cannot rehearse plans; use `rollout rehearse PLAN`")
+
+    def work() -> dict[str, Any]:
+        service.allow_plan(caller, plan_of(body))
+        return play(text_of(body))
+
+    return JSONResponse(await service.lanes.run("model", work))

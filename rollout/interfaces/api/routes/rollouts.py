@@ -1,0 +1,217 @@
+"""Rollouts: the list, one, its journal, its events, and starting one."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request
+from fastapi.responses import JSONResponse, Response
+
+from rollout.domain.errors import InputError
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Rollout
+from rollout.interfaces.api.answers import History, Shown, Started, Summaries
+from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
+from rollout.interfaces.api.middleware import root_of
+from rollout.interfaces.api.plan_body import plan_of
+from rollout.interfaces.api.quick import Work, id_of, plain, quick
+from rollout.interfaces.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
+from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.stream import EventStream
+from rollout.interfaces.auth.roles import Caller, Right
+
+router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Guarded)
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key", min_length=1, max_length=120,
+        description="Repeating it gives the first answer again; equals `request_id`.",
+    ),
+]  # fmt: skip
+MOST_ITEMS, PAGE, ENTRIES = 200, 50, 100
+PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
+
+
+def _list_quickly(request: Request) -> Work | None:
+    given = plain(request, {"limit": (1, MOST_ITEMS)}, ("live",))
+    if given is None:
+        return None
+    live = bool(given["live"]) if "live" in given else None
+    return lambda service, caller: page(service, caller, live, None, None, given.get("limit", PAGE))
+
+
+def _show_quickly(request: Request) -> Work | None:
+    id_ = id_of(request)
+    if id_ is None:
+        return None
+    return lambda service, caller: _shown(service, caller, id_)
+
+
+def _shown(service: Service, caller: Caller, id_: str) -> bytes:
+    reading = service.look(caller, id_)
+    return service.paper.shown(
+        reading, service.direct.timetable(reading.rollout), service.direct.unreadable(reading.rollout)
+    )
+
+
+def _history_quickly(request: Request) -> Work | None:
+    id_, given = id_of(request), plain(request, {"after": (0, MOST_SEQ), "limit": (1, MOST_ITEMS)})
+    if id_ is None or given is None:
+        return None
+    after, limit = given.get("after", 0), given.get("limit", ENTRIES)
+    return lambda service, caller: service.paper.history(service.look(caller, id_), after, limit)
+
+
+@router.get(
+    "", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,))
+)
+@quick(_list_quickly)
+async def list_rollouts(
+    request: Request,
+    live: Annotated[bool | None, Query(description="true: unfinished ones; false: finished ones.")] = None,
+    name: Annotated[str | None, Query(max_length=80, description="Only those of this name.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = PAGE,
+    cursor: Annotated[
+        str | None, Query(max_length=200, description="`next` of the page before; left out: the first page.")
+    ] = None,
+) -> Response:
+    """A page of rollouts without their targets; follow `next` for more."""
+    service, caller = service_of(request), caller_of(request)
+    before = None if cursor is None else _read_cursor(cursor)
+    return _json(await service.lanes.run("read", lambda: page(service, caller, live, name, before, limit)))
+
+
+def page(
+    service: Service,
+    caller: Caller,
+    live: bool | None,
+    name: str | None,
+    before: tuple[datetime, str] | None,
+    limit: int,
+) -> bytes:
+    """One page of what this caller may see; several reads when most is not his business."""
+    found: list[Rollout] = []
+    for _ in range(20):
+        rows = service.app.store.summaries(live=live, name=name, before=before, limit=limit + 1)
+        more = len(rows) > limit
+        rows = rows[:limit]
+        if rows:
+            before = (rows[-1].created_at, rows[-1].id)
+        seen = service.visible(caller, rows)
+        if len(found) + len(seen) > limit:
+            seen = seen[: limit - len(found)]
+            before, more = (seen[-1].created_at, seen[-1].id), True
+        found += seen
+        if not more or len(found) >= limit:
+            break
+    following = _write_cursor(before) if more and before is not None else None
+    return service.paper.listed(found, following)
+
+
+@router.post(
+    "", status_code=201, response_model=Started, summary="Start a rollout",
+    **needs(Right.OPERATE, "retell", PLAN_BYTES, errors=(400, 408, 409, 413, 415, 422)),
+)  # fmt: skip
+async def start_rollout(
+    request: Request, body: StartBody, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Checks the plan against the live numbers and records the rollout; refused changes nothing."""
+    service, caller = service_of(request), caller_of(request)
+    by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
+
+    def work() -> dict[str, Any]:
+        plan = plan_of(body)
+        service.allow_plan(caller, plan)
+        id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
+        # From the journal, so that a repeated request gets the first answer to the last byte.
+        created = service.app.store.history(id_, 0, 1)[0]
+        return {"id": id_, "warnings": created.data.get("warnings", [])}
+
+    answer = await service.lanes.run("retell", work)
+    return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
+
+
+@router.get(
+    "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422))
+)  # fmt: skip
+@quick(_show_quickly)
+async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
+    """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
+    service, caller = service_of(request), caller_of(request)
+
+    return _json(await service.lanes.run("read", lambda: _shown(service, caller, id)))
+
+
+@router.get(
+    "/{id}/history",
+    response_model=History,
+    summary="The journal",
+    **needs(Right.READ, errors=(404, 409, 422)),
+)
+@quick(_history_quickly)
+async def history(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = ENTRIES,
+) -> Response:
+    """What happened, by whom and why, oldest first."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> bytes:
+        return service.paper.history(service.look(caller, id), after, limit)
+
+    return _json(await service.lanes.run("read", work))
+
+
+@router.get(
+    "/{id}/events", status_code=200, response_class=EventStream, summary="The journal as it grows",
+    **{
+        **needs(Right.READ, errors=(404, 409, 422)),
+        "responses": {
+            **needs(Right.READ, errors=(404, 409, 422))["responses"],
+            200: {
+                "description": "Server-sent events: `entry` (id is the entry's seq) and `state` (the summary).",
+                "content": {"text/event-stream": {"schema": {"type": "string"}, "example": "id: 4\nevent: entry\n"}},
+            },
+        },
+    },
+)  # fmt: skip
+async def events(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    last_event_id: Annotated[
+        str | None, Header(alias="Last-Event-ID", max_length=20, description="Goes before `after`.")
+    ] = None,
+) -> Response:
+    """Entries from the beginning (or behind `after`), then those to come. Ends when the service stops."""
+    service, caller = service_of(request), caller_of(request)
+    if last_event_id:
+        if not (last_event_id.isascii() and last_event_id.isdigit() and int(last_event_id) <= MOST_SEQ):
+            raise InputError("Last-Event-ID: write the id of an event, a whole number")
+        after = int(last_event_id)
+    found = await service.lanes.run("read", lambda: service.find(caller, id))
+    return EventStream(service.hub, service.hub.subscribe(found.id, caller, after))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+def _write_cursor(at: tuple[datetime, str]) -> str:
+    return base64.urlsafe_b64encode(f"{at[0].isoformat()}|{at[1]}".encode()).decode()
+
+
+def _read_cursor(text: str) -> tuple[datetime, str]:
+    try:
+        moment, _, id_ = base64.b64decode(text.encode(), b"-_", validate=True).decode().partition("|")
+        at = datetime.fromisoformat(moment)
+        if at.tzinfo is None or not id_ or not id_.isprintable():
+            raise ValueError
+    except (ValueError, binascii.Error):
+        raise InputError("cursor: write the `next` of the page before, as it was given") from None
+    return at, id_

@@ -1,0 +1,80 @@
+"""Tokens: make, list and revoke them. For admins."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse
+
+from rollout.adapters.store.tokens import TokenRow, UnknownToken
+from rollout.interfaces.api.answers import NewToken, Revoked, Tokens
+from rollout.interfaces.api.guard import Guarded, caller_of, needs
+from rollout.interfaces.api.middleware import root_of
+from rollout.interfaces.api.schemas import TokenBody
+from rollout.interfaces.api.service import service_of
+from rollout.interfaces.auth.roles import Right, create_token, list_tokens, revoke_token
+from rollout.interfaces.views.rollout import when
+
+router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded)
+TokenId = Annotated[
+    str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$", description="A token's id, as lists show it.")
+]
+
+
+def shown(row: TokenRow) -> dict[str, Any]:
+    """A token without its secret parts."""
+    return {
+        "id": row.id, "name": row.name, "role": row.role,
+        "numbers": None if row.numbers is None else list(row.numbers),
+        "created_at": when(row.created_at), "created_by": row.created_by, "expires_at": when(row.expires_at),
+        "revoked_at": when(row.revoked_at), "last_used_at": when(row.last_used_at),
+    }  # fmt: skip
+
+
+@router.get("", response_model=Tokens, summary="Every token", **needs(Right.ADMIN))
+async def get_tokens(request: Request) -> JSONResponse:
+    """Oldest first, revoked and expired ones too. An admin limited to numbers sees tokens within them."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> list[dict[str, Any]]:
+        rows = list_tokens(service.app.store)
+        return [shown(r) for r in rows if caller.numbers is None or caller.covers(r.numbers or ())]
+
+    return JSONResponse({"items": await service.lanes.run("read", work)})
+
+
+@router.post(
+    "", status_code=201, response_model=NewToken, summary="Make a token",
+    **needs(Right.ADMIN, "change", errors=(400, 408, 413, 415, 422)),
+)  # fmt: skip
+async def make_token(request: Request, body: TokenBody) -> JSONResponse:
+    """The token is in this answer and nowhere else; only its hash is kept."""
+    service, caller = service_of(request), caller_of(request)
+    id_, token = await service.lanes.run(
+        "change",
+        lambda: create_token(
+            service.app.store, body.role, body.name, body.expires, body.numbers, caller.actor, caller.numbers
+        ),
+    )
+    return JSONResponse({"id": id_, "token": token}, 201, {"Location": f"{root_of(request)}/api/v1/tokens"})
+
+
+@router.delete(
+    "/{id}",
+    response_model=Revoked,
+    summary="Revoke a token",
+    **needs(Right.ADMIN, "change", errors=(404, 422)),
+)
+async def delete_token(request: Request, id: TokenId) -> JSONResponse:  # noqa: A002 - the route's name
+    """At once, on every replica; its sessions and event streams end too."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> bool:
+        if caller.numbers is not None:
+            row = next((r for r in list_tokens(service.app.store) if r.id == id), None)
+            if row is None or not caller.covers(row.numbers or ()):
+                raise UnknownToken(f"there is no token {id}; `rollout token list` shows them")
+        return revoke_token(service.app.store, id, caller.actor)
+
+    return JSONResponse({"id": id, "revoked": await service.lanes.run("change", work)})

@@ -1,0 +1,228 @@
+"""Server-sent events of a rollout's journal: one poller per process, however many are looking.
+
+Event ids are the journal's sequence numbers, so a browser that reconnects (Last-Event-ID) misses nothing.
+Events: `entry` (id = seq; a journal entry) and `state` (no id; the rollout's summary when it changed).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from fastapi.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tokens import AccessStore
+from rollout.domain.backoff import Backoff
+from rollout.domain.errors import RolloutError
+from rollout.interfaces.api.problems import TooMany
+from rollout.interfaces.api.worker_pools import Lanes
+from rollout.interfaces.auth.roles import Caller
+from rollout.interfaces.views import rollout as views
+
+log = structlog.get_logger(__name__)
+POLL_SECONDS = 0.3
+LONGEST_PAUSE = 5.0
+HEARTBEAT_SECONDS = 15.0
+SEND_SECONDS = 10.0
+PAGE = 200
+MOST_WAITING = 2000
+SHARE = 4  # one caller may hold a quarter of all streams
+
+
+@dataclass(eq=False)
+class Subscriber:
+    """One open stream; `seq` is the newest entry it was given."""
+
+    rollout_id: str
+    caller: Caller
+    seq: int
+    shown: dict[str, Any] | None = None
+    waiting: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
+
+    def put(self, text: str | None) -> bool:
+        """Queues an event; False when the client is too slow to be served (it reconnects and catches up)."""
+        try:
+            self.waiting.put_nowait(text)
+        except asyncio.QueueFull:
+            return False
+        return True
+
+
+class Hub:
+    """Feeds the subscribers of one process; everything but `stop` runs on the event loop."""
+
+    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: Lanes, most: int) -> None:
+        """`most`: streams that may be open at a time."""
+        self._store, self._lookups, self._access, self._lanes, self._most = (
+            store,
+            lookups,
+            access,
+            lanes,
+            most,
+        )
+        self._subscribers: set[Subscriber] = set()
+        self._callers: Counter[str] = Counter()
+        self._poller: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.stopping = False
+
+    def __len__(self) -> int:
+        return len(self._subscribers)
+
+    def subscribe(self, rollout_id: str, caller: Caller, after: int) -> Subscriber:
+        """Opens a stream behind entry `after`; TooMany when there are too many."""
+        most = self._most
+        if len(self._subscribers) >= most or self._callers[caller.actor] >= max(4, most // SHARE):
+            raise TooMany("too many event streams are open; close some, or ask again later", retry_after=5)
+        subscriber = Subscriber(rollout_id, caller, after)
+        self._subscribers.add(subscriber)
+        self._callers[caller.actor] += 1
+        self._loop = asyncio.get_running_loop()
+        if self._poller is None or self._poller.done():
+            self._poller = self._loop.create_task(self._poll())
+        return subscriber
+
+    def leave(self, subscriber: Subscriber) -> None:
+        if subscriber in self._subscribers:
+            self._subscribers.discard(subscriber)
+            self._callers[subscriber.caller.actor] -= 1
+            if not self._callers[subscriber.caller.actor]:
+                del self._callers[subscriber.caller.actor]
+
+    def stop(self) -> None:
+        """Ends every stream; from any thread."""
+        self.stopping = True
+        if self._loop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed in between: nothing is open
+                self._loop.call_soon_threadsafe(self._end_all)
+
+    def _end_all(self) -> None:
+        for subscriber in list(self._subscribers):
+            while not subscriber.put(None):
+                subscriber.waiting.get_nowait()
+
+    async def _poll(self) -> None:
+        backoff = Backoff(POLL_SECONDS, LONGEST_PAUSE)
+        while self._subscribers and not self.stopping:
+            groups: dict[str, list[Subscriber]] = {}
+            for subscriber in self._subscribers:
+                groups.setdefault(subscriber.rollout_id, []).append(subscriber)
+            pause = POLL_SECONDS
+            try:
+                await self._look(groups)
+                backoff.succeeded()
+            except RolloutError as error:
+                pause = backoff.failed(0.0)
+                log.warning("event streams could not look", error=error.message)
+            except Exception as error:
+                # What cannot be shown of one rollout must not end every stream for good.
+                pause = backoff.failed(0.0)
+                log.exception("event streams crashed", error=type(error).__name__)
+            await asyncio.sleep(pause)
+
+    async def _look(self, groups: dict[str, list[Subscriber]]) -> None:
+        tokens = {s.caller.id for group in groups.values() for s in group if s.caller.id is not None}
+
+        def ask() -> tuple[dict[str, Any], set[str], dict[str, list[Any]]]:
+            states = self._lookups.states(groups)
+            entries = {}
+            for id_, group in groups.items():
+                begin = min(s.seq for s in group)
+                if id_ in states and states[id_][0] > begin:
+                    entries[id_] = self._store.history(id_, begin, PAGE)
+            return states, self._access.usable(tokens), entries
+
+        states, usable, entries = await self._lanes.run("read", ask)
+        for id_, group in groups.items():
+            events = [(e.seq, _event("entry", views.entry(e), e.seq)) for e in entries.get(id_, ())]
+            for subscriber in group:
+                if id_ not in states or (
+                    subscriber.caller.id is not None and subscriber.caller.id not in usable
+                ):
+                    self._cut(subscriber)  # pruned, or the token was revoked
+                    continue
+                head, rollout = states[id_]
+                subscriber.seq = min(subscriber.seq, head)  # an id from the future: begin at the end
+                for seq, text in events:
+                    if seq > subscriber.seq:
+                        subscriber.seq = seq
+                        if not subscriber.put(text):
+                            self._cut(subscriber)
+                            break
+                shown = views.summary(rollout)
+                if subscriber.shown != shown and subscriber.seq >= head:
+                    subscriber.shown = shown
+                    if not subscriber.put(_event("state", shown)):
+                        self._cut(subscriber)
+
+    def _cut(self, subscriber: Subscriber) -> None:
+        while not subscriber.put(None):
+            subscriber.waiting.get_nowait()
+        self.leave(subscriber)
+
+
+class EventStream(Response):
+    """An answer that goes on until the client leaves, is too slow, or the service stops."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
+        super().__init__(headers={"X-Accel-Buffering": "no", "Connection": "close"})
+        del self.headers["content-length"]
+        self._hub = hub
+        self._subscriber = subscriber
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await self._send(send, "retry: 1000\n\n")
+            while not gone.done() and not self._hub.stopping:
+                try:
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        text = await self._next(gone)
+                except TimeoutError:
+                    text = ": still here\n\n"
+                if text is None:
+                    break
+                await self._send(send, text)
+            if not gone.done():
+                await send({"type": "http.response.body", "body": b": end\n\n", "more_body": False})
+        except (TimeoutError, OSError):
+            pass  # it does not read: its place is for somebody who does
+        finally:
+            gone.cancel()
+            self._hub.leave(self._subscriber)
+
+    async def _next(self, gone: asyncio.Future[None]) -> str | None:
+        getting = asyncio.ensure_future(self._subscriber.waiting.get())
+        both: set[asyncio.Future[Any]] = {getting, gone}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            return getting.result() if getting.done() else None
+        finally:
+            getting.cancel()
+
+    @staticmethod
+    async def _send(send: Send, text: str) -> None:
+        async with asyncio.timeout(SEND_SECONDS):
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+
+async def _disconnected(receive: Receive) -> None:
+    with contextlib.suppress(RolloutError):  # it left before its request was complete
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def _event(name: str, data: dict[str, Any], seq: int | None = None) -> str:
+    head = "" if seq is None else f"id: {seq}\n"
+    return f"{head}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"

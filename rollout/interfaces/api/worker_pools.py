@@ -1,0 +1,141 @@
+"""Worker threads, in lanes that cannot starve each other: a flood of readers leaves rollback its own.
+
+Everything that touches the database or Retell runs in one of these; the event loop only moves bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import structlog
+
+from rollout.app import App
+from rollout.domain.errors import ClaimLost, RolloutError
+from rollout.interfaces.backend.direct import Direct
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+# lane -> (threads, requests that may wait; None: no limit, for what must never be refused)
+LANES: dict[str, tuple[int, int | None]] = {
+    "read": (6, 500),
+    "change": (4, 200),
+    "retell": (4, 50),  # what asks Retell something before it answers: check, start, adopt, restore
+    "look": (4, 50),  # a number read from Retell now: whoever only looks keeps nobody from those four
+    "model": (1, 4),  # rehearsals: all processor time
+    "hooks": (2, 200),
+    "urgent": (6, None),  # rollback and pause
+    "sign_in": (2, 1000),  # as many as there can be connections: a crowd of guessers fills no queue
+    "minor": (1, 200),  # last use, refusals: lost rather than waited for
+}
+
+
+# Readers of a SQLite file do not wait, they compute: more threads than this only fight for the interpreter, and
+# 200 reads a second became 120. Readers of PostgreSQL wait for its answers.
+SQLITE_READERS = 2
+
+
+class Busy(RolloutError):
+    """The service has more to do than it can: try again in a second."""
+
+    status = 503
+    exit_code = 4
+
+
+class Lanes:
+    """The lanes of one process."""
+
+    def __init__(self, readers: int = LANES["read"][0]) -> None:
+        threads = {**{name: n for name, (n, _) in LANES.items()}, "read": readers}
+        self._pools = {name: ThreadPoolExecutor(n, f"api-{name}") for name, n in threads.items()}
+        self._waiting = dict.fromkeys(LANES, 0)
+        self._lock = threading.Lock()
+
+    def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
+        """Queues work; Busy when the lane is full."""
+        most = LANES[lane][1]
+        with self._lock:
+            if most is not None and self._waiting[lane] >= most:
+                raise Busy
+            self._waiting[lane] += 1
+
+        def run() -> T:
+            try:
+                return work()
+            finally:
+                with self._lock:
+                    self._waiting[lane] -= 1
+
+        return self._pools[lane].submit(run)
+
+    async def run(self, lane: str, work: Callable[[], T]) -> T:
+        """The result of work done in a lane."""
+        return await asyncio.wrap_future(self.submit(lane, work))
+
+    def later(self, work: Callable[[], object]) -> None:
+        """Does something small when there is time; never raises, and is dropped when there is none."""
+
+        def guarded() -> None:
+            try:
+                work()
+            except RolloutError as error:
+                log.warning("a note was not kept", error=error.message)
+
+        try:
+            self.submit("minor", guarded)
+        except (Busy, RuntimeError):
+            log.warning("a note was dropped", reason="too many are waiting")
+
+    def stop(self) -> None:
+        """Lets what is running end; what waits is dropped."""
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Followers:
+    """Drives rollbacks that were ordered here at once, each only once however many people ask.
+
+    The order itself is committed before this begins: whatever happens here, the scheduler of any process
+    goes on with it.
+    """
+
+    SECONDS = 20.0
+
+    def __init__(self, app: App) -> None:
+        self._direct = Direct(app)
+        self._pool = ThreadPoolExecutor(16, "api-rollback")
+        self._running: dict[str, Future[dict[str, object]]] = {}
+        self._lock = threading.Lock()
+
+    def follow(self, id_: str) -> Future[dict[str, object]]:
+        """A future of the rollback's end: the rollout as shown, with `seconds` it took."""
+        with self._lock:
+            running = self._running.get(id_)
+            if running is None or running.done():
+                running = self._pool.submit(self._follow, id_)
+                self._running[id_] = running
+                running.add_done_callback(lambda f: self._done(id_, f))
+            return running
+
+    def _follow(self, id_: str) -> dict[str, object]:
+        try:
+            return self._direct.follow_rollback(id_, self.SECONDS)
+        except ClaimLost:
+            return self._direct.show(id_)
+        except RolloutError:
+            raise
+        except Exception as error:
+            log.exception("a rollback was not driven on", rollout=id_, error=type(error).__name__)
+            raise
+
+    def _done(self, id_: str, future: Future[dict[str, object]]) -> None:
+        with self._lock:
+            if self._running.get(id_) is future:
+                del self._running[id_]
+
+    def stop(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,211 @@
+"""The operations that the command line offers, on a running service or directly on the database.
+
+`Direct` is the database; `rollout.interfaces.backend.http.Remote` speaks to a service. Both return the values of
+rollout.interfaces.views.rollout, so nothing on the command line depends on which one it talks to.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Protocol
+
+from rollout.adapters.planfile import load_plan
+from rollout.app import App
+from rollout.domain.calendar.wording import sentence
+from rollout.domain.errors import ClaimLost, InputError, NotReachable
+from rollout.domain.gate_history import margin_warnings
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.engine import rehearse
+from rollout.engine.gate_check import config_of
+from rollout.engine.preflight import Preflight
+from rollout.interfaces.views import rollout
+
+PAGE = 500  # rollouts read at a time
+COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
+
+
+class Backend(Protocol):
+    """What the command line can ask."""
+
+    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]: ...
+
+    def start(
+        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+    ) -> dict[str, Any]: ...
+
+    def command(
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+    ) -> dict[str, Any]: ...
+
+    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
+        """Orders the rollback and, if asked to wait, returns once every number is read back."""
+        ...
+
+    def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
+        """Waits until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
+        ...
+
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        """Rollouts, newest first: every one, or the `limit` newest; with a `name`, those that are called so."""
+        ...
+
+    def show(self, id_: str) -> dict[str, Any]: ...
+
+    def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]: ...
+
+    def on_number(self, number: str) -> str: ...
+
+    def service_is_alive(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+class Direct:
+    """The operations on the database itself, with the service running beside or not."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
+        found = self.app.commands.check(load_plan(text, name))
+        report = rollout.check(found)
+        report["ok"] = report["ok"] and not (strict and found.warnings)
+        if found.problems:
+            return report
+        waves = max((t.wave for t in found.targets), default=1)
+        rows = self.app.calendars.timetable(found.plan, self.app.store.now(), waves=waves)
+        report["timetable"] = sentence(rows, self.app.store.now())
+        seen = self._traffic(found)
+        per_day = None if seen is None else seen.calls_per_day
+        rates = None if seen is None else seen.history.rates
+        report["forecast"] = self._forecast(found, per_day)
+        report["proposal"] = rehearse.proposal(found.plan, per_day or rehearse.USUAL_CALLS_PER_DAY, rates)
+        config = config_of(found.plan)
+        if seen is not None and config is not None:
+            report["warnings"] = [*report["warnings"], *margin_warnings(config, seen.history)]
+        report["ok"] = report["ok"] and not (strict and report["warnings"])
+        return report
+
+    def _traffic(self, found: Preflight) -> rehearse.Traffic | None:
+        """What Retell lists of the numbers; None where it cannot be read: a forecast is worth no refusal."""
+        if self.app.calls is not None:
+            with contextlib.suppress(NotReachable):
+                return rehearse.traffic(found, self.app.calls, self.app.store.now())
+        return None
+
+    def _forecast(self, found: Preflight, per_day: float | None) -> str:
+        """One line of rehearsal at last week's traffic; the usual traffic where Retell lists none."""
+        if per_day is not None:
+            return rehearse.quick_line(found.plan, per_day)
+        return (
+            rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)
+            + " (hardly any calls last week: 200 a day assumed)"
+        )
+
+    def start(
+        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        return self.app.commands.start(load_plan(text, name), by, at=at, strict=strict)
+
+    def command(
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+    ) -> dict[str, Any]:
+        if command not in COMMANDS:
+            raise InputError(f"there is no command {command}; write one of: {', '.join(COMMANDS)}")
+        commands = self.app.commands
+        id_ = commands.resolve(id_)
+        if command == "promote":
+            return commands.promote(id_, by, expect=expect, full=full)
+        method: Callable[..., dict[str, Any]] = getattr(commands, command)
+        return method(id_, by, expect=expect)
+
+    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
+        id_ = self.app.commands.resolve(id_)
+        answer = self.app.commands.rollback(id_, by)
+        if not wait:
+            return answer
+        return self.follow_rollback(id_, timeout)
+
+    def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
+        """Drives the rollback here and now, unless another process is quicker; ends at the read-back."""
+        clock = self.app.clock
+        give_up = clock.boot() + timeout
+        while True:
+            try:
+                driven = self.app.drive(id_)
+            except ClaimLost:
+                driven = None
+            r = driven if driven is not None else self.app.store.load(id_)[0]
+            if r.phase is Phase.ROLLED_BACK or (r.restored_at is not None and r.phase is Phase.ROLLING_BACK):
+                return self._restored(r)
+            if r.phase is not Phase.ROLLING_BACK:
+                return rollout.show(r)  # nothing had been written, or somebody decided otherwise since
+            if clock.boot() >= give_up:
+                raise NotReachable(
+                    f"the rollback of {id_} is ordered and not read back after {timeout:g} s ({r.why}); the service "
+                    f"goes on trying; without it: rollout rollback {id_}, or the kit",
+                    id=id_,
+                )
+            clock.sleep(0.05 if driven is None else min(1.0, self.app.timing.poll))
+
+    @staticmethod
+    def _restored(r: Rollout) -> dict[str, Any]:
+        took = None
+        if r.restored_at is not None and r.rollback_at is not None:
+            took = round((r.restored_at - r.rollback_at).total_seconds(), 3)
+        return {**rollout.show(r), "seconds": took}
+
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        found: builtins.list[dict[str, Any]] = []
+        before: tuple[datetime, str] | None = None
+        while limit is None or len(found) < limit:
+            most = PAGE if limit is None else min(PAGE, limit - len(found))
+            page = self.app.store.summaries(live=live, name=name, before=before, limit=most)
+            found += [rollout.summary(r) for r in page]
+            if len(page) < most:
+                break
+            before = page[-1].created_at, page[-1].id
+        return found
+
+    def show(self, id_: str) -> dict[str, Any]:
+        return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])
+
+    def document(self, r: Rollout) -> dict[str, Any]:
+        """One rollout whole, with its timetable and whether its calls can be read."""
+        return {**rollout.show(r), "timetable": self.timetable(r), "calls_unreadable": self.unreadable(r)}
+
+    def unreadable(self, r: Rollout) -> dict[str, Any] | None:
+        """Since when calls of a live rollout cannot be read, and why."""
+        return rollout.unreadable(self.app.store.unreadable(r.id)) if r.phase.is_live else None
+
+    def timetable(self, r: Rollout) -> str | None:
+        """What is still to come and when at the earliest; None once it ended, and while it is held."""
+        if r.phase is Phase.HELD:
+            return None  # nothing comes before a person answers, and nobody knows when that is
+        now = self.app.store.now()
+        try:
+            rows = self.app.calendars.remaining(r, now)
+        except InputError as error:
+            return error.message
+        return sentence(rows, now) if rows else None
+
+    def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
+        return [rollout.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]
+
+    def on_number(self, number: str) -> str:
+        return self.app.commands.on_number(number)
+
+    def service_is_alive(self) -> bool:
+        return bool(self.app.store.services())
+
+    def close(self) -> None:
+        self.app.close()

@@ -1,0 +1,294 @@
+"""The operations of the command line on a running service, over its HTTP API. Standard library only.
+
+Errors come back as the same exceptions that the database would raise, so that exit codes are the same.
+"""
+
+from __future__ import annotations
+
+import builtins
+import http.client
+import json
+import re
+import secrets
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+from rollout.domain import errors
+from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position
+from rollout.domain.phone_numbers import is_e164, plus_advice
+from rollout.settings import LOOPBACK
+
+TRIES = 3
+PAUSE = 0.3
+MOST_BYTES = 64 * 1024 * 1024
+WAIT_MOST = 20.0
+PAGE = 200  # rollouts of one answer; the service gives no more
+
+
+class Remote:
+    """Implements rollout.interfaces.backend.direct.Backend on a service at `url` with a token.
+
+    Every change carries a request id, so asking again after a lost answer has no second effect. Plain http
+    is only for loopback: the token would be readable on the way.
+    """
+
+    def __init__(self, url: str, token: str | None, timeout: float = 30.0) -> None:
+        parts = urlsplit(url.strip())
+        try:
+            port = parts.port
+        except ValueError:
+            port = -1
+        if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username:
+            raise SettingsError("ROLLOUT_URL: write an address, for example https://rollout.example.com")
+        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+            raise SettingsError(
+                "ROLLOUT_URL: write https, or http on 127.0.0.1: the token must not be readable"
+            )
+        if token is not None and re.fullmatch(r"[!-~]+", token.strip()) is None:
+            raise SettingsError(
+                "ROLLOUT_TOKEN: this is not a token; write the one that `rollout token create` gave"
+            )
+        self._host, self._port, self._tls = parts.hostname, port, parts.scheme == "https"
+        self._base = parts.path.rstrip("/")
+        self._token = None if token is None else token.strip()
+        self._timeout = timeout
+        self._connection: http.client.HTTPConnection | None = None
+        self.url = f"{parts.scheme}://{parts.netloc}{self._base}"
+
+    # -------------------------------------------------------------- the operations
+
+    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
+        body = {"plan": text, "name": name[:200], "strict": strict}
+        return self._ask("POST", "/api/v1/plans/check", body, timeout=120)
+
+    def start(
+        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"plan": text, "name": name[:200], "strict": strict, **_who(by)}
+        if at is not None:
+            body["start_at"] = at.isoformat()
+        return self._ask("POST", "/api/v1/rollouts", body, timeout=120)
+
+    def command(
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+    ) -> dict[str, Any]:
+        body = _who(by)
+        if expect is not None:
+            body["expect"] = {"wave": expect.wave, "step": expect.step}
+        if full:
+            if command != "promote":
+                raise InputError(f"--full is for promote, not for {command}")
+            body["full"] = True
+        if not re.fullmatch("[a-z]+", command):
+            raise InputError(f"there is no command {command!r}")
+        return self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120)
+
+    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
+        first = min(timeout, WAIT_MOST) if wait else 0.0
+        answer = self._ask("POST", f"{_at(id_)}/rollback?wait={first:g}", _who(by), timeout=first + 30)
+        if not wait or answer.get("read_back"):
+            return answer
+        return self.follow_rollback(str(answer["id"]), max(0.0, timeout - first))
+
+    def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
+        """Asks until every number is read back at its baseline; NotReachable after `timeout` seconds."""
+        give_up = _now() + timeout
+        while True:
+            shown = self.show(id_)
+            if shown["phase"] == "rolled_back" or (shown["phase"] == "rolling_back" and shown["restored_at"]):
+                return {**shown, "seconds": _seconds(shown)}
+            if shown["phase"] != "rolling_back":
+                return shown
+            if _now() >= give_up:
+                raise NotReachable(
+                    f"the rollback of {id_} is ordered and not read back after {timeout:g} s ({shown['why']}); the "
+                    "service goes on trying; without it: the kit",
+                    id=id_,
+                )
+            time.sleep(0.2)
+
+    def list(
+        self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
+    ) -> builtins.list[dict[str, Any]]:
+        query: dict[str, str] = {}
+        if live is not None:
+            query["live"] = "true" if live else "false"
+        if name is not None:
+            query["name"] = name
+        found: builtins.list[dict[str, Any]] = []
+        while limit is None or len(found) < limit:
+            query["limit"] = str(PAGE if limit is None else min(PAGE, limit - len(found)))
+            page = self._ask("GET", f"/api/v1/rollouts?{urlencode(query)}")
+            found += page["items"]
+            if page["next"] is None:
+                break
+            query["cursor"] = page["next"]
+        return found
+
+    def show(self, id_: str) -> dict[str, Any]:
+        return self._ask("GET", _at(id_))
+
+    def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
+        found: builtins.list[dict[str, Any]] = []
+        while True:
+            page = self._ask("GET", f"{_at(id_)}/history?limit=200&after={after}")
+            found += page["items"]
+            if page["next"] is None:
+                return found
+            after = int(page["next"])
+
+    def on_number(self, number: str) -> str:
+        if not is_e164(number):  # the service takes no other; its complaint would be about its own route
+            raise errors.UnknownRollout(
+                f"no rollout has written {number}{plus_advice(number)}", number=number
+            )
+        found = self._ask("GET", f"/api/v1/numbers/{quote(number, safe='')}")["rollback"]
+        if found is None:
+            raise errors.UnknownRollout(f"no rollout has written {number}", number=number)
+        return str(found)
+
+    def service_is_alive(self) -> bool:
+        return self._ask("GET", "/healthz").get("status") == "alive"
+
+    def readiness(self) -> dict[str, str]:
+        """What the service says of its own parts, `ok` or what is wrong; nothing without a token that may read."""
+        try:
+            found = self._ask("GET", "/readyz")
+        except NotReachable as error:
+            if "checks" not in error.details:
+                raise
+            found = error.details
+        return {str(name): str(value) for name, value in (found.get("checks") or {}).items()}
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    # -------------------------------------------------------------- over the wire
+
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> dict[str, Any]:
+        raw = None if body is None else json.dumps(body).encode()
+        headers = {"Accept": "application/json", "User-Agent": "rollout-cli"}
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        if raw is not None:
+            headers["Content-Type"] = "application/json"
+        trouble = ""
+        for attempt in range(TRIES):
+            if attempt:
+                time.sleep(PAUSE * attempt)
+            try:
+                status, text = self._once(method, self._base + path, raw, headers, timeout or self._timeout)
+            except (OSError, http.client.HTTPException) as error:
+                self.close()
+                trouble = _words(error)
+                continue  # reading twice is harmless, and every change carries its request id
+            return _read(status, text, self.url)
+        raise NotReachable(
+            f"the service at {self.url} cannot be reached ({trouble}); unset ROLLOUT_URL to work on the database"
+        )
+
+    def _once(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout: float
+    ) -> tuple[int, bytes]:
+        if self._connection is None:
+            if self._tls:
+                context = ssl.create_default_context()
+                self._connection = http.client.HTTPSConnection(self._host, self._port, context=context)
+            else:
+                self._connection = http.client.HTTPConnection(self._host, self._port)
+        self._connection.timeout = timeout
+        if self._connection.sock is not None:
+            self._connection.sock.settimeout(timeout)
+        self._connection.request(method, path, body, headers)
+        answer = self._connection.getresponse()
+        text = answer.read(MOST_BYTES)
+        if answer.will_close:
+            self.close()
+        return answer.status, text
+
+
+def _at(id_: str) -> str:
+    if "/" in id_ or id_ in (".", ".."):
+        raise InputError(
+            f"{id_}: a service is not reached by a name with a slash; write the rollout's id, which `rollout list` shows"
+        )
+    return f"/api/v1/rollouts/{quote(id_, safe='')}"
+
+
+def _who(by: By) -> dict[str, Any]:
+    """Reason and request id; who asks is what the token says."""
+    return {"reason": by.reason, "request_id": by.request_id or f"cli-{secrets.token_hex(12)}"}
+
+
+def _read(status: int, text: bytes, url: str) -> dict[str, Any]:
+    try:
+        document = json.loads(text)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise NotReachable(f"{url} answered {status} with something that is not the service's JSON")
+    if 200 <= status < 300:
+        return document
+    known = {_code(kind): kind for kind in _kinds(RolloutError)}
+    kind = known.get(str(document.get("code"))) or _by_status(status)
+    details = {
+        k: v
+        for k, v in document.items()
+        if k not in ("type", "title", "status", "detail", "instance", "code")
+    }
+    raise kind(str(document.get("detail") or f"the service answered {status}"), **details)
+
+
+def _code(kind: type[RolloutError]) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _kinds(kind: type[RolloutError]) -> builtins.list[type[RolloutError]]:
+    """The errors of the core; those that only a service has come back by their status."""
+    return [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, kind)]
+
+
+def _by_status(status: int) -> type[RolloutError]:
+    if status == 401:
+        return errors.Unauthenticated
+    if status == 403:
+        return errors.Forbidden
+    if status == 404:
+        return errors.UnknownRollout
+    if status == 409:
+        return errors.Refused
+    if status in (400, 405, 413, 415, 421, 422):
+        return InputError
+    return NotReachable if status in (408, 429, 501, 502, 503, 504) else RolloutError
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS: {error.reason or 'failed'}"
+    if isinstance(error, TimeoutError | socket.timeout):
+        return "no answer in time"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return type(error).__name__
+
+
+def _seconds(shown: Mapping[str, Any]) -> float | None:
+    if not shown.get("rollback_at") or not shown.get("restored_at"):
+        return None
+    begin, end = (datetime.fromisoformat(str(shown[k])) for k in ("rollback_at", "restored_at"))
+    return round((end - begin).total_seconds(), 3)
+
+
+def _now() -> float:
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

@@ -1,0 +1,151 @@
+"""db, doctor, verify: keeping the service itself in order."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, RolloutError, SchemaRefused
+from rollout.interfaces.cli import backup
+from rollout.interfaces.cli.common import Json, direct_app, print_json, quiet_logs, require_one
+from rollout.interfaces.cli.progress import waiting
+from rollout.interfaces.cli.screen import echo, plain, table
+
+db = typer.Typer(help="The database's schema.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    backup.register(db)
+    app.add_typer(db, name="db")
+    app.command()(doctor)
+    app.command()(verify)
+
+
+@db.command("upgrade")
+def upgrade(json: Json = False) -> None:
+    """Make or upgrade the schema."""
+    with _database(makes=True) as database:
+        from rollout.adapters.store import migrate
+
+        before, after = migrate.upgrade(database)
+    if json:
+        print_json({"before": before, "after": after})
+    else:
+        echo(f"the schema is {after}" + (" already" if before == after else f", was {before or 'empty'}"))
+
+
+@db.command("check")
+def check(json: Json = False) -> None:
+    """Say whether the schema fits this program. Exit 3 if not."""
+    with _database() as database:
+        from rollout.adapters.store import migrate
+
+        found, wanted = migrate.current(database), migrate.head()
+        if json:
+            print_json({"found": found, "wanted": wanted, "ok": found == wanted})
+        migrate.require_current(database)
+    if not json:
+        echo(f"the schema is {found}, as this program needs it")
+
+
+def _database(*, makes: bool = False) -> Any:
+    from contextlib import closing
+
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.store.engine import Database
+    from rollout.settings import load_settings
+
+    settings = load_settings()
+    if not makes:
+        require_one(settings)
+    return closing(Database(settings.database_url, SystemClock()))
+
+
+def doctor(json: Json = False) -> None:
+    """Test settings, database, Retell and the service; exit 2, 3 or 4 when something does not work."""
+    report = _examined()
+    if json:
+        print_json(report)
+    else:
+        from rollout.interfaces.cli.screen import console
+
+        shown = table("what", "state", "detail", keys=("what", "state"))
+        for item in report["checks"]:
+            state = ("WARNING" if item["warning"] else "ok") if item["ok"] else "TROUBLE"
+            shown.add_row(item["name"], state, plain(item["detail"]))
+        console().print(shown)
+    worst = next((c for c in report["checks"] if not c["ok"]), None)
+    if worst is not None:
+        error = SchemaRefused if worst["exit_code"] == 3 else RolloutError
+        raised = error(f"{worst['name']}: {worst['detail']}")
+        raised.exit_code = worst["exit_code"]
+        raise raised
+
+
+def _examined() -> dict[str, Any]:
+    from rollout.interfaces.cli import doctor as doctors
+    from rollout.interfaces.cli.common import remote
+
+    if (service := remote()) is not None:
+        with closing(service):
+            return doctors.examine_service(service)
+    from rollout.settings import load_settings
+
+    settings = load_settings()
+    quiet_logs(settings)
+    return doctors.examine(settings)
+
+
+def verify(
+    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", metavar="FILE", help="An export, checked without any database.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="HASH", help="With --file: the hash it must end with.")
+    ] = None,
+    anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--anchor",
+            metavar="FILE",
+            help="Hold it against heads kept elsewhere: a file, log, mail or export.",
+        ),
+    ] = None,
+    write_anchor: Annotated[
+        str | None,
+        typer.Option(
+            "--write-anchor", metavar="FILE", help="Write the heads, if nothing is altered; - prints them."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Check the journal's chains, triggers and tokens, and the tables against it. Exit 1 if anything was altered."""
+    if file is not None or head is not None:
+        if file is None or id is not None or anchor is not None or write_anchor is not None:
+            raise InputError("verify: write --file FILE alone (and --head HASH with it), or leave it out")
+        from rollout.interfaces.cli.exports import verify_file
+
+        verify_file(file, head, json)
+        return
+    from rollout.adapters.store.verify import verify_all
+    from rollout.interfaces.cli import exports
+
+    kept = () if anchor is None else exports.read_anchors(anchor)
+    with direct_app() as app:
+        with waiting("checking the journal") as say:
+            faults, counted = verify_all(
+                app.store, None if id is None else app.commands.resolve(id), kept, say
+            )
+        if write_anchor is not None and not faults:
+            exports.write_anchors(app.store, write_anchor)
+    if json and write_anchor != "-":
+        print_json({"ok": not faults, "entries": counted, "anchors": len(kept), "faults": faults})
+    elif not faults and write_anchor != "-":
+        held = f"; all {len(kept)} anchors hold" if kept else ""
+        echo(f"{counted} entries, none altered{held}")
+    if faults:
+        raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))

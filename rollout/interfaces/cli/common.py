@@ -1,0 +1,219 @@
+"""What the commands share: which backend, who asks, how values are printed."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, NoDatabase
+from rollout.interfaces.cli.screen import echo, json_text, plain
+
+if TYPE_CHECKING:
+    from rollout.app import App
+    from rollout.domain.lifecycle.commands import By
+    from rollout.domain.lifecycle.state import Position
+    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.http import Remote
+    from rollout.settings import Settings
+
+Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+RequestId = Annotated[
+    str | None,
+    typer.Option("--request-id", help="Repeating a command with the same id has no second effect."),
+]
+Expect = Annotated[
+    str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it no longer stands there.")
+]
+RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, or its name.")]
+PlanPath = Annotated[
+    str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")
+]
+
+
+class Interrupted(BaseException):
+    """Somebody pressed Ctrl-C: what was ordered stays ordered."""
+
+
+def actor() -> str:
+    """Who is at this command line."""
+    import getpass
+
+    from rollout.domain.one_line import in_one_line
+
+    try:
+        return f"cli:{in_one_line(getpass.getuser(), '?')[:100]}"  # LOGNAME and USER hold anything
+    except (KeyError, OSError):
+        return f"cli:{os.getuid()}"
+
+
+def unexpected(error: Exception) -> str:
+    """An error that nobody foresaw: what it was, and where."""
+    import traceback
+
+    from rollout.adapters.telemetry.logs import REDACTOR
+
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f"{os.sep}rollout{os.sep}" in f.filename] or frames
+    where = f" at {ours[-1].filename}:{ours[-1].lineno}" if ours else ""
+    said = " ".join(REDACTOR.clean(str(error)).split())
+    return plain(f"unexpected {type(error).__name__}{where}{': ' if said else ''}{said}")
+
+
+def by(reason: str, request_id: str | None) -> By:
+    """The person, the reason and the request id of a command."""
+    from rollout.domain.lifecycle.commands import By
+
+    return By(actor(), reason, request_id)
+
+
+def position(text: str | None) -> Position | None:
+    """--expect as a position."""
+    from rollout.domain.lifecycle.commands import parse_position
+
+    return None if text is None else parse_position(text)
+
+
+def quiet_logs(settings: Settings) -> None:
+    """Logs to standard error, and only what matters: the command's own output is its answer."""
+    from rollout.adapters.telemetry import logs
+
+    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
+    level = "warning" if settings.log_level == "info" else settings.log_level
+    logs.set_up(level, json_lines=False, secrets=secrets)
+
+
+class Needs(Enum):
+    """What a command wants of the database in the working folder, where none is named."""
+
+    DATABASE = "one that is there"
+    NEW = "one, made if there is none"
+    NOTHING = "one only if it is there"
+
+
+@contextmanager
+def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
+    """The product on its own database; an old schema is refused, and so is a named database that is not there."""
+    from rollout.adapters.store import migrate
+    from rollout.app import build
+    from rollout.settings import load_settings
+
+    settings = load_settings()
+    quiet_logs(settings)
+    with contextlib.ExitStack() as stack:
+        none_yet = migrate.has_none_yet(settings)
+        if needs is Needs.DATABASE:
+            require_one(settings)
+        if none_yet and needs is Needs.NOTHING:
+            settings = settings.model_copy(update={"database_url": stack.enter_context(migrate.scratch())})
+        app = build(settings)
+        stack.callback(app.close)
+        if needs is Needs.NEW:
+            migrate.make_default(app.database, settings)
+        migrate.require_current(app.database)
+        yield app
+
+
+def require_one(settings: Settings) -> None:
+    """NoDatabase when nobody named a database and there is none in the working folder yet."""
+    from rollout.adapters.store.migrate import has_none_yet
+
+    if has_none_yet(settings):
+        raise NoDatabase(
+            f"there is no database in this folder yet ({Path.cwd()}): `rollout serve`, `rollout start` or `rollout db "
+            "upgrade` makes it; or set ROLLOUT_DATABASE_URL to the one you mean"
+        )
+
+
+def remote() -> Remote | None:
+    """The running service that ROLLOUT_URL names; None: it names none."""
+    url = os.environ.get("ROLLOUT_URL")
+    if not url:
+        return None
+    from rollout.interfaces.backend.http import Remote
+
+    return Remote(url, os.environ.get("ROLLOUT_TOKEN"))
+
+
+def say_if_nobody_works(service: Backend, *phases: str) -> None:
+    """On standard error, when no service runs that could go on with rollouts in these phases."""
+    from rollout.domain.errors import RolloutError
+    from rollout.domain.lifecycle.machine import FINAL
+
+    if phases and set(phases) <= FINAL:
+        return
+    with contextlib.suppress(RolloutError):  # the command itself is done
+        if not service.service_is_alive():
+            echo(
+                "no service is running on this database: nothing moves until you start one with `rollout serve`",
+                err=True,
+            )
+
+
+@contextmanager
+def backend(needs: Needs = Needs.DATABASE) -> Iterator[Backend]:
+    """A running service when ROLLOUT_URL is set, else the database."""
+    if (service := remote()) is not None:
+        try:
+            yield service
+        finally:
+            service.close()
+        return
+    from rollout.interfaces.backend.direct import Direct
+
+    with direct_app(needs) as app:
+        yield Direct(app)
+
+
+def plan_text(path: str) -> tuple[str, str]:
+    """(text, name) of a plan file, or of standard input."""
+    if path == "-":
+        return _standard_input(), "standard input"
+    file = Path(path)
+    try:
+        return file.read_text(encoding="utf-8"), str(file)
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise InputError(f"{path}: this is a folder; name a plan file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: this is not UTF-8 text") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _standard_input() -> str:
+    """What comes in, as UTF-8 whatever the terminal speaks: plans are."""
+    if not isinstance(sys.stdin, io.TextIOWrapper):
+        return str(sys.stdin.read())
+    try:
+        raw: bytes = sys.stdin.buffer.read()
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InputError("standard input: this is not UTF-8 text") from None
+
+
+def print_json(value: Any) -> None:
+    """The stable machine form."""
+    echo(json_text(value))
+
+
+def moment(text: str | None) -> datetime | None:
+    """--at: ISO 8601; without a zone it is the reader's own."""
+    if text is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InputError(f"--at: {text} is not a time; write for example 2026-12-01T09:00:00-08:00") from None
+    return (parsed if parsed.tzinfo else parsed.astimezone()).astimezone(UTC)

@@ -1,0 +1,215 @@
+"""gate evaluate, rehearse, replay, report: what the gates say, said, and would say."""
+
+from __future__ import annotations
+
+import json as jsons
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, RolloutError
+from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
+from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
+
+gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command()(rehearse)
+    app.command()(report)
+    app.command()(replay)
+    app.add_typer(gate, name="gate")
+
+
+@gate.command("evaluate")
+def evaluate(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Counts as JSON; - reads standard input.")],
+    json: Json = False,
+) -> None:
+    """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
+    from rollout.domain.gates.evaluate import evaluate as compute
+
+    text, name = plan_text(file)
+    try:
+        document = jsons.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: this is not JSON: {error}") from None
+    found = compute(document)
+    if json:
+        print_json(found)
+        return
+    low, high = found["interval"]
+    echo(f"harm      E = {found['harm']['E']:.6g}  (the canary is worse)")
+    for margin, value in found["safe"].items():
+        echo(f"safe      E = {value['E']:.6g}  (not worse by {margin} or more)")
+    echo(f"ledger    E = {found['ledger']['E']:.6g}  (harm, with a fresh ledger per cell; roll back at 10)")
+    echo(f"split     E = {found['split']['E']:.6g}  (the calls do not follow the weights; alarm at 100)")
+    echo(f"interval  {100 * low:+.1f} to {100 * high:+.1f} points of the bad rate, valid at any time")
+    echo(f"posterior P(canary worse) = {found['prob_worse']:.3f}  (for looking at, not a rule)")
+
+
+def rehearse(
+    plan: PlanPath,
+    calls_per_day: Annotated[
+        float | None, typer.Option("--calls-per-day", help="Calls of all numbers together.")
+    ] = None,
+    from_history: Annotated[
+        bool, typer.Option("--from-history", help="As many as Retell lists for last week.")
+    ] = False,
+    canary: Annotated[
+        str | None, typer.Option("--canary", help="One more canary: success=0.75,hard_error=0.05")
+    ] = None,
+    runs: Annotated[int, typer.Option("--runs", help="Rollouts per kind of canary.")] = 1000,
+    json: Json = False,
+) -> None:
+    """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.planfile import load_plan
+    from rollout.engine import rehearse as rehearsals
+    from rollout.engine.calendars import Calendars
+    from rollout.settings import load_settings
+
+    text, name = plan_text(plan)
+    loaded = load_plan(text, name)
+    if from_history:
+        if calls_per_day is not None:
+            raise InputError("write --calls-per-day or --from-history, not both")
+        with direct_app(Needs.NOTHING) as app:
+            assert app.calls is not None
+            found = app.commands.check(loaded)
+            found.refuse()
+            calls_per_day = rehearsals.calls_per_day(found, app.calls, app.store.now())
+            if not calls_per_day:
+                raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
+    per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
+    document = rehearsals.rehearse(
+        loaded, per_day, calendars=Calendars(load_settings().calendars if loaded.calendar else None),
+        now=SystemClock().now(),
+        canary=rehearsals.parse_canary(canary), runs=runs,
+    )  # fmt: skip
+    if json:
+        print_json(document)
+        return
+    shown = table(
+        "canary",
+        "promoted",
+        "rolled back",
+        "undecided",
+        "calls to promote",
+        "days",
+        "canary calls to roll back",
+        "days",
+        keys=("canary",),
+    )
+    for s in document["scenarios"]:
+        shown.add_row(
+            s["name"], _share(s["promoted"]), _share(s["rolled_back"]), _share(s["undecided"]),
+            _number(s["calls_to_promote"]), _number(s["days_to_promote"]), _number(s["canary_to_roll_back"]),
+            _number(s["days_to_roll_back"]),
+        )  # fmt: skip
+    out = console()
+    out.print(f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
+    out.print(shown)
+    for note in document["notes"]:
+        out.print(f"note: {plain(note)}", style="yellow")
+    out.print(plain(document["line"]))
+    if (better := document.get("proposal")) is not None:
+        out.print(f"this plan decides late: {plain(better['why'])}", style="yellow")
+        for name, figures in (("as it is", better["now"]), (f"with {better['change']}", better["then"])):
+            days = "" if figures["days"] is None else f" after {figures['days']:.1f} days"
+            out.print(
+                f"{plain(name)}: an equal canary is promoted in {_share(figures['equal_promoted'])}{days}; one 10 points "
+                f"worse is rolled back in {_share(figures['worse_rolled_back'])} and promoted in "
+                f"{_share(figures['worse_promoted'])}"
+            )
+        out.print("write")
+        out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
+
+
+def report(
+    id: RolloutId,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What the calls said: each arm beside the baseline, with intervals and a recommendation."""
+    from rollout.interfaces.views import report as reports
+
+    with direct_app() as app:
+        rollout, _ = app.store.load(app.commands.resolve(id))
+        document = reports.document(rollout, app.store.looks(rollout.id))
+    if html is not None:
+        html.write_text(reports.html(document), encoding="utf-8")
+        echo(str(html))
+    elif json:
+        print_json(document)
+    else:
+        for line in reports.text(document, rollout).splitlines():
+            echo(plain(line))
+
+
+def replay(
+    id: RolloutId,
+    gates: Annotated[
+        str | None, typer.Option("--gate", metavar="FILE", help="A plan, or a gates: entry, to compare with.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compute every stored look again, and what another gate would have decided. Exit 1 if one differs."""
+    from rollout.domain.gates import summary
+
+    other = None if gates is None else _gates(gates)
+    with direct_app() as app:
+        rollout, _ = app.store.load(app.commands.resolve(id))
+        found = summary.replay(app.store.looks(rollout.id), other)
+    if json:
+        print_json(found)
+    else:
+        echo(f"{found['looks']} looks, {'all the same' if found['same'] else 'NOT all the same'}")
+        for arm, decided in found["decided"].items():
+            echo(f"{arm}: first decided as {decided['outcome']} after {decided['calls']} calls")
+        for arm, decided in found.get("other", {}).items():
+            echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
+    if not found["same"]:
+        raise RolloutError(
+            f"{len(found['different'])} looks are not what was stored: {found['different'][:3]}"
+        )
+
+
+def _sooner(decided: dict[str, Any]) -> str:
+    by = decided["sooner_by"]
+    if decided["calls"] is None or by is None:
+        return ""
+    return f" after {decided['calls']} calls ({abs(by)} calls {'sooner' if by >= 0 else 'later'})"
+
+
+def _gates(path: str) -> dict[str, Any]:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    text, name = plan_text(path)
+    try:
+        document = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError) as error:
+        raise InputError(f"{name}: cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(document, dict):
+        raise InputError(f"{name}: write a plan or its gates entry, for example profile: strict")
+    entry = document.get("gates", document)
+    from rollout.domain.plan.plan import Gates
+
+    try:
+        gates = Gates.model_validate(entry)
+    except ValueError as error:
+        raise InputError(f"{name}: {error}") from None
+    return gates.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.1f}".rstrip("0").rstrip(".")

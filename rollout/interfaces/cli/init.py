@@ -1,0 +1,286 @@
+"""init: writes a first plan for a number, from what the number serves now and a few answers."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, NotReachable, PreflightRefused
+from rollout.interfaces.cli.common import quiet_logs
+from rollout.interfaces.cli.progress import waiting
+from rollout.interfaces.cli.screen import console, echo, plain, table
+
+if TYPE_CHECKING:
+    from rollout.adapters.retell import RetellClient
+    from rollout.engine.ports import AgentVersion, Reading
+
+CHANNELS = ("inbound", "outbound", "inbound_sms", "outbound_sms")
+PROFILES = ("standard", "low-traffic", "strict", "none")
+LOOK_BACK = 10  # versions before the newest that are looked at for a published one
+TEMPLATE = """\
+# Written by `rollout init` from what {number} served. What every key means: config/plan.schema.json, docs/.
+version: 1
+name: {name}
+numbers: ["{number}"]
+channels: [{channels}]
+canary: {{agent_id: {agent}, agent_version: {version}}}
+{baseline}steps:
+{steps}
+gates: {{profile: {profile}}} # standard, low-traffic (tens of calls a day), strict, none
+on_failure: rollback
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command()(init)
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks the person at the terminal, or takes the proposal where nobody is asked."""
+
+    ask: bool
+
+    def text(self, question: str, proposal: str) -> str:
+        return str(typer.prompt(question, default=proposal, err=True)).strip() if self.ask else proposal
+
+    def one_of(self, question: str, choices: Sequence[str], proposal: str) -> str:
+        while True:
+            answer = self.text(f"{question} ({', '.join(choices)})", proposal)
+            if answer in choices:
+                return answer
+            if not self.ask:
+                raise InputError(f"{question}: {plain(answer)} is none of {', '.join(choices)}")
+            echo(f"write one of: {', '.join(choices)}", err=True)
+
+
+def interactive() -> bool:
+    """Whether somebody sits at the terminal."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def init(
+    number: Annotated[
+        str | None, typer.Argument(metavar="[NUMBER]", help="The phone number, for example +14157774444.")
+    ] = None,
+    canary: Annotated[
+        str | None, typer.Option("--canary", metavar="[AGENT:]VERSION", help="The version to try.")
+    ] = None,
+    channel: Annotated[
+        list[str] | None,
+        typer.Option("--channel", help="inbound (the default if it has agents), ...; repeat it."),
+    ] = None,
+    weights: Annotated[
+        str, typer.Option("--weights", help="The canary's share, step by step.")
+    ] = "0.1,0.5,1",
+    holds: Annotated[str, typer.Option("--holds", help="How long each step must stand.")] = "30m,2h,1d",
+    profile: Annotated[str, typer.Option("--profile", help=", ".join(PROFILES))] = "standard",
+    name: Annotated[str | None, typer.Option("--name", help="The plan's name.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="NAME.yaml, if left out; - prints it."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over the file if it is there.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing: take what is proposed.")] = False,
+) -> None:
+    """Write a plan for a number from what it serves now. Asks a few questions at a terminal; changes nothing."""
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.retell import RetellClient
+    from rollout.settings import KeySource, load_settings
+
+    settings = load_settings()
+    quiet_logs(settings)
+    asker = Asker(interactive() and not yes)
+    clock = SystemClock()
+    client = RetellClient(
+        settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline
+    )
+    try:
+        reading = _reading(client, number, asker)
+        chosen = _channels(reading, channel, asker)
+        lists = [reading.lists[f"{c}_agents"] or [] for c in chosen]
+        agent, version = _canary(client, lists[0], canary, asker)
+        name = asker.text("name of the plan", name or _name(reading, version))
+        steps = _steps(asker.text("weights", weights), asker.text("holds", holds))
+        profile = asker.one_of("gates", PROFILES, profile)
+        text = TEMPLATE.format(
+            number=reading.number, name=_yaml(name), channels=", ".join(chosen), agent=agent, version=version,
+            baseline=_baseline(lists), steps=steps, profile=profile,
+        )  # fmt: skip
+        _passes(client, clock, text)
+    finally:
+        client.close()
+    _write(text, output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.yaml", force)
+
+
+# ------------------------------------------------------------------ what to ask
+
+
+def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
+    from rollout.engine.ports import Failure
+
+    if number is None:
+        number = _choose(client, asker)
+    number = re.sub(r"[ ().-]", "", number)
+    with client.lane([number]) as lane:
+        found = lane.read([number])[number]
+    if isinstance(found, Failure):
+        if found.status in (404, 422):
+            raise InputError(f"{plain(number)}: Retell does not know this number; write it as +14157774444")
+        raise NotReachable(f"{plain(number)} cannot be read: {found.detail}")
+    return found
+
+
+def _choose(client: RetellClient, asker: Asker) -> str:
+    from rollout.engine.ports import Reading
+
+    with waiting("listing the numbers of the account"):
+        found = list(client.all())
+    known = sorted((r for r in found if isinstance(r, Reading)), key=lambda r: r.number)
+    if not known:
+        failure = next((f.detail for f in found if not isinstance(f, Reading)), "the account has no number")
+        raise NotReachable(f"there is no number to choose from: {failure}")
+    if not asker.ask:
+        raise InputError(f"name a number: rollout init {known[0].number} ({len(known)} in this account)")
+    shown = table("number", "nickname", "serves", keys=("number",))
+    for r in known[:50]:
+        shown.add_row(r.number, plain(r.nickname or ""), "; ".join(_serves(r)))
+    console(stderr=True).print(shown)
+    return asker.text("number", known[0].number)
+
+
+def _serves(reading: Reading) -> list[str]:
+    from rollout.domain.splits.splits import describe
+
+    return [
+        plain(f"{c}: {describe(entries)}") for c in CHANNELS if (entries := reading.lists.get(f"{c}_agents"))
+    ]
+
+
+def _channels(reading: Reading, wanted: Sequence[str] | None, asker: Asker) -> list[str]:
+    served = [c for c in CHANNELS if reading.lists.get(f"{c}_agents")]
+    if not served:
+        raise InputError(
+            f"{reading.number} has no agents on any channel: bind one first, then there is a baseline"
+        )
+    for name in wanted or ():
+        if name not in served:
+            raise InputError(f"--channel: {reading.number} serves {', '.join(served)}, and not {plain(name)}")
+    if wanted:
+        return list(dict.fromkeys(wanted))
+    return [asker.one_of("channel", served, served[0]) if len(served) > 1 else served[0]]
+
+
+def _canary(
+    client: RetellClient, baseline: Sequence[Mapping[str, Any]], wanted: str | None, asker: Asker
+) -> tuple[str, int]:
+    agent = str(max(baseline, key=lambda e: float(e["weight"]))["agent_id"])
+    if wanted is None:
+        found = _newest(client, agent, baseline)
+        if found is None and not asker.ask:
+            raise InputError(
+                f"{agent} has no published version that is newer than what the number serves; write --canary VERSION"
+            )
+        wanted = asker.text(
+            f"version of {agent} to try (or AGENT:VERSION)", "" if found is None else str(found.version)
+        )
+    other, _, version = wanted.rpartition(":")
+    if not version.isdigit():
+        raise InputError(f"--canary: {plain(wanted)} is not a version; write 7, or agent_abc:7")
+    return other or agent, int(version)
+
+
+def _newest(client: RetellClient, agent: str, baseline: Sequence[Mapping[str, Any]]) -> AgentVersion | None:
+    """The newest published version that the number does not serve yet."""
+    from rollout.engine.ports import Failure
+
+    served = [e["agent_version"] for e in baseline if isinstance(e.get("agent_version"), int)]
+    newest = client.version(agent, None)
+    if isinstance(newest, Failure):
+        return None
+    for number in range(newest.version, max(newest.version - LOOK_BACK, max(served, default=-1)), -1):
+        found = client.version(agent, number)
+        if not isinstance(found, Failure) and found.is_published and number not in served:
+            return found
+    return None
+
+
+# ------------------------------------------------------------------ the text
+
+
+def _name(reading: Reading, version: int) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", (reading.nickname or reading.number.lstrip("+")).lower()).strip("-")
+    return f"{words[:60] or 'plan'}-v{version}"
+
+
+def _yaml(text: str) -> str:
+    return (
+        text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", text) else f"'{text.replace(chr(39), chr(39) * 2)}'"
+    )
+
+
+def _steps(weights: str, holds: str) -> str:
+    shares = [w.strip() for w in weights.split(",") if w.strip()]
+    times = [h.strip() for h in holds.split(",") if h.strip()]
+    if len(shares) != len(times):
+        raise InputError(
+            f"--weights has {len(shares)} steps and --holds {len(times)}: write one hold for each step; the last is "
+            "the bake"
+        )
+    return "\n".join(f"  - {{weight: {w}, hold: {h}}}" for w, h in zip(shares, times, strict=True))
+
+
+def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """The baseline's lines: refuse to start on anything else. None where it cannot be said exactly."""
+    from rollout.domain.splits.splits import TOTAL, points, same
+
+    first = lists[0]
+    exact = all(
+        isinstance(e.get("agent_version"), int)
+        and abs(points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
+        for e in first
+    )
+    if not exact or any(not same(other, first) for other in lists[1:]):
+        return ""
+    entries = [
+        f"{{agent_id: {e['agent_id']}, agent_version: {e['agent_version']}"
+        + (f", weight: {e['weight']:g}}}" if len(first) > 1 else "}")
+        for e in first
+    ]
+    if len(entries) == 1:
+        return f"baseline: {entries[0]} # refuse to start on anything else\n"
+    return "baseline: # refuse to start on anything else\n" + "".join(f"  - {e}\n" for e in entries)
+
+
+def _passes(client: RetellClient, clock: Any, text: str) -> None:
+    """Refuses what `rollout check` would refuse; warnings are said."""
+    from rollout.adapters.planfile import load_plan
+    from rollout.engine.preflight import Versions, preflight
+
+    found = preflight(load_plan(text, "the plan"), client, Versions(client, clock))
+    if found.problems:
+        raise PreflightRefused("nothing was written: " + "; ".join(found.problems))
+    for warning in found.warnings:
+        echo(f"warning: {plain(warning)}", err=True)
+
+
+def _write(text: str, path: str, force: bool) -> None:
+    if path == "-":
+        echo(text, nl=False)
+        return
+    try:
+        with Path(path).open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"{path}: this file is there already; write -o OTHER, or --force") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    echo(path)
+    echo(f"next: rollout check {path}, then rollout start {path}", err=True)

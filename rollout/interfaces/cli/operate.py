@@ -1,0 +1,285 @@
+"""promote, pause, resume, stop, adopt, restore, rollback, kit: what a person does to a rollout."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, RolloutError
+from rollout.interfaces.cli.common import (
+    Expect,
+    Interrupted,
+    Json,
+    Reason,
+    RequestId,
+    RolloutId,
+    backend,
+    by,
+    direct_app,
+    position,
+    print_json,
+    say_if_nobody_works,
+    unexpected,
+)
+from rollout.interfaces.cli.screen import echo, local, plain, plain_lines
+
+if TYPE_CHECKING:
+    from rollout.interfaces.backend.direct import Backend
+
+All = Annotated[bool, typer.Option("--all", help="Every live rollout, scheduled ones too: stop the line.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command()(promote)
+    app.command()(pause)
+    for name, words in (
+        ("resume", "Go on after a pause."),
+        ("stop", "End the rollout and leave the split as it is."),
+        ("adopt", "Answer drift: take the live split as ours, and go on."),
+        ("restore", "Answer drift: write our split again, and go on."),
+    ):
+        app.command(name, help=words)(_plain_command(name))
+    app.command()(rollback)
+    app.command()(kit)
+
+
+def _say(command: str, answer: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    at = answer["position"]
+    echo(f"{answer['id']}: {command}: {answer['phase']} at {at['wave']}.{at['step']}")
+
+
+def promote(
+    id: RolloutId,
+    full: Annotated[bool, typer.Option("--full", help="Go to the last step at once.")] = False,
+    reason: Reason = "",
+    expect: Expect = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Go to the next step now, whatever the hold and the gates; in the last step, end its bake."""
+    with backend() as service:
+        answer = service.command("promote", id, by(reason, request_id), expect=position(expect), full=full)
+        _say("promote", answer, json)
+        say_if_nobody_works(service, answer["phase"])
+
+
+def pause(
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    every: All = False,
+    reason: Reason = "",
+    expect: Expect = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Hold where it stands; gates go on watching. One that is scheduled does not start until it is resumed."""
+    if (id is not None) == every:
+        raise InputError(
+            "pause: name a rollout, or write --all" if id is None else "pause: write an ID or --all, not both"
+        )
+    if every and expect is not None:
+        raise InputError("pause: --expect goes with one rollout; leave it out with --all")
+    with backend() as service:
+        if id is not None:
+            answer = service.command("pause", id, by(reason, request_id), expect=position(expect))
+            _say("pause", answer, json)
+            say_if_nobody_works(service, answer["phase"])
+            return
+        live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
+        line = _Line(service, sorted(live, key=_waits))
+        for each in line.live:
+            line.order(
+                each, lambda asked: service.command("pause", asked, by(reason, _own(request_id, asked)))
+            )
+        if json:
+            print_json(line.answers)
+        else:
+            for answer in line.answers:
+                _say("pause", answer, False)
+                if answer["scheduled"]:
+                    echo(
+                        f"  {plain(answer['name'])}, {answer['scheduled']}, does not start until it is resumed"
+                    )
+            if not line.answers and line.failure is None:
+                echo("nothing to pause: no rollout is going on or scheduled")
+        if line.answers:
+            say_if_nobody_works(service)
+        if line.failure is not None:
+            raise line.failure
+
+
+@dataclass
+class _Line:
+    """The line that --all stops: every order is given, whatever comes of the others."""
+
+    service: Backend
+    live: Sequence[Mapping[str, Any]]
+    answers: list[dict[str, Any]] = field(default_factory=list)
+    failure: RolloutError | None = None
+
+    def order(self, each: Mapping[str, Any], ask: Callable[[str], dict[str, Any]]) -> None:
+        """Orders one; an answer says its name, the phase it was in, and what it waited for if it had not started."""
+        id_ = str(each["id"])
+        try:
+            answer = ask(id_)
+        except RolloutError as error:
+            self.failure = error
+            echo(f"{id_}: {plain_lines(error.message)}", err=True)
+            return
+        except Exception as error:  # noqa: BLE001 - the others are ordered all the same
+            self.failure = RolloutError(f"{id_}: {unexpected(error)}")
+            echo(self.failure.message, err=True)
+            return
+        told = {"name": each["name"], "was": each["phase"], "scheduled": None}
+        with contextlib.suppress(RolloutError):  # it is ordered; what it waited for is a courtesy
+            told["scheduled"] = self._scheduled(each)
+        self.answers.append({**answer, **told})
+
+    def _scheduled(self, each: Mapping[str, Any]) -> str | None:
+        if each["phase"] not in ("pending", "paused"):
+            return None
+        whole = self.service.show(str(each["id"]))
+        if whole["started_at"] is not None:
+            return None
+        if whole["start_at"] is not None:
+            return f"scheduled for {local(whole['start_at'])}"
+        after = whole["plan"].get("after")
+        return None if after is None else f"scheduled after {plain(after)}"
+
+
+def _waits(each: Mapping[str, Any]) -> bool:
+    return bool(each["phase"] == "pending")
+
+
+def _own(request_id: str | None, id_: str) -> str | None:
+    """The request's id for one of several rollouts: each order is a request of its own."""
+    if request_id is None:
+        return None
+    return "all-" + hashlib.sha256(f"{request_id}\n{id_}".encode()).hexdigest()[:40]
+
+
+def _plain_command(name: str) -> Any:
+    def run(
+        id: RolloutId,
+        reason: Reason = "",
+        expect: Expect = None,
+        request_id: RequestId = None,
+        json: Json = False,
+    ) -> None:
+        with backend() as service:
+            answer = service.command(name, id, by(reason, request_id), expect=position(expect))
+            _say(name, answer, json)
+            say_if_nobody_works(service, answer["phase"])
+
+    return run
+
+
+def rollback(
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    number: Annotated[
+        str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")
+    ] = None,
+    every: All = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the order is committed.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the read-back.")] = 60.0,
+    reason: Reason = "",
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Write every baseline back, now. Works beside a running service, and without one."""
+    if sum((id is not None, number is not None, every)) != 1:
+        raise InputError("rollback: write one of: a rollout's id, --number +1..., or --all")
+    with backend() as service:
+        # What moves callers goes first, what is only scheduled last.
+        line = _Line(service, sorted(service.list(live=True), key=_waits) if every else [])
+        # Every order is committed before the first one is waited for.
+        for one in line.live:
+            line.order(
+                one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked)), wait=False)
+            )
+        if not every:
+            asked = id if id is not None else service.on_number(str(number))
+            line.answers.append(service.rollback(asked, by(reason, request_id), wait=False))
+        answers, failure = line.answers, line.failure
+        ids = [str(answer["id"]) for answer in answers]
+        if not no_wait:
+            for i, each in enumerate(ids):
+                try:
+                    answers[i] |= service.follow_rollback(each, timeout)
+                except Interrupted:
+                    raise Interrupted(
+                        "the rollback is ordered, and a running service goes on with it; without one: "
+                        f"rollout rollback {answers[i]['id']}"
+                    ) from None
+                except RolloutError as error:
+                    failure = error
+                    echo(f"{each}: {plain_lines(error.message)}", err=True)
+                except Exception as error:  # noqa: BLE001 - the other rollbacks are followed all the same
+                    failure = RolloutError(f"{each}: {unexpected(error)}; the rollback is ordered")
+                    echo(failure.message, err=True)
+        if json:
+            print_json(answers if every else answers[0])
+        else:
+            for answer in answers:
+                _say_rollback(answer)
+            if not answers and failure is None:
+                echo("nothing to roll back: no rollout is live")
+        if answers:
+            say_if_nobody_works(service, *(answer["phase"] for answer in answers))
+        if failure is not None:
+            raise failure
+
+
+def _say_rollback(answer: dict[str, Any]) -> None:
+    if answer.get("scheduled"):
+        echo(
+            f"{answer['id']}: {plain(answer['name'])}, {answer['scheduled']}, will not start ({answer['phase']})"
+        )
+        return
+    seconds = answer.get("seconds")
+    restored = [t for t in answer.get("targets", []) if t["state"] == "restored"]
+    count = f"{len(restored)} number{'' if len(restored) == 1 else 's'}"
+    if seconds is None or "targets" not in answer:
+        echo(f"{answer['id']}: {answer['phase']}")
+        return
+    echo(
+        f"{answer['id']}: {count} read back at the baseline {seconds:.3f} s after the order ({answer['phase']})"
+    )
+    for t in answer["targets"]:
+        if t["state"] in ("missing", "foreign"):
+            echo(f"  {t['number']}: {t['state']}")
+    if answer["phase"] == "rolling_back":
+        echo("  a write whose outcome is unknown may still land; the service watches until it cannot")
+
+
+def kit(
+    id: RolloutId,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write it to.")] = Path(),
+    json: Json = False,
+) -> None:
+    """Write a rollback that needs neither this service, nor its database, nor any package."""
+    from rollout.kit.build import write_kit
+
+    with direct_app() as app:
+        rollout, now = app.store.load(app.commands.resolve(id))
+        path = write_kit(
+            rollout,
+            output,
+            base_url=rollout.base_url,
+            lease=app.timing.lease,
+            horizon=app.timing.horizon,
+            now=now,
+        )
+    if json:
+        print_json({"id": rollout.id, "path": str(path)})
+    else:
+        echo(str(path))

@@ -1,0 +1,193 @@
+"""check and start: from a plan file to a rollout."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError, PreflightRefused
+from rollout.interfaces.cli.common import (
+    Json,
+    Needs,
+    PlanPath,
+    Reason,
+    RequestId,
+    backend,
+    by,
+    moment,
+    plan_text,
+    print_json,
+    say_if_nobody_works,
+)
+from rollout.interfaces.cli.progress import waiting
+from rollout.interfaces.cli.screen import console, echo, percent, plain, plain_lines, table
+
+if TYPE_CHECKING:
+    from rollout.domain.plan.plan import Plan
+    from rollout.interfaces.backend.direct import Backend
+
+Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.command()(check)
+    app.command()(start)
+
+
+def check(
+    plan: Annotated[
+        list[str], typer.Argument(metavar="PLAN...", help="Plan files, YAML or JSON; - reads standard input.")
+    ],
+    strict: Strict = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Validate a plan, check it against the live numbers, print the exact requests. Writes nothing."""
+    plans, refusal = [], None
+    for path in plan:
+        try:
+            plans.append(_read(path))
+        except InputError as error:
+            if len(plan) == 1:
+                raise
+            echo(plain_lines(error.message), err=True)
+            refusal = error  # the others are looked at, too: people mend all of them at once
+    reports = []
+    with contextlib.ExitStack() as stack:
+        service = None if offline or not plans else stack.enter_context(backend(Needs.NOTHING))
+        for text, name, loaded in plans:
+            reports.append(_check(service, text, name, loaded, strict))
+            if not json:
+                _print_check(reports[-1])
+    if json:
+        print_json(reports[0] if len(plan) == 1 else reports)
+    if refusal is not None:
+        raise InputError(f"{len(plan) - len(plans)} of {len(plan)} plans are not valid")
+    for report in reports:
+        if not report["ok"]:
+            found = [*report["problems"], *(report["warnings"] if strict else [])]
+            raise PreflightRefused(f"this plan would be refused: {found[0]}" if found else None)
+
+
+def _read(path: str) -> tuple[str, str, Plan]:
+    from rollout.adapters.planfile import load_plan
+
+    text, name = plan_text(path)
+    return text, name, load_plan(text, name)
+
+
+def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: bool) -> dict[str, Any]:
+    if service is None:
+        from rollout.interfaces.views import rollout
+
+        problems = _addresses(loaded)
+        return {
+            "name": loaded.name, "ok": not problems, "offline": True, "problems": problems, "warnings": [], "numbers": [],
+            "steps": rollout.steps(loaded), "requests": [],
+        }  # fmt: skip
+    with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
+        return service.check(text, name, strict=strict)
+
+
+def _addresses(loaded: Plan) -> list[str]:
+    """What a plan is refused for because of the addresses of its notices, by this machine's settings."""
+    if not loaded.notify:
+        return []
+    from rollout.adapters.notify import address_problems
+    from rollout.settings import load_settings
+
+    return address_problems(loaded, load_settings().notify_hosts)
+
+
+def _numbers(loaded: Plan) -> str:
+    """How many numbers a plan names, for people who wait."""
+    if any(not isinstance(n, str) for n in loaded.numbers):
+        return "the numbers it selects"
+    return f"{len(loaded.numbers)} number{'' if len(loaded.numbers) == 1 else 's'}"
+
+
+def start(
+    plan: PlanPath,
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="T", help="Start at this time (ISO 8601).")
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Follow it to its end; exit 5 unless promoted.")
+    ] = False,
+    strict: Strict = False,
+    reason: Reason = "",
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Start a rollout; prints its id."""
+    text, name = plan_text(plan)
+    start_at = moment(at)
+    from rollout.adapters.planfile import load_plan
+
+    loaded = load_plan(text, name)  # before a database may be made for it
+    with backend(Needs.NEW) as service:
+        with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
+            answer = service.start(text, name, by(reason, request_id), at=start_at, strict=strict)
+        if json and not wait:
+            print_json(answer)
+        else:
+            echo(answer["id"])
+        for warning in answer.get("warnings", []):
+            echo(f"warning: {plain(warning)}", err=True)
+        say_if_nobody_works(service)
+        if wait:
+            from rollout.interfaces.cli.look import follow
+
+            follow(service, answer["id"])
+
+
+def _print_check(report: dict[str, Any]) -> None:
+    out = console()
+    out.print(f"plan {plain(report['name'])}")
+    for problem in report["problems"]:
+        out.print(f"  refused: {plain(problem)}", style="red")
+    for warning in report["warnings"]:
+        out.print(f"  warning: {plain(warning)}", style="yellow")
+    if report["numbers"]:
+        numbers = table("number", "wave", "nickname", "serves now", keys=("number",))
+        for n in report["numbers"]:
+            serves = "; ".join(
+                f"{field.removesuffix('_agents')}: {text}" for field, text in n["serves"].items()
+            )
+            numbers.add_row(n["number"], str(n["wave"]), plain(n["nickname"] or ""), plain(serves))
+        out.print(numbers)
+    steps = table("step", "weight", "hold", "then", keys=("step",))
+    for s in report["steps"]:
+        weights = ", ".join(f"{percent(w)} {name}" for name, w in s["weights"].items())
+        then = [f"{s['min_calls']} calls"] if s["min_calls"] else []
+        then += ["a person promotes"] if s["approve"] else []
+        steps.add_row(str(s["step"]), weights, s["hold"], ", ".join(then))
+    out.print(steps)
+    for request in report["requests"]:
+        numbers_text = ", ".join(request["numbers"][:3]) + (
+            f" and {len(request['numbers']) - 3} more" if len(request["numbers"]) > 3 else ""
+        )
+        out.print(f"{request['method']} {request['path']} for {numbers_text}")
+        for i, body in enumerate(request["steps"], 1):
+            out.print(f"  step {i}    {plain(body)}", soft_wrap=True)
+        if request.get("retreat"):
+            out.print(f"  retreat   {plain(request['retreat'])}", soft_wrap=True)
+        out.print(f"  rollback  {plain(request['rollback'])}", soft_wrap=True)
+    for name in ("timetable", "forecast"):
+        if report.get(name):
+            out.print(f"{name}: {plain(report[name])}")
+    if (better := report.get("proposal")) is not None:
+        now, then = better["now"], better["then"]
+        out.print(f"this plan decides late: {better['why']}", style="yellow")
+        out.print(
+            f"{better['change']} would do: about {then['calls']:,} calls or {then['days']:g} days instead of "
+            f"{now['calls']:,} or {now['days']:g}; write"
+        )
+        out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
+    if report["ok"]:
+        out.print("ok: nothing was written", style="green")

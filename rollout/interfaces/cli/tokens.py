@@ -1,0 +1,105 @@
+"""token create, list, revoke: who may use the HTTP API and the page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from rollout.domain.errors import InputError
+from rollout.interfaces.cli.common import Json, actor, direct_app, print_json
+from rollout.interfaces.cli.screen import console, echo, local, plain, table
+
+token = typer.Typer(help="Tokens for the HTTP API and the page.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands of this file."""
+    app.add_typer(token, name="token")
+
+
+@token.command("create")
+def create(
+    role: Annotated[str, typer.Option("--role", help="viewer, responder, operator, admin or trigger.")],
+    name: Annotated[str, typer.Option("--name", help="Whose it is; shown in the journal.")],
+    expires: Annotated[
+        str | None, typer.Option("--expires", help="For example 90d; left out: never.")
+    ] = None,
+    numbers: Annotated[
+        list[str] | None, typer.Option("--numbers", help="Only rollouts of these; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make a token. It is shown once; only its hash is kept."""
+    from rollout.domain.calendar.durations import parse
+    from rollout.interfaces.auth.roles import create_token
+
+    wanted = (
+        None
+        if not numbers
+        else [part.strip() for text in numbers for part in text.split(",") if part.strip()]
+    )
+    with direct_app() as app:
+        length: timedelta | None = None if expires is None else parse(expires)
+        until = None if length is None else app.store.now() + length
+        id_, secret = create_token(app.store, role, name, until, wanted, actor())
+    if json:
+        print_json({"id": id_, "token": secret, "role": role, "name": name})
+        return
+    echo(secret)
+    echo(f"token {id_} ({role}) for {plain(name)}; it is not shown again", err=True)
+
+
+@token.command("list")
+def list_(json: Json = False) -> None:
+    """Every token, without its secret."""
+    from rollout.interfaces.auth.roles import list_tokens
+    from rollout.interfaces.views import rollout
+
+    with direct_app() as app:
+        rows = list_tokens(app.store)
+    found: list[dict[str, Any]] = [
+        {
+            "id": r.id, "name": r.name, "role": r.role, "numbers": None if r.numbers is None else list(r.numbers),
+            "created_at": rollout.when(r.created_at), "created_by": r.created_by, "expires_at": rollout.when(r.expires_at),
+            "revoked_at": rollout.when(r.revoked_at), "last_used_at": rollout.when(r.last_used_at),
+        }
+        for r in rows
+    ]  # fmt: skip
+    if json:
+        print_json(found)
+        return
+    if not found:
+        echo(
+            "no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`"
+        )
+        return
+    shown = table("id", "name", "role", "numbers", "expires", "last used", "state", keys=("id", "state"))
+    for r in found:
+        state = "revoked" if r["revoked_at"] else "usable"
+        limited = "all" if r["numbers"] is None else ", ".join(r["numbers"])
+        shown.add_row(
+            str(r["id"]),
+            plain(r["name"]),
+            str(r["role"]),
+            limited,
+            local(r["expires_at"]),
+            local(r["last_used_at"]),
+            state,
+        )
+    console().print(shown)
+
+
+@token.command("revoke")
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")],
+) -> None:
+    """Revoke a token and end its sessions, at once and on every replica."""
+    from rollout.interfaces.auth.roles import revoke_token
+
+    if id.startswith("rlt_"):
+        raise InputError("write the token's id, not the token; `rollout token list` shows the ids")
+    with direct_app() as app:
+        changed = revoke_token(app.store, id, actor())
+    echo(f"token {id} is revoked" + ("" if changed else " already"))

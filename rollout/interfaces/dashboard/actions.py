@@ -1,0 +1,206 @@
+"""What the page can change: the commands, each confirmed on a page that says what will be written, and starts.
+
+The command functions are the API's. A refusal because somebody was quicker (409) is shown with where the
+rollout stands now, and asks again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
+from rollout.domain.lifecycle.commands import By, parse_position
+from rollout.domain.lifecycle.machine import Phase, allows
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.one_line import in_one_line, one_line
+from rollout.interfaces.api.service import service_of
+from rollout.interfaces.auth.roles import Right
+from rollout.interfaces.dashboard import confirmations, formatting, new_rollout_page
+from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
+from rollout.interfaces.dashboard.page_state import Desk
+
+ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
+LANES = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
+DONE = {
+    "promote": "Promoted. The next split is being written.",
+    "pause": "Paused. Gates go on watching.",
+    "resume": "Resumed.",
+    "adopt": "The live split is ours now.",
+    "restore": "Our split is being written again.",
+    "stop": "Stopped. The numbers go on serving what they serve.",
+    "rollback": "The rollback is ordered.",
+    "start": "Started.",
+}
+MOST_REASON = 500
+NO_REASON = "rolled back on the page; no reason given"
+
+
+def add(router: APIRouter) -> None:
+    """Adds a confirmation and a form for every command, and the page of a new rollout."""
+    for command in confirmations.EVENTS:
+        _confirmation(router, command)
+        _command(router, command)
+    _plans(router)
+
+
+# ------------------------------------------------------------------ commands
+
+
+def _confirmation(router: APIRouter, command: str) -> None:
+    @router.get(
+        f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "read"))
+    )
+    async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
+        """Says exactly what will be written, and asks for the reason."""
+        return await _ask(request, command, id, full)
+
+
+async def _ask(
+    request: Request, command: str, id_: str, full: bool, *, status: int = 200, trouble: str = "", reason: str = ""
+) -> Response:  # fmt: skip
+    service = service_of(request)
+
+    def work() -> Response:
+        r = service.find(visitor(request).caller, id_)
+        return _confirm_page(request, r, command, full, status, trouble, reason)
+
+    return await service.lanes.run(LANES.get(command, "read"), work)
+
+
+def _confirm_page(
+    request: Request, r: Rollout, command: str, full: bool, status: int, trouble: str, reason: str
+) -> Response:
+    event = confirmations.EVENTS[command]
+    possible = command == "rollback" or allows(r.phase, event)
+    impossible = ""
+    if not possible:
+        impossible = f"A rollout that is {r.phase.replace('_', ' ')} cannot be asked this."
+    elif command == "resume" and r.phase is not Phase.PAUSED:
+        impossible = "It is not paused."
+    intent = confirmations.intent(r, command, full)
+    return render(
+        request, "confirm.html", status, r=r, intent=intent, trouble=trouble, impossible=impossible, reason=reason,
+        expect=str(r.position), request_id=secrets.token_hex(10), summary=confirmations.summary(intent.orders),
+        pretty=new_rollout_page.pretty, held=formatting.held(r),
+    )  # fmt: skip
+
+
+def _command(router: APIRouter, command: str) -> None:
+    @router.post(
+        f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "change"))
+    )
+    async def form(request: Request, id: str) -> Response:  # noqa: A002
+        """Does it, then shows the rollout."""
+        return await _do(request, command, id)
+
+
+async def _do(request: Request, command: str, id_: str) -> Response:
+    service, caller, form = service_of(request), visitor(request).caller, form_of(request)
+    full = command == "promote" and form.get("full") == "1"
+    reason = form.get("reason", "").strip()
+    try:
+        if not reason and command != "rollback":
+            raise InputError("reason: say why; the journal keeps it")
+        if command == "rollback":
+            reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
+        by = By(caller.actor, one_line("reason", reason, MOST_REASON), form.get("request_id") or None)
+        more: dict[str, Any] = {}
+        if command != "rollback":  # that one asks for nothing that it could be refused for
+            more["expect"] = _position(form)
+        if command == "promote":
+            more["full"] = full
+        answer = await service.lanes.run(
+            LANES.get(command, "change"), lambda: service.command(caller, command, id_, by, **more)
+        )
+    except (Refused, InputError, NotReachable) as error:
+        if error.status == 404:
+            raise
+        return await _ask(
+            request, command, id_, full, status=error.status, trouble=error.message, reason=reason
+        )
+    if command == "rollback":
+        await _follow(request, str(answer["id"]))
+    return to(request, f"/rollouts/{answer['id']}?did={command}")
+
+
+def _position(form: Mapping[str, str]) -> Position | None:
+    """The position that the reader saw. Without it nothing is promised, so it must be there."""
+    text = form.get("expect", "")
+    if not text:
+        raise InputError("expect: the form has no position; load the page again")
+    return parse_position(text)
+
+
+async def _follow(request: Request, id_: str) -> None:
+    """Drives the rollback here and now, and waits a while for its end; the scheduler goes on without us."""
+    following = asyncio.wrap_future(service_of(request).followers.follow(id_))
+    following.add_done_callback(lambda f: f.cancelled() or f.exception())
+    await asyncio.wait({following}, timeout=ROLLBACK_SECONDS)
+
+
+# ------------------------------------------------------------------ a new rollout
+
+
+def blank_plan() -> dict[str, Any]:
+    """What the template of a new rollout needs before anything was checked."""
+    return {
+        "text": "", "example": new_rollout_page.EXAMPLE, "report": None, "rehearsal": None, "trouble": "", "complaints": [],
+        "form": {}, "request_id": secrets.token_hex(10), "pretty": new_rollout_page.pretty,
+    }  # fmt: skip
+
+
+def _plans(router: APIRouter) -> None:
+    @router.post("/new/check", **shown(Right.OPERATE, "retell"))
+    async def check(request: Request) -> Response:
+        """What check finds and what rehearsal expects. Writes nothing."""
+        return await _checked(request, lambda: None)
+
+    @router.post("/new/start", **shown(Right.OPERATE, "retell"))
+    async def start(request: Request) -> Response:
+        """Starts the plan; refused, it shows why, with the plan as it was."""
+        service, form = service_of(request), form_of(request)
+        desk: Desk = request.state.desk
+        caller = visitor(request).caller
+        try:
+            if not form.get("reason", "").strip():
+                raise InputError("reason: say why; the journal keeps it")
+            id_ = await service.lanes.run("retell", lambda: new_rollout_page.start(desk, caller, form))
+        except RolloutError as error:
+            refused = error
+            return await _checked(request, lambda: refused)
+        return to(request, f"/rollouts/{id_}?did=start")
+
+
+async def _checked(request: Request, refused: Callable[[], RolloutError | None]) -> Response:
+    """The page with the plan, its report, and what refused it, if anything did."""
+    service, form = service_of(request), form_of(request)
+    desk: Desk = request.state.desk
+    caller = visitor(request).caller
+    error = refused()
+    values = blank_plan() | {"form": form, "text": form.get("plan", "")}
+    try:
+        text = new_rollout_page.text_of(form)
+        values["text"] = text
+        values["report"] = await service.lanes.run(
+            "retell", lambda: new_rollout_page.check(desk, caller, text)
+        )
+        if values["report"]["ok"]:
+            values["rehearsal"] = await service.lanes.run(
+                "model", lambda: new_rollout_page.rehearse(desk, text)
+            )
+    except RolloutError as found:
+        if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
+            values["rehearsal"] = {"trouble": found.message}
+        else:
+            error = found
+    status = 200
+    if error is not None:
+        status = error.status
+        values["trouble"] = error.message
+        values["complaints"] = new_rollout_page.complaints(error)
+    return render(request, "new.html", status, **values)

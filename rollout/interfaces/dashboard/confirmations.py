@@ -1,0 +1,244 @@
+"""What a command would do, before anybody confirms it: in words, and as the exact PATCH bodies it leads to.
+
+The bodies come from the very functions that the driver writes with, so that a confirmation cannot promise
+something else. Pure: the rollout comes in as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from rollout.domain.lifecycle.machine import Event, Phase, allows
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.splits import splits
+from rollout.domain.writes.protocol import body_of, lists_at
+from rollout.interfaces.auth.roles import Right
+from rollout.interfaces.dashboard.formatting import number_count, percent
+
+_SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
+_RESTORABLE = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
+EVENTS = {
+    "promote": Event.PROMOTE_ASKED,
+    "pause": Event.PAUSE_ASKED,
+    "resume": Event.RESUME_ASKED,
+    "adopt": Event.ADOPT_ASKED,
+    "restore": Event.RESTORE_ASKED,
+    "stop": Event.STOP_ASKED,
+    "rollback": Event.ROLLBACK_ASKED,
+}
+RIGHTS = {name: Right.HALT if name in ("pause", "rollback") else Right.OPERATE for name in EVENTS}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One PATCH body and every number it goes to."""
+
+    numbers: tuple[str, ...]
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class Button:
+    """One thing a person may ask now. `full` only with promote."""
+
+    command: str
+    label: str
+    right: Right
+    full: bool = False
+
+    @property
+    def href(self) -> str:
+        """The address of its confirmation, behind that of the rollout."""
+        return f"{self.command}?full=1" if self.full else self.command
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A command before it is confirmed. `follows`: what happens without being written at once."""
+
+    command: str
+    title: str
+    says: str
+    verb: str
+    orders: tuple[Order, ...]
+    follows: str = ""
+    full: bool = False
+
+
+def buttons(r: Rollout) -> list[Button]:
+    """What can be asked in this phase, rollback left out: that one is always there."""
+    found = []
+    if allows(r.phase, Event.PROMOTE_ASKED) and not r.stop_asked:
+        after = r.next_position
+        if r.confirmed_at is None and r.retreated is not None:
+            label = f"Write step {r.position} now ({_weight(r, r.position)})"
+            found.append(Button("promote", label, Right.OPERATE))
+        elif r.confirmed_at is not None and not (after is None and r.promote_asked):
+            label = "End the bake" if after is None else f"Promote to {after} ({_weight(r, after)})"
+            found.append(Button("promote", label, Right.OPERATE))
+        if after is not None and after != r.last_position:
+            found.append(
+                Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True)
+            )
+    resumable = r.phase is Phase.PAUSED and not r.stop_asked
+    for command, label, possible in (
+        ("resume", "Resume", resumable),
+        ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
+        ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED)),
+        ("pause", "Pause", allows(r.phase, Event.PAUSE_ASKED)),
+        ("stop", "Stop", allows(r.phase, Event.STOP_ASKED)),
+    ):
+        if possible:
+            found.append(Button(command, label, RIGHTS[command]))
+    return found
+
+
+def intent(r: Rollout, command: str, full: bool = False) -> Intent:
+    """What this command would do to the rollout as it stands; KeyError for an unknown command."""
+    return {
+        "promote": lambda: _promote(r, full),
+        "pause": lambda: _pause(r),
+        "resume": lambda: _resume(r),
+        "adopt": lambda: _adopt(r),
+        "restore": lambda: _restore(r),
+        "stop": lambda: _stop(r),
+        "rollback": lambda: _rollback(r),
+    }[command]()
+
+
+def _promote(r: Rollout, full: bool) -> Intent:
+    goal = r.last_position if full else r.next_position
+    raised = replace(r, retreated=None)
+    if r.retreated is not None and r.confirmed_at is None and (not full or goal == r.position):
+        return Intent(
+            "promote", f"Write step {r.position} of {r.name} now",
+            f"It was closed before step {r.position} was confirmed. Its weights are written now, outside the plan's "
+            "hours.",
+            f"Write step {r.position} now", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
+        )  # fmt: skip
+    if (goal is None or goal == r.position) and r.retreated is not None:
+        return Intent(
+            "promote", f"End the bake of {r.name}",
+            f"Step {r.position} is the last one. Its weights are written again, outside the plan's hours, its hold ends "
+            "now, and the rollout ends as promoted.",
+            "End the bake", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
+        )  # fmt: skip
+    if goal is None or goal == r.position:
+        return Intent(
+            "promote", f"End the bake of {r.name}",
+            f"Step {r.position} is the last one. Its hold ends now, and the rollout ends as promoted.",
+            "End the bake", (), "Nothing is written: the numbers already serve this split.", full,
+        )  # fmt: skip
+    moved = replace(raised, position=goal, confirmed_at=None)
+    share = _weight(r, goal)
+    return Intent(
+        "promote", f"Promote {r.name} to {goal}",
+        f"It goes from {r.position} to {goal} now, without waiting for hold and gates. New calls then reach the "
+        f"canary with weight {share}.",
+        f"Promote to {goal}", grouped(_forward(moved, moved.outstanding)), _pending_writes(r), full,
+    )  # fmt: skip
+
+
+def _pause(r: Rollout) -> Intent:
+    return Intent(
+        "pause", f"Pause {r.name}",
+        f"It stays at {r.position}. Gates go on watching and may still roll it back.",
+        "Pause", (), _pending_writes(r) or "Nothing is written.",
+    )  # fmt: skip
+
+
+def _resume(r: Rollout) -> Intent:
+    failed = r.verdict is not None and r.verdict.get("outcome") == "fail"
+    says = f"It goes on from {r.position}."
+    if failed:
+        says += " Its gates have failed: resuming overrides that failure."
+    waiting = r.started_at is not None and r.confirmed_at is None
+    orders = grouped(_forward(r, r.outstanding)) if waiting else ()
+    follows = "" if orders else "Nothing is written now; the next step follows when its hold and gates allow."
+    return Intent("resume", f"Resume {r.name}", says, "Resume", orders, follows)
+
+
+def _adopt(r: Rollout) -> Intent:
+    return Intent(
+        "adopt", f"Adopt the live split of {r.name}",
+        "What the numbers show now is taken as ours, and the rollout goes on from there. The numbers are read once "
+        "more before that.",
+        "Adopt", (), "Nothing is written now. The next step writes over the adopted split.",
+    )  # fmt: skip
+
+
+def _restore(r: Rollout) -> Intent:
+    chosen = [t for t in r.targets if t.state in _RESTORABLE or t in r.outstanding]
+    return Intent(
+        "restore", f"Restore the split of {r.name}",
+        "Our split is written again over what the numbers show now, and the rollout goes on.",
+        "Restore", grouped(_forward(r, chosen)), _pending_writes(r),
+    )  # fmt: skip
+
+
+def _stop(r: Rollout) -> Intent:
+    weight = sum(r.weights.values()) / splits.TOTAL
+    return Intent(
+        "stop", f"Stop {r.name}",
+        f"It ends here, and the numbers go on serving what they serve: the canary with weight {percent(weight)}. To go "
+        "back to the baseline, roll back instead.",
+        "Stop", (), _pending_writes(r) or "Nothing is written.",
+    )  # fmt: skip
+
+
+def _rollback(r: Rollout) -> Intent:
+    if r.phase is Phase.ROLLED_BACK:
+        return Intent(
+            "rollback", f"Roll back {r.name}",
+            "It is rolled back already: every number was read back at its baseline.", "Roll back", (),
+            "Nothing is written.",
+        )  # fmt: skip
+    # A rollback of a finished rollout begins anew; only a number that Retell does not know is left out.
+    settled = {TargetState.MISSING} if r.phase.is_final else _SETTLED
+    todo = [t for t in r.written if t.state not in settled]
+    says = "Every baseline is written back now and read back, whatever hold, gate, window or pause says."
+    if not todo:
+        says = "No number was written by this rollout, so there is nothing to write back. It ends as rolled back."
+        if r.phase is Phase.ROLLING_BACK:
+            says = "Every baseline has been written back already; what is left is to be sure that it stays."
+    return Intent(
+        "rollback", f"Roll back {r.name}", says, "Roll back now",
+        grouped((t.number, body_of(lists_at(r.plan, t.baseline, 0))) for t in todo),
+        "" if todo else "Nothing is written.",
+    )  # fmt: skip
+
+
+def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[Order, ...]:
+    """(number, body) pairs with equal bodies put together, in the order in which they come first."""
+    found: dict[str, list[str]] = {}
+    for number, body in bodies:
+        found.setdefault(body, []).append(number)
+    return tuple(Order(tuple(numbers), body) for body, numbers in found.items())
+
+
+def summary(orders: Iterable[Order]) -> str:
+    """`1 body for 12 numbers`, or that nothing is written."""
+    listed = list(orders)
+    if not listed:
+        return "no PATCH"
+    total = number_count(sum(len(o.numbers) for o in listed))
+    return f"the same PATCH for {total}" if len(listed) == 1 else f"{len(listed)} PATCH bodies for {total}"
+
+
+def _forward(r: Rollout, targets: Iterable[Target]) -> Iterable[tuple[str, str]]:
+    for t in targets:
+        yield t.number, body_of(lists_at(r.plan, t.baseline, *r.wanted(t)))
+
+
+def _pending_writes(r: Rollout) -> str:
+    if not r.unresolved:
+        return ""
+    return (
+        f"{number_count(len({w.number for w in r.unresolved}))} still has a write whose outcome is not known; nothing "
+        "more is sent there until it is."
+    )
+
+
+def _weight(r: Rollout, position: Position) -> str:
+    return percent(sum(r.plan.weights(position.step).values()) / splits.TOTAL)

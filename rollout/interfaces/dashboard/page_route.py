@@ -1,0 +1,265 @@
+"""The route class of the page: who is looking, what they may do, forms that prove their origin, errors as pages.
+
+A page route without a declared right cannot be made, as in the API. Every POST is a form of ours, checked
+before its endpoint runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+import structlog
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+
+from rollout.domain.errors import InputError, RolloutError, Unauthenticated
+from rollout.interfaces.api.guard import source_of
+from rollout.interfaces.api.middleware import is_loopback, root_of
+from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.auth.roles import NOBODY, Caller, Right
+from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.sign_in.sessions import Session, check_form, check_origin, current_session
+
+log = structlog.get_logger(__name__)
+PART_BYTES = 320 * 1024  # a plan of 256 KiB and room for its form
+SIGN_IN = "/sign-in"
+_TITLES = {
+    401: "Sign in again",
+    403: "Not allowed",
+    404: "There is nothing here",
+    405: "There is nothing here",
+    409: "Refused",
+    413: "Too large",
+    422: "Something is missing",
+    429: "Too many requests",
+    503: "Not reachable",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who is looking. Without a session: nobody in particular, on loopback while no token exists."""
+
+    caller: Caller
+    session: Session | None
+
+    @property
+    def csrf(self) -> str:
+        return "" if self.session is None else self.session.csrf
+
+    def may(self, right: Right) -> bool:
+        return self.caller.may(right)
+
+
+def shown(right: Right, lane: str = "read", *, still: bool = False) -> dict[str, Any]:
+    """What a page route declares: its right and the lane in which it asks the database.
+
+    `still`: it is made of the database alone, and may be sent again while nothing was committed.
+    """
+    extra: dict[str, Any] = {"x-page-right": str(right), "x-lane": lane, "x-still": still}
+    return {"openapi_extra": extra, "include_in_schema": False, "response_model": None}
+
+
+class PageRoute(APIRoute):
+    """A route of the page. `desk` is set by the router that makes it."""
+
+    desk: ClassVar[Desk]
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
+        extra = more.get("openapi_extra") or {}
+        if "x-page-right" not in extra:
+            raise RuntimeError(f"{path} declares no right: write **shown(Right...)")
+        self.page_right = Right(extra["x-page-right"])
+        self.lane, self.still = str(extra["x-lane"]), bool(extra["x-still"])
+        super().__init__(path, endpoint, **more)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        inner = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            request.state.desk, request.state.visitor = self.desk, None
+            try:
+                if self.still:
+                    return await self._looked(request, inner)
+                if self.page_right is not Right.PUBLIC:
+                    await self._admit(request)
+                return await inner(request)
+            except Unauthenticated as error:
+                return to_sign_in(request, error)
+            except RolloutError as error:
+                return error_page(request, error.status, error.message, error.details)
+            except RequestValidationError as error:
+                fields = ", ".join(str(e["loc"][-1]) for e in error.errors()[:5])
+                return error_page(request, 422, f"the address is not right: {fields}", {})
+            except HTTPException as error:
+                if error.status_code in (404, 405):
+                    raise
+                return error_page(request, error.status_code, str(error.detail), {})
+            except Exception as error:
+                # The boundary: the answer must not tell what broke.
+                id_ = request.scope.get("rollout.request_id", "-")
+                log.exception("page failed", request=id_, path=request.url.path, error=type(error).__name__)
+                return error_page(
+                    request, 500, f"something unexpected went wrong; the service's log has it as {id_}", {}
+                )
+
+        return handler
+
+    async def _looked(
+        self, request: Request, inner: Callable[[Request], Coroutine[Any, Any, Response]]
+    ) -> Response:
+        """A page for somebody who only looks; the same again while nothing was committed (rollout.interfaces.api.still)."""
+        service, scope = service_of(request), request.scope
+        version = await service.still.version()
+        asked = request.headers.getlist("cookie"), request.headers.getlist("hx-request")
+        key = ("page", str(asked), source_of(request), scope["path"], scope["query_string"])
+        if (kept := await service.still.coming(key, version)) is not None:
+            service.reads.take(f"page|{kept.caller.actor}")
+            return HTMLResponse(kept.body)
+        with service.still.making(key, version) as made:
+            await self._admit(request)
+            answer = await inner(request)
+            plain = type(answer) is HTMLResponse and answer.status_code == 200
+            if plain and "set-cookie" not in answer.headers:
+                made(request.state.visitor.caller, bytes(answer.body))
+        return answer
+
+    async def _admit(self, request: Request) -> None:
+        """The visitor, once the form (of a POST) has proved its origin and the right is theirs."""
+        service = service_of(request)
+        if request.method == "POST":
+            check_origin(request)
+            await read_form(request)
+
+        def look() -> Visitor:
+            found = visitor_of(service, request)
+            if request.method == "POST":
+                check_form(request, request.state.form)
+            found.caller.need(self.page_right)
+            return found
+
+        request.state.visitor = found = await service.lanes.run(self.lane, look)
+        if self.page_right is Right.READ:
+            service.reads.take(f"page|{found.caller.actor}")
+        elif self.page_right is Right.OPERATE:
+            service.changes.take(f"page|{found.caller.actor}")
+        # rollback and pause have no limit here
+
+
+def visitor_of(service: Service, request: Request) -> Visitor:
+    """The session's caller, or nobody in particular where reading needs no token; Unauthenticated."""
+    session = current_session(request)
+    if session is not None:
+        return Visitor(session.caller, session)
+    # A proxy's requests all come from loopback, so behind one that says nothing about who asks.
+    alone = is_loopback(source_of(request)) and not service.app.settings.behind_tls_proxy
+    if alone and not service.tokens_exist():
+        return Visitor(NOBODY, None)
+    raise Unauthenticated("sign in with a token")
+
+
+async def read_form(request: Request) -> None:
+    """Reads the form into `request.state.form`: texts by name, and of a file its text, if one was chosen."""
+    fields: dict[str, str] = {}
+    async with request.form(max_files=1, max_fields=20, max_part_size=PART_BYTES) as form:
+        for name, value in form.multi_items():
+            if isinstance(value, UploadFile):
+                raw = await value.read(PART_BYTES + 1)
+                if len(raw) > PART_BYTES:
+                    raise InputError(f"{name}: the file is larger than a plan may be (256 KiB)")
+                if raw:
+                    fields[name] = _text_of(name, raw)
+            else:
+                fields[name] = value
+    request.state.form = fields
+
+
+def _text_of(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(f"{name}: the file is not UTF-8 text; choose a plan in YAML or JSON") from None
+
+
+def visitor(request: Request) -> Visitor:
+    """The visitor that the door let in."""
+    found: Visitor = request.state.visitor
+    return found
+
+
+def form_of(request: Request) -> Mapping[str, str]:
+    """The form that the door has checked."""
+    found: Mapping[str, str] = request.state.form
+    return found
+
+
+def is_fragment(request: Request) -> bool:
+    """Whether the page's script asks for the live part alone."""
+    return request.headers.get("hx-request") == "true"
+
+
+def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
+    """A page; `me` (the visitor, or None before signing in) and what every page needs are added."""
+    desk: Desk = request.state.desk
+    me: Visitor | None = getattr(request.state, "visitor", None)
+    given = {
+        "me": me,
+        "oidc": bool(desk.service.app.settings.oidc_issuer),
+        "path": request.url.path,
+        "root": root_of(request),
+        **values,
+    }
+    return HTMLResponse(desk.templates.get_template(template).render(given), status)
+
+
+def error_page(request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
+    """What went wrong, in the page's own look."""
+    title = _TITLES.get(status, "Something went wrong")
+    problems = [str(p) for p in details.get("problems", ())][:50]
+    return render(request, "error.html", status, title=title, message=message, problems=problems)
+
+
+def outer_error(
+    desk: Desk, request: Request, status: int, message: str, details: Mapping[str, Any]
+) -> Response:
+    """As `error_page`, for what no route of the page has seen."""
+    request.state.desk = desk
+    return error_page(request, status, message, details)
+
+
+def to_sign_in(request: Request, error: RolloutError) -> Response:
+    """To the sign-in page and, after it, back here.
+
+    A link in a chat is a cross-site navigation: the browser keeps a strict cookie back. Then the page is asked
+    for once more from here, where the browser sends it.
+    """
+    if is_fragment(request) or request.url.path.endswith("/events"):
+        return HTMLResponse("", 401)
+    if request.method == "GET" and request.headers.get("sec-fetch-site") in ("cross-site", "same-site"):
+        return render(request, "again.html", address=root_of(request) + _address(request))
+    if request.method != "GET":
+        return error_page(request, 401, error.message, {})
+    return to(request, f"{SIGN_IN}?next={quote(_address(request), safe='')}")
+
+
+def to(request: Request, path: str) -> RedirectResponse:
+    """On to another page of ours, wherever a proxy shows us."""
+    return RedirectResponse(root_of(request) + path, 303)
+
+
+def _address(request: Request) -> str:
+    query = request.url.query
+    return request.url.path + (f"?{query}" if query else "")
+
+
+def safe_next(text: str) -> str:
+    """An address of this site to go on to after signing in; `/` for anything else."""
+    plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= 500
+    return text if plain and text.startswith("/") and not text.startswith(("//", SIGN_IN)) else "/"

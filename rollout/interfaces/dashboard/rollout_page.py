@@ -1,0 +1,260 @@
+"""One rollout: where it stands, its staircase over time, its gates, its numbers and its journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+from rollout.domain.gates import summary
+from rollout.domain.gates.meters import meters
+from rollout.domain.gates.verdict import Outcome
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout, Target, TargetState
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
+from rollout.engine.gate_check import config_of
+from rollout.interfaces.auth.roles import Caller, Right
+from rollout.interfaces.dashboard import charts, confirmations, formatting
+from rollout.interfaces.dashboard.overview_page import needs_answer, row
+from rollout.interfaces.dashboard.page_state import Desk, Line
+from rollout.interfaces.dashboard.weight_history import Stood, course
+from rollout.interfaces.views import rollout
+
+TARGETS_SHOWN = 50
+LINES_SHOWN = 40
+_TROUBLED = (
+    TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN,
+)  # fmt: skip
+
+
+def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
+    """Everything the rollout's page shows. `query`: state, number (filters of the targets), tpage, before."""
+    r = desk.service.find(caller, text)
+    now = desk.service.app.store.now()
+    lines = desk.history(r.id)
+    return {
+        "r": r,
+        "row": row(r, len(r.targets)),
+        "now": now,
+        "timetable": desk.service.direct.timetable(r),
+        "unreadable": desk.service.app.store.unreadable(r.id) if r.phase.is_live else None,
+        "plan": rollout.plan_document(r.plan),
+        "steps": rollout.steps(r.plan),
+        "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
+        "arms": arms(r, now),
+        "gated": config_of(r.plan) is not None,
+        "buttons": [b for b in confirmations.buttons(r) if caller.may(b.right)],
+        "may_halt": caller.may(Right.HALT),
+        "may_operate": caller.may(Right.OPERATE),
+        "needs_answer": needs_answer(r),
+        "held": formatting.held(r),
+        "took": _took(r),
+        "targets": targets(r, query),
+        "journal": journal(lines, query.get("before", "")),
+        "last_seq": lines[-1].seq if lines else 0,
+        "trouble": "" if r.phase.is_final else desk.trouble(),
+    }
+
+
+def facts(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> Hashable:
+    """Everything that `page` is made of: equal facts, the same page. Its times are told to the second."""
+    found = desk.service.look(caller, text)
+    r = found.rollout
+    second = desk.service.app.store.now().replace(microsecond=0)
+    moving = (r.epoch, r.due_at, r.next, r.why)
+    unreadable = desk.service.app.store.unreadable(r.id) if r.phase.is_live else None
+    return (r.id, found.mark, moving, unreadable, second, tuple(sorted(query.items())), desk.trouble())
+
+
+def _took(r: Rollout) -> float | None:
+    """Seconds from the order of the rollback to the read-back of its last number."""
+    if r.restored_at is None or r.rollback_at is None:
+        return None
+    return (r.restored_at - r.rollback_at).total_seconds()
+
+
+# ------------------------------------------------------------------ the staircase over time
+
+
+def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> charts.Timeline | None:
+    """The chart at one width: what was asked, read back and observed, and what would come next."""
+    asked, read, stood, end = course(r.plan, lines, now)
+    if not r.phase.is_final:
+        end = now
+    seen = observed(r, stood, end)
+    return charts.timeline(
+        asked, read, seen, ahead(r, now), end, width=width, height=250 if width > 500 else 210,
+        live=not r.phase.is_final,
+    )  # fmt: skip
+
+
+def observed(r: Rollout, stood: Sequence[Stood], now: datetime) -> list[charts.Observed]:
+    """The share of calls that reached the canary (all variants together) while each position stood.
+
+    From the cells of the newest verdict; those at other weights than the position's are other waves'.
+    """
+    arms_ = (r.verdict or {}).get("arms", {})
+    found = []
+    for position, retreated, begin, end in stood:
+        wave, _, step = position.partition(".")
+        index = (int(wave) - 1) * r.plan.last_step + int(step)
+        canary = baseline = 0
+        for i, (name, kept) in enumerate(arms_.items()):
+            share = _share(r.plan, name, int(step))
+            if retreated is not None:
+                share, index = min(share, retreated / splits.TOTAL), -abs(index)
+            for cell in kept["evidence"]["tally"]["cells"]:
+                if cell["position"] == index and abs(cell["weight"] - share) < 1e-9:
+                    canary += cell["started"][0]
+                    baseline += cell["started"][1] if i == 0 else 0
+        if canary + baseline:
+            share = canary / (canary + baseline)
+            found.append(charts.Observed(begin, min(end, now), share, canary + baseline))
+    return found
+
+
+def _share(plan: Plan, arm: str, step: int) -> float:
+    weights = plan.weights(step)
+    own, rest = weights.get(arm, 0), splits.TOTAL - sum(weights.values())
+    return own / (own + rest) if own + rest else 0.0
+
+
+def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
+    """When the next steps could come at the earliest, by their holds alone; the last moment is the end.
+
+    Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
+    """
+    if (
+        r.phase is not Phase.PROGRESSING
+        or r.confirmed_at is None
+        or r.waves > 1
+        or r.plan.retreat is not None
+    ):
+        return []
+    at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
+    found = []
+    for step in range(r.position.step + 1, r.plan.last_step + 1):
+        found.append(charts.Moment(at, sum(r.plan.weights(step).values()) / splits.TOTAL))
+        at += timedelta(seconds=r.plan.hold(step).seconds)
+    last = found[-1].weight if found else sum(r.plan.weights(r.position.step).values()) / splits.TOTAL
+    return [*found, charts.Moment(at, last)]
+
+
+# ------------------------------------------------------------------ gates
+
+
+def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
+    """Each canary's gates: counts, interval and meters per metric, and what is still missing."""
+    current = summary.current(r)
+    if not current:
+        return []
+    found = []
+    for name, kept in current["arms"].items():
+        measured = _measured(
+            json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0)
+        )
+        evidence, expected = kept["evidence"], summary.forecasts(r)
+        reach = charts.reach_of(measured["metrics"])
+        rows = [
+            {
+                **_of_good_calls(m, reach),
+                "harm_at": _harm_line(evidence["config"], m["metric"]),
+                "proof_at": 1 / evidence["config"]["beta"],
+            }
+            for m in measured["metrics"]
+        ]
+        found.append(
+            {
+                "name": name,
+                "outcome": kept["outcome"],
+                "alarm": kept["alarm"],
+                "reason": kept["reason"],
+                "profile": evidence["config"]["profile"],
+                "metrics": rows,
+                "reach": reach,
+                "rollback": measured["rollback"],
+                "calls": measured["calls"],
+                "forecast": measured["forecast"]["words"] if expected and kept["outcome"] == Outcome.UNDECIDED else "",
+                "unavailable": evidence["tally"]["unavailable"],
+                "split": max(evidence["numbers"]["e_split"].values(), default=1.0),
+                "split_at": evidence["config"]["split_alarm"],
+                "external": [
+                    {"name": m["name"], "value": evidence["tally"]["external"].get(m["name"]),
+                     "max": m["maximum"], "min": m["minimum"]}
+                    for m in evidence["config"]["metrics"] if m["external"]
+                ],
+            }
+        )  # fmt: skip
+    return found
+
+
+def _of_good_calls(m: Mapping[str, Any], reach: float) -> dict[str, Any]:
+    """A row of the meters, which count bad calls, in the words people use: shares of good calls, more is better."""
+    low, high = m["interval"]
+    difference = None if m["difference"] is None else 0.0 - m["difference"]
+    margin = -m["proof"]["margin"] if m["proof"] else None
+    interval = [0.0 - high, 0.0 - low]
+    whisker = charts.whisker(interval, difference, margin, reach)
+    return {**m, "difference": difference, "interval": interval, "whisker": whisker}
+
+
+@lru_cache(maxsize=512)
+def _measured(evidence: str, now: datetime) -> dict[str, Any]:
+    """The meters of one verdict; many open pages ask for the same ones."""
+    return meters(json.loads(evidence), now)
+
+
+def _harm_line(config: Mapping[str, Any], metric: str) -> float:
+    share = next((m["share"] for m in config["metrics"] if m["name"] == metric), 0.0)
+    return 1 / config["alpha"] / share if share else float("inf")
+
+
+# ------------------------------------------------------------------ numbers and journal
+
+
+def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
+    """A page of the rollout's numbers, those in trouble first."""
+    state, text = query.get("state", ""), query.get("number", "").strip()
+    wanted = [t for t in r.targets if (not state or str(t.state) == state) and (not text or text in t.number)]
+    wanted.sort(key=lambda t: (t.state not in _TROUBLED, t.ord))
+    pages = max(1, -(-len(wanted) // TARGETS_SHOWN))
+    number = min(pages, max(1, int(query["tpage"]) if query.get("tpage", "").isdecimal() else 1))
+    counts: dict[str, int] = {}
+    for t in r.targets:
+        counts[str(t.state)] = counts.get(str(t.state), 0) + 1
+    return {
+        "rows": [_target(r, t) for t in wanted[(number - 1) * TARGETS_SHOWN : number * TARGETS_SHOWN]],
+        "fitting": len(wanted),
+        "total": len(r.targets),
+        "counts": counts,
+        "state": state,
+        "number": text,
+        "page": number,
+        "pages": pages,
+    }
+
+
+def _target(r: Rollout, t: Target) -> dict[str, Any]:
+    shown = rollout.target(r, t)
+    live = shown["live"]
+    same = live is not None and all(
+        splits.same(live.get(field), entries or []) for field, entries in shown["confirmed"].items()
+    )
+    return {**shown, "same": same, "live_at": t.live_at}
+
+
+def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
+    """The newest lines, newest first; `before` a sequence number shows those older than it."""
+    end = len(lines)
+    if before.isdecimal():
+        end = next((i for i, line in enumerate(lines) if line.seq >= int(before)), end)
+    part = lines[max(0, end - LINES_SHOWN) : end]
+    return {
+        "lines": list(reversed(part)),
+        "older": part[0].seq if part and part[0].seq > lines[0].seq else None,
+        "newer": end < len(lines),
+        "total": len(lines),
+    }

@@ -1,0 +1,190 @@
+"""The routes of the page. Nothing is decided here: pages are drawn from what other modules find.
+
+GET changes nothing. What changes something is in `actions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+
+from rollout.app import App
+from rollout.domain.errors import NotReachable, RolloutError
+from rollout.domain.phone_numbers import is_e164
+from rollout.interfaces.api.middleware import root_of
+from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.stream import EventStream
+from rollout.interfaces.auth.roles import Right
+from rollout.interfaces.dashboard import actions
+from rollout.interfaces.dashboard import number_page as number
+from rollout.interfaces.dashboard import overview_page as overview
+from rollout.interfaces.dashboard import rollout_page as single
+from rollout.interfaces.dashboard.page_route import (
+    PageRoute,
+    form_of,
+    is_fragment,
+    outer_error,
+    read_form,
+    render,
+    safe_next,
+    shown,
+    to,
+    visitor,
+)
+from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.sign_in.sessions import check_form, check_origin, sign_in, sign_out
+
+MOST_SEQ = 2**53
+Find = Callable[[Desk], dict[str, Any]]
+Facts = Callable[[Desk], Hashable]
+
+
+def routes(app: App, service: Service) -> APIRouter:
+    """The page's router for one process."""
+    assert service.app is app
+    desk = Desk(service)
+    bound = type("BoundPageRoute", (PageRoute,), {"desk": desk})
+    service.error_page = partial(outer_error, desk)
+    router = APIRouter(route_class=bound)
+    _pages(router)
+    _doors(router)
+    actions.add(router)
+    return router
+
+
+def _pages(router: APIRouter) -> None:
+    @router.get("/", **shown(Right.READ, still=True))
+    async def overview_page(request: Request) -> Response:
+        """Every live rollout; with `q` as a phone number, that number."""
+        query = dict(request.query_params)
+        if is_e164(query.get("q", "").strip()) and not is_fragment(request):
+            return to(request, f"/numbers/{query['q'].strip()}")
+        return await _draw(
+            request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query)
+        )
+
+    @router.get("/rollouts/{id}", **shown(Right.READ, still=True))
+    async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
+        """One rollout."""
+        query = dict(request.query_params)
+        done = actions.DONE.get(query.get("did", ""), "")
+        caller = visitor(request).caller
+        return await _draw(
+            request, "rollout", lambda desk: {**single.page(desk, caller, id, query), "done": done},
+            lambda desk: single.facts(desk, caller, id, query),
+        )  # fmt: skip
+
+    @router.get("/rollouts/{id}/events", **shown(Right.READ))
+    async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002
+        """Server-sent events that tell an open page to look again; ids are the journal's numbers."""
+        service, caller = service_of(request), visitor(request).caller
+        last = request.headers.get("last-event-id", "")
+        if last.isascii() and last.isdigit():
+            after = int(last[:16])
+        found = await service.lanes.run("read", lambda: service.find(caller, id))
+        return EventStream(service.hub, service.hub.subscribe(found.id, caller, max(0, min(after, MOST_SEQ))))
+
+    @router.get("/numbers/{text}", **shown(Right.READ))
+    async def number_page(request: Request, text: str, fresh: bool = False) -> Response:
+        """One phone number, by the last look; with `fresh`, read from Retell now."""
+        return await _number(request, text, fresh)
+
+    @router.get("/new", **shown(Right.READ))
+    async def new_page(request: Request) -> Response:
+        """A plan to be pasted."""
+        return render(request, "new.html", **actions.blank_plan())
+
+
+async def _draw(request: Request, name: str, find: Find, facts: Facts | None = None) -> Response:
+    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread.
+
+    With `facts`, everything the page is made of, a page that was drawn from the same facts is sent again.
+    """
+    service = service_of(request)
+    desk: Desk = request.state.desk
+    template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
+
+    def work() -> Response:
+        if facts is None:
+            return render(request, template, **find(desk))
+        who = visitor(request)
+        key = (template, root_of(request), who.caller, who.session and who.session.csrf, facts(desk))
+        page = desk.drawn.get(key)
+        if page is None:
+            page = bytes(render(request, template, **find(desk)).body)
+            desk.drawn.put(key, page, len(page))
+        return HTMLResponse(page)
+
+    return await service.lanes.run("read", work)
+
+
+async def _number(request: Request, text: str, fresh: bool) -> Response:
+    service, caller = service_of(request), visitor(request).caller
+    desk: Desk = request.state.desk
+    template = "number_live.html" if is_fragment(request) else "number.html"
+
+    def work() -> Response:
+        trouble = ""
+        try:
+            found = number.page(desk, caller, text, fresh)
+        except NotReachable as error:
+            if not fresh:
+                raise
+            trouble = error.message
+            found = number.page(desk, caller, text, False)
+        return render(request, template, **found, trouble=trouble)
+
+    return await service.lanes.run("look" if fresh else "read", work)
+
+
+def _doors(router: APIRouter) -> None:
+    @router.get("/static/{name}", **shown(Right.PUBLIC))
+    async def static(request: Request, name: str, v: str = "") -> Response:
+        """Style sheet, scripts, icon: the only files there are."""
+        desk: Desk = request.state.desk
+        return desk.assets.answer(name, v) or Response(
+            "there is no such file\n", 404, media_type="text/plain"
+        )
+
+    @router.get("/sign-in", **shown(Right.PUBLIC))
+    async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
+        """Asks for a token; before one exists it says how to make it."""
+        service = service_of(request)
+        none_yet = not await service.lanes.run("sign_in", service.tokens_exist)
+        return render(request, "sign_in.html", next=safe_next(next), wrong="", none_yet=none_yet)
+
+    @router.post("/sign-in", **shown(Right.PUBLIC))
+    async def sign_in_form(request: Request) -> Response:
+        """Starts a session, then goes on to where the reader wanted to be."""
+        check_origin(request)
+        await read_form(request)
+        form, service = form_of(request), service_of(request)
+        going = safe_next(form.get("next", "/"))
+        try:
+            given = await service.lanes.run("sign_in", lambda: sign_in(request, form.get("token", "")))
+        except RolloutError as error:
+            if error.status not in (401, 403, 429):
+                raise
+            return render(
+                request, "sign_in.html", error.status, next=going, wrong=error.message, none_yet=False
+            )
+        answer = to(request, going)
+        answer.set_cookie(**given)
+        return answer
+
+    @router.post("/sign-out", **shown(Right.READ, "sign_in"))
+    async def sign_out_form(request: Request) -> Response:
+        """Ends the session."""
+
+        def work() -> dict[str, Any]:
+            check_form(request, form_of(request))
+            return sign_out(request)
+
+        given = await service_of(request).lanes.run("sign_in", work)
+        answer = to(request, "/sign-in")
+        answer.set_cookie(**given)
+        return answer

@@ -1,0 +1,70 @@
+"""What the journal says of the weights over time: what was asked, what was read back, and what stood how long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
+from rollout.interfaces.dashboard import charts
+from rollout.interfaces.dashboard.page_state import Line
+
+
+class Stood(NamedTuple):
+    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time."""
+
+    position: str
+    retreated: int | None
+    begin: datetime
+    end: datetime
+
+
+def course(
+    plan: Plan, lines: Sequence[Line], now: datetime
+) -> tuple[list[charts.Moment], list[charts.Moment], list[Stood], datetime]:
+    """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""
+    asked: list[charts.Moment] = []
+    read: list[charts.Moment] = []
+    stood: list[Stood] = []
+    since: tuple[str, int | None, datetime] | None = None
+    last_intent: tuple[str | None, int | None] | None = None
+    for line in lines:
+        if line.kind == "intended":
+            what = ("baseline" if line.baseline else line.position, line.retreated)
+            if what != last_intent:
+                asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight_of(plan, line)))
+            last_intent = what
+        elif line.kind in ("confirmed", "reached"):
+            read.append(charts.Moment(line.at, _weight_of(plan, line)))
+            since = (line.position or "", line.retreated, line.at)
+        elif line.kind in ("read_back", "restored_outside"):
+            read.append(charts.Moment(line.at, 0.0))
+        if since is not None and line.kind in _ENDS:
+            stood.append(Stood(*since, line.at))
+            since = None
+    end = lines[-1].at if lines else now
+    if since is not None:
+        stood.append(Stood(*since, now))
+    if asked:
+        read.insert(0, charts.Moment(asked[0].at, 0.0))
+    return asked, read, stood, end
+
+
+_ENDS = frozenset({
+    "advanced", "promote", "rollback", "failed", "held", "completed", "ended", "stop", "retreated",
+    "returned", "restored_outside",
+})  # fmt: skip
+
+
+def _weight_of(plan: Plan, line: Line) -> float:
+    weight = _weight(plan, line.position)
+    return weight if line.retreated is None else min(weight, line.retreated / splits.TOTAL)
+
+
+def _weight(plan: Plan, position: str | None) -> float:
+    _, _, step = (position or "").partition(".")
+    if not step.isdigit() or not 1 <= int(step) <= plan.last_step:
+        return 0.0
+    return sum(plan.weights(int(step)).values()) / splits.TOTAL

@@ -1,0 +1,175 @@
+"""`rollout report`: what the calls said, arm by arm, as text, JSON or one self-contained HTML page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from rollout.domain.gates import summary as gateviews
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.interfaces.views import rollout as views
+
+WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
+
+
+def document(rollout: Rollout, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """{rollout, arms, recommendation, evidence}: the comparison, and E over calls for the plot."""
+    found = gateviews.arms(gateviews.current(rollout))
+    return {
+        "rollout": views.summary(rollout),
+        "arms": found,
+        "recommendation": _recommendation(rollout, found),
+        "evidence": _evidence(looks),
+    }
+
+
+def _evidence(looks: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for look in looks:
+        for arm, kept in look["evidence"]["arms"].items():
+            numbers, tally = kept["evidence"]["numbers"], kept["evidence"]["tally"]
+            curves.setdefault(arm, []).append(
+                {
+                    "calls": sum(sum(c["started"]) for c in tally["cells"]),
+                    "harm": numbers["e_gate"],
+                    "safe": min(numbers["safe"].values(), default=1.0),
+                    "at": views.when(look["at"]),
+                }
+            )
+    return curves
+
+
+def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str:
+    """What to do; for a rollout that is over, or waits for a person, what was and what it waits for."""
+    failing = [a["arm"] for a in found if a["outcome"] == "fail"]
+    passing = [a for a in found if a["outcome"] == "pass"]
+    best = min(passing, key=_success)["arm"] if passing else ""
+    if rollout.phase not in (Phase.PENDING, Phase.PROGRESSING, Phase.PAUSED):
+        return f"{_STANDS[rollout.phase]}{_because(rollout)}. {_said(failing, best, len(found))}"
+    if not found:
+        return "No verdict yet: no calls were judged."
+    words = f"Do not use {', '.join(failing)}: worse than the baseline. " if failing else ""
+    if not passing:
+        return words + ("" if failing and len(failing) == len(found) else "The calls do not decide it yet.")
+    if len(found) == 1:
+        return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
+    return (
+        words
+        + f"{best} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
+    )
+
+
+_STANDS = {
+    Phase.ROLLING_BACK: "It is being rolled back",
+    Phase.ROLLED_BACK: "It was rolled back",
+    Phase.STOPPED: "It was stopped, and the split left as it was",
+    Phase.PROMOTED: "It was promoted",
+    Phase.HELD: "It is held and waits for a person",
+}
+
+
+def _because(rollout: Rollout) -> str:
+    return f": {rollout.reason.rstrip('.')}" if rollout.reason and rollout.phase is not Phase.PROMOTED else ""
+
+
+def _said(failing: Sequence[str], best: str, arms: int) -> str:
+    """What the calls had shown until then."""
+    if not arms:
+        return "No calls were judged."
+    shown = [f"{', '.join(failing)} to be worse than the baseline"] if failing else []
+    shown += [f"{best} not to be worse by the margins of this plan"] if best else []
+    return f"The calls had shown {' and '.join(shown)}." if shown else "The calls had not decided it."
+
+
+def _success(arm: Mapping[str, Any]) -> float:
+    rates = [row["canary"]["rate"] for row in arm["metrics"] if not row["external"] and row["critical"]]
+    known = [r for r in rates if r is not None]
+    return known[0] if known else 1.0
+
+
+def text(report: Mapping[str, Any], rollout: Rollout) -> str:
+    """For a terminal."""
+    summary = report["rollout"]
+    head = f"{summary['name']} ({summary['id']}): {summary['phase']}"
+    return "\n".join([head, *gateviews.lines(gateviews.current(rollout)), report["recommendation"]])
+
+
+def html(report: Mapping[str, Any]) -> str:
+    """One page without scripts, fonts or pictures from elsewhere."""
+    summary = report["rollout"]
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width,initial-scale=1'>",
+        f"<title>{escape(summary['name'])}</title><style>{_STYLE}</style>",
+        f"<h1>{escape(summary['name'])}</h1>",
+        f"<p>{escape(summary['id'])}, {escape(summary['phase'])}. {escape(report['recommendation'])}</p>",
+    ]
+    for arm in report["arms"]:
+        parts.append(f"<h2>{escape(arm['arm'])}: {escape(arm['outcome'])}</h2><p>{escape(arm['reason'])}</p>")
+        parts.append(_table(arm))
+        parts.append(_plot(report["evidence"].get(arm["arm"], []), arm["roll_back_at"]))
+    return "\n".join(parts)
+
+
+def _table(arm: Mapping[str, Any]) -> str:
+    rows = [
+        "<table><tr><th>metric<th>canary<th>baseline<th>difference<th>95 % interval, any time<th>harm<th>safe"
+    ]
+    for row in arm["metrics"]:
+        if row["external"]:
+            rows.append(f"<tr><td>{escape(row['name'])}<td colspan=6>{row['value']}")
+            continue
+        interval = row.get("interval")
+        cells = [
+            escape(row["name"]), gateviews.good(row["canary"]), gateviews.good(row["baseline"]),
+            "" if row.get("difference") is None else f"{gateviews.points(-row['difference'])} points",
+            "" if not interval else f"{gateviews.points(-interval[1])} to {gateviews.points(-interval[0])}",
+            f"{row['harm']['E']:.3g}", f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
+        ]  # fmt: skip
+        rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
+    return "".join(rows) + "</table>"
+
+
+def _plot(points: Sequence[Mapping[str, Any]], roll_back_at: float) -> str:
+    """Evidence over calls on a logarithmic scale, with the line at which it decides."""
+    import math
+
+    if len(points) < 2:
+        return "<p>Too few looks for a curve.</p>"
+    most = max(p["calls"] for p in points) or 1
+    low, high = -2.0, 4.0
+
+    def x(calls: float) -> float:
+        return LEFT + (WIDTH - LEFT - 8) * calls / most
+
+    def y(e: float) -> float:
+        log = min(high, max(low, math.log10(max(e, 1e-9))))
+        return 8 + (HEIGHT - BOTTOM - 8) * (high - log) / (high - low)
+
+    def curve(key: str) -> str:
+        return " ".join(f"{x(p['calls']):.1f},{y(p[key]):.1f}" for p in points)
+
+    marks = "".join(
+        f"<text x=4 y={y(10.0**k) + 4:.0f}>{10.0**k:g}</text>"
+        f"<line class=grid x1={LEFT} x2={WIDTH} y1={y(10.0**k):.0f} y2={y(10.0**k):.0f} />"
+        for k in range(-2, 5)
+    )
+    return (
+        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='evidence over calls'>{marks}"
+        f"<line class=limit x1={LEFT} x2={WIDTH} y1={y(roll_back_at):.0f} y2={y(roll_back_at):.0f} />"
+        f"<polyline class=harm points='{curve('harm')}' /><polyline class=safe points='{curve('safe')}' />"
+        f"<text x={LEFT} y={HEIGHT - 8}>0 calls</text><text x={WIDTH - 90} y={HEIGHT - 8}>{most} calls</text></svg>"
+        "<p class=key><span class=harm>harm</span> <span class=safe>safe</span></p>"
+    )
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d0d7de}"
+    "svg{width:100%;height:auto}svg text{font-size:11px;fill:#57606a}.grid{stroke:#eaeef2}.limit{stroke:#57606a;"
+    "stroke-dasharray:4}.harm{stroke:#cf222e;color:#cf222e}.safe{stroke:#1a7f37;color:#1a7f37}polyline{fill:none;"
+    "stroke-width:2}@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#30363d}"
+    ".grid{stroke:#21262d}}"
+)
