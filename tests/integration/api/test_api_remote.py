@@ -1,0 +1,159 @@
+"""The command line's operations on a running service: the same values and errors as on the database."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from rollout.adapters.planfile import build_plan, dump_plan
+from rollout.domain.errors import (
+    Forbidden,
+    InputError,
+    NotReachable,
+    PlanError,
+    PreflightRefused,
+    SettingsError,
+    StaleExpectation,
+    Unauthenticated,
+    UnknownRollout,
+)
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.state import Position
+from rollout.interfaces.backend.direct import Backend, Direct
+from rollout.interfaces.backend.http import Remote
+from tests.integration.api.live import Live
+
+
+@pytest.fixture
+def remote(service: Live) -> Iterator[Remote]:
+    found = Remote(service.server.url, service.tokens["operator"])
+    yield found
+    found.close()
+
+
+ME = By("cli:tests", "because")
+
+
+def text(service: Live, *numbers: str, **more: object) -> str:
+    return dump_plan(build_plan(service.plan(*numbers, **more)))
+
+
+def test_a_whole_rollout(service: Live, remote: Remote) -> None:
+    backend: Backend = remote
+    number = service.number()
+    plan = text(service, number, name="by-remote")
+    report = backend.check(plan, "plan.yaml")
+    assert report["ok"] and report == Direct(service.app).check(plan, "plan.yaml")
+    id_ = backend.start(plan, "plan.yaml", ME)["id"]
+    service.until(lambda: backend.show(id_)["confirmed_at"])
+    assert backend.show("by-remote")["id"] == id_ == backend.on_number(number)
+    moved = backend.command("promote", id_, ME, expect=Position(1, 1))
+    assert moved["position"] == {"wave": 1, "step": 2}
+    with pytest.raises(StaleExpectation) as stale:
+        backend.command("promote", id_, ME, expect=Position(1, 1))
+    assert stale.value.exit_code == 3 and stale.value.details["position"] == {"wave": 1, "step": 2}
+    assert id_ in {r["id"] for r in backend.list(live=True)}
+    back = backend.rollback(id_, ME, timeout=20)
+    assert back["phase"] in ("rolling_back", "rolled_back") and back["seconds"] is not None
+    assert service.served(number) == [(6, 1)]
+    assert backend.follow_rollback(id_, 5)["seconds"] is not None
+    service.until(lambda: backend.show(id_)["phase"] == "rolled_back")
+    entries = backend.history(id_)
+    assert entries == Direct(service.app).history(id_) and entries[0]["reason"] == "because"
+    assert backend.history(id_, entries[-1]["seq"]) == []
+    assert backend.service_is_alive()
+    ordered = backend.start(text(service, name="no-wait"), "p", ME)["id"]
+    assert backend.rollback(ordered, ME, wait=False)["id"] == ordered
+
+
+def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
+    with pytest.raises(PlanError, match=r"plan\.yaml:1:1"):
+        remote.check("- 1", "plan.yaml")
+    with pytest.raises(UnknownRollout) as unknown:
+        remote.show("no/such?rollout#é")
+    assert unknown.value.exit_code == 2
+    with pytest.raises(PreflightRefused):
+        remote.start(text(service, "+19995550003"), "plan.yaml", ME)
+    with pytest.raises(UnknownRollout):
+        remote.on_number("+19995550003")
+    with pytest.raises(Forbidden):
+        Remote(service.server.url, service.tokens["viewer"]).start(text(service), "p", ME)
+    with pytest.raises(Unauthenticated) as nobody:
+        Remote(service.server.url, None).list()
+    assert nobody.value.exit_code == 4
+    with pytest.raises(InputError):
+        remote.command("Rollback!", "x", ME)
+    with pytest.raises(InputError):
+        remote.command("pause", "x", ME, full=True)
+
+
+@pytest.mark.parametrize("url", [
+    "http://rollout.example.com", "ftp://127.0.0.1", "127.0.0.1:8080", "", "http://", "https://a:b@127.0.0.1",
+    "http://127.0.0.1:99999",
+])  # fmt: skip
+def test_addresses_that_would_leak_or_mean_nothing_are_refused(url: str) -> None:
+    with pytest.raises(SettingsError, match="ROLLOUT_URL"):
+        Remote(url, "rlt_x")
+
+
+def test_a_token_with_a_line_break_is_refused() -> None:
+    with pytest.raises(SettingsError, match="ROLLOUT_TOKEN"):
+        Remote("http://127.0.0.1:1", "rlt_x\r\nX: y")
+
+
+def test_nobody_there_and_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollout.interfaces.backend.http.PAUSE", 0.0)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(NotReachable, match="cannot be reached") as gone:
+            Remote(f"http://127.0.0.1:{free.getsockname()[1]}", "rlt_x").list()
+        assert gone.value.exit_code == 4
+    with socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            sock, _ = other.accept()
+            sock.recv(4096)
+            sock.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>")
+            sock.close()
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with pytest.raises(NotReachable, match="not the service's JSON"):
+            Remote(f"http://127.0.0.1:{other.getsockname()[1]}", "rlt_x").list()
+        thread.join()
+
+
+def test_a_lost_answer_is_asked_again_and_has_one_effect(
+    service: Live, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    id_ = service.start(name="lost-answer")
+    once, lost = remote._once, []
+
+    def loses(*given: object) -> tuple[int, bytes]:
+        got = once(*given)  # type: ignore[arg-type]
+        if not lost:
+            lost.append(got)
+            raise ConnectionResetError("lost on the way")
+        return got
+
+    monkeypatch.setattr(remote, "_once", loses)
+    answer = remote.command("promote", id_, ME)
+    assert lost and answer["position"] == {"wave": 1, "step": 2}
+    assert service.show(id_)["position"] == {"wave": 1, "step": 2}
+
+
+def test_every_rollout_is_listed_however_many_answers_that_takes(
+    service: Live, remote: Remote, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 of 5,001 were given as if they were all."""
+    for i in range(5):
+        service.start(name=f"listed-{i}")
+    monkeypatch.setattr("rollout.interfaces.backend.http.PAGE", 2)
+    whole = [r["id"] for r in Direct(service.app).list()]
+    assert [r["id"] for r in remote.list()] == whole
+    assert [r["id"] for r in remote.list(limit=3)] == whole[:3]
+    assert [r["name"] for r in remote.list(name="listed-3")] == ["listed-3"]
+    assert remote.list(name="nobody") == []

@@ -1,0 +1,138 @@
+"""The short way of the reads: never older than the last commit, whoever made it, and refused like the long way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout.adapters.clock import SystemClock
+from rollout.adapters.store import observations
+from rollout.adapters.store.engine import Database
+from rollout.adapters.store.repository import Store
+from rollout.adapters.store.tokens import AccessStore
+from rollout.domain.lifecycle.commands import By
+from rollout.interfaces.views import rollout
+from tests.integration.api.live import Live, live
+
+LONG = "?limit=50&limit=50"  # a parameter that is written twice is not plain
+ELSEWHERE = By("cli:test", "by another process")
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    with live(tmp_path_factory.mktemp("short"), ticking=True) as running:
+        yield running
+
+
+@pytest.fixture
+def other(service: Live) -> Iterator[Database]:
+    """The database as another process has it open."""
+    database = Database(service.app.database.url, SystemClock())
+    yield database
+    database.close()
+
+
+def get(service: Live, path: str, token: str = "viewer") -> Any:
+    answer = service.ask("GET", path, token=token)
+    assert answer.status == 200, answer.raw
+    return answer.json
+
+
+def test_both_ways_answer_the_same(service: Live) -> None:
+    id_ = service.start(name="both")
+    shown = get(service, f"/api/v1/rollouts/{id_}")
+    assert list(shown) == [*rollout.show(service.app.store.load(id_)[0]), "timetable"]
+    assert shown == get(service, "/api/v1/rollouts/both")
+    assert get(service, "/api/v1/rollouts?limit=50") == get(service, "/api/v1/rollouts" + LONG)
+    history = get(service, f"/api/v1/rollouts/{id_}/history?limit=50")
+    assert history == get(service, f"/api/v1/rollouts/{id_}/history" + LONG)
+    assert history["items"] == json.loads(
+        json.dumps([rollout.entry(e) for e in service.app.store.history(id_)])
+    )
+    two = get(service, f"/api/v1/rollouts/{id_}/history?after=1&limit=2")
+    assert [e["seq"] for e in two["items"]] == [2, 3]
+    assert two["next"] == (3 if len(history["items"]) > 3 else None)
+
+
+def test_what_another_process_commits_is_seen_at_once(service: Live, other: Database) -> None:
+    id_ = service.start(name="fresh")
+    number = service.show(id_)["targets"][0]["number"]
+    for i in range(10):
+        paused = i % 2 == 0
+        get(service, f"/api/v1/rollouts/{id_}"), get(service, f"/api/v1/rollouts/{id_}/history")
+        command = service.app.commands.pause if paused else service.app.commands.resume
+        command(id_, ELSEWHERE)
+        wanted = "paused" if paused else "progressing"
+        assert get(service, f"/api/v1/rollouts/{id_}")["phase"] == wanted
+        listed = get(service, "/api/v1/rollouts?live=true")["items"]
+        assert next(r for r in listed if r["id"] == id_)["phase"] == wanted
+        kinds = [e["kind"] for e in get(service, f"/api/v1/rollouts/{id_}/history?limit=200")["items"]]
+        assert kinds.count("pause") + kinds.count("resume") == i + 1
+    # what is kept without an entry of the journal: the gates' newest look, and what the scheduler says
+    with other.write() as connection:
+        observations.set_verdict(connection, id_, {"arms": {}, "outcome": "pass"})
+    store = Store(other)
+    (held,) = store.claim("another", timedelta(seconds=5), only=id_) or service.until(
+        lambda: store.claim("another", timedelta(seconds=5), only=id_)
+    )
+    assert get(service, f"/api/v1/rollouts/{id_}")["epoch"] == held.epoch
+    store.release(held, None, "something", "because")
+    shown = get(service, f"/api/v1/rollouts/{id_}")
+    assert (shown["next"], shown["why"], shown["due_at"]) == ("something", "because", None)
+    assert shown["targets"][0]["number"] == number
+    assert service.server.service.readings.find(id_).rollout.verdict == {"arms": {}, "outcome": "pass"}
+
+
+def test_a_revoked_token_is_refused_at_the_next_request(service: Live, other: Database) -> None:
+    id_ = service.start(name="revoked")
+    for path in (
+        "/api/v1/rollouts",
+        f"/api/v1/rollouts/{id_}",
+        f"/api/v1/rollouts/{id_}/history",
+        "/metrics",
+    ):
+        token_id, token = service.token("viewer")
+        for _ in range(3):
+            assert service.ask("GET", path, token=token).status == 200
+        AccessStore(other).revoke(token_id, "cli:test")
+        assert service.ask("GET", path, token=token).status == 401
+
+
+def test_rights_and_limits_hold_on_the_short_way(service: Live) -> None:
+    mine, theirs = service.number(), service.number()
+    own = service.start(mine, name="own")
+    foreign = service.start(theirs, name="foreign")
+    _, token = service.token("viewer", numbers=[mine])
+    assert get(service, f"/api/v1/rollouts/{own}", token)["id"] == own
+    for path in (foreign, "foreign", f"{foreign}/history", "nobody"):
+        assert service.ask("GET", f"/api/v1/rollouts/{path}", token=token).status == 404
+    assert {r["id"] for r in get(service, "/api/v1/rollouts", token)["items"]} == {own}
+    for path in (
+        "/api/v1/rollouts",
+        f"/api/v1/rollouts/{own}",
+        f"/api/v1/rollouts/{own}/history",
+        "/metrics",
+    ):
+        assert service.ask("GET", path, token="trigger").status == 403
+        assert service.ask("GET", path, token=None).status == 401
+        assert service.ask("GET", path, headers={"Host": "evil.example"}).status == 421
+        assert service.ask("POST", path, {}, token="admin").status in (405, 422)
+
+
+def test_a_token_over_its_limit_is_refused_on_the_short_way(tmp_path: Path) -> None:
+    with live(tmp_path, read_rate=2.0) as service:
+        answers = [service.ask("GET", "/api/v1/rollouts", token="viewer").status for _ in range(8)]
+    assert set(answers[:4]) == {200} and 429 in answers[4:]
+
+
+@pytest.mark.parametrize("query", [
+    "?limit=0", "?limit=201", "?limit=x", "?live=maybe", "?limit=1&limit=0", "?cursor=%00", "?limit=9999999999999",
+])  # fmt: skip
+def test_odd_parameters_get_the_long_way_s_complaint(service: Live, query: str) -> None:
+    answer = service.ask("GET", "/api/v1/rollouts" + query)
+    assert answer.status == 422 and answer.json["detail"]

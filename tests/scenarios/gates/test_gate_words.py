@@ -1,0 +1,122 @@
+"""What people read of a verdict: rates of good calls, forecasts only while calls decide, and a report that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from rollout.domain.gates import forecast, summary
+from rollout.domain.gates.forecast import Forecast
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.dashboard.rollout_page import arms as page_arms
+from rollout.interfaces.views import report, rollout
+from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
+
+GOES_ON = (Phase.PROGRESSING, Phase.PAUSED)
+
+
+@pytest.fixture
+def undecided(sqlite_url: str) -> Iterator[Rollout]:
+    """A rollout after thirty equal calls: nothing is decided, and a forecast is made."""
+    with GateScene(sqlite_url) as scene:
+        scene.given(judged())  # type: ignore[arg-type]
+        scene.drive()
+        scene.calls(60, share=0.1, canary_bad=0.15)
+        assert "more call" in scene.rollout.verdict["reason"]  # type: ignore[index]
+        yield scene.rollout
+
+
+@pytest.fixture
+def passed(sqlite_url: str) -> Iterator[Rollout]:
+    """A rollout whose gates have passed its first step."""
+    with GateScene(sqlite_url) as scene:
+        scene.given(judged(steps=[{"weight": 0.5, "hold": "9d"}, {"weight": 1.0, "hold": "1h"}]))  # type: ignore[arg-type]
+        scene.drive()
+        scene.calls(400, share=0.5, canary_bad=0.1, look_every=20)
+        assert scene.rollout.verdict["outcome"] == "pass"  # type: ignore[index]
+        yield scene.rollout
+
+
+def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None:
+    row = next(m for m in summary.arms(undecided.verdict)[0]["metrics"] if m["name"] == "success")
+    bad, calls = row["baseline"]["bad"], row["baseline"]["calls"]
+    assert bad and calls
+    line = next(text for text in summary.lines(undecided.verdict) if text.startswith("  success"))
+    assert f"baseline {calls - bad} of {calls} good ({100 * (calls - bad) / calls:.1f} %)" in line
+    assert f"{-100 * row['difference']:+.1f} points" in line, "more good calls are a plus"
+    assert f"[{-100 * row['interval'][1]:+.1f} .. {-100 * row['interval'][0]:+.1f}]" in line
+    shown = page_arms(undecided, undecided.updated_at)[0]["metrics"][0]
+    assert shown["difference"] == pytest.approx(-row["difference"])
+    assert shown["interval"][0] <= shown["difference"] <= shown["interval"][1]
+    page = report.html(report.document(undecided, []))
+    assert f"{calls - bad} of {calls} good" in page
+    assert " bad" not in page.split("<table>")[1].split("</table>")[0]
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: Rollout, phase: Phase) -> None:
+    stands = replace(undecided, phase=phase, reason="drift" if phase is Phase.HELD else undecided.reason)
+    told = [
+        *rollout.show(stands)["gates_text"], rollout.show(stands)["gates"][0]["reason"],
+        report.text(report.document(stands, []), stands), report.html(report.document(stands, [])),
+        page_arms(stands, stands.updated_at)[0]["forecast"], page_arms(stands, stands.updated_at)[0]["reason"],
+    ]  # fmt: skip
+    forecasts = [text for text in told if "more call" in text or "no forecast" in text]
+    assert bool(forecasts) is (phase in GOES_ON), forecasts
+    assert "has evidence" in told[0], "the verdict itself stays"
+
+
+def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
+    with GateScene(sqlite_url) as scene:
+        scene.given(judged())  # type: ignore[arg-type]
+        scene.drive()
+        assert Direct(scene.app).show(scene.id)["timetable"]
+        scene.calls(300, share=0.0, canary_bad=0.15)
+        scene.stands("held", 1, reason="split")
+        assert Direct(scene.app).show(scene.id)["timetable"] is None
+
+
+def test_no_forecast_after_a_pass(passed: Rollout) -> None:
+    arm = page_arms(passed, passed.updated_at)[0]
+    assert (arm["outcome"], arm["forecast"]) == ("pass", "")
+
+
+@pytest.mark.parametrize("calls", [0.2, 40.0, 123_456.0])
+@pytest.mark.parametrize("per_day", [None, 0.0, 3.0, 500.0])
+@pytest.mark.parametrize("now", [None, datetime(2026, 12, 1, 9)])
+def test_every_forecast_can_be_taken_from_its_sentence(
+    calls: float, per_day: float | None, now: datetime | None
+) -> None:
+    for made in (None, Forecast(calls, calls)):
+        said = forecast.words(made, per_day, now)
+        assert forecast.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
+    assert (
+        forecast.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
+    )
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_report_never_advises_to_promote_what_is_over_or_held(passed: Rollout, phase: Phase) -> None:
+    stands = replace(passed, phase=phase, reason="callers complain")
+    for found in (report.document(stands, []), report.document(replace(stands, verdict=None), [])):
+        advises = "promote it" in found["recommendation"]
+        assert not advises or phase in (Phase.PENDING, *GOES_ON), found["recommendation"]
+    whole = report.document(stands, [])["recommendation"]
+    if phase is Phase.ROLLED_BACK:
+        assert whole == (
+            "It was rolled back: callers complain. The calls had shown canary not to be worse by the margins of "
+            "this plan."
+        )
+    assert ("promote it" in whole) is (phase in (Phase.PENDING, *GOES_ON))
+
+
+def test_the_day_of_a_forecast_is_taken_away_with_it() -> None:
+    at = datetime(2026, 12, 1, 9)
+    for hours in range(0, 400, 7):
+        said = f"about 20 more calls, {forecast.day_words(at + timedelta(hours=hours), at)} at this week's traffic"
+        assert forecast.without(f"Not decided; {said}.") == "Not decided."
