@@ -27,7 +27,7 @@ from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Order
+from rollout.domain.writes.answers import Order
 from rollout.settings import Settings
 
 STEPS = ({"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0, "hold": "1h"})

@@ -10,9 +10,9 @@ import structlog
 
 from rollout.app import App
 from rollout.domain.lifecycle.state import TargetState
+from rollout.domain.writes.answers import Failure
 from rollout.domain.writes.drift import settles
 from rollout.domain.writes.protocol import Finding, examine
-from rollout.engine.ports import Failure
 
 log = structlog.get_logger(__name__)
 

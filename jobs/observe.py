@@ -21,8 +21,9 @@ from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.lifecycle.records import CallRecord, Entry
 from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of
-from rollout.engine.ports import Calls, Failure
+from rollout.engine.ports import Calls
 from rollout.engine.write_protocol import SERVICE
 
 log = structlog.get_logger(__name__)

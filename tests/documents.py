@@ -36,8 +36,10 @@ def state_machine() -> str:
     """docs/state-machine.md as it should be."""
     parts = [
         "# The state machine",
-        "Drawn from the table in `rollout/domain/lifecycle/machine.py` by `make docs`. "
-        "Nothing changes a phase but this table.",
+        (
+            "Drawn from the table in `rollout/domain/lifecycle/machine.py` by `make docs`. "
+            "Nothing changes a phase but this table."
+        ),
         "```mermaid\n" + "\n".join(_diagram()) + "\n```",
         "## Phases",
         "\n".join(["| phase | meaning |", "| --- | --- |", *(f"| `{p}` | {_PHASES[p]} |" for p in Phase)]),

@@ -20,7 +20,8 @@ from rollout.domain.lifecycle.records import Decision, Entry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import PhoneNumbers, Reading, Rollouts
+from rollout.domain.writes.answers import Reading
+from rollout.engine.ports import PhoneNumbers, Rollouts
 from rollout.engine.preflight import Preflight, Versions, preflight
 from rollout.engine.server_limits import Bounds
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -21,6 +20,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.request_budget import Turns
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading
 
 
 class Clock(Protocol):
@@ -38,59 +38,6 @@ class Clock(Protocol):
 
 
 # ------------------------------------------------------------------ what Retell shows
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One phone number as Retell showed it.
-
-    `lists` holds those of the four agent lists that were present in the answer, verbatim;
-    `modified` is last_modification_timestamp in milliseconds; `others` is a digest of every other
-    visible field, to tell a change of ours to care about from a change of, say, the nickname.
-    """
-
-    number: str
-    lists: Mapping[str, list[dict[str, Any]] | None]
-    modified: int
-    others: str
-    nickname: str | None = None
-    inbound_webhook_url: str | None = None
-    inbound_sms_webhook_url: str | None = None
-
-
-class Trouble(StrEnum):
-    """Why a request did not give what was asked, by what the caller must do."""
-
-    REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell said no; asking again changes nothing
-    UNREACHABLE = "unreachable"  # no byte of the request was sent, or a read got no usable answer
-    UNKNOWN = "unknown"  # a write that may have happened, or may still happen
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A request that failed, as a value. `status` is None when there was no answer."""
-
-    trouble: Trouble
-    detail: str
-    status: int | None = None
-    retry_after: float | None = None  # seconds, as Retell asked
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One PATCH to send: the exact JSON text of its body, as recorded in the intent."""
-
-    number: str
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for one Order: a 200 with what it showed, or a failure."""
-
-    status: int | None
-    shown: Reading | None = None
-    failure: Failure | None = None
 
 
 class Lane(Protocol):

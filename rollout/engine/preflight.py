@@ -18,8 +18,9 @@ from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
+from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
-from rollout.engine.ports import Agents, AgentVersion, Clock, Failure, PhoneNumbers, Reading, Trouble
+from rollout.engine.ports import Agents, AgentVersion, Clock, PhoneNumbers
 from rollout.engine.server_limits import Bounds
 
 Pair = tuple[str, int | str | None]

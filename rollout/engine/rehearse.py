@@ -15,9 +15,10 @@ from rollout.domain.gates.forecast import round_calls
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.hours import hours
+from rollout.domain.writes.answers import Failure
 from rollout.engine.calendars import Calendars
 from rollout.engine.gate_check import config_of
-from rollout.engine.ports import Calls, Failure
+from rollout.engine.ports import Calls
 from rollout.engine.preflight import Preflight
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, Entry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exactly
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, Look, absorb, settles
 from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
-from rollout.engine.ports import Answer, Clock, Failure, Lane, Order, PhoneNumbers, Reading, Rollouts, Trouble
+from rollout.engine.ports import Clock, Lane, PhoneNumbers, Rollouts
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for

@@ -12,8 +12,8 @@ from random import Random
 from typing import Any
 
 from rollout.domain.splits.baselines import exactly
+from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import shows_baseline
-from rollout.engine.ports import Reading
 
 from .lane import SimRetell
 from .processes import Simulation

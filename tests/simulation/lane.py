@@ -12,7 +12,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from rollout.engine.ports import AgentVersion, Answer, Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import AgentVersion
 
 from .remote import Message, Remote, State
 from .world import SimClock, World

@@ -21,9 +21,9 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Claim, Entry
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.writes import drift, outcomes
+from rollout.domain.writes.answers import Failure, Order, Reading
 from rollout.domain.writes.protocol import Examined, Finding, examine
 from rollout.engine import driver, write_protocol
-from rollout.engine.ports import Failure, Order, Reading
 
 from . import history
 from .lane import SimLane

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.engine.ports import Reading
+from rollout.domain.writes.answers import Reading
 
 from .lane import SimRetell
 from .scenario import NUMBER, Scenario

@@ -17,7 +17,7 @@ from typing import Any
 
 from rollout.adapters.retell.paging import Page
 from rollout.adapters.retell.wire import AnswerError, reading
-from rollout.engine.ports import Failure, Reading
+from rollout.domain.writes.answers import Failure, Reading
 
 PAGE = 1000
 WORTH = 10  # single reads to a page: it is larger, and each of them takes one of the few places on the way to Retell

@@ -10,7 +10,8 @@ from rollout.adapters.retell.paging import walk
 from rollout.adapters.retell.reader import Reader
 from rollout.adapters.retell.request import LARGE, Ask
 from rollout.adapters.retell.wire import agent_version, segment
-from rollout.engine.ports import AgentVersion, Clock, Failure, Trouble
+from rollout.domain.writes.answers import Failure, Trouble
+from rollout.engine.ports import AgentVersion, Clock
 
 SUSPENDED_FRESH = 60.0  # seconds
 # what a server says that does not know /v2/list-agents; 200 stands for an answer of another kind

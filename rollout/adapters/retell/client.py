@@ -24,7 +24,8 @@ from rollout.adapters.retell.wire import AnswerError, reading, segment
 from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.phone_numbers import is_e164
-from rollout.engine.ports import AgentVersion, Clock, Failure, Limits, Reading, Standing, Trouble
+from rollout.domain.writes.answers import Failure, Reading, Trouble
+from rollout.engine.ports import AgentVersion, Clock, Limits, Standing
 
 _CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
 _LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests

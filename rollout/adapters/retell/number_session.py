@@ -21,7 +21,8 @@ from rollout.adapters.retell.request import Ask, Exchange, Reply, no_answer, unu
 from rollout.adapters.retell.thread_pool import Crew
 from rollout.adapters.retell.wire import AnswerError, parse_json, reading, segment
 from rollout.domain.phone_numbers import is_e164
-from rollout.engine.ports import Answer, Clock, Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
+from rollout.engine.ports import Clock
 
 # A lane is nearly through when so many requests are left for each connection, and one for each page of the list: as
 # long as another lane needs to read its numbers and to record its intents.

@@ -8,7 +8,7 @@ from typing import Any
 from rollout.adapters.retell.reader import Oversized, Reader
 from rollout.adapters.retell.request import Ask
 from rollout.adapters.retell.wire import page
-from rollout.engine.ports import Failure, Trouble
+from rollout.domain.writes.answers import Failure, Trouble
 
 LARGEST_PAGE = 1000  # Retell's maximum
 _SMALLEST_PAGE = 50  # Retell's default

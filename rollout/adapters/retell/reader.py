@@ -14,7 +14,8 @@ from rollout.adapters.retell.pool import Connections
 from rollout.adapters.retell.rate_limiter import Pace
 from rollout.adapters.retell.request import Ask, Exchange, Reply, no_answer, unusable
 from rollout.adapters.retell.wire import AnswerError, parse_json
-from rollout.engine.ports import Clock, Failure, Trouble
+from rollout.domain.writes.answers import Failure, Trouble
+from rollout.engine.ports import Clock
 
 TRIES = 4
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})  # may be better the next time

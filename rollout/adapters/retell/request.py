@@ -26,7 +26,8 @@ from rollout.adapters.retell.wire import AnswerError, parse_json
 from rollout.domain.errors import RolloutError
 from rollout.domain.phone_numbers import mask
 from rollout.domain.request_budget import LONGEST_PAUSE
-from rollout.engine.ports import Clock, Failure, Trouble
+from rollout.domain.writes.answers import Failure, Trouble
+from rollout.engine.ports import Clock
 
 SMALL = 1 << 20  # bytes of one answer
 LARGE = 16 << 20  # bytes of one page of a list

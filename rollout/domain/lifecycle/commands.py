@@ -20,7 +20,8 @@ from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, Entry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
-from rollout.domain.writes.protocol import Shown, others_of
+from rollout.domain.writes.answers import Reading
+from rollout.domain.writes.protocol import others_of
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
@@ -126,7 +127,9 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     return Change(rollout=values), Entry("stop", by.actor, by.reason, where(r)), why
 
 
-def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Shown]) -> Decision:
+def adopt(
+    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]
+) -> Decision:
     """Take the live split of every number as ours, and go on."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     _expect(r, expect)
@@ -158,7 +161,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 
 
 def restore(
-    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Shown]
+    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]
 ) -> Decision:
     """Write our split again over what the numbers show now, and go on."""
     paused = _was_paused(r)

@@ -15,7 +15,8 @@ from typing import Any
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Outcome, Rollout, Target, TargetState, Write
-from rollout.domain.writes.protocol import Examined, Finding, Shown, examine, others_of
+from rollout.domain.writes.answers import Reading
+from rollout.domain.writes.protocol import Examined, Finding, examine, others_of
 
 # Phases in which our own split must come back by itself if somebody's late write moved it.
 _UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
@@ -58,7 +59,7 @@ class Look:
 
 def absorb(
     rollout: Rollout,
-    readings: Mapping[str, Shown | Blocked],
+    readings: Mapping[str, Reading | Blocked],
     began: datetime,
     now: datetime,
     believed: Container[str] = (),
@@ -128,7 +129,7 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
     }
 
 
-def _target(r: Rollout, target: Target, shown: Shown, examined: Examined, now: datetime) -> dict[str, Any]:
+def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> dict[str, Any]:
     phase = r.phase
     if target.state is TargetState.SUPERSEDED:
         return {}  # what it shows is a later rollout's
@@ -184,5 +185,5 @@ def _target(r: Rollout, target: Target, shown: Shown, examined: Examined, now: d
             return {}
 
 
-def _managed(target: Target, shown: Shown) -> dict[str, Any]:
+def _managed(target: Target, shown: Reading) -> dict[str, Any]:
     return {field: shown.lists.get(field) for field in target.baseline}

@@ -14,9 +14,9 @@ from typing import Any
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.state import Kind, Outcome, Rollout, Target, TargetState, Write
 from rollout.domain.splits.baselines import exactly
+from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.protocol import Settled, answers_with, others_of, settle, shows
-from rollout.engine.ports import Answer, Failure, Reading, Trouble
 
 Got = Mapping[str, Reading | Failure]
 

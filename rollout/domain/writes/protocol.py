@@ -13,25 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from rollout.domain import compact_json
 from rollout.domain.lifecycle.state import Lists, Target, Write
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import exactly
-
-
-class Shown(Protocol):
-    """One number as Retell showed it (rollout.engine.ports.Reading)."""
-
-    @property
-    def lists(self) -> Lists: ...
-    @property
-    def modified(self) -> int: ...
-    @property
-    def others(self) -> str: ...
-
+from rollout.domain.writes.answers import Reading
 
 # ------------------------------------------------------------------ what to send
 
@@ -85,7 +74,7 @@ def shows_baseline(shown: Lists, baseline: Lists) -> bool:
     return shows(shown, baseline) or shows(shown, exactly(baseline))
 
 
-def others_of(shown: Shown, managed: Container[str]) -> str:
+def others_of(shown: Reading, managed: Container[str]) -> str:
     """A digest of everything a number shows that is not ours to write: its other fields, and the lists of
     channels that the plan does not name. An edit there is noted; it is neither drift nor a touch."""
     rest = {field: entries for field, entries in shown.lists.items() if field not in managed and entries}
@@ -122,7 +111,12 @@ class Examined:
 
 
 def examine(
-    target: Target, shown: Shown, writes: Sequence[Write], began: datetime, plan: Plan, staleness_ms: int = 0
+    target: Target,
+    shown: Reading,
+    writes: Sequence[Write],
+    began: datetime,
+    plan: Plan,
+    staleness_ms: int = 0,
 ) -> Examined:
     """What a reading that began at `began` means for a target with these open writes.
 
@@ -176,7 +170,7 @@ class Settled(StrEnum):
     UNKNOWN = "unknown"  # may have happened, or may still happen
 
 
-def answers_with(wanted: Lists, before: int, answer: Shown, *, changes: bool) -> bool:
+def answers_with(wanted: Lists, before: int, answer: Reading, *, changes: bool) -> bool:
     """P5: whether a 200 is by itself a definite success: it shows our split and a newer time stamp.
 
     `before` is the newest time stamp (ms) seen before the write. A write that changes nothing need
@@ -191,10 +185,10 @@ def settle(
     before: int,
     *,
     changes: bool,
-    answer: Shown | None,
+    answer: Reading | None,
     refused: bool = False,
     sent: bool = True,
-    back: Shown | None = None,
+    back: Reading | None = None,
     agreed: bool = False,
 ) -> Settled:
     """P5 to P7: one write, its answer, and the read-back that began after the answer.

@@ -16,7 +16,7 @@ from rollout.adapters.store.disk_reserve import GIVEN_BACK
 from rollout.adapters.store.lookups import Lookups
 from rollout.app import build
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
-from rollout.engine.ports import Failure
+from rollout.domain.writes.answers import Failure
 from rollout.settings import Settings
 
 

@@ -18,7 +18,8 @@ from rollout.interfaces.cli.screen import console, echo, plain, table
 
 if TYPE_CHECKING:
     from rollout.adapters.retell import RetellClient
-    from rollout.engine.ports import AgentVersion, Reading
+    from rollout.domain.writes.answers import Reading
+    from rollout.engine.ports import AgentVersion
 
 CHANNELS = ("inbound", "outbound", "inbound_sms", "outbound_sms")
 PROFILES = ("standard", "low-traffic", "strict", "none")
@@ -124,7 +125,7 @@ def init(
 
 
 def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
-    from rollout.engine.ports import Failure
+    from rollout.domain.writes.answers import Failure
 
     if number is None:
         number = _choose(client, asker)
@@ -139,7 +140,7 @@ def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
 
 
 def _choose(client: RetellClient, asker: Asker) -> str:
-    from rollout.engine.ports import Reading
+    from rollout.domain.writes.answers import Reading
 
     with waiting("listing the numbers of the account"):
         found = list(client.all())
@@ -199,7 +200,7 @@ def _canary(
 
 def _newest(client: RetellClient, agent: str, baseline: Sequence[Mapping[str, Any]]) -> AgentVersion | None:
     """The newest published version that the number does not serve yet."""
-    from rollout.engine.ports import Failure
+    from rollout.domain.writes.answers import Failure
 
     served = [e["agent_version"] for e in baseline if isinstance(e.get("agent_version"), int)]
     newest = client.version(agent, None)

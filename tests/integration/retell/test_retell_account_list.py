@@ -10,7 +10,7 @@ import pytest
 
 from rollout.adapters.retell.account_list import WORTH, Listing
 from rollout.adapters.retell.paging import Page
-from rollout.engine.ports import Failure, Trouble
+from rollout.domain.writes.answers import Failure, Trouble
 from tests.support.service import wait_until
 
 NUMBERS = [f"+1415777{i:04}" for i in range(100)]

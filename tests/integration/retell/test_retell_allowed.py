@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rollout.adapters.retell import RetellClient
-from rollout.engine.ports import Answer, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import BODY, NUMBER, Peer, good
 
 Serve = Callable[..., Peer]

@@ -16,7 +16,7 @@ from rollout.adapters.retell import RetellClient
 from rollout.adapters.retell.network import network_of
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.domain.errors import SettingsError
-from rollout.engine.ports import Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import BODY, KEY, NUMBER, Peer, closes, good
 from tests.support.tunnel import Authority, Proxy, authority
 

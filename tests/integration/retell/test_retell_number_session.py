@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 import pytest
 
 from rollout.adapters.retell import RetellClient
-from rollout.engine.ports import Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import BODY, Peer, Seen, closes, good, http, on, says, shown
 
 Serve = Callable[..., Peer]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.retell import RetellClient
-from rollout.engine.ports import Failure, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Reading, Trouble
 from tests.integration.retell.retell_peer import (
     ENTRY,
     NUMBER,

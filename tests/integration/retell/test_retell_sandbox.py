@@ -11,7 +11,7 @@ import pytest
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.sandbox import Sandbox
 
 AGENT = "agent_frontdesk"

@@ -19,7 +19,7 @@ from rollout.adapters.retell import RetellClient
 from rollout.adapters.retell.origin import Resolver, parse_base_url
 from rollout.domain.errors import SettingsError
 from rollout.domain.phone_numbers import is_e164, mask
-from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import (
     BODY,
     KEY,

@@ -11,7 +11,7 @@ import pytest
 
 from rollout.adapters.retell import RetellClient
 from rollout.adapters.retell.number_session import AHEAD
-from rollout.engine.ports import Failure, Order, Reading
+from rollout.domain.writes.answers import Failure, Order, Reading
 from tests.integration.retell.retell_peer import BODY, Peer, Seen, good, http, shown
 
 Serve = Callable[..., Peer]

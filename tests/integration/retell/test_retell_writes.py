@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.retell import RetellClient
-from rollout.engine.ports import Answer, Failure, Order, Reading, Trouble
+from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import (
     BODY,
     NUMBER,

@@ -12,7 +12,7 @@ from jobs.observe import HISTORY_CALLS, Observe
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.notices.events import of_entry
-from rollout.engine.ports import Failure
+from rollout.domain.writes.answers import Failure
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged, rebuild_differences
 
 ONE = "+14157774444"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rollout.domain.lifecycle.state import Outcome, TargetState
+from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.outcomes import Outcomes, is_missing, outcomes, reading_trouble
 from rollout.domain.writes.protocol import lists_at
-from rollout.engine.ports import Answer, Failure, Reading, Trouble
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write
 

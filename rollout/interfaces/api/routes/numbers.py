@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.domain.errors import NotReachable, UnknownRollout
 from rollout.domain.lifecycle.commands import where
-from rollout.engine.ports import Failure, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.interfaces.api.answers import NumberAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.service import Service, service_of
