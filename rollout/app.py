@@ -19,6 +19,7 @@ import structlog
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.poller import Externals
 from rollout.adapters.notify import address_problems
+from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.limits import SharedLimits
@@ -32,7 +33,7 @@ from rollout.engine.calendars import Calendars
 from rollout.engine.commands import Commands
 from rollout.engine.driver import Driver
 from rollout.engine.gate_check import Gatekeeper
-from rollout.engine.ports import Agents, Calendar, Calls, Clock, Gates, PhoneNumbers
+from rollout.engine.ports import Agents, Calls, Clock, Gates, OpeningHours, PhoneNumbers
 from rollout.engine.preflight import Versions, preflight
 from rollout.engine.server_limits import Bounds
 from rollout.engine.write_protocol import Deliverer, Timing
@@ -170,7 +171,7 @@ def build(
     agents: Agents | None = None,
     calls: Calls | None = None,
     gates: Gates | None = None,
-    calendar: Calendar | None = None,
+    calendar: OpeningHours | None = None,
     ids: Callable[[], str] = new_id,
     write_ids: Callable[[], str] = lambda: secrets.token_hex(10),
     owner: str | None = None,
@@ -217,7 +218,7 @@ def build(
     )
     interrupts = Interrupts()
     versions = Versions(agents, clock)
-    calendars = Calendars(settings.calendars)
+    calendars = calendars_at(settings.calendars)
     own_numbers, own_versions = numbers, versions
     externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
     closers.append(externals.close)

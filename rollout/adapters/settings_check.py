@@ -45,7 +45,7 @@ def _no_folder(path: Path) -> str:
 
 
 def _calendars(path: Path) -> Iterator[str]:
-    from rollout.engine.calendars import read_calendars
+    from rollout.adapters.planfile.calendar_file import read_calendars
 
     try:
         read_calendars(path)

@@ -1,22 +1,15 @@
-"""The calendars of plans: shared ones from a TOML file, holidays from the `holidays` package.
+"""The calendars of plans: their own or shared ones, with holidays.
 
-Implements `rollout.engine.ports.Calendar`. A calendar that cannot be used counts as closed, with the reason, and never
+Implements `rollout.engine.ports.OpeningHours`. A calendar that cannot be used counts as closed, with the reason, and never
 as an error: a rollback asks for the opening too, and nothing that is wrong with hours may stand before it.
 """
 
 from __future__ import annotations
 
 import difflib
-import tomllib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from pathlib import Path
-from typing import Any
 
-from pydantic import ValidationError
-
-from rollout.adapters.planfile.complaints import message, translate
 from rollout.domain.calendar import windows
 from rollout.domain.calendar.public_holidays import UnknownRegion, holidays_of, require
 from rollout.domain.calendar.timetable import Row, remaining, timetable
@@ -27,6 +20,7 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.calendar import Freeze
 from rollout.domain.plan.fields import shown
 from rollout.domain.plan.plan import Calendar, Plan
+from rollout.engine.ports import SharedCalendars
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used
 _MOST_SPANS = 512
@@ -52,13 +46,11 @@ class ClosedDays:
 class Calendars:
     """Which calendar a plan goes by, and what it says. Safe to share between threads.
 
-    `path` is the TOML file of named calendars, read again when it has changed, so that an edit reaches rollouts
-    that are under way at their next look.
+    `shared` has the calendars that plans name.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._read: tuple[tuple[int, int], Mapping[str, Calendar]] | None = None
+    def __init__(self, shared: SharedCalendars | None = None) -> None:
+        self._shared = shared
         self._spans: dict[Calendar, windows.Span] = {}
 
     # -------------------------------------------------------------- for checks and for show
@@ -69,8 +61,8 @@ class Calendars:
         A plan without any is always open.
         """
         if plan.calendar is None:
-            return _usable(plan.own_calendar or Calendar())
-        return _usable(self._named(plan.calendar, self._load()))
+            return usable(plan.own_calendar or Calendar())
+        return usable(self._named(plan.calendar))
 
     def timetable(self, plan: Plan, now: datetime, *, waves: int = 1) -> list[Row]:
         """When each step of the plan would happen at the earliest; InputError as `of`."""
@@ -133,7 +125,7 @@ class Calendars:
         except InputError:
             # `opening` says closed for the same reason; should the file change between the two, the hours of the
             # calendar last read are still right to count by.
-            known = self._read[1].get(rollout.plan.calendar or "") if self._read else None
+            known = self._shared.last_read(rollout.plan.calendar or "") if self._shared else None
             if known is None:
                 return None
             calendar, closed = known, ClosedDays(known.holidays)
@@ -150,65 +142,23 @@ class Calendars:
             self._spans[calendar] = span
         return span
 
-    # -------------------------------------------------------------- the file
-
-    def _load(self) -> Mapping[str, Calendar]:
-        if self._path is None:
-            return {}
-        try:
-            now = self._path.stat()
-            changed = (now.st_mtime_ns, now.st_size)
-            if self._read is None or self._read[0] != changed:
-                self._read = (changed, read_calendars(self._path))
-            return self._read[1]
-        except OSError as error:
-            raise InputError(
-                f"ROLLOUT_CALENDARS: {self._path} cannot be read ({error.strerror}); write the path of a TOML file"
-            ) from None
-
-    def _named(self, name: str, known: Mapping[str, Calendar]) -> Calendar:
-        if name in known:
-            return known[name]
+    def _named(self, name: str) -> Calendar:
         problem = f"calendar: there is no calendar {shown(name)}"
-        if self._path is None:
+        if self._shared is None:
             raise InputError(
                 f"{problem}, for no file of calendars is set; set ROLLOUT_CALENDARS, or write windows and zone"
             )
+        known = self._shared.load()
+        if name in known:
+            return known[name]
         near = difflib.get_close_matches(name, known, 1, 0.6)
         names = ", ".join(sorted(known)) or "none"
-        advice = f"write {near[0]}; known are: {names}" if near else f"known in {self._path} are: {names}"
+        place = self._shared.place
+        advice = f"write {near[0]}; known are: {names}" if near else f"known in {place} are: {names}"
         raise InputError(f"{problem}; {advice}")
 
 
-def read_calendars(path: Path) -> dict[str, Calendar]:
-    """The calendars of a TOML file by name: one table each, with the keys of a plan's own calendar.
-
-    InputError names the file, the calendar and the field. Raises OSError when the file cannot be read.
-    """
-    try:
-        document = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this is not TOML: {error}; see config/calendars.example.toml") from None
-    return {name: _calendar(value, f"{path}: {name}") for name, value in document.items()}
-
-
-def _calendar(value: Any, place: str) -> Calendar:
-    if not isinstance(value, Mapping):
-        raise InputError(
-            f"{place}: {shown(value)} is not a calendar; write a table: [name] with windows and zone"
-        )
-    try:
-        calendar = Calendar.model_validate(value)
-    except ValidationError as error:
-        schema = Calendar.model_json_schema(by_alias=True, mode="validation")
-        raise InputError(message(translate(error, None, schema), place)) from None
-    try:
-        return _usable(calendar)[0]
-    except InputError as error:
-        raise InputError(f"{place}: {error.message}") from None
-
-
-def _usable(calendar: Calendar) -> tuple[Calendar, ClosedDays]:
+def usable(calendar: Calendar) -> tuple[Calendar, ClosedDays]:
     """With its holidays, once every region is known to have some."""
     for region in calendar.holidays:
         try:

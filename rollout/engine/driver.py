@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.records import Claim, Entry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.writes.drift import Look
 from rollout.engine.batches import Chunks, Deliver
-from rollout.engine.ports import Calendar, Clock, Gates, Rollouts
+from rollout.engine.ports import Clock, Gates, OpeningHours, Rollouts
 from rollout.engine.preflight import Versions
 from rollout.engine.write_protocol import SERVICE, Deliverer, Delivery, Timing
 
@@ -60,7 +60,7 @@ class Driver:
         deliverer: Deliverer,
         versions: Versions,
         gates: Gates,
-        calendar: Calendar,
+        calendar: OpeningHours,
         clock: Clock,
         timing: Timing,
         begin: Callable[[Rollout], tuple[Target, ...]],

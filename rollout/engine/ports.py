@@ -19,6 +19,7 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import Turns
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading
 
@@ -236,7 +237,7 @@ class Gates(Protocol):
     def look(self, rollout: Rollout, now: datetime) -> Look: ...
 
 
-class Calendar(Protocol):
+class OpeningHours(Protocol):
     """When steps may advance."""
 
     def opening(self, rollout: Rollout, now: datetime) -> Opening: ...
@@ -247,4 +248,21 @@ class Calendar(Protocol):
 
     def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
         """Open time that the hold has counted since it last began to; None: by elapsed time alone."""
+        ...
+
+
+class SharedCalendars(Protocol):
+    """The calendars that plans name."""
+
+    @property
+    def place(self) -> str:
+        """Where they are written, for messages."""
+        ...
+
+    def load(self) -> Mapping[str, Calendar]:
+        """Every calendar by name; InputError when they cannot be read."""
+        ...
+
+    def last_read(self, name: str) -> Calendar | None:
+        """The calendar as it was read last; None: never."""
         ...

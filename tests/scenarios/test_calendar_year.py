@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 import holidays as package
 import pytest
 
+from rollout.adapters.planfile.calendar_file import CalendarFile
 from rollout.domain.calendar.timetable import Happens, Row
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Wait
 from rollout.domain.decide.decide import decide
@@ -117,7 +118,7 @@ def calendars(tmp_path: Path) -> Calendars:
     )
     path = tmp_path / "calendars.toml"
     path.write_text(text)
-    return Calendars(path)
+    return Calendars(CalendarFile(path))
 
 
 # ------------------------------------------------------------------ the loop

@@ -144,7 +144,7 @@ class ScriptedGates:
 
 @dataclass
 class ScriptedCalendar:
-    """rollout.engine.ports.Calendar: closed in some stretches of time."""
+    """rollout.engine.ports.OpeningHours: closed in some stretches of time."""
 
     world: World
     closed: tuple[tuple[float, float], ...] = ()

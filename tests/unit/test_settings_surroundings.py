@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from rollout.adapters.planfile.calendar_file import read_calendars
 from rollout.domain.errors import SettingsError
-from rollout.engine.calendars import read_calendars
 from rollout.settings import KeySource, Settings, load_settings
 
 BOM = b"\xef\xbb\xbf"

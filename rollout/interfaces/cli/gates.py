@@ -67,8 +67,8 @@ def rehearse(
     """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
     from rollout.adapters.clock import SystemClock
     from rollout.adapters.planfile import load_plan
+    from rollout.adapters.planfile.calendar_file import calendars_at
     from rollout.engine import rehearse as rehearsals
-    from rollout.engine.calendars import Calendars
     from rollout.settings import load_settings
 
     text, name = plan_text(plan)
@@ -85,7 +85,7 @@ def rehearse(
                 raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
     document = rehearsals.rehearse(
-        loaded, per_day, calendars=Calendars(load_settings().calendars if loaded.calendar else None),
+        loaded, per_day, calendars=calendars_at(load_settings().calendars if loaded.calendar else None),
         now=SystemClock().now(),
         canary=rehearsals.parse_canary(canary), runs=runs,
     )  # fmt: skip

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from rollout.adapters.planfile.calendar_file import CalendarFile, read_calendars
 from rollout.domain.calendar.windows import SEARCH
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.decide.facts import Opening
@@ -17,8 +18,8 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.calendars import Calendars, ClosedDays, read_calendars
-from rollout.engine.ports import Calendar as CalendarPort
+from rollout.engine.calendars import Calendars, ClosedDays
+from rollout.engine.ports import OpeningHours
 
 EXAMPLE = Path(__file__).parents[3] / "config" / "calendars.example.toml"
 LA = "America/Los_Angeles"
@@ -66,7 +67,7 @@ windows = {days = ["mon", "tue", "wed", "thu", "fri"], from = "09:00", to = "17:
 
 
 def test_a_plan_without_hours_is_always_open() -> None:
-    calendar: CalendarPort = Calendars()
+    calendar: OpeningHours = Calendars()
     assert calendar.opening(rollout(), la("2026-06-07 03:00")) == Opening(True, None)
     assert calendar.hold_until(rollout(la("2026-06-07 03:00"))) is None
 
@@ -159,7 +160,7 @@ def test_a_hold_that_cannot_end_is_not_over_after_its_elapsed_time() -> None:
 
 def test_the_example_file_is_read() -> None:
     assert sorted(read_calendars(EXAMPLE)) == ["freezes-only", "nights", "office"]
-    opening = Calendars(EXAMPLE).opening(rollout(calendar="office"), la("2026-06-05 12:00"))
+    opening = Calendars(CalendarFile(EXAMPLE)).opening(rollout(calendar="office"), la("2026-06-05 12:00"))
     assert opening.why == (
         "outside the hours of calendar office (Mon-Thu 09:00-17:00, Fri 09:00-12:00 America/Los_Angeles); "
         "opens Mon 09:00"
@@ -169,30 +170,30 @@ def test_the_example_file_is_read() -> None:
 def test_the_timetable_of_a_plan_with_a_named_calendar() -> None:
     r = rollout(calendar="office")
     now = la("2026-11-24 16:30")
-    rows = Calendars(EXAMPLE).timetable(r.plan, now)
+    rows = Calendars(CalendarFile(EXAMPLE)).timetable(r.plan, now)
     assert (
         sentence(rows, now)
         == "50 % Tue 16:30, promoted Tue 1 Dec 09:00 at the earliest (America/Los_Angeles)"
     )
-    assert Calendars(EXAMPLE).remaining(rollout(calendar="office"), now)[0].at == now
+    assert Calendars(CalendarFile(EXAMPLE)).remaining(rollout(calendar="office"), now)[0].at == now
 
 
 def test_a_calendar_that_does_not_exist() -> None:
     plan = rollout(calendar="offices").plan
     with pytest.raises(InputError) as caught:
-        Calendars(EXAMPLE).of(plan)
+        Calendars(CalendarFile(EXAMPLE)).of(plan)
     assert caught.value.message == (
         'calendar: there is no calendar "offices"; write office; known are: freezes-only, nights, office'
     )
     with pytest.raises(InputError, match=r"known in .*toml are: freezes-only, nights, office"):
-        Calendars(EXAMPLE).of(rollout(calendar="bank").plan)
+        Calendars(CalendarFile(EXAMPLE)).of(rollout(calendar="bank").plan)
     with pytest.raises(InputError, match="no file of calendars is set; set ROLLOUT_CALENDARS"):
         Calendars().of(plan)
 
 
 def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     path = write(tmp_path / "calendars.toml", NINE_TO_FIVE, age=60)
-    calendars, r = Calendars(path), rollout(calendar="office")
+    calendars, r = Calendars(CalendarFile(path)), rollout(calendar="office")
     assert calendars.opening(r, la("2026-06-05 18:00")).until == la("2026-06-08 09:00")
     write(path, NINE_TO_FIVE.replace("17:00", "19:00"))
     assert calendars.opening(r, la("2026-06-05 18:00")) == Opening(True, la("2026-06-05 19:00"))
@@ -201,7 +202,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", [None, "[other]\nzone = 'UTC'\n", "[office", "[office]\nwindow = []\n"])
 def test_a_calendar_lost_on_the_way_closes_and_raises_nothing(tmp_path: Path, text: str | None) -> None:
     path = write(tmp_path / "calendars.toml", NINE_TO_FIVE, age=60)
-    calendars = Calendars(path)
+    calendars = Calendars(CalendarFile(path))
     r = rollout(
         la("2026-06-05 16:00"),
         calendar="office",
@@ -246,7 +247,7 @@ def test_a_calendar_lost_on_the_way_closes_and_raises_nothing(tmp_path: Path, te
 def test_what_is_wrong_in_the_file(tmp_path: Path, text: str, complaint: str) -> None:
     path = write(tmp_path / "calendars.toml", text)
     with pytest.raises(InputError) as caught:
-        Calendars(path).of(rollout(calendar="office").plan)
+        Calendars(CalendarFile(path)).of(rollout(calendar="office").plan)
     assert complaint in caught.value.message
     assert str(path) in caught.value.message
 
