@@ -56,6 +56,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
     server = None
     if http:
         from rollout.adapters.telemetry.prometheus import metrics_text
+        from rollout.interfaces import dashboard
         from rollout.interfaces.api.server import run_server  # a scheduler alone needs no web framework
 
         # What is told of a long history is put together once: by us, and not while somebody's first scrape waits.
@@ -70,6 +71,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             rehearse=lambda text: rehearse(
                 load_plan(text), USUAL_CALLS_PER_DAY, calendars=app.calendars, now=app.store.now()
             ),
+            pages=dashboard.pages,
         )
         server.start()
     try:

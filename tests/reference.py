@@ -334,7 +334,7 @@ def _description() -> dict[str, Any]:
         product = build(
             Settings(database_url=f"sqlite:///{folder}/none.db", retell_api_key=SecretStr("none"))
         )
-        made = make_api(product, page=False)
+        made = make_api(product)
         try:
             return made.openapi()
         finally:

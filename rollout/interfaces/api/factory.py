@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollout import __version__
@@ -28,6 +27,9 @@ Every change takes `reason`, `expect` (the position you saw) and a request id (`
 gives the first answer again. A conflict is 409 and says where the rollout stands. Errors are RFC 9457
 documents. Times are ISO 8601 in UTC, durations seconds, weights 0..1.
 """
+
+
+Pages = Callable[[App, Service], Sequence[BaseRoute]]
 
 
 class Api(FastAPI):
@@ -52,13 +54,13 @@ def make_api(
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
     hosts: Iterable[str] = (),
-    page: bool = True,
+    pages: Pages | None = None,
 ) -> FastAPI:
     """The HTTP side of one process.
 
     observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan's text.
-    hosts: more names that the Host header may have, beside the settings' and loopback's. page: with the web
-    page, if this installation has it.
+    hosts: more names that the Host header may have, beside the settings' and loopback's. pages: the web page's
+    routes, from whoever serves them beside the API.
     `api.state.service` is the Service; call its `stop()` at the end.
     """
     service = Service(app, scheduler_state, observe, metrics, rehearse)
@@ -70,12 +72,8 @@ def make_api(
     api.state.checks = system.Checks(service)
     for part in (system, rollouts, commands, plans, tokens, numbers, hooks):
         api.router.routes.extend(part.router.routes)  # flat: the route table is walked by tests and by 405
-    if app.settings.oidc_issuer:
-        from rollout.interfaces.dashboard.sign_in.oidc import make_router  # authlib is an extra
-
-        api.router.routes.extend(make_router(app.settings).routes)
-    if page:
-        _include_page(api, app, service)
+    if pages is not None:
+        api.router.routes.extend(pages(app, service))
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
@@ -89,17 +87,6 @@ def make_api(
     )
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
-
-
-def _include_page(api: FastAPI, app: App, service: Service) -> None:
-    """The web page, when the package has it."""
-    if importlib.util.find_spec("rollout.interfaces.dashboard") is None:
-        return
-    page = importlib.import_module("rollout.interfaces.dashboard")
-    routes = getattr(page, "routes", None)
-    if callable(routes):
-        api.include_router(routes(app, service))
-        service.page = True
 
 
 def _describe(api: FastAPI) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import uvicorn
 from rollout.app import App
 from rollout.domain.errors import NotReachable
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.interfaces.api.factory import make_api
+from rollout.interfaces.api.factory import Pages, make_api
 from rollout.interfaces.api.http_protocol import Patience
 from rollout.interfaces.api.middleware import refuse_unsafe_bind
 from rollout.interfaces.api.service import SchedulerState, Service
@@ -108,7 +108,7 @@ def run_server(
     observe: Callable[[Sequence[CallRecord]], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
     rehearse: Callable[[str], dict[str, Any]] | None = None,
-    page: bool = True,
+    pages: Pages | None = None,
 ) -> Server:
     """A server that is ready to `start()`; `stop()` ends it. SettingsError for an unsafe address.
 
@@ -119,6 +119,6 @@ def run_server(
     refuse_unsafe_bind(app.settings, app.store, host)
     names = [host] if host else []
     api = make_api(
-        app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=names, page=page
+        app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=names, pages=pages
     )
     return Server(api, host, port)

@@ -54,7 +54,6 @@ class Service:
     metrics: Callable[[], bytes] | None = None
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False
-    page: bool = False
     error_page: ErrorPage | None = None  # set by the web page
     lanes: Lanes = field(init=False)
 

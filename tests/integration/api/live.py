@@ -16,6 +16,7 @@ from jobs.scheduler import Scheduler
 from rollout.adapters.store import migrate
 from rollout.app import App, build
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.interfaces import dashboard
 from rollout.interfaces.api.server import Server, run_server
 from rollout.interfaces.auth.roles import create_token
 from rollout.sandbox import Sandbox
@@ -173,7 +174,7 @@ def live(
             observe=seen.extend,
             metrics=lambda: b"rollout_up 1\n",
             rehearse=lambda text: {"line": f"a plan of {len(text)} characters"},
-            page=page,
+            pages=dashboard.pages if page or "oidc_issuer" in settings else None,
         )
         server.start()
         found = Live(app, server, sandbox, scheduler, {}, seen)

@@ -243,12 +243,12 @@ def test_expect_is_taken_as_the_command_line_writes_it(service: Live) -> None:
 
 
 def test_addresses_that_are_told_have_the_brackets_of_ipv6(service: Live) -> None:
-    server = run_server(service.app, None, "::1", 0, page=False)
+    server = run_server(service.app, None, "::1", 0)
     try:
         server.start()
         assert server.url == f"http://[::1]:{server.port}"
         with pytest.raises(NotReachable, match=rf"cannot listen on \[::1\]:{server.port}: "):
-            run_server(service.app, None, "::1", server.port, page=False).start()
+            run_server(service.app, None, "::1", server.port).start()
     finally:
         server.stop()
 

@@ -23,6 +23,7 @@ from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
 from rollout.engine.rehearse import rehearse
+from rollout.interfaces import dashboard
 from rollout.interfaces.api.server import Server, run_server
 from rollout.interfaces.auth.roles import create_token
 from rollout.sandbox import Sandbox
@@ -181,6 +182,7 @@ def _server(app: App, scheduler: Scheduler | None, port: int) -> Server:
         rehearse=lambda text: rehearse(
             load_plan(text), 200.0, calendars=app.calendars, now=app.store.now(), runs=20
         ),
+        pages=dashboard.pages,
     ).start()
 
 
