@@ -44,8 +44,7 @@ def measure(repeats: int) -> dict[str, Any]:
                         found = job("back", url, make(), str(count), str(concurrency))
                     several[name, count, concurrency].append(found)
     return {
-        key: {name: statistics.median(v[name] for v in values) for name in values[0]}
-        for key, values in several.items()
+        key: {name: statistics.median(v[name] for v in values) for name in values[0]} for key, values in several.items()
     }
 
 

@@ -17,7 +17,7 @@ _LEFT, _WIDTH, _ROW = 300, 420, 30
 
 def dots(
     title: str, axis: str, rows: Sequence[tuple[str, Mapping[str, float | None]]], names: Sequence[str], most: float
-) -> str:  # fmt: skip
+) -> str:
     """One row per world, one dot per rule, on a linear scale 0..most. A rule without a value has no dot."""
     height = 96 + _ROW * len(rows)
     head = (
@@ -40,14 +40,10 @@ def dots(
         at, value = _LEFT + _WIDTH * tick / 4, most * tick / 4
         parts.append(f'<line x1="{at}" y1="58" x2="{at}" y2="{bottom}" stroke="#e3e3e3"/>')
         parts.append(f'<text x="{at}" y="{bottom + 16}" text-anchor="middle" fill="#666">{value:g}</text>')
-    parts.append(
-        f'<text x="{_LEFT + _WIDTH}" y="{bottom + 30}" text-anchor="end" fill="#666">{escape(axis)}</text>'
-    )
+    parts.append(f'<text x="{_LEFT + _WIDTH}" y="{bottom + 30}" text-anchor="end" fill="#666">{escape(axis)}</text>')
     for i, (label, values) in enumerate(rows):
         y = 64 + _ROW * (i + 0.5)
-        parts.append(
-            f'<text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end" fill="#222">{escape(label)}</text>'
-        )
+        parts.append(f'<text x="{_LEFT - 12}" y="{y + 4}" text-anchor="end" fill="#222">{escape(label)}</text>')
         for name in reversed(names):  # ours on top
             value, colour = values.get(name), COLOURS[name]
             if value is not None:

@@ -15,13 +15,7 @@ from numpy.typing import NDArray
 from rollout.domain.rehearsal.simulation import PlayStep, Scene
 
 SERIES = ("success", "hard_error", "slow:p50", "slow:p90", "negative")
-PLAIN: Mapping[str, float] = {
-    "success": 0.15,
-    "hard_error": 0.01,
-    "slow:p50": 0.5,
-    "slow:p90": 0.1,
-    "negative": 0.2,
-}
+PLAIN: Mapping[str, float] = {"success": 0.15, "hard_error": 0.01, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2}
 Rates = NDArray[np.float64]  # (calls, series)
 
 
@@ -103,9 +97,7 @@ class Streams:
             self.canary_2[..., 0] |= more < world.worse_in_wave_2 / fine
         self.unjudged = rng.random((runs, calls), dtype=np.float32)
 
-    def _outcomes(
-        self, rng: np.random.Generator, rates: Rates, runs: int, by_number: list[float]
-    ) -> NDArray[np.bool_]:
+    def _outcomes(self, rng: np.random.Generator, rates: Rates, runs: int, by_number: list[float]) -> NDArray[np.bool_]:
         """(runs, calls, series). Nested outcomes share their draw, so that the inner one implies the outer."""
         shape = (runs, len(rates))
         quality, speed, mood = (rng.random(shape, dtype=np.float32) for _ in range(3))
@@ -137,9 +129,7 @@ class Streams:
             judged[..., k] = ~((canary & bad_c[..., 0] & (u < world.lost)) | (u < world.lost_alike))
         if number is None:
             return _counts(canary, bad_c, bad_b, judged, np.ones_like(canary))
-        return np.stack(
-            [_counts(canary, bad_c, bad_b, judged, number == i) for i in range(len(world.numbers))]
-        )
+        return np.stack([_counts(canary, bad_c, bad_b, judged, number == i) for i in range(len(world.numbers))])
 
 
 def _counts(
@@ -177,7 +167,7 @@ def canaries(calls: int) -> list[World]:
         World("total outage", canary={"success": 1.0, "hard_error": 1.0}),
         World("hard errors 1 -> 6 %", canary={"success": 0.20, "hard_error": 0.06}),
         World("slow calls 10 -> 30 %", canary={"slow:p90": 0.3, "slow:p50": 0.7}),
-    ]  # fmt: skip
+    ]
 
 
 def harmless(calls: int) -> list[World]:
@@ -190,11 +180,14 @@ def harmless(calls: int) -> list[World]:
         World("2 % bad", {"success": 0.02, "hard_error": 0.002}, fixed=True),
         World("daily wave 5 to 35 % bad", {"success": wave}, fixed=True),
         World("incident: 100 calls 70 % bad in both", {"success": incident}, fixed=True),
-        World("ramp 0.1 -> 0.5 while base goes 10 -> 25 %",
-              {"success": step_at(calls, calls // 2, 0.10, 0.25)}, ramp=calls // 2),
+        World(
+            "ramp 0.1 -> 0.5 while base goes 10 -> 25 %",
+            {"success": step_at(calls, calls // 2, 0.10, 0.25)},
+            ramp=calls // 2,
+        ),
         World("new weight acts 60 calls late", ramp=calls // 4, late=60),
         *(World(f"true share {p:g} instead of 0.1", true_share=p, fixed=True) for p in shares),
-    ]  # fmt: skip
+    ]
 
 
 def late_breaks(calls: int) -> list[World]:
@@ -219,17 +212,30 @@ def numbers_apart() -> list[World]:
     loud = Number(0.3, 0.40)
     return [
         World("70 % of calls at base 10 % overridden, 30 % at 40 % not", numbers=(OVERRIDDEN, loud)),
-        World("half of calls at base 5 % overridden, half at 40 % not",
-              numbers=(Number(0.5, 0.05, reaches=0.0), Number(0.5, 0.40))),
-        World("90 % at base 10 % overridden by half, 10 % at 50 % not",
-              numbers=(Number(0.9, 0.10, reaches=0.5), Number(0.1, 0.50))),
-        World("four numbers of base 5 to 50 %, the two quiet ones overridden",
-              numbers=(Number(0.3, 0.05, reaches=0.0), Number(0.3, 0.10, reaches=0.0), Number(0.2, 0.3), Number(0.2, 0.5))),
+        World(
+            "half of calls at base 5 % overridden, half at 40 % not",
+            numbers=(Number(0.5, 0.05, reaches=0.0), Number(0.5, 0.40)),
+        ),
+        World(
+            "90 % at base 10 % overridden by half, 10 % at 50 % not",
+            numbers=(Number(0.9, 0.10, reaches=0.5), Number(0.1, 0.50)),
+        ),
+        World(
+            "four numbers of base 5 to 50 %, the two quiet ones overridden",
+            numbers=(
+                Number(0.3, 0.05, reaches=0.0),
+                Number(0.3, 0.10, reaches=0.0),
+                Number(0.2, 0.3),
+                Number(0.2, 0.5),
+            ),
+        ),
         World("two numbers of base 10 and 40 %, the split right", numbers=(Number(0.7, 0.10), loud)),
-        World("10 points worse, split wrong as in the first row",
-              numbers=(replace(OVERRIDDEN, worse=0.1), replace(loud, worse=0.1))),
+        World(
+            "10 points worse, split wrong as in the first row",
+            numbers=(replace(OVERRIDDEN, worse=0.1), replace(loud, worse=0.1)),
+        ),
         World("10 points worse, split right", numbers=(Number(0.7, 0.10, worse=0.1), replace(loud, worse=0.1))),
-    ]  # fmt: skip
+    ]
 
 
 LADDER = ((0.1, 1), (0.5, 1), (1.0, 1))
@@ -265,7 +271,9 @@ def unjudged() -> list[World]:
     """Calls that are never judged: failed ones of a canary 20 points worse, or of both alike."""
     worse = {"success": PLAIN["success"] + 0.20}
     return [
-        *(World(f"20 points worse, {p:.0%} of its failed calls never judged", canary=worse, lost=p)
-          for p in (1.0, 0.6, 0.3)),
+        *(
+            World(f"20 points worse, {p:.0%} of its failed calls never judged", canary=worse, lost=p)
+            for p in (1.0, 0.6, 0.3)
+        ),
         World("equal, 10 % of all calls never judged", lost_alike=0.10),
-    ]  # fmt: skip
+    ]

@@ -116,20 +116,14 @@ Found = dict[str, dict[str, Ends]]
 def campaign(runs: int, seed: int, say: Callable[[str], None]) -> tuple[list[str], Found, Found]:
     """All worlds under all rules; (Markdown tables, results of the canary worlds, of the harmless worlds)."""
     out: list[str] = []
-    profiles = {
-        OURS: gate_config(),
-        "low-traffic": gate_config("low-traffic"),
-        "strict": gate_config("strict"),
-    }
+    profiles = {OURS: gate_config(), "low-traffic": gate_config("low-traffic"), "strict": gate_config("strict")}
     grand: Found = {}
     for i, world in enumerate(canaries(CALLS)):
         streams, grand[world.name] = Streams(world, runs, CALLS, seed + i), {}
         for name in (*profiles, *RULES):
             look = every_call if world.name == "equal" and name == OURS else spacing
             rule = OURS if name in profiles else name
-            grand[world.name][name] = play(
-                world, rule, profiles.get(name, profiles[OURS]), streams, runs, look
-            )
+            grand[world.name][name] = play(world, rule, profiles.get(name, profiles[OURS]), streams, runs, look)
         say(f"{world.name}: {cell(grand[world.name][OURS])}")
     heads = [*profiles, *RULES]
     out.append(table(["canary", *heads], [[w, *(cell(r[h]) for h in heads)] for w, r in grand.items()]))
@@ -175,11 +169,7 @@ def second_look(runs: int, seed: int, say: Callable[[str], None]) -> list[str]:
 def watching(runs: int, seed: int) -> str:
     """Calls at weight 1 until the watch tells, with the one ledger of before and with fresh ones by day. Each rollout has
     its own record of the baseline: 600 calls beside the canary; then 50 calls a day at weight 1."""
-    rng, most, shares = (
-        np.random.default_rng(seed + 500),
-        300,
-        {m.name: m.share for m in gate_config().compared},
-    )
+    rng, most, shares = (np.random.default_rng(seed + 500), 300, {m.name: m.share for m in gate_config().compared})
     rates = np.array([PLAIN[s] for s in SERIES])
     seen = rng.binomial(600, rates, (runs, len(SERIES)))
     limit = ev.watch_limit(seen, 600 - seen)
@@ -214,9 +204,7 @@ def watching(runs: int, seed: int) -> str:
                 if (told < most).all():
                     break
             found.append(f"{np.median(told):.0f} ({np.quantile(told, 0.95):.0f})")
-        rows.append(
-            [f"outage after {days} good day{'s' * (days > 1)}: calls until told, median (95 %)", *found]
-        )
+        rows.append([f"outage after {days} good day{'s' * (days > 1)}: calls until told, median (95 %)", *found])
     days = 28
     for name, worse, incident in (
         ("no worse", np.zeros(days), 0),
@@ -236,26 +224,19 @@ def watching(runs: int, seed: int) -> str:
             daily.append(bad)
             for fresh in told:
                 told[fresh] |= e(np.stack(daily, axis=1), np.full(len(daily), 50), fresh) >= 100
-        rows.append(
-            [f"{name}: told within 28 days", *(percent(float(told[f].mean())) for f in (False, True))]
-        )
+        rows.append([f"{name}: told within 28 days", *(percent(float(told[f].mean())) for f in (False, True))])
     return table(["the watch at weight 1, 50 calls a day", "before", "now"], rows)
 
 
 def knowing(runs: int, seed: int, say: Callable[[str], None]) -> str:
     """Bets that know the baseline's rate, right and wrong."""
-    worlds = [
-        World(n, canary={"success": 0.15 + p})
-        for n, p in (("equal", 0.0), ("5 worse", 0.05), ("10 worse", 0.1))
-    ]
+    worlds = [World(n, canary={"success": 0.15 + p}) for n, p in (("equal", 0.0), ("5 worse", 0.05), ("10 worse", 0.1))]
     histories = {"right": {}, "10 %": {"success": 0.10}, "22 %": {"success": 0.22}}
     rules = {
         "before (no history, last margin .10)": EARLIER,
         "now, no history": replace(gate_config(), history={"-": 0.0}),
     }
-    rules |= {
-        f"now, history {n}": replace(gate_config(), history={**PLAIN, **h}) for n, h in histories.items()
-    }
+    rules |= {f"now, history {n}": replace(gate_config(), history={**PLAIN, **h}) for n, h in histories.items()}
     found: dict[str, list[str]] = {name: [] for name in rules}
     for i, world in enumerate(worlds):
         streams = Streams(world, runs, CALLS, seed + 400 + i)
@@ -295,9 +276,7 @@ def forecasts(runs: int, seed: int, equal: Ends) -> str:
         ("find 10 points", 0.5, 0.15, 0.25, 0.0, 0.1),
         ("find 20 points", 0.5, 0.15, 0.35, 0.0, 0.1),
     ):
-        expected = (
-            forecast.to_prove(w, margin, b, level) if margin else forecast.calls_needed(w, 0.0, b, c, level)
-        )
+        expected = forecast.to_prove(w, margin, b, level) if margin else forecast.calls_needed(w, 0.0, b, c, level)
         assert expected is not None
         n = int(6 * expected.half)
         who, bad = rng.random((runs, n)) < w, rng.random((runs, n))
@@ -309,13 +288,7 @@ def forecasts(runs: int, seed: int, equal: Ends) -> str:
         first = np.where(hit.any(1), marks[hit.argmax(1)] + 1, 10**9)
         real = float(np.median(first))
         rows.append(
-            [
-                what,
-                f"{w:g}",
-                f"{expected.half:.0f}",
-                f"{real:.0f}",
-                f"{100 * (expected.half / real - 1):+.0f} %",
-            ]
+            [what, f"{w:g}", f"{expected.half:.0f}", f"{real:.0f}", f"{100 * (expected.half / real - 1):+.0f} %"]
         )
     return table(
         [
@@ -369,9 +342,7 @@ def plots(grand: Found, calm: Found) -> dict[str, str]:
     bad = [w for w in grand if re.search(r"worse|outage|hard|slow", w)]
     wrong = [(w, {n: share(grand[w][n], PASS) for n in NAMES}) for w in bad]
     return {
-        "gates-harmless.svg": dots(
-            "Harmless canaries that are rolled back", "% of rollouts", rows, ROLLING, 100
-        ),
+        "gates-harmless.svg": dots("Harmless canaries that are rolled back", "% of rollouts", rows, ROLLING, 100),
         "gates-harmful.svg": dots("Worse canaries that are promoted", "% of rollouts", wrong, NAMES, 100),
     }
 
@@ -388,9 +359,7 @@ def main() -> int:
         found = second_look(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
         print("\n\n".join(found), f"\n{time.perf_counter() - begin:.0f} s")
         return 0
-    tables, grand, calm = campaign(
-        options.runs, options.seed, lambda line: print("..", line, file=sys.stderr)
-    )
+    tables, grand, calm = campaign(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
     tables += [forecasts(options.runs, options.seed, grand["equal"][OURS])]
     tables += [speed(n) for n in (1, 4, 200)]
     note = f"{options.runs} rollouts per world and rule, seed {options.seed}."

@@ -42,10 +42,15 @@ def plan_of(numbers: list[str], name: str = "bench", steps: tuple[Any, ...] = ST
     """A canary over these numbers, without gates."""
     return Plan.model_validate(
         {
-            "version": 1, "name": name, "numbers": numbers, "channels": ["inbound"], "steps": list(steps),
-            "canary": {"agent_id": "agent_a", "agent_version": 7}, "gates": [],
+            "version": 1,
+            "name": name,
+            "numbers": numbers,
+            "channels": ["inbound"],
+            "steps": list(steps),
+            "canary": {"agent_id": "agent_a", "agent_version": 7},
+            "gates": [],
         }
-    )  # fmt: skip
+    )
 
 
 def wired(url: str, database_url: str, **more: Any) -> App:
@@ -178,9 +183,7 @@ def fill(database_url: str, count: int) -> dict[str, Any]:
     now = app.store.now()
     far = now + timedelta(days=30)
     plan = plan_of(["+14157000000"], "waiting")
-    one = Rollout(
-        "w", "waiting", plan, Phase.PENDING, None, Position(1, 1), 0, now, now, start_at=far, due_at=far
-    )
+    one = Rollout("w", "waiting", plan, Phase.PENDING, None, Position(1, 1), 0, now, now, start_at=far, due_at=far)
     row = {**from_rollout(one), "journal_seq": 0, "journal_hash": GENESIS}
     with app.database.write() as connection:
         for start in range(0, count, 5000):

@@ -79,11 +79,7 @@ class World:
             begin, size = int(asked.get("pagination_key", ["0"])[0]), int(asked.get("limit", ["50"])[0])
             items = [self.numbers[n] for n in self.order[begin : begin + size]]
             more = begin + size < len(self.order)
-            return 200, {
-                "items": items,
-                "has_more": more,
-                "pagination_key": str(begin + size) if more else None,
-            }
+            return 200, {"items": items, "has_more": more, "pagination_key": str(begin + size) if more else None}
         if path.startswith("/get-agent/"):
             version = int(parse_qs(query).get("version", ["6"])[0])
             return 200, {"agent_id": unquote(path[11:]), "version": version, "is_published": True}
@@ -97,9 +93,7 @@ class World:
                 self.log.clear()
                 return 200, {}
             keys = ("wall", "method", "path", "body")
-            return 200, {
-                "entries": [dict(zip(keys, (w, m, p, b.decode()), strict=True)) for w, m, p, b in self.log]
-            }
+            return 200, {"entries": [dict(zip(keys, (w, m, p, b.decode()), strict=True)) for w, m, p, b in self.log]}
         return 200, {"items": [], "has_more": False}  # calls and chats: there are none
 
 

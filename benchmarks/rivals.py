@@ -125,9 +125,10 @@ def apscheduler(url: str, _database: str, count: int) -> float:
     _retell, _left, _done = client(url), count, threading.Event()
     path = str(Path(tempfile.mkdtemp()) / "bench.db")
     scheduler = BackgroundScheduler(
-        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path}")}, executors={"default": Pool(32)},
+        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path}")},
+        executors={"default": Pool(32)},
         job_defaults={"misfire_grace_time": None},
-    )  # fmt: skip
+    )
     scheduler.start()
     began = time.perf_counter()
     for number in numbers(count):

@@ -38,9 +38,13 @@ _MOST_SECONDS = 240.0
 def serving(count: int, url: str, database_url: str) -> Iterator[list[subprocess.Popen[bytes]]]:
     """So many services without HTTP on one database, ended by their ids."""
     environ = {
-        "PATH": os.environ["PATH"], "ROLLOUT_DATABASE_URL": database_url, "ROLLOUT_RETELL_BASE_URL": url,
-        "RETELL_API_KEY": "key_bench", "ROLLOUT_LOG_LEVEL": "error", "PYTHONPATH": str(Path.cwd()),
-    }  # fmt: skip
+        "PATH": os.environ["PATH"],
+        "ROLLOUT_DATABASE_URL": database_url,
+        "ROLLOUT_RETELL_BASE_URL": url,
+        "RETELL_API_KEY": "key_bench",
+        "ROLLOUT_LOG_LEVEL": "error",
+        "PYTHONPATH": str(Path.cwd()),
+    }
     command = [sys.executable, "-m", "rollout", "serve", "--no-http"]
     started = [subprocess.Popen(command, env=environ, stderr=subprocess.DEVNULL) for _ in range(count)]
     try:
@@ -122,9 +126,14 @@ def due(url: str, database_url: str, waiting: int, count: int) -> dict[str, Any]
             moment = at + timedelta(seconds=i / count)
             plan = plan_of(numbers[i : i + 1], f"due-{i}", QUICK)
             one = {
-                **row, "id": new_id(), "name": plan.name, "plan": plan.canonical(), "plan_digest": plan.digest(),
-                "start_at": moment, "due_at": moment,
-            }  # fmt: skip
+                **row,
+                "id": new_id(),
+                "name": plan.name,
+                "plan": plan.canonical(),
+                "plan_digest": plan.digest(),
+                "start_at": moment,
+                "due_at": moment,
+            }
             some.append(one)
         connection.execute(insert(rollouts), some)
     forget_log(url)

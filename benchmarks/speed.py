@@ -45,11 +45,7 @@ def server(count: int, latency: float) -> Iterator[str]:
 def job(*arguments: str, timeout: float = 600) -> dict[str, Any]:
     """One measured job in a fresh process."""
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.job", *arguments],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        timeout=timeout,
+        [sys.executable, "-m", "benchmarks.job", *arguments], capture_output=True, text=True, cwd=ROOT, timeout=timeout
     )
     if done.returncode:
         raise SystemExit(f"{arguments[0]} failed:\n{done.stderr[-2000:]}")
@@ -73,13 +69,14 @@ def rival(name: str, url: str, database: str, count: int) -> float:
     if not python.exists():
         venv.create(RIVALS, with_pip=True)
         lock = ROOT / "requirements" / "bench.txt"
-        subprocess.run(
-            [python, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)], check=True
-        )
+        subprocess.run([python, "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)], check=True)
     done = subprocess.run(
         [python, str(ROOT / "benchmarks" / "rivals.py"), name, url, database, str(count)],
-        capture_output=True, text=True, timeout=300, cwd=tempfile.mkdtemp(),
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=tempfile.mkdtemp(),
+    )
     if done.returncode:
         raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
     return float(json.loads(done.stdout.splitlines()[-1])["steps_per_second"])

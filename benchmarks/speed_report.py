@@ -20,20 +20,45 @@ def ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     thousand, ten = found["growth"][1000], found["growth"][10_000]
     time_ratio = thousand["steps_per_second"] / ten["steps_per_second"] * 10
     return [
-        ("durable steps/s against the threaded SDK script", f"{rate / others['sdk']:.1f} x", "5 x", rate >= 5 * others["sdk"]),
-        ("against the best of DBOS, procrastinate, APScheduler jobs", f"{rate / best:.1f} x", "10 x", rate >= 10 * best),
+        (
+            "durable steps/s against the threaded SDK script",
+            f"{rate / others['sdk']:.1f} x",
+            "5 x",
+            rate >= 5 * others["sdk"],
+        ),
+        (
+            "against the best of DBOS, procrastinate, APScheduler jobs",
+            f"{rate / best:.1f} x",
+            "10 x",
+            rate >= 10 * best,
+        ),
         ("at 50 ms and concurrency 32, against 640/s", f"{slow:.2f} x", "0.85 x", slow >= 0.85),
         (f"rollback of {found['numbers']} numbers against bare PATCHes", f"{bare:.2f} x", "at most 2.5 x", bare <= 2.5),
         ("first PATCH of a rollback after the command", f"{first:.0f} ms", "at most 100 ms", first <= 100),
         ("idle processor time, 100,000 waiting against 100", f"{idle:.2f} x", "at most 1.1 x", idle <= 1.1),
-        ("idle processor time with 100,000 waiting", f"{100 * many['idle_cpu_share']:.2f} % of a core", "below 0.5 %", many["idle_cpu_share"] < 0.005),
-        ("memory with 100,000 waiting above 100", f"{many['memory_mb'] - few['memory_mb']:.1f} MB", "at most 5 MB", many["memory_mb"] - few["memory_mb"] <= 5),
+        (
+            "idle processor time with 100,000 waiting",
+            f"{100 * many['idle_cpu_share']:.2f} % of a core",
+            "below 0.5 %",
+            many["idle_cpu_share"] < 0.005,
+        ),
+        (
+            "memory with 100,000 waiting above 100",
+            f"{many['memory_mb'] - few['memory_mb']:.1f} MB",
+            "at most 5 MB",
+            many["memory_mb"] - few["memory_mb"] <= 5,
+        ),
         *_due_ratios(found),
         *_replica_ratios(found),
         ("commits per record", f"{ours['commits_per_record']:.3f}", "at most 0.1", ours["commits_per_record"] <= 0.1),
         ("10,000 numbers against 1,000: time", f"{time_ratio:.1f} x", "at most 11 x", time_ratio <= 11),
-        ("10,000 numbers against 1,000: memory", f"{ten['memory_mb'] / thousand['memory_mb']:.1f} x", "at most 3 x", ten["memory_mb"] <= 3 * thousand["memory_mb"]),
-    ]  # fmt: skip
+        (
+            "10,000 numbers against 1,000: memory",
+            f"{ten['memory_mb'] / thousand['memory_mb']:.1f} x",
+            "at most 3 x",
+            ten["memory_mb"] <= 3 * thousand["memory_mb"],
+        ),
+    ]
 
 
 def _due_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
@@ -43,12 +68,7 @@ def _due_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     wrong = due["lost"] + due["early"]
     return [
         ("1,000 due in one second among 100,000 waiting: lost or early", f"{wrong:.0f}", "0", wrong == 0),
-        (
-            "the first of them, after its moment",
-            f"{due['first_ms']:.0f} ms",
-            "at most 100 ms",
-            due["first_ms"] <= 100,
-        ),
+        ("the first of them, after its moment", f"{due['first_ms']:.0f} ms", "at most 100 ms", due["first_ms"] <= 100),
     ]
 
 
@@ -60,12 +80,7 @@ def _replica_ratios(found: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
     gains = {ms: of[4]["steps_per_second"] / of[1]["steps_per_second"] for ms, of in shared.items()}
     far = max(gains)
     return [
-        (
-            "two and four replicas: a target written twice for one step, or not at all",
-            f"{twice:.0f}",
-            "0",
-            twice == 0,
-        ),
+        ("two and four replicas: a target written twice for one step, or not at all", f"{twice:.0f}", "0", twice == 0),
         (f"four replicas against one, at {far} ms", f"{gains[far]:.1f} x", "1.5 x", gains[far] >= 1.5),
     ]
 
@@ -91,22 +106,17 @@ def document(found: dict[str, Any]) -> str:
                 f"| {key} | {value['steps_per_second']:,.0f} | {value['rollback_seconds']:.2f} | "
                 f"{value['first_patch_ms']:.0f} | {value['cpu_ms_per_step']:.2f} |"
             )
-    lines += [
-        f"| {k.removeprefix('rival ')} | {v:,.0f} | | | |" for k, v in found.items() if k.startswith("rival ")
-    ]
+    lines += [f"| {k.removeprefix('rival ')} | {v:,.0f} | | | |" for k, v in found.items() if k.startswith("rival ")]
     lines += [
         f"| {k}: PATCHes alone | {v['per_second']:,.0f} | {v['seconds']:.2f} | | |"
         for k, v in found.items()
         if k.startswith("bare ")
     ]
     lines += ["", "| numbers in one rollout | durable steps/s | memory MB |", "| --- | --- | --- |"]
-    lines += [
-        f"| {n:,} | {g['steps_per_second']:,.0f} | {g['memory_mb']:.0f} |" for n, g in found["growth"].items()
-    ]
+    lines += [f"| {n:,} | {g['steps_per_second']:,.0f} | {g['memory_mb']:.0f} |" for n, g in found["growth"].items()]
     lines += ["", "| waiting rollouts | processor share | memory MB |", "| --- | --- | --- |"]
     lines += [
-        f"| {n:,} | {100 * w['idle_cpu_share']:.2f} % | {w['memory_mb']:.0f} |"
-        for n, w in found["waiting"].items()
+        f"| {n:,} | {100 * w['idle_cpu_share']:.2f} % | {w['memory_mb']:.0f} |" for n, w in found["waiting"].items()
     ]
     if "replicas" in found:
         shared = found["replicas"]

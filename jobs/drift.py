@@ -50,9 +50,7 @@ class Drift:
                 suspects[w.rollout_id] = None  # it is back
             elif finding is Finding.AS_EXPECTED or (finding is Finding.STALE and not settles(w.phase)):
                 continue
-            if w.target.state in _SETTLED and w.target.live == {
-                f: reading.lists.get(f) for f in w.target.baseline
-            }:
+            if w.target.state in _SETTLED and w.target.live == {f: reading.lists.get(f) for f in w.target.baseline}:
                 continue  # known already, and a person is to answer
             suspects[w.rollout_id] = None
         if suspects:

@@ -40,9 +40,7 @@ KEEP = timedelta(days=30)
 TIDY_EVERY = timedelta(hours=1)
 LEASE = timedelta(seconds=60)
 BATCH = 4  # as many as surely fit into a lease
-MOST_PLAN_LANES = (
-    16  # addresses of plans served at the same time; those of the settings are never kept waiting
-)
+MOST_PLAN_LANES = 16  # addresses of plans served at the same time; those of the settings are never kept waiting
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
 FAILING_AFTER = timedelta(seconds=60)
@@ -175,17 +173,11 @@ class Notify:
             of_plans = sum(1 for c in self._lanes if c not in self.addresses)
             for channel in waiting:
                 of_a_plan = channel not in self.addresses
-                if (
-                    channel in self._lanes
-                    or self._stopping.is_set()
-                    or (of_a_plan and of_plans >= MOST_PLAN_LANES)
-                ):
+                if channel in self._lanes or self._stopping.is_set() or (of_a_plan and of_plans >= MOST_PLAN_LANES):
                     continue
                 of_plans += of_a_plan
                 # A daemon: the end of the process does not wait for a service that hangs.
-                lane = threading.Thread(
-                    target=self._lane, args=(channel,), name=f"notify-{channel[:8]}", daemon=True
-                )
+                lane = threading.Thread(target=self._lane, args=(channel,), name=f"notify-{channel[:8]}", daemon=True)
                 self._lanes[channel] = lane
                 lane.start()
                 started += 1
@@ -206,9 +198,7 @@ class Notify:
                     if not parcels or not self._batch(parcels):
                         return
             except RolloutError as error:
-                log.warning(
-                    "notices not delivered", error=error.message
-                )  # the lease runs out, and they are due again
+                log.warning("notices not delivered", error=error.message)  # the lease runs out, and they are due again
             except Exception as error:
                 log.exception("delivery crashed", error=type(error).__name__)
 

@@ -30,9 +30,7 @@ log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=60)  # calls that Retell lists late
 BEFORE = timedelta(days=1)  # the baseline's own earlier calls, in every first fetch of a number
-LEAST_LOOK_BACK = timedelta(
-    hours=2
-)  # for analyses that are late: a wait that has become short must see them, too
+LEAST_LOOK_BACK = timedelta(hours=2)  # for analyses that are late: a wait that has become short must see them, too
 # Further back, where a day has too few calls: at most so many calls, of at most so many numbers of the first wave.
 HISTORY_CALLS, HISTORY_NUMBERS = 2_000, 25
 FURTHER_BACK_EVERY = timedelta(hours=1)
@@ -166,13 +164,9 @@ class Observe:
             changed += self._read_history(ask, records)
         if failure is not None:
             store.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
-            log.warning(
-                "calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail
-            )
+            log.warning("calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail)
             return _Got(changed, True)
-        waiting = [
-            c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)
-        ]
+        waiting = [c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)]
         newest = max((c.started_at for c in records if c.started_at is not None), default=ask.since)
         since = max(ask.since, min([*waiting, newest]) - OVERLAP)
         store.mark(Mark(ask.number, ask.channel, since, now))

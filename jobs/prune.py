@@ -73,9 +73,7 @@ class Prune:
 
         An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.
         """
-        from rollout.interfaces.api.alerting import (
-            KEEP,  # late: it brings FastAPI, and the first round is a while away
-        )
+        from rollout.interfaces.api.alerting import KEEP  # late: it brings FastAPI, and the first round is a while away
 
         access = AccessStore(self.app.database)
         access.forget_old("w", self.limits.deliveries)

@@ -64,9 +64,7 @@ class Scheduler:
         self._scheduler = BackgroundScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
-        self._scheduler.add_listener(
-            self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES
-        )
+        self._scheduler.add_listener(self._count, EVENT_JOB_ERROR | EVENT_JOB_MISSED | EVENT_JOB_MAX_INSTANCES)
         self._tick_lock = threading.Lock()
         self._backoff = Backoff(app.settings.tick_seconds, max(LONGEST_PAUSE, app.settings.tick_seconds))
 
@@ -77,11 +75,7 @@ class Scheduler:
             ("advance", settings.tick_seconds, self.tick_by_clock),
             ("drift", settings.drift_seconds, self.guarded("drift", settings.drift_seconds, self.drift.tick)),
             ("prune", settings.prune_seconds, self.guarded("prune", settings.prune_seconds, self.prune.tick)),
-            (
-                "notify",
-                settings.notify_seconds,
-                self.guarded("notify", settings.notify_seconds, self.notify.tick),
-            ),
+            ("notify", settings.notify_seconds, self.guarded("notify", settings.notify_seconds, self.notify.tick)),
         ):
             self._scheduler.add_job(job, "interval", seconds=seconds, id=name)
         if settings.kit_dir is not None:
@@ -175,8 +169,11 @@ class Scheduler:
             concerned = self.app.store.rearm(timedelta(seconds=self.app.timing.horizon))
             log.warning(
                 "the database went back in time",
-                beats=beats, before=self._beats, another_cluster=elsewhere, rearmed=concerned,
-            )  # fmt: skip
+                beats=beats,
+                before=self._beats,
+                another_cluster=elsewhere,
+                rearmed=concerned,
+            )
             self.counts["went_back"] += 1
             self._beats = beats
 

@@ -77,9 +77,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
     try:
         scheduler.start()
         where = server.url if server else "no HTTP"
-        log.info(
-            "serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url
-        )
+        log.info("serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url)
         # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
         # does) is seen by this one only when it wakes.
         while not stopped.wait(0.5):

@@ -13,12 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from rollout.domain.errors import SettingsError
 from rollout.domain.setting_values import checked
@@ -33,13 +28,17 @@ class Settings(BaseSettings):
     """Settings of the service; times are in seconds. The environment beats rollout.toml."""
 
     model_config = SettingsConfigDict(
-        env_prefix="ROLLOUT_", frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True,
-        allow_inf_nan=False, enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
-    )  # fmt: skip
+        env_prefix="ROLLOUT_",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
+    )
 
     database_url: str = Field(
-        "sqlite:///rollout.db",
-        description="SQLite file or PostgreSQL; the default is made when it is needed.",
+        "sqlite:///rollout.db", description="SQLite file or PostgreSQL; the default is made when it is needed."
     )
     ballast_mb: float = Field(
         8.0, ge=0, le=10_000, description="SQLite: megabytes of disk kept for rollbacks; 0: none."
@@ -67,32 +66,24 @@ class Settings(BaseSettings):
     oidc_client_secret: SecretStr | None = Field(None, description="Left out for a public client.")
     oidc_redirect_url: str | None = Field(None, description="https address of /auth/oidc/callback here.")
     oidc_groups_claim: str = Field("groups", description="The claim that names a person's groups.")
-    oidc_roles: tuple[str, ...] = Field(
-        (), description="group=role, the highest role wins; no group, no entry."
-    )
+    oidc_roles: tuple[str, ...] = Field((), description="group=role, the highest role wins; no group, no entry.")
 
     tick_seconds: float = Field(1.0, gt=0, le=60, description="Between two looks at what is due.")
     drift_seconds: float = Field(15.0, gt=0, description="Between two scans of the account for drift.")
     observe_seconds: float = Field(5.0, gt=0, description="Between two fetches of calls for the gates.")
     prune_seconds: float = Field(86_400.0, gt=0, description="Between two removals of what is past its time.")
     notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")
-    send_window: float = Field(
-        2.0, gt=0, description="A write leaves this soon after its intent, or not at all."
-    )
+    send_window: float = Field(2.0, gt=0, description="A write leaves this soon after its intent, or not at all.")
     request_deadline: float = Field(15.0, gt=0, description="One request to Retell ends after this long.")
     lease: float = Field(45.0, gt=0, description="How long a process holds a rollout without renewing.")
-    provider_idle: float = Field(
-        120.0, ge=0, description="K: idle time after which Retell closes a connection."
-    )
+    provider_idle: float = Field(120.0, ge=0, description="K: idle time after which Retell closes a connection.")
     provider_apply: float = Field(60.0, ge=0, description="D: from bytes received to applied, at most.")
     read_staleness: float = Field(0.0, ge=0, description="R: how old a read may be.")
     horizon_margin: float = Field(15.0, ge=0, description="Added to K + D + R: the write horizon H.")
     poll_seconds: float = Field(5.0, gt=0, description="Between two looks while something is unsettled.")
     watch_seconds: float = Field(10.0, gt=0, description="Between two looks at the gates while waiting.")
 
-    concurrency: int = Field(
-        32, ge=1, le=256, description="Requests to Retell at the same time, of one process."
-    )
+    concurrency: int = Field(32, ge=1, le=256, description="Requests to Retell at the same time, of one process.")
     rate: float = Field(
         0.0, ge=0, description="Requests a second to Retell, of all processes together; 0: no limit of ours."
     )
@@ -114,9 +105,7 @@ class Settings(BaseSettings):
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
     rollback_days: int = Field(30, ge=1, description="Days a promoted rollout can still be rolled back.")
-    keep_looks_days: int = Field(
-        180, ge=1, description="Days the gates' evidence of an ended rollout is kept."
-    )
+    keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
     keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
     keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")
     keep_notices_days: int = Field(30, ge=1, description="Days delivered notices are kept.")
@@ -125,9 +114,7 @@ class Settings(BaseSettings):
     export_dir: Path | None = Field(
         None, description="Where a rollout's journal is written (JSON Lines) before it is pruned."
     )
-    log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
-    )
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
 
     @property
     def database_is_default(self) -> bool:
@@ -182,16 +169,10 @@ class Settings(BaseSettings):
             return value.rstrip("/")
         raise ValueError("write an https address, or http on 127.0.0.1")
 
-    @field_validator(
-        "allowed_hosts", "allowed_numbers", "oidc_roles", "notify_hosts", "metric_hosts", mode="before"
-    )
+    @field_validator("allowed_hosts", "allowed_numbers", "oidc_roles", "notify_hosts", "metric_hosts", mode="before")
     @classmethod
     def _list(cls, value: object) -> object:
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("*")
     @classmethod
@@ -204,9 +185,7 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         # an address may hold commas itself: only one before the next scheme separates
-        return tuple(
-            part.strip(" ,") for part in re.split(r",\s*(?=[a-z][a-z0-9+.-]*://)", value) if part.strip(" ,")
-        )
+        return tuple(part.strip(" ,") for part in re.split(r",\s*(?=[a-z][a-z0-9+.-]*://)", value) if part.strip(" ,"))
 
     @model_validator(mode="after")
     def _belong_together(self) -> Settings:
@@ -358,9 +337,7 @@ class KeySource:
                     return self._seen[1]
             except (OSError, ValueError) as error:
                 if self._seen is None:
-                    why = (
-                        _unreadable(error) if isinstance(error, OSError | UnicodeDecodeError) else str(error)
-                    )
+                    why = _unreadable(error) if isinstance(error, OSError | UnicodeDecodeError) else str(error)
                     raise SettingsError(f"ROLLOUT_RETELL_API_KEY_FILE: {why}") from None
                 return self._seen[1]  # the file is being replaced: the key we had is the best we know
         if self._key is None or not self._key.get_secret_value():

@@ -21,9 +21,7 @@ from tests.support.scene import Scene
 from tests.support.scratch import scratch
 
 # How long an example takes is the machine's business: a loaded one must not look like a fault.
-hypothesis.settings.register_profile(
-    "rollout", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
-)
+hypothesis.settings.register_profile("rollout", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("rollout")
 
 logs.begin()

@@ -44,9 +44,7 @@ def state_machine() -> str:
         "## Phases",
         "\n".join(["| phase | meaning |", "| --- | --- |", *(f"| `{p}` | {_PHASES[p]} |" for p in Phase)]),
         "## Why the service holds",
-        "\n".join(
-            ["| reason | meaning |", "| --- | --- |", *(f"| `{r}` | {_REASONS[r]} |" for r in HeldReason)]
-        ),
+        "\n".join(["| reason | meaning |", "| --- | --- |", *(f"| `{r}` | {_REASONS[r]} |" for r in HeldReason)]),
         "## Transitions",
         "Facts are past participles; what a person asks for ends in `_asked`. A dash is refused, and changes nothing.",
         "\n".join(_matrix()),

@@ -139,11 +139,7 @@ def _parameter(parameter: Any) -> tuple[str, str]:
     if not getattr(parameter, "is_flag", False) and parameter.metavar:
         names += f" {parameter.metavar}"
     default = parameter.default
-    if (
-        default not in (None, False, "", ())
-        and not callable(default)
-        and "Path" not in type(default).__name__
-    ):
+    if default not in (None, False, "", ()) and not callable(default) and "Path" not in type(default).__name__:
         help_ += f" Default: {default}."
     return names, help_.strip()
 
@@ -190,9 +186,7 @@ def plan() -> str:
     for name, part in found["$defs"].items():
         parts.append(f"## {name}")
         parts.append(" ".join(str(part.get("description", "")).split()))
-        parts.append(
-            _fields(part) if "properties" in part else "One of: " + _words(part.get("enum", ())) + "."
-        )
+        parts.append(_fields(part) if "properties" in part else "One of: " + _words(part.get("enum", ())) + ".")
     head = (
         "Every key of a plan file, from its schema (`config/plan.schema.json`). Unknown keys are refused with line and "
         "column. Rules across keys are checked by `rollout check --offline`."
@@ -285,7 +279,7 @@ def journal() -> str:
             ("`prev_hash`", "the hash of the entry before; 64 zeros for the first"),
             ("`hash`", "SHA-256 of the canonical JSON of prev_hash, rollout_id, seq, at, actor, kind, reason and data"),
         ],
-    )  # fmt: skip
+    )
     return _page(
         "Journal",
         "Every rollout has a chain of its own. `rollout history ID --export FILE` writes it as JSON Lines, "
@@ -331,9 +325,7 @@ def _description() -> dict[str, Any]:
     from rollout.interfaces.api.factory import make_api
 
     with tempfile.TemporaryDirectory() as folder:
-        product = build(
-            Settings(database_url=f"sqlite:///{folder}/none.db", retell_api_key=SecretStr("none"))
-        )
+        product = build(Settings(database_url=f"sqlite:///{folder}/none.db", retell_api_key=SecretStr("none")))
         made = make_api(product)
         try:
             return made.openapi()

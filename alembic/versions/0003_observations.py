@@ -33,9 +33,7 @@ def upgrade() -> None:
         sa.Column("updated_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("call_id", name="pk_observations"),
     )
-    op.create_index(
-        "ix_observations_number_channel_started_at", "observations", ["number", "channel", "started_at"]
-    )
+    op.create_index("ix_observations_number_channel_started_at", "observations", ["number", "channel", "started_at"])
     op.create_table(
         "marks",
         sa.Column("number", sa.String(20), nullable=False),

@@ -23,6 +23,4 @@ TELLING = (
 
 def upgrade() -> None:
     condition = sa.text(TELLING)
-    op.create_index(
-        "ix_rollouts_telling", "rollouts", ["id"], sqlite_where=condition, postgresql_where=condition
-    )
+    op.create_index("ix_rollouts_telling", "rollouts", ["id"], sqlite_where=condition, postgresql_where=condition)

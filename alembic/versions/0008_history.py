@@ -14,9 +14,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("rollouts", sa.Column("history", sa.Text))
-    op.add_column(
-        "rollouts", sa.Column("labels_waived", sa.Boolean, nullable=False, server_default=sa.false())
-    )
+    op.add_column("rollouts", sa.Column("labels_waived", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("observations", sa.Column("analyzed_at", sa.DateTime(timezone=True)))
     rollouts = sa.table("rollouts", sa.column("history"), sa.column("started_at"))
     began = rollouts.c.started_at.is_not(None)

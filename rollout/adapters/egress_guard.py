@@ -21,33 +21,145 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_ENCRYPTED = frozenset({
-    "https", "jsons", "xmls", "forms", "slack", "discord", "tgram", "workflows", "workflow", "gchat", "wxteams",
-    "zulip", "pagerduty", "opsgenie", "pover", "squadcast", "incidentio", "spike", "betterstack",
-    "twilio", "mailgun", "sendgrid", "ntfys", "gotifys", "mmosts", "rockets", "matrixs", "mailto",
-    "mailtos",
-})  # fmt: skip
+_ENCRYPTED = frozenset(
+    {
+        "https",
+        "jsons",
+        "xmls",
+        "forms",
+        "slack",
+        "discord",
+        "tgram",
+        "workflows",
+        "workflow",
+        "gchat",
+        "wxteams",
+        "zulip",
+        "pagerduty",
+        "opsgenie",
+        "pover",
+        "squadcast",
+        "incidentio",
+        "spike",
+        "betterstack",
+        "twilio",
+        "mailgun",
+        "sendgrid",
+        "ntfys",
+        "gotifys",
+        "mmosts",
+        "rockets",
+        "matrixs",
+        "mailto",
+        "mailtos",
+    }
+)
 # The same services in plain text, to a host that the address names.
 _PLAIN = frozenset({"json", "xml", "form", "ntfy", "gotify", "mmost", "rocket", "matrix"})
 # The arguments that a plan may give. Whatever is not here might read a file of this machine, turn a check off,
 # make us wait, or call a failure a success; a new version of apprise may bring more of it.
-_FOR_PLANS = frozenset({
-    "action", "actions", "album", "alert", "alias", "api-version", "apikey", "auth", "avatar", "avatar_url", "batch",
-    "bcc", "blocks", "botname", "cc", "channel", "channels", "class", "click", "component", "content", "dedup",
-    "details", "detect", "emojis", "entity", "expire", "fields", "flags", "footer", "footer_logo", "format", "from",
-    "group", "href", "icon_url", "id", "image", "interval", "key", "mdv", "metadata", "method", "mode", "msgtype",
-    "name", "overflow", "pa", "pass", "ping", "policy", "powerautomate", "preview", "priority", "region", "reply",
-    "route", "routeid", "severity", "sid", "sig", "silent", "smtp", "sound", "source", "sp", "sv",
-    "tags", "team", "team_wait",
-    "thread", "timestamp", "to", "token", "topic", "tts", "tz", "url", "url_title", "user", "ver", "version",
-    "webhook", "workspace", "wrap", "xtags",
-})  # fmt: skip
+_FOR_PLANS = frozenset(
+    {
+        "action",
+        "actions",
+        "album",
+        "alert",
+        "alias",
+        "api-version",
+        "apikey",
+        "auth",
+        "avatar",
+        "avatar_url",
+        "batch",
+        "bcc",
+        "blocks",
+        "botname",
+        "cc",
+        "channel",
+        "channels",
+        "class",
+        "click",
+        "component",
+        "content",
+        "dedup",
+        "details",
+        "detect",
+        "emojis",
+        "entity",
+        "expire",
+        "fields",
+        "flags",
+        "footer",
+        "footer_logo",
+        "format",
+        "from",
+        "group",
+        "href",
+        "icon_url",
+        "id",
+        "image",
+        "interval",
+        "key",
+        "mdv",
+        "metadata",
+        "method",
+        "mode",
+        "msgtype",
+        "name",
+        "overflow",
+        "pa",
+        "pass",
+        "ping",
+        "policy",
+        "powerautomate",
+        "preview",
+        "priority",
+        "region",
+        "reply",
+        "route",
+        "routeid",
+        "severity",
+        "sid",
+        "sig",
+        "silent",
+        "smtp",
+        "sound",
+        "source",
+        "sp",
+        "sv",
+        "tags",
+        "team",
+        "team_wait",
+        "thread",
+        "timestamp",
+        "to",
+        "token",
+        "topic",
+        "tts",
+        "tz",
+        "url",
+        "url_title",
+        "user",
+        "ver",
+        "version",
+        "webhook",
+        "workspace",
+        "wrap",
+        "xtags",
+    }
+)
 _MOST_RECEIVERS = 20  # of one address: a service is asked once a second or so for each
 # What plugins are made of that reads files, waits, or hides a failure, with the argument that says so.
 _BUILT = {
-    "retry": "retry", "optional": "optional", "template": "template", "attach": "attach", "use_pgp": "pgp",
-    "include": "include", "keyfile": "keyfile", "subfile": "subfile",
-}  # fmt: skip
+    "retry": "retry",
+    "optional": "optional",
+    "template": "template",
+    "attach": "attach",
+    "use_pgp": "pgp",
+    "include": "include",
+    "keyfile": "keyfile",
+    "subfile": "subfile",
+}
 _OWN_FIELDS = ("+", "-", ":")  # headers and fields of the receiver's own
 # Files that programs are made of; no other is read while an address of a plan is built or used.
 _OWN_FILES = tuple(
@@ -56,15 +168,7 @@ _OWN_FILES = tuple(
 )
 _SOCKET_EVENTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _REFUSED_EVENTS = frozenset(
-    {
-        "subprocess.Popen",
-        "os.system",
-        "os.exec",
-        "os.posix_spawn",
-        "syslog.openlog",
-        "syslog.syslog",
-        "socket.bind",
-    }
+    {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "syslog.openlog", "syslog.syslog", "socket.bind"}
 )
 
 
@@ -192,9 +296,7 @@ def complaint(url: str, hosts: Iterable[str]) -> str | None:
     scheme = parts.scheme.lower()
     allowed = host in {plain_host(h) for h in hosts}
     if scheme in _PLAIN and not allowed:
-        return (
-            f"{scheme}:// sends in plain text; write {scheme}s://, or have ROLLOUT_NOTIFY_HOSTS name its host"
-        )
+        return f"{scheme}:// sends in plain text; write {scheme}s://, or have ROLLOUT_NOTIFY_HOSTS name its host"
     if scheme not in _ENCRYPTED | _PLAIN:
         return f"a plan may not use {scheme}://; put the address into ROLLOUT_NOTIFY_URLS"
     pairs = re.split("[&;]", parts.query) if parts.query else []
@@ -217,9 +319,7 @@ def built_complaint(parsed: Mapping[str, Any], plugin: object, hosts: Iterable[s
     if not allowed and _is_inside(host):
         return f"it leads to {host}, inside the network; only ROLLOUT_NOTIFY_HOSTS can allow that"
     if found in _PLAIN and not allowed:
-        return (
-            f"{found}:// sends in plain text; write {found}s://, or have ROLLOUT_NOTIFY_HOSTS name its host"
-        )
+        return f"{found}:// sends in plain text; write {found}s://, or have ROLLOUT_NOTIFY_HOSTS name its host"
     if found not in _ENCRYPTED | _PLAIN:
         return f"a plan may not use {found}://; put the address into ROLLOUT_NOTIFY_URLS"
     built = [argument for name, argument in _BUILT.items() if getattr(plugin, name, None)]

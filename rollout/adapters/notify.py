@@ -70,9 +70,7 @@ def of_settings(urls: Iterable[str]) -> list[Address]:
     found: dict[str, Address] = {}
     for place, url in enumerate(urls, 1):
         digest = hashlib.sha256(url.encode()).hexdigest()
-        found.setdefault(
-            digest, Address(url, digest, f"address {place} of the settings ({_scheme(url)})", True)
-        )
+        found.setdefault(digest, Address(url, digest, f"address {place} of the settings ({_scheme(url)})", True))
     return list(found.values())
 
 
@@ -260,11 +258,7 @@ def _load() -> tuple[Any, Any]:
 
 def _hush() -> None:
     """Keeps the lines of the libraries out of our log: they hold addresses, and with them passwords."""
-    for name, level in (
-        ("apprise", logging.WARNING),
-        ("urllib3", logging.ERROR),
-        ("requests", logging.ERROR),
-    ):
+    for name, level in (("apprise", logging.WARNING), ("urllib3", logging.ERROR), ("requests", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.setLevel(level)  # apprise's own warnings are read by us: they say which status was answered
         logger.propagate = False

@@ -62,11 +62,7 @@ def _notice(place: int, url: str) -> Iterator[str]:
     known = schemes()
     if scheme not in known:
         near = difflib.get_close_matches(scheme, known, 1, 0.6)
-        advice = (
-            f"did you mean {near[0]}://?"
-            if near
-            else "write one of apprise's, for example slack:// or jsons://"
-        )
+        advice = f"did you mean {near[0]}://?" if near else "write one of apprise's, for example slack:// or jsons://"
         yield f"ROLLOUT_NOTIFY_URLS: address {place}: there is no service {scheme[:30]}://; {advice}"
     elif not usable(url):
         yield (

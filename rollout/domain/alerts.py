@@ -52,9 +52,7 @@ class Alert:
 def read(source: str, document: object) -> list[Alert]:
     """The alerts of one delivery. InputError names what is missing; unknown sources too."""
     if source not in SOURCES:
-        raise InputError(
-            f"source: there is no hook for {clean(source, 40)}; write one of: {', '.join(SOURCES)}"
-        )
+        raise InputError(f"source: there is no hook for {clean(source, 40)}; write one of: {', '.join(SOURCES)}")
     if not isinstance(document, Mapping):
         raise InputError(f"the body is not an object; send what {source} sends")
     found = list(_READERS[source](document))
@@ -113,10 +111,15 @@ def _alertmanager(document: Mapping[str, Any], source: str = "alertmanager") -> 
         print_ = clean(item.get("fingerprint") or "", 80) or _digest(labels)
         name = labels.get("alertname") or clean(document.get("title") or "alert", 120)
         yield Alert(
-            source, f"{print_}|{started}", status if status in (FIRING, RESOLVED) else OTHER, labels,
+            source,
+            f"{print_}|{started}",
+            status if status in (FIRING, RESOLVED) else OTHER,
+            labels,
             clean(notes.get("summary") or notes.get("description") or "", 300),
-            _numbers(labels), bool(started), name,
-        )  # fmt: skip
+            _numbers(labels),
+            bool(started),
+            name,
+        )
 
 
 def _grafana(document: Mapping[str, Any]) -> Iterator[Alert]:
@@ -131,14 +134,7 @@ def _grafana(document: Mapping[str, Any]) -> Iterator[Alert]:
     key = clean(document.get("ruleId") or "", 80) or _digest(labels)
     status = {"alerting": FIRING, "ok": RESOLVED}.get(state, OTHER)
     yield Alert(
-        "grafana",
-        key,
-        status,
-        labels,
-        clean(document.get("message") or "", 300),
-        _numbers(labels),
-        False,
-        name,
+        "grafana", key, status, labels, clean(document.get("message") or "", 300), _numbers(labels), False, name
     )
 
 
@@ -168,15 +164,19 @@ def _pagerduty(document: Mapping[str, Any]) -> Iterator[Alert]:
     status = _PAGERDUTY.get(labels["event_type"], OTHER)
     # An incident has one id for its life; opened again it is a new outbreak.
     again = clean(event.get("occurred_at") or "", 60) if labels["event_type"] == "incident.reopened" else ""
-    yield Alert(
-        "pagerduty", f"{labels.get('id', '')}|{again}", status, labels, name, _numbers(labels), True, name
-    )
+    yield Alert("pagerduty", f"{labels.get('id', '')}|{again}", status, labels, name, _numbers(labels), True, name)
 
 
 _DATADOG = {
-    "triggered": FIRING, "re-triggered": FIRING, "no data": OTHER, "re-no data": OTHER, "warn": OTHER,
-    "re-warn": OTHER, "renotify": FIRING, "recovered": RESOLVED,
-}  # fmt: skip
+    "triggered": FIRING,
+    "re-triggered": FIRING,
+    "no data": OTHER,
+    "re-no data": OTHER,
+    "warn": OTHER,
+    "re-warn": OTHER,
+    "renotify": FIRING,
+    "recovered": RESOLVED,
+}
 
 
 def _datadog(document: Mapping[str, Any]) -> Iterator[Alert]:
@@ -222,16 +222,24 @@ def _generic(document: Mapping[str, Any]) -> Iterator[Alert]:
         started = clean(item.get("starts_at") or "", 60)
         numbers = tuple(dict.fromkeys([*named, *_numbers(labels)]))
         yield Alert(
-            "generic", f"{own or _digest({**labels, 'numbers': ','.join(numbers)})}|{started}", status, labels,
-            clean(item.get("summary") or "", 300), numbers, bool(own or started),
+            "generic",
+            f"{own or _digest({**labels, 'numbers': ','.join(numbers)})}|{started}",
+            status,
+            labels,
+            clean(item.get("summary") or "", 300),
+            numbers,
+            bool(own or started),
             labels.get("alertname", own or "alert"),
-        )  # fmt: skip
+        )
 
 
 _READERS: dict[str, Any] = {
-    "alertmanager": _alertmanager, "grafana": _grafana, "pagerduty": _pagerduty, "datadog": _datadog,
+    "alertmanager": _alertmanager,
+    "grafana": _grafana,
+    "pagerduty": _pagerduty,
+    "datadog": _datadog,
     "generic": _generic,
-}  # fmt: skip
+}
 _EXPECTED = {
     "alertmanager": 'send {"alerts": [{"status", "labels", "annotations", "startsAt", "fingerprint"}]}',
     "grafana": 'send {"alerts": [...]} as contact points of type webhook do',

@@ -56,9 +56,7 @@ def broken_token(anchor: Anchor, now: Anchor | None) -> str | None:
     return None
 
 
-def ends_before(
-    anchors: Iterable[Anchor], hashes: Mapping[tuple[str, int], str], chains: set[str]
-) -> list[str]:
+def ends_before(anchors: Iterable[Anchor], hashes: Mapping[tuple[str, int], str], chains: set[str]) -> list[str]:
     """Anchors of these chains whose entries are not among the hashes, one sentence each."""
     found = (broken(a, hashes.get((a.chain, a.seq)), pruned=False) for a in anchors if a.chain in chains)
     return [fault for fault in found if fault is not None]

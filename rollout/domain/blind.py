@@ -14,24 +14,22 @@ from collections.abc import Mapping
 REASON = "grafana_state_reason"
 NAMES = frozenset({"alertname", "title"})  # a rule that has one of these names the alert itself
 _NAMED = frozenset({"watchdog", "nodata", "datasourceerror", "datasourcenodata"})
-_WITHIN = (
-    "datasourceerror",
-    "datasourcenodata",
-    "deadmanssnitch",
-    "deadmansnitch",
-    "deadmansswitch",
-    "deadmanswitch",
-)
+_WITHIN = ("datasourceerror", "datasourcenodata", "deadmanssnitch", "deadmansnitch", "deadmansswitch", "deadmanswitch")
 # A state, and the labels that tools write it into. `state: error` may be somebody's own word for a call, `no data` not.
 _STATES = frozenset({"nodata", "renodata"})
 _STATE_LABELS = (
-    "transition", "alert_transition", "alert_status", "alertstate", "alert_state", "monitor_status", "state", "status",
+    "transition",
+    "alert_transition",
+    "alert_status",
+    "alertstate",
+    "alert_state",
+    "monitor_status",
+    "state",
+    "status",
     "grafana_state",
-)  # fmt: skip
+)
 _REASONS = frozenset({"nodata", "error", "missingseries"})
-_TITLE = re.compile(
-    r"\s*\[(?:re-?)?no[ _-]?data\b", re.IGNORECASE
-)  # Datadog: "[No data] Success rate of ..."
+_TITLE = re.compile(r"\s*\[(?:re-?)?no[ _-]?data\b", re.IGNORECASE)  # Datadog: "[No data] Success rate of ..."
 
 
 def says_so(name: str, labels: Mapping[str, str]) -> bool:

@@ -37,10 +37,7 @@ class BaselineHistory:
     def from_json(cls, data: Mapping[str, Any]) -> BaselineHistory:
         slow = data.get("slow_ms")
         return cls(
-            data["edition"],
-            data.get("rates", {}),
-            None if slow is None else (slow[0], slow[1]),
-            data.get("calls", 0),
+            data["edition"], data.get("rates", {}), None if slow is None else (slow[0], slow[1]), data.get("calls", 0)
         )
 
 
@@ -65,10 +62,7 @@ def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
 
 
 def baseline_history(
-    calls: Sequence[CallRecord],
-    baseline: frozenset[tuple[str, int]],
-    config: GateConfig,
-    hard_reasons: frozenset[str],
+    calls: Sequence[CallRecord], baseline: frozenset[tuple[str, int]], config: GateConfig, hard_reasons: frozenset[str]
 ) -> BaselineHistory:
     """What these calls say, as far as the baseline's versions served them and they have a result."""
     ours = [c for c in calls if (c.agent_id, c.agent_version) in baseline]

@@ -11,13 +11,7 @@ _ACTING = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
-_NAMES = {
-    "\n": "a line end",
-    "\r": "a line end",
-    "\u2028": "a line end",
-    "\u2029": "a line end",
-    "\t": "a tab",
-}
+_NAMES = {"\n": "a line end", "\r": "a line end", "\u2028": "a line end", "\u2029": "a line end", "\t": "a tab"}
 
 
 def one_line(field: str, text: str, most: int) -> str:

@@ -95,9 +95,7 @@ def _candidates(config: GateConfig, steps: tuple[PlayStep, ...], now: float) -> 
                     continue
                 raised = tuple(_raised(s, first) for s in ladder)
                 if first == HALF:
-                    raised = tuple(
-                        s for i, s in enumerate(raised) if not i or s.weight != raised[i - 1].weight
-                    )
+                    raised = tuple(s for i, s in enumerate(raised) if not i or s.weight != raised[i - 1].weight)
                 found.append(
                     Proposal(
                         raised,
@@ -128,9 +126,7 @@ def as_profile(config: GateConfig, name: str) -> GateConfig:
     return replace(plain, metrics=metrics, watch_acts=config.watch_acts, history=config.history)
 
 
-def calls_of(
-    config: GateConfig, steps: Sequence[PlayStep], calls_per_day: float, base: Mapping[str, float]
-) -> float:
+def calls_of(config: GateConfig, steps: Sequence[PlayStep], calls_per_day: float, base: Mapping[str, float]) -> float:
     """Calls until half of the rollouts of an equal canary are through all steps, holds included."""
     total = 0.0
     for i, step in enumerate(steps):

@@ -14,9 +14,7 @@ from rollout.domain.phone_numbers import is_e164
 
 MOST_SECONDS = 1e9  # beyond 31 years every sum of times overflows somewhere
 MOST_DAYS = 36_500
-_NAME = re.compile(
-    r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE
-)
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*\.?", re.ASCII | re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}://.", re.IGNORECASE)
 
 
@@ -91,9 +89,7 @@ def notice(url: str, place: int) -> None:
 def key(text: str) -> str:
     """An API key, as a header can carry it; ValueError, without the key, for anything else."""
     if not re.fullmatch(r"[!-~]*", text):
-        raise ValueError(
-            "it holds a space, a line's end or a character outside of ASCII; write the key alone"
-        )
+        raise ValueError("it holds a space, a line's end or a character outside of ASCII; write the key alone")
     return text
 
 
@@ -120,5 +116,8 @@ def group_role(text: str) -> str:
 
 _ONE: dict[str, Callable[[str], str]] = {"host": host, "oidc_issuer": web, "oidc_redirect_url": web}
 _EACH: dict[str, Callable[[str], str]] = {
-    "allowed_hosts": host, "notify_hosts": host, "allowed_numbers": number, "oidc_roles": group_role,
-}  # fmt: skip
+    "allowed_hosts": host,
+    "notify_hosts": host,
+    "allowed_numbers": number,
+    "oidc_roles": group_role,
+}

@@ -88,9 +88,7 @@ class Chunks:
         chunk = take(first or self._first_of(len(left)))
         work: Callable[[], Delivery] = partial(deliver, rollout, held, chunk, begin)
         place = sent = 0
-        since: float | None = (
-            None  # what overlaps shares what goes through: all that was sent since then counts
-        )
+        since: float | None = None  # what overlaps shares what goes through: all that was sent since then counts
         failed: BaseException | None = None
         while True:
             try:

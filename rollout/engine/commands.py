@@ -64,9 +64,7 @@ class Commands:
             named=self.store.live_named(plan.name),
         )
 
-    def start(
-        self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False
-    ) -> dict[str, Any]:
+    def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
         """Records a rollout of this plan, after pre-flight; {"id", "warnings"}. Refused changes nothing."""
         request = by.request("start", plan.canonical(), at)
         start_at = at or plan.start
@@ -87,11 +85,24 @@ class Commands:
         def make(now: datetime) -> tuple[Rollout, Entry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.
             rollout = Rollout(
-                id=id_, name=plan.name, plan=plan, phase=Phase.PENDING, reason=None, position=Position(1, 1),
-                epoch=0, created_at=now, updated_at=now, start_at=start_at, due_at=now,
-                targets=() if later else found.targets, base_url=self.base_url, created_by=by.actor,
-                seed=plan.seed or 0, why="waiting for the service", next="step 1.1",
-            )  # fmt: skip
+                id=id_,
+                name=plan.name,
+                plan=plan,
+                phase=Phase.PENDING,
+                reason=None,
+                position=Position(1, 1),
+                epoch=0,
+                created_at=now,
+                updated_at=now,
+                start_at=start_at,
+                due_at=now,
+                targets=() if later else found.targets,
+                base_url=self.base_url,
+                created_by=by.actor,
+                seed=plan.seed or 0,
+                why="waiting for the service",
+                next="step 1.1",
+            )
             return rollout, Entry("created", by.actor, by.reason, {"warnings": list(found.warnings)})
 
         answer = self.store.create(make, request, {"warnings": list(found.warnings)})
@@ -100,33 +111,23 @@ class Commands:
 
     # -------------------------------------------------------------- on the way
 
-    def promote(
-        self, id_: str, by: By, *, expect: Position | None = None, full: bool = False
-    ) -> dict[str, Any]:
+    def promote(self, id_: str, by: By, *, expect: Position | None = None, full: bool = False) -> dict[str, Any]:
         """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
         return self._change(
-            id_,
-            partial(commands.promote, by=by, expect=expect, full=full),
-            by.request("promote", id_, expect, full),
+            id_, partial(commands.promote, by=by, expect=expect, full=full), by.request("promote", id_, expect, full)
         )
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Hold where it stands. Gates go on watching."""
-        return self._change(
-            id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect)
-        )
+        return self._change(id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect))
 
     def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Go on after a pause. After a failed gate this overrides that failure."""
-        return self._change(
-            id_, partial(commands.resume, by=by, expect=expect), by.request("resume", id_, expect)
-        )
+        return self._change(id_, partial(commands.resume, by=by, expect=expect), by.request("resume", id_, expect))
 
     def stop(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """End it and leave the split as it is."""
-        return self._change(
-            id_, partial(commands.stop, by=by, expect=expect), by.request("stop", id_, expect)
-        )
+        return self._change(id_, partial(commands.stop, by=by, expect=expect), by.request("stop", id_, expect))
 
     # -------------------------------------------------------------- answers to drift
 
@@ -141,9 +142,7 @@ class Commands:
         """Write our split again over what the numbers show now, and go on."""
         live = self._live(id_, Event.RESTORE_ASKED)
         return self._change(
-            id_,
-            partial(commands.restore, by=by, expect=expect, live=live),
-            by.request("restore", id_, expect),
+            id_, partial(commands.restore, by=by, expect=expect, live=live), by.request("restore", id_, expect)
         )
 
     def _live(self, id_: str, event: Event) -> dict[str, Reading]:

@@ -154,12 +154,7 @@ class Driver:
     # -------------------------------------------------------------- acting
 
     def _deliver(
-        self,
-        state: _Pass,
-        held: Claim,
-        targets: tuple[Target, ...],
-        deliver: Deliver,
-        first: int | None = None,
+        self, state: _Pass, held: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
     ) -> None:
         def took(done: Delivery) -> None:
             if done.rejected:
@@ -207,7 +202,5 @@ class Driver:
 
 
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
-_ANEW = frozenset(
-    {Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED}
-)
+_ANEW = frozenset({Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED})
 _JUDGED = frozenset({Event.ADVANCED, Event.COMPLETED, Event.FAILED, Event.FAILURE_PAUSED, Event.HELD})

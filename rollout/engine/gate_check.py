@@ -133,14 +133,10 @@ class Gatekeeper:
             connection, numbers, channels, rollout.started_at - BASELINE_CALLS_BEFORE, rollout.started_at
         )
         ours = baseline_pairs(rollout)
-        values = [
-            c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours
-        ]
+        values = [c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours]
         return latency_thresholds(values)
 
-    def _history(
-        self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime
-    ) -> BaselineHistory | None:
+    def _history(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> BaselineHistory | None:
         """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
         from rollout.domain.gate_history import BEFORE, BaselineHistory, baseline_history
         from rollout.domain.gates.counting import HARD_REASONS
@@ -153,29 +149,15 @@ class Gatekeeper:
         numbers, channels = [t.number for t in rollout.targets], [str(c) for c in rollout.plan.channels]
         hard = rollout.plan.gates.hard_error_reasons
         with self.database.read() as connection:
-            before = observations.calls(
-                connection, numbers, channels, rollout.started_at - BEFORE, rollout.started_at
-            )
+            before = observations.calls(connection, numbers, channels, rollout.started_at - BEFORE, rollout.started_at)
         found = baseline_history(
-            before,
-            frozenset(baseline_pairs(rollout)),
-            config,
-            HARD_REASONS if hard is None else frozenset(hard),
+            before, frozenset(baseline_pairs(rollout)), config, HARD_REASONS if hard is None else frozenset(hard)
         )
         with self.database.write() as connection:
-            return BaselineHistory.from_json(
-                observations.set_history(connection, rollout.id, found.to_json())
-            )
+            return BaselineHistory.from_json(observations.set_history(connection, rollout.id, found.to_json()))
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.gates.counting import (
-            HARD_REASONS,
-            QUARTERS,
-            CallRules,
-            longest_wait,
-            quarter,
-            tabulate,
-        )
+        from rollout.domain.gates.counting import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
         from rollout.domain.gates.verdict import judge
         from rollout.domain.gates.weighing import Tally, strata_of
 
@@ -241,15 +223,19 @@ class Gatekeeper:
             return
         with self.database.write() as connection:
             observations.keep_look(
-                connection, rollout.id, now, rollout.position, record["outcome"], record["alarm"],
-                record["reason"], record,
-            )  # fmt: skip
+                connection,
+                rollout.id,
+                now,
+                rollout.position,
+                record["outcome"],
+                record["alarm"],
+                record["reason"],
+                record,
+            )
             observations.set_verdict(connection, rollout.id, record)
 
 
-def _unavailable(
-    rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark], now: datetime
-) -> str | None:
+def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark], now: datetime) -> str | None:
     blind = [m for m in marks.values() if m.trouble_since is not None and now - m.trouble_since > BLIND_AFTER]
     if blind:
         return blind[0].trouble

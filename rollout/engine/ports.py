@@ -132,12 +132,7 @@ class Rollouts(Protocol):
         ...
 
     def claim(
-        self,
-        owner: str,
-        lease: timedelta,
-        limit: int = 1,
-        only: str | None = None,
-        urgent_only: bool = False,
+        self, owner: str, lease: timedelta, limit: int = 1, only: str | None = None, urgent_only: bool = False
     ) -> list[Claim]: ...
 
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]: ...

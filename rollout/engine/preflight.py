@@ -76,9 +76,7 @@ class Versions:
             if isinstance(found, Failure):
                 if not _is_gone(found):
                     return VersionCheck(trouble=_unreachable(found))
-                baseline_gone = (
-                    f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
-                )
+                baseline_gone = f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
         return VersionCheck(None, canary_gone, baseline_gone)
 
 
@@ -119,9 +117,7 @@ class Preflight:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
         found = [*self.problems, *(self.warnings if strict else ())]
         if self.named is not None:
-            raise NameTaken(
-                "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5), rollout_id=self.named
-            )
+            raise NameTaken("pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5), rollout_id=self.named)
         if found:
             raise PreflightRefused(
                 "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5),
@@ -168,9 +164,7 @@ def preflight(
     warnings: list[str] = []
     problems += _arm_problems(plan, versions)
     if plan.retreat is not None and all(sum(s.points().values()) <= plan.retreat for s in plan.steps):
-        warnings.append(
-            "closing: no step has more than the retreat weight, so nothing changes at closing time"
-        )
+        warnings.append("closing: no step has more than the retreat weight, so nothing changes at closing time")
     readings, missing = _readings(plan, numbers)
     if taken := _driven(drivers([n for n in readings if n not in listed])):
         return Preflight(plan, problems=tuple(taken))
@@ -264,9 +258,7 @@ def _selects(selector: ByNickname | ByServing, plan: Plan, reading: Reading) -> 
     return any(selector.matches(reading.lists.get(channel.field)) for channel in plan.channels)
 
 
-def _number_problems(
-    plan: Plan, reading: Reading
-) -> tuple[list[str], dict[str, list[dict[str, Any]]] | None]:
+def _number_problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[dict[str, Any]]] | None]:
     problems: list[str] = []
     baseline: dict[str, list[dict[str, Any]]] = {}
     for channel in plan.channels:
@@ -327,9 +319,7 @@ def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
 
 
 def _baseline_problems(
-    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
-    versions: Versions,
-    warnings: list[str],
+    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: Versions, warnings: list[str]
 ) -> Iterator[str]:
     pairs: dict[Pair, str] = {}
     for number, lists in baselines.items():
@@ -347,9 +337,7 @@ def _baseline_problems(
                 "a rollback would be refused"
             )
         elif not found.is_published and isinstance(version, int):
-            warnings.append(
-                f"the baseline's {agent_id} version {version} is a draft, which may change under it"
-            )
+            warnings.append(f"the baseline's {agent_id} version {version} is a draft, which may change under it")
 
 
 def _ordered(plan: Plan, numbers: list[str], seed: int, volumes: Mapping[str, float] | None) -> list[str]:

@@ -72,19 +72,13 @@ def rehearse(
         when = hours_text(calendar) if calendar.windows else "outside its holidays and freezes"
         notes.append(f"Steps advance only while the plan's calendar is open ({when}); days count from {at}.")
     if plan.retreat is not None:
-        notes.append(
-            "The retreat is not played: calls outside the hours are taken for calls at the step's weight."
-        )
+        notes.append("The retreat is not played: calls outside the hours are taken for calls at the step's weight.")
     found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
     better = propose(config, steps, calls_per_day, played.rates, _patience(plan))
     if better is None:
         return found
     then = play(better.config, better.steps, calls_per_day, runs=min(runs, 300), hours=open_)
-    proposal = {
-        **_proposed(plan, better, calls_per_day),
-        "now": _played(played),
-        "then": _played(then),
-    }
+    proposal = {**_proposed(plan, better, calls_per_day), "now": _played(played), "then": _played(then)}
     return {**found, "proposal": proposal}
 
 
@@ -117,9 +111,7 @@ def _patience(plan: Plan) -> float:
     return PATIENCE if plan.deadline is None else min(PATIENCE, plan.deadline.total_seconds())
 
 
-def proposal(
-    plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None = None
-) -> dict[str, Any] | None:
+def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None = None) -> dict[str, Any] | None:
     """Where the plan cannot decide at this traffic: the change that could, as YAML, with the figures of both, by the
     formulas. `rates`: the baseline's own, where known. None where it decides.
 
@@ -221,18 +213,13 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
         return "no step serves both versions, so nothing can be compared"
     first = plan.weights(1).get(arm, 0) / 10_000
     dead = (
-        next(
-            (n for n in range(1, 40) if _dead(ev, first, n, base.get("success", 0.1)) >= 1 / config.alpha),
-            None,
-        )
+        next((n for n in range(1, 40) if _dead(ev, first, n, base.get("success", 0.1)) >= 1 / config.alpha), None)
         if 0 < first < 1
         else None
     )
     each = f"{calls_per_day:,.0f} call{'' if round(calls_per_day) == 1 else 's'}"
     line = f"at {each} a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
-    return (
-        line if dead is None else f"{line}; a dead one is rolled back after about {max(3, dead)} of its calls"
-    )
+    return line if dead is None else f"{line}; a dead one is rolled back after about {max(3, dead)} of its calls"
 
 
 def _dead(ev: Any, weight: float, canary: int, rate: float) -> float:
@@ -260,9 +247,7 @@ def parse_canary(text: str | None) -> dict[str, float] | None:
         except ValueError:
             found[name] = -1.0
         if not name or not 0 <= found[name] <= 1:
-            raise InputError(
-                f"--canary: {part.strip()} is not a rate; write for example success=0.75,hard_error=0.05"
-            )
+            raise InputError(f"--canary: {part.strip()} is not a rate; write for example success=0.75,hard_error=0.05")
     return found
 
 
@@ -296,9 +281,7 @@ def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
     return Traffic(per_day if per_day >= 1 else None, history)
 
 
-def _listed(
-    found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime
-) -> Iterator[CallRecord]:
+def _listed(found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime) -> Iterator[CallRecord]:
     for target in found.targets[:MOST_NUMBERS]:
         for channel in found.plan.channels:
             for item in calls.since(target.number, str(channel), tuple(sorted(pairs)), since):

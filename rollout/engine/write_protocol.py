@@ -149,17 +149,13 @@ class Deliverer:
 
     # -------------------------------------------------------------- writing forward
 
-    def apply(
-        self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None
-    ) -> Delivery:
+    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> Delivery:
         """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.lane(numbers) as lane:
             seen = self._look(rollout, held, lane, numbers)
             assert seen.look is not None
-            odd = [
-                n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)
-            ]
+            odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
             if odd or seen.look.numbers(Blocked.MISSING):
                 return seen  # decide says what follows; nothing forward is sent beside a drifted number
             rollout = seen.rollout
@@ -173,9 +169,7 @@ class Deliverer:
                 again = self._look(done.rollout, held, lane, done.as_read)
                 assert again.look is not None
                 as_known = tuple(n for n in done.as_read if again.look.findings[n] in _AS_KNOWN)
-                done = replace(
-                    done, rollout=again.rollout, as_read=as_known, changes=(*done.changes, *again.changes)
-                )
+                done = replace(done, rollout=again.rollout, as_read=as_known, changes=(*done.changes, *again.changes))
                 done = self._in_other_form(done, held, lane, Kind.FORWARD)
             return replace(
                 done,
@@ -186,9 +180,7 @@ class Deliverer:
 
     # -------------------------------------------------------------- writing back
 
-    def restore(
-        self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None
-    ) -> Delivery:
+    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> Delivery:
         """Writes the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
             wanted = {t.number: dict(t.baseline) for t in targets}
@@ -233,15 +225,22 @@ class Deliverer:
         places = {t.number: rollout.wanted(t) if forward else (0, None) for t in targets}
         intents = tuple(
             Write(
-                self.ids(), t.number, kind, rollout.position.wave, places[t.number][0], held.epoch,
-                wanted[t.number], body_of(wanted[t.number]), now, horizon, rollout_id=rollout.id,
+                self.ids(),
+                t.number,
+                kind,
+                rollout.position.wave,
+                places[t.number][0],
+                held.epoch,
+                wanted[t.number],
+                body_of(wanted[t.number]),
+                now,
+                horizon,
+                rollout_id=rollout.id,
                 retreated=places[t.number][1],
             )
             for t in targets
-        )  # fmt: skip
-        change = Change(
-            new_writes=intents, targets={t.number: {"written": True} for t in targets if not t.written}
         )
+        change = Change(new_writes=intents, targets={t.number: {"written": True} for t in targets if not t.written})
         data: dict[str, Any] = {"kind": str(kind), "position": str(rollout.position)}
         if forward and rollout.retreated is not None:
             data["retreated"] = rollout.retreated
@@ -266,10 +265,16 @@ class Deliverer:
         unclear_4xx = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
         gone = lane.read(unclear_4xx) if unclear_4xx else {}
         found = outcomes(
-            rollout, by_number, answers, backs, gone, answered_at,
+            rollout,
+            by_number,
+            answers,
+            backs,
+            gone,
+            answered_at,
             staleness=timedelta(seconds=self.timing.staleness),
-            told_to_stop=self.interrupted(rollout.id, held.epoch), agreed=agreed,
-        )  # fmt: skip
+            told_to_stop=self.interrupted(rollout.id, held.epoch),
+            agreed=agreed,
+        )
         change = found.change
         entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
         fought = _fought_over(change.applied_to(rollout, answered_at), [] if forward else found.written_over)

@@ -151,11 +151,7 @@ def _program(data: dict[str, Any]) -> str:
     program = program.replace(_SLOT, f"json.loads(r'''{text}''')")
     comment = "\n".join(f"# {line}".rstrip() for line in data["head"])
     plain = [f"import {module}" for module, names in sorted(imports.items()) if not names]
-    named = [
-        f"from {module} import {', '.join(sorted(names))}"
-        for module, names in sorted(imports.items())
-        if names
-    ]
+    named = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items()) if names]
     ordered = "\n".join(plain + named)
     return (
         f'#!/usr/bin/env python3\n{comment}\n\n"""{doc}"""\n\n'

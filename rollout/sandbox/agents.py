@@ -113,11 +113,7 @@ class Agent:
             "is_published": version.is_published,
             "assigned_tags": self.tags_of(version.number),
             "agent_name": self.name,
-            "response_engine": {
-                "type": "retell-llm",
-                "llm_id": f"llm_{self.agent_id}",
-                "version": version.number,
-            },
+            "response_engine": {"type": "retell-llm", "llm_id": f"llm_{self.agent_id}", "version": version.number},
             "voice_id": "11labs-Adrian",
             "language": "en-US",
             "last_modification_timestamp": version.modified,
@@ -130,9 +126,7 @@ class Agent:
             "agent_name": self.name,
             "channel": self.channel,
             "is_suspended": self.is_suspended,
-            "tags": {
-                tag: ({"version": number} if number is not None else {}) for tag, number in self.tags.items()
-            },
+            "tags": {tag: ({"version": number} if number is not None else {}) for tag, number in self.tags.items()},
             "user_modified_timestamp": self.modified,
         }
 

@@ -124,9 +124,7 @@ class Stream:
             other=f"{PEOPLE}{int(draws.person * 10_000):04d}",
             agent_id=entry["agent_id"],
             version=version.number if version else (reference if isinstance(reference, int) else 0),
-            tag=reference
-            if isinstance(reference, str) and reference in tags
-            else (tags[0] if tags else None),
+            tag=reference if isinstance(reference, str) and reference in tags else (tags[0] if tags else None),
             start=start,
             end=start + length,
             analysed=start + length + analysed_after,

@@ -13,15 +13,7 @@ import h11
 
 from rollout.sandbox.controlroutes import Control
 from rollout.sandbox.faults import Fault
-from rollout.sandbox.messages import (
-    RATE_LIMITED,
-    SERVER_ERROR,
-    UNAUTHORIZED,
-    Answer,
-    Request,
-    dump,
-    error_answer,
-)
+from rollout.sandbox.messages import RATE_LIMITED, SERVER_ERROR, UNAUTHORIZED, Answer, Request, dump, error_answer
 from rollout.sandbox.numbers import LISTS
 from rollout.sandbox.requestlog import Entry
 from rollout.sandbox.service import Service

@@ -168,9 +168,7 @@ class Operations:
         with self._service.lock:
             self._service.faults.remove()
 
-    def log(
-        self, *, since: int = 0, number: str | None = None, method: str | None = None
-    ) -> list[dict[str, Any]]:
+    def log(self, *, since: int = 0, number: str | None = None, method: str | None = None) -> list[dict[str, Any]]:
         """Every request of the Retell API, in the order received."""
         with self._service.lock:
             return self._service.log.to_json(since=since, number=number, method=method)

@@ -143,9 +143,7 @@ class Conversation:
             "combined_cost": self.cost(),
             "total_duration_seconds": round(seconds, 3),
             "total_duration_unit_price": round(7 / 60, 6),
-            "product_costs": [
-                {"product": "modelled_voice", "cost": self.cost(), "unit_price": round(7 / 60, 6)}
-            ],
+            "product_costs": [{"product": "modelled_voice", "cost": self.cost(), "unit_price": round(7 / 60, 6)}],
         }
         return shown
 

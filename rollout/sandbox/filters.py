@@ -118,12 +118,7 @@ def lower_bound(criteria: Any) -> float:
         value = found.get("value")
         if found.get("op") in ("ge", "gt", "eq") and isinstance(value, int | Decimal):
             return float(value)
-        if (
-            found.get("op") == "bt"
-            and isinstance(value, list)
-            and value
-            and isinstance(value[0], int | Decimal)
-        ):
+        if found.get("op") == "bt" and isinstance(value, list) and value and isinstance(value[0], int | Decimal):
             return float(value[0])
     return 0.0
 
@@ -187,9 +182,7 @@ def _test(name: str, kind: str, getter: Getter, value: Any) -> Test:
         case "string" if op in _TEXT and isinstance(wanted, str):
             text = _TEXT[op]
             return lambda call, now: (found := getter(call, now)) is not None and text(str(found), wanted)
-        case "number" if (
-            op in _COMPARE and isinstance(wanted, int | Decimal) and not isinstance(wanted, bool)
-        ):
+        case "number" if op in _COMPARE and isinstance(wanted, int | Decimal) and not isinstance(wanted, bool):
             compare, limit = _COMPARE[op], float(wanted)
             return lambda call, now: (found := getter(call, now)) is not None and compare(found, limit)
         case "range" if op == "bt" and isinstance(wanted, list) and len(wanted) == 2:
@@ -200,9 +193,7 @@ def _test(name: str, kind: str, getter: Getter, value: Any) -> Test:
     raise _refuse(name, f"a {value['type']} filter with a legal op and value")
 
 
-def page(
-    found: Iterable[Conversation], body: Mapping[str, Any]
-) -> tuple[list[Conversation], bool, str | None, int]:
+def page(found: Iterable[Conversation], body: Mapping[str, Any]) -> tuple[list[Conversation], bool, str | None, int]:
     """One page by the body's sort_order, limit and skip or pagination_key.
 
     Returns the items, whether there are more, the key of the next page and the total. Raises ApiError 400.

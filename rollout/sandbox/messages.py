@@ -45,12 +45,7 @@ class Request:
         raw, _, query = target.partition("?")
         path = unquote(raw) if "%" in raw else raw
         return cls(
-            method,
-            path,
-            dict(parse_qsl(query, keep_blank_values=True)) if query else {},
-            dict(headers),
-            body,
-            peer,
+            method, path, dict(parse_qsl(query, keep_blank_values=True)) if query else {}, dict(headers), body, peer
         )
 
     @property

@@ -71,9 +71,7 @@ class RequestLog:
             entry.applied_at = milliseconds(now)
             entry.last_modification_timestamp = answer.timestamp
 
-    def to_json(
-        self, *, since: int = 0, number: str | None = None, method: str | None = None
-    ) -> list[dict[str, Any]]:
+    def to_json(self, *, since: int = 0, number: str | None = None, method: str | None = None) -> list[dict[str, Any]]:
         """Entries after `since`, optionally of one number or method."""
         return [
             entry.to_json()

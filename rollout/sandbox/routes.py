@@ -100,9 +100,7 @@ class Routes:
     def list_numbers(self, asked: Asked) -> Answer:
         """GET /v2/list-phone-numbers: by creation, newest first unless told otherwise."""
         ordered = sorted(self.world.numbers.values(), key=lambda number: number.order)
-        return _paged(
-            asked.request, [(number.order, _seen(number, asked).to_json(number)) for number in ordered]
-        )
+        return _paged(asked.request, [(number.order, _seen(number, asked).to_json(number)) for number in ordered])
 
     # -- agents
 
@@ -126,17 +124,14 @@ class Routes:
         items = [
             (order, agent.list_json())
             for order, agent in enumerate(self.world.agents.values(), start=1)
-            if channel in (None, agent.channel)
-            and (text.lower() in agent.name.lower() or text in agent.agent_id)
+            if channel in (None, agent.channel) and (text.lower() in agent.name.lower() or text in agent.agent_id)
         ]
         return _paged(asked.request, items)
 
     def list_versions(self, asked: Asked) -> Answer:
         """GET /list-agent-versions/{agent_id}, as today's SDK asks"""
         versions = sorted(self.world.agent(asked.argument).versions.items())
-        return _paged(
-            asked.request, [(number + 1, version_list_json(version)) for number, version in versions]
-        )
+        return _paged(asked.request, [(number + 1, version_list_json(version)) for number, version in versions])
 
     def get_versions(self, asked: Asked) -> Answer:
         """GET /get-agent-versions/{agent_id}, the older bare list"""
@@ -191,9 +186,7 @@ class Routes:
         candidates = self.world.conversations(
             asked.now, chats=chats, number=only_number(criteria), since_ms=lower_bound(criteria)
         )
-        found = [
-            call for call in candidates if call.start <= seen and all(test(call, seen) for test in tests)
-        ]
+        found = [call for call in candidates if call.start <= seen and all(test(call, seen) for test in tests)]
         items, more, key, total = page(found, body)
         answer: dict[str, Any] = {"items": [call.to_json(seen) for call in items], "has_more": more}
         if key is not None:

@@ -18,13 +18,7 @@ SUM_TOLERANCE = Decimal("1e-9")
 TAG = re.compile(r"latest|latest_published|(?!v\d+$)[a-z][a-z0-9_-]{0,19}")
 TRANSPORTS = ("TLS", "TCP", "UDP")
 
-_NULLABLE_TEXTS = (
-    "nickname",
-    "inbound_webhook_url",
-    "inbound_sms_webhook_url",
-    "fallback_number",
-    "transport",
-)
+_NULLABLE_TEXTS = ("nickname", "inbound_webhook_url", "inbound_sms_webhook_url", "fallback_number", "transport")
 _TEXTS = ("termination_uri", "auth_username", "auth_password")
 _TEXT_LISTS = ("allowed_inbound_country_list", "allowed_outbound_country_list")
 
@@ -41,18 +35,14 @@ def read_patch(body: Mapping[str, Any], number: str, *, strict: bool = False) ->
             changes[name] = _read_split(name, body[name], strict)
     for name in _NULLABLE_TEXTS:
         if name in body:
-            changes[name] = _expect(
-                name, body[name], body[name] is None or isinstance(body[name], str), "text or null"
-            )
+            changes[name] = _expect(name, body[name], body[name] is None or isinstance(body[name], str), "text or null")
     for name in _TEXTS:
         if name in body:
             changes[name] = _expect(name, body[name], isinstance(body[name], str), "text")
     for name in _TEXT_LISTS:
         if name in body:
             value = body[name]
-            legal = value is None or (
-                isinstance(value, list) and all(isinstance(item, str) for item in value)
-            )
+            legal = value is None or (isinstance(value, list) and all(isinstance(item, str) for item in value))
             changes[name] = _expect(name, value, legal, "a list of country codes or null")
     if changes.get("transport") not in (None, *TRANSPORTS):
         raise ApiError(400, f"transport must be one of {', '.join(TRANSPORTS)}")

@@ -111,9 +111,7 @@ class Sandbox(Operations):
         """Add the ready-made world (`rollout.sandbox.ready`), and go back to it on reset."""
 
         def build() -> None:
-            ready.build(
-                self, calls_per_hour=calls_per_hour, duration_s=duration_s, analysis_delay_s=analysis_delay_s
-            )
+            ready.build(self, calls_per_hour=calls_per_hour, duration_s=duration_s, analysis_delay_s=analysis_delay_s)
 
         build()
         self._service.on_reset = build
@@ -137,9 +135,7 @@ class Sandbox(Operations):
         try:
             await self._ending.wait()
         finally:
-            for _ in range(
-                5
-            ):  # a connection that is being accepted gets as far as its task, to be closed there
+            for _ in range(5):  # a connection that is being accepted gets as far as its task, to be closed there
                 await asyncio.sleep(0)
             server.close()
             for task in self._tasks:
@@ -170,13 +166,7 @@ class Sandbox(Operations):
 
 
 def run(
-    host: str,
-    port: int,
-    key: str | None,
-    seed: int,
-    speed: float,
-    strict: bool = False,
-    latency: float = 0.0,
+    host: str, port: int, key: str | None, seed: int, speed: float, strict: bool = False, latency: float = 0.0
 ) -> None:
     """Serve the ready-made world until SIGTERM or SIGINT. Call it from the main thread.
 
@@ -207,10 +197,7 @@ def _welcome(sandbox: Sandbox, key: str | None) -> str:
         "",
         f"  agent {ready.AGENT}: versions",
         f"    {ready.BASELINE} baseline, {ready.GOOD} good, {ready.BAD} drops calls, {ready.DRAFT} draft",
-        *(
-            f"  number {number.phone_number}  {number.state.fields['nickname']}"
-            for number in sandbox.numbers()
-        ),
+        *(f"  number {number.phone_number}  {number.state.fields['nickname']}" for number in sandbox.numbers()),
         "",
         f"  export ROLLOUT_RETELL_BASE_URL={sandbox.url} ROLLOUT_RETELL_API_KEY=sandbox",
         f"  curl {sandbox.url}/sandbox      what else can be asked of it",

@@ -18,9 +18,7 @@ from rollout.sandbox.world import World
 class Service:
     """Every use holds `lock`; nothing in here waits."""
 
-    def __init__(
-        self, *, key: str | None, seed: int, speed: float, epoch: float | None, strict: bool = False
-    ) -> None:
+    def __init__(self, *, key: str | None, seed: int, speed: float, epoch: float | None, strict: bool = False) -> None:
         self.lock = threading.RLock()
         self.key = key
         self.strict = strict

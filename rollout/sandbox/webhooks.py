@@ -117,10 +117,7 @@ def _post(target: tuple[str, int, str], body: bytes, key: str) -> int | None:
     host, port, path = target
     connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT)
     try:
-        headers = {
-            "content-type": "application/json",
-            "x-retell-signature": signature(body, key, milliseconds(wall())),
-        }
+        headers = {"content-type": "application/json", "x-retell-signature": signature(body, key, milliseconds(wall()))}
         connection.request("POST", path, body, headers)
         return connection.getresponse().status
     except (OSError, http.client.HTTPException):

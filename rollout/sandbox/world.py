@@ -80,9 +80,7 @@ class World:
         self.catch_up(now)
         del self.numbers[self.number(phone_number).phone_number]
 
-    def changed(
-        self, number: Number, changes: Mapping[str, Any], now: float, by: str, seq: int | None
-    ) -> State:
+    def changed(self, number: Number, changes: Mapping[str, Any], now: float, by: str, seq: int | None) -> State:
         """The state that a change would lead to; nothing is stored. Time stamps rise strictly."""
         stamp = max(milliseconds(now), number.timestamp + 1)
         return State(now, stamp, merged(number.state.fields, changes), by, seq)
@@ -130,11 +128,7 @@ class World:
         """Mark a draft as published; the latest one published is `latest_published`."""
         order = 1 + max(item.published_order for item in agent.versions.values())
         done = replace(
-            version,
-            is_published=True,
-            published_order=order,
-            modified=milliseconds(now),
-            title=title or version.title,
+            version, is_published=True, published_order=order, modified=milliseconds(now), title=title or version.title
         )
         self.put_version(agent, done, now)
 

@@ -196,16 +196,12 @@ def _run(campaign: Campaign, asked: argparse.Namespace) -> int:
 
 
 def _report(total: Tally) -> None:
-    print(
-        f"\nkills {sum(total.kills.values())} at {len(total.kills)} points: {dict(total.kills.most_common())}"
-    )
+    print(f"\nkills {sum(total.kills.values())} at {len(total.kills)} points: {dict(total.kills.most_common())}")
     print(
         f"pauses {sum(total.pauses.values())} at {len(total.pauses)} points, {total.paused_seconds:.0f} s in all: "
         f"{dict(total.pauses.most_common())}"
     )
-    print(
-        f"rollouts {sum(total.ends.values())}: {dict(total.ends)}; held as poison on the way: {total.poisoned}"
-    )
+    print(f"rollouts {sum(total.ends.values())}: {dict(total.ends)}; held as poison on the way: {total.poisoned}")
     if total.rest_seconds:
         print(f"to rest after the last kill: {_figures(total.rest_seconds)} batches")
     print(f"violations: {len(total.faults)}")

@@ -172,9 +172,7 @@ def pauses(
         stream.refill()
     ended = threading.Event()
     workers = [
-        threading.Thread(
-            target=_pauser, args=(stage, random.Random(rng.random()), queue, lock, seconds, tally)
-        )
+        threading.Thread(target=_pauser, args=(stage, random.Random(rng.random()), queue, lock, seconds, tally))
         for _ in range(width)
     ]
     for worker in workers:

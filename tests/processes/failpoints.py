@@ -15,17 +15,42 @@ from functools import wraps
 from typing import Any
 
 _RECORDS = (
-    "intent", "outcome", "undo_intent", "undo_outcome", "observed", "begun", "confirmed", "advanced",
-    "completed", "read_back", "restored",
-)  # fmt: skip
+    "intent",
+    "outcome",
+    "undo_intent",
+    "undo_outcome",
+    "observed",
+    "begun",
+    "confirmed",
+    "advanced",
+    "completed",
+    "read_back",
+    "restored",
+)
 
 POINTS: tuple[str, ...] = (
-    "before_claim", "in_claim", "after_claim", "before_load", "after_load", "before_connect", "after_connect",
-    "before_read", "after_read",
+    "before_claim",
+    "in_claim",
+    "after_claim",
+    "before_load",
+    "after_load",
+    "before_connect",
+    "after_connect",
+    "before_read",
+    "after_read",
     *(f"{when}_{what}" for what in _RECORDS for when in ("before", "in", "after")),
-    "before_write", "after_check", "half_sent", "after_sent", "after_answer", "after_write",
-    "before_look_back", "after_look_back", "before_release", "in_release", "after_release",
-)  # fmt: skip
+    "before_write",
+    "after_check",
+    "half_sent",
+    "after_sent",
+    "after_answer",
+    "after_write",
+    "before_look_back",
+    "after_look_back",
+    "before_release",
+    "in_release",
+    "after_release",
+)
 """`in_` is inside the transaction, before its commit; `undo_` belongs to the write of a baseline;
 `after_check` is behind the last check and before the first byte; `look_back` is the read after a write."""
 
@@ -119,9 +144,7 @@ def _wrap_store(hit: Failpoint) -> None:
         rollouts,
         "commit",
         nothing,
-        lambda _r, _c, _held, ready, *_, **__: hit(
-            f"in_{record_name(ready.change, [e.entry for e in ready.entries])}"
-        ),
+        lambda _r, _c, _held, ready, *_, **__: hit(f"in_{record_name(ready.change, [e.entry for e in ready.entries])}"),
     )
 
 

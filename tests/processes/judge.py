@@ -101,9 +101,7 @@ def _steps_seen(stage: Stage, r: Rollout, number: str) -> list[tuple[int, dict[s
             continue
         lists = {field: state[field] for field in target.baseline}
         steps = range(r.plan.last_step + 1)
-        seen.append(
-            (next((s for s in steps if shows(lists, lists_at(r.plan, target.baseline, s))), -1), state)
-        )
+        seen.append((next((s for s in steps if shows(lists, lists_at(r.plan, target.baseline, s))), -1), state))
     return seen
 
 
@@ -133,9 +131,7 @@ def _confirmed_once(stage: Stage, r: Rollout) -> list[str]:
         if entry.kind == "confirmed":
             positions.append(entry.data["position"])
         elif (
-            entry.kind == "restore"
-            and positions
-            and positions[-1] == "{wave}.{step}".format(**entry.data["position"])
+            entry.kind == "restore" and positions and positions[-1] == "{wave}.{step}".format(**entry.data["position"])
         ):
             positions.pop()
     faults = [] if positions == sorted(set(positions)) else [f"confirmed in the order {positions}"]

@@ -31,8 +31,12 @@ class Nursery:
             del environ[name]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.processes.hooked"],
-            cwd=ROOT, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         assert self._process.stdout is not None
         if "ready" not in self._process.stdout.readline():
             raise RuntimeError("the starter of processes did not come up")

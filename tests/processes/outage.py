@@ -149,15 +149,7 @@ def own_server() -> Iterator[Outage]:
         if user is not None:
             for path in (folder, folder / "data", folder / "hidden"):
                 shutil.chown(path, user)
-        command: list[Path | str] = [
-            programs / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "rollout",
-            "-A",
-            "trust",
-        ]
+        command: list[Path | str] = [programs / "initdb", "-D", folder / "data", "-U", "rollout", "-A", "trust"]
         postgres._call([*command, "-E", "UTF8", "--locale=C", "--no-sync"], user)
         outage = Outage(programs, folder, user)
         try:

@@ -70,11 +70,7 @@ def freeze(stage: Stage) -> str:
     """The plan's calendar is frozen: the step's hold is over, and nothing forward comes."""
     for lead in (3.0, 10.0, 30.0):  # a busy machine may not reach the first step before the freeze begins
         begins = datetime.now(UTC) + timedelta(seconds=lead)
-        frozen = {
-            "from": begins.isoformat(),
-            "to": (begins + timedelta(days=1)).isoformat(),
-            "reason": "a fair",
-        }
+        frozen = {"from": begins.isoformat(), "to": (begins + timedelta(days=1)).isoformat(), "reason": "a fair"}
         id_ = stage.start(2, zone="UTC", freezes=[frozen])
         service = stage.serve()
         stage.until(lambda id_=id_: "a fair" in stage.load(id_).why, lead + 30)  # type: ignore[misc]

@@ -115,9 +115,7 @@ class Stage:
         """A service; with a failpoint it kills (or stops) itself there."""
         hooks = {"FAILPOINT": failpoint, "FAILACTION": "stop" if stop else "kill"} if failpoint else {}
         name = f"serve-{next(self._names)}"
-        child = self.nursery.start(
-            ["serve", "--no-http", *args], self.environ(**hooks, **more), self.folder, name
-        )
+        child = self.nursery.start(["serve", "--no-http", *args], self.environ(**hooks, **more), self.folder, name)
         self.services.append(child)
         return child
 
@@ -199,9 +197,7 @@ class Stage:
             lambda: f"{id_} did not reach step {step}: {self.load(id_).why}",
         )
 
-    def until(
-        self, true: Callable[[], object], timeout: float = 60, why: Callable[[], str] = lambda: ""
-    ) -> None:
+    def until(self, true: Callable[[], object], timeout: float = 60, why: Callable[[], str] = lambda: "") -> None:
         """Polls; fails after `timeout` seconds with what `why` says and what the services logged."""
         end = time.monotonic() + timeout
         while not true():

@@ -11,9 +11,7 @@ from tests.processes.judge import judge, patches_of, writes_of
 from tests.processes.nursery import Nursery
 from tests.processes.stage import new_sandbox, new_stage
 
-SMALL = {
-    "ROLLOUT_CONCURRENCY": "4"
-}  # at 40 ms that is 100 requests a second: a send window of 0.3 s holds 24
+SMALL = {"ROLLOUT_CONCURRENCY": "4"}  # at 40 ms that is 100 requests a second: a send window of 0.3 s holds 24
 
 
 @pytest.mark.parametrize("failpoint", ["", "after_intent:3", "after_sent:90", "before_outcome:4"])

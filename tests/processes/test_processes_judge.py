@@ -16,9 +16,10 @@ from tests.processes.stage import AGENT, KEY, Stage
 def _patch(stage: Stage, number: str, body: str) -> None:
     request = urllib.request.Request(
         f"{stage.sandbox.url}/update-phone-number/{number.replace('+', '%2B')}",
-        data=body.encode(), method="PATCH",
+        data=body.encode(),
+        method="PATCH",
         headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
-    )  # fmt: skip
+    )
     with urllib.request.urlopen(request, timeout=5) as answer:
         assert answer.status == 200
 
@@ -46,6 +47,4 @@ def test_the_judge_sees_what_is_wrong(promoted: tuple[Stage, str, str]) -> None:
     assert any("promoted, and" in fault and "serves" in fault for fault in faults), faults
     wrong: list[dict[str, Any]] = [{"agent_id": AGENT, "agent_version": 6, "weight": 1}]
     _patch(stage, number, json.dumps({"inbound_agents": wrong, "outbound_agents": wrong}))
-    assert any(
-        "a PATCH wrote ['inbound_agents', 'outbound_agents']" in fault for fault in judge(stage, [id_])
-    )
+    assert any("a PATCH wrote ['inbound_agents', 'outbound_agents']" in fault for fault in judge(stage, [id_]))

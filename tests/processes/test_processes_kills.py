@@ -37,8 +37,11 @@ def test_a_plain_service_killed_at_random_goes_on_where_it_was(sqlite_stage: Sta
         with log.open("wb") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "rollout", "serve", "--no-http"],
-                cwd=tmp_path, env=stage.environ(PYTHONPATH=str(ROOT)), stdout=file, stderr=file,
-            )  # fmt: skip
+                cwd=tmp_path,
+                env=stage.environ(PYTHONPATH=str(ROOT)),
+                stdout=file,
+                stderr=file,
+            )
         try:
             stage.until_confirmed(id_, moment)
             if moment == 3:

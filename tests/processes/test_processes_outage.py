@@ -97,9 +97,7 @@ def test_a_fail_over_that_loses_the_last_commits(nursery: Nursery, retell: Sandb
         assert lost, "there was something to lose"
 
 
-def test_a_service_that_starts_after_a_fail_over_knows_of_it(
-    nursery: Nursery, retell: Sandbox, outage: Outage
-) -> None:
+def test_a_service_that_starts_after_a_fail_over_knows_of_it(nursery: Nursery, retell: Sandbox, outage: Outage) -> None:
     """It has no counter of its own to compare with: the promoted standby goes on under another timeline."""
     with new_stage(nursery, outage.url, retell, "+1415558") as stage:
         kept, undone = stage.start(1, hold="30s"), stage.start(1, hold="30s")

@@ -38,9 +38,7 @@ def _call(*command: str) -> bool:
 
 
 @pytest.fixture
-def small_stage(
-    nursery: Nursery, retell: Sandbox, small_disk: Path, sqlite_template: Path
-) -> Iterator[Stage]:
+def small_stage(nursery: Nursery, retell: Sandbox, small_disk: Path, sqlite_template: Path) -> Iterator[Stage]:
     """A stage whose database is alone on the small disk."""
     path = small_disk / "rollout.db"
     shutil.copy(sqlite_template, path)
@@ -52,9 +50,7 @@ def _number(stage: Stage, id_: str) -> str:
     return stage.load(id_).targets[0].number
 
 
-def test_a_full_disk_stops_every_write_and_is_got_over_without_a_restart(
-    small_stage: Stage, small_disk: Path
-) -> None:
+def test_a_full_disk_stops_every_write_and_is_got_over_without_a_restart(small_stage: Stage, small_disk: Path) -> None:
     stage = small_stage
     id_ = stage.start(1, hold="1s")
     number = _number(stage, id_)
@@ -76,9 +72,7 @@ def test_a_full_disk_stops_every_write_and_is_got_over_without_a_restart(
     assert judge(stage, [id_], hold=1.0) == []
 
 
-def test_a_rollback_on_a_full_disk_is_written_in_the_room_kept_for_it(
-    small_stage: Stage, small_disk: Path
-) -> None:
+def test_a_rollback_on_a_full_disk_is_written_in_the_room_kept_for_it(small_stage: Stage, small_disk: Path) -> None:
     stage, room = small_stage, {"ROLLOUT_BALLAST_MB": "1"}
     undone, waiting = stage.start(1, hold="20s"), stage.start(1, hold="2s")
     service = stage.serve(**room)
@@ -125,8 +119,7 @@ def test_a_file_that_may_not_grow(sqlite_stage: Stage) -> None:
     id_ = stage.start(1, hold="0.3s")
     stage.app.database.close()  # the log is folded into the file, so that the limit counts from here
     limit = max(
-        p.stat().st_size
-        for p in Path(stage.database_url.removeprefix("sqlite:///")).parent.glob("rollout.db*")
+        p.stat().st_size for p in Path(stage.database_url.removeprefix("sqlite:///")).parent.glob("rollout.db*")
     )
     service = stage.serve(FILE_LIMIT=str(min(limit, 60_000)))
     service.until_said("the database cannot be used")

@@ -47,20 +47,12 @@ Happened = tuple[datetime, Happens, Position]
 
 def plans(zone: str) -> list[Plan]:
     """Office hours by elapsed and by open time, nights over the hours in which clocks change, and two waves."""
-    office = {
-        "zone": zone,
-        "windows": {"days": WORKDAYS, "from": "09:00", "to": "17:00"},
-        "holidays": ZONES[zone],
-    }
+    office = {"zone": zone, "windows": {"days": WORKDAYS, "from": "09:00", "to": "17:00"}, "holidays": ZONES[zone]}
     freeze = {"from": FREEZE[0], "to": FREEZE[1], "reason": "year-end change freeze"}
     nights = {"zone": zone, "windows": {"days": ["sat", "sun", "wed"], "from": "22:30", "to": "02:30"}}
     return [
         _plan([("0.1", "2h"), ("0.5", "8h"), ("1", "1d")], **office, freezes=freeze),
-        _plan(
-            [("0.1", {"open": "3h"}), ("0.5", {"open": "8h"}), ("1", {"open": "90m"})],
-            **office,
-            freezes=freeze,
-        ),
+        _plan([("0.1", {"open": "3h"}), ("0.5", {"open": "8h"}), ("1", {"open": "90m"})], **office, freezes=freeze),
         _plan([("0.2", {"open": "4h"}), ("1", "30m")], **nights),
         _plan([("0.5", "26h"), ("1", "3h")], calendar=zone),
         _plan([("0.3", "0s"), ("1", "12h30m")], **office, freezes=freeze, deadline="60d"),
@@ -79,11 +71,7 @@ def retreating(zone: str) -> list[Plan]:
     nights = {"zone": zone, "windows": {"days": ["sat", "sun", "wed"], "from": "22:30", "to": "02:30"}}
     return [
         _plan([("0.1", "2h"), ("0.5", "8h"), ("1", "1d")], **office, freezes=freeze),
-        _plan(
-            [("0.1", {"open": "3h"}), ("0.5", {"open": "8h"}), ("1", {"open": "90m"})],
-            **office,
-            freezes=freeze,
-        ),
+        _plan([("0.1", {"open": "3h"}), ("0.5", {"open": "8h"}), ("1", {"open": "90m"})], **office, freezes=freeze),
         _plan([("0.2", {"open": "4h"}), ("1", "150m")], **nights, closing={"retreat": 0.2}),
         _plan([("0.01", "26h"), ("0.5", "9h30m")], calendar=zone, closing={"retreat": 0.02}),
         _plan([("0.3", "0s"), ("1", "3h")], **office, freezes=freeze, deadline="60d"),
@@ -142,9 +130,17 @@ class Play:
 
     def run(self) -> Rollout:
         r = Rollout(
-            id="r", name=self.plan.name, plan=self.plan, phase=Phase.PENDING, reason=None, position=Position(1, 1),
-            epoch=1, created_at=self.now, updated_at=self.now, start_at=self.plan.start,
-        )  # fmt: skip
+            id="r",
+            name=self.plan.name,
+            plan=self.plan,
+            phase=Phase.PENDING,
+            reason=None,
+            position=Position(1, 1),
+            epoch=1,
+            created_at=self.now,
+            updated_at=self.now,
+            start_at=self.plan.start,
+        )
         look: Look | None = None
         for _ in range(5_000):
             facts = Facts(
@@ -159,9 +155,7 @@ class Play:
                     assert until > self.now
                     if self.watched and r.started_at is not None:
                         # What is said to remain, wherever it stands: held against what then happened.
-                        self.foreseen.append(
-                            (len(self.happened), said(self.calendars.remaining(r, self.now)))
-                        )
+                        self.foreseen.append((len(self.happened), said(self.calendars.remaining(r, self.now))))
                     self.now = until if self.wake is None else min(until, self.now + self.wake)
                     look = None
                 case Begin():
@@ -187,9 +181,7 @@ class Play:
         raise AssertionError("it did not end")
 
     def _targets(self) -> tuple[Target, ...]:
-        return tuple(
-            Target(f"+1415777444{i}", i, i + 1, BASELINE, BASELINE, 0, 1, "") for i in range(self.waves)
-        )
+        return tuple(Target(f"+1415777444{i}", i, i + 1, BASELINE, BASELINE, 0, 1, "") for i in range(self.waves))
 
     @staticmethod
     def _written(r: Rollout, numbers: set[str]) -> Rollout:
@@ -220,9 +212,7 @@ def one_after_the_other(own: list[Plan]) -> Iterator[tuple[Plan, timedelta, int]
 
 @PLANS
 @pytest.mark.parametrize("zone", ZONES)
-def test_the_timetable_is_what_happens(
-    zone: str, plans_of: Callable[[str], list[Plan]], calendars: Calendars
-) -> None:
+def test_the_timetable_is_what_happens(zone: str, plans_of: Callable[[str], list[Plan]], calendars: Calendars) -> None:
     now, played = YEAR[0], 0
     for plan, pause, waves in one_after_the_other(plans_of(zone)):
         now += pause
@@ -301,18 +291,25 @@ def test_what_remains_is_right_at_every_moment_on_the_way(zone: str, calendars: 
     started = whole[0][0]
     for (at, _, position), following in pairwise(whole):
         r = Rollout(
-            id="r", name=plan.name, plan=plan, phase=Phase.PROGRESSING, reason=None, position=position, epoch=1,
-            created_at=start, updated_at=at, started_at=started, confirmed_at=at,
-        )  # fmt: skip
+            id="r",
+            name=plan.name,
+            plan=plan,
+            phase=Phase.PROGRESSING,
+            reason=None,
+            position=position,
+            epoch=1,
+            created_at=start,
+            updated_at=at,
+            started_at=started,
+            confirmed_at=at,
+        )
         for part in range(4):
             now = at + (following[0] - at) * part / 4
             assert said(calendars.remaining(r, now)) == whole[whole.index(following) :]
 
 
 @pytest.mark.parametrize("zone", ZONES)
-def test_what_remains_is_right_at_every_moment_of_a_plan_that_retreats(
-    zone: str, calendars: Calendars
-) -> None:
+def test_what_remains_is_right_at_every_moment_of_a_plan_that_retreats(zone: str, calendars: Calendars) -> None:
     for plan in retreating(zone):
         start = datetime(2028, 10, 27, 3, tzinfo=UTC)
         play = Play(plan, calendars, start, waves=2, wake=timedelta(minutes=157), watched=True)

@@ -99,9 +99,7 @@ def test_a_later_waves_number_is_put_back_after_an_edit_in_the_form_that_retell_
     assert scene.live(numbers[1]) == EXACT
 
 
-def test_somebody_who_puts_the_other_form_back_by_hand_has_rolled_back_outside(
-    scene: Scene, served: Any
-) -> None:
+def test_somebody_who_puts_the_other_form_back_by_hand_has_rolled_back_outside(scene: Scene, served: Any) -> None:
     served(THIRDS)
     scene.given_at(1)
     scene.sandbox.edit(ONE, inbound_agents=EXACT)
@@ -112,8 +110,6 @@ def test_somebody_who_puts_the_other_form_back_by_hand_has_rolled_back_outside(
 def test_a_kit_knows_both_forms(scene: Scene, served: Any) -> None:
     served(THIRDS)
     scene.given_at(1)
-    program = make_kit(
-        scene.rollout, base_url=scene.sandbox.url, lease=45, horizon=200, now=scene.clock.now()
-    )
+    program = make_kit(scene.rollout, base_url=scene.sandbox.url, lease=45, horizon=200, now=scene.clock.now())
     assert '"exact"' in program
     assert "0.3334" in program

@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.errors import (
-    IllegalTransition,
-    Refused,
-    StaleExpectation,
-    UnknownRollout,
-)
+from rollout.domain.errors import IllegalTransition, Refused, StaleExpectation, UnknownRollout
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
 from tests.support.scene import ME, PATCH, Scene
@@ -188,19 +183,12 @@ def test_every_command_has_its_actor_and_its_reason_in_the_journal(scene: Scene)
     scene.given_at(1)
     commands = scene.app.commands
     who = By("cli:alice", "because")
-    orders: list[Callable[[str, By], Any]] = [
-        commands.pause,
-        commands.resume,
-        commands.promote,
-        commands.rollback,
-    ]
+    orders: list[Callable[[str, By], Any]] = [commands.pause, commands.resume, commands.promote, commands.rollback]
     for order in orders:
         order(scene.id, who)
         scene.drive()
     asked = [e for e in scene.app.store.history(scene.id) if e.actor == "cli:alice"]
-    assert [(e.kind, e.reason) for e in asked] == [
-        (k, "because") for k in ("pause", "resume", "promote", "rollback")
-    ]
+    assert [(e.kind, e.reason) for e in asked] == [(k, "because") for k in ("pause", "resume", "promote", "rollback")]
 
 
 # ------------------------------------------------------------------ approval, gates, deadline

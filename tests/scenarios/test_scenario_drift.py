@@ -131,11 +131,7 @@ def test_held_is_held(scene: Scene) -> None:
 
 @pytest.mark.parametrize(
     "edit",
-    [
-        {"nickname": "Renamed"},
-        {"inbound_webhook_url": "https://example.test/hook"},
-        {"outbound_agents": [entry(6)]},
-    ],
+    [{"nickname": "Renamed"}, {"inbound_webhook_url": "https://example.test/hook"}, {"outbound_agents": [entry(6)]}],
     ids=["nickname", "webhook", "a-list-outside-the-plan"],
 )
 def test_an_edit_of_another_field_is_noted_and_goes_on(scene: Scene, edit: dict[str, Any]) -> None:

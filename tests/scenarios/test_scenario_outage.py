@@ -120,9 +120,7 @@ def test_ticks_of_the_clock_back_off_and_a_command_is_heard_at_once(
 
 
 @pytest.mark.parametrize("trouble", [away, broken], ids=["away", "a bug"])
-def test_every_job_of_the_clock_backs_off(
-    scheduler: Scheduler, scene: Scene, trouble: Callable[..., Any]
-) -> None:
+def test_every_job_of_the_clock_backs_off(scheduler: Scheduler, scene: Scene, trouble: Callable[..., Any]) -> None:
     runs: list[float] = []
 
     def job() -> int:

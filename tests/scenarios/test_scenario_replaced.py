@@ -75,9 +75,7 @@ def file_of(scene: Scene) -> Path:
     return Path(scene.url.removeprefix("sqlite:///")).resolve()
 
 
-def test_nothing_goes_forward_when_the_file_is_replaced(
-    linked: Scene, replace: Callable[[Path], None]
-) -> None:
+def test_nothing_goes_forward_when_the_file_is_replaced(linked: Scene, replace: Callable[[Path], None]) -> None:
     """A step went from 10 % to 100 % in a file that nobody would ever read again."""
     scene = linked
     scene.given_at(1)
@@ -112,9 +110,7 @@ def test_a_step_under_way_sends_nothing_more_when_the_file_is_replaced(linked: S
 
 
 @pytest.mark.parametrize("vanish", [removed, moved])
-def test_a_rollback_is_carried_out_when_the_file_is_gone(
-    linked: Scene, vanish: Callable[[Path], None]
-) -> None:
+def test_a_rollback_is_carried_out_when_the_file_is_gone(linked: Scene, vanish: Callable[[Path], None]) -> None:
     scene = linked
     scene.given_at(1)
     assert scene.weight(ONE) > 0
@@ -146,17 +142,11 @@ def test_nothing_is_read_or_written_when_another_file_stands_there(
 
 
 @pytest.mark.parametrize("replace", [removed, moved])
-def test_a_pool_that_needs_another_connection_makes_no_new_file(
-    linked: Scene, replace: Callable[[Path], None]
-) -> None:
+def test_a_pool_that_needs_another_connection_makes_no_new_file(linked: Scene, replace: Callable[[Path], None]) -> None:
     linked.given_at(1)
     before = names(linked)
     replace(file_of(linked))
-    with (
-        linked.app.database.read(),
-        pytest.raises(DatabaseReplaced, match=SENTENCE),
-        linked.app.database.read(),
-    ):
+    with linked.app.database.read(), pytest.raises(DatabaseReplaced, match=SENTENCE), linked.app.database.read():
         pass
     added = names(linked) - before - {"elsewhere.db", "other.db"}
     assert not {name for name in added if name.endswith(".db")}

@@ -19,11 +19,7 @@ from rollout.interfaces.views import rollout
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, TWO, Verdict, entry, plan
 
-HOURS: dict[str, Any] = {
-    "zone": "UTC",
-    "windows": [{"from": "09:00", "to": "17:00"}],
-    "closing": {"retreat": 0.05},
-}
+HOURS: dict[str, Any] = {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}], "closing": {"retreat": 0.05}}
 STEPS: dict[str, Any] = {
     "steps": [{"weight": 0.1, "hold": "2h"}, {"weight": 0.5, "hold": "10h"}, {"weight": 1.0, "hold": "12h"}]
 }
@@ -69,9 +65,7 @@ def test_down_at_closing_up_at_opening_and_the_hold_goes_on(scene: Scene) -> Non
     assert scene.weight(ONE) == 0.05
     assert scene.weight(ONE, 6) == 0.95
     scene.stands("progressing", step=2)
-    assert scene.rollout.why == (
-        "retreated to 5 % until Wed 09:00 (outside the plan's hours); daily 09:00-17:00 UTC"
-    )
+    assert scene.rollout.why == ("retreated to 5 % until Wed 09:00 (outside the plan's hours); daily 09:00-17:00 UTC")
     at(scene, "08:59", days=1)
     assert scene.weight(ONE) == 0.05
     at(scene, "09:00")
@@ -82,8 +76,16 @@ def test_down_at_closing_up_at_opening_and_the_hold_goes_on(scene: Scene) -> Non
     scene.stands("progressing", step=3)
     assert scene.weight(ONE) == 1
     assert scene.journal({"confirmed", "advanced", "retreated", "returned", "reached"}) == [
-        "confirmed", "advanced", "confirmed", "retreated", "reached", "returned", "reached", "advanced", "confirmed",
-    ]  # fmt: skip
+        "confirmed",
+        "advanced",
+        "confirmed",
+        "retreated",
+        "reached",
+        "returned",
+        "reached",
+        "advanced",
+        "confirmed",
+    ]
     whole(scene)
 
 
@@ -122,9 +124,8 @@ def test_each_number_by_its_own_step(scene: Scene) -> None:
     """The first wave stands at the last step and retreats; the second at its first, which is low enough."""
     morning(scene)
     scene.given(
-        numbers=[ONE, TWO], waves=[1], **HOURS,
-        steps=[{"weight": 0.05, "hold": "1h"}, {"weight": 1.0, "hold": "1h"}],
-    )  # fmt: skip
+        numbers=[ONE, TWO], waves=[1], **HOURS, steps=[{"weight": 0.05, "hold": "1h"}, {"weight": 1.0, "hold": "1h"}]
+    )
     scene.drive()
     at(scene, "11:00")
     at(scene, "12:00")
@@ -144,9 +145,8 @@ def test_each_number_by_its_own_step(scene: Scene) -> None:
 def test_the_wave_before_retreats_and_the_one_under_way_stays(scene: Scene) -> None:
     morning(scene)
     scene.given(
-        numbers=[ONE, TWO], waves=[1], **HOURS,
-        steps=[{"weight": 0.05, "hold": "4h"}, {"weight": 1.0, "hold": "2h"}],
-    )  # fmt: skip
+        numbers=[ONE, TWO], waves=[1], **HOURS, steps=[{"weight": 0.05, "hold": "4h"}, {"weight": 1.0, "hold": "2h"}]
+    )
     scene.drive()
     at(scene, "16:30")
     assert (scene.weight(ONE), scene.weight(TWO)) == (1, 0.05)
@@ -321,9 +321,7 @@ def test_down_for_a_whole_night_nothing_is_written(scene: Scene) -> None:
 
 @pytest.mark.parametrize("kind", ["retreated", "intended", "settled"])
 @pytest.mark.parametrize("way", ["down", "up"])
-def test_a_crash_in_the_middle_goes_on(
-    scene: Scene, kind: str, way: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_in_the_middle_goes_on(scene: Scene, kind: str, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     at_two(scene, numbers=[ONE, TWO])
     if way == "up":
         at(scene, "20:00")

@@ -48,9 +48,7 @@ def test_of_a_number_that_is_taken_that_alone_is_said(scene: Scene) -> None:
 def test_a_live_name_is_refused_with_its_rollout_whatever_the_numbers(scene: Scene) -> None:
     first = scene.given_at(1)
     for numbers in ([TWO], [ONE]):
-        with pytest.raises(
-            NameTaken, match=rf"frontdesk-v7 is the name of a live rollout already \({first}\)"
-        ):
+        with pytest.raises(NameTaken, match=rf"frontdesk-v7 is the name of a live rollout already \({first}\)"):
             scene.app.commands.start(plan(numbers), ME)
     assert not scene.app.commands.check(plan([TWO])).targets
     scene.app.commands.rollback(first, ME)
@@ -58,11 +56,16 @@ def test_a_live_name_is_refused_with_its_rollout_whatever_the_numbers(scene: Sce
     scene.given(numbers=[TWO])
 
 
-@pytest.mark.parametrize(("number", "advice"), [
-    ("14157774444", r"; write it with its plus: \+14157774444$"),
-    ("1 (415) 777-4444", r"; write it with its plus: \+14157774444$"),
-    ("frontdesk", "; write E.164: a plus"), ("0014157774444", "; write E.164: a plus"), ("+14155550199", "0199$"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        ("14157774444", r"; write it with its plus: \+14157774444$"),
+        ("1 (415) 777-4444", r"; write it with its plus: \+14157774444$"),
+        ("frontdesk", "; write E.164: a plus"),
+        ("0014157774444", "; write E.164: a plus"),
+        ("+14155550199", "0199$"),
+    ],
+)
 def test_a_number_without_its_plus_is_told_so(scene: Scene, number: str, advice: str) -> None:
     scene.given_at(1)
     with pytest.raises(UnknownRollout, match=f"no rollout has written .*{advice}"):
@@ -142,25 +145,10 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         "canary: agent_x version 1 does not exist, for Retell knows no agent agent_x$",
     ),
-    (
-        "empty channel",
-        {"channels": ["outbound"]},
-        {},
-        "has no outbound_agents: there is nothing to roll back to",
-    ),
+    ("empty channel", {"channels": ["outbound"]}, {}, "has no outbound_agents: there is nothing to roll back to"),
     ("empty list", {}, {"inbound_agents": []}, "has no inbound_agents"),
-    (
-        "other baseline",
-        {"baseline": {"agent_id": AGENT, "agent_version": 5}},
-        {},
-        "and the plan's baseline is",
-    ),
-    (
-        "baseline gone",
-        {},
-        {"inbound_agents": [entry(3)]},
-        "names agent_frontdesk version 3, which does not exist",
-    ),
+    ("other baseline", {"baseline": {"agent_id": AGENT, "agent_version": 5}}, {}, "and the plan's baseline is"),
+    ("baseline gone", {}, {"inbound_agents": [entry(3)]}, "names agent_frontdesk version 3, which does not exist"),
     (
         "canary serves already",
         {},
@@ -186,17 +174,19 @@ def test_preflight_refuses_before_anything_is_written_or_recorded(
 
 
 WARNED: list[tuple[str, dict[str, Any], str]] = [
-    ("webhook", {"inbound_webhook_url": "https://example.test"}, "has an inbound webhook, which may override the weights"),
+    (
+        "webhook",
+        {"inbound_webhook_url": "https://example.test"},
+        "has an inbound webhook, which may override the weights",
+    ),
     ("tag", {"inbound_agents": [entry("prod")]}, "the baseline names the tag prod"),
     ("no version", {"inbound_agents": [{"agent_id": AGENT, "weight": 1}]}, "without a version, which may move"),
     ("decimals", {"inbound_agents": [entry(6, 0.33335), entry("prod", 0.66665)]}, "more than four decimals"),
     ("draft", {"inbound_agents": [entry(9)]}, "version 9 is a draft, which may change under it"),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(
-    ("edit", "words"), [c[1:] for c in WARNED], ids=[c[0].replace(" ", "-") for c in WARNED]
-)
+@pytest.mark.parametrize(("edit", "words"), [c[1:] for c in WARNED], ids=[c[0].replace(" ", "-") for c in WARNED])
 def test_what_is_warned_of_is_refused_when_strict(scene: Scene, edit: dict[str, Any], words: str) -> None:
     scene.sandbox.edit(ONE, **edit)
     with pytest.raises(PreflightRefused, match=words):

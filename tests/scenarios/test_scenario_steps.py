@@ -89,9 +89,7 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
     channels = ("inbound", "outbound")
     numbers = scene.add_numbers(25, channels)
     for number in numbers[::2]:  # half of them have two versions already, one of them by its tag
-        scene.sandbox.edit(
-            number, inbound_agents=[entry(5, 0.25), entry("prod", 0.75)], inbound_sms_agents=[entry(6)]
-        )
+        scene.sandbox.edit(number, inbound_agents=[entry(5, 0.25), entry("prod", 0.75)], inbound_sms_agents=[entry(6)])
     scene.sandbox.add_agent(AGENT, [5])
     scene.sandbox.clear_log()
     before = {n: unmanaged(scene.sandbox, n, channels) for n in numbers}
@@ -111,11 +109,7 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
         assert scene.requests(number) == [PATCH] * 3, "all are read by the list"
         assert [set(body) for body in by_number[number]] == [{"inbound_agents", "outbound_agents"}] * 3
         two = i % 2 == 0
-        first = (
-            [entry(7, 0.1), entry(5, 0.225), entry("prod", 0.675)]
-            if two
-            else THREE_STEPS[0]["inbound_agents"]
-        )
+        first = [entry(7, 0.1), entry(5, 0.225), entry("prod", 0.675)] if two else THREE_STEPS[0]["inbound_agents"]
         assert _sorted(by_number[number][0]["inbound_agents"]) == _sorted(first)
         assert [b["outbound_agents"] for b in by_number[number]] == [s["inbound_agents"] for s in THREE_STEPS]
         assert by_number[number][2]["inbound_agents"] == [entry(7, 1.0)]
@@ -127,8 +121,10 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
                     total += e["weight"]
                 assert total == 1.0, "left to right, in doubles"
     # a step is reached on every number before any number sees the next one
-    weights = [max(e["weight"] for e in json.loads(r["body"])["outbound_agents"] if e["agent_version"] == 7)
-               for r in scene.sandbox.log(method=PATCH)]  # fmt: skip
+    weights = [
+        max(e["weight"] for e in json.loads(r["body"])["outbound_agents"] if e["agent_version"] == 7)
+        for r in scene.sandbox.log(method=PATCH)
+    ]
     assert weights == [0.1] * 25 + [0.5] * 25 + [1.0] * 25
 
 
@@ -152,10 +148,7 @@ def test_a_rollback_of_25_numbers_restores_every_baseline_verbatim(scene: Scene)
     scene.stands("rolled_back")
     for number in numbers:
         now = scene.sandbox.number(number).to_json()
-        assert {**now, "last_modification_timestamp": 0} == {
-            **before[number],
-            "last_modification_timestamp": 0,
-        }
+        assert {**now, "last_modification_timestamp": 0} == {**before[number], "last_modification_timestamp": 0}
 
 
 def test_waves_go_one_after_the_other(scene: Scene) -> None:
@@ -170,8 +163,13 @@ def test_waves_go_one_after_the_other(scene: Scene) -> None:
             seen.append(weights)
         scene.after(10 * MINUTES)
     assert seen == [
-        (0.5, 0, 0, 0), (1.0, 0, 0, 0), (1.0, 0.5, 0.5, 0), (1.0, 1.0, 1.0, 0), (1.0, 1.0, 1.0, 0.5), (1.0, 1.0, 1.0, 1.0),
-    ]  # fmt: skip
+        (0.5, 0, 0, 0),
+        (1.0, 0, 0, 0),
+        (1.0, 0.5, 0.5, 0),
+        (1.0, 1.0, 1.0, 0),
+        (1.0, 1.0, 1.0, 0.5),
+        (1.0, 1.0, 1.0, 1.0),
+    ]
     scene.stands("promoted")
 
 
@@ -202,7 +200,7 @@ def test_two_variants_beside_the_baseline(scene: Scene) -> None:
         canary=None,
         variants={"b": {"agent_id": AGENT, "agent_version": 7}, "c": {"agent_id": AGENT, "agent_version": 8}},
         steps=[{"weights": {"b": 0.2, "c": 0.05}, "hold": "1d"}],
-    )  # fmt: skip
+    )
     scene.drive()
     assert _sorted(scene.live(ONE)) == _sorted([entry(7, 0.2), entry(8, 0.05), entry(6, 0.75)])
 

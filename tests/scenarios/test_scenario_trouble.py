@@ -166,9 +166,7 @@ def _tick(scene: Scene) -> None:
     advance.stop()
 
 
-def test_a_rollout_that_crashes_again_and_again_is_held(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollout_that_crashes_again_and_again_is_held(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.given_at(1)
     scene.clock.advance(1_801)
     _crashing(scene, MOST_CRASHES, monkeypatch)
@@ -199,9 +197,7 @@ def test_one_crash_fewer_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) 
     scene.stands("progressing", 3)
 
 
-def test_a_rollback_is_never_given_up_however_often_it_crashes(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rollback_is_never_given_up_however_often_it_crashes(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     scene.given_at(1)
     scene.app.commands.rollback(scene.id, ME)
     _crashing(scene, 2 * MOST_CRASHES, monkeypatch)

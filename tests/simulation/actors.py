@@ -18,17 +18,7 @@ from .processes import Node, Simulation
 from .remote import Message
 from .world import Process
 
-COMMANDS = (
-    "promote",
-    "promote full",
-    "pause",
-    "resume",
-    "stop",
-    "adopt",
-    "restore",
-    "rollback",
-    "cli rollback",
-)
+COMMANDS = ("promote", "promote full", "pause", "resume", "stop", "adopt", "restore", "rollback", "cli rollback")
 ODDS = (4, 1, 3, 4, 1, 3, 3, 2, 2)
 _FITTING = {
     "held": ("adopt", "restore", "adopt", "restore", "rollback"),
@@ -211,14 +201,10 @@ class Nature:
                 self.sim.remote.edit(number, "foreign", "touch")
 
     def _vanish(self, version: int, comes_back: bool) -> None:
-        self.world.hit(
-            f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes (R4)"
-        )
+        self.world.hit(f"retell: {'the canary' if version == CANARY else 'the baseline'} version vanishes (R4)")
         self.sim.remote.remove_version((AGENT, version))
         if comes_back:
-            self.world.at(
-                self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version))
-            )
+            self.world.at(self.rng.uniform(10, 300), lambda: self.sim.remote.restore_version((AGENT, version)))
 
     def _number_vanishes(self) -> None:
         self.sim.remote.vanish(self.rng.choice(sorted(self.sim.remote.numbers)), self.rng)
@@ -294,10 +280,7 @@ class OtherHands:
         """
         rng, remote, world = self.rng, self.sim.remote, self.world
         number = rng.choice(sorted(remote.numbers))
-        fields, kind = (
-            baselines[number],
-            rng.choice(("now", "against a rollback", "against a rollback", "its own")),
-        )
+        fields, kind = (baselines[number], rng.choice(("now", "against a rollback", "against a rollback", "its own")))
         delay, lasts, ends = rng.choice((0.01, 0.01, 1.0, 5.0, 30.0)), rng.uniform(20, 400), float("inf")
         mine = other_lists(rng, fields) if kind == "its own" else self._live(number, fields)
         heard = remote.on_apply
@@ -356,9 +339,7 @@ def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float
     operator.start(draw_plan(rng, numbers, "plan-1", sim.world.seed), 0.5)
     if rng.random() < 0.3:
         again = rng.sample(numbers, rng.randint(1, len(numbers)))
-        operator.start(
-            draw_plan(rng, again, "plan-2", sim.world.seed), rng.choice((0.5, rng.uniform(0, span)))
-        )
+        operator.start(draw_plan(rng, again, "plan-2", sim.world.seed), rng.choice((0.5, rng.uniform(0, span))))
     if rng.random() < sim.world.weather.hasty:
         operator.command("rollback", rng.uniform(2, 60))
     for _ in range(rng.choice((0, 1, 1, 2, 3, 5))):

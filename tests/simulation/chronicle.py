@@ -219,9 +219,7 @@ class _Walk:
         self.confirmed[position] = at
         self.stood, self.up_since = 0.0, at
 
-    def _hold(
-        self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]
-    ) -> None:
+    def _hold(self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]) -> None:
         promoted = "was promoted" in entry.reason or self.table.rollout.get("promote_asked")
         confirmed = self.confirmed.get(position)
         if confirmed is None:

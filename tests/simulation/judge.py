@@ -20,11 +20,8 @@ from .processes import Simulation
 from .world import Process, SimClock
 
 _GIVEN_UP = frozenset(
-    {
-        TargetState.DRIFTED, TargetState.TOUCHED, TargetState.MISSING, TargetState.FOREIGN,
-        TargetState.SUPERSEDED,
-    }
-)  # fmt: skip
+    {TargetState.DRIFTED, TargetState.TOUCHED, TargetState.MISSING, TargetState.FOREIGN, TargetState.SUPERSEDED}
+)
 
 
 MOST_IN_70_SECONDS = 9  # at 0, 1, 3, 7, 15, 31 and 63 s, and by two drivers that did not know of each other
@@ -95,9 +92,11 @@ def _newer(sim: Simulation, r: Rollout, number: str) -> bool:
         sim.file.one(
             "SELECT 1 FROM targets t JOIN rollouts r ON r.id = t.rollout_id WHERE t.number = ? AND t.written "
             "AND r.id <> ? AND r.created_at > (SELECT created_at FROM rollouts WHERE id = ?)",
-            number, r.id, r.id,
+            number,
+            r.id,
+            r.id,
         )
-    )  # fmt: skip
+    )
 
 
 # ------------------------------------------------------------------ I4, I10: what came after the end
@@ -181,9 +180,7 @@ def _kit(sim: Simulation, onlooker: Onlooker) -> Iterator[str]:
                 continue
             assert message.intent is not None
             id_, intended = message.intent["rollout_id"], message.intent["intent_at"]
-            ordered = created[id_] >= began or any(
-                of == id_ and began <= at <= intended for of, at in restored
-            )
+            ordered = created[id_] >= began or any(of == id_ and began <= at <= intended for of, at in restored)
             if intended <= done and not ordered:
                 yield f"I12: PATCH #{message.id} took effect on {number} after the kit's success"
 

@@ -220,10 +220,7 @@ def _no_growing_pauses() -> Patches:
 
 
 def _time_stamps_are_never_doubted() -> Patches:
-    return [
-        (write_protocol, "settles", lambda _phase: False),
-        (write_protocol, "_doubted", lambda *_args: {}),
-    ]
+    return [(write_protocol, "settles", lambda _phase: False), (write_protocol, "_doubted", lambda *_args: {})]
 
 
 def _baselines_in_one_form_only() -> Patches:
@@ -236,9 +233,7 @@ def _baselines_in_one_form_only() -> Patches:
 def _slow(w: Weather) -> Weather:
     """Senders that stop, and messages that live as long as they may."""
     bounds = replace(w.bounds, idle=20.0, apply=20.0, margin=1.0)
-    return Weather(
-        gap=0.8, late=0.9, extreme=0.9, slow_reads=0.6, hasty=0.9, spares_rollbacks=True, bounds=bounds
-    )
+    return Weather(gap=0.8, late=0.9, extreme=0.9, slow_reads=0.6, hasty=0.9, spares_rollbacks=True, bounds=bounds)
 
 
 def _contested(w: Weather) -> Weather:
@@ -249,11 +244,7 @@ def _contested(w: Weather) -> Weather:
 def _kept_open(w: Weather) -> Weather:
     """A Retell that keeps idle connections open for longer than K."""
     return replace(
-        w,
-        idle_unbounded=True,
-        long_pause=max(w.long_pause, 0.01),
-        late=0.4,
-        bounds=replace(w.bounds, margin=1.0),
+        w, idle_unbounded=True, long_pause=max(w.long_pause, 0.01), late=0.4, bounds=replace(w.bounds, margin=1.0)
     )
 
 
@@ -264,40 +255,42 @@ def _hands(**chances: float) -> Callable[[Weather], Weather]:
 MUTANTS: dict[str, Mutant] = {
     "epoch check": Mutant("P3, P7: the epoch is compared", 44, "I7", _no_epoch_check),
     "send window": Mutant("P4: nothing is sent after the window", 113, "I3", _window, _kept_open),
-    "connection first": Mutant(
-        "P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow
-    ),
+    "connection first": Mutant("P2: no connection is opened by a write", 16, "I2, I3", _connection_first, _slow),
     "read-back": Mutant("P6: a number is read after its answer", 5, "I11", _no_read_back),
-    "horizon before forward": Mutant(
-        "P3: nothing forward beside an open horizon", 3, "I2", _no_horizon_before_forward
-    ),
+    "horizon before forward": Mutant("P3: nothing forward beside an open horizon", 3, "I2", _no_horizon_before_forward),
     "horizon before final": Mutant(
         "P9: nothing final beside an open horizon", 4, "I4", _no_horizon_before_the_end, _slow
     ),
-    "later second look": Mutant(
-        "P9: the deciding read begins after it", 145, "I4", _any_look_at_the_end, _slow
-    ),
+    "later second look": Mutant("P9: the deciding read begins after it", 145, "I4", _any_look_at_the_end, _slow),
     "no hidden resend": Mutant("P4: exactly one request", 0, "I1", _hidden_resend),
     "time stamps": Mutant("P2, P6: time stamps are compared", 5, "I9", _no_time_stamps),
     "intent before send": Mutant("P3: the intent is committed first", 0, "I1", _intent_after_send),
     "pre-read": Mutant("P2: what is live is compared", 5, "I9", _no_pre_read),
     "look before counting": Mutant(
-        "P2: every number is looked at before a step is counted", 4, "I9",
-        _no_look_before_a_step_is_counted, _hands(holds_drift=1.0),
+        "P2: every number is looked at before a step is counted",
+        4,
+        "I9",
+        _no_look_before_a_step_is_counted,
+        _hands(holds_drift=1.0),
     ),
     "position in force": Mutant(
-        "held where the numbers stand, not where they are wanted", 64, "I7",
-        _held_where_it_is_wanted, _hands(holds_drift=1.0),
+        "held where the numbers stand, not where they are wanted",
+        64,
+        "I7",
+        _held_where_it_is_wanted,
+        _hands(holds_drift=1.0),
     ),
     "growing pauses": Mutant(
-        "a rollback that is written over is tried at growing pauses", 35, "pace", _no_growing_pauses,
-        _contested,
+        "a rollback that is written over is tried at growing pauses", 35, "pace", _no_growing_pauses, _contested
     ),
     "equal readings": Mutant(
         "equal readings settle what a time stamp denies", 6, "I11", _time_stamps_are_never_doubted, _hands(jumps=0.2)
     ),
     "second form": Mutant(
-        "a baseline that is refused as it was read has another form", 2, "I11", _baselines_in_one_form_only,
+        "a baseline that is refused as it was read has another form",
+        2,
+        "I11",
+        _baselines_in_one_form_only,
         _hands(nearly_one=1.0),
     ),
-}  # fmt: skip
+}

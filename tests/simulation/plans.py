@@ -137,9 +137,7 @@ class ScriptedGates:
             what = "undecided"
         if what != "pass":
             self.world.faults[f"gate: {what} (M1 to M3)"] += 1
-        return Look(
-            Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)}
-        )
+        return Look(Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)})
 
 
 @dataclass

@@ -58,9 +58,17 @@ class Node:
         self.database = SimDatabase(sim.file, world, self.clock)
         retell = SimRetell(world, sim.remote, self.clock)
         self.app: App = composition.build(
-            sim.settings, clock=self.clock, database=self.database, numbers=retell, agents=retell,
-            gates=sim.gates, calendar=sim.calendar, ids=sim.new_id, write_ids=sim.new_id, owner=name,
-        )  # fmt: skip
+            sim.settings,
+            clock=self.clock,
+            database=self.database,
+            numbers=retell,
+            agents=retell,
+            gates=sim.gates,
+            calendar=sim.calendar,
+            ids=sim.new_id,
+            write_ids=sim.new_id,
+            owner=name,
+        )
         self._observe()
 
     def _observe(self) -> None:
@@ -169,9 +177,7 @@ class Simulation:
 
     def eligible_at(self) -> float:
         """When the next rollout can be claimed, in seconds; asked from outside of the simulation."""
-        row = self.file.one(
-            "SELECT min(max(due_at, coalesce(lease_until, ''))) FROM rollouts WHERE due_at IS NOT NULL"
-        )
+        row = self.file.one("SELECT min(max(due_at, coalesce(lease_until, ''))) FROM rollouts WHERE due_at IS NOT NULL")
         return float("inf") if row is None or row[0] is None else self.seconds(row[0])
 
     def seconds(self, text: str) -> float:

@@ -129,8 +129,7 @@ class Remote:
     def restore_version(self, version: tuple[str, int]) -> None:
         self.versions.add(version)
         self.vanished = [
-            (since, self.world.now if until is None and v == version else until, v)
-            for since, until, v in self.vanished
+            (since, self.world.now if until is None and v == version else until, v) for since, until, v in self.vanished
         ]
 
     def gone(self, version: tuple[str, int], since: float, until: float) -> bool:
@@ -199,9 +198,7 @@ class Remote:
         elif n is None or not n.exists:
             refused = 404
         elif any(
-            (e["agent_id"], e["agent_version"]) not in self.versions
-            for entries in lists.values()
-            for e in entries
+            (e["agent_id"], e["agent_version"]) not in self.versions for entries in lists.values() for e in entries
         ):
             refused = 422
         elif any(add([e["weight"] for e in entries]) != 1.0 for entries in lists.values()):
@@ -216,9 +213,7 @@ class Remote:
         before = n.live
         same = all(before.lists[name] == entries for name, entries in lists.items())
         stamp = self._stamp(n) if self.world.weather.no_op_moves or not same else before.modified
-        state = State(
-            self.world.now, {**before.lists, **lists}, before.nickname, stamp, message.source.split(":")[0]
-        )
+        state = State(self.world.now, {**before.lists, **lists}, before.nickname, stamp, message.source.split(":")[0])
         message.shown = state
         if lies:
             message.landing_at = None
@@ -245,8 +240,6 @@ class Remote:
 
 def _short(body: str) -> str:
     return "; ".join(
-        name.split("_")[0]
-        + " "
-        + ", ".join(f"{e['weight']} {e['agent_id']}@{e['agent_version']}" for e in entries)
+        name.split("_")[0] + " " + ", ".join(f"{e['weight']} {e['agent_id']}@{e['agent_version']}" for e in entries)
         for name, entries in json.loads(body).items()
     )

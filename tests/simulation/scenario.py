@@ -41,9 +41,7 @@ class Gates(ScriptedGates):
 class Scenario:
     """One installation: replicas, a workspace with a few numbers, and people."""
 
-    def __init__(
-        self, replicas: int = 1, numbers: tuple[str, ...] = (NUMBER,), bounds: Bounds | None = None
-    ) -> None:
+    def __init__(self, replicas: int = 1, numbers: tuple[str, ...] = (NUMBER,), bounds: Bounds | None = None) -> None:
         self.world = World(1, Weather(bounds=bounds or Bounds()))
         file = shared_file()
         file.renew()

@@ -19,8 +19,6 @@ def test_a_protocol_without_this_guard_is_caught_and_the_whole_one_is_not(name: 
             broken = play(seed).broken
         if any(fault.startswith(CODES) for fault in broken):
             break
-    assert any(fault.startswith(CODES) for fault in broken), (
-        f"no history broke anything without: {mutant.guard}"
-    )
+    assert any(fault.startswith(CODES) for fault in broken), f"no history broke anything without: {mutant.guard}"
     with mutant.applied(guarded=True):
         assert not play(seed).broken

@@ -77,10 +77,15 @@ def test_start_twice_with_one_request_id_is_one_rollout(scenario: Make) -> None:
     s = scenario()
     plan = Plan.model_validate(
         {
-            "version": 1, "name": "frontdesk", "numbers": [NUMBER], "channels": ["inbound"], "gates": [],
-            "canary": {"agent_id": AGENT, "agent_version": CANARY}, "steps": [{"weight": 1.0}],
+            "version": 1,
+            "name": "frontdesk",
+            "numbers": [NUMBER],
+            "channels": ["inbound"],
+            "gates": [],
+            "canary": {"agent_id": AGENT, "agent_version": CANARY},
+            "steps": [{"weight": 1.0}],
         }
-    )  # fmt: skip
+    )
     by = By("somebody", "twice", "request-1")
     ids = {str(s.ask(lambda node, _: node.app.commands.start(plan, by)["id"])) for _ in range(2)}
     assert len(ids) == 1

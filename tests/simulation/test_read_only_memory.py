@@ -13,9 +13,7 @@ from tests.simulation.database import folder
 from tests.support import scratch
 
 
-@pytest.mark.parametrize(
-    "memory", ["/proc", "/nowhere/at/all", "/etc/passwd"], ids=["read-only", "missing", "a file"]
-)
+@pytest.mark.parametrize("memory", ["/proc", "/nowhere/at/all", "/etc/passwd"], ids=["read-only", "missing", "a file"])
 def test_a_folder_in_memory_that_cannot_be_written_is_done_without(
     memory: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,9 +50,7 @@ def test_the_journal_alone_gives_every_row(promoted: tuple[Scenario, str]) -> No
         ("UPDATE rollouts SET created_by = 'nobody'", "created_by"),
     ],
 )
-def test_a_row_changed_behind_the_journal_is_named(
-    promoted: tuple[Scenario, str], change: str, named: str
-) -> None:
+def test_a_row_changed_behind_the_journal_is_named(promoted: tuple[Scenario, str], change: str, named: str) -> None:
     s, id_ = promoted
     s.sim.file.raw.execute(change)
     found = _differences(s, id_)

@@ -49,10 +49,7 @@ def main() -> int:
 
 def _soak(folder: Path, url: str, minutes: float, rate: float) -> int:
     warm = min(WARM_MINUTES, minutes / 4) * 60
-    print(
-        f"{minutes:g} minutes with {rate:g} starts a second; what counts begins after {warm:.0f} s",
-        flush=True,
-    )
+    print(f"{minutes:g} minutes with {rate:g} starts a second; what counts begins after {warm:.0f} s", flush=True)
     with made(folder, url) as database:
         with stage(folder, database) as running:
             load = Load(running, rate)

@@ -89,8 +89,7 @@ def _calls(scene: Scene, number: str, step: int) -> None:
     """Sixty calls of the step, one of ten on the canary."""
     now = scene.clock.now()
     records = [
-        _call(f"{scene.id}-{step}-{i}", number, 7 if i % 10 == 0 else 6, now + timedelta(seconds=i))
-        for i in range(60)
+        _call(f"{scene.id}-{step}-{i}", number, 7 if i % 10 == 0 else 6, now + timedelta(seconds=i)) for i in range(60)
     ]
     with scene.app.database.write() as connection:
         calls_of.take(connection, records, now)
@@ -98,18 +97,29 @@ def _calls(scene: Scene, number: str, step: int) -> None:
 
 def _call(id_: str, number: str, version: int, at: datetime) -> CallRecord:
     return CallRecord(
-        id_, AGENT, version, number, "inbound", at, at + timedelta(seconds=90), "ended", "user_hangup", 900.0,
-        True, "Positive", False, {}, True,
-    )  # fmt: skip
+        id_,
+        AGENT,
+        version,
+        number,
+        "inbound",
+        at,
+        at + timedelta(seconds=90),
+        "ended",
+        "user_hangup",
+        900.0,
+        True,
+        "Positive",
+        False,
+        {},
+        True,
+    )
 
 
 def _template(scene: Scene, number: str) -> Template:
     with scene.app.database.read() as connection:
         rollout = dict(connection.execute(select(rollouts)).one()._mapping)
         rows = {
-            table.name: [
-                dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))
-            ]
+            table.name: [dict(row._mapping) for row in connection.execute(select(table).order_by(*table.primary_key))]
             for table in (targets, writes, looks, journal)
         }
     return Template(scene.id, number, rollout["updated_at"], rollout, rows)

@@ -15,11 +15,7 @@ from tests.soak.stage import AGENT, KEY, Stage
 from tests.soak.verdict import Findings, Sample
 
 HOLD = 6  # seconds of a step
-STEPS = [
-    {"weight": 0.1, "hold": f"{HOLD}s"},
-    {"weight": 0.5, "hold": f"{HOLD}s"},
-    {"weight": 1.0, "hold": "0s"},
-]
+STEPS = [{"weight": 0.1, "hold": f"{HOLD}s"}, {"weight": 0.5, "hold": f"{HOLD}s"}, {"weight": 1.0, "hold": "0s"}]
 NUMBERS = 400
 CALLS_PER_HOUR = 90  # of each number: ten a second of them all
 STREAMS = 10
@@ -51,9 +47,14 @@ class Load:
             self.stage.sandbox.add_number(number, calls_per_hour=CALLS_PER_HOUR, inbound_agents=served)
         self.stage.sandbox.webhook(f"http://127.0.0.1:{self.stage.port}/hooks/retell", KEY)
         work: list[Callable[[], None]] = [
-            lambda: self._start(numbers), self._undo, self._read, self._read, self._scrape, self._sample,
+            lambda: self._start(numbers),
+            self._undo,
+            self._read,
+            self._read,
+            self._scrape,
+            self._sample,
             *[self._stream] * STREAMS,
-        ]  # fmt: skip
+        ]
         self._threads = [threading.Thread(target=self._guarded, args=(each,)) for each in work]
         for thread in self._threads:
             thread.start()
@@ -101,10 +102,14 @@ class Load:
             number = numbers[i % len(numbers)]
             canary = 13 - self._served(number, serves)
             plan = {
-                "version": 1, "name": f"soak-{i}", "numbers": [number], "channels": ["inbound"],
-                "canary": {"agent_id": AGENT, "agent_version": canary}, "steps": STEPS,
+                "version": 1,
+                "name": f"soak-{i}",
+                "numbers": [number],
+                "channels": ["inbound"],
+                "canary": {"agent_id": AGENT, "agent_version": canary},
+                "steps": STEPS,
                 "gates": {"profile": "standard"} if i % 5 == 4 else [],
-            }  # fmt: skip
+            }
             answer = self.stage.ask("POST", "/api/v1/rollouts", {"plan": plan})
             self._note("start", answer.status, answer.body)
             if answer.status == 201:

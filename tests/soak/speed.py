@@ -48,10 +48,14 @@ def measure(folder: Path, url: str, ended: int, calls: int, say: Callable[[str],
                 served = [{"agent_id": "agent_frontdesk", "agent_version": 6, "weight": 1}]
                 running.sandbox.add_number(number, inbound_agents=served)
                 plan = {
-                    "version": 1, "name": f"live-{i}", "numbers": [number], "channels": ["inbound"],
+                    "version": 1,
+                    "name": f"live-{i}",
+                    "numbers": [number],
+                    "channels": ["inbound"],
                     "canary": {"agent_id": "agent_frontdesk", "agent_version": 7},
-                    "steps": [{"weight": 0.1, "hold": "1h"}, {"weight": 1.0}], "gates": {"profile": "standard"},
-                }  # fmt: skip
+                    "steps": [{"weight": 0.1, "hold": "1h"}, {"weight": 1.0}],
+                    "gates": {"profile": "standard"},
+                }
                 answer = running.ask("POST", "/api/v1/rollouts", {"plan": plan})
                 assert answer.status == 201, answer.body
             time.sleep(3)
@@ -87,9 +91,7 @@ def _timed(name: str, ask: Callable[[int], float]) -> Timed:
     return Timed(name, taken[0], median(taken), max(taken))
 
 
-def _commands(
-    folder: Path, url: str, empty_url: str, sandbox: Sandbox, port: int, ids: list[str]
-) -> Iterator[Timed]:
+def _commands(folder: Path, url: str, empty_url: str, sandbox: Sandbox, port: int, ids: list[str]) -> Iterator[Timed]:
     """`rollout list` and `rollout show`, beyond what the same program takes with one rollout."""
     with made(folder, empty_url) as small:
         one = fill(small, folder / "small", 1, 0, now=small.now())

@@ -183,12 +183,7 @@ class CommandLine:
         return Done(answer["code"], out, files["err"].read_text(encoding="utf-8"), answer["cpu"])
 
     def _fork(
-        self,
-        args: tuple[str, ...],
-        files: dict[str, Path],
-        timeout: float,
-        encoding: str,
-        more: dict[str, str],
+        self, args: tuple[str, ...], files: dict[str, Path], timeout: float, encoding: str, more: dict[str, str]
     ) -> dict[str, Any]:
         environment = self.variables(**more)
         request = {"args": args, "cwd": self.folder, "env": environment, "encoding": encoding, **files}

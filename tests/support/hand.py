@@ -24,19 +24,20 @@ class Hand:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def create(
-        self, id_: str = "r1", *targets: Target, due: timedelta | None = timedelta(0), **changes: Any
-    ) -> str:
+    def create(self, id_: str = "r1", *targets: Target, due: timedelta | None = timedelta(0), **changes: Any) -> str:
         """A rollout that has been due for this long (None: not due)."""
         now = self.store.now()
         values: dict[str, Any] = {
-            "id": id_, "name": "frontdesk-v7" if id_ == "r1" else f"frontdesk-v7-{id_}", "created_at": now,
-            "updated_at": now, "start_at": None,
-            "due_at": None if due is None else now - due, "targets": targets or (target(),), **changes,
-        }  # fmt: skip
-        given = self.store.create(
-            lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None
-        )
+            "id": id_,
+            "name": "frontdesk-v7" if id_ == "r1" else f"frontdesk-v7-{id_}",
+            "created_at": now,
+            "updated_at": now,
+            "start_at": None,
+            "due_at": None if due is None else now - due,
+            "targets": targets or (target(),),
+            **changes,
+        }
+        given = self.store.create(lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None)
         return str(given["id"])
 
     def claim(self, id_: str = "r1") -> Claim:

@@ -15,9 +15,7 @@ from tests.support.command_line import QUICK, Done
 class Inside:
     """Runs commands in `folder` with an environment of their own."""
 
-    def __init__(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder, self._patch, self._capture = folder, monkeypatch, capsys
         self.environment: dict[str, str] = {"TZ": "UTC", "COLUMNS": "200"}
 

@@ -138,32 +138,21 @@ def _start_installed(programs: Path) -> Iterator[str]:
         for path in (folder, data):
             shutil.chown(path, user)
     try:
-        _call(
-            [programs / "initdb", "-D", data, "-U", "rollout", "-A", "trust", "-E", "UTF8", "--locale=C"],
-            user,
-        )
+        _call([programs / "initdb", "-D", data, "-U", "rollout", "-A", "trust", "-E", "UTF8", "--locale=C"], user)
         options = {
-            "unix_socket_directories": folder, "listen_addresses": "", "max_connections": 60, "fsync": "off",
-            "full_page_writes": "off", "wal_level": "minimal", "max_wal_senders": 0, "autovacuum": "off",
-        }  # fmt: skip
-        settings: list[Path | str] = [
-            part for name, value in options.items() for part in ("-c", f"{name}={value}")
-        ]
-        command: list[Path | str] = [
-            "sh",
-            "-c",
-            _GUARD,
-            "sh",
-            folder,
-            programs / "postgres",
-            "-D",
-            data,
-            *settings,
-        ]
+            "unix_socket_directories": folder,
+            "listen_addresses": "",
+            "max_connections": 60,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "wal_level": "minimal",
+            "max_wal_senders": 0,
+            "autovacuum": "off",
+        }
+        settings: list[Path | str] = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
+        command: list[Path | str] = ["sh", "-c", _GUARD, "sh", folder, programs / "postgres", "-D", data, *settings]
         with (folder / "log").open("wb") as log:
-            process = subprocess.Popen(
-                command, user=user, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log
-            )
+            process = subprocess.Popen(command, user=user, cwd="/", stdin=subprocess.PIPE, stdout=log, stderr=log)
         try:
             yield _when_ready(f"postgresql://rollout@/postgres?host={folder}", process)
         finally:

@@ -72,9 +72,7 @@ class Scene(AbstractContextManager["Scene"]):
             retell_base_url=self.sandbox.url,
             **{"watch_seconds": 1800, **self.settings},
         )
-        return build(
-            settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}"
-        )
+        return build(settings, clock=self.clock, gates=self.gates, owner=f"process-{id(self)}-{self.clock.boot()}")
 
     def restart(self) -> None:
         """The process ends and another one starts on the same database."""

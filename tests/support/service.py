@@ -41,17 +41,12 @@ class Service:
 
 @contextmanager
 def service(
-    folder: Path,
-    environment: dict[str, str],
-    *args: str,
-    program: tuple[str, ...] = (PYTHON, "-m", "rollout"),
+    folder: Path, environment: dict[str, str], *args: str, program: tuple[str, ...] = (PYTHON, "-m", "rollout")
 ) -> Iterator[Service]:
     """Starts `rollout serve ARGS` in a folder; it is gone when the block ends."""
     log = folder / f"serve-{time.monotonic_ns()}.log"
     with log.open("wb") as file:
-        process = subprocess.Popen(
-            [*program, "serve", *args], cwd=folder, env=environment, stdout=file, stderr=file
-        )
+        process = subprocess.Popen([*program, "serve", *args], cwd=folder, env=environment, stdout=file, stderr=file)
     running = Service(process, log)
     try:
         running.wait_for("serving")

@@ -36,17 +36,7 @@ def authority(folder: Path, host: str) -> Authority:
     openssl = need("openssl", "apt-get install openssl")
 
     def make(name: str, subject: str, *more: str) -> None:
-        kind = [
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-days",
-            "1",
-        ]
+        kind = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
         files = ["-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.pem"]
         command = [openssl, *kind, "-subj", f"/CN={subject}", *files, *more]
         subprocess.run(command, check=True, capture_output=True)

@@ -38,11 +38,7 @@ def plan(numbers: Sequence[str] = (ONE,), **changes: Any) -> Plan:
         "numbers": list(numbers),
         "channels": ["inbound"],
         "canary": {"agent_id": AGENT, "agent_version": 7},
-        "steps": [
-            {"weight": 0.1, "hold": "30m"},
-            {"weight": 0.5, "hold": "2h"},
-            {"weight": 1.0, "hold": "1d"},
-        ],
+        "steps": [{"weight": 0.1, "hold": "30m"}, {"weight": 0.5, "hold": "2h"}, {"weight": 1.0, "hold": "1d"}],
         "gates": [],
         **changes,
     }

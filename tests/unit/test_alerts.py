@@ -43,21 +43,36 @@ def test_numbers_narrow_and_may_be_matched() -> None:
     assert reaction((rule(number=two),), [one], alert((one,))) is None
 
 
-@pytest.mark.parametrize(("event", "status"), [
-    ("incident.triggered", FIRING), ("incident.reopened", FIRING), ("incident.resolved", RESOLVED),
-    ("incident.acknowledged", OTHER), ("incident.annotated", OTHER),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [
+        ("incident.triggered", FIRING),
+        ("incident.reopened", FIRING),
+        ("incident.resolved", RESOLVED),
+        ("incident.acknowledged", OTHER),
+        ("incident.annotated", OTHER),
+    ],
+)
 def test_pagerduty(event: str, status: str) -> None:
     data = {"id": "P1", "title": "t", "service": {"id": "S", "summary": "voice"}, "priority": None}
     found = read("pagerduty", {"event": {"event_type": event, "occurred_at": "2026", "data": data}})[0]
     assert found.status == status and found.labels["service"] == "voice" and found.labels["service_id"] == "S"
 
 
-@pytest.mark.parametrize(("transition", "kind", "status"), [
-    ("Triggered", "error", FIRING), ("Re-Triggered", "error", FIRING), ("Recovered", "success", RESOLVED),
-    ("No Data", "error", OTHER), ("Warn", "warning", OTHER), ("", "error", FIRING), ("", "success", RESOLVED),
-    ("", "info", OTHER), ("Something New", "error", OTHER),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("transition", "kind", "status"),
+    [
+        ("Triggered", "error", FIRING),
+        ("Re-Triggered", "error", FIRING),
+        ("Recovered", "success", RESOLVED),
+        ("No Data", "error", OTHER),
+        ("Warn", "warning", OTHER),
+        ("", "error", FIRING),
+        ("", "success", RESOLVED),
+        ("", "info", OTHER),
+        ("Something New", "error", OTHER),
+    ],
+)
 def test_datadog(transition: str, kind: str, status: str) -> None:
     body = {
         "alert_id": 7,
@@ -75,9 +90,7 @@ def test_an_outbreak_keeps_its_key_and_a_new_one_gets_another() -> None:
         return read("alertmanager", {"alerts": [one]})[0].key
 
     assert key("2026-01-01") == key("2026-01-01", "resolved") != key("2026-01-02")
-    first, second = (
-        {"alert_id": "7", "transition": t, "date": d} for t, d in (("Triggered", "1"), ("Renotify", "2"))
-    )
+    first, second = ({"alert_id": "7", "transition": t, "date": d} for t, d in (("Triggered", "1"), ("Renotify", "2")))
     assert read("datadog", first)[0].key == read("datadog", second)[0].key
     plain = {"labels": {"a": "b"}}
     keys = {read("generic", {**plain, "status": s})[0].key for s in ("firing", "resolved")}
@@ -135,11 +148,7 @@ def test_texts_from_outside_become_one_line() -> None:
 
 
 def _grafana(status: str, name: str, annotations: dict[str, str] | None = None, **labels: str) -> Any:
-    one = {
-        "status": status,
-        "labels": {"alertname": name, "team": "a", **labels},
-        "annotations": annotations or {},
-    }
+    one = {"status": status, "labels": {"alertname": name, "team": "a", **labels}, "annotations": annotations or {}}
     return "grafana", {"alerts": [one]}
 
 
@@ -194,24 +203,39 @@ def test_a_rule_that_names_the_blind_alert_has_it(name: str) -> None:
     assert reaction((other, rule(team="a")), [], found) is None
 
 
-@pytest.mark.parametrize("found", [
-    _grafana("firing", "Drops"), _grafana("firing", "Drops", {"grafana_state_reason": "Updated"}),
-    _grafana("firing", "ErrorRate"), _grafana("firing", "NoDataFromCallers"), _grafana("firing", "Drops", state="error"),
-    _alertmanager("DatasourceLatency"), _alertmanager("WatchdogRestarts"), _alertmanager("Drops", alert_status="down"),
-    _datadog(transition="Triggered", title="[Triggered] Drops"), _datadog(title="[Triggered] No data loss"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "found",
+    [
+        _grafana("firing", "Drops"),
+        _grafana("firing", "Drops", {"grafana_state_reason": "Updated"}),
+        _grafana("firing", "ErrorRate"),
+        _grafana("firing", "NoDataFromCallers"),
+        _grafana("firing", "Drops", state="error"),
+        _alertmanager("DatasourceLatency"),
+        _alertmanager("WatchdogRestarts"),
+        _alertmanager("Drops", alert_status="down"),
+        _datadog(transition="Triggered", title="[Triggered] Drops"),
+        _datadog(title="[Triggered] No data loss"),
+    ],
+)
 def test_an_alert_about_calls_still_acts(found: Any) -> None:
     (alert_,) = read(*found)
     assert not alert_.is_blind
     assert reaction((rule(team="a"),), [], alert_) is Reaction.ROLLBACK
 
 
-@pytest.mark.parametrize(("written", "advised"), [
-    (True, 'put it in quotes: "true"'), (False, 'put it in quotes: "false"'), (3, 'put it in quotes: "3"'),
-    (0.5, 'put it in quotes: "0.5"'), (None, "write text"), (["a"], "write text"), ("", "write text"),
-])  # fmt: skip
-def test_a_value_of_match_that_is_no_text_is_advised_as_a_label_is_spelled(
-    written: object, advised: str
-) -> None:
+@pytest.mark.parametrize(
+    ("written", "advised"),
+    [
+        (True, 'put it in quotes: "true"'),
+        (False, 'put it in quotes: "false"'),
+        (3, 'put it in quotes: "3"'),
+        (0.5, 'put it in quotes: "0.5"'),
+        (None, "write text"),
+        (["a"], "write text"),
+        ("", "write text"),
+    ],
+)
+def test_a_value_of_match_that_is_no_text_is_advised_as_a_label_is_spelled(written: object, advised: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"is not text; {advised}")):
         Rule.model_validate({"match": {"page": written}})

@@ -10,17 +10,32 @@ from rollout.domain.one_line import in_one_line, one_line
 from rollout.interfaces.cli.screen import plain, plain_lines
 
 ACTING = [
-    "\n", "\r", "\r\n", "\t", "\x00", "\x1b[2J", "\x07", "\x7f", "\x85", "\x9b31m", "\u061c", "\u200b", "\u200e", "\u200f",
-    "\u2028", "\u2029", "\u202a", "\u202e", "\u2060", "\u2066", "\u2069", "\ufeff", "\udc80", "\U000e0041",
-]  # fmt: skip
-GOOD = [
-    "",
-    "calls drop",
-    "größer – 100\u00a0%",
-    "نمی\u200cخواهم",
-    "👩\u200d🚒 says so",
-    "a 'b' \"c\" \\ <d> &",
+    "\n",
+    "\r",
+    "\r\n",
+    "\t",
+    "\x00",
+    "\x1b[2J",
+    "\x07",
+    "\x7f",
+    "\x85",
+    "\x9b31m",
+    "\u061c",
+    "\u200b",
+    "\u200e",
+    "\u200f",
+    "\u2028",
+    "\u2029",
+    "\u202a",
+    "\u202e",
+    "\u2060",
+    "\u2066",
+    "\u2069",
+    "\ufeff",
+    "\udc80",
+    "\U000e0041",
 ]
+GOOD = ["", "calls drop", "größer – 100\u00a0%", "نمی\u200cخواهم", "👩\u200d🚒 says so", "a 'b' \"c\" \\ <d> &"]
 
 
 @pytest.mark.parametrize("acting", ACTING, ids=ascii)

@@ -12,30 +12,13 @@ from rollout.sandbox.faults import Fault
 from rollout.sandbox.messages import Request
 
 # what a shell, a regular expression or SQL would obey
-LITERAL = [
-    "Front [EN]",
-    "Front [!a]",
-    "a-z[0-9]",
-    "{a,b}",
-    "a|b",
-    "(x)",
-    "x+",
-    "^x$",
-    "x.y",
-    "50 %",
-    "a_b",
-    "a\\b",
-]
+LITERAL = ["Front [EN]", "Front [!a]", "a-z[0-9]", "{a,b}", "a|b", "(x)", "x+", "^x$", "x.y", "50 %", "a_b", "a\\b"]
 
 
 @pytest.mark.parametrize("text", LITERAL)
 def test_every_character_but_two_is_literal(text: str) -> None:
     assert fits(text, text) and ByNickname(nickname=text).matches(text)
-    others = [
-        o
-        for o in (*LITERAL, "Front E", "Front N", "Front b", "a-z5", "a", "b", "x", "xx", "xzy")
-        if o != text
-    ]
+    others = [o for o in (*LITERAL, "Front E", "Front N", "Front b", "a-z5", "a", "b", "x", "xx", "xzy") if o != text]
     assert [o for o in others if ByNickname(nickname=text).matches(o)] == []
 
 

@@ -40,11 +40,7 @@ def test_a_jump_to_1_gets_a_step_at_one_half_where_it_decides_too_late():
 
 @pytest.mark.parametrize(
     ("steps", "per_day"),
-    [
-        (JUMP, 400),
-        ((PlayStep(1000), PlayStep(5000), PlayStep(10_000)), 60),
-        ((PlayStep(10_000),), 5),
-    ],
+    [(JUMP, 400), ((PlayStep(1000), PlayStep(5000), PlayStep(10_000)), 60), ((PlayStep(10_000),), 5)],
 )
 def test_a_plan_that_decides_or_compares_nothing_gets_none(steps, per_day):
     assert found(steps, per_day) is None
@@ -79,11 +75,7 @@ def test_the_yaml_is_a_plan_again_and_decides():
     text = PLAN[: PLAN.index("steps:")] + better["yaml"]
     again = load_plan(text)
     assert [s.weight for s in again.steps] == [0.1, 0.5, 1.0]
-    assert [s.hold.duration for s in again.steps] == [
-        timedelta(minutes=30),
-        timedelta(minutes=30),
-        timedelta(hours=1),
-    ]
+    assert [s.hold.duration for s in again.steps] == [timedelta(minutes=30), timedelta(minutes=30), timedelta(hours=1)]
     assert (again.steps[0].min_calls, again.steps[2].approve) == (20, True)
     assert proposal(again, 50) is None
 

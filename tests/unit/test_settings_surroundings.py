@@ -23,13 +23,19 @@ def _nothing_around(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("ROLLOUT_PORT", "tcp://10.96.0.12:8080"), ("ROLLOUT_PORT", "udp://[fd00::1]:8080"),
-        ("ROLLOUT_SERVICE_HOST", "10.96.0.12"), ("ROLLOUT_SERVICE_PORT", "8080"), ("ROLLOUT_SERVICE_PORT_HTTP", "8080"),
-        ("ROLLOUT_PORT_8080_TCP", "tcp://10.96.0.12:8080"), ("ROLLOUT_PORT_8080_TCP_ADDR", "10.96.0.12"),
-        ("ROLLOUT_PORT_8080_TCP_PROTO", "tcp"), ("ROLLOUT_PORT_8080_TCP_PORT", "8080"),
-        ("ROLLOUT_POSTGRES_SERVICE_HOST", "10.96.0.13"), ("ROLLOUT_POSTGRES_PORT", "tcp://10.96.0.13:5432"),
+        ("ROLLOUT_PORT", "tcp://10.96.0.12:8080"),
+        ("ROLLOUT_PORT", "udp://[fd00::1]:8080"),
+        ("ROLLOUT_SERVICE_HOST", "10.96.0.12"),
+        ("ROLLOUT_SERVICE_PORT", "8080"),
+        ("ROLLOUT_SERVICE_PORT_HTTP", "8080"),
+        ("ROLLOUT_PORT_8080_TCP", "tcp://10.96.0.12:8080"),
+        ("ROLLOUT_PORT_8080_TCP_ADDR", "10.96.0.12"),
+        ("ROLLOUT_PORT_8080_TCP_PROTO", "tcp"),
+        ("ROLLOUT_PORT_8080_TCP_PORT", "8080"),
+        ("ROLLOUT_POSTGRES_SERVICE_HOST", "10.96.0.13"),
+        ("ROLLOUT_POSTGRES_PORT", "tcp://10.96.0.13:5432"),
     ],
-)  # fmt: skip
+)
 def test_what_kubernetes_writes_into_a_pod_is_named_with_what_to_set(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
@@ -57,9 +63,7 @@ def test_toml_files_may_begin_with_a_byte_order_mark(tmp_path: Path, monkeypatch
     (tmp_path / "rollout.toml").write_bytes(BOM + b"workers = 3\r\n")
     assert load_settings().workers == 3
     calendars = tmp_path / "calendars.toml"
-    calendars.write_bytes(
-        BOM + b'[shop]\nzone = "Europe/Berlin"\nwindows = [{from = "09:00", to = "17:00"}]\n'
-    )
+    calendars.write_bytes(BOM + b'[shop]\nzone = "Europe/Berlin"\nwindows = [{from = "09:00", to = "17:00"}]\n')
     assert list(read_calendars(calendars)) == ["shop"]
     other = tmp_path / "other.toml"
     other.write_bytes("workers = 3".encode("utf-16"))

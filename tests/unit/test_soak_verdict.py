@@ -17,9 +17,7 @@ def findings(grows: float = 0.0, costs_more: float = 0.0, comes_later: float = 0
         at = i * 10.0
         processor += 20 * (0.150 + costs_more * at / 60)
         samples.append(Sample(at, 150 + min(at, WARM) / 10 + grows * at / 60, processor, i * 20))
-    lateness = [
-        (float(at), 0.05 + (at % 10 == 0) * 0.4 + comes_later * at / 60) for at in range(MINUTES * 60)
-    ]
+    lateness = [(float(at), 0.05 + (at % 10 == 0) * 0.4 + comes_later * at / 60) for at in range(MINUTES * 60)]
     return Findings(samples, lateness, {("overview page", 200): 1000, ("start", 201): 2400})
 
 
@@ -65,9 +63,4 @@ def test_what_failed_is_said() -> None:
 
 
 def test_a_run_without_figures_is_no_good_one() -> None:
-    assert bad(Findings()) == [
-        "memory levels off",
-        "processor levels off",
-        "lateness levels off",
-        "pages open",
-    ]
+    assert bad(Findings()) == ["memory levels off", "processor levels off", "lateness levels off", "pages open"]

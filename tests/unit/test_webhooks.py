@@ -27,9 +27,9 @@ def test_any_bytes_can_be_signed(body: bytes) -> None:
     assert verify([header(body)], body, ["other"], NOW) is None
 
 
-@pytest.mark.parametrize(("age", "good"), [
-    (0, True), (OLDEST_MS, True), (OLDEST_MS + 1, False), (-NEWEST_MS, True), (-NEWEST_MS - 1, False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("age", "good"), [(0, True), (OLDEST_MS, True), (OLDEST_MS + 1, False), (-NEWEST_MS, True), (-NEWEST_MS - 1, False)]
+)
 def test_five_minutes_back_and_one_ahead(age: int, good: bool) -> None:
     assert (verify([header(b"x", at=NOW - age)], b"x", ["k"], NOW) is not None) is good
 
@@ -49,9 +49,16 @@ def test_no_header_raises(text: str) -> None:
 
 def document(**more: Any) -> dict[str, Any]:
     call = {
-        "call_id": "c", "call_type": "phone_call", "agent_id": "a", "agent_version": 7, "direction": "outbound",
-        "from_number": "+14157774444", "to_number": "+14155550100", "call_status": "ended", **more,
-    }  # fmt: skip
+        "call_id": "c",
+        "call_type": "phone_call",
+        "agent_id": "a",
+        "agent_version": 7,
+        "direction": "outbound",
+        "from_number": "+14157774444",
+        "to_number": "+14155550100",
+        "call_status": "ended",
+        **more,
+    }
     return {"event": "call_ended", "call": call}
 
 
@@ -62,22 +69,44 @@ def test_a_call_without_analysis() -> None:
     assert found.successful is None and not found.analyzed and "secret" not in repr(found)
 
 
-@pytest.mark.parametrize(("field", "value"), [
-    ("agent_version", "7"), ("agent_version", True), ("agent_version", -1), ("agent_version", 2**31),
-    ("agent_version", None),
-    ("call_id", ""), ("call_id", "x" * 121), ("call_id", "a\nb"), ("agent_id", 7), ("direction", None), ("direction", []),
-    ("from_number", "+1/.."), ("from_number", None), ("call_type", "web_call"), ("call_type", {}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("agent_version", "7"),
+        ("agent_version", True),
+        ("agent_version", -1),
+        ("agent_version", 2**31),
+        ("agent_version", None),
+        ("call_id", ""),
+        ("call_id", "x" * 121),
+        ("call_id", "a\nb"),
+        ("agent_id", 7),
+        ("direction", None),
+        ("direction", []),
+        ("from_number", "+1/.."),
+        ("from_number", None),
+        ("call_type", "web_call"),
+        ("call_type", {}),
+    ],
+)
 def test_what_cannot_be_used_is_left_out(field: str, value: Any) -> None:
     assert sample(document(**{field: value})) is None
 
 
-@pytest.mark.parametrize(("field", "value", "attribute"), [
-    ("latency", {"e2e": {"p50": float("inf")}}, "e2e_p50_ms"), ("latency", {"e2e": {"p50": "9"}}, "e2e_p50_ms"),
-    ("latency", [], "e2e_p50_ms"), ("start_timestamp", 1e300, "started_at"), ("start_timestamp", "x", "started_at"),
-    ("start_timestamp", float("nan"), "started_at"), ("call_analysis", {"call_successful": "yes"}, "successful"),
-    ("disconnection_reason", "x\x1b", "disconnection_reason"), ("call_analysis", {"user_sentiment": 5}, "sentiment"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("field", "value", "attribute"),
+    [
+        ("latency", {"e2e": {"p50": float("inf")}}, "e2e_p50_ms"),
+        ("latency", {"e2e": {"p50": "9"}}, "e2e_p50_ms"),
+        ("latency", [], "e2e_p50_ms"),
+        ("start_timestamp", 1e300, "started_at"),
+        ("start_timestamp", "x", "started_at"),
+        ("start_timestamp", float("nan"), "started_at"),
+        ("call_analysis", {"call_successful": "yes"}, "successful"),
+        ("disconnection_reason", "x\x1b", "disconnection_reason"),
+        ("call_analysis", {"user_sentiment": 5}, "sentiment"),
+    ],
+)
 def test_odd_values_are_missing_values(field: str, value: Any, attribute: str) -> None:
     found = sample(document(**{field: value}))
     assert found is not None and getattr(found, attribute) is None

@@ -68,9 +68,7 @@ class MetricHosts:
         backslashes, control characters, a trailing dot, and numbers that are no IP address as it is written.
         """
         if not _PLAIN.fullmatch(url) or "#" in url:
-            raise Unreadable(
-                "it holds a space, a backslash, a fragment or a control character; leave that out"
-            )
+            raise Unreadable("it holds a space, a backslash, a fragment or a control character; leave that out")
         try:
             parts = urlsplit(url)
             port = parts.port

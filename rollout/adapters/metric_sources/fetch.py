@@ -20,15 +20,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rollout.adapters.metric_sources.allowed_hosts import (
-    Late,
-    Lookup,
-    MetricHosts,
-    Place,
-    Unreadable,
-    addresses,
-    asked,
-)
+from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, Place, Unreadable, addresses, asked
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.engine.ports import Clock
 
@@ -113,9 +105,7 @@ def prometheus_value(body: bytes) -> float:
     if kind == "vector" and isinstance(result, list):
         if len(result) != 1:
             many = "no sample" if not result else f"{len(result)} samples"
-            raise Unreadable(
-                f"the query gave {many}; write one that gives exactly one, for example by sum(...)"
-            )
+            raise Unreadable(f"the query gave {many}; write one that gives exactly one, for example by sum(...)")
         result = result[0].get("value") if isinstance(result[0], dict) else None
     elif kind != "scalar":
         raise Unreadable("the query gave neither a vector nor a scalar; write one that gives one number now")
@@ -170,9 +160,7 @@ def _finite(value: float) -> float:
     return number
 
 
-def _connect(
-    place: Place, found: list[tuple[socket.AddressFamily, str]], left: Callable[[], float]
-) -> socket.socket:
+def _connect(place: Place, found: list[tuple[socket.AddressFamily, str]], left: Callable[[], float]) -> socket.socket:
     """A connection to the first address that takes one; each has its part of the time."""
     trouble: OSError = TimeoutError()
     for i, (family, address) in enumerate(found):
@@ -194,9 +182,12 @@ def _ask(place: Place, sock: socket.socket, left: Callable[[], float]) -> bytes:
     connection.sock = _Bounded(sock, left)  # all that http.client uses of a socket
     connection.putrequest("GET", place.target, skip_host=True, skip_accept_encoding=True)
     for name, value in (
-        ("Host", place.authority), ("Accept", "application/json"), ("Accept-Encoding", "identity"),
-        ("User-Agent", "rollout"), ("Connection", "close"),
-    ):  # fmt: skip
+        ("Host", place.authority),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "identity"),
+        ("User-Agent", "rollout"),
+        ("Connection", "close"),
+    ):
         connection.putheader(name, value)
     connection.endheaders()
     with connection.getresponse() as response:

@@ -101,10 +101,7 @@ def _read(text: str, as_json: bool | None = None) -> Node:
     text = text.removeprefix("\ufeff")
     if len(text) > MAX_BYTES or len(text.encode("utf-8", "replace")) > MAX_BYTES:
         raise TextError(
-            1,
-            1,
-            "the plan is larger than 256 KiB",
-            "split it into several plans, or select numbers by nickname",
+            1, 1, "the plan is larger than 256 KiB", "split it into several plans, or select numbers by nickname"
         )
     if as_json is None and text.lstrip().startswith("{"):
         try:
@@ -127,9 +124,7 @@ def _load(part: type[PartT], text: str, name: str) -> PartT:
         raise _error(found, name)
     kind = part.__name__.lower()
     if root.value is None:
-        raise _error(
-            [Problem("", "the file is empty", f"write a {kind}; examples are in config/", 1, 1)], name
-        )
+        raise _error([Problem("", "the file is empty", f"write a {kind}; examples are in config/", 1, 1)], name)
     if not isinstance(root.value, dict):
         problem = f"a {kind} is a mapping of keys to values"
         raise _error([Problem("", problem, "begin with version: 1", root.line, root.column)], name)
@@ -175,13 +170,9 @@ def _text(path: str | Path) -> str:
     except IsADirectoryError:
         raise InputError(f"{path}: this is a folder; write the path of one plan file") from None
     except OSError as error:
-        raise InputError(
-            f"{path}: the file cannot be read ({error.strerror}); check its permissions"
-        ) from None
+        raise InputError(f"{path}: the file cannot be read ({error.strerror}); check its permissions") from None
     try:
-        return raw.decode(
-            "utf-8", "strict" if len(raw) <= MAX_BYTES else "replace"
-        )  # too large: refused next
+        return raw.decode("utf-8", "strict" if len(raw) <= MAX_BYTES else "replace")  # too large: refused next
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise InputError(f"{path}: line {line} is not UTF-8 text; save the file as UTF-8") from None

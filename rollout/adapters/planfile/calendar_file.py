@@ -68,9 +68,7 @@ def read_calendars(path: Path) -> dict[str, Calendar]:
 
 def _calendar(value: Any, place: str) -> Calendar:
     if not isinstance(value, Mapping):
-        raise InputError(
-            f"{place}: {shown(value)} is not a calendar; write a table: [name] with windows and zone"
-        )
+        raise InputError(f"{place}: {shown(value)} is not a calendar; write a table: [name] with windows and zone")
     try:
         calendar = Calendar.model_validate(value)
     except ValidationError as error:

@@ -113,10 +113,7 @@ def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tupl
         near = difflib.get_close_matches(key, known, 1, 0.6)
         if near:
             return "there is no such key", f"write {near[0]}"
-        return (
-            "there is no such key",
-            f"leave it out; known here: {', '.join(known)}" if known else "leave it out",
-        )
+        return ("there is no such key", f"leave it out; known here: {', '.join(known)}" if known else "leave it out")
     if value is None:
         return "has no value", f"write {_EXAMPLES.get(key, 'a value, or leave the key out')}"
     if kind in ("enum", "literal_error"):

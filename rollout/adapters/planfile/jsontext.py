@@ -68,16 +68,8 @@ class JsonText:
     def string(self, at: int, what: str) -> tuple[str, int]:
         if self.text[at : at + 1] != '"':
             found = self.text[at : at + 1]
-            seen = (
-                f"found {found}"
-                if found.isprintable() and found
-                else "the text ends"
-                if not found
-                else "found ?"
-            )
-            raise self.error(
-                at, f"broken JSON: {what} should begin here, {seen}", "check commas, quotes and brackets"
-            )
+            seen = f"found {found}" if found.isprintable() and found else "the text ends" if not found else "found ?"
+            raise self.error(at, f"broken JSON: {what} should begin here, {seen}", "check commas, quotes and brackets")
         try:
             value, end = self.decoder.raw_decode(self.text, at)
         except json.JSONDecodeError as error:
@@ -94,9 +86,7 @@ class JsonText:
                 key, end = self.string(at, "a key in double quotes")
                 if key in node.keys:
                     raise self.error(
-                        at,
-                        f"the key {key} is given twice, first on line {node.keys[key][0]}",
-                        "keep one of them",
+                        at, f"the key {key} is given twice, first on line {node.keys[key][0]}", "keep one of them"
                     )
                 node.keys[key] = (line, column)
                 at = self.skip(end)
@@ -109,7 +99,5 @@ class JsonText:
             if self.text.startswith(close, at):
                 return self.skip(at + 1)
             if not self.text.startswith(",", at):
-                raise self.error(
-                    at, f"broken JSON: a comma or {close} should be here", "check commas and brackets"
-                )
+                raise self.error(at, f"broken JSON: a comma or {close} should be here", "check commas and brackets")
             at = self.skip(at + 1)

@@ -45,9 +45,7 @@ def number(text: str, line: int, column: int) -> int | float:
     if INT.fullmatch(text):
         digits = text.lstrip("+-")
         if len(digits) > 18:
-            raise TextError(
-                line, column, "the number has more than 18 digits", "put it in quotes if it is text"
-            )
+            raise TextError(line, column, "the number has more than 18 digits", "put it in quotes if it is text")
         if len(digits) > 1 and digits.startswith("0"):
             raise TextError(
                 line, column, f"{text} can be read in two ways", f'write {int(digits)}, or "{text}" in quotes'

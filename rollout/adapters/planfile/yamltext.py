@@ -79,9 +79,7 @@ def _build(text: str) -> Node:
             pending[-1] = _key(event, parent, line, column)
             continue
         if parent is not None and isinstance(event, ScalarEvent) and not event.style and not event.value:
-            line, column = parent.keys.get(
-                str(pending[-1]), (line, column)
-            )  # nothing stands there: the key's place
+            line, column = parent.keys.get(str(pending[-1]), (line, column))  # nothing stands there: the key's place
         node = _node(event, line, column)
         if parent is None:
             root = node
@@ -101,9 +99,7 @@ def _build(text: str) -> Node:
 def _refuse_tricks(event: NodeEvent, line: int, column: int) -> None:
     if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
         sign = "*" if isinstance(event, AliasEvent) else "&"
-        raise TextError(
-            line, column, f"an anchor or alias ({sign}{str(event.anchor)[:40]})", "write the value out"
-        )
+        raise TextError(line, column, f"an anchor or alias ({sign}{str(event.anchor)[:40]})", "write the value out")
     tag = getattr(event, "tag", None)
     if tag is not None:
         raise TextError(line, column, f"a tag ({str(tag)[:40]})", "leave it out; write the plain value")
@@ -117,14 +113,10 @@ def _key(event: Event, parent: Node, line: int, column: int) -> str:
         if key == "<<":
             raise TextError(line, column, "a merge key (<<)", "write the keys out")
         if key in _WORDS or INT.fullmatch(key) or FLOAT.fullmatch(key):
-            raise TextError(
-                line, column, f"the key {key or 'null'} is not text", f'put it in quotes: "{key}"'
-            )
+            raise TextError(line, column, f"the key {key or 'null'} is not text", f'put it in quotes: "{key}"')
     if key in parent.keys:
         first = parent.keys[key][0]
-        raise TextError(
-            line, column, f"the key {key} is given twice, first on line {first}", "keep one of them"
-        )
+        raise TextError(line, column, f"the key {key} is given twice, first on line {first}", "keep one of them")
     parent.keys[key] = (line, column)
     return key
 

@@ -63,13 +63,7 @@ def record(
 
 
 def _record(
-    document: dict[str, Any],
-    call_id: str,
-    agent_id: str,
-    version: int,
-    number: str,
-    channel: str,
-    started_at: datetime,
+    document: dict[str, Any], call_id: str, agent_id: str, version: int, number: str, channel: str, started_at: datetime
 ) -> CallRecord:
     sms = is_sms(channel)
     analysis = document.get("chat_analysis" if sms else "call_analysis")

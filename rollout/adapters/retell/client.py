@@ -69,9 +69,7 @@ class RetellClient:
         origin = parse_base_url(base_url)
         self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
         self._allowed = allowed
-        self._pace = Pace(
-            clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
-        )
+        self._pace = Pace(clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits)
         self._connections = Connections(
             network_of(origin, environ or {}),
             clock,
@@ -82,9 +80,7 @@ class RetellClient:
         self._crew = Crew(concurrency)
         self._exchange = Exchange(origin, key, clock, on_request)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
-        self._listing = Listing(
-            lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start)
-        )
+        self._listing = Listing(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
     def close(self) -> None:

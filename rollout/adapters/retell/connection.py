@@ -89,9 +89,7 @@ class Connection:
         self.idle_since = self._clock.boot()
         if not answer.keeps_open:
             self.close()
-        kept = {
-            name: answer.headers[name.encode()] for name in HEADERS_KEPT if name.encode() in answer.headers
-        }
+        kept = {name: answer.headers[name.encode()] for name in HEADERS_KEPT if name.encode() in answer.headers}
         return Answered(answer.status, bytes(answer.body), kept)
 
     def alive(self) -> bool:

@@ -120,9 +120,7 @@ def _trusting(certificates: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
     """TLS that trusts what is in these files and folders alone. Raises SettingsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for name, value in certificates:
-        places = (
-            [Path(value)] if name == "SSL_CERT_FILE" else [Path(part) for part in value.split(os.pathsep)]
-        )
+        places = [Path(value)] if name == "SSL_CERT_FILE" else [Path(part) for part in value.split(os.pathsep)]
         for place in places:
             try:
                 if name == "SSL_CERT_FILE":

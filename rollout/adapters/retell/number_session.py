@@ -145,12 +145,7 @@ class RetellLane:
                 answers[order.number] = answer
                 if answer.failure is not None:
                     tell.clear()
-                elif (
-                    tell
-                    and len(answers) >= some
-                    and len(waiting) <= few
-                    and (told := _next(tell)) is not None
-                ):
+                elif tell and len(answers) >= some and len(waiting) <= few and (told := _next(tell)) is not None:
                     told()
 
         self._fan_out(work, min(len(waiting), len(self._open)))

@@ -24,13 +24,7 @@ class Connections:
     """The connections of one client. Safe for threads; each connection has one user at a time."""
 
     def __init__(
-        self,
-        network: Network,
-        clock: Clock,
-        *,
-        connect_timeout: float,
-        most_idle: int,
-        tls: ssl.SSLContext | None,
+        self, network: Network, clock: Clock, *, connect_timeout: float, most_idle: int, tls: ssl.SSLContext | None
     ) -> None:
         self._network, self._clock, self.connect_timeout = network, clock, connect_timeout
         self._resolver = Resolver(*network.place, clock)
@@ -40,9 +34,7 @@ class Connections:
         self._lock = threading.Lock()
         self._closed = self._crowded = False
         self._one_by_one = threading.Lock()
-        self._closed_with: dict[
-            bool, bool
-        ] = {}  # by whether it wrote: was the last answer its connection's last
+        self._closed_with: dict[bool, bool] = {}  # by whether it wrote: was the last answer its connection's last
 
     def take(self) -> Connection | None:
         """An idle connection that the server has not closed, the last used first; None if there is none."""

@@ -47,9 +47,7 @@ class Reader:
         self._exchange, self._connections, self._pace = exchange, connections, pace
         self._clock, self._jitter = clock, jitter
 
-    def ask(
-        self, ask: Ask, parse: Callable[[object], T], *, within: float, urgent: bool = False
-    ) -> T | Failure:
+    def ask(self, ask: Ask, parse: Callable[[object], T], *, within: float, urgent: bool = False) -> T | Failure:
         """One answer within so many seconds, on an idle connection or a new one."""
         until = self._clock.boot() + within
         answer, connection = self.ask_on(None, ask, parse, until=until, urgent=urgent)
@@ -58,13 +56,7 @@ class Reader:
         return answer
 
     def ask_on(
-        self,
-        connection: Connection | None,
-        ask: Ask,
-        parse: Callable[[object], T],
-        *,
-        until: float,
-        urgent: bool,
+        self, connection: Connection | None, ask: Ask, parse: Callable[[object], T], *, until: float, urgent: bool
     ) -> tuple[T | Failure, Connection | None]:
         """As `ask`, on this connection as long as it lives; hands back the one that is usable now."""
         for attempt in range(TRIES):

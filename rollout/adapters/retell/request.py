@@ -68,11 +68,7 @@ class Exchange:
     """Sends requests. `key` is asked at each request, so a new key needs no restart."""
 
     def __init__(
-        self,
-        origin: Origin,
-        key: Callable[[], str],
-        clock: Clock,
-        on_request: OnRequest | None = None,
+        self, origin: Origin, key: Callable[[], str], clock: Clock, on_request: OnRequest | None = None
     ) -> None:
         self._key, self._clock = key, clock
         self._url = origin.url
@@ -80,12 +76,7 @@ class Exchange:
         self._client = make_client()
 
     def once(
-        self,
-        connection: Connection,
-        ask: Ask,
-        *,
-        deadline: float,
-        before: Callable[[], str | None] | None = None,
+        self, connection: Connection, ask: Ask, *, deadline: float, before: Callable[[], str | None] | None = None
     ) -> Reply:
         """Send once and wait for the whole answer until `deadline` (seconds of Clock.boot).
 
@@ -121,9 +112,7 @@ class Exchange:
         except (OSError, ValueError) as error:
             raise Refused(f"the API key could not be read ({type(error).__name__})") from error
         if not _KEY.fullmatch(key):
-            raise Refused(
-                "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
-            )
+            raise Refused("the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY")
         if not _TARGET.fullmatch(ask.path):  # no space and no line end: nothing can be slipped in
             raise NotSent("the request could not be put into HTTP")
         headers = [("Authorization", f"Bearer {key}"), *_HEADERS]

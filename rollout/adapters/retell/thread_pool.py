@@ -17,9 +17,7 @@ class Crew:
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
         self._pools = {
-            urgent: ThreadPoolExecutor(
-                concurrency, thread_name_prefix="retell-urgent" if urgent else "retell"
-            )
+            urgent: ThreadPoolExecutor(concurrency, thread_name_prefix="retell-urgent" if urgent else "retell")
             for urgent in (False, True)
         }
         # One lane opens its connections while the threads of another send.

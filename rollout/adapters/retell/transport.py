@@ -42,9 +42,7 @@ class OpenConnections(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         how = request.extensions[_SENDING]
         assert isinstance(how, Sending)
-        answer = how.connection.send(
-            _on_the_wire(request), deadline=how.deadline, limit=how.limit, before=how.before
-        )
+        answer = how.connection.send(_on_the_wire(request), deadline=how.deadline, limit=how.limit, before=how.before)
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
 

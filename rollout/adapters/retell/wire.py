@@ -190,9 +190,7 @@ def _entries(name: str, value: Any) -> list[dict[str, Any]] | None:
         if isinstance(version, bool) or not isinstance(version, int | float | str | None):
             raise AnswerError(f"an entry of its {name} has an agent_version that is neither number nor tag")
         if isinstance(version, int | float) and not 0 <= version <= _LAST_VERSION:
-            raise AnswerError(
-                f"an entry of its {name} has an agent_version that is not from 0 to {_LAST_VERSION}"
-            )
+            raise AnswerError(f"an entry of its {name} has an agent_version that is not from 0 to {_LAST_VERSION}")
     return value
 
 

@@ -77,18 +77,14 @@ def parse_address(text: str) -> SqliteAddress | PostgresAddress:
 def _path(rest: str) -> Path:
     """The path behind `sqlite://`: whole, also with a question mark in it."""
     if rest in ("", "/") or unquote(rest) == "/:memory:":
-        raise SettingsError(
-            f"{_NAME}: a database in memory is lost with the process; write sqlite:///rollout.db"
-        )
+        raise SettingsError(f"{_NAME}: a database in memory is lost with the process; write sqlite:///rollout.db")
     if not rest.startswith("/"):
         raise SettingsError(
             f"{_NAME}: a SQLite address has three slashes, or four before a path from the root; write "
             "sqlite:///rollout.db or sqlite:////var/lib/rollout/rollout.db"
         )
     if _PARAMETER.search(rest):
-        raise SettingsError(
-            f"{_NAME}: a SQLite address takes no parameters; write only the path (%3F for a ? in it)"
-        )
+        raise SettingsError(f"{_NAME}: a SQLite address takes no parameters; write only the path (%3F for a ? in it)")
     path = unquote(rest[1:])
     if "\0" in path:
         raise SettingsError(f"{_NAME}: a path cannot have a NUL in it; {_FORMS}")
@@ -108,12 +104,8 @@ def _postgres(text: str) -> PostgresAddress:
     if "@" in place or broken or (url.database is None and "@" in query):
         raise SettingsError(_ENCODE)
     given = url.query.get("options", ())
-    options = tuple(
-        pair for each in ((given,) if isinstance(given, str) else given) for pair in parse_options(each)
-    )
-    return PostgresAddress(
-        url.difference_update_query(["options"]).set(drivername="postgresql+psycopg"), options
-    )
+    options = tuple(pair for each in ((given,) if isinstance(given, str) else given) for pair in parse_options(each))
+    return PostgresAddress(url.difference_update_query(["options"]).set(drivername="postgresql+psycopg"), options)
 
 
 def parse_options(text: str) -> Iterator[tuple[str, str]]:

@@ -43,9 +43,7 @@ def audit(
         if only is None:
             counted += len(system)
             altered = journal.check(system, head_of_system(connection))
-            faults += altered or tokens_by_journal(
-                connection, system
-            )  # an altered chain says nothing of them
+            faults += altered or tokens_by_journal(connection, system)  # an altered chain says nothing of them
             faults += [
                 f"{id_}: the journal has it, and the table of rollouts does not"
                 for id_ in connection.execute(_ORPHANS).scalars()

@@ -20,9 +20,7 @@ def backup(database_url: str, destination: Path) -> int:
     """
     address = parse_address(database_url)
     if not isinstance(address, SqliteAddress):
-        raise InputError(
-            "db backup copies SQLite; for PostgreSQL run: pg_dump --format=custom --file=FILE DATABASE"
-        )
+        raise InputError("db backup copies SQLite; for PostgreSQL run: pg_dump --format=custom --file=FILE DATABASE")
     source = address.path
     if not source.is_file():
         raise NoDatabase(f"there is no database file {source}; nothing was written")

@@ -63,32 +63,20 @@ def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, i
         update(rollouts)
         .where(r.id.in_(select(due.c.id)))
         .values(
-            lease_owner=bindparam("owner"),
-            lease_until=bindparam("until"),
-            epoch=r.epoch + 1,
-            crashes=r.crashes + 1,
+            lease_owner=bindparam("owner"), lease_until=bindparam("until"), epoch=r.epoch + 1, crashes=r.crashes + 1
         )
         .returning(r.id, r.epoch, r.crashes)
     )
 
 
 def release(
-    connection: Connection,
-    held: Claim,
-    due_at: datetime | None,
-    next_: str,
-    why: str,
-    *,
-    tries: int = 0,
+    connection: Connection, held: Claim, due_at: datetime | None, next_: str, why: str, *, tries: int = 0
 ) -> bool:
     """Lets go and says when to look again and why; False when the claim was lost meanwhile."""
     result = connection.execute(
         _RELEASING,
-        {
-            "held": held.rollout_id, "at_epoch": held.epoch, "due_at": due_at, "next": next_, "why": why,
-            "tries": tries,
-        },
-    )  # fmt: skip
+        {"held": held.rollout_id, "at_epoch": held.epoch, "due_at": due_at, "next": next_, "why": why, "tries": tries},
+    )
     return result.rowcount == 1
 
 
@@ -117,8 +105,7 @@ def next_due(connection: Connection, now: datetime) -> datetime | None:
 _NEXT_DUE = (
     select(rollouts.c.due_at)
     .where(
-        rollouts.c.due_at.is_not(None),
-        or_(rollouts.c.lease_until.is_(None), rollouts.c.lease_until <= bindparam("at")),
+        rollouts.c.due_at.is_not(None), or_(rollouts.c.lease_until.is_(None), rollouts.c.lease_until <= bindparam("at"))
     )
     .order_by(rollouts.c.due_at)
     .limit(1)
@@ -129,7 +116,5 @@ def wake(connection: Connection, ids: Sequence[str], now: datetime, look: bool =
     """Makes these rollouts due now."""
     signals.send(connection, signals.WAKE)
     return connection.execute(
-        update(rollouts)
-        .where(rollouts.c.id.in_(ids))
-        .values(due_at=now, **({"look_asked": True} if look else {}))
+        update(rollouts).where(rollouts.c.id.in_(ids)).values(due_at=now, **({"look_asked": True} if look else {}))
     ).rowcount

@@ -71,9 +71,7 @@ class Opening:
         def _connect(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
             try:
                 connection = dialect.connect(*arguments, **parameters)
-            except (
-                dialect.dbapi.ProgrammingError
-            ) as error:  # a parameter of the address that libpq does not know
+            except dialect.dbapi.ProgrammingError as error:  # a parameter of the address that libpq does not know
                 raise SettingsError(f"ROLLOUT_DATABASE_URL: {str(error).splitlines()[0]}") from None
             try:
                 differences = prepare(connection, options)

@@ -71,9 +71,7 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
     live = (str(Phase.PROGRESSING), str(Phase.PAUSED), str(Phase.HELD), str(Phase.ROLLING_BACK))
     ids = list(
         connection.execute(
-            select(table.c.id)
-            .where(table.c.phase.in_(live), table.c.started_at.is_not(None))
-            .order_by(table.c.id)
+            select(table.c.id).where(table.c.phase.in_(live), table.c.started_at.is_not(None)).order_by(table.c.id)
         ).scalars()
     )
     for id_ in ids:
@@ -82,11 +80,22 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
         reached = [t for t in r.targets if t.wave <= r.position.wave]
         markers = tuple(
             Write(
-                uuid.uuid4().hex[:20], t.number, Kind.BASELINE, r.position.wave, 0, row.epoch, dict(t.split),
-                body_of(t.split), now, now + horizon, Outcome.NOT_APPLIED, None, id_,
+                uuid.uuid4().hex[:20],
+                t.number,
+                Kind.BASELINE,
+                r.position.wave,
+                0,
+                row.epoch,
+                dict(t.split),
+                body_of(t.split),
+                now,
+                now + horizon,
+                Outcome.NOT_APPLIED,
+                None,
+                id_,
             )
             for t in reached
-        )  # fmt: skip
+        )
         change = Change(
             rollout={"look_asked": True},
             targets={t.number: {"written": True} for t in reached if not t.written},

@@ -59,7 +59,5 @@ def forget(connection: Connection, owner: str) -> None:
 
 def services_since(connection: Connection, since: datetime) -> list[Service]:
     """The processes that reported after `since`, oldest first."""
-    rows = connection.execute(
-        select(services).where(services.c.beat_at >= since).order_by(services.c.started_at)
-    )
+    rows = connection.execute(select(services).where(services.c.beat_at >= since).order_by(services.c.started_at))
     return [Service(r.owner, r.version, r.started_at, r.beat_at, r.ticks, r.trouble) for r in rows]

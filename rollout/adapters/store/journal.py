@@ -70,9 +70,7 @@ def _is_of_rows(document: Any) -> bool:
     return isinstance(change, dict) and "rollout" not in change and "verdict" not in document
 
 
-def chain(
-    prev_hash: str, rollout_id: str, seq: int, at: str, actor: str, kind: str, reason: str, text: str
-) -> str:
+def chain(prev_hash: str, rollout_id: str, seq: int, at: str, actor: str, kind: str, reason: str, text: str) -> str:
     """SHA-256 over the previous hash and every field of the entry."""
     message = canonical([prev_hash, rollout_id, seq, at, actor, kind, reason, text])
     return hashlib.sha256(message.encode()).hexdigest()
@@ -121,9 +119,7 @@ def append(
 _INSERT = insert(journal)
 
 
-def read(
-    connection: Connection, rollout_id: str, after: int = 0, limit: int | None = None
-) -> Iterator[Recorded]:
+def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
     """Entries of one rollout behind sequence `after`, oldest first."""
     query = select(journal).where(journal.c.rollout_id == rollout_id, journal.c.seq > after)
     query = query.order_by(journal.c.seq)
@@ -131,15 +127,7 @@ def read(
         query = query.limit(limit)
     for row in connection.execute(query):
         yield Recorded(
-            row.rollout_id,
-            row.seq,
-            row.at,
-            row.actor,
-            row.kind,
-            row.reason,
-            row.data,
-            row.prev_hash,
-            row.hash,
+            row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
         )
 
 
@@ -165,13 +153,9 @@ def check(entries: Iterable[Recorded], head: tuple[int, str] | None = None) -> l
         where = f"{entry.rollout_id} entry {entry.seq}"
         if entry.seq != seq + 1:
             missing = f"{seq + 1}" if entry.seq == seq + 2 else f"{seq + 1} to {entry.seq - 1}"
-            faults.append(
-                f"{where}: entry {missing} was removed" if entry.seq > seq else f"{where}: inserted"
-            )
+            faults.append(f"{where}: entry {missing} was removed" if entry.seq > seq else f"{where}: inserted")
         if entry.prev_hash != last:
-            faults.append(
-                f"{where}: does not follow the entry before it (one was changed, moved or inserted)"
-            )
+            faults.append(f"{where}: does not follow the entry before it (one was changed, moved or inserted)")
         expected = chain(
             entry.prev_hash,
             entry.rollout_id,

@@ -67,13 +67,21 @@ class Lookups:
         whose = select(t.rollout_id, t.driven).join(rollouts, t.rollout_id == rollouts.c.id).order_by(*newest)
         query = (
             select(
-                rollouts, t.wave.label("t_wave"), t.step.label("t_step"), t.state, t.written, t.driven,
-                t.baseline, t.split, t.live, t.live_at,
+                rollouts,
+                t.wave.label("t_wave"),
+                t.step.label("t_step"),
+                t.state,
+                t.written,
+                t.driven,
+                t.baseline,
+                t.split,
+                t.live,
+                t.live_at,
             )
             .join(targets, t.rollout_id == rollouts.c.id)
             .where(t.number == number)
             .order_by(*newest)
-        )  # fmt: skip
+        )
         with self.database.read() as connection:
             was_in = connection.execute(whose.where(t.number == number)).all()
             ids, shown = [row.rollout_id for row in was_in], list[str]()
@@ -85,11 +93,19 @@ class Lookups:
             rows = connection.execute(query.where(rollouts.c.id.in_({*shown[:limit], *driving})))
             return [
                 Stay(
-                    to_rollout(row), row.t_wave, max(row.t_step, 0), row.state, row.written, row.driven,
-                    row.baseline, row.split, row.live, row.live_at,
+                    to_rollout(row),
+                    row.t_wave,
+                    max(row.t_step, 0),
+                    row.state,
+                    row.written,
+                    row.driven,
+                    row.baseline,
+                    row.split,
+                    row.live,
+                    row.live_at,
                 )
                 for row in rows
-            ]  # fmt: skip
+            ]
 
     def count_on(self, number: str, within: frozenset[str] | None = None) -> int:
         """How many rollouts ever had this number; `within` as in `stays`."""

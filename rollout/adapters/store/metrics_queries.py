@@ -100,12 +100,7 @@ _WRITES = (
     .group_by(_w.rollout_id, _w.kind, _w.outcome)
 )
 _QUEUES = (
-    select(
-        _o.channel,
-        func.count(_o.due_at),
-        func.count(),
-        func.min(case((_o.due_at.is_not(None), _o.created_at))),
-    )
+    select(_o.channel, func.count(_o.due_at), func.count(), func.min(case((_o.due_at.is_not(None), _o.created_at))))
     .where(UNSENT)
     .group_by(_o.channel)
     .order_by(_o.channel)
@@ -135,10 +130,7 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
             _left_out(connection, len(shown) - live, since),
             phases,
             connection.execute(_ALIVE, {"since": now - ALIVE_WITHIN}).scalar_one(),
-            [
-                Queue(channel, due, total - due, oldest)
-                for channel, due, total, oldest in connection.execute(_QUEUES)
-            ],
+            [Queue(channel, due, total - due, oldest) for channel, due, total, oldest in connection.execute(_QUEUES)],
             failing(connection),
             unreadable(connection),
         )

@@ -47,9 +47,7 @@ def current(database: Database) -> str | None:
     with database.read() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        found: str | None = connection.execute(
-            text("SELECT version_num FROM alembic_version")
-        ).scalar_one_or_none()
+        found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()
         return found
 
 
@@ -106,9 +104,7 @@ def require_current(database: Database) -> None:
         raise SchemaRefused(f"the database {database.place} is empty; run: rollout db upgrade")
     if found not in REVISIONS:
         raise SchemaRefused(_newer(found))
-    raise SchemaRefused(
-        f"the database has the schema {found} and this program needs {wanted}; run: rollout db upgrade"
-    )
+    raise SchemaRefused(f"the database has the schema {found} and this program needs {wanted}; run: rollout db upgrade")
 
 
 def _newer(found: str) -> str:

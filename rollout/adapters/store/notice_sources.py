@@ -119,14 +119,10 @@ def _blind_since(connection: Connection, r: Rollout) -> datetime | None:
         return None
     lo = looks.c
     sighted = select(func.max(lo.seq)).where(lo.rollout_id == r.id, lo.outcome != "unmeasurable")
-    query = select(func.min(lo.at)).where(
-        lo.rollout_id == r.id, lo.seq > func.coalesce(sighted.scalar_subquery(), 0)
-    )
+    query = select(func.min(lo.at)).where(lo.rollout_id == r.id, lo.seq > func.coalesce(sighted.scalar_subquery(), 0))
     since: datetime | None = connection.execute(query).scalar_one()
     return since
 
 
 def _recorded(row: Any) -> Recorded:
-    return Recorded(
-        row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
-    )
+    return Recorded(row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash)

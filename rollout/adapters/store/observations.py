@@ -15,9 +15,21 @@ from rollout.domain.lifecycle.records import CallRecord
 
 CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 _FIELDS = (
-    "number", "channel", "agent_id", "agent_version", "status", "started_at", "ended_at", "reason", "e2e_p50_ms",
-    "successful", "sentiment", "in_voicemail", "custom", "analyzed",
-)  # fmt: skip
+    "number",
+    "channel",
+    "agent_id",
+    "agent_version",
+    "status",
+    "started_at",
+    "ended_at",
+    "reason",
+    "e2e_p50_ms",
+    "successful",
+    "sentiment",
+    "in_voicemail",
+    "custom",
+    "analyzed",
+)
 
 
 def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -> int:
@@ -50,9 +62,7 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
     for id_, merged in changed:
         if merged["analyzed"] and not known[id_].analyzed:
             merged["analyzed_at"] = now
-        connection.execute(
-            update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now)
-        )
+        connection.execute(update(observations).where(observations.c.call_id == id_).values(**merged, updated_at=now))
     return len(made) + len(changed) + (take(connection, late, now) if late else 0)
 
 
@@ -116,10 +126,23 @@ def calls(
 
 def _record(row: Row[Any]) -> CallRecord:
     return CallRecord(
-        row.call_id, row.agent_id, row.agent_version, row.number, row.channel, row.started_at, row.ended_at,
-        row.status, row.reason, row.e2e_p50_ms, row.successful, row.sentiment, row.in_voicemail, row.custom or {},
-        row.analyzed, row.analyzed_at,
-    )  # fmt: skip
+        row.call_id,
+        row.agent_id,
+        row.agent_version,
+        row.number,
+        row.channel,
+        row.started_at,
+        row.ended_at,
+        row.status,
+        row.reason,
+        row.e2e_p50_ms,
+        row.successful,
+        row.sentiment,
+        row.in_voicemail,
+        row.custom or {},
+        row.analyzed,
+        row.analyzed_at,
+    )
 
 
 # ------------------------------------------------------------------ how far calls were fetched
@@ -142,9 +165,7 @@ def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, 
     found: dict[tuple[str, str], Mark] = {}
     for start in range(0, len(numbers), 500):
         for r in connection.execute(select(marks).where(marks.c.number.in_(numbers[start : start + 500]))):
-            found[r.number, r.channel] = Mark(
-                r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
-            )
+            found[r.number, r.channel] = Mark(r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since)
     return found
 
 
@@ -167,18 +188,13 @@ _TROUBLED = (
 def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, Unreadable]:
     """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
     query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
-    return {
-        id_: Unreadable(since, why.removeprefix(CANNOT_BE_READ))
-        for id_, since, why in connection.execute(query)
-    }
+    return {id_: Unreadable(since, why.removeprefix(CANNOT_BE_READ)) for id_, since, why in connection.execute(query)}
 
 
 def set_marks(connection: Connection, new: Sequence[Mark]) -> None:
     """Replaces the marks of these numbers and channels."""
     for m in new:
-        values = {
-            "since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since,
-        }  # fmt: skip
+        values = {"since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since}
         query = insert_into(connection, marks).values(number=m.number, channel=m.channel, **values)
         connection.execute(query.on_conflict_do_update(index_elements=["number", "channel"], set_=values))
 
@@ -197,9 +213,7 @@ def keep_look(
     evidence: Any,
 ) -> int:
     """Adds one look; returns its sequence number."""
-    last = connection.execute(
-        select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)
-    ).scalar_one()
+    last = connection.execute(select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)).scalar_one()
     seq = (last or 0) + 1
     connection.execute(
         insert(looks),
@@ -229,9 +243,23 @@ def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -
 def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
     """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
     kinds = (
-        "confirmed", "advanced", "promote", "rollback", "failed", "failure_paused", "held", "adopt", "restore",
-        "completed", "restored_outside", "ended", "stop", "retreated", "returned", "reached",
-    )  # fmt: skip
+        "confirmed",
+        "advanced",
+        "promote",
+        "rollback",
+        "failed",
+        "failure_paused",
+        "held",
+        "adopt",
+        "restore",
+        "completed",
+        "restored_outside",
+        "ended",
+        "stop",
+        "retreated",
+        "returned",
+        "reached",
+    )
     query = (
         select(journal.c.kind, journal.c.at, journal.c.data)
         .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
@@ -243,9 +271,7 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
 def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
     """Fixes what the baseline's calls before the rollout say, unless that is done; returns what is fixed."""
     r = rollouts.c
-    connection.execute(
-        update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history)
-    )
+    connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))
     return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
 
 

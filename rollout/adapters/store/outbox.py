@@ -108,9 +108,7 @@ class Outbox:
                 update(outbox)
                 .where(o.id.in_(select(due.c.id)))
                 .values(lease_until=now + lease)
-                .returning(
-                    o.id, o.event, o.channel, o.rollout_id, o.kind, o.severity, o.title, o.body, o.tries
-                )
+                .returning(o.id, o.event, o.channel, o.rollout_id, o.kind, o.severity, o.title, o.body, o.tries)
             )
             return sorted((Parcel(*row) for row in rows), key=lambda p: (p.tries, p.id))
 
@@ -120,34 +118,31 @@ class Outbox:
         with self.database.write() as connection:
             now = self.database.now(connection)
             connection.execute(
-                update(outbox)
-                .where(o.id == parcel.id)
-                .values(sent_at=now, due_at=None, lease_until=None, trouble="")
+                update(outbox).where(o.id == parcel.id).values(sent_at=now, due_at=None, lease_until=None, trouble="")
             )
             was = connection.execute(delete(meta).where(meta.c.key == _failing_key(parcel.channel)))
             if was.rowcount:
                 later = and_(o.channel == parcel.channel, UNSENT, o.due_at > now)
                 connection.execute(update(outbox).where(later).values(due_at=now))
 
-    def failed(
-        self, parcel: Parcel, rest: Sequence[Parcel], wait: timedelta, name: str, trouble: str
-    ) -> None:
+    def failed(self, parcel: Parcel, rest: Sequence[Parcel], wait: timedelta, name: str, trouble: str) -> None:
         """It was not taken: it and what was claimed with it are due again after `wait`."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             ids = [parcel.id, *(p.id for p in rest)]
-            connection.execute(
-                update(outbox).where(outbox.c.id.in_(ids)).values(due_at=now + wait, lease_until=None)
-            )
+            connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=now + wait, lease_until=None))
             connection.execute(
                 update(outbox).where(outbox.c.id == parcel.id).values(tries=parcel.tries + 1, trouble=trouble)
             )
             key = _failing_key(parcel.channel)
             old = json.loads(value_of(connection, key) or "null")
             state = {
-                "channel": parcel.channel, "name": name, "trouble": trouble,
-                "since": old["since"] if old else now.isoformat(), "tries": (old["tries"] if old else 0) + 1,
-            }  # fmt: skip
+                "channel": parcel.channel,
+                "name": name,
+                "trouble": trouble,
+                "since": old["since"] if old else now.isoformat(),
+                "tries": (old["tries"] if old else 0) + 1,
+            }
             set_value(connection, key, json.dumps(state))
 
     def release(self, parcels: Sequence[Parcel]) -> None:
@@ -204,8 +199,7 @@ def failing(connection: Connection) -> list[Failing]:
     query = select(meta.c.value).where(meta.c.key.startswith(FAILING, autoescape=True)).order_by(meta.c.key)
     states = [json.loads(value) for value in connection.execute(query).scalars()]
     return [
-        Failing(s["channel"], s["name"], datetime.fromisoformat(s["since"]), s["tries"], s["trouble"])
-        for s in states
+        Failing(s["channel"], s["name"], datetime.fromisoformat(s["since"]), s["tries"], s["trouble"]) for s in states
     ]
 
 

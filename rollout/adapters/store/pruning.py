@@ -67,9 +67,7 @@ def beyond_kits(
     """
     r, t = rollouts.c, targets.c
     left = exists().where(t.rollout_id == r.id, t.written, t.state != TargetState.SUPERSEDED)
-    over = or_(
-        r.updated_at < now - keep, and_(r.phase == Phase.ROLLED_BACK, r.updated_at < now - soon), ~left
-    )
+    over = or_(r.updated_at < now - keep, and_(r.phase == Phase.ROLLED_BACK, r.updated_at < now - soon), ~left)
     found: list[str] = []
     for start in range(0, len(ids), 500):
         query = select(r.id).where(r.id.in_(ids[start : start + 500]), ~LIVE, over)
@@ -77,9 +75,7 @@ def beyond_kits(
     return found
 
 
-def remove(
-    connection: Connection, rollout_id: str, now: datetime, keep: timedelta, head: str | None = None
-) -> bool:
+def remove(connection: Connection, rollout_id: str, now: datetime, keep: timedelta, head: str | None = None) -> bool:
     """Removes one rollout whole, so that a chain is never cut in the middle; False when it must stay.
 
     It must stay when somebody has acted on it meanwhile. `head` is the hash of the last entry that was
@@ -113,10 +109,7 @@ def _over(now: datetime, keep: timedelta) -> ColumnElement[bool]:
 
 def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, int]:
     """One batch of every other table; rows removed by table. To be repeated while a count is a whole batch."""
-    counts = {
-        "looks": _looks(connection, now, limits),
-        "observations": _observations(connection, now, limits),
-    }
+    counts = {"looks": _looks(connection, now, limits), "observations": _observations(connection, now, limits)}
     plain: tuple[tuple[Table, ColumnElement[bool]], ...] = (
         (marks, marks.c.polled_at < now - limits.observations),
         (requests, requests.c.at < now - limits.requests),
@@ -133,15 +126,8 @@ def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, in
 
 def _looks(connection: Connection, now: datetime, limits: Limits) -> int:
     before = now - limits.looks
-    settled = exists().where(
-        rollouts.c.id == looks.c.rollout_id, ~LIVE, rollouts.c.updated_at < now - limits.rollback
-    )
-    old = (
-        select(looks.c.rollout_id, looks.c.seq)
-        .where(looks.c.at < before, settled)
-        .order_by(looks.c.at)
-        .limit(BATCH)
-    )
+    settled = exists().where(rollouts.c.id == looks.c.rollout_id, ~LIVE, rollouts.c.updated_at < now - limits.rollback)
+    old = select(looks.c.rollout_id, looks.c.seq).where(looks.c.at < before, settled).order_by(looks.c.at).limit(BATCH)
     last: dict[str, int] = {}
     for row in connection.execute(old):
         last[row.rollout_id] = max(row.seq, last.get(row.rollout_id, 0))

@@ -22,12 +22,7 @@ from rollout.domain.plan.plan import Plan
 
 
 def load(
-    connection: Connection,
-    rollout_id: str,
-    now: datetime,
-    known: Snapshots | None = None,
-    *,
-    open_writes: bool = True,
+    connection: Connection, rollout_id: str, now: datetime, known: Snapshots | None = None, *, open_writes: bool = True
 ) -> Rollout:
     """A snapshot with its targets and, unless told otherwise, every open write; UnknownRollout if there is none.
 

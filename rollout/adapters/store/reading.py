@@ -32,9 +32,11 @@ _PAGE = 500
 _r = rollouts.c
 # What every recorded change moves; the verdict is kept by the gates without one. As text, because it is only compared.
 _MARK = (
-    type_coerce(_r.updated_at, Text).label("m_at"), _r.journal_seq, _r.journal_hash,
+    type_coerce(_r.updated_at, Text).label("m_at"),
+    _r.journal_seq,
+    _r.journal_hash,
     type_coerce(_r.verdict, Text).label("m_verdict"),
-)  # fmt: skip
+)
 # What the scheduler moves, several times a second while something goes on.
 MOVING = ("epoch", "due_at", "tries", "next", "why", "look_asked")
 _LIGHT = (_r.id, *_MARK, *(_r[name] for name in MOVING))

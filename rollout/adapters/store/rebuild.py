@@ -21,12 +21,22 @@ from rollout.domain.lifecycle.machine import Phase
 
 SCHEDULING = frozenset(
     {
-        "epoch", "due_at", "lease_owner", "lease_until", "tries", "crashes", "next", "why", "look_asked",
-        "updated_at", "journal_seq", "journal_hash",
+        "epoch",
+        "due_at",
+        "lease_owner",
+        "lease_until",
+        "tries",
+        "crashes",
+        "next",
+        "why",
+        "look_asked",
+        "updated_at",
+        "journal_seq",
+        "journal_hash",
         "verdict",  # the newest look, kept by the gates at each look; what was decided on stands in the entries
         "history",  # fixed by the gates at the first look; every look that is kept carries it
     }
-)  # fmt: skip
+)
 
 # Columns of the fifth revision (and labels_waived, of the eighth): journals that began before do not name them.
 _LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at")
@@ -91,9 +101,7 @@ def rebuild(entries: Iterable[Recorded]) -> Rebuilt:
     return found
 
 
-def differences(
-    connection: Connection, rollout_id: str, entries: Iterable[Recorded] | None = None
-) -> list[str]:
+def differences(connection: Connection, rollout_id: str, entries: Iterable[Recorded] | None = None) -> list[str]:
     """Where the tables are not what the journal says, one sentence each; empty when they agree.
 
     `entries`: the rollout's, if they were read already.
@@ -111,10 +119,7 @@ def differences(
 def _compare_all(
     connection: Connection, rollout_id: str, table: Table, key: str, rebuilt: Mapping[str, Mapping[str, Any]]
 ) -> Iterator[str]:
-    rows = {
-        getattr(row, key): row
-        for row in connection.execute(select(table).where(table.c.rollout_id == rollout_id))
-    }
+    rows = {getattr(row, key): row for row in connection.execute(select(table).where(table.c.rollout_id == rollout_id))}
     for missing in sorted(rebuilt.keys() - rows.keys()):
         yield f"{rollout_id}: {table.name} {missing} is in the journal and not in the table"
     for added in sorted(rows.keys() - rebuilt.keys()):

@@ -55,12 +55,7 @@ class Store:
     # -------------------------------------------------------------- driving
 
     def claim(
-        self,
-        owner: str,
-        lease: timedelta,
-        limit: int = 1,
-        only: str | None = None,
-        urgent_only: bool = False,
+        self, owner: str, lease: timedelta, limit: int = 1, only: str | None = None, urgent_only: bool = False
     ) -> list[Claim]:
         if not (urgent_only or only is not None):
             self.database.require_same()
@@ -86,9 +81,7 @@ class Store:
             now = self.database.now(connection)
             return queries.load(connection, rollout_id, now, self.known), now
 
-    def commit(
-        self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
-    ) -> datetime:
+    def commit(self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None) -> datetime:
         if any(w.kind is Kind.FORWARD for w in change.new_writes):
             self.database.require_same()
             if self.ballast.given_back:
@@ -170,10 +163,7 @@ class Store:
             return given
 
     def _create(
-        self,
-        make: Callable[[datetime], tuple[Rollout, Entry]],
-        request: Request | None,
-        also: Mapping[str, Any] | None,
+        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None, also: Mapping[str, Any] | None
     ) -> dict[str, Any]:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
@@ -320,9 +310,7 @@ class Store:
         with self.database.read() as connection:
             queries.exists(connection, rollout_id)
             return Phase(
-                connection.execute(
-                    select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)
-                ).scalar_one()
+                connection.execute(select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)).scalar_one()
             )
 
     # -------------------------------------------------------------- calls

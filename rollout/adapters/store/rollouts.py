@@ -19,11 +19,7 @@ from rollout.adapters.store import names, signals
 from rollout.adapters.store.bulk import Bulk, inserts, update_one, updates
 from rollout.adapters.store.journal import GENESIS, Worded, worded
 from rollout.adapters.store.queries import head_of
-from rollout.adapters.store.rows import (
-    from_rollout,
-    from_target,
-    from_write,
-)
+from rollout.adapters.store.rows import from_rollout, from_target, from_write
 from rollout.adapters.store.snapshots import Head
 from rollout.adapters.store.tables import DRIVEN, rollouts, targets, writes
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
@@ -43,9 +39,7 @@ def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime
     data = {
         **(entry.data or {}),
         "rollout": {
-            k: v
-            for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items()
-            if k not in _SCHEDULING
+            k: v for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items() if k not in _SCHEDULING
         },
         "targets": [target_to_json(t) for t in rollout.targets],
     }
@@ -68,12 +62,7 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
 
 
 def supersede(
-    connection: Connection,
-    rollout_id: str,
-    name: str,
-    numbers: Sequence[str],
-    now: datetime,
-    chunk: int = 500,
+    connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime, chunk: int = 500
 ) -> None:
     """Ends the watch of earlier, finished rollouts over these numbers.
 
@@ -157,12 +146,7 @@ def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequen
 
 
 def commit(
-    connection: Connection,
-    held: Claim,
-    record: Recording,
-    now: datetime,
-    *,
-    lease: timedelta | None = None,
+    connection: Connection, held: Claim, record: Recording, now: datetime, *, lease: timedelta | None = None
 ) -> tuple[Head, Head]:
     """The driver's record: only while its epoch stands, else ClaimLost and nothing is recorded.
 
@@ -216,9 +200,7 @@ def settle(connection: Connection, rollout_id: str, record: Recording, entry: En
     unknown = {
         w.id: w.number
         for w in connection.execute(
-            select(writes.c.id, writes.c.number).where(
-                writes.c.id.in_(list(change.writes)), writes.c.outcome.is_(None)
-            )
+            select(writes.c.id, writes.c.number).where(writes.c.id.in_(list(change.writes)), writes.c.outcome.is_(None))
         )
     }
     seen = {
@@ -246,9 +228,7 @@ def note(connection: Connection, rollout_id: str, entry: Entry, now: datetime) -
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
 
 
-_SCHEDULING = frozenset(
-    {"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"}
-)
+_SCHEDULING = frozenset({"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"})
 
 
 def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, chunk: int = 500) -> None:
@@ -268,9 +248,7 @@ _OPEN = (
 )
 
 
-def _apply(
-    connection: Connection, row: Row[Any], record: Recording, now: datetime, extra: dict[str, Any]
-) -> Head:
+def _apply(connection: Connection, row: Row[Any], record: Recording, now: datetime, extra: dict[str, Any]) -> Head:
     change = record.change
     for bulk in record.bulks:
         bulk.run(connection)

@@ -16,11 +16,40 @@ from rollout.domain.plan.gates import with_new_names
 from rollout.domain.plan.plan import Plan
 
 SAME_NAME = (
-    "id", "name", "reason", "epoch", "confirmed_at", "start_at", "started_at", "deadline_at", "watch_until",
-    "rollback_at", "restored_at", "promote_asked", "stop_asked", "waived", "split_waived", "labels_waived",
-    "look_asked", "retreated", "turning_since", "stood", "back_at", "raised_at", "verdict", "history", "seed",
-    "base_url", "created_by", "created_at", "updated_at", "due_at", "tries", "next", "why",
-)  # fmt: skip
+    "id",
+    "name",
+    "reason",
+    "epoch",
+    "confirmed_at",
+    "start_at",
+    "started_at",
+    "deadline_at",
+    "watch_until",
+    "rollback_at",
+    "restored_at",
+    "promote_asked",
+    "stop_asked",
+    "waived",
+    "split_waived",
+    "labels_waived",
+    "look_asked",
+    "retreated",
+    "turning_since",
+    "stood",
+    "back_at",
+    "raised_at",
+    "verdict",
+    "history",
+    "seed",
+    "base_url",
+    "created_by",
+    "created_at",
+    "updated_at",
+    "due_at",
+    "tries",
+    "next",
+    "why",
+)
 
 
 _PLANS: OrderedDict[tuple[str, str], Plan] = OrderedDict()
@@ -77,9 +106,20 @@ def from_rollout(rollout: Rollout) -> dict[str, Any]:
 def to_target(row: Row[Any]) -> Target:
     """A target from its row."""
     return Target(
-        row.number, row.ord, row.wave, row.baseline, row.split, row.step, row.modified, row.others,
-        TargetState(row.state), row.written, row.live, row.live_at, row.retreated,
-    )  # fmt: skip
+        row.number,
+        row.ord,
+        row.wave,
+        row.baseline,
+        row.split,
+        row.step,
+        row.modified,
+        row.others,
+        TargetState(row.state),
+        row.written,
+        row.live,
+        row.live_at,
+        row.retreated,
+    )
 
 
 def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[str, Any]:
@@ -106,13 +146,25 @@ def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[st
 def to_write(row: Row[Any]) -> Write:
     """A write from its row of the whole table; its lists are its body."""
     # By place: a rollback that interrupts a fleet's step reads a thousand of these before its first request.
-    (
-        id_, rollout_id, number, kind, wave, step, epoch, body, intent_at, horizon_until, outcome, answered, retreated,
-    ) = cast("tuple[Any, ...]", row)  # fmt: skip
+    (id_, rollout_id, number, kind, wave, step, epoch, body, intent_at, horizon_until, outcome, answered, retreated) = (
+        cast("tuple[Any, ...]", row)
+    )
     return Write(
-        id_, number, _KINDS[kind], wave, step, epoch, _lists(body), body, intent_at, horizon_until,
-        None if outcome is None else Outcome(outcome), answered, rollout_id, retreated,
-    )  # fmt: skip
+        id_,
+        number,
+        _KINDS[kind],
+        wave,
+        step,
+        epoch,
+        _lists(body),
+        body,
+        intent_at,
+        horizon_until,
+        None if outcome is None else Outcome(outcome),
+        answered,
+        rollout_id,
+        retreated,
+    )
 
 
 _KINDS = {str(kind): kind for kind in Kind}

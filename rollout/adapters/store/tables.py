@@ -39,15 +39,11 @@ TELLING = (
 # Conditions of partial indices, word for word as in alembic/versions/0001 and 0007. Queries say them as they stand
 # here: `driven = 1` or a list of parameters means the same, and no planner sees that it does.
 DRIVEN: ColumnElement[bool] = literal_column("targets.driven")
-LEFT: ColumnElement[bool] = literal_column(
-    "targets.written AND NOT targets.driven AND targets.state <> 'superseded'"
-)
+LEFT: ColumnElement[bool] = literal_column("targets.written AND NOT targets.driven AND targets.state <> 'superseded'")
 LIVE: ColumnElement[bool] = literal_column(
     "rollouts.phase IN ('pending', 'progressing', 'paused', 'held', 'rolling_back')"
 )
-OF_ROLLBACKS: ColumnElement[bool] = literal_column(
-    "journal.kind IN ('rollback', 'failed', 'reopened', 'read_back')"
-)
+OF_ROLLBACKS: ColumnElement[bool] = literal_column("journal.kind IN ('rollback', 'failed', 'reopened', 'read_back')")
 UNSENT: ColumnElement[bool] = literal_column("outbox.sent_at IS NULL")
 
 metadata = MetaData(
@@ -138,11 +134,7 @@ targets = Table(
     Column("driven", Boolean, nullable=False),
     # At most one live rollout per number: the database says so, not the code (invariant I14).
     Index(
-        "uq_targets_driven_number",
-        "number",
-        unique=True,
-        sqlite_where=text("driven"),
-        postgresql_where=text("driven"),
+        "uq_targets_driven_number", "number", unique=True, sqlite_where=text("driven"), postgresql_where=text("driven")
     ),
     Index("ix_targets_number", "number"),
     # The numbers that still show what an ended rollout left there: what later ones take over is superseded.
@@ -168,10 +160,7 @@ writes = Table(
     Index("ix_writes_rollout_id", "rollout_id"),
     Index("ix_writes_number_horizon_until", "number", "horizon_until"),
     Index(
-        "ix_writes_unknown",
-        "number",
-        sqlite_where=text("outcome IS NULL"),
-        postgresql_where=text("outcome IS NULL"),
+        "ix_writes_unknown", "number", sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL")
     ),
 )
 
@@ -224,12 +213,7 @@ services = Table(
     Column("trouble", Text, nullable=False),
 )
 
-meta = Table(
-    "meta",
-    metadata,
-    Column("key", String(40), primary_key=True),
-    Column("value", Text, nullable=False),
-)
+meta = Table("meta", metadata, Column("key", String(40), primary_key=True), Column("value", Text, nullable=False))
 
 tokens = Table(
     "tokens",
@@ -285,9 +269,7 @@ observations = Table(
     Column("in_voicemail", Boolean),
     Column("custom", JsonText),
     Column("analyzed", Boolean, nullable=False),
-    Column(
-        "analyzed_at", UtcDateTime
-    ),  # when an analysis was seen to arrive; not known of one that was there at once
+    Column("analyzed_at", UtcDateTime),  # when an analysis was seen to arrive; not known of one that was there at once
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_observations_started_at_updated_at", "started_at", "updated_at"),
     Index("ix_observations_number_channel_started_at", "number", "channel", "started_at"),
@@ -339,7 +321,5 @@ outbox = Table(
     Index("uq_outbox_event_channel", "event", "channel", unique=True),
     Index("ix_outbox_due_at", "due_at"),
     Index("ix_outbox_created_at", "created_at"),
-    Index(
-        "ix_outbox_unsent", "channel", "due_at", "created_at", sqlite_where=UNSENT, postgresql_where=UNSENT
-    ),
+    Index("ix_outbox_unsent", "channel", "due_at", "created_at", sqlite_where=UNSENT, postgresql_where=UNSENT),
 )

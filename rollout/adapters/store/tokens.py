@@ -96,10 +96,7 @@ class AccessStore:
 
     def tokens(self) -> list[TokenRow]:
         with self.database.read() as connection:
-            return [
-                _token(r)
-                for r in connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))
-            ]
+            return [_token(r) for r in connection.execute(select(tokens).order_by(tokens.c.created_at, tokens.c.id))]
 
     def usable(self, ids: Iterable[str]) -> set[str]:
         """Those of these token ids that are neither revoked nor expired."""
@@ -119,9 +116,7 @@ class AccessStore:
             now = self.database.now(connection)
             connection.execute(update(tokens).where(tokens.c.id == id_).values(revoked_at=now))
             connection.execute(delete(sessions).where(sessions.c.token_id == id_))
-            _record(
-                self.database, connection, Entry("token_revoked", actor, "", {"token": id_, "name": row.name})
-            )
+            _record(self.database, connection, Entry("token_revoked", actor, "", {"token": id_, "name": row.name}))
             return True
 
     def touch(self, id_: str) -> None:
@@ -133,13 +128,7 @@ class AccessStore:
     # -------------------------------------------------------------- sessions
 
     def add_session(
-        self,
-        hash_: str,
-        token_id: str,
-        csrf_hash: str,
-        lifetime: timedelta,
-        replaces: str | None,
-        entry: Entry,
+        self, hash_: str, token_id: str, csrf_hash: str, lifetime: timedelta, replaces: str | None, entry: Entry
     ) -> datetime:
         """Records a session, instead of the one the browser had before; when it ends at the latest."""
         with self.database.write() as connection:
@@ -175,9 +164,7 @@ class AccessStore:
         """Those of these deliveries that were taken before."""
         with self.database.read() as connection:
             return set(
-                connection.execute(
-                    select(deliveries.c.digest).where(deliveries.c.digest.in_(digests))
-                ).scalars()
+                connection.execute(select(deliveries.c.digest).where(deliveries.c.digest.in_(digests))).scalars()
             )
 
     def remember(self, digests: Sequence[str]) -> set[str]:
@@ -263,6 +250,14 @@ def head_of_system(connection: Connection) -> tuple[int, str]:
 def _token(row: Row[Any]) -> TokenRow:
     numbers = None if row.numbers is None else tuple(row.numbers)
     return TokenRow(
-        row.id, row.name, row.role, row.hash, numbers, row.created_at, row.created_by, row.expires_at,
-        row.revoked_at, row.last_used_at,
-    )  # fmt: skip
+        row.id,
+        row.name,
+        row.role,
+        row.hash,
+        numbers,
+        row.created_at,
+        row.created_by,
+        row.expires_at,
+        row.revoked_at,
+        row.last_used_at,
+    )

@@ -19,9 +19,7 @@ import structlog
 
 from rollout.adapters.clock import SystemClock
 
-_PATTERNS = re.compile(
-    r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}|\bkey_[0-9a-f]{16,}\b|\brlt_[A-Za-z0-9_-]{16,}\b"
-)
+_PATTERNS = re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}|\bkey_[0-9a-f]{16,}\b|\brlt_[A-Za-z0-9_-]{16,}\b")
 _REAL = SystemClock()
 REPEATS_SECONDS = 60.0
 _MOST_KNOWN = 1000  # different lines of which repetitions are counted
@@ -44,9 +42,7 @@ class Redactor:
             text = text.replace(secret, "***")
         return _PATTERNS.sub(lambda m: (m.group(1) or "") + "***", text)
 
-    def __call__(
-        self, _logger: Any, _method: str, record: MutableMapping[str, Any]
-    ) -> MutableMapping[str, Any]:
+    def __call__(self, _logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         for name, value in record.items():
             if isinstance(value, str):
                 record[name] = self.clean(value)
@@ -168,8 +164,7 @@ def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[st
     handler = Counting(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
         )
     )
     root = logging.getLogger()

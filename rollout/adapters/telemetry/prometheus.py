@@ -114,14 +114,13 @@ class Process(Collector):
             if self.scheduler.last_good is not None:
                 age = self.app.clock.boot() - self.scheduler.last_good
                 at = self.app.clock.now().timestamp() - age
-                yield _one(
-                    "rollout_last_good_tick_timestamp_seconds", "When the last good tick ended.", {}, at
-                )
+                yield _one("rollout_last_good_tick_timestamp_seconds", "When the last good tick ended.", {}, at)
         counts, latencies = self.app.meter.read()
         requests = CounterMetricFamily(
-            "rollout_retell_requests", "Requests to Retell; status none: no answer.",
+            "rollout_retell_requests",
+            "Requests to Retell; status none: no answer.",
             labels=["operation", "method", "status"],
-        )  # fmt: skip
+        )
         for labels, count in sorted(counts.items()):
             requests.add_metric(list(labels), count)
         yield requests
@@ -155,9 +154,7 @@ class _Known:
         self._told = {light.id: fresh.get(light.id) or self._told[light.id] for light in found.shown}
         due = {light.id: light.due_at for light in found.shown}
         live = [told[1] for told in self._told.values() if told[1] is not None]
-        moving = _by_family(
-            _of_time([replace(r, due_at=due[r.id]) for r in live], found.now, found.unreadable)
-        )
+        moving = _by_family(_of_time([replace(r, due_at=due[r.id]) for r in live], found.now, found.unreadable))
         text = []
         for family, head in _HEADS.items():
             text.append(head)
@@ -222,8 +219,11 @@ _WAVE = ("rollout_position_wave", "The wave it is in, from 1.", *ROLLOUT)
 _STEP = ("rollout_position_step", "The step it is at, from 1.", *ROLLOUT)
 _STEPS = ("rollout_steps", "The steps of its plan.", *ROLLOUT)
 _ASKED = (
-    "rollout_weight_asked", "The share of an arm that its position, or closing time, wants, 0..1.", *ROLLOUT, "arm",
-)  # fmt: skip
+    "rollout_weight_asked",
+    "The share of an arm that its position, or closing time, wants, 0..1.",
+    *ROLLOUT,
+    "arm",
+)
 _CONFIRMED = ("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
 _OBSERVED = ("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
 _TARGETS = ("rollout_targets", "Its numbers by what is known of them.", *ROLLOUT, "state")
@@ -234,11 +234,7 @@ _CALLS = ("rollout_canary_calls", "Calls of the arm judged in this step.", *ROLL
 _WRITES = ("rollout_writes", "Its writes by kind and outcome.", *ROLLOUT, "kind", "outcome")
 _IN_STEP = ("rollout_step_seconds", "Since its step was confirmed.", *ROLLOUT)
 _LATE = ("rollout_late_seconds", "How long it has been due and not been looked at.", *ROLLOUT)
-_UNDONE = (
-    "rollout_rollback_pending_seconds",
-    "Since a rollback was ordered that is not read back.",
-    *ROLLOUT,
-)
+_UNDONE = ("rollout_rollback_pending_seconds", "Since a rollback was ordered that is not read back.", *ROLLOUT)
 _BLIND = (
     "rollout_calls_unreadable_seconds",
     "Since its calls cannot be read from Retell; no sample: they can.",
@@ -246,9 +242,25 @@ _BLIND = (
     "why",
 )
 _EACH = (
-    _PHASE, _HELD, _WAVE, _STEP, _STEPS, _ASKED, _CONFIRMED, _OBSERVED, _TARGETS, _VERDICT, _HARM, _LIMIT, _CALLS,
-    _IN_STEP, _LATE, _UNDONE, _BLIND, _WRITES,
-)  # fmt: skip
+    _PHASE,
+    _HELD,
+    _WAVE,
+    _STEP,
+    _STEPS,
+    _ASKED,
+    _CONFIRMED,
+    _OBSERVED,
+    _TARGETS,
+    _VERDICT,
+    _HARM,
+    _LIMIT,
+    _CALLS,
+    _IN_STEP,
+    _LATE,
+    _UNDONE,
+    _BLIND,
+    _WRITES,
+)
 
 
 def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
@@ -276,14 +288,9 @@ def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metr
         yield _family(kind, {of: arm[key] for of, arm in judged.items()})
 
 
-def _of_time(
-    live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, Unreadable]
-) -> Iterator[Metric]:
+def _of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, Unreadable]) -> Iterator[Metric]:
     """What moves with the clock."""
-    yield _family(
-        _IN_STEP,
-        {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None},
-    )
+    yield _family(_IN_STEP, {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None})
     yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
     undone = (r for r in live if r.phase is Phase.ROLLING_BACK and r.restored_at is None)
     blind = ((r, unreadable[r.id]) for r in live if r.id in unreadable)
@@ -344,11 +351,7 @@ def _confirmed(r: Rollout) -> dict[str, float]:
 def _observed(r: Rollout) -> dict[str, float]:
     """Mean share per arm over the numbers of the waves reached; empty while none was seen."""
     lists = [
-        entries
-        for t in r.targets
-        if t.wave <= r.position.wave and t.live
-        for entries in t.live.values()
-        if entries
+        entries for t in r.targets if t.wave <= r.position.wave and t.live for entries in t.live.values() if entries
     ]
     if not lists:
         return {}

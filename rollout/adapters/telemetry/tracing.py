@@ -97,7 +97,5 @@ def request(operation: str, method: str, status: int | None, seconds: float, end
         start_time=end - int(seconds * 1e9),
         attributes={"http.request.method": method, "rollout.operation": operation},
     )
-    made.set_attribute(
-        "http.response.status_code" if status is not None else "error.type", status or "no_answer"
-    )
+    made.set_attribute("http.response.status_code" if status is not None else "error.type", status or "no_answer")
     made.end(end)

@@ -90,9 +90,7 @@ def _explain(value: str) -> DurationError:
         unit = match["unit"].lower()
         count = int(match["n"])
         micros = count * 1000 if unit == "ms" else count * _UNIT_SECONDS[unit[0]] * 1_000_000
-        return DurationError(
-            f"{shown} is not in the form of a duration", render(timedelta(microseconds=micros))
-        )
+        return DurationError(f"{shown} is not in the form of a duration", render(timedelta(microseconds=micros)))
     squeezed = re.sub(r"\s+", "", value).lower()
     if len(squeezed) <= 40 and _FORM.fullmatch(squeezed):
         return DurationError(f"{shown} is not in the form of a duration", squeezed)

@@ -36,11 +36,7 @@ def holidays_of(region: str, year: int) -> Mapping[date, str]:
         known = holidays.list_supported_countries(include_aliases=False)
         near = difflib.get_close_matches(part, known[country], 1, 0.3) if country in known else []
         if country in known:
-            advice = (
-                f"write {country}-{near[0]}, or {country} for the whole country"
-                if near
-                else f"write {country}"
-            )
+            advice = f"write {country}-{near[0]}, or {country} for the whole country" if near else f"write {country}"
         else:
             advice = "write an ISO 3166 code, for example US or US-CA"
         raise UnknownRegion(region, advice) from None

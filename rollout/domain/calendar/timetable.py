@@ -67,9 +67,7 @@ def timetable(
     return list(_Walk(plan, calendar, holidays, waves, now).from_start(plan.start))
 
 
-def remaining(
-    rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime
-) -> list[Row]:
+def remaining(rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime) -> list[Row]:
     """The rows still to come for a rollout as it stands, as if whoever holds it let go now; [] once it ended."""
     r = rollout
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
@@ -135,12 +133,7 @@ class _Walk:
         yield from self.after_step(r.position, since, left=left)
 
     def after_step(
-        self,
-        position: Position,
-        confirmed: datetime,
-        *,
-        asked: bool = False,
-        left: timedelta | None = None,
+        self, position: Position, confirmed: datetime, *, asked: bool = False, left: timedelta | None = None
     ) -> Iterator[Row]:
         """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait.
 
@@ -187,9 +180,7 @@ class _Walk:
             return Position(position.wave, position.step + 1)
         return Position(position.wave + 1, 1) if position.wave < self.waves else None
 
-    def _nights(
-        self, position: Position, since: datetime, left: timedelta
-    ) -> tuple[list[Row], datetime | None]:
+    def _nights(self, position: Position, since: datetime, left: timedelta) -> tuple[list[Row], datetime | None]:
         """Every closing and opening while `left` of a hold is stood from `since` on, and when it may be left.
 
         Time at the retreat weight counts for no hold.
@@ -212,13 +203,9 @@ class _Walk:
 
     def _kept_up(self, at: datetime) -> bool:
         """Whether the weights stand at `at`: it is open, or a person promoted it while it was closed."""
-        return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(
-            self.calendar, self.holidays, at
-        )
+        return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(self.calendar, self.holidays, at)
 
-    def _row(
-        self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()
-    ) -> Row:
+    def _row(self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()) -> Row:
         weights = self.plan.weights(position.step)
         return Row(at, self.zone, happens, position, weights, needs)
 

@@ -15,9 +15,7 @@ from zoneinfo import ZoneInfo
 
 from rollout.domain.plan.calendar import Calendar, Day, Freeze, freeze_days
 
-SEARCH = timedelta(
-    days=732
-)  # how far ahead an opening is looked for: two years with a leap day, and one more
+SEARCH = timedelta(days=732)  # how far ahead an opening is looked for: two years with a leap day, and one more
 _STRETCH = timedelta(days=7)
 _DAY = timedelta(days=1)
 _WEEK = tuple(Day)
@@ -59,9 +57,7 @@ def is_open(calendar: Calendar, holidays: Container[date], t: datetime) -> bool:
             if today and opens <= minute < closes:
                 return True
         elif (today and minute >= opens) or (
-            minute < closes
-            and _WEEK[eve.weekday()] in window.days
-            and not _is_holiday(calendar, holidays, eve)
+            minute < closes and _WEEK[eve.weekday()] in window.days and not _is_holiday(calendar, holidays, eve)
         ):
             return True
     return False
@@ -103,9 +99,7 @@ def open_time_between(calendar: Calendar, holidays: Container[date], a: datetime
     return sum((span.end - span.start for span in spans_ if span.is_open), timedelta(0))
 
 
-def add_open_time(
-    calendar: Calendar, holidays: Container[date], start: datetime, open_: timedelta
-) -> datetime | None:
+def add_open_time(calendar: Calendar, holidays: Container[date], start: datetime, open_: timedelta) -> datetime | None:
     """The first instant by which `open_` of open time has passed since `start`; None if not within SEARCH.
 
     When the time runs out just as it closes, that is the closing instant itself, not the next opening.
@@ -182,10 +176,7 @@ def _instants(day: date, at: time, zone: tzinfo) -> tuple[datetime, datetime]:
     For a time that does not exist these are no such instants; the shift of the clock is then the candidate.
     """
     naive = datetime.combine(day, at)
-    return (
-        naive.replace(tzinfo=zone).astimezone(UTC),
-        naive.replace(tzinfo=zone, fold=1).astimezone(UTC),
-    )
+    return (naive.replace(tzinfo=zone).astimezone(UTC), naive.replace(tzinfo=zone, fold=1).astimezone(UTC))
 
 
 def _shifts(zone: tzinfo, start: datetime, end: datetime) -> Iterator[datetime]:

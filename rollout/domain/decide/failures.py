@@ -54,11 +54,7 @@ def wrong_numbers(r: Rollout, look: Look) -> Record | None:
         return Record(
             Event.FAILED if landing else Event.RESTORED_OUTSIDE,
             "rolled back outside: every number shows its baseline again, and it was not this service",
-            {
-                "reason": "rolled back outside",
-                "rollback_at": look.began,
-                "restored_at": look.began,
-            },
+            {"reason": "rolled back outside", "rollback_at": look.began, "restored_at": look.began},
             {
                 t.number: {
                     "state": TargetState.RESTORED,
@@ -73,14 +69,10 @@ def wrong_numbers(r: Rollout, look: Look) -> Record | None:
         return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that is not ours")
     older = look.numbers(Finding.STALE)
     if older and r.tries >= MOST_STALE:
-        return hold(
-            r, HeldReason.IDENTITY, f"{name(older)} keeps showing an older state: it may have been made anew"
-        )
+        return hold(r, HeldReason.IDENTITY, f"{name(older)} keeps showing an older state: it may have been made anew")
     touched = look.numbers(Finding.TOUCHED)
     if touched:
-        return hold(
-            r, HeldReason.TOUCHED, f"{name(touched)} was written by somebody, and nothing visible changed"
-        )
+        return hold(r, HeldReason.TOUCHED, f"{name(touched)} was written by somebody, and nothing visible changed")
     return None
 
 
@@ -110,8 +102,6 @@ def in_force(r: Rollout) -> Position:
     stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
     if r.confirmed_at is not None or not stand or any(t.step < 0 for t in r.targets):
         return r.position
-    was = Position(
-        max(stand), stand[max(stand)]
-    )  # of the last wave that was begun, the number furthest behind
+    was = Position(max(stand), stand[max(stand)])  # of the last wave that was begun, the number furthest behind
     begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
     return r.position if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) else min(was, r.position)

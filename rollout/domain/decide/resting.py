@@ -30,13 +30,7 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.look_asked and f.look is None and f.trouble is None and r.targets:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     impossible = r.phase is Phase.HELD and r.reason == HeldReason.ROLLBACK_IMPOSSIBLE
-    if (
-        f.verdict is not None
-        and f.verdict.outcome == "fail"
-        and not r.waived
-        and not impossible
-        and r.written
-    ):
+    if f.verdict is not None and f.verdict.outcome == "fail" and not r.waived and not impossible and r.written:
         failed = fail(r, f.verdict.reason, now)
         if failed.event is Event.FAILED:
             return failed

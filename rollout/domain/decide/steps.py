@@ -9,13 +9,7 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
-from rollout.domain.decide.timing import (
-    find_out,
-    look_first,
-    pause,
-    reopens,
-    sooner,
-)
+from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner
 from rollout.domain.decide.wording import count, percent, reached, weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
@@ -63,9 +57,7 @@ def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
         if (since := r.counts_since) is not None:
             stood = max(timedelta(), now - since) if f.stood is None else f.stood
             values["stood"] = (r.stood or 0) + stood.total_seconds()
-        return Record(
-            Event.RETREATED, f"retreat to {percent(f.opening.retreat_to)} {f.opening.retreat_why}", values
-        )
+        return Record(Event.RETREATED, f"retreat to {percent(f.opening.retreat_to)} {f.opening.retreat_why}", values)
     if r.retreated is not None and f.opening.is_open:
         why = f"open again: back to {weight(r, r.position.step)}"
         return Record(Event.RETURNED, why, {"retreated": None, "turning_since": now})
@@ -107,9 +99,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     word = "bake" if after is None else "hold"
     if now < until:
         return Wait(
-            sooner(until, now, f),
-            next_,
-            f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running",
+            sooner(until, now, f), next_, f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running"
         )
     if step.min_calls and (f.canary_calls is None or f.canary_calls < step.min_calls):
         seen = 0 if f.canary_calls is None else f.canary_calls

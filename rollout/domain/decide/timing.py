@@ -17,11 +17,7 @@ from rollout.domain.writes.protocol import Finding
 
 def seen_after(look: Look | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[Look]:
     """P9: whether this look covers all of these and began after every horizon had closed."""
-    return (
-        look is not None
-        and look.began >= horizons_over(r)
-        and all(t.number in look.findings for t in targets)
-    )
+    return look is not None and look.began >= horizons_over(r) and all(t.number in look.findings for t in targets)
 
 
 def horizons_over(r: Rollout) -> datetime:
@@ -49,9 +45,7 @@ def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait |
         if f.trouble is not None:
             return Wait(now + pause(r, f), next_, f.trouble)
         if now < (over := horizons_over(r)):
-            return Wait(
-                over, next_, "a write may still land; nothing is counted until its horizon has passed"
-            )
+            return Wait(over, next_, "a write may still land; nothing is counted until its horizon has passed")
         return Read(tuple(t.number for t in r.targets), f"look at every number before: {next_}")
     return unread(r, f, f.look, now, next_)
 

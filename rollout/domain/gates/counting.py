@@ -20,19 +20,41 @@ Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, bas
 Arms = tuple[int, int]  # calls of the canary, calls of the baseline
 
 # Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
-HARD_REASONS = frozenset({
-    "error_llm_websocket_open", "error_llm_websocket_lost_connection", "error_llm_websocket_runtime",
-    "error_llm_websocket_corrupt_payload", "error_no_audio_received", "error_asr", "error_retell",
-    "error_unknown",
-})  # fmt: skip
+HARD_REASONS = frozenset(
+    {
+        "error_llm_websocket_open",
+        "error_llm_websocket_lost_connection",
+        "error_llm_websocket_runtime",
+        "error_llm_websocket_corrupt_payload",
+        "error_no_audio_received",
+        "error_asr",
+        "error_retell",
+        "error_unknown",
+    }
+)
 # The call never reached the agent, or the account stopped it: such a call says nothing about a version.
-NOT_THE_AGENT = frozenset({
-    "dial_busy", "dial_failed", "dial_no_answer", "invalid_destination",
-    "telephony_provider_permission_denied", "telephony_provider_unavailable", "sip_routing_error",
-    "marked_as_spam", "network_blocked", "user_declined",
-    "concurrency_limit_reached", "no_concurrency_fallback", "no_valid_payment", "credit_exhausted",
-    "budget_reached", "scam_detected", "error_user_not_joined", "registered_call_timeout",
-})  # fmt: skip
+NOT_THE_AGENT = frozenset(
+    {
+        "dial_busy",
+        "dial_failed",
+        "dial_no_answer",
+        "invalid_destination",
+        "telephony_provider_permission_denied",
+        "telephony_provider_unavailable",
+        "sip_routing_error",
+        "marked_as_spam",
+        "network_blocked",
+        "user_declined",
+        "concurrency_limit_reached",
+        "no_concurrency_fallback",
+        "no_valid_payment",
+        "credit_exhausted",
+        "budget_reached",
+        "scam_detected",
+        "error_user_not_joined",
+        "registered_call_timeout",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +134,7 @@ class Cell:
             tuple(data["closed"]),
             {name: tuple(n) for name, n in data["counts"].items()},
             {name: tuple(n) for name, n in data.get("lost", {}).items()},
-            {
-                stratum: {name: tuple(n) for name, n in arms.items()}
-                for stratum, arms in data.get("strata", {}).items()
-            },
+            {stratum: {name: tuple(n) for name, n in arms.items()} for stratum, arms in data.get("strata", {}).items()},
             data.get("wave", 1),
         )
 
@@ -249,8 +268,7 @@ def tabulate(
     series = [name for m in rules.metrics for name in m.series]
     critical = [name for m in rules.metrics if m.critical for name in m.series]
     limit = {
-        name: min((start for start, _, _, final, _ in placed if name not in final), default=None)
-        for name in series
+        name: min((start for start, _, _, final, _ in placed if name not in final), default=None) for name in series
     }
     drafts: dict[tuple[float, int, str], _Draft] = {}
     still_open = dict.fromkeys(series, 0)

@@ -25,9 +25,7 @@ def evaluate(document: object) -> dict[str, Any]:
     Raises InputError naming the field and what to write instead.
     """
     cells, margins, history = _read(document)
-    from rollout.domain.gates import (
-        evidence as ev,  # numpy is only loaded once the input is known to be right
-    )
+    from rollout.domain.gates import evidence as ev  # numpy is only loaded once the input is known to be right
 
     weights, ledgers = ev.pool(cells)
     whole = ledgers[0] if len(ledgers) else ledgers.reshape(0, 4)
@@ -40,9 +38,7 @@ def evaluate(document: object) -> dict[str, Any]:
     low, high = ev.interval(whole, weights)
     return {
         "harm": value(float(ev.log_e(whole, weights, history=history))),
-        "safe": {
-            name: value(float(ev.log_e(whole, weights, d, "safe", history))) for name, d in margins.items()
-        },
+        "safe": {name: value(float(ev.log_e(whole, weights, d, "safe", history))) for name, d in margins.items()},
         "ledger": {"E": float(ev.ledger_e(ledgers, weights, history))},
         "split": {"E": float(ev.split_e(canary, baseline, weights))},
         "interval": [low, high],
@@ -53,16 +49,12 @@ def evaluate(document: object) -> dict[str, Any]:
 _KEYS = ("cells", "margins", "history")
 
 
-def _read(
-    document: object,
-) -> tuple[list[tuple[float, tuple[int, ...]]], dict[str, float], float | None]:
+def _read(document: object) -> tuple[list[tuple[float, tuple[int, ...]]], dict[str, float], float | None]:
     example = '{"cells": [["0.1", [2, 0, 2, 16]]], "margins": ["0.25"]}'
     if not isinstance(document, Mapping):
         raise InputError(f"The input is not a JSON object; write for example {example}.")
     if unknown := sorted(str(k) for k in document if k not in _KEYS):
-        raise InputError(
-            f"{unknown[0]}: not known here; write cells, margins and history, for example {example}."
-        )
+        raise InputError(f"{unknown[0]}: not known here; write cells, margins and history, for example {example}.")
     cells, margins = document.get("cells"), document.get("margins", [])
     if not isinstance(cells, list):
         raise InputError(f"cells: {_what(cells)} is not a list; write for example {example}.")
@@ -95,9 +87,7 @@ def _cell(index: int, cell: object) -> tuple[float, tuple[int, ...]]:
         raise InputError(f'{where}: {_what(cell)} is not a pair; write ["0.1", [2, 0, 2, 16]].')
     weight = _decimal(cell[0])
     if weight is None or not 0 <= weight <= 1:
-        raise InputError(
-            f'{where}[0]: the weight {_what(cell[0])} will not do; write "0" to "1", such as "0.1".'
-        )
+        raise InputError(f'{where}[0]: the weight {_what(cell[0])} will not do; write "0" to "1", such as "0.1".')
     counts = cell[1]
     if not isinstance(counts, list) or len(counts) != 4:
         raise InputError(
@@ -116,8 +106,7 @@ def _margin(index: int, margin: object) -> tuple[str, float]:
     value = _decimal(margin)
     if value is None or not -1 < value < 1:
         raise InputError(
-            f"margins[{index}]: {_what(margin)} will not do; write a decimal above -1 and below 1, "
-            'such as "0.25".'
+            f'margins[{index}]: {_what(margin)} will not do; write a decimal above -1 and below 1, such as "0.25".'
         )
     return str(margin), value
 

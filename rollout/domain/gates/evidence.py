@@ -23,17 +23,42 @@ Side = Literal["harm", "safe"]
 # of b. The second number is the prior weight of o; bets on "worse" (o > 1) are the forty equal ones.
 RATES = (0.01, 0.03, 0.07, 0.15, 0.25, 0.40, 0.60, 0.85)
 ODDS = (
-    (0.05, 0.25), (0.25, 0.25), (0.7, 1.5), (1.0, 3.0),
-    (1.4, 1.0), (2.0, 1.0), (4.0, 1.0), (12.0, 1.0), (100.0, 1.0),
-)  # fmt: skip
+    (0.05, 0.25),
+    (0.25, 0.25),
+    (0.7, 1.5),
+    (1.0, 3.0),
+    (1.4, 1.0),
+    (2.0, 1.0),
+    (4.0, 1.0),
+    (12.0, 1.0),
+    (100.0, 1.0),
+)
 WORSE = (1.4, 2.0, 4.0, 12.0, 100.0)
 
 # With the baseline's own rate known from before the rollout, the bets gather around it: a fifth of the money stays
 # where it was, for a history that is wrong.
 HISTORY_RATES = (
-    0.01, 0.02, 0.03, 0.04, 0.055, 0.07, 0.085, 0.10, 0.125, 0.15,
-    0.175, 0.20, 0.22, 0.25, 0.30, 0.35, 0.40, 0.50, 0.60, 0.85,
-)  # fmt: skip
+    0.01,
+    0.02,
+    0.03,
+    0.04,
+    0.055,
+    0.07,
+    0.085,
+    0.10,
+    0.125,
+    0.15,
+    0.175,
+    0.20,
+    0.22,
+    0.25,
+    0.30,
+    0.35,
+    0.40,
+    0.50,
+    0.60,
+    0.85,
+)
 HISTORY_WORSE = {1.4: 0.45, 2.0: 0.25, 4.0: 0.15, 12.0: 0.08, 100.0: 0.07}
 HISTORY_CALLS = 100.0  # calls' worth of belief in the history
 HISTORY_SHARE = 0.8  # of the money
@@ -99,9 +124,7 @@ def _boundary(weight: float, margin: ArrayLike, b: ArrayLike, c: ArrayLike) -> A
 
 
 @lru_cache(maxsize=1024)
-def _factors(
-    weights: tuple[float, ...], margin: float, side: Side, history: float | None
-) -> tuple[Array, Array]:
+def _factors(weights: tuple[float, ...], margin: float, side: Side, history: float | None) -> tuple[Array, Array]:
     """(factors of shape (4 * len(weights), bets), ln weights of the bets)."""
     b, c, ln_weight = _chosen(margin, side, history)
     return np.concatenate([_boundary(w, margin, b, c) for w in weights]), ln_weight
@@ -196,10 +219,7 @@ def pool(cells: Sequence[tuple[float, Sequence[int]]]) -> tuple[tuple[float, ...
 
 
 def ledger_e(
-    ledgers: ArrayLike,
-    weights: Sequence[float],
-    history: float | None = None,
-    cost: ArrayLike | None = None,
+    ledgers: ArrayLike, weights: Sequence[float], history: float | None = None, cost: ArrayLike | None = None
 ) -> Array:
     """E of one metric with fresh ledgers: half on the ledger since the start, half on the later ones.
 
@@ -307,12 +327,7 @@ def prob_worse(counts: Sequence[int]) -> float:
         # canary > baseline in "bad" is the same event as baseline > canary in "fine"
         own, other, x, y = (fc, sc, fb, sb) if fc <= sb else (sb, fb, sc, fc)
         i = np.arange(int(own) + 1)
-        ln = (
-            betaln(x + 1 + i, other + y + 2)
-            - np.log(other + 1 + i)
-            - betaln(1 + i, other + 1)
-            - betaln(x + 1, y + 1)
-        )
+        ln = betaln(x + 1 + i, other + y + 2) - np.log(other + 1 + i) - betaln(1 + i, other + 1) - betaln(x + 1, y + 1)
         return float(min(np.exp(ln).sum(), 1.0))
     a, b = fc + 1, sc + 1
     mean, spread = a / (a + b), math.sqrt(a * b / (a + b + 1)) / (a + b)
@@ -328,9 +343,7 @@ def one_sample_e(bad: ArrayLike, fine: ArrayLike, limit: ArrayLike) -> Array:
     c0 = np.asarray(limit, dtype=np.float64)[..., None]
     o = np.array(WORSE)
     c = o * c0 / (1 - c0 + o * c0)
-    ln = np.asarray(bad)[..., None] * np.log(c / c0) + np.asarray(fine)[..., None] * np.log(
-        (1 - c) / (1 - c0)
-    )
+    ln = np.asarray(bad)[..., None] * np.log(c / c0) + np.asarray(fine)[..., None] * np.log((1 - c) / (1 - c0))
     with np.errstate(over="ignore"):
         return np.minimum(np.exp(_log_sum_exp(ln - math.log(len(WORSE)))), LARGEST)
 

@@ -80,9 +80,7 @@ def to_promote(
     return to_prove(weight, margin, smoothed(fc + fb, sc + sb), level, ln_e, what)
 
 
-def to_roll_back(
-    weight: float, counts: Sequence[float], level: float, ln_e: float, what: str
-) -> Forecast | None:
+def to_roll_back(weight: float, counts: Sequence[float], level: float, ln_e: float, what: str) -> Forecast | None:
     """Forecast of the proof of harm at the rates seen so far; None unless the canary looks worse."""
     fc, sc, fb, sb = counts
     b, c = smoothed(fb, sb), smoothed(fc, sc)

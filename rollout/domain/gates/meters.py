@@ -33,11 +33,7 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
     )
     return {
         "metrics": rows,
-        "rollback": {
-            "e": figures.e_gate,
-            "line": 1 / config.alpha,
-            "meter": _meter(figures.e_gate, config.alpha),
-        },
+        "rollback": {"e": figures.e_gate, "line": 1 / config.alpha, "meter": _meter(figures.e_gate, config.alpha)},
         "split": max(figures.e_split.values()),
         "calls": {"canary": figures.in_step, "floor": figures.floor, "open": tally.open},
         "forecast": {

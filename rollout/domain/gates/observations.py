@@ -32,15 +32,11 @@ class Seen:
         begun: tuple[datetime, Position, int | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
         for kind, at, text in turns:
-            if kind in ("adopt", "completed") or (
-                kind == "held" and json.loads(text).get("reason") not in _BREAKS
-            ):
+            if kind in ("adopt", "completed") or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
                 continue
             if begun is not None:
                 since, position, retreated = begun
-                step = (
-                    plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
-                )
+                step = plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
                 if step:
                     part, place = share(plan, arm, step), index(plan, position)
                     if retreated is not None:
@@ -76,9 +72,7 @@ class Seen:
             down = bool(away) and away[-1][1] is None
             if kind == "retreated" and not down:
                 away.append((at, None))
-            elif down and (
-                kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)
-            ):
+            elif down and (kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)):
                 away[-1] = (away[-1][0], at)
         return away
 

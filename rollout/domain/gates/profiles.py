@@ -181,9 +181,7 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
     entries = gates.get("metrics") or ([] if name == "none" else [{"name": n} for n in USUAL])
     metrics = _with_shares([_metric(i, entry, profile) for i, entry in enumerate(entries)])
     if name == "none" and any(not m.external for m in metrics):
-        raise InputError(
-            "gates.metrics: profile none judges no calls; write profile: standard or leave them out."
-        )
+        raise InputError("gates.metrics: profile none judges no calls; write profile: standard or leave them out.")
     if name != "none" and not any(m.critical or m.external for m in metrics):
         raise InputError(
             "gates.metrics: nothing would ever have to be proven before a step; "

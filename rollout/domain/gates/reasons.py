@@ -30,9 +30,7 @@ def figure(e: float) -> str:
     return f"{e:.2g}" if e < 10 else f"{e:,.0f}" if e < 1e6 else "over a million"
 
 
-def harm(
-    config: GateConfig, e_gate: float, by_metric: Mapping[str, float], counts: Mapping[str, Counts]
-) -> str:
+def harm(config: GateConfig, e_gate: float, by_metric: Mapping[str, float], counts: Mapping[str, Counts]) -> str:
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     series = max(worst.series, key=lambda s: counts[s][0])
     fc, sc, fb, sb = counts[series]
@@ -75,9 +73,7 @@ def split(
     numbers = bool(strata) and strata[0][0].startswith("+")
     if what == "strata" or (numbers and e_split.get("strata", 0.0) >= 10):
         name, canary, total = _worst_split(strata, weights)
-        where = (
-            f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
-        )
+        where = f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
     ordered = ", ".join(f"{100 * w:g} %" for w in weights)
     return (
         f"The calls{where} do not follow the weights: {canary} of {total} went to the canary where {ordered} was "
@@ -131,8 +127,7 @@ def passed(
     blind = _blind(config, measured)
     if not margins:
         return (
-            f"Nothing speaks against the canary after {calls} calls; every outside value is within its limit."
-            + blind
+            f"Nothing speaks against the canary after {calls} calls; every outside value is within its limit." + blind
         )
     proven = " and ".join(f"{100 * d:g} points in {name}" for name, d in margins.items())
     least = figure(min(safe.values()))
@@ -148,9 +143,7 @@ def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
         return ""
     found = []
     for m in config.compared:
-        missing = {
-            arm for s in m.series for arm, n in zip(("canary", "baseline"), measured[s], strict=True) if not n
-        }
+        missing = {arm for s in m.series for arm, n in zip(("canary", "baseline"), measured[s], strict=True) if not n}
         if missing:
             who = "either version" if len(missing) == 2 else f"the {next(iter(missing))}"
             found.append(f"{m.name} (no data from {who})")
@@ -158,9 +151,14 @@ def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
 
 
 def wait(
-    config: GateConfig, tally: Tally, safe: Mapping[str, float], counts: Mapping[str, Counts],
-    margins: Mapping[str, float], calls: int, floor: int,
-) -> str:  # fmt: skip
+    config: GateConfig,
+    tally: Tally,
+    safe: Mapping[str, float],
+    counts: Mapping[str, Counts],
+    margins: Mapping[str, float],
+    calls: int,
+    floor: int,
+) -> str:
     """What is missing, and how long it should take."""
     needed = 1 / config.beta
     open_metrics = [m for m in config.critical if safe[m.name] < needed]
@@ -176,9 +174,14 @@ def wait(
 
 
 def still_needed(
-    config: GateConfig, tally: Tally, safe: Mapping[str, float], counts: Mapping[str, Counts],
-    margins: Mapping[str, float], calls: int, floor: int,
-) -> forecast.Forecast | None:  # fmt: skip
+    config: GateConfig,
+    tally: Tally,
+    safe: Mapping[str, float],
+    counts: Mapping[str, Counts],
+    margins: Mapping[str, float],
+    calls: int,
+    floor: int,
+) -> forecast.Forecast | None:
     """The longest of what the step still waits for: its floor of calls, and each critical metric's proof."""
     w = tally.weight
     if not 0.0 < w < 1.0:

@@ -49,11 +49,7 @@ def _row(metric: Mapping[str, Any], evidence: Mapping[str, Any], intervals: bool
     name = metric["name"]
     row: dict[str, Any] = {"name": name, "critical": bool(metric["margins"]), "external": metric["external"]}
     if metric["external"]:
-        row |= {
-            "value": evidence["tally"]["external"].get(name),
-            "max": metric["maximum"],
-            "min": metric["minimum"],
-        }
+        row |= {"value": evidence["tally"]["external"].get(name), "max": metric["maximum"], "min": metric["minimum"]}
         return row
     series = "slow:p90" if name == "slow" and not metric["custom"] else name
     fc, sc, fb, sb = numbers["counts"].get(series, (0, 0, 0, 0))
@@ -66,9 +62,7 @@ def _row(metric: Mapping[str, Any], evidence: Mapping[str, Any], intervals: bool
     share = metric["share"] or 0.0
     row["harm"] = {"E": numbers["harm"].get(name, 1.0), "at": 1 / config["alpha"] / share if share else None}
     if name in numbers["safe"]:
-        row["safe"] = {
-            "E": numbers["safe"][name], "at": 1 / config["beta"], "margin": numbers["margins"][name],
-        }  # fmt: skip
+        row["safe"] = {"E": numbers["safe"][name], "at": 1 / config["beta"], "margin": numbers["margins"][name]}
     return row
 
 
@@ -157,22 +151,15 @@ def replay(looks: Sequence[Mapping[str, Any]], other: Mapping[str, Any] | None =
     for look in looks:
         for arm, kept in look["evidence"]["arms"].items():
             again = rejudge(kept["evidence"])
-            if (
-                str(again.outcome) != kept["outcome"]
-                or again.evidence["numbers"] != kept["evidence"]["numbers"]
-            ):
-                different.append(
-                    {"seq": look["seq"], "arm": arm, "stored": kept["outcome"], "now": str(again.outcome)}
-                )
+            if str(again.outcome) != kept["outcome"] or again.evidence["numbers"] != kept["evidence"]["numbers"]:
+                different.append({"seq": look["seq"], "arm": arm, "stored": kept["outcome"], "now": str(again.outcome)})
             calls = _calls(kept["evidence"]["tally"])
             if kept["outcome"] in ("pass", "fail"):
                 first.setdefault(arm, (calls, kept["outcome"]))
             if config is not None:
                 tally = Tally.from_json(kept["evidence"]["tally"])
                 verdict = judge(
-                    _measured_by(config, GateConfig.from_json(kept["evidence"]["config"])),
-                    tally,
-                    memories.get(arm),
+                    _measured_by(config, GateConfig.from_json(kept["evidence"]["config"])), tally, memories.get(arm)
                 )
                 memories[arm] = verdict.memory
                 if str(verdict.outcome) in ("pass", "fail"):
@@ -184,9 +171,7 @@ def replay(looks: Sequence[Mapping[str, Any]], other: Mapping[str, Any] | None =
             arm: {
                 "outcome": first_other.get(arm, (0, "undecided"))[1],
                 "calls": first_other[arm][0] if arm in first_other else None,
-                "sooner_by": first[arm][0] - first_other[arm][0]
-                if arm in first and arm in first_other
-                else None,
+                "sooner_by": first[arm][0] - first_other[arm][0] if arm in first and arm in first_other else None,
             }
             for arm in {*first, *first_other} or {"canary"}
         }

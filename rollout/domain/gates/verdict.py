@@ -18,8 +18,21 @@ from rollout.domain.gates.counting import Cell
 from rollout.domain.gates.profiles import GateConfig, Metric, from_plan, gate_config
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, Figures, Tally, rule
 
-__all__ = ["Cell", "GateConfig", "Memory", "Metric", "Outcome", "Tally", "Verdict", "combine", "from_plan",
-           "gate_config", "judge", "judge_variants", "rejudge"]  # fmt: skip
+__all__ = [
+    "Cell",
+    "GateConfig",
+    "Memory",
+    "Metric",
+    "Outcome",
+    "Tally",
+    "Verdict",
+    "combine",
+    "from_plan",
+    "gate_config",
+    "judge",
+    "judge_variants",
+    "rejudge",
+]
 
 
 class Outcome(StrEnum):
@@ -62,9 +75,9 @@ def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Ver
     failed = reason if outcome is Outcome.FAIL else None
     after = Memory(before.failed or failed, beyond, numbers.by_strata)
     kept = tally if numbers.by_strata else tally.without_strata()
-    data = _plain({
-        "config": asdict(config), "before": asdict(before), "after": asdict(after), "numbers": numbers.to_json(),
-    })  # fmt: skip
+    data = _plain(
+        {"config": asdict(config), "before": asdict(before), "after": asdict(after), "numbers": numbers.to_json()}
+    )
     data["tally"] = kept.to_json()
     return Verdict(outcome, alarm, reason, data, after)
 
@@ -80,9 +93,7 @@ def _plain(value: Any) -> Any:
 
 def rejudge(data: Mapping[str, Any]) -> Verdict:
     """A stored verdict's evidence, judged again. The result equals what was stored."""
-    return judge(
-        GateConfig.from_json(data["config"]), Tally.from_json(data["tally"]), Memory(**data["before"])
-    )
+    return judge(GateConfig.from_json(data["config"]), Tally.from_json(data["tally"]), Memory(**data["before"]))
 
 
 def judge_variants(
@@ -125,8 +136,17 @@ def _decide(
         if m.external and beyond[m.name] >= m.looks:
             return Outcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
     safe = min(n.safe.values(), default=ev.LARGEST)
-    code = int(rule(config, e_gate=n.e_gate, bad=n.bad, e_split=max(n.e_split.values()), safe=safe,
-                    enough=n.in_step >= n.floor, e_labels=max(n.e_labels.values(), default=1.0)))  # fmt: skip
+    code = int(
+        rule(
+            config,
+            e_gate=n.e_gate,
+            bad=n.bad,
+            e_split=max(n.e_split.values()),
+            safe=safe,
+            enough=n.in_step >= n.floor,
+            e_labels=max(n.e_labels.values(), default=1.0),
+        )
+    )
     if code == FAIL:
         return Outcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
     watch = n.e_watch >= config.watch_alarm

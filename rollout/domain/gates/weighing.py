@@ -170,9 +170,7 @@ class Figures:
         second = config.edition >= 2
         self.compared = [c for c in tally.cells if 0.0 < c.weight < 1.0]
         narrow = second and tally.narrow
-        self.margins = {
-            m.name: at_step(m.margins, tally.weight, tally.step, narrow=narrow) for m in config.critical
-        }
+        self.margins = {m.name: at_step(m.margins, tally.weight, tally.step, narrow=narrow) for m in config.critical}
         self.floor = at_step(config.floors, tally.weight, tally.step)
         self.weights = ev.pool([(c.weight, (0, 0, 0, 0)) for c in self.compared])[0]
         self.e_strata = strata_e(tally.strata, self.weights) if second else 1.0
@@ -233,9 +231,7 @@ class Figures:
             return {**found, "strata": self.e_strata}
         for metric in config.critical:
             for s in metric.series:
-                pairs = [
-                    (c.counts[s][0] + c.counts[s][1], c.counts[s][2] + c.counts[s][3]) for c in self.compared
-                ]
+                pairs = [(c.counts[s][0] + c.counts[s][1], c.counts[s][2] + c.counts[s][3]) for c in self.compared]
                 found[s] = self._split_of(pairs)
         return found
 
@@ -291,10 +287,16 @@ class Figures:
 
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {
-            "e_gate": self.e_gate, "harm": self.harm, "safe": self.safe, "margins": self.margins,
-            "e_split": self.e_split, "e_watch": self.e_watch, "counts": self.counts,
-            "canary_calls": self.in_step, "floor": self.floor,
-        }  # fmt: skip
+            "e_gate": self.e_gate,
+            "harm": self.harm,
+            "safe": self.safe,
+            "margins": self.margins,
+            "e_split": self.e_split,
+            "e_watch": self.e_watch,
+            "counts": self.counts,
+            "canary_calls": self.in_step,
+            "floor": self.floor,
+        }
         return {**found, "e_labels": self.e_labels, "by_strata": self.by_strata} if self.e_labels else found
 
 

@@ -78,8 +78,7 @@ class Change:
         if not self.targets:
             return targets
         return tuple(
-            self._after(t.number, t, self.targets[t.number]) if t.number in self.targets else t
-            for t in targets
+            self._after(t.number, t, self.targets[t.number]) if t.number in self.targets else t for t in targets
         )
 
     def _after(self, key: str, before: T, values: Mapping[str, Any]) -> T:
@@ -100,9 +99,7 @@ class Change:
                 number: {k: _plain(v) for k, v in values.items()} for number, values in self.targets.items()
             }
         if self.writes:
-            document["writes"] = {
-                id_: {k: _plain(v) for k, v in values.items()} for id_, values in self.writes.items()
-            }
+            document["writes"] = {id_: {k: _plain(v) for k, v in values.items()} for id_, values in self.writes.items()}
         if self.new_writes:
             document["new_writes"] = [write_to_json(w) for w in self.new_writes]
         return document
@@ -129,10 +126,20 @@ def write_to_json(write: Write) -> dict[str, Any]:
     return retreated | {
         name: _plain(getattr(write, name))
         for name in (
-            "id", "number", "kind", "wave", "step", "epoch", "body", "intent_at", "horizon_until",
-            "outcome", "answered", "rollout_id",
+            "id",
+            "number",
+            "kind",
+            "wave",
+            "step",
+            "epoch",
+            "body",
+            "intent_at",
+            "horizon_until",
+            "outcome",
+            "answered",
+            "rollout_id",
         )
-    }  # fmt: skip
+    }
 
 
 def write_from_json(document: Mapping[str, Any]) -> Write:
@@ -146,10 +153,20 @@ def target_to_json(target: Target) -> dict[str, Any]:
     return {
         name: _plain(getattr(target, name))
         for name in (
-            "number", "ord", "wave", "baseline", "split", "step", "modified", "others", "state", "written",
-            "live", "live_at",
+            "number",
+            "ord",
+            "wave",
+            "baseline",
+            "split",
+            "step",
+            "modified",
+            "others",
+            "state",
+            "written",
+            "live",
+            "live_at",
         )
-    }  # fmt: skip
+    }
 
 
 def target_from_json(document: Mapping[str, Any]) -> Target:
@@ -213,9 +230,7 @@ def _changed(value: T, values: Mapping[str, Any]) -> T:
     return type(value)(*given)
 
 
-def _merge(
-    one: Mapping[str, Mapping[str, Any]], two: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Mapping[str, Any]]:
+def _merge(one: Mapping[str, Mapping[str, Any]], two: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
     merged: dict[str, Mapping[str, Any]] = dict(one)
     for key, values in two.items():
         merged[key] = {**merged.get(key, {}), **values}

@@ -40,9 +40,7 @@ class By:
     def __post_init__(self) -> None:
         one_line("actor", self.actor, 200)
         one_line("reason", self.reason, MOST_REASON)
-        if self.request_id is not None and not (
-            1 <= len(self.request_id) <= 120 and self.request_id.isprintable()
-        ):
+        if self.request_id is not None and not (1 <= len(self.request_id) <= 120 and self.request_id.isprintable()):
             raise InputError("request_id: write 1 to 120 printable characters", field="request_id")
 
     def request(self, command: str, *asked: Any) -> Request | None:
@@ -79,11 +77,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         values |= r.cleared("stood", "back_at")
         what = f"from {r.position} to {goal}"
     data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
-    return (
-        Change(rollout=values),
-        Entry("promote", by.actor, by.reason, data),
-        f"promoted by a person: {what}",
-    )
+    return (Change(rollout=values), Entry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -106,11 +100,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.verdict is not None and r.verdict.get("outcome") == "fail":
         values["waived"] = True
-    return (
-        Change(rollout=values),
-        Entry("resume", by.actor, by.reason, where(r)),
-        "resumed by a person",
-    )
+    return (Change(rollout=values), Entry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 
 
 def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -127,9 +117,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     return Change(rollout=values), Entry("stop", by.actor, by.reason, where(r)), why
 
 
-def adopt(
-    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]
-) -> Decision:
+def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Take the live split of every number as ours, and go on."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     _expect(r, expect)
@@ -141,10 +129,14 @@ def adopt(
         if empty:
             raise Refused(f"{target.number} has no {empty[0]} now: there is nothing to adopt", **where(r))
         targets[target.number] = {
-            "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "live": lists,
-            "live_at": now, **(_adopted(r, target) if target.written else r.standing(target.step)),
+            "split": lists,
+            "modified": reading.modified,
+            "others": others_of(reading, lists),
+            "live": lists,
+            "live_at": now,
+            **(_adopted(r, target) if target.written else r.standing(target.step)),
             "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
-        }  # fmt: skip
+        }
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.reason == "split":
         values["split_waived"] = True
@@ -160,9 +152,7 @@ def adopt(
     )
 
 
-def restore(
-    r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]
-) -> Decision:
+def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Write our split again over what the numbers show now, and go on."""
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
@@ -176,9 +166,12 @@ def restore(
         lists = {field: reading.lists.get(field) for field in target.baseline}
         # What is live now is what the pre-read must find; the step says that ours is missing.
         targets[target.number] = {
-            "split": lists, "modified": reading.modified, "others": others_of(reading, lists), "step": -1,
+            "split": lists,
+            "modified": reading.modified,
+            "others": others_of(reading, lists),
+            "step": -1,
             "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
-        }  # fmt: skip
+        }
     values: dict[str, Any] = {"phase": phase, "reason": None, "confirmed_at": None}
     if r.retreated is not None:
         values["turning_since"] = now  # the retreat weight has to be read back anew
@@ -194,19 +187,13 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
     if r.phase is Phase.ROLLED_BACK:
         return None
     if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + KEEP_BASELINE:
-        raise Refused(
-            f"it ended as {r.phase} more than 30 days ago: its baseline is no longer kept", **where(r)
-        )
+        raise Refused(f"it ended as {r.phase} more than 30 days ago: its baseline is no longer kept", **where(r))
     if r.phase is Phase.STOPPED and not r.written:
         return None
     phase = after(r.phase, Event.ROLLBACK_ASKED)
     values: dict[str, Any] = {"phase": phase, "stop_asked": False}
     if r.phase is not Phase.ROLLING_BACK:
-        values |= {
-            "rollback_at": now,
-            "restored_at": None,
-            "reason": by.reason or "rolled back by a person",
-        }
+        values |= {"rollback_at": now, "restored_at": None, "reason": by.reason or "rolled back by a person"}
     targets = {
         t.number: {"state": TargetState.CONFIRMED}
         for t in r.written
@@ -252,6 +239,5 @@ def _was_paused(r: Rollout) -> bool:
 def _expect(r: Rollout, expect: Position | None) -> None:
     if expect is not None and expect != r.position:
         raise StaleExpectation(
-            f"you expected it at {expect}, and it stands at {r.position} ({r.phase}); nothing was changed",
-            **where(r),
+            f"you expected it at {expect}, and it stands at {r.position} ({r.phase}); nothing was changed", **where(r)
         )

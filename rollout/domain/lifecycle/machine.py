@@ -173,9 +173,7 @@ def after(phase: Phase, event: Event) -> Phase:
     try:
         return TRANSITIONS[phase, event]
     except KeyError:
-        advice = _ADVICE.get((phase, event)) or (
-            f"it has ended as {phase}" if phase.is_final else f"it is {phase}"
-        )
+        advice = _ADVICE.get((phase, event)) or (f"it has ended as {phase}" if phase.is_final else f"it is {phase}")
         raise IllegalTransition(
             f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}",
             phase=str(phase),

@@ -258,9 +258,7 @@ class Rollout:
     def open_writes(self, now: datetime, number: str | None = None) -> tuple[Write, ...]:
         """Writes (ours, and others' on our numbers) that may still take effect."""
         return tuple(
-            w
-            for w in (*self.writes, *self.foreign_open)
-            if w.is_open(now) and (number is None or w.number == number)
+            w for w in (*self.writes, *self.foreign_open) if w.is_open(now) and (number is None or w.number == number)
         )
 
     @cached_property

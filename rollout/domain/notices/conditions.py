@@ -22,9 +22,7 @@ APPROVAL_WANTED = "all is green; a person must promote"  # how `decide` begins t
 KEY_REFUSED = re.compile(r"Retell refuse[sd] the API key")
 
 
-def of_state(
-    r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta
-) -> list[Told]:
+def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Told]:
     """What is wanted or wrong with a rollout now and has no entry of its own in the journal.
 
     `unmeasurable_since`: when its gates stopped measuring, if they have; it is told after `patience`.
@@ -34,30 +32,37 @@ def of_state(
         after = r.next_position
         goal = "it is promoted" if after is None else f"step {after} follows: {weights(r.plan, after.step)}"
         words = Words(
-            NoticeEvent.NEEDS_PERSON, Severity.WARNING, f"step {r.position} waits for your approval",
-            "its hold is over and all else is green", f"{goal}, as soon as somebody promotes it",
+            NoticeEvent.NEEDS_PERSON,
+            Severity.WARNING,
+            f"step {r.position} waits for your approval",
+            "its hold is over and all else is green",
+            f"{goal}, as soon as somebody promotes it",
             f"rollout promote {r.id} --expect {r.position}",
-        )  # fmt: skip
+        )
         found.append(compose(f"{r.id}:approve:{r.position}:{stamp(r.confirmed_at)}", r, words))
     if r.phase is Phase.ROLLING_BACK and r.restored_at is None and r.rollback_at is not None:
         taken = (now - r.rollback_at).total_seconds()
         level = sum(taken >= s for s in ROLLBACK_LEVELS) + max(0, int(taken // ROLLBACK_AGAIN))
         if level:
             words = Words(
-                NoticeEvent.TROUBLE, Severity.CRITICAL,
-                f"the rollback is not done after {render(timedelta(seconds=int(taken)))}", r.why,
+                NoticeEvent.TROUBLE,
+                Severity.CRITICAL,
+                f"the rollback is not done after {render(timedelta(seconds=int(taken)))}",
+                r.why,
                 "it is tried again without end; the kit does it without this service",
                 f"rollout kit {r.id}, then run the file that it writes",
-            )  # fmt: skip
+            )
             found.append(compose(f"{r.id}:rollback-failing:{stamp(r.rollback_at)}:{level}", r, words))
     live = r.phase in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)
     if live and unmeasurable_since is not None and now - unmeasurable_since >= patience:
         words = Words(
-            NoticeEvent.TROUBLE, Severity.WARNING, "its gates cannot measure",
+            NoticeEvent.TROUBLE,
+            Severity.WARNING,
+            "its gates cannot measure",
             str((r.verdict or {}).get("reason") or r.why),
             f"since {moment_text(unmeasurable_since)} nothing judges the calls; the weight stays until they measure again",
             f"rollout rollback {r.id}",
-        )  # fmt: skip
+        )
         found.append(compose(f"{r.id}:unmeasurable:{stamp(unmeasurable_since)}", r, words))
     return found
 
@@ -70,12 +75,7 @@ def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Told]:
     next_ = "nothing is sent until it is right again, rollbacks included; a new key needs no restart"
     for r in rollouts:
         words = Words(
-            NoticeEvent.TROUBLE,
-            Severity.CRITICAL,
-            "Retell refuses the API key",
-            r.why,
-            next_,
-            "rollout doctor",
+            NoticeEvent.TROUBLE, Severity.CRITICAL, "Retell refuses the API key", r.why, next_, "rollout doctor"
         )
         told.append(compose(f"{r.id}:key:{stamp(since)}", r, words, scope=Scope.PLAN))
     count = f"{len(rollouts)} rollouts stand" if len(rollouts) > 1 else "one rollout stands"
@@ -85,10 +85,7 @@ def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Told]:
     )
     title = "Retell refuses the API key"
     event = f"service:key:{stamp(since)}"
-    return [
-        *told,
-        Told(event, None, NoticeEvent.TROUBLE, Severity.CRITICAL, title, body, Scope.SETTINGS),
-    ]
+    return [*told, Told(event, None, NoticeEvent.TROUBLE, Severity.CRITICAL, title, body, Scope.SETTINGS)]
 
 
 def service_failing(name: str, digest: str, since: datetime, tries: int, trouble: str) -> Told:

@@ -21,9 +21,7 @@ from rollout.domain.plan.plan import Plan
 
 QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
 _LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
-_ALARMING = frozenset(
-    {HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.POISON, HeldReason.IDENTITY, HeldReason.REJECTED}
-)
+_ALARMING = frozenset({HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.POISON, HeldReason.IDENTITY, HeldReason.REJECTED})
 _MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])")
 
 
@@ -122,11 +120,7 @@ def of_entry(r: Rollout, e: Recorded, shared: Sequence[Anchor] = ()) -> Told | N
 def compose(event: str, r: Rollout, w: Words, anchor: str = "", scope: Scope = Scope.ALL) -> Told:
     """The notice of these words about one rollout."""
     name = clean(r.name, 80)
-    lines = [
-        f"{w.what[:1].upper()}{w.what[1:]}.",
-        f"Why: {clean(w.why) or 'no reason was given'}",
-        f"Next: {w.next}",
-    ]
+    lines = [f"{w.what[:1].upper()}{w.what[1:]}.", f"Why: {clean(w.why) or 'no reason was given'}", f"Next: {w.next}"]
     lines += [f"To intervene: {w.command}", anchor]
     body = "\n".join(line for line in lines if line)
     return Told(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
@@ -137,26 +131,37 @@ def _begun(r: Rollout, e: Recorded) -> Words:
         f"{weights(r.plan, i)} for {render(r.plan.hold(i).duration)}" for i in range(1, r.plan.last_step + 1)
     )
     return Words(
-        NoticeEvent.STARTED, Severity.INFO, "started", f"asked for by {clean(r.created_by, 80)}; {e.reason}",
-        f"{clean(steps, 300)}", f"rollout rollback {r.id}",
-    )  # fmt: skip
+        NoticeEvent.STARTED,
+        Severity.INFO,
+        "started",
+        f"asked for by {clean(r.created_by, 80)}; {e.reason}",
+        f"{clean(steps, 300)}",
+        f"rollout rollback {r.id}",
+    )
 
 
 def _confirmed(r: Rollout, e: Recorded) -> Words:
     step = _step(e)
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
     return Words(
-        NoticeEvent.STEP, Severity.INFO, f"step {_position(e)} is in force", e.reason,
-        hold or "it holds", f"rollout rollback {r.id}",
-    )  # fmt: skip
+        NoticeEvent.STEP,
+        Severity.INFO,
+        f"step {_position(e)} is in force",
+        e.reason,
+        hold or "it holds",
+        f"rollout rollback {r.id}",
+    )
 
 
 def _completed(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.PROMOTED, Severity.INFO, "promoted", e.reason,
+        NoticeEvent.PROMOTED,
+        Severity.INFO,
+        "promoted",
+        e.reason,
         "its numbers are watched for a week; while its baseline is kept it can still be rolled back",
         f"rollout rollback {r.id}",
-    )  # fmt: skip
+    )
 
 
 def _rolling_back(r: Rollout, e: Recorded) -> Words | None:
@@ -165,40 +170,57 @@ def _rolling_back(r: Rollout, e: Recorded) -> Words | None:
     by_person = e.kind == "rollback"
     why = f"{e.reason or 'no reason was given'} (ordered by {clean(e.actor, 80)})" if by_person else e.reason
     return Words(
-        NoticeEvent.ROLLED_BACK, Severity.WARNING if by_person else Severity.CRITICAL, "rolling back", why,
+        NoticeEvent.ROLLED_BACK,
+        Severity.WARNING if by_person else Severity.CRITICAL,
+        "rolling back",
+        why,
         "every number gets its baseline back now, without end; you are told when it is read back",
         f"rollout show {r.id}",
-    )  # fmt: skip
+    )
 
 
 def _read_back(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back: the baseline serves the callers again", e.reason,
+        NoticeEvent.ROLLED_BACK,
+        Severity.WARNING,
+        "rolled back: the baseline serves the callers again",
+        e.reason,
         "it is watched until no write of ours can land any more, and for a week after that",
         f"rollout show {r.id}",
-    )  # fmt: skip
+    )
 
 
 def _restored_outside(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside", e.reason,
-        "nothing is written any more", f"rollout show {r.id}",
-    )  # fmt: skip
+        NoticeEvent.ROLLED_BACK,
+        Severity.WARNING,
+        "rolled back outside",
+        e.reason,
+        "nothing is written any more",
+        f"rollout show {r.id}",
+    )
 
 
 def _reopened(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part of the rollback", e.reason,
-        "the baseline is written again now; you are told when it is read back", f"rollout show {r.id}",
-    )  # fmt: skip
+        NoticeEvent.TROUBLE,
+        Severity.WARNING,
+        "a late write undid part of the rollback",
+        e.reason,
+        "the baseline is written again now; you are told when it is read back",
+        f"rollout show {r.id}",
+    )
 
 
 def _contested(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.TROUBLE, Severity.CRITICAL, "another program writes over the rollback", e.reason,
+        NoticeEvent.TROUBLE,
+        Severity.CRITICAL,
+        "another program writes over the rollback",
+        e.reason,
         "the baseline is written again without end, at growing pauses; callers may get either split until it is stopped",
         f"rollout show {r.id}",
-    )  # fmt: skip
+    )
 
 
 def _held(r: Rollout, e: Recorded) -> Words:
@@ -206,43 +228,61 @@ def _held(r: Rollout, e: Recorded) -> Words:
     impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
     known = f" ({reason})" if reason in set(HeldReason) else ""
     return Words(
-        NoticeEvent.NEEDS_PERSON, Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
-        f"held{known}: a person is needed", e.reason,
+        NoticeEvent.NEEDS_PERSON,
+        Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
+        f"held{known}: a person is needed",
+        e.reason,
         "nothing is written until somebody answers: adopt (take the live split), restore (write ours again), "
-        "rollback or stop", f"rollout {'stop' if impossible else 'rollback'} {r.id}",
-    )  # fmt: skip
+        "rollback or stop",
+        f"rollout {'stop' if impossible else 'rollback'} {r.id}",
+    )
 
 
 def _failure_paused(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, f"step {_position(e)} failed and is paused: a person is needed",
-        e.reason, "the split stays as it is until somebody answers: rollback, or resume against the gates",
+        NoticeEvent.NEEDS_PERSON,
+        Severity.CRITICAL,
+        f"step {_position(e)} failed and is paused: a person is needed",
+        e.reason,
+        "the split stays as it is until somebody answers: rollback, or resume against the gates",
         f"rollout rollback {r.id}",
-    )  # fmt: skip
+    )
 
 
 def _paused(r: Rollout, e: Recorded) -> Words | None:
     if not e.reason.startswith("alert "):
         return None  # a person who pauses knows it; an alert that does so needs one
     return Words(
-        NoticeEvent.NEEDS_PERSON, Severity.WARNING, "paused by an alert: a person is needed", e.reason,
-        "the split stays as it is until somebody answers: resume, rollback or stop", f"rollout rollback {r.id}",
-    )  # fmt: skip
+        NoticeEvent.NEEDS_PERSON,
+        Severity.WARNING,
+        "paused by an alert: a person is needed",
+        e.reason,
+        "the split stays as it is until somebody answers: resume, rollback or stop",
+        f"rollout rollback {r.id}",
+    )
 
 
 def _refused(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.STOPPED, Severity.WARNING, "not started", e.reason,
-        "nothing was written; mend what is said above and start the plan again", f"rollout show {r.id}",
-    )  # fmt: skip
+        NoticeEvent.STOPPED,
+        Severity.WARNING,
+        "not started",
+        e.reason,
+        "nothing was written; mend what is said above and start the plan again",
+        f"rollout show {r.id}",
+    )
 
 
 def _stopped(r: Rollout, e: Recorded) -> Words:
     why = f"{e.reason or 'no reason was given'} (by {clean(e.actor, 80)})"
     return Words(
-        NoticeEvent.STOPPED, Severity.INFO, "stopped", why,
-        "the split stays as it is; it can still be rolled back", f"rollout rollback {r.id}",
-    )  # fmt: skip
+        NoticeEvent.STOPPED,
+        Severity.INFO,
+        "stopped",
+        why,
+        "the split stays as it is; it can still be rolled back",
+        f"rollout rollback {r.id}",
+    )
 
 
 def _observed(r: Rollout, e: Recorded) -> Words | None:
@@ -251,17 +291,25 @@ def _observed(r: Rollout, e: Recorded) -> Words | None:
         return None  # while it is live it is held for this, and that is told
     names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
     return Words(
-        NoticeEvent.TROUBLE, Severity.WARNING, "somebody changed the split after its end",
-        f"{names} shows a split that is not ours", "it is left alone", f"rollout show {r.id}",
-    )  # fmt: skip
+        NoticeEvent.TROUBLE,
+        Severity.WARNING,
+        "somebody changed the split after its end",
+        f"{names} shows a split that is not ours",
+        "it is left alone",
+        f"rollout show {r.id}",
+    )
 
 
 def _watched(r: Rollout, e: Recorded) -> Words:
     return Words(
-        NoticeEvent.TROUBLE, Severity.CRITICAL, "its calls got worse after it was promoted", e.reason,
+        NoticeEvent.TROUBLE,
+        Severity.CRITICAL,
+        "its calls got worse after it was promoted",
+        e.reason,
         "nothing is done by itself, as nothing is left to compare with; the baseline is kept, and one command writes "
-        "it back", f"rollout rollback {r.id}",
-    )  # fmt: skip
+        "it back",
+        f"rollout rollback {r.id}",
+    )
 
 
 _MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {

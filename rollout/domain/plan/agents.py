@@ -37,9 +37,7 @@ class Channel(StrEnum):
 def _agent_id(value: object) -> str:
     if isinstance(value, str) and _AGENT_ID.fullmatch(value):
         return value
-    raise complaint(
-        f"{shown(value)} is not an agent id", "write the id as Retell shows it, for example agent_1a2b3c"
-    )
+    raise complaint(f"{shown(value)} is not an agent id", "write the id as Retell shows it, for example agent_1a2b3c")
 
 
 def _number(value: object) -> int:
@@ -60,9 +58,7 @@ def _number_or_tag(value: object) -> int | str:
     if isinstance(value, str) and _TAG.fullmatch(value):
         return value
     if isinstance(value, str) and not re.fullmatch(r"[vV]?[0-9]+", value, re.ASCII):
-        raise complaint(
-            f"{shown(value)} is neither a version nor a tag", "write a number or a tag of the agent"
-        )
+        raise complaint(f"{shown(value)} is neither a version nor a tag", "write a number or a tag of the agent")
     return _number(value)
 
 
@@ -75,9 +71,7 @@ AgentId = Annotated[
     str, PlainValidator(_agent_id), WithJsonSchema({"type": "string", "pattern": f"^{_AGENT_ID.pattern}$"})
 ]
 Version = Annotated[
-    int,
-    PlainValidator(_number),
-    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _LARGEST_VERSION}),
+    int, PlainValidator(_number), WithJsonSchema({"type": "integer", "minimum": 0, "maximum": _LARGEST_VERSION})
 ]
 VersionOrTag = Annotated[
     int | str,
@@ -108,9 +102,7 @@ class BaselineEntry(Part):
     """One entry that the numbers must serve before the first step."""
 
     agent_id: AgentId
-    agent_version: VersionOrTag | None = Field(
-        None, description="Number or tag; left out: an entry without version."
-    )
+    agent_version: VersionOrTag | None = Field(None, description="Number or tag; left out: an entry without version.")
     weight: Weight = 1.0
 
     def to_wire(self) -> dict[str, Any]:
@@ -124,9 +116,7 @@ class BaselineEntry(Part):
 def _phone(value: object) -> str:
     example = 'write plus, country code and number in quotes, for example "+14157774444"'
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise complaint(
-            f"{value} is a number, so its plus is lost", f'put it in quotes: "+{abs(int(value))}"'
-        )
+        raise complaint(f"{value} is a number, so its plus is lost", f'put it in quotes: "+{abs(int(value))}"')
     if not isinstance(value, str):
         raise complaint(f"{shown(value)} is not a phone number", example)
     digits = re.sub(r"[ ().-]", "", value)

@@ -10,15 +10,7 @@ from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import (
-    BeforeValidator,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BeforeValidator, Discriminator, Field, PlainValidator, Tag, WithJsonSchema, model_validator
 
 from rollout.domain.plan.fields import (
     Finding,
@@ -51,9 +43,7 @@ def _clock_time(value: object) -> str:
         return text
     if match := re.fullmatch(r"([0-9]):([0-5][0-9])", text, re.ASCII):
         raise complaint(f"{shown(value)} has one digit of hours", f'write "0{match[0]}"')
-    raise complaint(
-        f"{shown(value)} is not a time of day", 'write hours and minutes, for example "09:00" or "17:30"'
-    )
+    raise complaint(f"{shown(value)} is not a time of day", 'write hours and minutes, for example "09:00" or "17:30"')
 
 
 ClockTime = Annotated[
@@ -89,9 +79,7 @@ class Window(Part):
         if self.opens == "24:00":
             raise complaint("a window cannot open at 24:00", 'write "00:00" of the next day', ("from",))
         if self.opens == self.closes:
-            raise complaint(
-                f"the window is empty: it opens and closes at {self.opens}", "write a later time", ("to",)
-            )
+            raise complaint(f"the window is empty: it opens and closes at {self.opens}", "write a later time", ("to",))
         if len(set(self.days)) != len(self.days):
             raise complaint("a day is named twice", "name each day once", ("days",))
         return self
@@ -107,9 +95,7 @@ class Freeze(Part):
     @model_validator(mode="after")
     def _in_order(self) -> Self:
         if isinstance(self.begins, datetime) != isinstance(self.ends, datetime):
-            raise complaint(
-                "one end is a day and the other a time", "write both as days or both as times", ("to",)
-            )
+            raise complaint("one end is a day and the other a time", "write both as days or both as times", ("to",))
         backwards = (
             self.ends <= self.begins
             if isinstance(self.begins, datetime) and isinstance(self.ends, datetime)
@@ -156,11 +142,7 @@ def _zone(value: object) -> str:
 def _region(value: object) -> str:
     if isinstance(value, str) and re.fullmatch(r"[A-Z]{2}(-[A-Z0-9]{1,6})?", value, re.ASCII):
         return value
-    advice = (
-        f"write {value.upper()}"
-        if isinstance(value, str) and value.islower()
-        else "write for example US or US-CA"
-    )
+    advice = f"write {value.upper()}" if isinstance(value, str) and value.islower() else "write for example US or US-CA"
     raise complaint(f"{shown(value)} is not a country or region", advice)
 
 

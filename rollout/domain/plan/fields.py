@@ -58,13 +58,9 @@ def _weight(value: object) -> float:
     if isinstance(value, str):
         percent = re.fullmatch(r"([0-9]{1,3}(?:\.[0-9]{1,2})?) ?%", value, re.ASCII)
         example = f"{float(percent[1]) / 100:.6g}" if percent and float(percent[1]) <= 100 else "0.1"
-        raise complaint(
-            f"{shown(value)} is text", f"write a number from 0 to 1 without quotes, for example {example}"
-        )
+        raise complaint(f"{shown(value)} is text", f"write a number from 0 to 1 without quotes, for example {example}")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise complaint(
-            f"{shown(value)} is not a weight", "write a number above 0 and at most 1, for example 0.1"
-        )
+        raise complaint(f"{shown(value)} is not a weight", "write a number above 0 and at most 1, for example 0.1")
     try:
         share = splits.points(value)
     except SplitError as error:
@@ -146,16 +142,12 @@ def _moment_or_day(value: object) -> datetime | date:
         try:
             return date.fromisoformat(value)
         except ValueError:
-            raise complaint(
-                f"there is no day {value}", "write a day of the calendar, for example 2026-12-24"
-            ) from None
+            raise complaint(f"there is no day {value}", "write a day of the calendar, for example 2026-12-24") from None
     return _moment(value)
 
 
 _ISO = PlainSerializer(lambda value: value.isoformat(), return_type=str)
-Moment = Annotated[
-    datetime, PlainValidator(_moment), _ISO, WithJsonSchema({"type": "string", "format": "date-time"})
-]
+Moment = Annotated[datetime, PlainValidator(_moment), _ISO, WithJsonSchema({"type": "string", "format": "date-time"})]
 MomentOrDay = Annotated[
     datetime | date,
     PlainValidator(_moment_or_day),
@@ -172,9 +164,7 @@ def number_of(value: object, low: float, high: float, what: str, example: str) -
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise complaint(f"{shown(value)} is not {what}", f"write a number, for example {example}")
     if not low <= value <= high:
-        raise complaint(
-            f"{value} is not {what}", f"write a number from {low:g} to {high:g}, for example {example}"
-        )
+        raise complaint(f"{value} is not {what}", f"write a number from {low:g} to {high:g}, for example {example}")
     return float(value)
 
 
@@ -195,16 +185,12 @@ def words(minimum: int = 1, maximum: int = 80) -> Any:
             long = "is empty" if not value else f"has {len(value)} characters"
             raise complaint(f"the text {long}", f"write {minimum} to {maximum} characters")
         if not value.isprintable():
-            raise complaint(
-                f"{shown(value)} has control or invisible characters", "write printable characters only"
-            )
+            raise complaint(f"{shown(value)} has control or invisible characters", "write printable characters only")
         if value != value.strip():
             raise complaint(f"{shown(value)} begins or ends with a space", f"write {shown(value.strip())}")
         return value
 
-    return PlainValidator(check), WithJsonSchema(
-        {"type": "string", "minLength": minimum, "maxLength": maximum}
-    )
+    return PlainValidator(check), WithJsonSchema({"type": "string", "minLength": minimum, "maxLength": maximum})
 
 
 class OneOrMany:

@@ -38,9 +38,7 @@ def _url(value: object) -> str:
     except ValueError:
         host, parts = None, urlsplit("")
     if not host or parts.scheme not in ("https", "http") or re.search(r"[\s\\<>\"]", text):
-        raise complaint(
-            f"{shown(value)} is not a web address", "write for example https://metrics.example.com/value"
-        )
+        raise complaint(f"{shown(value)} is not a web address", "write for example https://metrics.example.com/value")
     if parts.username is not None or parts.password is not None:
         raise complaint("the address carries a user name or password", "write the address without them")
     if parts.scheme == "http" and host not in _LOOPBACK:
@@ -77,9 +75,7 @@ Fraction = Annotated[
 ]
 
 Margin = Annotated[
-    float,
-    PlainValidator(_margin),
-    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+    float, PlainValidator(_margin), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})
 ]
 
 
@@ -90,12 +86,7 @@ class External(Part):
     max: Limit | None = Field(None, description="Fails above this.")
     min: Limit | None = Field(None, description="Fails below this.")
     looks: int = Field(
-        1,
-        alias="for",
-        ge=1,
-        le=1000,
-        strict=True,
-        description="Consecutive looks over the limit before it fails.",
+        1, alias="for", ge=1, le=1000, strict=True, description="Consecutive looks over the limit before it fails."
     )
 
     @model_validator(mode="after")
@@ -116,9 +107,7 @@ class Prometheus(External):
 class Http(External):
     """A JSON document with one number in it."""
 
-    field: Annotated[str, *words(1, 200)] = Field(
-        description="Key of the number; dots go into nested objects."
-    )
+    field: Annotated[str, *words(1, 200)] = Field(description="Key of the number; dots go into nested objects.")
 
 
 class Metric(Part):
@@ -128,14 +117,10 @@ class Metric(Part):
     custom: Annotated[str, *words(1, 100)] | None = Field(
         None, description="A boolean of call_analysis.custom_analysis_data."
     )
-    bad: bool = Field(
-        False, strict=True, description="Which value of the custom field counts against the canary."
-    )
+    bad: bool = Field(False, strict=True, description="Which value of the custom field counts against the canary.")
     prometheus: Prometheus | None = None
     http: Http | None = None
-    share: Fraction | None = Field(
-        None, description="Its part of the combined evidence; left out: the profile's."
-    )
+    share: Fraction | None = Field(None, description="Its part of the combined evidence; left out: the profile's.")
     margins: tuple[Margin, ...] | None = Field(
         None,
         min_length=1,
@@ -152,9 +137,7 @@ class Metric(Part):
     def _measured_somewhere(self) -> Self:
         sources = [key for key in ("custom", "prometheus", "http") if getattr(self, key) is not None]
         if len(sources) > 1:
-            raise complaint(
-                f"{' and '.join(sources)} are both given", "name one place of measurement", (sources[1],)
-            )
+            raise complaint(f"{' and '.join(sources)} are both given", "name one place of measurement", (sources[1],))
         if not sources and self.name not in CALL_METRICS:
             near = difflib.get_close_matches(self.name, CALL_METRICS, 1, 0.5)
             known = near[0] if near else f"one of {', '.join(CALL_METRICS)}"
@@ -188,9 +171,7 @@ class Gates(Part):
         None, min_length=1, max_length=20, description="Least canary calls in a step, small weights first."
     )
     max_call_time: Duration = Field(
-        timedelta(hours=1),
-        description="A call open longer counts as failed.",
-        json_schema_extra={"default": "1h"},
+        timedelta(hours=1), description="A call open longer counts as failed.", json_schema_extra={"default": "1h"}
     )
     act_at_full_weight: bool = Field(
         False,
@@ -198,13 +179,8 @@ class Gates(Part):
         description="In the last hold, at weight 1, nothing is left to compare with: true does on_failure when the "
         "watch raises its alarm, false tells. After the rollout is promoted it tells in either case.",
     )
-    hard_error_reasons: (
-        tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$", strict=True)], ...] | None
-    ) = Field(
-        None,
-        min_length=1,
-        max_length=100,
-        description="Retell's disconnection reasons that count as hard errors.",
+    hard_error_reasons: tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$", strict=True)], ...] | None = Field(
+        None, min_length=1, max_length=100, description="Retell's disconnection reasons that count as hard errors."
     )
 
     @model_validator(mode="before")

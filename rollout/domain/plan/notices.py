@@ -22,13 +22,10 @@ class Reaction(StrEnum):
 def _labels(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping) or not value:
         raise complaint(
-            f"{shown(value)} matches no alert",
-            "write labels and their values, for example {service: frontdesk}",
+            f"{shown(value)} matches no alert", "write labels and their values, for example {service: frontdesk}"
         )
     for label, wanted in value.items():
-        if not isinstance(label, str) or not re.fullmatch(
-            r"[A-Za-z_][A-Za-z0-9_.:/-]{0,99}", label, re.ASCII
-        ):
+        if not isinstance(label, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.:/-]{0,99}", label, re.ASCII):
             raise complaint(f"{shown(label)} is not a label", "write for example alertname or service")
         if not isinstance(wanted, str) or not wanted or len(wanted) > 200 or not wanted.isprintable():
             raise complaint(f"the value {shown(wanted)} is not text", as_text(wanted), (label,))
@@ -78,8 +75,7 @@ def _notice_url(value: object) -> str:
     ):
         return value
     raise complaint(
-        "this is not the address of a service",
-        "write an apprise address, for example mailto://ops@example.com",
+        "this is not the address of a service", "write an apprise address, for example mailto://ops@example.com"
     )
 
 
@@ -91,7 +87,5 @@ class Notice(Part):
         PlainValidator(_notice_url),
         WithJsonSchema({"type": "string", "pattern": "^[a-z][a-z0-9+.-]{0,30}://[!-~]+$", "maxLength": 2000}),
     ] = Field(repr=False, description="Address of the service as apprise writes it.")
-    events: tuple[NoticeEvent, ...] | None = Field(
-        None, min_length=1, description="Left out: all but `step`."
-    )
+    events: tuple[NoticeEvent, ...] | None = Field(None, min_length=1, description="Left out: all but `step`.")
     min_severity: Severity = Severity.INFO

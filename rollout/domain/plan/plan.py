@@ -14,27 +14,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from rollout.domain.plan.agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
-from rollout.domain.plan.calendar import (
-    Calendar,
-    Closing,
-    ClosingField,
-    Freezes,
-    Holidays,
-    Retreat,
-    Windows,
-    Zone,
-)
-from rollout.domain.plan.fields import (
-    Duration,
-    Finding,
-    Moment,
-    OneOrMany,
-    Part,
-    complaint,
-    complaints,
-    shown,
-    words,
-)
+from rollout.domain.plan.calendar import Calendar, Closing, ClosingField, Freezes, Holidays, Retreat, Windows, Zone
+from rollout.domain.plan.fields import Duration, Finding, Moment, OneOrMany, Part, complaint, complaints, shown, words
 from rollout.domain.plan.gates import Gates, GatesField, Profile
 from rollout.domain.plan.notices import Alert, Notice, Reaction
 from rollout.domain.plan.rules import arm_problems, time_problems
@@ -58,9 +39,7 @@ __all__ = [
 ]
 
 Name = Annotated[str, *words(1, 80)]
-WRITTEN_NOW: Mapping[str, bool] = {
-    "written_now": True
-}  # context of a plan that somebody writes, and not of a record
+WRITTEN_NOW: Mapping[str, bool] = {"written_now": True}  # context of a plan that somebody writes, and not of a record
 _ARM = r"^[a-z][a-z0-9_-]{0,29}$"
 
 
@@ -70,9 +49,7 @@ _ARM = r"^[a-z][a-z0-9_-]{0,29}$"
 class Plan(Part):
     """A plan: which numbers move to which agent version, in which steps, judged how."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["canary"]}, {"required": ["variants"]}]},
-    )
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["canary"]}, {"required": ["variants"]}]})
 
     version: Annotated[Literal[1], Field(description="Version of the plan format: 1.")]
     name: Name = Field(
@@ -81,25 +58,15 @@ class Plan(Part):
         json_schema_extra={"pattern": r"^(?!\.{1,2}$)[^/]+$"},
     )
     numbers: Annotated[tuple[Selector, ...], OneOrMany()] = Field(
-        min_length=1,
-        max_length=20_000,
-        description="Quoted E.164 numbers, {nickname: pattern} or {serving: agent}.",
+        min_length=1, max_length=20_000, description="Quoted E.164 numbers, {nickname: pattern} or {serving: agent}."
     )
-    channels: tuple[Channel, ...] = Field(
-        min_length=1, description="Only these lists of a number are ever written."
-    )
+    channels: tuple[Channel, ...] = Field(min_length=1, description="Only these lists of a number are ever written.")
     canary: AgentRef | None = Field(None, description="The version being tried.")
     variants: dict[str, AgentRef] | None = Field(
-        None,
-        min_length=1,
-        max_length=10,
-        description="Several versions being tried, by name, instead of canary.",
+        None, min_length=1, max_length=10, description="Several versions being tried, by name, instead of canary."
     )
     baseline: Annotated[tuple[BaselineEntry, ...], OneOrMany()] | None = Field(
-        None,
-        min_length=1,
-        max_length=50,
-        description="Refuse to start unless the numbers serve exactly this.",
+        None, min_length=1, max_length=50, description="Refuse to start unless the numbers serve exactly this."
     )
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
     waves: tuple[Wave, ...] | None = Field(
@@ -111,8 +78,7 @@ class Plan(Part):
     wave_order: WaveOrder = WaveOrder.PLAN
     seed: int | None = Field(None, ge=0, le=2**53, strict=True, description="For wave_order random.")
     gates: GatesField = Field(
-        default_factory=lambda: Gates.model_validate({}),
-        description="[] means none; left out: profile standard.",
+        default_factory=lambda: Gates.model_validate({}), description="[] means none; left out: profile standard."
     )
     start: Moment | None = Field(None, description="Not before this time; left out: at once.")
     after: Name | None = Field(None, description="Name of a plan that must have been promoted first.")
@@ -143,9 +109,7 @@ class Plan(Part):
         # A rollout that was recorded before this rule keeps its name, and is reached by its id.
         if info.context == WRITTEN_NOW and ("/" in name or name in (".", "..")):
             raise complaint(
-                f"{shown(name)} cannot be part of a web address"
-                if "/" not in name
-                else f"{shown(name)} has a slash",
+                f"{shown(name)} cannot be part of a web address" if "/" not in name else f"{shown(name)} has a slash",
                 f"write a name without slashes, for example {name.strip('./').replace('/', '-') or 'frontdesk-v7'}",
             )
         return name
@@ -159,9 +123,7 @@ class Plan(Part):
             key = number if isinstance(number, str) else repr(number)
             if first.setdefault(key, i) != i:
                 what = key if isinstance(number, str) else "this selection"
-                found.append(
-                    (f"{what} is listed twice, first as entry {first[key] + 1}", "list it once", (i,))
-                )
+                found.append((f"{what} is listed twice, first as entry {first[key] + 1}", "list it once", (i,)))
         if found:
             raise complaints(found)
         return numbers
@@ -181,14 +143,10 @@ class Plan(Part):
         for name, ref in (variants or {}).items():
             if not re.fullmatch(_ARM, name, re.ASCII) or name == "baseline":
                 raise complaint(
-                    f"{shown(name)} cannot name a variant",
-                    "write a short lower-case name, for example b",
-                    (name,),
+                    f"{shown(name)} cannot name a variant", "write a short lower-case name, for example b", (name,)
                 )
             if (other := pairs.setdefault(ref.pair, name)) != name:
-                raise complaint(
-                    f"{name} is the same agent and version as {other}", "write another version", (name,)
-                )
+                raise complaint(f"{name} is the same agent and version as {other}", "write another version", (name,))
         return variants
 
     @field_validator("baseline")
@@ -196,9 +154,7 @@ class Plan(Part):
     def _whole_baseline(cls, baseline: tuple[BaselineEntry, ...] | None) -> tuple[BaselineEntry, ...] | None:
         total = sum(splits.points(entry.weight) for entry in baseline or ())
         if baseline and total != splits.TOTAL:
-            raise complaint(
-                f"the weights add up to {total / splits.TOTAL:g}", "write weights that add up to 1"
-            )
+            raise complaint(f"the weights add up to {total / splits.TOTAL:g}", "write weights that add up to 1")
         return baseline
 
     @field_validator("waves")

@@ -62,10 +62,6 @@ def time_problems(plan: Plan) -> Iterator[Finding]:
         problem = "the plan never closes, for it has no windows"
         yield problem, "leave closing out, or give windows and zone", ("closing",)
     if plan.seed is not None and plan.wave_order is not WaveOrder.RANDOM:
-        yield (
-            "a seed is given, but nothing is drawn",
-            "write wave_order: random, or leave seed out",
-            ("seed",),
-        )
+        yield ("a seed is given, but nothing is drawn", "write wave_order: random, or leave seed out", ("seed",))
     if plan.after == plan.name:
         yield "the plan waits for itself", "write the name of another plan", ("after",)

@@ -35,9 +35,7 @@ def _hold(value: object) -> Hold:
         return value
     if isinstance(value, Mapping):
         if set(value) != {"open"}:
-            raise complaint(
-                f"{shown(value)} is not a hold", "write for example 30m, or {open: 8h} for open hours"
-            )
+            raise complaint(f"{shown(value)} is not a hold", "write for example 30m, or {open: 8h} for open hours")
         return Hold(duration_of(value["open"], ("open",)).total_seconds(), open=True)
     return Hold(duration_of(value).total_seconds())
 
@@ -70,23 +68,15 @@ HoldField = Annotated[
 class Step(Part):
     """One position of the weights, and what must hold before the next."""
 
-    weight: Weight | None = Field(
-        None, description="The canary's share; with variants write weights instead."
-    )
-    weights: dict[str, Weight] | None = Field(
-        None, min_length=1, description="Share of each variant by its name."
-    )
+    weight: Weight | None = Field(None, description="The canary's share; with variants write weights instead.")
+    weights: dict[str, Weight] | None = Field(None, min_length=1, description="Share of each variant by its name.")
     hold: HoldField = Field(
         Hold(0),
         description="How long the step must stand; the last step's hold is the bake.",
         json_schema_extra={"default": "0s"},
     )
-    min_calls: int = Field(
-        0, ge=0, le=1_000_000, strict=True, description="Canary calls that must have been seen."
-    )
-    approve: bool = Field(
-        False, strict=True, description="A person must promote, asked when all else is green."
-    )
+    min_calls: int = Field(0, ge=0, le=1_000_000, strict=True, description="Canary calls that must have been seen.")
+    approve: bool = Field(False, strict=True, description="A person must promote, asked when all else is green.")
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -96,9 +86,7 @@ class Step(Part):
             raise complaint("the step has no weight", "write weight: 0.1, or weights: {b: 0.1} for variants")
         if (total := sum(self.points().values())) > splits.TOTAL:
             text = f"{total / splits.TOTAL:g}"
-            raise complaint(
-                f"the weights add up to {text}", "write weights that add up to at most 1", ("weights",)
-            )
+            raise complaint(f"the weights add up to {text}", "write weights that add up to at most 1", ("weights",))
         return self
 
     def points(self) -> Mapping[str, int]:
@@ -130,8 +118,7 @@ def _wave(value: object) -> int | str:
             return value
         raise complaint(f"{value} is not a part of the numbers", 'write above "0%" and at most "100%"')
     raise complaint(
-        f"{shown(value)} is not a wave",
-        'write a count of numbers, for example 1, or a part, for example "10%"',
+        f"{shown(value)} is not a wave", 'write a count of numbers, for example 1, or a part, for example "10%"'
     )
 
 
@@ -139,12 +126,7 @@ Wave = Annotated[
     int | str,
     PlainValidator(_wave),
     WithJsonSchema(
-        {
-            "anyOf": [
-                {"type": "integer", "minimum": 1},
-                {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"},
-            ]
-        }
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]{1,2})?%$"}]}
     ),
 ]
 

@@ -31,9 +31,7 @@ class Hours:
         return later[0] if later else float("inf")
 
 
-def hours(
-    calendar: Calendar, holidays: Container[date], start: datetime, days: float
-) -> tuple[datetime | None, Hours]:
+def hours(calendar: Calendar, holidays: Container[date], start: datetime, days: float) -> tuple[datetime | None, Hours]:
     """When a plan handed in at `start` can begin (None: not within the calendar's search), and its hours then."""
     begins = next_opening(calendar, holidays, start)
     if begins is None:

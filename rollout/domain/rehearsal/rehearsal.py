@@ -22,8 +22,13 @@ from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, Scene
 Array = NDArray[np.float64]
 # Bad rates of a plain voice agent, for whom no history is known.
 USUAL_RATES: Mapping[str, float] = {
-    "success": 0.15, "hard_error": 0.01, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2, "voicemail": 0.05,
-}  # fmt: skip
+    "success": 0.15,
+    "hard_error": 0.01,
+    "slow:p50": 0.5,
+    "slow:p90": 0.1,
+    "negative": 0.2,
+    "voicemail": 0.05,
+}
 OTHER_RATE = 0.10
 _AT_ONCE = (
     "All calls go to the canary at once, so the gate never has a baseline beside it and cannot pass; "
@@ -74,9 +79,7 @@ class ModelCallers:
 
     def draw(self, scene: Scene, first: int, calls: int) -> Array:
         canary = self.rng.binomial(calls, scene.weight)
-        return np.concatenate(
-            [self._arm(canary, self.canary), self._arm(calls - canary, self.baseline)], axis=-1
-        )
+        return np.concatenate([self._arm(canary, self.canary), self._arm(calls - canary, self.baseline)], axis=-1)
 
     def _arm(self, n: NDArray[np.int64], rates: Mapping[str, float]) -> Array:
         bad: dict[str, NDArray[np.int64]] = {}
@@ -111,9 +114,7 @@ def rehearse(
     """
     base = {**dict.fromkeys((*config.series, *USUAL_RATES), OTHER_RATE), **USUAL_RATES, **(rates or {})}
     config = replace(config, history={s: base[s] for s in config.series})
-    kinds = {
-        "equal" if p == 0 else f"{p} points worse": {**base, **_worse(config, base, p / 100)} for p in _POINTS
-    }
+    kinds = {"equal" if p == 0 else f"{p} points worse": {**base, **_worse(config, base, p / 100)} for p in _POINTS}
     kinds["dead"] = {**base, **dict.fromkeys(("success", "hard_error", *_first(config)), 1.0)}
     if canary:
         kinds["as given"] = {**base, **canary}
@@ -126,11 +127,17 @@ def rehearse(
         back, done = ends.how == FAIL, ends.how == PASS
         scenarios.append(
             Scenario(
-                name, float(done.mean()), float(back.mean()), float((ends.how == WAIT).mean()),
-                _median(ends.calls[done]), _median(ends.days[done]),
-                _median(ends.calls[back]), _median(ends.days[back]), _median(ends.canary[back]),
+                name,
+                float(done.mean()),
+                float(back.mean()),
+                float((ends.how == WAIT).mean()),
+                _median(ends.calls[done]),
+                _median(ends.days[done]),
+                _median(ends.calls[back]),
+                _median(ends.days[back]),
+                _median(ends.canary[back]),
             )
-        )  # fmt: skip
+        )
     notes = _notes(config, steps, calls_per_day, base, deadline, scenarios)
     return Rehearsal(tuple(scenarios), notes, _line(scenarios, calls_per_day), runs, calls_per_day, base)
 
@@ -154,9 +161,13 @@ def _before_full(steps: Sequence[PlayStep], index: int) -> bool:
 
 
 def _notes(
-    config: GateConfig, steps: Sequence[PlayStep], per_day: float, base: Mapping[str, float], deadline: float,
+    config: GateConfig,
+    steps: Sequence[PlayStep],
+    per_day: float,
+    base: Mapping[str, float],
+    deadline: float,
     scenarios: Sequence[Scenario],
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     notes = []
     if not config.metrics:
         return ("This plan has no gates: every step is taken when its hold is over, whatever the calls say.",)
@@ -178,9 +189,7 @@ def _notes(
                 f"about {forecast.round_calls(calls):,} calls or {_span(calls / per_day * DAY)}."
             )
         if step.approve:
-            notes.append(
-                f"Step {i + 1} ends with a person's answer; the times here take it as given at once."
-            )
+            notes.append(f"Step {i + 1} ends with a person's answer; the times here take it as given at once.")
     equal = scenarios[0]
     if equal.promoted < 0.5 and any(s.weight < 10_000 for s in steps):
         notes.append(_cannot(config, steps, per_day, base, deadline, equal))
@@ -195,9 +204,13 @@ def _notes(
 
 
 def _cannot(
-    config: GateConfig, steps: Sequence[PlayStep], per_day: float, base: Mapping[str, float], deadline: float,
+    config: GateConfig,
+    steps: Sequence[PlayStep],
+    per_day: float,
+    base: Mapping[str, float],
+    deadline: float,
     equal: Scenario,
-) -> str:  # fmt: skip
+) -> str:
     """Say that a plan cannot decide, with the smallest change that could: a step, the profile, first weight, or time."""
     told = (
         f"This plan cannot decide at {per_day:g} calls a day: within {_span(deadline)} only {equal.promoted:.0%} of the "

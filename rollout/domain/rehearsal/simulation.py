@@ -93,9 +93,14 @@ class Runs:
     """
 
     def __init__(
-        self, config: GateConfig, steps: Sequence[PlayStep], callers: Callers, runs: int, calls_per_day: float,
+        self,
+        config: GateConfig,
+        steps: Sequence[PlayStep],
+        callers: Callers,
+        runs: int,
+        calls_per_day: float,
         hours: Hours = _ALWAYS,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.steps, self.callers, self.rate = config, tuple(steps), callers, calls_per_day
         self.hours = hours
         self.opens = np.array([s.open for s in steps])
@@ -113,17 +118,20 @@ class Runs:
         self.cell = np.zeros(runs, dtype=np.int64)
         self.full_from = np.zeros(runs, dtype=np.int64)  # the cell in which weight 1 was reached
         self.wave_from = np.zeros(runs, dtype=np.int64)  # the cell in which the wave began
-        self.scene = Scene(np.arange(runs), np.full(runs, shares[0]), np.zeros(runs, dtype=np.int64),
-                           np.zeros(runs, dtype=np.int64), np.zeros(runs))  # fmt: skip
+        self.scene = Scene(
+            np.arange(runs),
+            np.full(runs, shares[0]),
+            np.zeros(runs, dtype=np.int64),
+            np.zeros(runs, dtype=np.int64),
+            np.zeros(runs),
+        )
         self.since = np.zeros((2, runs))  # days at which the step began: of all time, and of open time
         self.canary = np.zeros(runs)
         zeros = np.zeros(runs, dtype=np.int64)
         self.ends = Ends(np.full(runs, WAIT), zeros.copy(), zeros.copy(), np.zeros(runs))
         self.new = self.drawn = np.zeros((len(self.series) + 1, runs, 4))
 
-    def play(
-        self, most_calls: int, spacing: Callable[[int], int] = thinning, policy: Policy | None = None
-    ) -> Ends:
+    def play(self, most_calls: int, spacing: Callable[[int], int] = thinning, policy: Policy | None = None) -> Ends:
         """Play until every run has ended or `most_calls` calls (of both arms) came in."""
         done, day, decide, turn = 0, 0, policy or gate, self.hours.turn(0.0)
         while done < most_calls and len(self.scene.ids):
@@ -140,9 +148,7 @@ class Runs:
                 done += calls
                 self._act(decide(self), done, done / self.rate)
             else:  # a look just before it closes, and one as it opens, with or without new calls
-                self._act(
-                    decide(self), done, turn if self.hours.is_open(turn) else float(np.nextafter(turn, 0))
-                )
+                self._act(decide(self), done, turn if self.hours.is_open(turn) else float(np.nextafter(turn, 0)))
                 turn = self.hours.turn(turn)
         self._finish(np.ones(len(self.scene.ids), dtype=bool), WAIT, done, done / self.rate)
         return self.ends
@@ -157,10 +163,7 @@ class Runs:
         self.canary += arms
         needed = int(self.cell.max()) + 1
         if needed > self.ledgers.shape[2]:  # later ledgers start empty
-            self.ledgers, self.watched = (
-                _longer(self.ledgers, 2, needed + 7),
-                _longer(self.watched, 2, needed + 7),
-            )
+            self.ledgers, self.watched = (_longer(self.ledgers, 2, needed + 7), _longer(self.watched, 2, needed + 7))
             self.strata = _longer(self.strata, 3, needed + 7)
         if drawn.ndim == 4 and not len(self.strata):
             self.strata = np.zeros((len(drawn), *self.ledgers.shape[:-1], 2))
@@ -210,16 +213,10 @@ class Runs:
 
     def _keep(self, which: NDArray[np.bool_]) -> None:
         s = self.scene
-        self.scene = Scene(
-            s.ids[which], s.weight[which], s.step[which], s.since_call[which], s.in_step[which]
-        )
+        self.scene = Scene(s.ids[which], s.weight[which], s.step[which], s.since_call[which], s.in_step[which])
         self.ledgers, self.watched = self.ledgers[:, which], self.watched[:, which]
         self.strata, self.by_strata = self.strata[:, :, which], self.by_strata[which]
-        self.cell, self.full_from, self.wave_from = (
-            self.cell[which],
-            self.full_from[which],
-            self.wave_from[which],
-        )
+        self.cell, self.full_from, self.wave_from = (self.cell[which], self.full_from[which], self.wave_from[which])
         self.since, self.canary = self.since[:, which], self.canary[which]
         self.new = self.new[:, which]
 
@@ -303,9 +300,7 @@ def _costs(runs: Runs, here: Ints, rows: int, by_series: dict[str, Array]) -> di
     return found
 
 
-def _labels(
-    config: GateConfig, by_series: dict[str, Array], calls: Array, weights: tuple[float, ...]
-) -> Array | float:
+def _labels(config: GateConfig, by_series: dict[str, Array], calls: Array, weights: tuple[float, ...]) -> Array | float:
     """Evidence that the results of a critical metric go missing on one side."""
     worst: Array | float = 1.0
     arms = np.stack([calls[..., :2].sum(-1), calls[..., 2:].sum(-1)], axis=-1)

@@ -73,9 +73,7 @@ def exact_weight(weight: object) -> Decimal | None:
 
 
 def compose(
-    baseline: Sequence[Mapping[str, Any]] | None,
-    variants: Mapping[str, tuple[str, int]],
-    weights: Mapping[str, int],
+    baseline: Sequence[Mapping[str, Any]] | None, variants: Mapping[str, tuple[str, int]], weights: Mapping[str, int]
 ) -> Split:
     """The split in which each variant has exactly its points and the baseline shares the rest.
 
@@ -100,9 +98,7 @@ def compose(
             f"and each needs at least 0.0001; write at most {most} or 1"
         )
     arms = [
-        Entry(agent, version, weights[name])
-        for name, (agent, version) in variants.items()
-        if weights.get(name, 0) > 0
+        Entry(agent, version, weights[name]) for name, (agent, version) in variants.items() if weights.get(name, 0) > 0
     ]
     if rest == 0:
         return tuple(arms)
@@ -216,14 +212,8 @@ def _facts(entry: object) -> tuple[Any, ...]:
         return (f"?{entry!r}",)
     agent, weight = entry.get("agent_id"), entry.get("weight")
     exact = None if isinstance(weight, str) else exact_weight(weight)
-    millionths: int | str = (
-        f"?{weight!r}" if exact is None or abs(exact) > TOTAL else round(exact * 1_000_000)
-    )
-    return (
-        agent if isinstance(agent, str) else f"?{agent!r}",
-        normal_version(entry.get("agent_version")),
-        millionths,
-    )
+    millionths: int | str = f"?{weight!r}" if exact is None or abs(exact) > TOTAL else round(exact * 1_000_000)
+    return (agent if isinstance(agent, str) else f"?{agent!r}", normal_version(entry.get("agent_version")), millionths)
 
 
 def same(a: Sequence[Mapping[str, Any]] | None, b: Sequence[Mapping[str, Any]] | None) -> bool:
@@ -246,9 +236,7 @@ def _known(text: str) -> tuple[tuple[Any, ...], ...] | None:
     return fingerprint(compact_json.loads(text))
 
 
-def describe(
-    entries: Sequence[Mapping[str, Any]] | Split | None, names: Mapping[str, str] | None = None
-) -> str:
+def describe(entries: Sequence[Mapping[str, Any]] | Split | None, names: Mapping[str, str] | None = None) -> str:
     """A split for people: "10 % agent_abc v7, 90 % agent_abc v6". `names`: agent_id to display name."""
     if not entries:
         return "no list" if entries is None else "no agent"

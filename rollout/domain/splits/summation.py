@@ -21,10 +21,7 @@ def order_adding_up(doubles: tuple[float, ...]) -> tuple[int, ...]:
         return tuple(range(len(doubles)))
     kinds = list(dict.fromkeys(doubles))
     turns = [kinds[turn:] + kinds[:turn] for turn in range(len(kinds))]
-    tries = [(turn, _QUICK_STATES) for turn in turns] + [
-        (sorted(kinds), _QUICK_STATES),
-        (kinds, _EXACT_STATES),
-    ]
+    tries = [(turn, _QUICK_STATES) for turn in turns] + [(sorted(kinds), _QUICK_STATES), (kinds, _EXACT_STATES)]
     for turned, budget in tries:
         found, complete = _search(turned, doubles, budget)
         if found is not None:

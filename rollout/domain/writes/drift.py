@@ -100,10 +100,7 @@ def absorb(
             notes.append(f"{number}: another field was edited; the split is as confirmed")
     mine = {w.id for w in rollout.writes}
     return Look(
-        began,
-        findings,
-        Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}),
-        tuple(notes),
+        began, findings, Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}), tuple(notes)
     )
 
 
@@ -122,11 +119,7 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
     Whatever the number shows by then, such a write is not what it shows and can no longer take effect. A
     write that is left without an outcome would keep its number closed for ever.
     """
-    return {
-        w.id: {"outcome": Outcome.NOT_APPLIED}
-        for w in writes
-        if w.outcome is None and began >= w.horizon_until
-    }
+    return {w.id: {"outcome": Outcome.NOT_APPLIED} for w in writes if w.outcome is None and began >= w.horizon_until}
 
 
 def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> dict[str, Any]:
@@ -159,23 +152,11 @@ def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now:
             return newest if phase in _UNDOING or phase.is_final else {"state": TargetState.TOUCHED, **seen}
         case Finding.LATE_OWN if phase in _UNDOING:
             # An earlier write of ours landed late: the baseline has to be written again.
-            return {
-                **newest,
-                "state": TargetState.CONFIRMED,
-                "split": _managed(target, shown),
-                "step": -1,
-                **seen,
-            }
+            return {**newest, "state": TargetState.CONFIRMED, "split": _managed(target, shown), "step": -1, **seen}
         case Finding.LATE_OWN if phase is Phase.PROMOTED:
             return {**newest, "split": _managed(target, shown), "step": -1, **seen}
         case Finding.AT_BASELINE if phase in _UNDOING:
-            return {
-                **newest,
-                "state": TargetState.RESTORED,
-                "split": _managed(target, shown),
-                **r.standing(0),
-                **seen,
-            }
+            return {**newest, "state": TargetState.RESTORED, "split": _managed(target, shown), **r.standing(0), **seen}
         case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:
             if phase in _UNDOING:
                 left_alone = target.state in (TargetState.RESTORED, TargetState.MISSING)

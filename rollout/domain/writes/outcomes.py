@@ -29,12 +29,8 @@ class Outcomes:
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
-    written_over: list[str] = field(
-        default_factory=list
-    )  # taken by Retell, and they show something else since
-    as_read: list[str] = field(
-        default_factory=list
-    )  # their baseline is refused as it was read: it has another form
+    written_over: list[str] = field(default_factory=list)  # taken by Retell, and they show something else since
+    as_read: list[str] = field(default_factory=list)  # their baseline is refused as it was read: it has another form
 
     @property
     def change(self) -> Change:
@@ -96,8 +92,10 @@ def outcomes(
             case Settled.REJECTED:
                 assert failure is not None
                 found.writes[write.id] = {
-                    "outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": answered_at,
-                }  # fmt: skip
+                    "outcome": Outcome.NOT_APPLIED,
+                    "answered": status,
+                    "horizon_until": answered_at,
+                }
                 if failure.status in (401, 403):
                     found.troubles.append((_key_trouble(failure), None))
                 elif is_missing(gone.get(number)):
@@ -149,10 +147,14 @@ def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None
 def _standing(rollout: Rollout, write: Write, target: Target, fresh: Reading, at: datetime) -> dict[str, Any]:
     """The target once its write was read back."""
     return {
-        "split": dict(write.lists), **rollout.standing(write.step, write.retreated), "modified": fresh.modified,
-        "others": others_of(fresh, target.baseline), "live": dict(write.lists), "live_at": at,
+        "split": dict(write.lists),
+        **rollout.standing(write.step, write.retreated),
+        "modified": fresh.modified,
+        "others": others_of(fresh, target.baseline),
+        "live": dict(write.lists),
+        "live_at": at,
         "state": TargetState.CONFIRMED if write.kind is Kind.FORWARD else TargetState.RESTORED,
-    }  # fmt: skip
+    }
 
 
 # ------------------------------------------------------------------ readings that failed

@@ -25,9 +25,7 @@ from rollout.domain.writes.answers import Reading
 # ------------------------------------------------------------------ what to send
 
 
-def lists_at(
-    plan: Plan, baseline: Lists, step: int, retreated: int | None = None
-) -> dict[str, list[dict[str, Any]]]:
+def lists_at(plan: Plan, baseline: Lists, step: int, retreated: int | None = None) -> dict[str, list[dict[str, Any]]]:
     """The lists a target must show at `step` (from 1); at step 0 its baseline, verbatim.
 
     `retreated`: the canary has these basis points instead of the step's.
@@ -111,12 +109,7 @@ class Examined:
 
 
 def examine(
-    target: Target,
-    shown: Reading,
-    writes: Sequence[Write],
-    began: datetime,
-    plan: Plan,
-    staleness_ms: int = 0,
+    target: Target, shown: Reading, writes: Sequence[Write], began: datetime, plan: Plan, staleness_ms: int = 0
 ) -> Examined:
     """What a reading that began at `began` means for a target with these open writes.
 

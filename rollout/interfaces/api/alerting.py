@@ -34,13 +34,7 @@ def take(service: Service, caller: Caller, source: str, document: object) -> dic
             if action is not None:
                 answer = _act(service, caller, rollout, action, alert)
                 done.append(
-                    {
-                        "rollout": rollout.id,
-                        "name": rollout.name,
-                        "alert": alert.name,
-                        "action": str(action),
-                        **answer,
-                    }
+                    {"rollout": rollout.id, "name": rollout.name, "alert": alert.name, "action": str(action), **answer}
                 )
     if found and not done:
         first = found[0]
@@ -59,9 +53,7 @@ def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[st
     return found
 
 
-def _act(
-    service: Service, caller: Caller, rollout: Rollout, action: Reaction, alert: alerts.Alert
-) -> dict[str, Any]:
+def _act(service: Service, caller: Caller, rollout: Rollout, action: Reaction, alert: alerts.Alert) -> dict[str, Any]:
     digest = _digest(alert, rollout.id)
     if alert.status == alerts.RESOLVED:
         if not alert.lasting:

@@ -101,9 +101,7 @@ class RollbackAnswer(Shown):
     """The rollout, and whether every number has been read back at its baseline."""
 
     read_back: bool
-    seconds: float | None = Field(
-        description="From the order to the last read-back, in seconds.", examples=[0.4]
-    )
+    seconds: float | None = Field(description="From the order to the last read-back, in seconds.", examples=[0.4])
     trouble: str | None = Field(None, description="Why it is not read back yet, if something is in the way.")
 
 
@@ -154,8 +152,7 @@ class Checked(BaseModel):
     timetable: str | None = Field(None, description="When each step would happen at the earliest.")
     forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")
     proposal: dict[str, Any] | None = Field(
-        None,
-        description="Where the plan cannot decide at that traffic: what could, as YAML, with the figures of both.",
+        None, description="Where the plan cannot decide at that traffic: what could, as YAML, with the figures of both."
     )
 
 
@@ -230,9 +227,7 @@ class Problem(BaseModel):
     title: str = Field(examples=["Conflict"])
     status: int = Field(examples=[409])
     code: str = Field(description="The error's name, for programs.", examples=["stale_expectation"])
-    detail: str = Field(
-        examples=["you expected it at 1.2, and it stands at 1.3 (progressing); nothing was changed"]
-    )
+    detail: str = Field(examples=["you expected it at 1.2, and it stands at 1.3 (progressing); nothing was changed"])
     instance: str = Field(description="The request's id; the log has it too.")
 
 

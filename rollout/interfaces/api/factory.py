@@ -65,9 +65,14 @@ def make_api(
     """
     service = Service(app, scheduler_state, observe, metrics, rehearse)
     api = Api(
-        title="rollout", version=__version__, description=_ABOUT, openapi_url=None, docs_url=None,
-        redoc_url=None, redirect_slashes=False,
-    )  # fmt: skip
+        title="rollout",
+        version=__version__,
+        description=_ABOUT,
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
     api.state.service = service
     api.state.checks = system.Checks(service)
     for part in (system, rollouts, commands, plans, tokens, numbers, hooks):
@@ -79,11 +84,7 @@ def make_api(
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
     short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
     api.doors = Doors(
-        api.inside,
-        hosts=names,
-        secure=app.settings.behind_tls_proxy,
-        short=short,
-        root=app.settings.root_path,
+        api.inside, hosts=names, secure=app.settings.behind_tls_proxy, short=short, root=app.settings.root_path
     )
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
@@ -94,7 +95,9 @@ def _describe(api: FastAPI) -> dict[str, Any]:
     if api.openapi_schema:
         return api.openapi_schema
     document = get_openapi(
-        title=api.title, version=api.version, description=api.description,
+        title=api.title,
+        version=api.version,
+        description=api.description,
         routes=[r for r in api.routes if getattr(r, "right", None) is not None],
         tags=[
             {"name": "rollouts", "description": "What goes on, and starting one."},
@@ -105,7 +108,7 @@ def _describe(api: FastAPI) -> dict[str, Any]:
             {"name": "hooks", "description": "Alerts and Retell's webhooks."},
             {"name": "service", "description": "Health, readiness, metrics."},
         ],
-    )  # fmt: skip
+    )
     if root := api.state.service.app.settings.root_path:
         document["servers"] = [{"url": root}]
     parts = document.setdefault("components", {})

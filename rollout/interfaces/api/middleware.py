@@ -92,9 +92,11 @@ class Doors:
         request = Request(scope)
         if not self._host_is_known(request):
             refused = problem(
-                request, 421, "unknown_host",
+                request,
+                421,
+                "unknown_host",
                 "this service does not answer under this name; allowed names: ROLLOUT_ALLOWED_HOSTS",
-            )  # fmt: skip
+            )
             await refused(scope, receive, sending)
             return
         if scope["method"] == "HEAD":  # answered like GET, wherever that is, and without the body

@@ -69,13 +69,7 @@ class Paper:
         moving = (rollout.when(r.due_at), r.next, r.why, r.epoch)
         begin = b"".join(part + dumps(value) for part, value in zip(parts, moving, strict=True))
         return (
-            begin
-            + last[:-1]
-            + b',"timetable":'
-            + dumps(timetable)
-            + b',"calls_unreadable":'
-            + dumps(unreadable)
-            + b"}"
+            begin + last[:-1] + b',"timetable":' + dumps(timetable) + b',"calls_unreadable":' + dumps(unreadable) + b"}"
         )
 
     def listed(self, found: Sequence[Rollout], following: str | None) -> bytes:

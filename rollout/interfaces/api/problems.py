@@ -71,9 +71,7 @@ def code_of(error: type[RolloutError]) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).lower()
 
 
-def problem(
-    request: Request, status: int, code: str, detail: str, more: Mapping[str, Any] | None = None
-) -> Response:
+def problem(request: Request, status: int, code: str, detail: str, more: Mapping[str, Any] | None = None) -> Response:
     """The document, with the request's id as `instance`; `more` becomes its extension members.
 
     A browser on its way through the page gets the same words as a page, with a way back.
@@ -147,9 +145,7 @@ def unexpected(request: Request, error: Exception) -> Response:
     """An error nobody foresaw: the log has it, the answer only its id."""
     id_ = request.scope.get("rollout.request_id", "-")
     log.exception("request failed", request=id_, path=request.url.path, error=type(error).__name__)
-    return problem(
-        request, 500, "unexpected", f"something unexpected went wrong; the service's log has it as {id_}"
-    )
+    return problem(request, 500, "unexpected", f"something unexpected went wrong; the service's log has it as {id_}")
 
 
 def _not_allowed(api: FastAPI, request: Request) -> Response:

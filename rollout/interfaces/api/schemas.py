@@ -5,15 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import Path
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
 
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import MOST_REASON, parse_position
@@ -23,11 +15,13 @@ from rollout.domain.one_line import one_line
 RolloutId = Annotated[
     str,
     Path(
-        min_length=1, max_length=80, pattern=r"^[^\x00-\x1f\x7f]+$",
+        min_length=1,
+        max_length=80,
+        pattern=r"^[^\x00-\x1f\x7f]+$",
         description="A rollout's id, or a plan's name: its live rollout, else its newest ended one that you may see.",
         examples=["k7m2x9p4qa"],
     ),
-]  # fmt: skip
+]
 MOST_SEQ = 2**31 - 1
 
 
@@ -89,12 +83,13 @@ Reason = Annotated[
 RequestId = Annotated[
     str,
     Field(
-        min_length=1, max_length=120,
+        min_length=1,
+        max_length=120,
         description="Repeating it gives the first answer again. The header Idempotency-Key is the same thing; "
         "if both are sent they must be equal. Ids are the token's own.",
         examples=["3f2b8c1e-promote-1.2"],
     ),
-]  # fmt: skip
+]
 
 
 class CommandBody(Strict):
@@ -128,14 +123,10 @@ _PLAN_EXAMPLE = {
     "steps": [{"weight": 0.1, "hold": "30m"}, {"weight": 1.0, "hold": "1d"}],
 }
 PlanField = Annotated[
-    dict[str, Any] | str,
-    Field(description="The plan, as an object or as YAML or JSON text.", examples=[_PLAN_EXAMPLE]),
+    dict[str, Any] | str, Field(description="The plan, as an object or as YAML or JSON text.", examples=[_PLAN_EXAMPLE])
 ]
 PlanName = Annotated[
-    str,
-    Field(
-        min_length=1, max_length=200, description="The file's name, for complaints.", examples=["plan.yaml"]
-    ),
+    str, Field(min_length=1, max_length=200, description="The file's name, for complaints.", examples=["plan.yaml"])
 ]
 
 
@@ -151,9 +142,10 @@ class StartBody(PlanBody):
     """A plan to start."""
 
     start_at: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
-        None, description="Not before this time, with its zone; left out: the plan's own start, or now.",
+        None,
+        description="Not before this time, with its zone; left out: the plan's own start, or now.",
         examples=["2026-12-01T09:00:00-08:00"],
-    )  # fmt: skip
+    )
     reason: Reason = ""
     request_id: RequestId | None = None
 
@@ -167,9 +159,11 @@ class TokenBody(Strict):
         None, description="When it stops being taken; left out: never.", examples=["2027-01-31T00:00:00Z"]
     )
     numbers: list[str] | None = Field(
-        None, max_length=10_000, description="Only rollouts within these numbers; left out: all.",
+        None,
+        max_length=10_000,
+        description="Only rollouts within these numbers; left out: all.",
         examples=[["+14157774444"]],
-    )  # fmt: skip
+    )
 
 
 def same_id(header: str | None, body: str | None) -> str | None:

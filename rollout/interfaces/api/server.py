@@ -43,10 +43,18 @@ class Server:
         self._thread: threading.Thread | None = None
         # Without the graceful time-out an open event stream would keep the process for ever.
         config = uvicorn.Config(
-            api, http=Patience().protocol(), ws="none", lifespan="off", log_config=None, access_log=False,
-            proxy_headers=False, server_header=False, timeout_keep_alive=15,
-            timeout_graceful_shutdown=GRACE_SECONDS, backlog=512,
-        )  # fmt: skip
+            api,
+            http=Patience().protocol(),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=15,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            backlog=512,
+        )
         self._server = uvicorn.Server(config)
 
     @property
@@ -69,13 +77,9 @@ class Server:
             listening.listen(512)
         except OSError as error:
             listening.close()
-            raise NotReachable(
-                f"cannot listen on {self._at}: {error.strerror}; choose another ROLLOUT_PORT"
-            ) from None
+            raise NotReachable(f"cannot listen on {self._at}: {error.strerror}; choose another ROLLOUT_PORT") from None
         self._socket, self.port = listening, listening.getsockname()[1]
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listening],), name="http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._server.run, args=([listening],), name="http", daemon=True)
         self._thread.start()
         clock = self.service.app.clock
         while not self._server.started and self._thread.is_alive():
@@ -118,7 +122,5 @@ def run_server(
     port = app.settings.port if port is None else port
     refuse_unsafe_bind(app.settings, app.store, host)
     names = [host] if host else []
-    api = make_api(
-        app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=names, pages=pages
-    )
+    api = make_api(app, scheduler, observe=observe, metrics=metrics, rehearse=rehearse, hosts=names, pages=pages)
     return Server(api, host, port)

@@ -159,9 +159,7 @@ class Service:
                 return self.direct.rollback(id_, by, wait=False)
             return self.direct.command(name, id_, by, **more)
         except Refused as error:
-            self.note(
-                "command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_}
-            )
+            self.note("command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_})
             if "position" not in error.details:
                 error.details |= where(self.app.store.load(id_)[0])
             raise

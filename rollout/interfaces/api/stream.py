@@ -61,13 +61,7 @@ class Hub:
 
     def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: Lanes, most: int) -> None:
         """`most`: streams that may be open at a time."""
-        self._store, self._lookups, self._access, self._lanes, self._most = (
-            store,
-            lookups,
-            access,
-            lanes,
-            most,
-        )
+        self._store, self._lookups, self._access, self._lanes, self._most = (store, lookups, access, lanes, most)
         self._subscribers: set[Subscriber] = set()
         self._callers: Counter[str] = Counter()
         self._poller: asyncio.Task[None] | None = None
@@ -144,9 +138,7 @@ class Hub:
         for id_, group in groups.items():
             events = [(e.seq, _event("entry", views.entry(e), e.seq)) for e in entries.get(id_, ())]
             for subscriber in group:
-                if id_ not in states or (
-                    subscriber.caller.id is not None and subscriber.caller.id not in usable
-                ):
+                if id_ not in states or (subscriber.caller.id is not None and subscriber.caller.id not in usable):
                     self._cut(subscriber)  # pruned, or the token was revoked
                     continue
                 head, rollout = states[id_]

@@ -25,9 +25,7 @@ def read_json(raw: bytes) -> Any:
     except RecursionError:
         raise InputError(f"the body is nested deeper than {MAX_DEPTH} levels") from None
     except json.JSONDecodeError as error:
-        raise InputError(
-            f"the body is not JSON at line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from None
+        raise InputError(f"the body is not JSON at line {error.lineno}, column {error.colno}: {error.msg}") from None
     _walk(document)
     return document
 

@@ -28,7 +28,9 @@ log = structlog.get_logger(__name__)
 Observe = Callable[[Sequence[CallRecord]], None]
 MOST_BYTES = 32 * 1024 * 1024
 BATCH = 500
-BETWEEN = 0.5  # seconds from batch to batch: each makes its rollouts look at their gates, which costs more than calls do
+BETWEEN = (
+    0.5  # seconds from batch to batch: each makes its rollouts look at their gates, which costs more than calls do
+)
 REPLAY_MEMORY = timedelta(minutes=15)
 LIVE_SECONDS = 1.0
 PRUNE_SECONDS = 600.0

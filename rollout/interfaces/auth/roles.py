@@ -148,9 +148,7 @@ def create_token(
     if expires is not None and (expires.tzinfo is None or expires <= now):
         raise InputError("expires: write a time in the future with its zone", field="expires")
     id_, token = secrets.token_hex(5), "rlt_" + secrets.token_urlsafe(32)
-    row = TokenRow(
-        id_, name, role, digest(token), None if wanted is None else tuple(wanted), now, actor, expires
-    )
+    row = TokenRow(id_, name, role, digest(token), None if wanted is None else tuple(wanted), now, actor, expires)
     data = {"token": id_, "name": name, "role": role, "numbers": wanted, "expires": expires and str(expires)}
     access.add_token(row, Entry("token_created", actor, "", data))
     return id_, token

@@ -48,13 +48,9 @@ class Remote:
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username:
             raise SettingsError("ROLLOUT_URL: write an address, for example https://rollout.example.com")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise SettingsError(
-                "ROLLOUT_URL: write https, or http on 127.0.0.1: the token must not be readable"
-            )
+            raise SettingsError("ROLLOUT_URL: write https, or http on 127.0.0.1: the token must not be readable")
         if token is not None and re.fullmatch(r"[!-~]+", token.strip()) is None:
-            raise SettingsError(
-                "ROLLOUT_TOKEN: this is not a token; write the one that `rollout token create` gave"
-            )
+            raise SettingsError("ROLLOUT_TOKEN: this is not a token; write the one that `rollout token create` gave")
         self._host, self._port, self._tls = parts.hostname, port, parts.scheme == "https"
         self._base = parts.path.rstrip("/")
         self._token = None if token is None else token.strip()
@@ -146,9 +142,7 @@ class Remote:
 
     def on_number(self, number: str) -> str:
         if not is_e164(number):  # the service takes no other; its complaint would be about its own route
-            raise errors.UnknownRollout(
-                f"no rollout has written {number}{plus_advice(number)}", number=number
-            )
+            raise errors.UnknownRollout(f"no rollout has written {number}{plus_advice(number)}", number=number)
         found = self._ask("GET", f"/api/v1/numbers/{quote(number, safe='')}")["rollback"]
         if found is None:
             raise errors.UnknownRollout(f"no rollout has written {number}", number=number)
@@ -242,11 +236,7 @@ def _read(status: int, text: bytes, url: str) -> dict[str, Any]:
         return document
     known = {_code(kind): kind for kind in _kinds(RolloutError)}
     kind = known.get(str(document.get("code"))) or _by_status(status)
-    details = {
-        k: v
-        for k, v in document.items()
-        if k not in ("type", "title", "status", "detail", "instance", "code")
-    }
+    details = {k: v for k, v in document.items() if k not in ("type", "title", "status", "detail", "instance", "code")}
     raise kind(str(document.get("detail") or f"the service answered {status}"), **details)
 
 

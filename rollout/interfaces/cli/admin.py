@@ -110,16 +110,12 @@ def verify(
     anchor: Annotated[
         str | None,
         typer.Option(
-            "--anchor",
-            metavar="FILE",
-            help="Hold it against heads kept elsewhere: a file, log, mail or export.",
+            "--anchor", metavar="FILE", help="Hold it against heads kept elsewhere: a file, log, mail or export."
         ),
     ] = None,
     write_anchor: Annotated[
         str | None,
-        typer.Option(
-            "--write-anchor", metavar="FILE", help="Write the heads, if nothing is altered; - prints them."
-        ),
+        typer.Option("--write-anchor", metavar="FILE", help="Write the heads, if nothing is altered; - prints them."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -137,9 +133,7 @@ def verify(
     kept = () if anchor is None else exports.read_anchors(anchor)
     with direct_app() as app:
         with waiting("checking the journal") as say:
-            faults, counted = verify_all(
-                app.store, None if id is None else app.commands.resolve(id), kept, say
-            )
+            faults, counted = verify_all(app.store, None if id is None else app.commands.resolve(id), kept, say)
         if write_anchor is not None and not faults:
             exports.write_anchors(app.store, write_anchor)
     if json and write_anchor != "-":

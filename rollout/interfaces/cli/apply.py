@@ -16,15 +16,7 @@ import typer
 
 from rollout.domain.errors import InputError, Refused
 from rollout.domain.one_line import in_one_line
-from rollout.interfaces.cli.common import (
-    Json,
-    Reason,
-    backend,
-    by,
-    plan_text,
-    print_json,
-    say_if_nobody_works,
-)
+from rollout.interfaces.cli.common import Json, Reason, backend, by, plan_text, print_json, say_if_nobody_works
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, plain, table
 
@@ -53,12 +45,8 @@ class Found:
 
 
 def apply(
-    folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="A folder of plans; folders inside count, too.")
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be started; start nothing.")
-    ] = False,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of plans; folders inside count, too.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be started; start nothing.")] = False,
     offline: Annotated[
         bool, typer.Option("--offline", help="Only validate the plans; needs neither database nor Retell.")
     ] = False,
@@ -100,9 +88,7 @@ def _plans(folder: str) -> list[Found]:
     files = sorted(
         p
         for p in root.rglob("*")
-        if p.suffix in SUFFIXES
-        and p.is_file()
-        and not any(part.startswith(".") for part in p.relative_to(root).parts)
+        if p.suffix in SUFFIXES and p.is_file() and not any(part.startswith(".") for part in p.relative_to(root).parts)
     )
     if not files:
         raise InputError(f"{folder}: there is no plan in this folder (*.yaml, *.yml, *.json)")
@@ -115,22 +101,14 @@ def _plans(folder: str) -> list[Found]:
             complaints.append(error.message)
             continue
         if (other := names.setdefault(plan.name, str(path))) != str(path):
-            complaints.append(
-                f"{path}: name: {other} is called {plan.name}, too; give each plan its own name"
-            )
+            complaints.append(f"{path}: name: {other} is called {plan.name}, too; give each plan its own name")
         found.append(Found(str(path), text, plan))
     if complaints:
         raise InputError("\n".join([*complaints, "nothing was started"]))
     return found
 
 
-def _one(
-    service: Backend,
-    each: Found,
-    dry_run: bool,
-    strict: bool,
-    reason: str,
-) -> dict[str, Any]:
+def _one(service: Backend, each: Found, dry_run: bool, strict: bool, reason: str) -> dict[str, Any]:
     wanted = comparable(each.plan.canonical())
     named = service.list(name=each.plan.name)
     live = next((r for r in named if r["phase"] not in FINAL), None)
@@ -175,9 +153,13 @@ def _print(rows: Sequence[Mapping[str, Any]]) -> None:
     shown = table("file", "plan", "result", "id", "detail", keys=("result", "id"))
     for r in rows:
         shown.add_row(
-            plain(r["file"]), plain(r["name"]), r["result"], r["id"] or "-", plain(r["detail"]),
+            plain(r["file"]),
+            plain(r["name"]),
+            r["result"],
+            r["id"] or "-",
+            plain(r["detail"]),
             style=STYLES.get(r["result"]),
-        )  # fmt: skip
+        )
     console().print(shown)
 
 
@@ -201,9 +183,7 @@ def compare(file: Any, running: Any, path: str = "") -> Iterator[str]:
     if isinstance(file, dict) and isinstance(running, dict):
         for key in sorted(file.keys() | running.keys()):
             yield from compare(file.get(key), running.get(key), f"{path}.{key}" if path else key)
-    elif (
-        isinstance(file, list) and isinstance(running, list) and len(file) == len(running) and _objects(file)
-    ):
+    elif isinstance(file, list) and isinstance(running, list) and len(file) == len(running) and _objects(file):
         for i, (a, b) in enumerate(zip(file, running, strict=True), 1):
             yield from compare(a, b, f"{path}[{i}]")
     elif file != running:

@@ -29,16 +29,13 @@ if TYPE_CHECKING:
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
 RequestId = Annotated[
-    str | None,
-    typer.Option("--request-id", help="Repeating a command with the same id has no second effect."),
+    str | None, typer.Option("--request-id", help="Repeating a command with the same id has no second effect.")
 ]
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it no longer stands there.")
 ]
 RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, or its name.")]
-PlanPath = Annotated[
-    str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")
-]
+PlanPath = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")]
 
 
 class Interrupted(BaseException):

@@ -51,9 +51,7 @@ def run(keep: Path | None = None) -> int:
     began = time.perf_counter()
     try:
         with _world(folder) as (sandbox, app):
-            out.print(
-                f"a Retell sandbox on {sandbox.url}, a database in {folder}; {NUMBER} serves {AGENT} v6\n"
-            )
+            out.print(f"a Retell sandbox on {sandbox.url}, a database in {folder}; {NUMBER} serves {AGENT} v6\n")
             out.print("version 7 is as good as version 6: it should go 10 % -> 50 % -> 100 %", style="bold")
             good = _play(app, sandbox, "frontdesk-v7", 7)
             out.print("\nversion 8 drops its calls: it should be rolled back at 10 %", style="bold")
@@ -84,9 +82,7 @@ def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
     with Sandbox() as sandbox:
         sandbox.add_agent(AGENT, versions=[OLD, GOOD, BAD])
         entry = {"agent_id": AGENT, "agent_version": 6, "weight": 1}
-        sandbox.add_number(
-            NUMBER, inbound_agents=[entry], nickname="Front desk", calls_per_hour=CALLS_PER_HOUR
-        )
+        sandbox.add_number(NUMBER, inbound_agents=[entry], nickname="Front desk", calls_per_hour=CALLS_PER_HOUR)
         settings = Settings(
             database_url=f"sqlite:///{folder / 'rollout.db'}",
             retell_api_key="key_demo",
@@ -164,9 +160,7 @@ def _scene(document: dict[str, Any], sandbox: Sandbox) -> Any:
 
     served = sandbox.history(NUMBER)[-1]["served"].get("inbound", {})
     calls = ", ".join(f"v{agent.rpartition('@')[2]}: {count}" for agent, count in sorted(served.items()))
-    return Group(
-        picture(document), Text(f"calls served with this split   {calls or 'none yet'}", style="dim")
-    )
+    return Group(picture(document), Text(f"calls served with this split   {calls or 'none yet'}", style="dim"))
 
 
 def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
@@ -174,9 +168,14 @@ def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
     out = console()
     out.print("\nthe journal beside the sandbox's own record:", style="bold")
     shown = table(
-        "rollout", "position", "asked", "read back", "sandbox had", "calls served by the canary",
+        "rollout",
+        "position",
+        "asked",
+        "read back",
+        "sandbox had",
+        "calls served by the canary",
         keys=("rollout", "position"),
-    )  # fmt: skip
+    )
     seen = [h for h in sandbox.history(NUMBER) if h["by"] == "patch"]
     for wrote, had in zip(_writes(app, ids), seen, strict=False):
         served = had["served"].get("inbound", {})

@@ -26,9 +26,7 @@ class _Notes:
     def __init__(self, checks: list[dict[str, Any]]) -> None:
         self._checks = checks
 
-    def __call__(
-        self, name: str, ok: bool, detail: str, exit_code: int = 4, *, warning: bool = False
-    ) -> None:
+    def __call__(self, name: str, ok: bool, detail: str, exit_code: int = 4, *, warning: bool = False) -> None:
         code = 0 if ok else exit_code
         self._checks.append({"name": name, "ok": ok, "warning": warning, "detail": detail, "exit_code": code})
 
@@ -95,11 +93,7 @@ def examine(settings: Settings) -> dict[str, Any]:
                 if advice := app.store.durability():
                     note("durability", True, advice, warning=True)
                 ahead = (app.store.now() - app.clock.now()).total_seconds()
-                note(
-                    "clock",
-                    abs(ahead) < 2,
-                    f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine",
-                )
+                note("clock", abs(ahead) < 2, f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine")
                 alive = app.store.services()
                 trouble = [s for s in alive if s.trouble]
                 live = len(app.store.summaries(live=True, limit=None))
@@ -107,11 +101,7 @@ def examine(settings: Settings) -> dict[str, Any]:
                 if not alive:
                     words = "none is running: nothing moves until `rollout serve`"
                     words += f", and {live} live rollout{' waits' if live == 1 else 's wait'}" if live else ""
-                note(
-                    "service",
-                    not trouble and not (live and not alive),
-                    trouble[0].trouble if trouble else words,
-                )
+                note("service", not trouble and not (live and not alive), trouble[0].trouble if trouble else words)
                 note("rollouts", True, f"{live} live")
             except RolloutError as error:
                 note("database", False, error.message)

@@ -78,17 +78,12 @@ def verify_file(file: str, head: str | None, as_json: bool) -> None:
     chains = archive.check_file(file)
     faults = [fault for chain in chains for fault in chain.faults]
     if head is not None and head not in {chain.hash for chain in chains}:
-        faults.append(
-            f"no chain in {file} ends with the hash {head}: entries at the end were removed or added"
-        )
+        faults.append(f"no chain in {file} ends with the hash {head}: entries at the end were removed or added")
     if as_json:
         shown = [
-            {"rollout_id": c.rollout_id, "entries": c.entries, "last_kind": c.kind, "hash": c.hash}
-            for c in chains
+            {"rollout_id": c.rollout_id, "entries": c.entries, "last_kind": c.kind, "hash": c.hash} for c in chains
         ]
-        print_json(
-            {"ok": not faults, "entries": sum(c.entries for c in chains), "faults": faults, "chains": shown}
-        )
+        print_json({"ok": not faults, "entries": sum(c.entries for c in chains), "faults": faults, "chains": shown})
     elif not faults:
         for chain in chains:
             echo(

@@ -85,10 +85,13 @@ def rehearse(
                 raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
     document = rehearsals.rehearse(
-        loaded, per_day, calendars=calendars_at(load_settings().calendars if loaded.calendar else None),
+        loaded,
+        per_day,
+        calendars=calendars_at(load_settings().calendars if loaded.calendar else None),
         now=SystemClock().now(),
-        canary=rehearsals.parse_canary(canary), runs=runs,
-    )  # fmt: skip
+        canary=rehearsals.parse_canary(canary),
+        runs=runs,
+    )
     if json:
         print_json(document)
         return
@@ -105,10 +108,15 @@ def rehearse(
     )
     for s in document["scenarios"]:
         shown.add_row(
-            s["name"], _share(s["promoted"]), _share(s["rolled_back"]), _share(s["undecided"]),
-            _number(s["calls_to_promote"]), _number(s["days_to_promote"]), _number(s["canary_to_roll_back"]),
+            s["name"],
+            _share(s["promoted"]),
+            _share(s["rolled_back"]),
+            _share(s["undecided"]),
+            _number(s["calls_to_promote"]),
+            _number(s["days_to_promote"]),
+            _number(s["canary_to_roll_back"]),
             _number(s["days_to_roll_back"]),
-        )  # fmt: skip
+        )
     out = console()
     out.print(f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
     out.print(shown)
@@ -130,9 +138,7 @@ def rehearse(
 
 def report(
     id: RolloutId,
-    html: Annotated[
-        Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")
-    ] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
     json: Json = False,
 ) -> None:
     """What the calls said: each arm beside the baseline, with intervals and a recommendation."""
@@ -174,9 +180,7 @@ def replay(
         for arm, decided in found.get("other", {}).items():
             echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
     if not found["same"]:
-        raise RolloutError(
-            f"{len(found['different'])} looks are not what was stored: {found['different'][:3]}"
-        )
+        raise RolloutError(f"{len(found['different'])} looks are not what was stored: {found['different'][:3]}")
 
 
 def _sooner(decided: dict[str, Any]) -> str:

@@ -75,18 +75,14 @@ def init(
         str | None, typer.Option("--canary", metavar="[AGENT:]VERSION", help="The version to try.")
     ] = None,
     channel: Annotated[
-        list[str] | None,
-        typer.Option("--channel", help="inbound (the default if it has agents), ...; repeat it."),
+        list[str] | None, typer.Option("--channel", help="inbound (the default if it has agents), ...; repeat it.")
     ] = None,
-    weights: Annotated[
-        str, typer.Option("--weights", help="The canary's share, step by step.")
-    ] = "0.1,0.5,1",
+    weights: Annotated[str, typer.Option("--weights", help="The canary's share, step by step.")] = "0.1,0.5,1",
     holds: Annotated[str, typer.Option("--holds", help="How long each step must stand.")] = "30m,2h,1d",
     profile: Annotated[str, typer.Option("--profile", help=", ".join(PROFILES))] = "standard",
     name: Annotated[str | None, typer.Option("--name", help="The plan's name.")] = None,
     output: Annotated[
-        str | None,
-        typer.Option("-o", "--output", metavar="FILE", help="NAME.yaml, if left out; - prints it."),
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="NAME.yaml, if left out; - prints it.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over the file if it is there.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing: take what is proposed.")] = False,
@@ -100,9 +96,7 @@ def init(
     quiet_logs(settings)
     asker = Asker(interactive() and not yes)
     clock = SystemClock()
-    client = RetellClient(
-        settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline
-    )
+    client = RetellClient(settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline)
     try:
         reading = _reading(client, number, asker)
         chosen = _channels(reading, channel, asker)
@@ -112,9 +106,15 @@ def init(
         steps = _steps(asker.text("weights", weights), asker.text("holds", holds))
         profile = asker.one_of("gates", PROFILES, profile)
         text = TEMPLATE.format(
-            number=reading.number, name=_yaml(name), channels=", ".join(chosen), agent=agent, version=version,
-            baseline=_baseline(lists), steps=steps, profile=profile,
-        )  # fmt: skip
+            number=reading.number,
+            name=_yaml(name),
+            channels=", ".join(chosen),
+            agent=agent,
+            version=version,
+            baseline=_baseline(lists),
+            steps=steps,
+            profile=profile,
+        )
         _passes(client, clock, text)
     finally:
         client.close()
@@ -160,17 +160,13 @@ def _choose(client: RetellClient, asker: Asker) -> str:
 def _serves(reading: Reading) -> list[str]:
     from rollout.domain.splits.splits import describe
 
-    return [
-        plain(f"{c}: {describe(entries)}") for c in CHANNELS if (entries := reading.lists.get(f"{c}_agents"))
-    ]
+    return [plain(f"{c}: {describe(entries)}") for c in CHANNELS if (entries := reading.lists.get(f"{c}_agents"))]
 
 
 def _channels(reading: Reading, wanted: Sequence[str] | None, asker: Asker) -> list[str]:
     served = [c for c in CHANNELS if reading.lists.get(f"{c}_agents")]
     if not served:
-        raise InputError(
-            f"{reading.number} has no agents on any channel: bind one first, then there is a baseline"
-        )
+        raise InputError(f"{reading.number} has no agents on any channel: bind one first, then there is a baseline")
     for name in wanted or ():
         if name not in served:
             raise InputError(f"--channel: {reading.number} serves {', '.join(served)}, and not {plain(name)}")
@@ -222,9 +218,7 @@ def _name(reading: Reading, version: int) -> str:
 
 
 def _yaml(text: str) -> str:
-    return (
-        text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", text) else f"'{text.replace(chr(39), chr(39) * 2)}'"
-    )
+    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", text) else f"'{text.replace(chr(39), chr(39) * 2)}'"
 
 
 def _steps(weights: str, holds: str) -> str:
@@ -244,8 +238,7 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
     first = lists[0]
     exact = all(
-        isinstance(e.get("agent_version"), int)
-        and abs(points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
+        isinstance(e.get("agent_version"), int) and abs(points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
         for e in first
     )
     if not exact or any(not same(other, first) for other in lists[1:]):

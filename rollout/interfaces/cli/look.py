@@ -55,10 +55,7 @@ def list_(
     if more:
         shown_already = {r["id"] for r in rollouts[:limit]}
         rollouts = rollouts[:limit] + [r for r in unfinished if r["id"] not in shown_already]
-        echo(
-            f"the newest {limit} and every unfinished one; there are more: rollout list --limit N, or --all",
-            err=True,
-        )
+        echo(f"the newest {limit} and every unfinished one; there are more: rollout list --limit N, or --all", err=True)
     if json:
         print_json(rollouts)
         return
@@ -69,9 +66,15 @@ def list_(
     for r in rollouts:
         at = f"{r['position']['wave']}.{r['position']['step']}"
         shown.add_row(
-            r["id"], plain(r["name"]), _phase(r), at, percent(r["weight"]), plain(r["next"]), span(r["due_at"]),
+            r["id"],
+            plain(r["name"]),
+            _phase(r),
+            at,
+            percent(r["weight"]),
+            plain(r["next"]),
+            span(r["due_at"]),
             plain(r["why"]),
-        )  # fmt: skip
+        )
     console().print(shown)
 
 
@@ -85,9 +88,7 @@ def show(id: RolloutId, json: Json = False) -> None:
         return
     console().print(picture(document))
     if not alive and document["phase"] not in FINAL:
-        console(stderr=True).print(
-            "no service is running: nothing moves until `rollout serve`", style="yellow"
-        )
+        console(stderr=True).print("no service is running: nothing moves until `rollout serve`", style="yellow")
 
 
 def watch(id: RolloutId) -> None:
@@ -101,9 +102,7 @@ def history(
     after: Annotated[int, typer.Option("--after", help="Only entries behind this sequence number.")] = 0,
     export: Annotated[
         str | None,
-        typer.Option(
-            "--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."
-        ),
+        typer.Option("--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -202,19 +201,22 @@ def picture(document: dict[str, Any]) -> RenderableType:
 
     at = document["position"]
     head = Text.assemble(
-        (plain(document["name"]), "bold"), "  ", (document["id"], "dim"), "  ",
+        (plain(document["name"]), "bold"),
+        "  ",
+        (document["id"], "dim"),
+        "  ",
         (document["phase"], PHASES.get(document["phase"], "")),
-        f"  at {at['wave']}.{at['step']}", f"  {staircase(document)}", f"  confirmed {percent(document['weight'])}",
-    )  # fmt: skip
+        f"  at {at['wave']}.{at['step']}",
+        f"  {staircase(document)}",
+        f"  confirmed {percent(document['weight'])}",
+    )
     lines: list[RenderableType] = [head]
     if document.get("retreated") is not None and document["phase"] not in FINAL:
         head.append(f"  retreated to {percent(document['retreated'])}", "yellow")
     if document["reason"]:
         lines.append(Text(f"reason  {plain(document['reason'])}"))
     due = (
-        f"{local(document['due_at'])} ({span(document['due_at'])})"
-        if document["due_at"]
-        else "when something changes"
+        f"{local(document['due_at'])} ({span(document['due_at'])})" if document["due_at"] else "when something changes"
     )
     if document["phase"] not in FINAL:
         lines.append(Text(f"next    {plain(document['next'])}, looked at again {due}"))
@@ -227,9 +229,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
         lines.append(Text(f"gates   {plain(line)}"))
     numbers = table("number", "wave", "state", "confirmed", "was", keys=("number", "state"))
     for t in document["targets"][:25]:
-        numbers.add_row(
-            t["number"], str(t["wave"]), t["state"], split_text(t["confirmed"]), split_text(t["baseline"])
-        )
+        numbers.add_row(t["number"], str(t["wave"]), t["state"], split_text(t["confirmed"]), split_text(t["baseline"]))
     lines.append(numbers)
     if len(document["targets"]) > 25:
         lines.append(Text(f"and {len(document['targets']) - 25} more numbers; --json shows all", style="dim"))

@@ -97,18 +97,14 @@ def pause(
         live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
         line = _Line(service, sorted(live, key=_waits))
         for each in line.live:
-            line.order(
-                each, lambda asked: service.command("pause", asked, by(reason, _own(request_id, asked)))
-            )
+            line.order(each, lambda asked: service.command("pause", asked, by(reason, _own(request_id, asked))))
         if json:
             print_json(line.answers)
         else:
             for answer in line.answers:
                 _say("pause", answer, False)
                 if answer["scheduled"]:
-                    echo(
-                        f"  {plain(answer['name'])}, {answer['scheduled']}, does not start until it is resumed"
-                    )
+                    echo(f"  {plain(answer['name'])}, {answer['scheduled']}, does not start until it is resumed")
             if not line.answers and line.failure is None:
                 echo("nothing to pause: no rollout is going on or scheduled")
         if line.answers:
@@ -169,11 +165,7 @@ def _own(request_id: str | None, id_: str) -> str | None:
 
 def _plain_command(name: str) -> Any:
     def run(
-        id: RolloutId,
-        reason: Reason = "",
-        expect: Expect = None,
-        request_id: RequestId = None,
-        json: Json = False,
+        id: RolloutId, reason: Reason = "", expect: Expect = None, request_id: RequestId = None, json: Json = False
     ) -> None:
         with backend() as service:
             answer = service.command(name, id, by(reason, request_id), expect=position(expect))
@@ -185,9 +177,7 @@ def _plain_command(name: str) -> Any:
 
 def rollback(
     id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
-    number: Annotated[
-        str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")
-    ] = None,
+    number: Annotated[str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")] = None,
     every: All = False,
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the order is committed.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the read-back.")] = 60.0,
@@ -203,9 +193,7 @@ def rollback(
         line = _Line(service, sorted(service.list(live=True), key=_waits) if every else [])
         # Every order is committed before the first one is waited for.
         for one in line.live:
-            line.order(
-                one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked)), wait=False)
-            )
+            line.order(one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked)), wait=False))
         if not every:
             asked = id if id is not None else service.on_number(str(number))
             line.answers.append(service.rollback(asked, by(reason, request_id), wait=False))
@@ -241,9 +229,7 @@ def rollback(
 
 def _say_rollback(answer: dict[str, Any]) -> None:
     if answer.get("scheduled"):
-        echo(
-            f"{answer['id']}: {plain(answer['name'])}, {answer['scheduled']}, will not start ({answer['phase']})"
-        )
+        echo(f"{answer['id']}: {plain(answer['name'])}, {answer['scheduled']}, will not start ({answer['phase']})")
         return
     seconds = answer.get("seconds")
     restored = [t for t in answer.get("targets", []) if t["state"] == "restored"]
@@ -251,9 +237,7 @@ def _say_rollback(answer: dict[str, Any]) -> None:
     if seconds is None or "targets" not in answer:
         echo(f"{answer['id']}: {answer['phase']}")
         return
-    echo(
-        f"{answer['id']}: {count} read back at the baseline {seconds:.3f} s after the order ({answer['phase']})"
-    )
+    echo(f"{answer['id']}: {count} read back at the baseline {seconds:.3f} s after the order ({answer['phase']})")
     for t in answer["targets"]:
         if t["state"] in ("missing", "foreign"):
             echo(f"  {t['number']}: {t['state']}")
@@ -272,12 +256,7 @@ def kit(
     with direct_app() as app:
         rollout, now = app.store.load(app.commands.resolve(id))
         path = write_kit(
-            rollout,
-            output,
-            base_url=rollout.base_url,
-            lease=app.timing.lease,
-            horizon=app.timing.horizon,
-            now=now,
+            rollout, output, base_url=rollout.base_url, lease=app.timing.lease, horizon=app.timing.horizon, now=now
         )
     if json:
         print_json({"id": rollout.id, "path": str(path)})

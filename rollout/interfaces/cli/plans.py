@@ -42,9 +42,7 @@ def check(
         list[str], typer.Argument(metavar="PLAN...", help="Plan files, YAML or JSON; - reads standard input.")
     ],
     strict: Strict = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")] = False,
     json: Json = False,
 ) -> None:
     """Validate a plan, check it against the live numbers, print the exact requests. Writes nothing."""
@@ -87,9 +85,15 @@ def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: 
 
         problems = _addresses(loaded)
         return {
-            "name": loaded.name, "ok": not problems, "offline": True, "problems": problems, "warnings": [], "numbers": [],
-            "steps": rollout.steps(loaded), "requests": [],
-        }  # fmt: skip
+            "name": loaded.name,
+            "ok": not problems,
+            "offline": True,
+            "problems": problems,
+            "warnings": [],
+            "numbers": [],
+            "steps": rollout.steps(loaded),
+            "requests": [],
+        }
     with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
         return service.check(text, name, strict=strict)
 
@@ -113,12 +117,8 @@ def _numbers(loaded: Plan) -> str:
 
 def start(
     plan: PlanPath,
-    at: Annotated[
-        str | None, typer.Option("--at", metavar="T", help="Start at this time (ISO 8601).")
-    ] = None,
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Follow it to its end; exit 5 unless promoted.")
-    ] = False,
+    at: Annotated[str | None, typer.Option("--at", metavar="T", help="Start at this time (ISO 8601).")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Follow it to its end; exit 5 unless promoted.")] = False,
     strict: Strict = False,
     reason: Reason = "",
     request_id: RequestId = None,
@@ -156,9 +156,7 @@ def _print_check(report: dict[str, Any]) -> None:
     if report["numbers"]:
         numbers = table("number", "wave", "nickname", "serves now", keys=("number",))
         for n in report["numbers"]:
-            serves = "; ".join(
-                f"{field.removesuffix('_agents')}: {text}" for field, text in n["serves"].items()
-            )
+            serves = "; ".join(f"{field.removesuffix('_agents')}: {text}" for field, text in n["serves"].items())
             numbers.add_row(n["number"], str(n["wave"]), plain(n["nickname"] or ""), plain(serves))
         out.print(numbers)
     steps = table("step", "weight", "hold", "then", keys=("step",))

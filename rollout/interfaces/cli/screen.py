@@ -43,9 +43,15 @@ def plain_lines(text: object) -> str:
 
 # What our own text is made of beyond ASCII, for a terminal that cannot show it; the bars grow darker.
 _INSTEAD = {
-    "…": "...", "\N{EN DASH}": "-", "—": "-", "→": "->", "─": "-", "•": "*", "±": "+-",
+    "…": "...",
+    "\N{EN DASH}": "-",
+    "—": "-",
+    "→": "->",
+    "─": "-",
+    "•": "*",
+    "±": "+-",
     **dict(zip("▁▂▃▄▅▆▇█", "_.-=+*%#", strict=True)),
-}  # fmt: skip
+}
 
 
 def _instead(error: UnicodeError) -> tuple[str, int]:

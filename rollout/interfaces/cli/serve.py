@@ -41,18 +41,14 @@ def sandbox(
     port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8090,
     key: Annotated[str | None, typer.Option("--key", help="The only key accepted; any, if left out.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Decides every modelled caller.")] = 1,
-    speed: Annotated[
-        float, typer.Option("--speed", help="How many times faster than real time callers live.")
-    ] = 1.0,
+    speed: Annotated[float, typer.Option("--speed", help="How many times faster than real time callers live.")] = 1.0,
     strict: Annotated[
-        bool,
-        typer.Option("--strict", help="Refuse weights that do not add up to exactly 1.0 from left to right."),
+        bool, typer.Option("--strict", help="Refuse weights that do not add up to exactly 1.0 from left to right.")
     ] = False,
     latency: Annotated[
         float,
         typer.Option(
-            "--latency",
-            help="Milliseconds of an answer about a number; lists take longer, agents hardly any.",
+            "--latency", help="Milliseconds of an answer about a number; lists take longer, agents hardly any."
         ),
     ] = 0.0,
 ) -> None:
@@ -67,9 +63,7 @@ def sandbox(
 
 
 def demo(
-    keep: Annotated[
-        Path | None, typer.Option("--keep", help="Keep the database and the kit in this folder.")
-    ] = None,
+    keep: Annotated[Path | None, typer.Option("--keep", help="Keep the database and the kit in this folder.")] = None,
 ) -> None:
     """A good version is promoted and a bad one rolled back, live, on an embedded sandbox, in about a minute."""
     from rollout.interfaces.cli.demo import run

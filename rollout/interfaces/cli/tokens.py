@@ -23,23 +23,15 @@ def register(app: typer.Typer) -> None:
 def create(
     role: Annotated[str, typer.Option("--role", help="viewer, responder, operator, admin or trigger.")],
     name: Annotated[str, typer.Option("--name", help="Whose it is; shown in the journal.")],
-    expires: Annotated[
-        str | None, typer.Option("--expires", help="For example 90d; left out: never.")
-    ] = None,
-    numbers: Annotated[
-        list[str] | None, typer.Option("--numbers", help="Only rollouts of these; repeatable.")
-    ] = None,
+    expires: Annotated[str | None, typer.Option("--expires", help="For example 90d; left out: never.")] = None,
+    numbers: Annotated[list[str] | None, typer.Option("--numbers", help="Only rollouts of these; repeatable.")] = None,
     json: Json = False,
 ) -> None:
     """Make a token. It is shown once; only its hash is kept."""
     from rollout.domain.calendar.durations import parse
     from rollout.interfaces.auth.roles import create_token
 
-    wanted = (
-        None
-        if not numbers
-        else [part.strip() for text in numbers for part in text.split(",") if part.strip()]
-    )
+    wanted = None if not numbers else [part.strip() for text in numbers for part in text.split(",") if part.strip()]
     with direct_app() as app:
         length: timedelta | None = None if expires is None else parse(expires)
         until = None if length is None else app.store.now() + length
@@ -61,19 +53,23 @@ def list_(json: Json = False) -> None:
         rows = list_tokens(app.store)
     found: list[dict[str, Any]] = [
         {
-            "id": r.id, "name": r.name, "role": r.role, "numbers": None if r.numbers is None else list(r.numbers),
-            "created_at": rollout.when(r.created_at), "created_by": r.created_by, "expires_at": rollout.when(r.expires_at),
-            "revoked_at": rollout.when(r.revoked_at), "last_used_at": rollout.when(r.last_used_at),
+            "id": r.id,
+            "name": r.name,
+            "role": r.role,
+            "numbers": None if r.numbers is None else list(r.numbers),
+            "created_at": rollout.when(r.created_at),
+            "created_by": r.created_by,
+            "expires_at": rollout.when(r.expires_at),
+            "revoked_at": rollout.when(r.revoked_at),
+            "last_used_at": rollout.when(r.last_used_at),
         }
         for r in rows
-    ]  # fmt: skip
+    ]
     if json:
         print_json(found)
         return
     if not found:
-        echo(
-            "no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`"
-        )
+        echo("no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`")
         return
     shown = table("id", "name", "role", "numbers", "expires", "last used", "state", keys=("id", "state"))
     for r in found:
@@ -92,9 +88,7 @@ def list_(json: Json = False) -> None:
 
 
 @token.command("revoke")
-def revoke(
-    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")],
-) -> None:
+def revoke(id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")]) -> None:
     """Revoke a token and end its sessions, at once and on every replica."""
     from rollout.interfaces.auth.roles import revoke_token
 

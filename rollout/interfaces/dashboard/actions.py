@@ -52,9 +52,7 @@ def add(router: APIRouter) -> None:
 
 
 def _confirmation(router: APIRouter, command: str) -> None:
-    @router.get(
-        f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "read"))
-    )
+    @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "read")))
     async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
         """Says exactly what will be written, and asks for the reason."""
         return await _ask(request, command, id, full)
@@ -62,7 +60,7 @@ def _confirmation(router: APIRouter, command: str) -> None:
 
 async def _ask(
     request: Request, command: str, id_: str, full: bool, *, status: int = 200, trouble: str = "", reason: str = ""
-) -> Response:  # fmt: skip
+) -> Response:
     service = service_of(request)
 
     def work() -> Response:
@@ -84,16 +82,24 @@ def _confirm_page(
         impossible = "It is not paused."
     intent = confirmations.intent(r, command, full)
     return render(
-        request, "confirm.html", status, r=r, intent=intent, trouble=trouble, impossible=impossible, reason=reason,
-        expect=str(r.position), request_id=secrets.token_hex(10), summary=confirmations.summary(intent.orders),
-        pretty=new_rollout_page.pretty, held=formatting.held(r),
-    )  # fmt: skip
+        request,
+        "confirm.html",
+        status,
+        r=r,
+        intent=intent,
+        trouble=trouble,
+        impossible=impossible,
+        reason=reason,
+        expect=str(r.position),
+        request_id=secrets.token_hex(10),
+        summary=confirmations.summary(intent.orders),
+        pretty=new_rollout_page.pretty,
+        held=formatting.held(r),
+    )
 
 
 def _command(router: APIRouter, command: str) -> None:
-    @router.post(
-        f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "change"))
-    )
+    @router.post(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "change")))
     async def form(request: Request, id: str) -> Response:  # noqa: A002
         """Does it, then shows the rollout."""
         return await _do(request, command, id)
@@ -120,9 +126,7 @@ async def _do(request: Request, command: str, id_: str) -> Response:
     except (Refused, InputError, NotReachable) as error:
         if error.status == 404:
             raise
-        return await _ask(
-            request, command, id_, full, status=error.status, trouble=error.message, reason=reason
-        )
+        return await _ask(request, command, id_, full, status=error.status, trouble=error.message, reason=reason)
     if command == "rollback":
         await _follow(request, str(answer["id"]))
     return to(request, f"/rollouts/{answer['id']}?did={command}")
@@ -149,9 +153,16 @@ async def _follow(request: Request, id_: str) -> None:
 def blank_plan() -> dict[str, Any]:
     """What the template of a new rollout needs before anything was checked."""
     return {
-        "text": "", "example": new_rollout_page.EXAMPLE, "report": None, "rehearsal": None, "trouble": "", "complaints": [],
-        "form": {}, "request_id": secrets.token_hex(10), "pretty": new_rollout_page.pretty,
-    }  # fmt: skip
+        "text": "",
+        "example": new_rollout_page.EXAMPLE,
+        "report": None,
+        "rehearsal": None,
+        "trouble": "",
+        "complaints": [],
+        "form": {},
+        "request_id": secrets.token_hex(10),
+        "pretty": new_rollout_page.pretty,
+    }
 
 
 def _plans(router: APIRouter) -> None:
@@ -186,13 +197,9 @@ async def _checked(request: Request, refused: Callable[[], RolloutError | None])
     try:
         text = new_rollout_page.text_of(form)
         values["text"] = text
-        values["report"] = await service.lanes.run(
-            "retell", lambda: new_rollout_page.check(desk, caller, text)
-        )
+        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(desk, caller, text))
         if values["report"]["ok"]:
-            values["rehearsal"] = await service.lanes.run(
-                "model", lambda: new_rollout_page.rehearse(desk, text)
-            )
+            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(desk, text))
     except RolloutError as found:
         if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
             values["rehearsal"] = {"trouble": found.message}

@@ -58,9 +58,7 @@ def stairs(weights: Sequence[float], step: int, confirmed: bool, ended: str = ""
             state = "current" if confirmed else "moving"
         else:
             state = "done" if i < step else "ahead"
-        bars.append(
-            Bar(round((i - 1) * (each + gap), 2), round(height - tall, 1), round(each, 2), tall, state)
-        )
+        bars.append(Bar(round((i - 1) * (each + gap), 2), round(height - tall, 1), round(each, 2), tall, state))
     share = f"{round(weights[step - 1] * 100, 2):g} %" if 1 <= step <= len(weights) else "none"
     label = f"step {step} of {len(weights)}, weight {share}" + ("" if confirmed else ", being written")
     return Stairs(width, height, tuple(bars), f"{label}; {ended.replace('_', ' ')}" if ended else label)
@@ -171,11 +169,24 @@ def timeline(
     marks = tuple(_mark(o, x, y) for o in observed if o.calls)
     steps = "; ".join(f"{round(m.weight * 100, 2):g} %" for m in read) or "nothing yet"
     return Timeline(
-        width, height, left, right, top, bottom, lines, body, area, future, round(x(end), 1) if live else None,
-        _time_ticks([first, *(m.at for m in read), *([end] if not live else []), *(m.at for m in ahead)], x, left, right),
-        tuple(Tick(y(v), f"{v * 100:g} %") for v in (0.0, 0.5, 1.0)), marks,
+        width,
+        height,
+        left,
+        right,
+        top,
+        bottom,
+        lines,
+        body,
+        area,
+        future,
+        round(x(end), 1) if live else None,
+        _time_ticks(
+            [first, *(m.at for m in read), *([end] if not live else []), *(m.at for m in ahead)], x, left, right
+        ),
+        tuple(Tick(y(v), f"{v * 100:g} %") for v in (0.0, 0.5, 1.0)),
+        marks,
         f"weight of the canary over time; read back: {steps}",
-    )  # fmt: skip
+    )
 
 
 def _places(turns: Sequence[datetime], end: datetime, left: float, right: float) -> list[float]:
@@ -283,9 +294,14 @@ def whisker(
 
     low, high = interval
     return Whisker(
-        width, width / 2, place(low), place(high), None if difference is None else place(difference),
-        None if margin is None else place(margin), low < -reach or high > reach,
-    )  # fmt: skip
+        width,
+        width / 2,
+        place(low),
+        place(high),
+        None if difference is None else place(difference),
+        None if margin is None else place(margin),
+        low < -reach or high > reach,
+    )
 
 
 def reach_of(rows: Sequence[Mapping[str, object]]) -> float:

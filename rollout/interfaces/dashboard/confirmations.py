@@ -78,9 +78,7 @@ def buttons(r: Rollout) -> list[Button]:
             label = "End the bake" if after is None else f"Promote to {after} ({_weight(r, after)})"
             found.append(Button("promote", label, Right.OPERATE))
         if after is not None and after != r.last_position:
-            found.append(
-                Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True)
-            )
+            found.append(Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True))
     resumable = r.phase is Phase.PAUSED and not r.stop_asked
     for command, label, possible in (
         ("resume", "Resume", resumable),
@@ -112,40 +110,59 @@ def _promote(r: Rollout, full: bool) -> Intent:
     raised = replace(r, retreated=None)
     if r.retreated is not None and r.confirmed_at is None and (not full or goal == r.position):
         return Intent(
-            "promote", f"Write step {r.position} of {r.name} now",
+            "promote",
+            f"Write step {r.position} of {r.name} now",
             f"It was closed before step {r.position} was confirmed. Its weights are written now, outside the plan's "
             "hours.",
-            f"Write step {r.position} now", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
-        )  # fmt: skip
+            f"Write step {r.position} now",
+            grouped(_forward(raised, raised.outstanding)),
+            _pending_writes(r),
+            full,
+        )
     if (goal is None or goal == r.position) and r.retreated is not None:
         return Intent(
-            "promote", f"End the bake of {r.name}",
+            "promote",
+            f"End the bake of {r.name}",
             f"Step {r.position} is the last one. Its weights are written again, outside the plan's hours, its hold ends "
             "now, and the rollout ends as promoted.",
-            "End the bake", grouped(_forward(raised, raised.outstanding)), _pending_writes(r), full,
-        )  # fmt: skip
+            "End the bake",
+            grouped(_forward(raised, raised.outstanding)),
+            _pending_writes(r),
+            full,
+        )
     if goal is None or goal == r.position:
         return Intent(
-            "promote", f"End the bake of {r.name}",
+            "promote",
+            f"End the bake of {r.name}",
             f"Step {r.position} is the last one. Its hold ends now, and the rollout ends as promoted.",
-            "End the bake", (), "Nothing is written: the numbers already serve this split.", full,
-        )  # fmt: skip
+            "End the bake",
+            (),
+            "Nothing is written: the numbers already serve this split.",
+            full,
+        )
     moved = replace(raised, position=goal, confirmed_at=None)
     share = _weight(r, goal)
     return Intent(
-        "promote", f"Promote {r.name} to {goal}",
+        "promote",
+        f"Promote {r.name} to {goal}",
         f"It goes from {r.position} to {goal} now, without waiting for hold and gates. New calls then reach the "
         f"canary with weight {share}.",
-        f"Promote to {goal}", grouped(_forward(moved, moved.outstanding)), _pending_writes(r), full,
-    )  # fmt: skip
+        f"Promote to {goal}",
+        grouped(_forward(moved, moved.outstanding)),
+        _pending_writes(r),
+        full,
+    )
 
 
 def _pause(r: Rollout) -> Intent:
     return Intent(
-        "pause", f"Pause {r.name}",
+        "pause",
+        f"Pause {r.name}",
         f"It stays at {r.position}. Gates go on watching and may still roll it back.",
-        "Pause", (), _pending_writes(r) or "Nothing is written.",
-    )  # fmt: skip
+        "Pause",
+        (),
+        _pending_writes(r) or "Nothing is written.",
+    )
 
 
 def _resume(r: Rollout) -> Intent:
@@ -161,39 +178,51 @@ def _resume(r: Rollout) -> Intent:
 
 def _adopt(r: Rollout) -> Intent:
     return Intent(
-        "adopt", f"Adopt the live split of {r.name}",
+        "adopt",
+        f"Adopt the live split of {r.name}",
         "What the numbers show now is taken as ours, and the rollout goes on from there. The numbers are read once "
         "more before that.",
-        "Adopt", (), "Nothing is written now. The next step writes over the adopted split.",
-    )  # fmt: skip
+        "Adopt",
+        (),
+        "Nothing is written now. The next step writes over the adopted split.",
+    )
 
 
 def _restore(r: Rollout) -> Intent:
     chosen = [t for t in r.targets if t.state in _RESTORABLE or t in r.outstanding]
     return Intent(
-        "restore", f"Restore the split of {r.name}",
+        "restore",
+        f"Restore the split of {r.name}",
         "Our split is written again over what the numbers show now, and the rollout goes on.",
-        "Restore", grouped(_forward(r, chosen)), _pending_writes(r),
-    )  # fmt: skip
+        "Restore",
+        grouped(_forward(r, chosen)),
+        _pending_writes(r),
+    )
 
 
 def _stop(r: Rollout) -> Intent:
     weight = sum(r.weights.values()) / splits.TOTAL
     return Intent(
-        "stop", f"Stop {r.name}",
+        "stop",
+        f"Stop {r.name}",
         f"It ends here, and the numbers go on serving what they serve: the canary with weight {percent(weight)}. To go "
         "back to the baseline, roll back instead.",
-        "Stop", (), _pending_writes(r) or "Nothing is written.",
-    )  # fmt: skip
+        "Stop",
+        (),
+        _pending_writes(r) or "Nothing is written.",
+    )
 
 
 def _rollback(r: Rollout) -> Intent:
     if r.phase is Phase.ROLLED_BACK:
         return Intent(
-            "rollback", f"Roll back {r.name}",
-            "It is rolled back already: every number was read back at its baseline.", "Roll back", (),
+            "rollback",
+            f"Roll back {r.name}",
+            "It is rolled back already: every number was read back at its baseline.",
+            "Roll back",
+            (),
             "Nothing is written.",
-        )  # fmt: skip
+        )
     # A rollback of a finished rollout begins anew; only a number that Retell does not know is left out.
     settled = {TargetState.MISSING} if r.phase.is_final else _SETTLED
     todo = [t for t in r.written if t.state not in settled]
@@ -203,10 +232,13 @@ def _rollback(r: Rollout) -> Intent:
         if r.phase is Phase.ROLLING_BACK:
             says = "Every baseline has been written back already; what is left is to be sure that it stays."
     return Intent(
-        "rollback", f"Roll back {r.name}", says, "Roll back now",
+        "rollback",
+        f"Roll back {r.name}",
+        says,
+        "Roll back now",
         grouped((t.number, body_of(lists_at(r.plan, t.baseline, 0))) for t in todo),
         "" if todo else "Nothing is written.",
-    )  # fmt: skip
+    )
 
 
 def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[Order, ...]:

@@ -71,9 +71,7 @@ def start(desk: Desk, caller: Caller, form: Mapping[str, str]) -> str:
     plan = load_plan(text, NAME)
     desk.service.allow_plan(caller, plan)
     by = By(caller.actor, form.get("reason", "").strip(), form.get("request_id") or None)
-    answer = desk.service.app.commands.start(
-        plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on"
-    )
+    answer = desk.service.app.commands.start(plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on")
     return str(answer["id"])
 
 
@@ -86,9 +84,7 @@ def _at(text: str) -> datetime | None:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None:
-        raise InputError(
-            f"at: {text[:40]} is not a time with its zone; write for example 2026-12-01T09:00:00-08:00"
-        )
+        raise InputError(f"at: {text[:40]} is not a time with its zone; write for example 2026-12-01T09:00:00-08:00")
     return found
 
 
@@ -104,7 +100,8 @@ def pretty(body: str) -> str:
     document = json.loads(body)
     lists = [
         f"  {json.dumps(field)}: [\n" + ",\n".join(f"    {json.dumps(e)}" for e in entries) + "\n  ]"
-        if isinstance(entries, list) else f"  {json.dumps(field)}: {json.dumps(entries)}"
+        if isinstance(entries, list)
+        else f"  {json.dumps(field)}: {json.dumps(entries)}"
         for field, entries in document.items()
-    ]  # fmt: skip
+    ]
     return "{\n" + ",\n".join(lists) + "\n}"

@@ -33,7 +33,7 @@ def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]
             {**s, "created": formatting.parse_time(s["created_at"]), "seen": formatting.parse_time(s["live_at"])}
             for s in found["rollouts"]
         ],
-    }  # fmt: skip
+    }
 
 
 def _drift(found: dict[str, Any], newest: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -20,9 +20,15 @@ from rollout.interfaces.dashboard.page_state import Desk
 PER_PAGE = 50
 # What a person has to answer comes first, then what is going back, then what goes on.
 _ORDER = (
-    Phase.HELD, Phase.ROLLING_BACK, Phase.PAUSED, Phase.PROGRESSING, Phase.PENDING, Phase.PROMOTED,
-    Phase.ROLLED_BACK, Phase.STOPPED,
-)  # fmt: skip
+    Phase.HELD,
+    Phase.ROLLING_BACK,
+    Phase.PAUSED,
+    Phase.PROGRESSING,
+    Phase.PENDING,
+    Phase.PROMOTED,
+    Phase.ROLLED_BACK,
+    Phase.STOPPED,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,9 +137,7 @@ def fits(r: Rollout, text: str) -> bool:
         return True
     wanted = text.casefold()
     return (
-        wanted in r.name.casefold()
-        or wanted in r.id
-        or any(isinstance(n, str) and wanted in n for n in r.plan.numbers)
+        wanted in r.name.casefold() or wanted in r.id or any(isinstance(n, str) and wanted in n for n in r.plan.numbers)
     )
 
 
@@ -155,10 +159,23 @@ def row(r: Rollout, numbers: int) -> Row:
     if r.is_down:
         weight = min(weight, (r.plan.retreat or 0) / splits.TOTAL)
     return Row(
-        r.id, r.name, str(r.phase), r.reason, str(r.position), weight,
-        charts.stairs(weights, r.position.step, confirmed, ended), evidence_of(r.verdict), r.next, r.why, r.due_at,
-        r.created_at, r.updated_at, numbers, config_of(r.plan) is not None, needs_answer(r),
-    )  # fmt: skip
+        r.id,
+        r.name,
+        str(r.phase),
+        r.reason,
+        str(r.position),
+        weight,
+        charts.stairs(weights, r.position.step, confirmed, ended),
+        evidence_of(r.verdict),
+        r.next,
+        r.why,
+        r.due_at,
+        r.created_at,
+        r.updated_at,
+        numbers,
+        config_of(r.plan) is not None,
+        needs_answer(r),
+    )
 
 
 def evidence_of(verdict: Mapping[str, Any] | None) -> Evidence | None:

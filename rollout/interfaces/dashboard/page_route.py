@@ -112,9 +112,7 @@ class PageRoute(APIRoute):
 
         return handler
 
-    async def _looked(
-        self, request: Request, inner: Callable[[Request], Coroutine[Any, Any, Response]]
-    ) -> Response:
+    async def _looked(self, request: Request, inner: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
         """A page for somebody who only looks; the same again while nothing was committed (rollout.interfaces.api.still)."""
         service, scope = service_of(request), request.scope
         version = await service.still.version()
@@ -226,9 +224,7 @@ def error_page(request: Request, status: int, message: str, details: Mapping[str
     return render(request, "error.html", status, title=title, message=message, problems=problems)
 
 
-def outer_error(
-    desk: Desk, request: Request, status: int, message: str, details: Mapping[str, Any]
-) -> Response:
+def outer_error(desk: Desk, request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
     """As `error_page`, for what no route of the page has seen."""
     request.state.desk = desk
     return error_page(request, status, message, details)

@@ -87,10 +87,15 @@ def line_of(entry: Recorded) -> Line:
     if isinstance(position, Mapping):
         position = f"{position.get('wave')}.{position.get('step')}"
     return Line(
-        entry.seq, entry.at, entry.actor, entry.kind, _text(entry, data), position,
+        entry.seq,
+        entry.at,
+        entry.actor,
+        entry.kind,
+        _text(entry, data),
+        position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
         data.get("retreated"),
-    )  # fmt: skip
+    )
 
 
 def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
@@ -109,9 +114,7 @@ def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
         return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
     findings = data.get("findings")
     if entry.kind == "observed" and not entry.reason and isinstance(findings, Mapping):
-        return ", ".join(
-            f"{number}: {str(found).replace('_', ' ')}" for number, found in list(findings.items())[:5]
-        )
+        return ", ".join(f"{number}: {str(found).replace('_', ' ')}" for number, found in list(findings.items())[:5])
     if entry.kind == "promote" and data.get("to"):
         step = f"from {data.get('from')} to {data['to']}"
         return f"{step}: {entry.reason}" if entry.reason else step

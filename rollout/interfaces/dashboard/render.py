@@ -18,9 +18,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 def environment(assets: Assets) -> Environment:
     """The templates with their filters; a name that is not given is an error, not an empty text."""
     made = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True, finalize=_shown, auto_reload=False,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+        auto_reload=False,
+    )
     made.filters |= {
         "percent": formatting.percent,
         "points": formatting.points,

@@ -25,9 +25,7 @@ from rollout.interfaces.views import rollout
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
-_TROUBLED = (
-    TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN,
-)  # fmt: skip
+_TROUBLED = (TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN)
 
 
 def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
@@ -86,9 +84,15 @@ def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> ch
         end = now
     seen = observed(r, stood, end)
     return charts.timeline(
-        asked, read, seen, ahead(r, now), end, width=width, height=250 if width > 500 else 210,
+        asked,
+        read,
+        seen,
+        ahead(r, now),
+        end,
+        width=width,
+        height=250 if width > 500 else 210,
         live=not r.phase.is_final,
-    )  # fmt: skip
+    )
 
 
 def observed(r: Rollout, stood: Sequence[Stood], now: datetime) -> list[charts.Observed]:
@@ -127,12 +131,7 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 
     Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
     """
-    if (
-        r.phase is not Phase.PROGRESSING
-        or r.confirmed_at is None
-        or r.waves > 1
-        or r.plan.retreat is not None
-    ):
+    if r.phase is not Phase.PROGRESSING or r.confirmed_at is None or r.waves > 1 or r.plan.retreat is not None:
         return []
     at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
     found = []
@@ -153,9 +152,7 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
         return []
     found = []
     for name, kept in current["arms"].items():
-        measured = _measured(
-            json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0)
-        )
+        measured = _measured(json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0))
         evidence, expected = kept["evidence"], summary.forecasts(r)
         reach = charts.reach_of(measured["metrics"])
         rows = [
@@ -182,12 +179,17 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
                 "split": max(evidence["numbers"]["e_split"].values(), default=1.0),
                 "split_at": evidence["config"]["split_alarm"],
                 "external": [
-                    {"name": m["name"], "value": evidence["tally"]["external"].get(m["name"]),
-                     "max": m["maximum"], "min": m["minimum"]}
-                    for m in evidence["config"]["metrics"] if m["external"]
+                    {
+                        "name": m["name"],
+                        "value": evidence["tally"]["external"].get(m["name"]),
+                        "max": m["maximum"],
+                        "min": m["minimum"],
+                    }
+                    for m in evidence["config"]["metrics"]
+                    if m["external"]
                 ],
             }
-        )  # fmt: skip
+        )
     return found
 
 

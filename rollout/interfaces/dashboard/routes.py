@@ -63,9 +63,7 @@ def _pages(router: APIRouter) -> None:
         query = dict(request.query_params)
         if is_e164(query.get("q", "").strip()) and not is_fragment(request):
             return to(request, f"/numbers/{query['q'].strip()}")
-        return await _draw(
-            request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query)
-        )
+        return await _draw(request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query))
 
     @router.get("/rollouts/{id}", **shown(Right.READ, still=True))
     async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
@@ -74,9 +72,11 @@ def _pages(router: APIRouter) -> None:
         done = actions.DONE.get(query.get("did", ""), "")
         caller = visitor(request).caller
         return await _draw(
-            request, "rollout", lambda desk: {**single.page(desk, caller, id, query), "done": done},
+            request,
+            "rollout",
+            lambda desk: {**single.page(desk, caller, id, query), "done": done},
             lambda desk: single.facts(desk, caller, id, query),
-        )  # fmt: skip
+        )
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
     async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002
@@ -146,9 +146,7 @@ def _doors(router: APIRouter) -> None:
     async def static(request: Request, name: str, v: str = "") -> Response:
         """Style sheet, scripts, icon: the only files there are."""
         desk: Desk = request.state.desk
-        return desk.assets.answer(name, v) or Response(
-            "there is no such file\n", 404, media_type="text/plain"
-        )
+        return desk.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
 
     @router.get("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
@@ -169,9 +167,7 @@ def _doors(router: APIRouter) -> None:
         except RolloutError as error:
             if error.status not in (401, 403, 429):
                 raise
-            return render(
-                request, "sign_in.html", error.status, next=going, wrong=error.message, none_yet=False
-            )
+            return render(request, "sign_in.html", error.status, next=going, wrong=error.message, none_yet=False)
         answer = to(request, going)
         answer.set_cookie(**given)
         return answer

@@ -52,10 +52,21 @@ def course(
     return asked, read, stood, end
 
 
-_ENDS = frozenset({
-    "advanced", "promote", "rollback", "failed", "held", "completed", "ended", "stop", "retreated",
-    "returned", "restored_outside",
-})  # fmt: skip
+_ENDS = frozenset(
+    {
+        "advanced",
+        "promote",
+        "rollback",
+        "failed",
+        "held",
+        "completed",
+        "ended",
+        "stop",
+        "retreated",
+        "returned",
+        "restored_outside",
+    }
+)
 
 
 def _weight_of(plan: Plan, line: Line) -> float:

@@ -55,10 +55,7 @@ def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str
         return words + ("" if failing and len(failing) == len(found) else "The calls do not decide it yet.")
     if len(found) == 1:
         return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
-    return (
-        words
-        + f"{best} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
-    )
+    return words + f"{best} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
 
 
 _STANDS = {
@@ -114,20 +111,21 @@ def html(report: Mapping[str, Any]) -> str:
 
 
 def _table(arm: Mapping[str, Any]) -> str:
-    rows = [
-        "<table><tr><th>metric<th>canary<th>baseline<th>difference<th>95 % interval, any time<th>harm<th>safe"
-    ]
+    rows = ["<table><tr><th>metric<th>canary<th>baseline<th>difference<th>95 % interval, any time<th>harm<th>safe"]
     for row in arm["metrics"]:
         if row["external"]:
             rows.append(f"<tr><td>{escape(row['name'])}<td colspan=6>{row['value']}")
             continue
         interval = row.get("interval")
         cells = [
-            escape(row["name"]), gateviews.good(row["canary"]), gateviews.good(row["baseline"]),
+            escape(row["name"]),
+            gateviews.good(row["canary"]),
+            gateviews.good(row["baseline"]),
             "" if row.get("difference") is None else f"{gateviews.points(-row['difference'])} points",
             "" if not interval else f"{gateviews.points(-interval[1])} to {gateviews.points(-interval[0])}",
-            f"{row['harm']['E']:.3g}", f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
-        ]  # fmt: skip
+            f"{row['harm']['E']:.3g}",
+            f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
+        ]
         rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
     return "".join(rows) + "</table>"
 

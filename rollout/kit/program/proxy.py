@@ -133,9 +133,7 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int, left: C
         data = sock.recv(4096)
         answer += data
         if not data or len(answer) > LARGEST_HEAD:
-            raise NoTunnel(
-                "the proxy closed without an answer" if not data else "the proxy's answer has no end"
-            )
+            raise NoTunnel("the proxy closed without an answer" if not data else "the proxy's answer has no end")
     found = re.match(rb"HTTP/1\.[01] (\d{3})[ \r]", answer)
     status = int(found.group(1)) if found else 0
     if status == 407:
@@ -143,8 +141,6 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int, left: C
             raise NoTunnel("the proxy refuses the user or the password (407); see HTTPS_PROXY")
         raise NoTunnel("the proxy asks for a user and a password (407); " + PROXY_ADVICE)
     if not 200 <= status < 300:
-        raise NoTunnel(
-            f"the proxy refuses the way there ({status})" if status else "the proxy does not speak HTTP"
-        )
+        raise NoTunnel(f"the proxy refuses the way there ({status})" if status else "the proxy does not speak HTTP")
     if not answer.endswith(b"\r\n\r\n") or answer.count(b"\r\n\r\n") > 1:
         raise NoTunnel("the proxy said more than its answer")  # inside the tunnel we speak first

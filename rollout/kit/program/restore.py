@@ -234,9 +234,7 @@ class Number:
             self.stage = DONE
             times = "once" if self.sent == 1 else f"{self.sent} times"
             self.result = f"restored, sent {times}"
-            self._note(
-                "done", self.number, modified=shown.modified, watched=round(began - self._answered_at, 3)
-            )
+            self._note("done", self.number, modified=shown.modified, watched=round(began - self._answered_at, 3))
         else:
             self.due = min(now + self.rules.poll, max(now, self.watched_until))
 

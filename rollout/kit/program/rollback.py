@@ -180,13 +180,7 @@ def main(argv: list[str] | None = None) -> int:
     numbers = [Number(number, kept, rules, note, mode) for number, kept in chosen.items()]
     what = "check" if options.check else "rollback"
     zone = time.strftime("%z")
-    note(
-        "start",
-        None,
-        f"{what} of {len(numbers)} numbers begins (times are UTC{zone})",
-        what=what,
-        watch=watch,
-    )
+    note("start", None, f"{what} of {len(numbers)} numbers begins (times are UTC{zone})", what=what, watch=watch)
     if options.no_watch:
         note.say(_given_up())
     code = _carry_out(numbers, Crew(numbers, retell), note)
@@ -209,9 +203,7 @@ def _carry_out(numbers: list[Number], crew: Crew, note: Journal) -> int:
     else:
         failed = [number for number in numbers if number.stage != DONE]
         if crew.refused:
-            note.say(
-                f"STOPPED: {crew.refused}; export RETELL_API_KEY of the numbers' workspace and start again"
-            )
+            note.say(f"STOPPED: {crew.refused}; export RETELL_API_KEY of the numbers' workspace and start again")
             code = 4
         elif len(failed) == len(numbers) and all(number.unreachable for number in failed):
             note.say("Retell could not be reached. The numbers serve what they served; start again.")
@@ -258,17 +250,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     modes = parser.add_mutually_exclusive_group()
     modes.add_argument("--dry-run", action="store_true", help="print what would be sent; send nothing")
-    modes.add_argument(
-        "--check", action="store_true", help="only read, and say which numbers show the baseline"
-    )
+    modes.add_argument("--check", action="store_true", help="only read, and say which numbers show the baseline")
     modes.add_argument("--no-watch", action="store_true", help="end when every number is read back once")
     parser.add_argument(
         "--number", action="append", default=[], metavar="+1...", help="this number only; may be repeated"
     )
     parser.add_argument(
-        "--give-up", type=_positive, default=None, metavar="SECONDS",
+        "--give-up",
+        type=_positive,
+        default=None,
+        metavar="SECONDS",
         help=f"how long one trouble of a number may last (default {GIVE_UP:g}, with --check {CHECK_GIVE_UP:g})",
-    )  # fmt: skip
+    )
     return parser
 
 

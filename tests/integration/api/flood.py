@@ -84,10 +84,7 @@ class Result:
 
     def table(self) -> str:
         """The figures as a Markdown table and a sentence."""
-        lines = [
-            "| requests | a second | answers | median | 99 % | worst |",
-            "| --- | --- | --- | --- | --- | --- |",
-        ]
+        lines = ["| requests | a second | answers | median | 99 % | worst |", "| --- | --- | --- | --- | --- | --- |"]
         for kind, seen in self.seen.items():
             answers = ", ".join(f"{status}: {n}" for status, n in sorted(seen.statuses.items()))
             figures = [f"{1000 * v:.0f} ms" for v in (seen.at(0.5), seen.at(0.99), seen.at(1))]
@@ -112,9 +109,7 @@ class Scene:
         self.database = Database(url, SystemClock())
         self.store = Store(self.database)
         self.tokens = {
-            role: create_token(
-                self.store, role, f"{role} of the flood", actor="tests", expires=None, numbers=None
-            )[1]
+            role: create_token(self.store, role, f"{role} of the flood", actor="tests", expires=None, numbers=None)[1]
             for role in ("viewer", "operator", "trigger")
         }
         self.id = ""
@@ -134,16 +129,23 @@ class Scene:
     def start(self, hold: float, steps: int) -> None:
         """Starts the rollout and waits until its first step is confirmed."""
         plan = {
-            "version": 1, "name": "flood", "numbers": self.numbers, "channels": ["inbound"],
-            "canary": {"agent_id": AGENT, "agent_version": 7}, "gates": [],
+            "version": 1,
+            "name": "flood",
+            "numbers": self.numbers,
+            "channels": ["inbound"],
+            "canary": {"agent_id": AGENT, "agent_version": 7},
+            "gates": [],
             "steps": [{"weight": round((i + 1) / steps, 3), "hold": f"{hold:g}s"} for i in range(steps - 1)]
             + [{"weight": 1.0, "hold": "1h"}],
             "alerts": [{"match": {"alertname": "NeverFires"}, "action": "pause"}],
-        }  # fmt: skip
+        }
         status, _, answer = self.ask(
-            "POST", "/api/v1/rollouts", json.dumps({"plan": plan}), **self._bearer("operator"),
+            "POST",
+            "/api/v1/rollouts",
+            json.dumps({"plan": plan}),
+            **self._bearer("operator"),
             **{"Content-Type": "application/json"},
-        )  # fmt: skip
+        )
         assert status == 201, answer
         self.id = json.loads(answer)["id"]
         until(lambda: self.store.load(self.id)[0].confirmed_at is not None)
@@ -154,9 +156,11 @@ class Scene:
     def cookie(self) -> str:
         """A browser's session."""
         status, headers, _ = self.ask(
-            "POST", "/sign-in", urllib.parse.urlencode({"token": self.tokens["viewer"], "next": "/"}),
+            "POST",
+            "/sign-in",
+            urllib.parse.urlencode({"token": self.tokens["viewer"], "next": "/"}),
             **{"Content-Type": "application/x-www-form-urlencoded", "Sec-Fetch-Site": "same-origin"},
-        )  # fmt: skip
+        )
         assert status == 303, status
         return headers["Set-Cookie"].partition(";")[0]
 
@@ -171,31 +175,32 @@ class Scene:
             "metrics": request("GET", "/metrics", bearer),
         }
         pages = [request("GET", path, cookie) for path in ("/", f"/rollouts/{self.id}")]
-        return {kind: (lambda _, r=r: r) for kind, r in made.items()} | {
-            "page": lambda n: pages[(n // len(MIX)) % 2]
-        }
+        return {kind: (lambda _, r=r: r) for kind, r in made.items()} | {"page": lambda n: pages[(n // len(MIX)) % 2]}
 
     def hooks(self) -> dict[str, Callable[[int], bytes]]:
         """The requests of HOOKS."""
         alert = json.dumps({"status": "firing", "labels": {"alertname": "Another"}, "summary": "x"}).encode()
         return {
             "call, signed": self._call,
-            "call, not signed": lambda n: request(
-                "POST", "/hooks/retell", {}, b'{"event": "call_ended", "call": {}}'
-            ),
-            "alert, token": lambda n: request(
-                "POST", "/hooks/alerts/generic", self._bearer("trigger"), alert
-            ),
+            "call, not signed": lambda n: request("POST", "/hooks/retell", {}, b'{"event": "call_ended", "call": {}}'),
+            "alert, token": lambda n: request("POST", "/hooks/alerts/generic", self._bearer("trigger"), alert),
             "alert, no token": lambda n: request("POST", "/hooks/alerts/generic", {}, alert),
         }
 
     def _call(self, n: int) -> bytes:
         now = int(time.time() * 1000)
         call = {
-            "call_id": f"call_{n}", "agent_id": AGENT, "agent_version": 6 + n % 2, "call_type": "phone_call",
-            "direction": "inbound", "to_number": self.numbers[n % len(self.numbers)], "call_status": "ended",
-            "start_timestamp": now - 60_000, "end_timestamp": now - 1000, "disconnection_reason": "user_hangup",
-        }  # fmt: skip
+            "call_id": f"call_{n}",
+            "agent_id": AGENT,
+            "agent_version": 6 + n % 2,
+            "call_type": "phone_call",
+            "direction": "inbound",
+            "to_number": self.numbers[n % len(self.numbers)],
+            "call_status": "ended",
+            "start_timestamp": now - 60_000,
+            "end_timestamp": now - 1000,
+            "disconnection_reason": "user_hangup",
+        }
         body = json.dumps({"event": "call_ended", "call": call}).encode()
         made = hmac.new(KEY.encode(), body + str(now).encode(), hashlib.sha256).hexdigest()
         return request("POST", "/hooks/retell", {"X-Retell-Signature": f"v={now},d={made}"}, body)
@@ -231,9 +236,12 @@ def scene(folder: Path, numbers: int, url: str | None = None) -> Iterator[Scene]
         environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         environment |= {"PYTHONPATH": str(REPOSITORY)}
         sandbox = subprocess.Popen(
-            [PYTHON, "-m", "rollout", "sandbox", "--port", "0"], cwd=folder, env=environment,
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [PYTHON, "-m", "rollout", "sandbox", "--port", "0"],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         stack.callback(end, sandbox)
         assert sandbox.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:(\d+)", sandbox.stdout.readline())
@@ -242,9 +250,7 @@ def scene(folder: Path, numbers: int, url: str | None = None) -> Iterator[Scene]
         split = [{"agent_id": AGENT, "agent_version": 6, "weight": 1}]
         connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=10)
         for number in listed:
-            connection.request(
-                "POST", "/sandbox/numbers", json.dumps({"number": number, "inbound_agents": split})
-            )
+            connection.request("POST", "/sandbox/numbers", json.dumps({"number": number, "inbound_agents": split}))
             assert connection.getresponse().read()
         connection.close()
         database = Database(url, SystemClock())
@@ -261,9 +267,16 @@ def scene(folder: Path, numbers: int, url: str | None = None) -> Iterator[Scene]
 
 
 def flood(
-    folder: Path, *, seconds: float = 30, reads: float = 200, hooks: float = 300, numbers: int = 100,
-    hold: float = 2, kinds: tuple[str, ...] = MIX, url: str | None = None,
-) -> Result:  # fmt: skip
+    folder: Path,
+    *,
+    seconds: float = 30,
+    reads: float = 200,
+    hooks: float = 300,
+    numbers: int = 100,
+    hold: float = 2,
+    kinds: tuple[str, ...] = MIX,
+    url: str | None = None,
+) -> Result:
     """One flood. `reads` and `hooks` are requests a second."""
     with scene(folder, numbers, url) as made:
         made.start(hold, steps=40)
@@ -307,17 +320,21 @@ def main() -> int:
     parser.add_argument("--numbers", type=int, default=100)
     parser.add_argument("--hold", type=float, default=2, help="of each step, in seconds")
     parser.add_argument("--only", choices=READS, help="one kind of reads, to see what it costs")
-    parser.add_argument(
-        "--postgres", action="store_true", help="on a PostgreSQL server of its own, not SQLite"
-    )
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL server of its own, not SQLite")
     given = parser.parse_args()
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="rollout-flood-"))
         url = stack.enter_context(postgres.server()).make() if given.postgres else None
         result = flood(
-            Path(folder), seconds=given.seconds, reads=given.reads, hooks=given.hooks, numbers=given.numbers,
-            hold=given.hold, kinds=(given.only,) if given.only else MIX, url=url,
-        )  # fmt: skip
+            Path(folder),
+            seconds=given.seconds,
+            reads=given.reads,
+            hooks=given.hooks,
+            numbers=given.numbers,
+            hold=given.hold,
+            kinds=(given.only,) if given.only else MIX,
+            url=url,
+        )
     print(result.table())
     for fault in result.faults:
         print(fault)

@@ -97,11 +97,7 @@ class Live:
             "numbers": list(numbers) or [self.number()],
             "channels": ["inbound"],
             "canary": {"agent_id": AGENT, "agent_version": 7},
-            "steps": [
-                {"weight": 0.1, "hold": "1h"},
-                {"weight": 0.5, "hold": "1h"},
-                {"weight": 1.0, "hold": "1d"},
-            ],
+            "steps": [{"weight": 0.1, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "1d"}],
             "gates": [],
             **more,
         }

@@ -14,15 +14,7 @@ from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.errors import Forbidden, InputError, SettingsError
 from rollout.interfaces.api.guard import Guarded, needs
 from rollout.interfaces.api.middleware import refuse_unsafe_bind
-from rollout.interfaces.auth.roles import (
-    ALLOWED,
-    Caller,
-    Right,
-    Role,
-    create_token,
-    list_tokens,
-    revoke_token,
-)
+from rollout.interfaces.auth.roles import ALLOWED, Caller, Right, Role, create_token, list_tokens, revoke_token
 from tests.integration.api.live import Live, live
 
 # What each route must need; a new route fails here until somebody has thought about it.
@@ -85,9 +77,7 @@ def test_a_route_that_declares_nothing_cannot_be_made() -> None:
 
 def test_the_route_table_is_the_description(service: Live) -> None:
     document = service.ask("GET", "/api/v1/openapi.json", token=None).json
-    described = {
-        (method.upper(), path) for path, operations in document["paths"].items() for method in operations
-    }
+    described = {(method.upper(), path) for path, operations in document["paths"].items() for method in operations}
     assert described == set(EXPECTED) - {("GET", "/api/v1/openapi.json")}
 
 
@@ -134,10 +124,21 @@ def test_the_roles_contain_each_other() -> None:
 
 
 WRONG = [
-    "", "Bearer", "Bearer ", "Basic rlt_x", "Token {token}", "bearer", "Bearer {token}x", "Bearer {cut}",
-    "Bearer {token}, Bearer {token}", "Bearer {upper}", "Bearer rlt_" + "é" * 43, "Bearer rlt_" + "a" * 9000,
-    "Bearer rlt_' OR '1'='1", "{token}",
-]  # fmt: skip
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic rlt_x",
+    "Token {token}",
+    "bearer",
+    "Bearer {token}x",
+    "Bearer {cut}",
+    "Bearer {token}, Bearer {token}",
+    "Bearer {upper}",
+    "Bearer rlt_" + "é" * 43,
+    "Bearer rlt_" + "a" * 9000,
+    "Bearer rlt_' OR '1'='1",
+    "{token}",
+]
 
 
 @pytest.mark.parametrize("header", WRONG)
@@ -145,10 +146,7 @@ def test_odd_authorization_is_401(service: Live, header: str) -> None:
     token = service.tokens["admin"]
     value = header.format(token=token, cut=token[:-1], upper=token.upper())
     answer = service.ask(
-        "GET",
-        "/api/v1/rollouts",
-        token=None,
-        headers={"Authorization": value.encode("utf-8").decode("latin-1")},
+        "GET", "/api/v1/rollouts", token=None, headers={"Authorization": value.encode("utf-8").decode("latin-1")}
     )
     assert answer.status in (401, 429) and answer.headers["content-type"] == "application/problem+json"
     if answer.status == 401:
@@ -157,16 +155,11 @@ def test_odd_authorization_is_401(service: Live, header: str) -> None:
 
 def test_a_token_is_nowhere_else(service: Live) -> None:
     service.ask(
-        "GET",
-        f"/api/v1/rollouts?token={service.tokens['admin']}&access_token={service.tokens['admin']}",
-        token=None,
+        "GET", f"/api/v1/rollouts?token={service.tokens['admin']}&access_token={service.tokens['admin']}", token=None
     )
     refused = service.ask("GET", f"/api/v1/rollouts?access_token={service.tokens['admin']}", token=None)
     cookie = service.ask(
-        "GET",
-        "/api/v1/rollouts",
-        token=None,
-        headers={"Cookie": f"rollout_session={service.tokens['admin']}"},
+        "GET", "/api/v1/rollouts", token=None, headers={"Cookie": f"rollout_session={service.tokens['admin']}"}
     )
     assert refused.status == cookie.status == 401
 
@@ -178,21 +171,22 @@ def test_tokens_over_http(service: Live) -> None:
     assert token.startswith("rlt_") and len(token) == 47
     assert service.ask("GET", "/api/v1/rollouts", token=token).status == 200
     row = service.until(
-        lambda: [
-            t
-            for t in service.ask("GET", "/api/v1/tokens").json["items"]
-            if t["id"] == id_ and t["last_used_at"]
-        ]
+        lambda: [t for t in service.ask("GET", "/api/v1/tokens").json["items"] if t["id"] == id_ and t["last_used_at"]]
     )[0]
     assert "token" not in row and "hash" not in row and row["created_by"].startswith("token:")
     assert service.ask("DELETE", f"/api/v1/tokens/{id_}").json == {"id": id_, "revoked": True}
     assert service.ask("GET", "/api/v1/rollouts", token=token).status == 401
     assert service.ask("DELETE", f"/api/v1/tokens/{id_}").json["revoked"] is False
     assert service.ask("DELETE", "/api/v1/tokens/nosuch").status == 404
-    for wrong in ({"role": "god", "name": "x"}, {"role": "viewer", "name": ""}, {"role": "viewer", "name": "a\u202eb"},
-                  {"role": "viewer", "name": "x", "expires": "2020-01-01T00:00:00Z"},
-                  {"role": "viewer", "name": "x", "numbers": []}, {"role": "viewer", "name": "x", "numbers": ["x"]},
-                  {"role": "viewer", "name": "x", "id": "mine"}):  # fmt: skip
+    for wrong in (
+        {"role": "god", "name": "x"},
+        {"role": "viewer", "name": ""},
+        {"role": "viewer", "name": "a\u202eb"},
+        {"role": "viewer", "name": "x", "expires": "2020-01-01T00:00:00Z"},
+        {"role": "viewer", "name": "x", "numbers": []},
+        {"role": "viewer", "name": "x", "numbers": ["x"]},
+        {"role": "viewer", "name": "x", "id": "mine"},
+    ):
         assert service.ask("POST", "/api/v1/tokens", wrong).status == 422, wrong
 
 
@@ -218,9 +212,7 @@ def test_a_limited_token_sees_and_touches_only_its_numbers(service: Live) -> Non
             ("POST", "/pause"),
             ("POST", "/promote"),
         ):
-            answer = service.ask(
-                method, f"/api/v1/rollouts/{id_}{path}", {} if method == "POST" else None, token=token
-            )
+            answer = service.ask(method, f"/api/v1/rollouts/{id_}{path}", {} if method == "POST" else None, token=token)
             assert (
                 answer.status == 404
                 and answer.json["detail"] == f"there is no rollout {id_}; `rollout list` shows them"
@@ -288,9 +280,7 @@ def test_refusals_sign_ins_and_tokens_are_in_a_chain_that_verifies(service: Live
     id_, _ = service.token("viewer")
     revoke_token(service.app.store, id_, "tests")
     assert service.ask("GET", "/api/v1/rollouts", token="nobody's").status == 401
-    assert (
-        service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer").status == 403
-    )
+    assert service.ask("POST", "/api/v1/tokens", {"role": "viewer", "name": "x"}, token="viewer").status == 403
     access = AccessStore(service.app.database)
     kinds = {"token_created", "token_revoked", "token_refused", "refused"}
     service.until(lambda: kinds <= {e.kind for e in access.history()})

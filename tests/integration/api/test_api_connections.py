@@ -98,9 +98,7 @@ def test_a_large_body_before_the_next_head_is_not_taken_for_it(service: Live) ->
 def test_a_request_to_speak_something_else_is_answered_and_the_connection_ends(service: Live) -> None:
     """llhttp reads nothing behind such a request: the next one would wait for ever."""
     with connection(service) as wire:
-        wire.send(
-            ALIVE[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n"
-        )
+        wire.send(ALIVE[:-2] + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n\r\n")
         got = wire.rest()
     assert got.startswith(b"HTTP/1.1 200") and b"connection: close" in got.lower()
 
@@ -111,9 +109,7 @@ def test_a_trailer_is_no_header(service: Live) -> None:
     with connection(service) as wire:
         wire.send(
             b"POST /api/v1/plans/check HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
-            b"Content-Type: application/json\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Bearer "
-            + token
-            + b"\r\n\r\n"
+            b"Content-Type: application/json\r\n\r\n2\r\n{}\r\n0\r\nAuthorization: Bearer " + token + b"\r\n\r\n"
         )
         assert wire.answer().startswith(b"HTTP/1.1 401")
         wire.send(ALIVE)
@@ -163,9 +159,7 @@ def test_a_client_that_leaves_within_its_body_fills_no_log(
                         % (method.encode(), path.encode(), service.tokens[role].encode())
                     )
         with connection(service) as wire:
-            wire.send(
-                b"GET /api/v1/rollouts/x/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
-            )
+            wire.send(b"GET /api/v1/rollouts/x/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
         with connection(service) as wire:
             wire.send(b"\x16\x03\x01\x02\x00\x01\r\n\r\n")
             assert b" 400 " in wire.rest()

@@ -18,16 +18,20 @@ load_all_checks()
 
 # Checks that do not hold by design, and why. Everything else is checked on every operation.
 BODIES_WITH_RULES = {  # valid by shape, refused by rules that a schema cannot say (422 that names the field)
-    "POST /api/v1/rollouts", "POST /api/v1/plans/check", "POST /api/v1/plans/rehearse", "POST /api/v1/tokens",
+    "POST /api/v1/rollouts",
+    "POST /api/v1/plans/check",
+    "POST /api/v1/plans/rehearse",
+    "POST /api/v1/tokens",
     "POST /hooks/alerts/{source}",
-}  # fmt: skip
+}
 UNKNOWN_IDS = {  # any text is an id or a name by shape, and none exists
-    f"POST /api/v1/rollouts/{{id}}/{c}"
-    for c in ("promote", "pause", "resume", "stop", "adopt", "restore", "rollback")
+    f"POST /api/v1/rollouts/{{id}}/{c}" for c in ("promote", "pause", "resume", "stop", "adopt", "restore", "rollback")
 } | {
-    "GET /api/v1/rollouts/{id}", "GET /api/v1/rollouts/{id}/history", "DELETE /api/v1/tokens/{id}",
+    "GET /api/v1/rollouts/{id}",
+    "GET /api/v1/rollouts/{id}/history",
+    "DELETE /api/v1/tokens/{id}",
     "GET /api/v1/numbers/{number}",
-}  # fmt: skip
+}
 KNOWN: dict[str, set[str]] = {
     # a cursor, too, is only good if we gave it; the webhook needs a signature over its bytes
     "positive_data_acceptance": BODIES_WITH_RULES
@@ -42,9 +46,14 @@ STREAMS = {"/api/v1/rollouts/{id}/events"}  # do not end by themselves; test_api
 
 
 OPERATIONS = [
-    *sorted(BODIES_WITH_RULES | UNKNOWN_IDS), "GET /api/v1/rollouts", "GET /api/v1/tokens", "GET /healthz",
-    "GET /readyz", "GET /metrics", "POST /hooks/retell",
-]  # fmt: skip
+    *sorted(BODIES_WITH_RULES | UNKNOWN_IDS),
+    "GET /api/v1/rollouts",
+    "GET /api/v1/tokens",
+    "GET /healthz",
+    "GET /readyz",
+    "GET /metrics",
+    "POST /hooks/retell",
+]
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +84,13 @@ def test_the_service_is_as_described(service: Live, described: Any, name: str) -
 
         @given(case=strategy)
         @settings(
-            max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
-            suppress_health_check=list(HealthCheck), database=None,
-        )  # fmt: skip
+            max_examples=12,
+            deadline=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+            database=None,
+        )
         def run(case: Any) -> None:
             service.server.service.attempts.forget()
             answer = case.call_and_validate(headers=headers, excluded_checks=excluded, timeout=20)
@@ -101,9 +114,7 @@ def test_rollouts_of_every_phase_are_as_described(service: Live, described: Any)
         service.ask("POST", f"/api/v1/rollouts/{found[phase]}/{order}", {})
     service.ask("POST", f"/api/v1/rollouts/{found['promoted']}/promote", {"full": True})
     service.until(lambda: service.show(found["promoted"])["weight"] == 1)
-    service.until(
-        lambda: service.ask("POST", f"/api/v1/rollouts/{found['promoted']}/promote", {}).status == 200
-    )
+    service.until(lambda: service.ask("POST", f"/api/v1/rollouts/{found['promoted']}/promote", {}).status == 200)
     for phase, id_ in found.items():
         service.until(lambda p=phase, i=id_: service.show(i)["phase"] == p, 30)
     service.until(lambda: service.show(found["progressing"])["gates"], 30)
@@ -140,8 +151,6 @@ def test_every_answer_carries_the_headers(service: Live) -> None:
             headers = service.ask("GET", path, token=token).headers
             assert headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
             assert "frame-ancestors 'none'" in headers["content-security-policy"]
-            assert (
-                headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
-            )
+            assert headers["x-content-type-options"] == "nosniff" and headers["referrer-policy"] == "no-referrer"
             assert headers["cache-control"] == "no-store" and len(headers["x-request-id"]) == 16
             assert "server" not in headers and "access-control-allow-origin" not in headers

@@ -27,8 +27,14 @@ def test_steps_are_not_late_in_a_flood(tmp_path: Path) -> None:
 def result(**more: object) -> Result:
     seen = {kind: Seen(Counter({200: 100}), [0.01] * 100) for kind in MIX}
     given: dict[str, object] = {
-        "seconds": 2.0, "processor": 1.0, "seen": seen, "late": [0.1, 0.4], "moves": [0.5], "reads_asked": 250.0, **more,
-    }  # fmt: skip
+        "seconds": 2.0,
+        "processor": 1.0,
+        "seen": seen,
+        "late": [0.1, 0.4],
+        "moves": [0.5],
+        "reads_asked": 250.0,
+        **more,
+    }
     return Result(**given)  # type: ignore[arg-type]
 
 
@@ -39,9 +45,6 @@ def test_a_flood_is_judged() -> None:
     assert "of 400 reads a second" in result(reads_asked=400.0).table()
     refused = {**result().seen, "show": Seen(Counter({200: 99, 429: 1}), [0.01] * 100)}
     assert "429" in result(seen=refused).faults[0]
-    broken = {
-        **result().seen,
-        "list": Seen(Counter({200: 99}), [0.01] * 99, Counter({"ConnectionResetError": 1})),
-    }
+    broken = {**result().seen, "list": Seen(Counter({200: 99}), [0.01] * 99, Counter({"ConnectionResetError": 1}))}
     assert "ConnectionResetError" in result(seen=broken, reads_asked=200.0).faults[0]
     assert "| show | 50 | 200: 100 | 10 ms | 10 ms | 10 ms |" in result().table()

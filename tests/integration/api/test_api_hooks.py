@@ -19,9 +19,7 @@ from tests.integration.api.live import AGENT, Answer, Live, live
 KEY = "key_of_the_tests"
 
 
-def listening(
-    service: Live, team: str, action: str = "rollback", number: str | None = None
-) -> tuple[str, str]:
+def listening(service: Live, team: str, action: str = "rollback", number: str | None = None) -> tuple[str, str]:
     """(rollout id, number) of a rollout that listens to alerts of one team."""
     number = number or service.number()
     rules = [{"match": {"team": team}, "action": action}]
@@ -36,18 +34,19 @@ def alertmanager(
     team: str, status: str = "firing", started: str = "2026-11-01T00:00:00Z", **labels: str
 ) -> dict[str, Any]:
     one = {
-        "status": status, "labels": {"alertname": "CallsDrop", "team": team, **labels},
-        "annotations": {"summary": "calls\r\ndrop \x1b[31mnow"}, "startsAt": started, "fingerprint": f"f-{team}",
-    }  # fmt: skip
+        "status": status,
+        "labels": {"alertname": "CallsDrop", "team": team, **labels},
+        "annotations": {"summary": "calls\r\ndrop \x1b[31mnow"},
+        "startsAt": started,
+        "fingerprint": f"f-{team}",
+    }
     return {"version": "4", "status": status, "receiver": "rollout", "alerts": [one]}
 
 
 def test_an_alert_rolls_back_once(service: Live) -> None:
     id_, number = listening(service, "one")
     answer = alert(service, "alertmanager", alertmanager("one"))
-    assert (
-        answer.status == 200 and answer.json["done"][0]["rollout"] == id_ and answer.json["done"][0]["done"]
-    )
+    assert answer.status == 200 and answer.json["done"][0]["rollout"] == id_ and answer.json["done"][0]["done"]
     service.until(lambda: service.served(number) == [(6, 1)])
     shown = service.until(lambda: (s := service.show(id_))["phase"] == "rolled_back" and s)
     assert shown["reason"] == "alert CallsDrop (alertmanager): calls drop [31mnow"
@@ -59,9 +58,7 @@ def test_an_alert_rolls_back_once(service: Live) -> None:
 
 def test_a_repeated_alert_does_nothing_twice_and_a_resolved_one_nothing(service: Live) -> None:
     id_, _ = listening(service, "pausing", "pause")
-    assert (
-        alert(service, "alertmanager", alertmanager("pausing", "resolved")).json["done"][0]["done"] is False
-    )
+    assert alert(service, "alertmanager", alertmanager("pausing", "resolved")).json["done"][0]["done"] is False
     assert service.show(id_)["phase"] == "progressing"
     assert alert(service, "alertmanager", alertmanager("pausing")).json["done"][0]["done"] is True
     assert service.show(id_)["phase"] == "paused"
@@ -77,14 +74,21 @@ BODIES: dict[str, Any] = {
     "grafana": {**alertmanager("grafana"), "orgId": 1, "title": "[FIRING]", "state": "alerting"},
     "pagerduty": {
         "event": {
-            "id": "01", "event_type": "incident.triggered", "resource_type": "incident",
+            "id": "01",
+            "event_type": "incident.triggered",
+            "resource_type": "incident",
             "occurred_at": "2026-11-01T00:00:00Z",
-            "data": {"id": "P1", "type": "incident", "title": "calls drop", "service": {"id": "S1", "summary": "pagerduty"}},
+            "data": {
+                "id": "P1",
+                "type": "incident",
+                "title": "calls drop",
+                "service": {"id": "S1", "summary": "pagerduty"},
+            },
         }
     },
     "datadog": {"alert_id": "77", "title": "calls drop", "transition": "Triggered", "tags": "env:prod,team:datadog"},
     "generic": {"status": "firing", "labels": {"team": "generic"}, "summary": "calls drop"},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("source", BODIES)
@@ -123,11 +127,18 @@ def test_a_trigger_limited_to_numbers_reaches_no_others(service: Live) -> None:
     assert service.show(id_)["phase"] == "progressing"
 
 
-@pytest.mark.parametrize("body", [
-    {}, {"alerts": []}, {"alerts": "x"}, {"status": "loud", "labels": {"a": "b"}}, {"status": "firing"},
-    {"status": "firing", "labels": {"a": "b"}, "url": "http://127.0.0.1"},
-    {"status": "firing", "labels": {"a": "b"}, "numbers": ["../x"]},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"alerts": []},
+        {"alerts": "x"},
+        {"status": "loud", "labels": {"a": "b"}},
+        {"status": "firing"},
+        {"status": "firing", "labels": {"a": "b"}, "url": "http://127.0.0.1"},
+        {"status": "firing", "labels": {"a": "b"}, "numbers": ["../x"]},
+    ],
+)
 def test_what_is_no_alert_is_422(service: Live, body: Any) -> None:
     answer = alert(service, "generic", body)
     assert answer.status == 422 and answer.json["detail"]
@@ -152,16 +163,29 @@ def call(number: str, call_id: str, **more: Any) -> dict[str, Any]:
     return {
         "event": more.pop("event", "call_analyzed"),
         "call": {
-            "call_id": call_id, "call_type": "phone_call", "agent_id": AGENT, "agent_version": 7,
-            "call_status": "ended", "direction": "inbound", "to_number": number, "from_number": "+14155550100",
-            "start_timestamp": 1_790_000_000_000, "end_timestamp": 1_790_000_060_000,
-            "disconnection_reason": "user_hangup", "latency": {"e2e": {"p50": 800.5}},
-            "transcript": "canary-transcript", "recording_url": "https://canary-recording.example",
-            "call_analysis": {"call_successful": True, "user_sentiment": "Positive", "call_summary": "canary-summary",
-                              "custom_analysis_data": {"booked": True, "name": "canary-name"}},
+            "call_id": call_id,
+            "call_type": "phone_call",
+            "agent_id": AGENT,
+            "agent_version": 7,
+            "call_status": "ended",
+            "direction": "inbound",
+            "to_number": number,
+            "from_number": "+14155550100",
+            "start_timestamp": 1_790_000_000_000,
+            "end_timestamp": 1_790_000_060_000,
+            "disconnection_reason": "user_hangup",
+            "latency": {"e2e": {"p50": 800.5}},
+            "transcript": "canary-transcript",
+            "recording_url": "https://canary-recording.example",
+            "call_analysis": {
+                "call_successful": True,
+                "user_sentiment": "Positive",
+                "call_summary": "canary-summary",
+                "custom_analysis_data": {"booked": True, "name": "canary-name"},
+            },
             **more,
         },
-    }  # fmt: skip
+    }
 
 
 def now_ms() -> int:
@@ -201,16 +225,15 @@ def test_other_numbers_and_events_are_passed_over(service: Live) -> None:
     intake = service.server.service.intake
     seen = intake.counts["passed_over"] + intake.counts["unreadable"]
     bodies = [
-        call("+19995550002", "call_2"), call(number, "call_3", event="transcript_updated"),
-        call(number, "call_4", agent_version="7"), call(number, "call_5", direction="sideways"),
-        call(number, "call_6", call_type="web_call"), {"event": "call_ended"}, [],
-    ]  # fmt: skip
-    raws = [json.dumps(b).encode() for b in bodies] + [
-        b"{",
-        b"\xff",
-        b'{"event": 1, "event": 2}',
-        b"[" * 100_000,
+        call("+19995550002", "call_2"),
+        call(number, "call_3", event="transcript_updated"),
+        call(number, "call_4", agent_version="7"),
+        call(number, "call_5", direction="sideways"),
+        call(number, "call_6", call_type="web_call"),
+        {"event": "call_ended"},
+        [],
     ]
+    raws = [json.dumps(b).encode() for b in bodies] + [b"{", b"\xff", b'{"event": 1, "event": 2}', b"[" * 100_000]
     for raw in raws:
         assert hook(service, raw, signature(raw, KEY, now_ms())).status == 200
     service.until(lambda: intake.counts["passed_over"] + intake.counts["unreadable"] == seen + len(raws))
@@ -222,13 +245,24 @@ def bad_signatures(body: bytes) -> dict[str, str | None]:
     good = signature(body, KEY, at)
     digest = good.partition("d=")[2]
     return {
-        "none": None, "empty": "", "words": "hello", "other key": signature(body, "another key", at),
-        "other body": signature(body + b" ", KEY, at), "upper case": f"v={at},d={digest.upper()}",
-        "65 digits": f"{good}0", "63 digits": good[:-1], "old": signature(body, KEY, at - 301_000),
-        "future": signature(body, KEY, at + 65_000), "no time": f"v=,d={digest}", "swapped": f"d={digest},v={at}",
-        "arabic digits": f"v={'١' * 13},d={digest}".encode().decode("latin-1"), "other time": f"v={at - 1},d={digest}",
-        "huge time": f"v={'9' * 400},d={digest}", "extra": f"{good},x=1", "spaces": good.replace(",", ", "),
-    }  # fmt: skip
+        "none": None,
+        "empty": "",
+        "words": "hello",
+        "other key": signature(body, "another key", at),
+        "other body": signature(body + b" ", KEY, at),
+        "upper case": f"v={at},d={digest.upper()}",
+        "65 digits": f"{good}0",
+        "63 digits": good[:-1],
+        "old": signature(body, KEY, at - 301_000),
+        "future": signature(body, KEY, at + 65_000),
+        "no time": f"v=,d={digest}",
+        "swapped": f"d={digest},v={at}",
+        "arabic digits": f"v={'١' * 13},d={digest}".encode().decode("latin-1"),
+        "other time": f"v={at - 1},d={digest}",
+        "huge time": f"v={'9' * 400},d={digest}",
+        "extra": f"{good},x=1",
+        "spaces": good.replace(",", ", "),
+    }
 
 
 @pytest.mark.parametrize("kind", bad_signatures(b""))

@@ -96,10 +96,27 @@ def test_plain_json_is_read_as_it_is(document: Any) -> None:
     assert read_json(json.dumps(document).encode()) == document
 
 
-@pytest.mark.parametrize("raw", [
-    b"", b"{", b"NaN", b"-Infinity", b"1e400", b"9" * 31, b'{"a":1,"a":2}', b'"\\ud800"', b'"\\u0000"', b"\xff",
-    b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), b"[" * 200_000, b"'a'", b"{a:1}", b"[1,]", b"1" + b"0" * 5000,
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"{",
+        b"NaN",
+        b"-Infinity",
+        b"1e400",
+        b"9" * 31,
+        b'{"a":1,"a":2}',
+        b'"\\ud800"',
+        b'"\\u0000"',
+        b"\xff",
+        b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
+        b"[" * 200_000,
+        b"'a'",
+        b"{a:1}",
+        b"[1,]",
+        b"1" + b"0" * 5000,
+    ],
+)
 def test_odd_json_is_an_input_error(raw: bytes) -> None:
     with pytest.raises(InputError):
         read_json(raw)

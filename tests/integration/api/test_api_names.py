@@ -24,9 +24,7 @@ def twins(service: Live) -> tuple[str, str, str, str]:
     """(id, number) of two live rollouts of one name, as older databases may hold them: ids, then numbers."""
     one, two = service.number(), service.number()
     first, second = service.start(one, name=f"shop{one}"), service.start(two, name=f"other{two}")
-    Hand(service.app.store).run(
-        "UPDATE rollouts SET name = :name WHERE id = :id", name=f"shop{one}", id=second
-    )
+    Hand(service.app.store).run("UPDATE rollouts SET name = :name WHERE id = :id", name=f"shop{one}", id=second)
     return first, second, one, two
 
 
@@ -46,9 +44,7 @@ def test_every_route_that_takes_a_name_refuses_one_that_two_live_rollouts_have(s
     first, second, one, _two = twins(service)
     name = f"shop{one}".replace("+", "%2B")
     routes = [("GET", ""), ("GET", "/history"), ("GET", "/events")]
-    routes += [
-        ("POST", f"/{c}") for c in ("promote", "pause", "resume", "stop", "adopt", "restore", "rollback")
-    ]
+    routes += [("POST", f"/{c}") for c in ("promote", "pause", "resume", "stop", "adopt", "restore", "rollback")]
     for method, route in routes:
         answer = service.ask(method, f"/api/v1/rollouts/{name}{route}")
         assert (answer.status, answer.json["code"]) == (409, "ambiguous_name"), route
@@ -92,9 +88,7 @@ def test_a_name_with_odd_characters_is_reached_and_one_with_a_slash_by_its_id(se
         assert remote.command("pause", name, By("", "x"))["id"] == id_
     refused = service.ask("POST", "/api/v1/rollouts", {"plan": service.plan(name="shop/berlin")})
     assert refused.status == 422 and "has a slash; write a name without slashes" in refused.json["detail"]
-    assert (
-        service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(name="shop/berlin")}).status == 422
-    )
+    assert service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(name="shop/berlin")}).status == 422
     Hand(service.app.store).run("UPDATE rollouts SET name = 'shop/berlin' WHERE id = :id", id=id_)
     assert remote.show(id_)["name"] == "shop/berlin" and Direct(service.app).show("shop/berlin")["id"] == id_
     with pytest.raises(InputError, match="write the rollout's id"):
@@ -107,9 +101,7 @@ def crowded(tmp_path: Path) -> Iterator[tuple[Live, str, str]]:
     """A service with one rollout that matters, older than thousands of other live ones."""
     with live(tmp_path, ticking=False) as service:
         number, hand = service.number(), Hand(service.app.store)
-        old = service.start(
-            number, confirmed=False, name="old", alerts=[{"match": {"team": "x"}, "action": "pause"}]
-        )
+        old = service.start(number, confirmed=False, name="old", alerts=[{"match": {"team": "x"}, "action": "pause"}])
         other = service.start(confirmed=False, name="other")
         hand.copies(other, OVER)
         hand.run("UPDATE rollouts SET phase = 'progressing', due_at = NULL")

@@ -34,17 +34,25 @@ NOW = 1_790_000_000
 
 def verifier(**more: Any) -> Verifier:
     given = {
-        "issuer": ISSUER, "audience": "rollout", "groups_claim": "groups",
+        "issuer": ISSUER,
+        "audience": "rollout",
+        "groups_claim": "groups",
         "roles": {"ops": Role.OPERATOR, "all": Role.VIEWER},
-    }  # fmt: skip
+    }
     return Verifier(**{**given, **more})
 
 
 def claims(**more: Any) -> dict[str, Any]:
     given = {
-        "iss": ISSUER, "aud": "rollout", "sub": "7", "email": "alice@example.com", "exp": NOW + 300, "iat": NOW,
-        "nonce": "n", "groups": ["all", "ops"],
-    }  # fmt: skip
+        "iss": ISSUER,
+        "aud": "rollout",
+        "sub": "7",
+        "email": "alice@example.com",
+        "exp": NOW + 300,
+        "iat": NOW,
+        "nonce": "n",
+        "groups": ["all", "ops"],
+    }
     return {k: v for k, v in {**given, **more}.items() if v is not None}
 
 
@@ -68,24 +76,32 @@ def unsigned() -> str:
 
 def confused() -> str:
     """Signed with HMAC, the public key as the secret."""
-    text = (
-        f"{part(json.dumps({'alg': 'HS256', 'kid': 'one'}).encode())}.{part(json.dumps(claims()).encode())}"
-    )
+    text = f"{part(json.dumps({'alg': 'HS256', 'kid': 'one'}).encode())}.{part(json.dumps(claims()).encode())}"
     secret = KEY.as_pem(private=False)
     return f"{text}.{part(hmac.new(secret, text.encode(), hashlib.sha256).digest())}"
 
 
 FORGED = {
-    "none": unsigned, "key confusion": confused, "other key": lambda: signed(OTHER),
-    "other issuer": lambda: signed(iss="https://evil.example.com"), "no issuer": lambda: signed(iss=None),
-    "other audience": lambda: signed(aud="another"), "no audience": lambda: signed(aud=None),
-    "expired": lambda: signed(exp=NOW - 3600), "no end": lambda: signed(exp=None), "not yet": lambda: signed(nbf=NOW + 3600),
-    "other nonce": lambda: signed(nonce="x"), "no nonce": lambda: signed(nonce=None), "no subject": lambda: signed(sub=None),
-    "changed": lambda: signed()[:-6] + "AAAAAA", "empty": lambda: "", "words": lambda: "a.b.c",
+    "none": unsigned,
+    "key confusion": confused,
+    "other key": lambda: signed(OTHER),
+    "other issuer": lambda: signed(iss="https://evil.example.com"),
+    "no issuer": lambda: signed(iss=None),
+    "other audience": lambda: signed(aud="another"),
+    "no audience": lambda: signed(aud=None),
+    "expired": lambda: signed(exp=NOW - 3600),
+    "no end": lambda: signed(exp=None),
+    "not yet": lambda: signed(nbf=NOW + 3600),
+    "other nonce": lambda: signed(nonce="x"),
+    "no nonce": lambda: signed(nonce=None),
+    "no subject": lambda: signed(sub=None),
+    "changed": lambda: signed()[:-6] + "AAAAAA",
+    "empty": lambda: "",
+    "words": lambda: "a.b.c",
     "four parts": lambda: signed() + ".x",
     "other curve": lambda: jwt.encode({"alg": "ES256", "kid": "one"}, claims(), ECKey.generate_key("P-256")),
     "several audiences, another party": lambda: signed(aud=["rollout", "x"], azp="x"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FORGED)
@@ -166,9 +182,11 @@ def provider() -> Iterator[Provider]:
 
 def settings_for(provider: Provider) -> dict[str, Any]:
     return {
-        "oidc_issuer": provider.url, "oidc_client_id": "rollout", "oidc_roles": ("ops=operator",),
+        "oidc_issuer": provider.url,
+        "oidc_client_id": "rollout",
+        "oidc_roles": ("ops=operator",),
         "oidc_redirect_url": "http://127.0.0.1/auth/oidc/callback",
-    }  # fmt: skip
+    }
 
 
 def begin(found: Live, provider: Provider) -> tuple[str, dict[str, str]]:
@@ -181,9 +199,7 @@ def begin(found: Live, provider: Provider) -> tuple[str, dict[str, str]]:
     return f"/auth/oidc/callback?code=c&state={query['state']}", cookie
 
 
-def test_a_login_on_one_replica_ends_on_another_and_after_a_restart(
-    tmp_path: Path, provider: Provider
-) -> None:
+def test_a_login_on_one_replica_ends_on_another_and_after_a_restart(tmp_path: Path, provider: Provider) -> None:
     with live(tmp_path, ticking=False, **settings_for(provider)) as first:
         path, cookie = begin(first, provider)
         with live(tmp_path, ticking=False, **settings_for(provider)) as second:
@@ -194,9 +210,7 @@ def test_a_login_on_one_replica_ends_on_another_and_after_a_restart(
         assert restarted.ask("GET", path, token=None, headers=cookie).status == 200
         forged = {"Cookie": cookie["Cookie"][:-3] + "AAA"}
         assert restarted.ask("GET", path, token=None, headers=forged).status == 401
-        refused = restarted.ask(
-            "GET", path.replace("code=c", "error=access_denied"), token=None, headers=cookie
-        )
+        refused = restarted.ask("GET", path.replace("code=c", "error=access_denied"), token=None, headers=cookie)
         assert refused.status == 401 and "(access_denied)" in refused.json["detail"]
 
 
@@ -226,9 +240,7 @@ def test_groups_of_another_kind_let_nobody_in(groups: Any) -> None:
         verifier().check(KEYS, signed(groups=groups), "n", NOW)
 
 
-@pytest.mark.parametrize(
-    "keys", [{"keys": [1]}, {"keys": {}}, {"keys": "x"}, {}, {"keys": [{"kty": 1}]}], ids=repr
-)
+@pytest.mark.parametrize("keys", [{"keys": [1]}, {"keys": {}}, {"keys": "x"}, {}, {"keys": [{"kty": 1}]}], ids=repr)
 def test_keys_of_another_kind_let_nobody_in(keys: Any) -> None:
     with pytest.raises(Unauthenticated):
         verifier().check(keys, signed(), "n", NOW)
@@ -249,9 +261,7 @@ def test_odd_groups_over_http_are_403_with_a_sentence(tmp_path: Path, provider: 
             assert "set-cookie" not in answer.headers
 
 
-def test_a_provider_that_hangs_keeps_nobody_from_signing_in_with_a_token(
-    tmp_path: Path, provider: Provider
-) -> None:
+def test_a_provider_that_hangs_keeps_nobody_from_signing_in_with_a_token(tmp_path: Path, provider: Provider) -> None:
     provider.going.clear()
     with live(tmp_path, ticking=False, page=True, **settings_for(provider)) as found:
         statuses: list[int] = []
@@ -312,27 +322,16 @@ def test_the_whole_way(tmp_path: Path, provider: Provider) -> None:
         cookie = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
         path = f"/auth/oidc/callback?code=c&state={query['state']}"
         assert found.ask("GET", path, token=None).status == 401
-        assert (
-            found.ask("GET", "/auth/oidc/callback?code=c&state=x", token=None, headers=cookie).status == 401
-        )
+        assert found.ask("GET", "/auth/oidc/callback?code=c&state=x", token=None, headers=cookie).status == 401
         assert provider.asked == []
         done = found.ask("GET", path, token=None, headers=cookie)
         assert done.status == 200 and done.headers["refresh"] == "0; url=/"
         assert create_s256_code_challenge(provider.asked[0]["code_verifier"]) == query["code_challenge"]
         session = done.headers["set-cookie"].partition("rollout_session=")[2]
-        me = found.ask(
-            "GET", "/t/me", token=None, headers={"Cookie": "rollout_session=" + session.partition(";")[0]}
-        )
-        assert (
-            me.status == 200
-            and me.json["role"] == "operator"
-            and "oidc:alice@example.com" in me.json["actor"]
-        )
+        me = found.ask("GET", "/t/me", token=None, headers={"Cookie": "rollout_session=" + session.partition(";")[0]})
+        assert me.status == 200 and me.json["role"] == "operator" and "oidc:alice@example.com" in me.json["actor"]
 
 
 def test_settings_belong_together(tmp_path: Path) -> None:
-    with (
-        pytest.raises(RolloutError, match="belong together"),
-        live(tmp_path, ticking=False, oidc_issuer=ISSUER),
-    ):
+    with pytest.raises(RolloutError, match="belong together"), live(tmp_path, ticking=False, oidc_issuer=ISSUER):
         pass

@@ -90,10 +90,18 @@ def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
         remote.command("pause", "x", ME, full=True)
 
 
-@pytest.mark.parametrize("url", [
-    "http://rollout.example.com", "ftp://127.0.0.1", "127.0.0.1:8080", "", "http://", "https://a:b@127.0.0.1",
-    "http://127.0.0.1:99999",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://rollout.example.com",
+        "ftp://127.0.0.1",
+        "127.0.0.1:8080",
+        "",
+        "http://",
+        "https://a:b@127.0.0.1",
+        "http://127.0.0.1:99999",
+    ],
+)
 def test_addresses_that_would_leak_or_mean_nothing_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="ROLLOUT_URL"):
         Remote(url, "rlt_x")

@@ -23,21 +23,14 @@ def test_a_rollout_goes_its_way_over_http(service: Live) -> None:
     id_ = service.start(number, name="goes-its-way")
     shown = service.show(id_)
     assert shown["position"] == {"wave": 1, "step": 1} and shown["weight"] == 0.1
-    assert service.served(number) == [(7, 0.1), (6, 0.9)] or sorted(service.served(number)) == [
-        (6, 0.9),
-        (7, 0.1),
-    ]
-    moved = service.ask(
-        "POST", f"/api/v1/rollouts/{id_}/promote", {"expect": {"wave": 1, "step": 1}, "reason": "good"}
-    )
+    assert service.served(number) == [(7, 0.1), (6, 0.9)] or sorted(service.served(number)) == [(6, 0.9), (7, 0.1)]
+    moved = service.ask("POST", f"/api/v1/rollouts/{id_}/promote", {"expect": {"wave": 1, "step": 1}, "reason": "good"})
     assert moved.status == 200 and moved.json["position"] == {"wave": 1, "step": 2}
     service.until(lambda: service.show(id_)["confirmed_at"])
     paused = service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"reason": "lunch"}, token="responder")
     assert paused.json["phase"] == "paused" and paused.json["reason"] == "lunch"
     assert service.ask("POST", f"/api/v1/rollouts/{id_}/resume").json["phase"] == "progressing"
-    back = service.ask(
-        "POST", f"/api/v1/rollouts/{id_}/rollback", {"reason": "calls drop"}, token="responder"
-    )
+    back = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback", {"reason": "calls drop"}, token="responder")
     assert back.status == 200 and back.json["read_back"] is True and back.json["seconds"] < 10
     assert service.served(number) == [(6, 1)]
     kinds = [e["kind"] for e in service.ask("GET", f"/api/v1/rollouts/{id_}/history").json["items"]]
@@ -53,8 +46,10 @@ def test_a_plan_may_be_yaml_text_and_complaints_name_line_and_field(service: Liv
     assert wrong.json["code"] == "plan_error" and wrong.json["problems"][0]["line"] == 5
     missing = service.ask("POST", "/api/v1/rollouts", {})
     assert missing.status == 422 and missing.json["errors"][0] == {
-        "in": "body", "field": "plan", "problem": "it is missing; add it",
-    }  # fmt: skip
+        "in": "body",
+        "field": "plan",
+        "problem": "it is missing; add it",
+    }
 
 
 def test_a_stale_expectation_is_409_and_says_where_it_stands(service: Live) -> None:
@@ -79,9 +74,7 @@ def test_a_repeated_request_id_gives_the_first_answer(service: Live) -> None:
     other = service.ask("POST", path, {"request_id": "once", "full": True})
     assert other.status == 409 and "used before" in other.json["detail"]
     plan = service.plan(name="start-twice")
-    begun = [
-        service.ask("POST", "/api/v1/rollouts", {"plan": plan, "request_id": "s"}).json for _ in range(2)
-    ]
+    begun = [service.ask("POST", "/api/v1/rollouts", {"plan": plan, "request_id": "s"}).json for _ in range(2)]
     assert begun[0] == begun[1]
 
 
@@ -157,11 +150,7 @@ def test_health_readiness_and_metrics(service: Live) -> None:
 
 
 def test_what_is_not_wired_is_501(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert (
-        service.ask("POST", "/api/v1/plans/rehearse", {"plan": service.plan()})
-        .json["line"]
-        .startswith("a plan")
-    )
+    assert service.ask("POST", "/api/v1/plans/rehearse", {"plan": service.plan()}).json["line"].startswith("a plan")
     monkeypatch.setattr(service.server.service, "rehearse", None)
     answer = service.ask("POST", "/api/v1/plans/rehearse", {"plan": service.plan()})
     assert answer.status == 501 and "rollout rehearse" in answer.json["detail"]
@@ -217,24 +206,8 @@ def test_expect_is_taken_as_the_command_line_writes_it(service: Live) -> None:
         stale = service.ask("POST", f"/api/v1/rollouts/{id_}/{command}", {"expect": "2.1"})
         assert stale.status == 409 and stale.json["position"] == {"wave": 1, "step": 1}
         assert service.ask("POST", f"/api/v1/rollouts/{id_}/{command}", {"expect": "1.1"}).status == 200
-    assert (
-        service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"expect": {"wave": 1, "step": 1}}).status == 200
-    )
-    for wrong in (
-        "1.2.3",
-        "",
-        "one",
-        "0.1",
-        "1.0",
-        "²",
-        "1." + "9" * 5000,
-        "-1.2",
-        " 1.1",
-        1.1,
-        11,
-        [1, 1],
-        True,
-    ):
+    assert service.ask("POST", f"/api/v1/rollouts/{id_}/pause", {"expect": {"wave": 1, "step": 1}}).status == 200
+    for wrong in ("1.2.3", "", "one", "0.1", "1.0", "²", "1." + "9" * 5000, "-1.2", " 1.1", 1.1, 11, [1, 1], True):
         answer = service.ask("POST", f"/api/v1/rollouts/{id_}/resume", {"expect": wrong})
         assert answer.status == 422 and answer.json["errors"][0]["field"] == "expect", wrong
         assert "1.2" in answer.json["detail"], answer.json

@@ -60,9 +60,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 SAME = {"Sec-Fetch-Site": "same-origin"}
 
 
-def form(
-    page: Live, path: str, cookie: str | None, headers: dict[str, str] | None = None, **fields: str
-) -> Answer:
+def form(page: Live, path: str, cookie: str | None, headers: dict[str, str] | None = None, **fields: str) -> Answer:
     sent = {"Content-Type": "application/x-www-form-urlencoded", **(SAME if headers is None else headers)}
     if cookie is not None:
         sent["Cookie"] = cookie
@@ -100,12 +98,22 @@ def test_roles_hold_on_the_page_too(page: Live) -> None:
     assert form(page, "/t/sign-in", None, token="rlt_" + "x" * 43).status == 401
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"Origin": "null"}, {"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"},
-    {"Sec-Fetch-Site": "same-site"}, {"Sec-Fetch-Site": "none"},
-    {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"}, {"Origin": "http://127.0.0.1.evil.example"},
-    {"Origin": "http://127.0.0.1:1"}, {"Origin": "file://"}, {"Referer": "http://127.0.0.1/"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Sec-Fetch-Site": "same-origin", "Origin": "https://evil.example"},
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Origin": "http://127.0.0.1:1"},
+        {"Origin": "file://"},
+        {"Referer": "http://127.0.0.1/"},
+    ],
+)
 def test_other_sites_are_refused(page: Live, headers: dict[str, str]) -> None:
     cookie = sign_in(page, "operator")
     csrf = me(page, cookie).json["csrf"]
@@ -135,15 +143,9 @@ def test_the_csrf_value_is_the_sessions_own(page: Live) -> None:
 
 def test_the_api_does_not_look_at_cookies(page: Live) -> None:
     cookie = sign_in(page, "admin")
-    for method, path in (
-        ("GET", "/api/v1/rollouts"),
-        ("POST", "/api/v1/tokens"),
-        ("POST", "/hooks/alerts/generic"),
-    ):
+    for method, path in (("GET", "/api/v1/rollouts"), ("POST", "/api/v1/tokens"), ("POST", "/hooks/alerts/generic")):
         assert (
-            page.ask(
-                method, path, {} if method == "POST" else None, token=None, headers={"Cookie": cookie}
-            ).status
+            page.ask(method, path, {} if method == "POST" else None, token=None, headers={"Cookie": cookie}).status
             == 401
         )
 
@@ -154,9 +156,7 @@ def test_signing_in_again_ends_the_session_before(page: Live) -> None:
     answer = form(page, "/t/sign-in", fixed, token=page.tokens["viewer"])
     first = answer.headers["set-cookie"].partition(";")[0]
     assert first != fixed and me(page, fixed).status == 401 and me(page, first).status == 200
-    second = (
-        form(page, "/t/sign-in", first, token=page.tokens["viewer"]).headers["set-cookie"].partition(";")[0]
-    )
+    second = form(page, "/t/sign-in", first, token=page.tokens["viewer"]).headers["set-cookie"].partition(";")[0]
     assert me(page, first).status == 401 and me(page, second).status == 200
 
 
@@ -171,9 +171,10 @@ def test_signing_out_and_revoking_end_it(page: Live) -> None:
     assert me(page, cookie).status == 401
 
 
-@pytest.mark.parametrize(("column", "minutes", "status"), [
-    ("seen_at", 29, 200), ("seen_at", 31, 401), ("expires_at", 12 * 60 + 1, 401), ("expires_at", 11 * 60, 200),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("column", "minutes", "status"),
+    [("seen_at", 29, 200), ("seen_at", 31, 401), ("expires_at", 12 * 60 + 1, 401), ("expires_at", 11 * 60, 200)],
+)
 def test_idle_and_absolute_ends(page: Live, column: str, minutes: int, status: int) -> None:
     cookie = sign_in(page, "viewer")
     with page.app.database.write() as connection:

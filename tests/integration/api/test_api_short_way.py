@@ -51,9 +51,7 @@ def test_both_ways_answer_the_same(service: Live) -> None:
     assert get(service, "/api/v1/rollouts?limit=50") == get(service, "/api/v1/rollouts" + LONG)
     history = get(service, f"/api/v1/rollouts/{id_}/history?limit=50")
     assert history == get(service, f"/api/v1/rollouts/{id_}/history" + LONG)
-    assert history["items"] == json.loads(
-        json.dumps([rollout.entry(e) for e in service.app.store.history(id_)])
-    )
+    assert history["items"] == json.loads(json.dumps([rollout.entry(e) for e in service.app.store.history(id_)]))
     two = get(service, f"/api/v1/rollouts/{id_}/history?after=1&limit=2")
     assert [e["seq"] for e in two["items"]] == [2, 3]
     assert two["next"] == (3 if len(history["items"]) > 3 else None)
@@ -90,12 +88,7 @@ def test_what_another_process_commits_is_seen_at_once(service: Live, other: Data
 
 def test_a_revoked_token_is_refused_at_the_next_request(service: Live, other: Database) -> None:
     id_ = service.start(name="revoked")
-    for path in (
-        "/api/v1/rollouts",
-        f"/api/v1/rollouts/{id_}",
-        f"/api/v1/rollouts/{id_}/history",
-        "/metrics",
-    ):
+    for path in ("/api/v1/rollouts", f"/api/v1/rollouts/{id_}", f"/api/v1/rollouts/{id_}/history", "/metrics"):
         token_id, token = service.token("viewer")
         for _ in range(3):
             assert service.ask("GET", path, token=token).status == 200
@@ -112,12 +105,7 @@ def test_rights_and_limits_hold_on_the_short_way(service: Live) -> None:
     for path in (foreign, "foreign", f"{foreign}/history", "nobody"):
         assert service.ask("GET", f"/api/v1/rollouts/{path}", token=token).status == 404
     assert {r["id"] for r in get(service, "/api/v1/rollouts", token)["items"]} == {own}
-    for path in (
-        "/api/v1/rollouts",
-        f"/api/v1/rollouts/{own}",
-        f"/api/v1/rollouts/{own}/history",
-        "/metrics",
-    ):
+    for path in ("/api/v1/rollouts", f"/api/v1/rollouts/{own}", f"/api/v1/rollouts/{own}/history", "/metrics"):
         assert service.ask("GET", path, token="trigger").status == 403
         assert service.ask("GET", path, token=None).status == 401
         assert service.ask("GET", path, headers={"Host": "evil.example"}).status == 421
@@ -130,9 +118,10 @@ def test_a_token_over_its_limit_is_refused_on_the_short_way(tmp_path: Path) -> N
     assert set(answers[:4]) == {200} and 429 in answers[4:]
 
 
-@pytest.mark.parametrize("query", [
-    "?limit=0", "?limit=201", "?limit=x", "?live=maybe", "?limit=1&limit=0", "?cursor=%00", "?limit=9999999999999",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "query",
+    ["?limit=0", "?limit=201", "?limit=x", "?live=maybe", "?limit=1&limit=0", "?cursor=%00", "?limit=9999999999999"],
+)
 def test_odd_parameters_get_the_long_way_s_complaint(service: Live, query: str) -> None:
     answer = service.ask("GET", "/api/v1/rollouts" + query)
     assert answer.status == 422 and answer.json["detail"]

@@ -47,11 +47,7 @@ def quiet() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def inside(
-    quiet: Sandbox,
-    tmp_path: Path,
-    sqlite_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    quiet: Sandbox, tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Inside:
     made = Inside(tmp_path, monkeypatch, capsys)
     made.use(quiet.url)

@@ -125,9 +125,7 @@ def test_plans_are_compared_by_what_they_mean() -> None:
     one = plan()
     assert list(compare(comparable(one.canonical()), comparable(one.canonical()))) == []
     bare = {k: v for k, v in one.canonical().items() if k != "on_failure"}
-    assert list(compare(comparable(bare), comparable(one.canonical()))) == [], (
-        "a default written out is no difference"
-    )
+    assert list(compare(comparable(bare), comparable(one.canonical()))) == [], "a default written out is no difference"
     other = plan(numbers=(ONE, TWO), deadline="7d")
     assert list(compare(comparable(other.canonical()), comparable(one.canonical()))) == [
         "deadline is 7d here and left out there",

@@ -22,9 +22,19 @@ from tests.support.values import entry
 
 NUMBER = "+14157774444"
 SHOWN = {
-    "id", "name", "phase", "reason", "position", "weight", "due_at", "next", "why", "targets", "created_at",
+    "id",
+    "name",
+    "phase",
+    "reason",
+    "position",
+    "weight",
+    "due_at",
+    "next",
+    "why",
+    "targets",
+    "created_at",
     "updated_at",
-}  # fmt: skip
+}
 
 
 def started(rollout: CommandLine, *args: str) -> str:
@@ -47,9 +57,7 @@ def test_help_is_quick_and_loads_nothing_heavy(rollout: CommandLine) -> None:
     done = rollout.alone("--help", PYTHONPROFILEIMPORTTIME="1")
     assert done.code == 0
     assert done.out.startswith("Usage:")
-    loaded = {
-        line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")
-    }
+    loaded = {line.rpartition("|")[2].strip() for line in done.err.splitlines() if line.startswith("import time:")}
     heavy = {
         "sqlalchemy",
         "httpx",
@@ -71,9 +79,27 @@ def test_help_is_quick_and_loads_nothing_heavy(rollout: CommandLine) -> None:
 def test_help_names_every_command(rollout: CommandLine) -> None:
     done = rollout("--help")
     for name in (
-        "demo", "serve", "check", "start", "list", "show", "watch", "history", "promote", "pause", "resume", "stop",
-        "adopt", "restore", "rollback", "kit", "sandbox", "db", "doctor", "verify",
-    ):  # fmt: skip
+        "demo",
+        "serve",
+        "check",
+        "start",
+        "list",
+        "show",
+        "watch",
+        "history",
+        "promote",
+        "pause",
+        "resume",
+        "stop",
+        "adopt",
+        "restore",
+        "rollback",
+        "kit",
+        "sandbox",
+        "db",
+        "doctor",
+        "verify",
+    ):
         assert re.search(rf"^  {name} ", done.out, re.MULTILINE), name
 
 
@@ -118,9 +144,14 @@ def test_check_offline_asks_nobody(rollout: CommandLine, retell: Sandbox) -> Non
 
 def test_a_plan_may_come_from_standard_input_and_as_json(rollout: CommandLine) -> None:
     document = {
-        "version": 1, "name": "j", "numbers": [NUMBER], "channels": ["inbound"], "gates": [],
-        "canary": {"agent_id": "agent_frontdesk", "agent_version": 7}, "steps": [{"weight": 1.0}],
-    }  # fmt: skip
+        "version": 1,
+        "name": "j",
+        "numbers": [NUMBER],
+        "channels": ["inbound"],
+        "gates": [],
+        "canary": {"agent_id": "agent_frontdesk", "agent_version": 7},
+        "steps": [{"weight": 1.0}],
+    }
     assert rollout("check", "-", input=json.dumps(document)).code == 0
 
 
@@ -134,11 +165,7 @@ def test_start_prints_the_id_alone(rollout: CommandLine) -> None:
     assert "start one with `rollout serve`" in done.err, "nothing moves without a service, and that is said"
     document = show(rollout, done.out.strip())
     assert set(document) >= SHOWN
-    assert (document["phase"], document["position"], document["weight"]) == (
-        "pending",
-        {"wave": 1, "step": 1},
-        0,
-    )
+    assert (document["phase"], document["position"], document["weight"]) == ("pending", {"wave": 1, "step": 1}, 0)
     (target,) = document["targets"]
     assert {"number", "channels", "baseline", "confirmed", "live", "state"} <= set(target)
     assert (target["number"], target["channels"], target["baseline"]) == (
@@ -174,11 +201,7 @@ def test_what_is_listed_shown_and_remembered(equipped: CommandLine) -> None:
     assert rollout("list").out.startswith("no rollouts yet")
     id_ = started(rollout, "--reason", "ticket 7")
     (listed,) = rollout("list", "--json").json
-    assert {k: listed[k] for k in ("id", "name", "phase")} == {
-        "id": id_,
-        "name": "frontdesk-v7",
-        "phase": "pending",
-    }
+    assert {k: listed[k] for k in ("id", "name", "phase")} == {"id": id_, "name": "frontdesk-v7", "phase": "pending"}
     assert id_ in rollout("list", "--live").out
     text = rollout("show", "frontdesk-v7")
     assert "pending" in text.out
@@ -239,9 +262,7 @@ def test_db_upgrade_check_and_doctor(rollout: CommandLine) -> None:
     assert "the key is refused (401)" in wrong.err
 
 
-def test_doctor_says_which_proxy_and_which_certificates_are_in_force(
-    rollout: CommandLine, tmp_path: Path
-) -> None:
+def test_doctor_says_which_proxy_and_which_certificates_are_in_force(rollout: CommandLine, tmp_path: Path) -> None:
     rollout("db", "upgrade")
     private = authority(tmp_path, "api.retell.test")
 
@@ -289,8 +310,11 @@ def test_verify_finds_a_changed_journal(rollout: CommandLine) -> None:
 def test_the_sandbox_command_serves(rollout: CommandLine) -> None:
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "rollout", "sandbox", "--port", "0"],
-        cwd=rollout.folder, env=rollout.variables(), stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=rollout.folder,
+        env=rollout.variables(),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())

@@ -34,9 +34,7 @@ def files(rollout: CommandLine) -> set[str]:
 
 
 @pytest.mark.parametrize("command", READING, ids=" ".join)
-def test_a_command_in_an_empty_folder_says_that_there_is_none(
-    rollout: CommandLine, command: tuple[str, ...]
-) -> None:
+def test_a_command_in_an_empty_folder_says_that_there_is_none(rollout: CommandLine, command: tuple[str, ...]) -> None:
     done = rollout(*command)
     assert done.code == 4, done.err
     assert "there is no database in this folder yet" in done.err
@@ -48,9 +46,7 @@ def test_a_command_in_an_empty_folder_says_that_there_is_none(
     [*READING, ("check", "plan.yaml"), ("start", "plan.yaml"), ("serve", "--no-http"), ("doctor",)],
     ids=" ".join,
 )
-def test_a_named_file_that_is_not_there_is_named_and_not_made(
-    rollout: CommandLine, command: tuple[str, ...]
-) -> None:
+def test_a_named_file_that_is_not_there_is_named_and_not_made(rollout: CommandLine, command: tuple[str, ...]) -> None:
     """`rollback a` on a mistyped path answered that there is no rollout a, with callers on the canary."""
     done = rollout(*command, ROLLOUT_DATABASE_URL="sqlite:///typo.db")
     assert done.code == 4, done.err
@@ -58,9 +54,7 @@ def test_a_named_file_that_is_not_there_is_named_and_not_made(
     assert files(rollout) == {"plan.yaml"}
 
 
-@pytest.mark.parametrize(
-    "command", [("list",), ("serve", "--no-http"), ("db", "upgrade"), ("doctor",)], ids=" ".join
-)
+@pytest.mark.parametrize("command", [("list",), ("serve", "--no-http"), ("db", "upgrade"), ("doctor",)], ids=" ".join)
 @pytest.mark.parametrize("value", ["", "  "], ids=["empty", "blanks"])
 def test_an_address_that_is_set_and_empty_is_refused(
     rollout: CommandLine, command: tuple[str, ...], value: str

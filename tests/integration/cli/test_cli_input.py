@@ -58,7 +58,7 @@ BAD: list[tuple[str, str, tuple[str, ...]]] = [
         ),
         ("weights", "1.2"),
     ),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "words"), [c[1:] for c in BAD], ids=[c[0].replace(" ", "-") for c in BAD])
@@ -89,11 +89,7 @@ def test_a_folder_and_a_picture_are_no_plans(rollout: CommandLine) -> None:
 
 
 REFUSED: list[tuple[str, str, str]] = [
-    (
-        "unknown number",
-        plan(numbers='numbers: ["+14155550199"]'),
-        "+14155550199: Retell does not know this number",
-    ),
+    ("unknown number", plan(numbers='numbers: ["+14155550199"]'), "+14155550199: Retell does not know this number"),
     (
         "unpublished version",
         plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 9}"),
@@ -107,9 +103,7 @@ REFUSED: list[tuple[str, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("text", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED]
-)
+@pytest.mark.parametrize(("text", "words"), [c[1:] for c in REFUSED], ids=[c[0].replace(" ", "-") for c in REFUSED])
 def test_a_plan_that_does_not_fit_the_live_numbers(
     rollout: CommandLine, retell: Sandbox, text: str, words: str
 ) -> None:
@@ -182,16 +176,7 @@ def test_an_empty_database(rollout: CommandLine, postgres_server: Server) -> Non
         ("ROLLOUT_DATABASE_URL", "mysql://a/b", "mysql is not supported"),
         ("ROLLOUT_CONFIG", "none.toml", "there is no file none.toml"),
     ],
-    ids=[
-        "mistyped",
-        "mistyped-address",
-        "not-a-number",
-        "lease",
-        "within-bounds",
-        "plain-http",
-        "mysql",
-        "no-file",
-    ],
+    ids=["mistyped", "mistyped-address", "not-a-number", "lease", "within-bounds", "plain-http", "mysql", "no-file"],
 )
 def test_a_wrong_setting(equipped: CommandLine, name: str, value: str, words: str | None) -> None:
     variables: dict[str, Any] = {name: value}
@@ -232,9 +217,7 @@ def test_a_wrong_argument(equipped: CommandLine, args: tuple[str, ...], words: s
     assert words in done.err
 
 
-@pytest.mark.parametrize(
-    "args", [("unknown",), ("start",), ("list", "--unknown"), ("promote", "x", "--full=maybe")]
-)
+@pytest.mark.parametrize("args", [("unknown",), ("start",), ("list", "--unknown"), ("promote", "x", "--full=maybe")])
 def test_a_wrong_command_line(rollout: CommandLine, args: tuple[str, ...]) -> None:
     done = rollout(*args)
     assert done.code == 2
@@ -251,9 +234,7 @@ def test_a_control_character_reaches_no_terminal(equipped: CommandLine) -> None:
 FORGED = "fine\n  why     every number shows its baseline"
 
 
-@pytest.mark.parametrize(
-    "command", [("start", "plan.yaml"), ("pause", "x"), ("promote", "x"), ("rollback", "x")]
-)
+@pytest.mark.parametrize("command", [("start", "plan.yaml"), ("pause", "x"), ("promote", "x"), ("rollback", "x")])
 def test_a_reason_that_forges_lines_is_refused(rollout: CommandLine, command: tuple[str, ...]) -> None:
     assert rollout("db", "upgrade").code == 0
     for reason in (FORGED, "a\x1b[1Ab", "a\u202eb"):
@@ -263,9 +244,7 @@ def test_a_reason_that_forges_lines_is_refused(rollout: CommandLine, command: tu
 
 
 @pytest.mark.parametrize("command", [("check",), ("check", "--offline"), ("start",)])
-def test_a_notice_address_that_a_plan_may_not_use_is_refused(
-    rollout: CommandLine, command: tuple[str, ...]
-) -> None:
+def test_a_notice_address_that_a_plan_may_not_use_is_refused(rollout: CommandLine, command: tuple[str, ...]) -> None:
     rollout.write("told.yaml", PLAN + "notify: [{url: 'jsons://example.com/?:a=1;template=/etc/hostname'}]\n")
     done = rollout(command[0], "told.yaml", *command[1:])
     assert done.code == 3 and "notify[0].url: a plan may not give template=" in done.out + done.err

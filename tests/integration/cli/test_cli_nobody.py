@@ -45,9 +45,7 @@ def test_doctor_names_settings_that_cannot_work(rollout: CommandLine) -> None:
     assert "ROLLOUT_KIT_DIR: " in text and "ROLLOUT_CALENDARS: none.toml cannot be read" in text
 
 
-def test_doctor_asks_the_service_of_rollout_url_and_makes_no_file(
-    rollout: CommandLine, retell: Sandbox
-) -> None:
+def test_doctor_asks_the_service_of_rollout_url_and_makes_no_file(rollout: CommandLine, retell: Sandbox) -> None:
     assert rollout("db", "upgrade").code == 0
     token = rollout("token", "create", "--role", "viewer", "--name", "me", "--json").json["token"]
     elsewhere = rollout.folder / "elsewhere"

@@ -170,7 +170,11 @@ def test_the_kit_rolls_back_without_service_and_database(rollout: CommandLine, r
         file.unlink()
     run = subprocess.run(
         [sys.executable, "-I", path, "--no-watch"],
-        env={"RETELL_API_KEY": "key_of_a_test"}, capture_output=True, text=True, timeout=30, check=False,
-    )  # fmt: skip
+        env={"RETELL_API_KEY": "key_of_a_test"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr
     assert retell.number(NUMBER).inbound_agents == [entry(6)]

@@ -46,7 +46,7 @@ BY_FORM = [
     ("KIT_DIR", "plan.yaml", "plan.yaml is not a folder"),
     ("KIT_DIR", "plan.yaml/kits", "plan.yaml is not a folder"),
     ("EXPORT_DIR", "plan.yaml", "plan.yaml is not a folder"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("name", "value", "words"), BY_FORM, ids=[f"{n}-{v[:24]}" for n, v, _ in BY_FORM])
@@ -69,13 +69,19 @@ def test_a_setting_that_can_never_work_is_refused_when_the_service_starts(
     ("name", "value"),
     [
         ("allowed_hosts", "rollout, rollout.default.svc, my_host, 10.0.0.7, ::1, [2001:db8::1], a.example."),
-        ("host", "0.0.0.0"), ("host", "::"), ("host", "localhost"),
-        ("notify_hosts", "127.0.0.1, hooks.internal"), ("allowed_numbers", "+14157774444, +4930123456"),
+        ("host", "0.0.0.0"),
+        ("host", "::"),
+        ("host", "localhost"),
+        ("notify_hosts", "127.0.0.1, hooks.internal"),
+        ("allowed_numbers", "+14157774444, +4930123456"),
         ("notify_urls", "json://127.0.0.1/x, mailto://me:pass@mail.example.com"),
-        ("oidc_issuer", "https://login.example.com/realm"), ("oidc_issuer", "http://127.0.0.1:9000"),
-        ("oidc_roles", "ops=admin, a=b=viewer"), ("kit_dir", "kits/of/today"), ("log_level", "debug"),
+        ("oidc_issuer", "https://login.example.com/realm"),
+        ("oidc_issuer", "http://127.0.0.1:9000"),
+        ("oidc_roles", "ops=admin, a=b=viewer"),
+        ("kit_dir", "kits/of/today"),
+        ("log_level", "debug"),
     ],
-)  # fmt: skip
+)
 def test_a_setting_that_works_is_taken(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"ROLLOUT_{name.upper()}", value)
     assert list(problems(load_settings())) == []
@@ -109,11 +115,16 @@ NAMED = PLAN + "calendar: nowhere\n"
 @pytest.mark.parametrize(
     "args",
     [
-        ("check", "bad.yaml"), ("check", "bad.yaml", "--offline"), ("start", "bad.yaml"),
-        ("start", "bad.yaml", "--at", "2030-01-01T00:00:00Z"), ("apply", "plans"), ("apply", "plans", "--offline"),
-        ("apply", "plans", "--dry-run"), ("rehearse", "bad.yaml", "--calls-per-day", "50"),
+        ("check", "bad.yaml"),
+        ("check", "bad.yaml", "--offline"),
+        ("start", "bad.yaml"),
+        ("start", "bad.yaml", "--at", "2030-01-01T00:00:00Z"),
+        ("apply", "plans"),
+        ("apply", "plans", "--offline"),
+        ("apply", "plans", "--dry-run"),
+        ("rehearse", "bad.yaml", "--calls-per-day", "50"),
     ],
-)  # fmt: skip
+)
 def test_holidays_that_nobody_knows_are_refused_by_every_command(
     rollout: CommandLine, retell: Sandbox, args: tuple[str, ...]
 ) -> None:
@@ -122,10 +133,7 @@ def test_holidays_that_nobody_knows_are_refused_by_every_command(
     rollout.write("plans/bad.yaml", HOLIDAYS)
     done = rollout(*args)
     assert done.code == 2, done.err
-    assert (
-        "holidays[1]: no holidays are known for XX; write an ISO 3166 code, for example US or US-CA"
-        in done.err
-    )
+    assert "holidays[1]: no holidays are known for XX; write an ISO 3166 code, for example US or US-CA" in done.err
     assert rollout("list", "--json").json == []
 
 

@@ -88,9 +88,7 @@ def test_what_does_not_fit_follows_with_its_names() -> None:
 
 def _listed(phase: str) -> Table:
     shown = table("id", "name", "phase", "at", "why", keys=("id", "phase"))
-    shown.add_row(
-        "k7m2xwq4nd", NAME, phase, "1.2", "Not decided yet; about 40 more calls, Thursday afternoon"
-    )
+    shown.add_row("k7m2xwq4nd", NAME, phase, "1.2", "Not decided yet; about 40 more calls, Thursday afternoon")
     return shown
 
 
@@ -112,9 +110,7 @@ ODD = "Empfang \N{LATIN SMALL LETTER O WITH DIAERESIS} \N{CYRILLIC SMALL LETTER 
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_an_output_that_is_not_utf8_shows_what_it_can(
-    rollout: CommandLine, retell: Sandbox, encoding: str
-) -> None:
+def test_an_output_that_is_not_utf8_shows_what_it_can(rollout: CommandLine, retell: Sandbox, encoding: str) -> None:
     retell.edit(NUMBER, nickname=ODD)
     rollout.write("plan.yaml", PLAN.replace("name: frontdesk-v7", f'name: "{ODD}"'))
     (rollout.folder / "plans").mkdir()
@@ -123,11 +119,22 @@ def test_an_output_that_is_not_utf8_shows_what_it_can(
     assert first.code == 0, first.err
     id_ = first.out.strip()
     for args in (
-        ("list",), ("show", id_), ("history", id_), ("check", "plan.yaml"), ("check", "plan.yaml", "--offline"),
-        ("report", id_), ("replay", id_), ("doctor",), ("apply", "plans"), ("token", "list"), ("verify",),
-        ("pause", id_, "--reason", ODD), ("rehearse", "plan.yaml", "--calls-per-day", "50", "--runs", "20"),
-        ("init", NUMBER, "--yes", "-o", "-"), ("rollback", id_, "--reason", ODD),
-    ):  # fmt: skip
+        ("list",),
+        ("show", id_),
+        ("history", id_),
+        ("check", "plan.yaml"),
+        ("check", "plan.yaml", "--offline"),
+        ("report", id_),
+        ("replay", id_),
+        ("doctor",),
+        ("apply", "plans"),
+        ("token", "list"),
+        ("verify",),
+        ("pause", id_, "--reason", ODD),
+        ("rehearse", "plan.yaml", "--calls-per-day", "50", "--runs", "20"),
+        ("init", NUMBER, "--yes", "-o", "-"),
+        ("rollback", id_, "--reason", ODD),
+    ):
         done = rollout(*args, encoding=encoding)
         assert "Traceback" not in done.err, (args, done.err)
         assert "unexpected" not in done.err, (args, done.err)

@@ -88,9 +88,7 @@ def test_several_plans_are_checked_and_every_complaint_is_said(inside: Inside) -
     second = inside.write("second.yaml", "version: 2\n")
     done = inside("check", "--offline", first, good, second)
     assert done.code == 2
-    assert (
-        "first.yaml:" in done.err and "second.yaml:" in done.err and "2 of 3 plans are not valid" in done.err
-    )
+    assert "first.yaml:" in done.err and "second.yaml:" in done.err and "2 of 3 plans are not valid" in done.err
     assert "plan good" in done.out
 
     live = inside("check", good, other)
@@ -105,14 +103,7 @@ def test_a_wrong_plan_is_said_before_a_database_that_is_away(inside: Inside) -> 
 
 def test_output_is_plain_where_there_is_no_terminal(inside: Inside) -> None:
     good = inside.write("good.yaml", PLAN.format(name="good", number=ONE))
-    for args in (
-        ("check", good),
-        ("start", good),
-        ("list",),
-        ("show", "good"),
-        ("history", "good"),
-        ("doctor",),
-    ):
+    for args in (("check", good), ("start", good), ("list",), ("show", "good"), ("history", "good"), ("doctor",)):
         done = inside(*args)
         assert "\x1b" not in done.out + done.err, args
 

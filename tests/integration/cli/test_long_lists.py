@@ -30,9 +30,7 @@ def long(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, insid
         phase = Phase.PROGRESSING if i < LIVE else Phase.ROLLED_BACK
         hand.create(f"r{i:02}", target(f"+141577700{i:02}"), name=f"n{i:02}", phase=phase)
     with database.write() as connection:
-        connection.execute(
-            text("UPDATE rollouts SET created_at = '2026-11-02 10:00:00.0000' || substr(id, 2)")
-        )
+        connection.execute(text("UPDATE rollouts SET created_at = '2026-11-02 10:00:00.0000' || substr(id, 2)"))
     database.close()
     inside.environment["ROLLOUT_DATABASE_URL"] = sqlite_url
     return inside

@@ -95,10 +95,13 @@ def test_one_request_id_covers_all_of_them_and_again(inside: Inside) -> None:
     assert phase(inside, first) == phase(inside, second) == "rolling_back"
 
 
-@pytest.mark.parametrize(("args", "words"), [
-    (("pause", "x", "--all"), "write an ID or --all, not both"),
-    (("pause", "--all", "--expect", "1.1"), "--expect goes with one rollout"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("pause", "x", "--all"), "write an ID or --all, not both"),
+        (("pause", "--all", "--expect", "1.1"), "--expect goes with one rollout"),
+    ],
+)
 def test_what_does_not_go_with_all_is_refused(inside: Inside, args: tuple[str, ...], words: str) -> None:
     id_ = start(inside, "first")
     done = inside(*args)

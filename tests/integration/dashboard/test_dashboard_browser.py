@@ -28,9 +28,7 @@ def press(page: Page, button: str, reason: str = "because of a test") -> None:
     expect(page.locator("#live")).to_be_visible()
 
 
-def test_a_wrong_token_is_told_and_a_right_one_leads_to_where_one_wanted_to_be(
-    service: World, page: Page
-) -> None:
+def test_a_wrong_token_is_told_and_a_right_one_leads_to_where_one_wanted_to_be(service: World, page: Page) -> None:
     id_ = service.start()
     shows(page, service, id_)
     expect(page).to_have_url(f"{service.url}/sign-in?next=%2Frollouts%2F{id_}")
@@ -86,9 +84,7 @@ def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> 
     shows(operator, service, id_)
     expect(operator.locator(".state")).to_contain_text("at 1.1 of 1.3")
     operator.evaluate("window.sameDocument = true")
-    operator.evaluate(
-        "document.getElementById('stream').addEventListener('entry', () => { window.told = true })"
-    )
+    operator.evaluate("document.getElementById('stream').addEventListener('entry', () => { window.told = true })")
     operator.click("details.plan summary")
     service.app.commands.promote(id_, By("cli:test", "from elsewhere"))
     expect(operator.locator(".state")).to_contain_text("at 1.2 of 1.3")
@@ -276,9 +272,7 @@ def test_a_new_rollout_from_paste_to_start(service: World, operator: Page) -> No
     operator.fill("#plan", 'version: 1\nname: x\nnumbers: ["+14159990000"]\nchannel: [inbound]\n')
     operator.click("#check")
     expect(operator.locator("#trouble")).to_contain_text("line 4")
-    operator.fill(
-        "#plan", json.dumps(service.plan(number, name="from-the-page", gates={"profile": "low-traffic"}))
-    )
+    operator.fill("#plan", json.dumps(service.plan(number, name="from-the-page", gates={"profile": "low-traffic"})))
     operator.click("#check")
     expect(operator.locator("#report")).to_contain_text("fits")
     expect(operator.locator("#report")).to_contain_text("an equal canary is promoted in")
@@ -295,9 +289,7 @@ def test_a_new_rollout_from_paste_to_start(service: World, operator: Page) -> No
 def test_a_plan_as_a_file(service: World, operator: Page) -> None:
     operator.goto(f"{service.url}/new")
     content = json.dumps(service.plan(name="from-a-file")).encode()
-    operator.set_input_files(
-        "#file", {"name": "plan.json", "mimeType": "application/json", "buffer": content}
-    )
+    operator.set_input_files("#file", {"name": "plan.json", "mimeType": "application/json", "buffer": content})
     operator.click("#check")
     expect(operator.locator("#report h2")).to_contain_text("from-a-file")
     assert "from-a-file" in operator.input_value("#plan")
@@ -311,9 +303,7 @@ def test_a_plan_as_a_file(service: World, operator: Page) -> None:
         ("operator", ["#rollback", "#do-pause", "#do-promote", "#do-stop"], ["#rollback-hint"]),
     ],
 )
-def test_who_sees_which_buttons(
-    service: World, page: Page, role: str, there: list[str], absent: list[str]
-) -> None:
+def test_who_sees_which_buttons(service: World, page: Page, role: str, there: list[str], absent: list[str]) -> None:
     id_ = service.start()
     service.sign_in(page, role)
     shows(page, service, id_)
@@ -367,9 +357,7 @@ def test_a_link_from_another_site_keeps_the_session(service: World, operator: Pa
 
 def test_nothing_is_blocked_or_logged_by_the_browser(service: World, page: Page) -> None:
     said: list[str] = []
-    page.on(
-        "console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None
-    )
+    page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: said.append(str(error)))
     service.sign_in(page, "operator")
     number = service.number()

@@ -50,9 +50,7 @@ def line(asked: list[Moment], read: list[Moment], end: datetime, **more: Any) ->
         (2, True, "rolled_back", ["ahead", "ahead", "ahead"]),
     ],
 )
-def test_stairs_show_where_a_rollout_stands(
-    step: int, confirmed: bool, ended: str, states: list[str]
-) -> None:
+def test_stairs_show_where_a_rollout_stands(step: int, confirmed: bool, ended: str, states: list[str]) -> None:
     made = charts.stairs([0.1, 0.5, 1.0], step, confirmed, ended)
     assert [bar.state for bar in made.bars] == states
     assert [bar.height for bar in made.bars] == sorted(bar.height for bar in made.bars)
@@ -156,8 +154,7 @@ def test_wilson_stays_a_share_around_what_was_seen(share: float, calls: int) -> 
 
 
 @pytest.mark.parametrize(
-    ("e", "at", "wanted"),
-    [(0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)],
+    ("e", "at", "wanted"), [(0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)]
 )
 def test_a_meter_is_full_where_it_decides(e: float, at: float, wanted: float) -> None:
     assert charts.meter(e, at) == pytest.approx(wanted)

@@ -21,9 +21,7 @@ def promised(intent: confirmations.Intent) -> list[tuple[str, object]]:
 
 def sent(scene: Scene, since: int) -> list[tuple[str, object]]:
     found = [e for e in scene.sandbox.log() if e["method"] == "PATCH"][since:]
-    return sorted(
-        (e["number"], json.loads(e["body"]) if isinstance(e["body"], str) else e["body"]) for e in found
-    )
+    return sorted((e["number"], json.loads(e["body"]) if isinstance(e["body"], str) else e["body"]) for e in found)
 
 
 def patches(scene: Scene) -> int:
@@ -122,20 +120,13 @@ def test_equal_bodies_are_shown_once() -> None:
 
 
 def test_a_pretty_body_is_the_same_body() -> None:
-    body = confirmations.body_of(
-        {"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]}
-    )
+    body = confirmations.body_of({"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]})
     assert json.loads(pretty(body)) == json.loads(body)
     assert "".join(pretty(body).split()) == "".join(body.split())
 
 
 def test_a_plan_with_variants_shows_the_whole_weight() -> None:
-    variants = {
-        "b": {"agent_id": "agent_b", "agent_version": 1},
-        "c": {"agent_id": "agent_c", "agent_version": 1},
-    }
-    ab = plan(
-        canary=None, variants=variants, steps=[{"weights": {"b": 0.1}}, {"weights": {"b": 0.2, "c": 0.3}}]
-    )
+    variants = {"b": {"agent_id": "agent_b", "agent_version": 1}, "c": {"agent_id": "agent_c", "agent_version": 1}}
+    ab = plan(canary=None, variants=variants, steps=[{"weights": {"b": 0.1}}, {"weights": {"b": 0.2, "c": 0.3}}])
     r = rollout(plan=ab, targets=(confirmed(of=ab),), confirmed_at=rollout().created_at)
     assert labels(confirmations.buttons(r))[0] == "Promote to 1.2 (50 %)"

@@ -52,12 +52,7 @@ def test_our_script_writes_text_and_never_html() -> None:
 
 def test_the_style_sheet_answers_to_dark_small_and_still() -> None:
     text = (FOLDER / "page.css").read_text()
-    for query in (
-        "prefers-color-scheme: dark",
-        "max-width: 760px",
-        "prefers-reduced-motion: reduce",
-        "forced-colors",
-    ):
+    for query in ("prefers-color-scheme: dark", "max-width: 760px", "prefers-reduced-motion: reduce", "forced-colors"):
         assert query in text
     assert ":focus-visible" in text
     assert not re.search(r"url\(|@import|@font-face", text)
@@ -78,18 +73,8 @@ def luminance(colour: str) -> float:
 def test_text_has_contrast(scheme: str) -> None:
     light, dark = (FOLDER / "page.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
     values = colours(light) if scheme == "light" else colours(light) | colours(dark.partition("}\n}")[0])
-    pairs = [
-        (ink, on)
-        for ink in ("ink", "quiet", "accent", "alarm", "good", "wait", "back")
-        for on in ("bg", "panel")
-    ]
-    for ink, on in [
-        *pairs,
-        ("on-alarm", "alarm"),
-        ("on-accent", "accent"),
-        ("ink", "alarm-soft"),
-        ("ink", "wash"),
-    ]:
+    pairs = [(ink, on) for ink in ("ink", "quiet", "accent", "alarm", "good", "wait", "back") for on in ("bg", "panel")]
+    for ink, on in [*pairs, ("on-alarm", "alarm"), ("on-accent", "accent"), ("ink", "alarm-soft"), ("ink", "wash")]:
         a, b = sorted((luminance(values[ink]), luminance(values[on])))
         assert (b + 0.05) / (a + 0.05) >= 4.5, f"{ink} on {on}"
 

@@ -30,9 +30,16 @@ def test_percent(share: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.4, "0 s"), (45, "45 s"), (60, "1 min"), (150, "2 min 30 s"), (5400, "1 h 30 min"), (90_000, "1 d 1 h"),
-     (15 * 86_400, "15 d")],
-)  # fmt: skip
+    [
+        (0.4, "0 s"),
+        (45, "45 s"),
+        (60, "1 min"),
+        (150, "2 min 30 s"),
+        (5400, "1 h 30 min"),
+        (90_000, "1 d 1 h"),
+        (15 * 86_400, "15 d"),
+    ],
+)
 def test_duration(seconds: float, text: str) -> None:
     assert formatting.duration(seconds) == text
 
@@ -68,12 +75,7 @@ def test_characters_that_hide_or_turn_text_are_seen() -> None:
 
 
 def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
-    assert [formatting.evidence(e) for e in (0.43, 6.12, 76.4, 25_679.0)] == [
-        "0.43",
-        "6.1",
-        "76",
-        "over 1000",
-    ]
+    assert [formatting.evidence(e) for e in (0.43, 6.12, 76.4, 25_679.0)] == ["0.43", "6.1", "76", "over 1000"]
 
 
 def test_actors_are_people() -> None:
@@ -85,10 +87,18 @@ def test_actors_are_people() -> None:
 STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()
 
 
-@pytest.mark.parametrize(("of", "have"), [
-    (Phase, formatting.PHASES), (TargetState, formatting.TARGETS), (HeldReason, formatting.HELD), (Outcome, formatting.VERDICTS),
-    (Phase, screen.PHASES), (Phase, _ORDER), (Outcome, prometheus.VERDICTS),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("of", "have"),
+    [
+        (Phase, formatting.PHASES),
+        (TargetState, formatting.TARGETS),
+        (HeldReason, formatting.HELD),
+        (Outcome, formatting.VERDICTS),
+        (Phase, screen.PHASES),
+        (Phase, _ORDER),
+        (Outcome, prometheus.VERDICTS),
+    ],
+)
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
     of: type[StrEnum], have: Collection[str]
 ) -> None:

@@ -61,9 +61,13 @@ BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;
 
 def test_a_browser_gets_errors_as_pages_with_a_way_back(service: World) -> None:
     for method, path, status in (
-        ("GET", "/no-such-page", 404), ("GET", "/docs", 404), ("GET", "/rollouts/x/y/z", 404), ("GET", "/sign-out", 405),
-        ("POST", "/nothing", 404), ("DELETE", "/", 405),
-    ):  # fmt: skip
+        ("GET", "/no-such-page", 404),
+        ("GET", "/docs", 404),
+        ("GET", "/rollouts/x/y/z", 404),
+        ("GET", "/sign-out", 405),
+        ("POST", "/nothing", 404),
+        ("DELETE", "/", 405),
+    ):
         answer = service.ask(method, path, headers=BROWSER)
         assert answer.status == status and answer.headers["content-type"].startswith("text/html"), path
         assert '<a class="button" href="/">' in answer.text and "There is nothing here" in answer.text
@@ -107,11 +111,7 @@ def test_the_matrix_of_roles(service: World, rollout_id: str) -> None:
     for role in ("viewer", "responder", "operator", "admin"):
         cookie = service.session(role)
         for route in page_routes(service):
-            if (
-                "GET" not in route.methods
-                or route.page_right is Right.PUBLIC
-                or route.path.endswith("/events")
-            ):
+            if "GET" not in route.methods or route.page_right is Right.PUBLIC or route.path.endswith("/events"):
                 continue
             answer = service.ask("GET", address(service, route.path, rollout_id, number), cookie=cookie)
             allowed = route.page_right in ALLOWED[Role(role)]
@@ -146,13 +146,7 @@ def test_every_form_refuses_a_wrong_origin(service: World, rollout_id: str, head
     for route in page_routes(service):
         if "POST" not in route.methods:
             continue
-        form = {
-            "csrf": csrf,
-            "reason": "no",
-            "expect": "1.1",
-            "token": service.tokens["operator"],
-            "plan": "{}",
-        }
+        form = {"csrf": csrf, "reason": "no", "expect": "1.1", "token": service.tokens["operator"], "plan": "{}"}
         path = address(service, route.path, rollout_id, "")
         answer = service.ask("POST", path, form, cookie=cookie, headers=headers)
         assert answer.status == 403, path
@@ -246,9 +240,7 @@ def test_a_revoked_token_ends_its_session_at_once(service: World) -> None:
     assert service.ask("GET", "/", cookie=value).status == 303
 
 
-def test_a_page_is_sent_again_without_the_database_and_not_after_sign_out_or_revocation(
-    tmp_path: Path,
-) -> None:
+def test_a_page_is_sent_again_without_the_database_and_not_after_sign_out_or_revocation(tmp_path: Path) -> None:
     with world(tmp_path, ticking=False) as quiet:
         id_, token = create_token(
             quiet.app.store, Role.VIEWER, "a looker", actor="cli:test", expires=None, numbers=None
@@ -284,18 +276,15 @@ def test_a_token_of_some_numbers_sees_no_others(service: World, rollout_id: str)
     service.until(lambda: "mine-alone" in service.ask("GET", "/", cookie=cookie).text)
     listed = service.ask("GET", "/", cookie=cookie).text
     assert "doors" not in listed
-    for path in (
-        f"/rollouts/{rollout_id}",
-        f"/rollouts/{rollout_id}/rollback",
-        f"/rollouts/{rollout_id}/events",
-    ):
+    for path in (f"/rollouts/{rollout_id}", f"/rollouts/{rollout_id}/rollback", f"/rollouts/{rollout_id}/events"):
         assert service.ask("GET", path, cookie=cookie).status == 404
     assert service.ask("GET", f"/numbers/{number_of(service, rollout_id)}", cookie=cookie).status == 404
 
 
 @pytest.mark.parametrize(
-    "odd", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nX: y", "/sign-in"]
-)  # fmt: skip
+    "odd",
+    ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "", "/a\r\nX: y", "/sign-in"],
+)
 def test_signing_in_never_leads_away(odd: str) -> None:
     assert safe_next(odd) == "/"
     assert safe_next("/rollouts/abc?tpage=2") == "/rollouts/abc?tpage=2"

@@ -211,12 +211,7 @@ def test_the_pages_of_a_number_that_moved_on_and_of_its_earlier_rollouts(service
     service.until(lambda: service.phase(first) == "promoted")
     second = service.start(number, canary={"agent_id": "agent_frontdesk", "agent_version": 8})
     assert str(service.app.store.load(first)[0].targets[0].state) == "superseded"
-    for path in (
-        f"/numbers/{number}",
-        f"/rollouts/{first}",
-        f"/rollouts/{second}",
-        f"/rollouts/{first}/rollback",
-    ):
+    for path in (f"/numbers/{number}", f"/rollouts/{first}", f"/rollouts/{second}", f"/rollouts/{first}/rollback"):
         answer = service.ask("GET", path, cookie=service.session("operator"))
         assert answer.status == 200, (path, answer.text)
     for path in (f"/numbers/{number}", f"/rollouts/{first}"):
@@ -269,9 +264,18 @@ def test_stored_text_stays_text(still: World, text: str) -> None:
     theirs = {"inbound_agents": [entry(6, agent=text)]}
     target = replace(confirmed(number), baseline=theirs, split=theirs, live=theirs, live_at=START)
     id_ = keep(
-        still, index, [number], of, name=text, targets=(target,), phase="held", reason=text, next=text, why=text,
+        still,
+        index,
+        [number],
+        of,
+        name=text,
+        targets=(target,),
+        phase="held",
+        reason=text,
+        next=text,
+        why=text,
         created_by=f"token:x:{text}",
-    )  # fmt: skip
+    )
     said = text if text.isprintable() else "turned"  # of the others none can be given any more
     still.app.commands.stop(id_, By(f"token:x:{said}", said))
     cookie = still.session("operator")
@@ -304,10 +308,7 @@ def test_a_hostile_plan_comes_back_as_text(still: World, text: str) -> None:
         answer = still.ask("POST", "/new/check", {"csrf": csrf, "plan": body}, cookie=cookie)
         assert answer.status == 422
         page = harmless(answer.text)
-        assert (
-            "textarea",
-            ("id", "name", "rows", "spellcheck", "autocapitalize", "placeholder"),
-        ) in page.found
+        assert ("textarea", ("id", "name", "rows", "spellcheck", "autocapitalize", "placeholder")) in page.found
 
 
 def test_a_hostile_search_comes_back_as_text(still: World) -> None:
@@ -317,8 +318,7 @@ def test_a_hostile_search_comes_back_as_text(still: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "body",
-    ["a: &x [*x]", "!!python/object/apply:os.system [id]", "[" * 5000, "version: 1\nversion: 1", " ", "\x00"],
+    "body", ["a: &x [*x]", "!!python/object/apply:os.system [id]", "[" * 5000, "version: 1\nversion: 1", " ", "\x00"]
 )
 def test_a_plan_that_is_a_trap_is_refused_with_a_sentence(still: World, body: str) -> None:
     cookie = still.session("operator")
@@ -354,9 +354,7 @@ def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still:
     page = still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
     assert "cannot be read since" in page
     assert "it answers 503" in page
-    answer = still.ask(
-        "GET", f"/api/v1/rollouts/{id_}", headers={"Authorization": f"Bearer {still.tokens['viewer']}"}
-    )
+    answer = still.ask("GET", f"/api/v1/rollouts/{id_}", headers={"Authorization": f"Bearer {still.tokens['viewer']}"})
     found = json.loads(answer.text)["calls_unreadable"]
     assert found["why"] == "it answers 503"
     assert found["since"]

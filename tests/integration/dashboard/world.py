@@ -128,10 +128,15 @@ class World:
 
     def plan(self, *numbers: str, **more: Any) -> dict[str, Any]:
         return {
-            "version": 1, "name": f"frontdesk-v7-{next(_names)}", "numbers": list(numbers) or [self.number()],
-            "channels": ["inbound"], "canary": {"agent_id": AGENT, "agent_version": 7}, "steps": STEPS, "gates": [],
+            "version": 1,
+            "name": f"frontdesk-v7-{next(_names)}",
+            "numbers": list(numbers) or [self.number()],
+            "channels": ["inbound"],
+            "canary": {"agent_id": AGENT, "agent_version": 7},
+            "steps": STEPS,
+            "gates": [],
             **more,
-        }  # fmt: skip
+        }
 
     def start(self, *numbers: str, **more: Any) -> str:
         """A rollout's id; its first step is confirmed."""
@@ -179,9 +184,7 @@ def _server(app: App, scheduler: Scheduler | None, port: int) -> Server:
         scheduler,
         "127.0.0.1",
         port,
-        rehearse=lambda text: rehearse(
-            load_plan(text), 200.0, calendars=app.calendars, now=app.store.now(), runs=20
-        ),
+        rehearse=lambda text: rehearse(load_plan(text), 200.0, calendars=app.calendars, now=app.store.now(), runs=20),
         pages=dashboard.pages,
     ).start()
 
@@ -192,11 +195,21 @@ def world(folder: Path, *, tokens: bool = True, ticking: bool = True, root_path:
     with Sandbox() as sandbox:
         sandbox.add_agent(AGENT, [6, 7, 8])
         settings = Settings(
-            database_url=f"sqlite:///{folder / 'rollout.db'}", retell_api_key=SecretStr("key_of_a_test"),
-            retell_base_url=sandbox.url, tick_seconds=0.05, observe_seconds=5, watch_seconds=0.3, drift_seconds=0.5,
-            root_path=root_path, send_window=0.9, request_deadline=1.5, lease=3,
-            provider_idle=1, provider_apply=0.5, horizon_margin=0.5,
-        )  # fmt: skip
+            database_url=f"sqlite:///{folder / 'rollout.db'}",
+            retell_api_key=SecretStr("key_of_a_test"),
+            retell_base_url=sandbox.url,
+            tick_seconds=0.05,
+            observe_seconds=5,
+            watch_seconds=0.3,
+            drift_seconds=0.5,
+            root_path=root_path,
+            send_window=0.9,
+            request_deadline=1.5,
+            lease=3,
+            provider_idle=1,
+            provider_apply=0.5,
+            horizon_margin=0.5,
+        )
         app = build(settings)
         migrate.upgrade(app.database)
         scheduler = Scheduler(app) if ticking else None
@@ -205,9 +218,7 @@ def world(folder: Path, *, tokens: bool = True, ticking: bool = True, root_path:
         found = World(app, sandbox, scheduler, _server(app, scheduler, 0))
         try:
             for role in ROLES if tokens else ():
-                found.tokens[role] = create_token(
-                    app.store, role, f"{role} of a test", None, None, "cli:test"
-                )[1]
+                found.tokens[role] = create_token(app.store, role, f"{role} of a test", None, None, "cli:test")[1]
             yield found
         finally:
             found.server.stop()

@@ -38,11 +38,7 @@ def kit(world: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Kit]]:
     ) -> Kit:
         for number in numbers or [ONE]:
             world.add_number(
-                number,
-                nickname="Front",
-                inbound_agents=FORWARD,
-                outbound_agents=FORWARD,
-                inbound_sms_agents=OUTBOUND,
+                number, nickname="Front", inbound_agents=FORWARD, outbound_agents=FORWARD, inbound_sms_agents=OUTBOUND
             )
         rollout = make_rollout(numbers or [ONE], channels, base_url or world.url, baseline=baseline)
         now = datetime(2026, 11, 3, 12, 5, tzinfo=UTC)

@@ -51,26 +51,22 @@ def make_rollout(
     all_lists = {"inbound_agents": baseline, "outbound_agents": OUTBOUND}
     served: dict[str, Any] = {LISTS[channel]: all_lists[LISTS[channel]] for channel in channels}
     targets = [
-        Target(
-            number,
-            order,
-            1,
-            served,
-            dict.fromkeys(served, FORWARD),
-            1,
-            1,
-            "",
-            TargetState.CONFIRMED,
-            True,
-        )
+        Target(number, order, 1, served, dict.fromkeys(served, FORWARD), 1, 1, "", TargetState.CONFIRMED, True)
         for order, number in enumerate(numbers)
     ]
     at = datetime(2026, 11, 3, 12, tzinfo=UTC)
     given: dict[str, Any] = {"id": "k7m2p4r6t8", "name": plan.name, "targets": targets, **changes}
     return Rollout(
-        plan=plan, phase=Phase.PROGRESSING, reason=None, position=Position(1, 1), epoch=3, created_at=at,
-        updated_at=at, base_url=base_url, **given,
-    )  # fmt: skip
+        plan=plan,
+        phase=Phase.PROGRESSING,
+        reason=None,
+        position=Position(1, 1),
+        epoch=3,
+        created_at=at,
+        updated_at=at,
+        base_url=base_url,
+        **given,
+    )
 
 
 @dataclass
@@ -101,9 +97,13 @@ class Kit:
             environment["RETELL_API_KEY"] = key
         process = subprocess.Popen(
             [sys.executable, *flags.split(), self.path.name, *options],
-            cwd=self.path.parent, env=environment, text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
+            cwd=self.path.parent,
+            env=environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         self.running.append(process)
         return process
 

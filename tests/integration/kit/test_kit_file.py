@@ -215,9 +215,19 @@ def test_the_journal_tells_all_and_the_key_is_nowhere(world: Sandbox, kit: Make)
         assert KEY not in text
     entries = [json.loads(line) for line in log.splitlines()]
     assert [entry["event"] for entry in entries if entry["event"] != "standing"] == [
-        "start", "sending", "trouble", "sending", "answered", "restored", "done", "end",
-        "start", "sending", "failed", "end",
-    ]  # fmt: skip
+        "start",
+        "sending",
+        "trouble",
+        "sending",
+        "answered",
+        "restored",
+        "done",
+        "end",
+        "start",
+        "sending",
+        "failed",
+        "end",
+    ]
     assert json.loads(entries[1]["body"]) == {"inbound_agents": BASELINE}
     assert [entry["exit"] for entry in entries if entry["event"] == "end"] == [0, 1]
     assert all(entry["at"].endswith("Z") for entry in entries)
@@ -244,9 +254,7 @@ def test_runs_by_itself_and_from_another_folder(world: Sandbox, kit: Make, tmp_p
 
 VERSIONS = st.none() | st.integers(0, 12) | st.sampled_from(["3", "prod", "007", "", 3.0, 3.5, True, "v3"])
 WEIGHTS = st.sampled_from([1, 1.0, 0.1, 0.3333, 0.33335, 0.333350001, 0, "0.1", None, True, 1e9])
-ENTRIES = st.fixed_dictionaries(
-    {"agent_id": st.sampled_from(["a", "b"]), "agent_version": VERSIONS, "weight": WEIGHTS}
-)
+ENTRIES = st.fixed_dictionaries({"agent_id": st.sampled_from(["a", "b"]), "agent_version": VERSIONS, "weight": WEIGHTS})
 SPLITS = st.none() | st.lists(ENTRIES, max_size=3)
 
 

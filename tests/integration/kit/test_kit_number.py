@@ -10,18 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.kit.program import restore
-from rollout.kit.program.restore import (
-    CHECK,
-    DONE,
-    FAILED,
-    READ,
-    SEND,
-    WATCH,
-    KeyRefused,
-    Number,
-    Rules,
-    read_shown,
-)
+from rollout.kit.program.restore import CHECK, DONE, FAILED, READ, SEND, WATCH, KeyRefused, Number, Rules, read_shown
 from rollout.kit.program.wire import NoAnswer, Reply
 
 ONE, OTHER = "+14155550100", "+14155550101"

@@ -168,12 +168,8 @@ def test_a_write_that_lands_late_by_itself(world: Sandbox, kit: Make) -> None:
     world.fault("apply_late", variant="close", method="PATCH", contains='"agent_version": 7', seconds=1.0)
     body = json.dumps({"inbound_agents": FORWARD})
     with socket.create_connection(("127.0.0.1", world.port), timeout=5) as service:
-        head = (
-            f"PATCH /update-phone-number/%2B{ONE[1:]} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
-        )
-        service.sendall(
-            f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
-        )
+        head = f"PATCH /update-phone-number/%2B{ONE[1:]} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\n"
+        service.sendall(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
         service.recv(1)
     ran = made.run()
     assert ran.code == 0, ran
@@ -249,9 +245,7 @@ def test_a_baseline_that_retell_refuses(world: Sandbox, kit: Make) -> None:
     assert len(writes(world)) == 1
 
 
-def test_a_program_that_writes_back_at_once_is_met_at_growing_pauses_and_named(
-    world: Sandbox, kit: Make
-) -> None:
+def test_a_program_that_writes_back_at_once_is_met_at_growing_pauses_and_named(world: Sandbox, kit: Make) -> None:
     made = kit(lease=2.0, horizon=3.0)
     process = made.start()
     for taken in range(1, 5):

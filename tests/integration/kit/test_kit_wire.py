@@ -91,17 +91,12 @@ def test_this_machine_is_never_reached_through_a_proxy(
     assert len(world.log(method="PATCH")) == 1
 
 
-def test_a_kit_goes_through_the_companys_tunnel(
-    world: Sandbox, kit: Callable[..., Kit], tmp_path: Path
-) -> None:
+def test_a_kit_goes_through_the_companys_tunnel(world: Sandbox, kit: Callable[..., Kit], tmp_path: Path) -> None:
     private = authority(tmp_path, "api.retell.test")
     retell = TlsFront(private, int(world.url.rpartition(":")[2]))
     with retell, Proxy({"api.retell.test:443": retell.port}) as proxy:
         made = kit(base_url="https://api.retell.test")
-        environ = {
-            "https_proxy": f"http://me:p%40ss@127.0.0.1:{proxy.port}",
-            "SSL_CERT_FILE": str(private.ca),
-        }
+        environ = {"https_proxy": f"http://me:p%40ss@127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(private.ca)}
         ran = made.run("--no-watch", env=environ)
         assert ran.code == 0, ran
         strange = made.run("--check", "--give-up", "1", env={"HTTPS_PROXY": proxy.url})
@@ -122,9 +117,7 @@ def test_no_proxy_keeps_a_kit_away_from_the_proxy(kit: Callable[..., Kit]) -> No
         assert proxy.accepted == 0
 
 
-def test_a_proxy_that_cannot_be_ends_a_kit_before_anything_is_sent(
-    world: Sandbox, kit: Callable[..., Kit]
-) -> None:
+def test_a_proxy_that_cannot_be_ends_a_kit_before_anything_is_sent(world: Sandbox, kit: Callable[..., Kit]) -> None:
     made = kit(base_url="https://api.retell.test")
     ran = made.run(env={"HTTPS_PROXY": "socks5://me:hunter2@proxy:1080"})
     assert ran.code == 2 and "HTTPS_PROXY" in ran.err and "write http://HOST:PORT" in ran.err
@@ -155,12 +148,7 @@ def test_every_answer_ends(
 
 
 def test_what_is_not_http_is_no_answer(listen: Callable[..., Listener]) -> None:
-    for answer in (
-        b"hello\r\n\r\n",
-        b"",
-        b"HTTP/1.1 xxx OK\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000,
-    ):
+    for answer in (b"hello\r\n\r\n", b"", b"HTTP/1.1 xxx OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000):
         peer = listen(answer)
         with pytest.raises(NoAnswer):
             Retell(peer.url, KEY).read(ONE)
@@ -168,12 +156,17 @@ def test_what_is_not_http_is_no_answer(listen: Callable[..., Listener]) -> None:
 
 @pytest.mark.parametrize(
     ("header", "low", "high"),
-    [("7", 7, 7), ("0.5", 0.5, 0.5), ("100000", 300, 300), ("soon", None, None), ("-3", None, None),
-     ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0), ("Fri, 31 Dec 2100 23:59:59 GMT", 300, 300)],
-)  # fmt: skip
-def test_retry_after(
-    header: str, low: float | None, high: float | None, listen: Callable[..., Listener]
-) -> None:
+    [
+        ("7", 7, 7),
+        ("0.5", 0.5, 0.5),
+        ("100000", 300, 300),
+        ("soon", None, None),
+        ("-3", None, None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0, 0),
+        ("Fri, 31 Dec 2100 23:59:59 GMT", 300, 300),
+    ],
+)
+def test_retry_after(header: str, low: float | None, high: float | None, listen: Callable[..., Listener]) -> None:
     peer = listen(f"HTTP/1.1 429 Slow\r\nRetry-After: {header}\r\nContent-Length: 0\r\n\r\n".encode())
     got = Retell(peer.url, KEY).read(ONE).retry_after
     assert got is None if low is None or high is None else got is not None and low <= got <= high
@@ -219,9 +212,7 @@ def self_signed(folder: Path) -> ssl.SSLContext:
         .serial_number(7)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
         .sign(key, hashes.SHA256())
     )
     pem = certificate.public_bytes(serialization.Encoding.PEM)

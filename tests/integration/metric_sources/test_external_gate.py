@@ -143,9 +143,7 @@ def test_a_person_may_still_roll_back_while_nothing_can_be_read(judged: Judged, 
 def test_a_plan_with_another_host_is_refused_at_check_and_start(judged: Judged) -> None:
     other = {
         "profile": "none",
-        "metrics": [
-            {"name": "rate", "http": {"url": "https://metrics.example.com/x", "field": "value", "max": 1}}
-        ],
+        "metrics": [{"name": "rate", "http": {"url": "https://metrics.example.com/x", "field": "value", "max": 1}}],
     }
     made = plan(gates=other)
     problem = "gates.metrics[0].http.url: the host metrics.example.com is not in ROLLOUT_METRIC_HOSTS"

@@ -42,17 +42,13 @@ def test_a_field_of_a_document(provider: Provider) -> None:
     assert provider.seen == ["/x?since=5m"]
 
 
-@pytest.mark.parametrize(
-    ("text", "value"), [("0", 0.0), ("1e-3", 0.001), ("-2.5", -2.5), ("+1.", 1.0), (".5", 0.5)]
-)
+@pytest.mark.parametrize(("text", "value"), [("0", 0.0), ("1e-3", 0.001), ("-2.5", -2.5), ("+1.", 1.0), (".5", 0.5)])
 @pytest.mark.parametrize("kind", ["vector", "scalar"])
 def test_numbers_of_prometheus(kind: str, text: str, value: float) -> None:
     assert prometheus_value(json.dumps(sample(text, kind)).encode()) == value
 
 
-@pytest.mark.parametrize(
-    "text", ["NaN", "+Inf", "-Inf", "Infinity", "", " 1", "1_0", "1e999", "0x1", "١", "1;2"]
-)
+@pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf", "Infinity", "", " 1", "1_0", "1e999", "0x1", "١", "1;2"])
 @pytest.mark.parametrize("kind", ["vector", "scalar"])
 def test_no_numbers_of_prometheus(kind: str, text: str) -> None:
     with pytest.raises(Unreadable):
@@ -65,7 +61,13 @@ ONE = {"metric": {}, "value": [1, "1"]}
 @pytest.mark.parametrize(
     "document",
     [
-        {}, [], 1, None, {"status": "error", "error": "x"}, {"status": "success"}, {"status": "success", "data": []},
+        {},
+        [],
+        1,
+        None,
+        {"status": "error", "error": "x"},
+        {"status": "success"},
+        {"status": "success", "data": []},
         {"status": "success", "data": {"resultType": "vector", "result": []}},
         {"status": "success", "data": {"resultType": "vector", "result": [ONE, ONE]}},
         {"status": "success", "data": {"resultType": "vector", "result": [1]}},
@@ -76,7 +78,7 @@ ONE = {"metric": {}, "value": [1, "1"]}
         {"status": "success", "data": {"resultType": "scalar", "result": [1]}},
         {"status": "error", "data": {"resultType": "scalar", "result": [1, "1"]}},
     ],
-)  # fmt: skip
+)
 def test_answers_of_prometheus_without_exactly_one_number(document: object) -> None:
     with pytest.raises(Unreadable):
         prometheus_value(json.dumps(document).encode())
@@ -91,12 +93,26 @@ def test_how_many_samples_is_said() -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"value": true}', b'{"value": "1"}', b'{"value": null}', b'{"value": [1]}', b'{"value": {}}', b"{}", b"1",
-        b'{"value": NaN}', b'{"value": Infinity}', b'{"value": 1e999}', b'{"value": 1' + b"0" * 400 + b"}",
-        b'{"value": 1, "value": 2}', b'{"value": 1', b"", b"\xff", b'{"value":' + b"[" * 100_000, b'{"value": 1} 2',
+        b'{"value": true}',
+        b'{"value": "1"}',
+        b'{"value": null}',
+        b'{"value": [1]}',
+        b'{"value": {}}',
+        b"{}",
+        b"1",
+        b'{"value": NaN}',
+        b'{"value": Infinity}',
+        b'{"value": 1e999}',
+        b'{"value": 1' + b"0" * 400 + b"}",
+        b'{"value": 1, "value": 2}',
+        b'{"value": 1',
+        b"",
+        b"\xff",
+        b'{"value":' + b"[" * 100_000,
+        b'{"value": 1} 2',
         b'{"value": 1' + b"0" * 5000 + b"}",
     ],
-)  # fmt: skip
+)
 def test_documents_without_a_number(body: bytes) -> None:
     with pytest.raises(Unreadable):
         field_value(body, "value")
@@ -129,9 +145,7 @@ def test_a_redirect_is_not_followed(provider: Provider) -> None:
         (b'{"value": 1, "x": "' + b"x" * (1 << 20) + b'"}', 200, {}, "larger than"),
     ],
 )
-def test_answers_that_are_not_taken(
-    provider: Provider, body: Any, status: int, headers: Any, why: str
-) -> None:
+def test_answers_that_are_not_taken(provider: Provider, body: Any, status: int, headers: Any, why: str) -> None:
     provider.behaviour = says(body, status, **headers)
     with pytest.raises(Unreadable, match=why):
         read(provider, http(provider.url))

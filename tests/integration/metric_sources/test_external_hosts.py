@@ -29,13 +29,40 @@ def answers(*found: str) -> Any:
 @pytest.mark.parametrize(
     "host",
     [
-        "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0x7f000001", "0177.1", "0177.0.0.1", "[::1]",
-        "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "localhost", "localhost.", "169.254.169.254",
-        "[fd00::1]", "[fe80::1]", "[fe80::1%25eth0]", "100.64.0.1", "10.0.0.1", "192.168.0.1", "172.16.0.1",
-        "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[::127.0.0.1]", "224.0.0.1", "255.255.255.255",
-        f"{NAME}.", "evil.example", f"{NAME}.evil.example", f"{NAME}%00", "xn--", "①②⑦.0.0.1",
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0x7f000001",
+        "0177.1",
+        "0177.0.0.1",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "0.0.0.0",
+        "localhost",
+        "localhost.",
+        "169.254.169.254",
+        "[fd00::1]",
+        "[fe80::1]",
+        "[fe80::1%25eth0]",
+        "100.64.0.1",
+        "10.0.0.1",
+        "192.168.0.1",
+        "172.16.0.1",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "[::127.0.0.1]",
+        "224.0.0.1",
+        "255.255.255.255",
+        f"{NAME}.",
+        "evil.example",
+        f"{NAME}.evil.example",
+        f"{NAME}%00",
+        "xn--",
+        "①②⑦.0.0.1",
     ],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("port", ["", ":443", ":8080"])
 def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -> None:
     for scheme in ("http", "https"):
@@ -44,20 +71,26 @@ def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -
 
 
 @pytest.mark.parametrize(
-    "listed",
-    ["127.0.0.1", "localhost", "::1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "fd00::1", "0.0.0.0"],
+    "listed", ["127.0.0.1", "localhost", "::1", "10.0.0.1", "169.254.169.254", "100.64.0.1", "fd00::1", "0.0.0.0"]
 )
 def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> None:
     shown = f"[{listed}]" if ":" in listed else listed
-    with pytest.raises(
-        Unreadable, match=r"no metric is read from|inside the network; only an entry with its port"
-    ):
+    with pytest.raises(Unreadable, match=r"no metric is read from|inside the network; only an entry with its port"):
         place = MetricHosts([listed]).place(f"https://{shown}/x")
         addresses(place, answers())
 
 
-@pytest.mark.parametrize("listed", ["169.254.169.254:443", "0.0.0.0:443", "[::ffff:10.0.0.1]:443", "224.0.0.1:443",
-                                    "[fe80::1]:443", "[64:ff9b::a00:1]:443"])  # fmt: skip
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "169.254.169.254:443",
+        "0.0.0.0:443",
+        "[::ffff:10.0.0.1]:443",
+        "224.0.0.1:443",
+        "[fe80::1]:443",
+        "[64:ff9b::a00:1]:443",
+    ],
+)
 def test_some_addresses_are_refused_even_with_their_port(listed: str) -> None:
     with pytest.raises(Unreadable, match="no metric is read from"):
         MetricHosts([listed]).place(f"https://{listed}/x")
@@ -66,14 +99,27 @@ def test_some_addresses_are_refused_even_with_their_port(listed: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "file:///etc/passwd", "gopher://metrics.example.com/", "ftp://metrics.example.com/", "//metrics.example.com",
-        "https://a@metrics.example.com/", "https://metrics.example.com@127.0.0.1/", "https://127.0.0.1#@metrics.example.com",
-        "https://metrics.example.com/#x", "https://metrics.example.com\\@127.0.0.1/", "https://metrics.exam\tple.com/",
-        "https://metrics.example.com/a b", "https://metrics.example.com/\r\nHost: x", "https://metrics.example.com:0/",
-        "https://metrics.example.com:99999/", "https://[metrics.example.com/", "https://", "http://metrics.example.com/",
-        "https://metrics.example.com/é", "",
+        "file:///etc/passwd",
+        "gopher://metrics.example.com/",
+        "ftp://metrics.example.com/",
+        "//metrics.example.com",
+        "https://a@metrics.example.com/",
+        "https://metrics.example.com@127.0.0.1/",
+        "https://127.0.0.1#@metrics.example.com",
+        "https://metrics.example.com/#x",
+        "https://metrics.example.com\\@127.0.0.1/",
+        "https://metrics.exam\tple.com/",
+        "https://metrics.example.com/a b",
+        "https://metrics.example.com/\r\nHost: x",
+        "https://metrics.example.com:0/",
+        "https://metrics.example.com:99999/",
+        "https://[metrics.example.com/",
+        "https://",
+        "http://metrics.example.com/",
+        "https://metrics.example.com/é",
+        "",
     ],
-)  # fmt: skip
+)
 def test_addresses_that_could_be_read_in_two_ways_are_refused(url: str) -> None:
     with pytest.raises(Unreadable):
         MetricHosts([NAME]).place(url)
@@ -95,9 +141,20 @@ def test_what_is_listed_passes() -> None:
 
 @pytest.mark.parametrize(
     "found",
-    [("127.0.0.1",), ("93.184.216.34", "127.0.0.1"), ("10.0.0.1",), ("::1",), ("::ffff:93.184.216.34",),
-     ("169.254.169.254",), ("64:ff9b::7f00:1",), ("100.64.0.1",), ("fd00::1",), ("fe80::1%eth0",), ()],
-)  # fmt: skip
+    [
+        ("127.0.0.1",),
+        ("93.184.216.34", "127.0.0.1"),
+        ("10.0.0.1",),
+        ("::1",),
+        ("::ffff:93.184.216.34",),
+        ("169.254.169.254",),
+        ("64:ff9b::7f00:1",),
+        ("100.64.0.1",),
+        ("fd00::1",),
+        ("fe80::1%eth0",),
+        (),
+    ],
+)
 def test_a_name_is_refused_with_any_address_that_is(found: tuple[str, ...]) -> None:
     with pytest.raises(Unreadable):
         addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), answers(*found))
@@ -113,17 +170,27 @@ def test_a_name_with_its_port_may_lead_into_the_network_and_never_to_this_machin
 
 def test_a_name_is_looked_up_once_and_localhost_never() -> None:
     lookup = answers("93.184.216.34")
-    assert addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), lookup) == [
-        (socket.AF_INET, "93.184.216.34")
-    ]
+    assert addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), lookup) == [(socket.AF_INET, "93.184.216.34")]
     assert lookup.asked == 1
     local = addresses(MetricHosts(["localhost:9090"]).place("http://localhost:9090/"), lookup)
     assert [at for _, at in local] == ["127.0.0.1", "::1"]
     assert lookup.asked == 1
 
 
-@pytest.mark.parametrize("entry", ["https://metrics.example.com", "metrics.example.com/x", "a b", "", "127.1",
-                                   "metrics.example.com:0", "metrics.example.com:x", "a@b", "*.example.com"])  # fmt: skip
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "https://metrics.example.com",
+        "metrics.example.com/x",
+        "a b",
+        "",
+        "127.1",
+        "metrics.example.com:0",
+        "metrics.example.com:x",
+        "a@b",
+        "*.example.com",
+    ],
+)
 def test_an_entry_that_is_no_host_is_refused_at_the_start(entry: str) -> None:
     with pytest.raises(SettingsError, match=r"ROLLOUT_METRIC_HOSTS: .* write for example"):
         MetricHosts([entry])

@@ -29,9 +29,7 @@ def watching(*metrics: dict[str, Any], **changes: Any) -> Plan:
     return plan(gates={"profile": "none", "metrics": list(metrics)}, **changes)
 
 
-def test_a_read_serves_for_the_time_between_two_looks(
-    provider: Provider, externals: Make, clock: FakeClock
-) -> None:
+def test_a_read_serves_for_the_time_between_two_looks(provider: Provider, externals: Make, clock: FakeClock) -> None:
     read, made = externals(), watching(metric(provider))
     first = read(made)
     assert (dict(first), first.repeated) == ({"rate": 0.01}, frozenset())
@@ -92,9 +90,7 @@ def test_while_an_answer_is_late_the_last_value_serves_for_a_minute(
     assert read(made)["rate"] == 0.5
 
 
-def test_a_read_that_ran_out_of_time_counts_as_late(
-    provider: Provider, externals: Make, clock: FakeClock
-) -> None:
+def test_a_read_that_ran_out_of_time_counts_as_late(provider: Provider, externals: Make, clock: FakeClock) -> None:
     read, made = externals(within=0.15, short=1.0), watching(metric(provider))
     assert read(made)["rate"] == 0.01
     provider.behaviour = drips

@@ -78,9 +78,7 @@ def test_a_rollback_is_told_when_ordered_and_when_read_back(told: Scene, receive
         tell(job)
         scene.drive()
         tell(job)
-        assert titles(receiver) == [
-            "started", "rolling back", "rolled back: the baseline serves the callers again",
-        ]  # fmt: skip
+        assert titles(receiver) == ["started", "rolling back", "rolled back: the baseline serves the callers again"]
         assert "read back at the baseline" in receiver.taken[-1]["message"]
 
 
@@ -127,9 +125,7 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
         scene.after(40)
         tell(job)
         tell(job)
-        assert [t for t in titles(receiver) if "is not done after" in t] == [
-            "the rollback is not done after 1m20s"
-        ]
+        assert [t for t in titles(receiver) if "is not done after" in t] == ["the rollback is not done after 1m20s"]
         assert sum("refuses the API key" in b["title"] for b in receiver.taken) == 1
         scene.sandbox.clear_faults()
         scene.after(60)
@@ -195,11 +191,7 @@ def test_a_plan_cannot_make_the_service_talk_to_its_neighbours(
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *a, **k: real(named.get(host, host), *a, **k))
     with Scene(sqlite_url, notify_urls=[receiver.url()]) as scene:
         job = Notify(scene.app)
-        for plain in (
-            second.url(),
-            f"jsons://127.0.0.1:{second.port}/",
-            "jsons://localhost/",
-        ):
+        for plain in (second.url(), f"jsons://127.0.0.1:{second.port}/", "jsons://localhost/"):
             with pytest.raises(PreflightRefused, match=r"notify\[0\]\.url: .*ROLLOUT_NOTIFY_HOSTS"):
                 scene.given_at(1, notify=[{"url": plain}])
         scene.given_at(1, notify=[{"url": inside}])
@@ -214,9 +206,7 @@ def test_a_plan_cannot_make_the_service_talk_to_its_neighbours(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_service_that_fails_gets_everything_when_it_works_again(
-    replicas: Replicas, receiver: Receiver
-) -> None:
+def test_a_service_that_fails_gets_everything_when_it_works_again(replicas: Replicas, receiver: Receiver) -> None:
     job = replicas.another(receiver.url())
     started(replicas, "r1", "r2", "r3")
     receiver.status = 503
@@ -251,9 +241,7 @@ def test_a_failing_service_is_told_to_the_others(
     tell(job)
     tell(job)
     tell(job)
-    assert [b["title"] for b in second.taken][1:] == [
-        "notices do not arrive at address 1 of the settings (json)"
-    ]
+    assert [b["title"] for b in second.taken][1:] == ["notices do not arrive at address 1 of the settings (json)"]
     assert "it answered 500" in second.taken[-1]["message"]
     assert SECRET not in json.dumps(second.taken)
     assert str(receiver.port) not in second.taken[-1]["message"]
@@ -300,9 +288,7 @@ def test_one_notice_that_is_refused_does_not_keep_the_others(
     assert {b["rollout"] for b in receiver.taken} == {"r2", "r3"}
 
 
-def test_a_service_that_hangs_keeps_nobody_waiting(
-    replicas: Replicas, receiver: Receiver, second: Receiver
-) -> None:
+def test_a_service_that_hangs_keeps_nobody_waiting(replicas: Replicas, receiver: Receiver, second: Receiver) -> None:
     job = replicas.another(receiver.url(), second.url())
     job.warm()
     started(replicas, "r1")
@@ -316,9 +302,7 @@ def test_a_service_that_hangs_keeps_nobody_waiting(
     assert len(receiver.taken) == 1
 
 
-def test_a_notice_that_cannot_be_delivered_is_given_up_after_a_week(
-    replicas: Replicas, receiver: Receiver
-) -> None:
+def test_a_notice_that_cannot_be_delivered_is_given_up_after_a_week(replicas: Replicas, receiver: Receiver) -> None:
     job = replicas.another(receiver.url())
     started(replicas, "r1")
     receiver.status = 500
@@ -428,10 +412,7 @@ def test_the_address_is_nowhere_but_in_the_settings(
     lines: list[str] = []
     with logs.kept(), Scene(sqlite_url, notify_urls=[receiver.url()]) as scene:
         structlog.configure(
-            processors=[
-                lambda _l, _m, event: (lines.append(str(event)), event)[1],
-                structlog.dev.ConsoleRenderer(),
-            ]
+            processors=[lambda _l, _m, event: (lines.append(str(event)), event)[1], structlog.dev.ConsoleRenderer()]
         )
         job = Notify(scene.app)
         scene.given_at(1)
@@ -472,9 +453,7 @@ def test_what_was_looked_through_is_not_read_again(
     job.fill()
     read: list[str] = []
     recorded, to_rollout = notice_sources._recorded, notice_sources.to_rollout
-    monkeypatch.setattr(
-        notice_sources, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1]
-    )
+    monkeypatch.setattr(notice_sources, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1])
     monkeypatch.setattr(notice_sources, "to_rollout", lambda row: (read.append(row.id), to_rollout(row))[1])
     job.fill()
     assert read == []

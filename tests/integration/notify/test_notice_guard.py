@@ -28,12 +28,34 @@ def of_a_plan(url: str) -> Address:
 @pytest.mark.parametrize(
     "address",
     [
-        "127.0.0.1", "127.1.2.3", "0.0.0.0", "10.0.0.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
-        "224.0.0.1", "255.255.255.255", "240.0.0.1", "192.0.0.1", "198.18.0.1", "::1", "::", "fe80::1", "fe80::1%eth0",
-        "fd00::8", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:7f00:1::",
-        "not an address", "",
+        "127.0.0.1",
+        "127.1.2.3",
+        "0.0.0.0",
+        "10.0.0.1",
+        "172.16.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "192.0.0.1",
+        "198.18.0.1",
+        "::1",
+        "::",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00::8",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "::ffff:10.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b::a00:1",
+        "2002:7f00:1::",
+        "not an address",
+        "",
     ],
-)  # fmt: skip
+)
 def test_addresses_inside_the_network(address: str) -> None:
     assert inside(address)
 
@@ -43,9 +65,7 @@ def test_addresses_outside(address: str) -> None:
     assert not inside(address)
 
 
-SPELLINGS = [
-    "127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "0.0.0.0", "LOCALHOST",
-]  # fmt: skip
+SPELLINGS = ["127.0.0.1", "127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "0.0.0.0", "LOCALHOST"]
 
 
 @pytest.mark.parametrize("host", SPELLINGS)
@@ -121,10 +141,14 @@ def test_addresses_that_a_plan_may_not_use(url: str, words: str) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ", "jsons://example.com/hook?+X-Team=a", "mailto://a:b@example.com",
-        "https://hooks.slack.com/services/a/b/c", "tgram://123:abc/456", "ntfys://example.com/topic",
+        "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+        "jsons://example.com/hook?+X-Team=a",
+        "mailto://a:b@example.com",
+        "https://hooks.slack.com/services/a/b/c",
+        "tgram://123:abc/456",
+        "ntfys://example.com/topic",
     ],
-)  # fmt: skip
+)
 def test_addresses_that_a_plan_may_use(url: str) -> None:
     assert complaint(url, ()) is None
 
@@ -143,33 +167,57 @@ OTHERWISE = [  # texts that apprise reads otherwise than a parser of addresses d
     (SLACK + "/?:a=b;template=FILE", "template="),
     ("discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?+a=1;template=FILE", "template="),
     ("tgram://123456789:abcdefg_hijklmnop/12315544/?:a=1;TEMPLATE=FILE", "template="),
-    ("ntfys://example.com/topic?attach=FILE", "attach="), ("ntfys://example.com/topic?:a=1;attach=file://FILE", "attach="),
-    ("ntfys://example.com/topic?delay=3d", "delay="), ("mailtos://u:p@example.com?pgp=yes", "pgp="),
-    ("mailtos://u:p@example.com?:a=1;pgppub=FILE", "pgppub="), ("mailtos://u:p@example.com?mode=insecure", "mode=insecure"),
-    ("jsons://example.com/?:a=1;retry=5", "retry="), ("jsons://example.com/? retry=5", "retry="),
-    ("jsons://example.com/?:a=1;wait=60", "wait="), ("jsons://example.com/?:a=1;optional=yes", "optional="),
-    ("jsons://example.com/?:a=1;verify=no", "verify="), ("jsons://example.com/?:a=1;redirect=yes", "redirect="),
-    ("jsons://example.com/?:a=1;rto=100000", "rto="), ("jsons://example.com/?:a=1;cto=100000", "cto="),
-    ("jsons://example.com/?:a=1;store=no", "store="), ("jsons://example.com/?something_new=1", "something_new="),
+    ("ntfys://example.com/topic?attach=FILE", "attach="),
+    ("ntfys://example.com/topic?:a=1;attach=file://FILE", "attach="),
+    ("ntfys://example.com/topic?delay=3d", "delay="),
+    ("mailtos://u:p@example.com?pgp=yes", "pgp="),
+    ("mailtos://u:p@example.com?:a=1;pgppub=FILE", "pgppub="),
+    ("mailtos://u:p@example.com?mode=insecure", "mode=insecure"),
+    ("jsons://example.com/?:a=1;retry=5", "retry="),
+    ("jsons://example.com/? retry=5", "retry="),
+    ("jsons://example.com/?:a=1;wait=60", "wait="),
+    ("jsons://example.com/?:a=1;optional=yes", "optional="),
+    ("jsons://example.com/?:a=1;verify=no", "verify="),
+    ("jsons://example.com/?:a=1;redirect=yes", "redirect="),
+    ("jsons://example.com/?:a=1;rto=100000", "rto="),
+    ("jsons://example.com/?:a=1;cto=100000", "cto="),
+    ("jsons://example.com/?:a=1;store=no", "store="),
+    ("jsons://example.com/?something_new=1", "something_new="),
     (SLACK + "".join(f"/%23c{i}" for i in range(30)), "30 receivers"),
-    ("json://example.com/", "write jsons://"), ("nonsense://example.com/", "may not use nonsense://"),
+    ("json://example.com/", "write jsons://"),
+    ("nonsense://example.com/", "may not use nonsense://"),
     ("slack://", "apprise does not know"),
-]  # fmt: skip
+]
 TAKEN = [
-    SLACK, f"{SLACK}/%23general?image=no&footer=no", "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
-    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?thread=12", "https://discord.com/api/webhooks/0000000000/" + "A" * 60,
-    "tgram://123456789:abcdefg_hijklmnop/12315544/?topic=3", "workflows://example.com/workflow1a/signature123/",
+    SLACK,
+    f"{SLACK}/%23general?image=no&footer=no",
+    "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ",
+    "discord://4174216298/JHMHI8qBe7bk2ZwO5U711o3dV_js?thread=12",
+    "https://discord.com/api/webhooks/0000000000/" + "A" * 60,
+    "tgram://123456789:abcdefg_hijklmnop/12315544/?topic=3",
+    "workflows://example.com/workflow1a/signature123/",
     "https://prod-no.logic.azure.com:443/workflows/643e69f83c8944/triggers/manual/paths/invoke?api-version=1&sp=%2F&sv=1&sig=a",
-    "gchat://workspace/key/token", "https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN",
-    "wxteams://" + "a" * 80, "zulip://bot@org/" + "a" * 32 + "/channel", "pagerduty://" + "A" * 32 + "@" + "B" * 32,
-    "opsgenie://" + "a" * 36, "pover://" + "u" * 30 + "@" + "a" * 30, "squadcast://" + "a" * 40, "spike://" + "a" * 32,
-    "incidentio://01H2X3Y4Z5/" + "a" * 40, "sendgrid://abcd:user@example.com/to@example.com",
-    "ntfys://example.com/topic?priority=high&tags=a", "gotifys://example.com/" + "a" * 16,
+    "gchat://workspace/key/token",
+    "https://chat.googleapis.com/v1/spaces/SPACE/messages?key=KEY&token=TOKEN",
+    "wxteams://" + "a" * 80,
+    "zulip://bot@org/" + "a" * 32 + "/channel",
+    "pagerduty://" + "A" * 32 + "@" + "B" * 32,
+    "opsgenie://" + "a" * 36,
+    "pover://" + "u" * 30 + "@" + "a" * 30,
+    "squadcast://" + "a" * 40,
+    "spike://" + "a" * 32,
+    "incidentio://01H2X3Y4Z5/" + "a" * 40,
+    "sendgrid://abcd:user@example.com/to@example.com",
+    "ntfys://example.com/topic?priority=high&tags=a",
+    "gotifys://example.com/" + "a" * 16,
     "mmosts://example.com/" + "a" * 24,
-    "rockets://user:pass@example.com/%23channel", "matrixs://user:pass@example.com/%23room", "forms://example.com",
-    "mailto://user:pass@example.com?to=ops@example.com&name=rollout&smtp=smtp.example.com", "xmls://example.com",
+    "rockets://user:pass@example.com/%23channel",
+    "matrixs://user:pass@example.com/%23room",
+    "forms://example.com",
+    "mailto://user:pass@example.com?to=ops@example.com&name=rollout&smtp=smtp.example.com",
+    "xmls://example.com",
     "jsons://example.com/hook?+X-Team=a&:x=y&-q=z&method=POST",
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("url", "words"), OTHERWISE)
@@ -193,11 +241,7 @@ def test_no_file_of_this_machine_is_read_for_a_plan(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("hunter2")
     with guarded(()):
-        for read in (
-            secret.read_text,
-            lambda: os.open(secret, os.O_RDONLY),
-            lambda: Path("/etc/passwd").read_bytes(),
-        ):
+        for read in (secret.read_text, lambda: os.open(secret, os.O_RDONLY), lambda: Path("/etc/passwd").read_bytes()):
             with pytest.raises(Inside, match="file of this machine"):
                 read()
         import wave  # a module that nobody has imported: programs may load what they are made of
@@ -210,9 +254,7 @@ def test_check_and_start_refuse_such_an_address_before_anything_is_written(tmp_p
     plan = {"notify": [{"url": "jsons://example.com/a"}, {"url": "jsons://example.com/?:a=1;retry=5"}]}
     with live(tmp_path, ticking=False) as service:
         found = service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(**plan)}).json
-        assert not found["ok"] and [
-            p for p in found["problems"] if "notify[1].url: a plan may not give retry=" in p
-        ]
+        assert not found["ok"] and [p for p in found["problems"] if "notify[1].url: a plan may not give retry=" in p]
         started = service.ask("POST", "/api/v1/rollouts", {"plan": service.plan(**plan)})
         assert started.status == 422 and "notify[1].url" in started.raw.decode()
         assert service.ask("GET", "/api/v1/rollouts").json["items"] == []

@@ -16,15 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout.adapters.planfile import (
-    build_plan,
-    dump_plan,
-    load_calendar,
-    load_plan,
-    read_calendar,
-    read_plan,
-    schema,
-)
+from rollout.adapters.planfile import build_plan, dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
 from rollout.adapters.planfile.yamltext import read_yaml
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.plan import Plan
@@ -56,28 +48,44 @@ def complaints(text: str, name: str = "p.yaml") -> list[str]:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('"+14157774445"', "+14157774445", 'p.yaml:3:27: numbers[1]: 14157774445 is a number, so its plus is lost; put it in quotes: "+14157774445"'),
-        ("30m", "10:30", "p.yaml:7:25: steps[0].hold: the colon form 10:30 can mean hours or minutes; write 10h30m or 10m30s"),
+        (
+            '"+14157774445"',
+            "+14157774445",
+            'p.yaml:3:27: numbers[1]: 14157774445 is a number, so its plus is lost; put it in quotes: "+14157774445"',
+        ),
+        (
+            "30m",
+            "10:30",
+            "p.yaml:7:25: steps[0].hold: the colon form 10:30 can mean hours or minutes; write 10h30m or 10m30s",
+        ),
         ("30m", "30", "p.yaml:7:25: steps[0].hold: 30 has no unit; write 30s for seconds or 30m for minutes"),
-        ("0.1", "1e-1x", 'p.yaml:7:14: steps[0].weight: "1e-1x" is text; write a number from 0 to 1 without quotes, for example 0.1'),
+        (
+            "0.1",
+            "1e-1x",
+            'p.yaml:7:14: steps[0].weight: "1e-1x" is text; write a number from 0 to 1 without quotes, for example 0.1',
+        ),
         ("min_calls", "min_cals", "p.yaml:7:30: steps[0].min_cals: there is no such key; write min_calls"),
         ("name: frontdesk-v7\n", "", "p.yaml:1:1: name: is missing; write name: frontdesk-v7"),
-        (", agent_version: 7", "", "p.yaml:5:9: canary.agent_version: is missing; write agent_version: 7, the number of the version"),
-        ("[inbound]", "", 'p.yaml:4:1: channels: has no value; write channels: [inbound]'),
+        (
+            ", agent_version: 7",
+            "",
+            "p.yaml:5:9: canary.agent_version: is missing; write agent_version: 7, the number of the version",
+        ),
+        ("[inbound]", "", "p.yaml:4:1: channels: has no value; write channels: [inbound]"),
         ("steps:", "step:", "p.yaml:6:1: step: there is no such key; write steps"),
-        ("+14157774445", "+14157774444", "p.yaml:3:27: numbers[1]: +14157774444 is listed twice, first as entry 1; list it once"),
+        (
+            "+14157774445",
+            "+14157774444",
+            "p.yaml:3:27: numbers[1]: +14157774444 is listed twice, first as entry 1; list it once",
+        ),
     ],
-)  # fmt: skip
+)
 def test_complaints_name_line_and_column(old: str, new: str, sentence: str) -> None:
     assert complaints(TEXT.replace(old, new, 1)) == [sentence]
 
 
 def test_complaints_come_in_the_order_of_the_text_and_as_data() -> None:
-    text = (
-        TEXT.replace("inbound", "inbond")
-        .replace("1.0", "0")
-        .replace("version: 1\n", "version: 1\nnotes: x\n")
-    )
+    text = TEXT.replace("inbound", "inbond").replace("1.0", "0").replace("version: 1\n", "version: 1\nnotes: x\n")
     with pytest.raises(PlanError) as caught:
         load_plan(text, "p.yaml")
     assert caught.value.exit_code == 2
@@ -146,17 +154,32 @@ def test_many_complaints_are_counted() -> None:
         ("? [a]\n: 1\n", "p.yaml:1:3: a key that is a list or a mapping; write a word as the key"),
         ("a: 1\n---\nb: 2\n", "p.yaml:2:1: a second document begins; write one plan per file"),
         ("%YAML 1.1\n---\na: no\n", "p.yaml:2:1: a % directive is given; leave it out; plans are YAML 1.2"),
-        ("a:\n\t- 1\n", "p.yaml:2:1: broken YAML: found character '\\t' that cannot start any token; indent with spaces, not with tabs"),
-        ("a: [1\n", "p.yaml:2:1: broken YAML: expected ',' or ']', but got '<stream end>'; check indentation, quotes and brackets here and on the line above"),
+        (
+            "a:\n\t- 1\n",
+            "p.yaml:2:1: broken YAML: found character '\\t' that cannot start any token; indent with spaces, not with tabs",
+        ),
+        (
+            "a: [1\n",
+            "p.yaml:2:1: broken YAML: expected ',' or ']', but got '<stream end>'; check indentation, quotes and brackets here and on the line above",
+        ),
         ("a: x\u0000\n", "p.yaml:1:5: a character that YAML does not allow; remove it, or escape it in double quotes"),
         ("a: " + "[" * 30, "p.yaml:1:23: more than 20 levels deep; write a flat plan"),
         ("a: [" + "1," * 40_000 + "]", "p.yaml:1:59999: more than 30000 keys and values; write several plans"),
-        ("a: " + "x" * 262_144, "p.yaml:1:1: the plan is larger than 256 KiB; split it into several plans, or select numbers by nickname"),
-        ("# key_" + "ab" * 10 + "\n" + TEXT, "p.yaml:1:3: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY"),
-        ("a: [key_" + "ab" * 10, "p.yaml:1:5: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY"),
+        (
+            "a: " + "x" * 262_144,
+            "p.yaml:1:1: the plan is larger than 256 KiB; split it into several plans, or select numbers by nickname",
+        ),
+        (
+            "# key_" + "ab" * 10 + "\n" + TEXT,
+            "p.yaml:1:3: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+        ),
+        (
+            "a: [key_" + "ab" * 10,
+            "p.yaml:1:5: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+        ),
     ],
     ids=lambda value: value[:40],
-)  # fmt: skip
+)
 def test_yaml_that_is_refused(text: str, sentence: str) -> None:
     assert complaints(text) == [sentence]
 
@@ -165,7 +188,10 @@ def test_yaml_that_is_refused(text: str, sentence: str) -> None:
     ("text", "sentence"),
     [
         ("", "p.json:1:1: the file is empty; write a plan; examples are in config/"),
-        ('{"a": 1,}', "p.json:1:9: broken JSON: a key in double quotes should begin here, found }; check commas, quotes and brackets"),
+        (
+            '{"a": 1,}',
+            "p.json:1:9: broken JSON: a key in double quotes should begin here, found }; check commas, quotes and brackets",
+        ),
         ('{"a": NaN}', "p.json:1:7: NaN and Infinity are not JSON; write a finite number"),
         ('{"a": -Infinity}', "p.json:1:7: NaN and Infinity are not JSON; write a finite number"),
         ('{"a": 1e999}', "p.json:1:7: the number is too large; write a finite number"),
@@ -174,28 +200,23 @@ def test_yaml_that_is_refused(text: str, sentence: str) -> None:
         ('{"a": [1 2]}', "p.json:1:10: broken JSON: a comma or ] should be here; check commas and brackets"),
         ('{"a": 1} x', "p.json:1:10: broken JSON: text after the end; write one plan per file"),
         ('{"a": "x', "p.json:1:7: broken JSON: Unterminated string starting at; check quotes and escapes"),
-        ('{"a": ', "p.json:1:7: broken JSON: a value should begin here, the text ends; check commas, quotes and brackets"),
+        (
+            '{"a": ',
+            "p.json:1:7: broken JSON: a value should begin here, the text ends; check commas, quotes and brackets",
+        ),
         ("[" * 30, "p.json:1:21: more than 20 levels deep; write a flat plan"),
         ('{"a": 012}', "p.json:1:8: broken JSON: a comma or } should be here; check commas and brackets"),
         ('{"a": [' + "1," * 40_000 + "1]}", "p.json:1:60004: more than 30000 values; write several plans"),
     ],
     ids=lambda value: value[:40],
-)  # fmt: skip
+)
 def test_json_that_is_refused(text: str, sentence: str) -> None:
     assert complaints(text, "p.json") == [sentence]
 
 
 @pytest.mark.parametrize(
     "text",
-    [
-        "[" * 260_000,
-        "{a: " * 60_000,
-        "- " * 120_000,
-        "? " * 100_000,
-        "a:\n" * 80_000,
-        "'" * 250_000,
-        "!" * 200_000,
-    ],
+    ["[" * 260_000, "{a: " * 60_000, "- " * 120_000, "? " * 100_000, "a:\n" * 80_000, "'" * 250_000, "!" * 200_000],
     ids=lambda value: value[:4].strip(),
 )
 def test_bombs_are_refused_quickly(text: str) -> None:
@@ -207,10 +228,25 @@ def test_bombs_are_refused_quickly(text: str) -> None:
 
 def test_words_are_words_and_numbers_are_numbers() -> None:
     values = {
-        "no": "no", "on": "on", "yes": "yes", "10:30": "10:30", "1_000": "1_000", "0x1f": "0x1f", "0o7": "0o7",
-        "1e3": 1000.0, "+5": 5, "-5": -5, ".5": 0.5, "5.": 5.0, "~": None, "true": True, "'1'": "1",
-        "2026-12-01": "2026-12-01", "1.2.3": "1.2.3", "=": "=",
-    }  # fmt: skip
+        "no": "no",
+        "on": "on",
+        "yes": "yes",
+        "10:30": "10:30",
+        "1_000": "1_000",
+        "0x1f": "0x1f",
+        "0o7": "0o7",
+        "1e3": 1000.0,
+        "+5": 5,
+        "-5": -5,
+        ".5": 0.5,
+        "5.": 5.0,
+        "~": None,
+        "true": True,
+        "'1'": "1",
+        "2026-12-01": "2026-12-01",
+        "1.2.3": "1.2.3",
+        "=": "=",
+    }
     tree = read_yaml("".join(f"k{i}: {text}\n" for i, text in enumerate(values)))
     assert list(tree.plain().values()) == list(values.values())
 
@@ -226,9 +262,7 @@ def test_json_may_hold_what_json_may_hold() -> None:
     st.one_of(
         st.text(max_size=60),
         st.lists(st.sampled_from(list("{}[]:,-?!&*#|>'\"% \n\tab1.")), max_size=40).map("".join),
-        st.tuples(st.integers(0, len(TEXT)), st.text(max_size=4)).map(
-            lambda t: TEXT[: t[0]] + t[1] + TEXT[t[0] :]
-        ),
+        st.tuples(st.integers(0, len(TEXT)), st.text(max_size=4)).map(lambda t: TEXT[: t[0]] + t[1] + TEXT[t[0] :]),
     ),
     st.sampled_from(["p.yaml", "p.json", "p"]),
 )
@@ -248,10 +282,7 @@ def test_any_text_is_a_plan_or_gets_a_place(text: str, name: str) -> None:
     [
         (lambda path: None, "there is no such file; write the path of a plan"),
         (lambda path: path.mkdir(), "this is a folder; write the path of one plan file"),
-        (
-            lambda path: path.write_bytes(b"a: 1\nb: \xff\n"),
-            "line 2 is not UTF-8 text; save the file as UTF-8",
-        ),
+        (lambda path: path.write_bytes(b"a: 1\nb: \xff\n"), "line 2 is not UTF-8 text; save the file as UTF-8"),
         (lambda path: path.write_bytes("é".encode() * 200_000), "the plan is larger than 256 KiB"),
     ],
     ids=["missing", "folder", "encoding", "large"],
@@ -268,9 +299,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, prepare: Any, part: str) -> N
 
 def test_a_shared_calendar(tmp_path: Path) -> None:
     path = tmp_path / "office.yaml"
-    path.write_text(
-        "zone: Europe/Berlin\nwindows: {days: [mon], from: 09:00, to: 17:00}\nholidays: [DE, DE-BY]\n"
-    )
+    path.write_text("zone: Europe/Berlin\nwindows: {days: [mon], from: 09:00, to: 17:00}\nholidays: [DE, DE-BY]\n")
     assert read_calendar(path).holidays == ("DE", "DE-BY")
     with pytest.raises(PlanError, match=r"c:1:10: windows: windows are given without a zone"):
         load_calendar("windows: {from: '09:00', to: '17:00'}\n", "c")
@@ -296,11 +325,7 @@ def test_the_schema_file_is_fresh() -> None:
 
 def test_the_module_prints_the_schema() -> None:
     out = subprocess.run(
-        [sys.executable, "-m", "rollout.adapters.planfile"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-m", "rollout.adapters.planfile"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert out.stdout == (ROOT / "config" / "plan.schema.json").read_text("utf-8")
 
@@ -330,14 +355,26 @@ def test_examples_are_plans_by_loader_and_schema(path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"version": 2}, {"name": ""}, {"numbers": ["4157774444"]}, {"numbers": [14157774444]}, {"channels": ["sms"]},
-        {"channels": []}, {"canary": {"agent_id": "a", "agent_version": "prod"}}, {"steps": []}, {"extra": 1},
-        {"steps": [{"weight": 0}]}, {"steps": [{"weight": 1.2}]}, {"steps": [{"weight": 0.1, "hold": "10:30"}]},
-        {"steps": [{"weight": 0.1, "hold": 30}]}, {"gates": ["x"]}, {"waves": ["10"]}, {"closing": "retreat"},
+        {"version": 2},
+        {"name": ""},
+        {"numbers": ["4157774444"]},
+        {"numbers": [14157774444]},
+        {"channels": ["sms"]},
+        {"channels": []},
+        {"canary": {"agent_id": "a", "agent_version": "prod"}},
+        {"steps": []},
+        {"extra": 1},
+        {"steps": [{"weight": 0}]},
+        {"steps": [{"weight": 1.2}]},
+        {"steps": [{"weight": 0.1, "hold": "10:30"}]},
+        {"steps": [{"weight": 0.1, "hold": 30}]},
+        {"gates": ["x"]},
+        {"waves": ["10"]},
+        {"closing": "retreat"},
         {"variants": {"b": {"agent_id": "a", "agent_version": 1}}},
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_schema_and_loader_refuse_alike(change: dict[str, Any]) -> None:
     document = {**load_plan(TEXT).canonical(), **change}
     assert not jsonschema.Draft202012Validator(schema()).is_valid(document)
@@ -348,9 +385,7 @@ def test_schema_and_loader_refuse_alike(change: dict[str, Any]) -> None:
 def test_a_name_that_cannot_be_part_of_an_address_is_refused_where_it_is_written(name: str) -> None:
     document = plan().canonical() | {"name": name}
     for read in (lambda: build_plan(document), lambda: load_plan(json.dumps(document), "p.json")):
-        with pytest.raises(
-            PlanError, match=r"name: .*; write a name without slashes, for example"
-        ) as refused:
+        with pytest.raises(PlanError, match=r"name: .*; write a name without slashes, for example") as refused:
             read()
         assert refused.value.exit_code == 2
     assert Plan.model_validate(document).name == name  # one that was recorded before is read as it is

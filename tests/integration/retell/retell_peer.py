@@ -127,9 +127,7 @@ class Peer:
             sock.close()
 
 
-def http(
-    body: object, status: int = 200, *headers: str, version: str = "HTTP/1.1", length: int | None = None
-) -> bytes:
+def http(body: object, status: int = 200, *headers: str, version: str = "HTTP/1.1", length: int | None = None) -> bytes:
     """A whole answer. Text and bytes go as they are, anything else as JSON."""
     data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
     size = len(data) if length is None else length

@@ -77,9 +77,7 @@ def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
     wait_until(lambda: len(account.begun) == 3)
     account.open()
     assert {asking.walk() for asking in first} == {1, 2}
-    assert [asking.walk() for asking in later] == [3, 3, 3], (
-        "a walk that had begun answers nobody who came after"
-    )
+    assert [asking.walk() for asking in later] == [3, 3, 3], "a walk that had begun answers nobody who came after"
     assert [len(asking.found) for asking in later] == [30, 30, 30]
     assert len(account.begun) == 3
 
@@ -159,11 +157,7 @@ def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
     listing = Listing(shelf.pages)
     every = list(shelf.numbers)
     assert len(listing.read(every)) == 6000 and shelf.asked == [None, "1000", "2000", "3000", "4000", "5000"]
-    for chunk, keys in (
-        (every[3000:4000], {"3000"}),
-        (every[:400], {None}),
-        (every[4500:5500], {"4000", "5000"}),
-    ):
+    for chunk, keys in ((every[3000:4000], {"3000"}), (every[:400], {None}), (every[4500:5500], {"4000", "5000"})):
         shelf.asked.clear()
         found = listing.read(chunk)
         assert list(found) == chunk and set(shelf.asked) == keys

@@ -68,10 +68,7 @@ def test_all_numbers_over_pages(serve: Serve, client: Make) -> None:
 def test_all_numbers_by_the_older_list(serve: Serve, client: Make) -> None:
     peer = serve(routes(list_phone_numbers=[shown(number) for number in NUMBERS]))
     assert [outcome.number for outcome in client(peer).all() if isinstance(outcome, Reading)] == NUMBERS
-    assert [urlsplit(seen.path).path for seen in peer.seen] == [
-        "/v2/list-phone-numbers",
-        "/list-phone-numbers",
-    ]
+    assert [urlsplit(seen.path).path for seen in peer.seen] == ["/v2/list-phone-numbers", "/list-phone-numbers"]
 
 
 def test_odd_numbers_do_not_hide_the_others(serve: Serve, client: Make) -> None:
@@ -159,9 +156,7 @@ def test_a_version_that_is_gone(serve: Serve, client: Make, status: int) -> None
     assert "get-agent: Item agent_abc not found" in found.detail
 
 
-@pytest.mark.parametrize(
-    "document", [agent(8), agent(agent_id="another"), {"agent_id": "agent_abc"}, agent("7"), []]
-)
+@pytest.mark.parametrize("document", [agent(8), agent(agent_id="another"), {"agent_id": "agent_abc"}, agent("7"), []])
 def test_an_answer_about_something_else(serve: Serve, client: Make, document: object) -> None:
     found = client(serve(routes(get_agent=document))).version("agent_abc", 7)
     assert isinstance(found, Failure) and (found.trouble, found.status) == (Trouble.UNREACHABLE, 200)
@@ -240,10 +235,7 @@ def test_a_call_with_everything(serve: Serve, client: Make) -> None:
     ]
     assert peer.seen[0].json == {
         "filter_criteria": {
-            "agent": [
-                {"agent_id": "agent_abc", "version": [6, 7]},
-                {"agent_id": "agent_xyz", "version": [1]},
-            ],
+            "agent": [{"agent_id": "agent_abc", "version": [6, 7]}, {"agent_id": "agent_xyz", "version": [1]}],
             "call_type": {"type": "enum", "op": "in", "value": ["phone_call"]},
             "direction": {"type": "enum", "op": "in", "value": ["inbound"]},
             "to_number": {"type": "string", "op": "eq", "value": NUMBER},
@@ -257,9 +249,7 @@ def test_a_call_with_everything(serve: Serve, client: Make) -> None:
 def test_pages_of_calls(serve: Serve, client: Make) -> None:
     peer = serve(routes(v3_list_calls=paged([call(i) for i in range(25)])))
     found = list(client(peer).since(NUMBER, "inbound", AGENTS, START))
-    assert [record.call_id for record in found if isinstance(record, CallRecord)] == [
-        f"call_{i}" for i in range(25)
-    ]
+    assert [record.call_id for record in found if isinstance(record, CallRecord)] == [f"call_{i}" for i in range(25)]
     assert [seen.json.get("pagination_key") for seen in peer.seen] == [None, "from/&10", "from/&20"]
 
 
@@ -307,9 +297,7 @@ def test_what_is_new_or_odd_in_a_call_breaks_nothing(serve: Serve, client: Make)
 def test_a_server_that_ignores_the_order_is_put_in_order(serve: Serve, client: Make) -> None:
     peer = serve(routes(v3_list_calls=paged([call(i) for i in range(25)][::-1])))
     found = list(client(peer).since(NUMBER, "inbound", AGENTS, START))
-    assert [record.call_id for record in found if isinstance(record, CallRecord)] == [
-        f"call_{i}" for i in range(25)
-    ]
+    assert [record.call_id for record in found if isinstance(record, CallRecord)] == [f"call_{i}" for i in range(25)]
 
 
 def test_outbound_calls_are_ours_by_the_other_end(serve: Serve, client: Make) -> None:
@@ -334,12 +322,7 @@ def test_chats(serve: Serve, client: Make) -> None:
     peer = serve(routes(v3_list_chats={"items": [*others, chat]}))
     [found] = client(peer).since(NUMBER, "inbound_sms", AGENTS, START)
     assert isinstance(found, CallRecord)
-    assert (found.call_id, found.agent_version, found.number, found.channel) == (
-        "chat_1",
-        7,
-        NUMBER,
-        "inbound_sms",
-    )
+    assert (found.call_id, found.agent_version, found.number, found.channel) == ("chat_1", 7, NUMBER, "inbound_sms")
     assert (found.successful, found.sentiment, found.analyzed) == (True, "Positive", True)
     criteria = peer.seen[0].json["filter_criteria"]
     assert criteria["chat_type"] == {"type": "enum", "op": "in", "value": ["sms_chat"]}

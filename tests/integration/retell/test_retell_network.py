@@ -48,9 +48,13 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
             proxy = stack.enter_context(Proxy({f"{HOST}:443": peer.port}, **how))  # type: ignore[arg-type]
             given = {"HTTPS_PROXY": f"http://{user}127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(private.ca)}
             client = RetellClient(
-                f"https://{HOST}", lambda: KEY, SystemClock(), deadline=3.0, connect_timeout=1.0,
+                f"https://{HOST}",
+                lambda: KEY,
+                SystemClock(),
+                deadline=3.0,
+                connect_timeout=1.0,
                 environ=given if environ is None else given | environ,
-            )  # fmt: skip
+            )
             stack.callback(client.close)
             return peer, proxy, client
 
@@ -163,9 +167,7 @@ def test_this_machine_is_never_reached_through_a_proxy(serve: Callable[..., Peer
     with Proxy() as proxy:
         for host in ("127.0.0.1", "localhost"):
             environ = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"), proxy.url)
-            client = RetellClient(
-                f"http://{host}:{peer.port}", lambda: KEY, SystemClock(), deadline=3, environ=environ
-            )
+            client = RetellClient(f"http://{host}:{peer.port}", lambda: KEY, SystemClock(), deadline=3, environ=environ)
             with client.lane([NUMBER]) as lane:
                 assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
             client.close()
@@ -200,12 +202,24 @@ def test_which_proxy(environ: dict[str, str], place: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "https://proxy:3128", "socks5://proxy:1080", "http://", "http://:3128", "http://proxy:99999",
-        "http://proxy:0", "http://proxy:x", "http://proxy:3128/path", "http://proxy:3128?x=1", "http://proxy#x",
-        "http://u:hunter2/x@proxy:1", "http://u:hunter2#@proxy:1", "http://pro xy:1", "http://proxy:1\r\nX: y",
-        "http://prоxy:1", "http://[fd00::1:3128",
+        "https://proxy:3128",
+        "socks5://proxy:1080",
+        "http://",
+        "http://:3128",
+        "http://proxy:99999",
+        "http://proxy:0",
+        "http://proxy:x",
+        "http://proxy:3128/path",
+        "http://proxy:3128?x=1",
+        "http://proxy#x",
+        "http://u:hunter2/x@proxy:1",
+        "http://u:hunter2#@proxy:1",
+        "http://pro xy:1",
+        "http://proxy:1\r\nX: y",
+        "http://prоxy:1",
+        "http://[fd00::1:3128",
     ],
-)  # fmt: skip
+)
 def test_a_proxy_that_cannot_be_is_refused_with_what_to_write(value: str) -> None:
     with pytest.raises(SettingsError, match=r"^HTTPS_PROXY: .*; write http://HOST:PORT") as refused:
         network_of(ORIGIN, {"HTTPS_PROXY": value})
@@ -246,9 +260,7 @@ def test_a_proxy_that_cannot_be_is_refused_with_what_to_write(value: str) -> Non
 )
 def test_no_proxy(entries: str, host: str, direct: bool) -> None:
     for name in ("NO_PROXY", "no_proxy"):
-        network = network_of(
-            parse_base_url(f"https://{host}"), {"HTTPS_PROXY": "http://proxy:1", name: entries}
-        )
+        network = network_of(parse_base_url(f"https://{host}"), {"HTTPS_PROXY": "http://proxy:1", name: entries})
         assert (network.proxy is None) is direct
 
 
@@ -278,9 +290,7 @@ def test_a_folder_of_certificates_is_taken_whatever_its_files_are_called(
         ("SSL_CERT_DIR", "text.pem", "Not a directory"),
     ],
 )
-def test_certificates_that_are_not_there_are_refused_by_name(
-    name: str, place: str, why: str, tmp_path: Path
-) -> None:
+def test_certificates_that_are_not_there_are_refused_by_name(name: str, place: str, why: str, tmp_path: Path) -> None:
     (tmp_path / "empty.pem").touch()
     (tmp_path / "text.pem").write_text("not a certificate")
     path = tmp_path / place
@@ -305,11 +315,7 @@ def test_certificates_that_are_not_there_are_refused_by_name(
             {"HTTPS_PROXY": "http://proxy:3128", "NO_PROXY": "a,.retell.test", "SSL_CERT_DIR": "/certs"},
             "directly (NO_PROXY has .retell.test); trusted certificates: SSL_CERT_DIR=/certs",
         ),
-        (
-            "http://127.0.0.1:8090",
-            {"HTTPS_PROXY": "http://proxy:1"},
-            "directly, on this machine, without TLS",
-        ),
+        ("http://127.0.0.1:8090", {"HTTPS_PROXY": "http://proxy:1"}, "directly, on this machine, without TLS"),
     ],
 )
 def test_what_is_in_force_is_said_without_a_password(url: str, environ: dict[str, str], said: str) -> None:

@@ -55,9 +55,7 @@ def test_a_chunk_is_spread_over_the_connections(serve: Serve, client: Make, soon
     assert len({seen.connection for seen in peer.methods("PATCH")}) == 8
 
 
-def test_connections_are_opened_before_the_write_and_none_during_it(
-    serve: Serve, client: Make, soon: Soon
-) -> None:
+def test_connections_are_opened_before_the_write_and_none_during_it(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     with client(peer, deadline=3.0).lane(NUMBERS) as lane:
         lane.read(NUMBERS)
@@ -82,9 +80,7 @@ def test_a_server_that_closes_after_each_answer_gets_one_connection_per_order(
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
 
 
-def test_connections_that_close_early_leave_their_orders_to_the_others(
-    serve: Serve, client: Make, soon: Soon
-) -> None:
+def test_connections_that_close_early_leave_their_orders_to_the_others(serve: Serve, client: Make, soon: Soon) -> None:
     """A server may end any connection with an answer: the rest goes over those that are open."""
 
     def ends_the_first(seen: Seen, sock: socket.socket) -> bool:
@@ -127,9 +123,7 @@ def test_writes_that_close_get_a_connection_each_though_reads_keep_theirs(
             assert {answer.status for answer in answers.values()} == {200}
 
 
-def test_refusals_that_close_do_not_make_every_write_need_a_connection(
-    serve: Serve, client: Make, soon: Soon
-) -> None:
+def test_refusals_that_close_do_not_make_every_write_need_a_connection(serve: Serve, client: Make, soon: Soon) -> None:
     def behave(seen: Seen, sock: socket.socket) -> bool | None:
         return good(seen, sock) if seen.method == "PATCH" else closes(seen, sock)
 
@@ -232,11 +226,7 @@ def test_after_a_429_forward_writes_wait_and_rollbacks_do_not(serve: Serve, clie
         first = lane.write(ORDERS[:1], send_by=soon(1), stop=never)[NUMBERS[0]].failure
         second = lane.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].failure
         third = lane.read(NUMBERS[:1])[NUMBERS[0]]
-    assert first is not None and (first.trouble, first.status, first.retry_after) == (
-        Trouble.UNKNOWN,
-        429,
-        60.0,
-    )
+    assert first is not None and (first.trouble, first.status, first.retry_after) == (Trouble.UNKNOWN, 429, 60.0)
     assert second is not None and second.trouble is Trouble.UNREACHABLE and len(peer.methods("PATCH")) == 1
     assert second.retry_after is not None and 55 < second.retry_after <= 60
     assert isinstance(third, Failure) and third.retry_after is not None and 55 < third.retry_after <= 60
@@ -274,9 +264,7 @@ class OneAnswer(BaseHTTPRequestHandler):
         (HTTPServer, "HTTP/1.1", 1),
     ],
 )
-def test_python_http_server(
-    client: Make, soon: Soon, server: type[HTTPServer], protocol: str, count: int
-) -> None:
+def test_python_http_server(client: Make, soon: Soon, server: type[HTTPServer], protocol: str, count: int) -> None:
     handler = type("Handler", (OneAnswer,), {"protocol_version": protocol, "patched": []})
     with server(("127.0.0.1", 0), handler) as running:
         running.daemon_threads = True  # type: ignore[attr-defined]

@@ -138,9 +138,7 @@ def threads() -> Callable[[Callable[[], None]], None]:
     return start
 
 
-def test_a_turn_goes_to_who_waits_and_the_rollback_first(
-    threads: Callable[[Callable[[], None]], None],
-) -> None:
+def test_a_turn_goes_to_who_waits_and_the_rollback_first(threads: Callable[[Callable[[], None]], None]) -> None:
     clock = SystemClock()
     pace = Pace(clock, concurrency=1, rate=20)
     came: list[str] = []

@@ -38,16 +38,11 @@ def read(client: RetellClient, number: str = NUMBER) -> Reading | Failure:
 
 def test_a_reading_has_what_was_shown(serve: Serve, client: Make) -> None:
     lists: dict[str, Any] = {
-        "inbound_agents": [
-            {"agent_id": "a", "agent_version": "prod", "weight": 0.5, "new_field": {"x": 1}},
-            ENTRY,
-        ],
+        "inbound_agents": [{"agent_id": "a", "agent_version": "prod", "weight": 0.5, "new_field": {"x": 1}}, ENTRY],
         "outbound_agents": None,
         "inbound_sms_agents": [],
     }
-    found = read(
-        client(serve(says(http(shown(**lists, inbound_webhook_url="https://x.example", later=[1])))))
-    )
+    found = read(client(serve(says(http(shown(**lists, inbound_webhook_url="https://x.example", later=[1]))))))
     assert isinstance(found, Reading)
     assert (found.number, dict(found.lists), found.modified) == (NUMBER, lists, 1_703_413_636_133)
     assert (found.nickname, found.inbound_webhook_url) == ("Front", "https://x.example")

@@ -16,10 +16,7 @@ from rollout.sandbox import Sandbox
 
 AGENT = "agent_frontdesk"
 NUMBER = "+14157774444"
-SPLIT = [
-    {"agent_id": AGENT, "agent_version": 6, "weight": 0.9},
-    {"agent_id": AGENT, "agent_version": 7, "weight": 0.1},
-]
+SPLIT = [{"agent_id": AGENT, "agent_version": 6, "weight": 0.9}, {"agent_id": AGENT, "agent_version": 7, "weight": 0.1}]
 BODY = json.dumps({"inbound_agents": SPLIT})
 clock = SystemClock()
 
@@ -139,17 +136,8 @@ def test_all_numbers_in_pages(sandbox: Sandbox, retell: RetellClient) -> None:
 
 def test_versions(sandbox: Sandbox, retell: RetellClient) -> None:
     found = [retell.version(AGENT, version) for version in (7, 9, "prod", None, 77)]
-    shown = [
-        (v.version, v.is_published, v.is_suspended) if not isinstance(v, Failure) else v.trouble
-        for v in found
-    ]
-    assert shown == [
-        (7, True, False),
-        (9, False, False),
-        (6, True, False),
-        (9, False, False),
-        Trouble.REJECTED,
-    ]
+    shown = [(v.version, v.is_published, v.is_suspended) if not isinstance(v, Failure) else v.trouble for v in found]
+    assert shown == [(7, True, False), (9, False, False), (6, True, False), (9, False, False), Trouble.REJECTED]
     gone = retell.version("agent_gone", 1)
     assert isinstance(gone, Failure) and gone.trouble is Trouble.REJECTED
     sandbox.add_agent("agent_paused", [1], is_suspended=True)

@@ -20,18 +20,7 @@ from rollout.adapters.retell.origin import Resolver, parse_base_url
 from rollout.domain.errors import SettingsError
 from rollout.domain.phone_numbers import is_e164, mask
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
-from tests.integration.retell.retell_peer import (
-    BODY,
-    KEY,
-    NUMBER,
-    Peer,
-    Seen,
-    closes,
-    drops,
-    good,
-    http,
-    says,
-)
+from tests.integration.retell.retell_peer import BODY, KEY, NUMBER, Peer, Seen, closes, drops, good, http, says
 from tests.support.parts import need
 
 Serve = Callable[..., Peer]
@@ -221,14 +210,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     need("openssl", "apt-get install openssl")
     folder = tmp_path_factory.mktemp("tls")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=localhost"
-    names = [
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        folder / "key.pem",
-        "-out",
-        folder / "cert.pem",
-    ]
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "key.pem", "-out", folder / "cert.pem"]
     subprocess.run([*command.split(), *names], check=True, capture_output=True)
     both = folder / "both.pem"
     both.write_bytes((folder / "cert.pem").read_bytes() + (folder / "key.pem").read_bytes())
@@ -260,9 +242,7 @@ def test_lanes_over_tls(
     assert len(peer.methods("PATCH")) == 12
 
 
-def test_a_tls_connection_that_the_server_closed_sends_nothing(
-    serve: Serve, client: Make, certificate: Path
-) -> None:
+def test_a_tls_connection_that_the_server_closed_sends_nothing(serve: Serve, client: Make, certificate: Path) -> None:
     peer = serve(good, wrap=over_tls(certificate), idle_seconds=0.1)
     trust = ssl.create_default_context(cafile=certificate)
     with client(f"https://localhost:{peer.port}", tls=trust, deadline=3.0).lane([NUMBER]) as lane:
@@ -310,17 +290,7 @@ def test_e164(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        "14157774444",
-        "+0415",
-        "+1",
-        "+1234567890123456",
-        "+1415777４444",
-        "+14157774444\n",
-        " +12",
-        12025550100,
-    ],
+    "text", ["14157774444", "+0415", "+1", "+1234567890123456", "+1415777４444", "+14157774444\n", " +12", 12025550100]
 )
 def test_not_e164(text: object) -> None:
     assert not is_e164(text)

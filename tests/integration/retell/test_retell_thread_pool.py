@@ -80,9 +80,7 @@ def test_a_quick_endpoint_does_not_slow_the_numbers(
             assert all(isinstance(found, Reading) for found in lane.read(NUMBERS).values())
         assert slow.most in (0, CONCURRENCY)
         slow.most = 0
-        answers = lane.write(
-            [Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False
-        )
+        answers = lane.write([Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False)
     assert all(answer.status == 200 for answer in answers.values())
     assert slow.most == CONCURRENCY
 
@@ -109,9 +107,11 @@ def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
 
         lane._judge = judge  # type: ignore[method-assign, assignment]
         lane.write(
-            [Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 30, stop=lambda: False,
+            [Order(n, BODY) for n in NUMBERS],
+            send_by=made._clock.boot() + 30,
+            stop=lambda: False,
             nearly=lambda: told.append(done[0]),
-        )  # fmt: skip
+        )
     (at,) = told
     wanted = 4 * (AHEAD + pages)
     if wanted < len(NUMBERS):

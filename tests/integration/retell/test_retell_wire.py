@@ -16,10 +16,17 @@ from rollout.adapters.retell.wire import AnswerError, agent_version, parse_json,
 ONE = "+14157774444"
 
 TWICE = [
-    b'{"a":1,"a":2}', b'{"a":1,"a":1}', b'{"a" :1,"a":2}', b'{"a"\n:1,"a"\t: 2}', b'{"b":[{"a":1,"a":2}]}',
-    b'{"x":"\\u0022\\u0022","a":1,"a":2}', b'{"x":"\\":\\":","a":"","a":""}', b'{"a":1,"\\u0061":2}',
-    b'[{"a":{"b":"c","b":"c"}}]', b'{"":0,"":1}',
-]  # fmt: skip
+    b'{"a":1,"a":2}',
+    b'{"a":1,"a":1}',
+    b'{"a" :1,"a":2}',
+    b'{"a"\n:1,"a"\t: 2}',
+    b'{"b":[{"a":1,"a":2}]}',
+    b'{"x":"\\u0022\\u0022","a":1,"a":2}',
+    b'{"x":"\\":\\":","a":"","a":""}',
+    b'{"a":1,"\\u0061":2}',
+    b'[{"a":{"b":"c","b":"c"}}]',
+    b'{"":0,"":1}',
+]
 
 
 @pytest.mark.parametrize("body", TWICE)
@@ -28,9 +35,7 @@ def test_a_key_that_comes_twice_is_refused(body: bytes) -> None:
         parse_json(body)
 
 
-TEXTS = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(
-    ['"', '":', "\\", '\\"', "\u2028"]
-)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=6) | st.sampled_from(['"', '":', "\\", '\\"', "\u2028"])
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -61,11 +66,7 @@ ABSURD = [2**63, 2**63 - 1, 2**31 * 10**9, -1, -(2**63), 10**400]
 
 def number(**changes: Any) -> bytes:
     entry = {"agent_id": "a", "agent_version": 6, "weight": 1, **changes.pop("entry", {})}
-    document = {
-        "phone_number": ONE,
-        "last_modification_timestamp": 1_703_413_636_133,
-        "inbound_agents": [entry],
-    }
+    document = {"phone_number": ONE, "last_modification_timestamp": 1_703_413_636_133, "inbound_agents": [entry]}
     return json.dumps({**document, **changes}).encode()
 
 
@@ -75,10 +76,7 @@ def number(**changes: Any) -> bytes:
     [
         (reading, lambda n: number(last_modification_timestamp=n)),
         (reading, lambda n: number(entry={"agent_version": n})),
-        (
-            lambda d: agent_version(d, "a", None),
-            lambda n: json.dumps({"agent_id": "a", "version": n}).encode(),
-        ),
+        (lambda d: agent_version(d, "a", None), lambda n: json.dumps({"agent_id": "a", "version": n}).encode()),
     ],
     ids=["time-stamp", "version-in-a-list", "version-of-an-agent"],
 )

@@ -84,10 +84,7 @@ UNKNOWN: dict[str, tuple[Behaviour, int | None]] = {
     "not UTF-8": (says(http(b'{"a": "\xff"}')), 200),
     "truncated": (lambda seen, sock: sock.sendall(TRUNCATED) or False, None),
     "dropped": (drops, None),
-    "reset": (
-        lambda seen, sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"),
-        None,
-    ),
+    "reset": (lambda seen, sock: sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0"), None),
     "compressed": (says(http(b"\x1f\x8b", 200, "content-encoding: gzip")), None),
     "not HTTP": (lambda seen, sock: sock.sendall(b"hello\r\n\r\n") or False, None),
     "half closed": (lambda seen, sock: sock.shutdown(socket.SHUT_WR), None),
@@ -233,16 +230,7 @@ def test_what_the_lane_says_when_nobody_listens(client: Make, soon: Soon) -> Non
     surely_not_sent(answers[NUMBER], "Connection refused")
 
 
-HOSTILE = [
-    "+1/../delete-agent/x",
-    "%2e%2e",
-    "+1415?x=1",
-    "+1415#x",
-    "+1415\r\nX: y",
-    "+１４１５７７７",
-    "",
-    "+0123",
-]
+HOSTILE = ["+1/../delete-agent/x", "%2e%2e", "+1415?x=1", "+1415#x", "+1415\r\nX: y", "+１４１５７７７", "", "+0123"]
 
 
 @pytest.mark.parametrize("number", HOSTILE)
@@ -270,9 +258,7 @@ def test_early_hints_are_passed_over(serve: Serve, client: Make, soon: Soon) -> 
 
 
 def test_large_orders_are_sent_whole(serve: Serve, client: Make, soon: Soon) -> None:
-    body: dict[str, Any] = {
-        "inbound_agents": [{"agent_id": "a" * 60_000, "agent_version": 1, "weight": 1}] * 5
-    }
+    body: dict[str, Any] = {"inbound_agents": [{"agent_id": "a" * 60_000, "agent_version": 1, "weight": 1}] * 5}
     peer = serve(good)
     assert patch(client(peer, deadline=3.0), soon, body=json.dumps(body)).status == 200
     assert peer.methods("PATCH")[0].json == body

@@ -27,13 +27,7 @@ def written(store: Store, hand: Hand) -> Store:
     held = hand.begun()
     hand.create("r2", target(TWO))
     for i in range(2, LENGTH + 1):
-        data = {
-            "i": i,
-            "share": 0.1,
-            "text": 'Zürich \u2028 "x"',
-            "none": None,
-            "deep": [{"b": 1, "a": 1e-7}],
-        }
+        data = {"i": i, "share": 0.1, "text": 'Zürich \u2028 "x"', "none": None, "deep": [{"b": 1, "a": 1e-7}]}
         store.commit(held, Change(), [Entry(f"kind{i}", "service", f"reason {i}", data)])
     return store
 
@@ -93,7 +87,7 @@ ALTERATIONS: dict[str, Callable[[list[str]], list[str]]] = {
     "cut off": lambda rows: [*rows[:-1], rows[-1][:-20]],
     "a key more": lambda rows: [*rows[:-1], rows[-1][:-1] + ', "note": "x"}'],
     "a key twice": lambda rows: [*rows[:-1], rows[-1][:-1] + ', "reason": "reason 5"}'],
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("how", ALTERATIONS)
@@ -152,9 +146,7 @@ def test_by_the_inside(inside: Inside, written: Store, sqlite_url: str) -> None:
     assert inside("history", "r1", "--export", "-", "--after", "2", **environment).code == 2
 
 
-def test_an_export_that_was_cut_is_found_by_its_own_anchor(
-    inside: Inside, written: Store, sqlite_url: str
-) -> None:
+def test_an_export_that_was_cut_is_found_by_its_own_anchor(inside: Inside, written: Store, sqlite_url: str) -> None:
     environment = {"ROLLOUT_DATABASE_URL": sqlite_url}
     assert inside("history", "r1", "--export", "r1.jsonl", **environment).code == 0
     path = inside.folder / "r1.jsonl"
@@ -166,16 +158,12 @@ def test_an_export_that_was_cut_is_found_by_its_own_anchor(
     assert f"r1 entry {LENGTH}: the anchor has it, and the journal does not" in done.err
 
 
-def test_anchors_are_written_and_held_against(
-    inside: Inside, written: Store, hand: Hand, sqlite_url: str
-) -> None:
+def test_anchors_are_written_and_held_against(inside: Inside, written: Store, hand: Hand, sqlite_url: str) -> None:
     environment = {"ROLLOUT_DATABASE_URL": sqlite_url}
     assert inside("verify", "--write-anchor", "kept", **environment).code == 0
     kept = (inside.folder / "kept").read_text()
     assert f"anchor:r1:{LENGTH}:" in kept and "anchor:r2:1:" in kept
-    assert (
-        inside("verify", "--write-anchor", "-", **environment).out.splitlines()[1:] == kept.splitlines()[1:]
-    )
+    assert inside("verify", "--write-anchor", "-", **environment).out.splitlines()[1:] == kept.splitlines()[1:]
     held = inside("verify", "--anchor", "kept", **environment)
     assert (held.code, held.out) == (0, f"{LENGTH + 1} entries, none altered; all 2 anchors hold\n")
     (inside.folder / "none").write_text("nothing here")

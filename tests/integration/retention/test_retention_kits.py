@@ -38,8 +38,7 @@ def kits(tmp_path: Path) -> Path:
 @pytest.fixture
 def app(sqlite_url: str, clock: FakeClock, kits: Path) -> Iterator[App]:
     made = build(
-        Settings(database_url=sqlite_url, retell_api_key=SecretStr("key_of_a_test"), kit_dir=kits),
-        clock=clock,
+        Settings(database_url=sqlite_url, retell_api_key=SecretStr("key_of_a_test"), kit_dir=kits), clock=clock
     )
     yield made
     made.close()
@@ -85,27 +84,21 @@ def test_a_kit_stays_for_as_long_as_it_can_roll_back(
     assert job.tick() == 0
 
 
-def test_a_kit_goes_when_others_have_taken_every_number(
-    app: App, kits: Path, put: Callable[..., None]
-) -> None:
+def test_a_kit_goes_when_others_have_taken_every_number(app: App, kits: Path, put: Callable[..., None]) -> None:
     """It would write over what they wrote."""
     put("earlier", Phase.PROMOTED, TargetState.SUPERSEDED)
     assert Kits(app).tick() == 1
     assert left(kits) == set()
 
 
-def test_a_kit_of_a_rollout_that_wrote_nothing_goes(
-    app: App, kits: Path, hand: Hand, put: Callable[..., None]
-) -> None:
+def test_a_kit_of_a_rollout_that_wrote_nothing_goes(app: App, kits: Path, hand: Hand, put: Callable[..., None]) -> None:
     held = hand.begun("idle", target("+14157770001"))
     hand.store.commit(held, Change(rollout={"phase": Phase.STOPPED}), [Entry("ended", "service")])
     (kits / "rollback-idle.py").write_text("")
     assert Kits(app).tick() == 1
 
 
-def test_what_is_no_kit_of_ours_is_left_alone(
-    app: App, kits: Path, clock: FakeClock, put: Callable[..., None]
-) -> None:
+def test_what_is_no_kit_of_ours_is_left_alone(app: App, kits: Path, clock: FakeClock, put: Callable[..., None]) -> None:
     others = {"rollback-of-another-database.py", "rollback-back.log", "notes.txt", "rollback-.py"}
     for name in others:
         (kits / name).write_text("")

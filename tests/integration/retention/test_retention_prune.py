@@ -138,17 +138,13 @@ def test_a_rollout_that_is_rolled_back_meanwhile_stays(store: Store, hand: Hand,
     clock.advance(500 * 86_400)
     assert store.prunable(400 * DAY) == ["r1"]
     store.change(
-        "r1",
-        lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), Entry("rollback", "cli:x"), ""),
-        lambda r: {},
+        "r1", lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), Entry("rollback", "cli:x"), ""), lambda r: {}
     )
     assert not store.remove("r1", 400 * DAY)
     assert ids(store) == {"r1"}
 
 
-def test_each_table_has_its_own_limit(
-    store: Store, hand: Hand, clock: FakeClock, make_app: Callable[..., App]
-) -> None:
+def test_each_table_has_its_own_limit(store: Store, hand: Hand, clock: FakeClock, make_app: Callable[..., App]) -> None:
     now = clock.now()
     app = make_app()
     put(store, tokens, id="t", name="t", role="viewer", hash="h", created_at=now, created_by="x")
@@ -181,9 +177,7 @@ def test_calls_that_a_live_rollout_may_ask_for_stay(
 ) -> None:
     app = make_app(keep_observations_days=1)
     before = [clock.now() - timedelta(days=d) for d in (1, 3)]
-    store.observe(
-        [CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)]
-    )
+    store.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)])
     held = hand.begun("r1", confirmed(ONE))
     clock.advance(300 * 86_400)
     Prune(app).tick()

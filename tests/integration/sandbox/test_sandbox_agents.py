@@ -12,17 +12,9 @@ AGENT = "/get-agent/agent_frontdesk"
 
 @pytest.mark.parametrize(
     ("query", "version"),
-    [
-        ("", 9),
-        ("?version=6", 6),
-        ("?version=latest", 9),
-        ("?version=latest_published", 8),
-        ("?version=prod", 6),
-    ],
+    [("", 9), ("?version=6", 6), ("?version=latest", 9), ("?version=latest_published", 8), ("?version=prod", 6)],
 )
-def test_a_version_by_number_tag_or_nothing(
-    client: Any, fits: Callable[..., None], query: str, version: int
-) -> None:
+def test_a_version_by_number_tag_or_nothing(client: Any, fits: Callable[..., None], query: str, version: int) -> None:
     answer = client("GET", AGENT + query)
     assert answer.body["version"] == version
     assert answer.body["is_published"] == (version != 9)
@@ -47,9 +39,7 @@ def test_lists_of_agents_and_versions(client: Any, sandbox: Sandbox, fits: Calla
     assert every[0]["is_suspended"] is True
     assert every[0]["tags"] == {"prod": {}, "beta": {"version": 0}}
     body = {"filter_criteria": {"channel": {"type": "string", "op": "eq", "value": "voice"}}}
-    assert [item["agent_id"] for item in client("POST", "/v2/list-agents", body).body["items"]] == [
-        "agent_frontdesk"
-    ]
+    assert [item["agent_id"] for item in client("POST", "/v2/list-agents", body).body["items"]] == ["agent_frontdesk"]
     page = client("GET", "/list-agent-versions/agent_frontdesk?limit=3").body
     assert [item["version"] for item in page["items"]] == [9, 8, 7]
     rest = client("GET", f"/list-agent-versions/agent_frontdesk?pagination_key={page['pagination_key']}").body

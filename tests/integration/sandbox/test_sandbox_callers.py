@@ -13,9 +13,7 @@ SMS = {"inbound_sms": 600.0, "outbound_sms": 300.0}
 
 
 def entries(*weights: float) -> list[dict[str, Any]]:
-    return [
-        {"agent_id": AGENT, "agent_version": index, "weight": weight} for index, weight in enumerate(weights)
-    ]
+    return [{"agent_id": AGENT, "agent_version": index, "weight": weight} for index, weight in enumerate(weights)]
 
 
 def world(seed: int = 1, rate: float | dict[str, float] = 3600.0, **fields: Any) -> Sandbox:
@@ -81,17 +79,13 @@ def test_arrivals_do_not_depend_on_the_split() -> None:
     mixed, plain = world(inbound_agents=entries(0.5, 0.5)), world(inbound_agents=entries(1))
     for made in (mixed, plain):
         made.clock(advance=900)
-    assert [call["start_timestamp"] for call in mixed.calls()] == [
-        call["start_timestamp"] for call in plain.calls()
-    ]
+    assert [call["start_timestamp"] for call in mixed.calls()] == [call["start_timestamp"] for call in plain.calls()]
     assert shares(plain.calls()) == {0: 1.0}
 
 
 def test_results_come_later() -> None:
     made = world(rate=60.0)
-    made.add_agent(
-        AGENT, [{"version": version, "duration_s": 10, "analysis_delay_s": 40} for version in (0, 1)]
-    )
+    made.add_agent(AGENT, [{"version": version, "duration_s": 10, "analysis_delay_s": 40} for version in (0, 1)])
     while not made.calls():
         made.clock(advance=1)
     call_id = made.calls()[0]["call_id"]
@@ -129,15 +123,7 @@ def test_calls_that_are_not_judged_or_never_connect_say_so() -> None:
     made = world(rate={"outbound": 3600.0}, outbound_agents=entries(1))
     made.add_agent(
         AGENT,
-        [
-            {
-                "version": 0,
-                "unjudged": 0.5,
-                "not_connected": 0.3,
-                "voicemail": 0.2,
-                "custom": {"booked": 0.6, "x": 0},
-            }
-        ],
+        [{"version": 0, "unjudged": 0.5, "not_connected": 0.3, "voicemail": 0.2, "custom": {"booked": 0.6, "x": 0}}],
     )
     made.clock(advance=3600)
     calls = [call for call in made.calls() if "call_analysis" in call]
@@ -148,9 +134,7 @@ def test_calls_that_are_not_judged_or_never_connect_say_so() -> None:
     met = [call for call in calls if call["call_status"] != "not_connected"]
     unjudged = [call for call in met if "call_successful" not in call["call_analysis"]]
     assert len(unjudged) / len(met) == pytest.approx(0.5, abs=0.05)
-    assert sum(call["call_analysis"]["in_voicemail"] for call in met) / len(met) == pytest.approx(
-        0.2, abs=0.05
-    )
+    assert sum(call["call_analysis"]["in_voicemail"] for call in met) / len(met) == pytest.approx(0.2, abs=0.05)
     custom = [call["call_analysis"]["custom_analysis_data"] for call in met]
     assert sum(data["booked"] for data in custom) / len(met) == pytest.approx(0.6, abs=0.05)
     assert not any(data["x"] for data in custom)

@@ -14,9 +14,7 @@ CALLS = "/v3/list-calls"
 @pytest.fixture
 def busy(stopped: Sandbox) -> Iterator[Sandbox]:
     """Four hours of calls and chats, some of them still going on."""
-    split = [
-        {"agent_id": "agent_frontdesk", "agent_version": version, "weight": 0.25} for version in (6, 7, 8, 9)
-    ]
+    split = [{"agent_id": "agent_frontdesk", "agent_version": version, "weight": 0.25} for version in (6, 7, 8, 9)]
     stopped.add_agent("agent_frontdesk", [{"version": 6, "custom": {"booked": 0.5}, "voicemail": 0.3}])
     stopped.edit(N1, inbound_agents=split, inbound_sms_agents=split)
     stopped.edit(N1, calls_per_hour={"inbound": 30, "inbound_sms": 30})
@@ -46,10 +44,7 @@ MIDDLE = 1_800_000_000_000 + 2 * 3_600_000
 @pytest.mark.parametrize(
     ("criteria", "keep"),
     [
-        (
-            {"agent": [{"agent_id": "agent_frontdesk", "version": [7, 8]}]},
-            lambda c: c["agent_version"] in (7, 8),
-        ),
+        ({"agent": [{"agent_id": "agent_frontdesk", "version": [7, 8]}]}, lambda c: c["agent_version"] in (7, 8)),
         ({"agent": [{"agent_id": "agent_frontdesk", "version": []}]}, lambda c: True),
         ({"agent": [{"agent_id": "nobody"}]}, lambda c: False),
         ({"agent_tag": enum("prod")}, lambda c: c.get("agent_tag") == "prod"),
@@ -72,22 +67,13 @@ MIDDLE = 1_800_000_000_000 + 2 * 3_600_000
         ({"end_timestamp": number("gt", MIDDLE)}, lambda c: c.get("end_timestamp", 0) > MIDDLE),
         ({"duration_ms": number("le", 90_000)}, lambda c: c.get("duration_ms", 1e9) <= 90_000),
         ({"combined_cost": number("gt", 10)}, lambda c: c.get("call_cost", {}).get("combined_cost", 0) > 10),
-        (
-            {"e2e_latency_p50": number("gt", 2000)},
-            lambda c: "latency" in c and c["latency"]["e2e"]["p50"] > 2000,
-        ),
-        (
-            {"disconnection_reason": enum("error_retell")},
-            lambda c: c.get("disconnection_reason") == "error_retell",
-        ),
+        ({"e2e_latency_p50": number("gt", 2000)}, lambda c: "latency" in c and c["latency"]["e2e"]["p50"] > 2000),
+        ({"disconnection_reason": enum("error_retell")}, lambda c: c.get("disconnection_reason") == "error_retell"),
         (
             {"user_sentiment": enum("Negative")},
             lambda c: c.get("call_analysis", {}).get("user_sentiment") == "Negative",
         ),
-        (
-            {"call_successful": yes(False)},
-            lambda c: c.get("call_analysis", {}).get("call_successful") is False,
-        ),
+        ({"call_successful": yes(False)}, lambda c: c.get("call_analysis", {}).get("call_successful") is False),
         ({"in_voicemail": yes(True)}, lambda c: c.get("call_analysis", {}).get("in_voicemail") is True),
         (
             {"custom_analysis_data": [{"key": "booked", "type": "boolean", "op": "eq", "value": True}]},
@@ -182,22 +168,14 @@ def test_answers_fit_the_specification(busy: Sandbox, still: Any, fits: Callable
 
 
 def test_the_check_against_the_specification_sees_a_wrong_answer(fits: Callable[..., None]) -> None:
-    call = {
-        "call_id": "x",
-        "agent_id": "a",
-        "agent_version": "six",
-        "call_status": "ended",
-        "call_type": "phone_call",
-    }
+    call = {"call_id": "x", "agent_id": "a", "agent_version": "six", "call_status": "ended", "call_type": "phone_call"}
     with pytest.raises(AssertionError):
         fits(CALLS, "post", 200, {"items": [call], "has_more": False})
 
 
 def test_chats_are_found_by_number_and_direction_though_they_show_neither(busy: Sandbox, still: Any) -> None:
     def found(**criteria: Any) -> list[Any]:
-        items: list[Any] = still("POST", "/v3/list-chats", {"filter_criteria": criteria, "limit": 1000}).body[
-            "items"
-        ]
+        items: list[Any] = still("POST", "/v3/list-chats", {"filter_criteria": criteria, "limit": 1000}).body["items"]
         return items
 
     every = busy.calls(chats=True)

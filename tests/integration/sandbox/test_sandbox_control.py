@@ -34,12 +34,8 @@ def test_the_log_shows_every_request_in_order(client: Any) -> None:
     assert log[1]["peer"].startswith("127.0.0.1:")
     assert log[0]["applied"] is None
     assert [
-        entry["seq"]
-        for entry in client("GET", "/sandbox/log?since=1&method=PATCH&number=%2B14157774444").body
-    ] == [
-        2,
-        3,
-    ]
+        entry["seq"] for entry in client("GET", "/sandbox/log?since=1&method=PATCH&number=%2B14157774444").body
+    ] == [2, 3]
     assert client("GET", "/sandbox/log?number=+1999").body == []
     client("DELETE", "/sandbox/log")
     client("GET", READ)
@@ -51,9 +47,7 @@ def test_another_hand_edits_or_touches(client: Any) -> None:
     touched = client("POST", "/sandbox/edit", {"number": NUMBER, "touch": True}).body
     assert touched["last_modification_timestamp"] > before["last_modification_timestamp"]
     assert {**touched, "last_modification_timestamp": 0} == {**before, "last_modification_timestamp": 0}
-    edited = client(
-        "POST", "/sandbox/edit", {"number": NUMBER, "inbound_agents": SPLIT, "nickname": None}
-    ).body
+    edited = client("POST", "/sandbox/edit", {"number": NUMBER, "inbound_agents": SPLIT, "nickname": None}).body
     assert (edited["inbound_agents"], edited["nickname"]) == (SPLIT, None)
     assert client("GET", READ).body == edited
     broken = [{"agent_id": "nobody", "weight": 0.3}]
@@ -66,12 +60,7 @@ def test_another_hand_edits_or_touches(client: Any) -> None:
 
 
 def test_numbers_come_and_go(client: Any) -> None:
-    body = {
-        "number": "+12125550000",
-        "inbound_agents": SPLIT,
-        "nickname": "New",
-        "calls_per_hour": {"inbound": 5},
-    }
+    body = {"number": "+12125550000", "inbound_agents": SPLIT, "nickname": "New", "calls_per_hour": {"inbound": 5}}
     made = client("POST", "/sandbox/numbers", body)
     assert made.body["phone_number_pretty"] == "+1 (212) 555-0000"
     assert client("GET", "/get-phone-number/+12125550000").body == made.body
@@ -82,13 +71,8 @@ def test_numbers_come_and_go(client: Any) -> None:
 
 
 def test_agents_are_made_and_changed_by_version(client: Any) -> None:
-    versions = [
-        {"version": 3, "success": 0.2, "custom": {"booked": 0.5}},
-        {"version": 4, "is_published": False},
-    ]
-    made = client(
-        "POST", "/sandbox/agents", {"agent_id": "agent_b", "versions": versions, "tags": {"prod": 3}}
-    )
+    versions = [{"version": 3, "success": 0.2, "custom": {"booked": 0.5}}, {"version": 4, "is_published": False}]
+    made = client("POST", "/sandbox/agents", {"agent_id": "agent_b", "versions": versions, "tags": {"prod": 3}})
     assert made.body["versions"] == [3, 4]
     assert client("GET", "/get-agent/agent_b?version=latest_published").body["version"] == 3
     more = [{"version": 4, "is_published": True}, 5]
@@ -147,22 +131,14 @@ def test_the_summary_needs_no_key_and_names_the_routes(client: Any) -> None:
     ("path", "body", "complaint"),
     [
         ("edit", {"nickname": "x"}, "number is missing"),
-        (
-            "edit",
-            {"number": NUMBER, "nick": "x"},
-            "'nick' is not a field of a number: write one of inbound_agents",
-        ),
+        ("edit", {"number": NUMBER, "nick": "x"}, "'nick' is not a field of a number: write one of inbound_agents"),
         ("numbers", {"number": "+1", "calls_per_hour": {"fax": 1}}, "calls_per_hour.fax is no channel"),
         ("numbers", {"number": "+1", "calls_per_hour": -1}, "calls_per_hour.inbound -1 is negative"),
         ("numbers", {"number": "+1", "bypass": {"share": 2}}, "bypass must have agent_id"),
         ("agents", {"versions": [1]}, "agent_id is missing"),
         ("agents", {"agent_id": "a", "versions": ["1"]}, "version"),
         ("agents", {"agent_id": "a", "versions": [{"version": 1, "succes": 1}]}, "unknown field 'succes'"),
-        (
-            "agents",
-            {"agent_id": "a", "versions": [{"version": 1, "success": 1.5}]},
-            "success 1.5 is not a probability",
-        ),
+        ("agents", {"agent_id": "a", "versions": [{"version": 1, "success": 1.5}]}, "success 1.5 is not a probability"),
         ("agents", {"agent_id": "a", "channel": "fax"}, "channel 'fax' is unknown"),
         ("clock", {"advance": -1}, "advance -1 is negative"),
         ("clock", {"speed": -1}, "speed -1 is negative"),
@@ -205,9 +181,7 @@ def receiver() -> Iterator[ThreadingHTTPServer]:
 def test_webhooks_are_signed_as_the_sdk_checks_them(
     still: Any, stopped: Sandbox, receiver: ThreadingHTTPServer
 ) -> None:
-    webhook_auth = pytest.importorskip(
-        "retell.lib.webhook_auth", reason="retell-sdk is a development dependency"
-    )
+    webhook_auth = pytest.importorskip("retell.lib.webhook_auth", reason="retell-sdk is a development dependency")
     for other in stopped.numbers():
         stopped.edit(other.phone_number, calls_per_hour=60 if other.phone_number == NUMBER else 0)
     stopped.clock(advance=600)

@@ -305,10 +305,7 @@ def test_faults_choose_their_requests(sandbox: Sandbox, client: Any) -> None:
     ("fields", "complaint"),
     [
         ({"kind": "melt"}, "kind 'melt' is unknown: write one of latency"),
-        (
-            {"kind": "lie", "variant": "white"},
-            "variant 'white' does not exist for lie: write one of requested, old",
-        ),
+        ({"kind": "lie", "variant": "white"}, "variant 'white' does not exist for lie: write one of requested, old"),
         ({"kind": "status"}, "status 0 is no error"),
         ({"kind": "drip"}, "seconds is missing"),
         ({"kind": "latency", "seconds": -1}, "seconds -1 is wrong"),
@@ -317,9 +314,7 @@ def test_faults_choose_their_requests(sandbox: Sandbox, client: Any) -> None:
         ({"kind": "omit", "often": 3}, "'often' is not a field of a fault"),
     ],
 )
-def test_wrong_faults_are_explained(
-    sandbox: Sandbox, client: Any, fields: dict[str, Any], complaint: str
-) -> None:
+def test_wrong_faults_are_explained(sandbox: Sandbox, client: Any, fields: dict[str, Any], complaint: str) -> None:
     answer = client("POST", "/sandbox/faults", fields)
     assert answer.status == 400
     assert complaint in answer.body["message"]

@@ -103,8 +103,7 @@ def test_a_wrong_body_is_refused_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    "weights",
-    [(1,), (1.0,), (0.5, 0.5), (0.1, 0.2, 0.7), (0.3333, 0.3333, 0.3334), (0.33335, 0.66665), (1e-9, 1)],
+    "weights", [(1,), (1.0,), (0.5, 0.5), (0.1, 0.2, 0.7), (0.3333, 0.3333, 0.3334), (0.33335, 0.66665), (1e-9, 1)]
 )
 def test_weights_that_add_up_as_decimals_are_taken(client: Any, weights: tuple[float, ...]) -> None:
     answer = client("PATCH", WRITE, {"inbound_agents": split(*weights)})
@@ -122,9 +121,7 @@ def test_references_to_a_version_that_exists(client: Any, reference: Any) -> Non
 @pytest.mark.parametrize(
     "changes", [{"agent_version": 12}, {"agent_version": "nightly"}, {"agent_id": "agent_unknown"}]
 )
-def test_an_agent_or_version_that_does_not_exist_is_unprocessable(
-    client: Any, changes: dict[str, Any]
-) -> None:
+def test_an_agent_or_version_that_does_not_exist_is_unprocessable(client: Any, changes: dict[str, Any]) -> None:
     answer = client("PATCH", WRITE, {"inbound_agents": entry(**changes)})
     assert answer.status == 422
     assert answer.body["message"].startswith(ASSET)
@@ -170,12 +167,7 @@ def test_what_is_left_out_stays_and_what_is_unknown_is_ignored(client: Any) -> N
 
 
 def test_sip_fields_are_shown_in_their_trunk_without_the_password(client: Any) -> None:
-    body = {
-        "termination_uri": "x.example",
-        "auth_username": "u",
-        "auth_password": "secret",
-        "transport": "TLS",
-    }
+    body = {"termination_uri": "x.example", "auth_username": "u", "auth_password": "secret", "transport": "TLS"}
     answer = client("PATCH", WRITE, body)
     assert answer.body["sip_outbound_trunk_config"] == {
         "termination_uri": "x.example",
@@ -192,8 +184,7 @@ def test_a_fallback_may_not_have_one_itself(client: Any) -> None:
 
 def test_time_stamps_rise_strictly_even_when_the_clock_stands(still: Any) -> None:
     stamps = [
-        still("PATCH", WRITE, {"nickname": f"n{index}"}).body["last_modification_timestamp"]
-        for index in range(5)
+        still("PATCH", WRITE, {"nickname": f"n{index}"}).body["last_modification_timestamp"] for index in range(5)
     ]
     assert stamps == list(range(stamps[0], stamps[0] + 5))
     assert stamps[0] == 1_800_000_000_001
@@ -218,9 +209,7 @@ def test_only_the_given_key_is_accepted(client: Any, sandbox: Sandbox) -> None:
 
 
 def test_a_body_of_another_type_is_refused(client: Any) -> None:
-    client.connection.request(
-        "PATCH", WRITE, "{}", {"Authorization": "Bearer k", "Content-Type": "text/plain"}
-    )
+    client.connection.request("PATCH", WRITE, "{}", {"Authorization": "Bearer k", "Content-Type": "text/plain"})
     response = client.connection.getresponse()
     assert response.status == 400
     assert "Content-Type" in response.read().decode()

@@ -14,9 +14,7 @@ NUMBER = "+14157774444"
 
 @pytest.fixture
 def sdk(stopped: Sandbox) -> Iterator[Any]:
-    with retell.Retell(
-        api_key="key", base_url=stopped.url, max_retries=0, _strict_response_validation=True
-    ) as made:
+    with retell.Retell(api_key="key", base_url=stopped.url, max_retries=0, _strict_response_validation=True) as made:
         yield made
 
 

@@ -53,7 +53,9 @@ def test_a_body_may_come_in_chunks_and_in_pieces(sandbox: Sandbox) -> None:
 
 
 def test_a_client_that_waits_for_100_gets_it(sandbox: Sandbox) -> None:
-    head = f"PATCH /update-phone-number/{NUMBER} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nConnection: close\r\n"
+    head = (
+        f"PATCH /update-phone-number/{NUMBER} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\nConnection: close\r\n"
+    )
     head += "Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
     with socket.create_connection(("127.0.0.1", sandbox.port), timeout=5) as wire:
         wire.sendall(head.encode())
@@ -71,9 +73,7 @@ def test_a_client_that_waits_for_100_gets_it(sandbox: Sandbox) -> None:
         (b"PATCH / HTTP/1.1\r\nHost: x\r\nContent-Length: 1048577\r\n\r\n" + b"a" * 1_048_577, b"413"),
     ],
 )
-def test_what_is_no_request_is_refused_and_the_connection_ends(
-    sandbox: Sandbox, sent: bytes, status: bytes
-) -> None:
+def test_what_is_no_request_is_refused_and_the_connection_ends(sandbox: Sandbox, sent: bytes, status: bytes) -> None:
     assert talk(sandbox.port, sent).split()[1] == status
 
 
@@ -125,7 +125,9 @@ def test_python_methods_and_requests_may_come_at_the_same_time(sandbox: Sandbox,
 
 
 def test_importing_the_package_loads_no_server() -> None:
-    code = "import rollout.sandbox, sys; print([m for m in ('asyncio', 'h11', 'fastapi', 'pydantic') if m in sys.modules])"
+    code = (
+        "import rollout.sandbox, sys; print([m for m in ('asyncio', 'h11', 'fastapi', 'pydantic') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -143,9 +145,7 @@ def test_the_sandbox_needs_nothing_else_of_the_product() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_run_serves_until_it_is_told_to_end(number: int) -> None:
     code = "from rollout.sandbox import run; run('127.0.0.1', 0, None, 1, 1.0)"
-    with subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         port = int(first.split("http://127.0.0.1:")[1].split()[0])
@@ -153,9 +153,7 @@ def test_run_serves_until_it_is_told_to_end(number: int) -> None:
         process.send_signal(number)
         assert process.wait(5) == 0
         told = process.stdout.read()
-    assert all(
-        word in told for word in ("agent_frontdesk", NUMBER, "ROLLOUT_RETELL_BASE_URL", "8 drops calls")
-    )
+    assert all(word in told for word in ("agent_frontdesk", NUMBER, "ROLLOUT_RETELL_BASE_URL", "8 drops calls"))
 
 
 def test_it_answers_a_thousand_requests_quickly(sandbox: Sandbox, client: Any) -> None:

@@ -49,17 +49,7 @@ def test_what_cannot_be_meant_is_refused(url: str, words: str) -> None:
 
 @pytest.mark.parametrize(
     "password",
-    [
-        "se@cret",
-        "se@cr/et",
-        "se@cr:et",
-        "se@cr?et",
-        "se@cret:1/x",
-        "se@:cret",
-        "@secret",
-        "se@cret@",
-        "se@cr?e=t@x",
-    ],
+    ["se@cret", "se@cr/et", "se@cr:et", "se@cr?et", "se@cret:1/x", "se@:cret", "@secret", "se@cret@", "se@cr?e=t@x"],
 )
 def test_no_part_of_an_unencoded_password_is_shown(password: str) -> None:
     with pytest.raises(SettingsError) as refused:
@@ -95,11 +85,7 @@ def test_a_backslash_keeps_a_space_in_an_option() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    [
-        "postgresql://user:secret@h/d",
-        "postgresql://user@h/d?password=secret",
-        "postgresql://h/d?sslpassword=secret",
-    ],
+    ["postgresql://user:secret@h/d", "postgresql://user@h/d?password=secret", "postgresql://h/d?sslpassword=secret"],
 )
 def test_an_address_is_shown_without_its_password(url: str) -> None:
     """`doctor --json` printed it among the settings."""

@@ -40,9 +40,7 @@ def by_hand(scene: Scene, *statements: str) -> None:
     with scene.app.database.write() as connection:
         made = []
         if sqlite:
-            made = list(
-                connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'"))
-            )
+            made = list(connection.execute(text("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")))
             for row in made:
                 connection.execute(text(f"DROP TRIGGER {row.name}"))
         else:
@@ -79,17 +77,20 @@ def system_cut(scene: Scene) -> None:
         seq, _ = head_of_system(connection)
         kept = list(journals.read(connection, SYSTEM))[-2]
     by_hand(
-        scene, f"DELETE FROM journal WHERE rollout_id = 'system' AND seq = {seq}",
+        scene,
+        f"DELETE FROM journal WHERE rollout_id = 'system' AND seq = {seq}",
         "DELETE FROM tokens WHERE name = 'second'",
         f"UPDATE meta SET value = '{kept.seq}:{kept.hash}' WHERE key = 'system_head'",
-    )  # fmt: skip
+    )
 
 
 def system_removed(scene: Scene) -> None:
     by_hand(
-        scene, "DELETE FROM journal WHERE rollout_id = 'system'", "DELETE FROM meta WHERE key = 'system_head'",
+        scene,
+        "DELETE FROM journal WHERE rollout_id = 'system'",
+        "DELETE FROM meta WHERE key = 'system_head'",
         "DELETE FROM tokens",
-    )  # fmt: skip
+    )
 
 
 def written_anew(scene: Scene) -> None:
@@ -139,9 +140,7 @@ def test_a_pruned_rollout_is_no_alteration(seen: Scene) -> None:
     seen.after(3600 * 24 * 8)
     seen.stands("rolled_back")
     with seen.app.database.write() as connection:
-        connection.execute(
-            text("UPDATE rollouts SET watch_until = NULL, updated_at = '2020-01-01 00:00:00+00:00'")
-        )
+        connection.execute(text("UPDATE rollouts SET watch_until = NULL, updated_at = '2020-01-01 00:00:00+00:00'"))
     assert seen.app.store.remove(seen.id, timedelta(days=30))
     assert faults(seen, kept) == []
 
@@ -153,22 +152,14 @@ def test_a_pruned_rollout_is_no_alteration(seen: Scene) -> None:
             "UPDATE tokens SET role = 'admin' WHERE name = 'first'",
             "role is admin in the table and viewer by the journal",
         ),
-        (
-            "UPDATE tokens SET numbers = '[\"+14157774444\"]'",
-            "numbers is ['+14157774444'] in the table and None",
-        ),
+        ("UPDATE tokens SET numbers = '[\"+14157774444\"]'", "numbers is ['+14157774444'] in the table and None"),
         ("UPDATE tokens SET expires_at = '2099-01-01 00:00:00+00:00'", "by the journal"),
         ("DELETE FROM tokens WHERE name = 'first'", "is in the journal and not in the table"),
-        (
-            "UPDATE tokens SET id = 'x' WHERE name = 'first'",
-            "token x: is in the table and not in the journal",
-        ),
+        ("UPDATE tokens SET id = 'x' WHERE name = 'first'", "token x: is in the table and not in the journal"),
         ("UPDATE tokens SET revoked_at = created_at", "whether it is revoked differs"),
     ],
 )
-def test_a_token_changed_in_the_table_is_found_without_an_anchor(
-    seen: Scene, statement: str, words: str
-) -> None:
+def test_a_token_changed_in_the_table_is_found_without_an_anchor(seen: Scene, statement: str, words: str) -> None:
     """A viewer raised to admin in the table went unseen."""
     with seen.app.database.write() as connection:
         connection.exec_driver_sql(statement)
@@ -208,9 +199,11 @@ def test_a_missing_trigger_is_an_error(store: Store, hand: Hand, how: str) -> No
 
 def test_a_chain_without_its_rollout_is_named(seen: Scene) -> None:
     by_hand(
-        seen, "DELETE FROM writes WHERE rollout_id = '{id}'", "DELETE FROM targets WHERE rollout_id = '{id}'",
+        seen,
+        "DELETE FROM writes WHERE rollout_id = '{id}'",
+        "DELETE FROM targets WHERE rollout_id = '{id}'",
         "DELETE FROM rollouts WHERE id = '{id}'",
-    )  # fmt: skip
+    )
     assert faults(seen) == [f"{seen.id}: the journal has it, and the table of rollouts does not"]
 
 
@@ -222,9 +215,7 @@ def test_a_long_check_says_how_far_it_is(seen: Scene) -> None:
 
 def test_anchors_are_found_in_any_text() -> None:
     one, two = Anchor("k3x9abcdef", 12, "a" * 64), Anchor("token.ab12", 2, "0" * 64)
-    text_ = (
-        f'{{"event":"anchors","heads":"{one} {two}"}}\nKeep: {one} anchor:short:1:abc anchor:x:1:{"f" * 65}'
-    )
+    text_ = f'{{"event":"anchors","heads":"{one} {two}"}}\nKeep: {one} anchor:short:1:abc anchor:x:1:{"f" * 65}'
     assert find(text_) == [one, two]
 
 

@@ -116,9 +116,7 @@ def test_waking_makes_it_due_now(store: Store, hand: Hand) -> None:
     assert len(store.claim("one", LEASE)) == 1
 
 
-def test_threads_never_claim_the_same_rollout_twice(
-    store: Store, hand: Hand, open_store: Callable[[], Store]
-) -> None:
+def test_threads_never_claim_the_same_rollout_twice(store: Store, hand: Hand, open_store: Callable[[], Store]) -> None:
     ids = many(hand, 24)
     taken: Counter[str] = Counter()
     lock, gate = threading.Lock(), threading.Barrier(4)
@@ -142,10 +140,13 @@ def test_processes_never_claim_the_same_rollout_twice(store: Store, hand: Hand, 
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", CLAIMER, address, f"p{i}"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
         )
         for i in range(2)
-    ]  # fmt: skip
+    ]
     taken: list[str] = []
     try:
         for process in processes:

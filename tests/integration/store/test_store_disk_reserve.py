@@ -46,9 +46,7 @@ def test_none_is_made_where_there_is_no_room(database: Database, monkeypatch: py
     assert not ballast.given_back, "and nothing forward waits for it"
 
 
-def test_a_system_that_refuses_leaves_nothing_behind(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_system_that_refuses_leaves_nothing_behind(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(122, "Disk quota exceeded")
 

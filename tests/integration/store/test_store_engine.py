@@ -164,9 +164,7 @@ def hard_link(path: Path, to: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [link, hard_link], ids=["link", "hard link"])
-def test_one_service_holds_the_file_however_it_is_spelled(
-    make: Callable[[Path, Path], None], tmp_path: Path
-) -> None:
+def test_one_service_holds_the_file_however_it_is_spelled(make: Callable[[Path, Path], None], tmp_path: Path) -> None:
     """The lock lay beside the path: two services drove one file through a link."""
     path, other = tmp_path / "rollout.db", tmp_path / "sub" / "other.db"
     other.parent.mkdir()

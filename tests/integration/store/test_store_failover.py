@@ -56,9 +56,7 @@ def test_a_number_whose_first_intent_was_lost_is_covered_by_a_rollback(scene: Sc
         connection.execute(delete(journal).where(journal.c.seq > 2))
         connection.execute(delete(writes))
         target = connection.execute(targets.select()).one()
-        connection.execute(
-            update(targets).values(split=target.baseline, step=0, state="untouched", written=False)
-        )
+        connection.execute(update(targets).values(split=target.baseline, step=0, state="untouched", written=False))
         connection.execute(update(rollouts).values(confirmed_at=None, journal_seq=2, journal_hash=row.hash))
     scene.app.store.rearm(timedelta(seconds=scene.app.timing.horizon))
     scene.app.commands.rollback(scene.id, ME)

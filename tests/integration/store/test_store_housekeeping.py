@@ -24,9 +24,7 @@ def ended(hand: Hand, id_: str, number: str, phase: Phase, ago: timedelta) -> No
     """A rollout that ended this long ago, with a write and a journal."""
     held = hand.begun(id_, confirmed(number))
     now = hand.store.now()
-    change = Change(
-        rollout={"phase": phase}, new_writes=(write(number, id=f"w-{id_}", rollout_id=id_, at=now),)
-    )
+    change = Change(rollout={"phase": phase}, new_writes=(write(number, id=f"w-{id_}", rollout_id=id_, at=now),))
     hand.store.commit(held, change, [NOTE])
     moment = now - ago
     then = moment.replace(tzinfo=None).isoformat(sep=" ") if hand.store.database.is_sqlite else moment

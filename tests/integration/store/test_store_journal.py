@@ -56,9 +56,13 @@ def test_only_the_rollout_that_is_being_pruned_can_be_removed(written: Store, ha
 
 
 ALTERED = {
-    "actor": "cli:other", "kind": "promote", "reason": "other", "data": canonical({"i": 99}),
-    "hash": "f" * 64, "prev_hash": "f" * 64,
-}  # fmt: skip
+    "actor": "cli:other",
+    "kind": "promote",
+    "reason": "other",
+    "data": canonical({"i": 99}),
+    "hash": "f" * 64,
+    "prev_hash": "f" * 64,
+}
 
 
 def altered(store: Store, only: str | None = None) -> list[str]:

@@ -41,9 +41,7 @@ print(*migrate.upgrade(database), flush=True)
 def differences(database: Database) -> list[object]:
     """What the migrations made that the tables do not say, and the other way round."""
     with database.engine.connect() as connection:
-        context = MigrationContext.configure(
-            connection, opts={"compare_type": True, "compare_server_default": False}
-        )
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": False})
         return list(compare_metadata(context, metadata))
 
 
@@ -85,13 +83,15 @@ def test_indexes_and_their_conditions_are_the_tables(empty: Database) -> None:
     }
     assert found["uq_targets_driven_number"]["unique"]
     for name, words in (
-        ("uq_targets_driven_number", "driven"), ("ix_writes_unknown", "outcome"), ("ix_rollouts_telling", "the API key"),
-        ("ix_rollouts_live", "rolling_back"), ("ix_targets_left", "superseded"), ("ix_journal_rollbacks", "read_back"),
+        ("uq_targets_driven_number", "driven"),
+        ("ix_writes_unknown", "outcome"),
+        ("ix_rollouts_telling", "the API key"),
+        ("ix_rollouts_live", "rolling_back"),
+        ("ix_targets_left", "superseded"),
+        ("ix_journal_rollbacks", "read_back"),
         ("ix_outbox_unsent", "sent_at"),
-    ):  # fmt: skip
-        conditions = [
-            str(v) for k, v in found[name].get("dialect_options", {}).items() if k.endswith("_where")
-        ]
+    ):
+        conditions = [str(v) for k, v in found[name].get("dialect_options", {}).items() if k.endswith("_where")]
         assert words in conditions[0]
 
 
@@ -102,9 +102,7 @@ def test_the_phases_that_the_index_calls_live_are_the_live_ones() -> None:
 @pytest.mark.parametrize("revision", REVISIONS[:-1])
 def test_an_older_schema_is_refused_and_can_be_upgraded(empty: Database, revision: str) -> None:
     migrate.upgrade(empty, revision)
-    with pytest.raises(
-        SchemaRefused, match=f"has the schema {revision} and this program needs .*rollout db upgrade"
-    ):
+    with pytest.raises(SchemaRefused, match=f"has the schema {revision} and this program needs .*rollout db upgrade"):
         migrate.require_current(empty)
     assert migrate.upgrade(empty) == (revision, migrate.head())
     migrate.require_current(empty)
@@ -147,10 +145,14 @@ def test_three_processes_that_upgrade_at_once_take_turns(postgres_server: Server
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", UPGRADER, url],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
         )
         for _ in range(3)
-    ]  # fmt: skip
+    ]
     try:
         for process in processes:
             assert process.stdout is not None

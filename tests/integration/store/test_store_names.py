@@ -38,13 +38,9 @@ def ask(store: Store, i: int, name: str = "shop") -> str:
 
 
 @pytest.mark.parametrize("phase", LIVE)
-def test_a_live_name_is_refused_in_every_phase_and_its_owner_is_named(
-    store: Store, hand: Hand, phase: Phase
-) -> None:
+def test_a_live_name_is_refused_in_every_phase_and_its_owner_is_named(store: Store, hand: Hand, phase: Phase) -> None:
     hand.create("first", name="shop", phase=phase)
-    with pytest.raises(
-        NameTaken, match=r"name: shop is the name of a live rollout already \(first\)"
-    ) as refused:
+    with pytest.raises(NameTaken, match=r"name: shop is the name of a live rollout already \(first\)") as refused:
         hand.create("second", target(TWO), name="shop")
     assert (refused.value.exit_code, refused.value.status) == (3, 409)
     assert [r.id for r in store.summaries()] == ["first"] and store.drivers([TWO]) == {}
@@ -166,22 +162,19 @@ def test_a_number_shows_the_askers_rollouts_behind_many_that_are_hidden(store: S
             " (rollout_id, number, ord, wave, baseline, split, step, modified, others, state, written, driven)"
             " SELECT rollout_id, :one, 1, wave, baseline, split, step, modified, others, state, written, driven"
             " FROM targets WHERE rollout_id = :id",
-            one=ONE, id=f"theirs{i}",
-        )  # fmt: skip
+            one=ONE,
+            id=f"theirs{i}",
+        )
     stays = Lookups(store.database).stays
     assert [s.rollout.id for s in stays(ONE)][:2] == ["theirs229", "theirs228"] and len(stays(ONE)) == 100
     assert [s.rollout.id for s in stays(ONE, frozenset({ONE}))] == ["mine"]
 
 
-def test_the_number_that_an_old_rollout_drives_is_told_behind_a_hundred_newer_ones(
-    store: Store, hand: Hand
-) -> None:
+def test_the_number_that_an_old_rollout_drives_is_told_behind_a_hundred_newer_ones(store: Store, hand: Hand) -> None:
     hand.create("driving", target(ONE), phase=Phase.ROLLING_BACK)
     for i in range(101):
         hand.create(f"r{i}", target(number(i)), phase=Phase.STOPPED)
-    hand.run(
-        "UPDATE targets SET number = :same, driven = :no WHERE rollout_id != 'driving'", same=ONE, no=False
-    )
+    hand.run("UPDATE targets SET number = :same, driven = :no WHERE rollout_id != 'driving'", same=ONE, no=False)
     stays = Lookups(store.database).stays(ONE)
     assert [s.rollout.id for s in stays if s.driven] == ["driving"] and len(stays) == 101
 

@@ -24,8 +24,11 @@ def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRec
 
 
 ENDED: dict[str, Any] = {
-    "status": "ended", "ended_at": START + MINUTE, "disconnection_reason": "user_hangup", "e2e_p50_ms": 812.5,
-}  # fmt: skip
+    "status": "ended",
+    "ended_at": START + MINUTE,
+    "disconnection_reason": "user_hangup",
+    "e2e_p50_ms": 812.5,
+}
 JUDGED: dict[str, Any] = {
     **ENDED,
     "successful": False,
@@ -36,9 +39,7 @@ JUDGED: dict[str, Any] = {
 }
 
 
-def kept(
-    store: Store, *numbers: str, since: datetime = START, until: datetime | None = None
-) -> list[CallRecord]:
+def kept(store: Store, *numbers: str, since: datetime = START, until: datetime | None = None) -> list[CallRecord]:
     with store.database.read() as connection:
         return observations.calls(connection, numbers or (ONE,), ["inbound"], since, until)
 
@@ -99,10 +100,14 @@ def test_of_two_reports_in_one_batch_the_later_counts(store: Store) -> None:
 def test_calls_are_listed_by_number_channel_and_start(store: Store) -> None:
     store.observe(
         [
-            call("late", START + MINUTE), call("early", START), call("before", START - MINUTE),
-            call("other", number=TWO), call("sms", channel="inbound_sms"), call("unstarted", None),
+            call("late", START + MINUTE),
+            call("early", START),
+            call("before", START - MINUTE),
+            call("other", number=TWO),
+            call("sms", channel="inbound_sms"),
+            call("unstarted", None),
         ]
-    )  # fmt: skip
+    )
     assert [c.call_id for c in kept(store)] == ["early", "late"]
     assert [c.call_id for c in kept(store, ONE, TWO, until=START + MINUTE)] == ["early", "other"]
 
@@ -143,9 +148,7 @@ def test_looks_are_numbered_per_rollout(store: Store) -> None:
         for id_ in ("r1", "r2", "r1"):
             observations.keep_look(connection, id_, START, (1, 2), "undecided", None, "why", {"e": 1.5})
         found = observations.looks_of(connection, "r1")
-        assert [(row.seq, row.outcome, row.evidence) for row in found] == [
-            (n, "undecided", {"e": 1.5}) for n in (1, 2)
-        ]
+        assert [(row.seq, row.outcome, row.evidence) for row in found] == [(n, "undecided", {"e": 1.5}) for n in (1, 2)]
         assert [row.seq for row in observations.looks_of(connection, "r1", last=1)] == [2]
 
 

@@ -29,15 +29,27 @@ HISTORY = 4000
 CALLS = 40_000
 # Tables that grow with use. The others have a row for each process, token, setting or phone number.
 GROWING = {
-    "rollouts", "targets", "writes", "journal", "looks", "observations", "outbox", "deliveries", "requests",
+    "rollouts",
+    "targets",
+    "writes",
+    "journal",
+    "looks",
+    "observations",
+    "outbox",
+    "deliveries",
+    "requests",
     "sessions",
-}  # fmt: skip
+}
 # Indices that hold a handful of rows however long the history is, so that reading one whole is cheap.
 SMALL = {
-    "uq_targets_driven_number", "ix_targets_left", "ix_rollouts_telling", "ix_rollouts_live", "ix_outbox_unsent",
+    "uq_targets_driven_number",
+    "ix_targets_left",
+    "ix_rollouts_telling",
+    "ix_rollouts_live",
+    "ix_outbox_unsent",
     "ix_writes_unknown",
     "ix_journal_rollbacks",  # read whole once by each process, and then no more
-}  # fmt: skip
+}
 # Counted at each scrape: an entry of some bytes for each rollout that is kept.
 COUNTED = {"ix_rollouts_phase"}
 
@@ -90,8 +102,7 @@ def _age(scene: Scene, ended: str) -> None:
             if connection.dialect.name == "postgresql":  # there the WITH comes first
                 query = f"{numbers.format(most=most)}INSERT INTO {table} ({', '.join(names)})"
             connection.execute(
-                text(f"{query} SELECT {values} FROM n CROSS JOIN {table} o WHERE o.{key} = :id"),
-                {"id": ended},
+                text(f"{query} SELECT {values} FROM n CROSS JOIN {table} o WHERE o.{key} = :id"), {"id": ended}
             )
 
         other = "'old' || n.i"
@@ -100,9 +111,15 @@ def _age(scene: Scene, ended: str) -> None:
             f"'{scene.app.store.now() - timedelta(days=days):%Y-%m-%d %H:%M:%S.%f}'{zone}" for days in (20, 0)
         )
         copy(
-            "rollouts", HISTORY, id=other, name="'name' || n.i", watch_until="NULL", due_at="NULL",
-            created_at=long_ago, updated_at=long_ago,
-        )  # fmt: skip
+            "rollouts",
+            HISTORY,
+            id=other,
+            name="'name' || n.i",
+            watch_until="NULL",
+            due_at="NULL",
+            created_at=long_ago,
+            updated_at=long_ago,
+        )
         number = "'+1900' || (n.i % 500)"
         copy("targets", HISTORY, rollout_id=other, number=number, state="'superseded'")
         copy("writes", HISTORY, rollout_id=other, id="'w' || n.i || '-' || substr(o.id, 1, 8)")
@@ -116,10 +133,7 @@ def _age(scene: Scene, ended: str) -> None:
                 "rollout_id, seq, at, wave, step, outcome, reason, evidence",
                 f"'old' || (n.i % 400), n.i, {now}, 1, 1, 'undecided', '', '{{}}'",
             ),
-            "marks": (
-                "number, channel, since, polled_at, trouble",
-                f"'+1900' || n.i, 'inbound', {now}, {now}, ''",
-            ),
+            "marks": ("number, channel, since, polled_at, trouble", f"'+1900' || n.i, 'inbound', {now}, {now}, ''"),
             "outbox": (
                 "event, channel, rollout_id, kind, severity, title, body, created_at, sent_at, tries, trouble",
                 f"'old:' || n.i, 'x', 'old' || n.i, 'held', 'info', '', '', {now}, {now}, 0, ''",
@@ -127,13 +141,14 @@ def _age(scene: Scene, ended: str) -> None:
             "deliveries": ("digest, at", f"'w' || n.i, {now}"),
             "requests": ("actor, request_id, command, digest, answer, at", f"'a', n.i, 'x', '', '{{}}', {now}"),
             "tokens": (
-                "id, name, role, hash, created_at, created_by", f"'t' || n.i, '', 'viewer', n.i, {long_ago}, ''",
+                "id, name, role, hash, created_at, created_by",
+                f"'t' || n.i, '', 'viewer', n.i, {long_ago}, ''",
             ),
             "sessions": (
                 "hash, token_id, csrf_hash, created_at, seen_at, expires_at",
                 f"n.i, 't1', '', {now}, {now}, {now}",
             ),
-        }  # fmt: skip
+        }
         for table, (names, values) in rows.items():
             most = {"observations": CALLS, "tokens": 1}.get(table, HISTORY)
             chosen = f"SELECT {values} FROM n"
@@ -202,9 +217,22 @@ def _webhooks(old: Scene) -> None:
     now = old.clock.now()
     for number in sorted(lookups.driven())[:2]:
         call = CallRecord(
-            f"hook-{number}-{now}", AGENT, 7, number, "inbound", now, now, "ended", "user_hangup", 900.0,
-            True, "Positive", False, {}, True,
-        )  # fmt: skip
+            f"hook-{number}-{now}",
+            AGENT,
+            7,
+            number,
+            "inbound",
+            now,
+            now,
+            "ended",
+            "user_hangup",
+            900.0,
+            True,
+            "Positive",
+            False,
+            {},
+            True,
+        )
         old.app.store.observe([call])
         old.app.store.drivers([number])
 
@@ -213,9 +241,7 @@ def test_no_statement_of_the_clock_reads_a_growing_table_whole(old: Scene, sent:
     asked = {table for table in GROWING for statement, _ in sent if re.search(rf"\b{table}\b", statement)}
     assert asked == GROWING
     assert len(sent) > 60
-    whole = [
-        f"{scan}\n    {statement}" for statement, values in sent for scan in scans(old, statement, values)
-    ]
+    whole = [f"{scan}\n    {statement}" for statement, values in sent for scan in scans(old, statement, values)]
     assert not whole, "\n".join(whole)
 
 

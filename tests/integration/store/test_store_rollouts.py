@@ -34,9 +34,7 @@ def phase_of(found: Rollout) -> dict[str, Any]:
 # ------------------------------------------------------------------ create and load
 
 
-def test_a_rollout_comes_back_as_it_was_recorded(
-    store: Store, hand: Hand, open_store: Callable[[], Store]
-) -> None:
+def test_a_rollout_comes_back_as_it_was_recorded(store: Store, hand: Hand, open_store: Callable[[], Store]) -> None:
     odd = {
         "inbound_agents": [{"agent_id": "agent_ö", "agent_version": "prod", "weight": 0.33335}],
         "outbound_agents": None,
@@ -96,9 +94,7 @@ def test_an_ended_rollout_frees_its_number(store: Store, hand: Hand, phase: Phas
     assert store.drivers([ONE]) == {ONE: ("r2", "frontdesk-v7-r2")}
 
 
-def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers(
-    store: Store, hand: Hand
-) -> None:
+def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers(store: Store, hand: Hand) -> None:
     """What it has read is from before: recorded now, it would watch, and undo, what the later one writes."""
     ending = hand.begun("r1")
     over = {"phase": Phase.ROLLED_BACK, "watch_until": hand.later(3600)}
@@ -143,17 +139,10 @@ def test_a_record_changes_tables_and_journal_together(store: Store, hand: Hand) 
     )
     store.commit(held, change, [NOTE])
     found, _ = store.load("r1")
-    assert (found.position, found.targets[0].state, found.targets[0].step) == (
-        Position(1, 2), TargetState.CONFIRMED, 1,
-    )  # fmt: skip
+    assert (found.position, found.targets[0].state, found.targets[0].step) == (Position(1, 2), TargetState.CONFIRMED, 1)
     assert [w.id for w in found.writes] == ["w1"]
     last = store.history("r1")[-1]
-    assert (last.kind, last.actor, last.reason, last.data["of"]) == (
-        "noted",
-        "service",
-        "for a test",
-        "interest",
-    )
+    assert (last.kind, last.actor, last.reason, last.data["of"]) == ("noted", "service", "for a test", "interest")
     assert Change.from_json(last.data["change"]) == change
 
 
@@ -238,9 +227,7 @@ def test_nothing_forward_is_intended_over_an_open_horizon(
 
 def test_another_rollouts_open_horizon_counts(store: Store, hand: Hand) -> None:
     first = hand.begun("r1")
-    store.commit(
-        first, Change(rollout={"phase": Phase.PROMOTED}, new_writes=(write(at=store.now()),)), [NOTE]
-    )
+    store.commit(first, Change(rollout={"phase": Phase.PROMOTED}, new_writes=(write(at=store.now()),)), [NOTE])
     second = hand.begun("r2")
     with pytest.raises(ClaimLost, match="may still take effect"):
         store.commit(second, Change(new_writes=(write(id="w2", at=store.now(), rollout_id="r2"),)), [NOTE])

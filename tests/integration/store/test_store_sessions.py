@@ -78,10 +78,15 @@ def own(postgres_server: Server) -> Iterator[str]:
 def test_settings_of_the_database_change_nothing(own: str) -> None:
     """`datestyle = 'SQL, DMY'` ended the service, and rollback exited with 1."""
     alter(
-        own, "datestyle = 'SQL, DMY'", "intervalstyle = 'iso_8601'", "timezone = 'Asia/Kolkata'",
-        "client_encoding = 'LATIN1'", "statement_timeout = 0", "default_transaction_isolation = 'serializable'",
+        own,
+        "datestyle = 'SQL, DMY'",
+        "intervalstyle = 'iso_8601'",
+        "timezone = 'Asia/Kolkata'",
+        "client_encoding = 'LATIN1'",
+        "statement_timeout = 0",
+        "default_transaction_isolation = 'serializable'",
         "extra_float_digits = -5",
-    )  # fmt: skip
+    )
     with opened(own) as database:
         assert shown(database) == WANTED
         assert database.sessions() == []
@@ -129,10 +134,7 @@ def test_a_search_path_without_its_schema_is_said(own: str) -> None:
 )
 def test_an_option_that_postgresql_does_not_take_is_refused(own: str, options: str, words: str) -> None:
     with opened(with_options(own, options)) as database:
-        with (
-            pytest.raises(SettingsError, match=r"^ROLLOUT_DATABASE_URL: options: ") as refused,
-            database.read(),
-        ):
+        with pytest.raises(SettingsError, match=r"^ROLLOUT_DATABASE_URL: options: ") as refused, database.read():
             pass
         assert words in refused.value.message
 
@@ -158,9 +160,7 @@ def foreign(request: pytest.FixtureRequest, postgres_server: Server) -> Iterator
     postgres_server.drop(url)
 
 
-def test_a_database_that_is_not_utf8_is_refused_and_named(
-    foreign: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_database_that_is_not_utf8_is_refused_and_named(foreign: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(foreign) as database:
         with pytest.raises(SchemaRefused, match=r"has the encoding (LATIN1|SQL_ASCII).*ENCODING 'UTF8'"):
             migrate.upgrade(database)

@@ -66,9 +66,7 @@ def test_what_is_not_committed_is_not_heard(heard: tuple[Store, Heard]) -> None:
 def test_a_lost_connection_is_made_again(heard: tuple[Store, Heard]) -> None:
     store, came = heard
     with store.database.write() as connection:
-        connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
-        )
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
     assert came.get(timeout=20) == signals.WAKE, "it listens again, and looks at what it may have missed"
     store.wake([])
     assert came.get(timeout=20) == signals.WAKE

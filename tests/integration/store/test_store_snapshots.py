@@ -56,9 +56,7 @@ def test_who_has_made_a_rollout_knows_its_targets_as_they_are_recorded(
     assert reads == [] and known == open_store().load("r1")[0].targets
 
 
-def test_what_another_process_wrote_is_seen_at_once(
-    store: Store, hand: Hand, open_store: Callable[[], Store]
-) -> None:
+def test_what_another_process_wrote_is_seen_at_once(store: Store, hand: Hand, open_store: Callable[[], Store]) -> None:
     held = hand.begun()
     other = open_store()
     store.load("r1")
@@ -88,8 +86,7 @@ def test_any_order_of_changes_by_two_processes(
                 mine = write(number, 0, id=f"w{turn}", at=one.now())
                 one.commit(held, Change(new_writes=(mine,)), [NOTE])
                 settled = Change(
-                    targets={number: {"modified": 9_000 + turn}},
-                    writes={mine.id: {"outcome": Outcome.APPLIED}},
+                    targets={number: {"modified": 9_000 + turn}}, writes={mine.id: {"outcome": Outcome.APPLIED}}
                 )
                 dice.choice(stores).settle("r1", settled, NOTE)
             case _:

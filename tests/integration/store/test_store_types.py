@@ -13,11 +13,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.types import JsonText, UtcDateTime
 
 PLACES = Table(
-    "places",
-    MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("at", UtcDateTime),
-    Column("doc", JsonText),
+    "places", MetaData(), Column("id", Integer, primary_key=True), Column("at", UtcDateTime), Column("doc", JsonText)
 )
 
 

@@ -26,9 +26,7 @@ def waiting(turns: Turns, urgent: bool, name: str, order: list[str]) -> threadin
 def test_urgent_ones_first_else_in_their_order() -> None:
     turns, order = Turns(10, 10), list[str]()
     with turns.taken(False):
-        threads = [
-            waiting(turns, u, n, order) for u, n in ((False, "a"), (False, "b"), (True, "c"), (True, "d"))
-        ]
+        threads = [waiting(turns, u, n, order) for u, n in ((False, "a"), (False, "b"), (True, "c"), (True, "d"))]
         assert order == []
     for thread in threads:
         thread.join()

@@ -24,9 +24,22 @@ BOARD = ROOT / "config" / "grafana" / "rollout.json"
 DOCUMENT = ROOT / "docs" / "metrics.md"
 NAME = re.compile(r"\brollout_[a-z_]+")
 LABELS = {
-    "rollout", "id", "phase", "reason", "arm", "state", "verdict", "kind", "outcome", "address", "operation",
-    "method", "status", "version", "le",
-}  # fmt: skip
+    "rollout",
+    "id",
+    "phase",
+    "reason",
+    "arm",
+    "state",
+    "verdict",
+    "kind",
+    "outcome",
+    "address",
+    "operation",
+    "method",
+    "status",
+    "version",
+    "le",
+}
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,11 @@ def test_a_rollout_in_its_first_step(scene: Scene) -> None:
     own = {"rollout": "frontdesk-v7", "id": scene.id}
     assert m("rollout_phase", phase="progressing", **own) == 1
     assert m("rollout_phase", phase="held", **own) == 0
-    assert (
-        m("rollout_position_wave", **own),
-        m("rollout_position_step", **own),
-        m("rollout_steps", **own),
-    ) == (1, 1, 3)
+    assert (m("rollout_position_wave", **own), m("rollout_position_step", **own), m("rollout_steps", **own)) == (
+        1,
+        1,
+        3,
+    )
     for name in ("asked", "confirmed", "observed"):
         assert m(f"rollout_weight_{name}", arm="canary", **own) == pytest.approx(0.1)
     assert m("rollout_step_seconds", **own) == 60
@@ -143,9 +143,11 @@ def test_gates_show_their_evidence(scene: Scene) -> None:
     config = {"profile": "standard", "alpha": 0.05, "split_alarm": 100, "metrics": []}
     tally = {"calls_per_day": None, "unavailable": None, "cells": []}
     kept = {
-        "outcome": "unmeasurable", "alarm": None, "reason": "x",
+        "outcome": "unmeasurable",
+        "alarm": None,
+        "reason": "x",
         "evidence": {"numbers": numbers, "config": config, "tally": tally},
-    }  # fmt: skip
+    }
     verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {"canary": kept}}
     with scene.app.database.write() as connection:
         observations.set_verdict(connection, scene.id, verdict)
@@ -199,9 +201,7 @@ def test_the_ticks_of_this_process(scene: Scene) -> None:
 def test_requests_to_retell_are_counted(scene: Scene) -> None:
     scene.given_at(1)
     m = Scrape(scene)
-    assert (
-        m("rollout_retell_requests_total", operation="update-phone-number", method="PATCH", status="200") == 1
-    )
+    assert m("rollout_retell_requests_total", operation="update-phone-number", method="PATCH", status="200") == 1
     assert m("rollout_retell_request_seconds_count", operation="update-phone-number") == 1
     scene.sandbox.fault("drop_before", times=1)
     scene.app.commands.promote(scene.id, ME)
@@ -217,9 +217,7 @@ def test_no_phone_number_is_a_label(scene: Scene) -> None:
     assert not re.search(r"\+?1415777", text)
 
 
-def test_without_the_database_the_process_still_answers(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_database_the_process_still_answers(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.adapters.store import metrics_queries
     from rollout.domain.errors import NotReachable
 
@@ -233,9 +231,7 @@ def test_without_the_database_the_process_still_answers(
     assert not m.has("rollout_rollouts")
 
 
-def test_targets_are_read_again_only_when_something_was_recorded(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_targets_are_read_again_only_when_something_was_recorded(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.adapters.store import metrics_queries
 
     read: list[Any] = []
@@ -251,9 +247,7 @@ def test_targets_are_read_again_only_when_something_was_recorded(
     assert len(read) == 4
 
 
-def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.adapters.store import metrics_queries
     from rollout.adapters.telemetry import prometheus
 
@@ -293,9 +287,13 @@ def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> N
     m = Scrape(scene)
     own = {s.name for s in m.samples if s.labels.get("id") == scene.id}
     assert own == {
-        "rollout_phase", "rollout_weight_asked", "rollout_weight_confirmed", "rollout_weight_observed",
-        "rollout_targets", "rollout_writes",
-    }  # fmt: skip
+        "rollout_phase",
+        "rollout_weight_asked",
+        "rollout_weight_confirmed",
+        "rollout_weight_observed",
+        "rollout_targets",
+        "rollout_writes",
+    }
     assert m("rollout_phase", phase="rolled_back", id=scene.id) == 1
 
 

@@ -131,13 +131,7 @@ def test_latencies_are_cumulative() -> None:
     for seconds in (0.01, 0.05, 0.3, 100.0):
         found.add(seconds)
     buckets = dict(found.buckets())
-    assert (buckets["0.05"], buckets["0.25"], buckets["0.5"], buckets["60.0"], buckets["+Inf"]) == (
-        2,
-        2,
-        3,
-        3,
-        4,
-    )
+    assert (buckets["0.05"], buckets["0.25"], buckets["0.5"], buckets["60.0"], buckets["+Inf"]) == (2, 2, 3, 3, 4)
     assert list(buckets) == [*map(str, BUCKETS), "+Inf"]
     assert found.total == pytest.approx(100.36)
 
@@ -145,8 +139,7 @@ def test_latencies_are_cumulative() -> None:
 def test_the_meter_loses_no_request_between_threads() -> None:
     meter = RequestMeter()
     threads = [
-        threading.Thread(target=lambda: [meter("get-agent", "GET", 200, 0.1) for _ in range(500)])
-        for _ in range(8)
+        threading.Thread(target=lambda: [meter("get-agent", "GET", 200, 0.1) for _ in range(500)]) for _ in range(8)
     ]
     for thread in threads:
         thread.start()

@@ -51,11 +51,7 @@ def faults(text: str) -> list[str]:
         found.append("the health check must be in exec form: the image may have no shell")
     found += [f"use COPY instead of ADD {i.rest}" for i in lines if i.word == "ADD"]
     secret = re.compile(r"(KEY|TOKEN|PASSWORD|SECRET)\s*=", re.IGNORECASE)
-    found += [
-        f"no secret in an image: {i.rest}"
-        for i in lines
-        if i.word in ("ENV", "ARG") and secret.search(i.rest)
-    ]
+    found += [f"no secret in an image: {i.rest}" for i in lines if i.word in ("ENV", "ARG") and secret.search(i.rest)]
     return found
 
 

@@ -57,9 +57,7 @@ def test_the_rules_see_what_breaks_them(old: str, new: str) -> None:
 
 def test_hadolint_has_nothing_to_say() -> None:
     program = need("hadolint", "make install-dev")
-    done = subprocess.run(
-        [program, str(REPOSITORY / "Dockerfile")], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([program, str(REPOSITORY / "Dockerfile")], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -91,9 +89,7 @@ def test_compose_runs_two_replicas_on_postgresql() -> None:
     assert names <= SETTINGS
     assert service["environment"]["ROLLOUT_DATABASE_URL"].startswith("postgresql://rollout@postgres/")
     assert service["environment"]["PGPASSWORD"] == database["environment"]["POSTGRES_PASSWORD"]
-    assert all(port.startswith("127.0.0.1:") for port in service["ports"]), (
-        "nothing is open beyond this machine"
-    )
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"]), "nothing is open beyond this machine"
     assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"])
     assert int(service["stop_grace_period"].rstrip("s")) > STOP_SECONDS
     assert set(service["secrets"]) == set(compose["secrets"])
@@ -129,9 +125,17 @@ class Unit(RawConfigParser):
 def test_the_unit_is_shut_and_ends_in_time() -> None:
     unit = Unit(UNIT.read_text())
     for name in (
-        "NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome", "ProtectKernelModules", "DynamicUser",
-        "ProtectKernelTunables", "ProtectControlGroups", "RestrictSUIDSGID", "LockPersonality",
-    ):  # fmt: skip
+        "NoNewPrivileges",
+        "PrivateTmp",
+        "PrivateDevices",
+        "ProtectHome",
+        "ProtectKernelModules",
+        "DynamicUser",
+        "ProtectKernelTunables",
+        "ProtectControlGroups",
+        "RestrictSUIDSGID",
+        "LockPersonality",
+    ):
         assert unit.values(name) == ["yes"], name
     assert unit.values("ProtectSystem") == ["strict"]
     assert unit.values("CapabilityBoundingSet") == [""]
@@ -151,9 +155,7 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     text = UNIT.read_text().replace("/opt/rollout/.venv/bin/rollout", "/bin/true")
     copy = tmp_path / "rollout.service"
     copy.write_text("\n".join(line for line in text.splitlines() if not line.startswith("Documentation=")))
-    done = subprocess.run(
-        [program, "verify", str(copy)], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([program, "verify", str(copy)], capture_output=True, text=True, check=False, timeout=60)
     said = [line for line in done.stderr.splitlines() if "rollout.service" in line]
     assert (done.returncode, said) == (0, [])
 

@@ -71,9 +71,7 @@ def _in_line(page: str, line: str) -> Iterator[Command]:
         return
     for i, token in enumerate(tokens):
         before = tokens[i - 1] if i else ""
-        starts = (
-            not before or before in _ENDS or "=" in before or before in ("until", "if", "run:", "exec", "-")
-        )
+        starts = not before or before in _ENDS or "=" in before or before in ("until", "if", "run:", "exec", "-")
         if token == "rollout" and starts:
             words = []
             for word in tokens[i + 1 :]:

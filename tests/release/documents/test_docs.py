@@ -16,9 +16,7 @@ from tests.support.command_line import REPOSITORY
 
 NAMES = [str(p.relative_to(REPOSITORY)) for p in PAGES]
 COMMANDS = [command for page in PAGES for command in commands(page)]
-YAML_BLOCKS = [
-    (name, block) for page, name in zip(PAGES, NAMES, strict=True) for block in blocks(page, "yaml")
-]
+YAML_BLOCKS = [(name, block) for page, name in zip(PAGES, NAMES, strict=True) for block in blocks(page, "yaml")]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -54,15 +52,7 @@ def anchors(page: Path) -> set[str]:
 
 def test_commands_were_found() -> None:
     assert len(COMMANDS) > 60
-    assert {c.words[0] for c in COMMANDS if c.words} >= {
-        "check",
-        "start",
-        "rollback",
-        "apply",
-        "init",
-        "db",
-        "kit",
-    }
+    assert {c.words[0] for c in COMMANDS if c.words} >= {"check", "start", "rollback", "apply", "init", "db", "kit"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
@@ -71,8 +61,7 @@ def test_every_command_in_the_documents_is_one(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "words",
-    ["rolback NAME", "rollback --nubmer +1", "start", "promote NAME --expect", "db", "verify --fil x"],
+    "words", ["rolback NAME", "rollback --nubmer +1", "start", "promote NAME --expect", "db", "verify --fil x"]
 )
 def test_a_command_that_does_not_exist_would_be_seen(words: str) -> None:
     assert complaint(Command("here", tuple(words.split()), whole=True)) is not None
@@ -94,9 +83,7 @@ def test_yaml_in_the_documents_can_be_read_and_plans_are_valid(name: str, block:
 
 
 def test_the_plan_of_the_readme_is_valid() -> None:
-    (text,) = re.findall(
-        r"<<'YAML'\n(.*?)^YAML$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    (text,) = re.findall(r"<<'YAML'\n(.*?)^YAML$", (REPOSITORY / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert load_plan(text).name == "frontdesk-v7"
 
 

@@ -72,9 +72,14 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path, environment: dict[str, s
     log = tmp_path / "said"
     with log.open("wb") as said:
         shell = subprocess.Popen(
-            ["bash", "-c", text], cwd=folder, env=environment, stdout=said, stderr=said,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            ["bash", "-c", text],
+            cwd=folder,
+            env=environment,
+            stdout=said,
+            stderr=said,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         code: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = shell.wait(SECONDS)
@@ -83,9 +88,7 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path, environment: dict[str, s
     serve = folder / "serve.log"
     more = serve.read_text(errors="replace")[-2000:] if serve.exists() else "no service was started"
     assert code == 0, f"{output[-4000:]}\n--- the service:\n{more}"
-    found = {
-        int(n): part for n, part in re.findall(r"=== block (\d+)\n(.*?)(?==== block|\Z)", output, re.DOTALL)
-    }
+    found = {int(n): part for n, part in re.findall(r"=== block (\d+)\n(.*?)(?==== block|\Z)", output, re.DOTALL)}
     everything = "\n".join(found.values())
     for words in (
         "ok: nothing was written",  # check

@@ -21,10 +21,18 @@ LONG = {
 HOSTS = [
     f"{name}.{end}"
     for name, end in (
-        ("pypi", "org"), ("pythonhosted", "org"), ("npmjs", "org"), ("npmjs", "com"), ("crates", "io"),
-        ("rubygems", "org"), ("anaconda", "org"), ("yarnpkg", "com"), ("jsdelivr", "net"), ("unpkg", "com"),
+        ("pypi", "org"),
+        ("pythonhosted", "org"),
+        ("npmjs", "org"),
+        ("npmjs", "com"),
+        ("crates", "io"),
+        ("rubygems", "org"),
+        ("anaconda", "org"),
+        ("yarnpkg", "com"),
+        ("jsdelivr", "net"),
+        ("unpkg", "com"),
     )
-]  # fmt: skip
+]
 
 
 def tracked() -> list[Path]:
@@ -33,8 +41,11 @@ def tracked() -> list[Path]:
         pytest.skip("not a git checkout")
     done = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=REPOSITORY, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [path for name in done.stdout.split("\0") if name and (path := REPOSITORY / name).is_file()]
 
 

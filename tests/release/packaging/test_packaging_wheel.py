@@ -26,8 +26,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     (made,) = folder.glob("*.whl")
     return made
@@ -40,10 +44,23 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "env", with_pip=False)
     programs = folder / "env" / "bin"
     subprocess.run(
-        [sys.executable, "-m", "pip", "--python", programs / "python", "install", "--quiet", "--no-deps", "--no-index",
-         "--disable-pip-version-check", wheel],
-        check=True, timeout=120, cwd=folder,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            programs / "python",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            wheel,
+        ],
+        check=True,
+        timeout=120,
+        cwd=folder,
+    )
     # What it depends on comes from the environment of the tests: nothing is fetched.
     site = folder / "env" / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
@@ -56,9 +73,12 @@ def world(tmp_path: Path) -> Iterator[dict[str, str]]:
     with Sandbox() as sandbox:
         sandbox.add_ready_world(calls_per_hour=0)
         yield {
-            "PATH": os.environ["PATH"], "HOME": str(tmp_path), "RETELL_API_KEY": "key", "COLUMNS": "100",
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "RETELL_API_KEY": "key",
+            "COLUMNS": "100",
             "ROLLOUT_RETELL_BASE_URL": sandbox.url,
-        }  # fmt: skip
+        }
 
 
 def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) -> None:
@@ -84,9 +104,7 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
 
 def test_it_runs_where_there_is_no_checkout(installed: Path, tmp_path: Path, world: dict[str, str]) -> None:
     def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command, cwd=tmp_path, env=world, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(command, cwd=tmp_path, env=world, capture_output=True, text=True, timeout=60, check=False)
 
     where = "import alembic, rollout, jobs; print(alembic.__file__, rollout.__file__, jobs.__file__)"
     library, ours, jobs = run(installed / "python", "-c", where).stdout.split()

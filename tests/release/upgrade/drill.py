@@ -58,12 +58,7 @@ class PostgresPlace:
 
     def restore(self) -> None:
         self._run(
-            "pg_restore",
-            "--clean",
-            "--if-exists",
-            "--single-transaction",
-            f"--dbname={self.url}",
-            str(self.copy),
+            "pg_restore", "--clean", "--if-exists", "--single-transaction", f"--dbname={self.url}", str(self.copy)
         )
 
     @staticmethod

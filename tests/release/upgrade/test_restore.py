@@ -40,9 +40,7 @@ def replayed_nothing(scene: Scene) -> None:
     assert PATCH not in scene.requests()
 
 
-def test_a_rollout_that_went_on_after_the_backup_is_held_and_a_person_adopts(
-    scene: Scene, place: Place
-) -> None:
+def test_a_rollout_that_went_on_after_the_backup_is_held_and_a_person_adopts(scene: Scene, place: Place) -> None:
     scene.given_at(1)
     place.backup()
     scene.app.commands.promote(scene.id, ME)
@@ -66,9 +64,7 @@ def test_a_rollout_that_went_on_after_the_backup_is_held_and_a_person_adopts(
     assert verify_all(scene.app.store)[0] == []
 
 
-def test_a_step_that_becomes_due_after_the_restore_is_not_taken_over_what_is_live(
-    scene: Scene, place: Place
-) -> None:
+def test_a_step_that_becomes_due_after_the_restore_is_not_taken_over_what_is_live(scene: Scene, place: Place) -> None:
     scene.given_at(1)
     place.backup()
     for _ in range(2):
@@ -123,9 +119,7 @@ def test_a_write_that_was_in_flight_at_the_backup_is_not_sent_again(scene: Scene
     assert scene.weight(ONE, version=8) == 1
 
 
-def test_what_was_started_after_the_backup_is_unknown_and_its_number_left_alone(
-    scene: Scene, place: Place
-) -> None:
+def test_what_was_started_after_the_backup_is_unknown_and_its_number_left_alone(scene: Scene, place: Place) -> None:
     place.backup()
     scene.given_at(1)
 

@@ -27,8 +27,12 @@ FIRST = (Path(__file__).parent / "data" / "0001.sql").read_text(encoding="utf-8"
 ENTRIES = sum(line.startswith("INSERT INTO journal") for line in FIRST.splitlines())
 THREE = "+14157774446"
 PHASES = {
-    "ended-well": "promoted", "gone-back": "rolled_back", "under-way": "paused", "edited": "held", "later": "pending",
-}  # fmt: skip
+    "ended-well": "promoted",
+    "gone-back": "rolled_back",
+    "under-way": "paused",
+    "edited": "held",
+    "later": "pending",
+}
 
 
 @pytest.fixture
@@ -126,23 +130,9 @@ def full(quick_folder: Path) -> str:
             keep_look(connection, scene.id, now, (1, 1), "pass", None, "fine", {"E": 1.0})
             # What an upgrade says of a rollout that began before 0008, so that all revisions end alike.
             set_history(connection, scene.id, {"edition": 1})
-            values = {
-                "id": "t",
-                "name": "n",
-                "role": "admin",
-                "hash": "h",
-                "created_at": now,
-                "created_by": "x",
-            }
+            values = {"id": "t", "name": "n", "role": "admin", "hash": "h", "created_at": now, "created_by": "x"}
             connection.execute(insert(tokens), values)
-            notice = {
-                "event": "e",
-                "channel": "c",
-                "kind": "k",
-                "severity": "info",
-                "title": "t",
-                "body": "b",
-            }
+            notice = {"event": "e", "channel": "c", "kind": "k", "severity": "info", "title": "t", "body": "b"}
             connection.execute(insert(outbox), {**notice, "created_at": now, "tries": 0, "trouble": ""})
     return url
 
@@ -179,8 +169,6 @@ def test_rows_of_every_revision_survive(full: str, place: Place, revision: str) 
 
 def test_migrations_only_add() -> None:
     """What docs/operations.md promises: services of the version before work on while the schema is new."""
-    taking = re.compile(
-        r"op\.(drop_\w+|alter_column|rename_table|batch_alter_table)|\b(DROP|ALTER TABLE|RENAME)\b"
-    )
+    taking = re.compile(r"op\.(drop_\w+|alter_column|rename_table|batch_alter_table)|\b(DROP|ALTER TABLE|RENAME)\b")
     for path in sorted((REPOSITORY / "alembic" / "versions").glob("*.py")):
         assert taking.findall(path.read_text(encoding="utf-8")) == [], path.name

@@ -37,9 +37,17 @@ ROLLOUTS, NUMBERS = 4, 2
 WEIGHTS = (0.1, 0.5, 1.0)
 BY = By("test", "upgrade under load")
 BOUNDS: dict[str, float] = {
-    "tick_seconds": 0.1, "send_window": 0.5, "request_deadline": 1.0, "lease": 2.0, "provider_idle": 1.0,
-    "provider_apply": 0.5, "horizon_margin": 0.5, "watch_seconds": 0.3, "observe_seconds": 0.5, "drift_seconds": 0.5,
-}  # fmt: skip
+    "tick_seconds": 0.1,
+    "send_window": 0.5,
+    "request_deadline": 1.0,
+    "lease": 2.0,
+    "provider_idle": 1.0,
+    "provider_apply": 0.5,
+    "horizon_margin": 0.5,
+    "watch_seconds": 0.3,
+    "observe_seconds": 0.5,
+    "drift_seconds": 0.5,
+}
 
 
 class World:
@@ -54,30 +62,26 @@ class World:
 
     def app(self) -> App:
         return build(
-            Settings(
-                database_url=self.url,
-                retell_api_key=SecretStr("key"),
-                retell_base_url=self.sandbox.url,
-                **BOUNDS,
-            )
+            Settings(database_url=self.url, retell_api_key=SecretStr("key"), retell_base_url=self.sandbox.url, **BOUNDS)
         )
 
     def plan(self, i: int) -> Plan:
         return Plan.model_validate(
             {
-                "version": 1, "name": f"plan-{i}", "numbers": self.numbers[i], "channels": ["inbound"],
-                "canary": {"agent_id": AGENT, "agent_version": 7}, "gates": {"profile": "none"},
+                "version": 1,
+                "name": f"plan-{i}",
+                "numbers": self.numbers[i],
+                "channels": ["inbound"],
+                "canary": {"agent_id": AGENT, "agent_version": 7},
+                "gates": {"profile": "none"},
                 "steps": [{"weight": w, "hold": f"{1.5 + i / 2}s"} for w in WEIGHTS],
             }
-        )  # fmt: skip
+        )
 
     def written(self) -> dict[str, list[Any]]:
         """Every split that was sent to each number, in order."""
         return {
-            number: [
-                json.loads(e["body"])["inbound_agents"]
-                for e in self.sandbox.log(number=number, method="PATCH")
-            ]
+            number: [json.loads(e["body"])["inbound_agents"] for e in self.sandbox.log(number=number, method="PATCH")]
             for numbers in self.numbers.values()
             for number in numbers
         }
@@ -106,9 +110,7 @@ def repeated(act: Callable[[], object], pause: float) -> Iterator[list[str]]:
 
 
 @pytest.mark.slow
-def test_rollouts_of_the_first_schema_end_as_promoted_on_the_last(
-    place: Place, command_line: CommandLine
-) -> None:
+def test_rollouts_of_the_first_schema_end_as_promoted_on_the_last(place: Place, command_line: CommandLine) -> None:
     with Sandbox() as sandbox:
         world = World(sandbox, place.url)
         onlooker = world.app()
@@ -180,18 +182,13 @@ def _second_version(world: World, onlooker: App, ids: list[str]) -> None:
     finally:
         scheduler.stop()
         app.close()
-    assert any(not onlooker.store.phase(id_).is_final for id_ in ids), (
-        "nothing was left for the third version"
-    )
+    assert any(not onlooker.store.phase(id_).is_final for id_ in ids), "nothing was left for the third version"
 
 
 def _third_version(world: World, command_line: CommandLine, onlooker: App, ids: list[str]) -> None:
     bounds = {f"ROLLOUT_{name.upper()}": f"{value:g}" for name, value in BOUNDS.items()}
     environment = command_line.variables(
-        **bounds,
-        ROLLOUT_DATABASE_URL=world.url,
-        ROLLOUT_RETELL_BASE_URL=world.sandbox.url,
-        RETELL_API_KEY="key",
+        **bounds, ROLLOUT_DATABASE_URL=world.url, ROLLOUT_RETELL_BASE_URL=world.sandbox.url, RETELL_API_KEY="key"
     )
     with service(command_line.folder, environment, "--no-http", "--migrate") as third:
         wait_until(lambda: all(onlooker.store.phase(id_).is_final for id_ in ids), 40)

@@ -42,9 +42,7 @@ def look(scene: Scene) -> None:
 
 def shown(scene: Scene) -> str:
     text = io.StringIO()
-    Console(file=text, width=200, soft_wrap=True, markup=False).print(
-        picture(Direct(scene.app).show(scene.id))
-    )
+    Console(file=text, width=200, soft_wrap=True, markup=False).print(picture(Direct(scene.app).show(scene.id)))
     return text.getvalue()
 
 
@@ -72,9 +70,7 @@ def test_an_outage_of_the_call_list_is_seen_from_the_first_failed_look(scene: Sc
     assert f'id="{scene.id}"' in line and "503" in line
     scene.after(30)
     look(scene)
-    assert Direct(scene.app).show(scene.id)["calls_unreadable"]["since"] == found["since"], (
-        "the first one counts"
-    )
+    assert Direct(scene.app).show(scene.id)["calls_unreadable"]["since"] == found["since"], "the first one counts"
     if scene.app.database.is_sqlite:  # the other one has a clock of its own
         assert float(sample(scene)[0].rpartition(" ")[2]) >= 30
     scene.drive()
@@ -105,12 +101,8 @@ def test_an_outage_and_its_end_wake_the_rollout_once(scene: Scene) -> None:
     assert not due()
 
 
-@pytest.mark.parametrize(
-    "later", [{"gates": GATED}, {"gates": []}, {"channels": ["outbound"], "gates": GATED}]
-)
-def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(
-    scene: Scene, later: dict[str, object]
-) -> None:
+@pytest.mark.parametrize("later", [{"gates": GATED}, {"gates": []}, {"channels": ["outbound"], "gates": GATED}])
+def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(scene: Scene, later: dict[str, object]) -> None:
     scene.given(gates=GATED)
     scene.drive()
     outage(scene)

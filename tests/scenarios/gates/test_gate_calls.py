@@ -54,9 +54,11 @@ def earlier(scene: GateScene, count: int, days: float) -> list[CallRecord]:
     start = scene.rollout.started_at
     assert start is not None
     return [
-        replace(scene.call(6, bad=i % 5 == 0), call_id=f"old_{i:05}", started_at=start - days * DAY + i * days * DAY / count)
+        replace(
+            scene.call(6, bad=i % 5 == 0), call_id=f"old_{i:05}", started_at=start - days * DAY + i * days * DAY / count
+        )
         for i in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def test_a_quiet_number_is_asked_for_the_calls_of_a_month_and_its_rates_are_known(scene: GateScene) -> None:

@@ -44,10 +44,19 @@ def world(tmp_path: Path) -> Iterator[tuple[Sandbox, App]]:
         entry = {"agent_id": AGENT, "agent_version": 6, "weight": 1}
         sandbox.add_number(NUMBER, inbound_agents=[entry], calls_per_hour=108_000)
         settings = Settings(
-            database_url=f"sqlite:///{tmp_path / 'gates.db'}", retell_api_key=SecretStr("key_of_a_test"),
-            retell_base_url=sandbox.url, tick_seconds=0.2, observe_seconds=0.4, watch_seconds=0.4,
-            send_window=0.5, request_deadline=3.0, lease=6.0, provider_idle=2.0, provider_apply=1.0, horizon_margin=1.0,
-        )  # fmt: skip
+            database_url=f"sqlite:///{tmp_path / 'gates.db'}",
+            retell_api_key=SecretStr("key_of_a_test"),
+            retell_base_url=sandbox.url,
+            tick_seconds=0.2,
+            observe_seconds=0.4,
+            watch_seconds=0.4,
+            send_window=0.5,
+            request_deadline=3.0,
+            lease=6.0,
+            provider_idle=2.0,
+            provider_apply=1.0,
+            horizon_margin=1.0,
+        )
         app = build(settings)
         migrate.upgrade(app.database)
         scheduler = Scheduler(app)

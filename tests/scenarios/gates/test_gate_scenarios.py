@@ -42,10 +42,22 @@ class GateScene(Scene):
         self.made += 1
         at = self.clock.now()
         record = CallRecord(
-            f"call_{self.made}", AGENT, version, ONE, "inbound", at, at + timedelta(seconds=60), "ended",
-            "error_llm_websocket_open" if hard else "user_hangup", 800.0, not bad, "Negative" if bad else "Neutral",
-            False, {}, True,
-        )  # fmt: skip
+            f"call_{self.made}",
+            AGENT,
+            version,
+            ONE,
+            "inbound",
+            at,
+            at + timedelta(seconds=60),
+            "ended",
+            "error_llm_websocket_open" if hard else "user_hangup",
+            800.0,
+            not bad,
+            "Negative" if bad else "Neutral",
+            False,
+            {},
+            True,
+        )
         return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
 
     def calls(
@@ -63,9 +75,7 @@ class GateScene(Scene):
             self.clock.to(self.clock.now() + timedelta(seconds=every))
             canary = self.random.random() < (self.weight(ONE) if share is None else share)
             bad = self.random.random() < (canary_bad if canary else baseline_bad)
-            self.app.store.observe(
-                [self.call(7 if canary else 6, bad=bad, hard=bad and canary and canary_bad > 0.5)]
-            )
+            self.app.store.observe([self.call(7 if canary else 6, bad=bad, hard=bad and canary and canary_bad > 0.5)])
             if i % look_every:
                 continue
             self.polled()
@@ -215,13 +225,10 @@ def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> 
     assert scene.rollout.waived
 
 
-def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_again(
-    scene: GateScene,
-) -> None:
+def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_again(scene: GateScene) -> None:
     now = scene.clock.now()
     before = [
-        scene.call(6, bad=i % 4 == 0, call_id=f"old_{i}", started_at=now - timedelta(hours=i + 1))
-        for i in range(200)
+        scene.call(6, bad=i % 4 == 0, call_id=f"old_{i}", started_at=now - timedelta(hours=i + 1)) for i in range(200)
     ]
     scene.app.store.observe(before)
     scene.given(judged())  # type: ignore[arg-type]
@@ -304,9 +311,7 @@ gates: {metrics: [{name: sucess}]}
         load_plan(text)
 
 
-def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the_steps(
-    scene: GateScene,
-) -> None:
+def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the_steps(scene: GateScene) -> None:
     steps = [{"weight": 0.5, "hold": "9h", "min_calls": 1000}, {"weight": 1.0, "hold": "1h"}]
     hours = {"zone": "UTC", "windows": [{"from": "09:00", "to": "18:00"}], "closing": {"retreat": 0.05}}
     scene.given(judged(steps=steps, **hours))  # type: ignore[arg-type]

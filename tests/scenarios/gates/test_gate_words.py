@@ -62,10 +62,13 @@ def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None
 def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: Rollout, phase: Phase) -> None:
     stands = replace(undecided, phase=phase, reason="drift" if phase is Phase.HELD else undecided.reason)
     told = [
-        *rollout.show(stands)["gates_text"], rollout.show(stands)["gates"][0]["reason"],
-        report.text(report.document(stands, []), stands), report.html(report.document(stands, [])),
-        page_arms(stands, stands.updated_at)[0]["forecast"], page_arms(stands, stands.updated_at)[0]["reason"],
-    ]  # fmt: skip
+        *rollout.show(stands)["gates_text"],
+        rollout.show(stands)["gates"][0]["reason"],
+        report.text(report.document(stands, []), stands),
+        report.html(report.document(stands, [])),
+        page_arms(stands, stands.updated_at)[0]["forecast"],
+        page_arms(stands, stands.updated_at)[0]["reason"],
+    ]
     forecasts = [text for text in told if "more call" in text or "no forecast" in text]
     assert bool(forecasts) is (phase in GOES_ON), forecasts
     assert "has evidence" in told[0], "the verdict itself stays"
@@ -95,9 +98,7 @@ def test_every_forecast_can_be_taken_from_its_sentence(
     for made in (None, Forecast(calls, calls)):
         said = forecast.words(made, per_day, now)
         assert forecast.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
-    assert (
-        forecast.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
-    )
+    assert forecast.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
 
 
 @pytest.mark.parametrize("phase", list(Phase))

@@ -48,10 +48,7 @@ class Worlds(Scene):
         self.sandbox.add_number(number, inbound_agents=split, calls_per_hour=calls_per_hour, **more)
 
     def pass_time(
-        self,
-        length: timedelta,
-        every: timedelta = timedelta(minutes=2),
-        until: Callable[[], bool] = lambda: False,
+        self, length: timedelta, every: timedelta = timedelta(minutes=2), until: Callable[[], bool] = lambda: False
     ) -> None:
         """Calls come in, are fetched and judged, and what is due is done."""
         end = self.clock.now() + length
@@ -92,9 +89,7 @@ def test_a_harmless_canary_with_one_number_overridden_is_held_and_never_rolled_b
     scene.sandbox.add_agent(LOUD, versions=[{"version": 6, "success": 0.6, **QUICK}])
     scene.number(ONE, QUIET, 280, bypass={"agent_id": QUIET, "agent_version": 6, "share": 1.0})
     scene.number(TWO, LOUD, 120)
-    scene.given(
-        make_plan(numbers=[ONE, TWO], canary={"agent_id": QUIET, "agent_version": 7}, steps=LADDER, gates={})
-    )
+    scene.given(make_plan(numbers=[ONE, TWO], canary={"agent_id": QUIET, "agent_version": 7}, steps=LADDER, gates={}))
     scene.drive()
     scene.pass_time(timedelta(hours=6), until=scene.rested)
     scene.stands("held", 1, reason="split")
@@ -114,10 +109,13 @@ def test_a_wave_that_is_bad_alone_is_never_promoted_on_the_proof_of_the_first(sc
     ladder = [{"weight": 0.3, "hold": "10m"}, {"weight": 1.0, "hold": "10m"}]
     scene.given(
         make_plan(
-            numbers=[ONE, TWO], waves=[1], canary={"agent_id": QUIET, "agent_version": 7}, steps=ladder,
+            numbers=[ONE, TWO],
+            waves=[1],
+            canary={"agent_id": QUIET, "agent_version": 7},
+            steps=ladder,
             gates={"profile": "low-traffic"},
         )
-    )  # fmt: skip
+    )
     scene.drive()
     scene.pass_time(timedelta(hours=12), until=lambda: scene.rollout.position.wave == 2 or scene.rested())
     assert scene.rollout.position.wave == 2, scene.rollout.why
@@ -127,24 +125,17 @@ def test_a_wave_that_is_bad_alone_is_never_promoted_on_the_proof_of_the_first(sc
     scene.sandbox.edit(TWO, calls_per_hour=600)
     scene.pass_time(timedelta(hours=8), until=scene.rested)
     scene.stands("rolled_back")
-    assert (
-        max(e.data["position"] for e in scene.app.store.history(scene.id) if e.kind == "confirmed") == "2.1"
-    )
+    assert max(e.data["position"] for e in scene.app.store.history(scene.id) if e.kind == "confirmed") == "2.1"
     assert scene.replays()
 
 
 def test_results_lost_on_one_side_are_held_and_told(scene: Worlds) -> None:
     scene.sandbox.add_agent(
         QUIET,
-        versions=[
-            {"version": 6, "success": 0.85, **QUICK},
-            {"version": 7, "success": 0.85, "unjudged": 0.4, **QUICK},
-        ],
+        versions=[{"version": 6, "success": 0.85, **QUICK}, {"version": 7, "success": 0.85, "unjudged": 0.4, **QUICK}],
     )
     scene.number(ONE, QUIET, 240)
-    scene.given(
-        make_plan(numbers=[ONE], canary={"agent_id": QUIET, "agent_version": 7}, steps=LADDER, gates={})
-    )
+    scene.given(make_plan(numbers=[ONE], canary={"agent_id": QUIET, "agent_version": 7}, steps=LADDER, gates={}))
     scene.drive()
     scene.pass_time(timedelta(hours=14), until=scene.rested)
     scene.stands("held", 1, reason="labels")
@@ -163,10 +154,12 @@ def test_an_outage_on_the_ninth_day_at_full_weight_is_told_while_it_is_watched(s
     ladder = [{"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "3d"}]
     scene.given(
         make_plan(
-            numbers=[ONE], canary={"agent_id": QUIET, "agent_version": 7}, steps=ladder,
+            numbers=[ONE],
+            canary={"agent_id": QUIET, "agent_version": 7},
+            steps=ladder,
             gates={"profile": "low-traffic"},
         )
-    )  # fmt: skip
+    )
     scene.drive()
     scene.pass_time(timedelta(days=1), until=lambda: scene.rollout.position.step == 2)
     scene.sandbox.edit(ONE, calls_per_hour=2)

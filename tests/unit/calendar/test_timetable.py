@@ -8,12 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rollout.domain.calendar.timetable import (
-    Happens,
-    Row,
-    remaining,
-    timetable,
-)
+from rollout.domain.calendar.timetable import Happens, Row, remaining, timetable
 from rollout.domain.calendar.wording import hours_text, moment_text, sentence, weight_text
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
@@ -54,9 +49,17 @@ def standing(p: Plan, position: tuple[int, int], confirmed: datetime | None, **m
     now = la("2026-06-02 08:00")
     values: dict[str, Any] = {"phase": Phase.PROGRESSING, "started_at": now, **more}
     return Rollout(
-        id="r", name=p.name, plan=p, reason=None, position=Position(*position), epoch=1, created_at=now,
-        updated_at=now, confirmed_at=confirmed, **values,
-    )  # fmt: skip
+        id="r",
+        name=p.name,
+        plan=p,
+        reason=None,
+        position=Position(*position),
+        epoch=1,
+        created_at=now,
+        updated_at=now,
+        confirmed_at=confirmed,
+        **values,
+    )
 
 
 STEPS: list[dict[str, Any]] = [
@@ -85,8 +88,7 @@ def test_each_step_waits_for_its_hold_and_then_for_the_opening() -> None:
 def test_the_sentence() -> None:
     rows = rows_of(plan(*STEPS, **OFFICE), TUESDAY)
     assert sentence(rows, TUESDAY) == (
-        "10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, promoted Thu 09:00 "
-        "(America/Los_Angeles)"
+        "10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, promoted Thu 09:00 (America/Los_Angeles)"
     )
 
 
@@ -101,11 +103,7 @@ def test_without_a_calendar_the_holds_alone_count_in_utc() -> None:
 def test_a_hold_in_open_hours_stands_still_while_it_is_closed() -> None:
     p = plan({"weight": 0.1, "hold": {"open": "12h"}}, {"weight": 1.0, "hold": {"open": "4h"}}, **OFFICE)
     rows = rows_of(p, la("2026-06-05 10:00"))  # a Friday
-    assert [row.at for row in rows] == [
-        la("2026-06-05 10:00"),
-        la("2026-06-08 14:00"),
-        la("2026-06-09 10:00"),
-    ]
+    assert [row.at for row in rows] == [la("2026-06-05 10:00"), la("2026-06-08 14:00"), la("2026-06-09 10:00")]
 
 
 def test_a_hold_that_ends_with_the_day_goes_on_in_the_morning() -> None:
@@ -229,9 +227,9 @@ def test_hours_in_words() -> None:
 
     nine_to_five = {"from": "09:00", "to": "17:00"}
     assert of({"days": ["fri", "mon", "tue", "wed", "thu"], **nine_to_five}) == f"Mon-Fri 09:00-17:00 {LA}"
-    assert of(
-        {"days": ["mon", "tue", "thu", "sat", "sun"], **nine_to_five}, {"from": "22:00", "to": "24:00"}
-    ) == (f"Mon-Tue+Thu+Sat-Sun 09:00-17:00, daily 22:00-24:00 {LA}")
+    assert of({"days": ["mon", "tue", "thu", "sat", "sun"], **nine_to_five}, {"from": "22:00", "to": "24:00"}) == (
+        f"Mon-Tue+Thu+Sat-Sun 09:00-17:00, daily 22:00-24:00 {LA}"
+    )
     assert of() == f"always {LA}"
     assert of(zone=None) == "always"
 

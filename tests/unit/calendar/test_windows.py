@@ -153,9 +153,7 @@ some = settings(derandomize=True, deadline=None, max_examples=40)
 
 @some
 @given(scenes())
-def test_spans_are_what_a_clock_read_every_minute_shows(
-    scene: tuple[Calendar, frozenset[date], datetime],
-) -> None:
+def test_spans_are_what_a_clock_read_every_minute_shows(scene: tuple[Calendar, frozenset[date], datetime]) -> None:
     cal, holidays, start = scene
     end = start + 30 * HOUR
     found = list(spans(cal, holidays, start, end))
@@ -347,9 +345,7 @@ def test_open_time_is_real_time() -> None:
 
 def test_a_zone_half_an_hour_off() -> None:
     cal = calendar("Asia/Kolkata", windows=hours("09:00", "17:00"))
-    assert next_opening(cal, NO_DAYS, datetime(2026, 6, 1, tzinfo=UTC)) == datetime(
-        2026, 6, 1, 3, 30, tzinfo=UTC
-    )
+    assert next_opening(cal, NO_DAYS, datetime(2026, 6, 1, tzinfo=UTC)) == datetime(2026, 6, 1, 3, 30, tzinfo=UTC)
 
 
 def test_a_year_of_office_hours_is_counted_exactly() -> None:

@@ -17,18 +17,7 @@ from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Tar
 from rollout.domain.writes.drift import Blocked, Look
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
-from tests.support.values import (
-    ONE,
-    TWO,
-    Verdict,
-    applied,
-    confirmed,
-    only,
-    plan,
-    rollout,
-    target,
-    write,
-)
+from tests.support.values import ONE, TWO, Verdict, applied, confirmed, only, plan, rollout, target, write
 
 SECOND = timedelta(seconds=1)
 HOLD = timedelta(minutes=30)
@@ -53,8 +42,11 @@ BOTH_SEEN = Facts(look=look(Finding.AS_EXPECTED, Finding.AS_EXPECTED))
 def standing(step: int = 1, ago: timedelta = timedelta(), **changes: Any) -> Rollout:
     """A rollout whose step was confirmed this long ago."""
     values: dict[str, Any] = {
-        "position": Position(1, step), "confirmed_at": START - ago, "targets": (confirmed(step=step),), **changes,
-    }  # fmt: skip
+        "position": Position(1, step),
+        "confirmed_at": START - ago,
+        "targets": (confirmed(step=step),),
+        **changes,
+    }
     return rollout(**values)
 
 
@@ -65,8 +57,12 @@ def restored(number: str = ONE, **changes: Any) -> Target:
 def back(**changes: Any) -> Rollout:
     """A rollback that was ordered now, its number still at the first step."""
     values: dict[str, Any] = {
-        "phase": Phase.ROLLING_BACK, "rollback_at": START, "targets": (confirmed(),), "confirmed_at": START, **changes,
-    }  # fmt: skip
+        "phase": Phase.ROLLING_BACK,
+        "rollback_at": START,
+        "targets": (confirmed(),),
+        "confirmed_at": START,
+        **changes,
+    }
     return rollout(**values)
 
 
@@ -111,10 +107,18 @@ def test_a_rollback_waits_for_no_horizon_before_its_first_write() -> None:
 def taken(times: int, number: str = ONE, last: datetime = START) -> tuple[Write, ...]:
     """So many writes of the baseline that Retell took by a definite 200, the last of them now."""
     return tuple(
-        write(number, 0, id=f"t{number}{i}", kind=Kind.BASELINE, at=last - i * SECOND, answered=200, outcome=Outcome.APPLIED,
-              horizon_until=last)
+        write(
+            number,
+            0,
+            id=f"t{number}{i}",
+            kind=Kind.BASELINE,
+            at=last - i * SECOND,
+            answered=200,
+            outcome=Outcome.APPLIED,
+            horizon_until=last,
+        )
         for i in reversed(range(times))
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("times", "seconds"), [(1, 1), (2, 2), (3, 4), (4, 8), (6, 32), (7, 60), (50, 60)])
@@ -197,7 +201,7 @@ def test_rolled_back_tells_what_was_left_alone_and_what_is_gone() -> None:
     r = back(
         targets=(restored(state=TargetState.FOREIGN), restored(TWO, ord=1, state=TargetState.MISSING)),
         restored_at=START,
-    )  # fmt: skip
+    )
     why = record_of(decide(r, Facts(look=look(Finding.DRIFT, Blocked.MISSING)), START)).why
     assert f"left alone: {ONE}" in why
     assert f"gone: {TWO}" in why
@@ -280,9 +284,7 @@ def test_every_number_is_looked_at_before_a_step_is_counted() -> None:
     blind = Facts(look=look(Finding.AS_EXPECTED, Blocked.UNREACHABLE), trouble="down")
     assert wait_of(decide(r, blind, START)).why == f"{TWO} cannot be read: down"
     edited = record_of(decide(r, Facts(look=look(Finding.AS_EXPECTED, Finding.DRIFT)), START))
-    assert (edited.event, edited.values) == (
-        Event.HELD, {"reason": "drift", "resume_phase": Phase.PROGRESSING},
-    )  # fmt: skip
+    assert (edited.event, edited.values) == (Event.HELD, {"reason": "drift", "resume_phase": Phase.PROGRESSING})
 
 
 def test_a_step_is_not_counted_beside_an_open_horizon() -> None:
@@ -301,9 +303,7 @@ def promoted_to(position: Position, *targets: Target, **changes: Any) -> Rollout
     return rollout(position=position, targets=targets, plan=plan([ONE, TWO], waves=[1]), **changes)
 
 
-TWO_AT = {
-    step: confirmed(TWO, step, ord=1, wave=2) if step else target(TWO, ord=1, wave=2) for step in range(4)
-}
+TWO_AT = {step: confirmed(TWO, step, ord=1, wave=2) if step else target(TWO, ord=1, wave=2) for step in range(4)}
 
 IN_FORCE: list[tuple[str, Rollout, Position]] = [
     ("the next step, nothing written", promoted_to(Position(1, 2), confirmed()), Position(1, 1)),
@@ -312,11 +312,15 @@ IN_FORCE: list[tuple[str, Rollout, Position]] = [
     ("all waves at once, nothing written", promoted_to(Position(2, 3), confirmed(step=1), TWO_AT[0]), Position(1, 1)),
     ("one of two is written", promoted_to(Position(1, 2), confirmed(step=2), confirmed(TWO, 1, ord=1)), Position(1, 2)),
     ("one wave of two is written", promoted_to(Position(2, 1), confirmed(step=3), TWO_AT[1]), Position(2, 1)),
-    ("what was written may still land", promoted_to(Position(1, 2), confirmed(), writes=(write(step=2),)), Position(1, 2)),
+    (
+        "what was written may still land",
+        promoted_to(Position(1, 2), confirmed(), writes=(write(step=2),)),
+        Position(1, 2),
+    ),
     ("it is to be written again", promoted_to(Position(1, 2), confirmed(step=-1)), Position(1, 2)),
     ("the first step", promoted_to(Position(1, 1), target()), Position(1, 1)),
     ("it is confirmed", promoted_to(Position(1, 2), confirmed(step=2), confirmed_at=START), Position(1, 2)),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("r", "position"), [c[1:] for c in IN_FORCE], ids=[c[0] for c in IN_FORCE])
@@ -361,12 +365,10 @@ WAITS: list[tuple[str, Rollout, Facts, str]] = [
     ("closed", READY, Facts(opening=CLOSED), "closed until nine"),
     ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine"),
     ("approval", standing(ago=HOLD, plan=STRICT), GREEN, "all is green; a person must promote it"),
-]  # fmt: skip
+]
 
 
-@pytest.mark.parametrize(
-    ("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS]
-)
+@pytest.mark.parametrize(("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS])
 def test_what_a_step_waits_for(r: Rollout, facts: Facts, why: str) -> None:
     assert wait_of(decide(r, facts, START)).why == why
 
@@ -380,9 +382,7 @@ ORDER: list[tuple[Facts, str]] = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("facts", "why"), ORDER, ids=["calls", "undecided", "unmeasurable", "window", "approval"]
-)
+@pytest.mark.parametrize(("facts", "why"), ORDER, ids=["calls", "undecided", "unmeasurable", "window", "approval"])
 def test_a_person_is_asked_last(facts: Facts, why: str) -> None:
     assert why in wait_of(decide(standing(ago=HOLD, plan=STRICT), facts, START)).why
     early = decide(standing(ago=HOLD - SECOND, plan=STRICT), facts, START)
@@ -391,9 +391,7 @@ def test_a_person_is_asked_last(facts: Facts, why: str) -> None:
 
 def test_a_promotion_goes_over_everything_but_what_is_wrong() -> None:
     r = standing(plan=STRICT, promote_asked=True)
-    assert (
-        record_of(decide(r, replace(SEEN, verdict=UNDECIDED, opening=CLOSED), START)).event is Event.ADVANCED
-    )
+    assert record_of(decide(r, replace(SEEN, verdict=UNDECIDED, opening=CLOSED), START)).event is Event.ADVANCED
     assert record_of(decide(r, Facts(verdict=FAIL), START)).event is Event.FAILED
 
 
@@ -436,12 +434,10 @@ def test_promoted_is_said_only_from_a_look_begun_after_every_horizon() -> None:
     ],
     ids=["drift", "late-own", "touched", "at-baseline", "missing"],
 )
-def test_a_wrong_number_goes_before_everything_else(
-    finding: Finding | Blocked, event: Event, reason: str
-) -> None:
+def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, event: Event, reason: str) -> None:
     everything = Facts(
         look=look(finding), verdict=FAIL, baseline_gone="gone", canary_gone="gone", trouble="down", opening=CLOSED
-    )  # fmt: skip
+    )
     r = standing(2, HOLD * 9, deadline_at=START, promote_asked=True)
     action = record_of(decide(r, everything, START))
     assert (action.event, action.values["reason"]) == (event, reason)
@@ -453,9 +449,7 @@ def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -
     assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside")
 
 
-@pytest.mark.parametrize(
-    "finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING]
-)
+@pytest.mark.parametrize("finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING])
 def test_other_findings_hold_nothing_up(finding: Finding) -> None:
     action = decide(READY, Facts(look=look(finding)), START)
     assert record_of(action).event is Event.ADVANCED
@@ -476,29 +470,15 @@ WRONG: list[tuple[str, dict[str, Any], Facts, Event, str]] = [
         Event.HELD,
         "rollback-impossible",
     ),
-    (
-        "canary gone",
-        {"targets": (target(),)},
-        Facts(canary_gone="c is gone", verdict=SPLIT),
-        Event.FAILED,
-        "c is gone",
-    ),
-    (
-        "rejected",
-        {"targets": (target(state=TargetState.REJECTED),)},
-        Facts(verdict=FAIL),
-        Event.HELD,
-        "rejected",
-    ),
+    ("canary gone", {"targets": (target(),)}, Facts(canary_gone="c is gone", verdict=SPLIT), Event.FAILED, "c is gone"),
+    ("rejected", {"targets": (target(state=TargetState.REJECTED),)}, Facts(verdict=FAIL), Event.HELD, "rejected"),
     ("gate failed", {}, Facts(verdict=FAIL, opening=CLOSED), Event.FAILED, "the canary is worse"),
     ("split alarm", {}, Facts(verdict=SPLIT), Event.HELD, "split"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("changes", "facts", "event", "reason"),
-    [c[1:] for c in WRONG],
-    ids=[c[0].replace(" ", "-") for c in WRONG],
+    ("changes", "facts", "event", "reason"), [c[1:] for c in WRONG], ids=[c[0].replace(" ", "-") for c in WRONG]
 )
 def test_what_is_wrong(changes: dict[str, Any], facts: Facts, event: Event, reason: str) -> None:
     action = record_of(decide(standing(**changes), facts, START))
@@ -707,7 +687,7 @@ def test_every_variant_is_named_in_the_reason() -> None:
         canary=None,
         variants={"b": {"agent_id": "agent_b", "agent_version": 1}, "c": {"agent_id": "agent_c", "agent_version": 2}},
         steps=[{"weights": {"b": 0.2, "c": 0.05}, "hold": "1d"}],
-    )  # fmt: skip
+    )
     action = decide(rollout(plan=several), Facts(), START)
     assert isinstance(action, Apply)
     assert action.why == "step 1.1: 20 % b, 5 % c"

@@ -30,29 +30,13 @@ from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.page_state import Line
 from rollout.interfaces.dashboard.weight_history import Stood, course
 from tests.support.clock import START
-from tests.support.values import (
-    AGENT,
-    ONE,
-    TWO,
-    Shown,
-    Verdict,
-    confirmed,
-    only,
-    plan,
-    rollout,
-    target,
-    write,
-)
+from tests.support.values import AGENT, ONE, TWO, Shown, Verdict, confirmed, only, plan, rollout, target, write
 
 HOUR = timedelta(hours=1)
 HOURS: dict[str, Any] = {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}
-LOW = plan(
-    [ONE, TWO], closing={"retreat": 0.2}, waves=[1], **HOURS
-)  # below its first step's 0.1 nothing happens
+LOW = plan([ONE, TWO], closing={"retreat": 0.2}, waves=[1], **HOURS)  # below its first step's 0.1 nothing happens
 NIGHT = Opening(False, START + 16 * HOUR, "closed", 2000, "until Tue 09:00 (outside the plan's hours)")
-SHUT = Opening(
-    False, START + 16 * HOUR, "closed"
-)  # closed, and a person or a broken calendar keeps the weight
+SHUT = Opening(False, START + 16 * HOUR, "closed")  # closed, and a person or a broken calendar keeps the weight
 DAY = Opening(True, START + HOUR)
 SEEN = Look(START, {ONE: Finding.AS_EXPECTED}, Change())
 
@@ -70,9 +54,13 @@ def at(step: int, number: str = ONE, **changes: Any) -> Target:
 def standing(step: int = 2, **changes: Any) -> Rollout:
     """A rollout of LOW at 1.step, confirmed three hours ago."""
     values: dict[str, Any] = {
-        "plan": LOW, "position": Position(1, step), "confirmed_at": START - 3 * HOUR,
-        "targets": (at(step),), "started_at": START - 9 * HOUR, **changes,
-    }  # fmt: skip
+        "plan": LOW,
+        "position": Position(1, step),
+        "confirmed_at": START - 3 * HOUR,
+        "targets": (at(step),),
+        "started_at": START - 9 * HOUR,
+        **changes,
+    }
     return rollout(**values)
 
 
@@ -235,9 +223,7 @@ def test_closed_before_the_step_was_confirmed_it_is_written_at_the_opening() -> 
     assert isinstance(wait, Wait)
     assert wait.next == "step 1.2: 50 % canary"
     r = replace(r, retreated=None, turning_since=START, targets=(at(2),))
-    assert record_of(decide(r, Facts(opening=DAY), START)).values == {
-        "confirmed_at": START, "turning_since": None,
-    }  # fmt: skip
+    assert record_of(decide(r, Facts(opening=DAY), START)).values == {"confirmed_at": START, "turning_since": None}
 
 
 @pytest.mark.parametrize("r", [standing(), down()])
@@ -310,11 +296,7 @@ def test_a_write_says_so_in_the_journal_and_others_say_nothing_new() -> None:
 def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -> None:
     kinds = ["confirmed", "retreated", "reached", "returned", "reached"]
     turns = [
-        (
-            kind,
-            START + hours * HOUR,
-            json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}),
-        )
+        (kind, START + hours * HOUR, json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}))
         for hours, kind in enumerate(kinds)
     ]
     seen = Seen((), turns, None, None)
@@ -325,9 +307,7 @@ def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -
         Span(hours[4], None, 1.0, 4),
     ]
     assert [span.weight for span in seen.spans(LOW, "canary", 2)] == [0.1, 0.1, 0.1], "it was left alone"
-    calls = [
-        CallRecord(str(i), AGENT, 7, ONE, "inbound", START + i * HOUR / 2, None, "ended") for i in range(10)
-    ]
+    calls = [CallRecord(str(i), AGENT, 7, ONE, "inbound", START + i * HOUR / 2, None, "ended") for i in range(10)]
     seen = replace(seen, calls=calls)
     r = standing(confirmed_at=START, position=Position(2, 1))
     assert seen.calls_in_step(r) == 2 + 2, "before the order, and after the weights were read back again"
@@ -346,9 +326,10 @@ OFFICE = Calendar.model_validate(HOURS)
 
 def test_the_sentence_tells_nights_once() -> None:
     p = plan(
-        closing={"retreat": 0.05}, **HOURS,
+        closing={"retreat": 0.05},
+        **HOURS,
         steps=[{"weight": 0.05, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "1d"}],
-    )  # fmt: skip
+    )
     assert sentence(timetable(p, OFFICE, (), TUESDAY), TUESDAY) == (
         "5 % Tue 10:00, 50 % Tue 11:00 at the earliest, then 100 % Tue 12:00, "
         "5 % from Tue 17:00 to Wed 09:00 and 2 times more, promoted Fri 12:00 (UTC)"
@@ -368,9 +349,7 @@ def test_what_remains_while_it_is_down() -> None:
 def test_what_remains_of_a_step_that_was_not_confirmed_in_time() -> None:
     r = down(confirmed_at=None, stood=None, started_at=TUESDAY, targets=(at(1),))
     (first, *_) = remaining(r, OFFICE, (), when("2026-06-02 20:00"))
-    assert (first.happens, first.at, first.position) == (
-        Happens.STEP, when("2026-06-03 09:00"), Position(1, 2),
-    )  # fmt: skip
+    assert (first.happens, first.at, first.position) == (Happens.STEP, when("2026-06-03 09:00"), Position(1, 2))
 
 
 def test_what_a_person_promoted_at_night_counts_from_then_on() -> None:
@@ -406,9 +385,15 @@ def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
         return Line(hours, START + hours * HOUR, "service", kind, "", "1.2", False, retreated)
 
     lines = [
-        line("intended", 0), line("confirmed", 1), line("retreated", 2, 2000), line("intended", 3, 2000),
-        line("reached", 4, 2000), line("returned", 5), line("intended", 6), line("reached", 7),
-    ]  # fmt: skip
+        line("intended", 0),
+        line("confirmed", 1),
+        line("retreated", 2, 2000),
+        line("intended", 3, 2000),
+        line("reached", 4, 2000),
+        line("returned", 5),
+        line("intended", 6),
+        line("reached", 7),
+    ]
     asked, read, stood, _ = course(LOW, lines, START + 8 * HOUR)
     assert [m.weight for m in asked] == [0.5, 0.2, 0.5]
     assert [m.weight for m in read] == [0, 0.5, 0.2, 0.5]

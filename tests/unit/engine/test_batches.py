@@ -29,9 +29,7 @@ def chunks() -> Iterator[Chunks]:
     made.close()
 
 
-def run(
-    chunks: Chunks, targets: tuple[Target, ...], send: Deliver, first: int | None = None
-) -> list[Delivery]:
+def run(chunks: Chunks, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[Delivery]:
     found: list[Delivery] = []
     chunks.run(SOME, HELD, targets, send, found.append, first)
     return found
@@ -46,9 +44,7 @@ class Sender:
         self.threads: set[str] = set()
         self.lock = threading.Lock()
 
-    def __call__(
-        self, r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]
-    ) -> Delivery:
+    def __call__(self, r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
         with self.lock:
             place = len(self.given)
             self.given.append([t.ord for t in targets])
@@ -118,9 +114,7 @@ def test_the_first_one_may_be_small(chunks: Chunks) -> None:
         (1, 100.0, 9, 1),
     ],
 )
-def test_the_size_follows_what_was_sent(
-    sent: int, seconds: float, unsent: int, size: int, chunks: Chunks
-) -> None:
+def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, size: int, chunks: Chunks) -> None:
     done = Delivery(SOME, sent=sent, seconds=seconds, unsent=unsent)
     run(chunks, FLEET[:10], lambda *_: done)
     assert chunks.size == size

@@ -45,9 +45,17 @@ def rollout(confirmed: datetime | None = None, **more: Any) -> Rollout:
     }
     now = la("2026-01-01 00:00")
     return Rollout(
-        id="r", name="frontdesk-v7", plan=Plan.model_validate(document), phase=Phase.PROGRESSING, reason=None,
-        position=Position(1, 1), epoch=1, created_at=now, updated_at=now, confirmed_at=confirmed,
-    )  # fmt: skip
+        id="r",
+        name="frontdesk-v7",
+        plan=Plan.model_validate(document),
+        phase=Phase.PROGRESSING,
+        reason=None,
+        position=Position(1, 1),
+        epoch=1,
+        created_at=now,
+        updated_at=now,
+        confirmed_at=confirmed,
+    )
 
 
 def write(path: Path, text: str, age: int = 0) -> Path:
@@ -171,10 +179,7 @@ def test_the_timetable_of_a_plan_with_a_named_calendar() -> None:
     r = rollout(calendar="office")
     now = la("2026-11-24 16:30")
     rows = Calendars(CalendarFile(EXAMPLE)).timetable(r.plan, now)
-    assert (
-        sentence(rows, now)
-        == "50 % Tue 16:30, promoted Tue 1 Dec 09:00 at the earliest (America/Los_Angeles)"
-    )
+    assert sentence(rows, now) == "50 % Tue 16:30, promoted Tue 1 Dec 09:00 at the earliest (America/Los_Angeles)"
     assert Calendars(CalendarFile(EXAMPLE)).remaining(rollout(calendar="office"), now)[0].at == now
 
 

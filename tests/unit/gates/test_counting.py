@@ -26,10 +26,12 @@ from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CANARY, BASE = ("agent_a", 7), ("agent_a", 6)
-CONFIG = from_plan({
-    "metrics": [{"name": n} for n in ("success", "hard_error", "slow", "negative", "voicemail")]
-    + [{"name": "booked", "custom": "booked"}, {"name": "angry", "custom": "angry", "bad": True}]
-})  # fmt: skip
+CONFIG = from_plan(
+    {
+        "metrics": [{"name": n} for n in ("success", "hard_error", "slow", "negative", "voicemail")]
+        + [{"name": "booked", "custom": "booked"}, {"name": "angry", "custom": "angry", "bad": True}]
+    }
+)
 RULES = CallRules(CANARY, frozenset({BASE}), CONFIG.metrics, slow_ms=(900.0, 1500.0))
 SPANS = [Span(T0, None, 0.1, 1)]
 
@@ -37,15 +39,39 @@ SPANS = [Span(T0, None, 0.1, 1)]
 def call(minute=0.0, who=BASE, call_id=None, **more):
     start = T0 + timedelta(minutes=minute)
     base = CallRecord(
-        call_id or f"call_{minute}_{who[1]}", *who, "+14157774444", "inbound", start, start + timedelta(minutes=2), "ended",
-        "user_hangup", 700.0, True, "Positive", False, {"booked": True, "angry": False}, True,
-    )  # fmt: skip
+        call_id or f"call_{minute}_{who[1]}",
+        *who,
+        "+14157774444",
+        "inbound",
+        start,
+        start + timedelta(minutes=2),
+        "ended",
+        "user_hangup",
+        700.0,
+        True,
+        "Positive",
+        False,
+        {"booked": True, "angry": False},
+        True,
+    )
     return replace(base, **more)
 
 
 def going(minute=0.0, who=BASE, **more):
-    return call(minute, who, ended_at=None, status="ongoing", disconnection_reason=None, e2e_p50_ms=None,
-                successful=None, sentiment=None, in_voicemail=None, custom={}, analyzed=False, **more)  # fmt: skip
+    return call(
+        minute,
+        who,
+        ended_at=None,
+        status="ongoing",
+        disconnection_reason=None,
+        e2e_p50_ms=None,
+        successful=None,
+        sentiment=None,
+        in_voicemail=None,
+        custom={},
+        analyzed=False,
+        **more,
+    )
 
 
 def unjudged(minute=0.0, who=BASE, **more):
@@ -176,10 +202,7 @@ def test_calls_of_other_agents_and_without_a_start_are_counted_apart():
 
 
 def test_spans_of_several_numbers():
-    spans = [
-        Span(T0, None, 0.1, 1, "+14157774444"),
-        Span(T0 + timedelta(minutes=5), None, 0.1, 1, "+14157774445"),
-    ]
+    spans = [Span(T0, None, 0.1, 1, "+14157774444"), Span(T0 + timedelta(minutes=5), None, 0.1, 1, "+14157774445")]
     other = {"number": "+14157774445"}
     found = table([call(1), call(2, call_id="x", **other), call(6, **other)], spans=spans)
     assert (found.between, found.cells[0].started) == (1, (0, 2))
@@ -218,12 +241,7 @@ def test_calls_that_are_never_judged_are_counted_and_those_that_never_reached_th
 
 def test_a_stratum_counts_what_its_calls_say():
     other = {"number": "+14157774445"}
-    calls = [
-        call(1, CANARY),
-        call(2, **other),
-        call(3, CANARY, successful=None, sentiment="Unknown"),
-        call(4),
-    ]
+    calls = [call(1, CANARY), call(2, **other), call(3, CANARY, successful=None, sentiment="Unknown"), call(4)]
     found = tabulate(calls, SPANS, T0 + timedelta(hours=9), RULES, stratum=lambda c: c.number, wave=3)
     cell = found.cells[0]
     assert cell.wave == 3
@@ -307,13 +325,7 @@ class Slow:
             self.calls.append((call(minute, arm, successful=good), ready))
 
     def at(self, now: float) -> list[CallRecord]:
-        waiting = {
-            "successful": None,
-            "sentiment": None,
-            "in_voicemail": None,
-            "custom": {},
-            "analyzed": False,
-        }
+        waiting = {"successful": None, "sentiment": None, "in_voicemail": None, "custom": {}, "analyzed": False}
         return [
             c if ready <= now else replace(c, **waiting)
             for c, ready in self.calls

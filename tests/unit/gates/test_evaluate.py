@@ -48,16 +48,20 @@ def test_cells_at_weight_zero_and_one_are_left_out():
 
 
 def test_nothing_yet():
-    nothing = {"harm": {"E": 1.0, "lnE": 0.0}, "safe": {}, "ledger": {"E": 1.0}, "split": {"E": 1.0},
-               "interval": [-1.0, 1.0], "prob_worse": 0.5}  # fmt: skip
+    nothing = {
+        "harm": {"E": 1.0, "lnE": 0.0},
+        "safe": {},
+        "ledger": {"E": 1.0},
+        "split": {"E": 1.0},
+        "interval": [-1.0, 1.0],
+        "prob_worse": 0.5,
+    }
     assert evaluate({"cells": [], "margins": []}) == nothing
     assert evaluate({"cells": [["0.1", [0, 0, 0, 0]]]}) == nothing
 
 
 def test_evidence_beyond_doubles_is_still_json():
-    out = evaluate(
-        {"cells": [["0.5", [10**6, 0, 0, 10**6]], [0.01, [0, 9, 0, 10**9]]], "margins": ["-0.5", "0.9"]}
-    )
+    out = evaluate({"cells": [["0.5", [10**6, 0, 0, 10**6]], [0.01, [0, 9, 0, 10**9]]], "margins": ["-0.5", "0.9"]})
     assert out["harm"]["lnE"] > 10**5 and out["harm"]["E"] == 1.7976931348623157e308
     json.dumps(out, allow_nan=False)
 
@@ -136,9 +140,7 @@ def test_bets_that_know_the_history_are_those_of_the_definition(history, counts)
     out = evaluate({"cells": [["0.1", list(counts)]], "margins": ["0.25", "0.08"], "history": history})
     assert out["harm"]["lnE"] == pytest.approx(exact(history, counts, "0.1", "0", "harm"), rel=1e-8, abs=1e-8)
     for margin, value in out["safe"].items():
-        assert value["lnE"] == pytest.approx(
-            exact(history, counts, "0.1", margin, "safe"), rel=1e-8, abs=1e-8
-        )
+        assert value["lnE"] == pytest.approx(exact(history, counts, "0.1", margin, "safe"), rel=1e-8, abs=1e-8)
 
 
 def test_a_history_changes_the_bets_and_nothing_else():

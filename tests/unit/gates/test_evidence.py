@@ -64,10 +64,7 @@ def test_split(vector):
 @pytest.mark.parametrize("vector", named("interval"))
 def test_interval(vector):
     low, high = ev.interval(*whole(vector), vector["alpha_each_side"])
-    assert (low, high) == (
-        pytest.approx(vector["lower"], abs=0.0051),
-        pytest.approx(vector["upper"], abs=0.0051),
-    )
+    assert (low, high) == (pytest.approx(vector["lower"], abs=0.0051), pytest.approx(vector["upper"], abs=0.0051))
 
 
 @pytest.mark.parametrize("vector", VECTORS["prob_worse"], ids=str)
@@ -82,10 +79,7 @@ def test_one_sample(vector):
 
 @pytest.mark.parametrize("vector", VECTORS["quantile_ranks"], ids=lambda v: f"n={v['n']}")
 def test_quantile_ranks(vector):
-    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (
-        vector["low"],
-        vector["high"],
-    )
+    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (vector["low"], vector["high"])
 
 
 @pytest.mark.parametrize("vector", named("sequences"))
@@ -146,15 +140,9 @@ def test_forty_digits(counts, weight, margin, side):
 
 
 @steady
-@given(
-    st.lists(WEIGHTS, min_size=1, max_size=3, unique=True),
-    st.floats(-0.5, 0.5),
-    st.sampled_from(["harm", "safe"]),
-)
+@given(st.lists(WEIGHTS, min_size=1, max_size=3, unique=True), st.floats(-0.5, 0.5), st.sampled_from(["harm", "safe"]))
 def test_nothing_is_no_evidence(weights, margin, side):
-    assert float(ev.log_e(np.zeros((len(weights), 4)), weights, round(margin, 3), side)) == pytest.approx(
-        0, abs=1e-12
-    )
+    assert float(ev.log_e(np.zeros((len(weights), 4)), weights, round(margin, 3), side)) == pytest.approx(0, abs=1e-12)
     assert float(ev.ledger_e(np.zeros((5, len(weights), 4)), weights)) == pytest.approx(1)
     assert ev.interval(np.zeros((len(weights), 4)), weights) == (-1.0, 1.0)
 
@@ -202,9 +190,7 @@ def test_labels_bet_on_both_sides_alike(counts, weight):
     lost_c, judged_c, lost_b, judged_b = counts
     weights, ledgers = ev.pool([(weight, counts)])
     swapped = ev.pool([(1 - weight, (lost_b, judged_b, lost_c, judged_c))])
-    assert float(ev.labels_e(ledgers, weights)) == pytest.approx(
-        float(ev.labels_e(swapped[1], swapped[0])), rel=1e-6
-    )
+    assert float(ev.labels_e(ledgers, weights)) == pytest.approx(float(ev.labels_e(swapped[1], swapped[0])), rel=1e-6)
 
 
 @pytest.mark.parametrize("limit", [0.02, 0.3])
@@ -219,9 +205,7 @@ def test_the_watch_without_a_second_day_is_the_one_sample_e_value(limit):
 def test_a_ledger_never_opened_is_worth_an_empty_one(cells, more):
     weights, ledgers = ev.pool(cells)
     padded = np.concatenate([ledgers, np.zeros((more, *ledgers.shape[1:]))])
-    assert float(ev.ledger_e(padded, weights)) == pytest.approx(
-        float(ev.ledger_e(ledgers, weights)), rel=1e-12
-    )
+    assert float(ev.ledger_e(padded, weights)) == pytest.approx(float(ev.ledger_e(ledgers, weights)), rel=1e-12)
 
 
 @steady

@@ -29,10 +29,7 @@ def test_reference_values(v):
     w, d, b, c, level = (float(v[k]) for k in ("w", "d0", "b", "c", "level"))
     assert ev.information(w, d, b, c) == pytest.approx(v["rate"], rel=1e-6)
     found = calls_needed(w, d, b, c, level)
-    assert (found.half, found.most) == (
-        pytest.approx(v["n_half"], rel=1e-6),
-        pytest.approx(v["n_80"], rel=1e-6),
-    )
+    assert (found.half, found.most) == (pytest.approx(v["n_half"], rel=1e-6), pytest.approx(v["n_80"], rel=1e-6))
 
 
 @pytest.mark.parametrize(
@@ -68,9 +65,7 @@ def test_evidence_already_there_shortens_the_wait():
     assert to_roll_back(0.1, (9, 21, 40, 230), 0.1, 0.0, "s").half > 0
 
 
-@pytest.mark.parametrize(
-    ("calls", "shown"), [(0.2, 1), (7.1, 8), (42, 45), (118, 120), (1234, 1300), (26_501, 27_000)]
-)
+@pytest.mark.parametrize(("calls", "shown"), [(0.2, 1), (7.1, 8), (42, 45), (118, 120), (1234, 1300), (26_501, 27_000)])
 def test_no_more_digits_than_a_forecast_knows(calls, shown):
     assert round_calls(calls) == shown
 

@@ -15,9 +15,21 @@ BASE = ("agent_a", 6)
 def call(i, **more):
     at = T0 + timedelta(minutes=i)
     made = CallRecord(
-        f"c{i}", *BASE, "+14157774444", "inbound", at, at + timedelta(minutes=1), "ended", "user_hangup",
-        500.0 + i, i % 8 != 0, "Negative" if i % 5 == 0 else "Positive", False, {}, True,
-    )  # fmt: skip
+        f"c{i}",
+        *BASE,
+        "+14157774444",
+        "inbound",
+        at,
+        at + timedelta(minutes=1),
+        "ended",
+        "user_hangup",
+        500.0 + i,
+        i % 8 != 0,
+        "Negative" if i % 5 == 0 else "Positive",
+        False,
+        {},
+        True,
+    )
     return replace(made, **more)
 
 
@@ -29,9 +41,7 @@ def test_the_baselines_rates_and_thresholds_are_those_of_its_own_calls():
     others = [call(i, call_id=f"x{i}", agent_version=7, successful=False) for i in range(300)]
     found = read([*(call(i) for i in range(200)), *others])
     assert (found.calls, found.edition) == (200, 2)
-    assert found.rates == {
-        "success": 0.125, "hard_error": 0.0, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2,
-    }  # fmt: skip
+    assert found.rates == {"success": 0.125, "hard_error": 0.0, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2}
     assert found.slow_ms == (599.0, 679.0)
 
 

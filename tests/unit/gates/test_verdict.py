@@ -28,21 +28,19 @@ STANDARD = gate_config()
 
 
 def cell(
-    weight=0.1,
-    position=1,
-    day="2026-03-02",
-    *,
-    success=(0, 0, 0, 0),
-    hard=None,
-    slow=None,
-    negative=None,
-    **more,
+    weight=0.1, position=1, day="2026-03-02", *, success=(0, 0, 0, 0), hard=None, slow=None, negative=None, **more
 ):
     """A cell whose other metrics are as fine as can be."""
     nc, nb = success[0] + success[1], success[2] + success[3]
     fine = (0, nc, 0, nb)
-    counts = {"success": success, "hard_error": hard or fine, "slow:p50": slow or fine, "slow:p90": slow or fine,
-              "negative": negative or fine, **more}  # fmt: skip
+    counts = {
+        "success": success,
+        "hard_error": hard or fine,
+        "slow:p50": slow or fine,
+        "slow:p90": slow or fine,
+        "negative": negative or fine,
+        **more,
+    }
     return Cell(weight, position, day, (nc, nb), (nc, nb), counts)
 
 
@@ -101,9 +99,7 @@ def test_amber_holds_a_step_that_is_proven_but_doubtful():
 @pytest.mark.parametrize(("canary", "calls"), [(0, 100), (60, 100)])
 def test_calls_that_ignore_the_weights_raise_the_alarm_and_never_fail(canary, calls):
     bad = canary // 7
-    found = verdict(
-        cell(success=(bad, canary - bad, (calls - canary) // 7, calls - canary - (calls - canary) // 7))
-    )
+    found = verdict(cell(success=(bad, canary - bad, (calls - canary) // 7, calls - canary - (calls - canary) // 7)))
     assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
     assert f"{canary} of {calls}" in found.reason and "webhook" in found.reason
 
@@ -132,20 +128,13 @@ def test_results_that_go_missing_on_both_sides_alike_are_no_alarm():
 
 
 def test_a_waves_own_proof_is_asked_besides_the_pooled_one():
-    ten_worse = replace(
-        cell(success=(3, 9, 15, 85), hard=(0, 12, 1, 99)), wave=2, position=3, day="2026-03-09"
-    )
+    ten_worse = replace(cell(success=(3, 9, 15, 85), hard=(0, 12, 1, 99)), wave=2, position=3, day="2026-03-09")
     config = replace(STANDARD, floors=(10,))
     found = verdict(GOOD, ten_worse, config=config, wave=2, position=3)
     assert found.outcome is Outcome.UNDECIDED
     assert "more calls" in found.reason
-    assert (
-        verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is Outcome.PASS
-    )
-    assert (
-        verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome
-        is Outcome.PASS
-    )
+    assert verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is Outcome.PASS
+    assert verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome is Outcome.PASS
 
 
 def test_the_step_before_weight_1_asks_for_the_narrowest_margin_whatever_its_own_weight():
@@ -158,8 +147,7 @@ def test_the_step_before_weight_1_asks_for_the_narrowest_margin_whatever_its_own
 
 
 @pytest.mark.parametrize(
-    ("shares", "before"),
-    [([0.1, 1], [1]), ([0.1, 0.5, 1], [2]), ([0.1, 0.3], []), ([1], []), ([0.5, 0.1, 1, 1], [2])],
+    ("shares", "before"), [([0.1, 1], [1]), ([0.1, 0.5, 1], [2]), ([0.1, 0.3], []), ([1], []), ([0.5, 0.1, 1, 1], [2])]
 )
 def test_which_steps_stand_before_weight_1(shares, before):
     assert [s for s in range(1, len(shares) + 1) if before_full(shares, s)] == before
@@ -208,13 +196,15 @@ def test_the_split_alarm_names_the_number_that_an_override_sits_on():
 
 
 @pytest.mark.parametrize(
-    ("series", "who"),
-    [({"negative": (0, 0, 90, 360)}, "the canary"), ({"slow": (0, 0, 0, 0)}, "either version")],
+    ("series", "who"), [({"negative": (0, 0, 90, 360)}, "the canary"), ({"slow": (0, 0, 0, 0)}, "either version")]
 )
 def test_a_pass_names_the_metrics_that_had_no_data(series, who):
     name = next(iter(series))
-    found = verdict(replace(GOOD, counts={**GOOD.counts, **dict.fromkeys(
-        [s for s in GOOD.counts if s.startswith(name)], series[name])}))  # fmt: skip
+    found = verdict(
+        replace(
+            GOOD, counts={**GOOD.counts, **dict.fromkeys([s for s in GOOD.counts if s.startswith(name)], series[name])}
+        )
+    )
     assert found.outcome is Outcome.PASS
     assert found.reason.endswith(f"Not judged: {name} (no data from {who}).")
     assert "Not judged" not in verdict(GOOD).reason
@@ -244,9 +234,7 @@ def test_waiting_names_the_metric_and_the_forecast():
 
 
 def test_a_misnamed_field_is_unmeasurable_and_never_passes():
-    config = from_plan(
-        {"metrics": [{"name": "success"}, {"name": "booked", "custom": "boked", "margins": [0.2]}]}
-    )
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "booked", "custom": "boked", "margins": [0.2]}]})
     blind = {**GOOD.counts, "booked": (0, 0, 0, 0)}
     found = judge(config, tally(replace(GOOD, counts=blind)))
     assert found.outcome is Outcome.UNMEASURABLE
@@ -277,10 +265,12 @@ def test_a_fail_stays_a_fail():
     assert (later.outcome, later.reason) == (Outcome.FAIL, dead.reason)
 
 
-OUTSIDE = from_plan({
-    "profile": "none",
-    "metrics": [{"name": "handle_time", "http": {"url": "https://m.example", "field": "x", "max": 300, "for": 3}}],
-})  # fmt: skip
+OUTSIDE = from_plan(
+    {
+        "profile": "none",
+        "metrics": [{"name": "handle_time", "http": {"url": "https://m.example", "field": "x", "max": 300, "for": 3}}],
+    }
+)
 
 
 def test_an_outside_value_fails_after_its_looks_in_a_row():
@@ -327,9 +317,7 @@ def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
 
 def days_at_full_weight(good, dead, edition):
     """A look after so many good days of 50 calls at weight 1, and so many calls of an outage."""
-    fine = [
-        cell(weight=1.0, position=2, day=f"2026-03-{d:02}", success=(8, 42, 0, 0)) for d in range(3, 3 + good)
-    ]
+    fine = [cell(weight=1.0, position=2, day=f"2026-03-{d:02}", success=(8, 42, 0, 0)) for d in range(3, 3 + good)]
     gone = cell(weight=1.0, position=2, day="2026-03-28", success=(dead, 0, 0, 0), hard=(dead, 0, 0, 0))
     full = tally(GOOD, *fine, gone, position=2, step=2, weight=1.0, last=True)
     return judge(gate_config(edition=edition), full)
@@ -383,31 +371,22 @@ def test_profiles():
     assert gate_config("low-traffic", edition=1).critical == low.critical
     assert (low.floors, low.critical[1].margins) == ((20, 60), (0.20, 0.08))
     assert [(m.name, m.share) for m in STANDARD.metrics] == [
-        ("success", 0.5), ("hard_error", 0.25), ("slow", 0.125), ("negative", 0.125)
-    ]  # fmt: skip
+        ("success", 0.5),
+        ("hard_error", 0.25),
+        ("slow", 0.125),
+        ("negative", 0.125),
+    ]
 
 
 def test_shares_left_out_take_the_rest_in_their_proportions():
-    config = from_plan(
-        {"metrics": [{"name": "success"}, {"name": "negative", "share": 0.4}, {"name": "hard_error"}]}
-    )
-    assert {m.name: round(m.share, 9) for m in config.metrics} == {
-        "success": 0.4,
-        "negative": 0.4,
-        "hard_error": 0.2,
-    }
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "negative", "share": 0.4}, {"name": "hard_error"}]})
+    assert {m.name: round(m.share, 9) for m in config.metrics} == {"success": 0.4, "negative": 0.4, "hard_error": 0.2}
     assert from_plan({"metrics": [{"name": "success", "share": 0.7}]}).unbet == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
     ("values", "weight", "step", "chosen"),
-    [
-        ((7,), 0.9, 3, 7),
-        ((1, 2), 0.49, 3, 1),
-        ((1, 2), 0.5, 1, 2),
-        ((1, 2, 3), 0.1, 2, 2),
-        ((1, 2, 3), 0.1, 9, 3),
-    ],
+    [((7,), 0.9, 3, 7), ((1, 2), 0.49, 3, 1), ((1, 2), 0.5, 1, 2), ((1, 2, 3), 0.1, 2, 2), ((1, 2, 3), 0.1, 9, 3)],
 )
 def test_values_by_step(values, weight, step, chosen):
     assert at_step(values, weight, step) == chosen
@@ -417,10 +396,7 @@ def test_values_by_step(values, weight, step, chosen):
     ("gates", "words"),
     [
         ({"profile": "brave"}, "gates.profile: 'brave'"),
-        (
-            {"metrics": [{"name": "succes"}]},
-            r"metrics\[0\].name: 'succes' is not known; write one of success",
-        ),
+        ({"metrics": [{"name": "succes"}]}, r"metrics\[0\].name: 'succes' is not known; write one of success"),
         ({"metrics": [{"name": "negative"}]}, "give one metric margins"),
         ({"metrics": [{"name": "success", "margins": [1.0]}]}, "below 1"),
         ({"metrics": [{"name": "success", "share": 1}, {"name": "slow"}]}, "leaves nothing for slow"),
@@ -434,9 +410,7 @@ def test_what_cannot_be_judged_is_refused_with_words(gates, words):
 
 
 def test_configs_survive_json():
-    config = from_plan(
-        {"metrics": [{"name": "success"}, {"name": "b", "custom": "b", "bad": True, "margins": [0.1]}]}
-    )
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "b", "custom": "b", "bad": True, "margins": [0.1]}]})
     assert GateConfig.from_json(json.loads(json.dumps(judge(config, tally()).evidence["config"]))) == config
 
 
@@ -444,17 +418,14 @@ def test_configs_survive_json():
 def test_the_gates_of_a_plan_are_understood(aliased):
     outside = {"url": "https://m.example.com", "field": "aht", "max": 300, "for": 4}
     written = {
-        "profile": "strict", "floors": [10, 20, 30], "act_at_full_weight": True,
+        "profile": "strict",
+        "floors": [10, 20, 30],
+        "act_at_full_weight": True,
         "metrics": [{"name": "success", "margins": [0.2, 0.15, 0.1]}, {"name": "aht", "http": outside}],
-    }  # fmt: skip
+    }
     config = from_plan(Gates.model_validate(written).model_dump(by_alias=aliased))
     success, aht = config.metrics
-    assert (config.profile, config.alpha, config.floors, config.watch_acts) == (
-        "strict",
-        0.05,
-        (10, 20, 30),
-        True,
-    )
+    assert (config.profile, config.alpha, config.floors, config.watch_acts) == ("strict", 0.05, (10, 20, 30), True)
     assert (success.share, success.margins) == (1.0, (0.2, 0.15, 0.1))
     assert (aht.external, aht.maximum, aht.looks) == (True, 300.0, 4)
     assert from_plan(Gates().model_dump(by_alias=aliased)) == STANDARD

@@ -71,8 +71,15 @@ def test_held_is_left_by_a_persons_answer_or_backwards_only() -> None:
 
 def test_the_names_are_the_contracts() -> None:
     assert [str(p) for p in Phase] == [
-        "pending", "progressing", "paused", "held", "promoted", "rolling_back", "rolled_back", "stopped",
-    ]  # fmt: skip
+        "pending",
+        "progressing",
+        "paused",
+        "held",
+        "promoted",
+        "rolling_back",
+        "rolled_back",
+        "stopped",
+    ]
     assert {p for p in Phase if p.is_final} == {Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED}
     assert all(p.is_live is not p.is_final for p in Phase)
 

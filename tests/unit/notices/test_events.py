@@ -36,9 +36,7 @@ class Written:
     hash: str = HASH
 
 
-def told(
-    kind: str, reason: str = "because of the calls", data: dict[str, Any] | None = None, **changes: Any
-) -> Told:
+def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] | None = None, **changes: Any) -> Told:
     found = of_entry(rollout(**changes), Written(kind, reason, {"position": "1.2"} if data is None else data))
     assert found is not None
     return found
@@ -83,21 +81,14 @@ def test_held_asks_for_an_answer(reason: HeldReason) -> None:
     found = told("held", data={"reason": str(reason), "position": "1.1"})
     assert found.kind is NoticeEvent.NEEDS_PERSON
     assert f"held ({reason}): a person is needed" in found.title
-    alarming = reason in {
-        HeldReason.POISON,
-        HeldReason.ROLLBACK_IMPOSSIBLE,
-        HeldReason.IDENTITY,
-        HeldReason.REJECTED,
-    }
+    alarming = reason in {HeldReason.POISON, HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.IDENTITY, HeldReason.REJECTED}
     assert (found.severity is Severity.CRITICAL) is alarming
     command = "stop" if reason is HeldReason.ROLLBACK_IMPOSSIBLE else "rollback"
     assert f"To intervene: rollout {command} r1" in found.body
 
 
 def test_who_ordered_a_rollback_is_named() -> None:
-    found = of_entry(
-        rollout(), Written("rollback", "too many complaints", {"phase": "held"}, actor="cli:ana")
-    )
+    found = of_entry(rollout(), Written("rollback", "too many complaints", {"phase": "held"}, actor="cli:ana"))
     assert found is not None
     assert "Why: too many complaints (ordered by cli:ana)" in found.body
 
@@ -120,9 +111,7 @@ def test_a_foreign_edit_is_told_only_after_the_end() -> None:
     assert of_entry(rollout(phase=Phase.PROMOTED), Written("observed", data={"findings": {}})) is None
 
 
-@pytest.mark.parametrize(
-    "kind", ["intended", "settled", "baselines", "advanced", "resume", "adopt", "superseded"]
-)
+@pytest.mark.parametrize("kind", ["intended", "settled", "baselines", "advanced", "resume", "adopt", "superseded"])
 def test_the_rest_of_the_journal_is_told_to_nobody(kind: str) -> None:
     assert kind not in TOLD_KINDS
     assert of_entry(rollout(), Written(kind)) is None
@@ -132,9 +121,7 @@ def test_the_rest_of_the_journal_is_told_to_nobody(kind: str) -> None:
 
 
 def test_an_approval_is_asked_for_once_per_step() -> None:
-    waiting = rollout(
-        position=Position(1, 2), confirmed_at=START, why="all is green; a person must promote it"
-    )
+    waiting = rollout(position=Position(1, 2), confirmed_at=START, why="all is green; a person must promote it")
     (found,) = states.of_state(waiting, START, None, PATIENCE)
     assert found.kind is NoticeEvent.NEEDS_PERSON
     assert "To intervene: rollout promote r1 --expect 1.2" in found.body
@@ -224,13 +211,7 @@ def test_cleaned_text_is_one_printable_line(text: str) -> None:
 
 @pytest.mark.parametrize(
     "evil",
-    [
-        "a\r\nBcc: x@example.com",
-        "a\x1b[31mred\x1b]52;c;aGk=\x07",
-        "a\u202egnp.exe",
-        "a\u2028b\u2029c\x85d",
-        "\x00",
-    ],
+    ["a\r\nBcc: x@example.com", "a\x1b[31mred\x1b]52;c;aGk=\x07", "a\u202egnp.exe", "a\u2028b\u2029c\x85d", "\x00"],
 )
 def test_what_comes_from_outside_adds_no_line(evil: str) -> None:
     honest = told("rollback", "x", data={}, name="ok", created_by="cli:me")

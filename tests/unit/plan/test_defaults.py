@@ -35,17 +35,10 @@ def metric(**more: Any) -> dict[str, Any]:
 LAST = ("gates", "metrics", 1)
 # Where each part of the schema may stand: whole plans, and the way to the part inside of them.
 PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
-    "": [
-        (PLAN, ()),
-        (WITH_VARIANTS, ()),
-        ({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ()),
-    ],
+    "": [(PLAN, ()), (WITH_VARIANTS, ()), ({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ())],
     "Alert": [({**PLAN, "alerts": [{"match": {"service": "shop"}}]}, ("alerts", 0))],
     "BaselineEntry": [({**PLAN, "baseline": [{"agent_id": "agent_abc"}]}, ("baseline", 0))],
-    "Gates": [
-        ({**PLAN, "gates": {"profile": "standard"}}, ("gates",)),
-        (metric(custom="booked"), ("gates",)),
-    ],
+    "Gates": [({**PLAN, "gates": {"profile": "standard"}}, ("gates",)), (metric(custom="booked"), ("gates",))],
     "Http": [
         (metric(http={"url": "https://a.example/x", "field": "n", "max": 1}), (*LAST, "http")),
         (metric(http={"url": "https://a.example/x", "field": "n", "min": 1}), (*LAST, "http")),

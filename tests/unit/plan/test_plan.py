@@ -87,9 +87,7 @@ def test_defaults_are_the_documented_ones() -> None:
 
 
 def test_a_variant_that_a_step_leaves_out_has_no_weight() -> None:
-    plan = Plan.model_validate(
-        document(**VARIANTS | {"steps": [{"weights": {"c": 0.05}}, {"weights": {"b": 1}}]})
-    )
+    plan = Plan.model_validate(document(**VARIANTS | {"steps": [{"weights": {"c": 0.05}}, {"weights": {"b": 1}}]}))
     assert plan.weights(1) == {"c": 500}
     assert plan.weights(2) == {"b": 10_000}
     assert list(plan.arms) == ["b", "c"]
@@ -123,10 +121,7 @@ def test_the_baseline_is_one_entry_or_a_whole_list() -> None:
     assert one.expected_baseline == [{"agent_id": "agent_abc", "agent_version": 6, "weight": 1.0}]
     two = build_plan(
         document(
-            baseline=[
-                {"agent_id": "a", "weight": 0.25},
-                {"agent_id": "b", "agent_version": "prod", "weight": 0.75},
-            ]
+            baseline=[{"agent_id": "a", "weight": 0.25}, {"agent_id": "b", "agent_version": "prod", "weight": 0.75}]
         )
     )
     assert splits.same(
@@ -136,9 +131,7 @@ def test_the_baseline_is_one_entry_or_a_whole_list() -> None:
 
 
 def test_numbers_are_kept_in_one_form() -> None:
-    plan = build_plan(
-        document(numbers=["+1 (415) 777-4444", {"nickname": "Front*"}, {"serving": {"agent_id": "a"}}])
-    )
+    plan = build_plan(document(numbers=["+1 (415) 777-4444", {"nickname": "Front*"}, {"serving": {"agent_id": "a"}}]))
     number, nickname, serving = plan.numbers
     assert number == NUMBER
     assert isinstance(nickname, ByNickname)
@@ -207,22 +200,17 @@ def test_the_digest_follows_the_meaning_and_not_the_spelling() -> None:
 
 weights = st.integers(1, 10_000).map(lambda share: share / 10_000)
 holds = st.one_of(
-    st.sampled_from(["0s", "0.5s", "30m", "1h30m", "3d"]),
-    st.sampled_from(["8h", "1d"]).map(lambda t: {"open": t}),
+    st.sampled_from(["0s", "0.5s", "30m", "1h30m", "3d"]), st.sampled_from(["8h", "1d"]).map(lambda t: {"open": t})
 )
 plans = st.builds(
     document,
     name=st.text(
-        st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/"),
-        min_size=1,
-        max_size=80,
+        st.characters(codec="utf-8", categories=("L", "N", "P", "S"), exclude_characters="/"), min_size=1, max_size=80
     ).filter(lambda name: name not in (".", "..")),
     numbers=st.lists(
         st.one_of(
             st.integers(2_000_000, 9_999_999).map(lambda n: f"+1415{n}"),
-            st.sampled_from(["Front*", "no", "1e3", "012", "10:30", "~", "# x", "a: b"]).map(
-                lambda t: {"nickname": t}
-            ),
+            st.sampled_from(["Front*", "no", "1e3", "012", "10:30", "~", "# x", "a: b"]).map(lambda t: {"nickname": t}),
         ),
         min_size=1,
         max_size=6,
@@ -231,8 +219,7 @@ plans = st.builds(
     channels=st.lists(st.sampled_from([channel.value for channel in Channel]), min_size=1, unique=True),
     steps=st.lists(
         st.fixed_dictionaries(
-            {"weight": weights},
-            optional={"hold": holds, "min_calls": st.integers(0, 500), "approve": st.booleans()},
+            {"weight": weights}, optional={"hold": holds, "min_calls": st.integers(0, 500), "approve": st.booleans()}
         ),
         min_size=1,
         max_size=5,
@@ -283,8 +270,7 @@ def test_waves_are_cumulative_and_end_with_everything(count: int, waves: Any, re
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(
-    st.integers(1, 5000),
-    st.lists(st.one_of(st.integers(1, 6000), st.integers(1, 100).map("{}%".format)), max_size=6),
+    st.integers(1, 5000), st.lists(st.one_of(st.integers(1, 6000), st.integers(1, 100).map("{}%".format)), max_size=6)
 )
 def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> None:
     reached = wave_of(count, waves)
@@ -303,102 +289,314 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ({"version": "1"}, 'version: "1" is not a version of the plan format; write version: 1'),
         ({"name": ""}, "name: the text is empty; write 1 to 80 characters"),
         ({"name": "x" * 81}, "name: the text has 81 characters; write 1 to 80 characters"),
-        ({"name": "a\u001b[31m"}, 'name: "a\\u001b[31m" has control or invisible characters; write printable characters only'),
+        (
+            {"name": "a\u001b[31m"},
+            'name: "a\\u001b[31m" has control or invisible characters; write printable characters only',
+        ),
         ({"name": "a\u202eb"}, 'name: "a?b" has control or invisible characters; write printable characters only'),
         ({"name": " x"}, 'name: " x" begins or ends with a space; write "x"'),
         ({"name": 7}, 'name: 7 is not text; put it in quotes: "7"'),
-        ({"numbers": [14157774444]}, 'numbers[0]: 14157774444 is a number, so its plus is lost; put it in quotes: "+14157774444"'),
-        ({"numbers": [NUMBER, "+1 415 777 4444"]}, "numbers[1]: +14157774444 is listed twice, first as entry 1; list it once"),
-        ({"numbers": ["4157774444"]}, 'numbers[0]: "4157774444" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"'),
-        ({"numbers": ["+1/../delete-agent/x"]}, 'numbers[0]: "+1/../delete-agent/x" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"'),
-        ({"numbers": ["+1415777\u0664\u0664\u0664\u0664"]}, 'numbers[0]: "+1415777\u0664\u0664\u0664\u0664" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"'),
-        ({"numbers": ["+1415777"]}, 'numbers[0]: "+1415777" is too short or too long for its country; write the whole number'),
-        ({"numbers": ["+9991234567"]}, 'numbers[0]: "+9991234567" begins with no country\'s code; write plus, country code and number in quotes, for example "+14157774444"'),
-        ({"numbers": ["+4402079460123"]}, 'numbers[0]: "+4402079460123" is not the international form; write "+442079460123"'),
+        (
+            {"numbers": [14157774444]},
+            'numbers[0]: 14157774444 is a number, so its plus is lost; put it in quotes: "+14157774444"',
+        ),
+        (
+            {"numbers": [NUMBER, "+1 415 777 4444"]},
+            "numbers[1]: +14157774444 is listed twice, first as entry 1; list it once",
+        ),
+        (
+            {"numbers": ["4157774444"]},
+            'numbers[0]: "4157774444" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"',
+        ),
+        (
+            {"numbers": ["+1/../delete-agent/x"]},
+            'numbers[0]: "+1/../delete-agent/x" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"',
+        ),
+        (
+            {"numbers": ["+1415777\u0664\u0664\u0664\u0664"]},
+            'numbers[0]: "+1415777\u0664\u0664\u0664\u0664" is not a phone number in international form; write plus, country code and number in quotes, for example "+14157774444"',
+        ),
+        (
+            {"numbers": ["+1415777"]},
+            'numbers[0]: "+1415777" is too short or too long for its country; write the whole number',
+        ),
+        (
+            {"numbers": ["+9991234567"]},
+            'numbers[0]: "+9991234567" begins with no country\'s code; write plus, country code and number in quotes, for example "+14157774444"',
+        ),
+        (
+            {"numbers": ["+4402079460123"]},
+            'numbers[0]: "+4402079460123" is not the international form; write "+442079460123"',
+        ),
         ({"numbers": []}, "numbers: is empty; write at least one entry"),
         ({"numbers": [{"nicknam": "x"}]}, "numbers[0].nicknam: there is no such key; write nickname"),
         ({"channels": ["inbound", "inbound"]}, "channels[1]: inbound is listed twice; list each channel once"),
-        ({"channels": ["sms"]}, 'channels[0]: "sms" is not known here; write one of: inbound, outbound, inbound_sms, outbound_sms'),
+        (
+            {"channels": ["sms"]},
+            'channels[0]: "sms" is not known here; write one of: inbound, outbound, inbound_sms, outbound_sms',
+        ),
         ({"channels": "inbound"}, 'channels: "inbound" is not a list; write a list: [inbound]'),
         ({"canary": None}, "the plan tries no version; write canary: {agent_id: ..., agent_version: ...}"),
-        ({"canary": {"agent_id": "a", "agent_version": "prod"}}, 'canary.agent_version: "prod" is a tag; write the number, not a tag: tags move; for example agent_version: 7'),
-        ({"canary": {"agent_id": "a", "agent_version": "7"}}, 'canary.agent_version: "7" is text; write 7 without quotes'),
+        (
+            {"canary": {"agent_id": "a", "agent_version": "prod"}},
+            'canary.agent_version: "prod" is a tag; write the number, not a tag: tags move; for example agent_version: 7',
+        ),
+        (
+            {"canary": {"agent_id": "a", "agent_version": "7"}},
+            'canary.agent_version: "7" is text; write 7 without quotes',
+        ),
         ({"canary": {"agent_id": "a", "agent_version": "v7"}}, 'canary.agent_version: "v7" is text; write 7'),
-        ({"canary": {"agent_id": "a", "agent_version": True}}, "canary.agent_version: true is not a version; write the version's whole number, for example 7"),
-        ({"canary": {"agent_id": "a", "agent_version": 7.0}}, "canary.agent_version: 7.0 is not a version; write the version's whole number, for example 7"),
-        ({"canary": {"agent_id": "a"}}, "canary.agent_version: is missing; write agent_version: 7, the number of the version"),
-        ({"canary": {"agent_id": "../x", "agent_version": 7}}, 'canary.agent_id: "../x" is not an agent id; write the id as Retell shows it, for example agent_1a2b3c'),
+        (
+            {"canary": {"agent_id": "a", "agent_version": True}},
+            "canary.agent_version: true is not a version; write the version's whole number, for example 7",
+        ),
+        (
+            {"canary": {"agent_id": "a", "agent_version": 7.0}},
+            "canary.agent_version: 7.0 is not a version; write the version's whole number, for example 7",
+        ),
+        (
+            {"canary": {"agent_id": "a"}},
+            "canary.agent_version: is missing; write agent_version: 7, the number of the version",
+        ),
+        (
+            {"canary": {"agent_id": "../x", "agent_version": 7}},
+            'canary.agent_id: "../x" is not an agent id; write the id as Retell shows it, for example agent_1a2b3c',
+        ),
         ({"variants": VARIANTS["variants"]}, "variants: canary and variants are both given; write one of them"),
-        ({"baseline": {"agent_id": "agent_abc", "agent_version": 7}}, "canary.agent_version: canary is already in the baseline, so there is nothing to try; write another version"),
-        ({"baseline": [{"agent_id": "a", "weight": 0.5}]}, "baseline: the weights add up to 0.5; write weights that add up to 1"),
+        (
+            {"baseline": {"agent_id": "agent_abc", "agent_version": 7}},
+            "canary.agent_version: canary is already in the baseline, so there is nothing to try; write another version",
+        ),
+        (
+            {"baseline": [{"agent_id": "a", "weight": 0.5}]},
+            "baseline: the weights add up to 0.5; write weights that add up to 1",
+        ),
         ({"steps": []}, "steps: is empty; write at least one entry"),
-        ({"steps": [{"weight": 0}]}, "steps[0].weight: a weight of 0 would serve nobody, and Retell refuses it; write a weight above 0, for example 0.05, or leave this entry out"),
-        ({"steps": [{"weight": 1.2}]}, "steps[0].weight: 1.2 is above 1, which is all calls; write a weight from 0 to 1, for example 0.012 for 1.2 %"),
-        ({"steps": [{"weight": -0.1}]}, "steps[0].weight: -0.1 is below 0; write a weight from 0 to 1, for example 0.1"),
-        ({"steps": [{"weight": "10%"}]}, 'steps[0].weight: "10%" is text; write a number from 0 to 1 without quotes, for example 0.1'),
-        ({"steps": [{"weight": float("nan")}]}, "steps[0].weight: nan is not a weight; write a number from 0 to 1, for example 0.1"),
+        (
+            {"steps": [{"weight": 0}]},
+            "steps[0].weight: a weight of 0 would serve nobody, and Retell refuses it; write a weight above 0, for example 0.05, or leave this entry out",
+        ),
+        (
+            {"steps": [{"weight": 1.2}]},
+            "steps[0].weight: 1.2 is above 1, which is all calls; write a weight from 0 to 1, for example 0.012 for 1.2 %",
+        ),
+        (
+            {"steps": [{"weight": -0.1}]},
+            "steps[0].weight: -0.1 is below 0; write a weight from 0 to 1, for example 0.1",
+        ),
+        (
+            {"steps": [{"weight": "10%"}]},
+            'steps[0].weight: "10%" is text; write a number from 0 to 1 without quotes, for example 0.1',
+        ),
+        (
+            {"steps": [{"weight": float("nan")}]},
+            "steps[0].weight: nan is not a weight; write a number from 0 to 1, for example 0.1",
+        ),
         ({"steps": [{}]}, "steps[0]: the step has no weight; write weight: 0.1, or weights: {b: 0.1} for variants"),
-        ({"steps": [{"weights": {"b": 0.1}}]}, "steps[0].weights: step 1 has weights, but the plan has one canary; write weight: 0.1"),
-        ({"steps": [{"weight": 0.1, "hold": "10:30"}]}, "steps[0].hold: the colon form 10:30 can mean hours or minutes; write 10h30m or 10m30s"),
-        ({"steps": [{"weight": 0.1, "hold": {"open": 8}}]}, "steps[0].hold.open: 8 has no unit; write 8s for seconds or 8m for minutes"),
-        ({"steps": [{"weight": 0.1, "hold": {"opn": "8h"}}]}, 'steps[0].hold: {"opn": "8h"} is not a hold; write for example 30m, or {open: 8h} for open hours'),
-        ({"steps": [{"weight": 0.1, "hold": {"open": "8h"}}]}, "steps[0].hold: open hours are counted, but the plan has no windows; write hold: 8h, or give windows and zone"),
+        (
+            {"steps": [{"weights": {"b": 0.1}}]},
+            "steps[0].weights: step 1 has weights, but the plan has one canary; write weight: 0.1",
+        ),
+        (
+            {"steps": [{"weight": 0.1, "hold": "10:30"}]},
+            "steps[0].hold: the colon form 10:30 can mean hours or minutes; write 10h30m or 10m30s",
+        ),
+        (
+            {"steps": [{"weight": 0.1, "hold": {"open": 8}}]},
+            "steps[0].hold.open: 8 has no unit; write 8s for seconds or 8m for minutes",
+        ),
+        (
+            {"steps": [{"weight": 0.1, "hold": {"opn": "8h"}}]},
+            'steps[0].hold: {"opn": "8h"} is not a hold; write for example 30m, or {open: 8h} for open hours',
+        ),
+        (
+            {"steps": [{"weight": 0.1, "hold": {"open": "8h"}}]},
+            "steps[0].hold: open hours are counted, but the plan has no windows; write hold: 8h, or give windows and zone",
+        ),
         ({"steps": [{"weight": 0.1, "min_calls": -1}]}, "steps[0].min_calls: -1 is too small; write at least 0"),
-        ({"steps": [{"weight": 0.1, "min_calls": "50"}]}, 'steps[0].min_calls: "50" is not a whole number; write a whole number without quotes, for example 50'),
-        ({"steps": [{"weight": 0.1, "approve": "yes"}]}, 'steps[0].approve: "yes" is not true or false; write true or false, without quotes'),
+        (
+            {"steps": [{"weight": 0.1, "min_calls": "50"}]},
+            'steps[0].min_calls: "50" is not a whole number; write a whole number without quotes, for example 50',
+        ),
+        (
+            {"steps": [{"weight": 0.1, "approve": "yes"}]},
+            'steps[0].approve: "yes" is not true or false; write true or false, without quotes',
+        ),
         ({"steps": [{"weight": 0.1, "hodl": "1h"}]}, "steps[0].hodl: there is no such key; write hold"),
-        (VARIANTS | {"steps": [{"weight": 0.1}]}, "steps[0].weight: step 1 has weight, but the plan has variants; write weights: {b: 0.1, c: 0.1}"),
-        (VARIANTS | {"steps": [{"weights": {"d": 0.1}}]}, 'steps[0].weights.d: there is no variant "d"; write one of: b, c'),
-        (VARIANTS | {"steps": [{"weights": {"b": 0.6, "c": 0.5}}]}, "steps[0].weights: the weights add up to 1.1; write weights that add up to at most 1"),
-        (VARIANTS | {"steps": [{"weights": {"b": 0, "c": 0.5}}]}, "steps[0].weights.b: a weight of 0 would serve nobody, and Retell refuses it; write a weight above 0, for example 0.05, or leave this entry out"),
-        (VARIANTS | {"variants": {"b": {"agent_id": "a", "agent_version": 1}, "c": {"agent_id": "a", "agent_version": 1}}}, "variants.c: c is the same agent and version as b; write another version"),
-        (VARIANTS | {"variants": {"Baseline": {"agent_id": "a", "agent_version": 1}}}, 'variants.Baseline: "Baseline" cannot name a variant; write a short lower-case name, for example b'),
-        (VARIANTS | OFFICE | {"closing": {"retreat": 0.1}}, "closing: retreat names one weight, but the plan has variants; write closing: keep"),
-        ({"waves": [1, 1]}, "waves[1]: wave 1 is not larger than the one before; write rising sizes: a wave includes those before"),
-        ({"waves": ["10%", "5%"]}, 'waves[1]: wave "5%" is not larger than the one before; write rising sizes: a wave includes those before'),
-        ({"waves": [0.1]}, 'waves[0]: 0.1 is not a wave; write a count of numbers, for example 1, or a part, for example "10%"'),
+        (
+            VARIANTS | {"steps": [{"weight": 0.1}]},
+            "steps[0].weight: step 1 has weight, but the plan has variants; write weights: {b: 0.1, c: 0.1}",
+        ),
+        (
+            VARIANTS | {"steps": [{"weights": {"d": 0.1}}]},
+            'steps[0].weights.d: there is no variant "d"; write one of: b, c',
+        ),
+        (
+            VARIANTS | {"steps": [{"weights": {"b": 0.6, "c": 0.5}}]},
+            "steps[0].weights: the weights add up to 1.1; write weights that add up to at most 1",
+        ),
+        (
+            VARIANTS | {"steps": [{"weights": {"b": 0, "c": 0.5}}]},
+            "steps[0].weights.b: a weight of 0 would serve nobody, and Retell refuses it; write a weight above 0, for example 0.05, or leave this entry out",
+        ),
+        (
+            VARIANTS
+            | {"variants": {"b": {"agent_id": "a", "agent_version": 1}, "c": {"agent_id": "a", "agent_version": 1}}},
+            "variants.c: c is the same agent and version as b; write another version",
+        ),
+        (
+            VARIANTS | {"variants": {"Baseline": {"agent_id": "a", "agent_version": 1}}},
+            'variants.Baseline: "Baseline" cannot name a variant; write a short lower-case name, for example b',
+        ),
+        (
+            VARIANTS | OFFICE | {"closing": {"retreat": 0.1}},
+            "closing: retreat names one weight, but the plan has variants; write closing: keep",
+        ),
+        (
+            {"waves": [1, 1]},
+            "waves[1]: wave 1 is not larger than the one before; write rising sizes: a wave includes those before",
+        ),
+        (
+            {"waves": ["10%", "5%"]},
+            'waves[1]: wave "5%" is not larger than the one before; write rising sizes: a wave includes those before',
+        ),
+        (
+            {"waves": [0.1]},
+            'waves[0]: 0.1 is not a wave; write a count of numbers, for example 1, or a part, for example "10%"',
+        ),
         ({"waves": ["200%"]}, 'waves[0]: 200% is not a part of the numbers; write above "0%" and at most "100%"'),
         ({"seed": 3}, "seed: a seed is given, but nothing is drawn; write wave_order: random, or leave seed out"),
-        ({"start": "2026-12-01T09:00:00"}, "start: 2026-12-01T09:00:00 does not say in which zone; write the offset too: 2026-12-01T09:00:00-08:00, or 2026-12-01T09:00:00Z for UTC"),
-        ({"start": "tomorrow"}, 'start: "tomorrow" is not a time; write date, time and offset: 2026-12-01T09:00:00-08:00'),
+        (
+            {"start": "2026-12-01T09:00:00"},
+            "start: 2026-12-01T09:00:00 does not say in which zone; write the offset too: 2026-12-01T09:00:00-08:00, or 2026-12-01T09:00:00Z for UTC",
+        ),
+        (
+            {"start": "tomorrow"},
+            'start: "tomorrow" is not a time; write date, time and offset: 2026-12-01T09:00:00-08:00',
+        ),
         ({"after": "frontdesk-v7"}, "after: the plan waits for itself; write the name of another plan"),
         ({"deadline": "0s"}, "deadline: 0s leaves no time; write for example 30s, 15m or 7d, or leave the key out"),
         ({"on_failure": "halt"}, 'on_failure: "halt" is not known here; write one of: rollback, pause'),
         ({"on_failure": "rolback"}, 'on_failure: "rolback" is not known here; write rollback'),
-        ({"gates": {"metrics": [{"name": "sucess"}]}}, 'gates.metrics[0].name: there is no metric "sucess"; write success, or say where it is measured: custom, prometheus or http'),
-        ({"gates": {"metrics": [{"name": "success"}, {"name": "success"}]}}, "gates.metrics[1].name: success is listed twice; list each metric once"),
-        ({"gates": {"metrics": [{"name": "success", "custom": "x"}]}}, "gates.metrics[0].name: success is measured on calls and cannot be taken from custom; write another name, for example my_success"),
-        ({"gates": {"metrics": [{"name": "success", "share": 0.9}, {"name": "slow", "share": 0.2}]}}, "gates.metrics: the shares add up to 1.1; write shares that add up to at most 1"),
-        ({"gates": {"metrics": [{"name": "e", "http": {"url": "https://x.example/v", "field": "v"}}]}}, "gates.metrics[0].http: there is no limit; write max or min, for example max: 0.05"),
-        ({"gates": {"metrics": [{"name": "e", "http": {"url": "http://x.example/v", "field": "v", "max": 1}}]}}, "gates.metrics[0].http.url: the address is not encrypted; write https://x.example/v"),
-        ({"gates": {"metrics": [{"name": "e", "http": {"url": "https://u:p@x.example/", "field": "v", "max": 1}}]}}, "gates.metrics[0].http.url: the address carries a user name or password; write the address without them"),
-        ({"gates": {"metrics": [{"name": "e", "prometheus": {"url": "file:///etc/passwd", "query": "up", "max": 1}}]}}, 'gates.metrics[0].prometheus.url: "file:///etc/passwd" is not a web address; write for example https://metrics.example.com/value'),
-        ({"gates": {"metrics": [{"name": "success", "margins": [1.5]}]}}, "gates.metrics[0].margins[0]: 1.5 is not a margin; write a number from 0 to 1, for example 0.25"),
-        ({"gates": {"profile": "lenient"}}, 'gates.profile: "lenient" is not known here; write one of: standard, low-traffic, strict, none'),
-        ({"gates": {"profile": "none", "metrics": [{"name": "success"}]}}, "gates.profile: profile none judges no calls, but success is listed; write profile: standard, or leave the metric out"),
-        ({"gates": {"metrics": [{"name": "slow"}]}}, "gates.metrics: nothing would ever have to be proven before a step; give one metric margins, such as margins: [0.25, 0.10]"),
+        (
+            {"gates": {"metrics": [{"name": "sucess"}]}},
+            'gates.metrics[0].name: there is no metric "sucess"; write success, or say where it is measured: custom, prometheus or http',
+        ),
+        (
+            {"gates": {"metrics": [{"name": "success"}, {"name": "success"}]}},
+            "gates.metrics[1].name: success is listed twice; list each metric once",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "success", "custom": "x"}]}},
+            "gates.metrics[0].name: success is measured on calls and cannot be taken from custom; write another name, for example my_success",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "success", "share": 0.9}, {"name": "slow", "share": 0.2}]}},
+            "gates.metrics: the shares add up to 1.1; write shares that add up to at most 1",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "e", "http": {"url": "https://x.example/v", "field": "v"}}]}},
+            "gates.metrics[0].http: there is no limit; write max or min, for example max: 0.05",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "e", "http": {"url": "http://x.example/v", "field": "v", "max": 1}}]}},
+            "gates.metrics[0].http.url: the address is not encrypted; write https://x.example/v",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "e", "http": {"url": "https://u:p@x.example/", "field": "v", "max": 1}}]}},
+            "gates.metrics[0].http.url: the address carries a user name or password; write the address without them",
+        ),
+        (
+            {
+                "gates": {
+                    "metrics": [{"name": "e", "prometheus": {"url": "file:///etc/passwd", "query": "up", "max": 1}}]
+                }
+            },
+            'gates.metrics[0].prometheus.url: "file:///etc/passwd" is not a web address; write for example https://metrics.example.com/value',
+        ),
+        (
+            {"gates": {"metrics": [{"name": "success", "margins": [1.5]}]}},
+            "gates.metrics[0].margins[0]: 1.5 is not a margin; write a number from 0 to 1, for example 0.25",
+        ),
+        (
+            {"gates": {"profile": "lenient"}},
+            'gates.profile: "lenient" is not known here; write one of: standard, low-traffic, strict, none',
+        ),
+        (
+            {"gates": {"profile": "none", "metrics": [{"name": "success"}]}},
+            "gates.profile: profile none judges no calls, but success is listed; write profile: standard, or leave the metric out",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "slow"}]}},
+            "gates.metrics: nothing would ever have to be proven before a step; give one metric margins, such as margins: [0.25, 0.10]",
+        ),
         ({"gates": ["success"]}, "gates: a list is given; write gates: {metrics: [...]}, or [] for none"),
-        ({"alerts": {"match": {}}}, "alerts[0].match: {} matches no alert; write labels and their values, for example {service: frontdesk}"),
+        (
+            {"alerts": {"match": {}}},
+            "alerts[0].match: {} matches no alert; write labels and their values, for example {service: frontdesk}",
+        ),
         ({"alerts": {"match": {"a": 1}}}, 'alerts[0].match.a: the value 1 is not text; put it in quotes: "1"'),
-        ({"windows": [{"from": "09:00", "to": "17:00"}]}, "windows: windows are given without a zone, so their hours could be anybody's; write the zone too, for example zone: America/Los_Angeles"),
-        ({"zone": "Los Angeles"}, 'zone: there is no zone "Los Angeles"; write a name of the IANA list, for example America/Los_Angeles'),
-        ({"zone": "../../etc/passwd"}, 'zone: there is no zone "../../etc/passwd"; write a name of the IANA list, for example America/Los_Angeles'),
-        (OFFICE | {"windows": [{"from": "9:00", "to": "17:00"}]}, 'windows[0].from: "9:00" has one digit of hours; write "09:00"'),
-        (OFFICE | {"windows": [{"from": "09:00", "to": "09:00"}]}, "windows[0].to: the window is empty: it opens and closes at 09:00; write a later time"),
-        (OFFICE | {"windows": [{"days": ["monday"], "from": "09:00", "to": "10:00"}]}, 'windows[0].days[0]: "monday" is not known here; write mon'),
-        (OFFICE | {"calendar": "office"}, "calendar: calendar and windows are both given; leave one out; windows can stand in the calendar"),
+        (
+            {"windows": [{"from": "09:00", "to": "17:00"}]},
+            "windows: windows are given without a zone, so their hours could be anybody's; write the zone too, for example zone: America/Los_Angeles",
+        ),
+        (
+            {"zone": "Los Angeles"},
+            'zone: there is no zone "Los Angeles"; write a name of the IANA list, for example America/Los_Angeles',
+        ),
+        (
+            {"zone": "../../etc/passwd"},
+            'zone: there is no zone "../../etc/passwd"; write a name of the IANA list, for example America/Los_Angeles',
+        ),
+        (
+            OFFICE | {"windows": [{"from": "9:00", "to": "17:00"}]},
+            'windows[0].from: "9:00" has one digit of hours; write "09:00"',
+        ),
+        (
+            OFFICE | {"windows": [{"from": "09:00", "to": "09:00"}]},
+            "windows[0].to: the window is empty: it opens and closes at 09:00; write a later time",
+        ),
+        (
+            OFFICE | {"windows": [{"days": ["monday"], "from": "09:00", "to": "10:00"}]},
+            'windows[0].days[0]: "monday" is not known here; write mon',
+        ),
+        (
+            OFFICE | {"calendar": "office"},
+            "calendar: calendar and windows are both given; leave one out; windows can stand in the calendar",
+        ),
         (OFFICE | {"holidays": "us"}, 'holidays[0]: "us" is not a country or region; write US'),
-        (OFFICE | {"freezes": {"from": "2026-12-24", "to": "2026-12-23", "reason": "x"}}, "freezes[0].to: the freeze ends before it begins; write an end after its beginning"),
-        (OFFICE | {"freezes": {"from": "2026-12-24", "to": "2026-12-25T00:00:00Z", "reason": "x"}}, "freezes[0].to: one end is a day and the other a time; write both as days or both as times"),
-        (OFFICE | {"freezes": {"from": "2026-02-30", "to": "2026-03-01", "reason": "x"}}, "freezes[0].from: there is no day 2026-02-30; write a day of the calendar, for example 2026-12-24"),
-        ({"closing": {"retreat": 0.1}}, "closing: the plan never closes, for it has no windows; leave closing out, or give windows and zone"),
+        (
+            OFFICE | {"freezes": {"from": "2026-12-24", "to": "2026-12-23", "reason": "x"}},
+            "freezes[0].to: the freeze ends before it begins; write an end after its beginning",
+        ),
+        (
+            OFFICE | {"freezes": {"from": "2026-12-24", "to": "2026-12-25T00:00:00Z", "reason": "x"}},
+            "freezes[0].to: one end is a day and the other a time; write both as days or both as times",
+        ),
+        (
+            OFFICE | {"freezes": {"from": "2026-02-30", "to": "2026-03-01", "reason": "x"}},
+            "freezes[0].from: there is no day 2026-02-30; write a day of the calendar, for example 2026-12-24",
+        ),
+        (
+            {"closing": {"retreat": 0.1}},
+            "closing: the plan never closes, for it has no windows; leave closing out, or give windows and zone",
+        ),
         ({"closing": "retreat"}, 'closing: "retreat" is not known here; write keep, or {retreat: 0.1}'),
-        ({"notify": {"url": "slack"}}, "notify[0].url: this is not the address of a service; write an apprise address, for example mailto://ops@example.com"),
-        ({"epoch": 5}, "epoch: there is no such key; leave it out; known here: version, name, numbers, channels, canary, variants, baseline, steps, waves, wave_order, seed, gates, start, after, deadline, on_failure, on_deadline, alerts, calendar, windows, zone, holidays, freezes, closing, notify"),
-        ({"name": "key_" + "0a" * 12}, "this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY"),
+        (
+            {"notify": {"url": "slack"}},
+            "notify[0].url: this is not the address of a service; write an apprise address, for example mailto://ops@example.com",
+        ),
+        (
+            {"epoch": 5},
+            "epoch: there is no such key; leave it out; known here: version, name, numbers, channels, canary, variants, baseline, steps, waves, wave_order, seed, gates, start, after, deadline, on_failure, on_deadline, alerts, calendar, windows, zone, holidays, freezes, closing, notify",
+        ),
+        (
+            {"name": "key_" + "0a" * 12},
+            "this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_what_is_wrong_and_what_to_write(changes: dict[str, Any], sentence: str) -> None:
     assert complaints(**changes) == [sentence]
 
@@ -406,8 +604,13 @@ def test_what_is_wrong_and_what_to_write(changes: dict[str, Any], sentence: str)
 def test_all_complaints_come_at_once() -> None:
     lines = complaints(name="", channels=["x"], steps=[{"weight": 0}, {"weight": 2, "hold": 5}], extra=1)
     assert [line.split(":")[0] for line in lines] == [
-        "name", "channels[0]", "steps[0].weight", "steps[1].weight", "steps[1].hold", "extra",
-    ]  # fmt: skip
+        "name",
+        "channels[0]",
+        "steps[0].weight",
+        "steps[1].weight",
+        "steps[1].hold",
+        "extra",
+    ]
 
 
 @pytest.mark.parametrize("thing", [None, [], "plan", 3], ids=repr)

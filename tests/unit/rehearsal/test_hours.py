@@ -20,11 +20,7 @@ MORNINGS = {
     "windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "11:00"}],
     "zone": "Europe/Berlin",
 }
-STEPS = [
-    {"weight": 0.1, "hold": "30m"},
-    {"weight": 0.5, "hold": {"open": "4h"}},
-    {"weight": 1.0, "hold": "1d"},
-]
+STEPS = [{"weight": 0.1, "hold": "30m"}, {"weight": 0.5, "hold": {"open": "4h"}}, {"weight": 1.0, "hold": "1d"}]
 
 
 def played(now: datetime = THURSDAY, calls: float = 800, **changes: Any) -> dict[str, Any]:
@@ -36,14 +32,7 @@ def test_hours_are_counted_from_the_first_opening() -> None:
     begins, found = hours(plan(steps=STEPS, **MORNINGS).own_calendar, (), THURSDAY, 5)
     assert begins == datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
     assert found.turns == pytest.approx([2 / 24, 3, 3 + 2 / 24, 4, 4 + 2 / 24])
-    assert [found.is_open(day) for day in (0, 0.08, 0.09, 2.9, 3, 4.5)] == [
-        True,
-        True,
-        False,
-        False,
-        True,
-        False,
-    ]
+    assert [found.is_open(day) for day in (0, 0.08, 0.09, 2.9, 3, 4.5)] == [True, True, False, False, True, False]
     assert [found.stood(day) * 24 for day in (0, 1 / 24, 2, 3.5, 4.01)] == pytest.approx([0, 1, 2, 4, 4.24])
     assert (found.turn(0), found.turn(3.5), found.turn(99)) == (found.turns[0], 4.0, float("inf"))
     assert Hours().is_open(1e6)
@@ -56,11 +45,7 @@ def test_hours_are_counted_from_the_first_opening() -> None:
         {"steps": STEPS, **MORNINGS},
         {**MORNINGS},
         {"steps": STEPS, **MORNINGS, "closing": {"retreat": 0.05}},
-        {
-            "steps": STEPS,
-            **MORNINGS,
-            "freezes": [{"from": "2026-11-27", "to": "2026-11-30", "reason": "sale"}],
-        },
+        {"steps": STEPS, **MORNINGS, "freezes": [{"from": "2026-11-27", "to": "2026-11-30", "reason": "sale"}]},
         {"steps": STEPS[:1] + STEPS[2:], "windows": [{"from": "22:00", "to": "06:00"}], "zone": "UTC"},
     ],
     ids=["open hold", "holds", "retreat", "freeze", "nights"],
@@ -81,9 +66,7 @@ def test_the_days_are_those_of_the_timetable(changes: dict[str, Any]) -> None:
 
 def test_what_was_proven_while_closed_waits_for_the_opening_even_without_a_call() -> None:
     # One call in two days: no look but those at the openings falls into the hours.
-    found = played(
-        calls=0.5, steps=[{"weight": 0.1, "hold": "1d"}, {"weight": 1.0, "hold": "1d"}], **MORNINGS
-    )
+    found = played(calls=0.5, steps=[{"weight": 0.1, "hold": "1d"}, {"weight": 1.0, "hold": "1d"}], **MORNINGS)
     assert found["scenarios"][0]["days_to_promote"] == pytest.approx(4)
 
 

@@ -9,8 +9,14 @@ from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, rehear
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
-CODES = {FAIL: ("fail", None), SPLIT: ("undecided", "split"), LABELS: ("undecided", "labels"), AMBER: ("undecided", "amber"),
-         PASS: ("pass", None), WAIT: ("undecided", None)}  # fmt: skip
+CODES = {
+    FAIL: ("fail", None),
+    SPLIT: ("undecided", "split"),
+    LABELS: ("undecided", "labels"),
+    AMBER: ("undecided", "amber"),
+    PASS: ("pass", None),
+    WAIT: ("undecided", None),
+}
 
 
 def callers(config, seed=1, **canary):
@@ -52,14 +58,7 @@ def test_each_decision_is_the_one_that_judge_makes():
 def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
     found = rehearse(gate_config(), RAMP, 200, runs=200, seed=3)
     by_name = {s.name: s for s in found.scenarios}
-    assert list(by_name) == [
-        "equal",
-        "5 points worse",
-        "10 points worse",
-        "20 points worse",
-        "40 points worse",
-        "dead",
-    ]
+    assert list(by_name) == ["equal", "5 points worse", "10 points worse", "20 points worse", "40 points worse", "dead"]
     assert by_name["equal"].promoted >= 0.92 and by_name["equal"].rolled_back <= 0.06
     assert by_name["10 points worse"].rolled_back >= 0.85 and by_name["10 points worse"].promoted <= 0.05
     assert by_name["dead"].rolled_back == 1.0 and by_name["dead"].canary_to_roll_back <= 4
@@ -100,10 +99,7 @@ def test_the_change_it_suggests_does_decide():
     profile = "low-traffic" if "profile: low-traffic" in note else "standard"
     weight = float(note.split("first weight of ")[1].split(":")[0]) if "first weight" in note else 0.1
     steps = tuple(PlayStep(max(s.weight, int(weight * 10_000)), s.hold) for s in RAMP)
-    assert (
-        rehearse(gate_config(profile), steps, 20, runs=60, seed=1, deadline=28 * DAY).scenarios[0].promoted
-        > 0.6
-    )
+    assert rehearse(gate_config(profile), steps, 20, runs=60, seed=1, deadline=28 * DAY).scenarios[0].promoted > 0.6
 
 
 def test_two_canary_calls_are_called_two():
@@ -120,9 +116,7 @@ def test_no_gates_and_no_baseline_are_told():
 
 def test_a_person_is_mentioned_and_an_own_canary_played():
     steps = (PlayStep(5000, 60), PlayStep(10_000, 60, approve=True))
-    found = rehearse(
-        gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY
-    )
+    found = rehearse(gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY)
     assert any("Step 2 ends with a person's answer" in n for n in found.notes)
     assert found.scenarios[-1].name == "as given" and found.scenarios[-1].rolled_back > 0.9
 

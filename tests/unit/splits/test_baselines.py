@@ -33,12 +33,19 @@ def taken(lists: dict[str, Any]) -> bool:
 @pytest.mark.parametrize(
     ("weights", "why"),
     [
-        ([0.5, 0.4], "add up to 0.9, not to 1"), ([0.7, 0.7], "add up to 1.4"), ([2], "weight 2,"),
-        ([0], "weight 0,"), ([1, 0], "weight 0,"), ([1.2, -0.2], "weight 1.2"), ([-1], "weight -1"),
-        ([0.98], "add up to 0.98"), ([0.5, 0.5101], "add up to 1.0101"), ([1e-9], "add up to 1E-9"),
+        ([0.5, 0.4], "add up to 0.9, not to 1"),
+        ([0.7, 0.7], "add up to 1.4"),
+        ([2], "weight 2,"),
+        ([0], "weight 0,"),
+        ([1, 0], "weight 0,"),
+        ([1.2, -0.2], "weight 1.2"),
+        ([-1], "weight -1"),
+        ([0.98], "add up to 0.98"),
+        ([0.5, 0.5101], "add up to 1.0101"),
+        ([1e-9], "add up to 1E-9"),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_list_that_retell_itself_would_refuse_is_refused(weights: list[Any], why: str) -> None:
     found = refused(served(*weights))
     assert found is not None
@@ -55,15 +62,20 @@ def test_an_entry_without_a_version_that_can_be_sent_is_refused(version: Any) ->
 @pytest.mark.parametrize(
     ("weights", "total"),
     [
-        ([1], None), ([0.75, 0.25], None), ([0.1] * 10, None), ([0.7, 0.2, 0.1], None),
-        ([0.1 + 0.2, 0.7], None), ([0.3333, 0.3333, 0.3333], "0.9999"), ([0.99], "0.99"), ([0.33] * 3, "0.99"),
-        ([0.5, 0.51], "1.01"), ([0.33335, 0.66666], "1.00001"),
+        ([1], None),
+        ([0.75, 0.25], None),
+        ([0.1] * 10, None),
+        ([0.7, 0.2, 0.1], None),
+        ([0.1 + 0.2, 0.7], None),
+        ([0.3333, 0.3333, 0.3333], "0.9999"),
+        ([0.99], "0.99"),
+        ([0.33] * 3, "0.99"),
+        ([0.5, 0.51], "1.01"),
+        ([0.33335, 0.66666], "1.00001"),
     ],
     ids=str,
-)  # fmt: skip
-def test_what_misses_one_by_a_hundredth_or_less_is_accepted_and_said(
-    weights: list[float], total: str | None
-) -> None:
+)
+def test_what_misses_one_by_a_hundredth_or_less_is_accepted_and_said(weights: list[float], total: str | None) -> None:
     assert refused(served(*weights)) is None
     assert missed(served(*weights)) == (None if total is None else Decimal(total))
 
@@ -77,9 +89,11 @@ def parts(cuts: list[int], scale: int, off: int) -> list[float]:
 
 
 @given(
-    st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.sampled_from([100, 1000, 10_000, 10**6]),
-    st.integers(-99, 99), st.sampled_from([6, "6", 6.0, "prod", None]),
-)  # fmt: skip
+    st.lists(st.integers(1, 1000), min_size=1, max_size=8),
+    st.sampled_from([100, 1000, 10_000, 10**6]),
+    st.integers(-99, 99),
+    st.sampled_from([6, "6", 6.0, "prod", None]),
+)
 @example([7, 2, 1], 10, 0, 6)
 @example([1, 1, 1], 10_000, 0, 6)
 def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
@@ -97,9 +111,7 @@ def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
     whole = sum(weights)
     by_version = {e.get("agent_version"): e["weight"] for e in form[FIELD]}
     for i, weight in enumerate(weights[1:], 2):
-        assert by_version[i] == pytest.approx(weight / whole, abs=len(weights) * 1e-4), (
-            "in the old proportions"
-        )
+        assert by_version[i] == pytest.approx(weight / whole, abs=len(weights) * 1e-4), "in the old proportions"
 
 
 def test_weights_in_an_order_that_doubles_do_not_like_are_put_into_another() -> None:

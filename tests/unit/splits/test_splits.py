@@ -58,10 +58,7 @@ def test_every_weight_of_four_decimals_is_read() -> None:
     ("weight", "sentence"),
     [
         (0.12345, "0.12345 has more than four decimals; write at most four, for example 0.1234"),
-        (
-            0.1 + 0.2,
-            "0.30000000000000004 has more than four decimals; write at most four, for example 0.3000",
-        ),
+        (0.1 + 0.2, "0.30000000000000004 has more than four decimals; write at most four, for example 0.3000"),
         ("1e-400", "1e-400 has more than four decimals; the smallest weight is 0.0001"),
         (1.2, "1.2 is above 1, which is all calls; write a weight from 0 to 1, for example 0.012 for 1.2 %"),
         (10, "10 is above 1, which is all calls; write a weight from 0 to 1, for example 0.1 for 10 %"),
@@ -109,10 +106,7 @@ def test_weight_zero_leaves_the_variant_out_and_never_gives_an_empty_list() -> N
 def test_a_missing_version_stays_missing_and_a_tag_stays_a_tag() -> None:
     baseline = [{"agent_id": "a", "weight": 0.5}, {"agent_id": "b", "agent_version": "prod", "weight": 0.5}]
     wire = to_wire(compose(baseline, CANARY, {"canary": 5000}))
-    assert wire[1:] == [
-        {"agent_id": "a", "weight": 0.25},
-        {"agent_id": "b", "agent_version": "prod", "weight": 0.25},
-    ]
+    assert wire[1:] == [{"agent_id": "a", "weight": 0.25}, {"agent_id": "b", "agent_version": "prod", "weight": 0.25}]
 
 
 def test_several_variants_take_exactly_their_weights() -> None:
@@ -166,19 +160,11 @@ def test_nothing_to_roll_back_to_is_refused(baseline: Any) -> None:
 @pytest.mark.parametrize(
     ("variants", "weights", "part"),
     [
-        (
-            CANARY,
-            {"canary": 10_001},
-            "canary: 10001 is not a share; write whole basis points from 0 to 10000",
-        ),
+        (CANARY, {"canary": 10_001}, "canary: 10001 is not a share; write whole basis points from 0 to 10000"),
         (CANARY, {"canary": 0.1}, "canary: 0.1 is not a share"),
         (CANARY, {"canry": 10}, "there is no variant 'canry'; write one of: canary"),
         ({"b": ("a", 1), "c": ("a", 1)}, {"b": 1}, "two variants are the same agent and version"),
-        (
-            {"b": ("a", 1), "c": ("a", 2)},
-            {"b": 6000, "c": 5000},
-            "the weights add up to 1.1; write weights that",
-        ),
+        ({"b": ("a", 1), "c": ("a", 2)}, {"b": 6000, "c": 5000}, "the weights add up to 1.1; write weights that"),
     ],
     ids=repr,
 )
@@ -204,9 +190,7 @@ entries = st.fixed_dictionaries(
             st.floats(1e-6, 1, allow_nan=False),
         ),
     },
-    optional={
-        "agent_version": st.one_of(st.integers(0, 5), st.sampled_from(["prod", "latest", "3"]), st.none())
-    },
+    optional={"agent_version": st.one_of(st.integers(0, 5), st.sampled_from(["prod", "latest", "3"]), st.none())},
 )
 
 
@@ -308,9 +292,7 @@ def test_long_lists_are_ordered_quickly() -> None:
         assert add([entry["weight"] for entry in wire]) == 1.0
 
 
-@pytest.mark.parametrize(
-    "split", [(), (Entry("a", 1, 9999),), (Entry("a", 1, TOTAL), Entry("b", 1, 0))], ids=repr
-)
+@pytest.mark.parametrize("split", [(), (Entry("a", 1, 9999),), (Entry("a", 1, TOTAL), Entry("b", 1, 0))], ids=repr)
 def test_only_whole_splits_go_to_the_wire(split: splits.Split) -> None:
     with pytest.raises(SplitError, match="add up to 10000"):
         to_wire(split)

@@ -44,9 +44,7 @@ def test_a_foreign_split_is_drift_and_what_was_seen_is_kept(phase: Phase) -> Non
 
 
 @pytest.mark.parametrize("phase", [*UNDOING, Phase.PROMOTED, Phase.STOPPED])
-@pytest.mark.parametrize(
-    "shown", [FOREIGN, FIRST, LAST, only(6)], ids=["foreign", "first", "last", "baseline"]
-)
+@pytest.mark.parametrize("shown", [FOREIGN, FIRST, LAST, only(6)], ids=["foreign", "first", "last", "baseline"])
 def test_what_a_later_rollout_has_changes_nothing_here(phase: Phase, shown: dict[str, object]) -> None:
     taken = target(state=TargetState.SUPERSEDED, written=True)
     _, values, _ = look(Shown(shown, 2_000), taken, phase)
@@ -108,9 +106,14 @@ def test_a_forward_write_turns_out_to_have_been_applied() -> None:
     finding, values, change = look(Shown(FIRST, 2_000), target(written=True), writes=(write(),))
     assert finding is Finding.APPLIED
     assert values == {
-        "modified": 2_000, "others": "digest", "split": FIRST, "step": 1, "state": TargetState.CONFIRMED,
-        "live": FIRST, "live_at": START,
-    }  # fmt: skip
+        "modified": 2_000,
+        "others": "digest",
+        "split": FIRST,
+        "step": 1,
+        "state": TargetState.CONFIRMED,
+        "live": FIRST,
+        "live_at": START,
+    }
     assert change.writes == {"w1": {"outcome": Outcome.APPLIED}}
 
 
@@ -191,5 +194,9 @@ def test_what_equal_readings_show_instead_of_the_baseline_is_judged_like_any_rea
 
 def test_equal_readings_settle_nothing_where_a_step_may_follow() -> None:
     assert {p for p in Phase if settles(p)} == {
-        Phase.ROLLING_BACK, Phase.ROLLED_BACK, Phase.HELD, Phase.PROMOTED, Phase.STOPPED,
-    }  # fmt: skip
+        Phase.ROLLING_BACK,
+        Phase.ROLLED_BACK,
+        Phase.HELD,
+        Phase.PROMOTED,
+        Phase.STOPPED,
+    }

@@ -28,17 +28,20 @@ def refused(status: int, detail: str = "no such agent") -> Answer:
     return Answer(status, failure=Failure(Trouble.REJECTED, detail, status))
 
 
-def judged(
-    answer: Answer, back: Any = None, *, step: int = 1, gone: Any = None, stop: bool = False
-) -> Outcomes:
+def judged(answer: Answer, back: Any = None, *, step: int = 1, gone: Any = None, stop: bool = False) -> Outcomes:
     """Of one number."""
     made = write(ONE, step)
     standing = target(ONE, split=SPLIT, step=1, written=True) if step == 0 else target(ONE, written=True)
     return outcomes(
-        rollout(targets=(standing,)), {ONE: made}, {ONE: answer},
-        {} if back is None else {ONE: back}, {} if gone is None else {ONE: gone}, AT,
-        staleness=STALE, told_to_stop=stop,
-    )  # fmt: skip
+        rollout(targets=(standing,)),
+        {ONE: made},
+        {ONE: answer},
+        {} if back is None else {ONE: back},
+        {} if gone is None else {ONE: gone},
+        AT,
+        staleness=STALE,
+        told_to_stop=stop,
+    )
 
 
 def test_a_write_that_was_read_back_is_confirmed_and_no_reading_before_it_counts() -> None:
@@ -87,9 +90,9 @@ def test_no_answer_is_not_known_and_its_pause_is_kept() -> None:
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_refused_split_is_recorded_with_its_number(status: int) -> None:
     found = judged(refused(status), gone=reading(lists=only(6)))
-    assert found.writes == {
-        "w1": {"outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": AT}
-    }, "it can have no effect any more"
+    assert found.writes == {"w1": {"outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": AT}}, (
+        "it can have no effect any more"
+    )
     assert found.targets == {ONE: {"state": TargetState.REJECTED}}
     assert found.trouble is None, "decide says what follows"
 
@@ -137,9 +140,7 @@ def test_the_rest_of_a_chunk_that_was_too_large_for_its_window_is_no_trouble() -
 
 def test_many_troubles_are_told_in_a_line() -> None:
     found = several(*(Answer(503, failure=Failure(Trouble.UNKNOWN, f"answer {i}", 503, i)) for i in range(3)))
-    assert found.trouble == (
-        f"{ONE}: outcome not known: answer 0; {TWO}: outcome not known: answer 1; and 1 more"
-    )
+    assert found.trouble == (f"{ONE}: outcome not known: answer 0; {TWO}: outcome not known: answer 1; and 1 more")
     assert found.retry_after == 2
 
 
@@ -148,15 +149,11 @@ def test_readings_that_failed_say_what_is_in_the_way() -> None:
     assert is_missing(missing)
     assert not is_missing(reading())
     assert not is_missing(None)
-    assert reading_trouble({ONE: reading(), TWO: missing}) == (None, None), (
-        "a number that is gone is a finding"
-    )
+    assert reading_trouble({ONE: reading(), TWO: missing}) == (None, None), "a number that is gone is a finding"
     slow = Failure(Trouble.UNREACHABLE, "429", 429, 3.0)
     assert reading_trouble({ONE: slow, TWO: Failure(Trouble.UNREACHABLE, "429", 429, 5.0)}) == (
-        "Retell cannot be read: 429", 5.0,
-    )  # fmt: skip
-    key = Failure(Trouble.REJECTED, "no", 401)
-    assert (
-        reading_trouble({ONE: key})[0]
-        == "Retell refuses the API key (401): nothing is sent until it is right again"
+        "Retell cannot be read: 429",
+        5.0,
     )
+    key = Failure(Trouble.REJECTED, "no", 401)
+    assert reading_trouble({ONE: key})[0] == "Retell refuses the API key (401): nothing is sent until it is right again"

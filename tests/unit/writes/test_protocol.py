@@ -72,10 +72,20 @@ def test_what_is_sent_is_not_shared_between_numbers() -> None:
         ({}, False),
     ],
     ids=[
-        "as-sent", "other-order", "version-as-text", "extra-field", "float-noise", "other-list", "a-point-off",
-        "other-agent", "entry-missing", "empty", "null", "left-out",
+        "as-sent",
+        "other-order",
+        "version-as-text",
+        "extra-field",
+        "float-noise",
+        "other-list",
+        "a-point-off",
+        "other-agent",
+        "entry-missing",
+        "empty",
+        "null",
+        "left-out",
     ],
-)  # fmt: skip
+)
 def test_shows(shown: dict[str, Any], same: bool) -> None:
     assert shows(shown, FIRST) is same
 
@@ -109,7 +119,7 @@ READINGS: list[tuple[str, Target, Shown, list[Write], datetime, Finding, str | N
     # an outcome that is known, with its horizon open
     ("known, not over", AT_ONE, Shown(FIRST), [SHORTENED], START, Finding.PENDING, "w1"),
     ("known, over", AT_ONE, Shown(FIRST), [CLOSED], START, Finding.AS_EXPECTED, None),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
@@ -136,9 +146,7 @@ def test_not_applied_needs_every_horizon_to_be_over() -> None:
     newer = write(id="new")
     between = older.horizon_until + timedelta(seconds=1)
     assert examine(AT_ZERO, Shown(only(6)), [older, newer], between, PLAN).finding is Finding.PENDING
-    assert (
-        examine(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
-    )
+    assert examine(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
 
 
 def test_a_write_that_changes_nothing_shows_itself_by_the_time_stamp_alone() -> None:
@@ -147,9 +155,7 @@ def test_a_write_that_changes_nothing_shows_itself_by_the_time_stamp_alone() -> 
     assert examine(AT_ZERO, Shown(only(6), 1_001), [again], START, PLAN).finding is Finding.APPLIED
 
 
-@pytest.mark.parametrize(
-    ("lists", "ours"), [(FIRST, True), (SECOND, True), (FOREIGN, False), (only(6), False)]
-)
+@pytest.mark.parametrize(("lists", "ours"), [(FIRST, True), (SECOND, True), (FOREIGN, False), (only(6), False)])
 def test_is_ours(lists: dict[str, Any], ours: bool) -> None:
     assert is_ours(AT_ONE, lists, PLAN) is ours
 
@@ -176,7 +182,7 @@ ENDINGS: list[tuple[str, dict[str, Any], Settled]] = [
     ("a definite no", {"answer": None, "refused": True}, Settled.REJECTED),
     ("a definite no, whatever is read", {"answer": None, "refused": True, "back": NEW}, Settled.REJECTED),
     ("no byte left", {"answer": None, "sent": False}, Settled.NOT_SENT),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

@@ -35,10 +35,7 @@ async def _do(
 
 
 @router.post(
-    "/promote",
-    response_model=Standing,
-    summary="Go to the next step",
-    **needs(Right.OPERATE, "change", errors=ERRORS),
+    "/promote", response_model=Standing, summary="Go to the next step", **needs(Right.OPERATE, "change", errors=ERRORS)
 )
 async def promote(
     request: Request,
@@ -52,10 +49,7 @@ async def promote(
 
 
 @router.post(
-    "/pause",
-    response_model=Standing,
-    summary="Hold where it stands",
-    **needs(Right.HALT, "urgent", errors=ERRORS),
+    "/pause", response_model=Standing, summary="Hold where it stands", **needs(Right.HALT, "urgent", errors=ERRORS)
 )
 async def pause(
     request: Request,
@@ -68,10 +62,7 @@ async def pause(
 
 
 @router.post(
-    "/resume",
-    response_model=Standing,
-    summary="Go on after a pause",
-    **needs(Right.OPERATE, "change", errors=ERRORS),
+    "/resume", response_model=Standing, summary="Go on after a pause", **needs(Right.OPERATE, "change", errors=ERRORS)
 )
 async def resume(
     request: Request,
@@ -84,10 +75,7 @@ async def resume(
 
 
 @router.post(
-    "/stop",
-    response_model=Standing,
-    summary="End it, leave the split",
-    **needs(Right.OPERATE, "change", errors=ERRORS),
+    "/stop", response_model=Standing, summary="End it, leave the split", **needs(Right.OPERATE, "change", errors=ERRORS)
 )
 async def stop(
     request: Request,
@@ -100,9 +88,11 @@ async def stop(
 
 
 @router.post(
-    "/adopt", response_model=Standing, summary="Take the live split as ours",
+    "/adopt",
+    response_model=Standing,
+    summary="Take the live split as ours",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
-)  # fmt: skip
+)
 async def adopt(
     request: Request,
     id: RolloutId,  # noqa: A002
@@ -114,9 +104,11 @@ async def adopt(
 
 
 @router.post(
-    "/restore", response_model=Standing, summary="Write our split again",
+    "/restore",
+    response_model=Standing,
+    summary="Write our split again",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
-)  # fmt: skip
+)
 async def restore(
     request: Request,
     id: RolloutId,  # noqa: A002
@@ -146,8 +138,7 @@ async def rollback(
     body: RollbackBody | None = None,
     idempotency_key: IdempotencyKey = None,
     wait: Annotated[
-        float,
-        Query(ge=0, le=20, description="Seconds to wait for the read-back; 0: answer when it is ordered."),
+        float, Query(ge=0, le=20, description="Seconds to wait for the read-back; 0: answer when it is ordered.")
     ] = 10.0,
 ) -> JSONResponse:
     """Commits the order, then drives it at once in this process: no queue, no tick.
@@ -169,13 +160,9 @@ async def rollback(
         error = following.exception()
         if error is None:
             shown = following.result()
-            return JSONResponse(
-                {**shown, "read_back": True, "seconds": shown.get("seconds"), "trouble": None}
-            )
+            return JSONResponse({**shown, "read_back": True, "seconds": shown.get("seconds"), "trouble": None})
         trouble = (
-            error.message
-            if isinstance(error, RolloutError)
-            else f"unexpected {type(error).__name__}; the log has it"
+            error.message if isinstance(error, RolloutError) else f"unexpected {type(error).__name__}; the log has it"
         )
     shown = await service.lanes.run("urgent", lambda: service.shown(id_))
     late = {**shown, "read_back": False, "seconds": None, "trouble": trouble}

@@ -37,9 +37,11 @@ def _alerts_quickly(request: Request, document: object) -> Work | None:
 
 
 @router.post(
-    "/alerts/{source}", response_model=AlertsTaken, summary="An alert that may stop a rollout",
+    "/alerts/{source}",
+    response_model=AlertsTaken,
+    summary="An alert that may stop a rollout",
     **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
-)  # fmt: skip
+)
 @posted(_alerts_quickly)
 async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
     """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
@@ -67,8 +69,7 @@ _RETELL["openapi_extra"]["requestBody"] = {
 async def retell(
     request: Request,
     x_retell_signature: Annotated[
-        str | None,
-        Header(description="v=<unix ms>,d=<HMAC-SHA256 of body and ms, hex>; at most 5 minutes old."),
+        str | None, Header(description="v=<unix ms>,d=<HMAC-SHA256 of body and ms, hex>; at most 5 minutes old.")
     ] = None,
 ) -> JSONResponse:
     """Adds samples to live rollouts' gates. Verified over the raw bytes; a replay is answered and ignored."""

@@ -17,14 +17,10 @@ from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.views import rollout
 
 router = APIRouter(prefix="/api/v1/numbers", tags=["numbers"], route_class=Guarded)
-Number = Annotated[
-    str, Path(pattern=r"^\+[1-9][0-9]{1,14}$", description="E.164.", examples=["+14157774444"])
-]
+Number = Annotated[str, Path(pattern=r"^\+[1-9][0-9]{1,14}$", description="E.164.", examples=["+14157774444"])]
 
 
-@router.get(
-    "/{number}", response_model=NumberAnswer, summary="One number", **needs(Right.READ, errors=(404, 422))
-)
+@router.get("/{number}", response_model=NumberAnswer, summary="One number", **needs(Right.READ, errors=(404, 422)))
 async def get_number(
     request: Request,
     number: Number,
@@ -49,11 +45,7 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
     if fresh:
         with service.app.numbers.lane([number]) as lane:
             reading = lane.read([number]).get(number)
-        if (
-            isinstance(reading, Failure)
-            and reading.trouble is Trouble.REJECTED
-            and reading.status in (404, 422)
-        ):
+        if isinstance(reading, Failure) and reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
             raise UnknownRollout(f"Retell does not know {number}", number=number)
         if not isinstance(reading, Reading):
             raise NotReachable(f"{number} cannot be read: {reading.detail if reading else 'no answer'}")
@@ -72,10 +64,16 @@ def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict
         "earlier": max(0, earlier),
         "rollouts": [
             {
-                **rollout.summary(s.rollout), "number_wave": s.wave, "number_step": s.step, "state": s.state,
-                "written": s.written, "baseline": s.baseline, "confirmed": s.confirmed, "live": s.live,
+                **rollout.summary(s.rollout),
+                "number_wave": s.wave,
+                "number_step": s.step,
+                "state": s.state,
+                "written": s.written,
+                "baseline": s.baseline,
+                "confirmed": s.confirmed,
+                "live": s.live,
                 "live_at": rollout.when(s.live_at),
             }
             for s in stays
         ],
-    }  # fmt: skip
+    }

@@ -21,10 +21,7 @@ ERRORS = (400, 408, 413, 415, 422)
 
 
 @router.post(
-    "/check",
-    response_model=Checked,
-    summary="Check a plan",
-    **needs(Right.OPERATE, "retell", PLAN_BYTES, ERRORS),
+    "/check", response_model=Checked, summary="Check a plan", **needs(Right.OPERATE, "retell", PLAN_BYTES, ERRORS)
 )
 async def check(request: Request, body: PlanBody) -> JSONResponse:
     """Pre-flight and the exact PATCH body of each step and of the rollback. Writes nothing."""
@@ -38,9 +35,11 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
 
 
 @router.post(
-    "/rehearse", summary="Play a plan against modelled callers",
-    response_model=dict[str, Any], **needs(Right.OPERATE, "model", PLAN_BYTES, (*ERRORS, 501)),
-)  # fmt: skip
+    "/rehearse",
+    summary="Play a plan against modelled callers",
+    response_model=dict[str, Any],
+    **needs(Right.OPERATE, "model", PLAN_BYTES, (*ERRORS, 501)),
+)
 async def rehearse(request: Request, body: PlanBody) -> JSONResponse:
     """When each step would be decided, and what the plan can and cannot detect. Writes nothing."""
     service, caller = service_of(request), caller_of(request)

@@ -27,10 +27,12 @@ router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Gua
 IdempotencyKey = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key", min_length=1, max_length=120,
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=120,
         description="Repeating it gives the first answer again; equals `request_id`.",
     ),
-]  # fmt: skip
+]
 MOST_ITEMS, PAGE, ENTRIES = 200, 50, 100
 PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
 
@@ -65,9 +67,7 @@ def _history_quickly(request: Request) -> Work | None:
     return lambda service, caller: service.paper.history(service.look(caller, id_), after, limit)
 
 
-@router.get(
-    "", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,))
-)
+@router.get("", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,)))
 @quick(_list_quickly)
 async def list_rollouts(
     request: Request,
@@ -112,12 +112,13 @@ def page(
 
 
 @router.post(
-    "", status_code=201, response_model=Started, summary="Start a rollout",
+    "",
+    status_code=201,
+    response_model=Started,
+    summary="Start a rollout",
     **needs(Right.OPERATE, "retell", PLAN_BYTES, errors=(400, 408, 409, 413, 415, 422)),
-)  # fmt: skip
-async def start_rollout(
-    request: Request, body: StartBody, idempotency_key: IdempotencyKey = None
-) -> JSONResponse:
+)
+async def start_rollout(request: Request, body: StartBody, idempotency_key: IdempotencyKey = None) -> JSONResponse:
     """Checks the plan against the live numbers and records the rollout; refused changes nothing."""
     service, caller = service_of(request), caller_of(request)
     by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
@@ -134,9 +135,7 @@ async def start_rollout(
     return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
 
 
-@router.get(
-    "/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422))
-)  # fmt: skip
+@router.get("/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
 @quick(_show_quickly)
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
     """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
@@ -145,12 +144,7 @@ async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A0
     return _json(await service.lanes.run("read", lambda: _shown(service, caller, id)))
 
 
-@router.get(
-    "/{id}/history",
-    response_model=History,
-    summary="The journal",
-    **needs(Right.READ, errors=(404, 409, 422)),
-)
+@router.get("/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 409, 422)))
 @quick(_history_quickly)
 async def history(
     request: Request,
@@ -168,7 +162,10 @@ async def history(
 
 
 @router.get(
-    "/{id}/events", status_code=200, response_class=EventStream, summary="The journal as it grows",
+    "/{id}/events",
+    status_code=200,
+    response_class=EventStream,
+    summary="The journal as it grows",
     **{
         **needs(Right.READ, errors=(404, 409, 422)),
         "responses": {
@@ -179,7 +176,7 @@ async def history(
             },
         },
     },
-)  # fmt: skip
+)
 async def events(
     request: Request,
     id: RolloutId,  # noqa: A002

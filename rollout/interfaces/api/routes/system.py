@@ -32,10 +32,7 @@ async def health(request: Request) -> JSONResponse:
 
 
 _READY = needs(Right.PUBLIC, errors=(503,))
-_READY["responses"][503] = {
-    **PROBLEMS[503],
-    "description": "Not ready; `checks` says why, to those who may read.",
-}
+_READY["responses"][503] = {**PROBLEMS[503], "description": "Not ready; `checks` says why, to those who may read."}
 
 
 @router.get("/readyz", response_model=Ready, summary="The service can do its work", **_READY)
@@ -75,7 +72,8 @@ def _visible(service: Service, caller: Caller, text: bytes) -> bytes:
 
 
 @router.get(
-    "/metrics", summary="Figures for Prometheus",
+    "/metrics",
+    summary="Figures for Prometheus",
     **{
         **needs(Right.READ, errors=(501,)),
         "responses": {
@@ -84,7 +82,7 @@ def _visible(service: Service, caller: Caller, text: bytes) -> bytes:
         },
     },
     response_class=Response,
-)  # fmt: skip
+)
 @quick(_metrics_quickly, METRICS)
 async def metrics(request: Request) -> Response:
     """Read from the store when asked for, so that a restart loses none.

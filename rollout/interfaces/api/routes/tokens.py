@@ -17,19 +17,22 @@ from rollout.interfaces.auth.roles import Right, create_token, list_tokens, revo
 from rollout.interfaces.views.rollout import when
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded)
-TokenId = Annotated[
-    str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$", description="A token's id, as lists show it.")
-]
+TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$", description="A token's id, as lists show it.")]
 
 
 def shown(row: TokenRow) -> dict[str, Any]:
     """A token without its secret parts."""
     return {
-        "id": row.id, "name": row.name, "role": row.role,
+        "id": row.id,
+        "name": row.name,
+        "role": row.role,
         "numbers": None if row.numbers is None else list(row.numbers),
-        "created_at": when(row.created_at), "created_by": row.created_by, "expires_at": when(row.expires_at),
-        "revoked_at": when(row.revoked_at), "last_used_at": when(row.last_used_at),
-    }  # fmt: skip
+        "created_at": when(row.created_at),
+        "created_by": row.created_by,
+        "expires_at": when(row.expires_at),
+        "revoked_at": when(row.revoked_at),
+        "last_used_at": when(row.last_used_at),
+    }
 
 
 @router.get("", response_model=Tokens, summary="Every token", **needs(Right.ADMIN))
@@ -45,9 +48,12 @@ async def get_tokens(request: Request) -> JSONResponse:
 
 
 @router.post(
-    "", status_code=201, response_model=NewToken, summary="Make a token",
+    "",
+    status_code=201,
+    response_model=NewToken,
+    summary="Make a token",
     **needs(Right.ADMIN, "change", errors=(400, 408, 413, 415, 422)),
-)  # fmt: skip
+)
 async def make_token(request: Request, body: TokenBody) -> JSONResponse:
     """The token is in this answer and nowhere else; only its hash is kept."""
     service, caller = service_of(request), caller_of(request)
@@ -61,10 +67,7 @@ async def make_token(request: Request, body: TokenBody) -> JSONResponse:
 
 
 @router.delete(
-    "/{id}",
-    response_model=Revoked,
-    summary="Revoke a token",
-    **needs(Right.ADMIN, "change", errors=(404, 422)),
+    "/{id}", response_model=Revoked, summary="Revoke a token", **needs(Right.ADMIN, "change", errors=(404, 422))
 )
 async def delete_token(request: Request, id: TokenId) -> JSONResponse:  # noqa: A002 - the route's name
     """At once, on every replica; its sessions and event streams end too."""

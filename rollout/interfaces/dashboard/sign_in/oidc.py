@@ -71,7 +71,8 @@ class Verifier:
             document: Any = dict(keys)
             token = jwt.decode(id_token, KeySet.import_key_set(document), algorithms=list(ALGORITHMS))
             claims = CodeIDToken(
-                token.claims, token.header,
+                token.claims,
+                token.header,
                 options={
                     "iss": {"essential": True, "value": self.issuer},
                     "aud": {"essential": True, "value": self.audience},
@@ -80,7 +81,7 @@ class Verifier:
                     "nonce": {"essential": True, "value": nonce},
                 },
                 params={"nonce": nonce, "client_id": self.audience},
-            )  # fmt: skip
+            )
             claims.validate(now=int(now), leeway=LEEWAY)
         except Exception as error:  # noqa: BLE001 - of documents from outside: whatever fails, the token is not good
             raise Unauthenticated(f"the provider's token is not good: {type(error).__name__}") from None
@@ -150,18 +151,26 @@ class Provider:
     async def login_url(self, state: str, nonce: str, verifier: str) -> str:
         """Where the browser goes to sign in."""
         query = {
-            "response_type": "code", "client_id": self.client_id, "redirect_uri": self.redirect_url,
-            "scope": "openid email profile groups", "state": state, "nonce": nonce,
-            "code_challenge": create_s256_code_challenge(verifier), "code_challenge_method": "S256",
-        }  # fmt: skip
+            "response_type": "code",
+            "client_id": self.client_id,
+            "redirect_uri": self.redirect_url,
+            "scope": "openid email profile groups",
+            "state": state,
+            "nonce": nonce,
+            "code_challenge": create_s256_code_challenge(verifier),
+            "code_challenge_method": "S256",
+        }
         return f"{await self._address('authorization_endpoint')}?{urlencode(query)}"
 
     async def exchange(self, code: str, verifier: str) -> str:
         """The ID token for a code; Unauthenticated when the provider takes neither the code nor us."""
         form = {
-            "grant_type": "authorization_code", "code": code, "redirect_uri": self.redirect_url,
-            "client_id": self.client_id, "code_verifier": verifier,
-        }  # fmt: skip
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": self.redirect_url,
+            "client_id": self.client_id,
+            "code_verifier": verifier,
+        }
         if self._secret is not None:
             form["client_secret"] = self._secret.get_secret_value()
         answer = await self._ask("POST", await self._address("token_endpoint"), form)
@@ -181,9 +190,7 @@ class Provider:
 
     async def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         if self._asking >= MOST_ASKING:
-            raise NotReachable(
-                "the sign-in provider is slow and too many wait for it; a token signs in at once"
-            )
+            raise NotReachable("the sign-in provider is slow and too many wait for it; a token signs in at once")
         self._asking += 1
         try:
             async with asyncio.timeout(SECONDS):
@@ -272,13 +279,7 @@ def make_router(settings: Settings) -> APIRouter:
         answer = RedirectResponse(await provider.login_url(begun.state, begun.nonce, begun.verifier), 303)
         # Lax, because the provider sends the browser back from its own site; the session's cookie is Strict.
         answer.set_cookie(
-            COOKIE,
-            sealed,
-            max_age=LOGIN_SECONDS,
-            path="/auth/oidc",
-            httponly=True,
-            samesite="lax",
-            secure=secure,
+            COOKIE, sealed, max_age=LOGIN_SECONDS, path="/auth/oidc", httponly=True, samesite="lax", secure=secure
         )
         return answer
 
@@ -322,10 +323,14 @@ def _stand_in(service: Service, person: Person) -> TokenRow:
     """A token row for one session, whose token nobody knows; it ends with the session."""
     now = service.app.store.now()
     row = TokenRow(
-        secrets.token_hex(5), person.name, person.role, digest(secrets.token_bytes(32)), None, now, "oidc",
+        secrets.token_hex(5),
+        person.name,
+        person.role,
+        digest(secrets.token_bytes(32)),
+        None,
+        now,
+        "oidc",
         now + LIFETIME + timedelta(minutes=1),
-    )  # fmt: skip
-    service.access.add_token(
-        row, Entry("signed_in_oidc", person.name, "", {"token": row.id, "role": person.role})
     )
+    service.access.add_token(row, Entry("signed_in_oidc", person.name, "", {"token": row.id, "role": person.role}))
     return row

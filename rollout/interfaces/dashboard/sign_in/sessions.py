@@ -132,9 +132,13 @@ def open_session(request: Request, caller: Caller) -> dict[str, Any]:
     value = secrets.token_urlsafe(32)
     old = request.cookies.get(cookie_name(request))
     service.access.add_session(
-        digest(value), caller.id, digest(_csrf(value)), LIFETIME, digest(old) if old else None,
+        digest(value),
+        caller.id,
+        digest(_csrf(value)),
+        LIFETIME,
+        digest(old) if old else None,
         Entry("signed_in", caller.actor, "", {"source": source_of(request)}),
-    )  # fmt: skip
+    )
     return cookie(request, value)
 
 
@@ -172,10 +176,7 @@ def check_origin(request: Request) -> None:
     origin = request.headers.get("origin")
     if origin is not None:
         parts = urlsplit(origin)
-        ours = (
-            parts.scheme in ("http", "https")
-            and parts.netloc.lower() == request.headers.get("host", "").lower()
-        )
+        ours = parts.scheme in ("http", "https") and parts.netloc.lower() == request.headers.get("host", "").lower()
         if not ours:
             raise Forbidden("this request comes from another site")
     if site is not None and site != "same-origin":
