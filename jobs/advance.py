@@ -14,7 +14,7 @@ from rollout.app import App
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, after, allows
-from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.engine.write_protocol import SERVICE
 
 log = structlog.get_logger(__name__)
@@ -103,7 +103,7 @@ class Advance:
             return False
         why = f"working on it has crashed {held.crashes} times in a row"
         values = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value, "resume_phase": phase}
-        store.commit(held, Change(rollout=values), [Entry("held", SERVICE, why)])
+        store.commit(held, Change(rollout=values), [JournalEntry("held", SERVICE, why)])
         store.release(held, None, "adopt, restore, rollback or stop", why)
         return True
 

@@ -25,7 +25,7 @@ from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.notices import conditions as states
-from rollout.domain.notices.events import ENDS, TOLD_KINDS, Told, of_entry, wanted
+from rollout.domain.notices.events import ENDS, TOLD_KINDS, Notice, of_entry, wanted
 from rollout.domain.plan.notices import Severity
 
 log = structlog.get_logger(__name__)
@@ -127,7 +127,7 @@ class Notify:
             return []
         return [] if told is None else self._rows(told, rollout)
 
-    def _lasting(self, now: datetime) -> Iterable[tuple[Told, Rollout | None]]:
+    def _lasting(self, now: datetime) -> Iterable[tuple[Notice, Rollout | None]]:
         patience = timedelta(seconds=self.app.settings.notify_unmeasurable_seconds)
         found = self.tellings.telling()
         for rollout, blind_since in found:
@@ -151,7 +151,7 @@ class Notify:
                 rows += [_row(told, a) for a in self.addresses.values() if a.digest != f.channel]
         return rows
 
-    def _rows(self, told: Told, rollout: Rollout | None) -> list[dict[str, Any]]:
+    def _rows(self, told: Notice, rollout: Rollout | None) -> list[dict[str, Any]]:
         rows = []
         if wanted(told):
             rows += [_row(told, address) for address in self.addresses.values()]
@@ -251,7 +251,7 @@ class Notify:
         self.settle(seconds)
 
 
-def _row(told: Told, address: Address) -> dict[str, Any]:
+def _row(told: Notice, address: Address) -> dict[str, Any]:
     return {
         "event": told.event,
         "channel": address.digest,

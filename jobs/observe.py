@@ -19,7 +19,7 @@ from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.observations import baseline_pairs
-from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of
@@ -96,7 +96,7 @@ class Observe:
         if found.verdict is None or not (found.verdict.alarm == "watch" or found.verdict.outcome == "fail"):
             return
         data = {"position": str(rollout.position), "verdict": found.record}
-        self.app.store.note_once_a_day(rollout.id, Entry("watched", SERVICE, found.verdict.reason, data))
+        self.app.store.note_once_a_day(rollout.id, JournalEntry("watched", SERVICE, found.verdict.reason, data))
 
     def _asks(self, rollout: Rollout, now: datetime) -> list[_Ask]:
         marks = self.app.store.marks([t.number for t in rollout.targets])

@@ -21,7 +21,7 @@ import structlog
 
 from rollout.adapters.egress_guard import built_complaint, complaint, guarded
 from rollout.domain.notices.events import clean
-from rollout.domain.plan.notices import Notice, Severity
+from rollout.domain.plan.notices import NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 
 log = structlog.get_logger(__name__)
@@ -74,7 +74,7 @@ def of_settings(urls: Iterable[str]) -> list[Address]:
     return list(found.values())
 
 
-def of_plan(plan: Plan) -> list[tuple[Notice, Address]]:
+def of_plan(plan: Plan) -> list[tuple[NoticeRule, Address]]:
     """The addresses of a plan. Their digests begin with a p: they are never taken for the settings' own."""
     found = []
     for place, notice in enumerate(plan.notify, 1):

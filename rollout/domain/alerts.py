@@ -16,7 +16,7 @@ from typing import Any
 from rollout.domain import blind
 from rollout.domain.errors import InputError
 from rollout.domain.phone_numbers import is_e164
-from rollout.domain.plan.notices import Alert as Rule
+from rollout.domain.plan.notices import AlertRule as Rule
 from rollout.domain.plan.notices import Reaction
 
 SOURCES = ("alertmanager", "grafana", "pagerduty", "datadog", "generic")

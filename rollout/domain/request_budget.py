@@ -41,7 +41,7 @@ class Allowance:
 
 
 @dataclass(frozen=True, slots=True)
-class Turns:
+class RequestTurns:
     """`count` turns for one process: the first in `wait` seconds, each of the others `gap` seconds later."""
 
     count: int
@@ -59,7 +59,7 @@ def left(a: Allowance, now: float) -> float:
     return min(1.0, a.factor + max(0.0, now - a.shrunk_at) / RECOVERY)
 
 
-def deal(a: Allowance, now: float, count: int, rate: float, *, urgent: bool) -> tuple[Allowance, Turns]:
+def deal(a: Allowance, now: float, count: int, rate: float, *, urgent: bool) -> tuple[Allowance, RequestTurns]:
     """Takes `count` turns at `rate` a second (above 0)."""
     gap = 1 / (rate * left(a, now))
     taken = count * gap
@@ -69,7 +69,7 @@ def deal(a: Allowance, now: float, count: int, rate: float, *, urgent: bool) -> 
     else:
         first = max(a.next_at, a.paused_until, now - _UNUSED)
         dealt = replace(a, next_at=first + taken)
-    return dealt, Turns(count, max(0.0, first - now), gap)
+    return dealt, RequestTurns(count, max(0.0, first - now), gap)
 
 
 def throttled(a: Allowance, now: float, pause: float) -> Allowance:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 
 from rollout.domain.calendar import windows
 from rollout.domain.calendar.public_holidays import UnknownRegion, holidays_of, require
-from rollout.domain.calendar.timetable import Row, remaining, timetable
+from rollout.domain.calendar.timetable import TimetableRow, remaining, timetable
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.decide.facts import Opening
 from rollout.domain.errors import InputError
@@ -51,7 +51,7 @@ class Calendars:
 
     def __init__(self, shared: SharedCalendars | None = None) -> None:
         self._shared = shared
-        self._spans: dict[Calendar, windows.Span] = {}
+        self._spans: dict[Calendar, windows.OpenSpan] = {}
 
     # -------------------------------------------------------------- for checks and for show
 
@@ -64,12 +64,12 @@ class Calendars:
             return usable(plan.own_calendar or Calendar())
         return usable(self._named(plan.calendar))
 
-    def timetable(self, plan: Plan, now: datetime, *, waves: int = 1) -> list[Row]:
+    def timetable(self, plan: Plan, now: datetime, *, waves: int = 1) -> list[TimetableRow]:
         """When each step of the plan would happen at the earliest; InputError as `of`."""
         calendar, closed = self.of(plan)
         return timetable(plan, calendar, closed, now, waves=waves)
 
-    def remaining(self, rollout: Rollout, now: datetime) -> list[Row]:
+    def remaining(self, rollout: Rollout, now: datetime) -> list[TimetableRow]:
         """What is still to come of a rollout, and when at the earliest; InputError as `of`."""
         calendar, closed = self.of(rollout.plan)
         return remaining(rollout, calendar, closed, now)
@@ -132,7 +132,7 @@ class Calendars:
         until = windows.add_open_time(calendar, closed, since, rollout.hold_left)
         return until or since + windows.SEARCH
 
-    def _span(self, calendar: Calendar, closed: ClosedDays, now: datetime) -> windows.Span:
+    def _span(self, calendar: Calendar, closed: ClosedDays, now: datetime) -> windows.OpenSpan:
         """The span around `now`, remembered until it is over: thousands of rollouts ask every few seconds."""
         span = self._spans.get(calendar)
         if span is None or not span.start <= now < span.end:

@@ -16,7 +16,7 @@ from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.lifecycle import commands
 from rollout.domain.lifecycle.commands import By, where
 from rollout.domain.lifecycle.machine import Event, Phase, after, allows
-from rollout.domain.lifecycle.records import Decision, Entry, Request
+from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
@@ -82,7 +82,7 @@ class Commands:
         later = plan.after is not None or (start_at is not None and start_at > now)
         id_ = self.new_id()
 
-        def make(now: datetime) -> tuple[Rollout, Entry]:
+        def make(now: datetime) -> tuple[Rollout, JournalEntry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.
             rollout = Rollout(
                 id=id_,
@@ -103,7 +103,7 @@ class Commands:
                 why="waiting for the service",
                 next="step 1.1",
             )
-            return rollout, Entry("created", by.actor, by.reason, {"warnings": list(found.warnings)})
+            return rollout, JournalEntry("created", by.actor, by.reason, {"warnings": list(found.warnings)})
 
         answer = self.store.create(make, request, {"warnings": list(found.warnings)})
         self.changed(answer["id"], False)

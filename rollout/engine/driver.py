@@ -17,9 +17,9 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, after
-from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
-from rollout.domain.writes.drift import Look
+from rollout.domain.writes.drift import NumberScan
 from rollout.engine.batches import Chunks, Deliver
 from rollout.engine.ports import Clock, Gates, OpeningHours, Rollouts
 from rollout.engine.preflight import Versions
@@ -35,7 +35,7 @@ class _Pass:
     """What one pass has found out so far."""
 
     rollout: Rollout
-    look: Look | None = None
+    look: NumberScan | None = None
     trouble: str | None = None
     retry_after: float | None = None
     stepped: bool = False
@@ -174,7 +174,7 @@ class Driver:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
         change = Change(rollout={"look_asked": False})
-        entry = Entry("baselines", SERVICE, f"{len(targets)} numbers read")
+        entry = JournalEntry("baselines", SERVICE, f"{len(targets)} numbers read")
         self.store.add_targets(held, targets, change, entry)
         state.rollout = replace(r, targets=targets)
 
@@ -193,7 +193,7 @@ class Driver:
         if record is not None and action.event in _JUDGED:
             data["verdict"] = values["verdict"] = record
         change = Change(rollout=values, targets=action.targets)
-        now = self.store.commit(held, change, [Entry(str(action.event), SERVICE, action.why, data)])
+        now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
         state.rollout = replace(change.applied_to(r, now), why=action.why)
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)

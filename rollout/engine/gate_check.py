@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
-from rollout.domain.gates.observations import Seen, baseline_pairs, index, share
+from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
@@ -108,14 +108,14 @@ class Gatekeeper:
 
     # -------------------------------------------------------------- what was seen
 
-    def _seen(self, connection: Any, rollout: Rollout, now: datetime) -> Seen:
+    def _seen(self, connection: Any, rollout: Rollout, now: datetime) -> Observations:
         assert rollout.started_at is not None
         plan, numbers = rollout.plan, [t.number for t in rollout.targets]
         channels = [str(c) for c in plan.channels]
         calls = observations.calls(connection, numbers, channels, rollout.started_at)
         marks = observations.marks_of(connection, numbers)
         first = rollout.history is not None and rollout.history["edition"] == 1
-        return Seen(
+        return Observations(
             calls=calls,
             turns=observations.turns(connection, rollout.id),
             thresholds=self._thresholds(connection, rollout, numbers, channels) if first else None,
@@ -136,7 +136,9 @@ class Gatekeeper:
         values = [c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours]
         return latency_thresholds(values)
 
-    def _history(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> BaselineHistory | None:
+    def _history(
+        self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
+    ) -> BaselineHistory | None:
         """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
         from rollout.domain.gate_history import BEFORE, BaselineHistory, baseline_history
         from rollout.domain.gates.counting import HARD_REASONS
@@ -156,7 +158,7 @@ class Gatekeeper:
         with self.database.write() as connection:
             return BaselineHistory.from_json(observations.set_history(connection, rollout.id, found.to_json()))
 
-    def _judge(self, config: GateConfig, rollout: Rollout, seen: Seen, now: datetime) -> dict[str, Verdict]:
+    def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
         from rollout.domain.gates.counting import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
         from rollout.domain.gates.verdict import judge
         from rollout.domain.gates.weighing import Tally, strata_of

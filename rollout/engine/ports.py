@@ -17,10 +17,10 @@ from typing import Any, Protocol, Self
 from rollout.domain.decide.facts import Opening, Opinion
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
-from rollout.domain.request_budget import Turns
+from rollout.domain.request_budget import RequestTurns
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading
 
 
@@ -138,12 +138,12 @@ class Rollouts(Protocol):
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]: ...
 
     def commit(
-        self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
+        self, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime: ...
 
-    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime: ...
+    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime: ...
 
-    def settle(self, rollout_id: str, change: Change, entry: Entry) -> None: ...
+    def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None: ...
 
     def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool: ...
 
@@ -155,7 +155,7 @@ class Rollouts(Protocol):
 
     def create(
         self,
-        make: Callable[[datetime], tuple[Rollout, Entry]],
+        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
         request: Request | None,
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]: ...
@@ -203,7 +203,7 @@ class Standing:
 class Limits(Protocol):
     """What all processes together may ask of Retell. Raises NotReachable when the database is."""
 
-    def take(self, count: int, rate: float, *, urgent: bool) -> Turns:
+    def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
         """So many turns of the account's `rate` a second; rollbacks (`urgent`) stand in no line."""
         ...
 

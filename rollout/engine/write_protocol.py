@@ -15,11 +15,11 @@ from rollout.domain.decide.wording import another_hand
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
-from rollout.domain.writes.drift import Blocked, Look, absorb, settles
+from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
 from rollout.engine.ports import Clock, Lane, PhoneNumbers, Rollouts
@@ -55,7 +55,7 @@ class Delivery:
     """What came of one chunk: the snapshot afterwards, what was read, and what went wrong, if anything."""
 
     rollout: Rollout
-    look: Look | None = None
+    look: NumberScan | None = None
     trouble: str | None = None
     retry_after: float | None = None
     unsent: int = 0
@@ -132,7 +132,7 @@ class Deliverer:
             if isinstance(first, Reading) and all(each == first for each in readings)
         }
 
-    def _record_look(self, rollout: Rollout, held: Claim, look: Look) -> tuple[Rollout, tuple[Change, ...]]:
+    def _record_look(self, rollout: Rollout, held: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
         if rollout.look_asked and set(look.findings) >= {t.number for t in rollout.targets if t.written}:
             change = change.merged(Change(rollout={"look_asked": False}))
@@ -141,7 +141,7 @@ class Deliverer:
         entries = []
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
-            entries = [Entry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
+            entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
         if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
             entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))
         now = self.store.commit(held, change, entries)
@@ -244,7 +244,7 @@ class Deliverer:
         data: dict[str, Any] = {"kind": str(kind), "position": str(rollout.position)}
         if forward and rollout.retreated is not None:
             data["retreated"] = rollout.retreated
-        entry = Entry("intended", SERVICE, why, data)
+        entry = JournalEntry("intended", SERVICE, why, data)
         # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
         now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
         rollout, intended = change.applied_to(rollout, now), change
@@ -276,7 +276,7 @@ class Deliverer:
             agreed=agreed,
         )
         change = found.change
-        entry = Entry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
+        entry = JournalEntry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
         fought = _fought_over(change.applied_to(rollout, answered_at), [] if forward else found.written_over)
         try:
             now = self.store.commit(held, change, [entry, *fought])
@@ -300,10 +300,10 @@ class Deliverer:
         )
 
 
-def _laid_over(look: Look, later: Look) -> Look:
+def _laid_over(look: NumberScan, later: NumberScan) -> NumberScan:
     """The look with a second reading of some numbers: what the first said of these is forgotten."""
     kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
-    return Look(
+    return NumberScan(
         min(look.began, later.began),
         {**look.findings, **later.findings},
         Change(targets=kept, writes=look.change.writes).merged(later.change),
@@ -325,7 +325,7 @@ def _doubted(
     return found
 
 
-def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[Entry]:
+def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[JournalEntry]:
     """The third time that another hand has written over the baseline is told, once."""
     fought = rollout.fought_over(numbers)
-    return [Entry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []
+    return [JournalEntry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []

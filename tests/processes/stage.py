@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from rollout.app import App, build, new_id
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.sandbox import Sandbox
@@ -213,9 +213,9 @@ class Stage:
         return (next(e.at for e in entries if e.kind == "read_back") - ordered).total_seconds()
 
 
-def _recorded(rollout: Rollout, now: datetime) -> tuple[Rollout, Entry]:
+def _recorded(rollout: Rollout, now: datetime) -> tuple[Rollout, JournalEntry]:
     made = replace(rollout, created_at=now, updated_at=now, due_at=now)
-    return made, Entry("created", TESTER.actor, TESTER.reason)
+    return made, JournalEntry("created", TESTER.actor, TESTER.reason)
 
 
 @contextmanager

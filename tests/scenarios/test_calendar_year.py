@@ -18,7 +18,7 @@ import holidays as package
 import pytest
 
 from rollout.adapters.planfile.calendar_file import CalendarFile
-from rollout.domain.calendar.timetable import Happens, Row
+from rollout.domain.calendar.timetable import Happens, TimetableRow
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
@@ -26,7 +26,7 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, Phase, after
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.plan.plan import Plan
-from rollout.domain.writes.drift import Look
+from rollout.domain.writes.drift import NumberScan
 from rollout.domain.writes.protocol import Finding
 from rollout.engine.calendars import Calendars
 
@@ -141,7 +141,7 @@ class Play:
             updated_at=self.now,
             start_at=self.plan.start,
         )
-        look: Look | None = None
+        look: NumberScan | None = None
         for _ in range(5_000):
             facts = Facts(
                 look=look,
@@ -166,7 +166,7 @@ class Play:
                     what = what if r.retreated is None else Happens.RETREAT
                     self.happened.append((self.now, what, r.position))
                 case Read(numbers=numbers):
-                    look = Look(self.now, dict.fromkeys(numbers, Finding.AS_EXPECTED), Change())
+                    look = NumberScan(self.now, dict.fromkeys(numbers, Finding.AS_EXPECTED), Change())
                 case Record() as action:
                     values = {**action.values, "phase": after(r.phase, action.event)}
                     r = Change(rollout=values, targets=action.targets).applied_to(r, self.now)
@@ -196,7 +196,7 @@ class Play:
         )
 
 
-def said(rows: list[Row]) -> list[Happened]:
+def said(rows: list[TimetableRow]) -> list[Happened]:
     assert all(row.at is not None for row in rows)
     return [(row.at, row.happens, row.position) for row in rows if row.at is not None]
 

@@ -18,7 +18,7 @@ from rollout.domain.decide import failures, rollback, steps, timing
 from rollout.domain.decide.actions import Action
 from rollout.domain.decide.facts import Facts
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.writes import drift, outcomes
 from rollout.domain.writes.answers import Failure, Order, Reading
@@ -77,10 +77,10 @@ def _no_epoch_check() -> Patches:
 def _intent_after_send() -> Patches:
     """P3 after P4: the intent is committed together with what came of it."""
     commit = Store.commit
-    waiting: dict[str, tuple[Change, list[Entry]]] = {}
+    waiting: dict[str, tuple[Change, list[JournalEntry]]] = {}
 
     def later(
-        self: Store, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None
+        self: Store, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime:
         if change.new_writes:
             waiting[held.rollout_id] = change, list(entries)

@@ -21,7 +21,7 @@ from rollout.adapters.store import observations as calls_of
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.journal import GENESIS, Worded, append
 from rollout.adapters.store.tables import journal, looks, observations, rollouts, targets, writes
-from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import Gatekeeper
 from tests.support.scene import ME, Scene
@@ -207,7 +207,7 @@ def _copy(
             batch.setdefault(table, []).append(found)
     head = (0, GENESIS)
     for given in template.rows[journal.name]:
-        entry = Worded(Entry(given["kind"], given["actor"], moved(given["reason"])), moved(given["data"]))
+        entry = Worded(JournalEntry(given["kind"], given["actor"], moved(given["reason"])), moved(given["data"]))
         head = append(connection, id_, head, [entry], given["at"] + shift)
     row |= {"journal_seq": head[0], "journal_hash": head[1]}
     connection.execute(insert(rollouts), row)

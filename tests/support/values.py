@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry
-from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.records import JournalEntry
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.protocol import body_of, lists_at
 from tests.support.clock import START
@@ -98,7 +98,7 @@ def write(
 def applied(of: Write, until: datetime) -> Write:
     """The same write, known to have been applied, with its horizon closing at `until`."""
     values = {name: getattr(of, name) for name in Write.__dataclass_fields__}
-    return Write(**{**values, "outcome": Outcome.APPLIED, "horizon_until": until})
+    return Write(**{**values, "outcome": WriteOutcome.APPLIED, "horizon_until": until})
 
 
 def rollout(**changes: Any) -> Rollout:
@@ -121,10 +121,10 @@ def rollout(**changes: Any) -> Rollout:
     return Rollout(**{**values, **changes})
 
 
-def created(**changes: Any) -> tuple[Rollout, Entry]:
+def created(**changes: Any) -> tuple[Rollout, JournalEntry]:
     """What a store's create takes: a pending rollout and its first journal entry."""
     values = {"phase": Phase.PENDING, "started_at": None, **changes}
-    return rollout(**values), Entry("created", "cli:test", "a test")
+    return rollout(**values), JournalEntry("created", "cli:test", "a test")
 
 
 @dataclass(frozen=True)

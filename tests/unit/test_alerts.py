@@ -9,7 +9,7 @@ import pytest
 
 from rollout.domain.alerts import FIRING, OTHER, RESOLVED, SOURCES, Alert, clean, reaction, read
 from rollout.domain.errors import InputError
-from rollout.domain.plan.notices import Alert as Rule
+from rollout.domain.plan.notices import AlertRule as Rule
 from rollout.domain.plan.notices import Reaction
 
 

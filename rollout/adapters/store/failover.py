@@ -20,8 +20,8 @@ from rollout.adapters.store.tables import meta
 from rollout.adapters.store.tables import rollouts as table
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry
-from rollout.domain.lifecycle.state import Kind, Outcome, Write
+from rollout.domain.lifecycle.records import JournalEntry
+from rollout.domain.lifecycle.state import Kind, Write, WriteOutcome
 from rollout.domain.writes.protocol import body_of
 
 _COUNTER = "beats"
@@ -90,7 +90,7 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
                 body_of(t.split),
                 now,
                 now + horizon,
-                Outcome.NOT_APPLIED,
+                WriteOutcome.NOT_APPLIED,
                 None,
                 id_,
             )
@@ -102,5 +102,5 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
             new_writes=markers,
         )
         why = "the database went back in time: every number is read, and what was sent may still land"
-        rollouts.command(connection, row, change, Entry("rearmed", "service", why), now, why)
+        rollouts.command(connection, row, change, JournalEntry("rearmed", "service", why), now, why)
     return ids

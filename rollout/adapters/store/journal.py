@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, insert, select
 from rollout.adapters.store.tables import journal, rollouts
 from rollout.domain import compact_json
 from rollout.domain.lifecycle.changes import utc_text
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 
 GENESIS = "0" * 64
 
@@ -79,11 +79,11 @@ def chain(prev_hash: str, rollout_id: str, seq: int, at: str, actor: str, kind: 
 class Worded(NamedTuple):
     """An entry with the text of its data: made before the row is locked, for a fleet's is long."""
 
-    entry: Entry
+    entry: JournalEntry
     text: str
 
 
-def worded(entry: Entry, **more: Any) -> Worded:
+def worded(entry: JournalEntry, **more: Any) -> Worded:
     """The entry as it is to be appended; its data, and more of it."""
     return Worded(entry, canonical({**(entry.data or {}), **more}))
 

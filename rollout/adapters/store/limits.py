@@ -12,7 +12,7 @@ from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_once, value_of
 from rollout.adapters.store.tables import meta, services
-from rollout.domain.request_budget import LONGEST_PAUSE, Allowance, Turns, deal, left, throttled
+from rollout.domain.request_budget import LONGEST_PAUSE, Allowance, RequestTurns, deal, left, throttled
 from rollout.engine.ports import Standing
 
 _ALIVE = timedelta(seconds=30)
@@ -28,7 +28,7 @@ class SharedLimits:
         self._database = database
         self._key = f"limit:{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
-    def take(self, count: int, rate: float, *, urgent: bool) -> Turns:
+    def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
         with self._database.write() as connection:
             now = self._database.now(connection).timestamp()
             dealt, turns = deal(self._locked(connection), now, count, rate, urgent=urgent)

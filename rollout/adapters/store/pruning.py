@@ -30,7 +30,7 @@ from rollout.adapters.store.tables import (
 )
 from rollout.adapters.store.tokens import record_in
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import TargetState
 
 BEFORE = timedelta(days=2)  # calls before a rollout's start that its gates may ask for, with a margin
@@ -97,7 +97,7 @@ def remove(connection: Connection, rollout_id: str, now: datetime, keep: timedel
     connection.execute(delete(meta).where((meta.c.key == "pruning") | told))
     # Else it would look like a rollout that somebody removed with its chain.
     data = {"rollout": rollout_id, "entries": row.journal_seq, "hash": row.journal_hash}
-    record_in(connection, Entry("pruned", "service", "past its time", data), now)
+    record_in(connection, JournalEntry("pruned", "service", "past its time", data), now)
     return True
 
 

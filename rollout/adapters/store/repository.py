@@ -33,7 +33,7 @@ from rollout.adapters.store.tables import targets as targets_table
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, Entry, Request
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 
 T = TypeVar("T")
@@ -81,7 +81,9 @@ class Store:
             now = self.database.now(connection)
             return queries.load(connection, rollout_id, now, self.known), now
 
-    def commit(self, held: Claim, change: Change, entries: Sequence[Entry], lease: timedelta | None = None) -> datetime:
+    def commit(
+        self, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
+    ) -> datetime:
         if any(w.kind is Kind.FORWARD for w in change.new_writes):
             self.database.require_same()
             if self.ballast.given_back:
@@ -99,14 +101,14 @@ class Store:
 
         return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
-    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: Entry) -> datetime:
+    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
         self.database.require_same()
         with self.database.write() as connection:
             now = self.database.now(connection)
             rollouts.begin(connection, held, added, change, entry, now)
             return now
 
-    def settle(self, rollout_id: str, change: Change, entry: Entry) -> None:
+    def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
         ready = rollouts.recording(self.database.engine.dialect, rollout_id, change, [entry])
         with self.database.write() as connection:
             rollouts.settle(connection, rollout_id, ready, entry, self.database.now(connection))
@@ -147,7 +149,7 @@ class Store:
 
     def create(
         self,
-        make: Callable[[datetime], tuple[Rollout, Entry]],
+        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
         request: Request | None,
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
@@ -163,7 +165,10 @@ class Store:
             return given
 
     def _create(
-        self, make: Callable[[datetime], tuple[Rollout, Entry]], request: Request | None, also: Mapping[str, Any] | None
+        self,
+        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
+        request: Request | None,
+        also: Mapping[str, Any] | None,
     ) -> dict[str, Any]:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
@@ -334,7 +339,7 @@ class Store:
             ).scalars()
             return [queries.load(connection, id_, now, self.known) for id_ in ids.all()]
 
-    def note_once_a_day(self, rollout_id: str, entry: Entry) -> bool:
+    def note_once_a_day(self, rollout_id: str, entry: JournalEntry) -> bool:
         """Records an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
         with self.database.write() as connection:
             now = self.database.now(connection)

@@ -25,11 +25,11 @@ from rollout.adapters.store.tables import DRIVEN, rollouts, targets, writes
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change, target_to_json
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Claim, Entry
+from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState
 
 
-def create(connection: Connection, rollout: Rollout, entry: Entry, now: datetime) -> Head:
+def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: datetime) -> Head:
     """Records a new rollout with its targets and baselines; its journal's head.
 
     NameTaken when a live rollout has its name, Refused when one drives a number of it.
@@ -87,7 +87,7 @@ def supersede(
             earlier.setdefault(row.rollout_id, []).append(row.number)
     for id_ in sorted(earlier):
         change = Change(targets={n: {"state": TargetState.SUPERSEDED} for n in earlier[id_]})
-        entry = Entry("superseded", "service", f"its numbers went to {name} ({rollout_id})")
+        entry = JournalEntry("superseded", "service", f"its numbers went to {name} ({rollout_id})")
         before = head_row(connection, id_)
         epoch = int(before.epoch) + 1
         extra = {"epoch": epoch, "lease_owner": None, "lease_until": None, "crashes": 0}
@@ -133,7 +133,7 @@ class Recording:
     entries: Sequence[Worded]
 
 
-def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequence[Entry]) -> Recording:
+def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequence[JournalEntry]) -> Recording:
     """The change of one rollout with the entries that tell of it."""
     bulks = [
         *inserts(dialect, writes, [from_write(w) for w in change.new_writes]),
@@ -168,7 +168,7 @@ def commit(
 
 
 def command(
-    connection: Connection, row: Row[Any], change: Change, entry: Entry, now: datetime, why: str
+    connection: Connection, row: Row[Any], change: Change, entry: JournalEntry, now: datetime, why: str
 ) -> tuple[int, Head]:
     """A person's record: raises the epoch, so that whoever drives lets go, and makes the rollout due now.
 
@@ -189,7 +189,7 @@ def command(
     return int(row.epoch) + 1, head
 
 
-def settle(connection: Connection, rollout_id: str, record: Recording, entry: Entry, now: datetime) -> None:
+def settle(connection: Connection, rollout_id: str, record: Recording, entry: JournalEntry, now: datetime) -> None:
     """Facts about writes after the claim was lost: a definite answer is true whoever drives now.
 
     Only outcomes that are still unknown are set, by the write's id. What a number was read back at goes
@@ -222,7 +222,7 @@ def settle(connection: Connection, rollout_id: str, record: Recording, entry: En
         _apply(connection, row, record, now, {})
 
 
-def note(connection: Connection, rollout_id: str, entry: Entry, now: datetime) -> None:
+def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: datetime) -> None:
     """An entry that changes nothing, whoever drives."""
     row = head_row(connection, rollout_id)
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
@@ -285,7 +285,7 @@ def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) ->
 
 
 def begin(
-    connection: Connection, held: Claim, added: Sequence[Target], change: Change, entry: Entry, now: datetime
+    connection: Connection, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry, now: datetime
 ) -> None:
     """Adds the targets of a scheduled rollout when it begins, under its driver's claim."""
     row = head_row(connection, held.rollout_id)

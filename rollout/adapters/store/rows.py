@@ -11,7 +11,7 @@ from typing import Any, cast
 from sqlalchemy import Row
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.plan.gates import with_new_names
 from rollout.domain.plan.plan import Plan
 
@@ -160,7 +160,7 @@ def to_write(row: Row[Any]) -> Write:
         body,
         intent_at,
         horizon_until,
-        None if outcome is None else Outcome(outcome),
+        None if outcome is None else WriteOutcome(outcome),
         answered,
         rollout_id,
         retreated,

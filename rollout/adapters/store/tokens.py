@@ -19,7 +19,7 @@ from rollout.adapters.store.journal import GENESIS, Recorded
 from rollout.adapters.store.key_values import insert_into, set_once, value_of
 from rollout.adapters.store.tables import deliveries, meta, sessions, tokens
 from rollout.domain.errors import InputError
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 
 SYSTEM = "system"
 HEAD = "system_head"
@@ -82,7 +82,7 @@ class AccessStore:
             now = self.database.now(connection)
             return any(_token(row).is_usable(now) for row in connection.execute(select(tokens)))
 
-    def add_token(self, row: TokenRow, entry: Entry) -> None:
+    def add_token(self, row: TokenRow, entry: JournalEntry) -> None:
         with self.database.write() as connection:
             values = {name: getattr(row, name) for name in TokenRow.__slots__}
             values["numbers"] = None if row.numbers is None else list(row.numbers)
@@ -116,7 +116,9 @@ class AccessStore:
             now = self.database.now(connection)
             connection.execute(update(tokens).where(tokens.c.id == id_).values(revoked_at=now))
             connection.execute(delete(sessions).where(sessions.c.token_id == id_))
-            _record(self.database, connection, Entry("token_revoked", actor, "", {"token": id_, "name": row.name}))
+            _record(
+                self.database, connection, JournalEntry("token_revoked", actor, "", {"token": id_, "name": row.name})
+            )
             return True
 
     def touch(self, id_: str) -> None:
@@ -128,7 +130,7 @@ class AccessStore:
     # -------------------------------------------------------------- sessions
 
     def add_session(
-        self, hash_: str, token_id: str, csrf_hash: str, lifetime: timedelta, replaces: str | None, entry: Entry
+        self, hash_: str, token_id: str, csrf_hash: str, lifetime: timedelta, replaces: str | None, entry: JournalEntry
     ) -> datetime:
         """Records a session, instead of the one the browser had before; when it ends at the latest."""
         with self.database.write() as connection:
@@ -156,7 +158,7 @@ class AccessStore:
     def end_session(self, hash_: str, actor: str) -> None:
         with self.database.write() as connection:
             if connection.execute(delete(sessions).where(sessions.c.hash == hash_)).rowcount:
-                _record(self.database, connection, Entry("signed_out", actor))
+                _record(self.database, connection, JournalEntry("signed_out", actor))
 
     # -------------------------------------------------------------- deliveries
 
@@ -202,7 +204,7 @@ class AccessStore:
         assert found is not None
         return found
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: JournalEntry) -> None:
         """Adds an entry that concerns no rollout: refusals, sign-ins, tokens."""
         with self.database.write() as connection:
             _record(self.database, connection, entry)
@@ -223,11 +225,11 @@ class UnknownToken(InputError):
     status = 404
 
 
-def _record(database: Database, connection: Connection, entry: Entry) -> None:
+def _record(database: Database, connection: Connection, entry: JournalEntry) -> None:
     record_in(connection, entry, database.now(connection))
 
 
-def record_in(connection: Connection, entry: Entry, now: datetime) -> None:
+def record_in(connection: Connection, entry: JournalEntry, now: datetime) -> None:
     """Adds an entry to the system's chain within a transaction that goes on."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

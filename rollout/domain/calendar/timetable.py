@@ -42,7 +42,7 @@ class Happens(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TimetableRow:
     """One line of a timetable. `at` is UTC, to be shown in `zone`; None: not within two years.
 
     `position` is the step that is written, or at the end the last one that was; `weights` are its arms' basis
@@ -59,20 +59,22 @@ class Row:
 
 def timetable(
     plan: Plan, calendar: Calendar | None, holidays: Container[date], now: datetime, *, waves: int = 1
-) -> list[Row]:
+) -> list[TimetableRow]:
     """The rows of a plan that is handed in at `now`, to its end; `waves` as counted on the live numbers.
 
     The list ends early with a row without a time when the calendar does not open in time, or with the deadline.
     """
-    return list(_Walk(plan, calendar, holidays, waves, now).from_start(plan.start))
+    return list(_StepWalk(plan, calendar, holidays, waves, now).from_start(plan.start))
 
 
-def remaining(rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime) -> list[Row]:
+def remaining(
+    rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime
+) -> list[TimetableRow]:
     """The rows still to come for a rollout as it stands, as if whoever holds it let go now; [] once it ended."""
     r = rollout
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
         return []
-    walk = _Walk(r.plan, calendar, holidays, r.waves, now)
+    walk = _StepWalk(r.plan, calendar, holidays, r.waves, now)
     if r.started_at is None:
         return list(walk.from_start(r.start_at))
     walk.deadline, walk.raised_at = r.deadline_at, r.raised_at
@@ -81,7 +83,7 @@ def remaining(rollout: Rollout, calendar: Calendar | None, holidays: Container[d
     return list(walk.from_standing(r))
 
 
-class _Walk:
+class _StepWalk:
     """One walk through the steps. `deadline` is set when the walk passes its start."""
 
     def __init__(
@@ -93,7 +95,7 @@ class _Walk:
         self.deadline: datetime | None = None
         self.raised_at: datetime | None = None
 
-    def from_start(self, start: datetime | None) -> Iterator[Row]:
+    def from_start(self, start: datetime | None) -> Iterator[TimetableRow]:
         begins = self.now if start is None else max(start, self.now)
         opens = self._opening(begins)
         if opens is None:
@@ -104,12 +106,12 @@ class _Walk:
         needs = (f"{shown(self.plan.after)} promoted",) if self.plan.after is not None else ()
         yield from self.from_step(_FIRST, opens, needs)
 
-    def from_step(self, position: Position, at: datetime, needs: tuple[str, ...] = ()) -> Iterator[Row]:
+    def from_step(self, position: Position, at: datetime, needs: tuple[str, ...] = ()) -> Iterator[TimetableRow]:
         """The position is written at `at`, which is decided; then the rest."""
         yield self._row(at, Happens.STEP, position, needs)
         yield from self.after_step(position, at)
 
-    def from_standing(self, r: Rollout) -> Iterator[Row]:
+    def from_standing(self, r: Rollout) -> Iterator[TimetableRow]:
         """What follows where a rollout stands whose plan retreats, or whose step is not confirmed yet."""
         closed = self._retreats(r.position) and not self._kept_up(self.now)
         opens = self._opening(self.now) if closed or r.retreated is not None else self.now
@@ -134,7 +136,7 @@ class _Walk:
 
     def after_step(
         self, position: Position, confirmed: datetime, *, asked: bool = False, left: timedelta | None = None
-    ) -> Iterator[Row]:
+    ) -> Iterator[TimetableRow]:
         """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait.
 
         `left`: what of its hold still has to be stood from then on, if not all of it.
@@ -180,12 +182,14 @@ class _Walk:
             return Position(position.wave, position.step + 1)
         return Position(position.wave + 1, 1) if position.wave < self.waves else None
 
-    def _nights(self, position: Position, since: datetime, left: timedelta) -> tuple[list[Row], datetime | None]:
+    def _nights(
+        self, position: Position, since: datetime, left: timedelta
+    ) -> tuple[list[TimetableRow], datetime | None]:
         """Every closing and opening while `left` of a hold is stood from `since` on, and when it may be left.
 
         Time at the retreat weight counts for no hold.
         """
-        rows: list[Row] = []
+        rows: list[TimetableRow] = []
         down, end = {"canary": self.plan.retreat or 0}, since + SEARCH
         for span in spans(self.calendar, self.holidays, since, end):
             length = span.end - span.start
@@ -196,7 +200,7 @@ class _Walk:
             elif self._kept_up(span.start):
                 left -= timedelta() if self.plan.hold(position.step).open else length
             else:
-                rows.append(Row(span.start, self.zone, Happens.RETREAT, position, down))
+                rows.append(TimetableRow(span.start, self.zone, Happens.RETREAT, position, down))
                 if span.end < end:
                     rows.append(self._row(span.end, Happens.RETURN, position))
         return rows, None
@@ -205,9 +209,11 @@ class _Walk:
         """Whether the weights stand at `at`: it is open, or a person promoted it while it was closed."""
         return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(self.calendar, self.holidays, at)
 
-    def _row(self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()) -> Row:
+    def _row(
+        self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()
+    ) -> TimetableRow:
         weights = self.plan.weights(position.step)
-        return Row(at, self.zone, happens, position, weights, needs)
+        return TimetableRow(at, self.zone, happens, position, weights, needs)
 
 
 def _needs(step: Step) -> tuple[str, ...]:

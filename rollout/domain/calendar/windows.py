@@ -22,7 +22,7 @@ _WEEK = tuple(Day)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class OpenSpan:
     """From `start` up to, and without, `end` the calendar is open throughout, or closed throughout."""
 
     start: datetime
@@ -116,7 +116,7 @@ def add_open_time(calendar: Calendar, holidays: Container[date], start: datetime
     return None
 
 
-def spans(calendar: Calendar, holidays: Container[date], start: datetime, end: datetime) -> Iterator[Span]:
+def spans(calendar: Calendar, holidays: Container[date], start: datetime, end: datetime) -> Iterator[OpenSpan]:
     """The time from `start` to `end` cut where it opens or closes: adjacent spans, open and closed in turn.
 
     Only candidates for a change are looked at, and each is judged by `is_open`: there is one definition of open.
@@ -127,9 +127,9 @@ def spans(calendar: Calendar, holidays: Container[date], start: datetime, end: d
     since, state = start, is_open(calendar, holidays, start)
     for turn in _turns(calendar, start, end):
         if is_open(calendar, holidays, turn) is not state:
-            yield Span(since, turn, state)
+            yield OpenSpan(since, turn, state)
             since, state = turn, not state
-    yield Span(since, end, state)
+    yield OpenSpan(since, end, state)
 
 
 # ------------------------------------------------------------------ inside

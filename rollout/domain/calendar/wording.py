@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from zoneinfo import ZoneInfo
 
-from rollout.domain.calendar.timetable import Happens, Row
+from rollout.domain.calendar.timetable import Happens, TimetableRow
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.plan.calendar import Calendar, Day, Window
 
@@ -16,7 +16,7 @@ _FIRST = Position(1, 1)
 _WORDS = {Happens.PROMOTED: "promoted", Happens.DEADLINE: "the deadline"}
 
 
-def sentence(rows: Sequence[Row], now: datetime) -> str:
+def sentence(rows: Sequence[TimetableRow], now: datetime) -> str:
     """The timetable in one line: `10 % Tue 09:00, 50 % Tue 11:00 at the earliest, then 100 % Wed 09:00, ...`."""
     parts: list[str] = []
     said = 0  # the part that says "at the earliest", once for all that follow it
@@ -31,7 +31,7 @@ def sentence(rows: Sequence[Row], now: datetime) -> str:
     return ", ".join(parts) + zone
 
 
-def _nights_text(rows: Sequence[Row], now: datetime) -> str:
+def _nights_text(rows: Sequence[TimetableRow], now: datetime) -> str:
     """What happens to the weight while one step holds: its first closing, and how often that comes again."""
     first = rows[0]
     if first.happens is Happens.RETURN:
@@ -43,11 +43,11 @@ def _nights_text(rows: Sequence[Row], now: datetime) -> str:
     return f"{weight_text(first.weights)} from {_when(first, now)} {until}{times}"
 
 
-def _when(row: Row, now: datetime) -> str:
+def _when(row: TimetableRow, now: datetime) -> str:
     return "not within two years" if row.at is None else moment_text(row.at, row.zone, now)
 
 
-def _add_part(parts: list[str], said: int, row: Row, now: datetime) -> int:
+def _add_part(parts: list[str], said: int, row: TimetableRow, now: datetime) -> int:
     what = weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
     text = f"{what} {_when(row, now)}"
     fixed = row.happens is Happens.STEP and row.position == _FIRST and not row.needs

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from rollout.domain.writes.drift import Look
+from rollout.domain.writes.drift import NumberScan
 
 
 class Opinion(Protocol):
@@ -35,7 +35,7 @@ class Opening:
 class Facts:
     """What the driver found out before asking. None always means: not known."""
 
-    look: Look | None = None
+    look: NumberScan | None = None
     verdict: Opinion | None = None
     canary_calls: int | None = None
     opening: Opening = field(default_factory=Opening)

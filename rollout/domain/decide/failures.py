@@ -10,7 +10,7 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
-from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
 MOST_STALE = 5  # looks in a row that show an older state before it is no longer taken for a stale read
@@ -41,7 +41,7 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
     return None
 
 
-def wrong_numbers(r: Rollout, look: Look) -> Record | None:
+def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
     """What the numbers show that is not ours."""
     gone = look.numbers(Blocked.MISSING)
     if gone:

@@ -11,11 +11,11 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
 
-def seen_after(look: Look | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[Look]:
+def seen_after(look: NumberScan | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[NumberScan]:
     """P9: whether this look covers all of these and began after every horizon had closed."""
     return look is not None and look.began >= horizons_over(r) and all(t.number in look.findings for t in targets)
 
@@ -50,7 +50,7 @@ def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait |
     return unread(r, f, f.look, now, next_)
 
 
-def unread(r: Rollout, f: Facts, look: Look, now: datetime, next_: str) -> Wait | None:
+def unread(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) -> Wait | None:
     """The last look must have seen every number: wait while one of them cannot be read."""
     blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.domain.gates.profiles import Metric
+from rollout.domain.gates.profiles import MetricRule
 from rollout.domain.lifecycle.records import CallRecord
 
 Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
@@ -68,7 +68,7 @@ class CallRules:
 
     canary: tuple[str, int]
     baseline: frozenset[tuple[str, int]]
-    metrics: tuple[Metric, ...]
+    metrics: tuple[MetricRule, ...]
     slow_ms: tuple[float, float] | None = None
     hard_reasons: frozenset[str] = HARD_REASONS
     longest_call: timedelta = timedelta(minutes=60)
@@ -76,7 +76,7 @@ class CallRules:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class WeightSpan:
     """A time in which one confirmed weight was in force: from its read-back until the next order.
 
     `weight` is the canary's share among calls of canary and baseline (see `variant_share`), `position` counts
@@ -140,7 +140,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class CallTable:
     """Cells in order of opening, and what was not counted: `open` per series, calls started while a weight
     was being written (`between`), and calls that other agents served (`others`)."""
 
@@ -241,18 +241,18 @@ def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool
 
 def tabulate(
     calls: Iterable[CallRecord],
-    spans: Sequence[Span],
+    spans: Sequence[WeightSpan],
     now: datetime,
     rules: CallRules,
     *,
     wave: int = 1,
     stratum: Callable[[CallRecord], str] | None = None,
-) -> Table:
+) -> CallTable:
     """Counts per cell. A series counts calls that started before the oldest call still without its result:
     good news that takes longer to arrive than bad news must not look like bad news. Each series has its own
     such limit, so that slow analysis does not hold back what the end of a call already tells. `stratum` names the
     part of the calls that a call belongs to (None: they are not told apart)."""
-    placed: list[tuple[datetime, int, Span, dict[str, bool | None], CallRecord]] = []
+    placed: list[tuple[datetime, int, WeightSpan, dict[str, bool | None], CallRecord]] = []
     between = others = 0
     for call in {c.call_id: c for c in calls}.values():
         who = (call.agent_id, call.agent_version)
@@ -293,7 +293,7 @@ def tabulate(
             elif name in cell.lost and not _silent(call, rules):
                 cell.lost[name][arm] += 1
     cells = tuple(d.cell(w, position, day, wave) for (w, position, day), d in drafts.items())
-    return Table(cells, still_open, between, others)
+    return CallTable(cells, still_open, between, others)
 
 
 class _Draft:
@@ -323,7 +323,7 @@ def _pair(counts: Sequence[int]) -> Arms:
     return counts[0], counts[1]
 
 
-def _span(call: CallRecord, spans: Sequence[Span]) -> Span | None:
+def _span(call: CallRecord, spans: Sequence[WeightSpan]) -> WeightSpan | None:
     at = call.started_at
     if at is None:
         return None

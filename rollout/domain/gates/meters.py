@@ -15,7 +15,7 @@ from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import forecast
 from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.reasons import still_needed
-from rollout.domain.gates.weighing import Figures, Tally
+from rollout.domain.gates.weighing import MetricFigures, Tally
 
 
 def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
     forecast. At weight 1 the interval is that of the steps before.
     """
     config, tally = GateConfig.from_json(stored["config"]), Tally.from_json(stored["tally"])
-    figures = Figures(config, tally, by_strata=bool(stored["after"].get("by_strata")))
+    figures = MetricFigures(config, tally, by_strata=bool(stored["after"].get("by_strata")))
     rows = [_row(config, figures, m.name, s) for m in config.compared for s in m.series]
     expected = still_needed(
         config, tally, figures.safe, figures.in_wave, figures.margins, figures.in_step, figures.floor
@@ -44,7 +44,7 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
     }
 
 
-def _row(config: GateConfig, figures: Figures, metric: str, series: str) -> dict[str, Any]:
+def _row(config: GateConfig, figures: MetricFigures, metric: str, series: str) -> dict[str, Any]:
     fc, sc, fb, sb = figures.counts[series]
     weights, ledgers = ev.pool([(c.weight, c.counts[series]) for c in figures.compared])
     whole = ledgers[0] if len(ledgers) else ledgers.reshape(0, 4)

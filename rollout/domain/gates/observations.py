@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from rollout.domain.gates.counting import Span
+from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
@@ -17,7 +17,7 @@ _WEEK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
-class Seen:
+class Observations:
     """Everything a look rests on. fetched: calls were read since the rollout began."""
 
     calls: Sequence[CallRecord]
@@ -26,9 +26,9 @@ class Seen:
     unavailable: str | None
     fetched: bool = True
 
-    def spans(self, plan: Plan, arm: str, wave: int) -> list[Span]:
+    def spans(self, plan: Plan, arm: str, wave: int) -> list[WeightSpan]:
         """The times in which one confirmed weight was in force on the numbers of one wave."""
-        spans: list[Span] = []
+        spans: list[WeightSpan] = []
         begun: tuple[datetime, Position, int | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
         for kind, at, text in turns:
@@ -42,7 +42,7 @@ class Seen:
                     if retreated is not None:
                         # Its calls are evidence at the retreat's weight, and none of the position's own calls.
                         part, place = min(part, retreated / splits.TOTAL), -place
-                    spans.append(Span(since, at, part, place))
+                    spans.append(WeightSpan(since, at, part, place))
                 begun = None
             if kind in ("confirmed", "reached") and at is not None:
                 document = json.loads(text)

@@ -25,7 +25,7 @@ EDITION = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Metric:
+class MetricRule:
     """One yes-or-no outcome of a call that is compared between the arms, or one external value with a limit.
 
     `share` is the part of the harm evidence that this metric carries; what the shares leave of 1 is not bet.
@@ -72,7 +72,7 @@ class GateConfig:
     alpha: float = 0.10
     beta: float = 0.10
     floors: tuple[int, ...] = (30, 100)
-    metrics: tuple[Metric, ...] = ()
+    metrics: tuple[MetricRule, ...] = ()
     amber: float = 3.0
     split_alarm: float = 100.0
     watch_alarm: float = 100.0
@@ -84,11 +84,11 @@ class GateConfig:
     history: Mapping[str, float] = field(default_factory=dict)
 
     @property
-    def compared(self) -> tuple[Metric, ...]:
+    def compared(self) -> tuple[MetricRule, ...]:
         return tuple(m for m in self.metrics if not m.external)
 
     @property
-    def critical(self) -> tuple[Metric, ...]:
+    def critical(self) -> tuple[MetricRule, ...]:
         return tuple(m for m in self.metrics if m.critical)
 
     @property
@@ -103,7 +103,7 @@ class GateConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateConfig:
-        metrics = tuple(Metric(**{**m, "margins": tuple(m["margins"])}) for m in data["metrics"])
+        metrics = tuple(MetricRule(**{**m, "margins": tuple(m["margins"])}) for m in data["metrics"])
         return cls(**{"edition": 1, **data, "floors": tuple(data["floors"]), "metrics": metrics})
 
 
@@ -192,7 +192,7 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
     return GateConfig(name, profile.alpha, profile.beta, floors, metrics, watch_acts=acts, edition=edition)
 
 
-def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> Metric:
+def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> MetricRule:
     where, name = f"gates.metrics[{index}]", str(entry.get("name") or "")
     source = entry.get("prometheus") or entry.get("http")
     custom = entry.get("custom")
@@ -201,7 +201,7 @@ def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> Metric:
         if limits["max"] is None and limits["min"] is None:
             raise InputError(f"{where}: there is no limit; write max: or min: with a number.")
         looks = int(source.get("for") or source.get("looks") or 1)
-        return Metric(name, external=True, maximum=limits["max"], minimum=limits["min"], looks=looks)
+        return MetricRule(name, external=True, maximum=limits["max"], minimum=limits["min"], looks=looks)
     if custom is None and name not in BUILT_IN:
         raise InputError(
             f"{where}.name: {name!r} is not known; write one of {', '.join(BUILT_IN)}, "
@@ -212,10 +212,10 @@ def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> Metric:
     if not all(0 < x < 1 for x in chosen):
         raise InputError(f"{where}.margins: write numbers above 0 and below 1, such as [0.25, 0.10].")
     share = -1.0 if entry.get("share") is None else float(entry["share"])
-    return Metric(name, share, tuple(map(float, chosen)), custom, bool(entry.get("bad")))
+    return MetricRule(name, share, tuple(map(float, chosen)), custom, bool(entry.get("bad")))
 
 
-def _with_shares(metrics: list[Metric]) -> tuple[Metric, ...]:
+def _with_shares(metrics: list[MetricRule]) -> tuple[MetricRule, ...]:
     """Metrics without a share get what the others leave of 1, in their usual proportions."""
     given = sum(m.share for m in metrics if not m.external and m.share >= 0)
     missing = [m.name for m in metrics if not m.external and m.share < 0]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from rollout.domain.gates import forecast
 from rollout.domain.gates.counting import Cell
-from rollout.domain.gates.profiles import GateConfig, Metric
+from rollout.domain.gates.profiles import GateConfig, MetricRule
 from rollout.domain.gates.weighing import Stratum, Tally, strata_e
 
 Counts = Sequence[int]
@@ -40,11 +40,11 @@ def harm(config: GateConfig, e_gate: float, by_metric: Mapping[str, float], coun
     )
 
 
-def _bad(metric: Metric, series: str) -> str:
+def _bad(metric: MetricRule, series: str) -> str:
     return f"{metric.custom} = {str(metric.bad).lower()}" if metric.custom else BAD[series]
 
 
-def external(metric: Metric, value: float | None, looks: int) -> str:
+def external(metric: MetricRule, value: float | None, looks: int) -> str:
     limit = f"above {metric.maximum:g}" if metric.maximum is not None else f"below {metric.minimum:g}"
     if metric.maximum is not None and metric.minimum is not None:
         limit = f"outside {metric.minimum:g} to {metric.maximum:g}"
@@ -109,7 +109,7 @@ def amber(config: GateConfig, e_gate: float, by_metric: Mapping[str, float]) -> 
     )
 
 
-def unmeasured(metric: Metric, who: str, calls: int) -> str:
+def unmeasured(metric: MetricRule, who: str, calls: int) -> str:
     what = f"custom field {metric.custom!r}" if metric.custom else metric.name
     return (
         f"{metric.name} cannot be measured: none of {calls} finished calls of the {who} carries {what}. "

@@ -15,15 +15,15 @@ from typing import Any
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import reasons
 from rollout.domain.gates.counting import Cell
-from rollout.domain.gates.profiles import GateConfig, Metric, from_plan, gate_config
-from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, Figures, Tally, rule
+from rollout.domain.gates.profiles import GateConfig, MetricRule, from_plan, gate_config
+from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, MetricFigures, Tally, rule
 
 __all__ = [
     "Cell",
     "GateConfig",
+    "GateOutcome",
     "Memory",
-    "Metric",
-    "Outcome",
+    "MetricRule",
     "Tally",
     "Verdict",
     "combine",
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 
-class Outcome(StrEnum):
+class GateOutcome(StrEnum):
     """The four verdicts. Only `fail` rolls back by itself."""
 
     PASS = "pass"  # noqa: S105 - not a password
@@ -59,7 +59,7 @@ class Verdict:
     """outcome; alarm: None, "split", "labels", "amber" or "watch"; reason: a sentence for people; evidence: JSON;
     memory: to be handed to the next look."""
 
-    outcome: Outcome
+    outcome: GateOutcome
     alarm: str | None
     reason: str
     evidence: dict[str, Any]
@@ -69,10 +69,10 @@ class Verdict:
 def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:
     """The verdict at one look. Pure: the same arguments give the same verdict, digit for digit."""
     before = memory or Memory()
-    numbers = Figures(config, tally, by_strata=before.by_strata)
+    numbers = MetricFigures(config, tally, by_strata=before.by_strata)
     beyond = _beyond(config, tally, before)
     outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
-    failed = reason if outcome is Outcome.FAIL else None
+    failed = reason if outcome is GateOutcome.FAIL else None
     after = Memory(before.failed or failed, beyond, numbers.by_strata)
     kept = tally if numbers.by_strata else tally.without_strata()
     data = _plain(
@@ -104,11 +104,11 @@ def judge_variants(
     return {name: judge(config, tally, (memories or {}).get(name)) for name, tally in tallies.items()}
 
 
-def combine(verdicts: Mapping[str, Verdict]) -> Outcome:
+def combine(verdicts: Mapping[str, Verdict]) -> GateOutcome:
     """One outcome for several variants: any fail fails; all must pass."""
     found = {v.outcome for v in verdicts.values()}
-    order = (Outcome.FAIL, Outcome.UNMEASURABLE, Outcome.UNDECIDED)
-    return next((o for o in order if o in found), Outcome.PASS)
+    order = (GateOutcome.FAIL, GateOutcome.UNMEASURABLE, GateOutcome.UNDECIDED)
+    return next((o for o in order if o in found), GateOutcome.PASS)
 
 
 def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
@@ -126,15 +126,15 @@ def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
 
 
 def _decide(
-    config: GateConfig, tally: Tally, n: Figures, beyond: Mapping[str, int], before: Memory
-) -> tuple[Outcome, str | None, str]:
+    config: GateConfig, tally: Tally, n: MetricFigures, beyond: Mapping[str, int], before: Memory
+) -> tuple[GateOutcome, str | None, str]:
     if not config.metrics:
-        return Outcome.PASS, None, "This plan has no gates."
+        return GateOutcome.PASS, None, "This plan has no gates."
     if before.failed:
-        return Outcome.FAIL, None, before.failed
+        return GateOutcome.FAIL, None, before.failed
     for m in config.metrics:
         if m.external and beyond[m.name] >= m.looks:
-            return Outcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
+            return GateOutcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
     safe = min(n.safe.values(), default=ev.LARGEST)
     code = int(
         rule(
@@ -148,34 +148,34 @@ def _decide(
         )
     )
     if code == FAIL:
-        return Outcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
+        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
     watch = n.e_watch >= config.watch_alarm
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
-        return Outcome.FAIL, "watch", reasons.watch(n.e_watch)
+        return GateOutcome.FAIL, "watch", reasons.watch(n.e_watch)
     if tally.unavailable:
-        return Outcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
+        return GateOutcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
     if code == SPLIT:
-        return Outcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights, tally.strata)
+        return GateOutcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights, tally.strata)
     if code == LABELS:
-        return Outcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
+        return GateOutcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
     if blind := _unmeasured(config, tally, n):
-        return Outcome.UNMEASURABLE, None, blind
+        return GateOutcome.UNMEASURABLE, None, blind
     if watch:
-        return Outcome.UNDECIDED, "watch", reasons.watch(n.e_watch)
+        return GateOutcome.UNDECIDED, "watch", reasons.watch(n.e_watch)
     if code == AMBER:
-        return Outcome.UNDECIDED, "amber", reasons.amber(config, n.e_gate, n.harm)
+        return GateOutcome.UNDECIDED, "amber", reasons.amber(config, n.e_gate, n.harm)
     if any(beyond.values()):
         name = next(name for name, count in beyond.items() if count)
-        return Outcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
+        return GateOutcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
     if tally.weight >= 1.0:
-        return Outcome.PASS, None, "All calls go to the canary and nothing speaks against it."
+        return GateOutcome.PASS, None, "All calls go to the canary and nothing speaks against it."
     if code == PASS:
-        return Outcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
+        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
     waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
-    return Outcome.UNDECIDED, None, waiting
+    return GateOutcome.UNDECIDED, None, waiting
 
 
-def _unmeasured(config: GateConfig, tally: Tally, n: Figures) -> str | None:
+def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:
     """Why this gate cannot be measured at all, if so: such a gate never passes."""
     for m in config.metrics:
         value = tally.external.get(m.name) if m.external else 0.0

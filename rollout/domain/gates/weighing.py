@@ -162,7 +162,7 @@ def rule(
     )
 
 
-class Figures:
+class MetricFigures:
     """Every figure of one look, so that the decision below reads as its table. `by_strata`: an earlier look already
     found that the split has to be paid for by stratum."""
 

@@ -15,7 +15,7 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 
 T = TypeVar("T", Target, Write)
 
@@ -188,7 +188,7 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, datetime):
         return utc_text(value)
-    if isinstance(value, (Phase, Outcome, TargetState, Kind)):
+    if isinstance(value, (Phase, WriteOutcome, TargetState, Kind)):
         return str(value)
     return value
 
@@ -211,7 +211,7 @@ def _target_value(name: str, value: Any) -> Any:
 
 def _write_value(name: str, value: Any) -> Any:
     if name == "outcome" and value is not None:
-        return Outcome(value)
+        return WriteOutcome(value)
     return _time(value) if name in {"intent_at", "horizon_until"} else value
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
-from rollout.domain.lifecycle.records import Decision, Entry, Request
+from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
 from rollout.domain.writes.answers import Reading
@@ -77,7 +77,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         values |= r.cleared("stood", "back_at")
         what = f"from {r.position} to {goal}"
     data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
-    return (Change(rollout=values), Entry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
+    return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -87,7 +87,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
     phase = after(r.phase, Event.PAUSE_ASKED)
     _expect(r, expect)
     values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
-    return Change(rollout=values), Entry("pause", by.actor, by.reason, where(r)), "paused by a person"
+    return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, where(r)), "paused by a person"
 
 
 def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision:
@@ -100,7 +100,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.verdict is not None and r.verdict.get("outcome") == "fail":
         values["waived"] = True
-    return (Change(rollout=values), Entry("resume", by.actor, by.reason, where(r)), "resumed by a person")
+    return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 
 
 def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -114,7 +114,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-    return Change(rollout=values), Entry("stop", by.actor, by.reason, where(r)), why
+    return Change(rollout=values), JournalEntry("stop", by.actor, by.reason, where(r)), why
 
 
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
@@ -147,7 +147,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return (
         Change(rollout=values, targets=targets),
-        Entry("adopt", by.actor, by.reason, data),
+        JournalEntry("adopt", by.actor, by.reason, data),
         "the live split was adopted by a person",
     )
 
@@ -177,7 +177,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         values["turning_since"] = now  # the retreat weight has to be read back anew
     return (
         Change(rollout=values, targets=targets),
-        Entry("restore", by.actor, by.reason, where(r)),
+        JournalEntry("restore", by.actor, by.reason, where(r)),
         "a person asked to write our split again",
     )
 
@@ -201,7 +201,7 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
     }
     return (
         Change(rollout=values, targets=targets),
-        Entry("rollback", by.actor, by.reason, where(r)),
+        JournalEntry("rollback", by.actor, by.reason, where(r)),
         "rollback ordered by a person",
     )
 

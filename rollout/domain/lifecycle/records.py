@@ -28,7 +28,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JournalEntry:
     """What is to be recorded in the journal: who did what and why. `data` is JSON-able."""
 
     kind: str
@@ -37,7 +37,7 @@ class Entry:
     data: Mapping[str, Any] | None = None
 
 
-Decision = tuple[Change, Entry, str]
+Decision = tuple[Change, JournalEntry, str]
 """What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
 
 

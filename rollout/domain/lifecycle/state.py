@@ -75,7 +75,7 @@ class Kind(StrEnum):
     BASELINE = "baseline"
 
 
-class Outcome(StrEnum):
+class WriteOutcome(StrEnum):
     """What became of a write; None means not known yet."""
 
     APPLIED = "applied"
@@ -96,7 +96,7 @@ class Write:
     body: str
     intent_at: datetime
     horizon_until: datetime
-    outcome: Outcome | None = None
+    outcome: WriteOutcome | None = None
     answered: int | None = None
     rollout_id: str = ""
     retreated: int | None = None  # it writes the retreat weight, in basis points, and not the step's

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.notices.events import Scope, Told, Words, clean, compose, moment_text, stamp, weights
+from rollout.domain.notices.events import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
 from rollout.domain.plan.notices import NoticeEvent, Severity
 
 # A rollback that is not read back is told after so many seconds, then every two hours: rising noise.
@@ -22,16 +22,16 @@ APPROVAL_WANTED = "all is green; a person must promote"  # how `decide` begins t
 KEY_REFUSED = re.compile(r"Retell refuse[sd] the API key")
 
 
-def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Told]:
+def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Notice]:
     """What is wanted or wrong with a rollout now and has no entry of its own in the journal.
 
     `unmeasurable_since`: when its gates stopped measuring, if they have; it is told after `patience`.
     """
-    found: list[Told] = []
+    found: list[Notice] = []
     if r.phase is Phase.PROGRESSING and r.confirmed_at is not None and r.why.startswith(APPROVAL_WANTED):
         after = r.next_position
         goal = "it is promoted" if after is None else f"step {after} follows: {weights(r.plan, after.step)}"
-        words = Words(
+        words = NoticeText(
             NoticeEvent.NEEDS_PERSON,
             Severity.WARNING,
             f"step {r.position} waits for your approval",
@@ -44,7 +44,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
         taken = (now - r.rollback_at).total_seconds()
         level = sum(taken >= s for s in ROLLBACK_LEVELS) + max(0, int(taken // ROLLBACK_AGAIN))
         if level:
-            words = Words(
+            words = NoticeText(
                 NoticeEvent.TROUBLE,
                 Severity.CRITICAL,
                 f"the rollback is not done after {render(timedelta(seconds=int(taken)))}",
@@ -55,7 +55,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
             found.append(compose(f"{r.id}:rollback-failing:{stamp(r.rollback_at)}:{level}", r, words))
     live = r.phase in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)
     if live and unmeasurable_since is not None and now - unmeasurable_since >= patience:
-        words = Words(
+        words = NoticeText(
             NoticeEvent.TROUBLE,
             Severity.WARNING,
             "its gates cannot measure",
@@ -67,14 +67,14 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
     return found
 
 
-def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Told]:
+def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Notice]:
     """Retell refuses our key: once for the whole service, and once to the addresses of each plan concerned."""
     if not rollouts:
         return []
     first, told = rollouts[0], []
     next_ = "nothing is sent until it is right again, rollbacks included; a new key needs no restart"
     for r in rollouts:
-        words = Words(
+        words = NoticeText(
             NoticeEvent.TROUBLE, Severity.CRITICAL, "Retell refuses the API key", r.why, next_, "rollout doctor"
         )
         told.append(compose(f"{r.id}:key:{stamp(since)}", r, words, scope=Scope.PLAN))
@@ -85,10 +85,10 @@ def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Told]:
     )
     title = "Retell refuses the API key"
     event = f"service:key:{stamp(since)}"
-    return [*told, Told(event, None, NoticeEvent.TROUBLE, Severity.CRITICAL, title, body, Scope.SETTINGS)]
+    return [*told, Notice(event, None, NoticeEvent.TROUBLE, Severity.CRITICAL, title, body, Scope.SETTINGS)]
 
 
-def service_failing(name: str, digest: str, since: datetime, tries: int, trouble: str) -> Told:
+def service_failing(name: str, digest: str, since: datetime, tries: int, trouble: str) -> Notice:
     """A notice service does not take what it is sent; for the others. `name` never holds the address."""
     body = (
         f"Notices do not arrive at {clean(name, 120)}.\nWhy: {clean(trouble)} ({tries} tries since {moment_text(since)})\n"
@@ -96,4 +96,4 @@ def service_failing(name: str, digest: str, since: datetime, tries: int, trouble
     )
     title = clean(f"notices do not arrive at {name}", 200)
     event = f"service:notify:{digest[:12]}:{stamp(since)}"
-    return Told(event, None, NoticeEvent.TROUBLE, Severity.WARNING, title, body, Scope.SETTINGS)
+    return Notice(event, None, NoticeEvent.TROUBLE, Severity.WARNING, title, body, Scope.SETTINGS)

@@ -16,7 +16,7 @@ from rollout.domain.anchors import Anchor
 from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.plan.notices import Notice, NoticeEvent, Severity
+from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 
 QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
@@ -33,7 +33,7 @@ class Scope(StrEnum):
     PLAN = "plan"
 
 
-class Recorded(Protocol):
+class RecordedEvent(Protocol):
     """A journal entry as the store gives it."""
 
     @property
@@ -53,7 +53,7 @@ class Recorded(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notice:
     """One notice. `event` is unique: whoever finds it again, after a restart or on another replica, knows it."""
 
     event: str
@@ -65,7 +65,7 @@ class Told:
     scope: Scope = Scope.ALL
 
 
-def wanted(told: Told, notice: Notice | None = None) -> bool:
+def wanted(told: Notice, notice: NoticeRule | None = None) -> bool:
     """Whether an address is told this; `notice` None: an address of the settings, which is told all but steps."""
     if notice is None:
         return told.kind in QUIET and told.scope is not Scope.PLAN
@@ -89,7 +89,7 @@ def clean(text: str, most: int = 600) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class NoticeText:
     """What a notice says; `command` is what one types to step in."""
 
     kind: NoticeEvent
@@ -100,7 +100,7 @@ class Words:
     command: str
 
 
-def of_entry(r: Rollout, e: Recorded, shared: Sequence[Anchor] = ()) -> Told | None:
+def of_entry(r: Rollout, e: RecordedEvent, shared: Sequence[Anchor] = ()) -> Notice | None:
     """The notice of one journal entry; None for what nobody is told. `r` may be without its targets.
 
     `shared`: the heads that all rollouts share; the notice of an end carries them beside the rollout's own.
@@ -117,20 +117,20 @@ def of_entry(r: Rollout, e: Recorded, shared: Sequence[Anchor] = ()) -> Told | N
     return compose(f"{r.id}:{e.seq}", r, words, anchor)
 
 
-def compose(event: str, r: Rollout, w: Words, anchor: str = "", scope: Scope = Scope.ALL) -> Told:
+def compose(event: str, r: Rollout, w: NoticeText, anchor: str = "", scope: Scope = Scope.ALL) -> Notice:
     """The notice of these words about one rollout."""
     name = clean(r.name, 80)
     lines = [f"{w.what[:1].upper()}{w.what[1:]}.", f"Why: {clean(w.why) or 'no reason was given'}", f"Next: {w.next}"]
     lines += [f"To intervene: {w.command}", anchor]
     body = "\n".join(line for line in lines if line)
-    return Told(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
+    return Notice(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
 
 
-def _begun(r: Rollout, e: Recorded) -> Words:
+def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
     steps = ", ".join(
         f"{weights(r.plan, i)} for {render(r.plan.hold(i).duration)}" for i in range(1, r.plan.last_step + 1)
     )
-    return Words(
+    return NoticeText(
         NoticeEvent.STARTED,
         Severity.INFO,
         "started",
@@ -140,10 +140,10 @@ def _begun(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _confirmed(r: Rollout, e: Recorded) -> Words:
+def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
     step = _step(e)
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
-    return Words(
+    return NoticeText(
         NoticeEvent.STEP,
         Severity.INFO,
         f"step {_position(e)} is in force",
@@ -153,8 +153,8 @@ def _confirmed(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _completed(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _completed(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.PROMOTED,
         Severity.INFO,
         "promoted",
@@ -164,12 +164,12 @@ def _completed(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _rolling_back(r: Rollout, e: Recorded) -> Words | None:
+def _rolling_back(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     if e.data.get("phase") == Phase.ROLLING_BACK:
         return None  # ordered once more while it is under way
     by_person = e.kind == "rollback"
     why = f"{e.reason or 'no reason was given'} (ordered by {clean(e.actor, 80)})" if by_person else e.reason
-    return Words(
+    return NoticeText(
         NoticeEvent.ROLLED_BACK,
         Severity.WARNING if by_person else Severity.CRITICAL,
         "rolling back",
@@ -179,8 +179,8 @@ def _rolling_back(r: Rollout, e: Recorded) -> Words | None:
     )
 
 
-def _read_back(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _read_back(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.ROLLED_BACK,
         Severity.WARNING,
         "rolled back: the baseline serves the callers again",
@@ -190,8 +190,8 @@ def _read_back(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _restored_outside(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _restored_outside(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.ROLLED_BACK,
         Severity.WARNING,
         "rolled back outside",
@@ -201,8 +201,8 @@ def _restored_outside(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _reopened(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _reopened(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.WARNING,
         "a late write undid part of the rollback",
@@ -212,8 +212,8 @@ def _reopened(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _contested(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _contested(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.CRITICAL,
         "another program writes over the rollback",
@@ -223,11 +223,11 @@ def _contested(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _held(r: Rollout, e: Recorded) -> Words:
+def _held(r: Rollout, e: RecordedEvent) -> NoticeText:
     reason = str(e.data.get("reason") or "")
     impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
     known = f" ({reason})" if reason in set(HeldReason) else ""
-    return Words(
+    return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
         f"held{known}: a person is needed",
@@ -238,8 +238,8 @@ def _held(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _failure_paused(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.CRITICAL,
         f"step {_position(e)} failed and is paused: a person is needed",
@@ -249,10 +249,10 @@ def _failure_paused(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _paused(r: Rollout, e: Recorded) -> Words | None:
+def _paused(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     if not e.reason.startswith("alert "):
         return None  # a person who pauses knows it; an alert that does so needs one
-    return Words(
+    return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.WARNING,
         "paused by an alert: a person is needed",
@@ -262,8 +262,8 @@ def _paused(r: Rollout, e: Recorded) -> Words | None:
     )
 
 
-def _refused(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _refused(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.STOPPED,
         Severity.WARNING,
         "not started",
@@ -273,9 +273,9 @@ def _refused(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _stopped(r: Rollout, e: Recorded) -> Words:
+def _stopped(r: Rollout, e: RecordedEvent) -> NoticeText:
     why = f"{e.reason or 'no reason was given'} (by {clean(e.actor, 80)})"
-    return Words(
+    return NoticeText(
         NoticeEvent.STOPPED,
         Severity.INFO,
         "stopped",
@@ -285,12 +285,12 @@ def _stopped(r: Rollout, e: Recorded) -> Words:
     )
 
 
-def _observed(r: Rollout, e: Recorded) -> Words | None:
+def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     edited = [n for n, finding in (e.data.get("findings") or {}).items() if finding == "drift"]
     if not edited or not r.phase.is_final:
         return None  # while it is live it is held for this, and that is told
     names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
-    return Words(
+    return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.WARNING,
         "somebody changed the split after its end",
@@ -300,8 +300,8 @@ def _observed(r: Rollout, e: Recorded) -> Words | None:
     )
 
 
-def _watched(r: Rollout, e: Recorded) -> Words:
-    return Words(
+def _watched(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.CRITICAL,
         "its calls got worse after it was promoted",
@@ -312,7 +312,7 @@ def _watched(r: Rollout, e: Recorded) -> Words:
     )
 
 
-_MAKERS: dict[str, Callable[[Rollout, Recorded], Words | None]] = {
+_MAKERS: dict[str, Callable[[Rollout, RecordedEvent], NoticeText | None]] = {
     "begun": _begun,
     "confirmed": _confirmed,
     "completed": _completed,
@@ -345,14 +345,14 @@ def weights(plan: Plan, step: int) -> str:
     return ", ".join(f"{points / 100:g} % {name}" for name, points in shares.items())
 
 
-def _position(e: Recorded) -> str:
+def _position(e: RecordedEvent) -> str:
     position = e.data.get("position")
     if isinstance(position, Mapping):
         return f"{position.get('wave')}.{position.get('step')}"
     return clean(str(position or ""), 20)
 
 
-def _step(e: Recorded) -> int:
+def _step(e: RecordedEvent) -> int:
     step = _position(e).rpartition(".")[2]
     return int(step) if step.isdigit() else 0
 

@@ -20,7 +20,7 @@ CALL_METRICS = ("success", "hard_error", "slow", "negative", "voicemail")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-class Profile(StrEnum):
+class ProfileName(StrEnum):
     """How much proof a gate asks for. `low-traffic` accepts wider margins, `strict` half the errors."""
 
     STANDARD = "standard"
@@ -163,7 +163,7 @@ class Metric(Part):
 class Gates(Part):
     """How the calls of each step are judged."""
 
-    profile: Profile = Profile.STANDARD
+    profile: ProfileName = ProfileName.STANDARD
     metrics: tuple[Metric, ...] | None = Field(
         None, min_length=1, max_length=40, description="Left out: the profile's."
     )
@@ -209,7 +209,7 @@ class Gates(Part):
     @model_validator(mode="after")
     def _decidable(self) -> Self:
         judged = [metric.name for metric in self.metrics or () if not metric.external]
-        if self.profile is Profile.NONE and judged:
+        if self.profile is ProfileName.NONE and judged:
             raise complaint(
                 f"profile none judges no calls, but {judged[0]} is listed",
                 "write profile: standard, or leave the metric out",
@@ -249,7 +249,7 @@ def _gates_of(value: object) -> object:
     if isinstance(value, list | tuple):
         if value:
             raise complaint("a list is given", "write gates: {metrics: [...]}, or [] for none")
-        return {"profile": Profile.NONE.value}
+        return {"profile": ProfileName.NONE.value}
     if value is None:
         raise complaint("nothing is given", "write [] for none, or leave the key out for the standard gates")
     return value

@@ -32,7 +32,7 @@ def _labels(value: object) -> dict[str, str]:
     return dict(value)
 
 
-class Alert(Part):
+class AlertRule(Part):
     """An alert with all these labels, sent to /hooks/alerts, acts on this rollout.
 
     One that says that monitoring is blind (DatasourceError, No Data, Watchdog) only where its alertname is given.
@@ -79,7 +79,7 @@ def _notice_url(value: object) -> str:
     )
 
 
-class Notice(Part):
+class NoticeRule(Part):
     """One service to tell, beside those of the settings."""
 
     url: Annotated[

@@ -16,8 +16,8 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 from rollout.domain.plan.agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
 from rollout.domain.plan.calendar import Calendar, Closing, ClosingField, Freezes, Holidays, Retreat, Windows, Zone
 from rollout.domain.plan.fields import Duration, Finding, Moment, OneOrMany, Part, complaint, complaints, shown, words
-from rollout.domain.plan.gates import Gates, GatesField, Profile
-from rollout.domain.plan.notices import Alert, Notice, Reaction
+from rollout.domain.plan.gates import Gates, GatesField, ProfileName
+from rollout.domain.plan.notices import AlertRule, NoticeRule, Reaction
 from rollout.domain.plan.rules import arm_problems, time_problems
 from rollout.domain.plan.steps import Hold, Step, Wave, WaveOrder, wave_of
 from rollout.domain.splits import splits
@@ -31,7 +31,7 @@ __all__ = [
     "Gates",
     "Hold",
     "Plan",
-    "Profile",
+    "ProfileName",
     "Reaction",
     "Step",
     "WaveOrder",
@@ -85,14 +85,14 @@ class Plan(Part):
     deadline: Duration | None = Field(None, description="After this long on_deadline happens.")
     on_failure: Reaction = Reaction.ROLLBACK
     on_deadline: Reaction = Reaction.PAUSE
-    alerts: Annotated[tuple[Alert, ...], OneOrMany()] = Field((), max_length=50)
+    alerts: Annotated[tuple[AlertRule, ...], OneOrMany()] = Field((), max_length=50)
     calendar: Annotated[str, *words(1, 80)] | None = Field(None, description="Name of a shared calendar.")
     windows: Windows = Field((), max_length=50, description="When steps may advance; left out: always.")
     zone: Zone | None = Field(None, description="IANA zone of windows, holidays and days of freezes.")
     holidays: Holidays = Field((), max_length=20, description="Country or region whose holidays are closed.")
     freezes: Freezes = Field((), max_length=200)
     closing: ClosingField = Field(Closing.KEEP, description="At closing time: keep, or {retreat: weight}.")
-    notify: Annotated[tuple[Notice, ...], OneOrMany()] = Field((), max_length=20)
+    notify: Annotated[tuple[NoticeRule, ...], OneOrMany()] = Field((), max_length=20)
 
     # -------------------------------------------------------------- rules of single fields
 

@@ -26,7 +26,7 @@ _NUMERIC_VERSION = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class SplitEntry:
     """One agent of a split. `agent_version` is a number, a tag, or None when the list has none."""
 
     agent_id: str
@@ -34,7 +34,7 @@ class Entry:
     points: int
 
 
-Split = tuple[Entry, ...]
+Split = tuple[SplitEntry, ...]
 
 
 def points(weight: Decimal | float | int | str) -> int:
@@ -98,12 +98,14 @@ def compose(
             f"and each needs at least 0.0001; write at most {most} or 1"
         )
     arms = [
-        Entry(agent, version, weights[name]) for name, (agent, version) in variants.items() if weights.get(name, 0) > 0
+        SplitEntry(agent, version, weights[name])
+        for name, (agent, version) in variants.items()
+        if weights.get(name, 0) > 0
     ]
     if rest == 0:
         return tuple(arms)
     shares = _apportion(rest, [weight for _, _, weight in old])
-    kept = [Entry(agent, version, share) for (agent, version, _), share in zip(old, shares, strict=True)]
+    kept = [SplitEntry(agent, version, share) for (agent, version, _), share in zip(old, shares, strict=True)]
     return (*arms, *kept)
 
 
@@ -242,7 +244,7 @@ def describe(entries: Sequence[Mapping[str, Any]] | Split | None, names: Mapping
         return "no list" if entries is None else "no agent"
     parts = []
     for entry in entries:
-        if isinstance(entry, Entry):
+        if isinstance(entry, SplitEntry):
             agent, version, weight = entry.agent_id, entry.agent_version, Decimal(entry.points) / TOTAL
         else:
             agent, version = str(entry.get("agent_id")), normal_version(entry.get("agent_version"))

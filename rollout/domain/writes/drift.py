@@ -14,7 +14,7 @@ from typing import Any
 
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Outcome, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import Examined, Finding, examine, others_of
 
@@ -32,7 +32,7 @@ class Blocked(StrEnum):
 
 
 @dataclass(frozen=True)
-class Look:
+class NumberScan:
     """One look at some numbers, begun at `began`: what each said, and what that changes."""
 
     began: datetime
@@ -45,10 +45,10 @@ class Look:
         """The numbers with one of these findings, in the order they were read."""
         return [number for number, finding in self.findings.items() if finding in wanted]
 
-    def merged(self, later: Look) -> Look:
+    def merged(self, later: NumberScan) -> NumberScan:
         """This look with a later one laid over it; it began when its oldest reading that still counts did."""
         renewed = self.findings.keys() <= later.findings.keys()
-        return Look(
+        return NumberScan(
             later.began if renewed else min(self.began, later.began),
             {**self.findings, **later.findings},
             self.change.merged(later.change),
@@ -63,7 +63,7 @@ def absorb(
     began: datetime,
     now: datetime,
     believed: Container[str] = (),
-) -> Look:
+) -> NumberScan:
     """What these readings, begun at `began`, say about the rollout's targets and open writes.
 
     The time stamps of `believed` numbers are taken although they are older than one seen before (see `settles`).
@@ -95,11 +95,11 @@ def absorb(
         if examined.finding is not Finding.STALE:
             writes |= _over(open_by_number.get(number, ()), began)
         if examined.finding is Finding.APPLIED and examined.write is not None:
-            writes[examined.write.id] = {"outcome": Outcome.APPLIED}
+            writes[examined.write.id] = {"outcome": WriteOutcome.APPLIED}
         elif examined.finding is Finding.OTHER_FIELDS:
             notes.append(f"{number}: another field was edited; the split is as confirmed")
     mine = {w.id for w in rollout.writes}
-    return Look(
+    return NumberScan(
         began, findings, Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}), tuple(notes)
     )
 
@@ -119,7 +119,9 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
     Whatever the number shows by then, such a write is not what it shows and can no longer take effect. A
     write that is left without an outcome would keep its number closed for ever.
     """
-    return {w.id: {"outcome": Outcome.NOT_APPLIED} for w in writes if w.outcome is None and began >= w.horizon_until}
+    return {
+        w.id: {"outcome": WriteOutcome.NOT_APPLIED} for w in writes if w.outcome is None and began >= w.horizon_until
+    }
 
 
 def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> dict[str, Any]:

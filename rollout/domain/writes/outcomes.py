@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.state import Kind, Outcome, Rollout, Target, TargetState, Write
+from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
@@ -82,7 +82,7 @@ def outcomes(
         match settled:
             case Settled.APPLIED | Settled.SEEN:
                 assert fresh is not None
-                found.writes[write.id] = {"outcome": Outcome.APPLIED, "answered": status}
+                found.writes[write.id] = {"outcome": WriteOutcome.APPLIED, "answered": status}
                 if settled is Settled.APPLIED:
                     found.writes[write.id]["horizon_until"] = closed
                 found.targets[number] = _standing(rollout, write, target, fresh, answered_at)
@@ -92,7 +92,7 @@ def outcomes(
             case Settled.REJECTED:
                 assert failure is not None
                 found.writes[write.id] = {
-                    "outcome": Outcome.NOT_APPLIED,
+                    "outcome": WriteOutcome.NOT_APPLIED,
                     "answered": status,
                     "horizon_until": answered_at,
                 }
@@ -107,7 +107,7 @@ def outcomes(
                 else:
                     found.troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
             case Settled.NOT_SENT:
-                found.writes[write.id] = {"outcome": Outcome.NOT_APPLIED, "horizon_until": answered_at}
+                found.writes[write.id] = {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": answered_at}
                 if failure is not None and none_sent and not told_to_stop:
                     found.troubles.append((f"{number}: {failure.detail}", failure.retry_after))
             case Settled.UNKNOWN:

@@ -17,7 +17,7 @@ from rollout.adapters.store.versions import versions
 from rollout.app import App
 from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated
 from rollout.domain.lifecycle.commands import By, where
-from rollout.domain.lifecycle.records import CallRecord, Entry
+from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
 from rollout.domain.plan.plan import Plan
@@ -109,7 +109,7 @@ class Service:
         """Records a refusal in the system's journal: per key once a minute, with how many there were."""
         times = self._noted(f"{kind}|{key}")
         if times:
-            entry = Entry(kind, actor, reason, {**data, "times": times})
+            entry = JournalEntry(kind, actor, reason, {**data, "times": times})
             self.lanes.later(lambda: self.access.record(entry))
 
     # -------------------------------------------------------------- what they may see

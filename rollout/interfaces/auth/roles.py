@@ -19,7 +19,7 @@ from typing import Protocol
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tokens import AccessStore, TokenRow
 from rollout.domain.errors import Forbidden, InputError, Unauthenticated
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.phone_numbers import covers, is_e164
 
 _FORM = re.compile(rb"rlt_[A-Za-z0-9_-]{43}")
@@ -150,7 +150,7 @@ def create_token(
     id_, token = secrets.token_hex(5), "rlt_" + secrets.token_urlsafe(32)
     row = TokenRow(id_, name, role, digest(token), None if wanted is None else tuple(wanted), now, actor, expires)
     data = {"token": id_, "name": name, "role": role, "numbers": wanted, "expires": expires and str(expires)}
-    access.add_token(row, Entry("token_created", actor, "", data))
+    access.add_token(row, JournalEntry("token_created", actor, "", data))
     return id_, token
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.domain.gates.verdict import Outcome
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits.splits import describe
@@ -39,10 +39,10 @@ TARGETS: Mapping[str, tuple[str, str]] = {
     TargetState.FOREIGN: ("edited by somebody", "wait"),
 }
 VERDICTS: Mapping[str, str] = {
-    Outcome.PASS: "✓ pass",
-    Outcome.FAIL: "✗ fail",
-    Outcome.UNDECIDED: "… undecided",
-    Outcome.UNMEASURABLE: "? unmeasurable",
+    GateOutcome.PASS: "✓ pass",
+    GateOutcome.FAIL: "✗ fail",
+    GateOutcome.UNDECIDED: "… undecided",
+    GateOutcome.UNMEASURABLE: "? unmeasurable",
 }
 # What each reason of a hold means, and what answers it.
 HELD: Mapping[str, str] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from rollout.domain.gates import summary
 from rollout.domain.gates.meters import meters
-from rollout.domain.gates.verdict import Outcome
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.plan.plan import Plan
@@ -174,7 +174,9 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
                 "reach": reach,
                 "rollback": measured["rollback"],
                 "calls": measured["calls"],
-                "forecast": measured["forecast"]["words"] if expected and kept["outcome"] == Outcome.UNDECIDED else "",
+                "forecast": measured["forecast"]["words"]
+                if expected and kept["outcome"] == GateOutcome.UNDECIDED
+                else "",
                 "unavailable": evidence["tally"]["unavailable"],
                 "split": max(evidence["numbers"]["e_split"].values(), default=1.0),
                 "split_at": evidence["config"]["split_alarm"],

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from rollout.adapters.telemetry import prometheus
-from rollout.domain.gates.verdict import Outcome
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
@@ -93,10 +93,10 @@ STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()
         (Phase, formatting.PHASES),
         (TargetState, formatting.TARGETS),
         (HeldReason, formatting.HELD),
-        (Outcome, formatting.VERDICTS),
+        (GateOutcome, formatting.VERDICTS),
         (Phase, screen.PHASES),
         (Phase, _ORDER),
-        (Outcome, prometheus.VERDICTS),
+        (GateOutcome, prometheus.VERDICTS),
     ],
 )
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(

@@ -22,7 +22,7 @@ from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import HeldReason, Phase
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
 from rollout.interfaces.backend.direct import Direct
@@ -58,7 +58,7 @@ def keep(service: World, index: int, numbers: list[str], of: Plan | None = None,
     return str(service.app.store.create(lambda now: (_at(made, now), first), None)["id"])
 
 
-def keep_all(service: World, made: list[tuple[Rollout, Entry]]) -> None:
+def keep_all(service: World, made: list[tuple[Rollout, JournalEntry]]) -> None:
     """The same for many, at once."""
     now = service.app.store.now()
     with service.app.database.write() as connection:
@@ -66,7 +66,7 @@ def keep_all(service: World, made: list[tuple[Rollout, Entry]]) -> None:
             rows.create(connection, _at(one, now), first, now)
 
 
-def kept(index: int, numbers: list[str], of: Plan | None = None, **changes: object) -> tuple[Rollout, Entry]:
+def kept(index: int, numbers: list[str], of: Plan | None = None, **changes: object) -> tuple[Rollout, JournalEntry]:
     of = of or plan(numbers, name=f"fleet-{index:03d}")
     targets = tuple(replace(confirmed(n), ord=i) for i, n in enumerate(numbers))
     values = {"id": f"kept{index:06d}", "plan": of, "name": of.name, "targets": targets, **changes}

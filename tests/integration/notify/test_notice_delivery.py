@@ -19,7 +19,7 @@ from rollout.adapters.store.outbox import Outbox
 from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.engine.gate_check import Gatekeeper
 from tests.integration.notify.conftest import Replicas
 from tests.integration.notify.receiver import Receiver
@@ -51,7 +51,7 @@ def started(replicas: Replicas, *ids: str) -> None:
     """Rollouts whose start is in the journal, beside every driver."""
     for number, id_ in enumerate(ids):
         held = replicas.hand.begun(id_, target(f"+1415777{number:04}"))
-        replicas.store.commit(held, Change(), [Entry("begun", "service", "pre-flight passed")])
+        replicas.store.commit(held, Change(), [JournalEntry("begun", "service", "pre-flight passed")])
 
 
 # ------------------------------------------------------------------ a rollout's life
@@ -458,6 +458,6 @@ def test_what_was_looked_through_is_not_read_again(
     job.fill()
     assert read == []
     held = replicas.hand.begun("new", target("+14157779999"))
-    replicas.store.commit(held, Change(), [Entry("begun", "service", "pre-flight passed")])
+    replicas.store.commit(held, Change(), [JournalEntry("begun", "service", "pre-flight passed")])
     job.fill()
     assert read and set(read) == {"new"}

@@ -11,7 +11,7 @@ import pytest
 
 from jobs.notify import Notify
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from tests.integration.notify.conftest import Replicas
 from tests.integration.notify.receiver import Receiver
 from tests.support.service import wait_until
@@ -19,11 +19,11 @@ from tests.support.values import target
 
 ROLLOUTS = 40
 ENTRIES = (
-    Entry("begun", "service", "pre-flight passed"),
-    Entry("held", "service", "shows a split that is not ours", {"reason": "drift", "position": "1.1"}),
-    Entry("failed", "service", "the canary is worse"),
-    Entry("read_back", "service", "1 number read back at the baseline"),
-    Entry("completed", "service", "the last step stood its bake"),
+    JournalEntry("begun", "service", "pre-flight passed"),
+    JournalEntry("held", "service", "shows a split that is not ours", {"reason": "drift", "position": "1.1"}),
+    JournalEntry("failed", "service", "the canary is worse"),
+    JournalEntry("read_back", "service", "1 number read back at the baseline"),
+    JournalEntry("completed", "service", "the last step stood its bake"),
 )
 EVENTS = ROLLOUTS * len(ENTRIES)
 

@@ -12,7 +12,7 @@ import pytest
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell.rate_limiter import Pace
 from rollout.domain.errors import NotReachable
-from rollout.domain.request_budget import Allowance, Turns, deal, throttled
+from rollout.domain.request_budget import Allowance, RequestTurns, deal, throttled
 from rollout.engine.ports import Standing
 from tests.integration.retell.retell_peer import until
 
@@ -196,7 +196,7 @@ class Account:
     def __init__(self, clock: Hand) -> None:
         self.clock, self.allowance, self.down, self.deals = clock, Allowance(), False, 0
 
-    def take(self, count: int, rate: float, *, urgent: bool) -> Turns:
+    def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
         if self.down:
             raise NotReachable("the database cannot be used")
         self.deals += 1

@@ -14,7 +14,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import TWO, target
@@ -28,7 +28,7 @@ def written(store: Store, hand: Hand) -> Store:
     hand.create("r2", target(TWO))
     for i in range(2, LENGTH + 1):
         data = {"i": i, "share": 0.1, "text": 'Zürich \u2028 "x"', "none": None, "deep": [{"b": 1, "a": 1e-7}]}
-        store.commit(held, Change(), [Entry(f"kind{i}", "service", f"reason {i}", data)])
+        store.commit(held, Change(), [JournalEntry(f"kind{i}", "service", f"reason {i}", data)])
     return store
 
 

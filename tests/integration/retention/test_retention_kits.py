@@ -17,7 +17,7 @@ from rollout.adapters.store.repository import Store
 from rollout.app import App, build
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import TargetState
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
@@ -53,7 +53,7 @@ def put(hand: Hand, kits: Path) -> Callable[..., None]:
         number = f"+1415777{next(count)}"
         held = hand.begun(id_, confirmed(number, state=state))
         if phase is not None:
-            hand.store.commit(held, Change(rollout={"phase": phase}), [Entry("ended", "service")])
+            hand.store.commit(held, Change(rollout={"phase": phase}), [JournalEntry("ended", "service")])
         (kits / f"rollback-{id_}.py").write_text("#!/usr/bin/env python3\n")
 
     return put
@@ -93,7 +93,7 @@ def test_a_kit_goes_when_others_have_taken_every_number(app: App, kits: Path, pu
 
 def test_a_kit_of_a_rollout_that_wrote_nothing_goes(app: App, kits: Path, hand: Hand, put: Callable[..., None]) -> None:
     held = hand.begun("idle", target("+14157770001"))
-    hand.store.commit(held, Change(rollout={"phase": Phase.STOPPED}), [Entry("ended", "service")])
+    hand.store.commit(held, Change(rollout={"phase": Phase.STOPPED}), [JournalEntry("ended", "service")])
     (kits / "rollback-idle.py").write_text("")
     assert Kits(app).tick() == 1
 

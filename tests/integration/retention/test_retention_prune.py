@@ -30,14 +30,14 @@ from rollout.adapters.store.verify import verify_all
 from rollout.app import App, build
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Entry, Request
+from rollout.domain.lifecycle.records import CallRecord, JournalEntry, Request
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed
 
 DAY = timedelta(days=1)
-OVER = Entry("ended", "service")
+OVER = JournalEntry("ended", "service")
 
 
 @pytest.fixture
@@ -138,7 +138,9 @@ def test_a_rollout_that_is_rolled_back_meanwhile_stays(store: Store, hand: Hand,
     clock.advance(500 * 86_400)
     assert store.prunable(400 * DAY) == ["r1"]
     store.change(
-        "r1", lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), Entry("rollback", "cli:x"), ""), lambda r: {}
+        "r1",
+        lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), JournalEntry("rollback", "cli:x"), ""),
+        lambda r: {},
     )
     assert not store.remove("r1", 400 * DAY)
     assert ids(store) == {"r1"}

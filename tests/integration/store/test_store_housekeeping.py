@@ -11,13 +11,13 @@ from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import TargetState
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed, target, write
 
 DAY = timedelta(days=1)
-NOTE = Entry("ended", "service")
+NOTE = JournalEntry("ended", "service")
 
 
 def ended(hand: Hand, id_: str, number: str, phase: Phase, ago: timedelta) -> None:

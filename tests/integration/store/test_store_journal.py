@@ -13,7 +13,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from tests.support.hand import Hand
 from tests.support.values import TWO, target
 
@@ -27,7 +27,7 @@ def written(store: Store, hand: Hand) -> Store:
     held = hand.begun()
     hand.create("r2", target(TWO))
     for i in range(2, LENGTH + 1):
-        store.commit(held, Change(), [Entry(f"kind{i}", "service", f"reason {i}", {"i": i})])
+        store.commit(held, Change(), [JournalEntry(f"kind{i}", "service", f"reason {i}", {"i": i})])
     assert verify_all(store) == ([], LENGTH + 1)
     return store
 
@@ -138,7 +138,7 @@ def test_an_entry_appended_with_a_right_hash_is_found_by_the_head(written: Store
     hand.allow_tampering()
     last = written.history("r1")[-1]
     with written.database.write() as connection:
-        forged = Entry("promote", "cli:other", "forged")
+        forged = JournalEntry("promote", "cli:other", "forged")
         journal.append(connection, "r1", (last.seq, last.hash), [journal.worded(forged)], written.now())
     faults, _ = verify_all(written)
     assert faults[0] == (

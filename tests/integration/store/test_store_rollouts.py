@@ -13,14 +13,14 @@ from rollout.adapters.store.repository import Store
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Entry, Request
-from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, TargetState
+from rollout.domain.lifecycle.records import JournalEntry, Request
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WriteOutcome
 from rollout.engine.ports import Decision
 from tests.support.hand import LEASE, Hand, stale
 from tests.support.values import ONE, TWO, confirmed, created, plan, rollout, target, write
 
-NOTE = Entry("noted", "service", "for a test", {"of": "interest"})
-BY = Entry("pause", "cli:me", "a person")
+NOTE = JournalEntry("noted", "service", "for a test", {"of": "interest"})
+BY = JournalEntry("pause", "cli:me", "a person")
 
 
 def pause(found: Rollout, now: Any) -> Decision:
@@ -99,14 +99,14 @@ def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers
     ending = hand.begun("r1")
     over = {"phase": Phase.ROLLED_BACK, "watch_until": hand.later(3600)}
     written = {ONE: {"written": True, "state": TargetState.RESTORED}}
-    store.commit(ending, Change(rollout=over, targets=written), [Entry("restored", "service")])
+    store.commit(ending, Change(rollout=over, targets=written), [JournalEntry("restored", "service")])
     store.release(ending, store.now(), "", "")
     watching = hand.claim("r1")
     before, _ = store.load("r1")
     hand.create("r2")
     seen = Change(targets={ONE: {"state": TargetState.FOREIGN}})
     with pytest.raises(ClaimLost):
-        store.commit(watching, seen, [Entry("observed", "service")])
+        store.commit(watching, seen, [JournalEntry("observed", "service")])
     r, _ = store.load("r1")
     assert [t.state for t in r.targets] == [TargetState.SUPERSEDED]
     assert r.epoch == before.epoch + 1
@@ -205,14 +205,14 @@ def intend(store: Store, hand: Hand, **changes: Any) -> None:
     [
         (None, 60, True),  # may still land
         (None, -60, True),  # its time is over, and nobody has looked yet what it did
-        (Outcome.APPLIED, 60, True),
-        (Outcome.APPLIED, -1, False),
-        (Outcome.NOT_APPLIED, -1, False),
+        (WriteOutcome.APPLIED, 60, True),
+        (WriteOutcome.APPLIED, -1, False),
+        (WriteOutcome.NOT_APPLIED, -1, False),
     ],
     ids=["unknown", "unknown-over", "applied-open", "applied-over", "not-applied-over"],
 )
 def test_nothing_forward_is_intended_over_an_open_horizon(
-    store: Store, hand: Hand, outcome: Outcome | None, seconds: float, refused: bool
+    store: Store, hand: Hand, outcome: WriteOutcome | None, seconds: float, refused: bool
 ) -> None:
     first = write(at=store.now(), outcome=outcome, horizon_until=hand.later(seconds))
     held = hand.begun("r1", target(), target(TWO, ord=1))
@@ -257,8 +257,8 @@ def test_an_outcome_is_true_whoever_holds_the_claim(store: Store, hand: Hand) ->
     held = hand.begun()
     store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
     store.change("r1", pause, phase_of)
-    done = Change(writes={"w1": {"outcome": Outcome.NOT_APPLIED, "horizon_until": store.now()}})
-    store.settle("r1", done, Entry("settled", "service"))
+    done = Change(writes={"w1": {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": store.now()}})
+    store.settle("r1", done, JournalEntry("settled", "service"))
     assert store.load("r1")[0].writes == ()
     assert store.history("r1")[-1].kind == "settled"
 
@@ -267,11 +267,11 @@ def test_an_outcome_is_set_once_and_by_id_never_by_value(store: Store, hand: Han
     held = hand.begun("r1", confirmed())
     same = [write(step=0, kind=Kind.BASELINE, id=i, at=store.now()) for i in ("w1", "w2")]
     store.commit(held, Change(new_writes=tuple(same)), [NOTE])
-    settled = Entry("settled", "service")
-    store.settle("r1", Change(writes={"w1": {"outcome": Outcome.APPLIED}}), settled)
-    store.settle("r1", Change(writes={"w1": {"outcome": Outcome.NOT_APPLIED}}), settled)
-    store.settle("r1", Change(writes={"unknown": {"outcome": Outcome.APPLIED}}), settled)
-    assert {w.id: w.outcome for w in store.load("r1")[0].writes} == {"w1": Outcome.APPLIED, "w2": None}
+    settled = JournalEntry("settled", "service")
+    store.settle("r1", Change(writes={"w1": {"outcome": WriteOutcome.APPLIED}}), settled)
+    store.settle("r1", Change(writes={"w1": {"outcome": WriteOutcome.NOT_APPLIED}}), settled)
+    store.settle("r1", Change(writes={"unknown": {"outcome": WriteOutcome.APPLIED}}), settled)
+    assert {w.id: w.outcome for w in store.load("r1")[0].writes} == {"w1": WriteOutcome.APPLIED, "w2": None}
     assert [e.kind for e in store.history("r1")].count("settled") == 1
 
 

@@ -13,11 +13,11 @@ from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from tests.support.hand import Hand
 
 Heard = queue.Queue[str]
-BY = Entry("pause", "cli:me", "a person")
+BY = JournalEntry("pause", "cli:me", "a person")
 
 
 @pytest.fixture

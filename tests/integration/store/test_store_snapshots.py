@@ -11,12 +11,12 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.snapshots import Head, Snapshots
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.records import Entry
-from rollout.domain.lifecycle.state import Outcome, Target, TargetState
+from rollout.domain.lifecycle.records import JournalEntry
+from rollout.domain.lifecycle.state import Target, TargetState, WriteOutcome
 from tests.support.hand import Hand
 from tests.support.values import ONE, TWO, confirmed, only, target, write
 
-NOTE = Entry("observed", "service", "for a test")
+NOTE = JournalEntry("observed", "service", "for a test")
 
 
 def reads_of_targets(store: Store, reads: list[str]) -> None:
@@ -86,7 +86,7 @@ def test_any_order_of_changes_by_two_processes(
                 mine = write(number, 0, id=f"w{turn}", at=one.now())
                 one.commit(held, Change(new_writes=(mine,)), [NOTE])
                 settled = Change(
-                    targets={number: {"modified": 9_000 + turn}}, writes={mine.id: {"outcome": Outcome.APPLIED}}
+                    targets={number: {"modified": 9_000 + turn}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}}
                 )
                 dice.choice(stores).settle("r1", settled, NOTE)
             case _:

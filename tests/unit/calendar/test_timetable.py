@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from rollout.domain.calendar.timetable import Happens, Row, remaining, timetable
+from rollout.domain.calendar.timetable import Happens, TimetableRow, remaining, timetable
 from rollout.domain.calendar.wording import hours_text, moment_text, sentence, weight_text
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
@@ -41,7 +41,7 @@ def la(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(LA)).astimezone(UTC)
 
 
-def rows_of(p: Plan, now: datetime, **more: Any) -> list[Row]:
+def rows_of(p: Plan, now: datetime, **more: Any) -> list[TimetableRow]:
     return timetable(p, p.own_calendar, NO_DAYS, now, **more)
 
 

@@ -13,8 +13,8 @@ from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts, Opening
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, Phase, allows
-from rollout.domain.lifecycle.state import Kind, Outcome, Position, Rollout, Target, TargetState, Write
-from rollout.domain.writes.drift import Blocked, Look
+from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, Verdict, applied, confirmed, only, plan, rollout, target, write
@@ -30,9 +30,9 @@ SPLIT = Verdict("pass", "the calls do not follow the weights", "split")
 CLOSED = Opening(False, START + timedelta(hours=9), "closed until nine")
 
 
-def look(*findings: Finding | Blocked, began: datetime = START) -> Look:
+def look(*findings: Finding | Blocked, began: datetime = START) -> NumberScan:
     """A look at ONE, TWO, ... with these findings."""
-    return Look(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
+    return NumberScan(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
 
 
 SEEN = Facts(look=look(Finding.AS_EXPECTED))
@@ -114,7 +114,7 @@ def taken(times: int, number: str = ONE, last: datetime = START) -> tuple[Write,
             kind=Kind.BASELINE,
             at=last - i * SECOND,
             answered=200,
-            outcome=Outcome.APPLIED,
+            outcome=WriteOutcome.APPLIED,
             horizon_until=last,
         )
         for i in reversed(range(times))

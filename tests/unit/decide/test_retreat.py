@@ -16,15 +16,15 @@ from rollout.domain.calendar.wording import sentence
 from rollout.domain.decide.actions import Action, Apply, Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts, Opening
-from rollout.domain.gates.counting import Span
-from rollout.domain.gates.observations import Seen
+from rollout.domain.gates.counting import WeightSpan
+from rollout.domain.gates.observations import Observations
 from rollout.domain.lifecycle.changes import Change, write_from_json, write_to_json
 from rollout.domain.lifecycle.machine import Event, Phase
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
-from rollout.domain.writes.drift import Look, absorb
+from rollout.domain.writes.drift import NumberScan, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.page_state import Line
@@ -38,7 +38,7 @@ LOW = plan([ONE, TWO], closing={"retreat": 0.2}, waves=[1], **HOURS)  # below it
 NIGHT = Opening(False, START + 16 * HOUR, "closed", 2000, "until Tue 09:00 (outside the plan's hours)")
 SHUT = Opening(False, START + 16 * HOUR, "closed")  # closed, and a person or a broken calendar keeps the weight
 DAY = Opening(True, START + HOUR)
-SEEN = Look(START, {ONE: Finding.AS_EXPECTED}, Change())
+SEEN = NumberScan(START, {ONE: Finding.AS_EXPECTED}, Change())
 
 
 def low(number: str = ONE, step: int = 2, **changes: Any) -> Target:
@@ -299,12 +299,12 @@ def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -
         (kind, START + hours * HOUR, json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}))
         for hours, kind in enumerate(kinds)
     ]
-    seen = Seen((), turns, None, None)
+    seen = Observations((), turns, None, None)
     hours = [START + i * HOUR for i in range(5)]
     assert seen.spans(LOW, "canary", 1) == [
-        Span(hours[0], hours[1], 1.0, 4),
-        Span(hours[2], hours[3], 0.2, -4),
-        Span(hours[4], None, 1.0, 4),
+        WeightSpan(hours[0], hours[1], 1.0, 4),
+        WeightSpan(hours[2], hours[3], 0.2, -4),
+        WeightSpan(hours[4], None, 1.0, 4),
     ]
     assert [span.weight for span in seen.spans(LOW, "canary", 2)] == [0.1, 0.1, 0.1], "it was left alone"
     calls = [CallRecord(str(i), AGENT, 7, ONE, "inbound", START + i * HOUR / 2, None, "ended") for i in range(10)]

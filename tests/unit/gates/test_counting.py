@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollout.domain.gates.counting import (
     QUARTERS,
     CallRules,
-    Span,
+    WeightSpan,
     latency_thresholds,
     longest_wait,
     outcomes,
@@ -21,7 +21,7 @@ from rollout.domain.gates.counting import (
     tabulate,
     variant_share,
 )
-from rollout.domain.gates.verdict import Outcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.verdict import GateOutcome, Tally, from_plan, gate_config, judge
 from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ CONFIG = from_plan(
     }
 )
 RULES = CallRules(CANARY, frozenset({BASE}), CONFIG.metrics, slow_ms=(900.0, 1500.0))
-SPANS = [Span(T0, None, 0.1, 1)]
+SPANS = [WeightSpan(T0, None, 0.1, 1)]
 
 
 def call(minute=0.0, who=BASE, call_id=None, **more):
@@ -171,7 +171,7 @@ def test_a_call_that_broke_down_is_settled_without_analysis():
 
 
 def test_cells_by_position_weight_and_utc_day_in_order_of_opening():
-    spans = [Span(T0, T0 + timedelta(hours=13), 0.1, 1), Span(T0 + timedelta(hours=13), None, 0.5, 2)]
+    spans = [WeightSpan(T0, T0 + timedelta(hours=13), 0.1, 1), WeightSpan(T0 + timedelta(hours=13), None, 0.5, 2)]
     calls = [call(m, who) for m in (1, 700, 725, 790, 2300) for who in (CANARY, BASE)]
     cells = table(calls, now=5000, spans=spans).cells
     assert [(c.position, c.weight, c.day, c.started) for c in cells] == [
@@ -190,7 +190,7 @@ def test_days_are_utc_whatever_the_zone_of_the_records():
 
 
 def test_calls_between_an_order_and_its_read_back_belong_to_no_step():
-    spans = [Span(T0, T0 + timedelta(minutes=10), 0.1, 1), Span(T0 + timedelta(minutes=12), None, 0.5, 2)]
+    spans = [WeightSpan(T0, T0 + timedelta(minutes=10), 0.1, 1), WeightSpan(T0 + timedelta(minutes=12), None, 0.5, 2)]
     found = table([call(m) for m in (9, 10, 11, 11.99, 12)], spans=spans)
     assert found.between == 3
     assert [c.started for c in found.cells] == [(0, 1), (0, 1)]
@@ -202,7 +202,10 @@ def test_calls_of_other_agents_and_without_a_start_are_counted_apart():
 
 
 def test_spans_of_several_numbers():
-    spans = [Span(T0, None, 0.1, 1, "+14157774444"), Span(T0 + timedelta(minutes=5), None, 0.1, 1, "+14157774445")]
+    spans = [
+        WeightSpan(T0, None, 0.1, 1, "+14157774444"),
+        WeightSpan(T0 + timedelta(minutes=5), None, 0.1, 1, "+14157774445"),
+    ]
     other = {"number": "+14157774445"}
     found = table([call(1), call(2, call_id="x", **other), call(6, **other)], spans=spans)
     assert (found.between, found.cells[0].started) == (1, (0, 2))
@@ -341,10 +344,10 @@ def failures(hold_back: bool) -> int:
         stream, memory = Slow(seed), None
         for now in range(10, 200, 10):
             calls = stream.at(now) if hold_back else [c for c in stream.at(now) if c.successful is not None]
-            cells = table(calls, now, [Span(T0, None, 0.5, 1)], rules).cells
+            cells = table(calls, now, [WeightSpan(T0, None, 0.5, 1)], rules).cells
             found = judge(config, Tally(cells, 1, 1, 0.5), memory)
             memory = found.memory
-            if found.outcome is Outcome.FAIL:
+            if found.outcome is GateOutcome.FAIL:
                 failed += 1
                 break
     return failed
@@ -360,7 +363,7 @@ def test_hour_long_silence_of_one_arm_neither_fails_nor_passes():
     calls = [call(m, BASE) if m % 10 else unjudged(m, CANARY) for m in range(100)]
     cells = table(calls, now=101).cells
     found = judge(gate_config(), Tally(cells, 1, 1, 0.1))
-    assert found.outcome is Outcome.UNDECIDED
+    assert found.outcome is GateOutcome.UNDECIDED
 
 
 def test_a_record_of_the_ports_is_a_call():

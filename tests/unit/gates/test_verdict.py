@@ -11,8 +11,8 @@ from rollout.domain.gates.profiles import at_step, before_full
 from rollout.domain.gates.verdict import (
     Cell,
     GateConfig,
+    GateOutcome,
     Memory,
-    Outcome,
     Tally,
     combine,
     from_plan,
@@ -62,8 +62,8 @@ def test_an_outage_fails_at_the_third_canary_call():
     def dead(n):
         return verdict(cell(success=(n, 0, 4, 23), hard=(n, 0, 0, 27)))
 
-    assert dead(2).outcome is Outcome.UNDECIDED
-    assert dead(3).outcome is Outcome.FAIL
+    assert dead(2).outcome is GateOutcome.UNDECIDED
+    assert dead(3).outcome is GateOutcome.FAIL
     assert "3 of its 3 calls" in dead(3).reason and "roll back at 10" in dead(3).reason
 
 
@@ -71,43 +71,43 @@ def test_two_bad_calls_never_fail_however_strong():
     two = cell(success=(2, 0, 0, 900), hard=(2, 0, 0, 900))
     found = verdict(two)
     assert found.evidence["numbers"]["e_gate"] > 10
-    assert (found.outcome, found.alarm) != (Outcome.FAIL, None)
+    assert (found.outcome, found.alarm) != (GateOutcome.FAIL, None)
 
 
 def test_a_proven_step_passes_and_says_what_was_proven():
     found = verdict(GOOD)
-    assert (found.outcome, found.alarm) == (Outcome.PASS, None)
+    assert (found.outcome, found.alarm) == (GateOutcome.PASS, None)
     assert "25 points in success" in found.reason and "50 calls" in found.reason
 
 
 def test_the_same_calls_do_not_pass_the_narrower_margin_of_weight_one_half():
-    assert verdict(replace(GOOD, position=2), weight=0.5, step=2, position=2).outcome is Outcome.UNDECIDED
+    assert verdict(replace(GOOD, position=2), weight=0.5, step=2, position=2).outcome is GateOutcome.UNDECIDED
 
 
 def test_the_floor_counts_this_steps_calls_only():
     found = verdict(GOOD, position=2, step=2)
-    assert found.outcome is Outcome.UNDECIDED
+    assert found.outcome is GateOutcome.UNDECIDED
     assert "0 of 30 canary calls" in found.reason
 
 
 def test_amber_holds_a_step_that_is_proven_but_doubtful():
     found = verdict(GOOD, replace(cell(success=(4, 3, 3, 60), negative=(4, 3, 8, 55)), day="2026-03-03"))
     assert 3 <= found.evidence["numbers"]["e_gate"] < 10
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "amber")
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "amber")
 
 
 @pytest.mark.parametrize(("canary", "calls"), [(0, 100), (60, 100)])
 def test_calls_that_ignore_the_weights_raise_the_alarm_and_never_fail(canary, calls):
     bad = canary // 7
     found = verdict(cell(success=(bad, canary - bad, (calls - canary) // 7, calls - canary - (calls - canary) // 7)))
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "split")
     assert f"{canary} of {calls}" in found.reason and "webhook" in found.reason
 
 
 def test_edition_1_results_lost_on_one_side_raise_the_split_alarm():
     lost = replace(GOOD, started=(200, 1800), counts={**GOOD.counts, "success": (0, 50, 270, 1530)})
     found = verdict(lost, config=gate_config(edition=1))
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "split")
     assert "results for success" in found.reason
 
 
@@ -117,29 +117,29 @@ def test_results_that_go_missing_on_one_side_raise_the_labels_alarm_and_never_pa
     success = (nc // 7, nc - nc // 7, nb // 7, nb - nb // 7)
     one_sided = replace(GOOD, counts={**GOOD.counts, "success": success}, lost={"success": lost})
     found = verdict(one_sided)
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "labels")
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "labels")
     assert f"{lost[0]} of {lost[0] + nc} finished canary calls" in found.reason
     assert f"{lost[1]} of {lost[1] + nb} of the baseline's" in found.reason
 
 
 def test_results_that_go_missing_on_both_sides_alike_are_no_alarm():
     both = replace(GOOD, lost={"success": (6, 54), "hard_error": (1, 9)})
-    assert verdict(both).outcome is Outcome.PASS
+    assert verdict(both).outcome is GateOutcome.PASS
 
 
 def test_a_waves_own_proof_is_asked_besides_the_pooled_one():
     ten_worse = replace(cell(success=(3, 9, 15, 85), hard=(0, 12, 1, 99)), wave=2, position=3, day="2026-03-09")
     config = replace(STANDARD, floors=(10,))
     found = verdict(GOOD, ten_worse, config=config, wave=2, position=3)
-    assert found.outcome is Outcome.UNDECIDED
+    assert found.outcome is GateOutcome.UNDECIDED
     assert "more calls" in found.reason
-    assert verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is Outcome.PASS
-    assert verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome is Outcome.PASS
+    assert verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is GateOutcome.PASS
+    assert verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome is GateOutcome.PASS
 
 
 def test_the_step_before_weight_1_asks_for_the_narrowest_margin_whatever_its_own_weight():
     found = verdict(GOOD, narrow=True)
-    assert found.outcome is Outcome.UNDECIDED
+    assert found.outcome is GateOutcome.UNDECIDED
     assert found.evidence["numbers"]["margins"] == {"success": 0.08, "hard_error": 0.05}
     explicit = from_plan({"metrics": [{"name": "success", "margins": [0.25, 0.2, 0.1]}]})
     numbers = judge(explicit, tally(GOOD, narrow=True)).evidence["numbers"]
@@ -191,7 +191,7 @@ def test_the_split_alarm_names_the_number_that_an_override_sits_on():
     strata = {f"+1415555010{i}": {"": (10, 90)} for i in range(3)} | {"+14155550109": {"": (0, 100)}}
     made = replace(cell(success=(4, 26, 54, 316)), strata=strata)
     found = judge(STANDARD, tally(made, strata=strata_of([made], list(strata))))
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, "split")
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "split")
     assert "on +14155550109 do not follow the weights: 0 of 100" in found.reason
 
 
@@ -205,27 +205,27 @@ def test_a_pass_names_the_metrics_that_had_no_data(series, who):
             GOOD, counts={**GOOD.counts, **dict.fromkeys([s for s in GOOD.counts if s.startswith(name)], series[name])}
         )
     )
-    assert found.outcome is Outcome.PASS
+    assert found.outcome is GateOutcome.PASS
     assert found.reason.endswith(f"Not judged: {name} (no data from {who}).")
     assert "Not judged" not in verdict(GOOD).reason
 
 
 def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
     found = verdict(GOOD, unavailable="Retell does not answer since 14:02")
-    assert found.outcome is Outcome.UNMEASURABLE
+    assert found.outcome is GateOutcome.UNMEASURABLE
     assert "Retell does not answer" in found.reason
 
 
 def test_no_calls_wait_with_the_reason():
     found = verdict(calls_per_day=50)
-    assert (found.outcome, found.alarm) == (Outcome.UNDECIDED, None)
+    assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, None)
     assert "no forecast yet" in found.reason
 
 
 def test_waiting_names_the_metric_and_the_forecast():
     few = cell(success=(1, 9, 14, 76), hard=(0, 10, 1, 89))
     found = verdict(few, calls_per_day=50)
-    assert found.outcome is Outcome.UNDECIDED
+    assert found.outcome is GateOutcome.UNDECIDED
     assert (
         "15 points worse in hard_error" in found.reason
         and "more calls" in found.reason
@@ -237,10 +237,10 @@ def test_a_misnamed_field_is_unmeasurable_and_never_passes():
     config = from_plan({"metrics": [{"name": "success"}, {"name": "booked", "custom": "boked", "margins": [0.2]}]})
     blind = {**GOOD.counts, "booked": (0, 0, 0, 0)}
     found = judge(config, tally(replace(GOOD, counts=blind)))
-    assert found.outcome is Outcome.UNMEASURABLE
+    assert found.outcome is GateOutcome.UNMEASURABLE
     assert "'boked'" in found.reason
     early = replace(cell(success=(0, 2, 3, 20)), counts={"success": (0, 2, 3, 20), "booked": (0, 0, 0, 0)})
-    assert judge(config, tally(early)).outcome is Outcome.UNDECIDED
+    assert judge(config, tally(early)).outcome is GateOutcome.UNDECIDED
 
 
 def test_a_metric_without_calls_counts_one():
@@ -248,11 +248,11 @@ def test_a_metric_without_calls_counts_one():
     silent = replace(GOOD, counts={**GOOD.counts, "voicemail": (0, 0, 0, 0)})
     found = judge(config, tally(silent))
     assert found.evidence["numbers"]["harm"]["voicemail"] == 1.0
-    assert found.outcome is Outcome.PASS
+    assert found.outcome is GateOutcome.PASS
 
 
 def test_no_gates_pass():
-    assert judge(gate_config("none"), tally()).outcome is Outcome.PASS
+    assert judge(gate_config("none"), tally()).outcome is GateOutcome.PASS
     assert from_plan({"profile": "none"}).metrics == ()
 
 
@@ -262,7 +262,7 @@ def test_no_gates_pass():
 def test_a_fail_stays_a_fail():
     dead = verdict(cell(success=(3, 0, 4, 23), hard=(3, 0, 0, 27)))
     later = verdict(GOOD, memory=dead.memory)
-    assert (later.outcome, later.reason) == (Outcome.FAIL, dead.reason)
+    assert (later.outcome, later.reason) == (GateOutcome.FAIL, dead.reason)
 
 
 OUTSIDE = from_plan(
@@ -286,7 +286,7 @@ def test_an_outside_value_fails_after_its_looks_in_a_row():
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_an_outside_value_that_is_no_number_holds(value):
     found = judge(OUTSIDE, tally(external={"handle_time": value}))
-    assert found.outcome is Outcome.UNMEASURABLE
+    assert found.outcome is GateOutcome.UNMEASURABLE
     json.dumps(found.evidence, allow_nan=False)
 
 
@@ -294,17 +294,17 @@ def test_an_outside_value_that_is_no_number_holds(value):
 
 
 def test_bake_passes_on_what_was_proven():
-    assert verdict(GOOD, position=2, step=2, weight=1.0).outcome is Outcome.PASS
+    assert verdict(GOOD, position=2, step=2, weight=1.0).outcome is GateOutcome.PASS
 
 
 def test_bake_without_any_comparison_is_unmeasurable():
     alone = cell(weight=1.0, success=(3, 50, 0, 0))
     found = verdict(alone, weight=1.0)
-    assert found.outcome is Outcome.UNMEASURABLE
+    assert found.outcome is GateOutcome.UNMEASURABLE
     assert "profile: none" in found.reason
 
 
-@pytest.mark.parametrize(("acts", "outcome"), [(False, Outcome.UNDECIDED), (True, Outcome.FAIL)])
+@pytest.mark.parametrize(("acts", "outcome"), [(False, GateOutcome.UNDECIDED), (True, GateOutcome.FAIL)])
 def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
     config = from_plan({"act_at_full_weight": acts})
     worse = cell(weight=1.0, position=2, success=(60, 20, 0, 0), hard=(30, 50, 0, 0))
@@ -312,7 +312,7 @@ def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
     found = judge(config, full)
     assert (found.outcome, found.alarm) == (outcome, "watch")
     earlier = judge(config, replace(full, last=False))
-    assert earlier.outcome is Outcome.UNDECIDED, "it acts in the last hold only"
+    assert earlier.outcome is GateOutcome.UNDECIDED, "it acts in the last hold only"
 
 
 def days_at_full_weight(good, dead, edition):
@@ -325,7 +325,7 @@ def days_at_full_weight(good, dead, edition):
 
 @pytest.mark.parametrize("good", [1, 7, 14])
 def test_an_outage_after_good_days_at_weight_1_is_told_within_eight_calls(good):
-    assert days_at_full_weight(good, 0, 2).outcome is Outcome.PASS
+    assert days_at_full_weight(good, 0, 2).outcome is GateOutcome.PASS
     told = next(n for n in range(1, 100) if days_at_full_weight(good, n, 2).alarm == "watch")
     assert told <= 8
     assert days_at_full_weight(good, told, 1).alarm is None, "one ledger is protected by its past"
@@ -353,9 +353,9 @@ def test_variants_are_judged_alone_and_combined():
     dead = tally(cell(weight=1 / 3, success=(20, 0, 4, 36), hard=(20, 0, 0, 40)))
     found = judge_variants(STANDARD, {"b": tally(GOOD), "c": dead})
     assert [v.outcome.value for v in found.values()] == ["pass", "fail"]
-    assert combine(found) is Outcome.FAIL
-    assert combine({"b": found["b"]}) is Outcome.PASS
-    assert combine({"b": found["b"], "c": verdict()}) is Outcome.UNDECIDED
+    assert combine(found) is GateOutcome.FAIL
+    assert combine({"b": found["b"]}) is GateOutcome.PASS
+    assert combine({"b": found["b"], "c": verdict()}) is GateOutcome.UNDECIDED
 
 
 # ------------------------------------------------------------------ configs

@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.changes import (
     write_to_json,
 )
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Outcome, Position, Target, TargetState
+from rollout.domain.lifecycle.state import Position, Target, TargetState, WriteOutcome
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, applied, confirmed, only, rollout, target, write
 
@@ -73,7 +73,7 @@ TARGET_VALUES = _some(
 )
 WRITE_VALUES = _some(
     {
-        "outcome": st.none() | st.sampled_from(Outcome),
+        "outcome": st.none() | st.sampled_from(WriteOutcome),
         "answered": st.none() | st.integers(200, 599),
         "horizon_until": MOMENTS,
     }
@@ -136,13 +136,13 @@ def test_a_snapshot_takes_a_change_over() -> None:
     change = Change(
         {"step": 2, "confirmed_at": None, "phase": Phase.PAUSED},
         {ONE: {"step": 1, "state": TargetState.CONFIRMED}},
-        {"w1": {"outcome": Outcome.APPLIED, "horizon_until": START}},
+        {"w1": {"outcome": WriteOutcome.APPLIED, "horizon_until": START}},
         (write(id="w2", step=2, at=later),),
     )
     after = change.applied_to(before, later)
     assert (after.position, after.phase, after.updated_at) == (Position(1, 2), Phase.PAUSED, later)
     assert (after.targets[0].step, after.targets[0].state) == (1, TargetState.CONFIRMED)
-    assert {w.id: w.outcome for w in after.writes} == {"w1": Outcome.APPLIED, "w2": None}
+    assert {w.id: w.outcome for w in after.writes} == {"w1": WriteOutcome.APPLIED, "w2": None}
     assert before.position == Position(1, 1)
 
 
@@ -154,11 +154,11 @@ def test_moments_have_one_text() -> None:
 def test_who_asks_again_gets_the_same_target_and_write() -> None:
     """The store, a chunk and the driver apply one change each; a fleet's step is thousands of them."""
     mine = write(ONE, 1)
-    change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": Outcome.APPLIED}})
+    change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}})
     one, two = target(ONE), target(TWO, ord=1)
     alone, among = (rollout(targets=targets, writes=(mine,)) for targets in ((one,), (two, one)))
     first, second = change.applied_to(alone, START), change.applied_to(among, START)
     assert first.targets[0] is second.targets[1] and first.targets[0].modified == 7
-    assert first.writes[0] is second.writes[0] and first.writes[0].outcome is Outcome.APPLIED
+    assert first.writes[0] is second.writes[0] and first.writes[0].outcome is WriteOutcome.APPLIED
     other = replace(one, modified=3)
     assert change.targets_after((other,))[0] == replace(other, modified=7)

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.notices import conditions as states
-from rollout.domain.notices.events import TOLD_KINDS, Scope, Told, clean, of_entry, wanted
-from rollout.domain.plan.notices import Notice, NoticeEvent, Severity
+from rollout.domain.notices.events import TOLD_KINDS, Notice, Scope, clean, of_entry, wanted
+from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from tests.support.clock import START
 from tests.support.values import plan, rollout
 
@@ -36,7 +36,7 @@ class Written:
     hash: str = HASH
 
 
-def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] | None = None, **changes: Any) -> Told:
+def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] | None = None, **changes: Any) -> Notice:
     found = of_entry(rollout(**changes), Written(kind, reason, {"position": "1.2"} if data is None else data))
     assert found is not None
     return found
@@ -160,7 +160,7 @@ def test_a_refused_key_is_one_notice_for_the_service() -> None:
     assert [t.scope for t in found] == [Scope.PLAN] * 3 + [Scope.SETTINGS]
     assert [t.event for t in states.key_refused(many, START)] == [t.event for t in found]
     assert sum(wanted(t) for t in found) == 1
-    assert sum(wanted(t, Notice(url="json://example.com")) for t in found) == 3
+    assert sum(wanted(t, NoticeRule(url="json://example.com")) for t in found) == 3
     assert states.key_refused([], START) == []
 
 
@@ -187,9 +187,9 @@ def test_the_settings_are_told_all_but_steps() -> None:
 
 
 def test_a_plan_says_what_it_wants_to_be_told() -> None:
-    loud = Notice(url="json://example.com", min_severity=Severity.CRITICAL)
-    steps = Notice(url="json://example.com", events=(NoticeEvent.STEP,))
-    plain = Notice(url="json://example.com")
+    loud = NoticeRule(url="json://example.com", min_severity=Severity.CRITICAL)
+    steps = NoticeRule(url="json://example.com", events=(NoticeEvent.STEP,))
+    plain = NoticeRule(url="json://example.com")
     assert [wanted(told(kind), loud) for kind in ("begun", "rollback", "failed")] == [False, False, True]
     assert [wanted(told(kind), steps) for kind in ("begun", "confirmed")] == [False, True]
     assert [wanted(told(kind), plain) for kind in ("begun", "confirmed")] == [True, False]

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
-from rollout.domain.plan.gates import Gates, Profile
+from rollout.domain.plan.gates import Gates, ProfileName
 from rollout.domain.plan.notices import Reaction
 from rollout.domain.plan.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
 from rollout.domain.splits import splits
@@ -77,7 +77,7 @@ def test_a_plan_answers_what_the_driver_asks() -> None:
 def test_defaults_are_the_documented_ones() -> None:
     plan = Plan.model_validate(document(steps=[{"weight": 1}]))
     assert plan.gates == Gates()
-    assert plan.gates.profile is Profile.STANDARD
+    assert plan.gates.profile is ProfileName.STANDARD
     assert plan.hold(1) == Hold(0.0)
     assert (plan.on_failure, plan.on_deadline) == (Reaction.ROLLBACK, Reaction.PAUSE)
     for left_out in (plan.start, plan.after, plan.deadline, plan.expected_baseline, plan.own_calendar):
@@ -109,11 +109,11 @@ def test_weights_need_not_rise_and_holds_may_be_below_a_second() -> None:
         document(steps=[{"weight": 0.5, "hold": "0.5s"}, {"weight": 0.1}], gates={"profile": "none"})
     )
     assert plan.hold(1).seconds == 0.5
-    assert plan.gates.profile is Profile.NONE
+    assert plan.gates.profile is ProfileName.NONE
 
 
 def test_no_gates_is_profile_none() -> None:
-    assert Plan.model_validate(document(gates=[])).gates == Gates(profile=Profile.NONE)
+    assert Plan.model_validate(document(gates=[])).gates == Gates(profile=ProfileName.NONE)
 
 
 def test_the_baseline_is_one_entry_or_a_whole_list() -> None:

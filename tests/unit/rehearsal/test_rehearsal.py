@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rollout.domain.gates.verdict import Cell, Outcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.verdict import Cell, GateOutcome, Tally, from_plan, gate_config, judge
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
@@ -52,7 +52,7 @@ def test_each_decision_is_the_one_that_judge_makes():
 
         engine.play(900, lambda done: 10, compare)
         assert len(seen) > 3
-        assert {1: Outcome.PASS, 2: Outcome.FAIL, 3: Outcome.FAIL}[seed] in seen
+        assert {1: GateOutcome.PASS, 2: GateOutcome.FAIL, 3: GateOutcome.FAIL}[seed] in seen
 
 
 def test_a_plain_plan_is_rehearsed_as_the_gate_promises():

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rollout.domain.errors import SplitError
 from rollout.domain.splits import splits
-from rollout.domain.splits.splits import TOTAL, Entry, compose, describe, fingerprint, points, same, to_wire
+from rollout.domain.splits.splits import TOTAL, SplitEntry, compose, describe, fingerprint, points, same, to_wire
 from rollout.domain.splits.summation import order_adding_up
 
 STABLE = [{"agent_id": "agent_abc", "agent_version": 6, "weight": 1}]
@@ -85,7 +85,7 @@ def test_points_refuse_what_is_not_whole_points(weight: Any, sentence: str) -> N
 
 def test_a_canary_beside_one_stable_version() -> None:
     split = compose(STABLE, CANARY, {"canary": 1000})
-    assert split == (Entry("agent_abc", 7, 1000), Entry("agent_abc", 6, 9000))
+    assert split == (SplitEntry("agent_abc", 7, 1000), SplitEntry("agent_abc", 6, 9000))
     assert json.dumps(to_wire(split)) == (
         '[{"agent_id": "agent_abc", "agent_version": 7, "weight": 0.1}, '
         '{"agent_id": "agent_abc", "agent_version": 6, "weight": 0.9}]'
@@ -100,7 +100,7 @@ def test_weight_one_is_one_entry() -> None:
 
 def test_weight_zero_leaves_the_variant_out_and_never_gives_an_empty_list() -> None:
     for weights in ({"canary": 0}, {}):
-        assert compose(STABLE, CANARY, weights) == (Entry("agent_abc", 6, TOTAL),)
+        assert compose(STABLE, CANARY, weights) == (SplitEntry("agent_abc", 6, TOTAL),)
 
 
 def test_a_missing_version_stays_missing_and_a_tag_stays_a_tag() -> None:
@@ -233,7 +233,7 @@ def test_any_legal_request_becomes_a_legal_list(request_: Any) -> None:
         assert all(abs(entry.points - quota) < 1 for entry, quota in zip(kept, quotas, strict=True))
 
 
-def _wired(entry: Entry) -> dict[str, Any]:
+def _wired(entry: SplitEntry) -> dict[str, Any]:
     version = {} if entry.agent_version is None else {"agent_version": entry.agent_version}
     return {"agent_id": entry.agent_id, **version, "weight": entry.points / TOTAL}
 
@@ -262,7 +262,7 @@ def test_where_no_order_is_exact_the_split_keeps_its_own() -> None:
 def test_an_order_is_changed_only_when_it_must_be() -> None:
     shares = (4000, 1000, 2000, 3000)
     found = next(p for p in itertools.permutations(shares) if add([s / TOTAL for s in p]) != 1.0)
-    split = tuple(Entry(f"agent_{share}", 1, share) for share in found)
+    split = tuple(SplitEntry(f"agent_{share}", 1, share) for share in found)
     wire = to_wire(split)
     assert add([entry["weight"] for entry in wire]) == 1.0
     assert [entry["agent_id"] for entry in wire] != [entry.agent_id for entry in split]
@@ -270,7 +270,7 @@ def test_an_order_is_changed_only_when_it_must_be() -> None:
 
 def test_every_pair_of_whole_points_adds_up() -> None:
     for share in range(1, TOTAL):
-        wire = to_wire((Entry("a", 1, share), Entry("a", 2, TOTAL - share)))
+        wire = to_wire((SplitEntry("a", 1, share), SplitEntry("a", 2, TOTAL - share)))
         assert wire[0]["weight"] + wire[1]["weight"] == 1.0
         assert wire[0]["agent_version"] == 1
 
@@ -278,7 +278,7 @@ def test_every_pair_of_whole_points_adds_up() -> None:
 def test_every_whole_percent_split_of_three_adds_up() -> None:
     for a, b in itertools.combinations(range(1, 100), 2):
         shares = (a * 100, (b - a) * 100, (100 - b) * 100)
-        wire = to_wire(tuple(Entry("a", i, share) for i, share in enumerate(shares)))
+        wire = to_wire(tuple(SplitEntry("a", i, share) for i, share in enumerate(shares)))
         assert add([entry["weight"] for entry in wire]) == 1.0
         assert sorted(round(entry["weight"] * TOTAL) for entry in wire) == sorted(shares)
 
@@ -288,11 +288,13 @@ def test_long_lists_are_ordered_quickly() -> None:
     for count in range(13, 25):
         shares = primes[5 : 5 + count]
         shares = [*shares[:-1], TOTAL - sum(shares[:-1])]
-        wire = to_wire(tuple(Entry("a", i, share) for i, share in enumerate(shares)))
+        wire = to_wire(tuple(SplitEntry("a", i, share) for i, share in enumerate(shares)))
         assert add([entry["weight"] for entry in wire]) == 1.0
 
 
-@pytest.mark.parametrize("split", [(), (Entry("a", 1, 9999),), (Entry("a", 1, TOTAL), Entry("b", 1, 0))], ids=repr)
+@pytest.mark.parametrize(
+    "split", [(), (SplitEntry("a", 1, 9999),), (SplitEntry("a", 1, TOTAL), SplitEntry("b", 1, 0))], ids=repr
+)
 def test_only_whole_splits_go_to_the_wire(split: splits.Split) -> None:
     with pytest.raises(SplitError, match="add up to 10000"):
         to_wire(split)

@@ -8,8 +8,8 @@ import pytest
 
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Outcome, Target, TargetState, Write
-from rollout.domain.writes.drift import Blocked, Look, absorb, settles
+from rollout.domain.lifecycle.state import Kind, Target, TargetState, Write, WriteOutcome
+from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.protocol import Finding, lists_at
 from tests.support.clock import START
 from tests.support.values import FIELD, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
@@ -114,7 +114,7 @@ def test_a_forward_write_turns_out_to_have_been_applied() -> None:
         "live": FIRST,
         "live_at": START,
     }
-    assert change.writes == {"w1": {"outcome": Outcome.APPLIED}}
+    assert change.writes == {"w1": {"outcome": WriteOutcome.APPLIED}}
 
 
 def test_a_baseline_write_turns_out_to_have_been_applied() -> None:
@@ -128,7 +128,7 @@ def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None
     writes = (write(id="a", at=old), write(id="b", at=old), write(TWO, id="c", at=old))
     _, values, change = look(Shown(only(6)), target(written=True), writes=writes)
     assert values == {}
-    assert change.writes == {"a": {"outcome": Outcome.NOT_APPLIED}, "b": {"outcome": Outcome.NOT_APPLIED}}
+    assert change.writes == {"a": {"outcome": WriteOutcome.NOT_APPLIED}, "b": {"outcome": WriteOutcome.NOT_APPLIED}}
 
 
 def test_another_rollouts_write_is_waited_for_and_never_settled_by_us() -> None:
@@ -155,8 +155,8 @@ def test_a_number_that_is_gone_is_marked() -> None:
 
 def test_two_looks_merge_by_number_and_keep_the_earlier_beginning() -> None:
     later = START + timedelta(seconds=1)
-    one = Look(START, {ONE: Finding.STALE, TWO: Finding.DRIFT}, Change(targets={ONE: {"step": 1}}), ("a",))
-    two = Look(later, {ONE: Finding.AS_EXPECTED}, Change(targets={ONE: {"modified": 5}}), ("b",))
+    one = NumberScan(START, {ONE: Finding.STALE, TWO: Finding.DRIFT}, Change(targets={ONE: {"step": 1}}), ("a",))
+    two = NumberScan(later, {ONE: Finding.AS_EXPECTED}, Change(targets={ONE: {"modified": 5}}), ("b",))
     both = one.merged(two)
     assert both.began == START
     assert both.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.DRIFT}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.lifecycle.state import Outcome, TargetState
+from rollout.domain.lifecycle.state import TargetState, WriteOutcome
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.outcomes import Outcomes, is_missing, outcomes, reading_trouble
 from rollout.domain.writes.protocol import lists_at
@@ -46,7 +46,7 @@ def judged(answer: Answer, back: Any = None, *, step: int = 1, gone: Any = None,
 
 def test_a_write_that_was_read_back_is_confirmed_and_no_reading_before_it_counts() -> None:
     found = judged(Answer(200, reading()), reading())
-    assert found.writes == {"w1": {"outcome": Outcome.APPLIED, "answered": 200, "horizon_until": AT + STALE}}
+    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": 200, "horizon_until": AT + STALE}}
     of = found.targets[ONE]
     assert (of["state"], of["split"], of["live"], of["live_at"]) == (TargetState.CONFIRMED, SPLIT, SPLIT, AT)
     assert (of["step"], of["modified"]) == (1, 2_000)
@@ -64,7 +64,7 @@ def test_a_baseline_that_was_read_back_is_restored() -> None:
 
 def test_a_write_without_an_answer_that_is_seen_keeps_its_horizon() -> None:
     found = judged(Answer(None, failure=Failure(Trouble.UNKNOWN, "no answer in time")), reading())
-    assert found.writes == {"w1": {"outcome": Outcome.APPLIED, "answered": None}}
+    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": None}}
     assert found.targets[ONE]["state"] is TargetState.CONFIRMED
 
 
@@ -90,7 +90,7 @@ def test_no_answer_is_not_known_and_its_pause_is_kept() -> None:
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_refused_split_is_recorded_with_its_number(status: int) -> None:
     found = judged(refused(status), gone=reading(lists=only(6)))
-    assert found.writes == {"w1": {"outcome": Outcome.NOT_APPLIED, "answered": status, "horizon_until": AT}}, (
+    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "answered": status, "horizon_until": AT}}, (
         "it can have no effect any more"
     )
     assert found.targets == {ONE: {"state": TargetState.REJECTED}}
@@ -117,7 +117,7 @@ def test_a_refused_key_is_no_fault_of_the_split(status: int) -> None:
 
 def test_what_was_not_sent_can_have_no_effect() -> None:
     found = judged(Answer(None, failure=UNREACHABLE))
-    assert found.writes == {"w1": {"outcome": Outcome.NOT_APPLIED, "horizon_until": AT}}
+    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": AT}}
     assert (found.trouble, found.retry_after) == (f"{ONE}: {UNREACHABLE.detail}", 4.0)
     assert judged(Answer(None, failure=UNREACHABLE), stop=True).trouble is None, "it was told to stop"
 
@@ -135,7 +135,7 @@ def test_the_rest_of_a_chunk_that_was_too_large_for_its_window_is_no_trouble() -
     assert several(unsent, unsent).trouble is not None
     found = several(refused(422), unsent, unsent)
     assert found.trouble is None
-    assert [found.writes[f"w{n}"]["outcome"] for n in (TWO, THREE)] == [Outcome.NOT_APPLIED] * 2
+    assert [found.writes[f"w{n}"]["outcome"] for n in (TWO, THREE)] == [WriteOutcome.NOT_APPLIED] * 2
 
 
 def test_many_troubles_are_told_in_a_line() -> None:

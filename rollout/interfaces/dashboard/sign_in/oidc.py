@@ -27,7 +27,7 @@ from joserfc.jwk import KeySet
 
 from rollout.adapters.store.tokens import TokenRow
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.interfaces.api.guard import Guarded, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.service import Service, service_of
@@ -332,5 +332,7 @@ def _stand_in(service: Service, person: Person) -> TokenRow:
         "oidc",
         now + LIFETIME + timedelta(minutes=1),
     )
-    service.access.add_token(row, Entry("signed_in_oidc", person.name, "", {"token": row.id, "role": person.role}))
+    service.access.add_token(
+        row, JournalEntry("signed_in_oidc", person.name, "", {"token": row.id, "role": person.role})
+    )
     return row

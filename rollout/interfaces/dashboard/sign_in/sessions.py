@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from rollout.domain.errors import Forbidden, Unauthenticated
-from rollout.domain.lifecycle.records import Entry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.interfaces.api.guard import source_of
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.problems import WrongMediaType
@@ -137,7 +137,7 @@ def open_session(request: Request, caller: Caller) -> dict[str, Any]:
         digest(_csrf(value)),
         LIFETIME,
         digest(old) if old else None,
-        Entry("signed_in", caller.actor, "", {"source": source_of(request)}),
+        JournalEntry("signed_in", caller.actor, "", {"source": source_of(request)}),
     )
     return cookie(request, value)
 
