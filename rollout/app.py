@@ -32,11 +32,11 @@ from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.engine.calendars import Calendars
 from rollout.engine.commands import Commands
 from rollout.engine.driver import Driver
-from rollout.engine.gate_check import Gatekeeper
-from rollout.engine.ports import Agents, Calls, Clock, Gates, OpeningHours, PhoneNumbers
-from rollout.engine.preflight import Versions, preflight
-from rollout.engine.server_limits import Bounds
-from rollout.engine.write_protocol import Deliverer, Timing
+from rollout.engine.gate_check import GateCheck
+from rollout.engine.ports import Agents, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
+from rollout.engine.preflight import VersionLookup, preflight
+from rollout.engine.server_limits import ServerLimits
+from rollout.engine.write_protocol import Timing, WriteProtocol
 from rollout.kit.build import write_kit
 from rollout.settings import KeySource, Settings
 
@@ -97,7 +97,7 @@ class App:
     numbers: PhoneNumbers
     agents: Agents
     calls: Calls | None
-    versions: Versions
+    versions: VersionLookup
     commands: Commands
     driver: Driver
     calendars: Calendars
@@ -170,7 +170,7 @@ def build(
     numbers: PhoneNumbers | None = None,
     agents: Agents | None = None,
     calls: Calls | None = None,
-    gates: Gates | None = None,
+    gates: GateJudge | None = None,
     calendar: OpeningHours | None = None,
     ids: Callable[[], str] = new_id,
     write_ids: Callable[[], str] = lambda: secrets.token_hex(10),
@@ -217,12 +217,12 @@ def build(
         settings.watch_seconds,
     )
     interrupts = Interrupts()
-    versions = Versions(agents, clock)
+    versions = VersionLookup(agents, clock)
     calendars = calendars_at(settings.calendars)
     own_numbers, own_versions = numbers, versions
     externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
     closers.append(externals.close)
-    bounds = Bounds(allowed, externals.problems, partial(address_problems, hosts=settings.notify_hosts))
+    bounds = ServerLimits(allowed, externals.problems, partial(address_problems, hosts=settings.notify_hosts))
 
     def begin(rollout: Rollout) -> tuple[Target, ...]:
         found = preflight(rollout.plan, own_numbers, own_versions, store.drivers, rollout.seed, bounds=bounds)
@@ -231,9 +231,9 @@ def build(
 
     driver = Driver(
         store,
-        Deliverer(store, numbers, clock, timing, write_ids, interrupts),
+        WriteProtocol(store, numbers, clock, timing, write_ids, interrupts),
         versions,
-        gates or Gatekeeper(database, clock, externals),
+        gates or GateCheck(database, clock, externals),
         calendar or calendars,
         clock,
         timing,

@@ -19,7 +19,7 @@ from functools import partial
 
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.engine.write_protocol import Delivery
+from rollout.engine.write_protocol import BatchWrite
 
 FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
 LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap
@@ -29,10 +29,10 @@ LAST = 0.2  # seconds of sending in the last one: as long as what the one before
 ROUNDS = 2  # writes of each connection from which on they show what all connections get through
 FIRST_ROUNDS = 8  # writes of each connection in a chunk, before anything is known
 
-Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], Delivery]
+Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
 
 
-class Chunks:
+class Batches:
     """How large chunks are, learned from what was sent, and the threads that overlap them. Safe for threads.
 
     `concurrency`: requests under way at the same time, at most; `most`: numbers in one chunk.
@@ -60,7 +60,7 @@ class Chunks:
         held: Claim,
         targets: tuple[Target, ...],
         deliver: Deliver,
-        took: Callable[[Delivery], None],
+        took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
         """Delivers to the targets in their order: the first chunk in this thread, and those that the lanes let begin
@@ -72,7 +72,7 @@ class Chunks:
         """
         pool = self._pools[rollout.rollback_at is not None]
         left = deque(targets)
-        begun: deque[Future[Delivery]] = deque()
+        begun: deque[Future[BatchWrite]] = deque()
         lock = threading.Lock()
         stopped = threading.Event()
 
@@ -86,7 +86,7 @@ class Chunks:
                     begun.append(pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
 
         chunk = take(first or self._first_of(len(left)))
-        work: Callable[[], Delivery] = partial(deliver, rollout, held, chunk, begin)
+        work: Callable[[], BatchWrite] = partial(deliver, rollout, held, chunk, begin)
         place = sent = 0
         since: float | None = None  # what overlaps shares what goes through: all that was sent since then counts
         failed: BaseException | None = None
@@ -127,7 +127,7 @@ class Chunks:
         """Writes a second, if known and if so many take long enough to be cut into chunks that overlap; else None."""
         return None if self._rate is None or count / self._rate <= LONG else self._rate
 
-    def _learn(self, done: Delivery, sent: int, seconds: float) -> None:
+    def _learn(self, done: BatchWrite, sent: int, seconds: float) -> None:
         """Takes over what a chunk shows of the rate.
 
         Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;

@@ -22,8 +22,8 @@ from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.answers import Reading
 from rollout.engine.ports import PhoneNumbers, Rollouts
-from rollout.engine.preflight import Preflight, Versions, preflight
-from rollout.engine.server_limits import Bounds
+from rollout.engine.preflight import Preflight, VersionLookup, preflight
+from rollout.engine.server_limits import ServerLimits
 
 
 class Commands:
@@ -33,11 +33,11 @@ class Commands:
         self,
         store: Rollouts,
         numbers: PhoneNumbers,
-        versions: Versions,
+        versions: VersionLookup,
         new_id: Callable[[], str],
         base_url: str,
         changed: Callable[[str, bool], None] = lambda _id, _urgent: None,
-        bounds: Bounds | None = None,
+        bounds: ServerLimits | None = None,
         calendar: Callable[[Plan], object] = lambda _plan: None,
     ) -> None:
         self.store = store

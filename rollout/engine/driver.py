@@ -20,10 +20,10 @@ from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, afte
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.writes.drift import NumberScan
-from rollout.engine.batches import Chunks, Deliver
-from rollout.engine.ports import Clock, Gates, OpeningHours, Rollouts
-from rollout.engine.preflight import Versions
-from rollout.engine.write_protocol import SERVICE, Deliverer, Delivery, Timing
+from rollout.engine.batches import Batches, Deliver
+from rollout.engine.ports import Clock, GateJudge, OpeningHours, Rollouts
+from rollout.engine.preflight import VersionLookup
+from rollout.engine.write_protocol import SERVICE, BatchWrite, Timing, WriteProtocol
 
 # More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
@@ -41,7 +41,7 @@ class _Pass:
     stepped: bool = False
     restored: bool = False
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: BatchWrite) -> None:
         """What one delivery did; another may have been begun from the same snapshot before it."""
         for change in delivery.changes:
             self.rollout = change.applied_to(self.rollout, delivery.rollout.updated_at)
@@ -57,9 +57,9 @@ class Driver:
     def __init__(
         self,
         store: Rollouts,
-        deliverer: Deliverer,
-        versions: Versions,
-        gates: Gates,
+        deliverer: WriteProtocol,
+        versions: VersionLookup,
+        gates: GateJudge,
         calendar: OpeningHours,
         clock: Clock,
         timing: Timing,
@@ -76,7 +76,7 @@ class Driver:
         self.timing = timing
         self.begin = begin
         self.on_step = on_step
-        self.chunks = Chunks(timing.send_window, concurrency)
+        self.chunks = Batches(timing.send_window, concurrency)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.
@@ -156,7 +156,7 @@ class Driver:
     def _deliver(
         self, state: _Pass, held: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
     ) -> None:
-        def took(done: Delivery) -> None:
+        def took(done: BatchWrite) -> None:
             if done.rejected:
                 self.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)

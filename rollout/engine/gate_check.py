@@ -19,7 +19,7 @@ from rollout.domain.gates.observations import Observations, baseline_pairs, inde
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Clock, Look
+from rollout.engine.ports import Clock, GateReport
 
 if TYPE_CHECKING:
     from rollout.domain.gate_history import BaselineHistory
@@ -33,7 +33,7 @@ BLIND_AFTER = timedelta(seconds=90)
 External = Callable[[Plan], Mapping[str, float | None]]
 
 
-class Readings(dict[str, float | None]):
+class MetricReadings(dict[str, float | None]):
     """Values of external metrics by name; None: unreadable. `repeated`: those that an earlier look had already."""
 
     def __init__(self, values: Mapping[str, float | None], repeated: frozenset[str] = frozenset()) -> None:
@@ -42,7 +42,7 @@ class Readings(dict[str, float | None]):
 
 
 @dataclass(frozen=True, slots=True)
-class Opinion:
+class CombinedVerdict:
     """What the gates say together: one canary's verdict, or that of all variants."""
 
     outcome: str
@@ -50,7 +50,7 @@ class Opinion:
     reason: str
 
 
-_UNREAD = Opinion("undecided", None, "The baseline's own calls from before the rollout are being read.")
+_UNREAD = CombinedVerdict("undecided", None, "The baseline's own calls from before the rollout are being read.")
 
 
 @lru_cache(maxsize=256)
@@ -68,27 +68,27 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
     return _config(plan.digest(), json.dumps(document, sort_keys=True), edition)
 
 
-class Gatekeeper:
-    """Implements rollout.engine.ports.Gates."""
+class GateCheck:
+    """Implements rollout.engine.ports.GateJudge."""
 
     def __init__(self, database: Database, clock: Clock, external: External = lambda _plan: {}) -> None:
         self.database = database
         self.clock = clock
         self.external = external
 
-    def look(self, rollout: Rollout, now: datetime) -> Look:
+    def look(self, rollout: Rollout, now: datetime) -> GateReport:
         """The verdict now, kept if it differs from the last one kept."""
         config = config_of(rollout.plan)
         counted = any(step.min_calls for step in rollout.plan.steps)
         if rollout.started_at is None or (config is None and not counted):
-            return Look()
+            return GateReport()
         with self.database.read() as connection:
             seen = self._seen(connection, rollout, now)
         if config is None:
-            return Look(canary_calls=seen.calls_in_step(rollout))
+            return GateReport(canary_calls=seen.calls_in_step(rollout))
         history = self._history(config, rollout, seen, now)
         if history is None:
-            return Look(_UNREAD, seen.calls_in_step(rollout))
+            return GateReport(_UNREAD, seen.calls_in_step(rollout))
         if history.edition != EDITION:
             config = config_of(rollout.plan, history.edition) or config
         config = replace(config, history=history.rates)
@@ -104,7 +104,7 @@ class Gatekeeper:
             "arms": {name: _kept(v) for name, v in verdicts.items()},
         }
         self._keep(rollout, record, now)
-        return Look(opinion, seen.calls_in_step(rollout), record)
+        return GateReport(opinion, seen.calls_in_step(rollout), record)
 
     # -------------------------------------------------------------- what was seen
 
@@ -271,7 +271,7 @@ def _unfailed(memory: Memory | None) -> Memory | None:
 
 def _uncounted(memory: Memory | None, external: Mapping[str, float | None]) -> Memory | None:
     """Without the count of the values that come again: `for: 3` means three readings, however often we look."""
-    if memory is None or not isinstance(external, Readings):
+    if memory is None or not isinstance(external, MetricReadings):
         return memory
     again = {name: max(0, memory.beyond.get(name, 0) - 1) for name in external.repeated}
     return replace(memory, beyond={**memory.beyond, **again})
@@ -286,14 +286,14 @@ def _kept(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _together(verdicts: Mapping[str, Verdict]) -> Opinion:
+def _together(verdicts: Mapping[str, Verdict]) -> CombinedVerdict:
     from rollout.domain.gates.verdict import combine
 
     if len(verdicts) == 1:
         only = next(iter(verdicts.values()))
-        return Opinion(str(only.outcome), only.alarm, only.reason)
+        return CombinedVerdict(str(only.outcome), only.alarm, only.reason)
     outcome = combine(verdicts)
     telling = [(n, v) for n, v in verdicts.items() if v.outcome == outcome]
     alarms = [v.alarm for v in verdicts.values() if v.alarm]
     alarm = next((a for a in ("split", "labels") if a in alarms), next(iter(alarms), None))
-    return Opinion(str(outcome), alarm, "; ".join(f"{n}: {v.reason}" for n, v in telling))
+    return CombinedVerdict(str(outcome), alarm, "; ".join(f"{n}: {v.reason}" for n, v in telling))

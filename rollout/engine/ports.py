@@ -41,7 +41,7 @@ class Clock(Protocol):
 # ------------------------------------------------------------------ what Retell shows
 
 
-class Lane(Protocol):
+class NumberSession(Protocol):
     """Open connections for one chunk of numbers. A lane never opens a connection during a write.
 
     Use as a context manager. `read` leaves, for every number it could read, an open connection
@@ -90,7 +90,7 @@ class AgentVersion:
 class PhoneNumbers(Protocol):
     """The numbers of one Retell workspace."""
 
-    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> Lane:
+    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> NumberSession:
         """Open connections for these numbers. `urgent` (a rollback) goes before everything else."""
         ...
 
@@ -191,7 +191,7 @@ class Rollouts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class BudgetState:
     """How the limits stand: processes that share them, what 429s have left of them (above 0, at most 1), and for
     how many seconds forward work still pauses."""
 
@@ -200,7 +200,7 @@ class Standing:
     pause: float = 0.0
 
 
-class Limits(Protocol):
+class AccountLimits(Protocol):
     """What all processes together may ask of Retell. Raises NotReachable when the database is."""
 
     def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
@@ -211,14 +211,14 @@ class Limits(Protocol):
         """Retell answered 429 and forward work pauses for so many seconds: all processes shall know."""
         ...
 
-    def standing(self) -> Standing: ...
+    def standing(self) -> BudgetState: ...
 
 
 # ------------------------------------------------------------------ what the core is told
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class GateReport:
     """What the gates have to say of a rollout at one moment; None: no gates, or not asked."""
 
     verdict: Opinion | None = None
@@ -226,10 +226,10 @@ class Look:
     record: Mapping[str, Any] | None = None  # the evidence, JSON-able, to be kept with the decision
 
 
-class Gates(Protocol):
+class GateJudge(Protocol):
     """Judges a rollout by the calls seen so far."""
 
-    def look(self, rollout: Rollout, now: datetime) -> Look: ...
+    def look(self, rollout: Rollout, now: datetime) -> GateReport: ...
 
 
 class OpeningHours(Protocol):

@@ -21,7 +21,7 @@ from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.engine.ports import Agents, AgentVersion, Clock, PhoneNumbers
-from rollout.engine.server_limits import Bounds
+from rollout.engine.server_limits import ServerLimits
 
 Pair = tuple[str, int | str | None]
 
@@ -38,7 +38,7 @@ class VersionCheck:
     baseline_gone: str | None = None
 
 
-class Versions:
+class VersionLookup:
     """Looks agent versions up, and remembers a good answer for a while (P1 allows 60 s)."""
 
     def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0) -> None:
@@ -142,11 +142,11 @@ class Preflight:
 def preflight(
     plan: Plan,
     numbers: PhoneNumbers,
-    versions: Versions,
+    versions: VersionLookup,
     drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {},
     seed: int = 0,
     volumes: Mapping[str, float] | None = None,
-    bounds: Bounds | None = None,
+    bounds: ServerLimits | None = None,
     named: str | None = None,
 ) -> Preflight:
     """Reads the plan's numbers and versions and judges them; NotReachable when Retell cannot be asked.
@@ -206,7 +206,7 @@ def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:
     ]
 
 
-def _arm_problems(plan: Plan, versions: Versions) -> Iterator[str]:
+def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
     for name, ref in plan.arms.items():
         found = versions.look_up(ref.agent_id, ref.agent_version)
         what = f"{name}: {ref.agent_id} version {ref.agent_version}"
@@ -220,7 +220,7 @@ def _arm_problems(plan: Plan, versions: Versions) -> Iterator[str]:
             yield f"{what}: the agent is suspended"
 
 
-def _why_gone(versions: Versions, agent_id: str) -> str:
+def _why_gone(versions: VersionLookup, agent_id: str) -> str:
     """What to add about a version that does not exist, when its agent does not either."""
     found = versions.look_up(agent_id, None)
     unknown = isinstance(found, Failure) and _is_gone(found)
@@ -319,7 +319,7 @@ def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
 
 
 def _baseline_problems(
-    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: Versions, warnings: list[str]
+    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup, warnings: list[str]
 ) -> Iterator[str]:
     pairs: dict[Pair, str] = {}
     for number, lists in baselines.items():

@@ -9,7 +9,7 @@ from rollout.domain.plan.plan import Plan
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ServerLimits:
     """`numbers`: the only ones that are ever written; None: all. `metrics`: what speaks against the addresses
     that a plan reads metrics from, and `addresses` what speaks against those of its notices, a sentence each."""
 

@@ -22,7 +22,7 @@ from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Troub
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
-from rollout.engine.ports import Clock, Lane, PhoneNumbers, Rollouts
+from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 
 Nearly = Callable[[], None] | None  # see ports.Lane.write
 SERVICE = "service"  # the actor of everything that no person asked for
@@ -51,7 +51,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class BatchWrite:
     """What came of one chunk: the snapshot afterwards, what was read, and what went wrong, if anything."""
 
     rollout: Rollout
@@ -72,7 +72,7 @@ class Delivery:
         return self.trouble is None and not (self.unsent or self.rejected) and self.sent > 0
 
 
-class Deliverer:
+class WriteProtocol:
     """Reads and writes chunks of one rollout's numbers for the driver that holds its claim."""
 
     def __init__(
@@ -93,12 +93,12 @@ class Deliverer:
 
     # -------------------------------------------------------------- reading
 
-    def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> Delivery:
+    def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> BatchWrite:
         """One look at these numbers, recorded."""
         with self.numbers.lane(numbers, urgent=rollout.rollback_at is not None) as lane:
             return self._look(rollout, held, lane, numbers)
 
-    def _look(self, rollout: Rollout, held: Claim, lane: Lane, numbers: Sequence[str]) -> Delivery:
+    def _look(self, rollout: Rollout, held: Claim, lane: NumberSession, numbers: Sequence[str]) -> BatchWrite:
         began = self.store.now()
         got = lane.read(numbers)
         look = absorb(rollout, shown(got), began, self.store.now())
@@ -117,9 +117,9 @@ class Deliverer:
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout, changes = self._record_look(rollout, held, look)
-        return Delivery(rollout, look, trouble, retry_after, changes=changes)
+        return BatchWrite(rollout, look, trouble, retry_after, changes=changes)
 
-    def _agreed(self, lane: Lane, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
+    def _agreed(self, lane: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
         while seen and len(next(iter(seen.values()))) < EQUAL:
             self.clock.sleep(max(self.timing.staleness, EQUAL_APART))
@@ -149,7 +149,7 @@ class Deliverer:
 
     # -------------------------------------------------------------- writing forward
 
-    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> Delivery:
+    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.lane(numbers) as lane:
@@ -180,14 +180,14 @@ class Deliverer:
 
     # -------------------------------------------------------------- writing back
 
-    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> Delivery:
+    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Writes the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
             wanted = {t.number: dict(t.baseline) for t in targets}
             done = self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE, nearly)
             return self._in_other_form(done, held, lane, Kind.BASELINE)
 
-    def _in_other_form(self, done: Delivery, held: Claim, lane: Lane, kind: Kind) -> Delivery:
+    def _in_other_form(self, done: BatchWrite, held: Claim, lane: NumberSession, kind: Kind) -> BatchWrite:
         """Writes the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
         if not done.as_read:
             return done
@@ -211,13 +211,13 @@ class Deliverer:
         self,
         rollout: Rollout,
         held: Claim,
-        lane: Lane,
+        lane: NumberSession,
         targets: Sequence[Target],
         wanted: Mapping[str, Mapping[str, Any]],
         kind: Kind,
         nearly: Nearly,
         why: str = "",
-    ) -> Delivery:
+    ) -> BatchWrite:
         send_by = self.clock.boot() + self.timing.send_window
         now = self.store.now()
         horizon = now + timedelta(seconds=self.timing.horizon)
@@ -285,7 +285,7 @@ class Deliverer:
             self.store.settle(rollout.id, change, entry)
             raise
         unsent = sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE)
-        return Delivery(
+        return BatchWrite(
             change.applied_to(rollout, now),
             None,
             found.trouble,

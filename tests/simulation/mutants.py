@@ -182,7 +182,7 @@ def reading_with(shown: Any, modified: int) -> Any:
 
 def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
-    look = write_protocol.Deliverer._look
+    look = write_protocol.WriteProtocol._look
 
     def trusting(self: Any, rollout: Rollout, held: Claim, lane: Any, numbers: Sequence[str]) -> Any:
         seen = look(self, rollout, held, lane, numbers)
@@ -192,7 +192,7 @@ def _no_pre_read() -> Patches:
             return replace(seen, rollout=rollout, look=replace(seen.look, findings=as_expected))
         return seen
 
-    return [(write_protocol.Deliverer, "_look", trusting)]
+    return [(write_protocol.WriteProtocol, "_look", trusting)]
 
 
 # ------------------------------------------------------------------ other hands

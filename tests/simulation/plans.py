@@ -11,7 +11,7 @@ from typing import Any
 from rollout.domain.decide.facts import Opening
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Look
+from rollout.engine.ports import GateReport
 
 from .world import World
 
@@ -114,7 +114,7 @@ class Said:
 
 @dataclass
 class ScriptedGates:
-    """rollout.engine.ports.Gates: for each position one story, such as undecided for a while and then pass."""
+    """rollout.engine.ports.GateJudge: for each position one story, such as undecided for a while and then pass."""
 
     world: World
     rng: Random
@@ -122,9 +122,9 @@ class ScriptedGates:
     stories: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
     watched: dict[str, bool] = field(default_factory=dict)
 
-    def look(self, rollout: Rollout, now: datetime) -> Look:
+    def look(self, rollout: Rollout, now: datetime) -> GateReport:
         if not self.watched.setdefault(rollout.id, self.rng.random() < self.chance):
-            return Look()
+            return GateReport()
         key = (rollout.id, str(rollout.position))
         if key not in self.stories:
             what = self.rng.choice(("pass", "pass", "undecided", "undecided", "unmeasurable", "fail"))
@@ -137,7 +137,9 @@ class ScriptedGates:
             what = "undecided"
         if what != "pass":
             self.world.faults[f"gate: {what} (M1 to M3)"] += 1
-        return Look(Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)})
+        return GateReport(
+            Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)}
+        )
 
 
 @dataclass

@@ -11,7 +11,7 @@ from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Look
+from rollout.engine.ports import GateReport
 
 from .database import SimDatabase, shared_file
 from .judge import judge
@@ -32,10 +32,10 @@ class Gates(ScriptedGates):
 
     says: str | None = None
 
-    def look(self, rollout: Rollout, now: Any) -> Look:
+    def look(self, rollout: Rollout, now: Any) -> GateReport:
         if self.says is None:
-            return Look()
-        return Look(Said(self.says, f"the gates say {self.says}"), 100, {"outcome": self.says})
+            return GateReport()
+        return GateReport(Said(self.says, f"the gates say {self.says}"), 100, {"outcome": self.says})
 
 
 class Scenario:

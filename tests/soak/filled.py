@@ -23,7 +23,7 @@ from rollout.adapters.store.journal import GENESIS, Worded, append
 from rollout.adapters.store.tables import journal, looks, observations, rollouts, targets, writes
 from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.plan.plan import Plan
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, plan
 
@@ -61,7 +61,7 @@ def templates(folder: Path) -> list[Template]:
             number = scene.add_numbers(1)[0]
             scene.given(plan([number], gates={"profile": "standard"}))
             scene.drive()
-            gatekeeper = Gatekeeper(scene.app.database, scene.clock)
+            gatekeeper = GateCheck(scene.app.database, scene.clock)
             for step in (1, 2, 3):
                 _calls(scene, number, step)
                 scene.clock.advance(600)

@@ -19,7 +19,7 @@ from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Look
+from rollout.engine.ports import GateReport
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
@@ -34,8 +34,8 @@ class ScriptedGates:
         self.verdict: Verdict | None = None
         self.canary_calls: int | None = None
 
-    def look(self, rollout: Rollout, now: datetime) -> Look:
-        return Look(self.verdict, self.canary_calls, None)
+    def look(self, rollout: Rollout, now: datetime) -> GateReport:
+        return GateReport(self.verdict, self.canary_calls, None)
 
 
 ME = By("cli:test", "a test asks")

@@ -21,7 +21,7 @@ from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHo
 from rollout.adapters.metric_sources.fetch import SECONDS, read_value
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.domain.plan.plan import Plan
-from rollout.engine.gate_check import Readings
+from rollout.engine.gate_check import MetricReadings
 from rollout.engine.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ class Externals:
         """Begins no more reads; those under way end by themselves."""
         self._readers.close()
 
-    def __call__(self, plan: Plan) -> Readings:
+    def __call__(self, plan: Plan) -> MetricReadings:
         """The value of each external metric of the plan by name; None: it cannot be read."""
         sources = {m.name: m.external for m in plan.gates.metrics or () if m.external is not None}
         digest, now = plan.digest(), self._clock.boot()
@@ -112,7 +112,7 @@ class Externals:
             repeated = frozenset(name for name in given if mine[name].given)
             for name in given:
                 mine[name].given = True
-            return Readings(values, repeated)
+            return MetricReadings(values, repeated)
 
     def _value(self, kept: _Kept, now: float) -> float | None:
         if kept.running is None and kept.trouble is None:

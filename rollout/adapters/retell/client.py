@@ -25,7 +25,7 @@ from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.writes.answers import Failure, Reading, Trouble
-from rollout.engine.ports import AgentVersion, Clock, Limits, Standing
+from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock
 
 _CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
 _LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests
@@ -55,7 +55,7 @@ class RetellClient:
         concurrency: int = 32,
         rate: float = 0.0,
         account_concurrency: int | None = None,
-        limits: Limits | None = None,
+        limits: AccountLimits | None = None,
         connect_timeout: float = 5.0,
         tls: ssl.SSLContext | None = None,
         on_request: OnRequest | None = None,
@@ -88,7 +88,7 @@ class RetellClient:
         self._connections.close()
         self._crew.close()
 
-    def adjust(self, standing: Standing) -> None:
+    def adjust(self, standing: BudgetState) -> None:
         """Takes over how the limits of the account stand; see `ports.Limits`."""
         self._pace.adjust(standing)
 

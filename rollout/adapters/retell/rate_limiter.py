@@ -17,7 +17,7 @@ import structlog
 
 from rollout.domain.errors import RolloutError
 from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
-from rollout.engine.ports import Clock, Limits, Standing
+from rollout.engine.ports import AccountLimits, BudgetState, Clock
 
 _log = structlog.get_logger("rollout.adapters.retell")
 
@@ -40,7 +40,7 @@ class Pace:
         concurrency: int,
         rate: float = 0.0,
         account: int | None = None,
-        limits: Limits | None = None,
+        limits: AccountLimits | None = None,
     ) -> None:
         self._clock = clock
         self._own = self._ceiling = concurrency
@@ -63,7 +63,7 @@ class Pace:
         """Requests that may be under way now, rollbacks not counted."""
         return int(self._limit)
 
-    def adjust(self, standing: Standing) -> None:
+    def adjust(self, standing: BudgetState) -> None:
         """Takes over how the limits of the account stand, as all its processes together have found."""
         with self._lock:
             if self._account is not None:

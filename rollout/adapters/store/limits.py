@@ -13,13 +13,13 @@ from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_once, value_of
 from rollout.adapters.store.tables import meta, services
 from rollout.domain.request_budget import LONGEST_PAUSE, Allowance, RequestTurns, deal, left, throttled
-from rollout.engine.ports import Standing
+from rollout.engine.ports import BudgetState
 
 _ALIVE = timedelta(seconds=30)
 
 
 class SharedLimits:
-    """Implements rollout.engine.ports.Limits in one row of the database. Safe for threads and processes.
+    """Implements rollout.engine.ports.AccountLimits in one row of the database. Safe for threads and processes.
 
     The row belongs to the address of Retell's API: one installation has one account there. No key is kept.
     """
@@ -41,14 +41,14 @@ class SharedLimits:
             self._keep(connection, throttled(self._locked(connection), now, pause))
             signals.send(connection, signals.LIMITS)
 
-    def standing(self) -> Standing:
+    def standing(self) -> BudgetState:
         with self._database.read() as connection:
             now = self._database.now(connection)
             alive = connection.execute(_RUNNING, {"since": now - _ALIVE}).scalar_one()
             text = value_of(connection, self._key)
         a = Allowance() if text is None else Allowance.of(json.loads(text))
         pause = min(max(0.0, a.paused_until - now.timestamp()), LONGEST_PAUSE)
-        return Standing(max(1, alive), left(a, now.timestamp()), pause)
+        return BudgetState(max(1, alive), left(a, now.timestamp()), pause)
 
     def _locked(self, connection: Connection) -> Allowance:
         query = select(meta.c.value).where(meta.c.key == self._key).with_for_update()

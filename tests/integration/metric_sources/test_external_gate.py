@@ -11,7 +11,7 @@ from rollout.adapters.metric_sources.poller import Externals
 from rollout.adapters.store.observations import Mark
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from tests.integration.metric_sources.provider import Provider, sample, says
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, plan
@@ -66,7 +66,7 @@ def begin(judged: Judged, provider: Provider, looks: int = 1, kind: str = "http"
 def test_within_its_limit_it_goes_to_the_end(judged: Judged, provider: Provider, kind: str) -> None:
     provider.behaviour = says({"value": 0.01} if kind == "http" else sample("0.01"))
     begin(judged, provider, kind=kind)
-    assert isinstance(judged.app.driver.gates, Gatekeeper)
+    assert isinstance(judged.app.driver.gates, GateCheck)
     assert isinstance(judged.app.driver.gates.external, Externals)
     judged.minutes(25)
     judged.stands("promoted")

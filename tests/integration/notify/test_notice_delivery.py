@@ -20,7 +20,7 @@ from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from tests.integration.notify.conftest import Replicas
 from tests.integration.notify.receiver import Receiver
 from tests.support import logs
@@ -137,7 +137,7 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
 def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Receiver) -> None:
     with told as scene:
         job, app = Notify(scene.app), scene.app
-        app.driver.gates = Gatekeeper(app.database, scene.clock)
+        app.driver.gates = GateCheck(app.database, scene.clock)
         scene.given_at(1, gates={"profile": "standard"})
         for _ in range(6):
             app.store.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")

@@ -13,7 +13,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell.rate_limiter import Pace
 from rollout.domain.errors import NotReachable
 from rollout.domain.request_budget import Allowance, RequestTurns, deal, throttled
-from rollout.engine.ports import Standing
+from rollout.engine.ports import BudgetState
 from tests.integration.retell.retell_peer import until
 
 
@@ -208,8 +208,8 @@ class Account:
             raise NotReachable("the database cannot be used")
         self.allowance = throttled(self.allowance, self.clock.at, pause)
 
-    def standing(self) -> Standing:
-        return Standing()
+    def standing(self) -> BudgetState:
+        return BudgetState()
 
 
 def test_two_processes_keep_one_rate() -> None:
@@ -257,7 +257,7 @@ def test_a_429_to_one_process_is_told_to_the_others() -> None:
     pace.leave(429, 7.0, urgent=False)
     assert account.allowance.paused_until == clock.at + 7
     told = Pace(clock, concurrency=8, limits=account)
-    told.adjust(Standing(services=2, left=0.5, pause=7.0))
+    told.adjust(BudgetState(services=2, left=0.5, pause=7.0))
     assert told.limit == 4
     assert go(told, clock, within=1) == pytest.approx(7.0)
     assert go(told, clock, urgent=True, within=1) is None
@@ -266,5 +266,5 @@ def test_a_429_to_one_process_is_told_to_the_others() -> None:
 def test_the_accounts_concurrency_is_shared_out() -> None:
     pace = Pace(Hand(), concurrency=32, account=64)
     for services, expected in ((1, 32), (2, 32), (4, 16), (100, 1)):
-        pace.adjust(Standing(services=services))
+        pace.adjust(BudgetState(services=services))
         assert pace.limit == expected

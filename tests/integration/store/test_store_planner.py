@@ -21,7 +21,7 @@ from jobs.scheduler import Scheduler
 from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT
 
@@ -81,7 +81,7 @@ def old(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 
 def _with_gates(scene: Scene) -> Any:
-    scene.gates = Gatekeeper(scene.app.database, scene.clock)  # type: ignore[assignment]
+    scene.gates = GateCheck(scene.app.database, scene.clock)  # type: ignore[assignment]
     scene.app.close()
     return scene._build()
 

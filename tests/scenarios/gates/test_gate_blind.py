@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jobs.observe import Observe
 from rollout.adapters.telemetry.prometheus import metrics_text
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.cli.look import picture
 from tests.support.scene import ME, Scene
@@ -23,7 +23,7 @@ GATED = {"profile": "standard"}
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     with Scene(request.getfixturevalue(f"{request.param}_url")) as made:
-        made.gates = Gatekeeper(made.app.database, made.clock)  # type: ignore[assignment]
+        made.gates = GateCheck(made.app.database, made.clock)  # type: ignore[assignment]
         made.app.close()
         made.app = made._build()
         yield made

@@ -17,7 +17,7 @@ from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 
@@ -30,7 +30,7 @@ class GateScene(Scene):
 
     def __enter__(self) -> GateScene:
         super().__enter__()
-        self.gates = Gatekeeper(self.app.database, self.clock)  # type: ignore[assignment]
+        self.gates = GateCheck(self.app.database, self.clock)  # type: ignore[assignment]
         self.app.close()
         self.app = self._build()
         self.random = random.Random(7)

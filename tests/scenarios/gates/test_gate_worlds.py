@@ -14,7 +14,7 @@ import pytest
 from jobs.observe import Observe
 from rollout.domain.gates import summary
 from rollout.domain.notices.events import of_entry
-from rollout.engine.gate_check import Gatekeeper
+from rollout.engine.gate_check import GateCheck
 from rollout.sandbox import Sandbox
 from tests.support.clock import START
 from tests.support.scene import Scene
@@ -33,7 +33,7 @@ class Worlds(Scene):
     def __enter__(self) -> Worlds:
         self.sandbox = Sandbox(seed=5, speed=0, epoch=START.timestamp())
         super().__enter__()
-        self.gates = Gatekeeper(self.app.database, self.clock)  # type: ignore[assignment]
+        self.gates = GateCheck(self.app.database, self.clock)  # type: ignore[assignment]
         self.restart()
         assert self.app.calls is not None
         self.observe = Observe(self.app, self.app.calls)

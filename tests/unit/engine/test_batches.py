@@ -11,8 +11,8 @@ import pytest
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.engine.batches import FIRST, LAST, LONG, MIDDLE, Chunks, Deliver
-from rollout.engine.write_protocol import Delivery
+from rollout.engine.batches import FIRST, LAST, LONG, MIDDLE, Batches, Deliver
+from rollout.engine.write_protocol import BatchWrite
 from tests.support.clock import START
 from tests.support.values import rollout, target
 
@@ -22,15 +22,15 @@ SOME = rollout(targets=FLEET)
 
 
 @pytest.fixture
-def chunks() -> Iterator[Chunks]:
-    made = Chunks(send_window=2.0, concurrency=4)
+def chunks() -> Iterator[Batches]:
+    made = Batches(send_window=2.0, concurrency=4)
     made.size = 10
     yield made
     made.close()
 
 
-def run(chunks: Chunks, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[Delivery]:
-    found: list[Delivery] = []
+def run(chunks: Batches, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[BatchWrite]:
+    found: list[BatchWrite] = []
     chunks.run(SOME, HELD, targets, send, found.append, first)
     return found
 
@@ -44,7 +44,7 @@ class Sender:
         self.threads: set[str] = set()
         self.lock = threading.Lock()
 
-    def __call__(self, r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+    def __call__(self, r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         with self.lock:
             place = len(self.given)
             self.given.append([t.ord for t in targets])
@@ -52,52 +52,52 @@ class Sender:
         if self.nearly and place != self.unclean_at:
             nearly()
         trouble = "Retell said no" if place == self.unclean_at else None
-        return Delivery(r, trouble=trouble, sent=len(targets), seconds=self.seconds)
+        return BatchWrite(r, trouble=trouble, sent=len(targets), seconds=self.seconds)
 
 
-def test_what_fits_goes_at_once_and_in_this_thread(chunks: Chunks) -> None:
+def test_what_fits_goes_at_once_and_in_this_thread(chunks: Batches) -> None:
     send = Sender(nearly=True)
     assert len(run(chunks, FLEET[:10], send)) == 1
     assert send.given == [list(range(10))]
     assert send.threads == {threading.current_thread().name}
 
 
-def test_each_number_goes_once_and_in_the_fleets_order(chunks: Chunks) -> None:
+def test_each_number_goes_once_and_in_the_fleets_order(chunks: Batches) -> None:
     send = Sender(nearly=True, seconds=100.0)
     found = run(chunks, FLEET, send)
     assert [place for chunk in send.given for place in chunk] == list(range(40))
     assert len(found) == len(send.given) > 1
 
 
-def test_a_lane_that_does_not_say_so_ends_with_its_chunk(chunks: Chunks) -> None:
+def test_a_lane_that_does_not_say_so_ends_with_its_chunk(chunks: Batches) -> None:
     send = Sender(nearly=False)
     assert len(run(chunks, FLEET, send)) == 1
     assert send.given == [list(range(10))], "what is left is decided anew"
 
 
-def test_a_chunk_with_a_trouble_is_the_last(chunks: Chunks) -> None:
+def test_a_chunk_with_a_trouble_is_the_last(chunks: Batches) -> None:
     send = Sender(nearly=True, unclean_at=1)
     found = run(chunks, FLEET, send)
     assert len(found) == 2 and found[1].trouble
 
 
-def test_what_one_raises_is_raised_when_all_have_ended(chunks: Chunks) -> None:
+def test_what_one_raises_is_raised_when_all_have_ended(chunks: Batches) -> None:
     ended: list[int] = []
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
             nearly()
             raise ClaimLost(rollout_id="r1")
         time.sleep(0.1)
         ended.append(targets[0].ord)
-        return Delivery(r, sent=len(targets), seconds=1.0)
+        return BatchWrite(r, sent=len(targets), seconds=1.0)
 
     with pytest.raises(ClaimLost):
         run(chunks, FLEET, send)
     assert ended == [10], "the one beside it has come to its end, and no other was begun"
 
 
-def test_the_first_one_may_be_small(chunks: Chunks) -> None:
+def test_the_first_one_may_be_small(chunks: Batches) -> None:
     send = Sender(nearly=True, seconds=100.0)
     run(chunks, FLEET, send, 4)
     assert send.given[0] == [0, 1, 2, 3]
@@ -114,26 +114,26 @@ def test_the_first_one_may_be_small(chunks: Chunks) -> None:
         (1, 100.0, 9, 1),
     ],
 )
-def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, size: int, chunks: Chunks) -> None:
-    done = Delivery(SOME, sent=sent, seconds=seconds, unsent=unsent)
+def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, size: int, chunks: Batches) -> None:
+    done = BatchWrite(SOME, sent=sent, seconds=seconds, unsent=unsent)
     run(chunks, FLEET[:10], lambda *_: done)
     assert chunks.size == size
 
 
-def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Chunks) -> None:
+def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Batches) -> None:
     told, late = threading.Event(), threading.Event()
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
             nearly()
         else:
             late.set()
             assert told.wait(10), "the first chunk was told of only after this one"
-        return Delivery(r, sent=len(targets), seconds=1.0)
+        return BatchWrite(r, sent=len(targets), seconds=1.0)
 
     places: list[int] = []
 
-    def took(done: Delivery) -> None:
+    def took(done: BatchWrite) -> None:
         assert late.wait(10)
         places.append(done.sent)
         told.set()
@@ -142,14 +142,14 @@ def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Chun
     assert places == [10, 5]
 
 
-def test_chunks_that_overlap_share_the_rate(chunks: Chunks) -> None:
+def test_chunks_that_overlap_share_the_rate(chunks: Batches) -> None:
     """Ten in the first second, ten more in the next, of which the second chunk was under way for both."""
     sent_at = iter((1.0, 2.0))
     seconds = iter((1.0, 2.0))
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         nearly()
-        return Delivery(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
+        return BatchWrite(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
 
     run(chunks, FLEET[:20], send)
     assert chunks.size == 16, "ten a second, for eight tenths of two seconds"
@@ -158,15 +158,15 @@ def test_chunks_that_overlap_share_the_rate(chunks: Chunks) -> None:
 RATE = 600.0  # a second
 
 
-def sizes(chunks: Chunks, count: int) -> list[int]:
+def sizes(chunks: Batches, count: int) -> list[int]:
     fleet = tuple(target(f"+1415{7000000 + i}", ord=i) for i in range(count))
     given: list[tuple[Target, ...]] = []
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> Delivery:
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         given.append(targets)
         nearly()
         size = len(targets)
-        return Delivery(r, sent=size, seconds=size / RATE, sent_at=(targets[-1].ord + 1) / RATE)
+        return BatchWrite(r, sent=size, seconds=size / RATE, sent_at=(targets[-1].ord + 1) / RATE)
 
     run(chunks, fleet, send)
     assert sorted(t.ord for targets in given for t in targets) == list(range(count))
@@ -174,16 +174,16 @@ def sizes(chunks: Chunks, count: int) -> list[int]:
 
 
 @pytest.fixture
-def known() -> Iterator[Chunks]:
+def known() -> Iterator[Batches]:
     """The rate is known, and all sizes fit."""
-    made = Chunks(send_window=10.0, concurrency=30)
-    run(made, FLEET, lambda *_: Delivery(SOME, sent=600, seconds=600 / RATE))
+    made = Batches(send_window=10.0, concurrency=30)
+    run(made, FLEET, lambda *_: BatchWrite(SOME, sent=600, seconds=600 / RATE))
     made.size = 1000
     yield made
     made.close()
 
 
-def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Chunks) -> None:
+def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Batches) -> None:
     found = sizes(known, 1000)
     assert found[0] == FIRST * RATE and abs(found[-1] - LAST * RATE) <= 1
     assert max(found) <= MIDDLE * RATE
@@ -192,31 +192,31 @@ def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Chun
     assert many[0] == FIRST * RATE and max(many) <= MIDDLE * RATE + 1
 
 
-def test_a_short_action_goes_in_one_chunk(known: Chunks) -> None:
+def test_a_short_action_goes_in_one_chunk(known: Batches) -> None:
     count = int(LONG * RATE)
     assert sizes(known, count) == [count]
 
 
-def test_nothing_is_small_before_the_rate_is_known(chunks: Chunks) -> None:
+def test_nothing_is_small_before_the_rate_is_known(chunks: Batches) -> None:
     chunks.size = 500
     assert sizes(chunks, 1000)[0] == 500
 
 
-def test_a_limit_that_the_send_window_showed_counts(known: Chunks) -> None:
-    cut = Delivery(SOME, sent=20, seconds=2.0, unsent=20)  # ten a second
+def test_a_limit_that_the_send_window_showed_counts(known: Batches) -> None:
+    cut = BatchWrite(SOME, sent=20, seconds=2.0, unsent=20)  # ten a second
     run(known, FLEET, lambda *_: cut)
     send = Sender(nearly=True, seconds=100.0)
     run(known, FLEET, send)
     assert len(send.given[0]) == FIRST * 10 // 1
 
 
-FEW = Delivery(SOME, sent=1, seconds=0.05)  # one number: twenty a second, if it were a fleet
-REFUSED = Delivery(SOME, trouble="Retell said no", sent=1000, seconds=0.1)
-GONE = Delivery(SOME, rejected=True, sent=1000, seconds=0.1)
+FEW = BatchWrite(SOME, sent=1, seconds=0.05)  # one number: twenty a second, if it were a fleet
+REFUSED = BatchWrite(SOME, trouble="Retell said no", sent=1000, seconds=0.1)
+GONE = BatchWrite(SOME, rejected=True, sent=1000, seconds=0.1)
 
 
 @pytest.mark.parametrize("other", [FEW, REFUSED, GONE], ids=["one number", "refusals", "gone numbers"])
-def test_what_others_took_does_not_change_a_fleets_chunks(other: Delivery, known: Chunks) -> None:
+def test_what_others_took_does_not_change_a_fleets_chunks(other: BatchWrite, known: Batches) -> None:
     """One number's answer says nothing of a fleet's rate, and refusals come in no time."""
     before = sizes(known, 1000)
     known.size = 1000
@@ -225,15 +225,15 @@ def test_what_others_took_does_not_change_a_fleets_chunks(other: Delivery, known
 
 
 def test_before_anything_is_known_one_number_is_no_fleet() -> None:
-    fresh = Chunks(send_window=2.0, concurrency=32)
+    fresh = Batches(send_window=2.0, concurrency=32)
     run(fresh, FLEET[:1], lambda *_: FEW)
     assert sizes(fresh, 1000)[0] == 256
     fresh.close()
 
 
-def test_a_few_that_went_quicker_than_was_known_count(known: Chunks) -> None:
+def test_a_few_that_went_quicker_than_was_known_count(known: Batches) -> None:
     """A limit that is over: what few connections get through is at least possible."""
-    run(known, FLEET, lambda *_: Delivery(SOME, sent=20, seconds=2.0, unsent=20))
+    run(known, FLEET, lambda *_: BatchWrite(SOME, sent=20, seconds=2.0, unsent=20))
     slow = sizes(known, 40)
     run(known, FLEET[:1], lambda *_: FEW)
     assert sizes(known, 40)[0] > slow[0]
