@@ -17,9 +17,9 @@ import structlog
 
 from rollout.adapters.notify import Address, Courier, Message, NotTaken, of_plan, of_settings
 from rollout.adapters.store.anchors import system_head
-from rollout.adapters.store.journal import Recorded
-from rollout.adapters.store.notice_sources import Tellings
-from rollout.adapters.store.outbox import Outbox, Parcel
+from rollout.adapters.store.journal import RecordedEntry
+from rollout.adapters.store.notice_sources import NoticeSources
+from rollout.adapters.store.outbox import Outbox, OutboxItem
 from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.errors import RolloutError
@@ -59,7 +59,7 @@ class Notify:
     def __init__(self, app: App, courier: Courier | None = None) -> None:
         self.app = app
         self.outbox = Outbox(app.database)
-        self.tellings = Tellings(app.database)
+        self.tellings = NoticeSources(app.database)
         self.courier = courier or Courier(app.settings.notify_hosts)
         urls = [url.get_secret_value() for url in app.settings.notify_urls]
         REDACTOR.know(urls)
@@ -117,7 +117,7 @@ class Notify:
             return False
         return self.tellings.glance(last.since) == (last.entries, False)
 
-    def _rows_of_entry(self, rollout: Rollout, entry: Recorded) -> list[dict[str, Any]]:
+    def _rows_of_entry(self, rollout: Rollout, entry: RecordedEntry) -> list[dict[str, Any]]:
         try:
             shared = system_head(self.app.database) if entry.kind in ENDS else ()
             told = of_entry(rollout, entry, shared)
@@ -202,7 +202,7 @@ class Notify:
             except Exception as error:
                 log.exception("delivery crashed", error=type(error).__name__)
 
-    def _batch(self, parcels: list[Parcel]) -> bool:
+    def _batch(self, parcels: list[OutboxItem]) -> bool:
         """Whether all of them were taken, and there may be more to send."""
         for i, parcel in enumerate(parcels):
             if self._stopping.is_set():
@@ -222,7 +222,7 @@ class Notify:
             self._stopping.wait(pause)
         return True
 
-    def _not_taken(self, parcel: Parcel, rest: list[Parcel], address: Address, error: NotTaken) -> None:
+    def _not_taken(self, parcel: OutboxItem, rest: list[OutboxItem], address: Address, error: NotTaken) -> None:
         wait = min(FIRST_WAIT * 2 ** min(parcel.tries, 10), LONGEST_WAIT)
         if error.final:
             wait = LONGEST_WAIT  # only a new setting changes it; until it is given up it stays visible
@@ -235,7 +235,7 @@ class Notify:
             tries=parcel.tries + 1,
         )
 
-    def _resolve(self, parcel: Parcel) -> Address | None:
+    def _resolve(self, parcel: OutboxItem) -> Address | None:
         """The address of a digest, from the settings or from the plan of the rollout; nothing else knows it."""
         if parcel.channel in self.addresses:
             return self.addresses[parcel.channel]
@@ -263,5 +263,5 @@ def _row(told: Notice, address: Address) -> dict[str, Any]:
     }
 
 
-def _message(p: Parcel) -> Message:
+def _message(p: OutboxItem) -> Message:
     return Message(p.event, p.rollout_id, Severity(p.severity), p.title, p.body)

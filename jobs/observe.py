@@ -13,7 +13,7 @@ from itertools import islice
 
 import structlog
 
-from rollout.adapters.store.observations import CANNOT_BE_READ, Mark
+from rollout.adapters.store.observations import CANNOT_BE_READ, FetchMark
 from rollout.app import App
 from rollout.domain.gate_history import BEFORE as HISTORY
 from rollout.domain.gate_history import LEAST_CALLS
@@ -137,7 +137,7 @@ class Observe:
         self._forget(m for key, m in marks.items() if _is_past(m, rollout, key in asked))
         return asks
 
-    def _forget(self, past: Iterable[Mark]) -> None:
+    def _forget(self, past: Iterable[FetchMark]) -> None:
         """Takes troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
         for mark in past:
             self.app.store.mark(replace(mark, trouble="", trouble_since=None))
@@ -169,7 +169,7 @@ class Observe:
         waiting = [c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)]
         newest = max((c.started_at for c in records if c.started_at is not None), default=ask.since)
         since = max(ask.since, min([*waiting, newest]) - OVERLAP)
-        store.mark(Mark(ask.number, ask.channel, since, now))
+        store.mark(FetchMark(ask.number, ask.channel, since, now))
         return _Got(changed, False)
 
     def _read_history(self, ask: _Ask, records: list[CallRecord]) -> int:
@@ -193,7 +193,7 @@ class Observe:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _is_past(mark: Mark, rollout: Rollout, asked: bool) -> bool:
+def _is_past(mark: FetchMark, rollout: Rollout, asked: bool) -> bool:
     """Whether a mark's trouble is none of this rollout's: of another channel, or from before it began."""
     if mark.trouble_since is None or rollout.started_at is None:
         return False

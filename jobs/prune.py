@@ -13,7 +13,7 @@ import structlog
 
 from rollout.adapters.store import archive
 from rollout.adapters.store.anchors import anchors_of, shared_anchors
-from rollout.adapters.store.pruning import BATCH, Limits
+from rollout.adapters.store.pruning import BATCH, Retention
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
 from rollout.domain.errors import RolloutError
@@ -25,10 +25,10 @@ log = structlog.get_logger(__name__)
 MOST_BATCHES = 500  # of one round: a million rows; the next round goes on
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings) -> Retention:
     """The settings' limits. What can still be rolled back is kept, whatever `keep_days` says."""
     rollback = max(timedelta(days=settings.rollback_days), KEEP_BASELINE)
-    return Limits(
+    return Retention(
         rollback=rollback,
         rollouts=max(timedelta(days=settings.keep_days), rollback),
         looks=timedelta(days=settings.keep_looks_days),
@@ -68,7 +68,7 @@ class Prune:
                 break
         return len(removed)
 
-    def _deliveries(self) -> Limits:
+    def _deliveries(self) -> Retention:
         """Forgets webhooks by their setting, and alerts by their own time; the limits for the other tables.
 
         An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.

@@ -237,7 +237,9 @@ class GateCheck:
             observations.set_verdict(connection, rollout.id, record)
 
 
-def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark], now: datetime) -> str | None:
+def _unavailable(
+    rollout: Rollout, marks: Mapping[tuple[str, str], observations.FetchMark], now: datetime
+) -> str | None:
     blind = [m for m in marks.values() if m.trouble_since is not None and now - m.trouble_since > BLIND_AFTER]
     if blind:
         return blind[0].trouble
@@ -246,7 +248,7 @@ def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], observations.
     return None
 
 
-def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], observations.Mark], now: datetime) -> bool:
+def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], observations.FetchMark], now: datetime) -> bool:
     """Whether the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
     started = rollout.started_at
     if started is None or now - started > BLIND_AFTER:

@@ -160,7 +160,7 @@ def record_name(change: Any, entries: Any) -> str:
 
 
 def _wrap_lane(hit: Failpoint) -> None:
-    from rollout.adapters.retell.number_session import RetellLane
+    from rollout.adapters.retell.number_session import RetellSession
 
     def reading(lane: Any, when: str) -> None:
         hit(f"{when}_look_back" if vars(lane).get("has_written") else f"{when}_read")
@@ -169,9 +169,9 @@ def _wrap_lane(hit: Failpoint) -> None:
         lane.has_written = True
         hit("after_write")
 
-    _around(RetellLane, "__enter__", lambda *_: hit("before_connect"), lambda *_: hit("after_connect"))
-    _around(RetellLane, "read", lambda s, *_: reading(s, "before"), lambda _r, s, *_: reading(s, "after"))
-    _around(RetellLane, "write", lambda *_, **__: hit("before_write"), written)
+    _around(RetellSession, "__enter__", lambda *_: hit("before_connect"), lambda *_: hit("after_connect"))
+    _around(RetellSession, "read", lambda s, *_: reading(s, "before"), lambda _r, s, *_: reading(s, "after"))
+    _around(RetellSession, "write", lambda *_, **__: hit("before_write"), written)
 
 
 class _Halving:

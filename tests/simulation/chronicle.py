@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.rebuild import Rebuilt
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -45,7 +45,7 @@ class Chronicle:
         return found
 
 
-def chronicle(sim: Simulation, rollout: Rollout, entries: Sequence[Recorded]) -> Chronicle:
+def chronicle(sim: Simulation, rollout: Rollout, entries: Sequence[RecordedEntry]) -> Chronicle:
     """Walks the entries; see the module."""
     return _Walk(sim, rollout).all(entries)
 
@@ -64,7 +64,7 @@ class _Walk:
         self.undo: float | None = None
         self.waived = False
 
-    def all(self, entries: Sequence[Recorded]) -> Chronicle:
+    def all(self, entries: Sequence[RecordedEntry]) -> Chronicle:
         for entry in entries:
             self.one(entry)
         self._phase(None, FOREVER)
@@ -73,7 +73,7 @@ class _Walk:
     def fault(self, what: str) -> None:
         self.story.faults.append(what)
 
-    def one(self, entry: Recorded) -> None:
+    def one(self, entry: RecordedEntry) -> None:
         at = self.sim.world.seconds(entry.at)
         data = entry.data
         name = f"{entry.rollout_id} entry {entry.seq} ({entry.kind})"
@@ -219,7 +219,7 @@ class _Walk:
         self.confirmed[position] = at
         self.stood, self.up_since = 0.0, at
 
-    def _hold(self, name: str, entry: Recorded, position: Position, at: float, data: Mapping[str, Any]) -> None:
+    def _hold(self, name: str, entry: RecordedEntry, position: Position, at: float, data: Mapping[str, Any]) -> None:
         promoted = "was promoted" in entry.reason or self.table.rollout.get("promote_asked")
         confirmed = self.confirmed.get(position)
         if confirmed is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, TypeVar
 
-from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
@@ -124,7 +124,7 @@ class Scenario:
     def rollout(self, id_: str) -> Rollout:
         return self.store.load(id_)[0]
 
-    def history(self, id_: str) -> list[Recorded]:
+    def history(self, id_: str) -> list[RecordedEntry]:
         return self.store.history(id_)
 
     def kinds(self, id_: str) -> list[str]:

@@ -31,16 +31,16 @@ _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _PORTS = {"http": 80, "https": 443}
 
 
-class Unreadable(Exception):
+class ValueUnreadable(Exception):
     """Why a value could not be read; the text is for people and names no address's secrets."""
 
 
-class Late(Unreadable):
+class Late(ValueUnreadable):
     """There was no whole answer in time; an answer may come another time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AllowedAddress:
     """An allowed address of a plan, taken apart. `inside`: it may lead into the network; `target`: path and query."""
 
     scheme: str
@@ -61,42 +61,42 @@ class MetricHosts:
     def __init__(self, entries: Iterable[str]) -> None:
         self._allowed = {_entry(text) for text in entries}
 
-    def place(self, url: str) -> Place:
+    def place(self, url: str) -> AllowedAddress:
         """The address taken apart; Unreadable says why it may not be asked and what to write instead.
 
         Whatever two readers of an address could take for two hosts is refused: user names, fragments,
         backslashes, control characters, a trailing dot, and numbers that are no IP address as it is written.
         """
         if not _PLAIN.fullmatch(url) or "#" in url:
-            raise Unreadable("it holds a space, a backslash, a fragment or a control character; leave that out")
+            raise ValueUnreadable("it holds a space, a backslash, a fragment or a control character; leave that out")
         try:
             parts = urlsplit(url)
             port = parts.port
         except ValueError:
-            raise Unreadable("it is not a web address; write https://HOST/PATH") from None
+            raise ValueUnreadable("it is not a web address; write https://HOST/PATH") from None
         if "@" in parts.netloc:
-            raise Unreadable("it carries a user name; write the address without it")
+            raise ValueUnreadable("it carries a user name; write the address without it")
         if parts.scheme not in _PORTS or not parts.hostname or port == 0:
-            raise Unreadable("it is not a web address; write https://HOST/PATH")
+            raise ValueUnreadable("it is not a web address; write https://HOST/PATH")
         host = canonical(parts.hostname)
         if host is None:
-            raise Unreadable(
+            raise ValueUnreadable(
                 f"{parts.hostname[:80]} is not a host name, nor an IP address as it is usually written; write "
                 "the host as ROLLOUT_METRIC_HOSTS has it"
             )
         port = port or _PORTS[parts.scheme]
         exact = (host, port) in self._allowed
         if not exact and (host, None) not in self._allowed:
-            raise Unreadable(
+            raise ValueUnreadable(
                 f"the host {_shown(host, parts.port)} is not in ROLLOUT_METRIC_HOSTS; have it added to the "
                 "service's settings, or write an address of a host that is"
             )
         if parts.scheme == "http" and not (exact and is_loopback(host)):
-            raise Unreadable(
+            raise ValueUnreadable(
                 "http is for this machine alone, and only where ROLLOUT_METRIC_HOSTS has host and port; write https"
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        place = Place(parts.scheme, host, port, path, exact)
+        place = AllowedAddress(parts.scheme, host, port, path, exact)
         for address in _literal(host):
             _check(place, address[1])
         return place
@@ -111,7 +111,7 @@ class MetricHosts:
             kind = "prometheus" if isinstance(source, Prometheus) else "http"
             try:
                 self.place(asked(source))
-            except Unreadable as error:
+            except ValueUnreadable as error:
                 found.append(f"gates.metrics[{i}].{kind}.url: {error}")
         return found
 
@@ -121,11 +121,11 @@ def asked(source: Prometheus | Http) -> str:
     if isinstance(source, Http):
         return source.url
     if "?" in source.url:
-        raise Unreadable("it has a query of its own; write the server's address alone")
+        raise ValueUnreadable("it has a query of its own; write the server's address alone")
     return f"{source.url.rstrip('/')}/api/v1/query"
 
 
-def addresses(place: Place, lookup: Lookup | None = None) -> list[Address]:
+def addresses(place: AllowedAddress, lookup: Lookup | None = None) -> list[Address]:
     """Where to connect to: every address behind the host, looked up once. Unreadable when one is not allowed.
 
     `localhost` and IP addresses are not looked up. One bad address refuses all: which of them is taken would be
@@ -136,12 +136,12 @@ def addresses(place: Place, lookup: Lookup | None = None) -> list[Address]:
         try:
             answers = (lookup or socket.getaddrinfo)(place.host, place.port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            raise Unreadable(f"the name {place.host} cannot be looked up") from None
+            raise ValueUnreadable(f"the name {place.host} cannot be looked up") from None
         found = list(dict.fromkeys((family, str(at[0])) for family, _, _, _, at in answers))
     for _, address in found:
         _check(place, address)
     if not found:
-        raise Unreadable(f"the name {place.host} has no address")
+        raise ValueUnreadable(f"the name {place.host} has no address")
     return found
 
 
@@ -182,16 +182,16 @@ def _entry(text: str) -> tuple[str, int | None]:
     return host, port
 
 
-def _check(place: Place, text: str) -> None:
+def _check(place: AllowedAddress, text: str) -> None:
     """Unreadable when this address may not be connected to."""
     where = place.host if place.host == text else f"{place.host} leads to {text}, which"
     address = ip_address(text.partition("%")[0])
     if address.is_loopback and is_loopback(place.host) and place.inside:
         return
     if _never(address):
-        raise Unreadable(f"{where} is an address that no metric is read from; write another one")
+        raise ValueUnreadable(f"{where} is an address that no metric is read from; write another one")
     if inside(text) and (not place.inside or address.is_loopback):
-        raise Unreadable(
+        raise ValueUnreadable(
             f"{where} is inside the network; only an entry with its port, such as "
             f"{_shown(place.host, place.port)}, in ROLLOUT_METRIC_HOSTS allows that, and on loopback only by "
             "localhost or its address"

@@ -20,7 +20,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, Place, Unreadable, addresses, asked
+from rollout.adapters.metric_sources.allowed_hosts import (
+    AllowedAddress,
+    Late,
+    Lookup,
+    MetricHosts,
+    ValueUnreadable,
+    addresses,
+    asked,
+)
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.engine.ports import Clock
 
@@ -52,7 +60,7 @@ def read_value(
 
 
 def get(
-    place: Place, clock: Clock, ends: float, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None
+    place: AllowedAddress, clock: Clock, ends: float, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None
 ) -> bytes:
     """The body of a 200 that is complete by `ends` (seconds of Clock.boot). Raises Unreadable, Late."""
 
@@ -74,11 +82,11 @@ def get(
     except TimeoutError:
         raise Late("there was no whole answer in time") from None
     except ssl.SSLCertVerificationError as error:
-        raise Unreadable(f"its certificate is refused: {error.verify_message}") from None
+        raise ValueUnreadable(f"its certificate is refused: {error.verify_message}") from None
     except OSError as error:
-        raise Unreadable(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
+        raise ValueUnreadable(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
     except (http.client.HTTPException, ValueError):
-        raise Unreadable("its answer broke off or was not HTTP") from None
+        raise ValueUnreadable("its answer broke off or was not HTTP") from None
 
 
 @cache
@@ -100,20 +108,20 @@ def prometheus_value(body: bytes) -> float:
     document = _document(body)
     data = document.get("data")
     if document.get("status") != "success" or not isinstance(data, dict):
-        raise Unreadable("its answer is not that of a successful Prometheus query")
+        raise ValueUnreadable("its answer is not that of a successful Prometheus query")
     kind, result = data.get("resultType"), data.get("result")
     if kind == "vector" and isinstance(result, list):
         if len(result) != 1:
             many = "no sample" if not result else f"{len(result)} samples"
-            raise Unreadable(f"the query gave {many}; write one that gives exactly one, for example by sum(...)")
+            raise ValueUnreadable(f"the query gave {many}; write one that gives exactly one, for example by sum(...)")
         result = result[0].get("value") if isinstance(result[0], dict) else None
     elif kind != "scalar":
-        raise Unreadable("the query gave neither a vector nor a scalar; write one that gives one number now")
+        raise ValueUnreadable("the query gave neither a vector nor a scalar; write one that gives one number now")
     text = result[1] if isinstance(result, list) and len(result) == 2 else None
     if not isinstance(text, str):
-        raise Unreadable("its answer holds no sample as Prometheus writes it")
+        raise ValueUnreadable("its answer holds no sample as Prometheus writes it")
     if not _NUMBER.fullmatch(text):
-        raise Unreadable("the query gave NaN, infinity or no number")
+        raise ValueUnreadable("the query gave NaN, infinity or no number")
     return _finite(float(text))
 
 
@@ -122,10 +130,10 @@ def field_value(body: bytes, field: str) -> float:
     value: Any = _document(body)
     for key in field.split("."):
         if not isinstance(value, dict) or key not in value:
-            raise Unreadable(f"its answer has no field {field}")
+            raise ValueUnreadable(f"its answer has no field {field}")
         value = value[key]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise Unreadable(f"the field {field} of its answer is not a number")
+        raise ValueUnreadable(f"the field {field} of its answer is not a number")
     return _finite(value)
 
 
@@ -133,9 +141,9 @@ def _document(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
     except (ValueError, RecursionError):
-        raise Unreadable("its answer is not one JSON document") from None
+        raise ValueUnreadable("its answer is not one JSON document") from None
     if not isinstance(document, dict):
-        raise Unreadable("its answer is not a JSON object")
+        raise ValueUnreadable("its answer is not a JSON object")
     return document
 
 
@@ -156,11 +164,13 @@ def _finite(value: float) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise Unreadable("its answer holds NaN, infinity or a number that is too large")
+        raise ValueUnreadable("its answer holds NaN, infinity or a number that is too large")
     return number
 
 
-def _connect(place: Place, found: list[tuple[socket.AddressFamily, str]], left: Callable[[], float]) -> socket.socket:
+def _connect(
+    place: AllowedAddress, found: list[tuple[socket.AddressFamily, str]], left: Callable[[], float]
+) -> socket.socket:
     """A connection to the first address that takes one; each has its part of the time."""
     trouble: OSError = TimeoutError()
     for i, (family, address) in enumerate(found):
@@ -176,7 +186,7 @@ def _connect(place: Place, found: list[tuple[socket.AddressFamily, str]], left: 
     raise trouble
 
 
-def _ask(place: Place, sock: socket.socket, left: Callable[[], float]) -> bytes:
+def _ask(place: AllowedAddress, sock: socket.socket, left: Callable[[], float]) -> bytes:
     connection = http.client.HTTPConnection(place.host, place.port)
     connection.auto_open = 0  # what is closed stays closed: there is no second lookup
     connection.sock = _Bounded(sock, left)  # all that http.client uses of a socket
@@ -193,14 +203,14 @@ def _ask(place: Place, sock: socket.socket, left: Callable[[], float]) -> bytes:
     with connection.getresponse() as response:
         if response.status != 200:
             more = "; redirects are not followed" if 300 <= response.status < 400 else ""
-            raise Unreadable(f"it answered with status {response.status}{more}")
+            raise ValueUnreadable(f"it answered with status {response.status}{more}")
         if response.getheader("Content-Encoding", "identity").lower() != "identity":
-            raise Unreadable("its answer is compressed, though that was not asked for")
+            raise ValueUnreadable("its answer is compressed, though that was not asked for")
         body = response.read(LIMIT + 1)
         if len(body) > LIMIT:
-            raise Unreadable(f"its answer is larger than {LIMIT} bytes")
+            raise ValueUnreadable(f"its answer is larger than {LIMIT} bytes")
         if response.length:
-            raise Unreadable("its answer broke off")
+            raise ValueUnreadable("its answer broke off")
     return body
 
 

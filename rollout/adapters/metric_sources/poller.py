@@ -17,7 +17,7 @@ from queue import SimpleQueue
 import structlog
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, Unreadable
+from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, ValueUnreadable
 from rollout.adapters.metric_sources.fetch import SECONDS, read_value
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.domain.plan.plan import Plan
@@ -132,7 +132,7 @@ class Externals:
                 value = read_value(
                     source, self._hosts, self._wall, within=self._within, tls=self._tls, lookup=self._lookup
                 )
-            except Unreadable as error:
+            except ValueUnreadable as error:
                 trouble, late = str(error), isinstance(error, Late)
             except Exception as error:
                 log.exception("a metric was not read", metric=kept.metric, error=type(error).__name__)

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from rollout.adapters.planfile.complaints import Problem, message, placed, translate
-from rollout.adapters.planfile.jsontext import JsonText
+from rollout.adapters.planfile.complaints import Complaint, message, placed, translate
+from rollout.adapters.planfile.jsontext import JsonParser
 from rollout.adapters.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.adapters.planfile.yamltext import read_yaml
 from rollout.domain.calendar.public_holidays import UnknownRegion, require
@@ -67,7 +67,7 @@ def read_calendar(path: str | Path) -> Calendar:
 def build_plan(document: Any, name: str = "plan") -> Plan:
     """The plan in a document that was parsed elsewhere (a request's JSON); complaints without places."""
     if found := [kind for text in _texts(document) for kind in _secrets_in(text)]:
-        raise _error([Problem("", f"this looks like {found[0]}", _INSTEAD)], name)
+        raise _error([Complaint("", f"this looks like {found[0]}", _INSTEAD)], name)
     return _validated(Plan, document, None, name)
 
 
@@ -110,7 +110,7 @@ def _read(text: str, as_json: bool | None = None) -> Node:
             pass
         else:
             as_json = True
-    return JsonText(text).document() if as_json else read_yaml(text)
+    return JsonParser(text).document() if as_json else read_yaml(text)
 
 
 def _load(part: type[PartT], text: str, name: str) -> PartT:
@@ -119,15 +119,15 @@ def _load(part: type[PartT], text: str, name: str) -> PartT:
     except TextError as error:
         if found := list(_secrets_at(text[:MAX_BYTES])):
             raise _error(found, name) from None
-        raise _error([Problem("", error.problem, error.advice, error.line, error.column)], name) from None
+        raise _error([Complaint("", error.problem, error.advice, error.line, error.column)], name) from None
     if found := list(_secrets_at(text)):
         raise _error(found, name)
     kind = part.__name__.lower()
     if root.value is None:
-        raise _error([Problem("", "the file is empty", f"write a {kind}; examples are in config/", 1, 1)], name)
+        raise _error([Complaint("", "the file is empty", f"write a {kind}; examples are in config/", 1, 1)], name)
     if not isinstance(root.value, dict):
         problem = f"a {kind} is a mapping of keys to values"
-        raise _error([Problem("", problem, "begin with version: 1", root.line, root.column)], name)
+        raise _error([Complaint("", problem, "begin with version: 1", root.line, root.column)], name)
     return _validated(part, root.plain(), root, name)
 
 
@@ -135,7 +135,7 @@ def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -
     if not isinstance(document, Mapping):
         kind = part.__name__.lower()
         problem = f"{shown(document)} is not a {kind}"
-        raise _error([Problem("", problem, f"write the {kind} as an object with its keys")], name)
+        raise _error([Complaint("", problem, f"write the {kind} as an object with its keys")], name)
     try:
         made = part.model_validate(document, context=WRITTEN_NOW)
     except ValidationError as error:
@@ -145,7 +145,7 @@ def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -
     return made
 
 
-def _unknown_regions(regions: Iterable[str], root: Node | None) -> Iterator[Problem]:
+def _unknown_regions(regions: Iterable[str], root: Node | None) -> Iterator[Complaint]:
     """What the model cannot know of holidays: for which regions there are any."""
     for i, region in enumerate(regions):
         try:
@@ -154,7 +154,7 @@ def _unknown_regions(regions: Iterable[str], root: Node | None) -> Iterator[Prob
             yield placed(("holidays", i), error.problem, error.advice, root)
 
 
-def _error(problems: list[Problem], name: str) -> PlanError:
+def _error(problems: list[Complaint], name: str) -> PlanError:
     return PlanError(message(problems, name), problems=[problem.as_dict() for problem in problems])
 
 
@@ -182,12 +182,12 @@ def _secrets_in(text: str) -> Iterator[str]:
     return (kind for kind, pattern in _SECRETS.items() if pattern.search(text))
 
 
-def _secrets_at(text: str) -> Iterator[Problem]:
+def _secrets_at(text: str) -> Iterator[Complaint]:
     for kind, pattern in _SECRETS.items():
         if match := pattern.search(text):
             before = text[: match.start()]
             line, column = before.count("\n") + 1, match.start() - before.rfind("\n")
-            yield Problem("", f"this looks like {kind}", _INSTEAD, line, column)
+            yield Complaint("", f"this looks like {kind}", _INSTEAD, line, column)
 
 
 def _texts(document: Any) -> Iterator[str]:

@@ -31,7 +31,7 @@ _EVERY = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Complaint:
     """One complaint. Line and column count from 1 and are None where there is no text to point into."""
 
     field: str
@@ -49,7 +49,7 @@ class Problem:
         return asdict(self)
 
 
-def message(problems: list[Problem], name: str) -> str:
+def message(problems: list[Complaint], name: str) -> str:
     """All complaints, one a line, in the order of the text."""
     lines = [problem.text(name) for problem in problems[:_EVERY]]
     if len(problems) > _EVERY:
@@ -57,7 +57,7 @@ def message(problems: list[Problem], name: str) -> str:
     return "\n".join(lines)
 
 
-def translate(error: ValidationError, root: Node | None, schema: Mapping[str, Any]) -> list[Problem]:
+def translate(error: ValidationError, root: Node | None, schema: Mapping[str, Any]) -> list[Complaint]:
     """The model's errors as problems, placed in `root` if there is a text."""
     problems, mistyped = [], set()
     for one in sorted(error.errors(include_url=False), key=lambda one: one["type"] == "missing"):
@@ -78,7 +78,7 @@ def translate(error: ValidationError, root: Node | None, schema: Mapping[str, An
     return sorted(problems, key=lambda p: (p.line or 0, p.column or 0))
 
 
-def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, key: bool = False) -> Problem:
+def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, key: bool = False) -> Complaint:
     """A complaint about what stands at `way`, placed in `root` if there is a text."""
     node, names, place = root, [], (root.line, root.column) if root else (None, None)
     for i, part in enumerate(way):
@@ -100,7 +100,7 @@ def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, k
         node = child
         if node is not None:
             place = (node.line, node.column)
-    return Problem("".join(names).removeprefix("."), problem, advice, *place)
+    return Complaint("".join(names).removeprefix("."), problem, advice, *place)
 
 
 def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tuple[str, str]:

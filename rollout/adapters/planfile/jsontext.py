@@ -9,7 +9,7 @@ from bisect import bisect_right
 from rollout.adapters.planfile.tree import MAX_DEPTH, MAX_VALUES, Node, TextError, number
 
 
-class JsonText:
+class JsonParser:
     """A descent over the structure; the standard library reads the scalars."""
 
     _SPACE = re.compile(r"[ \t\r\n]*")

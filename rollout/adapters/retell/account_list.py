@@ -27,7 +27,7 @@ _MOST_PLACES = 200_000  # numbers whose page is remembered
 
 
 @dataclass
-class _Walk:
+class _ListWalk:
     """One walk through the list, for everybody who asked before it began."""
 
     wanted: set[str] = field(default_factory=set)
@@ -35,16 +35,16 @@ class _Walk:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class _Line:
+class _WalkQueue:
     """Walks of one urgency: those under way, and the one that is about to begin."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.under_way = 0
-        self.next: _Walk | None = None
+        self.next: _ListWalk | None = None
 
 
-class Listing:
+class AccountList:
     """Reads numbers by the list when that is cheaper. Safe for threads.
 
     `pages` gives the list's pages, urgent or not, from a pagination key on.
@@ -54,7 +54,7 @@ class Listing:
         self._pages = pages
         self._places: dict[str, str | None] = {}  # number -> the key of the page it was on
         self._size = PAGE  # numbers of the account, as far as known
-        self._lines = {False: _Line(), True: _Line()}
+        self._lines = {False: _WalkQueue(), True: _WalkQueue()}
 
     @property
     def pages(self) -> int:
@@ -80,7 +80,7 @@ class Listing:
         with line.changed:
             walk, leads = line.next, line.next is None
             if walk is None:
-                walk = line.next = _Walk()
+                walk = line.next = _ListWalk()
             walk.wanted.update(numbers)
             if leads:
                 line.changed.wait_for(lambda: line.under_way < _AT_ONCE, _PATIENCE)
@@ -98,7 +98,7 @@ class Listing:
                 line.changed.notify_all()
         return walk.items
 
-    def _go(self, walk: _Walk, urgent: bool) -> None:
+    def _go(self, walk: _ListWalk, urgent: bool) -> None:
         if self._by_places(walk, urgent):
             return
         size = 0
@@ -112,7 +112,7 @@ class Listing:
                 break
         self._size = max(size, 1)
 
-    def _by_places(self, walk: _Walk, urgent: bool) -> bool:
+    def _by_places(self, walk: _ListWalk, urgent: bool) -> bool:
         """Only the pages that the numbers were on; False: a walk through all is needed, or costs no more."""
         places = self._places
         known = [places[number] for number in walk.wanted if number in places]
@@ -129,7 +129,7 @@ class Listing:
             return False
         return True
 
-    def _take(self, walk: _Walk, items: Page) -> None:
+    def _take(self, walk: _ListWalk, items: Page) -> None:
         places = self._places if len(self._places) < _MOST_PLACES else {}
         for item in items:
             number = item.get("phone_number") if isinstance(item, dict) else None

@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.adapters.retell.paging import walk
 from rollout.adapters.retell.reader import Reader
-from rollout.adapters.retell.request import LARGE, Ask
+from rollout.adapters.retell.request import LARGE, RequestSpec
 from rollout.adapters.retell.wire import agent_version, segment
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.ports import AgentVersion, Clock
@@ -54,7 +54,7 @@ class AgentReader:
         def parse(document: Any) -> AgentVersion:
             return agent_version(document, agent_id, version)
 
-        return self._reader.ask(Ask(operation, "GET", path), parse, within=self._within)
+        return self._reader.ask(RequestSpec(operation, "GET", path), parse, within=self._within)
 
     def _suspended_agents(self) -> frozenset[str] | Failure:
         """Ids of the suspended agents, at most a minute old; none where there is no such list."""
@@ -79,6 +79,6 @@ class AgentReader:
             return self._suspended
 
 
-def _list_agents(size: int, key: str | None) -> Ask:
+def _list_agents(size: int, key: str | None) -> RequestSpec:
     path = f"/v2/list-agents?limit={size}" + ("" if key is None else f"&pagination_key={segment(key)}")
-    return Ask("list-agents", "POST", path, b"{}", limit=LARGE)
+    return RequestSpec("list-agents", "POST", path, b"{}", limit=LARGE)

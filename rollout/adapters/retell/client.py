@@ -9,17 +9,17 @@ from datetime import datetime
 from typing import Any
 
 from rollout.adapters.retell import calls
-from rollout.adapters.retell.account_list import Listing
+from rollout.adapters.retell.account_list import AccountList
 from rollout.adapters.retell.agents import AgentReader
 from rollout.adapters.retell.network import network_of
-from rollout.adapters.retell.number_session import RetellLane
+from rollout.adapters.retell.number_session import RetellSession
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.adapters.retell.paging import Page, walk
-from rollout.adapters.retell.pool import Connections
-from rollout.adapters.retell.rate_limiter import Pace
+from rollout.adapters.retell.pool import ConnectionPool
+from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.adapters.retell.reader import Reader
-from rollout.adapters.retell.request import LARGE, Ask, Exchange, OnRequest
-from rollout.adapters.retell.thread_pool import Crew
+from rollout.adapters.retell.request import LARGE, OnRequest, RequestSender, RequestSpec
+from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.adapters.retell.wire import AnswerError, reading, segment
 from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallRecord
@@ -69,18 +69,18 @@ class RetellClient:
         origin = parse_base_url(base_url)
         self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
         self._allowed = allowed
-        self._pace = Pace(clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits)
-        self._connections = Connections(
+        self._pace = RateLimiter(clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits)
+        self._connections = ConnectionPool(
             network_of(origin, environ or {}),
             clock,
             connect_timeout=connect_timeout,
             most_idle=2 * concurrency,
             tls=tls,
         )
-        self._crew = Crew(concurrency)
-        self._exchange = Exchange(origin, key, clock, on_request)
+        self._crew = ThreadPool(concurrency)
+        self._exchange = RequestSender(origin, key, clock, on_request)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
-        self._listing = Listing(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
+        self._listing = AccountList(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
     def close(self) -> None:
@@ -92,9 +92,9 @@ class RetellClient:
         """Takes over how the limits of the account stand; see `ports.Limits`."""
         self._pace.adjust(standing)
 
-    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellLane:
+    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:
         """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
-        return RetellLane(
+        return RetellSession(
             numbers,
             urgent=urgent,
             exchange=self._exchange,
@@ -146,9 +146,9 @@ class RetellClient:
             return
         operation = "list-chats" if calls.is_sms(channel) else "list-calls"
 
-        def ask(size: int, key: str | None) -> Ask:
+        def ask(size: int, key: str | None) -> RequestSpec:
             body = json.dumps(calls.query(number, channel, agents, since, size, key)).encode()
-            return Ask(operation, "POST", f"/v3/{operation}", body, number, LARGE)
+            return RequestSpec(operation, "POST", f"/v3/{operation}", body, number, LARGE)
 
         kept: list[CallRecord] = []
         holding_back = False
@@ -170,16 +170,16 @@ class RetellClient:
     def _walk_numbers(
         self, within: float | None = None, *, urgent: bool = False, start: str | None = None
     ) -> Iterator[Page | Failure]:
-        def ask(size: int, key: str | None) -> Ask:
+        def ask(size: int, key: str | None) -> RequestSpec:
             path = f"/v2/list-phone-numbers?limit={size}"
             path += "" if key is None else f"&pagination_key={segment(key)}"
-            return Ask("list-phone-numbers", "GET", path, limit=LARGE)
+            return RequestSpec("list-phone-numbers", "GET", path, limit=LARGE)
 
         within = within or self._deadline * _LIST_DEADLINES
         return walk(self._reader, ask, within=within, urgent=urgent, start=start)
 
     def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:
-        ask = Ask("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)
+        ask = RequestSpec("list-phone-numbers", "GET", "/list-phone-numbers", limit=LARGE)
         items = self._reader.ask(ask, _bare_list, within=self._deadline * _LIST_DEADLINES)
         if isinstance(items, Failure):
             yield items

@@ -29,7 +29,7 @@ class NotSent(httpx.TransportError):
     """No byte of the request was sent; the connection is closed. Another open one may be used."""
 
 
-class Refused(NotSent):
+class SendRefused(NotSent):
     """The sender itself decided, right before the first byte, not to send."""
 
 
@@ -37,7 +37,7 @@ class NoAnswer(httpx.TransportError):
     """At least one byte was sent, or may have been, and no whole answer came back."""
 
 
-class TooLarge(NoAnswer):
+class AnswerTooLarge(NoAnswer):
     """The answer is larger than the limit; it was not read to its end."""
 
 
@@ -120,7 +120,7 @@ class Connection:
         rest = memoryview(request)
         touched = False
         if before is not None and (refusal := before()) is not None:
-            raise Refused(refusal)
+            raise SendRefused(refusal)
         if not self.alive():
             raise NotSent("the server had closed the connection before the request")
         try:
@@ -187,7 +187,7 @@ class _Answer:
             raise NoAnswer("the answer speaks another protocol") from error
         except httptools.HttpParserError as error:
             if len(self.body) > self._limit:
-                raise TooLarge(f"the answer is larger than {self._limit} bytes") from error
+                raise AnswerTooLarge(f"the answer is larger than {self._limit} bytes") from error
             raise NoAnswer("the answer broke off or was not HTTP") from error
         if not self._headed:
             self._head += len(data)

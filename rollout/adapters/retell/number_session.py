@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-from rollout.adapters.retell.account_list import Listing
-from rollout.adapters.retell.connection import Connection, NoAnswer, NotSent, Refused
-from rollout.adapters.retell.pool import Connections
-from rollout.adapters.retell.rate_limiter import Pace
+from rollout.adapters.retell.account_list import AccountList
+from rollout.adapters.retell.connection import Connection, NoAnswer, NotSent, SendRefused
+from rollout.adapters.retell.pool import ConnectionPool
+from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.adapters.retell.reader import Reader, paused, signs
-from rollout.adapters.retell.request import Ask, Exchange, Reply, no_answer, unusable
-from rollout.adapters.retell.thread_pool import Crew
+from rollout.adapters.retell.request import Reply, RequestSender, RequestSpec, no_answer, unusable
+from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.adapters.retell.wire import AnswerError, parse_json, reading, segment
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Outcome = Reading | Failure
 
 
-class RetellLane:
+class RetellSession:
     """Open connections for one chunk of numbers; see `ports.Lane`.
 
     A call takes at most: `__enter__` the connect timeout; `read` three deadlines (the list, then
@@ -46,15 +46,15 @@ class RetellLane:
         numbers: Sequence[str],
         *,
         urgent: bool,
-        exchange: Exchange,
+        exchange: RequestSender,
         reader: Reader,
-        connections: Connections,
-        pace: Pace,
+        connections: ConnectionPool,
+        pace: RateLimiter,
         clock: Clock,
         deadline: float,
         concurrency: int,
-        crew: Crew,
-        listing: Listing,
+        crew: ThreadPool,
+        listing: AccountList,
         allowed: frozenset[str] | None = None,
     ) -> None:
         self._size = len(set(numbers))
@@ -162,7 +162,7 @@ class RetellLane:
     def _read_one(self, number: str, connection: Connection | None) -> tuple[Outcome, Connection | None]:
         if not is_e164(number):
             return _no_number(number), connection
-        ask = Ask("get-phone-number", "GET", f"/get-phone-number/{segment(number)}", number=number)
+        ask = RequestSpec("get-phone-number", "GET", f"/get-phone-number/{segment(number)}", number=number)
         until = self._clock.boot() + self._deadline
         return self._reader.ask_on(
             connection, ask, lambda document: reading(document, number), until=until, urgent=self._urgent
@@ -177,14 +177,14 @@ class RetellLane:
         if refused is not None:
             return Answer(None, failure=paused(refused)), connection
         path = f"/update-phone-number/{segment(order.number)}"
-        ask = Ask("update-phone-number", "PATCH", path, order.body.encode(), order.number)
+        ask = RequestSpec("update-phone-number", "PATCH", path, order.body.encode(), order.number)
         reply: Reply | None = None
         try:
             if (why := refusal()) is not None:
                 return Answer(None, failure=Failure(Trouble.UNREACHABLE, why)), connection
             deadline = self._clock.boot() + self._deadline
             reply = self._exchange.once(connection, ask, deadline=deadline, before=refusal)
-        except Refused as error:
+        except SendRefused as error:
             usable = connection if connection.usable else None
             return Answer(None, failure=no_answer(error, write=True)), usable
         except NotSent as error:
@@ -198,7 +198,7 @@ class RetellLane:
             self._connections.used(connection, write=True)
         return self._judge(ask, order.number, reply), connection if connection.usable else None
 
-    def _judge(self, ask: Ask, number: str, reply: Reply) -> Answer:
+    def _judge(self, ask: RequestSpec, number: str, reply: Reply) -> Answer:
         if reply.status != 200:
             return Answer(reply.status, failure=self._exchange.failure(ask, reply, write=True))
         try:

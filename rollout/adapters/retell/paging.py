@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rollout.adapters.retell.reader import Oversized, Reader
-from rollout.adapters.retell.request import Ask
+from rollout.adapters.retell.request import RequestSpec
 from rollout.adapters.retell.wire import page
 from rollout.domain.writes.answers import Failure, Trouble
 
@@ -23,7 +23,7 @@ class Page(list[Any]):
 
 def walk(
     reader: Reader,
-    ask: Callable[[int, str | None], Ask],
+    ask: Callable[[int, str | None], RequestSpec],
     *,
     within: float,
     urgent: bool = False,

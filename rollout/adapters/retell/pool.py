@@ -20,7 +20,7 @@ _GENTLE_PAUSE = 0.002
 IDLE_SECONDS = 2.0  # below the idle time-outs of servers (uvicorn closes after 5 s)
 
 
-class Connections:
+class ConnectionPool:
     """The connections of one client. Safe for threads; each connection has one user at a time."""
 
     def __init__(

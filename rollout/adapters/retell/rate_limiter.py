@@ -26,7 +26,7 @@ _BURST = 0.05  # seconds of unused rate that may be caught up
 _DEAL_WAIT = 1.0  # seconds in which another thread has surely been dealt its turns, or asks itself
 
 
-class Pace:
+class RateLimiter:
     """A limiter for one API key in one process.
 
     `rate` is requests per second, 0 for no limit; `concurrency` is this process's, `account` that of all

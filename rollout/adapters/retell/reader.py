@@ -9,10 +9,10 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from rollout.adapters.retell.connection import Connection, NoAnswer, NotSent, Refused, TooLarge
-from rollout.adapters.retell.pool import Connections
-from rollout.adapters.retell.rate_limiter import Pace
-from rollout.adapters.retell.request import Ask, Exchange, Reply, no_answer, unusable
+from rollout.adapters.retell.connection import AnswerTooLarge, Connection, NoAnswer, NotSent, SendRefused
+from rollout.adapters.retell.pool import ConnectionPool
+from rollout.adapters.retell.rate_limiter import RateLimiter
+from rollout.adapters.retell.request import Reply, RequestSender, RequestSpec, no_answer, unusable
 from rollout.adapters.retell.wire import AnswerError, parse_json
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.ports import Clock
@@ -37,9 +37,9 @@ class Reader:
 
     def __init__(
         self,
-        exchange: Exchange,
-        connections: Connections,
-        pace: Pace,
+        exchange: RequestSender,
+        connections: ConnectionPool,
+        pace: RateLimiter,
         clock: Clock,
         *,
         jitter: Callable[[], float] = random.random,
@@ -47,7 +47,9 @@ class Reader:
         self._exchange, self._connections, self._pace = exchange, connections, pace
         self._clock, self._jitter = clock, jitter
 
-    def ask(self, ask: Ask, parse: Callable[[object], T], *, within: float, urgent: bool = False) -> T | Failure:
+    def ask(
+        self, ask: RequestSpec, parse: Callable[[object], T], *, within: float, urgent: bool = False
+    ) -> T | Failure:
         """One answer within so many seconds, on an idle connection or a new one."""
         until = self._clock.boot() + within
         answer, connection = self.ask_on(None, ask, parse, until=until, urgent=urgent)
@@ -56,7 +58,13 @@ class Reader:
         return answer
 
     def ask_on(
-        self, connection: Connection | None, ask: Ask, parse: Callable[[object], T], *, until: float, urgent: bool
+        self,
+        connection: Connection | None,
+        ask: RequestSpec,
+        parse: Callable[[object], T],
+        *,
+        until: float,
+        urgent: bool,
     ) -> tuple[T | Failure, Connection | None]:
         """As `ask`, on this connection as long as it lives; hands back the one that is usable now."""
         for attempt in range(TRIES):
@@ -80,7 +88,7 @@ class Reader:
         return failure, connection
 
     def _once(
-        self, connection: Connection | None, ask: Ask, until: float, urgent: bool
+        self, connection: Connection | None, ask: RequestSpec, until: float, urgent: bool
     ) -> tuple[Reply | Failure, Connection | None]:
         refused = self._pace.enter(urgent=urgent, until=until)
         if refused is not None:
@@ -88,9 +96,9 @@ class Reader:
         reply: Reply | None = None
         try:
             connection, reply = self._exchange_on(connection, ask, until)
-        except TooLarge as error:
+        except AnswerTooLarge as error:
             return Oversized(Trouble.UNREACHABLE, str(error)), None
-        except Refused as error:
+        except SendRefused as error:
             return Final(Trouble.UNREACHABLE, str(error)), None
         except (NotSent, NoAnswer) as error:
             return no_answer(error, write=False), None
@@ -99,7 +107,7 @@ class Reader:
         self._connections.used(connection)
         return reply, connection if connection.usable else None
 
-    def _exchange_on(self, connection: Connection | None, ask: Ask, until: float) -> tuple[Connection, Reply]:
+    def _exchange_on(self, connection: Connection | None, ask: RequestSpec, until: float) -> tuple[Connection, Reply]:
         """On this connection, else an idle one, else a new one; the new one's error is the answer."""
         while True:
             if connection is None or not connection.usable:
@@ -107,10 +115,10 @@ class Reader:
             seasoned = connection.answers > 0
             try:
                 return connection, self._exchange.once(connection, ask, deadline=until)
-            except Refused:
+            except SendRefused:
                 self._connections.give_back(connection)
                 raise
-            except TooLarge:
+            except AnswerTooLarge:
                 raise
             except (NotSent, NoAnswer):
                 # the server may close an idle connection at any time: that is no sign of trouble

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from rollout.adapters.retell.connection import Connection, NotSent, Refused
+from rollout.adapters.retell.connection import Connection, NotSent, SendRefused
 from rollout.adapters.retell.origin import Origin
 from rollout.adapters.retell.transport import Sending, make_client
 from rollout.adapters.retell.wire import AnswerError, parse_json
@@ -44,7 +44,7 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestSpec:
     """One request. `path` begins with a slash and is percent-encoded; `number` is for the log alone."""
 
     operation: str
@@ -64,7 +64,7 @@ class Reply:
     retry_after: float | None
 
 
-class Exchange:
+class RequestSender:
     """Sends requests. `key` is asked at each request, so a new key needs no restart."""
 
     def __init__(
@@ -76,7 +76,12 @@ class Exchange:
         self._client = make_client()
 
     def once(
-        self, connection: Connection, ask: Ask, *, deadline: float, before: Callable[[], str | None] | None = None
+        self,
+        connection: Connection,
+        ask: RequestSpec,
+        *,
+        deadline: float,
+        before: Callable[[], str | None] | None = None,
     ) -> Reply:
         """Send once and wait for the whole answer until `deadline` (seconds of Clock.boot).
 
@@ -92,7 +97,7 @@ class Exchange:
             self._record(ask, status, self._clock.boot() - began)
         return Reply(status, answer.content, self._retry_after(answer.headers.get("retry-after")))
 
-    def failure(self, ask: Ask, reply: Reply, *, write: bool) -> Failure:
+    def failure(self, ask: RequestSpec, reply: Reply, *, write: bool) -> Failure:
         """What an answer other than a usable 200 means.
 
         A 429 to a write is unknown: Retell does not document it there, so only a read can tell.
@@ -103,16 +108,18 @@ class Exchange:
         detail = f"Retell answered {reply.status} to {ask.operation}"
         return Failure(trouble, detail, reply.status, reply.retry_after)
 
-    def _request(self, ask: Ask, how: Sending) -> httpx.Request:
+    def _request(self, ask: RequestSpec, how: Sending) -> httpx.Request:
         """The request with its key. Raises Refused or NotSent."""
         try:
             key = self._key()
         except RolloutError as error:
-            raise Refused(error.message) from error  # our own sentence, which says what to set
+            raise SendRefused(error.message) from error  # our own sentence, which says what to set
         except (OSError, ValueError) as error:
-            raise Refused(f"the API key could not be read ({type(error).__name__})") from error
+            raise SendRefused(f"the API key could not be read ({type(error).__name__})") from error
         if not _KEY.fullmatch(key):
-            raise Refused("the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY")
+            raise SendRefused(
+                "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
+            )
         if not _TARGET.fullmatch(ask.path):  # no space and no line end: nothing can be slipped in
             raise NotSent("the request could not be put into HTTP")
         headers = [("Authorization", f"Bearer {key}"), *_HEADERS]
@@ -122,7 +129,7 @@ class Exchange:
             ask.method, self._url + ask.path, headers=headers, content=ask.body, extensions=how.extensions
         )
 
-    def _record(self, ask: Ask, status: int | None, seconds: float) -> None:
+    def _record(self, ask: RequestSpec, status: int | None, seconds: float) -> None:
         # a counter or a log that fails must not turn an answered write into an unknown one
         if logging.getLogger(_LOGGER).isEnabledFor(logging.DEBUG):  # to ask costs less than to be turned away
             with contextlib.suppress(Exception):
@@ -154,7 +161,7 @@ class Exchange:
             seconds = (at - self._clock.now()).total_seconds()
         return min(max(seconds, 0.0), LONGEST_PAUSE)
 
-    def _said(self, ask: Ask, reply: Reply) -> str:
+    def _said(self, ask: RequestSpec, reply: Reply) -> str:
         """Retell's own message, cut to a line of printable text, without our key should it be echoed."""
         if reply.status in (401, 403):
             return (

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextvars import copy_context
 
 
-class Crew:
+class ThreadPool:
     """Runs one piece of work in up to `concurrency` threads. Safe for threads."""
 
     def __init__(self, concurrency: int) -> None:

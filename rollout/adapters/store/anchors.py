@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, select, text
 
 from rollout.adapters.store import journal as journals
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.tables import journal, tokens
 from rollout.adapters.store.tokens import SYSTEM, head_of_system
 from rollout.domain import anchors as rules
@@ -45,12 +45,12 @@ def shared_anchors(database: Database) -> list[Anchor]:
         return [*([Anchor(SYSTEM, seq, hash_)] if seq else ()), *_tokens(connection).values()]
 
 
-def anchors_of(entries: Sequence[Recorded]) -> list[Anchor]:
+def anchors_of(entries: Sequence[RecordedEntry]) -> list[Anchor]:
     """The head of the chain that these entries are."""
     return [Anchor(entries[-1].rollout_id, entries[-1].seq, entries[-1].hash)] if entries else []
 
 
-def against(connection: Connection, kept: Sequence[Anchor], system: Iterable[Recorded]) -> list[str]:
+def against(connection: Connection, kept: Sequence[Anchor], system: Iterable[RecordedEntry]) -> list[str]:
     """What the journal and the token table no longer have of these anchors, one sentence each."""
     pruned = {str(e.data.get("rollout")) for e in system if e.kind == PRUNED}
     table = _tokens(connection)
@@ -67,9 +67,9 @@ def against(connection: Connection, kept: Sequence[Anchor], system: Iterable[Rec
     return [fault for fault in faults if fault is not None]
 
 
-def tokens_by_journal(connection: Connection, system: Iterable[Recorded]) -> list[str]:
+def tokens_by_journal(connection: Connection, system: Iterable[RecordedEntry]) -> list[str]:
     """Where the token table is not what the system's chain says, one sentence each."""
-    made: dict[str, Recorded] = {}
+    made: dict[str, RecordedEntry] = {}
     revoked: set[str] = set()
     faults = []
     for entry in system:
@@ -97,7 +97,7 @@ def tokens_by_journal(connection: Connection, system: Iterable[Recorded]) -> lis
     return faults
 
 
-def _said(entry: Recorded) -> Mapping[str, Any]:
+def _said(entry: RecordedEntry) -> Mapping[str, Any]:
     data = entry.data
     if entry.kind == "signed_in_oidc":
         return {"name": entry.actor, "role": data["role"], "numbers": None}

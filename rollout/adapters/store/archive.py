@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rollout.adapters.store.journal import Recorded, canonical, check
+from rollout.adapters.store.journal import RecordedEntry, canonical, check
 from rollout.domain.anchors import Anchor, ends_before, find
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import utc_text
@@ -33,7 +33,7 @@ class Chain:
     faults: tuple[str, ...]
 
 
-def lines(entries: Iterable[Recorded], anchors: Sequence[Anchor] = ()) -> Iterator[str]:
+def lines(entries: Iterable[RecordedEntry], anchors: Sequence[Anchor] = ()) -> Iterator[str]:
     """One line of JSON for each entry, without its end, and one for the anchors.
 
     ASCII, as some readers break lines at U+2028.
@@ -44,7 +44,7 @@ def lines(entries: Iterable[Recorded], anchors: Sequence[Anchor] = ()) -> Iterat
         yield json.dumps({_ANCHORS: [str(anchor) for anchor in anchors]})
 
 
-def save(entries: Sequence[Recorded], path: Path, anchors: Sequence[Anchor] = ()) -> int:
+def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor] = ()) -> int:
     """Writes the lines to a file that is there whole or not at all, readable by its owner; returns how many entries.
 
     NotReachable when the folder or the disk refuses.
@@ -81,7 +81,7 @@ def check_file(path: str) -> list[Chain]:
 
 def check_text(text: str, name: str) -> list[Chain]:
     """As `check_file`, for text. A line that cannot be read is a fault of the chain before it."""
-    entries: dict[str, list[Recorded]] = {}
+    entries: dict[str, list[RecordedEntry]] = {}
     faults: dict[str, list[str]] = {}
     anchors: list[Anchor] = []
     latest = ""
@@ -124,7 +124,7 @@ def _anchors(line: str) -> list[Anchor]:
     return find(line) if isinstance(document, dict) and document.keys() == {_ANCHORS} else []
 
 
-def _entry(line: str) -> Recorded:
+def _entry(line: str) -> RecordedEntry:
     """The entry of one line. ValueError with what is wrong: also for what the hash would not cover."""
     try:
         document = json.loads(line, object_pairs_hook=_once)
@@ -139,7 +139,7 @@ def _entry(line: str) -> Recorded:
     at = datetime.fromisoformat(document["at"])
     if at.tzinfo is None or utc_text(at) != document["at"]:
         raise ValueError("its time is not as it was written")
-    return Recorded(
+    return RecordedEntry(
         document["rollout_id"],
         document["seq"],
         at,

@@ -41,23 +41,23 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatabaseIdentity:
     """Which database of which cluster a session is in; empty where it cannot be known."""
 
     system: str = ""
     database: str = ""
 
-    def may_be(self, other: Place) -> bool:
+    def may_be(self, other: DatabaseIdentity) -> bool:
         """Whether the other may be the same database: a promoted standby is, one made anew of a dump is not."""
         pairs = ((self.system, other.system), (self.database, other.database))
         return all(not a or not b or a == b for a, b in pairs)
 
 
-def place_of(connection: Connection, identity: Identity) -> Place:
+def place_of(connection: Connection, identity: Identity) -> DatabaseIdentity:
     """Where a session is; nowhere on SQLite, whose file says it."""
     if connection.dialect.name != "postgresql":
-        return Place()
-    return Place(identity(connection).partition(":")[0], str(connection.execute(_DATABASE).scalar_one()))
+        return DatabaseIdentity()
+    return DatabaseIdentity(identity(connection).partition(":")[0], str(connection.execute(_DATABASE).scalar_one()))
 
 
 _DATABASE = text("SELECT oid FROM pg_database WHERE datname = current_database()")

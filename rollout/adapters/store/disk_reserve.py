@@ -16,7 +16,7 @@ from rollout.adapters.store.engine import Database
 GIVEN_BACK = "the disk was full: what room is left is kept for rollbacks, and nothing forward is sent; make room on it"
 
 
-class Ballast:
+class DiskReserve:
     """The ballast of one database; nothing on PostgreSQL, and with a size of 0 megabytes."""
 
     def __init__(self, database: Database, megabytes: float = 0.0) -> None:

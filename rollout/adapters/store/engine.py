@@ -16,7 +16,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.address import SqliteAddress, parse_address
 from rollout.adapters.store.database_file import BUSY_SECONDS, DatabaseFile
 from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
-from rollout.adapters.store.writer_queue import Turns
+from rollout.adapters.store.writer_queue import WriterQueue
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.engine.ports import Clock
 
@@ -41,10 +41,10 @@ _END_STUCK = text(
 
 def make_engine(url: str, pool_size: int = 10) -> Engine:
     """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
-    return Opening(url).engine(pool_size)
+    return HowToOpen(url).engine(pool_size)
 
 
-class Opening:
+class HowToOpen:
     """How the connections of one database are opened."""
 
     def __init__(self, url: str) -> None:
@@ -130,7 +130,7 @@ class Database:
 
     def __init__(self, url: str, clock: Clock, engine: Engine | None = None) -> None:
         self.url = url
-        self.opening = Opening(url)
+        self.opening = HowToOpen(url)
         self.file = self.opening.file
         self.engine = engine or self.opening.engine()
         self.clock = clock
@@ -139,7 +139,7 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
         self._turn: Callable[[bool], AbstractContextManager[None]] = (
-            Turns(BUSY_SECONDS, URGENT_SECONDS).taken if self.is_sqlite else lambda _urgent: nullcontext()
+            WriterQueue(BUSY_SECONDS, URGENT_SECONDS).taken if self.is_sqlite else lambda _urgent: nullcontext()
         )
         # On SQLite every transaction sees one moment; on PostgreSQL only those that ask for it do.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}

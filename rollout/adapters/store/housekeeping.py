@@ -12,7 +12,7 @@ from rollout.adapters.store.tables import services
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceHeartbeat:
     """One process of the service as it last reported."""
 
     owner: str
@@ -57,7 +57,7 @@ def forget(connection: Connection, owner: str) -> None:
     connection.execute(delete(services).where(services.c.owner == owner))
 
 
-def services_since(connection: Connection, since: datetime) -> list[Service]:
+def services_since(connection: Connection, since: datetime) -> list[ServiceHeartbeat]:
     """The processes that reported after `since`, oldest first."""
     rows = connection.execute(select(services).where(services.c.beat_at >= since).order_by(services.c.started_at))
-    return [Service(r.owner, r.version, r.started_at, r.beat_at, r.ticks, r.trouble) for r in rows]
+    return [ServiceHeartbeat(r.owner, r.version, r.started_at, r.beat_at, r.ticks, r.trouble) for r in rows]

@@ -24,7 +24,7 @@ GENESIS = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
+class RecordedEntry:
     """One entry as it stands in the journal; `text` is the canonical JSON of its data."""
 
     rollout_id: str
@@ -119,14 +119,14 @@ def append(
 _INSERT = insert(journal)
 
 
-def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | None = None) -> Iterator[Recorded]:
+def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | None = None) -> Iterator[RecordedEntry]:
     """Entries of one rollout behind sequence `after`, oldest first."""
     query = select(journal).where(journal.c.rollout_id == rollout_id, journal.c.seq > after)
     query = query.order_by(journal.c.seq)
     if limit is not None:
         query = query.limit(limit)
     for row in connection.execute(query):
-        yield Recorded(
+        yield RecordedEntry(
             row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
         )
 
@@ -145,7 +145,7 @@ _INDEX = (
 )
 
 
-def check(entries: Iterable[Recorded], head: tuple[int, str] | None = None) -> list[str]:
+def check(entries: Iterable[RecordedEntry], head: tuple[int, str] | None = None) -> list[str]:
     """What is wrong with one rollout's chain, one sentence each; empty when it is whole."""
     faults: list[str] = []
     seq, last = 0, GENESIS

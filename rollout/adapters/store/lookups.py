@@ -21,7 +21,7 @@ _PROBE = "probe"
 
 
 @dataclass(frozen=True, slots=True)
-class Stay:
+class NumberHistory:
     """One number in one rollout; `rollout` is without its targets."""
 
     rollout: Rollout
@@ -57,7 +57,7 @@ class Lookups:
         with self.database.read() as connection:
             return {row.id: (row.journal_seq, to_rollout(row)) for row in connection.execute(query)}
 
-    def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[Stay]:
+    def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[NumberHistory]:
         """The rollouts a number was in, newest first: so many of them, and in any case the one that drives it.
 
         `within`: of those that somebody who sees these numbers may see; None: of all.
@@ -92,7 +92,7 @@ class Lookups:
             driving = names.seen(connection, [row.rollout_id for row in was_in if row.driven], within)
             rows = connection.execute(query.where(rollouts.c.id.in_({*shown[:limit], *driving})))
             return [
-                Stay(
+                NumberHistory(
                     to_rollout(row),
                     row.t_wave,
                     max(row.t_step, 0),

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.observations import Unreadable, unreadable
+from rollout.adapters.store.observations import CallsUnreadable, unreadable
 from rollout.adapters.store.outbox import Failing, failing
 from rollout.adapters.store.rows import to_rollout, to_target
 from rollout.adapters.store.tables import (
@@ -63,7 +63,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Figures:
+class StoreFigures:
     """Everything at one moment. `shown` are the live ones and those that ended in the last day, newest first.
 
     `changed` holds those of them whose mark is not the known one. `left_out` counts those that are not shown.
@@ -77,7 +77,7 @@ class Figures:
     alive: int
     queues: Sequence[Queue]
     failing: Sequence[Failing]
-    unreadable: Mapping[str, Unreadable]
+    unreadable: Mapping[str, CallsUnreadable]
 
 
 # Built once: a page of figures is ten statements, and building one costs more than running it.
@@ -111,7 +111,7 @@ _ROLLBACKS_SINCE = _ROLLBACKS.where(
 )
 
 
-def read(database: Database, known: Mapping[str, Mark]) -> Figures:
+def read(database: Database, known: Mapping[str, Mark]) -> StoreFigures:
     """All figures at one moment, with what is new against the marks that are known; NotReachable."""
     with database.read() as connection:
         now = database.now(connection)
@@ -123,7 +123,7 @@ def read(database: Database, known: Mapping[str, Mark]) -> Figures:
             Light(row[0], tuple(row[1:]), None)
             for row in connection.execute(_ENDED_SHOWN, {**since, "most": MOST_ENDED})
         ]
-        return Figures(
+        return StoreFigures(
             now,
             shown,
             _changed(connection, [each.id for each in shown if known.get(each.id) != each.mark]),

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, text
 
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.key_values import set_once, set_value, value_of
 from rollout.adapters.store.outbox import FAILING
 from rollout.adapters.store.rows import to_rollout
@@ -24,7 +24,7 @@ KEY_SINCE = "notices:key"
 _PAGE = 200
 
 
-class Tellings:
+class NoticeSources:
     """Reads what may become a notice. Each method is one transaction, or one for each page."""
 
     def __init__(self, database: Database) -> None:
@@ -48,7 +48,7 @@ class Tellings:
 
     def entries(
         self, since: datetime, kinds: Collection[str], behind: Mapping[str, int]
-    ) -> Iterator[list[tuple[Rollout, Recorded]]]:
+    ) -> Iterator[list[tuple[Rollout, RecordedEntry]]]:
         """Entries of these kinds with their rollouts (without targets), some rollouts at a time.
 
         Of each rollout in `behind` those after the sequence that stands there, and none from before `since`.
@@ -124,5 +124,7 @@ def _blind_since(connection: Connection, r: Rollout) -> datetime | None:
     return since
 
 
-def _recorded(row: Any) -> Recorded:
-    return Recorded(row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash)
+def _recorded(row: Any) -> RecordedEntry:
+    return RecordedEntry(
+        row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
+    )

@@ -149,7 +149,7 @@ def _record(row: Row[Any]) -> CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class FetchMark:
     """The next fetch asks from `since`; `trouble`: why the last one failed, from `trouble_since` on."""
 
     number: str
@@ -160,17 +160,19 @@ class Mark:
     trouble_since: datetime | None = None
 
 
-def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], Mark]:
+def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
     """The marks of these numbers, by number and channel."""
-    found: dict[tuple[str, str], Mark] = {}
+    found: dict[tuple[str, str], FetchMark] = {}
     for start in range(0, len(numbers), 500):
         for r in connection.execute(select(marks).where(marks.c.number.in_(numbers[start : start + 500]))):
-            found[r.number, r.channel] = Mark(r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since)
+            found[r.number, r.channel] = FetchMark(
+                r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
+            )
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class CallsUnreadable:
     """Some calls of a rollout cannot be read: since the first look that failed, and why."""
 
     since: datetime
@@ -185,13 +187,15 @@ _TROUBLED = (
 )
 
 
-def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, Unreadable]:
+def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, CallsUnreadable]:
     """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
     query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
-    return {id_: Unreadable(since, why.removeprefix(CANNOT_BE_READ)) for id_, since, why in connection.execute(query)}
+    return {
+        id_: CallsUnreadable(since, why.removeprefix(CANNOT_BE_READ)) for id_, since, why in connection.execute(query)
+    }
 
 
-def set_marks(connection: Connection, new: Sequence[Mark]) -> None:
+def set_marks(connection: Connection, new: Sequence[FetchMark]) -> None:
     """Replaces the marks of these numbers and channels."""
     for m in new:
         values = {"since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since}

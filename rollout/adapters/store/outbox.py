@@ -25,7 +25,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutboxItem:
     """One notice for one address, as claimed. `channel` is the digest of the address."""
 
     id: int
@@ -91,7 +91,7 @@ class Outbox:
             query = select(outbox.c.channel).where(_due(now)).group_by(outbox.c.channel)
             return list(connection.execute(query).scalars())
 
-    def claim(self, channel: str, lease: timedelta, limit: int) -> list[Parcel]:
+    def claim(self, channel: str, lease: timedelta, limit: int) -> list[OutboxItem]:
         """Takes up to `limit` due notices for one address, oldest first; nobody else gets them until the lease ends."""
         o = outbox.c
         with self.database.write() as connection:
@@ -110,9 +110,9 @@ class Outbox:
                 .values(lease_until=now + lease)
                 .returning(o.id, o.event, o.channel, o.rollout_id, o.kind, o.severity, o.title, o.body, o.tries)
             )
-            return sorted((Parcel(*row) for row in rows), key=lambda p: (p.tries, p.id))
+            return sorted((OutboxItem(*row) for row in rows), key=lambda p: (p.tries, p.id))
 
-    def sent(self, parcel: Parcel) -> None:
+    def sent(self, parcel: OutboxItem) -> None:
         """It was taken. If the address had been failing, all that waits for it is due at once."""
         o = outbox.c
         with self.database.write() as connection:
@@ -125,7 +125,7 @@ class Outbox:
                 later = and_(o.channel == parcel.channel, UNSENT, o.due_at > now)
                 connection.execute(update(outbox).where(later).values(due_at=now))
 
-    def failed(self, parcel: Parcel, rest: Sequence[Parcel], wait: timedelta, name: str, trouble: str) -> None:
+    def failed(self, parcel: OutboxItem, rest: Sequence[OutboxItem], wait: timedelta, name: str, trouble: str) -> None:
         """It was not taken: it and what was claimed with it are due again after `wait`."""
         with self.database.write() as connection:
             now = self.database.now(connection)
@@ -145,7 +145,7 @@ class Outbox:
             }
             set_value(connection, key, json.dumps(state))
 
-    def release(self, parcels: Sequence[Parcel]) -> None:
+    def release(self, parcels: Sequence[OutboxItem]) -> None:
         """Lets go of what was claimed and not tried."""
         if not parcels:
             return
@@ -153,7 +153,7 @@ class Outbox:
             ids = [p.id for p in parcels]
             connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(lease_until=None))
 
-    def give_up(self, parcel: Parcel, trouble: str) -> None:
+    def give_up(self, parcel: OutboxItem, trouble: str) -> None:
         """It will never be taken: it stays on record with the reason, and is not tried again."""
         with self.database.write() as connection:
             connection.execute(

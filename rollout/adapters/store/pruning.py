@@ -39,7 +39,7 @@ BATCH = 2000  # rows of one transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class Retention:
     """How long rows are kept. `rollback`: how long an ended rollout can still be rolled back."""
 
     rollback: timedelta
@@ -107,7 +107,7 @@ def _over(now: datetime, keep: timedelta) -> ColumnElement[bool]:
     return and_(~LIVE, r.updated_at < now - keep, ~watched)
 
 
-def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, int]:
+def sweep(connection: Connection, now: datetime, limits: Retention) -> dict[str, int]:
     """One batch of every other table; rows removed by table. To be repeated while a count is a whole batch."""
     counts = {"looks": _looks(connection, now, limits), "observations": _observations(connection, now, limits)}
     plain: tuple[tuple[Table, ColumnElement[bool]], ...] = (
@@ -124,7 +124,7 @@ def sweep(connection: Connection, now: datetime, limits: Limits) -> dict[str, in
     return counts
 
 
-def _looks(connection: Connection, now: datetime, limits: Limits) -> int:
+def _looks(connection: Connection, now: datetime, limits: Retention) -> int:
     before = now - limits.looks
     settled = exists().where(rollouts.c.id == looks.c.rollout_id, ~LIVE, rollouts.c.updated_at < now - limits.rollback)
     old = select(looks.c.rollout_id, looks.c.seq).where(looks.c.at < before, settled).order_by(looks.c.at).limit(BATCH)
@@ -139,7 +139,7 @@ def _looks(connection: Connection, now: datetime, limits: Limits) -> int:
     )
 
 
-def _observations(connection: Connection, now: datetime, limits: Limits) -> int:
+def _observations(connection: Connection, now: datetime, limits: Retention) -> int:
     oldest = select(rollouts.c.created_at).order_by(rollouts.c.created_at).limit(1)
     needed = [
         *connection.execute(oldest.where(LIVE)).scalars(),

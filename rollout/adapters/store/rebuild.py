@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Table, select
 
-from rollout.adapters.store.journal import Recorded, read
+from rollout.adapters.store.journal import RecordedEntry, read
 from rollout.adapters.store.rows import from_target, from_write
 from rollout.adapters.store.tables import rollouts, targets, writes
 from rollout.domain.lifecycle.changes import Change, target_from_json
@@ -50,7 +50,7 @@ class Rebuilt:
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def take(self, entry: Recorded) -> None:
+    def take(self, entry: RecordedEntry) -> None:
         """Folds the next entry in."""
         data = entry.data
         if entry.kind == "created":
@@ -62,7 +62,7 @@ class Rebuilt:
             self._change(Change.from_json(data["change"]))
         self.rollout["journal_seq"], self.rollout["journal_hash"] = entry.seq, entry.hash
 
-    def _create(self, entry: Recorded, data: Mapping[str, Any]) -> None:
+    def _create(self, entry: RecordedEntry, data: Mapping[str, Any]) -> None:
         given = Change.from_json({"rollout": data["rollout"]}).rollout
         self.rollout = {
             "verdict": None,
@@ -93,7 +93,7 @@ class Rebuilt:
                 target["driven"] = True
 
 
-def rebuild(entries: Iterable[Recorded]) -> Rebuilt:
+def rebuild(entries: Iterable[RecordedEntry]) -> Rebuilt:
     """The rows that one rollout's entries, oldest first, amount to."""
     found = Rebuilt()
     for entry in entries:
@@ -101,7 +101,7 @@ def rebuild(entries: Iterable[Recorded]) -> Rebuilt:
     return found
 
 
-def differences(connection: Connection, rollout_id: str, entries: Iterable[Recorded] | None = None) -> list[str]:
+def differences(connection: Connection, rollout_id: str, entries: Iterable[RecordedEntry] | None = None) -> list[str]:
     """Where the tables are not what the journal says, one sentence each; empty when they agree.
 
     `entries`: the rollout's, if they were read already.

@@ -23,7 +23,7 @@ from rollout.adapters.store import (
     rollouts,
 )
 from rollout.adapters.store import requests as request_ids
-from rollout.adapters.store.disk_reserve import GIVEN_BACK, Ballast
+from rollout.adapters.store.disk_reserve import GIVEN_BACK, DiskReserve
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.snapshots import Snapshots
@@ -45,9 +45,9 @@ class Store:
     def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
         self.known = Snapshots()
-        self.ballast = Ballast(database, ballast_megabytes)
+        self.ballast = DiskReserve(database, ballast_megabytes)
         self._identity = cluster.Identity()
-        self._began_in: cluster.Place | None = None
+        self._began_in: cluster.DatabaseIdentity | None = None
 
     def now(self) -> datetime:
         return self.database.now()
@@ -239,7 +239,7 @@ class Store:
 
     # -------------------------------------------------------------- reading
 
-    def history(self, rollout_id: str, after: int = 0, limit: int | None = None) -> list[journal.Recorded]:
+    def history(self, rollout_id: str, after: int = 0, limit: int | None = None) -> list[journal.RecordedEntry]:
         with self.database.read() as connection:
             queries.exists(connection, rollout_id)
             return list(journal.read(connection, rollout_id, after, limit))
@@ -356,11 +356,11 @@ class Store:
         with self.database.write() as connection:
             return observations.take(connection, records, self.database.now(connection))
 
-    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], observations.Mark]:
+    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], observations.FetchMark]:
         with self.database.read() as connection:
             return observations.marks_of(connection, numbers)
 
-    def mark(self, mark: observations.Mark) -> None:
+    def mark(self, mark: observations.FetchMark) -> None:
         with self.database.write() as connection:
             observations.set_marks(connection, [mark])
 
@@ -372,10 +372,10 @@ class Store:
             first = old.trouble_since if old is not None and old.trouble_since is not None else now
             since = old.since if old is not None else since
             polled = old.polled_at if old is not None else now
-            mark = observations.Mark(number, channel, since, polled, trouble, first)
+            mark = observations.FetchMark(number, channel, since, polled, trouble, first)
             observations.set_marks(connection, [mark])
 
-    def unreadable(self, rollout_id: str) -> observations.Unreadable | None:
+    def unreadable(self, rollout_id: str) -> observations.CallsUnreadable | None:
         """Since when calls of this live rollout cannot be read, and why; None: they were, at the last look."""
         with self.database.read() as connection:
             return observations.unreadable(connection, rollout_id).get(rollout_id)
@@ -441,7 +441,7 @@ class Store:
         with self.database.write() as connection:
             housekeeping.forget(connection, owner)
 
-    def services(self, within: timedelta = timedelta(seconds=30)) -> list[housekeeping.Service]:
+    def services(self, within: timedelta = timedelta(seconds=30)) -> list[housekeeping.ServiceHeartbeat]:
         """The service processes that were alive within this time."""
         with self.database.read() as connection:
             return housekeeping.services_since(connection, self.database.now(connection) - within)
@@ -466,7 +466,7 @@ class Store:
         keep = max(keep, rollback)
         return sum(self.remove(id_, keep) for id_ in self.prunable(keep))
 
-    def sweep(self, limits: pruning.Limits) -> dict[str, int]:
+    def sweep(self, limits: pruning.Retention) -> dict[str, int]:
         """Removes one batch of what is past its time in every other table; rows removed by table."""
         with self.database.write() as connection:
             return pruning.sweep(connection, self.database.now(connection), limits)

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, exists, insert, selec
 
 from rollout.adapters.store import journal as journals
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.journal import GENESIS, Recorded
+from rollout.adapters.store.journal import GENESIS, RecordedEntry
 from rollout.adapters.store.key_values import insert_into, set_once, value_of
 from rollout.adapters.store.tables import deliveries, meta, sessions, tokens
 from rollout.domain.errors import InputError
@@ -209,7 +209,7 @@ class AccessStore:
         with self.database.write() as connection:
             _record(self.database, connection, entry)
 
-    def history(self, after: int = 0, limit: int | None = None) -> list[Recorded]:
+    def history(self, after: int = 0, limit: int | None = None) -> list[RecordedEntry]:
         with self.database.read() as connection:
             return list(journals.read(connection, SYSTEM, after, limit))
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Turns:
+class WriterQueue:
     """A lock with two lines: whoever is urgent comes before all others, and else who came first. For threads."""
 
     def __init__(self, patience: float, urgent_patience: float) -> None:

@@ -55,7 +55,7 @@ REDACTOR = Redactor()
 
 
 @dataclass
-class _Known:
+class _RepeatedLine:
     """A line that was written at `since`; `record` is its newest repetition, of `times` that were not written."""
 
     since: float
@@ -73,7 +73,7 @@ class Counting(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = _REAL.boot) -> None:
         super().__init__(stream)
         self._clock = clock
-        self._known: OrderedDict[object, _Known] = OrderedDict()
+        self._known: OrderedDict[object, _RepeatedLine] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write it, or count it; and write what was counted a minute long."""
@@ -87,7 +87,7 @@ class Counting(logging.StreamHandler[TextIO]):
                 known.times += 1
                 known.record = record
                 return
-            self._known[key] = _Known(now, record)
+            self._known[key] = _RepeatedLine(now, record)
         super().emit(record)
 
     def close(self) -> None:
@@ -107,7 +107,7 @@ class Counting(logging.StreamHandler[TextIO]):
             del self._known[key]
             if known.times:
                 yield _repeated(known)
-                self._known[key] = _Known(now, known.record)  # while it lasts, one line a minute
+                self._known[key] = _RepeatedLine(now, known.record)  # while it lasts, one line a minute
 
 
 def _same(record: logging.LogRecord) -> object:
@@ -122,7 +122,7 @@ def _same(record: logging.LogRecord) -> object:
     return record.name, record.levelno, tuple(told)
 
 
-def _repeated(known: _Known) -> logging.LogRecord:
+def _repeated(known: _RepeatedLine) -> logging.LogRecord:
     record = copy(known.record)
     message: Any = record.msg
     if isinstance(message, dict):

@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from rollout import __version__
 from rollout.adapters.store import metrics_queries
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.observations import Unreadable
+from rollout.adapters.store.observations import CallsUnreadable
 from rollout.adapters.telemetry.request_stats import Latencies, RequestMeter
 from rollout.domain.errors import RolloutError
 from rollout.domain.gates import summary
@@ -64,7 +64,7 @@ def metrics_text(app: HasStore, scheduler: HasTicks | None = None) -> bytes:
     with _lock:
         known = _known.get(app.meter)
         if known is None:
-            known = _known[app.meter] = _Known(app.database)
+            known = _known[app.meter] = _KeptText(app.database)
     own = _text(Process(app, scheduler))
     with known.lock:
         try:
@@ -132,7 +132,7 @@ class Process(Collector):
         yield seconds
 
 
-class _Known:
+class _KeptText:
     """What was told of each rollout, kept as text for as long as nothing is recorded of it."""
 
     def __init__(self, database: Database) -> None:
@@ -144,7 +144,7 @@ class _Known:
     def marks(self) -> dict[str, metrics_queries.Mark]:
         return {id_: told[0] for id_, told in self._told.items()}
 
-    def lines(self, found: metrics_queries.Figures) -> bytes:
+    def lines(self, found: metrics_queries.StoreFigures) -> bytes:
         """The families with a sample for each rollout that is shown."""
         fresh = {
             light.id: (light.mark, _if_live(changed.rollout), _told(changed))
@@ -181,7 +181,7 @@ def _by_family(metrics: Iterable[Metric]) -> dict[str, str]:
     return found
 
 
-def _of_all(found: metrics_queries.Figures, rollbacks: Latencies) -> Iterator[Metric]:
+def _of_all(found: metrics_queries.StoreFigures, rollbacks: Latencies) -> Iterator[Metric]:
     yield _one("rollout_store_up", _UP, {}, 1)
     histogram = HistogramMetricFamily(
         "rollout_rollback_seconds", "From the order of a rollback until every number was read back."
@@ -288,7 +288,7 @@ def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metr
         yield _family(kind, {of: arm[key] for of, arm in judged.items()})
 
 
-def _of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, Unreadable]) -> Iterator[Metric]:
+def _of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, CallsUnreadable]) -> Iterator[Metric]:
     """What moves with the clock."""
     yield _family(_IN_STEP, {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None})
     yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
@@ -379,4 +379,4 @@ def _one(name: str, text: str, labels: dict[str, str], value: float) -> GaugeMet
 
 _HEADS = {kind[0]: _text(_Given([_family(kind, {})])).decode() for kind in _EACH}
 _lock = threading.Lock()
-_known: WeakKeyDictionary[RequestMeter, _Known] = WeakKeyDictionary()
+_known: WeakKeyDictionary[RequestMeter, _KeptText] = WeakKeyDictionary()

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from rollout.adapters.store import housekeeping
-from rollout.adapters.store.journal import Recorded
+from rollout.adapters.store.journal import RecordedEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.paper import Kept
 from rollout.interfaces.api.service import Service
@@ -74,13 +74,13 @@ class Desk:
         return kept[1]
 
 
-def _trouble(services: Sequence[housekeeping.Service]) -> str:
+def _trouble(services: Sequence[housekeeping.ServiceHeartbeat]) -> str:
     if not services:
         return "No service is driving rollouts at the moment: nothing moves until `rollout serve` runs."
     return next((s.trouble for s in services if s.trouble), "")
 
 
-def line_of(entry: Recorded) -> Line:
+def line_of(entry: RecordedEntry) -> Line:
     """A journal entry, reduced to what people read."""
     data = entry.data
     position = data.get("position")
@@ -98,7 +98,7 @@ def line_of(entry: Recorded) -> Line:
     )
 
 
-def _text(entry: Recorded, data: Mapping[str, Any]) -> str:
+def _text(entry: RecordedEntry, data: Mapping[str, Any]) -> str:
     outcomes = data.get("outcomes")
     if entry.kind == "settled" and isinstance(outcomes, Mapping):
         counts: dict[str, int] = {}

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.adapters.store.journal import Recorded
-from rollout.adapters.store.observations import Unreadable
+from rollout.adapters.store.journal import RecordedEntry
+from rollout.adapters.store.observations import CallsUnreadable
 from rollout.domain.calendar.durations import render
 from rollout.domain.gates import summary as gateviews
 from rollout.domain.lifecycle.machine import Phase
@@ -71,7 +71,7 @@ def show(r: Rollout) -> dict[str, Any]:
     return document
 
 
-def unreadable(found: Unreadable | None) -> dict[str, Any] | None:
+def unreadable(found: CallsUnreadable | None) -> dict[str, Any] | None:
     """Since when calls cannot be read, and why; None: they can."""
     return None if found is None else {"since": when(found.since), "why": found.why}
 
@@ -109,7 +109,7 @@ def retreated(r: Rollout) -> float | None:
     return None if r.retreated is None or undone else r.retreated / splits.TOTAL
 
 
-def entry(e: Recorded) -> dict[str, Any]:
+def entry(e: RecordedEntry) -> dict[str, Any]:
     """One journal entry; `data` without the change of the tables, which is for rebuilding."""
     return {
         "rollout_id": e.rollout_id,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.metric_sources.poller import Externals
-from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.observations import FetchMark
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
 from rollout.engine.gate_check import GateCheck
@@ -34,7 +34,7 @@ class Judged(Scene):
 
     def fetched(self) -> None:
         now = self.app.store.now()
-        self.app.store.mark(Mark(ONE, "inbound", now, now))
+        self.app.store.mark(FetchMark(ONE, "inbound", now, now))
 
     @property
     def verdict(self) -> Any:

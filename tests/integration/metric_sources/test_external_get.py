@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.metric_sources.allowed_hosts import Late, MetricHosts, Unreadable
+from rollout.adapters.metric_sources.allowed_hosts import Late, MetricHosts, ValueUnreadable
 from rollout.adapters.metric_sources.fetch import field_value, prometheus_value, read_value, strict_tls
 from rollout.domain.plan.gates import Http, Prometheus
 from tests.integration.metric_sources.conftest import http, prometheus
@@ -51,7 +51,7 @@ def test_numbers_of_prometheus(kind: str, text: str, value: float) -> None:
 @pytest.mark.parametrize("text", ["NaN", "+Inf", "-Inf", "Infinity", "", " 1", "1_0", "1e999", "0x1", "١", "1;2"])
 @pytest.mark.parametrize("kind", ["vector", "scalar"])
 def test_no_numbers_of_prometheus(kind: str, text: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ValueUnreadable):
         prometheus_value(json.dumps(sample(text, kind)).encode())
 
 
@@ -80,13 +80,13 @@ ONE = {"metric": {}, "value": [1, "1"]}
     ],
 )
 def test_answers_of_prometheus_without_exactly_one_number(document: object) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ValueUnreadable):
         prometheus_value(json.dumps(document).encode())
 
 
 def test_how_many_samples_is_said() -> None:
     document = {"status": "success", "data": {"resultType": "vector", "result": [ONE, ONE, ONE]}}
-    with pytest.raises(Unreadable, match="the query gave 3 samples; write one that gives exactly one"):
+    with pytest.raises(ValueUnreadable, match="the query gave 3 samples; write one that gives exactly one"):
         prometheus_value(json.dumps(document).encode())
 
 
@@ -114,21 +114,21 @@ def test_how_many_samples_is_said() -> None:
     ],
 )
 def test_documents_without_a_number(body: bytes) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ValueUnreadable):
         field_value(body, "value")
 
 
 def test_a_dot_goes_into_objects_only() -> None:
     assert field_value(b'{"a": {"b": {"c": -3}}}', "a.b.c") == -3.0
     for body in (b'{"a": [1]}', b'{"a.0": 1}', b'{"a": 1}'):
-        with pytest.raises(Unreadable, match=r"no field a\.0"):
+        with pytest.raises(ValueUnreadable, match=r"no field a\.0"):
             field_value(body, "a.0")
 
 
 def test_a_redirect_is_not_followed(provider: Provider) -> None:
     trap = Provider()
     provider.behaviour = says("", 302, location=f"{trap.url}/x")
-    with pytest.raises(Unreadable, match="status 302; redirects are not followed"):
+    with pytest.raises(ValueUnreadable, match="status 302; redirects are not followed"):
         read(provider, http(provider.url))
     trap.stop()
     assert (len(provider.seen), trap.seen) == (1, [])
@@ -147,13 +147,13 @@ def test_a_redirect_is_not_followed(provider: Provider) -> None:
 )
 def test_answers_that_are_not_taken(provider: Provider, body: Any, status: int, headers: Any, why: str) -> None:
     provider.behaviour = says(body, status, **headers)
-    with pytest.raises(Unreadable, match=why):
+    with pytest.raises(ValueUnreadable, match=why):
         read(provider, http(provider.url))
 
 
 def test_what_is_no_http_is_not_taken(provider: Provider) -> None:
     provider.behaviour = lambda request: request.wfile.write(b"SSH-2.0-x\r\n" * 10) and None
-    with pytest.raises(Unreadable, match="not HTTP"):
+    with pytest.raises(ValueUnreadable, match="not HTTP"):
         read(provider, http(provider.url))
 
 
@@ -168,7 +168,7 @@ def test_the_whole_answer_has_one_deadline(provider: Provider) -> None:
 
 def test_nobody_listens(provider: Provider) -> None:
     provider.stop()
-    with pytest.raises(Unreadable, match="cannot be reached"):
+    with pytest.raises(ValueUnreadable, match="cannot be reached"):
         read(provider, http(provider.url))
 
 
@@ -191,7 +191,7 @@ def test_the_checked_address_is_the_one_connected_to(provider: Provider) -> None
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (at, port))]
 
     name = f"metrics.example.com:{provider.port}"
-    with pytest.raises(Unreadable, match="on loopback only by localhost"):
+    with pytest.raises(ValueUnreadable, match="on loopback only by localhost"):
         read_value(http(f"https://{name}/"), MetricHosts([name]), SystemClock(), within=1, lookup=lookup)
     assert (asked, provider.seen) == (["metrics.example.com"], [])
 
@@ -202,9 +202,9 @@ def test_tls_is_verified_against_the_host(secure: Provider, certificate: Path) -
     by_name, by_address = http(f"https://localhost:{secure.port}/"), http(f"https://{secure.host}/")
     assert read_value(by_name, hosts, SystemClock(), within=2, tls=trust) == 0.01
     assert secure.headers[0]["host"] == f"localhost:{secure.port}"
-    with pytest.raises(Unreadable, match="certificate is refused"):
+    with pytest.raises(ValueUnreadable, match="certificate is refused"):
         read_value(by_address, hosts, SystemClock(), within=2, tls=trust)
-    with pytest.raises(Unreadable, match="certificate is refused"):
+    with pytest.raises(ValueUnreadable, match="certificate is refused"):
         read_value(by_name, hosts, SystemClock(), within=2)
     assert len(secure.seen) == 1
 
@@ -216,6 +216,6 @@ def test_certificates_of_the_environment_have_no_say(
         monkeypatch.setenv(name, str(certificate))
     strict_tls.cache_clear()
     source = http(f"https://localhost:{secure.port}/")
-    with pytest.raises(Unreadable, match="certificate is refused"):
+    with pytest.raises(ValueUnreadable, match="certificate is refused"):
         read_value(source, MetricHosts([f"localhost:{secure.port}"]), SystemClock(), within=2)
     assert secure.seen == []

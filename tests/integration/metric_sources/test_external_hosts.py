@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.metric_sources.allowed_hosts import MetricHosts, Place, Unreadable, addresses
+from rollout.adapters.metric_sources.allowed_hosts import AllowedAddress, MetricHosts, ValueUnreadable, addresses
 from rollout.domain.errors import SettingsError
 from tests.support.values import plan
 
@@ -66,7 +66,7 @@ def answers(*found: str) -> Any:
 @pytest.mark.parametrize("port", ["", ":443", ":8080"])
 def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -> None:
     for scheme in ("http", "https"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(ValueUnreadable):
             MetricHosts([NAME]).place(f"{scheme}://{host}{port}/x")
 
 
@@ -75,7 +75,9 @@ def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -
 )
 def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> None:
     shown = f"[{listed}]" if ":" in listed else listed
-    with pytest.raises(Unreadable, match=r"no metric is read from|inside the network; only an entry with its port"):
+    with pytest.raises(
+        ValueUnreadable, match=r"no metric is read from|inside the network; only an entry with its port"
+    ):
         place = MetricHosts([listed]).place(f"https://{shown}/x")
         addresses(place, answers())
 
@@ -92,7 +94,7 @@ def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> N
     ],
 )
 def test_some_addresses_are_refused_even_with_their_port(listed: str) -> None:
-    with pytest.raises(Unreadable, match="no metric is read from"):
+    with pytest.raises(ValueUnreadable, match="no metric is read from"):
         MetricHosts([listed]).place(f"https://{listed}/x")
 
 
@@ -121,21 +123,21 @@ def test_some_addresses_are_refused_even_with_their_port(listed: str) -> None:
     ],
 )
 def test_addresses_that_could_be_read_in_two_ways_are_refused(url: str) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ValueUnreadable):
         MetricHosts([NAME]).place(url)
 
 
 def test_what_is_listed_passes() -> None:
     hosts = MetricHosts([NAME, "10.0.0.7:9090", "localhost:9090", "[::1]:9090", "2606:4700::1111", "8.8.8.8"])
-    assert hosts.place("https://Metrics.Example.com/a?b=c") == Place("https", NAME, 443, "/a?b=c", False)
-    assert hosts.place(f"https://{NAME}:8443") == Place("https", NAME, 8443, "/", False)
+    assert hosts.place("https://Metrics.Example.com/a?b=c") == AllowedAddress("https", NAME, 443, "/a?b=c", False)
+    assert hosts.place(f"https://{NAME}:8443") == AllowedAddress("https", NAME, 8443, "/", False)
     assert hosts.place("https://10.0.0.7:9090/x").inside
     assert hosts.place("http://localhost:9090/x").authority == "localhost:9090"
     assert hosts.place("http://[0:0::1]:9090/x").authority == "[::1]:9090"
     assert hosts.place("https://[2606:4700::1111]/x").authority == "[2606:4700::1111]"
     assert hosts.place("https://8.8.8.8/").authority == "8.8.8.8"
     for url in ("http://10.0.0.7:9090/", "https://10.0.0.7/", "https://localhost:9091/", "http://localhost/"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(ValueUnreadable):
             hosts.place(url)
 
 
@@ -156,7 +158,7 @@ def test_what_is_listed_passes() -> None:
     ],
 )
 def test_a_name_is_refused_with_any_address_that_is(found: tuple[str, ...]) -> None:
-    with pytest.raises(Unreadable):
+    with pytest.raises(ValueUnreadable):
         addresses(MetricHosts([NAME]).place(f"https://{NAME}/"), answers(*found))
 
 
@@ -164,7 +166,7 @@ def test_a_name_with_its_port_may_lead_into_the_network_and_never_to_this_machin
     place = MetricHosts([f"{NAME}:9090"]).place(f"https://{NAME}:9090/")
     assert addresses(place, answers("10.0.0.1")) == [(socket.AF_INET, "10.0.0.1")]
     for bad in ("127.0.0.1", "::1", "169.254.169.254", "0.0.0.0"):
-        with pytest.raises(Unreadable):
+        with pytest.raises(ValueUnreadable):
             addresses(place, answers(bad))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.retell.account_list import WORTH, Listing
+from rollout.adapters.retell.account_list import WORTH, AccountList
 from rollout.adapters.retell.paging import Page
 from rollout.domain.writes.answers import Failure, Trouble
 from tests.support.service import wait_until
@@ -48,7 +48,7 @@ class Account:
 class Asking:
     """Somebody who reads in a thread of their own."""
 
-    def __init__(self, listing: Listing, numbers: list[str], *, urgent: bool = False) -> None:
+    def __init__(self, listing: AccountList, numbers: list[str], *, urgent: bool = False) -> None:
         self.found: dict[str, Any] = {}
         self.thread = threading.Thread(
             target=lambda: self.found.update(listing.read(numbers, urgent=urgent)), daemon=True
@@ -65,7 +65,7 @@ class Asking:
 
 def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
     account = Account()
-    listing = Listing(account.pages)
+    listing = AccountList(account.pages)
     first = [Asking(listing, NUMBERS[:20])]
     wait_until(lambda: len(account.begun) == 1)
     first.append(Asking(listing, NUMBERS[20:40]))
@@ -84,7 +84,7 @@ def test_who_asks_while_walks_are_under_way_shares_the_next_one() -> None:
 
 def test_a_rollback_waits_for_no_walk_of_another() -> None:
     account = Account()
-    listing = Listing(account.pages)
+    listing = AccountList(account.pages)
     forward = [Asking(listing, NUMBERS[:20]) for _ in range(1)]
     wait_until(lambda: len(account.begun) == 1)
     forward.append(Asking(listing, NUMBERS[:20]))
@@ -99,7 +99,7 @@ def test_a_rollback_waits_for_no_walk_of_another() -> None:
 def test_a_walk_that_fails_answers_nobody_and_keeps_nobody() -> None:
     account = Account()
     account.fails = True
-    listing = Listing(account.pages)
+    listing = AccountList(account.pages)
     account.open()
     assert listing.read(NUMBERS) == {}
     account.fails = False
@@ -109,7 +109,7 @@ def test_a_walk_that_fails_answers_nobody_and_keeps_nobody() -> None:
 def test_a_few_numbers_are_asked_for_alone() -> None:
     account = Account()
     account.open()
-    listing = Listing(account.pages)
+    listing = AccountList(account.pages)
     assert listing.read(NUMBERS[: WORTH - 1]) == {}
     assert account.begun == []
     assert len(listing.read(NUMBERS[:WORTH])) == WORTH
@@ -117,7 +117,7 @@ def test_a_few_numbers_are_asked_for_alone() -> None:
 
 def test_what_breaks_off_in_the_walk_of_one_breaks_it_for_all() -> None:
     account = Account()
-    listing = Listing(account.pages)
+    listing = AccountList(account.pages)
 
     def broken(_urgent: bool, _start: str | None) -> Iterator[Page | Failure]:
         yield Page(item(n, 1) for n in NUMBERS[:60])
@@ -154,7 +154,7 @@ class Shelf:
 
 def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
     shelf = Shelf()
-    listing = Listing(shelf.pages)
+    listing = AccountList(shelf.pages)
     every = list(shelf.numbers)
     assert len(listing.read(every)) == 6000 and shelf.asked == [None, "1000", "2000", "3000", "4000", "5000"]
     for chunk, keys in ((every[3000:4000], {"3000"}), (every[:400], {None}), (every[4500:5500], {"4000", "5000"})):
@@ -170,7 +170,7 @@ def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
 @pytest.mark.parametrize("how", ["moved", "key", "gone"])
 def test_a_list_that_has_changed_is_walked_again(how: str) -> None:
     shelf = Shelf()
-    listing = Listing(shelf.pages)
+    listing = AccountList(shelf.pages)
     every = list(shelf.numbers)
     listing.read(every)
     if how == "moved":

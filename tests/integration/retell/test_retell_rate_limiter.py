@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.retell.rate_limiter import Pace
+from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.domain.errors import NotReachable
 from rollout.domain.request_budget import Allowance, RequestTurns, deal, throttled
 from rollout.engine.ports import BudgetState
@@ -35,13 +35,13 @@ class Hand:
         self.at += seconds
 
 
-def go(pace: Pace, clock: Hand, *, urgent: bool = False, within: float = 10) -> float | None:
+def go(pace: RateLimiter, clock: Hand, *, urgent: bool = False, within: float = 10) -> float | None:
     return pace.enter(urgent=urgent, until=clock.boot() + within)
 
 
 def test_without_limits_nobody_waits() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=3)
+    pace = RateLimiter(clock, concurrency=3)
     assert [go(pace, clock) for _ in range(3)] == [None] * 3
     assert go(pace, clock, within=0) is not None
     assert go(pace, clock, urgent=True) is None
@@ -52,7 +52,7 @@ def test_without_limits_nobody_waits() -> None:
 
 def test_the_rate_is_kept() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=100, rate=10)
+    pace = RateLimiter(clock, concurrency=100, rate=10)
     began = clock.at
     for _ in range(51):
         assert go(pace, clock) is None
@@ -62,14 +62,14 @@ def test_the_rate_is_kept() -> None:
 
 def test_a_wait_that_is_too_long_is_refused_at_once() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=100, rate=0.1)
+    pace = RateLimiter(clock, concurrency=100, rate=0.1)
     assert go(pace, clock) is None
     assert go(pace, clock, within=5) == pytest.approx(10, abs=0.1) and clock.slept == []
 
 
 def test_throttling_halves_and_good_answers_grow_back() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=32)
+    pace = RateLimiter(clock, concurrency=32)
 
     def one(status: int, retry_after: float | None = None) -> None:
         assert go(pace, clock, within=400) is None
@@ -91,7 +91,7 @@ def test_throttling_halves_and_good_answers_grow_back() -> None:
 @pytest.mark.parametrize("asked, paused", [(40.0, 40.0), (9999.0, 300.0), (None, 0.5)])
 def test_a_429_pauses_forward_work_alone(asked: float | None, paused: float) -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=32)
+    pace = RateLimiter(clock, concurrency=32)
     assert go(pace, clock) is None
     pace.leave(429, asked, urgent=False)
     assert go(pace, clock, within=0.1) == pytest.approx(paused)
@@ -102,7 +102,7 @@ def test_a_429_pauses_forward_work_alone(asked: float | None, paused: float) -> 
 
 def test_429s_without_a_time_pause_longer_each() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=8)
+    pace = RateLimiter(clock, concurrency=8)
     pauses = []
     for _ in range(9):
         assert go(pace, clock, within=60) is None
@@ -119,7 +119,7 @@ def test_429s_without_a_time_pause_longer_each() -> None:
 
 def test_the_rate_shrinks_too() -> None:
     clock = Hand()
-    pace = Pace(clock, concurrency=8, rate=8)
+    pace = RateLimiter(clock, concurrency=8, rate=8)
     assert go(pace, clock) is None
     pace.leave(429, 0, urgent=False)
     clock.at += 10
@@ -140,7 +140,7 @@ def threads() -> Callable[[Callable[[], None]], None]:
 
 def test_a_turn_goes_to_who_waits_and_the_rollback_first(threads: Callable[[Callable[[], None]], None]) -> None:
     clock = SystemClock()
-    pace = Pace(clock, concurrency=1, rate=20)
+    pace = RateLimiter(clock, concurrency=1, rate=20)
     came: list[str] = []
 
     def come(name: str, urgent: bool) -> Callable[[], None]:
@@ -166,7 +166,7 @@ def test_a_turn_goes_to_who_waits_and_the_rollback_first(threads: Callable[[Call
 def test_no_turn_is_lost_among_many(threads: Callable[[Callable[[], None]], None]) -> None:
     """Forty threads, four turns, throttling in between: everybody comes through, never more than four."""
     clock = SystemClock()
-    pace = Pace(clock, concurrency=4)
+    pace = RateLimiter(clock, concurrency=4)
     lock = threading.Lock()
     inside = most = done = 0
 
@@ -215,7 +215,7 @@ class Account:
 def test_two_processes_keep_one_rate() -> None:
     clock = Hand()
     account = Account(clock)
-    paces = [Pace(clock, concurrency=100, rate=20, limits=account) for _ in range(2)]
+    paces = [RateLimiter(clock, concurrency=100, rate=20, limits=account) for _ in range(2)]
     began = clock.at
     for i in range(100):
         assert go(paces[i % 2], clock) is None
@@ -227,7 +227,7 @@ def test_two_processes_keep_one_rate() -> None:
 def test_a_rollback_waits_for_no_turn_of_others() -> None:
     clock = Hand()
     account = Account(clock)
-    forward, other = (Pace(clock, concurrency=100, rate=1, limits=account) for _ in range(2))
+    forward, other = (RateLimiter(clock, concurrency=100, rate=1, limits=account) for _ in range(2))
     for _ in range(30):
         forward.enter(urgent=False, until=clock.at + 60)
     slept = len(clock.slept)
@@ -239,7 +239,7 @@ def test_without_the_database_each_process_keeps_the_rate_itself() -> None:
     clock = Hand()
     account = Account(clock)
     account.down = True
-    pace = Pace(clock, concurrency=100, rate=20, limits=account)
+    pace = RateLimiter(clock, concurrency=100, rate=20, limits=account)
     began = clock.at
     for _ in range(41):
         assert go(pace, clock) is None
@@ -252,11 +252,11 @@ def test_without_the_database_each_process_keeps_the_rate_itself() -> None:
 def test_a_429_to_one_process_is_told_to_the_others() -> None:
     clock = Hand()
     account = Account(clock)
-    pace = Pace(clock, concurrency=8, limits=account)
+    pace = RateLimiter(clock, concurrency=8, limits=account)
     assert go(pace, clock) is None
     pace.leave(429, 7.0, urgent=False)
     assert account.allowance.paused_until == clock.at + 7
-    told = Pace(clock, concurrency=8, limits=account)
+    told = RateLimiter(clock, concurrency=8, limits=account)
     told.adjust(BudgetState(services=2, left=0.5, pause=7.0))
     assert told.limit == 4
     assert go(told, clock, within=1) == pytest.approx(7.0)
@@ -264,7 +264,7 @@ def test_a_429_to_one_process_is_told_to_the_others() -> None:
 
 
 def test_the_accounts_concurrency_is_shared_out() -> None:
-    pace = Pace(Hand(), concurrency=32, account=64)
+    pace = RateLimiter(Hand(), concurrency=32, account=64)
     for services, expected in ((1, 32), (2, 32), (4, 16), (100, 1)):
         pace.adjust(BudgetState(services=services))
         assert pace.limit == expected

@@ -13,7 +13,7 @@ from sqlalchemy import Table, func, insert, select
 
 from jobs.prune import Prune, limits
 from rollout.adapters.store import archive, pruning
-from rollout.adapters.store.observations import Mark, keep_look
+from rollout.adapters.store.observations import FetchMark, keep_look
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tables import (
     deliveries,
@@ -157,7 +157,7 @@ def test_each_table_has_its_own_limit(store: Store, hand: Hand, clock: FakeClock
     put(store, outbox, event="sent", **notice, tries=1, sent_at=now, trouble="")
     put(store, outbox, event="waiting", **notice, tries=9, sent_at=None, due_at=now, trouble="away")
     store.observe([CallRecord("call", "a", 1, ONE, "inbound", now, None, "ended")])
-    store.mark(Mark(ONE, "inbound", now, now))
+    store.mark(FetchMark(ONE, "inbound", now, now))
 
     def left(days: float) -> set[str]:
         clock.to(now + timedelta(days=days))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.store.disk_reserve import Ballast
+from rollout.adapters.store.disk_reserve import DiskReserve
 from rollout.adapters.store.engine import Database
 
 
@@ -25,7 +25,7 @@ def _path(database: Database) -> Path:
 
 
 def test_made_given_back_and_made_again(database: Database) -> None:
-    ballast, path = Ballast(database, 0.5), _path(database)
+    ballast, path = DiskReserve(database, 0.5), _path(database)
     assert not ballast.give_back(), "there is none yet"
     for _ in range(2):
         assert ballast.keep() == ""
@@ -40,7 +40,7 @@ def test_none_is_made_where_there_is_no_room(database: Database, monkeypatch: py
     disk = os.statvfs(_path(database).parent)
     few = 900_000 // disk.f_frsize
     monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((*disk[:4], few, *disk[5:])))
-    ballast = Ballast(database, 0.5)
+    ballast = DiskReserve(database, 0.5)
     assert "less than twice its size is free" in ballast.keep()
     assert not _path(database).exists()
     assert not ballast.given_back, "and nothing forward waits for it"
@@ -50,7 +50,7 @@ def test_a_system_that_refuses_leaves_nothing_behind(database: Database, monkeyp
     def refuse(*_: object) -> None:
         raise OSError(122, "Disk quota exceeded")
 
-    ballast = Ballast(database, 0.5)
+    ballast = DiskReserve(database, 0.5)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     assert "Disk quota exceeded" in ballast.keep()
     assert not _path(database).exists()
@@ -63,7 +63,7 @@ def test_a_system_that_refuses_leaves_nothing_behind(database: Database, monkeyp
 
 
 def test_a_size_of_nothing_switches_it_off(database: Database) -> None:
-    ballast = Ballast(database, 0)
+    ballast = DiskReserve(database, 0)
     assert ballast.keep() == ""
     assert not _path(database).exists()
 
@@ -71,6 +71,6 @@ def test_a_size_of_nothing_switches_it_off(database: Database) -> None:
 @pytest.mark.postgres
 def test_postgresql_has_none(postgres_url: str) -> None:
     database = Database(postgres_url, SystemClock())
-    ballast = Ballast(database, 8)
+    ballast = DiskReserve(database, 8)
     assert (ballast.keep(), ballast.give_back(), ballast.given_back) == ("", False, False)
     database.close()

@@ -7,7 +7,7 @@ from importlib import util
 
 from sqlalchemy import insert, text
 
-from rollout.adapters.store.notice_sources import Tellings
+from rollout.adapters.store.notice_sources import NoticeSources
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tables import TELLING, rollouts
 from rollout.domain.lifecycle.machine import FINAL
@@ -43,7 +43,7 @@ def test_the_look_takes_its_index(store: Store) -> None:
 
 def test_each_state_that_lasts_is_found(store: Store) -> None:
     crowd(store)
-    tellings = Tellings(store.database)
+    tellings = NoticeSources(store.database)
     since = store.now() - timedelta(hours=1)
     entries, waits = tellings.glance(since)
     assert (entries > 0, waits, tellings.telling()) == (True, False, [])

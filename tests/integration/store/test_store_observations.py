@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store import key_values, observations
-from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.observations import FetchMark
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.records import CallRecord
 from tests.support.clock import START
@@ -126,20 +126,20 @@ def test_a_long_reason_is_cut_and_not_refused(store: Store) -> None:
 
 
 def test_marks_say_how_far_calls_were_fetched(store: Store) -> None:
-    mark = Mark(ONE, "inbound", START, START + MINUTE)
+    mark = FetchMark(ONE, "inbound", START, START + MINUTE)
     store.mark(mark)
     store.mark(replace(mark, since=START + MINUTE))
     assert store.marks([ONE, TWO]) == {(ONE, "inbound"): replace(mark, since=START + MINUTE)}
 
 
 def test_trouble_is_kept_from_its_beginning_and_ends_with_a_fetch(store: Store) -> None:
-    store.mark(Mark(ONE, "inbound", START, START))
+    store.mark(FetchMark(ONE, "inbound", START, START))
     store.mark_trouble(ONE, "inbound", START - MINUTE, "Retell is down")
     first = store.marks([ONE])[ONE, "inbound"]
     store.mark_trouble(ONE, "inbound", START - MINUTE, "still down")
     again = store.marks([ONE])[ONE, "inbound"]
     assert (again.trouble, again.trouble_since, again.since) == ("still down", first.trouble_since, START)
-    store.mark(Mark(ONE, "inbound", START, START))
+    store.mark(FetchMark(ONE, "inbound", START, START))
     assert store.marks([ONE])[ONE, "inbound"].trouble_since is None
 
 

@@ -15,7 +15,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import value_of
 from rollout.adapters.store.lookups import Lookups
-from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.observations import FetchMark
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
@@ -77,7 +77,7 @@ def test_the_same_call_told_of_by_all(database: Database) -> None:
 def test_the_same_mark(database: Database) -> None:
     store = Store(database)
     for _ in range(5):
-        at_once(lambda i: store.mark(Mark("+14157774444", "inbound", AT, AT, f"trouble {i}", None)))
+        at_once(lambda i: store.mark(FetchMark("+14157774444", "inbound", AT, AT, f"trouble {i}", None)))
     assert len(store.marks(["+14157774444"])) == 1
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 
-from rollout.adapters.store.writer_queue import Turns
+from rollout.adapters.store.writer_queue import WriterQueue
 from tests.support.service import wait_until
 
 
-def waiting(turns: Turns, urgent: bool, name: str, order: list[str]) -> threading.Thread:
+def waiting(turns: WriterQueue, urgent: bool, name: str, order: list[str]) -> threading.Thread:
     """A thread that stands in line and then notes that its turn came."""
 
     def run() -> None:
@@ -24,7 +24,7 @@ def waiting(turns: Turns, urgent: bool, name: str, order: list[str]) -> threadin
 
 
 def test_urgent_ones_first_else_in_their_order() -> None:
-    turns, order = Turns(10, 10), list[str]()
+    turns, order = WriterQueue(10, 10), list[str]()
     with turns.taken(False):
         threads = [waiting(turns, u, n, order) for u, n in ((False, "a"), (False, "b"), (True, "c"), (True, "d"))]
         assert order == []
@@ -36,7 +36,7 @@ def test_urgent_ones_first_else_in_their_order() -> None:
 
 
 def test_one_at_a_time() -> None:
-    turns, inside, most = Turns(10, 10), list[int](), [0]
+    turns, inside, most = WriterQueue(10, 10), list[int](), [0]
 
     def run(me: int) -> None:
         for i in range(50):
@@ -55,7 +55,7 @@ def test_one_at_a_time() -> None:
 
 
 def test_who_is_out_of_patience_goes_on_and_gives_no_turn_away() -> None:
-    turns, order = Turns(10, 0.05), list[str]()
+    turns, order = WriterQueue(10, 0.05), list[str]()
     with turns.taken(False):
         with turns.taken(True):  # out of patience: beside the one who has the turn
             later = waiting(turns, False, "later", order)
@@ -65,7 +65,7 @@ def test_who_is_out_of_patience_goes_on_and_gives_no_turn_away() -> None:
 
 
 def test_a_turn_that_fails_is_over() -> None:
-    turns = Turns(10, 10)
+    turns = WriterQueue(10, 10)
     try:
         with turns.taken(False):
             raise ValueError

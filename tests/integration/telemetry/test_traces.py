@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from jobs.advance import Advance
-from rollout.adapters.retell.thread_pool import Crew
+from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.adapters.telemetry import tracing
 from rollout.adapters.telemetry.request_stats import BUCKETS, Latencies, RequestMeter
 from rollout.domain.errors import Refused
@@ -109,7 +109,7 @@ def _seconds(span: ReadableSpan) -> float:
 
 
 def test_every_line_of_a_pass_carries_its_rollout() -> None:
-    crew, seen = Crew(4), []
+    crew, seen = ThreadPool(4), []
     together = threading.Barrier(2, timeout=5)
 
     def work() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import observations, rebuild
-from rollout.adapters.store.observations import Mark
+from rollout.adapters.store.observations import FetchMark
 from rollout.domain.errors import PlanError
 from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.gates import summary
@@ -87,7 +87,7 @@ class GateScene(Scene):
     def polled(self) -> None:
         """The service has fetched the calls just now."""
         now = self.clock.now()
-        self.app.store.mark(Mark(ONE, "inbound", now - timedelta(seconds=60), now))
+        self.app.store.mark(FetchMark(ONE, "inbound", now - timedelta(seconds=60), now))
 
 
 @pytest.fixture
