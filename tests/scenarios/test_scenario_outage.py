@@ -15,7 +15,7 @@ from jobs.scheduler import Scheduler
 from rollout.adapters.store.signals import Listener
 from rollout.domain.errors import NotReachable
 from rollout.interfaces.api.stream import Hub, Subscriber
-from rollout.interfaces.api.worker_pools import Lanes
+from rollout.interfaces.api.worker_pools import WorkerPools
 from rollout.interfaces.auth.roles import NOBODY
 from tests.support.clock import FakeClock
 from tests.support.scene import Scene
@@ -172,7 +172,7 @@ def test_event_streams_back_off_and_live_on(
     scene: Scene, trouble: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[None] = []
-    lanes = Lanes(1)
+    lanes = WorkerPools(1)
     hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), lanes, 10)  # type: ignore[arg-type]
     hub._subscribers.add(Subscriber("a", NOBODY, 0))
     slept: list[float] = []

@@ -11,13 +11,13 @@ from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.notices import Reaction
-from rollout.interfaces.api.service import Service
+from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
 
 KEEP = timedelta(days=30)
 
 
-def take(service: Service, caller: Caller, source: str, document: object) -> dict[str, Any]:
+def take(service: ApiService, caller: Caller, source: str, document: object) -> dict[str, Any]:
     """Acts on one delivery and tells what was done.
 
     InputError when the body is not understood. NotReachable when something could not be recorded: the
@@ -43,7 +43,7 @@ def take(service: Service, caller: Caller, source: str, document: object) -> dic
     return {"alerts": len(found), "done": done}
 
 
-def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[str]]]:
+def _candidates(service: ApiService, caller: Caller) -> list[tuple[Rollout, list[str]]]:
     """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
     found: list[tuple[Rollout, list[str]]] = []
     for page in service.readings.live():
@@ -53,7 +53,9 @@ def _candidates(service: Service, caller: Caller) -> list[tuple[Rollout, list[st
     return found
 
 
-def _act(service: Service, caller: Caller, rollout: Rollout, action: Reaction, alert: alerts.Alert) -> dict[str, Any]:
+def _act(
+    service: ApiService, caller: Caller, rollout: Rollout, action: Reaction, alert: alerts.Alert
+) -> dict[str, Any]:
     digest = _digest(alert, rollout.id)
     if alert.status == alerts.RESOLVED:
         if not alert.lasting:

@@ -8,20 +8,20 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class Position(BaseModel):
+class PositionModel(BaseModel):
     """Where a rollout stands."""
 
     wave: int = Field(examples=[1])
     step: int = Field(examples=[2])
 
 
-class Standing(BaseModel):
+class CommandAnswer(BaseModel):
     """Where a rollout stands after a command."""
 
     id: str = Field(examples=["k7m2x9p4qa"])
     phase: str = Field(examples=["paused"])
     reason: str | None = Field(examples=["calls drop"])
-    position: Position
+    position: PositionModel
     epoch: int = Field(description="Rises with every claim and every command.", examples=[12])
 
 
@@ -35,7 +35,7 @@ class Summary(BaseModel):
         examples=["progressing"],
     )
     reason: str | None = Field(description="Why it is held, paused, stopped or rolled back.")
-    position: Position
+    position: PositionModel
     steps: int = Field(description="How many steps the plan has.", examples=[3])
     weight: float = Field(description="The canary's share of new calls, 0..1.", examples=[0.1])
     retreated: float | None = Field(
@@ -48,7 +48,7 @@ class Summary(BaseModel):
     updated_at: datetime
 
 
-class Target(BaseModel):
+class TargetModel(BaseModel):
     """One number of a rollout; lists are Retell's, verbatim, by field (inbound_agents, ...)."""
 
     number: str = Field(examples=["+14157774444"])
@@ -62,7 +62,7 @@ class Target(BaseModel):
     state: str = Field(examples=["confirmed"])
 
 
-class Verdict(BaseModel):
+class VerdictModel(BaseModel):
     """What the gates say of all arms together."""
 
     outcome: str = Field(description="pass, fail, undecided or unmeasurable.", examples=["undecided"])
@@ -77,7 +77,7 @@ class CallsUnreadable(BaseModel):
     why: str
 
 
-class Shown(Summary):
+class RolloutModel(Summary):
     """One rollout whole."""
 
     weights: dict[str, float]
@@ -87,17 +87,17 @@ class Shown(Summary):
     created_by: str
     epoch: int
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
-    verdict: Verdict | None = Field(description="What the gates say; null: they have not looked.")
+    verdict: VerdictModel | None = Field(description="What the gates say; null: they have not looked.")
     gates: list[dict[str, Any]] = Field(description="What they saw, by arm.")
     gates_text: list[str] = Field(description="The same in words.")
-    targets: list[Target]
+    targets: list[TargetModel]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
     calls_unreadable: CallsUnreadable | None = Field(
         None, description="Since when its calls cannot be read, and why; null: they can."
     )
 
 
-class RollbackAnswer(Shown):
+class RollbackAnswer(RolloutModel):
     """The rollout, and whether every number has been read back at its baseline."""
 
     read_back: bool
@@ -112,7 +112,7 @@ class Summaries(BaseModel):
     next: str | None = Field(description="The cursor of the next page; null at the end.")
 
 
-class JournalEntry(BaseModel):
+class JournalEntryModel(BaseModel):
     """One entry of the journal, which is only ever added to."""
 
     rollout_id: str
@@ -128,7 +128,7 @@ class JournalEntry(BaseModel):
 class History(BaseModel):
     """A page of the journal, oldest first."""
 
-    items: list[JournalEntry]
+    items: list[JournalEntryModel]
     next: int | None = Field(description="The `after` of the next page; null at the end.")
 
 
@@ -160,7 +160,7 @@ class NumberAnswer(BaseModel):
     """One phone number across rollouts."""
 
     number: str = Field(examples=["+14157774444"])
-    driven_by: Standing | None = Field(description="The live rollout that drives it.")
+    driven_by: CommandAnswer | None = Field(description="The live rollout that drives it.")
     serves: dict[str, Any] | None = Field(description="Its lists as last seen, or read now with ?fresh=true.")
     seen_at: datetime | None
     rollback: str | None = Field(description="The id of the rollout that a rollback of this number means.")
@@ -218,7 +218,7 @@ class Ready(BaseModel):
     checks: dict[str, str] | None = None
 
 
-class Problem(BaseModel):
+class ProblemDocument(BaseModel):
     """An error (RFC 9457). Further members say more, for example where a rollout stands."""
 
     model_config = ConfigDict(extra="allow")

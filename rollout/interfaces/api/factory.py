@@ -14,11 +14,11 @@ from rollout import __version__
 from rollout.app import App
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.interfaces.api import problems
-from rollout.interfaces.api.answers import Problem
+from rollout.interfaces.api.answers import ProblemDocument
 from rollout.interfaces.api.guard import Guarded
-from rollout.interfaces.api.middleware import Doors
+from rollout.interfaces.api.middleware import Middleware
 from rollout.interfaces.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
-from rollout.interfaces.api.service import SchedulerState, Service
+from rollout.interfaces.api.service import ApiService, SchedulerState
 
 _ABOUT = """\
 Moves live callers step by step from one version of a Retell voice agent to another, and back.
@@ -29,7 +29,7 @@ documents. Times are ISO 8601 in UTC, durations seconds, weights 0..1.
 """
 
 
-Pages = Callable[[App, Service], Sequence[BaseRoute]]
+Pages = Callable[[App, ApiService], Sequence[BaseRoute]]
 
 
 class Api(FastAPI):
@@ -63,7 +63,7 @@ def make_api(
     routes, from whoever serves them beside the API.
     `api.state.service` is the Service; call its `stop()` at the end.
     """
-    service = Service(app, scheduler_state, observe, metrics, rehearse)
+    service = ApiService(app, scheduler_state, observe, metrics, rehearse)
     api = Api(
         title="rollout",
         version=__version__,
@@ -83,7 +83,7 @@ def make_api(
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
     short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
-    api.doors = Doors(
+    api.doors = Middleware(
         api.inside, hosts=names, secure=app.settings.behind_tls_proxy, short=short, root=app.settings.root_path
     )
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
@@ -113,7 +113,7 @@ def _describe(api: FastAPI) -> dict[str, Any]:
         document["servers"] = [{"url": root}]
     parts = document.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
-    schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas["ProblemDocument"] = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     parts["securitySchemes"] = {

@@ -16,9 +16,9 @@ from starlette.exceptions import HTTPException
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.interfaces.api.answers import PROBLEMS
 from rollout.interfaces.api.middleware import MAX_BODY, is_loopback
-from rollout.interfaces.api.problems import TooLarge, WrongMediaType, from_error, unexpected
+from rollout.interfaces.api.problems import BodyTooLarge, WrongMediaType, from_error, unexpected
 from rollout.interfaces.api.quick import Post, Read
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.strict_json import read_json
 from rollout.interfaces.auth.roles import NO_TOKEN, Caller, Right
 
@@ -83,7 +83,7 @@ class Guarded(APIRoute):
 
         return handler
 
-    async def _admit(self, service: Service, request: Request) -> Caller | None:
+    async def _admit(self, service: ApiService, request: Request) -> Caller | None:
         """The caller, if the route's right is his; None where nobody need be anybody."""
         if self.right is Right.PUBLIC or self.right is Right.SIGNATURE:
             return None
@@ -137,7 +137,7 @@ class Guarded(APIRoute):
             return None
         return Response(await service.lanes.run(self.lane, lambda: work(service, caller)), media_type=JSON)
 
-    def _allow(self, service: Service, request: Request, caller: Caller) -> None:
+    def _allow(self, service: ApiService, request: Request, caller: Caller) -> None:
         """Forbidden without the route's right, TooMany beyond the limit."""
         try:
             caller.need(self.right)
@@ -151,7 +151,7 @@ class Guarded(APIRoute):
             bucket.take(f"{kind}|{caller.actor}")
 
 
-async def authenticate(service: Service, request: Request, lane: str) -> Caller:
+async def authenticate(service: ApiService, request: Request, lane: str) -> Caller:
     """The caller by the bearer token; cookies mean nothing here. Unauthenticated."""
     # What is urgent asks and waits for nobody; by lane: a change does not wait for what a flood of readers has under way.
     version = None if lane == "urgent" else await service.still.version()
@@ -164,7 +164,7 @@ async def authenticate(service: Service, request: Request, lane: str) -> Caller:
     return caller
 
 
-async def authenticated(service: Service, request: Request, lane: str, then: Callable[[Caller], T]) -> T:
+async def authenticated(service: ApiService, request: Request, lane: str, then: Callable[[Caller], T]) -> T:
     """As `authenticate`, and what `then` makes of the caller, which only reads and shares one transaction."""
     source = source_of(request)
     given = request.headers.getlist("authorization")
@@ -201,7 +201,7 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > most:
-            raise TooLarge(f"the body is larger than {most // KIB} KiB")
+            raise BodyTooLarge(f"the body is larger than {most // KIB} KiB")
         parts.append(part)
     return b"".join(parts)
 

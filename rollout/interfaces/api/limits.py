@@ -88,7 +88,7 @@ class Attempts:
             raise TooMany("too many wrong tokens from this address; a right one is still taken at once", retry_after=60)
 
 
-class Rarely:
+class Throttle:
     """Lets something happen once in a while per key; says how often it was asked meanwhile."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:

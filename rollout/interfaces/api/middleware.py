@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.errors import SettingsError
-from rollout.interfaces.api.problems import LeftEarly, TooLarge, TooSlow, problem
+from rollout.interfaces.api.problems import BodyTooLarge, LeftEarly, TooSlow, problem
 from rollout.interfaces.auth.roles import HasDatabase
 from rollout.settings import LOOPBACK, Settings
 
@@ -49,7 +49,7 @@ class HasShortWay(Protocol):
     async def shortly(self, request: Request) -> Response | None: ...
 
 
-class Doors:
+class Middleware:
     """The outermost layer of the service."""
 
     def __init__(
@@ -160,7 +160,7 @@ class Doors:
             if complete:
                 return await receive()  # only a disconnect can follow, and it may take its time
             if announced > MAX_BODY:
-                raise TooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
+                raise BodyTooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
             try:
                 async with asyncio.timeout_at(began + BODY_SECONDS):
                     message = await receive()
@@ -170,7 +170,7 @@ class Doors:
                 raise LeftEarly  # nobody hears the answer: a refusal like any other, and nothing for the log
             size += len(message.get("body", b""))
             if size > MAX_BODY:
-                raise TooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
+                raise BodyTooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")
             complete = not message.get("more_body", False)
             return message
 

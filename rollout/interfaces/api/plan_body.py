@@ -7,7 +7,7 @@ import json
 from rollout.adapters.planfile import build_plan, load_plan
 from rollout.adapters.planfile.tree import MAX_BYTES
 from rollout.domain.plan.plan import Plan
-from rollout.interfaces.api.problems import TooLarge
+from rollout.interfaces.api.problems import BodyTooLarge
 from rollout.interfaces.api.schemas import PlanBody
 
 
@@ -16,7 +16,7 @@ def plan_of(body: PlanBody) -> Plan:
     if isinstance(body.plan, str):
         return load_plan(body.plan, body.name)
     if len(json.dumps(body.plan, ensure_ascii=False).encode()) > MAX_BYTES:
-        raise TooLarge(f"the plan is larger than {MAX_BYTES // 1024} KiB; split it, or select numbers")
+        raise BodyTooLarge(f"the plan is larger than {MAX_BYTES // 1024} KiB; split it, or select numbers")
     return build_plan(body.plan, body.name)
 
 

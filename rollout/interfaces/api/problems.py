@@ -24,7 +24,7 @@ _PROGRAMS = ("/api/", "/hooks/", "/metrics", "/healthz", "/readyz")  # nobody re
 _RESERVED = frozenset({"type", "title", "status", "detail", "instance", "code"})
 
 
-class TooLarge(RolloutError):
+class BodyTooLarge(RolloutError):
     """The body is too large."""
 
     exit_code = 2

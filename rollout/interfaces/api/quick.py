@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl
 
 from fastapi import Request
 
-from rollout.interfaces.api.service import Service
+from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
 
-Work = Callable[[Service, Caller], bytes]
+Work = Callable[[ApiService, Caller], bytes]
 Read = Callable[[Request], Work | None]
 Post = Callable[[Request, object], Work | None]
 E = TypeVar("E", bound=Callable[..., object])

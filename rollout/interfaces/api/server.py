@@ -17,7 +17,7 @@ from rollout.domain.lifecycle.records import CallRecord
 from rollout.interfaces.api.factory import Pages, make_api
 from rollout.interfaces.api.http_protocol import Patience
 from rollout.interfaces.api.middleware import refuse_unsafe_bind
-from rollout.interfaces.api.service import SchedulerState, Service
+from rollout.interfaces.api.service import ApiService, SchedulerState
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 2
@@ -35,7 +35,7 @@ class Server:
     """uvicorn around one application."""
 
     def __init__(self, api: Any, host: str, port: int) -> None:
-        self.service: Service = api.state.service
+        self.service: ApiService = api.state.service
         self.api = api
         self.host = host
         self.port = port

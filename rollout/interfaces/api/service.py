@@ -21,13 +21,13 @@ from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
 from rollout.domain.plan.plan import Plan
-from rollout.interfaces.api.limits import Attempts, Buckets, Rarely
+from rollout.interfaces.api.limits import Attempts, Buckets, Throttle
 from rollout.interfaces.api.paper import Paper
 from rollout.interfaces.api.problems import ErrorPage
 from rollout.interfaces.api.still import Still
 from rollout.interfaces.api.stream import Hub
-from rollout.interfaces.api.webhook_intake import Intake
-from rollout.interfaces.api.worker_pools import SQLITE_READERS, Followers, Lanes
+from rollout.interfaces.api.webhook_intake import WebhookIntake
+from rollout.interfaces.api.worker_pools import SQLITE_READERS, Followers, WorkerPools
 from rollout.interfaces.auth import roles
 from rollout.interfaces.auth.roles import NOBODY, Caller, Right
 from rollout.interfaces.backend.direct import Direct
@@ -45,7 +45,7 @@ class SchedulerState(Protocol):
 
 
 @dataclass
-class Service:
+class ApiService:
     """One process of the service, as its HTTP side sees it."""
 
     app: App
@@ -55,11 +55,11 @@ class Service:
     rehearse: Callable[[str], dict[str, Any]] | None = None
     stopping: bool = False
     error_page: ErrorPage | None = None  # set by the web page
-    lanes: Lanes = field(init=False)
+    lanes: WorkerPools = field(init=False)
 
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
-        self.lanes = Lanes(SQLITE_READERS) if self.app.database.is_sqlite else Lanes()
+        self.lanes = WorkerPools(SQLITE_READERS) if self.app.database.is_sqlite else WorkerPools()
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
@@ -68,12 +68,12 @@ class Service:
         self.still = Still(versions(self.app.database, partial(self.lanes.run, "minor")), clock)
         self.followers = Followers(self.app)
         self.hub = Hub(self.app.store, self.lookups, self.access, self.lanes, settings.event_clients)
-        self.intake = Intake(settings, clock, self.lookups, self.access, self.observe)
+        self.intake = WebhookIntake(settings, clock, self.lookups, self.access, self.observe)
         self.reads = Buckets(clock, settings.read_rate)
         self.changes = Buckets(clock, settings.change_rate)
         self.attempts = Attempts(clock)
-        self._touched = Rarely(clock, TOUCH_SECONDS)
-        self._noted = Rarely(clock, TOUCH_SECONDS)
+        self._touched = Throttle(clock, TOUCH_SECONDS)
+        self._noted = Throttle(clock, TOUCH_SECONDS)
         self._tokens_exist = False
 
     # -------------------------------------------------------------- who asks
@@ -179,10 +179,10 @@ class Service:
         self.still.close()
 
 
-def service_of(request: Request) -> Service:
+def service_of(request: Request) -> ApiService:
     """The service behind a request."""
-    service: Service = request.app.state.service
+    service: ApiService = request.app.state.service
     return service
 
 
-__all__ = ["By", "Caller", "Right", "RolloutError", "SchedulerState", "Service", "service_of"]
+__all__ = ["ApiService", "By", "Caller", "Right", "RolloutError", "SchedulerState", "service_of"]

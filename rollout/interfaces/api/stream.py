@@ -23,7 +23,7 @@ from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.backoff import Backoff
 from rollout.domain.errors import RolloutError
 from rollout.interfaces.api.problems import TooMany
-from rollout.interfaces.api.worker_pools import Lanes
+from rollout.interfaces.api.worker_pools import WorkerPools
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.views import rollout as views
 
@@ -59,7 +59,7 @@ class Subscriber:
 class Hub:
     """Feeds the subscribers of one process; everything but `stop` runs on the event loop."""
 
-    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: Lanes, most: int) -> None:
+    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: WorkerPools, most: int) -> None:
         """`most`: streams that may be open at a time."""
         self._store, self._lookups, self._access, self._lanes, self._most = (store, lookups, access, lanes, most)
         self._subscribers: set[Subscriber] = set()

@@ -36,7 +36,7 @@ LIVE_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 
 
-class Intake:
+class WebhookIntake:
     """The queue and its worker; the thread starts with the first webhook."""
 
     def __init__(

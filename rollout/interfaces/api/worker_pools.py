@@ -46,7 +46,7 @@ class Busy(RolloutError):
     exit_code = 4
 
 
-class Lanes:
+class WorkerPools:
     """The lanes of one process."""
 
     def __init__(self, readers: int = LANES["read"][0]) -> None:

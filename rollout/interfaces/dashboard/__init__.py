@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from starlette.routing import BaseRoute
 
 from rollout.app import App
-from rollout.interfaces.api.service import Service
+from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.routes import routes
 
 
-def pages(app: App, service: Service) -> Sequence[BaseRoute]:
+def pages(app: App, service: ApiService) -> Sequence[BaseRoute]:
     """Every route of the page; with those of OpenID Connect where an issuer is set."""
     found = list(routes(app, service).routes)
     if app.settings.oidc_issuer:

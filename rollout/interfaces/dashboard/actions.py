@@ -22,7 +22,7 @@ from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard import confirmations, formatting, new_rollout_page
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
 LANES = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
@@ -175,7 +175,7 @@ def _plans(router: APIRouter) -> None:
     async def start(request: Request) -> Response:
         """Starts the plan; refused, it shows why, with the plan as it was."""
         service, form = service_of(request), form_of(request)
-        desk: Desk = request.state.desk
+        desk: PageState = request.state.desk
         caller = visitor(request).caller
         try:
             if not form.get("reason", "").strip():
@@ -190,7 +190,7 @@ def _plans(router: APIRouter) -> None:
 async def _checked(request: Request, refused: Callable[[], RolloutError | None]) -> Response:
     """The page with the plan, its report, and what refused it, if anything did."""
     service, form = service_of(request), form_of(request)
-    desk: Desk = request.state.desk
+    desk: PageState = request.state.desk
     caller = visitor(request).caller
     error = refused()
     values = blank_plan() | {"form": form, "text": form.get("plan", "")}

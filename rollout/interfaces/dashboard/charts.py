@@ -97,7 +97,7 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ObservedMark:
     """One observed share: a line over the time it speaks for, a dot, and the range it may be by chance."""
 
     x1: float
@@ -126,7 +126,7 @@ class Timeline:
     now: float | None
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
-    observed: tuple[Mark, ...]
+    observed: tuple[ObservedMark, ...]
     label: str
 
 
@@ -226,11 +226,11 @@ def _steps(moments: Sequence[Moment], end: datetime, x: _Scale, y: _Level) -> st
     return " ".join([*parts, f"H{x(max(end, moments[-1].at)):.1f}"])
 
 
-def _mark(o: Observed, x: _Scale, y: _Level) -> Mark:
+def _mark(o: Observed, x: _Scale, y: _Level) -> ObservedMark:
     low, high = wilson(o.share, o.calls)
     begin, end = round(x(o.begin), 1), round(x(o.end), 1)
     text = f"observed {o.share * 100:.1f} % of {o.calls:,} calls"
-    return Mark(begin, end, round((begin + end) / 2, 1), y(o.share), y(low), y(high), text)
+    return ObservedMark(begin, end, round((begin + end) / 2, 1), y(o.share), y(low), y(high), text)
 
 
 def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:

@@ -31,7 +31,7 @@ RIGHTS = {name: Right.HALT if name in ("pause", "rollback") else Right.OPERATE f
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class PatchPreview:
     """One PATCH body and every number it goes to."""
 
     numbers: tuple[str, ...]
@@ -61,7 +61,7 @@ class Intent:
     title: str
     says: str
     verb: str
-    orders: tuple[Order, ...]
+    orders: tuple[PatchPreview, ...]
     follows: str = ""
     full: bool = False
 
@@ -241,15 +241,15 @@ def _rollback(r: Rollout) -> Intent:
     )
 
 
-def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[Order, ...]:
+def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[PatchPreview, ...]:
     """(number, body) pairs with equal bodies put together, in the order in which they come first."""
     found: dict[str, list[str]] = {}
     for number, body in bodies:
         found.setdefault(body, []).append(number)
-    return tuple(Order(tuple(numbers), body) for body, numbers in found.items())
+    return tuple(PatchPreview(tuple(numbers), body) for body, numbers in found.items())
 
 
-def summary(orders: Iterable[Order]) -> str:
+def summary(orders: Iterable[PatchPreview]) -> str:
     """`1 body for 12 numbers`, or that nothing is written."""
     listed = list(orders)
     if not listed:

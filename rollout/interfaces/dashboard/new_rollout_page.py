@@ -11,8 +11,8 @@ from rollout.adapters.planfile import load_plan
 from rollout.domain.errors import InputError, RolloutError
 from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.auth.roles import Caller
-from rollout.interfaces.dashboard.confirmations import Order
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.confirmations import PatchPreview
+from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.views import rollout
 
 NAME = "plan"
@@ -37,7 +37,7 @@ def text_of(form: Mapping[str, str]) -> str:
     return text.replace("\r\n", "\n")
 
 
-def check(desk: Desk, caller: Caller, text: str) -> dict[str, Any]:
+def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
     """Pre-flight of a plan: its report, and the bodies as orders by step. Reads Retell, writes nothing."""
     plan = load_plan(text, NAME)
     desk.service.allow_plan(caller, plan)
@@ -46,15 +46,15 @@ def check(desk: Desk, caller: Caller, text: str) -> dict[str, Any]:
         **report,
         "bodies": [
             {
-                "steps": [Order(tuple(r["numbers"]), body) for body in r["steps"]],
-                "rollback": Order(tuple(r["numbers"]), r["rollback"]),
+                "steps": [PatchPreview(tuple(r["numbers"]), body) for body in r["steps"]],
+                "rollback": PatchPreview(tuple(r["numbers"]), r["rollback"]),
             }
             for r in report["requests"]
         ],
     }
 
 
-def rehearse(desk: Desk, text: str) -> dict[str, Any] | None:
+def rehearse(desk: PageState, text: str) -> dict[str, Any] | None:
     """What rehearsal expects; None when this service cannot rehearse; {"trouble"} when it cannot now."""
     play = desk.service.rehearse
     if play is None:
@@ -65,7 +65,7 @@ def rehearse(desk: Desk, text: str) -> dict[str, Any] | None:
         return {"trouble": error.message}
 
 
-def start(desk: Desk, caller: Caller, form: Mapping[str, str]) -> str:
+def start(desk: PageState, caller: Caller, form: Mapping[str, str]) -> str:
     """Starts the plan of the form; the rollout's id. Refused changes nothing."""
     text = text_of(form)
     plan = load_plan(text, NAME)

@@ -10,10 +10,10 @@ from rollout.domain.splits import splits
 from rollout.interfaces.api.routes.numbers import describe
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import formatting
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 
 
-def page(desk: Desk, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
+def page(desk: PageState, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """Everything the number's page shows; `fresh` reads it from Retell now (NotReachable when that fails)."""
     if not is_e164(number):
         raise InputError("number: write E.164, a plus and digits, for example +14157774444")

@@ -15,7 +15,7 @@ from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import charts
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 
 PER_PAGE = 50
 # What a person has to answer comes first, then what is going back, then what goes on.
@@ -42,7 +42,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class OverviewRow:
     """One rollout of a list."""
 
     id: str
@@ -63,7 +63,7 @@ class Row:
     needs_answer: bool
 
 
-def page(desk: Desk, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
+def page(desk: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
     """Everything the overview shows. `query`: q (text), phase, page (from 1), before (cursor of finished)."""
     text, phase = query.get("q", "").strip()[:100], query.get("phase", "")
     everything = desk.live(caller)
@@ -94,7 +94,7 @@ def page(desk: Desk, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]
 
 
 def _finished(
-    desk: Desk, caller: Caller, text: str, cursor: str | None, most: int = 20
+    desk: PageState, caller: Caller, text: str, cursor: str | None, most: int = 20
 ) -> tuple[list[Rollout], str | None]:
     """A page of finished rollouts that fit, newest first, and the cursor of the next."""
     before = read_cursor(cursor) if cursor else None
@@ -149,7 +149,7 @@ def needs_answer(r: Rollout) -> bool:
     return r.phase is Phase.PROGRESSING and step.approve and r.why.startswith("all is green")
 
 
-def row(r: Rollout, numbers: int) -> Row:
+def row(r: Rollout, numbers: int) -> OverviewRow:
     """A rollout without its targets as a row."""
     confirmed = r.confirmed_at is not None or r.phase.is_final
     ended = str(r.phase) if r.phase in (Phase.PROMOTED, Phase.ROLLED_BACK) else ""
@@ -158,7 +158,7 @@ def row(r: Rollout, numbers: int) -> Row:
     weight = weights[step - 1] if step and r.phase not in (Phase.ROLLED_BACK, Phase.PENDING) else 0.0
     if r.is_down:
         weight = min(weight, (r.plan.retreat or 0) / splits.TOTAL)
-    return Row(
+    return OverviewRow(
         r.id,
         r.name,
         str(r.phase),

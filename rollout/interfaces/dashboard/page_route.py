@@ -22,9 +22,9 @@ from starlette.exceptions import HTTPException
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
 from rollout.interfaces.api.guard import source_of
 from rollout.interfaces.api.middleware import is_loopback, root_of
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import NOBODY, Caller, Right
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.dashboard.sign_in.sessions import Session, check_form, check_origin, current_session
 
 log = structlog.get_logger(__name__)
@@ -70,7 +70,7 @@ def shown(right: Right, lane: str = "read", *, still: bool = False) -> dict[str,
 class PageRoute(APIRoute):
     """A route of the page. `desk` is set by the router that makes it."""
 
-    desk: ClassVar[Desk]
+    desk: ClassVar[PageState]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
         extra = more.get("openapi_extra") or {}
@@ -151,7 +151,7 @@ class PageRoute(APIRoute):
         # rollback and pause have no limit here
 
 
-def visitor_of(service: Service, request: Request) -> Visitor:
+def visitor_of(service: ApiService, request: Request) -> Visitor:
     """The session's caller, or nobody in particular where reading needs no token; Unauthenticated."""
     session = current_session(request)
     if session is not None:
@@ -205,7 +205,7 @@ def is_fragment(request: Request) -> bool:
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page; `me` (the visitor, or None before signing in) and what every page needs are added."""
-    desk: Desk = request.state.desk
+    desk: PageState = request.state.desk
     me: Visitor | None = getattr(request.state, "visitor", None)
     given = {
         "me": me,
@@ -224,7 +224,7 @@ def error_page(request: Request, status: int, message: str, details: Mapping[str
     return render(request, "error.html", status, title=title, message=message, problems=problems)
 
 
-def outer_error(desk: Desk, request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
+def outer_error(desk: PageState, request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
     """As `error_page`, for what no route of the page has seen."""
     request.state.desk = desk
     return error_page(request, status, message, details)

@@ -13,7 +13,7 @@ from rollout.adapters.store import housekeeping
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.paper import Kept
-from rollout.interfaces.api.service import Service
+from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
@@ -36,10 +36,10 @@ class Line:
     retreated: int | None = None  # basis points, when it is about the weight of closing time
 
 
-class Desk:
+class PageState:
     """One per process; safe to use from any thread."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiService) -> None:
         self.service = service
         self.assets = Assets()
         self.templates = environment(self.assets)

@@ -19,8 +19,8 @@ from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.dashboard import charts, confirmations, formatting
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
-from rollout.interfaces.dashboard.page_state import Desk, Line
-from rollout.interfaces.dashboard.weight_history import Stood, course
+from rollout.interfaces.dashboard.page_state import Line, PageState
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, course
 from rollout.interfaces.views import rollout
 
 TARGETS_SHOWN = 50
@@ -28,7 +28,7 @@ LINES_SHOWN = 40
 _TROUBLED = (TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN)
 
 
-def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
+def page(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
     """Everything the rollout's page shows. `query`: state, number (filters of the targets), tpage, before."""
     r = desk.service.find(caller, text)
     now = desk.service.app.store.now()
@@ -57,7 +57,7 @@ def page(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> dic
     }
 
 
-def facts(desk: Desk, caller: Caller, text: str, query: Mapping[str, str]) -> Hashable:
+def facts(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -> Hashable:
     """Everything that `page` is made of: equal facts, the same page. Its times are told to the second."""
     found = desk.service.look(caller, text)
     r = found.rollout
@@ -95,7 +95,7 @@ def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> ch
     )
 
 
-def observed(r: Rollout, stood: Sequence[Stood], now: datetime) -> list[charts.Observed]:
+def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[charts.Observed]:
     """The share of calls that reached the canary (all variants together) while each position stood.
 
     From the cells of the newest verdict; those at other weights than the position's are other waves'.

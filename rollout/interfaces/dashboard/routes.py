@@ -16,7 +16,7 @@ from rollout.app import App
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.phone_numbers import is_e164
 from rollout.interfaces.api.middleware import root_of
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard import actions
@@ -35,18 +35,18 @@ from rollout.interfaces.dashboard.page_route import (
     to,
     visitor,
 )
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.dashboard.sign_in.sessions import check_form, check_origin, sign_in, sign_out
 
 MOST_SEQ = 2**53
-Find = Callable[[Desk], dict[str, Any]]
-Facts = Callable[[Desk], Hashable]
+Find = Callable[[PageState], dict[str, Any]]
+Facts = Callable[[PageState], Hashable]
 
 
-def routes(app: App, service: Service) -> APIRouter:
+def routes(app: App, service: ApiService) -> APIRouter:
     """The page's router for one process."""
     assert service.app is app
-    desk = Desk(service)
+    desk = PageState(service)
     bound = type("BoundPageRoute", (PageRoute,), {"desk": desk})
     service.error_page = partial(outer_error, desk)
     router = APIRouter(route_class=bound)
@@ -105,7 +105,7 @@ async def _draw(request: Request, name: str, find: Find, facts: Facts | None = N
     With `facts`, everything the page is made of, a page that was drawn from the same facts is sent again.
     """
     service = service_of(request)
-    desk: Desk = request.state.desk
+    desk: PageState = request.state.desk
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
 
     def work() -> Response:
@@ -124,7 +124,7 @@ async def _draw(request: Request, name: str, find: Find, facts: Facts | None = N
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:
     service, caller = service_of(request), visitor(request).caller
-    desk: Desk = request.state.desk
+    desk: PageState = request.state.desk
     template = "number_live.html" if is_fragment(request) else "number.html"
 
     def work() -> Response:
@@ -145,7 +145,7 @@ def _doors(router: APIRouter) -> None:
     @router.get("/static/{name}", **shown(Right.PUBLIC))
     async def static(request: Request, name: str, v: str = "") -> Response:
         """Style sheet, scripts, icon: the only files there are."""
-        desk: Desk = request.state.desk
+        desk: PageState = request.state.desk
         return desk.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
 
     @router.get("/sign-in", **shown(Right.PUBLIC))

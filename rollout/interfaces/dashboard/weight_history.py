@@ -12,7 +12,7 @@ from rollout.interfaces.dashboard import charts
 from rollout.interfaces.dashboard.page_state import Line
 
 
-class Stood(NamedTuple):
+class WeightPeriod(NamedTuple):
     """A time in which one read-back weight was in force; `retreated`: its basis points at closing time."""
 
     position: str
@@ -23,11 +23,11 @@ class Stood(NamedTuple):
 
 def course(
     plan: Plan, lines: Sequence[Line], now: datetime
-) -> tuple[list[charts.Moment], list[charts.Moment], list[Stood], datetime]:
+) -> tuple[list[charts.Moment], list[charts.Moment], list[WeightPeriod], datetime]:
     """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
-    stood: list[Stood] = []
+    stood: list[WeightPeriod] = []
     since: tuple[str, int | None, datetime] | None = None
     last_intent: tuple[str | None, int | None] | None = None
     for line in lines:
@@ -42,11 +42,11 @@ def course(
         elif line.kind in ("read_back", "restored_outside"):
             read.append(charts.Moment(line.at, 0.0))
         if since is not None and line.kind in _ENDS:
-            stood.append(Stood(*since, line.at))
+            stood.append(WeightPeriod(*since, line.at))
             since = None
     end = lines[-1].at if lines else now
     if since is not None:
-        stood.append(Stood(*since, now))
+        stood.append(WeightPeriod(*since, now))
     if asked:
         read.insert(0, charts.Moment(asked[0].at, 0.0))
     return asked, read, stood, end

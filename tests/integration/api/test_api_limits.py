@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.domain.errors import InputError
-from rollout.interfaces.api.limits import Attempts, Buckets, Rarely
+from rollout.interfaces.api.limits import Attempts, Buckets, Throttle
 from rollout.interfaces.api.problems import TooMany
 from rollout.interfaces.api.strict_json import MAX_DEPTH, read_json
 
@@ -48,7 +48,7 @@ def test_a_bucket_refills_and_is_each_keys_own() -> None:
 
 def test_tables_do_not_grow_without_end() -> None:
     clock = Hand()
-    buckets, attempts, rarely = Buckets(clock, 1.0), Attempts(clock), Rarely(clock, 60)
+    buckets, attempts, rarely = Buckets(clock, 1.0), Attempts(clock), Throttle(clock, 60)
     for i in range(12_000):
         buckets.take(f"k{i}")
         attempts.count(f"s{i}")
@@ -70,7 +70,7 @@ def test_failures_are_counted_then_refused_then_forgotten() -> None:
 
 def test_rarely_counts_what_it_left_out() -> None:
     clock = Hand()
-    rarely = Rarely(clock, 60)
+    rarely = Throttle(clock, 60)
     assert [rarely("k") for _ in range(4)] == [1, 0, 0, 0]
     clock.at += 61
     assert rarely("k") == 4

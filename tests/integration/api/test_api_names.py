@@ -13,7 +13,7 @@ from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.backend.http import Remote
 from rollout.interfaces.dashboard import overview_page
-from rollout.interfaces.dashboard.page_state import Desk
+from rollout.interfaces.dashboard.page_state import PageState
 from tests.integration.api.live import Live, live
 from tests.support.hand import Hand
 
@@ -125,7 +125,7 @@ def test_nothing_is_capped_before_it_is_filtered(crowded: tuple[Live, str, str])
     assert [r["id"] for r in limited.list(live=True)] == [id_]
     limited.close()
     # the overview's counts, and what it is searched for
-    desk = Desk(service.server.service)
+    desk = PageState(service.server.service)
     caller = service.server.service.caller([f"Bearer {service.tokens['viewer']}"], on_loopback=True)
     found = overview_page.page(desk, caller, {"q": "old"})
     assert found["live_total"] == OVER + 2 and [r.id for r in found["rows"]] == [id_]

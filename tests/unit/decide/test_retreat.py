@@ -28,7 +28,7 @@ from rollout.domain.writes.drift import NumberScan, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.page_state import Line
-from rollout.interfaces.dashboard.weight_history import Stood, course
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, course
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, Shown, Verdict, confirmed, only, plan, rollout, target, write
 
@@ -398,9 +398,9 @@ def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
     assert [m.weight for m in asked] == [0.5, 0.2, 0.5]
     assert [m.weight for m in read] == [0, 0.5, 0.2, 0.5]
     assert stood == [
-        Stood("1.2", None, START + HOUR, START + 2 * HOUR),
-        Stood("1.2", 2000, START + 4 * HOUR, START + 5 * HOUR),
-        Stood("1.2", None, START + 7 * HOUR, START + 8 * HOUR),
+        WeightPeriod("1.2", None, START + HOUR, START + 2 * HOUR),
+        WeightPeriod("1.2", 2000, START + 4 * HOUR, START + 5 * HOUR),
+        WeightPeriod("1.2", None, START + 7 * HOUR, START + 8 * HOUR),
     ]
     promoted = confirmations.intent(down(), "promote").orders[0].body
     assert '"weight": 1' in promoted

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.commands import By
-from rollout.interfaces.api.answers import PROBLEMS, RollbackAnswer, Standing
+from rollout.interfaces.api.answers import PROBLEMS, CommandAnswer, RollbackAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.routes.rollouts import IdempotencyKey
@@ -35,7 +35,10 @@ async def _do(
 
 
 @router.post(
-    "/promote", response_model=Standing, summary="Go to the next step", **needs(Right.OPERATE, "change", errors=ERRORS)
+    "/promote",
+    response_model=CommandAnswer,
+    summary="Go to the next step",
+    **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def promote(
     request: Request,
@@ -49,7 +52,7 @@ async def promote(
 
 
 @router.post(
-    "/pause", response_model=Standing, summary="Hold where it stands", **needs(Right.HALT, "urgent", errors=ERRORS)
+    "/pause", response_model=CommandAnswer, summary="Hold where it stands", **needs(Right.HALT, "urgent", errors=ERRORS)
 )
 async def pause(
     request: Request,
@@ -62,7 +65,10 @@ async def pause(
 
 
 @router.post(
-    "/resume", response_model=Standing, summary="Go on after a pause", **needs(Right.OPERATE, "change", errors=ERRORS)
+    "/resume",
+    response_model=CommandAnswer,
+    summary="Go on after a pause",
+    **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def resume(
     request: Request,
@@ -75,7 +81,10 @@ async def resume(
 
 
 @router.post(
-    "/stop", response_model=Standing, summary="End it, leave the split", **needs(Right.OPERATE, "change", errors=ERRORS)
+    "/stop",
+    response_model=CommandAnswer,
+    summary="End it, leave the split",
+    **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def stop(
     request: Request,
@@ -89,7 +98,7 @@ async def stop(
 
 @router.post(
     "/adopt",
-    response_model=Standing,
+    response_model=CommandAnswer,
     summary="Take the live split as ours",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )
@@ -105,7 +114,7 @@ async def adopt(
 
 @router.post(
     "/restore",
-    response_model=Standing,
+    response_model=CommandAnswer,
     summary="Write our split again",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )

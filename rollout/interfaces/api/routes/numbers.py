@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.commands import where
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.interfaces.api.answers import NumberAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.views import rollout
 
@@ -32,7 +32,7 @@ async def get_number(
     return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))
 
 
-def describe(service: Service, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
+def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
     stays = service.lookups.stays(number, caller.numbers)
     earlier = service.lookups.count_on(number, caller.numbers) - len(stays)

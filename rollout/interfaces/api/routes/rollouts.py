@@ -13,13 +13,13 @@ from fastapi.responses import JSONResponse, Response
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
-from rollout.interfaces.api.answers import History, Shown, Started, Summaries
+from rollout.interfaces.api.answers import History, RolloutModel, Started, Summaries
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.plan_body import plan_of
 from rollout.interfaces.api.quick import Work, id_of, plain, quick
 from rollout.interfaces.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Caller, Right
 
@@ -52,7 +52,7 @@ def _show_quickly(request: Request) -> Work | None:
     return lambda service, caller: _shown(service, caller, id_)
 
 
-def _shown(service: Service, caller: Caller, id_: str) -> bytes:
+def _shown(service: ApiService, caller: Caller, id_: str) -> bytes:
     reading = service.look(caller, id_)
     return service.paper.shown(
         reading, service.direct.timetable(reading.rollout), service.direct.unreadable(reading.rollout)
@@ -85,7 +85,7 @@ async def list_rollouts(
 
 
 def page(
-    service: Service,
+    service: ApiService,
     caller: Caller,
     live: bool | None,
     name: str | None,
@@ -135,7 +135,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
     return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
 
 
-@router.get("/{id}", response_model=Shown, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
+@router.get("/{id}", response_model=RolloutModel, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
 @quick(_show_quickly)
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
     """Where it stands, what happens next, when, and why not yet; its targets with their live split."""

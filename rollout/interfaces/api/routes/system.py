@@ -17,7 +17,7 @@ from rollout.interfaces.api.answers import PROBLEMS, Ready
 from rollout.interfaces.api.guard import Guarded, authenticate, caller_of, needs
 from rollout.interfaces.api.problems import NotWired, problem
 from rollout.interfaces.api.quick import Work, quick
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import Caller, Right
 
 router = APIRouter(tags=["service"], route_class=Guarded)
@@ -61,7 +61,7 @@ def _metrics_quickly(request: Request) -> Work | None:
     return None if read is None else lambda service, caller: _visible(service, caller, read())
 
 
-def _visible(service: Service, caller: Caller, text: bytes) -> bytes:
+def _visible(service: ApiService, caller: Caller, text: bytes) -> bytes:
     """For a token that is limited to some numbers: the samples of its own rollouts and no others."""
     if caller.numbers is None:
         return text
@@ -106,7 +106,7 @@ async def description(request: Request) -> JSONResponse:
 class Checks:
     """Readiness, looked at no more often than once a second however many ask."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: ApiService) -> None:
         self._service = service
         self._lock = threading.Lock()
         self._found: dict[str, str] = {}

@@ -30,7 +30,7 @@ from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauth
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.interfaces.api.guard import Guarded, needs
 from rollout.interfaces.api.middleware import root_of
-from rollout.interfaces.api.service import Service, service_of
+from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import ALLOWED, Right, Role, caller_of, digest
 from rollout.interfaces.dashboard.sign_in.sessions import LIFETIME, open_session
 from rollout.settings import LOOPBACK, Settings
@@ -319,7 +319,7 @@ def make_router(settings: Settings) -> APIRouter:
     return router
 
 
-def _stand_in(service: Service, person: Person) -> TokenRow:
+def _stand_in(service: ApiService, person: Person) -> TokenRow:
     """A token row for one session, whose token nobody knows; it ends with the session."""
     now = service.app.store.now()
     row = TokenRow(
