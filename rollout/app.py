@@ -241,7 +241,7 @@ def build(
         write_kits(settings, timing, clock),
         concurrency=settings.concurrency,
     )
-    closers.append(driver.chunks.close)
+    closers.append(driver.batches.close)
     commands = Commands(
         store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds, calendars.of
     )

@@ -1,10 +1,10 @@
-"""One action on a fleet, chunk by chunk: the next is begun while the last requests of the one before are under way.
+"""One action on a fleet, batch by batch: the next is begun while the last requests of the one before are under way.
 
-A chunk is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
-a record of intents, a reading back and a record of outcomes; with one chunk after the other Retell would be idle
-for all of these. So when a chunk is nearly through (the lane says so: few of its requests are left), the next one is
-begun beside it: other numbers, under the same claim. What cannot overlap is what lies before the first chunk's
-requests and after the last one's, so these two are small. A chunk with a trouble is the last; what is left of the
+A batch is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
+a record of intents, a reading back and a record of outcomes; with one batch after the other Retell would be idle
+for all of these. So when a batch is nearly through (the lane says so: few of its requests are left), the next one is
+begun beside it: other numbers, under the same claim. What cannot overlap is what lies before the first batch's
+requests and after the last one's, so these two are small. A batch with a trouble is the last; what is left of the
 fleet is decided anew.
 """
 
@@ -21,21 +21,21 @@ from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.engine.write_protocol import BatchWrite
 
-FILLED = 0.8  # of the send window; what does not leave in time goes with the next chunk
-LONG = 0.6  # seconds of sending; an action that takes longer goes in several chunks, so that they overlap
-FIRST = 0.25  # seconds of sending in the first chunk: as long as the next one needs to be read and recorded
+FILLED = 0.8  # of the send window; what does not leave in time goes with the next batch
+LONG = 0.6  # seconds of sending; an action that takes longer goes in several batches, so that they overlap
+FIRST = 0.25  # seconds of sending in the first batch: as long as the next one needs to be read and recorded
 MIDDLE = 0.8  # seconds of sending in one between them: two fit into the send window, one behind the other
 LAST = 0.2  # seconds of sending in the last one: as long as what the one before has still to record
 ROUNDS = 2  # writes of each connection from which on they show what all connections get through
-FIRST_ROUNDS = 8  # writes of each connection in a chunk, before anything is known
+FIRST_ROUNDS = 8  # writes of each connection in a batch, before anything is known
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
 
 
 class Batches:
-    """How large chunks are, learned from what was sent, and the threads that overlap them. Safe for threads.
+    """How large batches are, learned from what was sent, and the threads that overlap them. Safe for threads.
 
-    `concurrency`: requests under way at the same time, at most; `most`: numbers in one chunk.
+    `concurrency`: requests under way at the same time, at most; `most`: numbers in one batch.
     """
 
     def __init__(self, send_window: float, concurrency: int, most: int = 1000) -> None:
@@ -43,9 +43,9 @@ class Batches:
         self.size = min(most, FIRST_ROUNDS * concurrency)
         self._enough = ROUNDS * concurrency
         self._rate: float | None = None  # writes a second that all connections get through together
-        # A rollback's chunks stand in no line behind those of steps. As many as drivers have under way.
+        # A rollback's batches stand in no line behind those of steps. As many as drivers have under way.
         self._pools = {
-            undoes: ThreadPoolExecutor(64, thread_name_prefix="chunk-back" if undoes else "chunk")
+            undoes: ThreadPoolExecutor(64, thread_name_prefix="batch-back" if undoes else "batch")
             for undoes in (False, True)
         }
 
@@ -63,11 +63,11 @@ class Batches:
         took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
-        """Delivers to the targets in their order: the first chunk in this thread, and those that the lanes let begin
+        """Delivers to the targets in their order: the first batch in this thread, and those that the lanes let begin
         beside it in others.
 
-        `took` gets what each chunk did, in their order and in this thread, while later ones are under way. `first`:
-        the size of the first chunk, for an action whose first request must leave at once. Raises what one of them
+        `took` gets what each batch did, in their order and in this thread, while later ones are under way. `first`:
+        the size of the first batch, for an action whose first request must leave at once. Raises what one of them
         raised, once all of them have ended.
         """
         pool = self._pools[rollout.rollback_at is not None]
@@ -82,11 +82,11 @@ class Batches:
         def begin() -> None:
             with lock:
                 if left and not stopped.is_set():
-                    chunk = take(self._size_for(len(left)))
-                    begun.append(pool.submit(copy_context().run, deliver, rollout, held, chunk, begin))
+                    batch = take(self._size_for(len(left)))
+                    begun.append(pool.submit(copy_context().run, deliver, rollout, held, batch, begin))
 
-        chunk = take(first or self._first_of(len(left)))
-        work: Callable[[], BatchWrite] = partial(deliver, rollout, held, chunk, begin)
+        batch = take(first or self._first_of(len(left)))
+        work: Callable[[], BatchWrite] = partial(deliver, rollout, held, batch, begin)
         place = sent = 0
         since: float | None = None  # what overlaps shares what goes through: all that was sent since then counts
         failed: BaseException | None = None
@@ -111,12 +111,12 @@ class Batches:
             raise failed
 
     def _first_of(self, count: int) -> int:
-        """The first chunk's size in an action on so many."""
+        """The first batch's size in an action on so many."""
         rate = self._long(count)
         return self.size if rate is None else min(self.size, _lasting(FIRST, rate))
 
     def _size_for(self, left: int) -> int:
-        """The next chunk's size: equal parts of what is left, but for a small one at the end."""
+        """The next batch's size: equal parts of what is left, but for a small one at the end."""
         rate = self._long(left)
         if rate is None or left <= (last := _lasting(LAST, rate)):
             return self.size
@@ -124,11 +124,11 @@ class Batches:
         return -(-(left - last) // parts)
 
     def _long(self, count: int) -> float | None:
-        """Writes a second, if known and if so many take long enough to be cut into chunks that overlap; else None."""
+        """Writes a second, if known and if so many take long enough to be cut into batches that overlap; else None."""
         return None if self._rate is None or count / self._rate <= LONG else self._rate
 
     def _learn(self, done: BatchWrite, sent: int, seconds: float) -> None:
-        """Takes over what a chunk shows of the rate.
+        """Takes over what a batch shows of the rate.
 
         Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;
         and refusals come at once. Only what the send window cut off is always a limit.

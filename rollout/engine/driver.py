@@ -25,7 +25,7 @@ from rollout.engine.ports import Clock, GateJudge, OpeningHours, Rollouts
 from rollout.engine.preflight import VersionLookup
 from rollout.engine.write_protocol import SERVICE, BatchWrite, Timing, WriteProtocol
 
-# More actions than any sound pass needs for one chunk each of 20,000 numbers; a safety net, not a limit.
+# More actions than any sound pass needs for one batch each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
 FIRST_RESTORED = 16
 
@@ -76,7 +76,7 @@ class Driver:
         self.timing = timing
         self.begin = begin
         self.on_step = on_step
-        self.chunks = Batches(timing.send_window, concurrency)
+        self.batches = Batches(timing.send_window, concurrency)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.
@@ -161,7 +161,7 @@ class Driver:
                 self.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)
 
-        self.chunks.run(state.rollout, held, targets, deliver, took, first)
+        self.batches.run(state.rollout, held, targets, deliver, took, first)
 
     def _begin(self, state: _Pass, held: Claim) -> None:
         r = state.rollout

@@ -2,7 +2,7 @@
 
 The driver and the commands see adapters only through this file. Nothing here does I/O. A little over 300
 lines: whoever writes an adapter or a fake finds all that it must do in one place.
-Batches are the unit (a chunk of numbers), so that fan-out and its limits live in the adapter and
+Batches are the unit (a batch of numbers), so that fan-out and its limits live in the adapter and
 the driver stays one straight line, also when it is run by a simulated scheduler.
 """
 
@@ -42,7 +42,7 @@ class Clock(Protocol):
 
 
 class NumberSession(Protocol):
-    """Open connections for one chunk of numbers. A lane never opens a connection during a write.
+    """Open connections for one batch of numbers. A lane never opens a connection during a write.
 
     Use as a context manager. `read` leaves, for every number it could read, an open connection
     behind on which `write` will send; a server that closes after each answer gets a fresh

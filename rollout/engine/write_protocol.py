@@ -1,4 +1,4 @@
-"""P2 to P7 of the write protocol for one chunk of numbers: connect, read, intend, send, read back, record.
+"""P2 to P7 of the write protocol for one batch of numbers: connect, read, intend, send, read back, record.
 
 This is the only place that sends a split to a phone number. What the answers amount to is found in
 rollout.domain.writes.outcomes; what to do about it is decided in rollout.domain.decide.decide.
@@ -52,7 +52,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class BatchWrite:
-    """What came of one chunk: the snapshot afterwards, what was read, and what went wrong, if anything."""
+    """What came of one batch: the snapshot afterwards, what was read, and what went wrong, if anything."""
 
     rollout: Rollout
     look: NumberScan | None = None
@@ -60,7 +60,7 @@ class BatchWrite:
     retry_after: float | None = None
     unsent: int = 0
     sent: int = 0
-    seconds: float = 0.0  # from the first to the last PATCH of the chunk
+    seconds: float = 0.0  # from the first to the last PATCH of the batch
     sent_at: float = 0.0  # when the last was answered (seconds of Clock.boot)
     rejected: bool = False
     as_read: tuple[str, ...] = ()  # Retell refuses the baseline of these as it was read
@@ -73,7 +73,7 @@ class BatchWrite:
 
 
 class WriteProtocol:
-    """Reads and writes chunks of one rollout's numbers for the driver that holds its claim."""
+    """Reads and writes batches of one rollout's numbers for the driver that holds its claim."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A fleet whose chunks overlap, on real processes that die in the middle of it."""
+"""A fleet whose batches overlap, on real processes that die in the middle of it."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_every_number_goes_through_every_step_once(failpoint: str, nursery: Nurs
             assert len(applied) == 3
         if not failpoint:
             intended = [w.intent_at for w in writes_of(stage, id_)]
-            assert len(set(intended)) > 3, "more than one chunk to a step"
+            assert len(set(intended)) > 3, "more than one batch to a step"
 
 
-def test_a_rollback_in_the_middle_of_overlapping_chunks(nursery: Nursery, sqlite_url: str) -> None:
+def test_a_rollback_in_the_middle_of_overlapping_batches(nursery: Nursery, sqlite_url: str) -> None:
     with new_sandbox(latency=0.04) as retell, new_stage(nursery, sqlite_url, retell, "+1415559") as stage:
         id_ = stage.start(70, hold="0.3s")
         stage.serve(**SMALL)

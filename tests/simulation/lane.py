@@ -102,7 +102,7 @@ class SimRetell:
 
 
 class SimLane:
-    """rollout.engine.ports.NumberSession. A connection lives K seconds after its last use, and is never opened by a write."""
+    """rollout.engine.ports.NumberSession. A connection lives K seconds after its last use; a write opens none."""
 
     reopens = False  # what a lane without "connection first" would do
     resends = False  # what a hidden retry would do

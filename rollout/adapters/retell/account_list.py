@@ -4,7 +4,7 @@ Retell lists 1,000 numbers a page with the same fields that a GET shows. A numbe
 list that breaks off, is no answer: the caller then asks for that number alone. Callers that ask at the same time
 share one walk through the list, as long as it begins after each of them has asked.
 
-Which page a number was on is remembered, so that a chunk of a large account is read by its own pages. They are read
+Which page a number was on is remembered, so that a batch of a large account is read by its own pages. They are read
 anew each time; a number that is not there any more has the whole list walked again.
 """
 

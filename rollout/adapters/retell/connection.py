@@ -20,7 +20,7 @@ import httpx
 
 from rollout.engine.ports import Clock
 
-_CHUNK = 65536
+_READ_SIZE = 65536
 _MOST_HEAD = 65536
 HEADERS_KEPT = ("retry-after",)
 
@@ -144,7 +144,7 @@ class Connection:
             try:
                 if self._tls is None or not self._tls.pending():
                     self._wait(self._readable, deadline)
-                data = self._sock.recv(_CHUNK)
+                data = self._sock.recv(_READ_SIZE)
             except (BlockingIOError, ssl.SSLWantReadError):
                 continue  # TLS had something to say that is not data
             except OSError as error:

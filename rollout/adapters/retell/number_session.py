@@ -34,7 +34,7 @@ Outcome = Reading | Failure
 
 
 class RetellSession:
-    """Open connections for one chunk of numbers; see `ports.Lane`.
+    """Open connections for one batch of numbers; see `ports.Lane`.
 
     A call takes at most: `__enter__` the connect timeout; `read` three deadlines (the list, then
     what it did not show), a connect timeout and two seconds of waiting for a walk of others; `write` what is left of

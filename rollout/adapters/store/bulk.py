@@ -104,7 +104,7 @@ def _converted(dialect: Dialect, table: Table, name: str, values: Sequence[Any])
     convert = _converter(dialect, table, name)
     if convert is None:
         return [str(v) if isinstance(v, StrEnum) else v for v in values]
-    known: dict[Any, Any] = {}  # a chunk's rows share their moments and most of their texts
+    known: dict[Any, Any] = {}  # a batch's rows share their moments and most of their texts
     found = []
     for value in values:
         try:

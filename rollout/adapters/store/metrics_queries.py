@@ -29,7 +29,7 @@ from rollout.domain.lifecycle.state import Rollout, Target
 MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
 ALIVE_WITHIN = timedelta(seconds=30)
-_CHUNK = 200
+_READ_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +145,7 @@ def _left_out(connection: Connection, shown: int, since: Mapping[str, datetime])
 
 def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:
     found: dict[str, Changed] = {}
-    for some in _chunks(ids):
+    for some in _batches(ids):
         of: dict[str, list[Target]] = {id_: [] for id_ in some}
         for row in connection.execute(_TARGETS, {"ids": some}):
             of[row.rollout_id].append(to_target(row))
@@ -158,8 +158,8 @@ def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:
     return found
 
 
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _CHUNK] for start in range(0, len(ids), _CHUNK))
+def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (ids[start : start + _READ_SIZE] for start in range(0, len(ids), _READ_SIZE))
 
 
 def rollbacks(database: Database, since: datetime | None) -> list[tuple[str, int, str, datetime]]:

@@ -18,7 +18,7 @@ from rollout.domain.names import ambiguous, name_taken
 from rollout.domain.phone_numbers import covers, listed
 
 _LOCK = 0x6E616D65  # "name": keeps these advisory locks apart from others
-_CHUNK = 100
+_READ_SIZE = 100
 _r, _t = rollouts.c, targets.c
 _NAMED = select(_r.id).where(_r.name == bindparam("wanted")).order_by(_r.created_at.desc(), _r.id.desc())
 _LIVE = _NAMED.where(LIVE)
@@ -39,8 +39,8 @@ def meant(connection: Connection, asked: str, within: frozenset[str] | None = No
     if live:
         return live[0]
     ended = connection.execute(_ENDED, {"wanted": asked}).scalars().all()
-    for start in range(0, len(ended), _CHUNK):
-        if found := seen(connection, ended[start : start + _CHUNK], within):
+    for start in range(0, len(ended), _READ_SIZE):
+        if found := seen(connection, ended[start : start + _READ_SIZE], within):
             return found[0]
     raise UnknownRollout.called(asked)
 

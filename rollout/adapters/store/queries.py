@@ -99,7 +99,7 @@ def watched(connection: Connection, since: datetime) -> list[Watched]:
     """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
     rows = [*connection.execute(_DRIVEN), *connection.execute(_LEFT)]
     of: dict[str, Row[Any]] = {}
-    for some in _chunks(sorted({row.rollout_id for row in rows})):
+    for some in _batches(sorted({row.rollout_id for row in rows})):
         of |= {r.id: r for r in connection.execute(_PLANS, {"ids": some})}
     found = []
     for row in rows:
@@ -119,19 +119,19 @@ _PLANS = select(*(rollouts.c[name] for name in ("id", "phase", "plan", "plan_dig
 )
 
 
-def _chunks(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
+def _batches(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
     return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
-def drivers(connection: Connection, numbers: Iterable[str], chunk: int = 500) -> dict[str, tuple[str, str]]:
+def drivers(connection: Connection, numbers: Iterable[str], batch: int = 500) -> dict[str, tuple[str, str]]:
     """number -> (rollout id, name) of the live rollout that drives it."""
     wanted = list(numbers)
     found: dict[str, tuple[str, str]] = {}
-    for start in range(0, len(wanted), chunk):
+    for start in range(0, len(wanted), batch):
         query = (
             select(targets.c.number, rollouts.c.id, rollouts.c.name)
             .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-            .where(DRIVEN, targets.c.number.in_(wanted[start : start + chunk]))
+            .where(DRIVEN, targets.c.number.in_(wanted[start : start + batch]))
         )
         found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
     return found

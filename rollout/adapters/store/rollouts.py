@@ -62,7 +62,7 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
 
 
 def supersede(
-    connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime, chunk: int = 500
+    connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime, batch: int = 500
 ) -> None:
     """Ends the watch of earlier, finished rollouts over these numbers.
 
@@ -71,12 +71,12 @@ def supersede(
     """
     t = targets.c
     earlier: dict[str, list[str]] = {}
-    for start in range(0, len(numbers), chunk):
+    for start in range(0, len(numbers), batch):
         query = (
             select(t.rollout_id, t.number)
             .join(rollouts, rollouts.c.id == t.rollout_id)
             .where(
-                t.number.in_(numbers[start : start + chunk]),
+                t.number.in_(numbers[start : start + batch]),
                 t.rollout_id != rollout_id,
                 t.driven.is_(False),
                 t.state != TargetState.SUPERSEDED,
@@ -231,9 +231,9 @@ def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: date
 _SCHEDULING = frozenset({"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"})
 
 
-def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, chunk: int = 500) -> None:
-    for start in range(0, len(numbers), chunk):
-        row = connection.execute(_OPEN, {"numbers": numbers[start : start + chunk], "at": now}).first()
+def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, batch: int = 500) -> None:
+    for start in range(0, len(numbers), batch):
+        row = connection.execute(_OPEN, {"numbers": numbers[start : start + batch], "at": now}).first()
         if row is not None:
             raise ClaimLost("a write on this number may still take effect", number=row.number)
 

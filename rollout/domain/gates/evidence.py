@@ -65,7 +65,7 @@ HISTORY_SHARE = 0.8  # of the money
 
 GRID = np.arange(-199, 200) / 200.0  # the margins an interval is searched on: -.995 ... .995 by .005
 SPLIT_PRIOR = 20.0  # calls' worth of prior belief in the ordered weight, for the split alarm
-_CHUNK = 512  # rows at a time, so that a rehearsal's arrays stay in the processor's cache
+_READ_SIZE = 512  # rows at a time, so that a rehearsal's arrays stay in the processor's cache
 LARGEST = 1.7976931348623157e308  # JSON has no infinity: e-values beyond are shown as this
 
 
@@ -199,8 +199,8 @@ def log_e(
         return np.zeros(shape)
     flat = array.reshape(-1, 4 * len(weights))
     money = np.empty(len(flat))
-    for start in range(0, len(flat), _CHUNK):
-        money[start : start + _CHUNK] = _log_sum_exp(flat[start : start + _CHUNK] @ factors + ln_weight)
+    for start in range(0, len(flat), _READ_SIZE):
+        money[start : start + _READ_SIZE] = _log_sum_exp(flat[start : start + _READ_SIZE] @ factors + ln_weight)
     return money.reshape(shape) - (split_cost(array, weights) if cost is None else np.asarray(cost))
 
 

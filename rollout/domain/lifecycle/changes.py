@@ -43,7 +43,7 @@ class Change:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
-    # id or number -> (before, after): the store, a chunk and the driver ask the same, and get the same
+    # id or number -> (before, after): the store, a batch and the driver ask the same, and get the same
     _made: dict[str, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __bool__(self) -> bool:
@@ -174,7 +174,7 @@ def target_from_json(document: Mapping[str, Any]) -> Target:
     return Target(**{k: _target_value(k, v) for k, v in document.items()})
 
 
-@lru_cache(maxsize=256)  # a chunk's rows share their moments
+@lru_cache(maxsize=256)  # a batch's rows share their moments
 def utc_text(moment: datetime) -> str:
     """The one text form of a moment in the journal: UTC, microseconds."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds")

@@ -1,4 +1,4 @@
-"""P6 and P7: what the answers to one chunk's PATCHes, and the readings after them, amount to.
+"""P6 and P7: what the answers to one batch's PATCHes, and the readings after them, amount to.
 
 Pure: intents and answers in, what is to be recorded out. What one answer means is judged in
 rollout.domain.writes.protocol; here it becomes the change of a write and of its target, and a sentence for people.
@@ -23,7 +23,7 @@ Got = Mapping[str, Reading | Failure]
 
 @dataclass(slots=True)
 class Outcomes:
-    """What is to be recorded of one chunk, and what went wrong: sentences, each with the pause Retell asked for."""
+    """What is to be recorded of one batch, and what went wrong: sentences, each with the pause Retell asked for."""
 
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -68,7 +68,7 @@ def outcomes(
     """
     found = Outcomes()
     closed = answered_at + staleness
-    # The rest of a chunk that was too large for its send window goes with the next one: no trouble.
+    # The rest of a batch that was too large for its send window goes with the next one: no trouble.
     none_sent = all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in answers.values())
     for number, answer in answers.items():
         write, target, failure = intents[number], rollout.by_number[number], answer.failure

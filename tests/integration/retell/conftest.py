@@ -28,7 +28,7 @@ def serve() -> Iterator[Callable[..., Peer]]:
         peer.__exit__()
     if specification.FILE.exists():
         document = specification.document()
-        # a chunk of numbers sends one body to many paths: each kind of request is looked at once
+        # a batch of numbers sends one body to many paths: each kind of request is looked at once
         kinds = {
             (seen.method, re.sub(r"%2B\d+", "%2B12025550100", seen.path), seen.body)
             for peer in peers

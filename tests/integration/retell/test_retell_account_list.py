@@ -152,15 +152,15 @@ class Shelf:
             yield page
 
 
-def test_a_chunk_of_a_large_account_is_read_by_its_own_pages() -> None:
+def test_a_batch_of_a_large_account_is_read_by_its_own_pages() -> None:
     shelf = Shelf()
     listing = AccountList(shelf.pages)
     every = list(shelf.numbers)
     assert len(listing.read(every)) == 6000 and shelf.asked == [None, "1000", "2000", "3000", "4000", "5000"]
-    for chunk, keys in ((every[3000:4000], {"3000"}), (every[:400], {None}), (every[4500:5500], {"4000", "5000"})):
+    for batch, keys in ((every[3000:4000], {"3000"}), (every[:400], {None}), (every[4500:5500], {"4000", "5000"})):
         shelf.asked.clear()
-        found = listing.read(chunk)
-        assert list(found) == chunk and set(shelf.asked) == keys
+        found = listing.read(batch)
+        assert list(found) == batch and set(shelf.asked) == keys
         assert {reading.modified for reading in found.values()} <= {1, 2}, "read anew"
     shelf.asked.clear()
     assert len(listing.read(every[500:5500])) == 5000

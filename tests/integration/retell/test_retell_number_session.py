@@ -37,7 +37,7 @@ def at_rest(value: Callable[[], int]) -> int:
     return last
 
 
-def test_a_chunk_is_spread_over_the_connections(serve: Serve, client: Make, soon: Soon) -> None:
+def test_a_batch_is_spread_over_the_connections(serve: Serve, client: Make, soon: Soon) -> None:
     def slow(seen: Seen, sock: socket.socket) -> None:
         time.sleep(0.01)
         good(seen, sock)

@@ -1,4 +1,4 @@
-"""Chunks of one action: sized by what was sent, overlapped when the lane says so, ended by the first trouble."""
+"""Batches of one action: sized by what was sent, overlapped when the lane says so, ended by the first trouble."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ SOME = rollout(targets=FLEET)
 
 
 @pytest.fixture
-def chunks() -> Iterator[Batches]:
+def batches() -> Iterator[Batches]:
     made = Batches(send_window=2.0, concurrency=4)
     made.size = 10
     yield made
     made.close()
 
 
-def run(chunks: Batches, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[BatchWrite]:
+def run(batches: Batches, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[BatchWrite]:
     found: list[BatchWrite] = []
-    chunks.run(SOME, HELD, targets, send, found.append, first)
+    batches.run(SOME, HELD, targets, send, found.append, first)
     return found
 
 
@@ -55,33 +55,33 @@ class Sender:
         return BatchWrite(r, trouble=trouble, sent=len(targets), seconds=self.seconds)
 
 
-def test_what_fits_goes_at_once_and_in_this_thread(chunks: Batches) -> None:
+def test_what_fits_goes_at_once_and_in_this_thread(batches: Batches) -> None:
     send = Sender(nearly=True)
-    assert len(run(chunks, FLEET[:10], send)) == 1
+    assert len(run(batches, FLEET[:10], send)) == 1
     assert send.given == [list(range(10))]
     assert send.threads == {threading.current_thread().name}
 
 
-def test_each_number_goes_once_and_in_the_fleets_order(chunks: Batches) -> None:
+def test_each_number_goes_once_and_in_the_fleets_order(batches: Batches) -> None:
     send = Sender(nearly=True, seconds=100.0)
-    found = run(chunks, FLEET, send)
-    assert [place for chunk in send.given for place in chunk] == list(range(40))
+    found = run(batches, FLEET, send)
+    assert [place for batch in send.given for place in batch] == list(range(40))
     assert len(found) == len(send.given) > 1
 
 
-def test_a_lane_that_does_not_say_so_ends_with_its_chunk(chunks: Batches) -> None:
+def test_a_lane_that_does_not_say_so_ends_with_its_batch(batches: Batches) -> None:
     send = Sender(nearly=False)
-    assert len(run(chunks, FLEET, send)) == 1
+    assert len(run(batches, FLEET, send)) == 1
     assert send.given == [list(range(10))], "what is left is decided anew"
 
 
-def test_a_chunk_with_a_trouble_is_the_last(chunks: Batches) -> None:
+def test_a_batch_with_a_trouble_is_the_last(batches: Batches) -> None:
     send = Sender(nearly=True, unclean_at=1)
-    found = run(chunks, FLEET, send)
+    found = run(batches, FLEET, send)
     assert len(found) == 2 and found[1].trouble
 
 
-def test_what_one_raises_is_raised_when_all_have_ended(chunks: Batches) -> None:
+def test_what_one_raises_is_raised_when_all_have_ended(batches: Batches) -> None:
     ended: list[int] = []
 
     def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
@@ -93,13 +93,13 @@ def test_what_one_raises_is_raised_when_all_have_ended(chunks: Batches) -> None:
         return BatchWrite(r, sent=len(targets), seconds=1.0)
 
     with pytest.raises(ClaimLost):
-        run(chunks, FLEET, send)
+        run(batches, FLEET, send)
     assert ended == [10], "the one beside it has come to its end, and no other was begun"
 
 
-def test_the_first_one_may_be_small(chunks: Batches) -> None:
+def test_the_first_one_may_be_small(batches: Batches) -> None:
     send = Sender(nearly=True, seconds=100.0)
-    run(chunks, FLEET, send, 4)
+    run(batches, FLEET, send, 4)
     assert send.given[0] == [0, 1, 2, 3]
     assert len(send.given[1]) > 4
 
@@ -114,13 +114,13 @@ def test_the_first_one_may_be_small(chunks: Batches) -> None:
         (1, 100.0, 9, 1),
     ],
 )
-def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, size: int, chunks: Batches) -> None:
+def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, size: int, batches: Batches) -> None:
     done = BatchWrite(SOME, sent=sent, seconds=seconds, unsent=unsent)
-    run(chunks, FLEET[:10], lambda *_: done)
-    assert chunks.size == size
+    run(batches, FLEET[:10], lambda *_: done)
+    assert batches.size == size
 
 
-def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Batches) -> None:
+def test_what_each_batch_did_is_told_while_later_ones_are_under_way(batches: Batches) -> None:
     told, late = threading.Event(), threading.Event()
 
     def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
@@ -128,7 +128,7 @@ def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Batc
             nearly()
         else:
             late.set()
-            assert told.wait(10), "the first chunk was told of only after this one"
+            assert told.wait(10), "the first batch was told of only after this one"
         return BatchWrite(r, sent=len(targets), seconds=1.0)
 
     places: list[int] = []
@@ -138,12 +138,12 @@ def test_what_each_chunk_did_is_told_while_later_ones_are_under_way(chunks: Batc
         places.append(done.sent)
         told.set()
 
-    chunks.run(SOME, HELD, FLEET[:15], send, took)
+    batches.run(SOME, HELD, FLEET[:15], send, took)
     assert places == [10, 5]
 
 
-def test_chunks_that_overlap_share_the_rate(chunks: Batches) -> None:
-    """Ten in the first second, ten more in the next, of which the second chunk was under way for both."""
+def test_batches_that_overlap_share_the_rate(batches: Batches) -> None:
+    """Ten in the first second, ten more in the next, of which the second batch was under way for both."""
     sent_at = iter((1.0, 2.0))
     seconds = iter((1.0, 2.0))
 
@@ -151,14 +151,14 @@ def test_chunks_that_overlap_share_the_rate(chunks: Batches) -> None:
         nearly()
         return BatchWrite(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
 
-    run(chunks, FLEET[:20], send)
-    assert chunks.size == 16, "ten a second, for eight tenths of two seconds"
+    run(batches, FLEET[:20], send)
+    assert batches.size == 16, "ten a second, for eight tenths of two seconds"
 
 
 RATE = 600.0  # a second
 
 
-def sizes(chunks: Batches, count: int) -> list[int]:
+def sizes(batches: Batches, count: int) -> list[int]:
     fleet = tuple(target(f"+1415{7000000 + i}", ord=i) for i in range(count))
     given: list[tuple[Target, ...]] = []
 
@@ -168,7 +168,7 @@ def sizes(chunks: Batches, count: int) -> list[int]:
         size = len(targets)
         return BatchWrite(r, sent=size, seconds=size / RATE, sent_at=(targets[-1].ord + 1) / RATE)
 
-    run(chunks, fleet, send)
+    run(batches, fleet, send)
     assert sorted(t.ord for targets in given for t in targets) == list(range(count))
     return [len(targets) for targets in sorted(given, key=lambda targets: targets[0].ord)]
 
@@ -183,7 +183,7 @@ def known() -> Iterator[Batches]:
     made.close()
 
 
-def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Batches) -> None:
+def test_the_first_batch_and_the_last_are_small_where_batches_overlap(known: Batches) -> None:
     found = sizes(known, 1000)
     assert found[0] == FIRST * RATE and abs(found[-1] - LAST * RATE) <= 1
     assert max(found) <= MIDDLE * RATE
@@ -192,14 +192,14 @@ def test_the_first_chunk_and_the_last_are_small_where_chunks_overlap(known: Batc
     assert many[0] == FIRST * RATE and max(many) <= MIDDLE * RATE + 1
 
 
-def test_a_short_action_goes_in_one_chunk(known: Batches) -> None:
+def test_a_short_action_goes_in_one_batch(known: Batches) -> None:
     count = int(LONG * RATE)
     assert sizes(known, count) == [count]
 
 
-def test_nothing_is_small_before_the_rate_is_known(chunks: Batches) -> None:
-    chunks.size = 500
-    assert sizes(chunks, 1000)[0] == 500
+def test_nothing_is_small_before_the_rate_is_known(batches: Batches) -> None:
+    batches.size = 500
+    assert sizes(batches, 1000)[0] == 500
 
 
 def test_a_limit_that_the_send_window_showed_counts(known: Batches) -> None:
@@ -216,7 +216,7 @@ GONE = BatchWrite(SOME, rejected=True, sent=1000, seconds=0.1)
 
 
 @pytest.mark.parametrize("other", [FEW, REFUSED, GONE], ids=["one number", "refusals", "gone numbers"])
-def test_what_others_took_does_not_change_a_fleets_chunks(other: BatchWrite, known: Batches) -> None:
+def test_what_others_took_does_not_change_a_fleets_batches(other: BatchWrite, known: Batches) -> None:
     """One number's answer says nothing of a fleet's rate, and refusals come in no time."""
     before = sizes(known, 1000)
     known.size = 1000

@@ -152,7 +152,7 @@ def test_moments_have_one_text() -> None:
 
 
 def test_who_asks_again_gets_the_same_target_and_write() -> None:
-    """The store, a chunk and the driver apply one change each; a fleet's step is thousands of them."""
+    """The store, a batch and the driver apply one change each; a fleet's step is thousands of them."""
     mine = write(ONE, 1)
     change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}})
     one, two = target(ONE), target(TWO, ord=1)

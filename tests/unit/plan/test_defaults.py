@@ -36,7 +36,7 @@ LAST = ("gates", "metrics", 1)
 # Where each part of the schema may stand: whole plans, and the way to the part inside of them.
 PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
     "": [(PLAN, ()), (WITH_VARIANTS, ()), ({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ())],
-    "Alert": [({**PLAN, "alerts": [{"match": {"service": "shop"}}]}, ("alerts", 0))],
+    "AlertRule": [({**PLAN, "alerts": [{"match": {"service": "shop"}}]}, ("alerts", 0))],
     "BaselineEntry": [({**PLAN, "baseline": [{"agent_id": "agent_abc"}]}, ("baseline", 0))],
     "Gates": [({**PLAN, "gates": {"profile": "standard"}}, ("gates",)), (metric(custom="booked"), ("gates",))],
     "Http": [
@@ -51,7 +51,7 @@ PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
         (metric(custom="booked"), LAST),
         (metric(prometheus={"url": "https://a.example", "query": "up", "max": 1}), LAST),
     ],
-    "Notice": [({**PLAN, "notify": [{"url": "slack://a/b/c"}]}, ("notify", 0))],
+    "NoticeRule": [({**PLAN, "notify": [{"url": "slack://a/b/c"}]}, ("notify", 0))],
     "Serving": [({**PLAN, "numbers": [{"serving": {"agent_id": "agent_abc"}}]}, ("numbers", 0, "serving"))],
     "Step": [(PLAN, ("steps", 0)), (WITH_VARIANTS, ("steps", 0))],
     "Window": [({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ("windows", 0))],

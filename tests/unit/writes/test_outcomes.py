@@ -1,4 +1,4 @@
-"""What one chunk's answers amount to: each kind of answer, what is recorded of it, and what people are told."""
+"""What one batch's answers amount to: each kind of answer, what is recorded of it, and what people are told."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def several(*answers: Answer) -> Outcomes:
     return outcomes(of, intents, given, {}, {}, AT, staleness=STALE, told_to_stop=False)
 
 
-def test_the_rest_of_a_chunk_that_was_too_large_for_its_window_is_no_trouble() -> None:
+def test_the_rest_of_a_batch_that_was_too_large_for_its_window_is_no_trouble() -> None:
     unsent = Answer(None, failure=UNREACHABLE)
     assert several(unsent, unsent).trouble is not None
     found = several(refused(422), unsent, unsent)
