@@ -52,6 +52,6 @@ def kit(world: Sandbox, tmp_path: Path) -> Iterator[Callable[..., Kit]]:
             if process.poll() is None:
                 process.kill()
             process.communicate()
-        if one.log.exists():
+        if one.log.is_file():
             unforeseen = [line for line in one.log.read_text().splitlines() if '"unexpected ' in line]
             assert unforeseen == [], "a mistake of the kit's own, which it survived"
