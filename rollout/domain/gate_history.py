@@ -52,9 +52,10 @@ def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
             widest, last = usual_margin(rate, config.profile), min(metric.margins)
             if last > widest + 1e-9:
                 first = [f"{m:g}" for m in metric.margins[:-1] if m > widest]
+                usual, accepted = f"{100 * (1 - rate):.3g} %", f"{100 * (1 - rate - last):.3g} %"
                 found.append(
-                    f"{metric.name}: the last margin is {100 * last:g} points where {100 * rate:.2g} % of the baseline's "
-                    f"last {history.calls:,} calls were bad, so a canary with {100 * (rate + last):.2g} % may be promoted; "
+                    f"{metric.name}: the last margin is {100 * last:g} points where {usual} of the baseline's last "
+                    f"{history.calls:,} calls were good, so a canary with {accepted} may be promoted; "
                     f"write margins: [{', '.join([*first, f'{widest:g}'])}]"
                 )
                 break

@@ -170,6 +170,7 @@ class GateCheck:
         hard = plan.gates.hard_error_reasons
         numbers = [t.number for t in rollout.targets]
         parts = numbers if len(numbers) > 1 else QUARTERS
+        here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
         verdicts = {}
         for name, ref in plan.arms.items():
             rules = CallRules(
@@ -204,7 +205,7 @@ class GateCheck:
                 unavailable=seen.unavailable,
                 external=external,
                 open=still_open,
-                calls_per_day=seen.per_day(now),
+                calls_per_day=seen.per_day(now, here),
                 wave=rollout.position.wave,
                 narrow=before_full(shares, rollout.position.step),
                 last=rollout.position == rollout.last_position,

@@ -16,8 +16,9 @@ from rollout.domain.gates import evidence as ev
 
 _HARM = (1.5, 4.5)  # nats above the line for half and for four fifths of all rollouts, harm
 _SAFE = 3.2  # the same for four fifths, proofs of "not worse"; for half see to_prove
-# What `words` says at the end of a sentence; see `without`.
-_SAID = re.compile(r"; (?:about [0-9,]+ more calls?\b|no forecast yet)[^;]*\.$")
+# What `words` says at the beginning of a sentence (of stored ones also at the end); see `without`.
+_FIRST = re.compile(r"^(?:About [0-9,]+ more calls?\b|No forecast yet)[^:]*: ")
+_LAST = re.compile(r"; (?:about [0-9,]+ more calls?\b|no forecast yet)[^;]*\.$")
 _PARTS = ((6, "night"), (12, "morning"), (18, "afternoon"), (24, "evening"))
 
 
@@ -117,8 +118,10 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
         return "no forecast yet"
     calls = round_calls(forecast.half)
     text = f"about {calls:,} more call{'s' if calls != 1 else ''}"
+    if calls_per_day is None:  # too early to say how many come
+        return text
     if not calls_per_day:
-        return text + ", with no traffic to say when"
+        return text + ", and none came in seven days"
     days = forecast.half / calls_per_day
     if days > 365:
         return text + ", more than a year at this week's traffic"
@@ -128,5 +131,6 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
 
 
 def without(sentence: str) -> str:
-    """A verdict's sentence without the forecast at its end, for a rollout whose calls decide nothing any more."""
-    return _SAID.sub(".", sentence)
+    """A verdict's sentence without its forecast, for a rollout whose calls decide nothing any more."""
+    rest = _LAST.sub(".", _FIRST.sub("", sentence))
+    return rest[:1].upper() + rest[1:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -84,9 +84,12 @@ class Observations:
             if c.analyzed_at is not None and c.started_at is not None and c.started_at > now - _WEEK
         ]
 
-    def per_day(self, now: datetime) -> float | None:
-        """Calls a day over the last seven days, or over what has been seen; None for less than a minute."""
-        started = [c.started_at for c in self.calls if c.started_at is not None]
+    def per_day(self, now: datetime, numbers: Collection[str] | None = None) -> float | None:
+        """Calls a day of these numbers (None: all) over the last seven days, or over what has been seen; None for less
+        than a minute."""
+        started = [
+            c.started_at for c in self.calls if c.started_at is not None and (numbers is None or c.number in numbers)
+        ]
         first = max(min(started, default=now), now - _WEEK)
         length = (now - first).total_seconds()
         return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length

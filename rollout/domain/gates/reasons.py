@@ -54,7 +54,7 @@ def external(metric: MetricRule, value: float | None, looks: int) -> str:
 
 def watch(e_watch: float) -> str:
     return (
-        f"Since all calls go to the canary, more of them are bad than the baseline's record allows (evidence "
+        f"Since all calls go to the canary, fewer of them go well than the baseline's record allows (evidence "
         f"{figure(e_watch)}, told at 100). Nothing is beside it to compare with, so this may be an incident "
         "elsewhere."
     )
@@ -159,17 +159,18 @@ def wait(
     calls: int,
     floor: int,
 ) -> str:
-    """What is missing, and how long it should take."""
+    """What is missing, first of all how many calls, and what they are to show."""
     needed = 1 / config.beta
     open_metrics = [m for m in config.critical if safe[m.name] < needed]
     expected = still_needed(config, tally, safe, counts, margins, calls, floor)
     when = forecast.words(expected, tally.calls_per_day)
+    when = when[:1].upper() + when[1:]
     if not open_metrics:
-        return f"Not enough calls yet: {calls} of {floor} canary calls of this step are judged; {when}."
+        return f"{when}: {calls} of {floor} canary calls of this step are judged."
     m = min(open_metrics, key=lambda m: safe[m.name])
     return (
-        f"Not decided yet: that the canary is less than {100 * margins[m.name]:g} points worse in {m.name} "
-        f"has evidence {figure(safe[m.name])} of {needed:g}; {when}."
+        f"{when}: it is not shown yet that the canary is less than {100 * margins[m.name]:g} points worse in {m.name} "
+        f"(evidence {figure(safe[m.name])} of {needed:g})."
     )
 
 

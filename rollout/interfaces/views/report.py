@@ -55,7 +55,7 @@ def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str
         return words + ("" if failing and len(failing) == len(found) else "The calls do not decide it yet.")
     if len(found) == 1:
         return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
-    return words + f"{best} has the fewest bad calls of those shown not to be worse: promote it, or run it alone."
+    return words + f"{best} has the best success of those shown not to be worse: promote it, or run it alone."
 
 
 _STANDS = {
