@@ -41,7 +41,7 @@ from rollout.domain.gates.counting import Cell
 from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.verdict import Memory, Tally, gate_config, judge
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT, strata_of
-from rollout.domain.proposals import expected_calls
+from rollout.domain.rehearsal.proposals import expected_calls
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES
 from rollout.domain.rehearsal.simulation import Ends, PlayStep, Policy, Runs, every_call, gate
 

@@ -22,8 +22,8 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import Clock, GateReport
 
 if TYPE_CHECKING:
-    from rollout.domain.gate_history import BaselineHistory
     from rollout.domain.gates.counting import Cell
+    from rollout.domain.gates.history import BaselineHistory
     from rollout.domain.gates.verdict import GateConfig, Memory, Verdict
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
@@ -140,8 +140,8 @@ class GateCheck:
         self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
     ) -> BaselineHistory | None:
         """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
-        from rollout.domain.gate_history import BEFORE, BaselineHistory, baseline_history
         from rollout.domain.gates.counting import HARD_REASONS
+        from rollout.domain.gates.history import BEFORE, BaselineHistory, baseline_history
 
         if rollout.history is not None:
             return BaselineHistory.from_json(rollout.history)

@@ -22,9 +22,9 @@ from rollout.engine.ports import Calls
 from rollout.engine.preflight import Preflight
 
 if TYPE_CHECKING:
-    from rollout.domain.gate_history import BaselineHistory
+    from rollout.domain.gates.history import BaselineHistory
     from rollout.domain.gates.profiles import GateConfig
-    from rollout.domain.proposals import Proposal
+    from rollout.domain.rehearsal.proposals import Proposal
     from rollout.domain.rehearsal.rehearsal import Rehearsal
     from rollout.domain.rehearsal.simulation import PlayStep
 
@@ -49,7 +49,7 @@ def rehearse(
     be used, or that never opens.
     """
     from rollout.domain.gates.profiles import GateConfig
-    from rollout.domain.proposals import propose
+    from rollout.domain.rehearsal.proposals import propose
     from rollout.domain.rehearsal.rehearsal import DEADLINE
     from rollout.domain.rehearsal.rehearsal import rehearse as play
     from rollout.domain.rehearsal.simulation import DAY
@@ -106,7 +106,7 @@ def _steps(plan: Plan) -> list[PlayStep]:
 
 
 def _patience(plan: Plan) -> float:
-    from rollout.domain.proposals import PATIENCE
+    from rollout.domain.rehearsal.proposals import PATIENCE
 
     return PATIENCE if plan.deadline is None else min(PATIENCE, plan.deadline.total_seconds())
 
@@ -117,7 +117,7 @@ def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None
 
     {"why", "change", "yaml", "now": {"calls", "days"}, "then": {"calls", "days"}}
     """
-    from rollout.domain.proposals import propose
+    from rollout.domain.rehearsal.proposals import propose
 
     config = config_of(plan)
     if config is None or len(plan.arms) > 1:
@@ -192,7 +192,7 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
     """The one-line version, by the formulas instead of by playing: milliseconds."""
     from rollout.domain.gates import evidence as ev
     from rollout.domain.gates.profiles import before_full
-    from rollout.domain.proposals import expected_calls
+    from rollout.domain.rehearsal.proposals import expected_calls
     from rollout.domain.rehearsal.simulation import PlayStep
 
     config = config_of(plan)
@@ -263,8 +263,8 @@ class Traffic:
 def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
     """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls, and then
     at most 2,000 of them. NotReachable when the list cannot be read."""
-    from rollout.domain.gate_history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
     from rollout.domain.gates.counting import HARD_REASONS
+    from rollout.domain.gates.history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
 
     asked = found.targets[:MOST_NUMBERS]
     pairs = frozenset(pair for t in asked for pair in _pairs(t.baseline))

@@ -163,7 +163,7 @@ class Rollout:
     created_by: str = ""
     seed: int = 0
     verdict: Mapping[str, Any] | None = None
-    history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gate_history
+    history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gates.history
     targets: Sequence[Target] = field(default_factory=tuple)
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from rollout.domain.gates import forecast
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
-from rollout.domain.proposals import calls_of, expected_calls, propose
 from rollout.domain.rehearsal.hours import Hours
+from rollout.domain.rehearsal.proposals import calls_of, expected_calls, propose
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, Scene
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from rollout.adapters.planfile import load_plan
 from rollout.app import App
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
-from rollout.domain.gate_history import margin_warnings
+from rollout.domain.gates.history import margin_warnings
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout

@@ -13,8 +13,8 @@ from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import observations, rebuild
 from rollout.adapters.store.observations import FetchMark
 from rollout.domain.errors import PlanError
-from rollout.domain.gate_history import BaselineHistory
 from rollout.domain.gates import summary
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.gate_check import GateCheck

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from rollout.domain.gate_history import BaselineHistory, baseline_history
 from rollout.domain.gates.counting import HARD_REASONS
+from rollout.domain.gates.history import BaselineHistory, baseline_history
 from rollout.domain.gates.profiles import gate_config
 from rollout.domain.lifecycle.records import CallRecord
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 import pytest
 
 from rollout.adapters.planfile import load_plan
-from rollout.domain.gate_history import BaselineHistory, margin_warnings
+from rollout.domain.gates.history import BaselineHistory, margin_warnings
 from rollout.domain.gates.profiles import from_plan, gate_config
-from rollout.domain.proposals import calls_of, propose
+from rollout.domain.rehearsal.proposals import calls_of, propose
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.rehearse import proposal
