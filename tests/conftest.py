@@ -112,28 +112,10 @@ def command_line(tmp_path: Path, forks: Forks) -> CommandLine:
     return CommandLine(folder, scratch, forks)
 
 
-# These race real processes, sockets and a browser against real time. On a machine that stalls, a time limit of the
-# test itself may pass before what it waits for: such a test is run again before it counts. None of the others is.
-_REAL_TIME = (
-    "sandbox",
-    "processes",
-    "dashboard",
-    "docs",
-    "cli",
-    "notices",
-    "packaging",
-    "retell",
-    "api",
-    "gates",
-    "upgrade",
-    "kit",
-)
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Marks the tests that may be run again; `-p no:rerunfailures` shows what fails the first time."""
-    if not config.pluginmanager.hasplugin("rerunfailures"):
-        return
-    for item in items:
-        if item.path.relative_to(Path(__file__).parent).parts[0] in _REAL_TIME:
-            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+    """Lets a test marked `real_time` run again: on a machine that stalls, its own time limit may pass before what it
+    measures. `-p no:rerunfailures` shows what fails the first time."""
+    if config.pluginmanager.hasplugin("rerunfailures"):
+        for item in items:
+            if item.get_closest_marker("real_time") is not None:
+                item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))

@@ -44,6 +44,7 @@ def test_a_sender_stopped_before_its_first_byte_never_overtakes_the_rollback(pos
 
 
 @pytest.mark.postgres
+@pytest.mark.real_time
 def test_a_process_stopped_inside_a_transaction_does_not_stand_before_a_rollback(postgres_stage: Stage) -> None:
     """It holds the lock on the rollout's row; PostgreSQL takes it away from a session that says nothing."""
     stage = postgres_stage

@@ -34,6 +34,7 @@ def _rolls_back(stage: Stage, condition: str) -> None:
 
 
 @pytest.mark.postgres
+@pytest.mark.real_time
 def test_rollback_among_300_overdue_rollouts(postgres_stage: Stage) -> None:
     ids, seconds = rollbacks.overdue(postgres_stage, 300)
     assert len(seconds) == 3

@@ -387,6 +387,7 @@ def test_requests_that_could_be_read_two_ways_are_refused(service: Live) -> None
         assert b" 200 " not in got.partition(b"\r\n")[0], (head[:60], got[:80])
 
 
+@pytest.mark.real_time
 def test_slow_heads_are_cut_off_and_a_crowd_of_them_keeps_nobody_out(tmp_path: Path) -> None:
     with live(tmp_path) as found:
         id_ = found.start(name="crowd")
@@ -429,6 +430,7 @@ def test_reads_have_a_limit_and_rollback_has_none(tmp_path: Path) -> None:
         } <= {200, 202}
 
 
+@pytest.mark.real_time
 def test_a_flood_of_readers_and_guessers_does_not_hold_up_a_rollback(tmp_path: Path) -> None:
     with live(tmp_path) as found:
         numbers = [found.number() for _ in range(5)]

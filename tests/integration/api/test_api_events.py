@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from rollout.interfaces.auth.roles import revoke_token
 from tests.integration.api.live import Live, live
 
@@ -87,6 +89,7 @@ def test_ids_from_nowhere(service: Live) -> None:
     ahead.close()
 
 
+@pytest.mark.real_time
 def test_a_revoked_token_ends_its_stream(service: Live) -> None:
     id_ = service.start(name="revoked-stream")
     token_id, token = service.token("viewer")
@@ -115,6 +118,7 @@ def test_streams_are_counted_and_their_places_come_back(tmp_path: Path) -> None:
         again.close()
 
 
+@pytest.mark.real_time
 def test_the_service_stops_within_seconds_with_streams_and_idle_sockets_open(tmp_path: Path) -> None:
     with live(tmp_path) as ending:
         id_ = ending.start(confirmed=False)

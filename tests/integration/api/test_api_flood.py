@@ -13,7 +13,7 @@ from tests.integration.api.flood import MIX, READS, Result, flood
 
 
 @pytest.mark.slow
-@pytest.mark.flaky(reruns=2)  # against real time, on a machine that does other things too
+@pytest.mark.real_time
 def test_steps_are_not_late_in_a_flood(tmp_path: Path) -> None:
     # A third of the rates of the whole flood: the machine is shared.
     # In a thread of its own: an event loop runs in this one once a browser's test has been here.

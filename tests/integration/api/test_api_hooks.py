@@ -294,6 +294,7 @@ def test_keys_rotate_and_the_api_key_no_longer_counts(tmp_path: Path) -> None:
             assert hook(both, body, signature(body, key, now_ms())).status == status
 
 
+@pytest.mark.real_time
 def test_webhooks_are_answered_at_once_while_the_recorder_hangs_and_then_429(tmp_path: Path) -> None:
     with live(tmp_path, ticking=False, webhook_queue=20) as small:
         number = small.number()

@@ -118,6 +118,7 @@ def test_a_number_shows_what_it_serves_and_its_history(service: Live) -> None:
     assert service.ask("GET", "/api/v1/numbers/+1..%2Fx").status in (404, 422)
 
 
+@pytest.mark.real_time
 def test_rollback_answers_at_once_when_asked_not_to_wait(service: Live) -> None:
     number = service.number()
     id_ = service.start(number, name="no-wait")
@@ -187,6 +188,7 @@ def test_unknown_things_are_404(service: Live) -> None:
         assert answer.status == 404 and answer.headers["content-type"] == "application/problem+json", path
 
 
+@pytest.mark.real_time
 def test_answers_do_not_wait_for_small_packets(service: Live) -> None:
     """Without TCP_NODELAY each answer on a kept connection waits some 40 ms for the client's acknowledgement."""
     connection = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=10)

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 from rollout.sandbox import Sandbox
 from tests.support.command_line import CommandLine, Done
 from tests.support.plans import PLAN
@@ -69,6 +71,7 @@ def test_start_wait_exits_5_when_it_was_not_promoted(rollout: CommandLine, retel
     assert retell.number(NUMBER).inbound_agents == [entry(6)]
 
 
+@pytest.mark.real_time
 def test_commands_beside_a_running_service(rollout: CommandLine, retell: Sandbox) -> None:
     rollout.write("plan.yaml", PLAN.replace("{weight: 1.0}", "{weight: 1.0, hold: 1h}"))
     with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):

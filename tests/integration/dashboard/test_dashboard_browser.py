@@ -243,6 +243,7 @@ def test_two_browsers_press_promote_at_the_same_step(service: World, browser: Br
         second.close()
 
 
+@pytest.mark.real_time
 def test_a_lost_connection_and_its_return(service: World, operator: Page) -> None:
     id_ = service.start()
     shows(operator, service, id_)

@@ -67,6 +67,7 @@ def test_25_numbers_with_two_channels(world: Sandbox, kit: Make) -> None:
     assert ran.out.count("restored, sent once") == 25
 
 
+@pytest.mark.real_time
 def test_at_most_eight_requests_at_a_time(world: Sandbox, kit: Make) -> None:
     numbers = [f"+141555502{n:02}" for n in range(9)]
     world.fault("latency", method="PATCH", seconds=0.8, times=None)
@@ -125,6 +126,7 @@ def test_waits_as_long_as_retry_after_says(world: Sandbox, kit: Make) -> None:
     assert second["wall"] - first["wall"] >= 1.0
 
 
+@pytest.mark.real_time
 def test_a_dripped_answer_ends_and_the_others_do_not_wait(world: Sandbox, kit: Make) -> None:
     others = [f"+1415555030{n}" for n in range(4)]
     made = kit([ONE, *others])
@@ -178,6 +180,7 @@ def test_a_write_that_lands_late_by_itself(world: Sandbox, kit: Make) -> None:
     assert history == [FORWARD, BASELINE, FORWARD, BASELINE]
 
 
+@pytest.mark.real_time
 def test_the_watch_ends_on_a_read_at_its_end(world: Sandbox, kit: Make) -> None:
     assert kit(lease=0.3, horizon=0.6).run().code == 0
     (write,) = writes(world)
@@ -197,6 +200,7 @@ def test_a_last_read_that_fails_is_made_again(world: Sandbox, kit: Make) -> None
     assert world.log(number=ONE, method="GET")[-1]["status"] == 200
 
 
+@pytest.mark.real_time
 def test_somebody_who_keeps_changing_the_number(world: Sandbox, kit: Make) -> None:
     made = kit()
     over = threading.Event()

@@ -133,6 +133,7 @@ def test_a_proxy_that_cannot_be_ends_a_kit_before_anything_is_sent(world: Sandbo
         (b"HTTP/1.1 200 OK\r\n", b""),
     ],
 )
+@pytest.mark.real_time
 def test_every_answer_ends(
     answer: bytes, drip: bytes, listen: Callable[..., Listener], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +235,7 @@ def test_a_name_that_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
         Retell("https://retell.invalid", KEY).read(ONE)
 
 
+@pytest.mark.real_time
 def test_a_name_server_that_hangs_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()
     before = set(threading.enumerate())

@@ -129,6 +129,7 @@ def drips(sock: socket.socket) -> None:
         ({"places": {}}, "refuses the way there (403)"),
     ],
 )
+@pytest.mark.real_time
 def test_a_proxy_that_does_not_open_the_way_is_named_in_time(
     company: Network, how: dict[str, object], why: str
 ) -> None:

@@ -157,6 +157,7 @@ def test_one_bad_number_does_not_spoil_the_others(serve: Serve, client: Make, so
     }
 
 
+@pytest.mark.real_time
 def test_a_read_as_a_whole_ends(serve: Serve, client: Make) -> None:
     """Forty silent numbers over two connections would be twenty deadlines; the lane takes at most three."""
     began = time.monotonic()
@@ -187,6 +188,7 @@ def test_a_rollback_needs_no_read(serve: Serve, client: Make, soon: Soon) -> Non
     assert [seen.method for seen in peer.seen] == ["PATCH"] * 3
 
 
+@pytest.mark.real_time
 def test_a_rollback_goes_before_forward_work(serve: Serve, client: Make, soon: Soon) -> None:
     """Forward reads hang on every turn there is; the rollback's first PATCH leaves at once all the same."""
     gate = threading.Event()

@@ -87,6 +87,7 @@ def test_it_gives_up_after_four_tries(serve: Serve, client: Make, behave: Behavi
     assert len(peer.seen) == 4
 
 
+@pytest.mark.real_time
 def test_a_retry_after_that_does_not_fit_ends_it_at_once(serve: Serve, client: Make) -> None:
     peer = serve(says(http({}, 429, "retry-after: 30")))
     began = time.monotonic()
@@ -126,6 +127,7 @@ def test_retry_after_as_a_date(serve: Serve, client: Make) -> None:
     assert isinstance(found, Failure) and found.retry_after is not None and 35 < found.retry_after <= 40
 
 
+@pytest.mark.real_time
 def test_a_drip_ends_at_the_deadline(serve: Serve, client: Make) -> None:
     began = time.monotonic()
     found = read(client(serve(drips), deadline=0.4))
@@ -133,6 +135,7 @@ def test_a_drip_ends_at_the_deadline(serve: Serve, client: Make) -> None:
     assert isinstance(found, Failure) and found.trouble is Trouble.UNREACHABLE
 
 
+@pytest.mark.real_time
 def test_a_server_that_accepts_and_says_nothing(client: Make) -> None:
     """The listen queue takes the connection, nobody serves it."""
     with socket.create_server(("127.0.0.1", 0)) as mute:
@@ -185,6 +188,7 @@ def test_what_is_not_believed(serve: Serve, client: Make, name: str) -> None:
     assert found.detail.startswith("Retell answered 200, but ") and len(peer.seen) == 1
 
 
+@pytest.mark.real_time
 def test_a_stale_idle_connection_costs_no_try_and_no_wait(serve: Serve, client: Make) -> None:
     """The server closes just as the request arrives: a read goes over a new connection at once."""
 

@@ -114,6 +114,7 @@ def test_lists_that_are_left_out_are_no_failure(serve: Serve, client: Make, soon
     assert answer.shown is not None and answer.shown.lists == {}
 
 
+@pytest.mark.real_time
 def test_an_answer_above_a_mebibyte_is_not_read_to_its_end(serve: Serve, client: Make, soon: Soon) -> None:
     def floods(seen: Seen, sock: socket.socket) -> bool:
         sock.sendall(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -128,6 +129,7 @@ def test_an_answer_above_a_mebibyte_is_not_read_to_its_end(serve: Serve, client:
     assert time.monotonic() - began < 4
 
 
+@pytest.mark.real_time
 def test_a_drip_ends_at_the_deadline(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(on("PATCH", drips))
     began = time.monotonic()

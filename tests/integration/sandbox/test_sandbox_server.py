@@ -77,6 +77,7 @@ def test_what_is_no_request_is_refused_and_the_connection_ends(sandbox: Sandbox,
     assert talk(sandbox.port, sent).split()[1] == status
 
 
+@pytest.mark.real_time
 def test_an_idle_connection_is_closed() -> None:
     with Sandbox(idle_timeout=0.1) as quick:
         quick.add_ready_world()
