@@ -5,9 +5,12 @@ BIN = $(VENV)/bin
 SEEDS ?= 10000
 JOBS ?= 2
 KILLS ?= 500
+SEED ?= 1
+COUNT ?= 200
+MINUTES ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test lint format bench bench-gates simulate kill soak docs lock clean
+.PHONY: help install install-dev demo test test-fast coverage mutants lint types format bench bench-gates simulate kill soak docs lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +36,20 @@ demo: install ## a good version promoted and a bad one rolled back, live, in abo
 
 test: install-dev ## the whole suite; a test that cannot run says why
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-fast: install-dev ## the rules and the scenarios alone, in under a minute
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit tests/scenarios $(ARGS)
+
+coverage: install-dev ## lines and branches of the rules and the engine that the quick tests reach; fails below 95 %
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -q tests/unit tests/scenarios $(ARGS)
+	@$(BIN)/coverage report
+
+mutants: install-dev ## random faults put into the code, and those that the tests see; SEED=1 COUNT=200 MINUTES=60
+	@$(BIN)/python -m tests.mutation --seed $(SEED) --count $(COUNT) --minutes $(MINUTES) --jobs $(JOBS)
+
+types: install-dev ## mypy --strict
+	$(BIN)/mypy
 
 lint: install-dev ## ruff, mypy --strict, the import contracts
 	$(BIN)/ruff check .
