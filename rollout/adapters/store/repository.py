@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, exc, func, or_, select
+from sqlalchemy import ColumnElement, Connection, bindparam, exc, func, or_, select
 
 from rollout.adapters.store import (
     claims,
@@ -27,12 +27,13 @@ from rollout.adapters.store.disk_reserve import GIVEN_BACK, DiskReserve
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.snapshots import Snapshots
-from rollout.adapters.store.tables import DRIVEN, LIVE
+from rollout.adapters.store.tables import DRIVEN, LEFT, LIVE
 from rollout.adapters.store.tables import rollouts as rollouts_table
 from rollout.adapters.store.tables import targets as targets_table
+from rollout.adapters.store.types import UtcDateTime
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Phase
+from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 
@@ -331,12 +332,7 @@ class Store:
         """Promoted rollouts whose calls are still watched, with their targets."""
         with self.database.read() as connection:
             now = self.database.now(connection)
-            r = rollouts_table.c
-            ids = connection.execute(
-                select(r.id).where(
-                    r.updated_at >= now - WATCH_AFTER_END, r.phase == str(Phase.PROMOTED), r.watch_until > now
-                )
-            ).scalars()
+            ids = connection.execute(_PROMOTED, {"now": now}).scalars()
             return [queries.load(connection, id_, now, self.known) for id_ in ids.all()]
 
     def note_once_a_day(self, rollout_id: str, entry: JournalEntry) -> bool:
@@ -491,4 +487,15 @@ _IN_FLIGHT = (
         rollouts_table.c.started_at.is_not(None),
     )
     .distinct()
+)
+
+# The last that was written to each number, of which there is an index as long as the list of numbers.
+_PROMOTED = (
+    select(rollouts_table.c.id)
+    .where(
+        rollouts_table.c.id.in_(select(targets_table.c.rollout_id).where(LEFT)),
+        rollouts_table.c.phase == str(Phase.PROMOTED),
+        rollouts_table.c.watch_until > bindparam("now", type_=UtcDateTime),
+    )
+    .order_by(rollouts_table.c.id)
 )
