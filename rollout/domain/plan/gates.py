@@ -188,7 +188,7 @@ class Gates(Part):
     def _renamed(cls, value: object) -> object:
         if isinstance(value, Mapping) and _FORMER in value:
             raise complaint(
-                f"{_FORMER} has a new name, as it acts in the last hold at weight 1 and not after promotion",
+                "has a new name, as it acts in the last hold at weight 1 and not after promotion",
                 "write act_at_full_weight",
                 (_FORMER,),
             )

@@ -15,6 +15,7 @@ from jobs.observe import Observe
 from rollout.domain.gates import summary
 from rollout.domain.notices.events import of_entry
 from rollout.engine.gate_check import GateCheck
+from rollout.interfaces.backend.direct import Direct
 from rollout.sandbox import Sandbox
 from tests.support.clock import START
 from tests.support.scene import Scene
@@ -181,3 +182,47 @@ def test_an_outage_on_the_ninth_day_at_full_weight_is_told_while_it_is_watched(s
     assert f"To intervene: rollout rollback {scene.id}" in told.body
     assert len(scene.patches(ONE)) == writes
     assert scene.replays()
+
+
+PLAN = """
+version: 1
+name: jump
+numbers: ["+14157774444"]
+channels: [inbound]
+canary: {agent_id: agent_quiet, agent_version: 7}
+steps: [{weight: 0.1, hold: 30m}, {weight: 1.0, hold: 1h}]
+"""
+
+
+def checked(scene: Worlds, success: float, calls_per_hour: float, text: str = PLAN, **more: Any) -> dict[str, Any]:
+    """What `check` says of a number that took calls for ten days."""
+    scene.sandbox.add_agent(
+        QUIET, versions=[{"version": v, "success": success, "hard_error": 0.0, **QUICK} for v in (6, 7)]
+    )
+    scene.number(ONE, QUIET, calls_per_hour)
+    scene.clock.to(scene.clock.now() + timedelta(days=10))
+    scene.sandbox.clock(advance=timedelta(days=10).total_seconds())
+    return Direct(scene.app).check(text, "plan.yaml", **more)
+
+
+def test_check_holds_the_margin_against_the_baselines_own_rate(scene: Worlds) -> None:
+    report = checked(scene, 0.995, 20)
+    assert next(w for w in report["warnings"] if w.startswith("success:")).endswith("write margins: [0.25, 0.05]")
+    assert report["ok"]
+    assert not Direct(scene.app).check(PLAN, "plan.yaml", strict=True)["ok"]
+    mended = PLAN + "gates: {metrics: [{name: success, margins: [0.25, 0.05]}, {name: hard_error}]}"
+    assert not any("margin" in w for w in Direct(scene.app).check(mended, "plan.yaml")["warnings"])
+
+
+def test_check_proposes_a_ladder_that_decides_at_the_numbers_own_traffic(scene: Worlds) -> None:
+    report = checked(scene, 0.85, 2.0)
+    assert not any("margin" in w for w in report["warnings"])
+    better = report["proposal"]
+    assert "{weight: 0.5, hold: 30m}" in better["yaml"]
+    assert better["then"]["days"] < better["now"]["days"]
+    written = PLAN[: PLAN.index("steps:")] + better["yaml"]
+    assert Direct(scene.app).check(written, "plan.yaml")["proposal"] is None
+
+
+def test_check_proposes_nothing_where_the_plan_decides(scene: Worlds) -> None:
+    assert checked(scene, 0.85, 30.0)["proposal"] is None
