@@ -13,7 +13,6 @@ from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.confirmations import PatchPreview
 from rollout.interfaces.dashboard.page_state import PageState
-from rollout.interfaces.views import rollout
 
 NAME = "plan"
 EXAMPLE = """\
@@ -41,7 +40,7 @@ def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
     """Pre-flight of a plan: its report, and the bodies as orders by step. Reads Retell, writes nothing."""
     plan = load_plan(text, NAME)
     desk.service.allow_plan(caller, plan)
-    report = rollout.check(desk.service.app.commands.check(plan))
+    report = desk.service.direct.check(text, NAME)
     return {
         **report,
         "bodies": [

@@ -311,6 +311,20 @@ def test_a_hostile_plan_comes_back_as_text(still: World, text: str) -> None:
         assert ("textarea", ("id", "name", "rows", "spellcheck", "autocapitalize", "placeholder")) in page.found
 
 
+def test_a_new_plan_that_decides_late_is_shown_the_ladder_to_write(still: World) -> None:
+    cookie = still.session("operator")
+    csrf = still.ask("GET", "/new", cookie=cookie).csrf
+    steps = [{"weight": 0.1, "hold": "30m"}, {"weight": 1.0, "hold": "1h"}]
+    plan = still.plan(still.number(), name="late", deadline="7d", steps=steps, gates={"profile": "standard"})
+    answer = still.ask("POST", "/new/check", {"csrf": csrf, "plan": json.dumps(plan)}, cookie=cookie)
+    assert answer.status == 200
+    assert "It would decide late" in answer.text
+    assert "{weight: 0.5, hold: 30m}" in answer.text
+    plan["steps"].insert(1, {"weight": 0.5, "hold": "30m"})
+    again = still.ask("POST", "/new/check", {"csrf": csrf, "plan": json.dumps(plan)}, cookie=cookie)
+    assert "It would decide late" not in again.text
+
+
 def test_a_hostile_search_comes_back_as_text(still: World) -> None:
     for text in HOSTILE:
         page = harmless(still.ask("GET", f"/?q={quote(text)}", cookie=still.session("viewer")).text)
