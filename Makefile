@@ -38,7 +38,7 @@ test: install-dev ## the whole suite; a test that cannot run says why
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: install-dev ## the rules and the scenarios alone, in under a minute
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal tests/unit tests/scenarios $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" tests/unit tests/scenarios $(ARGS)
 
 coverage: install-dev ## lines and branches of the rules and the engine that the quick tests reach; fails below 95 %
 	@$(BIN)/coverage erase

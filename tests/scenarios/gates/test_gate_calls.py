@@ -136,7 +136,7 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         steps = [{"weight": 0.5, "hold": "30m"}, {"weight": 1.0, "hold": "2d"}]
         scene.given(judged(steps=steps))  # type: ignore[arg-type]
         scene.drive()
-        scene.calls(700, share=None, canary_bad=0.15, look_every=10, every=360)
+        scene.calls(700, share=None, canary_bad=0.15, look_every=50, every=360)
         scene.stands("promoted")
         full = next(e.at for e in scene.app.store.history(scene.id) if e.kind == "completed")
         listed = Listed()

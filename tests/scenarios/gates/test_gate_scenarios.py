@@ -124,7 +124,7 @@ def test_an_equal_canary_is_promoted_by_the_same_calls(scene: GateScene) -> None
 def test_calls_that_do_not_follow_the_weights_hold_and_never_roll_back(scene: GateScene) -> None:
     scene.given(judged())  # type: ignore[arg-type]
     scene.drive()
-    scene.calls(300, share=0.0, canary_bad=0.15)
+    scene.calls(300, share=0.0, canary_bad=0.15, look_every=10)
     scene.stands("held", 1, reason="split")
     assert scene.weight(ONE) == 0.1
 

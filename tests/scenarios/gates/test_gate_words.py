@@ -79,7 +79,7 @@ def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
         scene.given(judged())  # type: ignore[arg-type]
         scene.drive()
         assert Direct(scene.app).show(scene.id)["timetable"]
-        scene.calls(300, share=0.0, canary_bad=0.15)
+        scene.calls(300, share=0.0, canary_bad=0.15, look_every=20)
         scene.stands("held", 1, reason="split")
         assert Direct(scene.app).show(scene.id)["timetable"] is None
 

@@ -22,6 +22,7 @@ from tests.support.scene import Scene
 from tests.support.values import entry
 from tests.support.values import plan as make_plan
 
+pytestmark = pytest.mark.slow
 ONE, TWO = "+14157774444", "+14157774445"
 QUIET, LOUD = "agent_quiet", "agent_loud"
 QUICK = {"duration_s": 60.0, "duration_sigma": 0.1, "analysis_delay_s": 20.0}
@@ -95,7 +96,7 @@ def test_a_harmless_canary_with_one_number_overridden_is_held_and_never_rolled_b
     scene.pass_time(timedelta(hours=6), until=scene.rested)
     scene.stands("held", 1, reason="split")
     assert f"The calls on {ONE} do not follow the weights: 0 of" in scene.rollout.why
-    scene.pass_time(timedelta(hours=12))  # the failing side is watched while it is held
+    scene.pass_time(timedelta(hours=12), timedelta(minutes=30))  # the failing side is watched while it is held
     scene.stands("held", 1, reason="split")
     assert scene.weight(ONE) == scene.weight(TWO) == 0.1
     assert scene.numbers_of()["by_strata"]
