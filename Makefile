@@ -41,8 +41,7 @@ test-fast: install-dev ## the rules and the scenarios alone, in under a minute
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" tests/unit tests/scenarios $(ARGS)
 
 coverage: install-dev ## lines and branches of the rules and the engine that the quick tests reach; fails below 95 %
-	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -q tests/unit tests/scenarios $(ARGS)
+	@$(BIN)/coverage run -m pytest -q -m "not slow" tests/unit tests/scenarios $(ARGS)
 	@$(BIN)/coverage report
 
 mutants: install-dev ## random faults put into the code, and those that the tests see; SEED=1 COUNT=200 MINUTES=60

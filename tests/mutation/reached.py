@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from coverage import Coverage
 
-FAILED = "ROLLOUT_MUTATION_FAILED"
+FAILED = "TESTS_MUTATION_FAILED"
 """The environment variable with the file that failing tests are written to."""
 
 
