@@ -28,7 +28,7 @@ from tests.mutation.operators import Mutant, mutants_of
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("rollout/domain/", "rollout/engine/", "rollout/kit/program/", "rollout/adapters/retell/", "jobs/")
 TESTS = (
-    "tests/unit", "tests/scenarios", "tests/integration/store", "tests/integration/planfile",
+    "tests/unit", "tests/scenarios", "tests/integration/planfile",
     "tests/integration/retell", "tests/integration/kit", "tests/integration/notify",
 )  # fmt: skip
 MOST_TESTS = 60  # for one mutant

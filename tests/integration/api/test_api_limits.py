@@ -46,6 +46,30 @@ def test_a_bucket_refills_and_is_each_keys_own() -> None:
         buckets.take("a")
 
 
+def test_whoever_is_refused_is_told_how_long_to_wait_and_loses_nothing_by_asking() -> None:
+    clock = Hand()
+    buckets = Buckets(clock, 0.1)
+    buckets.take("a")
+    clock.at += 2.5
+    for _ in range(3):
+        with pytest.raises(TooMany, match=r"more than 0.1 requests a second by one token; wait 7.5 s") as full:
+            buckets.take("a")
+        assert full.value.details["retry_after"] == 8
+    clock.at += 7.5
+    buckets.take("a")
+
+
+def test_a_bucket_holds_no_more_than_two_seconds_of_requests() -> None:
+    clock = Hand()
+    buckets = Buckets(clock, 2.0)
+    buckets.take("a")
+    clock.at += 3_600
+    for _ in range(4):
+        buckets.take("a")
+    with pytest.raises(TooMany):
+        buckets.take("a")
+
+
 def test_tables_do_not_grow_without_end() -> None:
     clock = Hand()
     buckets, attempts, rarely = Buckets(clock, 1.0), Attempts(clock), Throttle(clock, 60)
@@ -75,6 +99,37 @@ def test_rarely_counts_what_it_left_out() -> None:
     clock.at += 61
     assert rarely("k") == 4
     assert rarely("other") == 1
+    clock.at += 59.9
+    assert rarely("k") == 0
+    clock.at += 0.1
+    assert rarely("k") == 2, "due at the very end of its time"
+
+
+def test_of_many_sources_the_longest_unheard_is_forgotten_first() -> None:
+    clock = Hand()
+    rarely, attempts = Throttle(clock, 60), Attempts(clock)
+    for i in range(5_000):
+        rarely(f"n{i}")
+        attempts.count(f"n{i}")
+    rarely("n0")
+    attempts.count("n0")
+    rarely("one more")
+    attempts.count("one more")
+    assert rarely("n0") == 0, "still known"
+    assert rarely("n1") == 1, "forgotten"
+    assert (attempts.count("n0"), attempts.count("n1")) == (3, 1)
+    attempts.forget()
+    assert attempts.count("n0") == 1
+
+
+def test_failures_are_forgotten_after_their_window_and_not_before() -> None:
+    clock = Hand()
+    attempts = Attempts(clock)
+    assert [attempts.count("x") for _ in range(2)] == [1, 2]
+    clock.at += attempts.WINDOW
+    assert attempts.count("x") == 3
+    clock.at += 0.1
+    assert attempts.count("x") == 1
 
 
 @given(
