@@ -13,13 +13,13 @@ from itertools import islice
 
 import structlog
 
-from rollout.adapters.store.observations import CANNOT_BE_READ, FetchMark
+from rollout.adapters.store.observations import CANNOT_BE_READ
 from rollout.app import App
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.history import BEFORE as HISTORY
 from rollout.domain.gates.history import LEAST_CALLS
 from rollout.domain.gates.observations import baseline_pairs
-from rollout.domain.lifecycle.records import CallRecord, JournalEntry
+from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of

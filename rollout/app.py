@@ -22,6 +22,7 @@ from rollout.adapters.notify import address_problems
 from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.limits import SharedLimits
 from rollout.adapters.store.repository import Store
 from rollout.adapters.telemetry import tracing
@@ -233,7 +234,7 @@ def build(
         store,
         WriteProtocol(store, numbers, clock, timing, write_ids, interrupts),
         versions,
-        gates or GateCheck(database, clock, externals),
+        gates or GateCheck(StoredGateRecords(database), externals),
         calendar or calendars,
         clock,
         timing,

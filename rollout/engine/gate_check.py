@@ -7,19 +7,18 @@ what they say.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from rollout.adapters.store import observations
-from rollout.adapters.store.engine import Database
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
+from rollout.domain.lifecycle.records import FetchMark
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
-from rollout.engine.ports import Clock, GateReport
+from rollout.engine.ports import GateRecords, GateReport
 
 if TYPE_CHECKING:
     from rollout.domain.gates.counting import Cell
@@ -71,9 +70,8 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
 class GateCheck:
     """Implements rollout.engine.ports.GateJudge."""
 
-    def __init__(self, database: Database, clock: Clock, external: External = lambda _plan: {}) -> None:
-        self.database = database
-        self.clock = clock
+    def __init__(self, records: GateRecords, external: External = lambda _plan: {}) -> None:
+        self.records = records
         self.external = external
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
@@ -82,8 +80,7 @@ class GateCheck:
         counted = any(step.min_calls for step in rollout.plan.steps)
         if rollout.started_at is None or (config is None and not counted):
             return GateReport()
-        with self.database.read() as connection:
-            seen = self._seen(connection, rollout, now)
+        seen = self._seen(rollout, now)
         if config is None:
             return GateReport(canary_calls=seen.calls_in_step(rollout))
         history = self._history(config, rollout, seen, now)
@@ -108,30 +105,21 @@ class GateCheck:
 
     # -------------------------------------------------------------- what was seen
 
-    def _seen(self, connection: Any, rollout: Rollout, now: datetime) -> Observations:
-        assert rollout.started_at is not None
-        plan, numbers = rollout.plan, [t.number for t in rollout.targets]
-        channels = [str(c) for c in plan.channels]
-        calls = observations.calls(connection, numbers, channels, rollout.started_at)
-        marks = observations.marks_of(connection, numbers)
+    def _seen(self, rollout: Rollout, now: datetime) -> Observations:
+        stored = self.records.seen(rollout)
         first = rollout.history is not None and rollout.history["edition"] == 1
         return Observations(
-            calls=calls,
-            turns=observations.turns(connection, rollout.id),
-            thresholds=self._thresholds(connection, rollout, numbers, channels) if first else None,
-            unavailable=_unavailable(rollout, marks, now),
-            fetched=_fetched(rollout, marks, now),
+            calls=stored.calls,
+            turns=stored.turns,
+            thresholds=self._thresholds(rollout) if first else None,
+            unavailable=_unavailable(rollout, stored.marks, now),
+            fetched=_fetched(rollout, stored.marks, now),
         )
 
-    def _thresholds(
-        self, connection: Any, rollout: Rollout, numbers: Sequence[str], channels: Sequence[str]
-    ) -> tuple[float, float] | None:
+    def _thresholds(self, rollout: Rollout) -> tuple[float, float] | None:
         from rollout.domain.gates.counting import latency_thresholds
 
-        assert rollout.started_at is not None
-        before = observations.calls(
-            connection, numbers, channels, rollout.started_at - BASELINE_CALLS_BEFORE, rollout.started_at
-        )
+        before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
         ours = baseline_pairs(rollout)
         values = [c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours]
         return latency_thresholds(values)
@@ -147,16 +135,12 @@ class GateCheck:
             return BaselineHistory.from_json(rollout.history)
         if not seen.fetched:
             return None
-        assert rollout.started_at is not None
-        numbers, channels = [t.number for t in rollout.targets], [str(c) for c in rollout.plan.channels]
         hard = rollout.plan.gates.hard_error_reasons
-        with self.database.read() as connection:
-            before = observations.calls(connection, numbers, channels, rollout.started_at - BEFORE, rollout.started_at)
+        before = self.records.before(rollout, BEFORE)
         found = baseline_history(
             before, frozenset(baseline_pairs(rollout)), config, HARD_REASONS if hard is None else frozenset(hard)
         )
-        with self.database.write() as connection:
-            return BaselineHistory.from_json(observations.set_history(connection, rollout.id, found.to_json()))
+        return BaselineHistory.from_json(self.records.fix_history(rollout.id, found.to_json()))
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
         from rollout.domain.gates.counting import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
@@ -224,23 +208,10 @@ class GateCheck:
         same = all(old.get(key) == record[key] for key in alike)
         if same:
             return
-        with self.database.write() as connection:
-            observations.keep_look(
-                connection,
-                rollout.id,
-                now,
-                rollout.position,
-                record["outcome"],
-                record["alarm"],
-                record["reason"],
-                record,
-            )
-            observations.set_verdict(connection, rollout.id, record)
+        self.records.keep_look(rollout, record, now)
 
 
-def _unavailable(
-    rollout: Rollout, marks: Mapping[tuple[str, str], observations.FetchMark], now: datetime
-) -> str | None:
+def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], now: datetime) -> str | None:
     blind = [m for m in marks.values() if m.trouble_since is not None and now - m.trouble_since > BLIND_AFTER]
     if blind:
         return blind[0].trouble
@@ -249,7 +220,7 @@ def _unavailable(
     return None
 
 
-def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], observations.FetchMark], now: datetime) -> bool:
+def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], now: datetime) -> bool:
     """Whether the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
     started = rollout.started_at
     if started is None or now - started > BLIND_AFTER:

@@ -17,7 +17,7 @@ from typing import Any, Protocol, Self
 from rollout.domain.decide.facts import Opening, Opinion
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns
@@ -215,6 +215,34 @@ class AccountLimits(Protocol):
 
 
 # ------------------------------------------------------------------ what the core is told
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalls:
+    """What the store knows of a rollout's calls at one moment: the calls since it began, oldest first; (kind, at,
+    data) of the journal entries at which a weight came into force or ceased to be; marks by number and channel."""
+
+    calls: Sequence[CallRecord]
+    turns: Sequence[tuple[str, datetime, str]]
+    marks: Mapping[tuple[str, str], FetchMark]
+
+
+class GateRecords(Protocol):
+    """What the gates read and keep. Each method is one transaction. Only for rollouts that have begun."""
+
+    def seen(self, rollout: Rollout) -> StoredCalls: ...
+
+    def before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
+        """The calls of its numbers and channels in the `span` before it began, oldest first."""
+        ...
+
+    def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Keeps what the baseline's calls from before say, unless that is done; returns what is kept."""
+        ...
+
+    def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
+        """Adds a look to those kept, and makes it the rollout's verdict."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
 from rollout.adapters.store import observations as calls_of
 from rollout.adapters.store.engine import Database
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.journal import GENESIS, Worded, append
 from rollout.adapters.store.tables import journal, looks, observations, rollouts, targets, writes
 from rollout.domain.lifecycle.records import CallRecord, JournalEntry
@@ -61,7 +62,7 @@ def templates(folder: Path) -> list[Template]:
             number = scene.add_numbers(1)[0]
             scene.given(plan([number], gates={"profile": "standard"}))
             scene.drive()
-            gatekeeper = GateCheck(scene.app.database, scene.clock)
+            gatekeeper = GateCheck(StoredGateRecords(scene.app.database))
             for step in (1, 2, 3):
                 _calls(scene, number, step)
                 scene.clock.advance(600)

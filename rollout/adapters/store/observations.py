@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, select, update
 
 from rollout.adapters.store.key_values import insert_into
 from rollout.adapters.store.tables import DRIVEN, journal, looks, marks, observations, rollouts, targets
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord, FetchMark
 
 CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 _FIELDS = (
@@ -146,18 +146,6 @@ def _record(row: Row[Any]) -> CallRecord:
 
 
 # ------------------------------------------------------------------ how far calls were fetched
-
-
-@dataclass(frozen=True, slots=True)
-class FetchMark:
-    """The next fetch asks from `since`; `trouble`: why the last one failed, from `trouble_since` on."""
-
-    number: str
-    channel: str
-    since: datetime
-    polled_at: datetime
-    trouble: str = ""
-    trouble_since: datetime | None = None
 
 
 def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:

@@ -34,7 +34,7 @@ from rollout.adapters.store.types import UtcDateTime
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 
 T = TypeVar("T")
@@ -352,11 +352,11 @@ class Store:
         with self.database.write() as connection:
             return observations.take(connection, records, self.database.now(connection))
 
-    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], observations.FetchMark]:
+    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
         with self.database.read() as connection:
             return observations.marks_of(connection, numbers)
 
-    def mark(self, mark: observations.FetchMark) -> None:
+    def mark(self, mark: FetchMark) -> None:
         with self.database.write() as connection:
             observations.set_marks(connection, [mark])
 
@@ -368,7 +368,7 @@ class Store:
             first = old.trouble_since if old is not None and old.trouble_since is not None else now
             since = old.since if old is not None else since
             polled = old.polled_at if old is not None else now
-            mark = observations.FetchMark(number, channel, since, polled, trouble, first)
+            mark = FetchMark(number, channel, since, polled, trouble, first)
             observations.set_marks(connection, [mark])
 
     def unreadable(self, rollout_id: str) -> observations.CallsUnreadable | None:

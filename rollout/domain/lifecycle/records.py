@@ -55,6 +55,18 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchMark:
+    """The next fetch asks from `since`; `trouble`: why the last one failed, from `trouble_since` on."""
+
+    number: str
+    channel: str
+    since: datetime
+    polled_at: datetime
+    trouble: str = ""
+    trouble_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One call or chat as far as gates need it, neither transcript nor recording; times are aware UTC."""
 

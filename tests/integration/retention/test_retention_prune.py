@@ -13,7 +13,7 @@ from sqlalchemy import Table, func, insert, select
 
 from jobs.prune import Prune, limits
 from rollout.adapters.store import archive, pruning
-from rollout.adapters.store.observations import FetchMark, keep_look
+from rollout.adapters.store.observations import keep_look
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tables import (
     deliveries,
@@ -30,7 +30,7 @@ from rollout.adapters.store.verify import verify_all
 from rollout.app import App, build
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, JournalEntry, Request
+from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry, Request
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand

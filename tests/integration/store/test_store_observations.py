@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store import key_values, observations
-from rollout.adapters.store.observations import FetchMark
 from rollout.adapters.store.repository import Store
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO
 

@@ -18,6 +18,7 @@ from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import CallRecord
@@ -81,7 +82,7 @@ def old(request: pytest.FixtureRequest) -> Iterator[Scene]:
 
 
 def _with_gates(scene: Scene) -> Any:
-    scene.gates = GateCheck(scene.app.database, scene.clock)  # type: ignore[assignment]
+    scene.gates = GateCheck(StoredGateRecords(scene.app.database))  # type: ignore[assignment]
     scene.app.close()
     return scene._build()
 

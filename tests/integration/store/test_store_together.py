@@ -15,10 +15,9 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import value_of
 from rollout.adapters.store.lookups import Lookups
-from rollout.adapters.store.observations import FetchMark
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from jobs.observe import Observe
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.direct import Direct
@@ -23,7 +24,7 @@ GATED = {"profile": "standard"}
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     with Scene(request.getfixturevalue(f"{request.param}_url")) as made:
-        made.gates = GateCheck(made.app.database, made.clock)  # type: ignore[assignment]
+        made.gates = GateCheck(StoredGateRecords(made.app.database))  # type: ignore[assignment]
         made.app.close()
         made.app = made._build()
         yield made

@@ -11,12 +11,12 @@ import pytest
 
 from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import observations, rebuild
-from rollout.adapters.store.observations import FetchMark
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.errors import PlanError
 from rollout.domain.gates import summary
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.engine.gate_check import GateCheck
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
@@ -30,7 +30,7 @@ class GateScene(Scene):
 
     def __enter__(self) -> GateScene:
         super().__enter__()
-        self.gates = GateCheck(self.app.database, self.clock)  # type: ignore[assignment]
+        self.gates = GateCheck(StoredGateRecords(self.app.database))  # type: ignore[assignment]
         self.app.close()
         self.app = self._build()
         self.random = random.Random(7)

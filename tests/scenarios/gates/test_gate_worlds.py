@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from jobs.observe import Observe
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates import summary
 from rollout.domain.notices.events import of_entry
 from rollout.engine.gate_check import GateCheck
@@ -35,7 +36,7 @@ class Worlds(Scene):
     def __enter__(self) -> Worlds:
         self.sandbox = Sandbox(seed=5, speed=0, epoch=START.timestamp())
         super().__enter__()
-        self.gates = GateCheck(self.app.database, self.clock)  # type: ignore[assignment]
+        self.gates = GateCheck(StoredGateRecords(self.app.database))  # type: ignore[assignment]
         self.restart()
         assert self.app.calls is not None
         self.observe = Observe(self.app, self.app.calls)
