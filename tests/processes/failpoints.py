@@ -190,7 +190,7 @@ class _Halving:
 
 
 def _wrap_connection(hit: Failpoint) -> None:
-    from rollout.adapters.retell.connection import Connection
+    from rollout.adapters.http.connection import Connection
 
     patching = threading.local()
     send, alive = Connection._send, Connection.alive

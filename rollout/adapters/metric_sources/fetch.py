@@ -1,13 +1,12 @@
 """Reads one number from elsewhere: one GET over a connection to a checked address, and the number in its answer.
 
-No redirects, proxies, cookies or credentials; 5 s for everything, 1 MiB at most. The answer's shape is that of
+An httpx client sends it over that connection and no other: no redirects, proxies, cookies or credentials; 5 s for
+everything, 1 MiB at most. The answer's shape is that of
 Prometheus' instant query (prometheus.io/docs/prometheus/latest/querying/api) or any JSON object.
 """
 
 from __future__ import annotations
 
-import http.client
-import io
 import json
 import math
 import re
@@ -20,6 +19,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
+
+from rollout.adapters.http.connection import Connection
+from rollout.adapters.http.transport import Sending, make_client
 from rollout.adapters.metric_sources.allowed_hosts import (
     AllowedAddress,
     Late,
@@ -34,6 +37,8 @@ from rollout.engine.ports import Clock
 
 SECONDS = 5.0
 LIMIT = 1 << 20  # bytes of body
+_HEADERS = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rollout", "Connection": "close"}
+_CLIENT = make_client()
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
 
@@ -70,29 +75,26 @@ def get(
         return rest
 
     try:
-        found = addresses(place, lookup)
-        sock = _connect(place, found, left)
+        sock = _connect(place, addresses(place, lookup), left)
         try:
             if place.scheme == "https":
                 sock.settimeout(left())  # one limit for the whole handshake
                 sock = (tls or strict_tls()).wrap_socket(sock, server_hostname=place.host)
-            return _ask(place, sock, left)
+            return _ask(place, Sending(Connection(sock, clock), ends, LIMIT))
         finally:
             sock.close()
     except TimeoutError:
-        raise Late("there was no whole answer in time") from None
+        raise _late() from None
     except ssl.SSLCertVerificationError as error:
         raise ValueUnreadable(f"its certificate is refused: {error.verify_message}") from None
     except OSError as error:
         raise ValueUnreadable(f"it cannot be reached: {error.strerror or type(error).__name__}") from None
-    except (http.client.HTTPException, ValueError):
-        raise ValueUnreadable("its answer broke off or was not HTTP") from None
 
 
 @cache
 def strict_tls() -> ssl.SSLContext:
     """TLS that verifies, by the certificates of certifi and of this system; the environment has no say."""
-    from rollout.adapters.retell.network import strict_tls as by_certifi
+    from rollout.adapters.http.network import strict_tls as by_certifi
 
     context, usual = by_certifi(), ssl.get_default_verify_paths()
     file, folder = Path(usual.openssl_cafile), Path(usual.openssl_capath)
@@ -186,59 +188,25 @@ def _connect(
     raise trouble
 
 
-def _ask(place: AllowedAddress, sock: socket.socket, left: Callable[[], float]) -> bytes:
-    connection = http.client.HTTPConnection(place.host, place.port)
-    connection.auto_open = 0  # what is closed stays closed: there is no second lookup
-    connection.sock = _Bounded(sock, left)  # all that http.client uses of a socket
-    connection.putrequest("GET", place.target, skip_host=True, skip_accept_encoding=True)
-    for name, value in (
-        ("Host", place.authority),
-        ("Accept", "application/json"),
-        ("Accept-Encoding", "identity"),
-        ("User-Agent", "rollout"),
-        ("Connection", "close"),
-    ):
-        connection.putheader(name, value)
-    connection.endheaders()
-    with connection.getresponse() as response:
-        if response.status != 200:
-            more = "; redirects are not followed" if 300 <= response.status < 400 else ""
-            raise ValueUnreadable(f"it answered with status {response.status}{more}")
-        if response.getheader("Content-Encoding", "identity").lower() != "identity":
-            raise ValueUnreadable("its answer is compressed, though that was not asked for")
-        body = response.read(LIMIT + 1)
-        if len(body) > LIMIT:
-            raise ValueUnreadable(f"its answer is larger than {LIMIT} bytes")
-        if response.length:
-            raise ValueUnreadable("its answer broke off")
-    return body
+def _ask(place: AllowedAddress, how: Sending) -> bytes:
+    """The body of a whole 200 on a connection that is open. Raises Unreadable, Late."""
+    request = httpx.Request(
+        "GET",
+        httpx.URL(scheme=place.scheme, host=place.host, port=place.port, raw_path=place.target.encode("ascii")),
+        headers={"Host": place.authority, **_HEADERS},
+        extensions=how.extensions,
+    )
+    try:
+        answer = _CLIENT.send(request, auth=None)
+    except httpx.TransportError as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise _late() from None
+        raise ValueUnreadable(str(error)) from None
+    if answer.status_code != 200:
+        more = "; redirects are not followed" if answer.is_redirect else ""
+        raise ValueUnreadable(f"it answered with status {answer.status_code}{more}")
+    return answer.content
 
 
-class _Bounded:
-    """As much of a socket as http.client uses. Each operation has what is left of the whole time."""
-
-    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
-        self._sock, self._left = sock, left
-
-    def sendall(self, data: bytes) -> None:
-        self._sock.settimeout(self._left())
-        self._sock.sendall(data)
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Incoming(self._sock, self._left))
-
-    def close(self) -> None:
-        """The socket is closed by who opened it."""
-
-
-class _Incoming(io.RawIOBase):
-    def __init__(self, sock: socket.socket, left: Callable[[], float]) -> None:
-        super().__init__()
-        self._sock, self._left = sock, left
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._sock.settimeout(self._left())
-        return self._sock.recv_into(buffer)
+def _late() -> Late:
+    return Late("there was no whole answer in time")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from rollout.adapters.http.network import network_of
 from rollout.adapters.retell import calls
 from rollout.adapters.retell.account_list import AccountList
 from rollout.adapters.retell.agents import AgentReader
-from rollout.adapters.retell.network import network_of
 from rollout.adapters.retell.number_session import RetellSession
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.adapters.retell.paging import Page, walk

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from rollout.adapters.http.connection import Connection, NoAnswer, NotSent, SendRefused
 from rollout.adapters.retell.account_list import AccountList
-from rollout.adapters.retell.connection import Connection, NoAnswer, NotSent, SendRefused
 from rollout.adapters.retell.pool import ConnectionPool
 from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.adapters.retell.reader import Reader, paused, signs

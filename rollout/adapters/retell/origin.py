@@ -5,38 +5,16 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import httpx
 
+from rollout.adapters.http.network import Address, Origin, is_loopback
 from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Clock
 
 _PLAIN = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
-
-Address = tuple[socket.AddressFamily, tuple[str, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Scheme, host and port of Retell, and the path before every endpoint's own (usually empty)."""
-
-    scheme: str
-    host: str
-    port: int
-    prefix: str = ""
-
-    @property
-    def authority(self) -> str:
-        """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.authority}{self.prefix}"
 
 
 def parse_base_url(text: str) -> Origin:
@@ -69,16 +47,6 @@ def parse_base_url(text: str) -> Origin:
     if url.scheme == "http" and not is_loopback(host):
         raise wrong("http would send the API key in the clear")
     return Origin(url.scheme, host, port or (443 if url.scheme == "https" else 80), url.path.rstrip("/"))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this host is this machine, by its name `localhost` or a literal address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Resolver:

@@ -9,9 +9,9 @@ import contextlib
 import ssl
 import threading
 
-from rollout.adapters.retell.connection import Connection, NotSent
-from rollout.adapters.retell.network import Network, open_socket
-from rollout.adapters.retell.origin import Address, Resolver
+from rollout.adapters.http.connection import Connection, NotSent
+from rollout.adapters.http.network import Address, Network, open_socket
+from rollout.adapters.retell.origin import Resolver
 from rollout.engine.ports import Clock
 from rollout.kit.program.proxy import NoTunnel
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Callable
 from typing import TypeVar
 
-from rollout.adapters.retell.connection import AnswerTooLarge, Connection, NoAnswer, NotSent, SendRefused
+from rollout.adapters.http.connection import AnswerTooLarge, Connection, NoAnswer, NotSent, SendRefused
 from rollout.adapters.retell.pool import ConnectionPool
 from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.adapters.retell.request import Reply, RequestSender, RequestSpec, no_answer, unusable

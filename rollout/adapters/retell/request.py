@@ -19,9 +19,9 @@ from urllib.parse import quote
 import httpx
 import structlog
 
-from rollout.adapters.retell.connection import Connection, NotSent, SendRefused
-from rollout.adapters.retell.origin import Origin
-from rollout.adapters.retell.transport import Sending, make_client
+from rollout.adapters.http.connection import Connection, NotSent, SendRefused
+from rollout.adapters.http.network import Origin
+from rollout.adapters.http.transport import Sending, make_client
 from rollout.adapters.retell.wire import AnswerError, parse_json
 from rollout.domain.errors import RolloutError
 from rollout.domain.phone_numbers import mask

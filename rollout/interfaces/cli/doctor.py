@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from rollout.adapters.retell.network import network_of
+from rollout.adapters.http.network import network_of
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.adapters.settings_check import problems as settings_problems
 from rollout.adapters.store import migrate

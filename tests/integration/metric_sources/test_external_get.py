@@ -138,7 +138,8 @@ def test_a_redirect_is_not_followed(provider: Provider) -> None:
     ("body", "status", "headers", "why"),
     [
         ({"value": 1}, 500, {}, "status 500"),
-        ({"value": 1}, 204, {}, "status 204"),
+        (b"", 204, {}, "status 204"),
+        ({"value": 1}, 204, {}, "not HTTP"),
         ({"value": 1}, 200, {"content_encoding": "gzip"}, "compressed"),
         ({"value": 1}, 200, {"content_length": "5000"}, "broke off"),
         ({"value": 1}, 200, {"transfer_encoding": "chunked"}, "broke off"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from rollout.adapters.clock import SystemClock
+from rollout.adapters.http.network import network_of
 from rollout.adapters.retell import RetellClient
-from rollout.adapters.retell.network import network_of
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.domain.errors import SettingsError
 from rollout.domain.writes.answers import Failure, Order, Reading, Trouble

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rollout.adapters.retell.transport import make_client
+from rollout.adapters.http.transport import make_client
 from tests.support.scene import ME, Scene
 
 

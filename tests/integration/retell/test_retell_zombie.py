@@ -28,7 +28,7 @@ import sys
 from rollout.adapters.clock import SystemClock
 from rollout.engine.ports import Order, Reading
 from rollout.adapters.retell import RetellClient
-from rollout.adapters.retell.connection import Connection
+from rollout.adapters.http.connection import Connection
 
 url, mode, count = sys.argv[1:]
 clock = SystemClock()

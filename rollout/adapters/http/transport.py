@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from rollout.adapters.retell.connection import Connection
+from rollout.adapters.http.connection import Connection
 
 _SENDING = "rollout.sending"
 
@@ -47,7 +47,7 @@ class OpenConnections(httpx.BaseTransport):
 
 
 def make_client() -> httpx.Client:
-    """The one client that speaks to Retell."""
+    """A client that sends on open connections alone, knows no proxy and follows no redirect."""
     timeout = httpx.Timeout(None)  # the deadline is the connection's, over the whole answer
     return httpx.Client(transport=OpenConnections(), trust_env=False, follow_redirects=False, timeout=timeout)
 

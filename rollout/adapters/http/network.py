@@ -12,14 +12,36 @@ import socket
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
 import httpx
 
-from rollout.adapters.retell.origin import Address, Origin, is_loopback
 from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Clock
 from rollout.kit.program.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
+
+Address = tuple[socket.AddressFamily, tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of Retell, and the path before every endpoint's own (usually empty)."""
+
+    scheme: str
+    host: str
+    port: int
+    prefix: str = ""
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.authority}{self.prefix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,16 @@ class Network:
         if self.origin.scheme != "https":
             return None
         return _hardened(_trusting(self.certificates)) if self.certificates else strict_tls()
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this host is this machine, by its name `localhost` or a literal address."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:

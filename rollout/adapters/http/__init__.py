@@ -1,0 +1,13 @@
+"""What leaves the product by HTTP: the way there (`network`), one open connection, and httpx's transport over it.
+
+Retell, metric sources, the command line's service and the sign-in provider are all asked through `httpx` clients
+that are built on this package.
+"""
+
+from __future__ import annotations
+
+import logging
+
+# httpx and httpcore log whole URLs, and a URL holds a caller's number
+for _name in ("httpx", "httpcore"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
