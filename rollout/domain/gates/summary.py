@@ -36,6 +36,8 @@ def _arm(name: str, kept: Mapping[str, Any], intervals: bool) -> dict[str, Any]:
         "roll_back_at": 1 / config["alpha"],
         "e_split": max(numbers["e_split"].values(), default=1.0),
         "split_alarm_at": config["split_alarm"],
+        "e_labels": max(numbers.get("e_labels", {}).values(), default=1.0),
+        "labels_alarm_at": config.get("labels_alarm", 100.0),
         "canary_calls": numbers["canary_calls"],
         "floor": numbers["floor"],
         "calls_per_day": evidence["tally"]["calls_per_day"],
@@ -184,7 +186,7 @@ def _measured_by(config: Any, stored: Any) -> Any:
 
     known = set(stored.series) | {m.name for m in stored.metrics if m.external}
     kept = tuple(m for m in config.metrics if m.external or set(m.series) <= known)
-    return replace(config, metrics=kept)
+    return replace(config, metrics=kept, history=stored.history)
 
 
 def _calls(tally: Mapping[str, Any]) -> int:
