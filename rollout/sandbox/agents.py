@@ -7,6 +7,21 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+ENGINES = {"retell-llm": ("llm_id", "llm"), "conversation-flow": ("conversation_flow_id", "flow")}
+"""Kinds of response engine that Retell keeps: the field of their id, and how the ids begin."""
+_SHARES = (
+    "success",
+    "hard_error",
+    "negative",
+    "voicemail",
+    "not_connected",
+    "unjudged",
+    "backup_model",
+    "tool_failed",
+    "test_pass",
+    "test_error",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
@@ -34,13 +49,23 @@ class Behaviour:
     """Longest time from the end of a call to its analysis; at least half of it passes."""
     custom: Mapping[str, float] = field(default_factory=dict)
     """Custom analysis fields that are true with the given probability."""
+    backup_model: float = 0.0
+    """Share of calls in which a backup model spoke; only get-call tells."""
+    tool_failed: float = 0.0
+    """Share of calls in which a tool call failed; only get-call tells."""
+    test_pass: float = 0.95
+    """Share of simulated test runs that pass, of those that do not end in an error."""
+    test_error: float = 0.0
+    """Share of simulated test runs that Retell itself cannot finish."""
+    test_s: float = 20.0
+    """Longest time of a simulated test run; at least half of it passes."""
 
     def __post_init__(self) -> None:
-        for name in ("success", "hard_error", "negative", "voicemail", "not_connected", "unjudged"):
+        for name in _SHARES:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} {value} is not a probability: write a number from 0 to 1")
-        for name in ("latency_p50_ms", "latency_sigma", "duration_s", "duration_sigma", "analysis_delay_s"):
+        for name in ("latency_p50_ms", "latency_sigma", "duration_s", "duration_sigma", "analysis_delay_s", "test_s"):
             value = getattr(self, name)
             if value < 0:
                 raise ValueError(f"{name} {value} is negative: write 0 or more")
@@ -64,6 +89,10 @@ class Version:
     published_order: int = 0
     """Rises with every publication; the greatest is `latest_published`."""
     behaviour: Behaviour = field(default_factory=Behaviour)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Fields that get-agent shows beside the usual ones, such as voice_id."""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Its response engine: `type`, and what get-retell-llm or get-conversation-flow shows of this version."""
 
 
 @dataclass(slots=True)
@@ -76,6 +105,8 @@ class Agent:
     is_suspended: bool = False
     versions: dict[int, Version] = field(default_factory=dict)
     tags: dict[str, int | None] = field(default_factory=dict)
+    tag_variables: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Tag -> its dynamic variables."""
     modified: int = 0
 
     @property
@@ -113,11 +144,43 @@ class Agent:
             "is_published": version.is_published,
             "assigned_tags": self.tags_of(version.number),
             "agent_name": self.name,
-            "response_engine": {"type": "retell-llm", "llm_id": f"llm_{self.agent_id}", "version": version.number},
+            "response_engine": self.engine_of(version),
             "voice_id": "11labs-Adrian",
             "language": "en-US",
             "last_modification_timestamp": version.modified,
-        } | ({"version_title": version.title} if version.title else {})
+            **({"version_title": version.title} if version.title else {}),
+            **version.settings,
+        }
+
+    def engine_of(self, version: Version) -> dict[str, Any]:
+        """The response engine of a version as get-agent refers to it; versions of both have the same numbers."""
+        kind = version.engine.get("type", "retell-llm")
+        if kind not in ENGINES:
+            return {"type": kind, "llm_websocket_url": f"wss://llm.example.com/{self.agent_id}"}
+        field_name, prefix = ENGINES[kind]
+        return {"type": kind, field_name: f"{prefix}_{self.agent_id}", "version": version.number}
+
+    def engine_json(self, version: Version) -> dict[str, Any]:
+        """What get-retell-llm or get-conversation-flow shows of it."""
+        reference = self.engine_of(version)
+        shown = {name: value for name, value in reference.items() if name != "type"}
+        shown |= {name: value for name, value in version.engine.items() if name != "type"}
+        if reference["type"] == "retell-llm":
+            shown = {"model": "gpt-4.1", "general_prompt": f"You are {self.name}.", **shown}
+        else:
+            shown = {"global_prompt": f"You are {self.name}.", "nodes": [], **shown}
+        return shown | {"is_published": version.is_published, "last_modification_timestamp": version.modified}
+
+    def root_json(self) -> dict[str, Any]:
+        """What get-agent-root shows: the tags and where they point."""
+        return {"agent_id": self.agent_id, "channel": self.channel, "tags": self._tags_json()}
+
+    def _tags_json(self) -> dict[str, Any]:
+        return {
+            tag: ({} if number is None else {"version": number})
+            | ({"dynamic_variables": dict(variables)} if (variables := self.tag_variables.get(tag)) else {})
+            for tag, number in self.tags.items()
+        }
 
     def list_json(self) -> dict[str, Any]:
         """One item of `/v2/list-agents`."""
@@ -126,7 +189,7 @@ class Agent:
             "agent_name": self.name,
             "channel": self.channel,
             "is_suspended": self.is_suspended,
-            "tags": {tag: ({"version": number} if number is not None else {}) for tag, number in self.tags.items()},
+            "tags": self._tags_json(),
             "user_modified_timestamp": self.modified,
         }
 
@@ -160,13 +223,13 @@ def read_versions(
         before = known.get(number)
         old = known.get(number, Version(number))
         changes = {key: data.pop(key) for key in list(data) if key in _BEHAVIOUR}
-        for key in ("is_published", "base_version", "title"):
+        for key in ("is_published", "base_version", "title", "settings", "engine"):
             if key in data:
                 old = replace(old, **{key: data.pop(key)})
         if data:
             raise ValueError(
                 f"version {number}: unknown field {min(data)!r}; known are is_published, "
-                f"base_version, title, {', '.join(sorted(_BEHAVIOUR))}"
+                f"base_version, title, settings, engine, {', '.join(sorted(_BEHAVIOUR))}"
             )
         publication = before.published_order if before and before.is_published else order
         behaviour = replace(old.behaviour, **changes)

@@ -164,5 +164,7 @@ def _fate(behaviour: Behaviour, draws: Draws, chat: bool) -> tuple[float, float,
         "sentiment": sentiment if judged else None,
         "voicemail": voicemail,
         "custom": {name: chance.random() < behaviour.custom[name] for name in sorted(behaviour.custom)},
+        "backup_model": connected and behaviour.backup_model > 0 and chance.random() < behaviour.backup_model,
+        "tool_failed": connected and behaviour.tool_failed > 0 and chance.random() < behaviour.tool_failed,
     }
     return length, behaviour.analysis_delay_s * (0.5 + 0.5 * draws.analysis), fate

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rollout.sandbox.agents import Agent, read_versions
+from rollout.sandbox.batch_tests import TestCase
 from rollout.sandbox.clock import milliseconds
 from rollout.sandbox.faults import Fault
 from rollout.sandbox.messages import ApiError
@@ -119,11 +120,13 @@ class Operations:
         agent_name: str | None = None,
         channel: str | None = None,
         is_suspended: bool | None = None,
-        tags: Mapping[str, int | None] | None = None,
+        tags: Mapping[str, int | Mapping[str, Any] | None] | None = None,
     ) -> Agent:
         """Create an agent, or change it: versions that are given are added or replaced, the others stay.
 
-        A version is a number, or an object with `version`, `is_published` and fields of Behaviour.
+        A version is a number, or an object with `version`, `is_published`, `settings` (fields that get-agent shows),
+        `engine` (`type`, and fields that its response engine shows) and fields of Behaviour. A tag points at a version,
+        at nothing (None), or is `{"version": 6, "dynamic_variables": {"name": "text"}}`.
         """
         if channel not in (None, "voice", "chat"):
             raise ValueError(f"channel {channel!r} is unknown: write voice or chat")
@@ -136,7 +139,12 @@ class Operations:
             agent.channel = channel or agent.channel
             agent.is_suspended = agent.is_suspended if is_suspended is None else is_suspended
             if tags is not None:
-                agent.tags = dict(tags)
+                read: dict[str, Mapping[str, Any]] = {
+                    tag: to if isinstance(to, Mapping) else {"version": to} for tag, to in tags.items()
+                }
+                agent.tags = {tag: to.get("version") for tag, to in read.items()}
+                agent.tag_variables = {tag: dict(to.get("dynamic_variables") or {}) for tag, to in read.items()}
+                agent.modified = max(milliseconds(now), agent.modified + 1)
             world.agents[agent_id] = agent
             for version in made:
                 world.put_version(agent, version, now)
@@ -149,6 +157,28 @@ class Operations:
             if version not in agent.versions:
                 raise ApiError(404, f"{agent_id} has no version {version}")
             self._service.world.delete_version(agent, version, self._service.clock.now())
+
+    def add_test_case(
+        self,
+        case_id: str,
+        *,
+        agent_id: str,
+        name: str | None = None,
+        pass_rates: Mapping[str | int, float] | None = None,
+    ) -> TestCase:
+        """A test case of an agent's response engine.
+
+        `pass_rates` are by version of the agent; a version that is left out passes as its own `test_pass` says.
+        """
+        rates = {int(version): float(rate) for version, rate in (pass_rates or {}).items()}
+        for version, rate in rates.items():
+            if not 0 <= rate <= 1:
+                raise ValueError(f"pass_rates.{version} {rate} is not a probability: write a number from 0 to 1")
+        with self._service.lock:
+            self._service.world.agent(agent_id, 404)
+            made = TestCase(case_id, name or case_id, agent_id, milliseconds(self._service.clock.now()), rates)
+            self._service.world.test_cases[case_id] = made
+            return made
 
     # -- faults, log, calls, clock
 

@@ -119,6 +119,12 @@ def _add_agent(ask: Ask) -> Any:
     return agent.list_json() | {"versions": sorted(agent.versions)}
 
 
+def _add_test_case(ask: Ask) -> Any:
+    case_id, fields = _named(ask.request, "test_case_definition_id")
+    made = ask.operations.add_test_case(case_id, **fields)
+    return {"test_case_definition_id": made.case_id, "name": made.name, "agent_id": made.agent_id}
+
+
 def _delete_version(ask: Ask) -> Any:
     ask.operations.delete_version(ask.arguments[0], int(ask.arguments[1]))
 
@@ -151,6 +157,7 @@ CONTROL_ROUTES: dict[tuple[str, str], ControlRoute] = {
     ("GET", "numbers/*/history"): lambda ask: ask.operations.history(*ask.arguments),
     ("POST", "agents"): _add_agent,
     ("DELETE", "agents/*/versions/*"): _delete_version,
+    ("POST", "test-cases"): _add_test_case,
     ("GET", "calls"): _calls,
     ("GET", "clock"): lambda ask: ask.operations.clock(),
     ("POST", "clock"): _set_clock,

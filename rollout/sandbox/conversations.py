@@ -36,6 +36,8 @@ class Conversation:
     sentiment: str | None
     voicemail: bool
     custom: dict[str, bool] = field(default_factory=dict)
+    backup_model: bool = False
+    tool_failed: bool = False
 
     @property
     def is_chat(self) -> bool:
@@ -105,7 +107,21 @@ class Conversation:
             shown["chat_analysis" if self.is_chat else "call_analysis"] = analysis
         if transcript and now >= self.end and not self.is_chat:
             shown["transcript"] = "Agent: Hello, how can I help?\nUser: A modelled caller."
+            shown["transcript_object"], shown["transcript_with_tool_calls"] = self._utterances()
         return shown
+
+    def _utterances(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """What was said, and the same with a tool call; utterances say which backup model spoke, if one did."""
+        said: list[dict[str, Any]] = [
+            {"role": "agent", "content": "Hello, how can I help?", "words": []},
+            {"role": "user", "content": "A modelled caller.", "words": []},
+        ]
+        if self.backup_model:
+            said[0]["metadata"] = {"backup_model_used": {"backup_model": "gpt-4.1-mini"}}
+        call = {"tool_call_id": "tool_1", "name": "look_up", "arguments": "{}"}
+        result = {"tool_call_id": "tool_1", "content": "{}", "successful": not self.tool_failed}
+        tools: list[dict[str, Any]] = [{"role": "tool_call_invocation", **call}, {"role": "tool_call_result", **result}]
+        return said, [*said, *tools]
 
     def _call_json(self, now: float) -> dict[str, Any]:
         shown: dict[str, Any] = {

@@ -15,6 +15,7 @@ NOT_FOUND_ASSET = "Cannot find requested asset under given api key."
 BAD_REQUEST = "Invalid request format, please check API reference."
 UNAUTHORIZED = "API key is missing or invalid."
 NOT_FOUND = "The requested resource was not found."
+PRECONDITION_FAILED = "The resource has changed since it was read."
 RATE_LIMITED = "Account rate limited, please throttle your requests."
 SERVER_ERROR = "An unexpected server error occurred."
 

@@ -18,6 +18,7 @@ from rollout.sandbox.control import Operations
 from rollout.sandbox.controlroutes import Control
 from rollout.sandbox.latency import latency as latency_of
 from rollout.sandbox.messages import Answer, Request
+from rollout.sandbox.routes import Preconditions
 from rollout.sandbox.service import Service
 
 BACKLOG = 1024
@@ -31,7 +32,8 @@ class Sandbox(Operations):
     a silent connection is closed. `strict`: weights of a PATCH must add up to exactly 1.0 as doubles, from left to
     right, as the strictest Retell would have it. `latency`: real seconds that an answer about a number takes; the
     list takes longer, agents and refusals hardly any time (`rollout.sandbox.latency`). `start` raises OSError when the
-    port is taken.
+    port is taken. `preconditions`: numbers are shown with an ETag, and an If-Match is `honoured` (412 when it does not
+    fit) or `ignored`; None: no ETag.
     """
 
     def __init__(
@@ -46,9 +48,12 @@ class Sandbox(Operations):
         epoch: float | None = None,
         strict: bool = False,
         latency: float = 0.0,
+        preconditions: Preconditions | None = None,
     ) -> None:
         self._latency, self._draws = latency, random.Random(seed)
-        self._service = Service(key=key, seed=seed, speed=speed, epoch=epoch, strict=strict)
+        self._service = Service(
+            key=key, seed=seed, speed=speed, epoch=epoch, strict=strict, preconditions=preconditions
+        )
         super().__init__(self._service)
         self._host = host
         self._port = port

@@ -6,11 +6,12 @@ One object, so that a reset is one assignment of fresh parts and nothing keeps a
 import threading
 from collections.abc import Callable
 
+from rollout.sandbox.asked import BEFORE_LAST, Asked
 from rollout.sandbox.clock import SandboxClock
 from rollout.sandbox.faults import FaultList
 from rollout.sandbox.messages import Answer, Request
 from rollout.sandbox.requestlog import Entry, RequestLog
-from rollout.sandbox.routes import BEFORE_LAST, Asked, Routes
+from rollout.sandbox.routes import Preconditions, Routes
 from rollout.sandbox.webhooks import Webhooks
 from rollout.sandbox.world import World
 
@@ -18,10 +19,20 @@ from rollout.sandbox.world import World
 class Service:
     """Every use holds `lock`; nothing in here waits."""
 
-    def __init__(self, *, key: str | None, seed: int, speed: float, epoch: float | None, strict: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        key: str | None,
+        seed: int,
+        speed: float,
+        epoch: float | None,
+        strict: bool = False,
+        preconditions: Preconditions | None = None,
+    ) -> None:
         self.lock = threading.RLock()
         self.key = key
         self.strict = strict
+        self.preconditions = preconditions
         self.seed = seed
         self.clock = SandboxClock(speed, epoch)
         self.webhooks = Webhooks(self.lock, self._look)
@@ -33,7 +44,7 @@ class Service:
         """Forget numbers, agents, calls, faults, log and webhooks; the clock goes on."""
         with self.lock:
             self.world = World(self.seed)
-            self.routes = Routes(self.world, self.key, self.strict)
+            self.routes = Routes(self.world, self.key, self.strict, self.preconditions)
             self.faults = FaultList()
             self.log = RequestLog()
             self.webhooks.clear()

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rollout.sandbox.agents import Agent, Version
+from rollout.sandbox.batch_tests import BatchTest, TestCase
 from rollout.sandbox.callers import Stream
 from rollout.sandbox.clock import milliseconds
 from rollout.sandbox.conversations import Conversation
@@ -34,6 +35,8 @@ class World:
         self._calls: dict[tuple[str, str], list[Conversation]] = {}
         self._by_id: dict[str, Conversation] = {}
         self._created = 0
+        self.test_cases: dict[str, TestCase] = {}
+        self.batches: dict[str, BatchTest] = {}
 
     # -- numbers
 
