@@ -107,9 +107,10 @@ def test_nothing_else_of_this_machine_is_used(act: Callable[[int], Any], receive
 
 
 def test_outside_of_its_block_the_guard_is_idle(receiver: Receiver) -> None:
-    with guarded(()):
+    with guarded(()) as guard:
         pass
     socket.create_connection(("127.0.0.1", receiver.port), timeout=2).close()
+    assert guard.refused is None
 
 
 # ------------------------------------------------------------------ by the address itself

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+import pytest
+
 from rollout.adapters.store.writer_queue import WriterQueue
 from tests.support.service import wait_until
 
@@ -65,11 +67,9 @@ def test_who_is_out_of_patience_goes_on_and_gives_no_turn_away() -> None:
 
 
 def test_a_turn_that_fails_is_over() -> None:
-    turns = WriterQueue(10, 10)
-    try:
-        with turns.taken(False):
-            raise ValueError
-    except ValueError:
-        pass
-    with turns.taken(False):
-        pass
+    turns, order = WriterQueue(60, 60), list[str]()
+    with pytest.raises(ZeroDivisionError), turns.taken(False):
+        later = waiting(turns, False, "later", order)
+        raise ZeroDivisionError
+    later.join(20)
+    assert order == ["later"], "the next in line has it, and did not run out of patience"
