@@ -33,7 +33,8 @@ TESTS = (
 )  # fmt: skip
 MOST_TESTS = 60  # for one mutant
 SECONDS = 120  # a mutant that runs longer hangs, and is killed by that
-PYTEST = (sys.executable, "-B", "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist")
+WITHOUT = ("cacheprovider", "xdist", "schemathesis", "playwright", "base_url")  # plugins that take long to load
+PYTEST = (sys.executable, "-B", "-m", "pytest", "-q", *(f"-pno:{plugin}" for plugin in WITHOUT))
 
 
 @dataclass(frozen=True)
