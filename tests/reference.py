@@ -166,7 +166,7 @@ def settings() -> str:
         _table("name | default | means | limits", rows),
         f"Beside them, for the command line: {others} (see [the API](../api.md)); `ROLLOUT_CONFIG` names another "
         "`rollout.toml`. `RETELL_API_KEY` is read when `ROLLOUT_RETELL_API_KEY` is not set.",
-        "Towards Retell the variables of the network are honoured: `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and "
+        "The variables of the network are honoured: `HTTPS_PROXY`, `NO_PROXY`, `SSL_CERT_FILE` and "
         "`SSL_CERT_DIR` ([operations](../operations.md#firewall-and-proxy)).",
     )
 

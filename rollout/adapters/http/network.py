@@ -80,7 +80,9 @@ class Network:
         """TLS that verifies; None for http, which is for this machine alone. Raises SettingsError."""
         if self.origin.scheme != "https":
             return None
-        return _hardened(_trusting(self.certificates)) if self.certificates else strict_tls()
+        if not self.certificates:
+            return strict_tls()
+        return _hardened(trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), self.certificates))
 
 
 def is_loopback(host: str) -> bool:
@@ -104,8 +106,12 @@ def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
     exception = ""
     if proxy is None and variable(environ, "HTTPS_PROXY") and not is_loopback(origin.host):
         exception = exception_for(origin.host, origin.port, environ)
-    names = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-    return Network(origin, proxy, exception, tuple((n, environ[n]) for n in names if environ.get(n)))
+    return Network(origin, proxy, exception, named_certificates(environ))
+
+
+def named_certificates(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The variables that name what is trusted, with their values."""
+    return tuple((name, environ[name]) for name in _ADVICE if environ.get(name))
 
 
 def open_socket(
@@ -148,9 +154,8 @@ def strict_tls() -> ssl.SSLContext:
     return _hardened(httpx.create_ssl_context(verify=True, trust_env=False))
 
 
-def _trusting(certificates: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
-    """TLS that trusts what is in these files and folders alone. Raises SettingsError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+def trust(context: ssl.SSLContext, certificates: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
+    """The same context, trusting what is in these files and folders as well. Raises SettingsError."""
     for name, value in certificates:
         places = [Path(value)] if name == "SSL_CERT_FILE" else [Path(part) for part in value.split(os.pathsep)]
         for place in places:

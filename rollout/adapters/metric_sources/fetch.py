@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
 from rollout.adapters.http.connection import Connection
+from rollout.adapters.http.network import named_certificates, trust
+from rollout.adapters.http.standard import system_tls
 from rollout.adapters.http.transport import Sending, make_client
 from rollout.adapters.metric_sources.allowed_hosts import (
     AllowedAddress,
@@ -32,6 +34,7 @@ from rollout.adapters.metric_sources.allowed_hosts import (
     addresses,
     asked,
 )
+from rollout.domain.errors import SettingsError
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.engine.ports import Clock
 
@@ -85,6 +88,8 @@ def get(
             sock.close()
     except TimeoutError:
         raise _late() from None
+    except SettingsError as error:
+        raise ValueUnreadable(error.message) from None
     except ssl.SSLCertVerificationError as error:
         raise ValueUnreadable(f"its certificate is refused: {error.verify_message}") from None
     except OSError as error:
@@ -93,16 +98,12 @@ def get(
 
 @cache
 def strict_tls() -> ssl.SSLContext:
-    """TLS that verifies, by the certificates of certifi and of this system; the environment has no say."""
-    from rollout.adapters.http.network import strict_tls as by_certifi
+    """TLS that verifies, by the certificates of certifi, of this system and of the environment's variables.
 
-    context, usual = by_certifi(), ssl.get_default_verify_paths()
-    file, folder = Path(usual.openssl_cafile), Path(usual.openssl_capath)
-    if file.is_file():
-        context.load_verify_locations(cafile=file)
-    if folder.is_dir():
-        context.load_verify_locations(capath=folder)
-    return context
+    Whoever runs the service sets those; they add to what is trusted, for a plan's hosts may be anybody's. Raises
+    SettingsError.
+    """
+    return trust(system_tls(), named_certificates(os.environ))
 
 
 def prometheus_value(body: bytes) -> float:

@@ -1,16 +1,16 @@
-"""The operations of the command line on a running service, over its HTTP API. Standard library only.
+"""The operations of the command line on a running service, over its HTTP API.
 
-Errors come back as the same exceptions that the database would raise, so that exit codes are the same.
+The standard variables for proxies and certificates hold; a service on this machine is reached directly. Errors come
+back as the same exceptions that the database would raise, so that exit codes are the same.
 """
 
 from __future__ import annotations
 
 import builtins
-import http.client
 import json
+import os
 import re
 import secrets
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -18,6 +18,9 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+import httpx
+
+from rollout.adapters.http.standard import transport_options
 from rollout.domain import errors
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
 from rollout.domain.lifecycle.commands import By
@@ -51,12 +54,16 @@ class Remote:
             raise SettingsError("ROLLOUT_URL: write https, or http on 127.0.0.1: the token must not be readable")
         if token is not None and re.fullmatch(r"[!-~]+", token.strip()) is None:
             raise SettingsError("ROLLOUT_TOKEN: this is not a token; write the one that `rollout token create` gave")
-        self._host, self._port, self._tls = parts.hostname, port, parts.scheme == "https"
-        self._base = parts.path.rstrip("/")
-        self._token = None if token is None else token.strip()
-        self._timeout = timeout
-        self._connection: http.client.HTTPConnection | None = None
-        self.url = f"{parts.scheme}://{parts.netloc}{self._base}"
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        try:
+            address = httpx.URL(self.url)
+        except httpx.InvalidURL:
+            raise SettingsError("ROLLOUT_URL: write an address, for example https://rollout.example.com") from None
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rollout-cli"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token.strip()}"
+        transport = httpx.HTTPTransport(trust_env=False, **transport_options(address, os.environ))
+        self._client = httpx.Client(transport=transport, headers=headers, timeout=timeout, trust_env=False)
 
     # -------------------------------------------------------------- the operations
 
@@ -162,29 +169,20 @@ class Remote:
         return {str(name): str(value) for name, value in (found.get("checks") or {}).items()}
 
     def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._client.close()
 
     # -------------------------------------------------------------- over the wire
 
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
-        raw = None if body is None else json.dumps(body).encode()
-        headers = {"Accept": "application/json", "User-Agent": "rollout-cli"}
-        if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
-        if raw is not None:
-            headers["Content-Type"] = "application/json"
         trouble = ""
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(PAUSE * attempt)
             try:
-                status, text = self._once(method, self._base + path, raw, headers, timeout or self._timeout)
-            except (OSError, http.client.HTTPException) as error:
-                self.close()
+                status, text = self._once(method, path, body, timeout)
+            except httpx.TransportError as error:
                 trouble = _words(error)
                 continue  # reading twice is harmless, and every change carries its request id
             return _read(status, text, self.url)
@@ -192,24 +190,18 @@ class Remote:
             f"the service at {self.url} cannot be reached ({trouble}); unset ROLLOUT_URL to work on the database"
         )
 
-    def _once(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str], timeout: float
-    ) -> tuple[int, bytes]:
-        if self._connection is None:
-            if self._tls:
-                context = ssl.create_default_context()
-                self._connection = http.client.HTTPSConnection(self._host, self._port, context=context)
-            else:
-                self._connection = http.client.HTTPConnection(self._host, self._port)
-        self._connection.timeout = timeout
-        if self._connection.sock is not None:
-            self._connection.sock.settimeout(timeout)
-        self._connection.request(method, path, body, headers)
-        answer = self._connection.getresponse()
-        text = answer.read(MOST_BYTES)
-        if answer.will_close:
-            self.close()
-        return answer.status, text
+    def _once(self, method: str, path: str, body: Mapping[str, Any] | None, timeout: float | None) -> tuple[int, bytes]:
+        """Status and body, which is cut off where it is larger than any answer of the service."""
+        limit = httpx.USE_CLIENT_DEFAULT if timeout is None else timeout
+        raw = None if body is None else json.dumps(body).encode()
+        headers = None if body is None else {"Content-Type": "application/json"}
+        text = bytearray()
+        with self._client.stream(method, self.url + path, content=raw, headers=headers, timeout=limit) as answer:
+            for part in answer.iter_raw():
+                text += part
+                if len(text) > MOST_BYTES:
+                    break
+        return answer.status_code, bytes(text[:MOST_BYTES])
 
 
 def _at(id_: str) -> str:
@@ -263,14 +255,19 @@ def _by_status(status: int) -> type[RolloutError]:
     return NotReachable if status in (408, 429, 501, 502, 503, 504) else RolloutError
 
 
-def _words(error: Exception) -> str:
-    if isinstance(error, ssl.SSLError):
-        return f"TLS: {error.reason or 'failed'}"
-    if isinstance(error, TimeoutError | socket.timeout):
+def _words(error: httpx.TransportError) -> str:
+    if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return type(error).__name__
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy refuses the way there: {error}"
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {cause.verify_message}; SSL_CERT_FILE names others"
+    if isinstance(cause, ssl.SSLError):
+        return f"TLS: {cause.reason or 'failed'}"
+    return (cause and cause.strerror) or type(error).__name__
 
 
 def _seconds(shown: Mapping[str, Any]) -> float | None:

@@ -133,6 +133,8 @@ class Provider(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.asked: list[dict[str, str]] = []
         self.nonce = ""
+        self.moved = ""  # where GETs are sent on to
+        self.paths: list[str] = []  # of GETs
         self.claims: dict[str, Any] = {}
         self.going = threading.Event()  # while it is not set, the provider hangs
         self.going.set()
@@ -153,6 +155,13 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.going.wait()
         url = self.server.url
+        self.server.paths.append(self.path)
+        if self.server.moved:
+            self.send_response(302)
+            self.send_header("Location", self.server.moved)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.path.startswith("/.well-known/"):
             ends = {"authorization_endpoint": "/login", "token_endpoint": "/token", "jwks_uri": "/keys"}
             self.answer({"issuer": url, **{k: url + v for k, v in ends.items()}})

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from rollout.adapters.planfile import build_plan, dump_plan
@@ -46,7 +47,8 @@ def test_a_whole_rollout(service: Live, remote: Remote) -> None:
     number = service.number()
     plan = text(service, number, name="by-remote")
     report = backend.check(plan, "plan.yaml")
-    assert report["ok"] and report == Direct(service.app).check(plan, "plan.yaml")
+    there = Direct(service.app).check(plan, "plan.yaml")
+    assert report["ok"] and {**report, "timetable": ""} == {**there, "timetable": ""}  # it begins at the second of now
     id_ = backend.start(plan, "plan.yaml", ME)["id"]
     service.until(lambda: backend.show(id_)["confirmed_at"])
     assert backend.show("by-remote")["id"] == id_ == backend.on_number(number)
@@ -144,7 +146,7 @@ def test_a_lost_answer_is_asked_again_and_has_one_effect(
         got = once(*given)  # type: ignore[arg-type]
         if not lost:
             lost.append(got)
-            raise ConnectionResetError("lost on the way")
+            raise httpx.ReadError("lost on the way")
         return got
 
     monkeypatch.setattr(remote, "_once", loses)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +18,14 @@ from rollout.adapters.metric_sources.fetch import field_value, prometheus_value,
 from rollout.domain.plan.gates import Http, Prometheus
 from tests.integration.metric_sources.conftest import http, prometheus
 from tests.integration.metric_sources.provider import Provider, drips, sample, says
+
+
+@pytest.fixture
+def fresh_tls() -> Iterator[None]:
+    """The variables of the environment are read anew in this test, and forgotten behind it."""
+    strict_tls.cache_clear()
+    yield
+    strict_tls.cache_clear()
 
 
 def read(provider: Provider, source: Prometheus | Http, **options: Any) -> float:
@@ -210,13 +219,33 @@ def test_tls_is_verified_against_the_host(secure: Provider, certificate: Path) -
     assert len(secure.seen) == 1
 
 
-def test_certificates_of_the_environment_have_no_say(
-    secure: Provider, certificate: Path, monkeypatch: pytest.MonkeyPatch
+def test_certificates_of_the_environment_are_trusted_as_well(
+    secure: Provider, certificate: Path, monkeypatch: pytest.MonkeyPatch, fresh_tls: None
 ) -> None:
-    for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(certificate))
+    source, hosts = http(f"https://localhost:{secure.port}/"), MetricHosts([f"localhost:{secure.port}"])
+    known = len(strict_tls().get_ca_certs())
     strict_tls.cache_clear()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    assert read_value(source, hosts, SystemClock(), within=2) == 0.01
+    assert len(strict_tls().get_ca_certs()) >= known, "what was trusted before still is"
+
+
+def test_variables_of_other_programs_have_no_say(
+    secure: Provider, certificate: Path, monkeypatch: pytest.MonkeyPatch, fresh_tls: None
+) -> None:
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.setenv(name, str(certificate))
     source = http(f"https://localhost:{secure.port}/")
     with pytest.raises(ValueUnreadable, match="certificate is refused"):
+        read_value(source, MetricHosts([f"localhost:{secure.port}"]), SystemClock(), within=2)
+    assert secure.seen == []
+
+
+def test_certificates_that_cannot_be_read_are_said(
+    secure: Provider, monkeypatch: pytest.MonkeyPatch, fresh_tls: None
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    source = http(f"https://localhost:{secure.port}/")
+    with pytest.raises(ValueUnreadable, match=r"SSL_CERT_FILE: /nowhere/ca\.pem"):
         read_value(source, MetricHosts([f"localhost:{secure.port}"]), SystemClock(), within=2)
     assert secure.seen == []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from itsdangerous import BadData, URLSafeSerializer
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
+from rollout.adapters.http.standard import ByHost
 from rollout.adapters.store.tokens import TokenRow
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
 from rollout.domain.lifecycle.records import JournalEntry
@@ -141,12 +143,8 @@ class Provider:
         _https(self.issuer)
         self._found: Mapping[str, Any] | None = None
         self._asking = 0
-        loopback: dict[str, httpx.AsyncBaseTransport | None] = dict.fromkeys(
-            ("all://127.0.0.1", "all://localhost", "all://[::1]")
-        )
-        self._client = httpx.AsyncClient(
-            timeout=SECONDS, mounts=loopback, limits=httpx.Limits(max_connections=MOST_ASKING)
-        )
+        way = ByHost(self.issuer, os.environ, httpx.Limits(max_connections=MOST_ASKING))
+        self._client = httpx.AsyncClient(timeout=SECONDS, transport=way, trust_env=False)
 
     async def login_url(self, state: str, nonce: str, verifier: str) -> str:
         """Where the browser goes to sign in."""
