@@ -134,7 +134,8 @@ class WriteProtocol:
 
     def _record_look(self, rollout: Rollout, held: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
-        if rollout.look_asked and set(look.findings) >= {t.number for t in rollout.targets if t.written}:
+        seen = set(look.findings) - set(look.numbers(Finding.STALE))
+        if rollout.look_asked and seen >= {t.number for t in rollout.targets if t.written}:
             change = change.merged(Change(rollout={"look_asked": False}))
         if not change:
             return rollout, ()
