@@ -177,7 +177,7 @@ def test_a_rollback_against_a_program_that_writes_back_at_once_is_tried_at_growi
                 s.world.sleep(1.0)
 
         s.world.spawn(Process(name, can_crash=False), name, follow)
-    for _ in range(56):  # every look finds what the other program has written; it gives up after 200 s, the longest pause is 60
+    for _ in range(56):  # the other program gives up after 200 s, and the longest pause is 60
         s.run(5)
         s.sim.file.raw.execute("UPDATE rollouts SET look_asked = 1 WHERE phase = 'rolled_back'")
         if s.phase(id_) == "rolled_back":
