@@ -39,6 +39,7 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
     many_threads_and_objects()
     # The place of the service is given back after every connection is closed.
     with contextlib.ExitStack() as held, contextlib.closing(app):
+        app.ready()
         if migrate or migrations.has_none_yet(settings):
             app.database.make()
         if app.database.file is not None:

@@ -12,20 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
-
-import structlog
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.poller import Externals
 from rollout.adapters.notify import address_problems
-from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.limits import SharedLimits
 from rollout.adapters.store.repository import Store
 from rollout.adapters.telemetry import tracing
+from rollout.adapters.telemetry.logs import Logger
 from rollout.adapters.telemetry.request_stats import RequestMeter
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.records import Claim
@@ -44,7 +43,7 @@ from rollout.settings import KeySource, Settings
 if TYPE_CHECKING:
     from rollout.adapters.retell import RetellClient
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confuse on the phone
 
@@ -108,6 +107,7 @@ class App:
     close: Callable[[], None]
     meter: RequestMeter
     adjust: Callable[[], None]
+    ready: Callable[[], None]
 
     def heard(self, signal: str) -> None:
         """Another process (or this one) has committed something that concerns us."""
@@ -160,6 +160,15 @@ def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Ro
             log.warning("no kit written", rollout=rollout.id, error=error.message)
 
     return write
+
+
+def _calendars(path: Path | None) -> Calendars:
+    """The calendars of plans, with those of this file; None: there is no file of shared ones."""
+    if path is None:
+        return Calendars(None)
+    from rollout.adapters.planfile.calendar_file import CalendarFile
+
+    return Calendars(CalendarFile(path))
 
 
 def build(
@@ -219,7 +228,7 @@ def build(
     )
     interrupts = Interrupts()
     versions = VersionLookup(agents, clock)
-    calendars = calendars_at(settings.calendars)
+    calendars = _calendars(settings.calendars)
     own_numbers, own_versions = numbers, versions
     externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
     closers.append(externals.close)
@@ -255,6 +264,11 @@ def build(
         if retell is not None:
             retell.adjust(limits.standing())
 
+    def ready() -> None:
+        """Loads what the first request needs: the trusted certificates. Raises SettingsError."""
+        if retell is not None:
+            retell.ready()
+
     owner = owner or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
     return App(
         settings,
@@ -274,4 +288,5 @@ def build(
         close,
         meter,
         adjust,
+        ready,
     )

@@ -17,14 +17,11 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import structlog
-
 from rollout.adapters.egress_guard import built_complaint, complaint, guarded
 from rollout.domain.notices.events import clean
 from rollout.domain.plan.notices import NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 
-log = structlog.get_logger(__name__)
 TIMEOUT = 4.0  # seconds to connect, and between two parts of an answer
 _LOADING = threading.Lock()
 _STATUS = re.compile(r"error=(\d{3})")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError, NotReachable
-from rollout.domain.gates.forecast import round_calls
+from rollout.domain.gates.forecast_wording import round_calls
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.hours import hours

@@ -14,17 +14,16 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from queue import SimpleQueue
 
-import structlog
-
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, ValueUnreadable
 from rollout.adapters.metric_sources.fetch import SECONDS, read_value
+from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import MetricReadings
 from rollout.engine.ports import Clock
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 USABLE = 60.0  # seconds from the begin of its read: the age up to which a value stands for one that is late
 SHORT = 1.0  # seconds

@@ -83,6 +83,10 @@ class RetellClient:
         self._listing = AccountList(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
+    def ready(self) -> None:
+        """Load the trusted certificates before they are needed. Raises SettingsError for those that cannot be."""
+        self._connections.ready()
+
     def close(self) -> None:
         """Close the idle connections; lanes that are open keep theirs until they are left."""
         self._connections.close()

@@ -28,13 +28,20 @@ class ConnectionPool:
     ) -> None:
         self._network, self._clock, self.connect_timeout = network, clock, connect_timeout
         self._resolver = Resolver(*network.place, clock)
-        self._tls = (tls or network.tls()) if network.origin.scheme == "https" else None
+        self._secure = network.origin.scheme == "https"
+        self._tls = tls if self._secure else None
         self._most_idle = most_idle
         self._idle: list[Connection] = []
         self._lock = threading.Lock()
         self._closed = self._crowded = False
         self._one_by_one = threading.Lock()
         self._closed_with: dict[bool, bool] = {}  # by whether it wrote: was the last answer its connection's last
+
+    def ready(self) -> None:
+        """Load the trusted certificates, which the first connection does else. Raises SettingsError."""
+        if self._secure and self._tls is None:
+            with self._one_by_one:
+                self._tls = self._tls or self._network.tls()
 
     def take(self) -> Connection | None:
         """An idle connection that the server has not closed, the last used first; None if there is none."""
@@ -54,6 +61,7 @@ class ConnectionPool:
         """
         if self._closed:
             raise NotSent("the client is closed")
+        self.ready()
         until = min(until, self._clock.boot() + self.connect_timeout)
         why = "the address could not be found in time"
         addresses = self._resolver.addresses(until - self._clock.boot())
@@ -97,7 +105,7 @@ class ConnectionPool:
             if self._crowded:
                 self._clock.sleep(_GENTLE_PAUSE)
             sock = open_socket(address, self._network, self._clock, within=within, tls=self._tls)
-        if self._tls is None and self._clock.boot() - began > _DROPPED:
+        if not self._secure and self._clock.boot() - began > _DROPPED:
             self._crowded = True
         return Connection(sock, self._clock)
 

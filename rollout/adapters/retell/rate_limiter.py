@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections import deque
 from threading import Condition, Lock
 
-import structlog
-
+from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.errors import RolloutError
 from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
 from rollout.engine.ports import AccountLimits, BudgetState, Clock
 
-_log = structlog.get_logger("rollout.adapters.retell")
+_log = Logger("rollout.adapters.retell")
 
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 30.0  # seconds, when a 429 does not say how long
 _BURST = 0.05  # seconds of unused rate that may be caught up

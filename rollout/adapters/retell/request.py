@@ -17,12 +17,12 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import quote
 
 import httpx
-import structlog
 
 from rollout.adapters.http.connection import Connection, NotSent, SendRefused
 from rollout.adapters.http.network import Origin
 from rollout.adapters.http.transport import Sending, make_client
 from rollout.adapters.retell.wire import AnswerError, parse_json
+from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.errors import RolloutError
 from rollout.domain.phone_numbers import mask
 from rollout.domain.request_budget import LONGEST_PAUSE
@@ -36,7 +36,7 @@ REFUSALS = frozenset({400, 401, 403, 404, 422})  # asking again changes nothing
 OnRequest = Callable[[str, str, int | None, float], None]
 
 _LOGGER = "rollout.adapters.retell"
-_log = structlog.get_logger(_LOGGER)
+_log = Logger(_LOGGER)
 _KEY = re.compile(r"[!-~]+")
 _TARGET = re.compile(r"/[!-~]*")
 _HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "rollout"))

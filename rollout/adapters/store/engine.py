@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 
 from rollout.adapters.clock import SystemClock
@@ -17,10 +16,11 @@ from rollout.adapters.store.address import SqliteAddress, parse_address
 from rollout.adapters.store.database_file import BUSY_SECONDS, DatabaseFile
 from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
 from rollout.adapters.store.writer_queue import WriterQueue
+from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.engine.ports import Clock
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
 APPLICATION = "rollout"
 

@@ -14,18 +14,18 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol
 
-import structlog
 from sqlalchemy import exc
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
+from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.errors import NotReachable
 
 PATIENCE = 1.0  # seconds until PostgreSQL's answer is not waited for any more
 _AGAIN = 1.0  # seconds between two attempts to connect
 _QUESTION = b"SELECT pg_current_snapshot()::text"
 _REAL = SystemClock()
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 
 Run = Callable[[Callable[[], Any]], Awaitable[Any]]
 

@@ -1,4 +1,8 @@
-"""structlog set-up: one JSON line per record for ours, uvicorn's and APScheduler's, secrets removed."""
+"""structlog set-up: one JSON line per record for ours, uvicorn's and APScheduler's, secrets removed.
+
+structlog is loaded by the first line that is logged, or by `set_up`: it takes longer to load than a short command
+takes to run, and most commands log nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Any, TextIO
 from urllib.parse import quote
-
-import structlog
 
 from rollout.adapters.clock import SystemClock
 
@@ -137,8 +140,67 @@ def is_utf8(stream: Any) -> bool:
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
 
 
+class Logger:
+    """A structlog logger that loads structlog with its first line. Has the methods of structlog's own."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    @cached_property
+    def _log(self) -> Any:
+        _FIRST_LINE.set_up()
+        import structlog
+
+        return structlog.get_logger(self._name)
+
+    def debug(self, event: str, **values: Any) -> None:
+        self._log.debug(event, **values)
+
+    def info(self, event: str, **values: Any) -> None:
+        self._log.info(event, **values)
+
+    def warning(self, event: str, **values: Any) -> None:
+        self._log.warning(event, **values)
+
+    def exception(self, event: str, **values: Any) -> None:
+        """A line with the traceback of the error at hand."""
+        self._log.exception(event, **values)
+
+
+class _FirstLine(logging.Handler):
+    """Stands for the whole set-up until something is logged, by us or by a library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: Callable[[], None] | None = None
+
+    def set_up(self) -> None:
+        """Configure what was put off."""
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Configure, and hand the record to the handler that stands here from now on."""
+        self.set_up()
+        logging.getLogger().handle(record)
+
+
+_FIRST_LINE = _FirstLine()
+
+
+def set_up_with_first_line(level: str, *, secrets: Iterable[str] = ()) -> None:
+    """As `set_up`, for people to read; structlog is loaded when there is something to say."""
+    REDACTOR.know(secrets)
+    _FIRST_LINE.pending = partial(set_up, level, json_lines=False)
+    _levels(level, _FIRST_LINE)
+
+
 def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[str] = ()) -> None:
     """Configures structlog and the standard library's logging; call once per process."""
+    import structlog
+
+    _FIRST_LINE.pending = None
     REDACTOR.know(secrets)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -167,6 +229,10 @@ def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[st
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer], foreign_pre_chain=shared
         )
     )
+    _levels(level, handler)
+
+
+def _levels(level: str, handler: logging.Handler) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

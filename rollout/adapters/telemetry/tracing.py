@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import structlog
+from rollout.adapters.telemetry.logs import Logger
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-log = structlog.get_logger(__name__)
+log = Logger(__name__)
 
 _lock = threading.Lock()
 _provider: Any = None

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from rollout.domain.gates import evidence as ev
-from rollout.domain.gates import forecast
+from rollout.domain.gates import forecast_wording
 from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.reasons import still_needed
 from rollout.domain.gates.weighing import MetricFigures, Tally
@@ -37,7 +37,7 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
         "split": max(figures.e_split.values()),
         "calls": {"canary": figures.in_step, "floor": figures.floor, "open": tally.open},
         "forecast": {
-            "words": forecast.words(expected, tally.calls_per_day, now),
+            "words": forecast_wording.words(expected, tally.calls_per_day, now),
             "calls": None if expected is None else ev.finite(expected.half),
             "calls_at_most": None if expected is None else ev.finite(expected.most),
         },

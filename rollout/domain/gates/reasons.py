@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rollout.domain.gates import forecast
+from rollout.domain.gates import forecast, forecast_wording
 from rollout.domain.gates.counting import Cell
 from rollout.domain.gates.profiles import GateConfig, MetricRule
 from rollout.domain.gates.weighing import Stratum, Tally, strata_e
@@ -163,7 +163,7 @@ def wait(
     needed = 1 / config.beta
     open_metrics = [m for m in config.critical if safe[m.name] < needed]
     expected = still_needed(config, tally, safe, counts, margins, calls, floor)
-    when = forecast.words(expected, tally.calls_per_day)
+    when = forecast_wording.words(expected, tally.calls_per_day)
     when = when[:1].upper() + when[1:]
     if not open_metrics:
         return f"{when}: {calls} of {floor} canary calls of this step are judged."
@@ -182,13 +182,13 @@ def still_needed(
     margins: Mapping[str, float],
     calls: int,
     floor: int,
-) -> forecast.Forecast | None:
+) -> forecast_wording.Forecast | None:
     """The longest of what the step still waits for: its floor of calls, and each critical metric's proof."""
     w = tally.weight
     if not 0.0 < w < 1.0:
         return None
     missing = max(0, floor - calls) / w
-    parts: list[forecast.Forecast | None] = [forecast.Forecast(missing, missing, "calls")]
+    parts: list[forecast_wording.Forecast | None] = [forecast_wording.Forecast(missing, missing, "calls")]
     for m in config.critical:
         if safe[m.name] < 1 / config.beta:
             for s in m.series:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rollout.domain.gates import forecast
+from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full, from_plan, profile_of
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 
@@ -145,12 +146,12 @@ def expected_calls(
     if not 0.0 < w < 1.0 or not config.compared:
         return 0.0, "nothing"
     floor = max(step.min_calls, at_step(config.floors, w, index + 1))
-    parts = [forecast.Forecast(floor / w, floor / w, "calls")]
+    parts = [Forecast(floor / w, floor / w, "calls")]
     for m in config.critical:
         for s in m.series:
             rate = min(max(base[s], 0.001), 0.999)
             margin = at_step(m.margins, w, index + 1, narrow=narrow)
             found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
-            parts.append(found or forecast.Forecast(float("inf"), float("inf"), m.name))
+            parts.append(found or Forecast(float("inf"), float("inf"), m.name))
     longest = max(parts, key=lambda p: p.half)
     return longest.half, longest.what

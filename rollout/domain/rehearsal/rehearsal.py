@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from rollout.domain.gates import forecast
+from rollout.domain.gates.forecast_wording import round_calls
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.hours import Hours
@@ -186,7 +186,7 @@ def _notes(
             notes.append(
                 f"Step {i + 1}: a hold of {_span(step.hold)} at {per_day:g} calls a day sees {_count(seen)} canary "
                 f"call{'' if _count(seen) == 'one' else 's'}; the step will rather wait for {waits}, "
-                f"about {forecast.round_calls(calls):,} calls or {_span(calls / per_day * DAY)}."
+                f"about {round_calls(calls):,} calls or {_span(calls / per_day * DAY)}."
             )
         if step.approve:
             notes.append(f"Step {i + 1} ends with a person's answer; the times here take it as given at once.")
@@ -218,10 +218,10 @@ def _cannot(
     )
     found = propose(config, steps, per_day, base, deadline)
     if found is not None and found.deadline is None:
-        return f"{told} Write {found.words}: about {forecast.round_calls(found.calls_then):,} calls."
+        return f"{told} Write {found.words}: about {round_calls(found.calls_then):,} calls."
     now = calls_of(config, steps, per_day, base)
     return (
-        f"{told} It needs about {forecast.round_calls(now):,} calls, {_span(now / per_day * DAY)} at this traffic: "
+        f"{told} It needs about {round_calls(now):,} calls, {_span(now / per_day * DAY)} at this traffic: "
         "give it a later deadline, more numbers, or let a person decide."
     )
 
@@ -254,4 +254,4 @@ def _span(seconds: float) -> str:
 
 def _count(n: float) -> str:
     words = ("no", "one", "two", "three", "four", "five")
-    return words[round(n)] if round(n) < len(words) else f"about {forecast.round_calls(n):,}"
+    return words[round(n)] if round(n) < len(words) else f"about {round_calls(n):,}"

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Protocol
 
-from rollout.adapters.planfile import load_plan
 from rollout.app import App
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
@@ -20,6 +19,7 @@ from rollout.domain.gates.history import margin_warnings
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of
 from rollout.engine.preflight import Preflight
@@ -67,6 +67,12 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+def _plan(text: str, name: str) -> Plan:
+    from rollout.adapters.planfile import load_plan  # most commands read no plan
+
+    return load_plan(text, name)
+
+
 class Direct:
     """The operations on the database itself, with the service running beside or not."""
 
@@ -74,7 +80,7 @@ class Direct:
         self.app = app
 
     def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
-        found = self.app.commands.check(load_plan(text, name))
+        found = self.app.commands.check(_plan(text, name))
         report = rollout.check(found)
         report["ok"] = report["ok"] and not (strict and found.warnings)
         if found.problems:
@@ -112,7 +118,7 @@ class Direct:
     def start(
         self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
     ) -> dict[str, Any]:
-        return self.app.commands.start(load_plan(text, name), by, at=at, strict=strict)
+        return self.app.commands.start(_plan(text, name), by, at=at, strict=strict)
 
     def command(
         self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False

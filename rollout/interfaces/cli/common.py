@@ -87,7 +87,7 @@ def quiet_logs(settings: Settings) -> None:
 
     secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     level = "warning" if settings.log_level == "info" else settings.log_level
-    logs.set_up(level, json_lines=False, secrets=secrets)
+    logs.set_up_with_first_line(level, secrets=secrets)
 
 
 class Needs(Enum):

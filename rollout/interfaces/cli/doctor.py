@@ -72,6 +72,7 @@ def examine(settings: Settings) -> dict[str, Any]:
             used = settings.model_copy(update={"database_url": stack.enter_context(migrate.scratch())})
         app = build(used)
         stack.callback(app.close)
+        app.ready()
         found, wanted = None, migrate.head()
         try:
             found = migrate.current(app.database)

@@ -6,7 +6,7 @@ import base64
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -295,8 +295,9 @@ def test_certificates_that_are_not_there_are_refused_by_name(name: str, place: s
     (tmp_path / "empty.pem").touch()
     (tmp_path / "text.pem").write_text("not a certificate")
     path = tmp_path / place
-    with pytest.raises(SettingsError, match=f"^{name}: {path}: .*{why}.*; name a f"):
-        RetellClient(f"https://{HOST}", lambda: KEY, SystemClock(), environ={name: str(path)})
+    client = RetellClient(f"https://{HOST}", lambda: KEY, SystemClock(), environ={name: str(path)})
+    with closing(client), pytest.raises(SettingsError, match=f"^{name}: {path}: .*{why}.*; name a f"):
+        client.ready()
 
 
 # ------------------------------------------------------------------ what people are told

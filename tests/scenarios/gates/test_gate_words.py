@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from rollout.domain.gates import forecast, summary
-from rollout.domain.gates.forecast import Forecast
+from rollout.domain.gates import forecast_wording as wording
+from rollout.domain.gates import summary
+from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.backend.direct import Direct
@@ -96,13 +97,13 @@ def test_every_forecast_can_be_taken_from_its_sentence(
     calls: float, per_day: float | None, now: datetime | None
 ) -> None:
     for made in (None, Forecast(calls, calls)):
-        said = forecast.words(made, per_day, now)
-        assert forecast.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
+        said = wording.words(made, per_day, now)
+        assert wording.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
         first = f"{said[:1].upper()}{said[1:]}"
-        assert forecast.without(f"{first}: 3 of 30 calls are judged.") == "3 of 30 calls are judged."
-        assert forecast.without(f"{first}: it is not shown yet.") == "It is not shown yet."
+        assert wording.without(f"{first}: 3 of 30 calls are judged.") == "3 of 30 calls are judged."
+        assert wording.without(f"{first}: it is not shown yet.") == "It is not shown yet."
         assert "no traffic" not in said
-    assert forecast.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
+    assert wording.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -123,5 +124,5 @@ def test_a_report_never_advises_to_promote_what_is_over_or_held(passed: Rollout,
 def test_the_day_of_a_forecast_is_taken_away_with_it() -> None:
     at = datetime(2026, 12, 1, 9)
     for hours in range(0, 400, 7):
-        said = f"about 20 more calls, {forecast.day_words(at + timedelta(hours=hours), at)} at this week's traffic"
-        assert forecast.without(f"Not decided; {said}.") == "Not decided."
+        said = f"about 20 more calls, {wording.day_words(at + timedelta(hours=hours), at)} at this week's traffic"
+        assert wording.without(f"Not decided; {said}.") == "Not decided."

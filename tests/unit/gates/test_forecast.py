@@ -9,16 +9,8 @@ import numpy as np
 import pytest
 
 from rollout.domain.gates import evidence as ev
-from rollout.domain.gates.forecast import (
-    Forecast,
-    calls_needed,
-    day_words,
-    round_calls,
-    to_promote,
-    to_prove,
-    to_roll_back,
-    words,
-)
+from rollout.domain.gates.forecast import calls_needed, to_promote, to_prove, to_roll_back
+from rollout.domain.gates.forecast_wording import Forecast, day_words, round_calls, words
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
 NOW = datetime(2026, 3, 2, 10, 0, tzinfo=ZoneInfo("America/Los_Angeles"))  # a Monday
