@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from coverage import CoverageData
@@ -131,14 +132,10 @@ def _measured(tree: Path, kept: Path | None) -> Reach:
 
 
 def _drawn(reach: Reach, seed: int, count: int, only: str) -> list[Mutant]:
-    every = [
-        mutant
-        for file in reach.lines
-        if only in file
-        for mutant in mutants_of(file, (ROOT / file).read_bytes())
-        if reach.tests(mutant)
-    ]
-    return random.Random(seed).sample(every, min(count, len(every)))
+    sources = {file: (ROOT / file).read_bytes() for file in reach.lines if only in file and (ROOT / file).exists()}
+    every = [m for file, source in sources.items() for m in mutants_of(file, source) if reach.tests(m)]
+    shuffled = random.Random(seed).sample(every, len(every))
+    return list(islice((m for m in shuffled if m.compiles(sources[m.file])), count))
 
 
 def _play(drawn: list[Mutant], trees: list[Path], reach: Reach, until: float) -> tuple[int, int]:

@@ -48,6 +48,14 @@ class Mutant:
         """The module's text with this change."""
         return source[: self.start] + self.text.encode() + source[self.end :]
 
+    def compiles(self, source: bytes) -> bool:
+        """Whether the module is still Python; one that is not would be killed by any test."""
+        try:
+            compile(self.apply(source), self.file, "exec", dont_inherit=True)
+        except SyntaxError:
+            return False
+        return True
+
     def describe(self, source: bytes) -> str:
         """`file:line kind: before -> after`, in one line."""
         before = " ".join(source[self.start : self.end].decode().split())
@@ -55,7 +63,7 @@ class Mutant:
 
 
 def mutants_of(file: str, source: bytes) -> list[Mutant]:
-    """Every mutant of a module that compiles, in the order of its text."""
+    """Every mutant of a module, in the order of its text."""
     tree = ast.parse(source)
     text, idle, statements = _Text(source), _idle(tree), _statements(tree)
     found = [
@@ -64,7 +72,7 @@ def mutants_of(file: str, source: bytes) -> list[Mutant]:
         if isinstance(node, ast.expr | ast.stmt) and id(node) not in idle
         for start, end, new, kind in _changes(node, text)
     ]
-    return sorted((m for m in found if _compiles(m, source)), key=lambda m: (m.start, m.end, m.text))
+    return sorted(found, key=lambda m: (m.start, m.end, m.text))
 
 
 class _Text:
@@ -186,11 +194,3 @@ def _is_text(node: ast.BinOp) -> bool:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _compiles(mutant: Mutant, source: bytes) -> bool:
-    try:
-        compile(mutant.apply(source), mutant.file, "exec", dont_inherit=True)
-    except SyntaxError:
-        return False
-    return True

@@ -1,0 +1,51 @@
+"""The line that `check` prints without playing anything."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from rollout.engine.rehearse import quick_line
+from tests.support.values import plan
+
+GATED: dict[str, Any] = {"gates": {"profile": "standard"}}
+
+
+def test_each_step_that_serves_both_versions_says_the_calls_that_it_takes() -> None:
+    said = quick_line(plan(**GATED), 500)
+    found = re.fullmatch(
+        r"at 500 calls a day an equal canary: 10 % takes about ([\d,]+) calls, 50 % takes about ([\d,]+) calls "
+        r"\(([\d.]+) days in all\); a dead one is rolled back after about (\d+) of its calls",
+        said,
+    )
+    assert found, said
+    first, second = (int(n.replace(",", "")) for n in found.groups()[:2])
+    assert float(found[3]) == pytest.approx((first + second) / 500, abs=0.06)
+    assert 3 <= int(found[4]) <= 10
+
+
+def test_days_become_hours_where_there_are_many_calls() -> None:
+    assert " hours in all)" in quick_line(plan(**GATED), 100_000)
+    assert "at 1 call a day" in quick_line(plan(**GATED), 1)
+
+
+def test_least_calls_are_part_of_what_a_step_takes() -> None:
+    steps = [{"weight": 0.1, "hold": "30m", "min_calls": 5_000}, {"weight": 1.0, "hold": "1d"}]
+    assert "10 % takes about 50,000 calls" in quick_line(plan(steps=steps, **GATED), 500)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gates": {"profile": "none"}}, "no gates: every step is taken when its hold is over, whatever the calls say"),
+        (
+            {"steps": [{"weight": 1.0, "hold": "1d"}], **GATED},
+            "no step serves both versions, so nothing can be compared",
+        ),
+    ],
+    ids=["no-gates", "full-at-once"],
+)
+def test_where_nothing_is_compared_it_says_so(changes: dict[str, Any], words: str) -> None:
+    assert quick_line(plan(**changes), 500) == words
