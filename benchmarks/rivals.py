@@ -1,5 +1,8 @@
 """What people use instead, doing the same: for each number a durable record, one PATCH, a durable record.
 
+As many steps as ours, on connections that are open, with a wait for the disk at each commit: SQLite in WAL mode with
+synchronous=FULL, PostgreSQL with fsync.
+
 Run by benchmarks.speed in an environment of its own: python rivals.py NAME URL DATABASE STEPS
 Prints one line of JSON: {"steps_per_second": ...}.
 """
@@ -17,6 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+THREADS = 32
 AGENTS = [
     {"agent_id": "agent_a", "agent_version": 7, "weight": 0.1},
     {"agent_id": "agent_a", "agent_version": 6, "weight": 0.9},
@@ -34,14 +38,33 @@ def numbers(count: int) -> list[str]:
     return [f"+1415{7_000_000 + i % 1000}" for i in range(count)]
 
 
+def warm(retell) -> None:
+    """Opens the client's connections: THREADS PATCHes that are under way at the same time."""
+    together = threading.Barrier(THREADS)
+
+    def one(number: str) -> None:
+        together.wait(60)
+        retell.phone_number.update(number, inbound_agents=AGENTS)
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(one, numbers(THREADS)))
+
+
+def sqlite_file() -> str:
+    """A new database that stays in WAL mode, whoever opens it; FULL is what SQLite does of itself."""
+    path = str(Path(tempfile.mkdtemp()) / "bench.db")
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA journal_mode=WAL").fetchone() == ("wal",)
+    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+    connection.close()
+    return path
+
+
 def sdk_script(url: str, _database: str, count: int) -> float:
     """A thread pool around the SDK, an intent and an outcome row per step in SQLite."""
     retell = client(url)
-    path = str(Path(tempfile.mkdtemp()) / "bench.db")
     lock = threading.Lock()
-    connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
+    connection = sqlite3.connect(sqlite_file(), check_same_thread=False, isolation_level=None)
     connection.execute("CREATE TABLE steps (number TEXT, state TEXT)")
 
     def record(number: str, state: str) -> None:
@@ -54,8 +77,9 @@ def sdk_script(url: str, _database: str, count: int) -> float:
         record(number, "done")
 
     step(numbers(1)[0])
+    warm(retell)
     began = time.perf_counter()
-    with ThreadPoolExecutor(32) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(step, numbers(count)))
     return count / (time.perf_counter() - began)
 
@@ -65,10 +89,9 @@ def dbos(url: str, _database: str, count: int) -> float:
     from dbos import DBOS, DBOSConfig
 
     retell = client(url)
-    path = str(Path(tempfile.mkdtemp()) / "bench.db")
     DBOS(
         config=DBOSConfig(
-            name="bench", system_database_url=f"sqlite:///{path}", log_level="ERROR", run_admin_server=False
+            name="bench", system_database_url=f"sqlite:///{sqlite_file()}", log_level="ERROR", run_admin_server=False
         )
     )
 
@@ -82,8 +105,9 @@ def dbos(url: str, _database: str, count: int) -> float:
         return patch(number)
 
     DBOS.launch()
-    queue = DBOS.register_queue("bench", concurrency=32)
+    queue = DBOS.register_queue("bench", concurrency=THREADS)
     queue.enqueue(step, numbers(1)[0]).get_result()
+    warm(retell)
     began = time.perf_counter()
     handles = [queue.enqueue(step, n) for n in numbers(count)]
     for handle in handles:
@@ -107,9 +131,10 @@ def procrastinate(url: str, database: str, count: int) -> float:
     async def run() -> float:
         async with app.open_async():
             await app.schema_manager.apply_schema_async()
+            await asyncio.to_thread(warm, retell)
             began = time.perf_counter()
             await step.batch_defer_async(*[{"number": n} for n in numbers(count)])
-            await app.run_worker_async(concurrency=32, wait=False)
+            await app.run_worker_async(concurrency=THREADS, wait=False)
             return time.perf_counter() - began
 
     return count / asyncio.run(run())
@@ -123,17 +148,18 @@ def apscheduler(url: str, _database: str, count: int) -> float:
 
     global _retell, _left, _done
     _retell, _left, _done = client(url), count, threading.Event()
-    path = str(Path(tempfile.mkdtemp()) / "bench.db")
+    warm(_retell)
     scheduler = BackgroundScheduler(
-        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{path}")},
-        executors={"default": Pool(32)},
+        jobstores={"default": SQLAlchemyJobStore(url=f"sqlite:///{sqlite_file()}")},
+        executors={"default": Pool(THREADS)},
         job_defaults={"misfire_grace_time": None},
     )
     scheduler.start()
     began = time.perf_counter()
     for number in numbers(count):
         scheduler.add_job(_apscheduler_step, args=[number])
-    _done.wait(300)
+    if not _done.wait(1000):
+        raise SystemExit(f"{_left} steps were not done")
     seconds = time.perf_counter() - began
     scheduler.shutdown(wait=False)
     return count / seconds

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmarks.job import STEPS
 from benchmarks.speed_report import document, plot
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -74,7 +76,7 @@ def rival(name: str, url: str, database: str, count: int) -> float:
         [python, str(ROOT / "benchmarks" / "rivals.py"), name, url, database, str(count)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
         cwd=tempfile.mkdtemp(),
     )
     if done.returncode:
@@ -88,12 +90,12 @@ def sqlite() -> str:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Any]:
-    """A PostgreSQL server as the tests use it, with fsync on; None when none can be had."""
+    """A PostgreSQL server that waits for its disk at each commit, as SQLite does; None when none can be had."""
     sys.path.insert(0, str(ROOT))
     from tests.support import postgres as support
 
     try:
-        with support.server() as running:
+        with support.server(durable=True) as running:
             yield running
     except support.NoServer as error:
         print(f"no PostgreSQL: {error}", file=sys.stderr)
@@ -114,16 +116,17 @@ def median(values: list[Any]) -> Any:
     return statistics.median(values)
 
 
-def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
+def measure(count: int, repeats: int) -> dict[str, Any]:
     """Every figure of the document.
 
     What is compared is measured in turns, and not one after the other: the speed of a shared machine changes within
     minutes, and a ratio must not change with it.
     """
     several: dict[Any, list[Any]] = defaultdict(list)
+    before = os.getloadavg()[0]
     with postgres() as pg:
         for _ in range(repeats):
-            _jobs(several, pg, count, rivals_count)
+            _jobs(several, pg, count)
         for turn in range(repeats if pg is not None else 0):
             for ms in (50, 200) if turn == 0 else (200,):
                 for n in (1, 2, 4):
@@ -141,7 +144,7 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
         for size in (100, 1000, 10_000):
             with server(size, 0.0) as url:
                 several["growth", size].append(job("rollout", url, sqlite(), str(size), timeout=1200))
-    found: dict[str, Any] = {"numbers": count, "repeats": repeats, "due": due}
+    found: dict[str, Any] = {"numbers": count, "repeats": repeats, "due": due, "load": (before, os.getloadavg()[0])}
     for key, values in several.items():
         if isinstance(key, str):
             found[key] = median(values)
@@ -154,7 +157,7 @@ def measure(count: int, repeats: int, rivals_count: int) -> dict[str, Any]:
     return found
 
 
-def _jobs(several: dict[Any, list[Any]], pg: Any, count: int, rivals_count: int) -> None:
+def _jobs(several: dict[Any, list[Any]], pg: Any, count: int) -> None:
     """One turn of the whole job and of everything it is compared with, each on a server that nobody has written to.
 
     After an interrupted step that matters most: a forward write may land behind the baseline's, and is repaired by a
@@ -174,12 +177,12 @@ def _jobs(several: dict[Any, list[Any]], pg: Any, count: int, rivals_count: int)
             several[f"rollout {name} {key}"].append(whole("rollout", make()))
         several[f"bare {key}"].append(whole("bare", "-"))
         several[f"interrupted {key}"].append(whole("interrupted", sqlite()))
-        for name in RIVAL_NAMES if latency == 0.0 else ():
+        for name in RIVAL_NAMES if latency == 0.0 else ("sdk",):
             if name == "procrastinate" and pg is None:
                 continue
             database = pg.make().replace("+psycopg", "") if name == "procrastinate" else "-"
             with server(count, latency) as url:
-                several[f"rival {name}"].append(rival(name, url, database, rivals_count))
+                several[f"rival {name} {key}"].append(rival(name, url, database, len(STEPS) * count))
 
 
 def main() -> None:
@@ -187,14 +190,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--numbers", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--rival-steps", type=int, default=300)
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plot")
     given = parser.parse_args()
     from benchmarks import back
 
     way_back = back.document(back.measure(given.repeats), given.repeats)
     print(way_back)
-    found = measure(given.numbers, given.repeats, given.rival_steps)
+    found = measure(given.numbers, given.repeats)
     text = document(found)
     print(text)
     if given.write:

@@ -99,8 +99,11 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server for the whole run; NoServer with the reason when there is none."""
+def server(*, durable: bool = False) -> Iterator[Server]:
+    """A server for the whole run; NoServer with the reason when there is none.
+
+    `durable`: it waits for a real disk at each commit, as in production. Tests need not.
+    """
     if url := os.environ.get(ENVIRONMENT):
         made = Server(url)
         try:
@@ -109,7 +112,7 @@ def server() -> Iterator[Server]:
             made.drop_all()
         return
     programs = _installed()
-    start = _start_installed(programs) if programs is not None else _start_packaged()
+    start = _start_installed(programs, durable) if programs is not None else _start_packaged()
     with start as url:
         yield Server(url)
 
@@ -123,14 +126,15 @@ def _installed() -> Path | None:
 
 
 @contextmanager
-def _start_installed(programs: Path) -> Iterator[str]:
+def _start_installed(programs: Path, durable: bool) -> Iterator[str]:
     user = None
     if os.getuid() == 0:  # PostgreSQL refuses to run as root
         try:
             user = pwd.getpwnam("postgres").pw_name
         except KeyError:
             raise NoServer("we are root, and there is no user postgres to run PostgreSQL as") from None
-    folder = scratch("rollout-pg-")  # in memory: no test waits for a disk
+    # in memory, where it need not last: no test waits for a disk
+    folder = Path(tempfile.mkdtemp(prefix="rollout-pg-")) if durable else scratch("rollout-pg-")
     folder.chmod(0o755)
     data = folder / "data"
     data.mkdir()
@@ -143,8 +147,8 @@ def _start_installed(programs: Path) -> Iterator[str]:
             "unix_socket_directories": folder,
             "listen_addresses": "",
             "max_connections": 60,
-            "fsync": "off",
-            "full_page_writes": "off",
+            "fsync": "on" if durable else "off",
+            "full_page_writes": "on" if durable else "off",
             "wal_level": "minimal",
             "max_wal_senders": 0,
             "autovacuum": "off",
