@@ -15,7 +15,7 @@ from threading import Condition, Lock
 
 from rollout.adapters.telemetry.logs import Logger
 from rollout.domain.errors import RolloutError
-from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, batch
+from rollout.domain.request_budget import LONGEST_PAUSE, SHRINK_EVERY, SMALLEST, RequestTurns, batch
 from rollout.engine.ports import AccountLimits, BudgetState, Clock
 
 _log = Logger("rollout.adapters.retell")
@@ -77,38 +77,51 @@ class RateLimiter:
         None: go, and call `leave` afterwards. A number: there is no turn in time; ask again after so
         many seconds. A wait that is known to be too long is refused at once.
         """
+        if urgent:
+            with self._lock:
+                self._urgent_waiting += 1
+        try:
+            return self._enter(urgent, until)
+        finally:
+            if urgent:
+                with self._lock:
+                    self._urgent_waiting -= 1
+                    if not self._urgent_waiting:
+                        self._turn[False].notify_all()
+
+    def _enter(self, urgent: bool, until: float) -> float | None:
         queued = False
-        with self._lock:
-            self._urgent_waiting += urgent
-            try:
-                while True:
-                    now = self._clock.boot()
-                    wait = self._wait(now, urgent)
-                    if wait == 0 and self._queued[urgent] and not queued:
-                        wait = None  # others came before; without this a read starves beside busy senders
-                    if wait == 0:
-                        if self._limits is not None and self._rate and not self._turns[urgent]:
-                            self._deal(urgent)
-                            continue
-                        self._under_way[urgent] += 1
-                        self._spend(now, urgent)
-                        if self._queued[urgent]:
-                            self._turn[urgent].notify()
-                        return None
-                    if now >= until or (wait is not None and now + wait > until):
-                        self._turn[urgent].notify()  # the wake-up we may have had belongs to another
-                        return max(wait or 0.0, 0.05)
-                    if wait is None:
-                        queued = True
-                        self._queued[urgent] += 1
-                        self._turn[urgent].wait(until - now)
-                        self._queued[urgent] -= 1
-                    else:
-                        self._sleep(wait)
-            finally:
-                self._urgent_waiting -= urgent
-                if urgent and not self._urgent_waiting:
-                    self._turn[False].notify_all()
+        while True:
+            with self._lock:
+                now = self._clock.boot()
+                wait = self._wait(now, urgent)
+                if wait == 0 and self._queued[urgent] and not queued:
+                    wait = None  # others came before; without this a read starves beside busy senders
+                undealt = wait == 0 and self._limits is not None and self._rate > 0 and not self._turns[urgent]
+                if wait == 0 and not undealt:
+                    self._under_way[urgent] += 1
+                    self._spend(now, urgent)
+                    if self._queued[urgent]:
+                        self._turn[urgent].notify()
+                    return None
+                if wait != 0 and (now >= until or (wait is not None and now + wait > until)):
+                    self._turn[urgent].notify()  # the wake-up we may have had belongs to another
+                    return max(wait or 0.0, 0.05)
+                if wait is None:
+                    queued = True
+                    self._queued[urgent] += 1
+                    self._turn[urgent].wait(until - now)
+                    self._queued[urgent] -= 1
+                    continue
+                if undealt and self._dealing[urgent]:  # by one thread at a time; the others wait for its turns
+                    self._turn[urgent].wait(_DEAL_WAIT)
+                    continue
+                if undealt:
+                    self._dealing[urgent] = True
+            if undealt:
+                self._deal(urgent)
+            else:
+                self._clock.sleep(wait)
 
     def leave(self, status: int | None, retry_after: float | None = None, *, urgent: bool) -> None:
         """The request is over: with this HTTP status, or None when there was no answer."""
@@ -136,28 +149,23 @@ class RateLimiter:
             self._next_at = max(self._next_at, now - _BURST) + 1 / self._rate
 
     def _deal(self, urgent: bool) -> None:
-        """Has turns dealt, by one thread at a time and without the lock; the others wait for them."""
-        if self._dealing[urgent]:
-            self._turn[urgent].wait(_DEAL_WAIT)
-            return
+        """Has turns dealt, without the lock; called by the one thread that said so in `_dealing`."""
         assert self._limits is not None
-        self._dealing[urgent] = True
         count, rate = batch(self._fastest), self._fastest
-        self._lock.release()
+        turns: RequestTurns | None = None
         try:
             turns = self._limits.take(count, rate, urgent=urgent)
-            wait, gap = turns.wait, turns.gap
         except RolloutError as error:
             # Without the database nothing forward is written; a rollback by the kit's rule goes on, in our own pace.
             _log.warning("turns are dealt by this process alone", error=error.message)
-            wait, gap = max(0.0, self._next_at - self._clock.boot()), 1 / rate
         finally:
-            self._lock.acquire()
-            self._dealing[urgent] = False
-        began = self._clock.boot() + wait
-        self._next_at = began + count * gap
-        self._turns[urgent].extend(began + i * gap for i in range(count))
-        self._turn[urgent].notify_all()
+            with self._lock:
+                now = self._clock.boot()
+                began, gap = (max(now, self._next_at), 1 / rate) if turns is None else (now + turns.wait, turns.gap)
+                self._next_at = began + count * gap
+                self._turns[urgent].extend(began + i * gap for i in range(count))
+                self._dealing[urgent] = False
+                self._turn[urgent].notify_all()
 
     def _wait(self, now: float, urgent: bool) -> float | None:
         """0: go now. A number: seconds to sleep first. None: until another request is over."""
@@ -188,10 +196,3 @@ class RateLimiter:
         pause = min(retry_after, LONGEST_PAUSE)
         self._paused_until = max(self._paused_until, now + pause)
         return pause if first else None
-
-    def _sleep(self, seconds: float) -> None:
-        self._lock.release()
-        try:
-            self._clock.sleep(seconds)
-        finally:
-            self._lock.acquire()
