@@ -65,7 +65,7 @@ class Commands:
         )
 
     def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
-        """Records a rollout of this plan, after pre-flight; {"id", "warnings"}. Refused changes nothing."""
+        """Records a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
         request = by.request("start", plan.canonical(), at)
         start_at = at or plan.start
         if request is not None and (given := self.store.answered(request)) is not None:
@@ -81,6 +81,8 @@ class Commands:
         now = self.store.now()
         later = plan.after is not None or (start_at is not None and start_at > now)
         id_ = self.new_id()
+
+        told = {"warnings": list(found.warnings), "differences": [item.to_json() for item in found.differences]}
 
         def make(now: datetime) -> tuple[Rollout, JournalEntry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.
@@ -103,9 +105,9 @@ class Commands:
                 why="waiting for the service",
                 next="step 1.1",
             )
-            return rollout, JournalEntry("created", by.actor, by.reason, {"warnings": list(found.warnings)})
+            return rollout, JournalEntry("created", by.actor, by.reason, told)
 
-        answer = self.store.create(make, request, {"warnings": list(found.warnings)})
+        answer = self.store.create(make, request, told)
         self.changed(answer["id"], False)
         return answer
 

@@ -9,11 +9,12 @@ the driver stays one straight line, also when it is run by a simulated scheduler
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from rollout.domain.agent_tests.runs import BatchProgress, TestCase, TestRun
 from rollout.domain.decide.facts import Opening, Opinion
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -21,6 +22,7 @@ from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchM
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns
+from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading
 
 
@@ -85,6 +87,8 @@ class AgentVersion:
     is_published: bool
     is_suspended: bool = False
     agent_name: str | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """The whole answer, for comparing versions; empty: not known."""
 
 
 class PhoneNumbers(Protocol):
@@ -105,6 +109,28 @@ class Agents(Protocol):
     def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         """One version (a number, a tag, or None for the latest)."""
         ...
+
+
+class ResponseEngines(Protocol):
+    """What answers behind the agents."""
+
+    def engine(self, engine: ResponseEngine) -> Mapping[str, Any] | Failure:
+        """What Retell shows of one version of an engine that it keeps (`ResponseEngine.is_kept`)."""
+        ...
+
+
+class BatchTests(Protocol):
+    """Simulated conversations that Retell runs with one version of a response engine that it keeps."""
+
+    def cases(self, engine: ResponseEngine) -> tuple[TestCase, ...] | Failure: ...
+
+    def begin(self, case_ids: Sequence[str], engine: ResponseEngine) -> BatchProgress | Failure:
+        """One run of each case, 1 to 1000 of them. A Failure that is UNKNOWN may have begun a batch all the same."""
+        ...
+
+    def progress(self, batch_id: str) -> BatchProgress | Failure: ...
+
+    def runs(self, batch_id: str) -> tuple[TestRun, ...] | Failure: ...
 
 
 class Calls(Protocol):

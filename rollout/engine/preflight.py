@@ -18,10 +18,12 @@ from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
+from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
-from rollout.engine.ports import Agents, AgentVersion, Clock, PhoneNumbers
+from rollout.engine.ports import Agents, AgentVersion, Clock, PhoneNumbers, ResponseEngines
 from rollout.engine.server_limits import ServerLimits
+from rollout.engine.version_check import VersionComparison, compare
 
 Pair = tuple[str, int | str | None]
 
@@ -41,10 +43,11 @@ class VersionCheck:
 class VersionLookup:
     """Looks agent versions up, and remembers a good answer for a while (P1 allows 60 s)."""
 
-    def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0) -> None:
+    def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0, engines: ResponseEngines | None = None) -> None:
         self._agents = agents
         self._clock = clock
         self._ttl = ttl
+        self.engines = engines
         self._known: dict[Pair, tuple[float, AgentVersion]] = {}
 
     def forget(self) -> None:
@@ -112,6 +115,7 @@ class Preflight:
     warnings: tuple[str, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
     named: str | None = None  # the live rollout that has the plan's name
+    differences: tuple[VersionDifference, ...] = ()  # between what the numbers serve and what is tried
 
     def refuse(self, *, strict: bool = False) -> None:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
@@ -181,6 +185,8 @@ def preflight(
         if baseline is not None:
             baselines[number] = baseline
     problems += _baseline_problems(baselines, versions, warnings)
+    compared = _compared(plan, baselines, versions)
+    warnings += compared.warnings
     ordered = _ordered(plan, list(readings), seed, volumes)
     sizes = wave_of(len(ordered), plan.waves)
     targets = tuple(
@@ -196,7 +202,33 @@ def preflight(
         )
         for i, number in enumerate(ordered)
     )
-    return Preflight(plan, targets, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)), readings)
+    return Preflight(
+        plan,
+        targets,
+        tuple(dict.fromkeys(problems)),
+        tuple(dict.fromkeys(warnings)),
+        readings,
+        differences=compared.differences,
+    )
+
+
+def _compared(
+    plan: Plan, baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup
+) -> VersionComparison:
+    """What is tried against what the numbers serve; what cannot be looked up here is told elsewhere."""
+    served = {
+        (entry["agent_id"], entry.get("agent_version")): None
+        for lists in baselines.values()
+        for entries in lists.values()
+        for entry in entries
+    }
+    old = [versions.look_up(agent_id, version) for agent_id, version in served]
+    new = [versions.look_up(ref.agent_id, ref.agent_version) for ref in plan.arms.values()]
+    return compare(
+        [found for found in old if isinstance(found, AgentVersion)],
+        [found for found in new if isinstance(found, AgentVersion)],
+        versions.engines,
+    )
 
 
 def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -12,6 +12,8 @@ from rollout.adapters.http.network import network_of
 from rollout.adapters.retell import calls
 from rollout.adapters.retell.account_list import AccountList
 from rollout.adapters.retell.agents import AgentReader
+from rollout.adapters.retell.batch_tests import BatchTestClient
+from rollout.adapters.retell.engines import EngineReader
 from rollout.adapters.retell.number_session import RetellSession
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.adapters.retell.paging import Page, walk
@@ -24,6 +26,7 @@ from rollout.adapters.retell.wire import AnswerError, reading, segment
 from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.phone_numbers import is_e164
+from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock
 
@@ -81,6 +84,8 @@ class RetellClient:
         self._exchange = RequestSender(origin, key, clock, on_request)
         self._reader = Reader(self._exchange, self._connections, self._pace, clock)
         self._listing = AccountList(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
+        self.batch_tests = BatchTestClient(self._reader, within=deadline)
+        self._engines = EngineReader(self._reader, within=deadline)
         self._agents = AgentReader(self._reader, clock, within=deadline)
 
     def ready(self) -> None:
@@ -139,6 +144,14 @@ class RetellClient:
     def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         """See `ports.Agents.version`; `is_suspended` comes from the list of agents, a minute old at most."""
         return self._agents.version(agent_id, version)
+
+    def engine(self, engine: ResponseEngine) -> Mapping[str, Any] | Failure:
+        """See `ports.ResponseEngines.engine`."""
+        return self._engines.engine(engine)
+
+    def tags(self, agent_id: str) -> Mapping[str, Any] | Failure | None:
+        """The tags of an agent by name, each with what Retell shows of it; None: Retell does not show tags (404, 405)."""
+        return self._engines.tags(agent_id)
 
     def since(
         self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime

@@ -66,18 +66,21 @@ class Reader:
         until: float,
         urgent: bool,
     ) -> tuple[T | Failure, Connection | None]:
-        """As `ask`, on this connection as long as it lives; hands back the one that is usable now."""
+        """As `ask`, on this connection as long as it lives; hands back the one that is usable now.
+
+        A request that is sent `once` is UNKNOWN where it may have arrived without a usable answer.
+        """
         for attempt in range(TRIES):
             result, connection = self._once(connection, ask, until, urgent)
             if isinstance(result, Reply):
-                if result.status == 200:
-                    return _parsed(result, parse), connection
-                failure = self._exchange.failure(ask, result, write=False)
-                if result.status not in _PASSING:
+                if result.status in (200, 201):
+                    return _parsed(result, parse, ask.once), connection
+                failure = self._exchange.failure(ask, result, write=ask.once)
+                if result.status not in _PASSING or ask.once:
                     break
             else:
                 failure = result
-                if isinstance(failure, Final):
+                if isinstance(failure, Final) or ask.once:
                     break
             wait = failure.retry_after
             if wait is None:
@@ -101,7 +104,7 @@ class Reader:
         except SendRefused as error:
             return Final(Trouble.UNREACHABLE, str(error)), None
         except (NotSent, NoAnswer) as error:
-            return no_answer(error, write=False), None
+            return no_answer(error, write=ask.once), None
         finally:
             self._pace.leave(*signs(reply), urgent=urgent)
         self._connections.used(connection)
@@ -111,7 +114,8 @@ class Reader:
         """On this connection, else an idle one, else a new one; the new one's error is the answer."""
         while True:
             if connection is None or not connection.usable:
-                connection = self._connections.take() or self._connections.dial(until)
+                idle = None if ask.once else self._connections.take()  # an idle one may be closed under the request
+                connection = idle or self._connections.dial(until)
             seasoned = connection.answers > 0
             try:
                 return connection, self._exchange.once(connection, ask, deadline=until)
@@ -122,7 +126,7 @@ class Reader:
                 raise
             except (NotSent, NoAnswer):
                 # the server may close an idle connection at any time: that is no sign of trouble
-                if not seasoned or self._clock.boot() >= until:
+                if not seasoned or ask.once or self._clock.boot() >= until:
                     raise
 
 
@@ -137,8 +141,8 @@ def signs(reply: Reply | None) -> tuple[int | None, float | None]:
     return (None, None) if reply is None else (reply.status, reply.retry_after)
 
 
-def _parsed(reply: Reply, parse: Callable[[object], T]) -> T | Failure:
+def _parsed(reply: Reply, parse: Callable[[object], T], once: bool) -> T | Failure:
     try:
         return parse(parse_json(reply.body))
     except AnswerError as error:
-        return unusable(error, write=False)
+        return unusable(error, write=once)

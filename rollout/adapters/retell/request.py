@@ -45,7 +45,10 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """One request. `path` begins with a slash and is percent-encoded; `number` is for the log alone."""
+    """One request. `path` begins with a slash and is percent-encoded; `number` is for the log alone.
+
+    `once`: it must not be sent twice, although it is no write to a number.
+    """
 
     operation: str
     method: str
@@ -53,6 +56,7 @@ class RequestSpec:
     body: bytes | None = None
     number: str | None = None
     limit: int = SMALL
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

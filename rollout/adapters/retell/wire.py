@@ -119,6 +119,7 @@ def agent_version(document: Any, agent_id: str, version: int | str | None) -> Ag
         is_published=document.get("is_published") is True,
         is_suspended=document.get("is_suspended") is True,
         agent_name=optional_text(document, "agent_name"),
+        document=document,
     )
 
 

@@ -137,6 +137,9 @@ class Started(BaseModel):
 
     id: str = Field(examples=["k7m2x9p4qa"])
     warnings: list[str] = Field(description="What pre-flight found worth saying.")
+    differences: list[dict[str, Any]] = Field(
+        [], description="What differs between the versions that the numbers serve and those that are tried."
+    )
 
 
 class Checked(BaseModel):
@@ -148,6 +151,10 @@ class Checked(BaseModel):
     warnings: list[str]
     numbers: list[dict[str, Any]]
     steps: list[dict[str, Any]]
+    differences: list[dict[str, Any]] = Field(
+        [],
+        description="What differs between the versions that the numbers serve and those that are tried; secrets are masked.",
+    )
     requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
     timetable: str | None = Field(None, description="When each step would happen at the earliest.")
     forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, PreflightRefused
+from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.cli.common import (
     Json,
     Needs,
@@ -139,6 +140,8 @@ def start(
             echo(answer["id"])
         for warning in answer.get("warnings", []):
             echo(f"warning: {plain(warning)}", err=True)
+        for line in difference_lines(answer.get("differences", [])):
+            echo(plain(line), err=True)
         say_if_nobody_works(service)
         if wait:
             from rollout.interfaces.cli.look import follow
@@ -153,6 +156,8 @@ def _print_check(report: dict[str, Any]) -> None:
         out.print(f"  refused: {plain(problem)}", style="red")
     for warning in report["warnings"]:
         out.print(f"  warning: {plain(warning)}", style="yellow")
+    for line in difference_lines(report.get("differences", [])):
+        out.print(f"  {plain(line)}", soft_wrap=True, highlight=False, markup=False)
     if report["numbers"]:
         numbers = table("number", "wave", "nickname", "serves now", keys=("number",))
         for n in report["numbers"]:

@@ -10,6 +10,7 @@ from typing import Any
 from rollout.adapters.planfile import load_plan
 from rollout.domain.errors import InputError, RolloutError
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.confirmations import PatchPreview
 from rollout.interfaces.dashboard.page_state import PageState
@@ -43,6 +44,7 @@ def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
     report = desk.service.direct.check(text, NAME)
     return {
         **report,
+        "difference": "\n".join(difference_lines(report.get("differences", []))),
         "bodies": [
             {
                 "steps": [PatchPreview(tuple(r["numbers"]), body) for body in r["steps"]],

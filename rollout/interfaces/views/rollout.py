@@ -166,6 +166,7 @@ def check(found: Preflight) -> dict[str, Any]:
             }
             for t in found.targets
         ],
+        "differences": [item.to_json() for item in found.differences],
         "steps": steps(found.plan),
         "requests": [
             {

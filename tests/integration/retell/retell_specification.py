@@ -13,7 +13,7 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 FILE = Path(__file__).parents[4] / "shared" / "openapi" / "retell-openapi-2026-08.yaml"
-NEWER = {"/v2/list-agents"}  # endpoints that the document does not know yet
+NEWER = ("/v2/list-agents", "/get-agent-root/")  # endpoints that the document does not know yet
 
 
 @cache
@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 def complaints(method: str, target: str, body: bytes, document: dict[str, Any]) -> list[str]:
     """What the document has against this request; empty if nothing."""
     url = urlsplit(target)
-    if url.path in NEWER:
+    if url.path.startswith(NEWER):
         return []
     for template, operations in document["paths"].items():
         pattern = re.sub(r"\\\{\w+\\\}", "([^/]+)", re.escape(template))

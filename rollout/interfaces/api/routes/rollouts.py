@@ -129,7 +129,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
         id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
         # From the journal, so that a repeated request gets the first answer to the last byte.
         created = service.app.store.history(id_, 0, 1)[0]
-        return {"id": id_, "warnings": created.data.get("warnings", [])}
+        return {"id": id_, **{name: created.data.get(name, []) for name in ("warnings", "differences")}}
 
     answer = await service.lanes.run("retell", work)
     return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})

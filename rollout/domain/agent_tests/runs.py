@@ -1,0 +1,54 @@
+"""Test cases of a response engine, batches of simulated runs, and what became of each run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True)
+class TestCase:
+    """A simulated conversation that Retell keeps for a response engine, whichever its version."""
+
+    __test__ = False
+
+    case_id: str
+    name: str
+
+
+class RunStatus(StrEnum):
+    """As Retell says it. An error is Retell's own: it says nothing about the agent."""
+
+    IN_PROGRESS = "in_progress"
+    PASS = "pass"  # noqa: S105 - a result, not a password
+    FAIL = "fail"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class TestRun:
+    """One run of one case, with Retell's explanation of its result."""
+
+    __test__ = False
+
+    case_id: str
+    case_name: str
+    status: RunStatus
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BatchProgress:
+    """How far a batch is, in runs."""
+
+    batch_id: str
+    is_complete: bool
+    passed: int
+    failed: int
+    errors: int
+    total: int
+
+    @property
+    def done(self) -> int:
+        """Runs that are over, however they ended."""
+        return self.passed + self.failed + self.errors

@@ -1,0 +1,113 @@
+"""What differs between two versions: every field, texts as diffs, never a secret, always bounded."""
+
+from typing import Any
+
+import pytest
+
+from rollout.domain.versions.difference import MOST_FIELDS, MOST_LINES, difference, difference_lines
+from rollout.domain.versions.documents import ResponseEngine, VersionDocument
+
+
+def lines(old: Any, new: Any, old_engine: Any = None, new_engine: Any = None) -> list[str]:
+    found = difference("a v1", "a v2", VersionDocument(old, old_engine or {}), VersionDocument(new, new_engine or {}))
+    return [line.removeprefix("  ") for line in difference_lines([found.to_json()])[1:]]
+
+
+def test_what_every_version_has_of_its_own_is_no_difference() -> None:
+    old = {"version": 6, "is_published": True, "response_engine": {"type": "retell-llm", "llm_id": "l", "version": 6}}
+    new = {"version": 7, "version_title": "x", "response_engine": {"type": "retell-llm", "llm_id": "l", "version": 7}}
+    assert lines(old, new, {"version": 6, "model": "m"}, {"version": 7, "model": "m"}) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ({"voice_id": "Adrian"}, {"voice_id": "Kate"}, ['voice_id: "Adrian" -> "Kate"']),
+        ({}, {"language": "de-DE"}, ['language: nothing -> "de-DE"']),
+        ({"speed": 1}, {"speed": True}, ["speed: 1 -> true"]),
+        ({"speed": 1}, {"speed": None}, ["speed: 1 -> null"]),
+        ({"a": {"b": [1, 2]}}, {"a": {"b": [1, 3]}}, ["a.b: [1, 2] -> [1, 3]"]),
+        ({"a": {}}, {"a": {"b": 1}}, ["a: {} -> nothing", "a.b: nothing -> 1"]),
+    ],
+)
+def test_every_field_that_differs_is_told(old: Any, new: Any, told: list[str]) -> None:
+    assert lines(old, new) == told
+
+
+def test_a_prompt_is_told_as_a_unified_diff() -> None:
+    old, new = "You are kind.\nAsk for the name.\nBook.", "You are kind.\nAsk for the number.\nBook."
+    told = lines({}, {}, {"general_prompt": old}, {"general_prompt": new})
+    assert told[0] == "response_engine.general_prompt:"
+    assert "  -Ask for the name." in told and "  +Ask for the number." in told
+    assert "   You are kind." in told
+
+
+def test_one_more_tool_is_one_difference_whatever_its_place() -> None:
+    book, look = {"name": "book", "url": "https://x/b"}, {"name": "look", "url": "https://x/l"}
+    told = lines({}, {}, {"general_tools": [book]}, {"general_tools": [look, book]})
+    assert told == [
+        'response_engine.general_tools[look].name: nothing -> "look"',
+        'response_engine.general_tools[look].url: nothing -> "https://x/l"',
+    ]
+
+
+@pytest.mark.parametrize(
+    "tool",
+    [
+        {"headers": {"Authorization": "Bearer hunter2"}},
+        {"headers": {"X-Anything": "hunter2"}},
+        {"query_params": {"key": "hunter2"}},
+        {"url": "https://u:hunter2@x.example/?key=hunter2#hunter2"},
+        {"api_key": "hunter2"},
+        {"auth": {"client_secret": "hunter2"}},
+        {"args": [{"token": "hunter2"}, 1]},
+        {"headers": "hunter2\nhunter2"},
+        {"description": "Call https://x.example/?key=hunter2 first.\nThen wait."},
+        {"url": "https://x.example/" + "a" * 300 + "?key=hunter2"},
+    ],
+)
+def test_no_secret_of_a_tool_is_shown(tool: dict[str, Any]) -> None:
+    for old, new in (({}, tool), (tool, {}), (tool, {"url": "https://other.example"})):
+        told = lines({}, {}, {"general_tools": [{"name": "t", **old}]}, {"general_tools": [{"name": "t", **new}]})
+        assert told
+        assert "hunter2" not in "\n".join(told)
+
+
+def test_a_secret_that_changed_is_told_as_changed() -> None:
+    old, new = ({"mcps": [{"name": "m", "headers": {"X-Key": key}}]} for key in ("one", "two"))
+    assert lines({}, {}, old, new) == ["response_engine.mcps[m].headers.X-Key: *** -> *** (another value)"]
+    assert lines({"max_tokens": 5}, {"max_tokens": 6}) == ["max_tokens: 5 -> 6"]
+
+
+def test_a_huge_difference_is_cut_and_says_so() -> None:
+    found = difference("a", "b", VersionDocument({f"f{i}": 1 for i in range(300)}), VersionDocument({}))
+    assert (len(found.fields), found.more) == (MOST_FIELDS, 200)
+    text = VersionDocument({"prompt": "\n".join(map(str, range(5000)))})
+    cut = difference("a", "b", text, VersionDocument({"prompt": "x"})).fields[0].diff
+    assert len(cut) == MOST_LINES + 1
+    assert "more lines" in cut[-1]
+
+
+def test_an_engine_that_cannot_be_read_is_told_and_not_compared() -> None:
+    old, new = VersionDocument({}, {"model": "m"}), VersionDocument({}, unread="Retell answered 500")
+    found = difference("a", "b", old, new)
+    told = difference_lines([found.to_json()])
+    assert told == ["from a to b:", "  b: Retell answered 500"]
+    assert (found.fields, found.unread) == ((), ("b: Retell answered 500",))
+    assert found.to_json()["unread"] == ["b: Retell answered 500"]
+
+
+@pytest.mark.parametrize(
+    ("shown", "engine"),
+    [
+        ({"type": "retell-llm", "llm_id": "l", "version": 3}, ResponseEngine("retell-llm", "l", 3)),
+        ({"type": "retell-llm", "llm_id": "l", "version": 3.0}, ResponseEngine("retell-llm", "l", 3)),
+        ({"type": "retell-llm", "llm_id": 5, "version": "3"}, ResponseEngine("retell-llm")),
+        ({"type": "custom-llm", "llm_websocket_url": "wss://x"}, ResponseEngine("custom-llm")),
+        ({"type": 1}, None),
+        ("retell-llm", None),
+        (None, None),
+    ],
+)
+def test_the_engine_that_an_agent_names(shown: Any, engine: ResponseEngine | None) -> None:
+    assert ResponseEngine.of({"response_engine": shown}) == engine
