@@ -395,6 +395,14 @@ def test_a_promotion_goes_over_everything_but_what_is_wrong() -> None:
     assert record_of(decide(r, Facts(verdict=FAIL), START)).event is Event.FAILED
 
 
+def test_no_wait_goes_past_the_deadline() -> None:
+    soon = START + timedelta(minutes=5)
+    assert wait_of(decide(standing(deadline_at=soon), Facts(), START)).until == soon
+    assert wait_of(decide(standing(deadline_at=START + 9 * HOLD), Facts(), START)).until == START + HOLD
+    for_a_person = standing(ago=HOLD, plan=STRICT, deadline_at=soon)
+    assert wait_of(decide(for_a_person, Facts(canary_calls=50), START)).until == soon
+
+
 def test_gates_are_looked_at_again_while_the_hold_runs() -> None:
     assert wait_of(decide(standing(), Facts(verdict=PASS, watch=WATCH), START)).until == START + WATCH
 
