@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
@@ -134,7 +133,6 @@ class Database:
         self.file = self.opening.file
         self.engine = engine or self.opening.engine()
         self.clock = clock
-        self._shared = threading.local()
         self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
@@ -162,24 +160,10 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: everything in the block is seen at one moment."""
-        shared: Connection | None = getattr(self._shared, "connection", None)
-        if shared is not None:
-            yield shared
-            return
         self._require_no_other()
         with _said("read"), self._reader.connect() as connection:
             connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
             yield connection
-
-    @contextmanager
-    def together(self) -> Iterator[None]:
-        """Reads of this thread within the block share one transaction. Nothing may be written in it."""
-        with self.read() as connection:
-            self._shared.connection = connection
-            try:
-                yield
-            finally:
-                self._shared.connection = None
 
     def now(self, connection: Connection | None = None) -> datetime:
         """The moment that leases, horizons and due times are measured by.

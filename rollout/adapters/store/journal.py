@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, insert, select
 
 from rollout.adapters.store.tables import journal, rollouts
 from rollout.domain import compact_json
@@ -129,20 +129,6 @@ def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | N
         yield RecordedEntry(
             row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
         )
-
-
-def index(connection: Connection, rollout_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-    """(sequence, hash) of the entries behind `after`: which they are, without reading them."""
-    found = connection.execute(_INDEX, {"wanted": rollout_id, "after": after, "most": limit})
-    return [(row.seq, row.hash) for row in found]
-
-
-_INDEX = (
-    select(journal.c.seq, journal.c.hash)
-    .where(journal.c.rollout_id == bindparam("wanted"), journal.c.seq > bindparam("after"))
-    .order_by(journal.c.seq)
-    .limit(bindparam("most"))
-)
 
 
 def check(entries: Iterable[RecordedEntry], head: tuple[int, str] | None = None) -> list[str]:

@@ -1,6 +1,6 @@
 """Rollouts out of the store, for those that decide: whole, by number, and all that a drift scan compares.
 
-Each is asked inside the caller's transaction. What people look at is read by reading.py and lookups.py.
+Each is asked inside the caller's transaction. What people look at is read by lookups.py, too.
 """
 
 from __future__ import annotations

@@ -245,11 +245,6 @@ class Store:
             queries.exists(connection, rollout_id)
             return list(journal.read(connection, rollout_id, after, limit))
 
-    def index(self, rollout_id: str, after: int, limit: int) -> list[tuple[int, str]]:
-        """(sequence, hash) of a rollout's entries behind `after`, oldest first."""
-        with self.database.read() as connection:
-            return journal.index(connection, rollout_id, after, limit)
-
     def summaries(
         self,
         *,

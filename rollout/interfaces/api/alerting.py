@@ -45,12 +45,9 @@ def take(service: ApiService, caller: Caller, source: str, document: object) -> 
 
 def _candidates(service: ApiService, caller: Caller) -> list[tuple[Rollout, list[str]]]:
     """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
-    found: list[tuple[Rollout, list[str]]] = []
-    for page in service.readings.live():
-        listening = service.visible(caller, [r for r in page if r.plan.alerts])
-        numbers = service.lookups.numbers([r.id for r in listening])
-        found += [(r, numbers.get(r.id) or service.numbers_of(r)) for r in listening]
-    return found
+    listening = [r for r in service.live(caller) if r.plan.alerts]
+    numbers = service.lookups.numbers([r.id for r in listening])
+    return [(r, numbers.get(r.id) or service.numbers_of(r)) for r in listening]
 
 
 def _act(

@@ -15,7 +15,6 @@ from rollout.app import App
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.interfaces.api import problems
 from rollout.interfaces.api.answers import ProblemDocument
-from rollout.interfaces.api.guard import Guarded
 from rollout.interfaces.api.middleware import Middleware
 from rollout.interfaces.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
 from rollout.interfaces.api.service import ApiService, SchedulerState
@@ -82,10 +81,7 @@ def make_api(
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
-    short = [r for r in api.routes if isinstance(r, Guarded) and r.way]
-    api.doors = Middleware(
-        api.inside, hosts=names, secure=app.settings.behind_tls_proxy, short=short, root=app.settings.root_path
-    )
+    api.doors = Middleware(api.inside, hosts=names, secure=app.settings.behind_tls_proxy, root=app.settings.root_path)
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
 

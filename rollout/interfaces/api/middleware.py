@@ -9,12 +9,9 @@ import asyncio
 import ipaddress
 import secrets
 import socket
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
-from typing import Protocol
+from collections.abc import Iterable
 
-from fastapi import Request, Response
-from starlette.routing import Match
+from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rollout.adapters.store.tokens import AccessStore
@@ -26,7 +23,6 @@ from rollout.settings import LOOPBACK, Settings
 MAX_BODY = 1024 * 1024
 BODY_SECONDS = 10.0
 ROOT = "rollout.root"  # in the scope, which no client writes
-LONGEST_KEPT = 200  # characters of a path whose route is remembered
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -41,29 +37,12 @@ HEADERS = {
 }
 
 
-class HasShortWay(Protocol):
-    """A route that may answer without the framework."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]: ...
-
-    async def shortly(self, request: Request) -> Response | None: ...
-
-
 class Middleware:
     """The outermost layer of the service."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        hosts: Iterable[str],
-        secure: bool = False,
-        short: Sequence[HasShortWay] = (),
-        root: str = "",
-    ) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], secure: bool = False, root: str = "") -> None:
         self.app = app
         self.root = root
-        self.short = short
-        self._found = lru_cache(2000)(self._find)
         self.hosts = frozenset(h.strip("[]").lower() for h in hosts) | LOOPBACK
         self.headers = dict(HEADERS)
         if secure:
@@ -101,12 +80,7 @@ class Middleware:
             return
         if scope["method"] == "HEAD":  # answered like GET, wherever that is, and without the body
             scope, sending = {**scope, "method": "GET"}, _head_of(sending)
-        limited = self._limited(receive, request)
-        answer = await self._shortly(scope, limited)
-        if answer is not None:
-            await answer(scope, limited, sending)
-            return
-        await self.app(scope, limited, sending)
+        await self.app(scope, self._limited(receive, request), sending)
 
     def _under_root(self, scope: Scope) -> Scope:
         """With the path below ours, whether the proxy took its part away or not; `root_of` finds what is before it."""
@@ -115,23 +89,6 @@ class Middleware:
         if root and (path == root or path.startswith(f"{root}/")):
             path = path[len(root) :] or "/"
         return {**scope, "path": path, "root_path": "", ROOT: root}
-
-    async def _shortly(self, scope: Scope, receive: Receive) -> Response | None:
-        """The answer of a route with a short way (rollout.interfaces.api.quick), without a walk through the framework."""
-        path = scope["path"]
-        found = (self._found if len(path) <= LONGEST_KEPT else self._find)(scope["method"], path)
-        if found is None:
-            return None
-        route, params = found
-        scope["path_params"] = dict(params)
-        return await route.shortly(Request(scope, receive))
-
-    def _find(self, method: str, path: str) -> tuple[HasShortWay, dict[str, object]] | None:
-        for route in self.short:
-            match, found = route.matches({"type": "http", "method": method, "path": path, "path_params": {}})
-            if match is Match.FULL:
-                return route, found["path_params"]
-        return None
 
     def _host_is_known(self, request: Request) -> bool:
         """Whether Host is one of our names: a web page can make a browser ask 127.0.0.1 under its own."""

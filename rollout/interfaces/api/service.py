@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
 from fastapi import Request
 
 from rollout.adapters.store.lookups import Lookups
-from rollout.adapters.store.reading import Reading, Readings
 from rollout.adapters.store.tokens import AccessStore
-from rollout.adapters.store.versions import versions
 from rollout.app import App
 from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated
 from rollout.domain.lifecycle.commands import By, where
@@ -22,12 +20,10 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
 from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.limits import Attempts, Buckets, Throttle
-from rollout.interfaces.api.paper import Paper
 from rollout.interfaces.api.problems import ErrorPage
-from rollout.interfaces.api.still import Still
 from rollout.interfaces.api.stream import Hub
 from rollout.interfaces.api.webhook_intake import WebhookIntake
-from rollout.interfaces.api.worker_pools import SQLITE_READERS, Followers, WorkerPools
+from rollout.interfaces.api.worker_pools import Followers, WorkerPools
 from rollout.interfaces.auth import roles
 from rollout.interfaces.auth.roles import NOBODY, Caller, Right
 from rollout.interfaces.backend.direct import Direct
@@ -35,6 +31,7 @@ from rollout.interfaces.views import rollout as views
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0
+PAGE = 500  # rollouts read at a time
 
 
 class SchedulerState(Protocol):
@@ -59,13 +56,10 @@ class ApiService:
 
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
-        self.lanes = WorkerPools(SQLITE_READERS) if self.app.database.is_sqlite else WorkerPools()
+        self.lanes = WorkerPools()
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
-        self.readings = Readings(self.app.database)
-        self.paper = Paper(self.app.store)
-        self.still = Still(versions(self.app.database, partial(self.lanes.run, "minor")), clock)
         self.followers = Followers(self.app)
         self.hub = Hub(self.app.store, self.lookups, self.access, self.lanes, settings.event_clients)
         self.intake = WebhookIntake(settings, clock, self.lookups, self.access, self.observe)
@@ -82,11 +76,6 @@ class ApiService:
         """Whether a token was ever made; once true it stays true, for tokens are never deleted."""
         if not self._tokens_exist:
             self._tokens_exist = self.access.any_token()
-        return self._tokens_exist
-
-    @property
-    def knows_tokens(self) -> bool:
-        """Whether it is known already that a token was made; asks nobody."""
         return self._tokens_exist
 
     def caller(self, authorization: list[str], on_loopback: bool) -> Caller:
@@ -122,11 +111,19 @@ class ApiService:
 
     def find(self, caller: Caller, text: str) -> Rollout:
         """The rollout that this id or name means to this caller; UnknownRollout also when it is not his business."""
-        return self.look(caller, text).rollout
+        store = self.app.store
+        return store.load(store.meant(text, caller.numbers))[0]
 
-    def look(self, caller: Caller, text: str) -> Reading:
-        """As `find`, with the mark of what is recorded of it."""
-        return self.readings.find(text, caller.numbers)
+    def live(self, caller: Caller) -> list[Rollout]:
+        """Every unfinished rollout (without targets) that is this caller's business, newest first."""
+        found: list[Rollout] = []
+        before: tuple[datetime, str] | None = None
+        while True:
+            page = self.app.store.summaries(live=True, before=before, limit=PAGE)
+            found += self.visible(caller, page)
+            if len(page) < PAGE:
+                return found
+            before = page[-1].created_at, page[-1].id
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:
         """Those of these rollouts (without targets) that are this caller's business."""
@@ -176,7 +173,6 @@ class ApiService:
         self.intake.stop()
         self.lanes.stop()
         self.followers.stop()
-        self.still.close()
 
 
 def service_of(request: Request) -> ApiService:

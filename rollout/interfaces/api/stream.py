@@ -22,6 +22,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.backoff import Backoff
 from rollout.domain.errors import RolloutError
+from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.problems import TooMany
 from rollout.interfaces.api.worker_pools import WorkerPools
 from rollout.interfaces.auth.roles import Caller
@@ -135,25 +136,28 @@ class Hub:
             return states, self._access.usable(tokens), entries
 
         states, usable, entries = await self._lanes.run("read", ask)
+        apart = POLL_SECONDS / len(self._subscribers) if self._subscribers else 0.0
         for id_, group in groups.items():
             events = [(e.seq, _event("entry", views.entry(e), e.seq)) for e in entries.get(id_, ())]
             for subscriber in group:
                 if id_ not in states or (subscriber.caller.id is not None and subscriber.caller.id not in usable):
                     self._cut(subscriber)  # pruned, or the token was revoked
-                    continue
-                head, rollout = states[id_]
-                subscriber.seq = min(subscriber.seq, head)  # an id from the future: begin at the end
-                for seq, text in events:
-                    if seq > subscriber.seq:
-                        subscriber.seq = seq
-                        if not subscriber.put(text):
-                            self._cut(subscriber)
-                            break
-                shown = views.summary(rollout)
-                if subscriber.shown != shown and subscriber.seq >= head:
-                    subscriber.shown = shown
-                    if not subscriber.put(_event("state", shown)):
-                        self._cut(subscriber)
+                elif self._tell(subscriber, states[id_], events):
+                    await asyncio.sleep(apart)  # an open page reloads when it is told: not all at the same moment
+
+    def _tell(self, subscriber: Subscriber, state: tuple[int, Rollout], events: list[tuple[int, str]]) -> bool:
+        """Gives a subscriber what is new to it; whether anything was."""
+        head, rollout = state
+        subscriber.seq = min(subscriber.seq, head)  # an id from the future: begin at the end
+        texts = [text for seq, text in events if seq > subscriber.seq]
+        subscriber.seq = max([subscriber.seq, *(seq for seq, _ in events)])
+        shown = views.summary(rollout)
+        if subscriber.shown != shown and subscriber.seq >= head:
+            subscriber.shown = shown
+            texts.append(_event("state", shown))
+        if not all(subscriber.put(text) for text in texts):
+            self._cut(subscriber)
+        return bool(texts)
 
     def _cut(self, subscriber: Subscriber) -> None:
         while not subscriber.put(None):

@@ -34,11 +34,6 @@ LANES: dict[str, tuple[int, int | None]] = {
 }
 
 
-# Readers of a SQLite file do not wait, they compute: more threads than this only fight for the interpreter, and
-# 200 reads a second became 120. Readers of PostgreSQL wait for its answers.
-SQLITE_READERS = 2
-
-
 class Busy(RolloutError):
     """The service has more to do than it can: try again in a second."""
 
@@ -49,9 +44,8 @@ class Busy(RolloutError):
 class WorkerPools:
     """The lanes of one process."""
 
-    def __init__(self, readers: int = LANES["read"][0]) -> None:
-        threads = {**{name: n for name, (n, _) in LANES.items()}, "read": readers}
-        self._pools = {name: ThreadPoolExecutor(n, f"api-{name}") for name, n in threads.items()}
+    def __init__(self) -> None:
+        self._pools = {name: ThreadPoolExecutor(n, f"api-{name}") for name, (n, _) in LANES.items()}
         self._waiting = dict.fromkeys(LANES, 0)
         self._lock = threading.Lock()
 

@@ -66,7 +66,7 @@ class OverviewRow:
 def page(desk: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
     """Everything the overview shows. `query`: q (text), phase, page (from 1), before (cursor of finished)."""
     text, phase = query.get("q", "").strip()[:100], query.get("phase", "")
-    everything = desk.live(caller)
+    everything = desk.service.live(caller)
     fitting = [r for r in everything if fits(r, text)]
     counts = Counter(str(r.phase) for r in fitting)
     chosen = [r for r in fitting if not phase or str(r.phase) == phase]

@@ -58,12 +58,9 @@ class Visitor:
         return self.caller.may(right)
 
 
-def shown(right: Right, lane: str = "read", *, still: bool = False) -> dict[str, Any]:
-    """What a page route declares: its right and the lane in which it asks the database.
-
-    `still`: it is made of the database alone, and may be sent again while nothing was committed.
-    """
-    extra: dict[str, Any] = {"x-page-right": str(right), "x-lane": lane, "x-still": still}
+def shown(right: Right, lane: str = "read") -> dict[str, Any]:
+    """What a page route declares: its right and the lane in which it asks the database."""
+    extra: dict[str, Any] = {"x-page-right": str(right), "x-lane": lane}
     return {"openapi_extra": extra, "include_in_schema": False, "response_model": None}
 
 
@@ -77,7 +74,7 @@ class PageRoute(APIRoute):
         if "x-page-right" not in extra:
             raise RuntimeError(f"{path} declares no right: write **shown(Right...)")
         self.page_right = Right(extra["x-page-right"])
-        self.lane, self.still = str(extra["x-lane"]), bool(extra["x-still"])
+        self.lane = str(extra["x-lane"])
         super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -86,8 +83,6 @@ class PageRoute(APIRoute):
         async def handler(request: Request) -> Response:
             request.state.desk, request.state.visitor = self.desk, None
             try:
-                if self.still:
-                    return await self._looked(request, inner)
                 if self.page_right is not Right.PUBLIC:
                     await self._admit(request)
                 return await inner(request)
@@ -111,23 +106,6 @@ class PageRoute(APIRoute):
                 )
 
         return handler
-
-    async def _looked(self, request: Request, inner: Callable[[Request], Coroutine[Any, Any, Response]]) -> Response:
-        """A page for somebody who only looks; the same again while nothing was committed (rollout.interfaces.api.still)."""
-        service, scope = service_of(request), request.scope
-        version = await service.still.version()
-        asked = request.headers.getlist("cookie"), request.headers.getlist("hx-request")
-        key = ("page", str(asked), source_of(request), scope["path"], scope["query_string"])
-        if (kept := await service.still.coming(key, version)) is not None:
-            service.reads.take(f"page|{kept.caller.actor}")
-            return HTMLResponse(kept.body)
-        with service.still.making(key, version) as made:
-            await self._admit(request)
-            answer = await inner(request)
-            plain = type(answer) is HTMLResponse and answer.status_code == 200
-            if plain and "set-cookie" not in answer.headers:
-                made(request.state.visitor.caller, bytes(answer.body))
-        return answer
 
     async def _admit(self, request: Request) -> None:
         """The visitor, once the form (of a POST) has proved its origin and the right is theirs."""

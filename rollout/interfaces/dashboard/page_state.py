@@ -1,4 +1,4 @@
-"""What the page keeps in one process: templates, files, and short memories that many open pages share."""
+"""What every page is made from, once per process: the service, templates and files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from typing import Any
 
 from rollout.adapters.store import housekeeping
 from rollout.adapters.store.journal import RecordedEntry
-from rollout.domain.lifecycle.state import Rollout
-from rollout.interfaces.api.paper import Kept
 from rollout.interfaces.api.service import ApiService
-from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
 
-KEEP_SECONDS = 0.5
-_MOST_HISTORIES = 100
+MOST_JOURNALS = 100  # of which the lines are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +40,27 @@ class PageState:
         self.assets = Assets()
         self.templates = environment(self.assets)
         self._lock = threading.Lock()
-        self.drawn: Kept[bytes] = Kept(4 * 1024 * 1024)
-        self._trouble: tuple[float, str] | None = None
-        self._histories: OrderedDict[str, list[Line]] = OrderedDict()
-
-    def live(self, caller: Caller) -> list[Rollout]:
-        """Every unfinished rollout that is this caller's business."""
-        return [r for page in self.service.readings.live() for r in self.service.visible(caller, page)]
+        self._lines: OrderedDict[str, list[Line]] = OrderedDict()
 
     def history(self, id_: str) -> list[Line]:
-        """The whole journal of a rollout, oldest first. Entries never change, so only new ones are read."""
+        """The whole journal of a rollout, oldest first.
+
+        Its lines are kept, for a fleet's entries are long: entries never change, so only new ones are read.
+        """
         with self._lock:
-            known = self._histories.get(id_, [])
+            known = self._lines.get(id_, [])
         added = self.service.app.store.history(id_, known[-1].seq if known else 0)
         lines = [*known, *(line_of(e) for e in added)]
         with self._lock:
-            self._histories[id_] = lines
-            self._histories.move_to_end(id_)
-            while len(self._histories) > _MOST_HISTORIES:
-                self._histories.popitem(last=False)
+            self._lines[id_] = lines
+            self._lines.move_to_end(id_)
+            if len(self._lines) > MOST_JOURNALS:
+                self._lines.popitem(last=False)
         return lines
 
     def trouble(self) -> str:
         """Why nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
-        now = self.service.app.clock.boot()
-        kept = self._trouble
-        if kept is None or now - kept[0] >= KEEP_SECONDS:
-            kept = self._trouble = (now, _trouble(self.service.app.store.services()))
-        return kept[1]
+        return _trouble(self.service.app.store.services())
 
 
 def _trouble(services: Sequence[housekeeping.ServiceHeartbeat]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -55,16 +55,6 @@ def page(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -
         "last_seq": lines[-1].seq if lines else 0,
         "trouble": "" if r.phase.is_final else desk.trouble(),
     }
-
-
-def facts(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -> Hashable:
-    """Everything that `page` is made of: equal facts, the same page. Its times are told to the second."""
-    found = desk.service.look(caller, text)
-    r = found.rollout
-    second = desk.service.app.store.now().replace(microsecond=0)
-    moving = (r.epoch, r.due_at, r.next, r.why)
-    unreadable = desk.service.app.store.unreadable(r.id) if r.phase.is_live else None
-    return (r.id, found.mark, moving, unreadable, second, tuple(sorted(query.items())), desk.trouble())
 
 
 def _took(r: Rollout) -> float | None:

@@ -5,17 +5,15 @@ GET changes nothing. What changes something is in `actions`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import HTMLResponse
 
 from rollout.app import App
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.phone_numbers import is_e164
-from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Right
@@ -40,7 +38,6 @@ from rollout.interfaces.dashboard.sign_in.sessions import check_form, check_orig
 
 MOST_SEQ = 2**53
 Find = Callable[[PageState], dict[str, Any]]
-Facts = Callable[[PageState], Hashable]
 
 
 def routes(app: App, service: ApiService) -> APIRouter:
@@ -57,7 +54,7 @@ def routes(app: App, service: ApiService) -> APIRouter:
 
 
 def _pages(router: APIRouter) -> None:
-    @router.get("/", **shown(Right.READ, still=True))
+    @router.get("/", **shown(Right.READ))
     async def overview_page(request: Request) -> Response:
         """Every live rollout; with `q` as a phone number, that number."""
         query = dict(request.query_params)
@@ -65,18 +62,13 @@ def _pages(router: APIRouter) -> None:
             return to(request, f"/numbers/{query['q'].strip()}")
         return await _draw(request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query))
 
-    @router.get("/rollouts/{id}", **shown(Right.READ, still=True))
+    @router.get("/rollouts/{id}", **shown(Right.READ))
     async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
         """One rollout."""
         query = dict(request.query_params)
         done = actions.DONE.get(query.get("did", ""), "")
         caller = visitor(request).caller
-        return await _draw(
-            request,
-            "rollout",
-            lambda desk: {**single.page(desk, caller, id, query), "done": done},
-            lambda desk: single.facts(desk, caller, id, query),
-        )
+        return await _draw(request, "rollout", lambda desk: {**single.page(desk, caller, id, query), "done": done})
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
     async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002
@@ -99,27 +91,11 @@ def _pages(router: APIRouter) -> None:
         return render(request, "new.html", **actions.blank_plan())
 
 
-async def _draw(request: Request, name: str, find: Find, facts: Facts | None = None) -> Response:
-    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread.
-
-    With `facts`, everything the page is made of, a page that was drawn from the same facts is sent again.
-    """
-    service = service_of(request)
+async def _draw(request: Request, name: str, find: Find) -> Response:
+    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread."""
     desk: PageState = request.state.desk
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
-
-    def work() -> Response:
-        if facts is None:
-            return render(request, template, **find(desk))
-        who = visitor(request)
-        key = (template, root_of(request), who.caller, who.session and who.session.csrf, facts(desk))
-        page = desk.drawn.get(key)
-        if page is None:
-            page = bytes(render(request, template, **find(desk)).body)
-            desk.drawn.put(key, page, len(page))
-        return HTMLResponse(page)
-
-    return await service.lanes.run("read", work)
+    return await service_of(request).lanes.run("read", lambda: render(request, template, **find(desk)))
 
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:

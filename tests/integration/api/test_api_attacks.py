@@ -349,7 +349,7 @@ def test_an_error_nobody_foresaw_says_only_its_id(service: Live, monkeypatch: py
         key = "key_of_the_tests"
         raise ZeroDivisionError(f"the key is {key}")
 
-    monkeypatch.setattr(service.server.service, "look", breaks)
+    monkeypatch.setattr(service.server.service, "find", breaks)
     answer = service.ask("GET", "/api/v1/rollouts/x")
     assert answer.status == 500 and answer.json["code"] == "unexpected"
     assert (

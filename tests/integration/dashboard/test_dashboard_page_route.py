@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import event
 
 from rollout.interfaces.auth.roles import ALLOWED, Right, Role, create_token, revoke_token
 from rollout.interfaces.dashboard.page_route import PageRoute, safe_next, shown
@@ -238,34 +237,6 @@ def test_a_revoked_token_ends_its_session_at_once(service: World) -> None:
     assert service.ask("GET", "/", cookie=value).status == 200
     revoke_token(service.app.store, id_, "cli:test")
     assert service.ask("GET", "/", cookie=value).status == 303
-
-
-def test_a_page_is_sent_again_without_the_database_and_not_after_sign_out_or_revocation(tmp_path: Path) -> None:
-    with world(tmp_path, ticking=False) as quiet:
-        id_, token = create_token(
-            quiet.app.store, Role.VIEWER, "a looker", actor="cli:test", expires=None, numbers=None
-        )
-        quiet.tokens["looker"] = token
-        cookie, leaving = quiet.new_session("looker"), quiet.new_session("viewer")
-        said: list[str] = []
-        event.listen(quiet.app.database.engine, "before_cursor_execute", lambda *a: said.append(a[2]))
-
-        def silent() -> bool:  # soon: the note of the token's first use is a commit, too
-            before = len(said)
-            return quiet.ask("GET", "/", cookie=cookie).status == 200 and len(said) == before
-
-        assert quiet.ask("GET", "/", cookie=cookie).status == 200 and said
-        quiet.until(silent)
-        assert (
-            quiet.ask("GET", "/", cookie=cookie, headers={"HX-Request": "true"}).text
-            != quiet.ask("GET", "/", cookie=cookie).text
-        ), "the live part is a page of its own"
-        revoke_token(quiet.app.store, id_, "cli:test")
-        assert quiet.ask("GET", "/", cookie=cookie).status == 303
-        page = quiet.ask("GET", "/", cookie=leaving)
-        assert page.status == 200
-        assert quiet.ask("POST", "/sign-out", {"csrf": page.csrf}, cookie=leaving).status == 303
-        assert quiet.ask("GET", "/", cookie=leaving).status == 303
 
 
 def test_a_token_of_some_numbers_sees_no_others(service: World, rollout_id: str) -> None:

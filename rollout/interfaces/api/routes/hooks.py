@@ -12,8 +12,6 @@ from rollout.interfaces.api.alerting import take
 from rollout.interfaces.api.answers import AlertsTaken, Ready
 from rollout.interfaces.api.guard import Guarded, caller_of, needs, read_body
 from rollout.interfaces.api.middleware import MAX_BODY
-from rollout.interfaces.api.paper import dumps
-from rollout.interfaces.api.quick import Work, direct, posted
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
 
@@ -29,20 +27,12 @@ Source = Annotated[
 ]
 
 
-def _alerts_quickly(request: Request, document: object) -> Work | None:
-    source = str(request.path_params["source"])
-    if len(source) > LONGEST_SOURCE or not isinstance(document, dict):
-        return None
-    return lambda service, caller: dumps(take(service, caller, source, document))
-
-
 @router.post(
     "/alerts/{source}",
     response_model=AlertsTaken,
     summary="An alert that may stop a rollout",
     **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
 )
-@posted(_alerts_quickly)
 async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
     """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
 
@@ -65,7 +55,6 @@ _RETELL["openapi_extra"]["requestBody"] = {
 
 
 @router.post("/retell", response_model=Ready, summary="Retell's call webhooks", **_RETELL)
-@direct
 async def retell(
     request: Request,
     x_retell_signature: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -17,11 +18,11 @@ from rollout.interfaces.api.answers import History, RolloutModel, Started, Summa
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.plan_body import plan_of
-from rollout.interfaces.api.quick import Work, id_of, plain, quick
 from rollout.interfaces.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Caller, Right
+from rollout.interfaces.views import rollout
 
 router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Guarded)
 IdempotencyKey = Annotated[
@@ -37,38 +38,7 @@ MOST_ITEMS, PAGE, ENTRIES = 200, 50, 100
 PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
 
 
-def _list_quickly(request: Request) -> Work | None:
-    given = plain(request, {"limit": (1, MOST_ITEMS)}, ("live",))
-    if given is None:
-        return None
-    live = bool(given["live"]) if "live" in given else None
-    return lambda service, caller: page(service, caller, live, None, None, given.get("limit", PAGE))
-
-
-def _show_quickly(request: Request) -> Work | None:
-    id_ = id_of(request)
-    if id_ is None:
-        return None
-    return lambda service, caller: _shown(service, caller, id_)
-
-
-def _shown(service: ApiService, caller: Caller, id_: str) -> bytes:
-    reading = service.look(caller, id_)
-    return service.paper.shown(
-        reading, service.direct.timetable(reading.rollout), service.direct.unreadable(reading.rollout)
-    )
-
-
-def _history_quickly(request: Request) -> Work | None:
-    id_, given = id_of(request), plain(request, {"after": (0, MOST_SEQ), "limit": (1, MOST_ITEMS)})
-    if id_ is None or given is None:
-        return None
-    after, limit = given.get("after", 0), given.get("limit", ENTRIES)
-    return lambda service, caller: service.paper.history(service.look(caller, id_), after, limit)
-
-
 @router.get("", response_model=Summaries, summary="Rollouts, newest first", **needs(Right.READ, errors=(422,)))
-@quick(_list_quickly)
 async def list_rollouts(
     request: Request,
     live: Annotated[bool | None, Query(description="true: unfinished ones; false: finished ones.")] = None,
@@ -81,7 +51,7 @@ async def list_rollouts(
     """A page of rollouts without their targets; follow `next` for more."""
     service, caller = service_of(request), caller_of(request)
     before = None if cursor is None else _read_cursor(cursor)
-    return _json(await service.lanes.run("read", lambda: page(service, caller, live, name, before, limit)))
+    return await _answer(service, lambda: page(service, caller, live, name, before, limit))
 
 
 def page(
@@ -91,7 +61,7 @@ def page(
     name: str | None,
     before: tuple[datetime, str] | None,
     limit: int,
-) -> bytes:
+) -> dict[str, Any]:
     """One page of what this caller may see; several reads when most is not his business."""
     found: list[Rollout] = []
     for _ in range(20):
@@ -108,7 +78,7 @@ def page(
         if not more or len(found) >= limit:
             break
     following = _write_cursor(before) if more and before is not None else None
-    return service.paper.listed(found, following)
+    return {"items": [rollout.summary(r) for r in found], "next": following}
 
 
 @router.post(
@@ -136,16 +106,13 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
 
 
 @router.get("/{id}", response_model=RolloutModel, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
-@quick(_show_quickly)
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
     """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
-
-    return _json(await service.lanes.run("read", lambda: _shown(service, caller, id)))
+    return await _answer(service, lambda: service.direct.document(service.find(caller, id)))
 
 
 @router.get("/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 409, 422)))
-@quick(_history_quickly)
 async def history(
     request: Request,
     id: RolloutId,  # noqa: A002
@@ -155,10 +122,13 @@ async def history(
     """What happened, by whom and why, oldest first."""
     service, caller = service_of(request), caller_of(request)
 
-    def work() -> bytes:
-        return service.paper.history(service.look(caller, id), after, limit)
+    def work() -> dict[str, Any]:
+        id_ = service.app.store.meant(id, caller.numbers)
+        found = service.app.store.history(id_, after, limit + 1)
+        items = [rollout.entry(e) for e in found[:limit]]
+        return {"items": items, "next": items[-1]["seq"] if len(found) > limit else None}
 
-    return _json(await service.lanes.run("read", work))
+    return await _answer(service, work)
 
 
 @router.get(
@@ -195,8 +165,9 @@ async def events(
     return EventStream(service.hub, service.hub.subscribe(found.id, caller, after))
 
 
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")
+async def _answer(service: ApiService, work: Callable[[], dict[str, Any]]) -> JSONResponse:
+    """What `work` finds, asked and written in a reader's thread: a fleet's answer is long."""
+    return await service.lanes.run("read", lambda: JSONResponse(work()))
 
 
 def _write_cursor(at: tuple[datetime, str]) -> str:

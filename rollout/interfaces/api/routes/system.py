@@ -16,7 +16,6 @@ from rollout.domain.errors import RolloutError
 from rollout.interfaces.api.answers import PROBLEMS, Ready
 from rollout.interfaces.api.guard import Guarded, authenticate, caller_of, needs
 from rollout.interfaces.api.problems import NotWired, problem
-from rollout.interfaces.api.quick import Work, quick
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import Caller, Right
 
@@ -56,11 +55,6 @@ _ID_LABEL = re.compile(r'[{,]id="([^"\\]+)"')  # inside a label's value the quot
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def _metrics_quickly(request: Request) -> Work | None:
-    read = service_of(request).metrics
-    return None if read is None else lambda service, caller: _visible(service, caller, read())
-
-
 def _visible(service: ApiService, caller: Caller, text: bytes) -> bytes:
     """For a token that is limited to some numbers: the samples of its own rollouts and no others."""
     if caller.numbers is None:
@@ -83,7 +77,6 @@ def _visible(service: ApiService, caller: Caller, text: bytes) -> bytes:
     },
     response_class=Response,
 )
-@quick(_metrics_quickly, METRICS)
 async def metrics(request: Request) -> Response:
     """Read from the store when asked for, so that a restart loses none.
 
