@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.domain.decide.wording import another_hand
@@ -20,11 +20,11 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
-from rollout.domain.writes.outcomes import Got, outcomes, reading_trouble, shown
+from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 
-Nearly = Callable[[], None] | None  # see ports.Lane.write
+Nearly = Callable[[], None] | None  # see NumberSession.write in ports
 SERVICE = "service"  # the actor of everything that no person asked for
 EQUAL = 3  # equal readings in a row are believed, also when the number showed a newer time stamp before
 EQUAL_APART = 1.0  # seconds between them, at least; R, if that is more
@@ -72,6 +72,23 @@ class BatchWrite:
         return self.trouble is None and not (self.unsent or self.rejected) and self.sent > 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Writes of one kind to some targets of a rollout, on connections that are open to their numbers."""
+
+    rollout: Rollout
+    held: Claim
+    session: NumberSession
+    targets: Sequence[Target]
+    wanted: Mapping[str, Mapping[str, Any]]  # by number: the lists that it shall show
+    kind: Kind
+    why: str = ""
+
+    @property
+    def is_forward(self) -> bool:
+        return self.kind is Kind.FORWARD
+
+
 class WriteProtocol:
     """Reads and writes batches of one rollout's numbers for the driver that holds its claim."""
 
@@ -95,22 +112,22 @@ class WriteProtocol:
 
     def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> BatchWrite:
         """One look at these numbers, recorded."""
-        with self.numbers.lane(numbers, urgent=rollout.rollback_at is not None) as lane:
-            return self._look(rollout, held, lane, numbers)
+        with self.numbers.lane(numbers, urgent=rollout.rollback_at is not None) as session:
+            return self._look(rollout, held, session, numbers)
 
-    def _look(self, rollout: Rollout, held: Claim, lane: NumberSession, numbers: Sequence[str]) -> BatchWrite:
+    def _look(self, rollout: Rollout, held: Claim, session: NumberSession, numbers: Sequence[str]) -> BatchWrite:
         began = self.store.now()
-        got = lane.read(numbers)
+        got = session.read(numbers)
         look = absorb(rollout, shown(got), began, self.store.now())
         suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
         if suspects:
             # One odd reading may be a stale or a broken one: nothing is believed before a second.
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
-            again = lane.read(suspects)
+            again = session.read(suspects)
             look = _laid_over(look, absorb(rollout, shown(again), began, self.store.now()))
             if settles(rollout.phase) and (older := look.numbers(Finding.STALE)):
-                agreed = self._agreed(lane, {n: [got[n], again[n]] for n in older})
+                agreed = self._agreed(session, {n: [got[n], again[n]] for n in older})
                 look = _laid_over(look, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
         trouble, retry_after = reading_trouble(got)
@@ -119,11 +136,11 @@ class WriteProtocol:
         rollout, changes = self._record_look(rollout, held, look)
         return BatchWrite(rollout, look, trouble, retry_after, changes=changes)
 
-    def _agreed(self, lane: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
+    def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
         while seen and len(next(iter(seen.values()))) < EQUAL:
             self.clock.sleep(max(self.timing.staleness, EQUAL_APART))
-            for number, reading in lane.read(list(seen)).items():
+            for number, reading in session.read(list(seen)).items():
                 seen[number].append(reading)
         firsts = {n: (readings[0], readings) for n, readings in seen.items()}
         return {
@@ -153,8 +170,8 @@ class WriteProtocol:
     def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
-        with self.numbers.lane(numbers) as lane:
-            seen = self._look(rollout, held, lane, numbers)
+        with self.numbers.lane(numbers) as session:
+            seen = self._look(rollout, held, session, numbers)
             assert seen.look is not None
             odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
             if odd or seen.look.numbers(Blocked.MISSING):
@@ -164,14 +181,14 @@ class WriteProtocol:
             if not ready:
                 return seen
             wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
-            done = self._deliver(rollout, held, lane, ready, wanted, Kind.FORWARD, nearly)
+            done = self._deliver(_Batch(rollout, held, session, ready, wanted, Kind.FORWARD), nearly)
             if done.as_read:
                 # A later wave's number, put back after an edit (`restore`): looked at again before the second write.
-                again = self._look(done.rollout, held, lane, done.as_read)
+                again = self._look(done.rollout, held, session, done.as_read)
                 assert again.look is not None
                 as_known = tuple(n for n in done.as_read if again.look.findings[n] in _AS_KNOWN)
                 done = replace(done, rollout=again.rollout, as_read=as_known, changes=(*done.changes, *again.changes))
-                done = self._in_other_form(done, held, lane, Kind.FORWARD)
+                done = self._in_other_form(done, held, session, Kind.FORWARD)
             return replace(
                 done,
                 changes=(*seen.changes, *done.changes),
@@ -183,19 +200,19 @@ class WriteProtocol:
 
     def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Writes the baselines back, without a condition: the order is newer than any edit."""
-        with self.numbers.lane([t.number for t in targets], urgent=True) as lane:
+        with self.numbers.lane([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
-            done = self._deliver(rollout, held, lane, targets, wanted, Kind.BASELINE, nearly)
-            return self._in_other_form(done, held, lane, Kind.BASELINE)
+            done = self._deliver(_Batch(rollout, held, session, targets, wanted, Kind.BASELINE), nearly)
+            return self._in_other_form(done, held, session, Kind.BASELINE)
 
-    def _in_other_form(self, done: BatchWrite, held: Claim, lane: NumberSession, kind: Kind) -> BatchWrite:
+    def _in_other_form(self, done: BatchWrite, held: Claim, session: NumberSession, kind: Kind) -> BatchWrite:
         """Writes the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
         if not done.as_read:
             return done
         rollout = done.rollout
         targets = [rollout.by_number[number] for number in done.as_read]
         wanted = {t.number: exactly(t.baseline) for t in targets}
-        then = self._deliver(rollout, held, lane, targets, wanted, kind, None, _REFUSED)
+        then = self._deliver(_Batch(rollout, held, session, targets, wanted, kind, _REFUSED))
         return replace(
             done,
             rollout=then.rollout,
@@ -208,97 +225,109 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- P3 to P7
 
-    def _deliver(
-        self,
-        rollout: Rollout,
-        held: Claim,
-        lane: NumberSession,
-        targets: Sequence[Target],
-        wanted: Mapping[str, Mapping[str, Any]],
-        kind: Kind,
-        nearly: Nearly,
-        why: str = "",
-    ) -> BatchWrite:
+    def _deliver(self, batch: _Batch, nearly: Nearly = None) -> BatchWrite:
+        """One batch through the protocol, a phase after the other: intend, send, read back, record."""
+        # The window opens before the intents are recorded: a slow database shortens it, never a horizon.
         send_by = self.clock.boot() + self.timing.send_window
-        now = self.store.now()
-        horizon = now + timedelta(seconds=self.timing.horizon)
-        forward = kind is Kind.FORWARD
-        places = {t.number: rollout.wanted(t) if forward else (0, None) for t in targets}
-        intents = tuple(
-            Write(
-                self.ids(),
-                t.number,
-                kind,
-                rollout.position.wave,
-                places[t.number][0],
-                held.epoch,
-                wanted[t.number],
-                body_of(wanted[t.number]),
-                now,
-                horizon,
-                rollout_id=rollout.id,
-                retreated=places[t.number][1],
-            )
-            for t in targets
+        batch, intended, intents = self._intend(batch)
+        began = self.clock.boot()
+        answers = self._send(batch, intents, send_by, nearly)
+        ended = self.clock.boot()
+        found = self._read_back(batch, intents, answers)
+        rollout, settled = self._record_outcomes(batch, found)
+        unsent = sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE)
+        return BatchWrite(
+            rollout,
+            trouble=settled.trouble,
+            retry_after=settled.retry_after,
+            unsent=unsent,
+            sent=len(answers) - unsent,
+            seconds=ended - began,
+            sent_at=ended,
+            rejected=any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
+            as_read=tuple(settled.as_read),
+            changes=(intended, settled.change),
         )
-        change = Change(new_writes=intents, targets={t.number: {"written": True} for t in targets if not t.written})
-        data: dict[str, Any] = {"kind": str(kind), "position": str(rollout.position)}
-        if forward and rollout.retreated is not None:
+
+    def _intend(self, batch: _Batch) -> tuple[_Batch, Change, dict[str, Write]]:
+        """P3: record each write, confirmed by the database before its first byte leaves.
+
+        The lease is renewed to cover what follows.
+        """
+        rollout, now = batch.rollout, self.store.now()
+        horizon = now + timedelta(seconds=self.timing.horizon)
+        intents = {t.number: self._intent(batch, t, now, horizon) for t in batch.targets}
+        change = Change(
+            new_writes=tuple(intents.values()),
+            targets={t.number: {"written": True} for t in batch.targets if not t.written},
+        )
+        data: dict[str, Any] = {"kind": str(batch.kind), "position": str(rollout.position)}
+        if batch.is_forward and rollout.retreated is not None:
             data["retreated"] = rollout.retreated
-        entry = JournalEntry("intended", SERVICE, why, data)
-        # P3: confirmed before the first byte leaves. The lease is renewed to cover what follows.
-        now = self.store.commit(held, change, [entry], timedelta(seconds=self.timing.lease))
-        rollout, intended = change.applied_to(rollout, now), change
-        by_number = {w.number: w for w in intents}
-        sending = self.clock.boot()
-        answers = lane.write(
-            [Order(w.number, w.body) for w in intents],
+        entry = JournalEntry("intended", SERVICE, batch.why, data)
+        now = self.store.commit(batch.held, change, [entry], timedelta(seconds=self.timing.lease))
+        return replace(batch, rollout=change.applied_to(rollout, now)), change, intents
+
+    def _intent(self, batch: _Batch, target: Target, now: datetime, horizon: datetime) -> Write:
+        rollout, lists = batch.rollout, batch.wanted[target.number]
+        step, retreated = rollout.wanted(target) if batch.is_forward else (0, None)
+        return Write(
+            id=self.ids(),
+            number=target.number,
+            kind=batch.kind,
+            wave=rollout.position.wave,
+            step=step,
+            epoch=batch.held.epoch,
+            lists=lists,
+            body=body_of(lists),
+            intent_at=now,
+            horizon_until=horizon,
+            rollout_id=rollout.id,
+            retreated=retreated,
+        )
+
+    def _send(
+        self, batch: _Batch, intents: Mapping[str, Write], send_by: float, nearly: Nearly
+    ) -> Mapping[str, Answer]:
+        """P4: send each intent once, on a connection that is open. Forward writes end when a command takes over."""
+        return batch.session.write(
+            [Order(w.number, w.body) for w in intents.values()],
             send_by=send_by,
-            stop=lambda: forward and self.interrupted(rollout.id, held.epoch),
+            stop=lambda: batch.is_forward and self._is_interrupted(batch),
             nearly=nearly,
         )
-        sent_at = self.clock.boot()
-        answered_at = self.store.now()
+
+    def _read_back(self, batch: _Batch, intents: Mapping[str, Write], answers: Mapping[str, Answer]) -> SentBatch:
+        """P6: read every number that a byte may have reached, and the numbers that Retell seems not to know."""
+        session, answered_at = batch.session, self.store.now()
         unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
-        backs = lane.read(unclear) if unclear else {}
-        doubted = {} if forward else _doubted(rollout, by_number, answers, backs)
-        agreed = self._agreed(lane, doubted)
-        unclear_4xx = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
-        gone = lane.read(unclear_4xx) if unclear_4xx else {}
-        found = outcomes(
-            rollout,
-            by_number,
-            answers,
-            backs,
-            gone,
-            answered_at,
-            staleness=timedelta(seconds=self.timing.staleness),
-            told_to_stop=self.interrupted(rollout.id, held.epoch),
-            agreed=agreed,
+        backs = session.read(unclear) if unclear else {}
+        doubted = {} if batch.is_forward else _doubted(batch.rollout, intents, answers, backs)
+        agreed = self._agreed(session, doubted)
+        perhaps_gone = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
+        gone = session.read(perhaps_gone) if perhaps_gone else {}
+        return SentBatch(intents, answers, answered_at, backs, gone, frozenset(agreed))
+
+    def _record_outcomes(self, batch: _Batch, found: SentBatch) -> tuple[Rollout, Outcomes]:
+        """P7: record what the answers and the readings prove. ClaimLost when somebody else took over."""
+        rollout = batch.rollout
+        settled = outcomes(
+            rollout, found, staleness=timedelta(seconds=self.timing.staleness), told_to_stop=self._is_interrupted(batch)
         )
-        change = found.change
-        entry = JournalEntry("settled", SERVICE, "", {"kind": str(kind), "outcomes": found.summary})
-        fought = _fought_over(change.applied_to(rollout, answered_at), [] if forward else found.written_over)
+        change = settled.change
+        entry = JournalEntry("settled", SERVICE, "", {"kind": str(batch.kind), "outcomes": settled.summary})
+        written_over = [] if batch.is_forward else settled.written_over
+        fought = _fought_over(change.applied_to(rollout, found.answered_at), written_over)
         try:
-            now = self.store.commit(held, change, [entry, *fought])
+            now = self.store.commit(batch.held, change, [entry, *fought])
         except ClaimLost:
             # The claim went to somebody else, yet what Retell answered stays true.
             self.store.settle(rollout.id, change, entry)
             raise
-        unsent = sum(1 for a in answers.values() if a.failure and a.failure.trouble is Trouble.UNREACHABLE)
-        return BatchWrite(
-            change.applied_to(rollout, now),
-            None,
-            found.trouble,
-            found.retry_after,
-            unsent,
-            len(answers) - unsent,
-            sent_at - sending,
-            sent_at,
-            any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
-            tuple(found.as_read),
-            (intended, change),
-        )
+        return change.applied_to(rollout, now), settled
+
+    def _is_interrupted(self, batch: _Batch) -> bool:
+        return self.interrupted(batch.rollout.id, batch.held.epoch)
 
 
 def _laid_over(look: NumberScan, later: NumberScan) -> NumberScan:

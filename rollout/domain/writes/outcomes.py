@@ -49,32 +49,36 @@ class Outcomes:
         return max((wait for _, wait in self.troubles if wait), default=None)
 
 
-def outcomes(
-    rollout: Rollout,
-    intents: Mapping[str, Write],
-    answers: Mapping[str, Answer],
-    backs: Got,
-    gone: Got,
-    answered_at: datetime,
-    *,
-    staleness: timedelta,
-    told_to_stop: bool,
-    agreed: Container[str] = (),
-) -> Outcomes:
-    """By number: `backs` are readings of what was sent, `gone` of what Retell answered 404 or 422 to.
+@dataclass(frozen=True, slots=True)
+class SentBatch:
+    """One batch after its PATCHes, by number: intents, the answers to them, and what was read after these."""
 
-    `answered_at` is the moment after the last answer; an answer that is known may be read as stale for `staleness`
-    from then on. What was not sent is no trouble where the sender was told to stop. `agreed`: see `settle`.
+    intents: Mapping[str, Write]
+    answers: Mapping[str, Answer]
+    answered_at: datetime  # after the last answer
+    backs: Got = field(default_factory=dict)  # readings of what was sent
+    gone: Got = field(default_factory=dict)  # readings of what Retell answered 404 or 422 to
+    agreed: Container[str] = ()  # see `settle`
+
+    @property
+    def none_sent(self) -> bool:
+        """Not one byte left. Otherwise what was not sent goes with the next batch, and is no trouble."""
+        return all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in self.answers.values())
+
+
+def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_to_stop: bool) -> Outcomes:
+    """The outcome of each write of a batch.
+
+    A number whose answer is known may be read as stale for `staleness` after the last answer. A write that was not
+    sent is no trouble where the sender was told to stop.
     """
     found = Outcomes()
-    closed = answered_at + staleness
-    # The rest of a batch that was too large for its send window goes with the next one: no trouble.
-    none_sent = all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in answers.values())
-    for number, answer in answers.items():
-        write, target, failure = intents[number], rollout.by_number[number], answer.failure
-        back = backs.get(number)
+    closed, none_sent = batch.answered_at + staleness, batch.none_sent
+    for number, answer in batch.answers.items():
+        write, target, failure = batch.intents[number], rollout.by_number[number], answer.failure
+        back = batch.backs.get(number)
         fresh = back if isinstance(back, Reading) else None
-        settled = _settled(write, target, answer, fresh, number in agreed)
+        settled = _settled(write, target, answer, fresh, number in batch.agreed)
         status = answer.status if failure is None else failure.status
         found.summary[number] = {"outcome": str(settled), "status": status}
         if fresh is not None:
@@ -85,39 +89,50 @@ def outcomes(
                 found.writes[write.id] = {"outcome": WriteOutcome.APPLIED, "answered": status}
                 if settled is Settled.APPLIED:
                     found.writes[write.id]["horizon_until"] = closed
-                found.targets[number] = _standing(rollout, write, target, fresh, answered_at)
+                found.targets[number] = _standing(rollout, write, target, fresh, batch.answered_at)
             case Settled.ANSWERED:
                 found.writes[write.id] = {"answered": status, "horizon_until": closed}
                 found.troubles.append((f"{number}: written, and not read back yet", None))
             case Settled.REJECTED:
                 assert failure is not None
-                found.writes[write.id] = {
-                    "outcome": WriteOutcome.NOT_APPLIED,
-                    "answered": status,
-                    "horizon_until": answered_at,
-                }
-                if failure.status in (401, 403):
-                    found.troubles.append((_key_trouble(failure), None))
-                elif is_missing(gone.get(number)):
-                    found.targets[number] = {"state": TargetState.MISSING}
-                elif failure.status in (400, 422) and _has_other_form(write, target):
-                    found.as_read.append(number)
-                elif write.kind is Kind.FORWARD:
-                    found.targets[number] = {"state": TargetState.REJECTED}
-                else:
-                    found.troubles.append((f"{number}: Retell refuses the baseline: {failure.detail}", None))
+                found.writes[write.id] = {**_without_effect(batch), "answered": status}
+                _refused(found, write, target, failure, is_missing(batch.gone.get(number)))
             case Settled.NOT_SENT:
-                found.writes[write.id] = {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": answered_at}
+                found.writes[write.id] = _without_effect(batch)
                 if failure is not None and none_sent and not told_to_stop:
                     found.troubles.append((f"{number}: {failure.detail}", failure.retry_after))
             case Settled.UNKNOWN:
                 found.writes[write.id] = {"answered": status}
-                if fresh is not None and answer.shown is not None and fresh.modified > answer.shown.modified:
-                    found.written_over.append(number)
-                detail = failure.detail if failure else "Retell answered 200 and does not show the split"
-                wait = failure.retry_after if failure else None
-                found.troubles.append((f"{number}: outcome not known: {detail}", wait))
+                _unknown(found, number, answer, fresh)
     return found
+
+
+def _without_effect(batch: SentBatch) -> dict[str, Any]:
+    return {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": batch.answered_at}
+
+
+def _refused(found: Outcomes, write: Write, target: Target, failure: Failure, missing: bool) -> None:
+    """Record what a definite no says: about the key, the number, the form of its baseline, or the split."""
+    if failure.status in (401, 403):
+        found.troubles.append((_key_trouble(failure), None))
+    elif missing:
+        found.targets[write.number] = {"state": TargetState.MISSING}
+    elif failure.status in (400, 422) and _has_other_form(write, target):
+        found.as_read.append(write.number)
+    elif write.kind is Kind.FORWARD:
+        found.targets[write.number] = {"state": TargetState.REJECTED}
+    else:
+        found.troubles.append((f"{write.number}: Retell refuses the baseline: {failure.detail}", None))
+
+
+def _unknown(found: Outcomes, number: str, answer: Answer, fresh: Reading | None) -> None:
+    """Record that a write may have happened, or may still happen."""
+    if fresh is not None and answer.shown is not None and fresh.modified > answer.shown.modified:
+        found.written_over.append(number)
+    failure = answer.failure
+    detail = failure.detail if failure else "Retell answered 200 and does not show the split"
+    wait = failure.retry_after if failure else None
+    found.troubles.append((f"{number}: outcome not known: {detail}", wait))
 
 
 def _has_other_form(write: Write, target: Target) -> bool:
@@ -133,8 +148,7 @@ def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None
         target.modified,
         changes=changes,
         answer=answer.shown,
-        refused=failure is not None and failure.trouble is Trouble.REJECTED,
-        sent=failure is None or failure.trouble is not Trouble.UNREACHABLE,
+        trouble=None if failure is None else failure.trouble,
         back=fresh,
         agreed=agreed,
     )

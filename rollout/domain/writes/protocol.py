@@ -20,7 +20,7 @@ from rollout.domain.lifecycle.state import Lists, Target, Write
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import exactly
-from rollout.domain.writes.answers import Reading
+from rollout.domain.writes.answers import Reading, Trouble
 
 # ------------------------------------------------------------------ what to send
 
@@ -179,21 +179,19 @@ def settle(
     *,
     changes: bool,
     answer: Reading | None,
-    refused: bool = False,
-    sent: bool = True,
+    trouble: Trouble | None = None,
     back: Reading | None = None,
     agreed: bool = False,
 ) -> Settled:
     """P5 to P7: one write, its answer, and the read-back that began after the answer.
 
-    `answer` is what a 200 showed (None: there was no usable 200), `refused` a definite 4xx, `sent`
-    whether any byte may have left, `back` the read-back (None: it failed), `changes` whether the
-    write differs from what was live before. `agreed`: several readings, begun after the answer, were
-    equal, so that `before` was no time stamp of this number's.
+    `answer` is what a 200 showed (None: there was no usable 200), `trouble` why there was none, `back` the read-back
+    (None: it failed), `changes` whether the write differs from what was live before. `agreed`: several readings,
+    begun after the answer, were equal, so that `before` was no time stamp of this number's.
     """
-    if refused:
+    if trouble is Trouble.REJECTED:
         return Settled.REJECTED
-    if not sent:
+    if trouble is Trouble.UNREACHABLE:
         return Settled.NOT_SENT
     if agreed and answer is not None:
         before = min(before, answer.modified)

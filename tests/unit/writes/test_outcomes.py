@@ -9,7 +9,7 @@ import pytest
 
 from rollout.domain.lifecycle.state import TargetState, WriteOutcome
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
-from rollout.domain.writes.outcomes import Outcomes, is_missing, outcomes, reading_trouble
+from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble
 from rollout.domain.writes.protocol import lists_at
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write
@@ -34,11 +34,13 @@ def judged(answer: Answer, back: Any = None, *, step: int = 1, gone: Any = None,
     standing = target(ONE, split=SPLIT, step=1, written=True) if step == 0 else target(ONE, written=True)
     return outcomes(
         rollout(targets=(standing,)),
-        {ONE: made},
-        {ONE: answer},
-        {} if back is None else {ONE: back},
-        {} if gone is None else {ONE: gone},
-        AT,
+        SentBatch(
+            {ONE: made},
+            {ONE: answer},
+            AT,
+            backs={} if back is None else {ONE: back},
+            gone={} if gone is None else {ONE: gone},
+        ),
         staleness=STALE,
         told_to_stop=stop,
     )
@@ -127,7 +129,7 @@ def several(*answers: Answer) -> Outcomes:
     of = rollout(targets=tuple(target(n, ord=i) for i, n in enumerate(numbers)))
     intents = {n: write(n, id=f"w{n}") for n in numbers}
     given = dict(zip(numbers, answers, strict=True))
-    return outcomes(of, intents, given, {}, {}, AT, staleness=STALE, told_to_stop=False)
+    return outcomes(of, SentBatch(intents, given, AT), staleness=STALE, told_to_stop=False)
 
 
 def test_the_rest_of_a_batch_that_was_too_large_for_its_window_is_no_trouble() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.lifecycle.state import Kind, Target, Write
+from rollout.domain.writes.answers import Trouble
 from rollout.domain.writes.protocol import (
     Finding,
     Settled,
@@ -179,9 +180,9 @@ ENDINGS: list[tuple[str, dict[str, Any], Settled]] = [
     ("no answer, and it shows", {"answer": None, "back": NEW}, Settled.SEEN),
     ("no answer, and it does not show", {"answer": None, "back": OLD}, Settled.UNKNOWN),
     ("no answer, nothing read", {"answer": None, "back": None}, Settled.UNKNOWN),
-    ("a definite no", {"answer": None, "refused": True}, Settled.REJECTED),
-    ("a definite no, whatever is read", {"answer": None, "refused": True, "back": NEW}, Settled.REJECTED),
-    ("no byte left", {"answer": None, "sent": False}, Settled.NOT_SENT),
+    ("a definite no", {"answer": None, "trouble": Trouble.REJECTED}, Settled.REJECTED),
+    ("a definite no, whatever is read", {"answer": None, "trouble": Trouble.REJECTED, "back": NEW}, Settled.REJECTED),
+    ("no byte left", {"answer": None, "trouble": Trouble.UNREACHABLE}, Settled.NOT_SENT),
 ]
 
 
