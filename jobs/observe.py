@@ -92,7 +92,7 @@ class Observe:
 
     def _tell(self, rollout: Rollout, now: datetime) -> None:
         """What the calls say after the end: told at most once a day, and nothing is done by itself."""
-        found = self.app.driver.gates.look(rollout, now)
+        found = self.app.driver.facts.gates.look(rollout, now)
         if found.verdict is None or not (found.verdict.alarm == "watch" or found.verdict.outcome == "fail"):
             return
         data = {"position": str(rollout.position), "verdict": found.record}

@@ -8,12 +8,12 @@ import secrets
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.poller import Externals
@@ -29,12 +29,14 @@ from rollout.adapters.telemetry.request_stats import RequestMeter
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.engine.batches import Batches
 from rollout.engine.calendars import Calendars
 from rollout.engine.commands import Commands
 from rollout.engine.driver import Driver
+from rollout.engine.facts import FactFinder
 from rollout.engine.gate_check import GateCheck
 from rollout.engine.ports import Agents, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
-from rollout.engine.preflight import VersionLookup, preflight
+from rollout.engine.preflight import VersionLookup, Workspace, preflight
 from rollout.engine.server_limits import ServerLimits
 from rollout.engine.write_protocol import Timing, WriteProtocol
 from rollout.kit.build import write_kit
@@ -86,28 +88,43 @@ class Interrupts:
         return id_ in self._ids or self._epochs.get(id_, 0) > epoch
 
 
-@dataclass
+@dataclass(kw_only=True)
 class App:
     """Everything wired together for one process."""
 
     settings: Settings
+    owner: str
     clock: Clock
     database: Database
     store: Store
     numbers: PhoneNumbers
     agents: Agents
     calls: Calls | None
-    versions: VersionLookup
-    commands: Commands
-    driver: Driver
+    retell: RetellClient | None  # None: others stand in for it
+    meter: RequestMeter
+    limits: SharedLimits
     calendars: Calendars
     timing: Timing
     interrupts: Interrupts
-    owner: str
-    close: Callable[[], None]
-    meter: RequestMeter
-    adjust: Callable[[], None]
-    ready: Callable[[], None]
+    versions: VersionLookup
+    driver: Driver
+    commands: Commands
+    closers: Sequence[Callable[[], None]]
+
+    def close(self) -> None:
+        """End threads and close connections, the newest first."""
+        for closer in reversed(self.closers):
+            closer()
+
+    def adjust(self) -> None:
+        """Let the client take over how the account's limits stand now."""
+        if self.retell is not None:
+            self.retell.adjust(self.limits.standing())
+
+    def ready(self) -> None:
+        """Load what the first request needs: the trusted certificates. Raises SettingsError."""
+        if self.retell is not None:
+            self.retell.ready()
 
     def heard(self, signal: str) -> None:
         """Another process (or this one) has committed something that concerns us."""
@@ -171,122 +188,122 @@ def _calendars(path: Path | None) -> Calendars:
     return Calendars(CalendarFile(path))
 
 
-def build(
-    settings: Settings,
-    *,
-    clock: Clock | None = None,
-    database: Database | None = None,
-    retell: RetellClient | None = None,
-    numbers: PhoneNumbers | None = None,
-    agents: Agents | None = None,
-    calls: Calls | None = None,
-    gates: GateJudge | None = None,
-    calendar: OpeningHours | None = None,
-    ids: Callable[[], str] = new_id,
-    write_ids: Callable[[], str] = lambda: secrets.token_hex(10),
-    owner: str | None = None,
-) -> App:
-    """Wires the product. Without fakes it talks to Retell and to the database of the settings."""
-    clock = clock or SystemClock()
-    database = database or Database(settings.database_url, clock)
-    store = Store(database, settings.ballast_mb)
-    closers: list[Callable[[], None]] = [database.close]
-    meter, wall = RequestMeter(), clock
-    allowed = frozenset(settings.allowed_numbers) or None
-    limits = SharedLimits(database, settings.retell_base_url)
+class Substitutes(TypedDict, total=False):
+    """What takes the place of a part that the settings would name."""
+
+    clock: Clock
+    database: Database
+    retell: RetellClient
+    numbers: PhoneNumbers
+    agents: Agents
+    calls: Calls
+    gates: GateJudge
+    calendar: OpeningHours
+    ids: Callable[[], str]
+    write_ids: Callable[[], str]
+    owner: str
+
+
+def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
+    """Wire the product. Without substitutes it talks to Retell and to the database of the settings."""
+    clock = given.get("clock") or SystemClock()
+    database = given.get("database") or Database(settings.database_url, clock)
+    store, limits = Store(database, settings.ballast_mb), SharedLimits(database, settings.retell_base_url)
+    meter, timing, interrupts = RequestMeter(), _timing(settings), Interrupts()
+    retell, numbers, agents = _workspace(settings, clock, limits, meter, given)
+    calendars = _calendars(settings.calendars)
+    externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
+    server_limits = ServerLimits(
+        _allowed_numbers(settings), externals.problems, partial(address_problems, hosts=settings.notify_hosts)
+    )
+    versions = VersionLookup(agents, clock, engines=retell)
+    workspace = Workspace(numbers, versions, server_limits, store.drivers)
+    new_write_id = given.get("write_ids") or (lambda: secrets.token_hex(10))
+    driver = Driver(
+        store,
+        WriteProtocol(store, numbers, clock, timing, new_write_id, interrupts),
+        FactFinder(
+            store,
+            versions,
+            given.get("gates") or GateCheck(StoredGateRecords(database), externals),
+            given.get("calendar") or calendars,
+            timing,
+        ),
+        Batches(timing.send_window, settings.concurrency),
+        partial(_first_targets, workspace),
+        write_kits(settings, timing, clock),
+    )
+    return App(
+        settings=settings,
+        owner=given.get("owner") or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}",
+        clock=clock,
+        database=database,
+        store=store,
+        numbers=numbers,
+        agents=agents,
+        calls=given.get("calls", retell),
+        retell=retell,
+        meter=meter,
+        limits=limits,
+        calendars=calendars,
+        timing=timing,
+        interrupts=interrupts,
+        versions=versions,
+        driver=driver,
+        commands=Commands(
+            store, workspace, given.get("ids") or new_id, settings.retell_base_url, interrupts.changed, calendars.of
+        ),
+        closers=[database.close, *([] if retell is None else [retell.close]), externals.close, driver.batches.close],
+    )
+
+
+def _timing(settings: Settings) -> Timing:
+    return Timing(
+        send_window=settings.send_window,
+        request_deadline=settings.request_deadline,
+        lease=settings.lease,
+        horizon=settings.horizon,
+        staleness=settings.read_staleness,
+        poll=settings.poll,
+        watch=settings.watch_seconds,
+    )
+
+
+def _allowed_numbers(settings: Settings) -> frozenset[str] | None:
+    return frozenset(settings.allowed_numbers) or None
+
+
+def _workspace(
+    settings: Settings, clock: Clock, limits: SharedLimits, meter: RequestMeter, given: Substitutes
+) -> tuple[RetellClient | None, PhoneNumbers, Agents]:
+    """The client, if one is needed, and who answers for numbers and for agents."""
+    retell, numbers, agents = given.get("retell"), given.get("numbers"), given.get("agents")
+    if numbers is not None and agents is not None:
+        return retell, numbers, agents
+    from rollout.adapters.retell import RetellClient
 
     def on_request(operation: str, method: str, status: int | None, seconds: float) -> None:
         meter(operation, method, status, seconds)
-        tracing.request(operation, method, status, seconds, wall.now())
+        tracing.request(operation, method, status, seconds, clock.now())
 
-    if numbers is None or agents is None:
-        from rollout.adapters.retell import RetellClient
-
-        retell = retell or RetellClient(
-            settings.retell_base_url,
-            KeySource(settings),
-            clock,
-            deadline=settings.request_deadline,
-            concurrency=settings.concurrency,
-            rate=settings.rate,
-            account_concurrency=settings.account_concurrency,
-            limits=limits,
-            on_request=on_request,
-            allowed=allowed,
-            environ=os.environ,
-        )
-        closers.append(retell.close)
-        numbers, agents = numbers or retell, agents or retell
-    timing = Timing(
-        settings.send_window,
-        settings.request_deadline,
-        settings.lease,
-        settings.horizon,
-        settings.read_staleness,
-        settings.poll,
-        settings.watch_seconds,
-    )
-    interrupts = Interrupts()
-    versions = VersionLookup(agents, clock, engines=retell)
-    calendars = _calendars(settings.calendars)
-    own_numbers, own_versions = numbers, versions
-    externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
-    closers.append(externals.close)
-    bounds = ServerLimits(allowed, externals.problems, partial(address_problems, hosts=settings.notify_hosts))
-
-    def begin(rollout: Rollout) -> tuple[Target, ...]:
-        found = preflight(rollout.plan, own_numbers, own_versions, store.drivers, rollout.seed, bounds=bounds)
-        found.refuse()
-        return found.targets
-
-    driver = Driver(
-        store,
-        WriteProtocol(store, numbers, clock, timing, write_ids, interrupts),
-        versions,
-        gates or GateCheck(StoredGateRecords(database), externals),
-        calendar or calendars,
+    retell = retell or RetellClient(
+        settings.retell_base_url,
+        KeySource(settings),
         clock,
-        timing,
-        begin,
-        write_kits(settings, timing, clock),
+        deadline=settings.request_deadline,
         concurrency=settings.concurrency,
+        rate=settings.rate,
+        account_concurrency=settings.account_concurrency,
+        limits=limits,
+        on_request=on_request,
+        allowed=_allowed_numbers(settings),
+        environ=os.environ,
     )
-    closers.append(driver.batches.close)
-    commands = Commands(
-        store, numbers, versions, ids, settings.retell_base_url, interrupts.changed, bounds, calendars.of
-    )
+    return retell, numbers or retell, agents or retell
 
-    def close() -> None:
-        for closer in reversed(closers):
-            closer()
 
-    def adjust() -> None:
-        if retell is not None:
-            retell.adjust(limits.standing())
-
-    def ready() -> None:
-        """Loads what the first request needs: the trusted certificates. Raises SettingsError."""
-        if retell is not None:
-            retell.ready()
-
-    owner = owner or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
-    return App(
-        settings,
-        clock,
-        database,
-        store,
-        numbers,
-        agents,
-        calls if calls is not None else retell,
-        versions,
-        commands,
-        driver,
-        calendars,
-        timing,
-        interrupts,
-        owner,
-        close,
-        meter,
-        adjust,
-        ready,
-    )
+def _first_targets(workspace: Workspace, rollout: Rollout) -> tuple[Target, ...]:
+    """The targets of a rollout that begins, with their baselines; PreflightRefused."""
+    found = preflight(rollout.plan, workspace, seed=rollout.seed)
+    found.refuse()
+    return found.targets

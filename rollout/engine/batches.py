@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from functools import partial
 
 from rollout.domain.lifecycle.records import Claim
@@ -30,6 +31,58 @@ ROUNDS = 2  # writes of each connection from which on they show what all connect
 FIRST_ROUNDS = 8  # writes of each connection in a batch, before anything is known
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
+
+
+class _Action:
+    """Batches of one action: what is left of its targets, and what is under way. Safe for threads."""
+
+    def __init__(
+        self,
+        targets: Iterable[Target],
+        deliver: Callable[[tuple[Target, ...], Callable[[], None]], BatchWrite],
+        size_for: Callable[[int], int],
+        pool: ThreadPoolExecutor,
+    ) -> None:
+        self._left = deque(targets)
+        self._deliver, self._size_for, self._pool = deliver, size_for, pool
+        self._under_way: deque[Future[BatchWrite]] = deque()
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+
+    def batches(self, first: int) -> Iterator[Callable[[], BatchWrite]]:
+        """A call for each batch, in their order: the first does its work, the others wait for theirs."""
+        yield partial(self._deliver, self._take(first), self._begin_next)
+        while self._under_way:
+            yield self._under_way.popleft().result
+
+    def stop(self) -> None:
+        """Begin no other batch."""
+        self._stopped.set()
+
+    def _begin_next(self) -> None:
+        with self._lock:
+            if self._left and not self._stopped.is_set():
+                batch = self._take(self._size_for(len(self._left)))
+                run = copy_context().run
+                self._under_way.append(self._pool.submit(run, self._deliver, batch, self._begin_next))
+
+    def _take(self, size: int) -> tuple[Target, ...]:
+        return tuple(self._left.popleft() for _ in range(min(size, len(self._left))))
+
+
+@dataclass
+class _Throughput:
+    """All that an action has sent: batches that overlap share the connections, so only their sum shows a rate."""
+
+    began: float | None = None
+    sent: int = 0
+    seconds: float = 0.0
+
+    def add(self, done: BatchWrite) -> None:
+        began = done.sent_at - done.seconds
+        self.began = began if self.began is None else self.began
+        self.sent += done.sent
+        self.seconds = done.sent_at - self.began
 
 
 class Batches:
@@ -71,42 +124,21 @@ class Batches:
         raised, once all of them have ended.
         """
         pool = self._pools[rollout.rollback_at is not None]
-        left = deque(targets)
-        begun: deque[Future[BatchWrite]] = deque()
-        lock = threading.Lock()
-        stopped = threading.Event()
-
-        def take(size: int) -> tuple[Target, ...]:
-            return tuple(left.popleft() for _ in range(min(size, len(left))))
-
-        def begin() -> None:
-            with lock:
-                if left and not stopped.is_set():
-                    batch = take(self._size_for(len(left)))
-                    begun.append(pool.submit(copy_context().run, deliver, rollout, held, batch, begin))
-
-        batch = take(first or self._first_of(len(left)))
-        work: Callable[[], BatchWrite] = partial(deliver, rollout, held, batch, begin)
-        place = sent = 0
-        since: float | None = None  # what overlaps shares what goes through: all that was sent since then counts
+        action = _Action(targets, partial(deliver, rollout, held), self._size_for, pool)
+        throughput = _Throughput()
         failed: BaseException | None = None
-        while True:
+        for place, batch in enumerate(action.batches(first or self._first_of(len(targets)))):
             try:
-                done = work()
+                done = batch()
                 if not done.is_clean:
-                    stopped.set()
+                    action.stop()
                 if first is None or place > 0:
-                    since = done.sent_at - done.seconds if since is None else since
-                    sent += done.sent
-                    self._learn(done, sent, done.sent_at - since)
-                place += 1
+                    throughput.add(done)
+                    self._learn(done, throughput)
                 took(done)
             except BaseException as error:  # noqa: BLE001 - raised below, once nothing is under way any more
-                stopped.set()
+                action.stop()
                 failed = failed or error
-            if not begun:
-                break
-            work = begun.popleft().result
         if failed is not None:
             raise failed
 
@@ -127,7 +159,7 @@ class Batches:
         """Writes a second, if known and if so many take long enough to be cut into batches that overlap; else None."""
         return None if self._rate is None or count / self._rate <= LONG else self._rate
 
-    def _learn(self, done: BatchWrite, sent: int, seconds: float) -> None:
+    def _learn(self, done: BatchWrite, throughput: _Throughput) -> None:
         """Takes over what a batch shows of the rate.
 
         Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;
@@ -136,6 +168,7 @@ class Batches:
         if done.unsent and not done.sent:
             self.size = max(1, self.size // 2)
             return
+        sent, seconds = throughput.sent, throughput.seconds
         if seconds <= 0 or not (done.unsent or done.is_clean):
             return
         found = sent / seconds

@@ -21,9 +21,8 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.answers import Reading
-from rollout.engine.ports import PhoneNumbers, Rollouts
-from rollout.engine.preflight import Preflight, VersionLookup, preflight
-from rollout.engine.server_limits import ServerLimits
+from rollout.engine.ports import Rollouts
+from rollout.engine.preflight import Preflight, Workspace, preflight
 
 
 class Commands:
@@ -32,21 +31,17 @@ class Commands:
     def __init__(
         self,
         store: Rollouts,
-        numbers: PhoneNumbers,
-        versions: VersionLookup,
+        workspace: Workspace,
         new_id: Callable[[], str],
         base_url: str,
         changed: Callable[[str, bool], None] = lambda _id, _urgent: None,
-        bounds: ServerLimits | None = None,
         calendar: Callable[[Plan], object] = lambda _plan: None,
     ) -> None:
         self.store = store
-        self.numbers = numbers
-        self.versions = versions
+        self.workspace = workspace
         self.new_id = new_id
         self.base_url = base_url
         self.changed = changed  # told of every change: wakes the scheduler, stops a fan-out under way
-        self.bounds = bounds
         self.calendar = calendar  # InputError for a plan whose calendar cannot be used here
 
     # -------------------------------------------------------------- before the first write
@@ -54,15 +49,7 @@ class Commands:
     def check(self, plan: Plan, volumes: Mapping[str, float] | None = None) -> Preflight:
         """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
         self.calendar(plan)
-        return preflight(
-            plan,
-            self.numbers,
-            self.versions,
-            self.store.drivers,
-            volumes=volumes,
-            bounds=self.bounds,
-            named=self.store.live_named(plan.name),
-        )
+        return preflight(plan, self.workspace, volumes=volumes, named=self.store.live_named(plan.name))
 
     def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
         """Records a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
@@ -151,7 +138,7 @@ class Commands:
         rollout, _ = self.store.load(id_)
         after(rollout.phase, event)
         numbers = [t.number for t in rollout.targets]
-        with self.numbers.lane(numbers) as lane:
+        with self.workspace.numbers.lane(numbers) as lane:
             got = lane.read(numbers)
         for number, reading in got.items():
             if not isinstance(reading, Reading):

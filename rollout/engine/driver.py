@@ -7,48 +7,24 @@ readings and from the gates; everything it does is one of decide's actions.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
 from typing import Any
 
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
-from rollout.domain.decide.facts import Facts
 from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, after
+from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
-from rollout.domain.writes.drift import NumberScan
 from rollout.engine.batches import Batches, Deliver
-from rollout.engine.ports import Clock, GateJudge, OpeningHours, Rollouts
-from rollout.engine.preflight import VersionLookup
-from rollout.engine.write_protocol import SERVICE, BatchWrite, Timing, WriteProtocol
+from rollout.engine.facts import FactFinder, Pass
+from rollout.engine.ports import Rollouts
+from rollout.engine.write_protocol import SERVICE, BatchWrite, WriteProtocol
 
 # More actions than any sound pass needs for one batch each of 20,000 numbers; a safety net, not a limit.
 _MOST_ACTIONS = 5_000
 FIRST_RESTORED = 16
-
-
-@dataclass
-class _Pass:
-    """What one pass has found out so far."""
-
-    rollout: Rollout
-    look: NumberScan | None = None
-    trouble: str | None = None
-    retry_after: float | None = None
-    stepped: bool = False
-    restored: bool = False
-
-    def take(self, delivery: BatchWrite) -> None:
-        """What one delivery did; another may have been begun from the same snapshot before it."""
-        for change in delivery.changes:
-            self.rollout = change.applied_to(self.rollout, delivery.rollout.updated_at)
-        if delivery.look is not None:
-            self.look = delivery.look if self.look is None else self.look.merged(delivery.look)
-        self.trouble = self.trouble or delivery.trouble
-        self.retry_after = delivery.retry_after or self.retry_after
 
 
 class Driver:
@@ -57,26 +33,19 @@ class Driver:
     def __init__(
         self,
         store: Rollouts,
-        deliverer: WriteProtocol,
-        versions: VersionLookup,
-        gates: GateJudge,
-        calendar: OpeningHours,
-        clock: Clock,
-        timing: Timing,
+        protocol: WriteProtocol,
+        facts: FactFinder,
+        batches: Batches,
         begin: Callable[[Rollout], tuple[Target, ...]],
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
-        concurrency: int = 32,
     ) -> None:
+        """`begin` reads the baselines of a rollout that starts; `on_step` is told of each step that is begun."""
         self.store = store
-        self.deliverer = deliverer
-        self.versions = versions
-        self.gates = gates
-        self.calendar = calendar
-        self.clock = clock
-        self.timing = timing
+        self.protocol = protocol
+        self.facts = facts
+        self.batches = batches
         self.begin = begin
         self.on_step = on_step
-        self.batches = Batches(timing.send_window, concurrency)
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it stands when let go.
@@ -85,13 +54,13 @@ class Driver:
         Raises ClaimLost when somebody else took over: then nothing more was recorded.
         """
         rollout, _ = self.store.load(held.rollout_id)
-        state = _Pass(rollout)
+        state = Pass(rollout)
         for _ in range(_MOST_ACTIONS):
             now = self.store.now()
             if until(state.rollout):
                 self.store.release(held, now, state.rollout.next, state.rollout.why)
                 return state.rollout
-            facts, record = self._facts(state)
+            facts, record = self.facts.find(state)
             action = decide(state.rollout, facts, now)
             match action:
                 case Wait():
@@ -99,71 +68,34 @@ class Driver:
                     self.store.release(held, action.until, action.next, action.why, tries)
                     return replace(state.rollout, due_at=action.until, next=action.next, why=action.why)
                 case Read():
-                    state.take(self.deliverer.read(state.rollout, held, action.numbers))
+                    state.take(self.protocol.read(state.rollout, held, action.numbers))
                 case Apply():
-                    self._deliver(state, held, action.targets, self.deliverer.apply)
+                    self._deliver(state, held, action.targets, self.protocol.apply)
                     state.stepped = True
                 case Restore():
                     # The first PATCH of a rollback leaves at once: it does not wait for a thousand intents.
                     few = None if state.restored else FIRST_RESTORED
                     state.restored = True
-                    self._deliver(state, held, action.targets, self.deliverer.restore, few)
+                    self._deliver(state, held, action.targets, self.protocol.restore, few)
                 case Begin():
                     self._begin(state, held)
                 case Record():
                     self._record(state, held, action, record)
         raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
 
-    # -------------------------------------------------------------- facts
-
-    def _facts(self, state: _Pass) -> tuple[Facts, Any]:
-        r, now = state.rollout, self.store.now()
-        trouble, canary_gone, baseline_gone = state.trouble, None, None
-        if r.phase is Phase.PROGRESSING and r.outstanding and not trouble:
-            found = self.versions.check(r)
-            trouble, canary_gone, baseline_gone = found.trouble, found.canary_gone, found.baseline_gone
-        verdict, calls, record = None, None, None
-        if r.started_at is not None and (r.phase.is_live and r.phase is not Phase.ROLLING_BACK):
-            opinion = self.gates.look(r, now)
-            verdict, calls, record = opinion.verdict, opinion.canary_calls, opinion.record
-            if verdict is not None:
-                record = {"outcome": verdict.outcome, "reason": verdict.reason, **(record or {})}
-        facts = Facts(
-            look=state.look,
-            verdict=verdict,
-            canary_calls=calls,
-            opening=self.calendar.opening(r, now),
-            hold_until=self.calendar.hold_until(r) if r.confirmed_at else None,
-            stood=self.calendar.stood(r, now),
-            canary_gone=canary_gone,
-            baseline_gone=baseline_gone,
-            trouble=trouble,
-            retry_after=state.retry_after,
-            stepped=state.stepped,
-            after_promoted=self._after(r) if r.phase is Phase.PENDING else None,
-            poll=timedelta(seconds=self.timing.poll),
-            watch=timedelta(seconds=self.timing.watch),
-        )
-        return facts, record
-
-    def _after(self, rollout: Rollout) -> bool | None:
-        if rollout.plan.after is None:
-            return None
-        return self.store.was_promoted(rollout.plan.after)
-
     # -------------------------------------------------------------- acting
 
     def _deliver(
-        self, state: _Pass, held: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
+        self, state: Pass, held: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
     ) -> None:
         def took(done: BatchWrite) -> None:
             if done.rejected:
-                self.versions.forget()  # a refusal may mean that a version has just vanished: look again
+                self.facts.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)
 
         self.batches.run(state.rollout, held, targets, deliver, took, first)
 
-    def _begin(self, state: _Pass, held: Claim) -> None:
+    def _begin(self, state: Pass, held: Claim) -> None:
         r = state.rollout
         try:
             targets = self.begin(r)
@@ -178,7 +110,7 @@ class Driver:
         self.store.add_targets(held, targets, change, entry)
         state.rollout = replace(r, targets=targets)
 
-    def _record(self, state: _Pass, held: Claim, action: Record, record: Any) -> None:
+    def _record(self, state: Pass, held: Claim, action: Record, record: Any) -> None:
         r = state.rollout
         phase = after(r.phase, action.event)
         values = {**action.values, "phase": phase}

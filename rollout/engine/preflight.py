@@ -143,37 +143,47 @@ class Preflight:
         return body_of(lists_at(self.plan, target.baseline, 1, self.plan.retreat))
 
 
+@dataclass(frozen=True)
+class Workspace:
+    """One Retell workspace as pre-flight sees it, and who drives its numbers already.
+
+    `drivers` maps numbers to the live rollout that drives each (the store asks again at the start); `limits` are the
+    server's own.
+    """
+
+    numbers: PhoneNumbers
+    versions: VersionLookup
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {}
+
+
 def preflight(
     plan: Plan,
-    numbers: PhoneNumbers,
-    versions: VersionLookup,
-    drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {},
+    workspace: Workspace,
+    *,
     seed: int = 0,
     volumes: Mapping[str, float] | None = None,
-    bounds: ServerLimits | None = None,
     named: str | None = None,
 ) -> Preflight:
-    """Reads the plan's numbers and versions and judges them; NotReachable when Retell cannot be asked.
+    """Read the plan's numbers and versions and judge them; NotReachable when Retell cannot be asked.
 
-    `drivers` maps numbers to the live rollout that drives each, `named` is the live rollout that has the plan's
-    name (both are asked again by the store at the start). Where one of them is in the way, that alone is told: what
-    the numbers serve meanwhile is that rollout's doing. `seed` draws the order of waves where the plan asks for
-    chance; `volumes` are calls per number; `bounds` are the server's own limits.
+    `named` is the live rollout that has the plan's name. Where that, or a number's driver, is in the way, that alone
+    is told: what the numbers serve meanwhile is that rollout's doing. `seed` draws the order of waves where the plan
+    asks for chance; `volumes` are calls per number.
     """
+    numbers, versions, drivers = workspace.numbers, workspace.versions, workspace.drivers
     listed = [n for n in plan.numbers if isinstance(n, str)]
     taken = [*([] if named is None else [name_taken(plan.name, named)]), *_driven(drivers(listed))]
     if taken:
         return Preflight(plan, problems=tuple(taken), named=named)
-    problems: list[str] = []
+    problems = list(_arm_problems(plan, versions))
     warnings: list[str] = []
-    problems += _arm_problems(plan, versions)
     if plan.retreat is not None and all(sum(s.points().values()) <= plan.retreat for s in plan.steps):
         warnings.append("closing: no step has more than the retreat weight, so nothing changes at closing time")
     readings, missing = _readings(plan, numbers)
     if taken := _driven(drivers([n for n in readings if n not in listed])):
         return Preflight(plan, problems=tuple(taken))
-    if bounds is not None:
-        problems += bounds.problems(plan, [*readings, *missing])
+    problems += workspace.limits.problems(plan, [*readings, *missing])
     problems += [f"{number}: Retell does not know this number" for number in missing]
     if not readings and not missing:
         problems.append("no number of the account fits the plan's numbers; see `rollout check`")
@@ -187,9 +197,24 @@ def preflight(
     problems += _baseline_problems(baselines, versions, warnings)
     compared = _compared(plan, baselines, versions)
     warnings += compared.warnings
-    ordered = _ordered(plan, list(readings), seed, volumes)
+    return Preflight(
+        plan,
+        _targets(plan, readings, baselines, _ordered(plan, list(readings), seed, volumes)),
+        tuple(dict.fromkeys(problems)),
+        tuple(dict.fromkeys(warnings)),
+        readings,
+        differences=compared.differences,
+    )
+
+
+def _targets(
+    plan: Plan,
+    readings: Mapping[str, Reading],
+    baselines: Mapping[str, dict[str, list[dict[str, Any]]]],
+    ordered: Sequence[str],
+) -> tuple[Target, ...]:
     sizes = wave_of(len(ordered), plan.waves)
-    targets = tuple(
+    return tuple(
         Target(
             number=number,
             ord=i,
@@ -201,14 +226,6 @@ def preflight(
             others=others_of(readings[number], baselines.get(number, {})),
         )
         for i, number in enumerate(ordered)
-    )
-    return Preflight(
-        plan,
-        targets,
-        tuple(dict.fromkeys(problems)),
-        tuple(dict.fromkeys(warnings)),
-        readings,
-        differences=compared.differences,
     )
 
 
@@ -324,30 +341,41 @@ def _number_problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str,
 
 
 def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
-    calls = any(c.value == "inbound" for c in plan.channels)
-    texts = any(c.value == "inbound_sms" for c in plan.channels)
-    if calls and reading.inbound_webhook_url:
-        yield f"{reading.number} has an inbound webhook, which may override the weights call by call"
-    if texts and reading.inbound_sms_webhook_url:
-        yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
+    yield from _webhook_warnings(plan, reading)
     for channel in plan.channels:
         entries = reading.lists.get(channel.field) or []
-        if refused(entries) is None and (total := missed(entries)) is not None:
-            yield (
-                f"{reading.number}: the weights of its {channel.field} add up to {total}, not to 1; a rollback writes "
-                "them as they are or, if Retell refuses that, in the same proportions with a sum of exactly 1"
-            )
-        for entry in entries:
-            version = splits.normal_version(entry.get("agent_version"))
-            if version is None:
-                yield f"{reading.number}: the baseline names {entry['agent_id']} without a version, which may move"
-            elif isinstance(version, str):
-                yield f"{reading.number}: the baseline names the tag {version} of {entry['agent_id']}, which may move"
-        if any(round(float(e["weight"]), 4) != float(e["weight"]) for e in entries):
-            yield (
-                f"{reading.number}: the baseline's weights have more than four decimals; they are restored as they "
-                "are, and steps keep their proportions to one basis point"
-            )
+        yield from _version_warnings(reading.number, entries)
+        yield from _weight_warnings(reading.number, channel.field, entries)
+
+
+def _webhook_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
+    channels = {channel.value for channel in plan.channels}
+    if "inbound" in channels and reading.inbound_webhook_url:
+        yield f"{reading.number} has an inbound webhook, which may override the weights call by call"
+    if "inbound_sms" in channels and reading.inbound_sms_webhook_url:
+        yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
+
+
+def _version_warnings(number: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        version = splits.normal_version(entry.get("agent_version"))
+        if version is None:
+            yield f"{number}: the baseline names {entry['agent_id']} without a version, which may move"
+        elif isinstance(version, str):
+            yield f"{number}: the baseline names the tag {version} of {entry['agent_id']}, which may move"
+
+
+def _weight_warnings(number: str, field_: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if refused(entries) is None and (total := missed(entries)) is not None:
+        yield (
+            f"{number}: the weights of its {field_} add up to {total}, not to 1; a rollback writes "
+            "them as they are or, if Retell refuses that, in the same proportions with a sum of exactly 1"
+        )
+    if any(round(float(e["weight"]), 4) != float(e["weight"]) for e in entries):
+        yield (
+            f"{number}: the baseline's weights have more than four decimals; they are restored as they "
+            "are, and steps keep their proportions to one basis point"
+        )
 
 
 def _baseline_problems(

@@ -256,9 +256,9 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
     """Refuses what `rollout check` would refuse; warnings are said."""
     from rollout.adapters.planfile import load_plan
-    from rollout.engine.preflight import VersionLookup, preflight
+    from rollout.engine.preflight import VersionLookup, Workspace, preflight
 
-    found = preflight(load_plan(text, "the plan"), client, VersionLookup(client, clock))
+    found = preflight(load_plan(text, "the plan"), Workspace(client, VersionLookup(client, clock)))
     if found.problems:
         raise PreflightRefused("nothing was written: " + "; ".join(found.problems))
     for warning in found.warnings:

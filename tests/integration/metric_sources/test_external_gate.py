@@ -66,8 +66,8 @@ def begin(judged: Judged, provider: Provider, looks: int = 1, kind: str = "http"
 def test_within_its_limit_it_goes_to_the_end(judged: Judged, provider: Provider, kind: str) -> None:
     provider.behaviour = says({"value": 0.01} if kind == "http" else sample("0.01"))
     begin(judged, provider, kind=kind)
-    assert isinstance(judged.app.driver.gates, GateCheck)
-    assert isinstance(judged.app.driver.gates.external, Externals)
+    assert isinstance(judged.app.driver.facts.gates, GateCheck)
+    assert isinstance(judged.app.driver.facts.gates.external, Externals)
     judged.minutes(25)
     judged.stands("promoted")
     assert judged.weight(ONE) == 1
@@ -93,7 +93,7 @@ def test_one_reading_counts_once_however_often_it_is_looked_at(judged: Judged, p
     reads = len(provider.seen)
 
     def look() -> Any:
-        gatekeeper = judged.app.driver.gates
+        gatekeeper = judged.app.driver.facts.gates
         gatekeeper.look(judged.rollout, judged.app.store.now())
         return judged.verdict["arms"]["canary"]["evidence"]["after"]["beyond"]["rate"]
 
@@ -121,7 +121,7 @@ def test_a_provider_that_is_down_for_an_hour_holds_and_nothing_else(
     judged.stands("progressing", 1)
     assert judged.verdict["outcome"] == "unmeasurable"
     assert "rate could not be read; the rollout holds until it can." in judged.rollout.why
-    assert "cannot be reached" in judged.app.driver.gates.external.last_trouble("rate")
+    assert "cannot be reached" in judged.app.driver.facts.gates.external.last_trouble("rate")
     assert len(judged.patches(ONE)) == patches, "neither a step nor a rollback"
     assert judged.weight(ONE) == pytest.approx(0.1)
     provider.start()

@@ -138,7 +138,7 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
 def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Receiver) -> None:
     with told as scene:
         job, app = Notify(scene.app), scene.app
-        app.driver.gates = GateCheck(StoredGateRecords(app.database))
+        app.driver.facts.gates = GateCheck(StoredGateRecords(app.database))
         scene.given_at(1, gates={"profile": "standard"})
         for _ in range(6):
             app.store.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")

@@ -1,0 +1,93 @@
+"""Everything a decision is made from: what the store, the gates, the calendar and Retell say of one rollout now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from rollout.domain.decide.facts import Facts
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.writes.drift import NumberScan
+from rollout.engine.ports import GateJudge, GateReport, OpeningHours, Rollouts
+from rollout.engine.preflight import VersionCheck, VersionLookup
+from rollout.engine.write_protocol import BatchWrite, Timing
+
+
+@dataclass
+class Pass:
+    """One pass over a rollout: its state, and what its own actions have found out so far."""
+
+    rollout: Rollout
+    look: NumberScan | None = None
+    trouble: str | None = None
+    retry_after: float | None = None
+    stepped: bool = False
+    restored: bool = False
+
+    def take(self, batch: BatchWrite) -> None:
+        """Take over what one batch did; another may have been begun from the same snapshot before it."""
+        for change in batch.changes:
+            self.rollout = change.applied_to(self.rollout, batch.rollout.updated_at)
+        if batch.look is not None:
+            self.look = batch.look if self.look is None else self.look.merged(batch.look)
+        self.trouble = self.trouble or batch.trouble
+        self.retry_after = batch.retry_after or self.retry_after
+
+
+@dataclass
+class FactFinder:
+    """The sources of a decision's facts. Asks each only when its answer can matter."""
+
+    store: Rollouts
+    versions: VersionLookup
+    gates: GateJudge
+    calendar: OpeningHours
+    timing: Timing
+
+    def find(self, known: Pass) -> tuple[Facts, Mapping[str, Any] | None]:
+        """The facts of this moment, and the gates' evidence to be recorded with the decision."""
+        r, now = known.rollout, self.store.now()
+        versions = self._versions(known)
+        gates = self.gates.look(r, now) if _is_judged(r) else GateReport()
+        facts = Facts(
+            look=known.look,
+            verdict=gates.verdict,
+            canary_calls=gates.canary_calls,
+            opening=self.calendar.opening(r, now),
+            hold_until=self.calendar.hold_until(r) if r.confirmed_at else None,
+            stood=self.calendar.stood(r, now),
+            canary_gone=versions.canary_gone,
+            baseline_gone=versions.baseline_gone,
+            trouble=versions.trouble,
+            retry_after=known.retry_after,
+            stepped=known.stepped,
+            after_promoted=self._predecessor_promoted(r),
+            poll=timedelta(seconds=self.timing.poll),
+            watch=timedelta(seconds=self.timing.watch),
+        )
+        return facts, _evidence(gates)
+
+    def _versions(self, known: Pass) -> VersionCheck:
+        """P1: the versions are looked up before a step is written, unless Retell is in trouble anyway."""
+        r = known.rollout
+        if r.phase is Phase.PROGRESSING and r.outstanding and not known.trouble:
+            return self.versions.check(r)
+        return VersionCheck(trouble=known.trouble)
+
+    def _predecessor_promoted(self, r: Rollout) -> bool | None:
+        if r.phase is not Phase.PENDING or r.plan.after is None:
+            return None
+        return self.store.was_promoted(r.plan.after)
+
+
+def _is_judged(r: Rollout) -> bool:
+    return r.started_at is not None and r.phase.is_live and r.phase is not Phase.ROLLING_BACK
+
+
+def _evidence(gates: GateReport) -> Mapping[str, Any] | None:
+    if gates.verdict is None:
+        return gates.record
+    return {"outcome": gates.verdict.outcome, "reason": gates.verdict.reason, **(gates.record or {})}
