@@ -21,6 +21,7 @@ from rollout.sandbox.service import Service
 BODY_LIMIT = 1 << 20
 DRIP_PIECES = 100
 _MESSAGES = {401: UNAUTHORIZED, 429: RATE_LIMITED}
+_PROPER_ANSWERS = frozenset({"latency", "status", "lie", "stale", "html", "omit"})  # the connection stays as it is
 _HTML = b"<!doctype html><html><head><title>Gateway</title></head><body><h1>It works</h1></body></html>"
 
 Later = Callable[[float, Callable[[], object]], None]
@@ -154,6 +155,14 @@ class Connection:
             await self._answer(entry, answer)
             return
         entry.fault = f"{fault.kind} {fault.variant}".strip()
+        if fault.kind in _PROPER_ANSWERS:
+            await self._answer(entry, await self._wrong(fault, request, entry))
+        else:
+            await self._break_off(fault, request, entry)
+
+    async def _wrong(self, fault: Fault, request: Request, entry: Entry) -> Answer:
+        """The whole answer of a fault that leaves the connection alone: late, untrue, or of another kind."""
+        service = self._service
         match fault.kind:
             case "latency":
                 if fault.variant == "before":
@@ -161,25 +170,30 @@ class Connection:
                 answer = service.handle(request, entry)
                 if fault.variant == "after":
                     await asyncio.sleep(fault.seconds or 0.0)
-                await self._answer(entry, answer)
+                return answer
+            case "status":
+                return self._error(fault, request, entry)
+            case "lie":
+                return service.pretend(request, fault.variant)
+            case "stale":
+                return service.look_back(request, fault.seconds)
+            case "html":
+                if fault.apply:
+                    service.handle(request, entry)
+                return Answer(fault.status or 200, _HTML, "text/html; charset=utf-8")
+            case _:
+                return _without_lists(service, request, entry)
+
+    async def _break_off(self, fault: Fault, request: Request, entry: Entry) -> None:
+        """A fault of the connection: dropped, slow, cut short or half closed."""
+        service = self._service
+        match fault.kind:
             case "drop_before" | "drop_after":
                 if fault.kind == "drop_after":
                     service.handle(request, entry)
                 self._drop(reset=fault.variant == "reset")
             case "apply_late":
                 await self._apply_late(fault, request, entry)
-            case "status":
-                await self._answer(entry, self._error(fault, request, entry))
-            case "lie":
-                await self._answer(entry, service.pretend(request, fault.variant))
-            case "stale":
-                await self._answer(entry, service.look_back(request, fault.seconds))
-            case "html":
-                if fault.apply:
-                    service.handle(request, entry)
-                await self._answer(entry, Answer(fault.status or 200, _HTML, "text/html; charset=utf-8"))
-            case "omit":
-                await self._answer(entry, _without_lists(service, request, entry))
             case "drip":
                 await self._drip(fault.seconds or 0.0, service.handle(request, entry), entry)
             case "truncate":

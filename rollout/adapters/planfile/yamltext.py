@@ -51,10 +51,8 @@ def read_yaml(text: str) -> Node:
 
 
 def _build(text: str) -> Node:
-    stack: list[Node] = []
-    pending: list[str | None] = []  # for each open mapping the key that waits for its value
-    root: Node | None = None
-    documents = values = 0
+    tree = _Tree()
+    documents = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, DocumentStartEvent):
@@ -63,37 +61,56 @@ def _build(text: str) -> Node:
                 raise TextError(line, column, "a second document begins", "write one plan per file")
             if event.version or event.tags:
                 raise TextError(line, column, "a % directive is given", "leave it out; plans are YAML 1.2")
-            continue
-        if isinstance(event, MappingEndEvent | SequenceEndEvent):
-            stack.pop()
-            pending.pop()
-            continue
-        if not isinstance(event, NodeEvent):
-            continue
-        _refuse_tricks(event, line, column)
-        values += 1
-        if values > MAX_VALUES:
+        elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+            tree.leave()
+        elif isinstance(event, NodeEvent):
+            _refuse_tricks(event, line, column)
+            tree.add(event, line, column)
+    return tree.root or Node(1, 1)
+
+
+class _Tree:
+    """A document as it is read: the mappings and lists that are open, innermost last."""
+
+    def __init__(self) -> None:
+        self.root: Node | None = None
+        self._open: list[Node] = []
+        self._keys: list[str | None] = []  # for each open mapping the key that waits for its value
+        self._count = 0
+
+    def leave(self) -> None:
+        """Close the innermost mapping or list."""
+        self._open.pop()
+        self._keys.pop()
+
+    def add(self, event: NodeEvent, line: int, column: int) -> None:
+        """Add a key, or a value in its place. TextError for a document that is too long or too deep."""
+        self._count += 1
+        if self._count > MAX_VALUES:
             raise TextError(line, column, f"more than {MAX_VALUES} keys and values", "write several plans")
-        parent = stack[-1] if stack else None
-        if parent is not None and isinstance(parent.value, dict) and pending[-1] is None:
-            pending[-1] = _key(event, parent, line, column)
-            continue
+        parent = self._open[-1] if self._open else None
+        if parent is not None and isinstance(parent.value, dict) and self._keys[-1] is None:
+            self._keys[-1] = _key(event, parent, line, column)
+            return
         if parent is not None and isinstance(event, ScalarEvent) and not event.style and not event.value:
-            line, column = parent.keys.get(str(pending[-1]), (line, column))  # nothing stands there: the key's place
+            # Nothing stands there: it gets its key's place.
+            line, column = parent.keys.get(str(self._keys[-1]), (line, column))
         node = _node(event, line, column)
+        self._put(parent, node)
+        if isinstance(node.value, dict | list):
+            self._open.append(node)
+            self._keys.append(None)
+            if len(self._open) > MAX_DEPTH:
+                raise TextError(line, column, f"more than {MAX_DEPTH} levels deep", "write a flat plan")
+
+    def _put(self, parent: Node | None, node: Node) -> None:
         if parent is None:
-            root = node
+            self.root = node
         elif isinstance(parent.value, dict):
-            parent.value[str(pending[-1])] = node
-            pending[-1] = None
+            parent.value[str(self._keys[-1])] = node
+            self._keys[-1] = None
         else:
             parent.value.append(node)
-        if isinstance(node.value, dict | list):
-            stack.append(node)
-            pending.append(None)
-            if len(stack) > MAX_DEPTH:
-                raise TextError(line, column, f"more than {MAX_DEPTH} levels deep", "write a flat plan")
-    return root or Node(1, 1)
 
 
 def _refuse_tricks(event: NodeEvent, line: int, column: int) -> None:

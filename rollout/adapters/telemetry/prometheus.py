@@ -188,6 +188,12 @@ def _of_all(found: metrics_queries.StoreFigures, rollbacks: Latencies) -> Iterat
     )
     histogram.add_metric([], rollbacks.buckets(), rollbacks.total)
     yield histogram
+    yield from _of_rollouts(found)
+    yield _one("rollout_services_alive", "Service processes that reported lately.", {}, found.alive)
+    yield from _of_notices(found)
+
+
+def _of_rollouts(found: metrics_queries.StoreFigures) -> Iterator[Metric]:
     yield _one(
         "rollout_rollouts_not_shown",
         f"Rollouts that ended in the last day, beyond the {metrics_queries.MOST_ENDED} that are shown one by one.",
@@ -198,7 +204,9 @@ def _of_all(found: metrics_queries.StoreFigures, rollbacks: Latencies) -> Iterat
     for phase in Phase:
         phases.add_metric([str(phase)], found.phases.get(str(phase), 0))
     yield phases
-    yield _one("rollout_services_alive", "Service processes that reported lately.", {}, found.alive)
+
+
+def _of_notices(found: metrics_queries.StoreFigures) -> Iterator[Metric]:
     waiting = _gauge("rollout_outbox_waiting", "Notices that wait, by address.", "address")
     oldest = _gauge("rollout_outbox_oldest_seconds", "Age of the oldest notice that waits.", "address")
     given_up = _gauge("rollout_outbox_given_up", "Notices that were never taken.", "address")
@@ -264,22 +272,31 @@ _EACH = (
 
 
 def _of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metric]:
-    """What one rollout shows until something is recorded of it; less of one that has ended."""
-    own, live = [r.name, r.id], r.phase.is_live
+    """The families of one rollout until something is recorded of it; fewer of one that has ended."""
+    own = (r.name, r.id)
     yield _family(_PHASE, {(*own, str(each)): r.phase is each for each in Phase})
     for kind, shares in ((_ASKED, _asked(r)), (_CONFIRMED, _confirmed(r)), (_OBSERVED, _observed(r))):
         yield _family(kind, {(*own, arm): share for arm, share in shares.items()})
     states = Counter(t.state for t in r.targets)
-    yield _family(_TARGETS, {(*own, str(s)): states[s] for s in TargetState if live or states[s]})
+    yield _family(_TARGETS, {(*own, str(s)): states[s] for s in TargetState if r.phase.is_live or states[s]})
     yield _family(_WRITES, {(*own, *of): count for of, count in sorted(writes.items())})
-    if not live:
-        return
+    if r.phase.is_live:
+        yield from _of_position(r)
+        yield from _of_gates(r)
+
+
+def _of_position(r: Rollout) -> Iterator[Metric]:
+    own = (r.name, r.id)
     if r.phase is Phase.HELD:
         reason = r.reason if r.reason in set(HeldReason) else "failure"
         yield _family(_HELD, {(*own, str(reason)): 1})
-    yield _family(_WAVE, {(*own,): r.position.wave})
-    yield _family(_STEP, {(*own,): r.position.step})
-    yield _family(_STEPS, {(*own,): r.plan.last_step})
+    yield _family(_WAVE, {own: r.position.wave})
+    yield _family(_STEP, {own: r.position.step})
+    yield _family(_STEPS, {own: r.plan.last_step})
+
+
+def _of_gates(r: Rollout) -> Iterator[Metric]:
+    own = (r.name, r.id)
     if r.verdict:
         outcome = r.verdict.get("outcome")
         yield _family(_VERDICT, {(*own, word): outcome == word for word in VERDICTS})

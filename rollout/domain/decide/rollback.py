@@ -15,39 +15,58 @@ from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetSta
 LONGEST_PAUSE = timedelta(seconds=60)
 
 
+_SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
+
+
 def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Everything before it waits: no gate, hold, freeze or deadline is asked."""
-    settled = {TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN}
-    todo = tuple(t for t in r.its_own if t.state not in settled)
-    if todo:
-        again = {t.number: _again_at(r, t, f) for t in todo}
-        ready = tuple(t for t in todo if again[t.number] <= now)
-        if f.trouble is not None or not ready:
-            until = min(again.values())
-            if f.trouble is not None and not _all_taken(r, todo):
-                until = max(until, now + pause(r, f))
-            return Wait(until, "write the baseline again", _contested(r, todo) or f.trouble or _not_yet(todo))
-        return Restore(ready, f"{count(len(ready), 'number')} to restore")
+    """Write every baseline back, say when all are read back, watch until the horizons are over, then end.
+
+    Everything before it waits: no gate, hold, freeze or deadline is asked.
+    """
+    if todo := tuple(t for t in r.its_own if t.state not in _SETTLED):
+        return _write_back(r, f, now, todo)
     if r.restored_at is None:
-        took = (now - (r.rollback_at or now)).total_seconds()
-        return Record(
-            Event.READ_BACK,
-            f"{count(len(r.its_own), 'number')} read back at the baseline {took:.3f} s after the order",
-            {"restored_at": now},
-        )
+        return _read_back(r, now)
     if not seen_after(f.look, r, r.its_own):
-        over = horizons_over(r)
-        if now >= over and f.trouble is None:
-            return Read(tuple(t.number for t in r.its_own), "read every number before saying that it is back")
-        if f.look is None and f.trouble is None:
-            return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
-        return Wait(
-            look_again(r, f, now, over),
-            "rolled_back",
-            f.trouble or "the baseline is back; a write whose outcome is unknown may still land",
-        )
-    if (blind := unread(r, f, f.look, now, "rolled_back")) is not None:
-        return blind
+        return _watch(r, f, now)
+    return unread(r, f, f.look, now, "rolled_back") or _end(r)
+
+
+def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> Action:
+    again = {t.number: _again_at(r, t, f) for t in todo}
+    ready = tuple(t for t in todo if again[t.number] <= now)
+    if f.trouble is None and ready:
+        return Restore(ready, f"{count(len(ready), 'number')} to restore")
+    until = min(again.values())
+    if f.trouble is not None and not _all_taken(r, todo):
+        until = max(until, now + pause(r, f))
+    return Wait(until, "write the baseline again", _contested(r, todo) or f.trouble or _not_yet(todo))
+
+
+def _read_back(r: Rollout, now: datetime) -> Action:
+    took = (now - (r.rollback_at or now)).total_seconds()
+    return Record(
+        Event.READ_BACK,
+        f"{count(len(r.its_own), 'number')} read back at the baseline {took:.3f} s after the order",
+        {"restored_at": now},
+    )
+
+
+def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
+    """P9: no end before a reading that began after the last horizon."""
+    over = horizons_over(r)
+    if now >= over and f.trouble is None:
+        return Read(tuple(t.number for t in r.its_own), "read every number before saying that it is back")
+    if f.look is None and f.trouble is None:
+        return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
+    return Wait(
+        look_again(r, f, now, over),
+        "rolled_back",
+        f.trouble or "the baseline is back; a write whose outcome is unknown may still land",
+    )
+
+
+def _end(r: Rollout) -> Action:
     edited = [t.number for t in r.its_own if t.state is TargetState.FOREIGN]
     gone = [t.number for t in r.its_own if t.state is TargetState.MISSING]
     why = "every number shows its baseline" if r.written else "nothing had been written"

@@ -72,36 +72,57 @@ def absorb(
     for write in (*rollout.writes, *rollout.foreign_open):
         if write.outcome is None or write.horizon_until > began:
             open_by_number.setdefault(write.number, []).append(write)
-    findings: dict[str, Finding | Blocked] = {}
-    targets: dict[str, Mapping[str, Any]] = {}
-    writes: dict[str, Mapping[str, Any]] = {}
-    notes: list[str] = []
+    found = _Absorbed(rollout, began, now)
     for number, shown in readings.items():
-        target = rollout.by_number[number]
+        writes = open_by_number.get(number, ())
         if isinstance(shown, Blocked):
-            findings[number] = shown
-            if shown is Blocked.MISSING:
-                targets[number] = {"state": TargetState.MISSING}
-                writes |= _over(open_by_number.get(number, ()), began)
-            continue
-        older = number in believed and shown.modified < target.modified
+            found.blocked(number, shown, writes)
+        else:
+            found.reading(rollout.by_number[number], shown, writes, believed=number in believed)
+    return found.scan
+
+
+@dataclass
+class _Absorbed:
+    """What a look's readings amount to, number by number."""
+
+    rollout: Rollout
+    began: datetime
+    now: datetime
+    findings: dict[str, Finding | Blocked] = field(default_factory=dict)
+    targets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    writes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def scan(self) -> NumberScan:
+        mine = {w.id for w in self.rollout.writes}
+        writes = {id_: outcome for id_, outcome in self.writes.items() if id_ in mine}
+        return NumberScan(self.began, self.findings, Change(targets=self.targets, writes=writes), tuple(self.notes))
+
+    def blocked(self, number: str, why: Blocked, writes: Sequence[Write]) -> None:
+        """Take over that a number could not be read; one that is gone is a finding like any other."""
+        self.findings[number] = why
+        if why is Blocked.MISSING:
+            self.targets[number] = {"state": TargetState.MISSING}
+            self.writes |= _over(writes, self.began)
+
+    def reading(self, target: Target, shown: Reading, writes: Sequence[Write], *, believed: bool) -> None:
+        """Take over what a number shows; `believed`: also where that is older than what was seen before."""
+        older = believed and shown.modified < target.modified
         if older:
             target = replace(target, modified=shown.modified)
-        examined = examine(target, shown, open_by_number.get(number, ()), began, rollout.plan)
-        findings[number] = examined.finding
-        changed = _target(rollout, target, shown, examined, now)
+        examined = examine(target, shown, writes, self.began, self.rollout.plan)
+        self.findings[target.number] = examined.finding
+        changed = _target(self.rollout, target, shown, examined, self.now)
         if changed or older:
-            targets[number] = {"modified": shown.modified, **changed} if older else changed
+            self.targets[target.number] = {"modified": shown.modified, **changed} if older else changed
         if examined.finding is not Finding.STALE:
-            writes |= _over(open_by_number.get(number, ()), began)
+            self.writes |= _over(writes, self.began)
         if examined.finding is Finding.APPLIED and examined.write is not None:
-            writes[examined.write.id] = {"outcome": WriteOutcome.APPLIED}
+            self.writes[examined.write.id] = {"outcome": WriteOutcome.APPLIED}
         elif examined.finding is Finding.OTHER_FIELDS:
-            notes.append(f"{number}: another field was edited; the split is as confirmed")
-    mine = {w.id for w in rollout.writes}
-    return NumberScan(
-        began, findings, Change(targets=targets, writes={k: v for k, v in writes.items() if k in mine}), tuple(notes)
-    )
+            self.notes.append(f"{target.number}: another field was edited; the split is as confirmed")
 
 
 def settles(phase: Phase) -> bool:
@@ -125,47 +146,65 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, An
 
 
 def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> dict[str, Any]:
-    phase = r.phase
+    """The fields of a target that a reading changes."""
     if target.state is TargetState.SUPERSEDED:
         return {}  # what it shows is a later rollout's
     newest = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
     seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
     if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:
-        # It was gone and is back as we knew it: it has to be undone, or goes on, like every other number.
-        back = TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED
-        undone = phase in _UNDOING and target.step == 0
-        return {**newest, "state": TargetState.RESTORED if undone else back, **seen}
+        return {**newest, "state": _state_of_returned(r, target), **seen}
     match examined.finding:
         case Finding.APPLIED:
             assert examined.write is not None
-            write = examined.write
-            forward = write.kind is Kind.FORWARD
-            return {
-                **newest,
-                "split": dict(write.lists),
-                **(r.standing(write.step, write.retreated) if forward else r.standing(0)),
-                "state": TargetState.CONFIRMED if forward else TargetState.RESTORED,
-                **seen,
-            }
+            return {**newest, **_applied(r, examined.write), **seen}
         case Finding.OTHER_FIELDS:
             return newest
         case Finding.TOUCHED:
             # While undoing, and after the end, a touch that changed nothing is of no concern.
-            return newest if phase in _UNDOING or phase.is_final else {"state": TargetState.TOUCHED, **seen}
-        case Finding.LATE_OWN if phase in _UNDOING:
-            # An earlier write of ours landed late: the baseline has to be written again.
-            return {**newest, "state": TargetState.CONFIRMED, "split": _managed(target, shown), "step": -1, **seen}
-        case Finding.LATE_OWN if phase is Phase.PROMOTED:
-            return {**newest, "split": _managed(target, shown), "step": -1, **seen}
-        case Finding.AT_BASELINE if phase in _UNDOING:
-            return {**newest, "state": TargetState.RESTORED, "split": _managed(target, shown), **r.standing(0), **seen}
+            unconcerned = r.phase in _UNDOING or r.phase.is_final
+            return newest if unconcerned else {"state": TargetState.TOUCHED, **seen}
         case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:
-            if phase in _UNDOING:
-                left_alone = target.state in (TargetState.RESTORED, TargetState.MISSING)
-                return {"state": TargetState.FOREIGN, **seen} if left_alone else seen
-            return {"state": TargetState.DRIFTED, **seen}
+            own = _moved_by_us(r, target, shown, examined.finding)
+            return {**newest, **own, **seen} if own is not None else {**_moved_by_others(r, target), **seen}
         case _:
             return {}
+
+
+def _state_of_returned(r: Rollout, target: Target) -> TargetState:
+    """The state of a number that was gone and is back as we knew it: it has to be undone, or goes on, like others."""
+    if r.phase in _UNDOING and target.step == 0:
+        return TargetState.RESTORED
+    return TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED
+
+
+def _applied(r: Rollout, write: Write) -> dict[str, Any]:
+    if write.kind is Kind.FORWARD:
+        place, state = r.standing(write.step, write.retreated), TargetState.CONFIRMED
+    else:
+        place, state = r.standing(0), TargetState.RESTORED
+    return {"split": dict(write.lists), **place, "state": state}
+
+
+def _moved_by_us(r: Rollout, target: Target, shown: Reading, finding: Finding) -> dict[str, Any] | None:
+    """The fields for a split that we know and did not expect now; None where it counts as somebody else's."""
+    split = {"split": _managed(target, shown)}
+    match finding:
+        case Finding.LATE_OWN if r.phase in _UNDOING:
+            # An earlier write of ours landed late: the baseline has to be written again.
+            return {"state": TargetState.CONFIRMED, **split, "step": -1}
+        case Finding.LATE_OWN if r.phase is Phase.PROMOTED:
+            return {**split, "step": -1}
+        case Finding.AT_BASELINE if r.phase in _UNDOING:
+            return {"state": TargetState.RESTORED, **split, **r.standing(0)}
+        case _:
+            return None
+
+
+def _moved_by_others(r: Rollout, target: Target) -> dict[str, Any]:
+    if r.phase not in _UNDOING:
+        return {"state": TargetState.DRIFTED}
+    left_alone = target.state in (TargetState.RESTORED, TargetState.MISSING)
+    return {"state": TargetState.FOREIGN} if left_alone else {}
 
 
 def _managed(target: Target, shown: Reading) -> dict[str, Any]:

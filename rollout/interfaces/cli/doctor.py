@@ -14,7 +14,7 @@ from rollout.adapters.store import migrate
 from rollout.adapters.store.address import parse_address
 from rollout.adapters.store.disk_reserve import GIVEN_BACK
 from rollout.adapters.store.lookups import Lookups
-from rollout.app import build
+from rollout.app import App, build
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.domain.writes.answers import Failure
 from rollout.settings import Settings
@@ -85,37 +85,45 @@ def examine(settings: Settings) -> dict[str, Any]:
             note("database", True, "none in this folder yet: `rollout serve` or `rollout start` makes it")
         elif found == wanted:
             try:
-                Lookups(app.database).probe()  # a full disk is noticed by writing alone
-                note("database", True, "can be written")
-                if app.store.ballast.given_back:
-                    note("disk", False, GIVEN_BACK)
-                for wrong in app.database.sessions():
-                    note("sessions", False, wrong, 3)
-                if advice := app.store.durability():
-                    note("durability", True, advice, warning=True)
-                ahead = (app.store.now() - app.clock.now()).total_seconds()
-                note("clock", abs(ahead) < 2, f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine")
-                alive = app.store.services()
-                trouble = [s for s in alive if s.trouble]
-                live = len(app.store.summaries(live=True, limit=None))
-                words = f"{len(alive)} running"
-                if not alive:
-                    words = "none is running: nothing moves until `rollout serve`"
-                    words += f", and {live} live rollout{' waits' if live == 1 else 's wait'}" if live else ""
-                note("service", not trouble and not (live and not alive), trouble[0].trouble if trouble else words)
-                note("rollouts", True, f"{live} live")
+                _examine_database(app, note)
             except RolloutError as error:
                 note("database", False, error.message)
         note("network", True, network_of(parse_base_url(settings.retell_base_url), os.environ).sentence)
         try:
-            first = next(iter(app.numbers.all()), None)
-            if isinstance(first, Failure):
-                refused = first.status in (401, 403)
-                note("retell", False, f"the key is refused ({first.status})" if refused else first.detail)
-            else:
-                note("retell", True, f"{settings.retell_base_url} answers")
+            _examine_retell(app, note)
         except RolloutError as error:
             note("retell", False, error.message, error.exit_code)
     shown = {k: str(v) for k, v in settings.model_dump().items()}
     shown["database_url"] = parse_address(settings.database_url).shown
     return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown}
+
+
+def _examine_database(app: App, note: _Notes) -> None:
+    Lookups(app.database).probe()  # a full disk is noticed by writing alone
+    note("database", True, "can be written")
+    if app.store.ballast.given_back:
+        note("disk", False, GIVEN_BACK)
+    for wrong in app.database.sessions():
+        note("sessions", False, wrong, 3)
+    if advice := app.store.durability():
+        note("durability", True, advice, warning=True)
+    ahead = (app.store.now() - app.clock.now()).total_seconds()
+    note("clock", abs(ahead) < 2, f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine")
+    alive = app.store.services()
+    trouble = [s for s in alive if s.trouble]
+    live = len(app.store.summaries(live=True, limit=None))
+    words = f"{len(alive)} running"
+    if not alive:
+        words = "none is running: nothing moves until `rollout serve`"
+        words += f", and {live} live rollout{' waits' if live == 1 else 's wait'}" if live else ""
+    note("service", not trouble and not (live and not alive), trouble[0].trouble if trouble else words)
+    note("rollouts", True, f"{live} live")
+
+
+def _examine_retell(app: App, note: _Notes) -> None:
+    first = next(iter(app.numbers.all()), None)
+    if isinstance(first, Failure):
+        refused = first.status in (401, 403)
+        note("retell", False, f"the key is refused ({first.status})" if refused else first.detail)
+    else:
+        note("retell", True, f"{app.settings.retell_base_url} answers")

@@ -197,23 +197,9 @@ def rollback(
         if not every:
             asked = id if id is not None else service.on_number(str(number))
             line.answers.append(service.rollback(asked, by(reason, request_id), wait=False))
-        answers, failure = line.answers, line.failure
-        ids = [str(answer["id"]) for answer in answers]
         if not no_wait:
-            for i, each in enumerate(ids):
-                try:
-                    answers[i] |= service.follow_rollback(each, timeout)
-                except Interrupted:
-                    raise Interrupted(
-                        "the rollback is ordered, and a running service goes on with it; without one: "
-                        f"rollout rollback {answers[i]['id']}"
-                    ) from None
-                except RolloutError as error:
-                    failure = error
-                    echo(f"{each}: {plain_lines(error.message)}", err=True)
-                except Exception as error:  # noqa: BLE001 - the other rollbacks are followed all the same
-                    failure = RolloutError(f"{each}: {unexpected(error)}; the rollback is ordered")
-                    echo(failure.message, err=True)
+            _follow(service, line, timeout)
+        answers, failure = line.answers, line.failure
         if json:
             print_json(answers if every else answers[0])
         else:
@@ -225,6 +211,25 @@ def rollback(
             say_if_nobody_works(service, *(answer["phase"] for answer in answers))
         if failure is not None:
             raise failure
+
+
+def _follow(service: Backend, line: _Line, timeout: float) -> None:
+    """Wait for the read-back of each rollback; the failure of one does not keep the others from being followed."""
+    for answer in line.answers:
+        id_ = str(answer["id"])
+        try:
+            answer |= service.follow_rollback(id_, timeout)
+        except Interrupted:
+            raise Interrupted(
+                "the rollback is ordered, and a running service goes on with it; without one: "
+                f"rollout rollback {answer['id']}"
+            ) from None
+        except RolloutError as error:
+            line.failure = error
+            echo(f"{id_}: {plain_lines(error.message)}", err=True)
+        except Exception as error:  # noqa: BLE001 - the other rollbacks are followed all the same
+            line.failure = RolloutError(f"{id_}: {unexpected(error)}; the rollback is ordered")
+            echo(line.failure.message, err=True)
 
 
 def _say_rollback(answer: dict[str, Any]) -> None:

@@ -26,6 +26,8 @@ from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, percent, plain, plain_lines, table
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.direct import Backend
 
@@ -172,25 +174,33 @@ def _print_check(report: dict[str, Any]) -> None:
         steps.add_row(str(s["step"]), weights, s["hold"], ", ".join(then))
     out.print(steps)
     for request in report["requests"]:
-        numbers_text = ", ".join(request["numbers"][:3]) + (
-            f" and {len(request['numbers']) - 3} more" if len(request["numbers"]) > 3 else ""
-        )
-        out.print(f"{request['method']} {request['path']} for {numbers_text}")
-        for i, body in enumerate(request["steps"], 1):
-            out.print(f"  step {i}    {plain(body)}", soft_wrap=True)
-        if request.get("retreat"):
-            out.print(f"  retreat   {plain(request['retreat'])}", soft_wrap=True)
-        out.print(f"  rollback  {plain(request['rollback'])}", soft_wrap=True)
+        _print_request(out, request)
     for name in ("timetable", "forecast"):
         if report.get(name):
             out.print(f"{name}: {plain(report[name])}")
     if (better := report.get("proposal")) is not None:
-        now, then = better["now"], better["then"]
-        out.print(f"this plan decides late: {better['why']}", style="yellow")
-        out.print(
-            f"{better['change']} would do: about {then['calls']:,} calls or {then['days']:g} days instead of "
-            f"{now['calls']:,} or {now['days']:g}; write"
-        )
-        out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
+        _print_proposal(out, better)
     if report["ok"]:
         out.print("ok: nothing was written", style="green")
+
+
+def _print_request(out: Console, request: dict[str, Any]) -> None:
+    numbers = ", ".join(request["numbers"][:3])
+    if len(request["numbers"]) > 3:
+        numbers += f" and {len(request['numbers']) - 3} more"
+    out.print(f"{request['method']} {request['path']} for {numbers}")
+    for i, body in enumerate(request["steps"], 1):
+        out.print(f"  step {i}    {plain(body)}", soft_wrap=True)
+    if request.get("retreat"):
+        out.print(f"  retreat   {plain(request['retreat'])}", soft_wrap=True)
+    out.print(f"  rollback  {plain(request['rollback'])}", soft_wrap=True)
+
+
+def _print_proposal(out: Console, better: dict[str, Any]) -> None:
+    now, then = better["now"], better["then"]
+    out.print(f"this plan decides late: {better['why']}", style="yellow")
+    out.print(
+        f"{better['change']} would do: about {then['calls']:,} calls or {then['days']:g} days instead of "
+        f"{now['calls']:,} or {now['days']:g}; write"
+    )
+    out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
