@@ -1,0 +1,1 @@
+"""The rules. Pure: values and functions, `now` as an argument; no library, no clock, no I/O."""

@@ -114,7 +114,7 @@ class DiskFull(NotReachable):
 
 
 class Unauthenticated(RolloutError):
-    """This needs a token."""
+    """A request that needs a token and has none."""
 
     exit_code = 4
     status = 401

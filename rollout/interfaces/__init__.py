@@ -1,0 +1,1 @@
+"""Where people and programs come in. No decisions are made here."""

@@ -36,7 +36,7 @@ class Sandbox(Operations):
     fit) or `ignored`; None: no ETag.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how a stand-in behaves, each given by its name
         self,
         host: str = "127.0.0.1",
         port: int = 0,

@@ -1,0 +1,1 @@
+"""External metrics, read from Prometheus and from JSON endpoints."""

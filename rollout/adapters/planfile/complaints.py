@@ -103,7 +103,7 @@ def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, k
     return Complaint("".join(names).removeprefix("."), problem, advice, *place)
 
 
-def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tuple[str, str]:
+def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tuple[str, str]:  # noqa: C901 - a table: kind of complaint, sentence, advice
     kind, value, ctx = one["type"], one.get("input"), one.get("ctx", {})
     key = str(way[-1]) if way else ""
     if kind == "missing":

@@ -90,10 +90,12 @@ def _record(
 
 
 def is_sms(channel: str) -> bool:
+    """True for a channel of messages."""
     return channel.endswith("_sms")
 
 
 def direction(channel: str) -> str:
+    """inbound or outbound, for calls and messages alike."""
     return channel.removesuffix("_sms")
 
 

@@ -48,7 +48,7 @@ class RetellClient:
     Raises SettingsError for a base URL that is neither https nor on this machine.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a setting of the client, given by its name
         self,
         base_url: str,
         key: Callable[[], str],

@@ -41,7 +41,7 @@ class RetellSession:
     the send window and one deadline.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a session shares with its client; made in one place
         self,
         numbers: Sequence[str],
         *,

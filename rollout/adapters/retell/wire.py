@@ -155,6 +155,7 @@ def number_in(document: Any, *path: str) -> float | None:
 
 
 def is_number(value: Any) -> bool:
+    """True for a JSON number of a believable size."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE
 
 

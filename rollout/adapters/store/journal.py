@@ -70,7 +70,9 @@ def _is_of_rows(document: Any) -> bool:
     return isinstance(change, dict) and "rollout" not in change and "verdict" not in document
 
 
-def chain(prev_hash: str, rollout_id: str, seq: int, at: str, actor: str, kind: str, reason: str, text: str) -> str:
+def chain(  # noqa: PLR0913 - every field of an entry, in the order in which they are hashed
+    prev_hash: str, rollout_id: str, seq: int, at: str, actor: str, kind: str, reason: str, text: str
+) -> str:
     """SHA-256 over the previous hash and every field of the entry."""
     message = canonical([prev_hash, rollout_id, seq, at, actor, kind, reason, text])
     return hashlib.sha256(message.encode()).hexdigest()

@@ -194,7 +194,7 @@ def set_marks(connection: Connection, new: Sequence[FetchMark]) -> None:
 # ------------------------------------------------------------------ looks
 
 
-def keep_look(
+def keep_look(  # noqa: PLR0913 - the columns of the table
     connection: Connection,
     rollout_id: str,
     at: datetime,

@@ -138,4 +138,5 @@ def drivers(connection: Connection, numbers: Iterable[str], batch: int = 500) ->
 
 
 def head_of(row: Row[Any]) -> Head:
+    """The head of a rollout's journal."""
     return Head(row.journal_seq, row.journal_hash)

@@ -242,6 +242,7 @@ def record_in(connection: Connection, entry: JournalEntry, now: datetime) -> Non
 
 
 def head_of_system(connection: Connection) -> tuple[int, str]:
+    """(sequence, hash) of the newest entry of the service's own journal."""
     value = connection.execute(select(meta.c.value).where(meta.c.key == HEAD)).scalar_one_or_none()
     if value is None:
         return 0, GENESIS

@@ -1,0 +1,1 @@
+"""Windows, holidays and freezes, and the timetable that follows from them."""

@@ -28,7 +28,7 @@ _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
 
 
 class DurationError(InputError, ValueError):
-    """This is not a duration; write for example 90s, 15m, 1h30m or 3d."""
+    """A text that is not a duration; write for example 90s, 15m, 1h30m or 3d."""
 
     def __init__(self, problem: str, write: str) -> None:
         super().__init__(f"{problem}; write {write}")

@@ -8,10 +8,12 @@ from rollout.domain.lifecycle.state import Rollout
 
 
 def reached(r: Rollout) -> int:
+    """The count of numbers in the waves reached."""
     return sum(1 for t in r.targets if t.wave <= r.position.wave)
 
 
 def weight(r: Rollout, step: int) -> str:
+    """A step's weights, for people."""
     weights = r.plan.weights(step)
     if len(weights) == 1:
         return f"{percent(next(iter(weights.values())))} canary"
@@ -19,14 +21,17 @@ def weight(r: Rollout, step: int) -> str:
 
 
 def percent(points: int) -> str:
+    """Basis points as a percentage: 1250 as "12.5 %"."""
     return f"{points / 100:g} %"
 
 
 def count(n: int, word: str) -> str:
+    """A number with its noun: "1 call", "2 calls"."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
 def name(numbers: Sequence[str]) -> str:
+    """The first three, and how many more."""
     shown = ", ".join(numbers[:3])
     return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
 

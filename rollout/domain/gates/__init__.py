@@ -1,0 +1,1 @@
+"""From calls to evidence, from evidence to a verdict, and its summary."""

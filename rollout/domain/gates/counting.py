@@ -186,6 +186,7 @@ QUARTERS = ("00-06", "06-12", "12-18", "18-24")
 
 
 def ended(call: CallRecord) -> bool:
+    """True once a call can no longer change its outcome by going on."""
     return call.ended_at is not None or call.status in ("ended", "error", "not_connected")
 
 

@@ -31,6 +31,7 @@ def figure(e: float) -> str:
 
 
 def harm(config: GateConfig, e_gate: float, by_metric: Mapping[str, float], counts: Mapping[str, Counts]) -> str:
+    """Worse beyond doubt: the numbers of the metric that says so most clearly."""
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     series = max(worst.series, key=lambda s: counts[s][0])
     fc, sc, fb, sb = counts[series]
@@ -45,6 +46,7 @@ def _bad(metric: MetricRule, series: str) -> str:
 
 
 def external(metric: MetricRule, value: float | None, looks: int) -> str:
+    """An external metric was beyond its limit for too long."""
     limit = f"above {metric.maximum:g}" if metric.maximum is not None else f"below {metric.minimum:g}"
     if metric.maximum is not None and metric.minimum is not None:
         limit = f"outside {metric.minimum:g} to {metric.maximum:g}"
@@ -53,6 +55,7 @@ def external(metric: MetricRule, value: float | None, looks: int) -> str:
 
 
 def watch(e_watch: float) -> str:
+    """Fewer calls go well than the record allows, with no baseline beside the canary."""
     return (
         f"Since all calls go to the canary, fewer of them go well than the baseline's record allows (evidence "
         f"{figure(e_watch)}, told at 100). Nothing is beside it to compare with, so this may be an incident "
@@ -63,6 +66,7 @@ def watch(e_watch: float) -> str:
 def split(
     e_split: Mapping[str, float], cells: Sequence[Cell], weights: Sequence[float], strata: Sequence[Stratum]
 ) -> str:
+    """Calls, or their results, do not come in the proportion of the weights."""
     what = max(e_split, key=lambda k: e_split[k])
     if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
         return (
@@ -89,6 +93,7 @@ def _worst_split(strata: Sequence[Stratum], weights: Sequence[float]) -> tuple[s
 
 
 def labels(config: GateConfig, e_labels: Mapping[str, float], cells: Sequence[Cell]) -> str:
+    """Results go missing on one side more than on the other."""
     what = max(e_labels, key=lambda k: e_labels[k])
     lost = [sum(c.lost.get(what, (0, 0))[arm] for c in cells) for arm in (0, 1)]
     judged = [sum(sum(c.counts[what][2 * arm : 2 * arm + 2]) for c in cells) for arm in (0, 1)]
@@ -102,6 +107,7 @@ def labels(config: GateConfig, e_labels: Mapping[str, float], cells: Sequence[Ce
 
 
 def amber(config: GateConfig, e_gate: float, by_metric: Mapping[str, float]) -> str:
+    """Probably worse: the weight is held."""
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     return (
         f"The canary looks worse in {worst.name}, not yet surely: evidence of harm {figure(e_gate)}, held "
@@ -110,6 +116,7 @@ def amber(config: GateConfig, e_gate: float, by_metric: Mapping[str, float]) -> 
 
 
 def unmeasured(metric: MetricRule, who: str, calls: int) -> str:
+    """A metric of which finished calls carry nothing."""
     what = f"custom field {metric.custom!r}" if metric.custom else metric.name
     return (
         f"{metric.name} cannot be measured: none of {calls} finished calls of the {who} carries {what}. "
@@ -124,6 +131,7 @@ def passed(
     calls: int,
     measured: Mapping[str, Sequence[int]],
 ) -> str:
+    """Proven not to be worse: the numbers of the proof."""
     blind = _blind(config, measured)
     if not margins:
         return (

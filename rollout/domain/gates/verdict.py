@@ -125,7 +125,7 @@ def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
     return out
 
 
-def _decide(
+def _decide(  # noqa: C901 - a decision table, read from top to bottom: the first row that fits decides
     config: GateConfig, tally: Tally, n: MetricFigures, beyond: Mapping[str, int], before: Memory
 ) -> tuple[GateOutcome, str | None, str]:
     if not config.metrics:

@@ -1,0 +1,1 @@
+"""Notices: the events and conditions that people are told of."""

@@ -1,0 +1,1 @@
+"""The plan: everything an operator asks for, validated."""

@@ -89,6 +89,7 @@ Weight = Annotated[
 
 
 def duration_of(value: object, at: Iterable[str | int] = ()) -> timedelta:
+    """A duration as it is written in a plan ("90s", "1h30m"); a complaint at its place otherwise."""
     try:
         return durations.parse(value)
     except durations.DurationError as error:

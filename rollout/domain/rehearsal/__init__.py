@@ -1,0 +1,1 @@
+"""Plans played against modelled callers."""

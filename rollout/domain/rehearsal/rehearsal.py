@@ -93,7 +93,7 @@ class ModelCallers:
         return np.stack([both, n - both], axis=-1)
 
 
-def rehearse(
+def rehearse(  # noqa: PLR0913 - what is assumed of callers, each given by its name
     config: GateConfig,
     steps: Sequence[PlayStep],
     calls_per_day: float,

@@ -75,6 +75,7 @@ class Ends:
 
 
 def every_call(done: int) -> int:
+    """A look after every call."""
     return 1
 
 

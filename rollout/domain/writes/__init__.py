@@ -1,0 +1,1 @@
+"""The judgements of the write protocol: applied, not applied or unknown; drift."""

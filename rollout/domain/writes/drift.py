@@ -46,7 +46,7 @@ class NumberScan:
         return [number for number, finding in self.findings.items() if finding in wanted]
 
     def merged(self, later: NumberScan) -> NumberScan:
-        """This look with a later one laid over it; it began when its oldest reading that still counts did."""
+        """The look with a later one laid over it; it began when its oldest reading that still counts did."""
         renewed = self.findings.keys() <= later.findings.keys()
         return NumberScan(
             later.began if renewed else min(self.began, later.began),

@@ -60,7 +60,7 @@ class TooMany(RolloutError):
 
 
 class NotWired(RolloutError):
-    """This service was started without this part."""
+    """A part that the service was started without."""
 
     exit_code = 4
     status = 501

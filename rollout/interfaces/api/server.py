@@ -103,7 +103,7 @@ class Server:
             self._socket.close()
 
 
-def run_server(
+def run_server(  # noqa: PLR0913 - what the service adds to the API, each given by its name
     app: App,
     scheduler: SchedulerState | None,
     host: str | None = None,

@@ -1,0 +1,1 @@
+"""The CLI's way to the engine: in this process, or over HTTP."""

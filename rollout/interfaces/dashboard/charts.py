@@ -130,7 +130,7 @@ class Timeline:
     label: str
 
 
-def timeline(
+def timeline(  # noqa: PLR0913 - four series, and the measures of the picture by their names
     asked: Sequence[Moment],
     read: Sequence[Moment],
     observed: Sequence[Observed],
