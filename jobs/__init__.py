@@ -1,1 +1,1 @@
-"""What runs by the clock: ticks, and the work that each tick asks for."""
+"""Work that runs by the clock: ticks, and the work that each tick asks for."""

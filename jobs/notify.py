@@ -111,7 +111,7 @@ class Notify:
         return added
 
     def _nothing_new(self) -> bool:
-        """Whether the last look, not long ago, saw all there is, and nothing lasts that is to be told again."""
+        """True if the last look, not long ago, saw all there is, and nothing lasts that is to be told again."""
         last = self._looked
         if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
             return False
@@ -203,7 +203,7 @@ class Notify:
                 log.exception("delivery crashed", error=type(error).__name__)
 
     def _batch(self, parcels: list[OutboxItem]) -> bool:
-        """Whether all of them were taken, and there may be more to send."""
+        """True if all of them were taken, and there may be more to send."""
         for i, parcel in enumerate(parcels):
             if self._stopping.is_set():
                 self.outbox.release(parcels[i:])

@@ -91,7 +91,7 @@ class Observe:
         return self.app.store.promoted_lately()
 
     def _tell(self, rollout: Rollout, now: datetime) -> None:
-        """What the calls say after the end: told at most once a day, and nothing is done by itself."""
+        """Tell what the calls say after the end: at most once a day, and nothing is done by itself."""
         found = self.app.driver.facts.gates.look(rollout, now)
         if found.verdict is None or not (found.verdict.alarm == "watch" or found.verdict.outcome == "fail"):
             return
@@ -194,7 +194,7 @@ class Observe:
 
 
 def _is_past(mark: FetchMark, rollout: Rollout, asked: bool) -> bool:
-    """Whether a mark's trouble is none of this rollout's: of another channel, or from before it began."""
+    """True if a mark's trouble is none of this rollout's: of another channel, or from before it began."""
     if mark.trouble_since is None or rollout.started_at is None:
         return False
     return not asked or mark.trouble_since < rollout.started_at

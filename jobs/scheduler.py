@@ -106,7 +106,7 @@ class Scheduler:
         self.tick()
 
     def _greet(self) -> None:
-        """What is looked at and said once, before anything is driven."""
+        """Look at and say once what concerns the whole process, before anything is driven."""
         self._look_back()
         self._beats = self.app.store.beat(self.app.owner, started=True)
         if reason := self.app.store.ballast.keep():

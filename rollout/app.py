@@ -84,7 +84,7 @@ class Interrupts:
                 self._epochs.pop(held.rollout_id, None)
 
     def __call__(self, id_: str, epoch: int) -> bool:
-        """Whether the driver of this rollout under this epoch has been interrupted."""
+        """True if the driver of this rollout under this epoch has been interrupted."""
         return id_ in self._ids or self._epochs.get(id_, 0) > epoch
 
 
@@ -189,7 +189,7 @@ def _calendars(path: Path | None) -> Calendars:
 
 
 class Substitutes(TypedDict, total=False):
-    """What takes the place of a part that the settings would name."""
+    """Parts that take the place of those that the settings would name."""
 
     clock: Clock
     database: Database

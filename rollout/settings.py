@@ -118,7 +118,7 @@ class Settings(BaseSettings):
 
     @property
     def database_is_default(self) -> bool:
-        """Whether nobody named a database: it then lives in the working folder, and is made when it is needed."""
+        """True if nobody named a database: it then lives in the working folder, and is made when it is needed."""
         return "database_url" not in self.model_fields_set
 
     @property
@@ -303,7 +303,7 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def traces_wanted(environ: Mapping[str, str] | None = None) -> bool:
-    """Whether OpenTelemetry's own variables name a place to send traces to and do not switch them off."""
+    """True if OpenTelemetry's own variables name a place to send traces to and do not switch them off."""
     given = os.environ if environ is None else environ
     if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False

@@ -1,4 +1,4 @@
-"""What the address of a plan may reach: the outside, by encrypted protocols, and no host inside the network.
+"""The guard on addresses that plans name: the outside, by encrypted protocols, and no host inside the network.
 
 A plan is written by many, the service stands inside: without this, a plan could make it talk to its
 neighbours. The check sits where a connection is made (an audit hook of the interpreter sees every one, with
@@ -256,7 +256,7 @@ def guarded(hosts: Iterable[str]) -> Iterator[Guard]:
 
 
 def inside(address: str) -> bool:
-    """Whether an IP address is not one of the public internet: loopback, private, link-local, shared, multicast."""
+    """True if an IP address is not one of the public internet: loopback, private, link-local, shared, multicast."""
     try:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -271,7 +271,7 @@ def inside(address: str) -> bool:
 
 
 def _is_inside(host: str) -> bool:
-    """Whether a host is written as an address inside the network; of names only a connection knows."""
+    """True if a host is written as an address inside the network; of names only a connection knows."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

@@ -53,7 +53,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What is sent. `event` lets a receiver that can see it drop what comes twice."""
+    """A notice to send. `event` lets a receiver that can see it drop what comes twice."""
 
     event: str
     rollout_id: str | None
@@ -90,7 +90,7 @@ def schemes() -> frozenset[str]:
 
 
 def usable(url: str) -> bool:
-    """Whether apprise takes this as an address of one of its services."""
+    """True if apprise takes this as an address of one of its services."""
     apprise, asset = _apprise()
     try:
         return apprise.Apprise.instantiate(url, asset=asset) is not None
@@ -184,7 +184,7 @@ def objection(url: str, hosts: Iterable[str]) -> str | None:
 
 
 def address_problems(plan: Plan, hosts: Iterable[str]) -> list[str]:
-    """What a plan is refused for because of the addresses of its notices, a sentence each."""
+    """Reasons to refuse a plan for the addresses of its notices, a sentence each."""
     found = ((place, objection(notice.url, hosts)) for place, notice in enumerate(plan.notify))
     return [f"notify[{place}].url: {why}" for place, why in found if why is not None]
 

@@ -1,4 +1,4 @@
-"""What settings need of this machine: asked when the service starts and by `doctor`, before anything relies on it."""
+"""Needs of the settings on this machine: asked when the service starts and by `doctor`, before anything relies on it."""
 
 from __future__ import annotations
 

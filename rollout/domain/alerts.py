@@ -45,7 +45,7 @@ class Alert:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it says that monitoring sees nothing, and not that something is wrong."""
+        """True if it says that monitoring sees nothing, and not that something is wrong."""
         return blind.says_so(self.name, self.labels)
 
 
@@ -64,7 +64,7 @@ def read(source: str, document: object) -> list[Alert]:
 
 
 def reaction(rules: Sequence[Rule], numbers: Sequence[str], alert: Alert) -> Reaction | None:
-    """What a rollout with these `alerts:` and numbers does about an alert; None: it is not concerned.
+    """The reaction of a rollout with these `alerts:` and numbers to an alert; None: it is not concerned.
 
     All labels of one rule must be the alert's. If the alert names phone numbers, one of them must be the
     rollout's. An alert that says that monitoring is blind concerns only rules that name it, by its alertname or

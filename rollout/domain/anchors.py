@@ -35,7 +35,7 @@ def find(text: str) -> list[Anchor]:
 
 
 def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
-    """What is wrong with a journal by this anchor; `kept`: the hash that its entry of this number has now."""
+    """A fault in a journal by this anchor, or None; `kept`: the hash that its entry of this number has now."""
     if kept == anchor.hash or (kept is None and pruned):
         return None
     where = f"{anchor.chain} entry {anchor.seq}"
@@ -45,7 +45,7 @@ def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
 
 
 def broken_token(anchor: Anchor, now: Anchor | None) -> str | None:
-    """What is wrong with a token by this anchor; `now`: how it is in the table, None when it is not there."""
+    """A fault in a token by this anchor, or None; `now`: how it is in the table, None when it is not there."""
     name = anchor.chain.removeprefix(TOKEN)
     if now is None:
         return f"token {name}: the anchor has it, and the table does not"

@@ -33,7 +33,7 @@ _TITLE = re.compile(r"\s*\[(?:re-?)?no[ _-]?data\b", re.IGNORECASE)  # Datadog: 
 
 
 def says_so(name: str, labels: Mapping[str, str]) -> bool:
-    """Whether an alert of this name with these labels says that monitoring is blind."""
+    """True if an alert of this name with these labels says that monitoring is blind."""
     for text in (name, labels.get("alertname", ""), labels.get("title", "")):
         bare = _bare(text)
         if bare in _NAMED or any(word in bare for word in _WITHIN) or _TITLE.match(text):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def fits(text: str, pattern: str) -> bool:
-    """Whether the whole text fits: `*` stands for any characters or none, `?` for exactly one, the rest for itself.
+    """True if the whole text fits: `*` stands for any characters or none, `?` for exactly one, the rest for itself.
 
     Case counts. Time grows with the two lengths multiplied at most, whatever the pattern.
     """

@@ -10,7 +10,7 @@ _DOTS = "•••"
 
 
 def is_e164(text: object) -> bool:
-    """Whether this is a phone number in E.164 form: a plus and 2 to 15 ASCII digits, the first not 0."""
+    """True if this is a phone number in E.164 form: a plus and 2 to 15 ASCII digits, the first not 0."""
     return isinstance(text, str) and _E164.fullmatch(text) is not None
 
 
@@ -34,7 +34,7 @@ def listed(chosen: Iterable[object]) -> list[str]:
 
 
 def covers(limit: frozenset[str] | None, numbers: Iterable[str]) -> bool:
-    """Whether all of these numbers are among a limit's; of no numbers at all, only without a limit (None)."""
+    """True if all of these numbers are among a limit's; of no numbers at all, only without a limit (None)."""
     if limit is None:
         return True
     found = list(numbers)

@@ -1,4 +1,4 @@
-"""What all processes together may ask of Retell: turns at a rate, and the lull after a 429. Pure.
+"""The budget of all processes' requests to Retell: turns at a rate, and the lull after a 429. Pure.
 
 Turns are dealt as in the generic cell rate algorithm: what is kept is when the next turn is free. Rollbacks have
 a line of their own that no other work stands in, and push the others' line back by what they take. Turns that

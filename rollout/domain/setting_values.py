@@ -1,4 +1,4 @@
-"""What single settings must look like to have any effect; each refusal says what to write instead."""
+"""The forms that single settings must have to take effect; each refusal says what to write instead."""
 
 from __future__ import annotations
 

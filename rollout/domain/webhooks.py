@@ -46,7 +46,7 @@ def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int
 
 
 def sample(document: object) -> CallRecord | None:
-    """What one webhook body says of a phone call; None for any other event and for what cannot be used."""
+    """The phone call in one webhook body; None for any other event and for what cannot be used."""
     event = document.get("event") if isinstance(document, Mapping) else None
     if not isinstance(document, Mapping) or not isinstance(event, str) or event not in EVENTS:
         return None

@@ -36,7 +36,7 @@ class ClosedDays:
         return isinstance(day, date) and self.name(day) is not None
 
     def name(self, day: date) -> str | None:
-        """What is celebrated, and where: `Thanksgiving Day (US-CA)`; None on a day that is no holiday."""
+        """The holiday and its region: `Thanksgiving Day (US-CA)`; None on a day that is no holiday."""
         for region in self.regions:
             if (name := holidays_of(region, day.year).get(day)) is not None:
                 return f"{name} ({region})"
@@ -70,14 +70,14 @@ class Calendars:
         return timetable(plan, calendar, closed, now, waves=waves)
 
     def remaining(self, rollout: Rollout, now: datetime) -> list[TimetableRow]:
-        """What is still to come of a rollout, and when at the earliest; InputError as `of`."""
+        """The timetable of the rest of a rollout, and when at the earliest; InputError as `of`."""
         calendar, closed = self.of(rollout.plan)
         return remaining(rollout, calendar, closed, now)
 
     # -------------------------------------------------------------- for the driver
 
     def opening(self, rollout: Rollout, now: datetime) -> Opening:
-        """Whether the rollout's steps may advance at `now`, why not, until when, and the weight to retreat to."""
+        """The openness at `now`: may steps advance, why not, until when, and the weight to retreat to."""
         try:
             calendar, closed = self.of(rollout.plan)
             span = self._span(calendar, closed, now)
@@ -174,7 +174,7 @@ def usable(calendar: Calendar) -> tuple[Calendar, ClosedDays]:
 def _why_closed(
     plan: Plan, calendar: Calendar, closed: ClosedDays, now: datetime, opens: datetime | None
 ) -> tuple[str, str, str]:
-    """What closes it, the hours (or the zone), and when it opens, in the calendar's zone, for `show`."""
+    """The reason that it is closed, the hours (or the zone), and when it opens, in the calendar's zone, for `show`."""
     local = now.astimezone(windows.zone_of(calendar)).date()
     opening = "no opening within two years"
     if opens is not None:

@@ -1,4 +1,4 @@
-"""What a person may ask. The command line, the HTTP API and the page call these and nothing else.
+"""The commands. The command line, the HTTP API and the page call these and nothing else.
 
 Each command is a pure decision about the rollout it finds (rollout.domain.lifecycle.commands), recorded with its actor,
 its reason and its request id in one transaction. Nobody drives here: the rollout becomes due, and whoever drives

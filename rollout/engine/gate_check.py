@@ -42,7 +42,7 @@ class MetricReadings(dict[str, float | None]):
 
 @dataclass(frozen=True, slots=True)
 class CombinedVerdict:
-    """What the gates say together: one canary's verdict, or that of all variants."""
+    """The verdict of all gates together: one canary's verdict, or that of all variants."""
 
     outcome: str
     alarm: str | None
@@ -127,7 +127,7 @@ class GateCheck:
     def _history(
         self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
     ) -> BaselineHistory | None:
-        """What is known of the baseline from before, fixed at the first look that can know it; None until then."""
+        """The baseline's usual rates from before, fixed at the first look that can know it; None until then."""
         from rollout.domain.gates.counting import HARD_REASONS
         from rollout.domain.gates.history import BEFORE, BaselineHistory, baseline_history
 
@@ -221,7 +221,7 @@ def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], n
 
 
 def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], now: datetime) -> bool:
-    """Whether the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
+    """True if the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
     started = rollout.started_at
     if started is None or now - started > BLIND_AFTER:
         return True

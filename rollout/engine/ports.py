@@ -1,4 +1,4 @@
-"""What the core needs from the world, as Protocols and plain values.
+"""The engine's ports: all that it needs from the world, as Protocols and plain values.
 
 The driver and the commands see adapters only through this file. Nothing here does I/O. A little over 300
 lines: whoever writes an adapter or a fake finds all that it must do in one place.
@@ -80,7 +80,7 @@ class NumberSession(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AgentVersion:
-    """What get-agent says of one version of an agent, as far as pre-flight needs it."""
+    """One version of an agent as get-agent shows it, as far as pre-flight needs it."""
 
     agent_id: str
     version: int
@@ -227,7 +227,7 @@ class BudgetState:
 
 
 class AccountLimits(Protocol):
-    """What all processes together may ask of Retell. Raises NotReachable when the database is."""
+    """The limit of all processes' requests to Retell. Raises NotReachable when the database is."""
 
     def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
         """So many turns of the account's `rate` a second; rollbacks (`urgent`) stand in no line."""
@@ -245,7 +245,7 @@ class AccountLimits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredCalls:
-    """What the store knows of a rollout's calls at one moment: the calls since it began, oldest first; (kind, at,
+    """The stored calls of a rollout at one moment: the calls since it began, oldest first; (kind, at,
     data) of the journal entries at which a weight came into force or ceased to be; marks by number and channel."""
 
     calls: Sequence[CallRecord]
@@ -254,7 +254,7 @@ class StoredCalls:
 
 
 class GateRecords(Protocol):
-    """What the gates read and keep. Each method is one transaction. Only for rollouts that have begun."""
+    """The records that gates read and keep. Each method is one transaction. Only for rollouts that have begun."""
 
     def seen(self, rollout: Rollout) -> StoredCalls: ...
 
@@ -273,7 +273,7 @@ class GateRecords(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class GateReport:
-    """What the gates have to say of a rollout at one moment; None: no gates, or not asked."""
+    """The gates' report on a rollout at one moment; None: no gates, or not asked."""
 
     verdict: Opinion | None = None
     canary_calls: int | None = None

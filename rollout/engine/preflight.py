@@ -33,7 +33,7 @@ Pair = tuple[str, int | str | None]
 
 @dataclass(frozen=True, slots=True)
 class VersionCheck:
-    """Whether every version a rollout needs still exists; `trouble`: it could not be found out."""
+    """The existence of every version that a rollout needs; `trouble`: it could not be found out."""
 
     trouble: str | None = None
     canary_gone: str | None = None
@@ -107,7 +107,7 @@ def _unreachable(failure: Failure) -> str:
 
 @dataclass(frozen=True)
 class Preflight:
-    """What pre-flight found: the targets with their baselines, and what to refuse or to warn of."""
+    """The findings of pre-flight: the targets with their baselines, and what to refuse or to warn of."""
 
     plan: Plan
     targets: tuple[Target, ...] = ()
@@ -270,7 +270,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
 
 
 def _why_gone(versions: VersionLookup, agent_id: str) -> str:
-    """What to add about a version that does not exist, when its agent does not either."""
+    """An addition about a version that does not exist, when its agent does not either."""
     found = versions.look_up(agent_id, None)
     unknown = isinstance(found, Failure) and _is_gone(found)
     return f", for Retell knows no agent {agent_id}" if unknown else ""

@@ -253,7 +253,9 @@ def parse_canary(text: str | None) -> dict[str, float] | None:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What Retell lists of a plan's numbers: calls a day in the last week (None: hardly any), and what the baseline's
+    """The traffic of a plan's numbers, from Retell's lists.
+
+    Calls a day in the last week (None: hardly any), and what the baseline's
     own calls of the last 30 days say."""
 
     calls_per_day: float | None

@@ -1,4 +1,4 @@
-"""What the server's settings allow, whatever a plan says: asked by pre-flight, before anything is recorded."""
+"""The limits that the server's settings put on every plan: asked by pre-flight, before anything is recorded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ServerLimits:
     addresses: Callable[[Plan], Iterable[str]] = lambda _plan: ()
 
     def problems(self, plan: Plan, numbers: Iterable[str]) -> Iterator[str]:
-        """What a plan on these numbers is refused for, a sentence each."""
+        """Reasons to refuse a plan on these numbers, a sentence each."""
         yield from self.metrics(plan)
         yield from self.addresses(plan)
         for number in numbers:

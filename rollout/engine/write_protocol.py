@@ -52,7 +52,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class BatchWrite:
-    """What came of one batch: the snapshot afterwards, what was read, and what went wrong, if anything."""
+    """The result of one batch: the snapshot afterwards, what was read, and what went wrong, if anything."""
 
     rollout: Rollout
     look: NumberScan | None = None
@@ -68,7 +68,7 @@ class BatchWrite:
 
     @property
     def is_clean(self) -> bool:
-        """Whether all of it was written as it should, so that more of the same may follow without a decision."""
+        """True if all of it was written as it should, so that more of the same may follow without a decision."""
         return self.trouble is None and not (self.unsent or self.rejected) and self.sent > 0
 
 

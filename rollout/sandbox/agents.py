@@ -161,7 +161,7 @@ class Agent:
         return {"type": kind, field_name: f"{prefix}_{self.agent_id}", "version": version.number}
 
     def engine_json(self, version: Version) -> dict[str, Any]:
-        """What get-retell-llm or get-conversation-flow shows of it."""
+        """The JSON of get-retell-llm or get-conversation-flow."""
         reference = self.engine_of(version)
         shown = {name: value for name, value in reference.items() if name != "type"}
         shown |= {name: value for name, value in version.engine.items() if name != "type"}
@@ -172,7 +172,7 @@ class Agent:
         return shown | {"is_published": version.is_published, "last_modification_timestamp": version.modified}
 
     def root_json(self) -> dict[str, Any]:
-        """What get-agent-root shows: the tags and where they point."""
+        """The JSON of get-agent-root: the tags and where they point."""
         return {"agent_id": self.agent_id, "channel": self.channel, "tags": self._tags_json()}
 
     def _tags_json(self) -> dict[str, Any]:

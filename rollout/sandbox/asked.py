@@ -1,4 +1,4 @@
-"""What a route is told, and how it reads a body, a number and a page's place from it."""
+"""The request of a route, and how it reads a body, a number and a page's place from it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ BEFORE_LAST = float("-inf")
 
 @dataclass(slots=True)
 class Asked:
-    """What a route is told."""
+    """The request that a route answers."""
 
     request: Request
     now: float

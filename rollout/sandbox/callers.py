@@ -28,7 +28,7 @@ _NOBODY = Behaviour(hard_error=1, duration_s=0.1, analysis_delay_s=1)
 
 
 class Draws(NamedTuple):
-    """What chance gives one caller: independent numbers, uniform on [0, 1)."""
+    """The random draws of one caller: independent numbers, uniform on [0, 1)."""
 
     entry: float
     bypass: float

@@ -1,4 +1,4 @@
-"""What a person or a test may do to the sandbox: the operations behind `/sandbox/...` and the Python methods.
+"""Controls of the sandbox for people and tests: the operations behind `/sandbox/...` and the Python methods.
 
 Each operation takes the lock. Wrong input raises ValueError with the field and what to write instead.
 """

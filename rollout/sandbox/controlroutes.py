@@ -15,7 +15,7 @@ from rollout.sandbox.messages import Answer, ApiError, Request, error_answer, js
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What a control route is told."""
+    """The request that a control route answers."""
 
     operations: Operations
     request: Request

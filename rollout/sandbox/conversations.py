@@ -82,7 +82,7 @@ class Conversation:
         return round((self.end - self.start) / 60 * (1 if self.is_chat else 7), 4)
 
     def analysis(self, now: float) -> dict[str, Any] | None:
-        """What the analysis says, or None while there is none; unjudged fields are left out."""
+        """The analysis, or None while there is none; unjudged fields are left out."""
         if now < self.analysed:
             return None
         kind = "chat" if self.is_chat else "call"
@@ -111,7 +111,7 @@ class Conversation:
         return shown
 
     def _utterances(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """What was said, and the same with a tool call; utterances say which backup model spoke, if one did."""
+        """The utterances, and the same with a tool call; utterances say which backup model spoke, if one did."""
         said: list[dict[str, Any]] = [
             {"role": "agent", "content": "Hello, how can I help?", "words": []},
             {"role": "user", "content": "A modelled caller.", "words": []},

@@ -100,7 +100,7 @@ class Fault:
         return cls(**data)
 
     def matches(self, request: Request) -> bool:
-        """Whether this request is meant. Stale is for reads only, lying and late effects for a PATCH only."""
+        """True if this request is meant. Stale is for reads only, lying and late effects for a PATCH only."""
         if self.kind == "stale" and request.method != "GET" and request.path not in _READ_BY_POST:
             return False
         if self.kind in _PATCH_ONLY and request.method != "PATCH":

@@ -1,4 +1,4 @@
-"""What goes in and out of a route: a request that was read, an answer to be sent, and Retell's errors.
+"""Messages in and out of a route: a request that was read, an answer to be sent, and Retell's errors.
 
 Plain data; how the bytes travel is the connection's business.
 """

@@ -63,7 +63,7 @@ class Number:
 
     @property
     def state(self) -> State:
-        """What is served now."""
+        """The state served now."""
         return self.states[-1]
 
     @property

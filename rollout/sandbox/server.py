@@ -196,7 +196,7 @@ def run(
 
 
 def _welcome(sandbox: Sandbox, key: str | None) -> str:
-    """What a person needs to know to use it."""
+    """A welcome: all that a person needs to use it."""
     lines = [
         f"Sandbox of the Retell API on {sandbox.url} (key: {'the one given' if key else 'any'})",
         "",

@@ -1,4 +1,4 @@
-"""What the connections and the control share: world, clock, faults and log under one lock.
+"""State that the connections and the control share: world, clock, faults and log under one lock.
 
 One object, so that a reset is one assignment of fresh parts and nothing keeps an old one.
 """

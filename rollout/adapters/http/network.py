@@ -63,7 +63,7 @@ class Network:
 
     @property
     def sentence(self) -> str:
-        """What is in force, for people: no user, no password."""
+        """The route in force, for people: no user, no password."""
         if self.proxy is not None:
             user = " with a user name" if self.proxy.credentials else ""
             way = f"through the proxy {self.proxy.place} (HTTPS_PROXY{user})"
@@ -86,7 +86,7 @@ class Network:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this host is this machine, by its name `localhost` or a literal address."""
+    """True if this host is this machine, by its name `localhost` or a literal address."""
     if host == "localhost":
         return True
     try:

@@ -32,7 +32,7 @@ class Sending:
 
     @property
     def extensions(self) -> dict[str, object]:
-        """What an httpx.Request carries to be sent this way."""
+        """The extensions of an httpx.Request that is sent this way."""
         return {_SENDING: self}
 
 

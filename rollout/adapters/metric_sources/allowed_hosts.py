@@ -102,7 +102,7 @@ class MetricHosts:
         return place
 
     def problems(self, plan: Plan) -> list[str]:
-        """What speaks against the addresses of a plan's metrics, each naming its field; asks no name server."""
+        """Objections to the addresses of a plan's metrics, each naming its field; asks no name server."""
         found = []
         for i, metric in enumerate(plan.gates.metrics or ()):
             source = metric.external
@@ -160,7 +160,7 @@ def canonical(host: str) -> str | None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this is `localhost` or an address of loopback; a name that leads there does not count."""
+    """True if this is `localhost` or an address of loopback; a name that leads there does not count."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:

@@ -33,7 +33,7 @@ MOST_KEPT = 1000  # values in memory; those not asked for the longest time go fi
 
 @dataclass
 class _Kept:
-    """What is known of one metric of one plan. Times are seconds of Clock.boot, when the read began."""
+    """The last readings of one metric of one plan. Times are seconds of Clock.boot, when the read began."""
 
     metric: str
     asked_at: float
@@ -72,7 +72,7 @@ class Externals:
         self._readers = _Readers(THREADS)
 
     def problems(self, plan: Plan) -> list[str]:
-        """What speaks against the addresses of a plan's metrics, a sentence each; reads nothing."""
+        """Objections to the addresses of a plan's metrics, a sentence each; reads nothing."""
         return self._hosts.problems(plan)
 
     def last_trouble(self, metric: str) -> str | None:

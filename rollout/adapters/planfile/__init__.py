@@ -146,7 +146,7 @@ def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -
 
 
 def _unknown_regions(regions: Iterable[str], root: Node | None) -> Iterator[Complaint]:
-    """What the model cannot know of holidays: for which regions there are any."""
+    """Complaints about regions without holidays, which the model cannot know."""
     for i, region in enumerate(regions):
         try:
             require(region)

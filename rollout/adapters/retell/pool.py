@@ -88,7 +88,7 @@ class ConnectionPool:
 
     @property
     def _advice(self) -> str:
-        """What to do about a certificate that nobody known has signed."""
+        """Advice about a certificate that nobody known has signed."""
         if self._network.certificates:
             return ""
         return "; if your network has an authority of its own, name its certificate in SSL_CERT_FILE"
@@ -115,7 +115,7 @@ class ConnectionPool:
 
     @property
     def single_use(self) -> bool:
-        """Whether the server closes after a write, so that each needs a connection; before any write, after a read.
+        """True if the server closes after a write, so that each needs a connection; before any write, after a read.
 
         What it does after a read says nothing of writes: an edge may close with each refusal, and keep open the rest.
         """

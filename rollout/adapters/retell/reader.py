@@ -137,7 +137,7 @@ def paused(seconds: float) -> Failure:
 
 
 def signs(reply: Reply | None) -> tuple[int | None, float | None]:
-    """What the limiter learns from the end of a request."""
+    """The signs that the limiter takes from the end of a request."""
     return (None, None) if reply is None else (reply.status, reply.retry_after)
 
 

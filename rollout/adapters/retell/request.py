@@ -102,7 +102,7 @@ class RequestSender:
         return Reply(status, answer.content, self._retry_after(answer.headers.get("retry-after")))
 
     def failure(self, ask: RequestSpec, reply: Reply, *, write: bool) -> Failure:
-        """What an answer other than a usable 200 means.
+        """The failure that an answer other than a usable 200 means.
 
         A 429 to a write is unknown: Retell does not document it there, so only a read can tell.
         """
@@ -187,7 +187,7 @@ class RequestSender:
 
 
 def no_answer(error: httpx.TransportError, *, write: bool) -> Failure:
-    """What it means that a request had no answer: exactly NotSent is `surely not sent`."""
+    """The failure of a request that had no answer: exactly NotSent is `surely not sent`."""
     unknown = write and not isinstance(error, NotSent)
     return Failure(Trouble.UNKNOWN if unknown else Trouble.UNREACHABLE, str(error))
 

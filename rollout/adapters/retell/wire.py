@@ -205,7 +205,7 @@ def _sorted(document: Any) -> bytes:
 
 
 def _each_key_once(body: bytes, document: Any) -> bool:
-    """Whether surely no object of this body has a key twice; False: not known this way.
+    """True if surely no object of this body has a key twice; False: not known this way.
 
     Where nothing is escaped, each text has two quotes and none inside, in the body and in the document written again.
     A key that came twice is in the body and not in the document, so the body then has more of them.

@@ -51,7 +51,7 @@ def anchors_of(entries: Sequence[RecordedEntry]) -> list[Anchor]:
 
 
 def against(connection: Connection, kept: Sequence[Anchor], system: Iterable[RecordedEntry]) -> list[str]:
-    """What the journal and the token table no longer have of these anchors, one sentence each."""
+    """Differences of the journal and the token table from these anchors, one sentence each."""
     pruned = {str(e.data.get("rollout")) for e in system if e.kind == PRUNED}
     table = _tokens(connection)
     faults = []

@@ -31,7 +31,7 @@ class Bulk:
 
 
 def inserts(dialect: Dialect, table: Table, rows: Rows) -> list[Bulk]:
-    """What inserts these rows: one statement, or none."""
+    """The statements that insert these rows: one, or none."""
     if not rows:
         return []
     names = tuple(rows[0])
@@ -42,7 +42,7 @@ def inserts(dialect: Dialect, table: Table, rows: Rows) -> list[Bulk]:
 def updates(
     dialect: Dialect, table: Table, rollout_id: str, key: str, changes: Mapping[str, Mapping[str, Any]]
 ) -> list[Bulk]:
-    """What sets these values in the rollout's rows, by their key; one statement for all that set the same columns."""
+    """The statements that set these values in the rollout's rows by their key, one for each set of columns."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for id_, values in changes.items():
         if values:
@@ -55,7 +55,7 @@ def updates(
 
 
 def update_one(dialect: Dialect, table: Table, id_: str, values: Mapping[str, Any]) -> Bulk:
-    """What sets these values in the one row of this id. As text, for each set of columns would be compiled."""
+    """The statement that sets these values in the one row of this id. As text, for each set of columns would be compiled."""
     row = [_converted(dialect, table, name, [value])[0] for name, value in values.items()]
     return Bulk(_update_one(dialect, table, tuple(values)), (*row, id_))
 

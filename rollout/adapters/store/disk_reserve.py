@@ -32,7 +32,7 @@ class DiskReserve:
 
     @property
     def given_back(self) -> bool:
-        """Whether the disk was full, and has not had enough room since."""
+        """True if the disk was full, and has not had enough room since."""
         return self._found() == 0
 
     def give_back(self) -> bool:

@@ -208,7 +208,7 @@ class Database:
             self.file.require_same()
 
     def sessions(self) -> list[str]:
-        """What is wrong with sessions of this database, one sentence each; nothing on SQLite."""
+        """Faults in the settings of this database's sessions, one sentence each; nothing on SQLite."""
         if isinstance(self.opening.address, SqliteAddress):
             return []
         with _said("read"), self._outside() as first, self._outside() as second:
@@ -262,7 +262,7 @@ _ADVICE = {
 
 
 def _is_trouble(error: exc.DBAPIError, state: str | None) -> bool:
-    """Whether the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
+    """True if the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
 
     sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
     """

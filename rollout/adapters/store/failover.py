@@ -51,7 +51,7 @@ def known(connection: Connection) -> str:
 
 
 def is_another(recorded: str, found: str) -> bool:
-    """Whether the database lives elsewhere than it did; a name that was never recorded or cannot be had is none."""
+    """True if the database lives elsewhere than it did; a name that was never recorded or cannot be had is none."""
     return bool(recorded and found and recorded != found)
 
 

@@ -1,4 +1,4 @@
-"""What the gates read and keep in the store."""
+"""The gates' records in the store."""
 
 from __future__ import annotations
 

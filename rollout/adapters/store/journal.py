@@ -65,7 +65,7 @@ def canonical(document: Any) -> str:
 
 
 def _is_of_rows(document: Any) -> bool:
-    """Whether it is a change of targets and writes: large, and what Retell showed or we composed, without NaN."""
+    """True if it is a change of targets and writes: large, and what Retell showed or we composed, without NaN."""
     change = document.get("change") if isinstance(document, dict) else None
     return isinstance(change, dict) and "rollout" not in change and "verdict" not in document
 
@@ -134,7 +134,7 @@ def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | N
 
 
 def check(entries: Iterable[RecordedEntry], head: tuple[int, str] | None = None) -> list[str]:
-    """What is wrong with one rollout's chain, one sentence each; empty when it is whole."""
+    """Faults in one rollout's chain, one sentence each; empty when it is whole."""
     faults: list[str] = []
     seq, last = 0, GENESIS
     for entry in entries:

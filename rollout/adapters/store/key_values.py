@@ -21,7 +21,7 @@ def insert_into(connection: Connection, table: Table) -> Any:
 
 
 def value_of(connection: Connection, key: str) -> str | None:
-    """What is kept under this key."""
+    """The value kept under this key."""
     found: str | None = connection.execute(_VALUE, {"wanted": key}).scalar_one_or_none()
     return found
 

@@ -34,7 +34,7 @@ _READ_SIZE = 200
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """What waits for one address, by its digest; `oldest` is when the oldest of it was put in."""
+    """The queue of one address, by its digest; `oldest` is when the oldest of it was put in."""
 
     channel: str
     waiting: int

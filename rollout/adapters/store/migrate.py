@@ -73,7 +73,7 @@ def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str
 
 
 def has_none_yet(settings: Settings) -> bool:
-    """Whether nobody named a database, and there is none in the working folder."""
+    """True if nobody named a database, and there is none in the working folder."""
     address = parse_address(settings.database_url)
     return settings.database_is_default and isinstance(address, SqliteAddress) and not address.path.exists()
 

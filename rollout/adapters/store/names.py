@@ -51,7 +51,7 @@ def live_named(connection: Connection, name: str) -> Sequence[str]:
 
 
 def was_promoted(connection: Connection, name: str) -> bool:
-    """Whether a rollout of this name stands as promoted."""
+    """True if a rollout of this name stands as promoted."""
     return connection.execute(_PROMOTED, {"wanted": name}).first() is not None
 
 

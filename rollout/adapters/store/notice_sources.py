@@ -1,4 +1,4 @@
-"""What may have to be told: journal entries since the last look, and states that last.
+"""Sources of notices: journal entries since the last look, and states that last.
 
 How far the journal was looked through is kept in the table `meta`, shared by all replicas.
 """

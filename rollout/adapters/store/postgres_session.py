@@ -83,7 +83,7 @@ def compare(connection: Any, wanted: dict[str, str]) -> list[Difference]:
 
 
 def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list[str]:
-    """What is wrong with two sessions of ours that are open at the same time, one sentence each."""
+    """Faults that show in two sessions of ours that are open at the same time, one sentence each."""
     troubles = []
     servers = [c.execute("SELECT pg_backend_pid()").fetchone()[0] for c in (first, second, first, second)]
     if servers[0] == servers[1] or servers[0] != servers[2] or servers[1] != servers[3]:

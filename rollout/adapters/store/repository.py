@@ -119,7 +119,7 @@ class Store:
             return claims.release(connection, held, due_at, next_, why, tries=tries)
 
     def holds(self, held: Claim) -> bool:
-        """Whether the claim still stands (a plain read, for a fan-out under way)."""
+        """True if the claim still stands (a plain read, for a fan-out under way)."""
         with self.database.read() as connection:
             epoch = connection.execute(
                 select(rollouts_table.c.epoch).where(rollouts_table.c.id == held.rollout_id)
@@ -284,7 +284,7 @@ class Store:
             return next(iter(names.live_named(connection, name)), None)
 
     def was_promoted(self, name: str) -> bool:
-        """Whether a rollout of this name stands as promoted."""
+        """True if a rollout of this name stands as promoted."""
         with self.database.read() as connection:
             return names.was_promoted(connection, name)
 

@@ -72,12 +72,12 @@ class AccessStore:
     # -------------------------------------------------------------- tokens
 
     def any_token(self) -> bool:
-        """Whether a token was ever made. Revoking the last one must not open the doors again."""
+        """True if a token was ever made. Revoking the last one must not open the doors again."""
         with self.database.read() as connection:
             return bool(connection.execute(select(exists().select_from(tokens))).scalar_one())
 
     def usable_token(self) -> bool:
-        """Whether somebody could sign in now."""
+        """True if somebody could sign in now."""
         with self.database.read() as connection:
             now = self.database.now(connection)
             return any(_token(row).is_usable(now) for row in connection.execute(select(tokens)))
@@ -214,7 +214,7 @@ class AccessStore:
             return list(journals.read(connection, SYSTEM, after, limit))
 
     def check(self) -> list[str]:
-        """What is wrong with the system's chain, one sentence each; empty when it is whole."""
+        """Faults in the system's chain, one sentence each; empty when it is whole."""
         with self.database.read() as connection:
             return journals.check(journals.read(connection, SYSTEM), head_of_system(connection))
 

@@ -136,7 +136,7 @@ def _repeated(known: _RepeatedLine) -> logging.LogRecord:
 
 
 def is_utf8(stream: Any) -> bool:
-    """Whether what is written to this stream becomes UTF-8; also of one that does not say."""
+    """True if what is written to this stream becomes UTF-8; also of one that does not say."""
     return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
 
 

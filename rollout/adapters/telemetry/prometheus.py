@@ -40,7 +40,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class HasStore(Protocol):
-    """What of the App is needed here."""
+    """The parts of the App that metrics read."""
 
     @property
     def clock(self) -> Clock: ...
@@ -51,7 +51,7 @@ class HasStore(Protocol):
 
 
 class HasTicks(Protocol):
-    """What of the scheduler is needed here; `last_good` is by the boot clock."""
+    """The parts of the scheduler that metrics read; `last_good` is by the boot clock."""
 
     @property
     def counts(self) -> Mapping[str, int]: ...
@@ -96,7 +96,7 @@ def _text(collector: Collector) -> bytes:
 
 
 class Process(Collector):
-    """What this process alone knows: its ticks and its requests."""
+    """Metrics that this process alone knows: its ticks and its requests."""
 
     def __init__(self, app: HasStore, scheduler: HasTicks | None) -> None:
         self.app = app
@@ -133,7 +133,7 @@ class Process(Collector):
 
 
 class _KeptText:
-    """What was told of each rollout, kept as text for as long as nothing is recorded of it."""
+    """The lines of each rollout, kept as text for as long as nothing is recorded of it."""
 
     def __init__(self, database: Database) -> None:
         self.lock = threading.Lock()
@@ -306,7 +306,7 @@ def _of_gates(r: Rollout) -> Iterator[Metric]:
 
 
 def _of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, CallsUnreadable]) -> Iterator[Metric]:
-    """What moves with the clock."""
+    """Metrics that move with the clock."""
     yield _family(_IN_STEP, {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None})
     yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
     undone = (r for r in live if r.phase is Phase.ROLLING_BACK and r.restored_at is None)

@@ -40,7 +40,7 @@ class Latencies:
 
 
 class RequestMeter:
-    """What RetellClient's `on_request` is given. Safe for threads, and cheap: it is called for every request."""
+    """A meter of requests, for RetellClient's `on_request`. Safe for threads, and cheap: it is called for every request."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

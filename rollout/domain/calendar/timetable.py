@@ -32,7 +32,7 @@ _LAST_YEAR = 9000  # later starts are taken for what they are: never
 
 
 class Happens(StrEnum):
-    """What a row of the timetable is about."""
+    """The events that a timetable names."""
 
     STEP = "step"  # the position's weights are written
     RETREAT = "retreat"  # closing time: the retreat weight is written
@@ -112,7 +112,7 @@ class _StepWalk:
         yield from self.after_step(position, at)
 
     def from_standing(self, r: Rollout) -> Iterator[TimetableRow]:
-        """What follows where a rollout stands whose plan retreats, or whose step is not confirmed yet."""
+        """The rows that follow for a rollout whose plan retreats, or whose step is not confirmed yet."""
         closed = self._retreats(r.position) and not self._kept_up(self.now)
         opens = self._opening(self.now) if closed or r.retreated is not None else self.now
         if r.confirmed_at is None:
@@ -137,7 +137,7 @@ class _StepWalk:
     def after_step(
         self, position: Position, confirmed: datetime, *, asked: bool = False, left: timedelta | None = None
     ) -> Iterator[TimetableRow]:
-        """What follows a position confirmed at `confirmed`; `asked`: a person has ended its wait.
+        """The rows that follow a position confirmed at `confirmed`; `asked`: a person has ended its wait.
 
         `left`: what of its hold still has to be stood from then on, if not all of it.
         """
@@ -170,7 +170,7 @@ class _StepWalk:
         return confirmed.astimezone(UTC) + left
 
     def _retreats(self, position: Position) -> bool:
-        """Whether closing time takes something down at this position: see `Rollout.retreats`."""
+        """True if closing time takes something down at this position: see `Rollout.retreats`."""
         steps = {position.step, self.plan.last_step} if position.wave > 1 else {position.step}
         return not steps.isdisjoint(self.plan.steps_above)
 
@@ -206,7 +206,7 @@ class _StepWalk:
         return rows, None
 
     def _kept_up(self, at: datetime) -> bool:
-        """Whether the weights stand at `at`: it is open, or a person promoted it while it was closed."""
+        """True if the weights stand at `at`: it is open, or a person promoted it while it was closed."""
         return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(self.calendar, self.holidays, at)
 
     def _row(

@@ -36,7 +36,7 @@ def zone_of(calendar: Calendar) -> tzinfo:
 
 
 def is_open(calendar: Calendar, holidays: Container[date], t: datetime) -> bool:
-    """Whether steps may advance at the instant `t` (aware). `holidays` are dates in the calendar's zone.
+    """True if steps may advance at the instant `t` (aware). `holidays` are dates in the calendar's zone.
 
     `holidays` count only when the calendar names a country or region. A window over midnight belongs to the day
     on which it opens: it does not open on a holiday, and it ends when one begins.
@@ -86,7 +86,7 @@ def closes_at(calendar: Calendar, holidays: Container[date], t: datetime) -> dat
 
 
 def stays_up(calendar: Calendar, holidays: Container[date], raised_at: datetime | None, t: datetime) -> bool:
-    """Whether a person's promotion at `raised_at`, while it was closed, still stands at `t`: until the opening."""
+    """True if a person's promotion at `raised_at`, while it was closed, still stands at `t`: until the opening."""
     if raised_at is None or t < raised_at:
         return False
     opens = next_opening(calendar, holidays, raised_at)

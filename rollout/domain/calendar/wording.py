@@ -32,7 +32,7 @@ def sentence(rows: Sequence[TimetableRow], now: datetime) -> str:
 
 
 def _nights_text(rows: Sequence[TimetableRow], now: datetime) -> str:
-    """What happens to the weight while one step holds: its first closing, and how often that comes again."""
+    """The weight's nights while one step holds: its first closing, and how often that comes again."""
     first = rows[0]
     if first.happens is Happens.RETURN:
         again = f"again {weight_text(first.weights)} {_when(first, now)}"
@@ -74,7 +74,7 @@ def moment_text(at: datetime, zone: str, now: datetime) -> str:
 
 
 def _repeats(local: datetime) -> bool:
-    """Whether the clock shows this time twice that day."""
+    """True if the clock shows this time twice that day."""
     return local.replace(fold=0).utcoffset() != local.replace(fold=1).utcoffset()
 
 

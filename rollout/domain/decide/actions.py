@@ -1,4 +1,4 @@
-"""What decide answers: exactly one of these, with its reason in one line for people."""
+"""The answers of `decide`: exactly one of these, with its reason in one line for people."""
 
 from __future__ import annotations
 

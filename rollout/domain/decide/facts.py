@@ -1,4 +1,4 @@
-"""What the driver finds out before it asks what to do: the second value of decide(rollout, facts, now)."""
+"""Everything that the driver finds out before it asks what to do: the second argument of decide(rollout, facts, now)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rollout.domain.writes.drift import NumberScan
 
 
 class Opinion(Protocol):
-    """What the gates say (rollout.domain.gates.verdict.Verdict)."""
+    """The gates' opinion (rollout.domain.gates.verdict.Verdict)."""
 
     @property
     def outcome(self) -> str: ...
@@ -22,7 +22,7 @@ class Opinion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """Whether steps may advance now; `until` is when that changes, if it ever does."""
+    """The openness of the calendar: may steps advance now; `until` is when that changes, if it ever does."""
 
     is_open: bool = True
     until: datetime | None = None
@@ -33,7 +33,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the driver found out before asking. None always means: not known."""
+    """The facts of one decision. None always means: not known."""
 
     look: NumberScan | None = None
     verdict: Opinion | None = None

@@ -1,4 +1,4 @@
-"""What stops a rollout: numbers that are not as we wrote them, a deadline, versions that are gone, gates."""
+"""Reasons to stop a rollout: numbers that are not as we wrote them, a deadline, versions that are gone, gates."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
 
 
 def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
-    """What the numbers show that is not ours."""
+    """The action on numbers that show something not ours."""
     gone = look.numbers(Blocked.MISSING)
     if gone:
         why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"

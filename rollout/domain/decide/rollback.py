@@ -89,7 +89,7 @@ def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
 
 
 def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
-    """Whether nothing is wrong with Retell: it took each of these, and somebody wrote over it."""
+    """True if nothing is wrong with Retell: it took each of these, and somebody wrote over it."""
     return all(t.number in r.went_back and r.went_back[t.number].taken for t in todo)
 
 

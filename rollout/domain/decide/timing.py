@@ -26,7 +26,7 @@ def horizons_over(r: Rollout) -> datetime:
 
 
 def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read | Wait | None:
-    """What to do while the outcome of a write is not known: look, and look again; None when all are known."""
+    """The action while the outcome of a write is not known: look, and look again; None when all are known."""
     if not r.unresolved:
         return None
     if f.look is None and f.trouble is None:

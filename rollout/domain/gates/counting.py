@@ -219,7 +219,7 @@ def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
 
 
 def _silent(call: CallRecord, rules: CallRules) -> bool:
-    """Whether a call says nothing about a version: it never reached the agent."""
+    """True if a call says nothing about a version: it never reached the agent."""
     reason = call.disconnection_reason
     return (call.status == "not_connected" or reason in NOT_THE_AGENT) and reason not in rules.hard_reasons
 

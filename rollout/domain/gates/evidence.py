@@ -149,7 +149,7 @@ def _log_sum_exp(values: Array) -> Array:
 
 
 def split_cost(counts: Array, weights: Sequence[float]) -> Array:
-    """What it costs not to trust the weights: sum over weights of n KL(observed share || weight), in nats.
+    """The cost of not trusting the weights: sum over weights of n KL(observed share || weight), in nats.
 
     `counts` has shape (..., weights, 4). Subtracted from ln E it keeps the proof whatever share of the calls
     really went to the canary, as long as that share stayed the same within a weight.

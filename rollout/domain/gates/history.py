@@ -1,4 +1,4 @@
-"""What the baseline's own calls before a rollout say of it: fixed when the rollout starts, and kept with it.
+"""The baseline's usual rates, from its own calls before a rollout: fixed when the rollout starts, and kept with it.
 
 Bets made around the baseline's usual rates find a small harm sooner. As they are fixed by calls from before the
 first one that counts, what is proven of the gate holds for them as for any others, also when the history is wrong.
@@ -65,7 +65,7 @@ def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
 def baseline_history(
     calls: Sequence[CallRecord], baseline: frozenset[tuple[str, int]], config: GateConfig, hard_reasons: frozenset[str]
 ) -> BaselineHistory:
-    """What these calls say, as far as the baseline's versions served them and they have a result."""
+    """The rates of these calls, as far as the baseline's versions served them and they have a result."""
     ours = [c for c in calls if (c.agent_id, c.agent_version) in baseline]
     slow = latency_thresholds(c.e2e_p50_ms for c in ours if c.e2e_p50_ms is not None)
     rules = CallRules(("", -1), baseline, config.metrics, slow, hard_reasons)

@@ -19,7 +19,7 @@ from rollout.domain.gates.weighing import MetricFigures, Tally
 
 
 def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, Any]:
-    """What `show`, the page and reports draw, from a verdict's evidence, as JSON.
+    """The meters that `show`, the page and reports draw from a verdict's evidence, as JSON.
 
     Meters run from 0 to 1 on a logarithmic scale: rollback reaches 1 at E = 1/alpha, proof at 1/beta.
     "metrics" has one row per counted outcome (latency has two). `now` in the reader's zone names the day of the

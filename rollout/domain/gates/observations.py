@@ -1,4 +1,4 @@
-"""What a look of the gates rests on: stored calls, and the turns of the journal at which weights changed."""
+"""The observations under a gate's verdict: stored calls, and the turns of the journal at which weights changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a gate demands: its metrics with shares and margins, its levels and floors, and the three profiles.
+"""The demands of a gate: its metrics with shares and margins, its levels and floors, and the three profiles.
 
 Plain frozen values without numpy, so that checking a plan does not pay for judging calls. `from_plan` turns
 the `gates:` entry of a plan into a GateConfig and refuses what could never be decided.
@@ -93,7 +93,7 @@ class GateConfig:
 
     @property
     def unbet(self) -> float:
-        """What the shares leave of the whole euro; it stays in the pocket and counts E = 1."""
+        """The part of the whole euro that no share bets; it stays in the pocket and counts E = 1."""
         left = 1.0 - sum(m.share for m in self.compared)
         return left if left > 1e-9 else 0.0
 
@@ -159,7 +159,7 @@ def usual_margin(rate: float, profile: str = "standard") -> float:
 
 
 def before_full(shares: Sequence[float], step: int) -> bool:
-    """Whether this step (from 1), below weight 1, is followed by one at weight 1."""
+    """True if this step (from 1), below weight 1, is followed by one at weight 1."""
     return step < len(shares) and shares[step - 1] < 1.0 <= shares[step]
 
 

@@ -167,7 +167,7 @@ def wait(
     calls: int,
     floor: int,
 ) -> str:
-    """What is missing, first of all how many calls, and what they are to show."""
+    """The missing evidence: first of all how many calls, and what they are to show."""
     needed = 1 / config.beta
     open_metrics = [m for m in config.critical if safe[m.name] < needed]
     expected = still_needed(config, tally, safe, counts, margins, calls, floor)

@@ -1,4 +1,4 @@
-"""What the gates have to say, as JSON-able values and as sentences: counts, intervals, meters, forecast."""
+"""The summary of the gates, as JSON-able values and as sentences: counts, intervals, meters, forecast."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def current(r: Rollout) -> Mapping[str, Any] | None:
 
 
 def forecasts(r: Rollout) -> bool:
-    """Whether more calls lead to a verdict: not after a rollback or an end, and not while it is held."""
+    """True if more calls lead to a verdict: not after a rollback or an end, and not while it is held."""
     return r.phase in (Phase.PROGRESSING, Phase.PAUSED)
 
 

@@ -46,7 +46,7 @@ class GateOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a verdict needs to know of earlier ones: why it failed (a fail stays a fail), on how many looks in a
+    """The memory of earlier verdicts that a verdict needs: why it failed (a fail stays a fail), on how many looks in a
     row each external value was beyond its limit, and whether the split has to be paid for by stratum."""
 
     failed: str | None = None

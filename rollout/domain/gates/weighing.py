@@ -24,7 +24,7 @@ FAIL, SPLIT, LABELS, AMBER, PASS, WAIT = range(1, 7)  # what `rule` answers, in 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What is known at one moment.
+    """The counts at one moment.
 
     cells: in order of opening. position: where the rollout stands, as in the cells; step: the step of the
     plan (from 1) and its weight. unavailable: why calls cannot be read, if so. external: value by metric
@@ -75,7 +75,7 @@ Stratum = tuple[str, tuple[tuple[float, int, int], ...]]
 
 
 def strata_of(cells: Sequence[Cell], names: Sequence[str]) -> tuple[Stratum, ...]:
-    """What `Tally.strata` says of these cells; `names` are all strata there can be, with calls or without."""
+    """`Tally.strata` for these cells; `names` are all strata there can be, with calls or without."""
     found: dict[str, dict[float, list[int]]] = {name: {} for name in names}
     for cell in cells:
         if 0.0 < cell.weight < 1.0:
@@ -206,7 +206,7 @@ class MetricFigures:
         return weigh(config, ledgers, self.weights, self.margins, costs=costs, own=own, own_costs=own_costs)
 
     def _cost(self, cells: Sequence[Cell], series: str) -> Array:
-        """What the split costs by stratum, for the ledger that begins with each of these cells."""
+        """The cost of the split by stratum, for the ledger that begins with each of these cells."""
         names = {name: k for k, name in enumerate(dict.fromkeys(n for c in cells for n in c.strata))}
         arms = np.zeros((len(names), len(cells), len(self.weights), 2))
         for m, cell in enumerate(cells):

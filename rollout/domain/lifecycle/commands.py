@@ -1,4 +1,4 @@
-"""What a person may ask of a rollout: each command as a pure decision about the rollout it finds.
+"""The commands that people give: each command as a pure decision about the rollout it finds.
 
 None means that nothing has to be done: it is so already. Refused and StaleExpectation change nothing. A command
 raises the rollout's epoch when it is recorded, so whoever drives lets go.
@@ -232,7 +232,7 @@ def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
 
 
 def _was_paused(r: Rollout) -> bool:
-    """Whether an answer leads back to paused: also before the start, which only `resume` goes on to."""
+    """True if an answer leads back to paused: also before the start, which only `resume` goes on to."""
     return r.resume_phase is Phase.PAUSED or r.started_at is None
 
 

@@ -164,7 +164,7 @@ _ADVICE: dict[tuple[Phase, Event], str] = {
 
 
 def allows(phase: Phase, event: Event) -> bool:
-    """Whether the table has a cell for this event in this phase."""
+    """True if the table has a cell for this event in this phase."""
     return (phase, event) in TRANSITIONS
 
 

@@ -29,7 +29,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What is to be recorded in the journal: who did what and why. `data` is JSON-able."""
+    """An entry for the journal: who did what and why. `data` is JSON-able."""
 
     kind: str
     actor: str

@@ -29,7 +29,7 @@ class Position(NamedTuple):
 
 
 class TargetState(StrEnum):
-    """What is known of one number of the rollout."""
+    """The state of one number of the rollout."""
 
     UNTOUCHED = "untouched"  # never written by this rollout
     CONFIRMED = "confirmed"  # shows the split we wrote, as read back
@@ -69,14 +69,14 @@ class Target:
 
 
 class Kind(StrEnum):
-    """What a write is for."""
+    """The purpose of a write."""
 
     FORWARD = "forward"
     BASELINE = "baseline"
 
 
 class WriteOutcome(StrEnum):
-    """What became of a write; None means not known yet."""
+    """The outcome of a write; None means not known yet."""
 
     APPLIED = "applied"
     NOT_APPLIED = "not_applied"
@@ -102,7 +102,7 @@ class Write:
     retreated: int | None = None  # it writes the retreat weight, in basis points, and not the step's
 
     def is_open(self, now: datetime) -> bool:
-        """Whether this write may still take effect, or what it did is not known."""
+        """True if this write may still take effect, or what it did is not known."""
         return self.outcome is None or self.horizon_until > now
 
 
@@ -221,13 +221,13 @@ class Rollout:
 
     @property
     def retreats(self) -> bool:
-        """Whether closing time has something to take down: a number that is wanted above the retreat weight."""
+        """True if closing time has something to take down: a number that is wanted above the retreat weight."""
         step, wave = self.position.step, self.position.wave
         return step in self.steps_above or (wave > 1 and self.plan.last_step in self.steps_above)
 
     @property
     def is_down(self) -> bool:
-        """Whether the retreat weight was read back last, and not the position's."""
+        """True if the retreat weight was read back last, and not the position's."""
         return (self.retreated is not None) is not (self.turning_since is not None)
 
     @property
@@ -239,7 +239,7 @@ class Rollout:
 
     @property
     def hold_left(self) -> timedelta:
-        """What of the position's hold had not been stood at `counts_since`."""
+        """The part of the position's hold that had not been stood at `counts_since`."""
         return self.plan.hold(self.position.step).duration - timedelta(seconds=self.stood or 0)
 
     def cleared(self, *names: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What people are told of states that last and have no entry in the journal: approval wanted, trouble.
+"""Conditions that people are told of: states that last and have no entry in the journal, approval wanted, trouble.
 
 Pure. Each state has a time since when; the event of its notice is made of it, so that it is told once.
 """
@@ -23,7 +23,7 @@ KEY_REFUSED = re.compile(r"Retell refuse[sd] the API key")
 
 
 def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Notice]:
-    """What is wanted or wrong with a rollout now and has no entry of its own in the journal.
+    """The condition of a rollout now that has no entry of its own in the journal.
 
     `unmeasurable_since`: when its gates stopped measuring, if they have; it is told after `patience`.
     """

@@ -1,4 +1,4 @@
-"""What people are told: which journal entries and states become notices, how loud, and in which words.
+"""Notices from events: which journal entries and states become notices, how loud, and in which words.
 
 Pure. A notice says what happened, why, what comes next, and the one command to intervene.
 """
@@ -66,7 +66,7 @@ class Notice:
 
 
 def wanted(told: Notice, notice: NoticeRule | None = None) -> bool:
-    """Whether an address is told this; `notice` None: an address of the settings, which is told all but steps."""
+    """True if an address is told this; `notice` None: an address of the settings, which is told all but steps."""
     if notice is None:
         return told.kind in QUIET and told.scope is not Scope.PLAN
     kinds = QUIET if notice.events is None else frozenset(notice.events)
@@ -90,7 +90,7 @@ def clean(text: str, most: int = 600) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NoticeText:
-    """What a notice says; `command` is what one types to step in."""
+    """The text of a notice; `command` is the line to type to step in."""
 
     kind: NoticeEvent
     severity: Severity

@@ -21,7 +21,7 @@ _LARGEST_VERSION = 2**31 - 1
 
 
 class Channel(StrEnum):
-    """What a number serves: calls and SMS, in and out."""
+    """A channel of a number: calls and SMS, in and out."""
 
     INBOUND = "inbound"
     OUTBOUND = "outbound"
@@ -63,7 +63,7 @@ def _number_or_tag(value: object) -> int | str:
 
 
 def is_version_or_tag(value: int | str) -> bool:
-    """Whether Retell takes this as the agent_version of an entry."""
+    """True if Retell takes this as the agent_version of an entry."""
     return bool(_TAG.fullmatch(value)) if isinstance(value, str) else 0 <= value <= _LARGEST_VERSION
 
 

@@ -111,7 +111,7 @@ class Freeze(Part):
 
 
 class Closing(StrEnum):
-    """What happens to the weight at closing time."""
+    """The weight's way at closing time."""
 
     KEEP = "keep"
 
@@ -169,7 +169,7 @@ Freezes = Annotated[tuple[Freeze, ...], OneOrMany()]
 def calendar_problems(
     windows: Sequence[Window], zone: str | None, holidays: Sequence[str], freezes: Sequence[Freeze]
 ) -> list[Finding]:
-    """What a calendar lacks: days and hours mean nothing without a zone."""
+    """Complaints about an incomplete calendar: days and hours mean nothing without a zone."""
     found: list[Finding] = []
     by_days = any(freeze.by_days for freeze in freezes)
     if zone is None and (windows or holidays or by_days):

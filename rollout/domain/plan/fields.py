@@ -1,4 +1,4 @@
-"""What every part of a plan is made of: the frozen base model, the complaint, and the plain types.
+"""The base of every part of a plan: the frozen base model, the complaint, and the plain types.
 
 A complaint is a pair: what was wrong, and what to do instead. `rollout.adapters.planfile` adds the place.
 """
@@ -170,7 +170,7 @@ def number_of(value: object, low: float, high: float, what: str, example: str) -
 
 
 def as_text(value: object) -> str:
-    """What to write instead of a value that should be text; true and false as a plan spells them."""
+    """The text to write instead of a value that should be text; true and false as a plan spells them."""
     if isinstance(value, bool):
         return f'put it in quotes: "{str(value).lower()}"'
     return f'put it in quotes: "{value}"' if isinstance(value, int | float) else "write text"

@@ -1,4 +1,4 @@
-"""What a plan says of its gates: profile, metrics, margins and limits. The judging is in gates.py."""
+"""The `gates:` of a plan: profile, metrics, margins and limits. The judging is in gates.py."""
 
 from __future__ import annotations
 

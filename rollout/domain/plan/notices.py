@@ -13,7 +13,7 @@ from rollout.domain.plan.fields import Part, as_text, complaint, shown
 
 
 class Reaction(StrEnum):
-    """What the service does by itself."""
+    """The service's own reaction to an alert."""
 
     ROLLBACK = "rollback"
     PAUSE = "pause"
@@ -47,7 +47,7 @@ class AlertRule(Part):
 
 
 class NoticeEvent(StrEnum):
-    """What may be told."""
+    """Events that addresses can choose."""
 
     STARTED = "started"
     STEP = "step"

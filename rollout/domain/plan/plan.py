@@ -1,4 +1,4 @@
-"""What an operator asks for, as frozen models; the JSON Schema of plan files comes from here.
+"""The plan that an operator asks for, as frozen models; the JSON Schema of plan files comes from here.
 
 Every rule that needs only the plan itself is checked here; what needs the live numbers is pre-flight.
 """
@@ -183,7 +183,7 @@ class Plan(Part):
 
     @property
     def arms(self) -> dict[str, AgentRef]:
-        """What is being tried, by name; a single canary's name is `canary`."""
+        """The versions being tried, by name; a single canary's name is `canary`."""
         if self.variants is not None:
             return dict(self.variants)
         return {} if self.canary is None else {"canary": self.canary}

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def arm_problems(plan: Plan) -> Iterator[Finding]:
-    """What does not fit between canary or variants, steps and baseline."""
+    """Complaints about canary or variants, steps and baseline."""
     if plan.canary is None and plan.variants is None:
         yield "the plan tries no version", "write canary: {agent_id: ..., agent_version: ...}", ()
         return
@@ -46,7 +46,7 @@ def arm_problems(plan: Plan) -> Iterator[Finding]:
 
 
 def time_problems(plan: Plan) -> Iterator[Finding]:
-    """What does not fit between calendar, holds, closing, waves and `after`."""
+    """Complaints about calendar, holds, closing, waves and `after`."""
     yield from calendar_problems(plan.windows, plan.zone, plan.holidays, plan.freezes)
     own = [key for key in ("windows", "zone", "holidays", "freezes") if getattr(plan, key)]
     if plan.calendar is not None and own:

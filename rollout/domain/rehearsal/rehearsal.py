@@ -1,4 +1,4 @@
-"""What a plan would do: promoted, rolled back or undecided, for canaries as good and worse, before a call is made.
+"""The ends of a plan: promoted, rolled back or undecided, for canaries as good and worse, before a call is made.
 
 The plan's steps are played by playing.py, through the gate's own code, against modelled callers. The answer
 also says what the plan cannot detect or decide, and which first weight, hold or profile could.
@@ -143,7 +143,7 @@ def rehearse(  # noqa: PLR0913 - what is assumed of callers, each given by its n
 
 
 def _first(config: GateConfig) -> tuple[str, ...]:
-    """What gets worse in a worse canary: success, or without it the first metric of the gate."""
+    """The series that get worse in a worse canary: success, or without it the first metric of the gate."""
     names = [m.series[0] for m in config.compared]
     return ("success",) if "success" in names or not names else (names[0],)
 

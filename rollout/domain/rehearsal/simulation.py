@@ -183,7 +183,7 @@ class Runs:
             self.watched[:, :, :needed] += new[:-1, :, None, :2] * days[..., None]
 
     def _act(self, code: Ints, done: int, now: float) -> None:
-        """What the gate's `code` leads to at `now`, in days since the first step, after so many calls."""
+        """Act on the gate's `code` at `now`, in days since the first step, after so many calls."""
         failed = code == FAIL
         holds = np.array([s.hold for s in self.steps]) / DAY
         least = np.array([s.min_calls for s in self.steps])
@@ -289,7 +289,7 @@ def _at_step(runs: Runs, here: Ints, index: int) -> Ints:
 
 
 def _costs(runs: Runs, here: Ints, rows: int, by_series: dict[str, Array]) -> dict[str, Array]:
-    """What each ledger pays for the split: by stratum where a run has come to that, else all together."""
+    """The cost of the split in each ledger: by stratum where a run has come to that, else all together."""
     paid = runs.by_strata[here]
     found = {}
     for k, (s, ledger) in enumerate(by_series.items()):

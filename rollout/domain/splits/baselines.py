@@ -1,4 +1,4 @@
-"""What a number served before, on its way back: whether Retell would take it, and the form that it must take.
+"""Baselines on their way back: whether Retell would take it, and the form that it must take.
 
 A rollback writes a baseline verbatim. A list may be live that Retell itself would refuse today: it was made before
 a rule, or by a tool that rounds. So each list is judged before the first write, and for every list that is accepted
@@ -40,7 +40,7 @@ def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:
 
 
 def missed(entries: Sequence[Mapping[str, Any]]) -> Decimal | None:
-    """What the weights add up to, if that is not 1; None if it is, as decimals or as doubles."""
+    """The sum of the weights, if that is not 1; None if it is, as decimals or as doubles."""
     weights = [splits.exact_weight(entry.get("weight")) or Decimal(0) for entry in entries]
     total = sum(weights, Decimal(0))
     return None if total == 1 or add([float(w) for w in weights]) == 1.0 else total

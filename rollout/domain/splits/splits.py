@@ -199,7 +199,7 @@ def normal_version(version: object) -> int | str | None:
 
 
 def fingerprint(entries: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[Any, ...], ...] | None:
-    """What a list of agents means, whatever its order and extra fields; for comparing, never for writing.
+    """The meaning of a list of agents, whatever its order and extra fields; for comparing, never for writing.
 
     Sorted (agent_id, version, weight in millionths); None stays None (no list), [] is (). Never
     raises: what cannot be read becomes text that equals nothing of ours, so that it shows as drift.

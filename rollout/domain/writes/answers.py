@@ -54,7 +54,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one Order: a 200 with what it showed, or a failure."""
+    """The answer to one Order: a 200 with what it showed, or a failure."""
 
     status: int | None
     shown: Reading | None = None

@@ -1,4 +1,4 @@
-"""What readings change in what we know: the split we confirmed against the split we read.
+"""Drift, and all else that readings change in what we know: the split we confirmed against the split we read.
 
 `absorb` is the only place where a reading becomes a change of a target or the outcome of an earlier
 write. It decides nothing about the rollout as a whole; that is `decide`.
@@ -64,7 +64,7 @@ def absorb(
     now: datetime,
     believed: Container[str] = (),
 ) -> NumberScan:
-    """What these readings, begun at `began`, say about the rollout's targets and open writes.
+    """The scan that these readings, begun at `began`, make of the rollout's targets and open writes.
 
     The time stamps of `believed` numbers are taken although they are older than one seen before (see `settles`).
     """
@@ -84,7 +84,7 @@ def absorb(
 
 @dataclass
 class _Absorbed:
-    """What a look's readings amount to, number by number."""
+    """The scan in the making, number by number."""
 
     rollout: Rollout
     began: datetime
@@ -126,7 +126,7 @@ class _Absorbed:
 
 
 def settles(phase: Phase) -> bool:
-    """Whether several equal readings settle what a number shows, although it showed a newer time stamp before.
+    """True if several equal readings settle what a number shows, although it showed a newer time stamp before.
 
     A reading is stale for at most R seconds, so a stamp that several readings, R apart, do not show was a mistake of
     Retell's. Where a step may follow, nothing is settled this way and a person is asked (held: identity).

@@ -23,7 +23,7 @@ Got = Mapping[str, Reading | Failure]
 
 @dataclass(slots=True)
 class Outcomes:
-    """What is to be recorded of one batch, and what went wrong: sentences, each with the pause Retell asked for."""
+    """The outcomes of one batch to be recorded, and its troubles: sentences, each with the pause Retell asked for."""
 
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -38,7 +38,7 @@ class Outcomes:
 
     @property
     def trouble(self) -> str | None:
-        """What went wrong, in a line: the first two, and how many more."""
+        """The troubles in a line: the first two, and how many more."""
         texts = list(dict.fromkeys(text for text, _ in self.troubles))
         more = f"; and {len(texts) - 2} more" if len(texts) > 2 else ""
         return "; ".join(texts[:2]) + more if texts else None
@@ -136,7 +136,7 @@ def _unknown(found: Outcomes, number: str, answer: Answer, fresh: Reading | None
 
 
 def _has_other_form(write: Write, target: Target) -> bool:
-    """Whether this wrote a baseline verbatim, and there is a form of it that a stricter Retell may take."""
+    """True if this wrote a baseline verbatim, and there is a form of it that a stricter Retell may take."""
     return write.step == 0 and write.lists == target.baseline and exactly(target.baseline) != target.baseline
 
 
@@ -186,12 +186,12 @@ def _blocked(failure: Failure) -> Blocked:
 
 
 def is_missing(got: Reading | Failure | None) -> bool:
-    """Whether Retell does not know the number."""
+    """True if Retell does not know the number."""
     return isinstance(got, Failure) and _blocked(got) is Blocked.MISSING
 
 
 def reading_trouble(got: Got) -> tuple[str | None, float | None]:
-    """What keeps numbers from being read, in a line, and the longest pause Retell asked for; a missing number does
+    """The reason that numbers cannot be read, in a line, and the longest pause Retell asked for; a missing number does
     not count."""
     failures: Sequence[Failure] = [f for f in got.values() if isinstance(f, Failure) and not is_missing(f)]
     if not failures:

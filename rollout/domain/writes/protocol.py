@@ -60,7 +60,7 @@ def _body(lists: str) -> str:
 
 
 def shows(shown: Lists, wanted: Lists) -> bool:
-    """Whether a number shows these lists; order, extra fields and number formats do not matter."""
+    """True if a number shows these lists; order, extra fields and number formats do not matter."""
     return all(
         field in shown and (shown[field] is entries or splits.same(shown[field], entries))
         for field, entries in wanted.items()
@@ -68,7 +68,7 @@ def shows(shown: Lists, wanted: Lists) -> bool:
 
 
 def shows_baseline(shown: Lists, baseline: Lists) -> bool:
-    """Whether a number shows its baseline: as it was read, or in the form that is written where Retell refuses that."""
+    """True if a number shows its baseline: as it was read, or in the form that is written where Retell refuses that."""
     return shows(shown, baseline) or shows(shown, exactly(baseline))
 
 
@@ -85,7 +85,7 @@ def others_of(shown: Reading, managed: Container[str]) -> str:
 
 
 class Finding(StrEnum):
-    """What one reading says about one target."""
+    """The meaning of one reading for one target."""
 
     AS_EXPECTED = "as_expected"
     OTHER_FIELDS = "other_fields"  # as expected; another field was edited: noted, goes on
@@ -111,7 +111,7 @@ class Examined:
 def examine(
     target: Target, shown: Reading, writes: Sequence[Write], began: datetime, plan: Plan, staleness_ms: int = 0
 ) -> Examined:
-    """What a reading that began at `began` means for a target with these open writes.
+    """The finding of a reading that began at `began`, for a target with these open writes.
 
     `writes` are the open writes on the number, oldest first (outcome unknown, or horizon not passed).
     """
@@ -142,7 +142,7 @@ def examine(
 
 
 def is_ours(target: Target, lists: Lists, plan: Plan) -> bool:
-    """Whether these lists are a split that this rollout writes on this target: of some step, or of its retreat."""
+    """True if these lists are a split that this rollout writes on this target: of some step, or of its retreat."""
     ours = [lists_at(plan, target.baseline, step) for step in range(1, plan.last_step + 1)]
     if plan.retreat is not None:
         ours.append(lists_at(plan, target.baseline, 1, plan.retreat))
@@ -153,7 +153,7 @@ def is_ours(target: Target, lists: Lists, plan: Plan) -> bool:
 
 
 class Settled(StrEnum):
-    """What became of one write after its answer and its read-back."""
+    """The outcome of one write after its answer and its read-back."""
 
     APPLIED = "applied"  # answered and read back: the horizon closes
     SEEN = "seen"  # no answer, yet the number shows it: applied, and the horizon stays open

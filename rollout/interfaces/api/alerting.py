@@ -1,4 +1,4 @@
-"""What an alert does: which live rollouts it concerns, the command, and that it happens once."""
+"""The effect of an alert: which live rollouts it concerns, the command, and that it happens once."""
 
 from __future__ import annotations
 

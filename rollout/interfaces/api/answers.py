@@ -63,7 +63,7 @@ class TargetModel(BaseModel):
 
 
 class VerdictModel(BaseModel):
-    """What the gates say of all arms together."""
+    """The verdict on all arms together."""
 
     outcome: str = Field(description="pass, fail, undecided or unmeasurable.", examples=["undecided"])
     alarm: str | None = Field(description="What made it fail at once: harm, split, ...; else null.")
@@ -143,7 +143,7 @@ class Started(BaseModel):
 
 
 class Checked(BaseModel):
-    """What pre-flight found; nothing was written."""
+    """The findings of pre-flight; nothing was written."""
 
     name: str
     ok: bool
@@ -210,7 +210,7 @@ class Revoked(BaseModel):
 
 
 class AlertsTaken(BaseModel):
-    """What was done about the alerts of one delivery."""
+    """The reactions to the alerts of one delivery."""
 
     alerts: int
     done: list[dict[str, Any]] = Field(

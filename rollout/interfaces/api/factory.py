@@ -41,7 +41,7 @@ class Api(FastAPI):
         await self.doors(scope, receive, send)
 
     async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """What the doors let in."""
+        """The application behind the middleware."""
         await super().__call__(scope, receive, send)
 
 

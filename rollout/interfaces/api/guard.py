@@ -29,7 +29,7 @@ _LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", 
 def needs(
     right: Right, lane: str = "read", body: int = 64 * KIB, errors: tuple[int, ...] = (), limited: bool = True
 ) -> dict[str, Any]:
-    """What a route declares: its right, the lane it works in, its body's limit in bytes, its errors.
+    """The declaration of a route: its right, the lane it works in, its body's limit in bytes, its errors.
 
     `limited` False: no rate limit, whatever else happens (rollback).
     """

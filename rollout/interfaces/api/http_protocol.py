@@ -19,7 +19,7 @@ TOO_LONG = f"The head of the request is longer than {MOST_HEAD // 1024} KiB."
 
 
 class Patience:
-    """What the connections of one server share."""
+    """The limits that the connections of one server share."""
 
     def __init__(self, most: int = 700, head_seconds: float = HEAD_SECONDS) -> None:
         self.most = most
@@ -51,7 +51,7 @@ class PatientProtocol(HttpToolsProtocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered on it."""
+        """True if a request is being answered on it."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""What every request passes first: the Host header, an id, limits on its body; and what every answer carries.
+"""The middleware that every request passes first: the Host header, an id, limits on its body; and what every answer carries.
 
 Plain ASGI, so that it costs little and so that nothing (the page, errors, streams) is outside.
 """
@@ -91,7 +91,7 @@ class Middleware:
         return {**scope, "path": path, "root_path": "", ROOT: root}
 
     def _host_is_known(self, request: Request) -> bool:
-        """Whether Host is one of our names: a web page can make a browser ask 127.0.0.1 under its own."""
+        """True if Host is one of our names: a web page can make a browser ask 127.0.0.1 under its own."""
         given = request.headers.getlist("host")
         if len(given) != 1:
             return False
@@ -146,12 +146,12 @@ def _head_of(send: Send) -> Send:
 
 
 def root_of(request: Request) -> str:
-    """What stands before every path of ours in the reader's browser: empty, or for example /rollout."""
+    """The prefix of every path of ours in the reader's browser: empty, or for example /rollout."""
     return str(request.scope.get(ROOT, ""))
 
 
 def is_loopback(host: str) -> bool:
-    """Whether this address is this machine's own; names and wildcards are resolved, doubt means no."""
+    """True if this address is this machine's own; names and wildcards are resolved, doubt means no."""
     if not host:
         return False
     try:

@@ -104,7 +104,7 @@ def problem(request: Request, status: int, code: str, detail: str, more: Mapping
 
 
 def _error_page(request: Request) -> ErrorPage | None:
-    """What draws errors for this request; None where a program asks, or where there is no page."""
+    """The page that draws errors for this request; None where a program asks, or where there is no page."""
     if "text/html" not in request.headers.get("accept", "") or request.url.path.startswith(_PROGRAMS):
         return None
     service = getattr(request.app.state, "service", None)

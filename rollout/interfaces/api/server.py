@@ -24,7 +24,7 @@ GRACE_SECONDS = 2
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's tells of more than that a stranger sent something that is no HTTP."""
+    """True if a line of uvicorn's tells of more than that a stranger sent something that is no HTTP."""
     return not str(record.msg).startswith("Invalid HTTP request received")
 
 

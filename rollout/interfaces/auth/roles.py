@@ -27,7 +27,7 @@ NO_TOKEN = "this needs a token: send the header Authorization: Bearer rlt_..."  
 
 
 class Role(StrEnum):
-    """What a token is for."""
+    """The purpose of a token."""
 
     VIEWER = "viewer"
     RESPONDER = "responder"
@@ -37,7 +37,7 @@ class Role(StrEnum):
 
 
 class Right(StrEnum):
-    """What a route needs; each route declares exactly one."""
+    """The right that a route needs; each declares exactly one."""
 
     PUBLIC = "public"  # nothing: health, readiness without detail, the API's description
     SIGNATURE = "signature"  # the request itself is signed
@@ -92,7 +92,7 @@ class Caller:
         raise Forbidden(f"a token of the role {self.role} may not do this; use one of the role {wanted}")
 
     def covers(self, numbers: Iterable[str]) -> bool:
-        """Whether all of these numbers are this caller's business; of no numbers at all, only without a limit."""
+        """True if all of these numbers are this caller's business; of no numbers at all, only without a limit."""
         return covers(self.numbers, numbers)
 
 

@@ -30,7 +30,7 @@ COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
 
 
 class Backend(Protocol):
-    """What the command line can ask."""
+    """The questions and commands of the command line."""
 
     def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]: ...
 
@@ -100,7 +100,7 @@ class Direct:
         return report
 
     def _traffic(self, found: Preflight) -> rehearse.Traffic | None:
-        """What Retell lists of the numbers; None where it cannot be read: a forecast is worth no refusal."""
+        """The numbers' traffic, from Retell's lists; None where it cannot be read: a forecast is worth no refusal."""
         if self.app.calls is not None:
             with contextlib.suppress(NotReachable):
                 return rehearse.traffic(found, self.app.calls, self.app.store.now())
@@ -194,7 +194,7 @@ class Direct:
         return rollout.unreadable(self.app.store.unreadable(r.id)) if r.phase.is_live else None
 
     def timetable(self, r: Rollout) -> str | None:
-        """What is still to come and when at the earliest; None once it ended, and while it is held."""
+        """The timetable of all that is still to come; None once it ended, and while it is held."""
         if r.phase is Phase.HELD:
             return None  # nothing comes before a person answers, and nobody knows when that is
         now = self.app.store.now()

@@ -159,7 +159,7 @@ class Remote:
         return self._ask("GET", "/healthz").get("status") == "alive"
 
     def readiness(self) -> dict[str, str]:
-        """What the service says of its own parts, `ok` or what is wrong; nothing without a token that may read."""
+        """The state of the service's own parts, `ok` or what is wrong; nothing without a token that may read."""
         try:
             found = self._ask("GET", "/readyz")
         except NotReachable as error:

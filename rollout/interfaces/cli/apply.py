@@ -179,7 +179,7 @@ def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(file: Any, running: Any, path: str = "") -> Iterator[str]:
-    """What differs between a plan in a file and the one that runs, one phrase for each field."""
+    """The differences between a plan in a file and the one that runs, one phrase for each field."""
     if isinstance(file, dict) and isinstance(running, dict):
         for key in sorted(file.keys() | running.keys()):
             yield from compare(file.get(key), running.get(key), f"{path}.{key}" if path else key)

@@ -1,4 +1,4 @@
-"""What the commands share: which backend, who asks, how values are printed."""
+"""Code that the commands share: which backend, who asks, how values are printed."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def quiet_logs(settings: Settings) -> None:
 
 
 class Needs(Enum):
-    """What a command wants of the database in the working folder, where none is named."""
+    """A command's need of the database in the working folder, where none is named."""
 
     DATABASE = "one that is there"
     NEW = "one, made if there is none"
@@ -190,7 +190,7 @@ def plan_text(path: str) -> tuple[str, str]:
 
 
 def _standard_input() -> str:
-    """What comes in, as UTF-8 whatever the terminal speaks: plans are."""
+    """Standard input as UTF-8, whatever the terminal speaks: plans are."""
     if not isinstance(sys.stdin, io.TextIOWrapper):
         return str(sys.stdin.read())
     try:

@@ -221,7 +221,7 @@ def _writes(app: App, ids: tuple[str, ...]) -> list[dict[str, str]]:
 
 
 def _faults(app: App, sandbox: Sandbox, good: str, bad: str) -> list[str]:
-    """What the sandbox's own record says against a success; empty when it agrees."""
+    """Objections of the sandbox's own record to a success; empty when it agrees."""
     faults = []
     for id_, wanted in ((good, "promoted"), (bad, "rolled_back")):
         rollout, _ = app.store.load(id_)

@@ -32,7 +32,7 @@ class _Notes:
 
 
 class Elsewhere(Protocol):
-    """What of a running service is asked."""
+    """The questions to a running service."""
 
     url: str
 

@@ -141,7 +141,7 @@ def report(
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
     json: Json = False,
 ) -> None:
-    """What the calls said: each arm beside the baseline, with intervals and a recommendation."""
+    """The calls of each arm beside the baseline, with intervals and a recommendation."""
     from rollout.interfaces.views import report as reports
 
     with direct_app() as app:

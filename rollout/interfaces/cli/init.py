@@ -63,7 +63,7 @@ class Asker:
 
 
 def interactive() -> bool:
-    """Whether somebody sits at the terminal."""
+    """True if somebody sits at the terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

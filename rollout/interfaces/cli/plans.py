@@ -102,7 +102,7 @@ def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: 
 
 
 def _addresses(loaded: Plan) -> list[str]:
-    """What a plan is refused for because of the addresses of its notices, by this machine's settings."""
+    """Reasons to refuse a plan for the addresses of its notices, by this machine's settings."""
     if not loaded.notify:
         return []
     from rollout.adapters.notify import address_problems

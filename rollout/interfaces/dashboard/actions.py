@@ -1,4 +1,4 @@
-"""What the page can change: the commands, each confirmed on a page that says what will be written, and starts.
+"""The page's commands, each confirmed on a page that says what will be written, and starts.
 
 The command functions are the API's. A refusal because somebody was quicker (409) is shown with where the
 rollout stands now, and asks again.
@@ -151,7 +151,7 @@ async def _follow(request: Request, id_: str) -> None:
 
 
 def blank_plan() -> dict[str, Any]:
-    """What the template of a new rollout needs before anything was checked."""
+    """The template's values for a new rollout before anything was checked."""
     return {
         "text": "",
         "example": new_rollout_page.EXAMPLE,
@@ -168,7 +168,7 @@ def blank_plan() -> dict[str, Any]:
 def _plans(router: APIRouter) -> None:
     @router.post("/new/check", **shown(Right.OPERATE, "retell"))
     async def check(request: Request) -> Response:
-        """What check finds and what rehearsal expects. Writes nothing."""
+        """The findings of check, and what rehearsal expects. Writes nothing."""
         return await _checked(request, lambda: None)
 
     @router.post("/new/start", **shown(Right.OPERATE, "retell"))

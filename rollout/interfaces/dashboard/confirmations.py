@@ -1,4 +1,4 @@
-"""What a command would do, before anybody confirms it: in words, and as the exact PATCH bodies it leads to.
+"""The effects of a command, before anybody confirms it: in words, and as the exact PATCH bodies it leads to.
 
 The bodies come from the very functions that the driver writes with, so that a confirmation cannot promise
 something else. Pure: the rollout comes in as it stands.
@@ -67,7 +67,7 @@ class Intent:
 
 
 def buttons(r: Rollout) -> list[Button]:
-    """What can be asked in this phase, rollback left out: that one is always there."""
+    """The commands that fit this phase, rollback left out: that one is always there."""
     found = []
     if allows(r.phase, Event.PROMOTE_ASKED) and not r.stop_asked:
         after = r.next_position
@@ -93,7 +93,7 @@ def buttons(r: Rollout) -> list[Button]:
 
 
 def intent(r: Rollout, command: str, full: bool = False) -> Intent:
-    """What this command would do to the rollout as it stands; KeyError for an unknown command."""
+    """The effect of this command on the rollout as it stands; KeyError for an unknown command."""
     return {
         "promote": lambda: _promote(r, full),
         "pause": lambda: _pause(r),

@@ -162,7 +162,7 @@ def number_count(count_: int) -> str:
 
 
 def held(r: Rollout) -> str:
-    """What the hold of a rollout means and what answers it; empty while it is not held.
+    """The meaning of a rollout's hold and the answer to it; empty while it is not held.
 
     A hold after a failure has the failure itself as its reason, which is shown beside it.
     """

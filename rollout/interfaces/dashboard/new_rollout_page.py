@@ -56,7 +56,7 @@ def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
 
 
 def rehearse(desk: PageState, text: str) -> dict[str, Any] | None:
-    """What rehearsal expects; None when this service cannot rehearse; {"trouble"} when it cannot now."""
+    """The expectation of a rehearsal; None when this service cannot rehearse; {"trouble"} when it cannot now."""
     play = desk.service.rehearse
     if play is None:
         return None
@@ -90,7 +90,7 @@ def _at(text: str) -> datetime | None:
 
 
 def complaints(error: RolloutError) -> list[dict[str, Any]]:
-    """What is wrong with the plan, one entry per complaint, with the line where there is one."""
+    """Complaints about the plan, one entry each, with the line where there is one."""
     found = error.details.get("problems") or error.details.get("errors") or []
     listed = [p if isinstance(p, dict) else {"field": "", "problem": str(p), "advice": ""} for p in found]
     return [{"line": None, "field": "", "advice": "", **p} for p in listed][:50]

@@ -132,7 +132,7 @@ def read_cursor(text: str) -> tuple[datetime, str]:
 
 
 def fits(r: Rollout, text: str) -> bool:
-    """Whether a rollout's name, id, or one of the numbers it lists contains this text."""
+    """True if a rollout's name, id, or one of the numbers it lists contains this text."""
     if not text:
         return True
     wanted = text.casefold()
@@ -142,7 +142,7 @@ def fits(r: Rollout, text: str) -> bool:
 
 
 def needs_answer(r: Rollout) -> bool:
-    """Whether it waits for a person: held, or green at a step that a person must approve."""
+    """True if it waits for a person: held, or green at a step that a person must approve."""
     if r.phase is Phase.HELD:
         return True
     step = r.plan.steps[min(r.position.step, r.plan.last_step) - 1]

@@ -1,4 +1,4 @@
-"""What the journal says of the weights over time: what was asked, what was read back, and what stood how long."""
+"""The history of the weights, from the journal: what was asked, what was read back, and what stood how long."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def _evidence(looks: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, An
 
 
 def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str:
-    """What to do; for a rollout that is over, or waits for a person, what was and what it waits for."""
+    """The recommendation; for a rollout that is over, or waits for a person, what was and what it waits for."""
     failing = [a["arm"] for a in found if a["outcome"] == "fail"]
     passing = [a for a in found if a["outcome"] == "pass"]
     best = min(passing, key=_success)["arm"] if passing else ""
@@ -72,7 +72,7 @@ def _because(rollout: Rollout) -> str:
 
 
 def _said(failing: Sequence[str], best: str, arms: int) -> str:
-    """What the calls had shown until then."""
+    """The calls' result until then."""
     if not arms:
         return "No calls were judged."
     shown = [f"{', '.join(failing)} to be worse than the baseline"] if failing else []

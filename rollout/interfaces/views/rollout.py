@@ -1,4 +1,4 @@
-"""What people are shown, as JSON-able values; the command line, the API and the page read the same."""
+"""The JSON of a rollout that people are shown; the command line, the API and the page read the same."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def unreadable(found: CallsUnreadable | None) -> dict[str, Any] | None:
 
 
 def verdict(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What the gates say of all arms together; None while they have not looked."""
+    """The verdict on all arms together; None while they have not looked."""
     return None if not kept else {name: kept.get(name) for name in ("outcome", "alarm", "reason")}
 
 
@@ -146,7 +146,7 @@ def steps(plan: Plan) -> list[dict[str, Any]]:
 
 
 def check(found: Preflight) -> dict[str, Any]:
-    """What pre-flight found: problems, warnings, and the exact PATCH bodies of every number."""
+    """The findings of pre-flight: problems, warnings, and the exact PATCH bodies of every number."""
     clean = not found.problems
     bodies: dict[tuple[str, ...], list[str]] = {}
     if clean:

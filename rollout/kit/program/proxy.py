@@ -45,7 +45,7 @@ def variable(environ: Mapping[str, str], name: str) -> str:
 
 
 def is_this_machine(host: str) -> bool:
-    """Whether a host is this machine, by the name `localhost` or a literal address."""
+    """True if a host is this machine, by the name `localhost` or a literal address."""
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -135,7 +135,7 @@ class Number:
             self._trouble(f"Retell answered 200, but {error}")
 
     def shows(self, shown: Shown) -> str:
-        """What a reading shows, in words for people; `its baseline` if it is that."""
+        """A reading in words for people; `its baseline` if it is that."""
         for form in (self.baseline, self.exact):
             if all(same(shown.lists[name], entries) for name, entries in form.items()):
                 return "its baseline"

@@ -140,7 +140,7 @@ class Crew:
 
 
 def _unexpected(error: Exception) -> str:
-    """What went wrong, and in which line of this file."""
+    """The error, and the line of this file that it came from."""
     place = error.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

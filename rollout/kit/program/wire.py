@@ -206,7 +206,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _plain(error: Exception) -> str:
-    """What went wrong, in a few words."""
+    """The error in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate could not be verified: {error.verify_message} (SSL_CERT_FILE names others)"
     if isinstance(error, socket.timeout):

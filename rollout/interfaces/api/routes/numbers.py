@@ -26,7 +26,7 @@ async def get_number(
     number: Number,
     fresh: Annotated[bool, Query(description="Read the number from Retell now.")] = False,
 ) -> JSONResponse:
-    """What it serves by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
+    """Its split by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
     service, caller = service_of(request), caller_of(request)
     lane = "look" if fresh else "read"
     return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))

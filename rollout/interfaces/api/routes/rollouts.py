@@ -119,7 +119,7 @@ async def history(
     after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = ENTRIES,
 ) -> Response:
-    """What happened, by whom and why, oldest first."""
+    """Everything that happened, by whom and why, oldest first."""
     service, caller = service_of(request), caller_of(request)
 
     def work() -> dict[str, Any]:

@@ -243,7 +243,7 @@ class Begun:
 
     @classmethod
     def opened(cls, text: str, state: str, key: str, at: float) -> Begun:
-        """What was sealed; Unauthenticated when it is not ours, too old or of another sign-in."""
+        """The sealed value; Unauthenticated when it is not ours, too old or of another sign-in."""
         try:
             begun = cls(*_signer(key).loads(text))
         except BadData:
