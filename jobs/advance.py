@@ -1,4 +1,4 @@
-"""Claims what is due and drives it, rollbacks first; several at a time, each in a thread of a pool."""
+"""Due rollouts, claimed and driven, rollbacks first; several at a time, each in a thread of a pool."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_CRASHES = 5
 
 
 class Advance:
-    """Takes due rollouts as far as they may go now."""
+    """The tick that takes due rollouts as far as they may go now."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -96,7 +96,7 @@ class Advance:
             log.warning("could not let go", error=error.message)
 
     def _poisoned(self, held: Claim) -> bool:
-        """Holds a rollout that keeps crashing, where its phase allows that: a rollback is never given up."""
+        """Hold a rollout that keeps crashing, where its phase allows that: a rollback is never given up."""
         store = self.app.store
         phase = store.phase(held.rollout_id)
         if not allows(phase, Event.HELD):
@@ -108,7 +108,7 @@ class Advance:
         return True
 
     def stop(self) -> None:
-        """Takes nothing more and waits for what is under way."""
+        """Take nothing more and wait for what is under way."""
         self._stopping = True
         self._urgent.shutdown(wait=True, cancel_futures=True)
         self._pool.shutdown(wait=True, cancel_futures=True)

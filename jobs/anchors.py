@@ -1,4 +1,4 @@
-"""Writes the heads of all chains to the log, where whoever can change the database cannot change them."""
+"""The heads of all chains written to the log, where whoever can change the database cannot change them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removes kits that nobody can need any more: a kit for each rollout that ever was would fill the disk.
+"""Removal of kits that nobody can need any more: a kit for each rollout that ever was would fill the disk.
 
 A file that is not of a rollout in this database is left alone: services may share a folder.
 """

@@ -1,4 +1,4 @@
-"""Tells people: fills the outbox from the journal and from states that last, and delivers what is due.
+"""Notices on their way: the outbox is filled from the journal and from lasting states, and emptied when due.
 
 Every replica does both. An event is put in once, because its row is unique; a notice is sent by whoever
 claims it. Each address has a thread of its own while it has something due: one that hangs keeps no other
@@ -73,7 +73,7 @@ class Notify:
         self._stopping = threading.Event()
 
     def warm(self) -> None:
-        """Gets ready to send, if the settings name anybody."""
+        """Get ready to send, if the settings name anybody."""
         if self.addresses:
             self.courier.warm()
 
@@ -88,7 +88,7 @@ class Notify:
     # -------------------------------------------------------------- filling
 
     def fill(self) -> int:
-        """Puts what is to be told into the outbox; returns how many rows were new."""
+        """Put what is to be told into the outbox; return how many rows were new."""
         mark, now = self.tellings.mark()
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
         entries, _ = self.tellings.glance(since)  # before they are read: one that comes meanwhile is news
@@ -165,7 +165,7 @@ class Notify:
     # -------------------------------------------------------------- delivering
 
     def deliver(self) -> int:
-        """Starts a thread for each address that has something due and none at work; returns how many."""
+        """Start a thread for each address that has something due and none at work; return how many."""
         waiting = [c for c in self.outbox.waiting() if c in self.addresses or c.startswith("p")]
         started = 0
         with self._lock:
@@ -184,7 +184,7 @@ class Notify:
         return started
 
     def settle(self, seconds: float = 5.0) -> None:
-        """Waits until nothing is being delivered, for so long at most."""
+        """Wait until nothing is being delivered, for so long at most."""
         with self._lock:
             lanes = [lane for lane in self._lanes.values() if lane.is_alive()]
         for lane in lanes:
@@ -246,7 +246,7 @@ class Notify:
         return next((a for _, a in of_plan(rollout.plan) if a.digest == parcel.channel), None)
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Starts nothing more and waits a little for what is being sent; what is not goes on elsewhere or later."""
+        """Start nothing more and wait a little for what is being sent; what is not goes on elsewhere or later."""
         self._stopping.set()
         self.settle(seconds)
 

@@ -138,7 +138,7 @@ class Observe:
         return asks
 
     def _forget(self, past: Iterable[FetchMark]) -> None:
-        """Takes troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
+        """Take troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
         for mark in past:
             self.app.store.mark(replace(mark, trouble="", trouble_since=None))
 
@@ -189,7 +189,7 @@ class Observe:
         return self.app.store.observe(found)
 
     def stop(self) -> None:
-        """Waits for the fetch under way."""
+        """Wait for the fetch under way."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 

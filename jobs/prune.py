@@ -41,7 +41,7 @@ def limits(settings: Settings) -> Retention:
 
 
 class Prune:
-    """Removes what is past its time. Never a live rollout, nor one that can still be rolled back."""
+    """The tick that removes everything past its time. Never a live rollout, nor one that can still be rolled back."""
 
     def __init__(self, app: App) -> None:
         self.app = app

@@ -41,7 +41,7 @@ _NAMES = {EVENT_JOB_ERROR: "errors", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_I
 
 
 class Scheduler:
-    """Starts the ticks, counts what went wrong with them, and stops after finishing what is under way."""
+    """The ticks: started, counted when they fail, and stopped once everything under way is finished."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -69,7 +69,7 @@ class Scheduler:
         self._backoff = Backoff(app.settings.tick_seconds, max(LONGEST_PAUSE, app.settings.tick_seconds))
 
     def start(self) -> None:
-        """Starts ticking; the first ticks come at once."""
+        """Start ticking; the first ticks come at once."""
         settings = self.app.settings
         for name, seconds, job in (
             ("advance", settings.tick_seconds, self.tick_by_clock),
@@ -224,7 +224,7 @@ class Scheduler:
         self.counts[_NAMES[event.code]] += 1  # type: ignore[attr-defined]
 
     def stop(self) -> None:
-        """Takes nothing more, waits for what is under way, and says goodbye."""
+        """Take nothing more, wait for what is under way, and say goodbye."""
         self._stopping.set()
         if self._scheduler.running:  # not when the start itself failed: that error is the one to be told
             self._scheduler.shutdown(wait=True)

@@ -25,7 +25,7 @@ log = structlog.get_logger(__name__)
 
 
 def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None:
-    """Serves until SIGTERM, SIGINT or SIGHUP, then finishes what is under way and returns."""
+    """Serve until SIGTERM, SIGINT or SIGHUP, then finish what is under way and return."""
     secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     logs.set_up(settings.log_level, secrets=secrets)
     KeySource(settings)()  # a missing key is said now, and not at the first step

@@ -136,7 +136,7 @@ class App:
             self.interrupts.woken.set()
 
     def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
-        """Claims one rollout, due or not, and drives it now; None when somebody else holds it."""
+        """Claim one rollout, due or not, and drive it now; None when somebody else holds it."""
         held = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
         if not held:
             return None
@@ -158,7 +158,7 @@ def many_threads_and_objects() -> None:
 
 
 def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Rollout], None]:
-    """Writes a fresh break-glass kit before each step, when a folder for kits is set."""
+    """Write a fresh break-glass kit before each step, when a folder for kits is set."""
 
     def write(rollout: Rollout) -> None:
         if settings.kit_dir is None:

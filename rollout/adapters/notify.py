@@ -104,17 +104,17 @@ def _scheme(url: str) -> str:
 
 
 class Courier:
-    """Sends. `hosts`: hosts inside the network that the addresses of plans may reach."""
+    """A sender of notices. `hosts`: hosts inside the network that the addresses of plans may reach."""
 
     def __init__(self, hosts: Iterable[str] = ()) -> None:
         self.hosts = tuple(hosts)
 
     def warm(self) -> None:
-        """Loads apprise, which takes a second or two of processor time: better before anything is under way."""
+        """Load apprise, which takes a second or two of processor time: better before anything is under way."""
         _apprise()
 
     def send(self, address: Address, message: Message) -> float:
-        """Hands it over; returns how long to wait before the next one to this address, in seconds.
+        """Hand it over; return how long to wait before the next one to this address, in seconds.
 
         Raises NotTaken, with words that hold nothing of the address. Takes some seconds at the most with a
         service that answers or hangs; one that drips its answer keeps this thread, and nobody else's.
@@ -254,7 +254,7 @@ def _load() -> tuple[Any, Any]:
 
 
 def _hush() -> None:
-    """Keeps the lines of the libraries out of our log: they hold addresses, and with them passwords."""
+    """Keep the lines of the libraries out of our log: they hold addresses, and with them passwords."""
     for name, level in (("apprise", logging.WARNING), ("urllib3", logging.ERROR), ("requests", logging.ERROR)):
         logger = logging.getLogger(name)
         logger.setLevel(level)  # apprise's own warnings are read by us: they say which status was answered

@@ -60,7 +60,7 @@ def left(a: Allowance, now: float) -> float:
 
 
 def deal(a: Allowance, now: float, count: int, rate: float, *, urgent: bool) -> tuple[Allowance, RequestTurns]:
-    """Takes `count` turns at `rate` a second (above 0)."""
+    """Take `count` turns at `rate` a second (above 0)."""
     gap = 1 / (rate * left(a, now))
     taken = count * gap
     if urgent:

@@ -103,7 +103,7 @@ class Batches:
         }
 
     def close(self) -> None:
-        """Lets the threads end."""
+        """Let the threads end."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -116,7 +116,7 @@ class Batches:
         took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
-        """Delivers to the targets in their order: the first batch in this thread, and those that the lanes let begin
+        """Deliver to the targets in their order: the first batch in this thread, and those that the lanes let begin
         beside it in others.
 
         `took` gets what each batch did, in their order and in this thread, while later ones are under way. `first`:
@@ -160,7 +160,7 @@ class Batches:
         return None if self._rate is None or count / self._rate <= LONG else self._rate
 
     def _learn(self, done: BatchWrite, throughput: _Throughput) -> None:
-        """Takes over what a batch shows of the rate.
+        """Take over what a batch shows of the rate.
 
         Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;
         and refusals come at once. Only what the send window cut off is always a limit.

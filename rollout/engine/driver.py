@@ -28,7 +28,7 @@ FIRST_RESTORED = 16
 
 
 class Driver:
-    """Takes claimed rollouts as far as they may go now."""
+    """The loop that takes claimed rollouts as far as they may go now."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Judges a rollout by the calls seen so far: from stored calls and the journal to a verdict.
+"""The gate check: from stored calls and the journal to a verdict.
 
 The statistics are in rollout.domain (gates, calls, evidence); this file brings them what they need and keeps
 what they say.
@@ -68,7 +68,7 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
 
 
 class GateCheck:
-    """Implements rollout.engine.ports.GateJudge."""
+    """Implementation of rollout.engine.ports.GateJudge."""
 
     def __init__(self, records: GateRecords, external: External = lambda _plan: {}) -> None:
         self.records = records

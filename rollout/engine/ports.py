@@ -263,11 +263,11 @@ class GateRecords(Protocol):
         ...
 
     def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Keeps what the baseline's calls from before say, unless that is done; returns what is kept."""
+        """Keep what the baseline's calls from before say, unless that is done; return what is kept."""
         ...
 
     def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
-        """Adds a look to those kept, and makes it the rollout's verdict."""
+        """Add a look to those kept, and make it the rollout's verdict."""
         ...
 
 
@@ -281,7 +281,7 @@ class GateReport:
 
 
 class GateJudge(Protocol):
-    """Judges a rollout by the calls seen so far."""
+    """A judge of rollouts by the calls seen so far."""
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport: ...
 

@@ -41,7 +41,7 @@ class VersionCheck:
 
 
 class VersionLookup:
-    """Looks agent versions up, and remembers a good answer for a while (P1 allows 60 s)."""
+    """A lookup of agent versions that remembers a good answer for a while (P1 allows 60 s)."""
 
     def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0, engines: ResponseEngines | None = None) -> None:
         self._agents = agents

@@ -1,4 +1,4 @@
-"""Plays a plan against modelled callers before anybody is called: what it can decide, and when."""
+"""A plan played against modelled callers before anybody is called: what it can decide, and when."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class _Batch:
 
 
 class WriteProtocol:
-    """Reads and writes batches of one rollout's numbers for the driver that holds its claim."""
+    """The protocol by which the driver that holds a rollout's claim reads and writes batches of its numbers."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ class WriteProtocol:
     # -------------------------------------------------------------- writing forward
 
     def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
-        """Writes the split that is wanted to these targets, where they still show what we know (P2)."""
+        """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.lane(numbers) as session:
             seen = self._look(rollout, held, session, numbers)
@@ -199,14 +199,14 @@ class WriteProtocol:
     # -------------------------------------------------------------- writing back
 
     def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
-        """Writes the baselines back, without a condition: the order is newer than any edit."""
+        """Write the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.lane([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
             done = self._deliver(_Batch(rollout, held, session, targets, wanted, Kind.BASELINE), nearly)
             return self._in_other_form(done, held, session, Kind.BASELINE)
 
     def _in_other_form(self, done: BatchWrite, held: Claim, session: NumberSession, kind: Kind) -> BatchWrite:
-        """Writes the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
+        """Write the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
         if not done.as_read:
             return done
         rollout = done.rollout

@@ -1,4 +1,4 @@
-"""Makes the kit: a rollout's rollback as one Python file that needs neither service, database nor package.
+"""The kit's builder: a rollout's rollback as one Python file that needs neither service, database nor package.
 
 The program itself is in `rollout.kit.program`; this module joins its parts, embeds what a rollback must know and
 writes the file. No key is ever put inside.

@@ -32,7 +32,7 @@ class ClosedError(Exception):
 
 
 class Connection:
-    """Serves one socket until it is closed, idle for too long, or a fault ends it.
+    """The server of one socket until it is closed, idle for too long, or a fault ends it.
 
     `later(seconds, act)` runs something on the loop even when the connection is gone; `latency` says how many seconds
     an answer takes that no fault is about.

@@ -199,7 +199,7 @@ class _Answer:
             self.keeps_open = self.keeps_open and not self._more
 
     def end(self) -> None:
-        """Lets go of the parser, which holds this answer: a thousand such pairs are a pause of the collector's."""
+        """Let go of the parser, which holds this answer: a thousand such pairs are a pause of the collector's."""
         del self._parser
 
     def _closed(self) -> None:

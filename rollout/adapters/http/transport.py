@@ -37,7 +37,7 @@ class Sending:
 
 
 class OpenConnections(httpx.BaseTransport):
-    """Sends a request on the connection in its extensions, once. Raises NotSent, Refused, NoAnswer, TooLarge."""
+    """Transport of one request over the connection in its extensions. Raises NotSent, Refused, NoAnswer, TooLarge."""
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         how = request.extensions[_SENDING]

@@ -1,4 +1,4 @@
-"""Reads one number from elsewhere: one GET over a connection to a checked address, and the number in its answer.
+"""One number read from elsewhere: one GET over a connection to a checked address, and the number in its answer.
 
 An httpx client sends it over that connection and no other: no redirects, proxies, cookies or credentials; 5 s for
 everything, 1 MiB at most. The answer's shape is that of

@@ -47,7 +47,7 @@ class _Kept:
 
 
 class Externals:
-    """Reads the external metrics of plans; the `External` of the gatekeeper. Safe for threads.
+    """A reader of plans' external metrics; the `External` of the gatekeeper. Safe for threads.
 
     `hosts` are the entries of ROLLOUT_METRIC_HOSTS, `fresh` the seconds for which a read serves, `within` the
     seconds that one read may take. `tls` and `lookup` may bring other certificates and another resolver.
@@ -85,7 +85,7 @@ class Externals:
             return "its first read has not ended yet" if last.read_at is None else last.trouble
 
     def close(self) -> None:
-        """Begins no more reads; those under way end by themselves."""
+        """Begin no more reads; those under way end by themselves."""
         self._readers.close()
 
     def __call__(self, plan: Plan) -> MetricReadings:
@@ -167,7 +167,7 @@ class _Readers:
         self._closed = False
 
     def submit(self, work: Callable[[], None]) -> None:
-        """Queues work; a thread more is started up to the limit. Called under the lock of the owner."""
+        """Queue work; a thread more is started up to the limit. Called under the lock of the owner."""
         self._work.put(work)
         if len(self._threads) < self._most and not self._closed:
             thread = threading.Thread(target=self._run, name="metrics", daemon=True)

@@ -1,4 +1,4 @@
-"""Prints the JSON Schema of plan files: python -m rollout.adapters.planfile > config/plan.schema.json."""
+"""The JSON Schema of plan files: python -m rollout.adapters.planfile > config/plan.schema.json."""
 
 import json
 import sys

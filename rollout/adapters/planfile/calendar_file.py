@@ -17,7 +17,7 @@ from rollout.engine.calendars import Calendars, usable
 
 
 class CalendarFile:
-    """Implements rollout.engine.ports.SharedCalendars. Safe to share between threads.
+    """Implementation of rollout.engine.ports.SharedCalendars. Safe to share between threads.
 
     The file is read again when it has changed, so that an edit reaches rollouts that are under way.
     """

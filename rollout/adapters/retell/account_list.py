@@ -45,7 +45,7 @@ class _WalkQueue:
 
 
 class AccountList:
-    """Reads numbers by the list when that is cheaper. Safe for threads.
+    """A reader that takes numbers from the list when that is cheaper. Safe for threads.
 
     `pages` gives the list's pages, urgent or not, from a pagination key on.
     """

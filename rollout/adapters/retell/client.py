@@ -98,7 +98,7 @@ class RetellClient:
         self._crew.close()
 
     def adjust(self, standing: BudgetState) -> None:
-        """Takes over how the limits of the account stand; see `ports.Limits`."""
+        """Take over how the limits of the account stand; see `ports.Limits`."""
         self._pace.adjust(standing)
 
     def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:

@@ -1,4 +1,4 @@
-"""Opens connections to Retell, and lends out those that are idle.
+"""A pool of connections to Retell: opened when needed, lent out when idle.
 
 Only reads and lanes that are being set up come here; nothing that sends a write can.
 """

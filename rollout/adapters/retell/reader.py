@@ -33,7 +33,7 @@ class Oversized(Final):
 
 
 class Reader:
-    """Asks, waits and asks again; hands back what was asked for, or why not."""
+    """A reader that asks, waits and asks again: the value asked for, or the failure."""
 
     def __init__(
         self,

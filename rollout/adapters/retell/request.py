@@ -69,7 +69,7 @@ class Reply:
 
 
 class RequestSender:
-    """Sends requests. `key` is asked at each request, so a new key needs no restart."""
+    """A sender of requests. `key` is asked at each request, so a new key needs no restart."""
 
     def __init__(
         self, origin: Origin, key: Callable[[], str], clock: Clock, on_request: OnRequest | None = None

@@ -12,7 +12,7 @@ from contextvars import copy_context
 
 
 class ThreadPool:
-    """Runs one piece of work in up to `concurrency` threads. Safe for threads."""
+    """A pool that runs one piece of work in up to `concurrency` threads. Safe for threads."""
 
     def __init__(self, concurrency: int) -> None:
         self._concurrency = concurrency
@@ -24,7 +24,7 @@ class ThreadPool:
         self._openers = ThreadPoolExecutor(concurrency, thread_name_prefix="retell-open")
 
     def run(self, work: Callable[[], None], most: int, *, urgent: bool = False, opens: bool = False) -> None:
-        """Runs `work` in up to `most` threads, this one among them; returns when all have ended.
+        """Run `work` in up to `most` threads, this one among them; return when all have ended.
 
         `opens`: the work opens connections. Threads that are at work for another lane come when they are free.
         """
@@ -44,6 +44,6 @@ class ThreadPool:
             future.result()
 
     def close(self) -> None:
-        """Lets the threads end."""
+        """Let the threads end."""
         for pool in (*self._pools.values(), self._openers):
             pool.shutdown(wait=False, cancel_futures=True)

@@ -45,7 +45,7 @@ def lines(entries: Iterable[RecordedEntry], anchors: Sequence[Anchor] = ()) -> I
 
 
 def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor] = ()) -> int:
-    """Writes the lines to a file that is there whole or not at all, readable by its owner; returns how many entries.
+    """Write the lines to a file that is there whole or not at all, readable by its owner; return how many entries.
 
     NotReachable when the folder or the disk refuses.
     """
@@ -69,7 +69,7 @@ def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor]
 
 
 def check_file(path: str) -> list[Chain]:
-    """Checks every chain in an export, with no database; InputError when it is no export at all."""
+    """Check every chain in an export, with no database; InputError when it is no export at all."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Holds the whole store against its journal: every chain, the tables, the tokens, and heads that were kept elsewhere."""
+"""An audit of the whole store against its journal: every chain, the tables, the tokens, and heads kept elsewhere."""
 
 from __future__ import annotations
 

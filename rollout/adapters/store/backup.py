@@ -13,7 +13,7 @@ from rollout.domain.errors import InputError, NoDatabase, NotReachable
 
 
 def backup(database_url: str, destination: Path) -> int:
-    """Copies the database with SQLite's online backup; returns the copy's size in bytes.
+    """Copy the database with SQLite's online backup; return the copy's size in bytes.
 
     The file is there whole or not at all, and readable by its owner alone. InputError for PostgreSQL, which
     brings its own tools, and for a destination that exists.

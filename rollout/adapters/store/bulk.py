@@ -26,7 +26,7 @@ class Bulk:
     parameters: Any
 
     def run(self, connection: Connection) -> None:
-        """Raises what the database says, for example sqlalchemy.exc.IntegrityError; then no row is changed."""
+        """Raise what the database says, for example sqlalchemy.exc.IntegrityError; then no row is changed."""
         connection.exec_driver_sql(self.statement, self.parameters)
 
 

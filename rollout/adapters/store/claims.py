@@ -29,7 +29,7 @@ def claim(
     only: str | None = None,
     urgent_only: bool = False,
 ) -> list[Claim]:
-    """Takes up to `limit` due rollouts that nobody holds; rollbacks first, then the longest due.
+    """Take up to `limit` due rollouts that nobody holds; rollbacks first, then the longest due.
 
     `only` takes this one whether due or not, if nobody holds it.
     """
@@ -72,7 +72,7 @@ def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, i
 def release(
     connection: Connection, held: Claim, due_at: datetime | None, next_: str, why: str, *, tries: int = 0
 ) -> bool:
-    """Lets go and says when to look again and why; False when the claim was lost meanwhile."""
+    """Let go and say when to look again and why; False when the claim was lost meanwhile."""
     result = connection.execute(
         _RELEASING,
         {"held": held.rollout_id, "at_epoch": held.epoch, "due_at": due_at, "next": next_, "why": why, "tries": tries},
@@ -113,7 +113,7 @@ _NEXT_DUE = (
 
 
 def wake(connection: Connection, ids: Sequence[str], now: datetime, look: bool = True) -> int:
-    """Makes these rollouts due now."""
+    """Make these rollouts due now."""
     signals.send(connection, signals.WAKE)
     return connection.execute(
         update(rollouts).where(rollouts.c.id.in_(ids)).values(due_at=now, **({"look_asked": True} if look else {}))

@@ -23,7 +23,7 @@ _STANDBYS = text("SELECT sync_state FROM pg_stat_replication WHERE state IS DIST
 
 
 class Identity:
-    """Asks for a cluster's name; one for each database that a process uses."""
+    """The question for a cluster's name; one for each database that a process uses."""
 
     def __init__(self) -> None:
         self._refused = False

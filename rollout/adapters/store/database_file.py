@@ -87,7 +87,7 @@ class DatabaseFile:
             return None
 
     def make(self) -> None:
-        """Makes the file if there is none, readable by its owner alone; NotReachable when that cannot be done."""
+        """Make the file if there is none, readable by its owner alone; NotReachable when that cannot be done."""
         if not self.path.parent.is_dir():
             raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {self.path.parent}; make it first")
         try:
@@ -102,7 +102,7 @@ class DatabaseFile:
 
     @contextmanager
     def only_service(self) -> Iterator[None]:
-        """Holds the one place of a service on this file, by whatever path, link or hard link it is reached.
+        """Hold the one place of a service on this file, by whatever path, link or hard link it is reached.
 
         The lock lies on the file itself, so it goes with it. It is of another kind than SQLite's own locks, which
         this process would lose if it closed the file while it has connections: leave the block after they are closed.

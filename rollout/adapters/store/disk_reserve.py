@@ -36,7 +36,7 @@ class DiskReserve:
         return self._found() == 0
 
     def give_back(self) -> bool:
-        """Makes room for what must be written; False when there was none to give."""
+        """Make room for what must be written; False when there was none to give."""
         if self._path is None or not self._found():
             return False
         try:
@@ -46,7 +46,7 @@ class DiskReserve:
         return True
 
     def keep(self) -> str:
-        """Makes the file, or makes it again, when there is room; returns why there is none, or nothing."""
+        """Make the file, or make it again, when there is room; return why there is none, or nothing."""
         found = self._found()
         if self._path is None or found == self._size:
             return ""

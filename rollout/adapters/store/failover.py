@@ -1,4 +1,4 @@
-"""Has the database gone back in time? A fail-over to a standby that lagged, or a restored backup.
+"""Detection of a database that went back in time: a fail-over to a standby that lagged, or a restored backup.
 
 Every heartbeat raises one counter. A process that finds it lower than it left it knows that commits were lost,
 intents among them. Beside it stands the name of the cluster (system identifier and timeline, PostgreSQL alone): a
@@ -29,7 +29,7 @@ _CLUSTER = "cluster"
 
 
 def count(connection: Connection) -> int:
-    """Raises the counter of heartbeats and returns it."""
+    """Raise the counter of heartbeats and return it."""
     set_once(connection, _COUNTER, "0")  # two services may be the first at the same moment
     found = connection.execute(_COUNTED)
     value = int(found.scalar_one()) + 1
@@ -56,13 +56,13 @@ def is_another(recorded: str, found: str) -> bool:
 
 
 def record(connection: Connection, cluster: str) -> None:
-    """Remembers the name of the cluster."""
+    """Remember the name of the cluster."""
     if cluster:
         set_value(connection, _CLUSTER, cluster)
 
 
 def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str]:
-    """Opens a horizon on every number that a live rollout may have written; returns the rollouts' ids.
+    """Open a horizon on every number that a live rollout may have written; return the rollouts' ids.
 
     The marker is a write that is known not to have been sent by us, with a horizon: it stands for those that
     may have been sent and of which nothing is left. Such numbers count as written, so that a rollback covers

@@ -14,7 +14,7 @@ from rollout.engine.ports import StoredCalls
 
 
 class StoredGateRecords:
-    """Implements rollout.engine.ports.GateRecords on a Database."""
+    """Implementation of rollout.engine.ports.GateRecords on a Database."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

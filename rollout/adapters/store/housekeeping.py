@@ -24,7 +24,7 @@ class ServiceHeartbeat:
 
 
 def beat(connection: Connection, owner: str, now: datetime, started: bool, ticks: int, trouble: str) -> None:
-    """Updates the heartbeat of `owner`; makes its row at the start."""
+    """Update the heartbeat of `owner`; make its row at the start."""
     changed = 0
     if not started:
         values = {"me": owner, "beat_at": now, "ticks": ticks, "trouble": trouble}
@@ -53,7 +53,7 @@ _BEAT = (
 
 
 def forget(connection: Connection, owner: str) -> None:
-    """Removes the heartbeat of a process that ends."""
+    """Remove the heartbeat of a process that ends."""
     connection.execute(delete(services).where(services.c.owner == owner))
 
 

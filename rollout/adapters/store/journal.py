@@ -93,7 +93,7 @@ def worded(entry: JournalEntry, **more: Any) -> Worded:
 def append(
     connection: Connection, rollout_id: str, head: tuple[int, str], entries: Sequence[Worded], now: datetime
 ) -> tuple[int, str]:
-    """Adds entries behind `head` (sequence, hash) and returns the new head. The caller holds the row."""
+    """Add entries behind `head` (sequence, hash) and return the new head. The caller holds the row."""
     seq, last = head
     rows = []
     for entry, text in entries:

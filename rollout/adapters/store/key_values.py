@@ -27,23 +27,23 @@ def value_of(connection: Connection, key: str) -> str | None:
 
 
 def set_value(connection: Connection, key: str, value: str) -> None:
-    """Keeps a value under this key, over the one that is there."""
+    """Keep a value under this key, over the one that is there."""
     connection.execute(_setting(connection.dialect.name, over=True), {"key": key, "value": value})
 
 
 def set_once(connection: Connection, key: str, value: str) -> None:
-    """Keeps a value under this key unless there is one: the first one stays."""
+    """Keep a value under this key unless there is one: the first one stays."""
     connection.execute(_setting(connection.dialect.name, over=False), {"key": key, "value": value})
 
 
 def set_first(connection: Connection, key: str, value: str) -> bool:
-    """Keeps a value under this key unless there is one; whether this was the first."""
+    """Keep a value under this key unless there is one; whether this was the first."""
     query = insert_into(connection, meta).values(key=key, value=value).on_conflict_do_nothing()
     return bool(connection.execute(query.returning(meta.c.key)).scalars().all())
 
 
 def forget(connection: Connection, key: str) -> None:
-    """Keeps nothing under this key."""
+    """Keep nothing under this key."""
     connection.execute(delete(meta).where(meta.c.key == key))
 
 

@@ -19,7 +19,7 @@ _ALIVE = timedelta(seconds=30)
 
 
 class SharedLimits:
-    """Implements rollout.engine.ports.AccountLimits in one row of the database. Safe for threads and processes.
+    """Implementation of rollout.engine.ports.AccountLimits in one row of the database. Safe for threads and processes.
 
     The row belongs to the address of Retell's API: one installation has one account there. No key is kept.
     """

@@ -120,7 +120,7 @@ class Lookups:
             return set(connection.execute(select(targets.c.number).where(DRIVEN)).scalars())
 
     def probe(self) -> None:
-        """Writes a row: NotReachable unless the database can be written."""
+        """Write a row: NotReachable unless the database can be written."""
         with self.database.write() as connection:
             # Its value changes each time: SQLite writes nothing where nothing changes.
             set_value(connection, _PROBE, secrets.token_hex(8))

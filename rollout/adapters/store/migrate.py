@@ -1,4 +1,4 @@
-"""Finds the migrations (in the wheel or the checkout), upgrades under a lock, and says what is wrong."""
+"""Migrations: found in the wheel or the checkout, and run under a lock."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def current(database: Database) -> str | None:
 
 
 def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str]:
-    """Makes or upgrades the database in one transaction; returns the revisions before and after."""
+    """Make or upgrade the database in one transaction; return the revisions before and after."""
     from alembic import command
     from alembic.migration import MigrationContext
 
@@ -79,7 +79,7 @@ def has_none_yet(settings: Settings) -> bool:
 
 
 def make_default(database: Database, settings: Settings) -> None:
-    """Makes the database of the working folder if there is none; one that somebody named is never made so."""
+    """Make the database of the working folder if there is none; one that somebody named is never made so."""
     if settings.database_is_default and (has_none_yet(settings) or current(database) is None):
         upgrade(database)
 

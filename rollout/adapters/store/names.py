@@ -56,7 +56,7 @@ def was_promoted(connection: Connection, name: str) -> bool:
 
 
 def take(connection: Connection, name: str) -> None:
-    """Holds the name for a rollout that this transaction records; NameTaken when a live one has it.
+    """Hold the name for a rollout that this transaction records; NameTaken when a live one has it.
 
     Of two transactions that want one name the second waits for the first, and then sees its rollout: on SQLite
     because there is one writer at a time, on PostgreSQL by a lock that lasts as long as the transaction.

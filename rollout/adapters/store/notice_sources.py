@@ -25,7 +25,7 @@ _PAGE = 200
 
 
 class NoticeSources:
-    """Reads what may become a notice. Each method is one transaction, or one for each page."""
+    """Queries for everything that may become a notice. Each method is one transaction, or one for each page."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

@@ -33,7 +33,7 @@ _FIELDS = (
 
 
 def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -> int:
-    """Adds or corrects calls; returns how many rows changed.
+    """Add or correct calls; return how many rows changed.
 
     A result is never lost to an older report: what a later report leaves out keeps its value.
     """
@@ -67,7 +67,7 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
 
 
 def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Inserts calls; returns the ids of those that nobody else had inserted."""
+    """Insert calls; return the ids of those that nobody else had inserted."""
     if not rows:
         return set()
     # Rows as parameters: as values of the statement, each number of rows would be a statement to compile.
@@ -184,7 +184,7 @@ def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[st
 
 
 def set_marks(connection: Connection, new: Sequence[FetchMark]) -> None:
-    """Replaces the marks of these numbers and channels."""
+    """Replace the marks of these numbers and channels."""
     for m in new:
         values = {"since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since}
         query = insert_into(connection, marks).values(number=m.number, channel=m.channel, **values)
@@ -204,7 +204,7 @@ def keep_look(  # noqa: PLR0913 - the columns of the table
     reason: str,
     evidence: Any,
 ) -> int:
-    """Adds one look; returns its sequence number."""
+    """Add one look; return its sequence number."""
     last = connection.execute(select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)).scalar_one()
     seq = (last or 0) + 1
     connection.execute(
@@ -261,7 +261,7 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
 
 
 def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
-    """Fixes what the baseline's calls before the rollout say, unless that is done; returns what is fixed."""
+    """Fix what the baseline's calls before the rollout say, unless that is done; return what is fixed."""
     r = rollouts.c
     connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))
     return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history

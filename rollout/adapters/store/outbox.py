@@ -58,7 +58,7 @@ class Outbox:
         self._insert = (sqlite if database.is_sqlite else postgresql).insert
 
     def put(self, rows: Sequence[dict[str, Any]]) -> int:
-        """Adds rows of `event, channel, rollout_id, kind, severity, title, body`; returns how many were new.
+        """Add rows of `event, channel, rollout_id, kind, severity, title, body`; return how many were new.
 
         What is there already stays as it is: replicas and restarts may put the same event in again.
         """
@@ -92,7 +92,7 @@ class Outbox:
             return list(connection.execute(query).scalars())
 
     def claim(self, channel: str, lease: timedelta, limit: int) -> list[OutboxItem]:
-        """Takes up to `limit` due notices for one address, oldest first; nobody else gets them until the lease ends."""
+        """Take up to `limit` due notices for one address, oldest first; nobody else gets them until the lease ends."""
         o = outbox.c
         with self.database.write() as connection:
             now = self.database.now(connection)
@@ -146,7 +146,7 @@ class Outbox:
             set_value(connection, key, json.dumps(state))
 
     def release(self, parcels: Sequence[OutboxItem]) -> None:
-        """Lets go of what was claimed and not tried."""
+        """Let go of what was claimed and not tried."""
         if not parcels:
             return
         with self.database.write() as connection:
@@ -174,7 +174,7 @@ class Outbox:
             return None if row is None else to_rollout(row)
 
     def tidy(self, give_up_after: timedelta, keep: timedelta) -> int:
-        """Gives up what could not be delivered in time; returns how many. Removes them after `keep`.
+        """Give up what could not be delivered in time; return how many. Remove them after `keep`.
 
         What was delivered is removed by the general pruning.
         """

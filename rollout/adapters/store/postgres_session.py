@@ -45,7 +45,7 @@ class Difference:
 
 
 def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Difference]:
-    """Sets what the address asks for and then ours on a new connection; returns what does not stay as it was set.
+    """Set what the address asks for and then ours on a new connection; return what does not stay as it was set.
 
     SettingsError when PostgreSQL does not take a setting of the address.
     """
@@ -65,7 +65,7 @@ def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Differe
 
 
 def _set(connection: Any, settings: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Sets them for the session; as PostgreSQL shows each one now."""
+    """Set them for the session; as PostgreSQL shows each one now."""
     query = "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in settings)
     row = connection.execute(query, [part for pair in settings for part in pair]).fetchone()
     return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}

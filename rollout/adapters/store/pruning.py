@@ -1,4 +1,4 @@
-"""Removes what is past its time: each ended rollout whole and by itself, the other tables by their own limits.
+"""Removal of everything past its time: each ended rollout whole and by itself, the other tables by their own limits.
 
 Never a live rollout, nor one that can still be rolled back, nor anything that either of them needs. A
 rollout goes in a transaction of its own, so that pruning never keeps a rollback waiting.
@@ -76,7 +76,7 @@ def beyond_kits(
 
 
 def remove(connection: Connection, rollout_id: str, now: datetime, keep: timedelta, head: str | None = None) -> bool:
-    """Removes one rollout whole, so that a chain is never cut in the middle; False when it must stay.
+    """Remove one rollout whole, so that a chain is never cut in the middle; False when it must stay.
 
     It must stay when somebody has acted on it meanwhile. `head` is the hash of the last entry that was
     exported: an entry added since would be lost.

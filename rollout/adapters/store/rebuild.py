@@ -51,7 +51,7 @@ class Rebuilt:
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def take(self, entry: RecordedEntry) -> None:
-        """Folds the next entry in."""
+        """Fold the next entry in."""
         data = entry.data
         if entry.kind == "created":
             self._create(entry, data)

@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class Store:
-    """Implements rollout.engine.ports.Rollouts on a Database."""
+    """Implementation of rollout.engine.ports.Rollouts on a Database."""
 
     def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
@@ -127,7 +127,7 @@ class Store:
             return epoch == held.epoch
 
     def wake(self, ids: Sequence[str], *, look: bool = True) -> None:
-        """Makes these rollouts due now; `look`: their numbers are to be read."""
+        """Make these rollouts due now; `look`: their numbers are to be read."""
         with self.database.write() as connection:
             claims.wake(connection, ids, self.database.now(connection), look)
 
@@ -154,7 +154,7 @@ class Store:
         request: Request | None,
         also: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Records a new rollout made at the store's now; returns {"id": ...} and what the answer says `also`."""
+        """Record a new rollout made at the store's now; return {"id": ...} and what the answer says `also`."""
         self.database.require_same()
         try:
             return self._create(make, request, also)
@@ -331,7 +331,7 @@ class Store:
             return [queries.load(connection, id_, now, self.known) for id_ in ids.all()]
 
     def note_once_a_day(self, rollout_id: str, entry: JournalEntry) -> bool:
-        """Records an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
+        """Record an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             day = now.date().isoformat()
@@ -341,7 +341,7 @@ class Store:
             return first
 
     def observe(self, records: Sequence[CallRecord]) -> int:
-        """Adds or corrects calls; returns how many changed."""
+        """Add or correct calls; return how many changed."""
         if not records:
             return 0
         with self.database.write() as connection:
@@ -356,7 +356,7 @@ class Store:
             observations.set_marks(connection, [mark])
 
     def mark_trouble(self, number: str, channel: str, since: datetime, trouble: str) -> None:
-        """Notes that calls could not be fetched; since when is kept from the first failure on."""
+        """Note that calls could not be fetched; since when is kept from the first failure on."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             old = observations.marks_of(connection, [number]).get((number, channel))
@@ -379,7 +379,7 @@ class Store:
     # -------------------------------------------------------------- housekeeping
 
     def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> int:
-        """Says that this process is alive and well, or what its trouble is; returns the count of all beats."""
+        """Say that this process is alive and well, or what its trouble is; return the count of all beats."""
         self.database.end_stuck()
         with self.database.write() as connection:
             housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
@@ -417,7 +417,7 @@ class Store:
             )
 
     def rearm(self, horizon: timedelta) -> list[str]:
-        """Opens every horizon again after the database went back in time; returns the rollouts concerned."""
+        """Open every horizon again after the database went back in time; return the rollouts concerned."""
         with self.database.write() as connection:
             rearmed = failover.rearm(connection, self.database.now(connection), horizon)
             failover.record(connection, self._identity(connection))
@@ -448,17 +448,17 @@ class Store:
             return pruning.beyond_kits(connection, ids, self.database.now(connection), keep, soon)
 
     def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
-        """Removes one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
+        """Remove one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
         with self.database.write() as connection:
             return pruning.remove(connection, rollout_id, self.database.now(connection), keep, head)
 
     def prune(self, keep: timedelta, rollback: timedelta) -> int:
-        """Removes finished rollouts older than `keep`, never one that can still be rolled back."""
+        """Remove finished rollouts older than `keep`, never one that can still be rolled back."""
         keep = max(keep, rollback)
         return sum(self.remove(id_, keep) for id_ in self.prunable(keep))
 
     def sweep(self, limits: pruning.Retention) -> dict[str, int]:
-        """Removes one batch of what is past its time in every other table; rows removed by table."""
+        """Remove one batch of what is past its time in every other table; rows removed by table."""
         with self.database.write() as connection:
             return pruning.sweep(connection, self.database.now(connection), limits)
 

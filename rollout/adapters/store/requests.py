@@ -28,7 +28,7 @@ def first_answer(connection: Connection, request: Request) -> dict[str, Any] | N
 def remember(
     connection: Connection, request: Request, rollout_id: str | None, answer: dict[str, Any], now: datetime
 ) -> None:
-    """Keeps the answer, in the same transaction as what it answers."""
+    """Keep the answer, in the same transaction as what it answers."""
     connection.execute(
         insert(requests),
         {

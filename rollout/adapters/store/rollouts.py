@@ -30,7 +30,7 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState
 
 
 def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: datetime) -> Head:
-    """Records a new rollout with its targets and baselines; its journal's head.
+    """Record a new rollout with its targets and baselines; its journal's head.
 
     NameTaken when a live rollout has its name, Refused when one drives a number of it.
     """
@@ -53,7 +53,7 @@ def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: d
 
 
 def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]) -> None:
-    """Records targets; Refused when one of them is being driven already."""
+    """Record targets; Refused when one of them is being driven already."""
     try:
         for bulk in inserts(connection.dialect, targets, [from_target(rollout_id, t) for t in added]):
             bulk.run(connection)
@@ -64,7 +64,7 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
 def supersede(
     connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime, batch: int = 500
 ) -> None:
-    """Ends the watch of earlier, finished rollouts over these numbers.
+    """End the watch of earlier, finished rollouts over these numbers.
 
     What the new rollout writes may look like a late write of theirs, and they would put their own end back. Whoever
     watches one of them at this moment lets go: what they have read is from before.
@@ -287,7 +287,7 @@ def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) ->
 def begin(
     connection: Connection, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry, now: datetime
 ) -> None:
-    """Adds the targets of a scheduled rollout when it begins, under its driver's claim."""
+    """Add the targets of a scheduled rollout when it begins, under its driver's claim."""
     row = head_row(connection, held.rollout_id)
     if row.epoch != held.epoch:
         raise ClaimLost(rollout_id=held.rollout_id)

@@ -47,7 +47,7 @@ def rollout_of(signal: str) -> tuple[str, int] | None:
 
 
 class Listener:
-    """Hears the signals of all processes, our own among them, on a connection of its own."""
+    """A listener to the signals of all processes, our own among them, on a connection of its own."""
 
     def __init__(self, database: Database, heard: Callable[[str], None]) -> None:
         self._database, self._heard = database, heard
@@ -55,7 +55,7 @@ class Listener:
         self._thread = threading.Thread(target=self._run, name="listener", daemon=True)
 
     def start(self) -> None:
-        """Begins to listen; does nothing on SQLite."""
+        """Begin to listen; do nothing on SQLite."""
         if not self._database.is_sqlite:
             self._thread.start()
 

@@ -44,7 +44,7 @@ class Snapshots:
             return kept[1]
 
     def put(self, rollout_id: str, head: Head, targets: Sequence[Target]) -> None:
-        """Keeps what was read together with this head, in one transaction."""
+        """Keep what was read together with this head, in one transaction."""
         with self._lock:
             self._drop(rollout_id)
             self._kept[rollout_id] = (head, targets)
@@ -53,7 +53,7 @@ class Snapshots:
                 self._drop(next(iter(self._kept)))
 
     def follow(self, rollout_id: str, before: Head, after: Head, change: Change) -> None:
-        """Takes over a change that was committed between these two heads."""
+        """Take over a change that was committed between these two heads."""
         targets = self.get(rollout_id, before)
         if targets is not None:
             self.put(rollout_id, after, change.targets_after(targets))

@@ -106,7 +106,7 @@ class AccessStore:
             return {row.id for row in rows if _token(row).is_usable(now)}
 
     def revoke(self, id_: str, actor: str) -> bool:
-        """Revokes a token and ends its sessions; False when it was revoked before."""
+        """Revoke a token and end its sessions; False when it was revoked before."""
         with self.database.write() as connection:
             row = connection.execute(select(tokens).where(tokens.c.id == id_).with_for_update()).one_or_none()
             if row is None:
@@ -122,7 +122,7 @@ class AccessStore:
             return True
 
     def touch(self, id_: str) -> None:
-        """Notes that a token was used."""
+        """Note that a token was used."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             connection.execute(update(tokens).where(tokens.c.id == id_).values(last_used_at=now))
@@ -132,7 +132,7 @@ class AccessStore:
     def add_session(
         self, hash_: str, token_id: str, csrf_hash: str, lifetime: timedelta, replaces: str | None, entry: JournalEntry
     ) -> datetime:
-        """Records a session, instead of the one the browser had before; when it ends at the latest."""
+        """Record a session, instead of the one the browser had before; when it ends at the latest."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             connection.execute(
@@ -170,7 +170,7 @@ class AccessStore:
             )
 
     def remember(self, digests: Sequence[str]) -> set[str]:
-        """Notes deliveries as taken; returns those that are new. Replicas agree, because the key is unique."""
+        """Note deliveries as taken; return those that are new. Replicas agree, because the key is unique."""
         if not digests:
             return set()
         with self.database.write() as connection:
@@ -184,7 +184,7 @@ class AccessStore:
             connection.execute(delete(deliveries).where(deliveries.c.digest.in_(digests)))
 
     def forget_old(self, prefix: str, older_than: timedelta) -> int:
-        """Removes deliveries of one kind (the first letter of the digest) that need not be remembered."""
+        """Remove deliveries of one kind (the first letter of the digest) that need not be remembered."""
         with self.database.write() as connection:
             before = self.database.now(connection) - older_than
             old = deliveries.c.digest.startswith(prefix, autoescape=True) & (deliveries.c.at < before)
@@ -205,7 +205,7 @@ class AccessStore:
         return found
 
     def record(self, entry: JournalEntry) -> None:
-        """Adds an entry that concerns no rollout: refusals, sign-ins, tokens."""
+        """Add an entry that concerns no rollout: refusals, sign-ins, tokens."""
         with self.database.write() as connection:
             _record(self.database, connection, entry)
 
@@ -230,7 +230,7 @@ def _record(database: Database, connection: Connection, entry: JournalEntry) -> 
 
 
 def record_in(connection: Connection, entry: JournalEntry, now: datetime) -> None:
-    """Adds an entry to the system's chain within a transaction that goes on."""
+    """Add an entry to the system's chain within a transaction that goes on."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     before = head_of_system(connection)

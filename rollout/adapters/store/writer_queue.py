@@ -35,7 +35,7 @@ class WriterQueue:
                 self._next()
 
     def _left(self, urgent: bool, mine: threading.Event) -> bool:
-        """Leaves the line; False: the turn was given in this very moment."""
+        """Leave the line; False: the turn was given in this very moment."""
         with self._lock:
             if mine in self._lines[urgent]:
                 self._lines[urgent].remove(mine)

@@ -1,4 +1,4 @@
-"""Counts this process's requests to Retell, by operation and outcome, with their latencies."""
+"""Counts of this process's requests to Retell, by operation and outcome, with their latencies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Latencies:
         self.counts = self.counts or [0] * (len(self.bounds) + 1)
 
     def add(self, seconds: float) -> None:
-        """Takes one value in."""
+        """Take one value in."""
         self.counts[bisect_left(self.bounds, seconds)] += 1
         self.total += seconds
 

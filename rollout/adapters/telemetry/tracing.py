@@ -25,7 +25,7 @@ _tracer: Any = None
 
 
 def start(wanted: bool, exporter: SpanExporter | None = None) -> bool:
-    """Begins to trace when it is wanted and can be; returns whether it does. Safe to call again.
+    """Begin to trace when it is wanted and can be; return whether it does. Safe to call again.
 
     `exporter` is for those who want the spans themselves; else they go where OpenTelemetry's own variables say.
     """
@@ -56,7 +56,7 @@ def start(wanted: bool, exporter: SpanExporter | None = None) -> bool:
 
 
 def stop() -> None:
-    """Sends what is left and ends tracing."""
+    """Send what is left and end tracing."""
     global _provider, _tracer
     with _lock:
         provider, _provider, _tracer = _provider, None, None

@@ -1,4 +1,4 @@
-"""Is a calendar open at this instant, when does that change, how much open time lies between two instants?
+"""Windows: when a calendar is open, when that changes, and how much open time lies between two instants.
 
 Pure. Open is what a clock on the wall in the calendar's zone says: an instant is turned into local time, which
 is always possible and unique, and looked up. So an hour that daylight saving repeats is open twice, one that it

@@ -14,7 +14,7 @@ from rollout.domain.lifecycle.state import Rollout
 
 
 def pending(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Waits for its moment, then the pre-flight, then the first step."""
+    """Wait for its moment, then the pre-flight, then the first step."""
     first = "check the numbers and begin" if not r.targets else f"step 1.1: {weight(r, 1)}"
     if r.start_at is not None and now < r.start_at:
         return Wait(r.start_at, first, "waiting for its start")

@@ -80,7 +80,7 @@ def every_call(done: int) -> int:
 
 
 def thinning(done: int) -> int:
-    """Looks at every call at first, then each time about 3 % more calls are in: 150 looks for 2,000 calls. A
+    """A look at every call at first, then each time about 3 % more calls are in: 150 looks for 2,000 calls. A
     decision is then at most 3 % late; the gate itself loses nothing by looking less often."""
     return max(1, done // 30)
 

@@ -18,7 +18,7 @@ KEEP = timedelta(days=30)
 
 
 def take(service: ApiService, caller: Caller, source: str, document: object) -> dict[str, Any]:
-    """Acts on one delivery and tells what was done.
+    """Act on one delivery and tell what was done.
 
     InputError when the body is not understood. NotReachable when something could not be recorded: the
     sender tries again, and what was done already is not done twice, by its request id.

@@ -1,4 +1,4 @@
-"""Makes the application: routes, doors, errors, and the API's description."""
+"""The application: routes, middleware, errors, and the API's description."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Buckets:
         self._lock = threading.Lock()
 
     def take(self, key: str) -> None:
-        """Counts one request; TooMany, with the seconds to wait, when the bucket is empty."""
+        """Count one request; TooMany, with the seconds to wait, when the bucket is empty."""
         now = self._clock.boot()
         with self._lock:
             level, at = self._level.pop(key, (self._size, now))
@@ -65,12 +65,12 @@ class Attempts:
         self._lock = threading.Lock()
 
     def forget(self) -> None:
-        """Forgives everybody."""
+        """Forgive everybody."""
         with self._lock:
             self._sources.clear()
 
     def count(self, source: str) -> int:
-        """Notes a failure; how many this source has had within the window."""
+        """Note a failure; how many this source has had within the window."""
         now = self._clock.boot()
         with self._lock:
             seen = self._sources.pop(source, None)
@@ -83,13 +83,13 @@ class Attempts:
             return seen.failures
 
     def refuse(self, source: str) -> None:
-        """Notes a failure; TooMany when there were too many."""
+        """Note a failure; TooMany when there were too many."""
         if self.count(source) > self.MOST:
             raise TooMany("too many wrong tokens from this address; a right one is still taken at once", retry_after=60)
 
 
 class Throttle:
-    """Lets something happen once in a while per key; says how often it was asked meanwhile."""
+    """A throttle that lets something happen once in a while per key, and counts how often it was asked meanwhile."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock

@@ -135,7 +135,7 @@ class Middleware:
 
 
 def _head_of(send: Send) -> Send:
-    """Ends an answer after its head, also one that would go on for ever."""
+    """End an answer after its head, also one that would go on for ever."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

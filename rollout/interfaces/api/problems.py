@@ -118,7 +118,7 @@ def from_error(request: Request, error: RolloutError) -> Response:
 
 
 def install(api: FastAPI) -> None:
-    """Makes every error of this application a problem document."""
+    """Make every error of this application a problem document."""
 
     async def on_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RolloutError)

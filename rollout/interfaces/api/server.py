@@ -67,7 +67,7 @@ class Server:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def start(self) -> Server:
-        """Listens; returns when requests are answered. NotReachable when the port cannot be had."""
+        """Listen; return when requests are answered. NotReachable when the port cannot be had."""
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
         # With the protocol named, asyncio sets TCP_NODELAY on what it accepts; without, answers wait 40 ms.
         listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -90,7 +90,7 @@ class Server:
         return self
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Takes nothing new, ends event streams, lets requests end for two seconds, then leaves."""
+        """Take nothing new, end event streams, let requests end for two seconds, then leave."""
         self.service.stopping = True
         self.service.hub.stop()
         self._server.should_exit = True

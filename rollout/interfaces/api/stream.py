@@ -49,7 +49,7 @@ class Subscriber:
     waiting: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
     def put(self, text: str | None) -> bool:
-        """Queues an event; False when the client is too slow to be served (it reconnects and catches up)."""
+        """Queue an event; False when the client is too slow to be served (it reconnects and catches up)."""
         try:
             self.waiting.put_nowait(text)
         except asyncio.QueueFull:
@@ -58,7 +58,7 @@ class Subscriber:
 
 
 class Hub:
-    """Feeds the subscribers of one process; everything but `stop` runs on the event loop."""
+    """The hub that feeds the subscribers of one process; everything but `stop` runs on the event loop."""
 
     def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: WorkerPools, most: int) -> None:
         """`most`: streams that may be open at a time."""
@@ -73,7 +73,7 @@ class Hub:
         return len(self._subscribers)
 
     def subscribe(self, rollout_id: str, caller: Caller, after: int) -> Subscriber:
-        """Opens a stream behind entry `after`; TooMany when there are too many."""
+        """Open a stream behind entry `after`; TooMany when there are too many."""
         most = self._most
         if len(self._subscribers) >= most or self._callers[caller.actor] >= max(4, most // SHARE):
             raise TooMany("too many event streams are open; close some, or ask again later", retry_after=5)
@@ -93,7 +93,7 @@ class Hub:
                 del self._callers[subscriber.caller.actor]
 
     def stop(self) -> None:
-        """Ends every stream; from any thread."""
+        """End every stream; from any thread."""
         self.stopping = True
         if self._loop is not None and not self._loop.is_closed():
             with contextlib.suppress(RuntimeError):  # the loop was closed in between: nothing is open

@@ -75,7 +75,7 @@ class WebhookIntake:
         return [key for key in given if key]
 
     def put(self, digest: str, body: bytes) -> None:
-        """Queues a verified body; TooMany when the queue is full."""
+        """Queue a verified body; TooMany when the queue is full."""
         with self._something:
             if len(self._queue) >= self._most or self._bytes + len(body) > MOST_BYTES or self._stopping:
                 self.counts["full"] += 1
@@ -144,7 +144,7 @@ class WebhookIntake:
         return self._live
 
     def stop(self, seconds: float = 2.0) -> None:
-        """Takes nothing more and records what waits, for at most `seconds`."""
+        """Take nothing more and record what waits, for at most `seconds`."""
         with self._something:
             self._stopping = True
             thread = self._thread

@@ -50,7 +50,7 @@ class WorkerPools:
         self._lock = threading.Lock()
 
     def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
-        """Queues work; Busy when the lane is full."""
+        """Queue work; Busy when the lane is full."""
         most = LANES[lane][1]
         with self._lock:
             if most is not None and self._waiting[lane] >= most:
@@ -71,7 +71,7 @@ class WorkerPools:
         return await asyncio.wrap_future(self.submit(lane, work))
 
     def later(self, work: Callable[[], object]) -> None:
-        """Does something small when there is time; never raises, and is dropped when there is none."""
+        """Do something small when there is time; never raises, and is dropped when there is none."""
 
         def guarded() -> None:
             try:
@@ -85,13 +85,13 @@ class WorkerPools:
             log.warning("a note was dropped", reason="too many are waiting")
 
     def stop(self) -> None:
-        """Lets what is running end; what waits is dropped."""
+        """Let what is running end; what waits is dropped."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
 
 class Followers:
-    """Drives rollbacks that were ordered here at once, each only once however many people ask.
+    """A pool that drives rollbacks that were ordered here at once, each only once however many people ask.
 
     The order itself is committed before this begins: whatever happens here, the scheduler of any process
     goes on with it.

@@ -121,7 +121,7 @@ def create_token(
     actor: str,
     within: frozenset[str] | None = None,
 ) -> tuple[str, str]:
-    """Makes a token; (id, token). The token is shown here and nowhere else.
+    """Make a token; (id, token). The token is shown here and nowhere else.
 
     `numbers` None: no limit. `within` is the maker's own limit, which cannot be exceeded. InputError names
     the field that is wrong.
@@ -160,7 +160,7 @@ def list_tokens(store: HasDatabase) -> list[TokenRow]:
 
 
 def revoke_token(store: HasDatabase, id_: str, actor: str) -> bool:
-    """Revokes a token and ends its sessions, at once on every replica; False when it was revoked before.
+    """Revoke a token and end its sessions, at once on every replica; False when it was revoked before.
 
     InputError for an unknown id.
     """

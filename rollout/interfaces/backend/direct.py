@@ -43,11 +43,11 @@ class Backend(Protocol):
     ) -> dict[str, Any]: ...
 
     def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
-        """Orders the rollback and, if asked to wait, returns once every number is read back."""
+        """Order the rollback and, if asked to wait, return once every number is read back."""
         ...
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
-        """Waits until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
+        """Wait until every number of an ordered rollback is read back; NotReachable after `timeout` s."""
         ...
 
     def list(
@@ -140,7 +140,7 @@ class Direct:
         return self.follow_rollback(id_, timeout)
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
-        """Drives the rollback here and now, unless another process is quicker; ends at the read-back."""
+        """Drive the rollback here and now, unless another process is quicker; end at the read-back."""
         clock = self.app.clock
         give_up = clock.boot() + timeout
         while True:

@@ -36,7 +36,7 @@ PAGE = 200  # rollouts of one answer; the service gives no more
 
 
 class Remote:
-    """Implements rollout.interfaces.backend.direct.Backend on a service at `url` with a token.
+    """Implementation of rollout.interfaces.backend.direct.Backend on a service at `url` with a token.
 
     Every change carries a request id, so asking again after a lost answer has no second effect. Plain http
     is only for loopback: the token would be readable on the way.
@@ -101,7 +101,7 @@ class Remote:
         return self.follow_rollback(str(answer["id"]), max(0.0, timeout - first))
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
-        """Asks until every number is read back at its baseline; NotReachable after `timeout` seconds."""
+        """Ask until every number is read back at its baseline; NotReachable after `timeout` seconds."""
         give_up = _now() + timeout
         while True:
             shown = self.show(id_)

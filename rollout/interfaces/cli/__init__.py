@@ -90,6 +90,6 @@ def _interruptible() -> Iterator[None]:
 
 
 def fail(error: RolloutError) -> None:
-    """Prints the error in a sentence or two and exits with its code."""
+    """Print the error in a sentence or two and exit with its code."""
     print(f"rollout: {plain_lines(error.message)}", file=sys.stderr)
     sys.exit(error.exit_code)

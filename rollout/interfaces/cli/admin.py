@@ -17,7 +17,7 @@ db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     backup.register(db)
     app.add_typer(db, name="db")
     app.command()(doctor)

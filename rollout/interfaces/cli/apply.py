@@ -31,7 +31,7 @@ MOST_DIFFERENCES = 5
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(apply)
 
 

@@ -12,7 +12,7 @@ from rollout.interfaces.cli.screen import echo
 
 
 def register(db: typer.Typer) -> None:
-    """Adds the command of this file to `db`."""
+    """Add the command of this file to `db`."""
     db.command()(backup)
 
 

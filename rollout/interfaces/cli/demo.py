@@ -44,7 +44,7 @@ gates: {{profile: low-traffic}}
 
 
 def run(keep: Path | None = None) -> int:
-    """Plays both rollouts and compares; returns the exit code."""
+    """Play both rollouts and compare; return the exit code."""
     folder = keep or Path(tempfile.mkdtemp(prefix="rollout-demo-"))
     folder.mkdir(parents=True, exist_ok=True)
     out = console()

@@ -21,7 +21,7 @@ from rollout.settings import Settings
 
 
 class _Notes:
-    """Writes findings down, in order."""
+    """Findings, in the order in which they are noted."""
 
     def __init__(self, checks: list[dict[str, Any]]) -> None:
         self._checks = checks

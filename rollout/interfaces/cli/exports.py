@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def export(id_: str, destination: str) -> None:
-    """Writes the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
+    """Write the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
     from rollout.adapters.store import archive
     from rollout.adapters.store.anchors import anchors_of, shared_anchors
 
@@ -52,7 +52,7 @@ def read_anchors(file: str) -> Sequence[Anchor]:
 
 
 def write_anchors(store: Store, destination: str) -> None:
-    """Writes the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
+    """Write the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
     from rollout.adapters.store.anchors import all_anchors
     from rollout.domain.lifecycle.changes import utc_text
 
@@ -72,7 +72,7 @@ def write_anchors(store: Store, destination: str) -> None:
 
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:
-    """Checks an export alone. Exit 1 if anything in it was altered, or if it does not end at `head`."""
+    """Check an export alone. Exit 1 if anything in it was altered, or if it does not end at `head`."""
     from rollout.adapters.store import archive
 
     chains = archive.check_file(file)

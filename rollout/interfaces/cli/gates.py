@@ -16,7 +16,7 @@ gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(rehearse)
     app.command()(report)
     app.command()(replay)
@@ -28,7 +28,7 @@ def evaluate(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Counts as JSON; - reads standard input.")],
     json: Json = False,
 ) -> None:
-    """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
+    """Count in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
     from rollout.domain.gates.evaluate import evaluate as compute
 
     text, name = plan_text(file)

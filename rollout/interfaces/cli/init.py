@@ -39,13 +39,13 @@ on_failure: rollback
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(init)
 
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Asks the person at the terminal, or takes the proposal where nobody is asked."""
+    """Questions to the person at the terminal; where nobody is asked, the proposal is taken."""
 
     ask: bool
 
@@ -254,7 +254,7 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
-    """Refuses what `rollout check` would refuse; warnings are said."""
+    """Refuse what `rollout check` would refuse; warnings are said."""
     from rollout.adapters.planfile import load_plan
     from rollout.engine.preflight import VersionLookup, Workspace, preflight
 

@@ -32,7 +32,7 @@ FINAL = ("promoted", "rolled_back", "stopped")
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command("list")(list_)
     app.command()(show)
     app.command()(watch)
@@ -144,7 +144,7 @@ def _detail(entry: dict[str, Any]) -> str:
 
 
 def follow(service: Backend, id_: str) -> None:
-    """Shows a rollout until it is final; raises NotPromoted unless it was promoted."""
+    """Show a rollout until it is final; raise NotPromoted unless it was promoted."""
     try:
         _follow(service, id_)
     except Interrupted:

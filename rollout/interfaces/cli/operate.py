@@ -36,7 +36,7 @@ All = Annotated[bool, typer.Option("--all", help="Every live rollout, scheduled 
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(promote)
     app.command()(pause)
     for name, words in (
@@ -123,7 +123,7 @@ class _Line:
     failure: RolloutError | None = None
 
     def order(self, each: Mapping[str, Any], ask: Callable[[str], dict[str, Any]]) -> None:
-        """Orders one; an answer says its name, the phase it was in, and what it waited for if it had not started."""
+        """Order one; an answer says its name, the phase it was in, and what it waited for if it had not started."""
         id_ = str(each["id"])
         try:
             answer = ask(id_)

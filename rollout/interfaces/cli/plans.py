@@ -35,7 +35,7 @@ Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(check)
     app.command()(start)
 

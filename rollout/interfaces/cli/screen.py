@@ -62,7 +62,7 @@ def _instead(error: UnicodeError) -> tuple[str, int]:
 
 
 def write_what_can_be_written() -> None:
-    """Makes both outputs replace what their encoding has no character for, instead of failing."""
+    """Make both outputs replace what their encoding has no character for, instead of failing."""
     codecs.register_error("rollout-instead", _instead)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -70,7 +70,7 @@ def write_what_can_be_written() -> None:
 
 
 def echo(text: object = "", *, err: bool = False, nl: bool = True) -> None:
-    """Prints as it is, on standard output or standard error."""
+    """Print as it is, on standard output or standard error."""
     print(text, end="\n" if nl else "", file=sys.stderr if err else sys.stdout, flush=True)
 
 

@@ -11,7 +11,7 @@ from rollout.domain.errors import InputError
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.command()(serve)
     app.command()(sandbox)
     app.command()(demo)

@@ -15,7 +15,7 @@ token = typer.Typer(help="Tokens for the HTTP API and the page.", no_args_is_hel
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the commands of this file."""
+    """Add the commands of this file."""
     app.add_typer(token, name="token")
 
 

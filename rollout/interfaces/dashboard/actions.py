@@ -41,7 +41,7 @@ NO_REASON = "rolled back on the page; no reason given"
 
 
 def add(router: APIRouter) -> None:
-    """Adds a confirmation and a form for every command, and the page of a new rollout."""
+    """Add a confirmation and a form for every command, and the page of a new rollout."""
     for command in confirmations.EVENTS:
         _confirmation(router, command)
         _command(router, command)
@@ -54,7 +54,7 @@ def add(router: APIRouter) -> None:
 def _confirmation(router: APIRouter, command: str) -> None:
     @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "read")))
     async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
-        """Says exactly what will be written, and asks for the reason."""
+        """Say exactly what will be written, and ask for the reason."""
         return await _ask(request, command, id, full)
 
 
@@ -101,7 +101,7 @@ def _confirm_page(
 def _command(router: APIRouter, command: str) -> None:
     @router.post(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "change")))
     async def form(request: Request, id: str) -> Response:  # noqa: A002
-        """Does it, then shows the rollout."""
+        """Do it, then show the rollout."""
         return await _do(request, command, id)
 
 
@@ -141,7 +141,7 @@ def _position(form: Mapping[str, str]) -> Position | None:
 
 
 async def _follow(request: Request, id_: str) -> None:
-    """Drives the rollback here and now, and waits a while for its end; the scheduler goes on without us."""
+    """Drive the rollback here and now, and wait a while for its end; the scheduler goes on without us."""
     following = asyncio.wrap_future(service_of(request).followers.follow(id_))
     following.add_done_callback(lambda f: f.cancelled() or f.exception())
     await asyncio.wait({following}, timeout=ROLLBACK_SECONDS)
@@ -173,7 +173,7 @@ def _plans(router: APIRouter) -> None:
 
     @router.post("/new/start", **shown(Right.OPERATE, "retell"))
     async def start(request: Request) -> Response:
-        """Starts the plan; refused, it shows why, with the plan as it was."""
+        """Start the plan; refused, it shows why, with the plan as it was."""
         service, form = service_of(request), form_of(request)
         desk: PageState = request.state.desk
         caller = visitor(request).caller

@@ -67,7 +67,7 @@ def rehearse(desk: PageState, text: str) -> dict[str, Any] | None:
 
 
 def start(desk: PageState, caller: Caller, form: Mapping[str, str]) -> str:
-    """Starts the plan of the form; the rollout's id. Refused changes nothing."""
+    """Start the plan of the form; the rollout's id. Refused changes nothing."""
     text = text_of(form)
     plan = load_plan(text, NAME)
     desk.service.allow_plan(caller, plan)

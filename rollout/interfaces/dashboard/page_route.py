@@ -142,7 +142,7 @@ def visitor_of(service: ApiService, request: Request) -> Visitor:
 
 
 async def read_form(request: Request) -> None:
-    """Reads the form into `request.state.form`: texts by name, and of a file its text, if one was chosen."""
+    """Read the form into `request.state.form`: texts by name, and of a file its text, if one was chosen."""
     fields: dict[str, str] = {}
     async with request.form(max_files=1, max_fields=20, max_part_size=PART_BYTES) as form:
         for name, value in form.multi_items():

@@ -126,14 +126,14 @@ def _doors(router: APIRouter) -> None:
 
     @router.get("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
-        """Asks for a token; before one exists it says how to make it."""
+        """Ask for a token; before one exists it says how to make it."""
         service = service_of(request)
         none_yet = not await service.lanes.run("sign_in", service.tokens_exist)
         return render(request, "sign_in.html", next=safe_next(next), wrong="", none_yet=none_yet)
 
     @router.post("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_form(request: Request) -> Response:
-        """Starts a session, then goes on to where the reader wanted to be."""
+        """Start a session, then go on to where the reader wanted to be."""
         check_origin(request)
         await read_form(request)
         form, service = form_of(request), service_of(request)
@@ -150,7 +150,7 @@ def _doors(router: APIRouter) -> None:
 
     @router.post("/sign-out", **shown(Right.READ, "sign_in"))
     async def sign_out_form(request: Request) -> Response:
-        """Ends the session."""
+        """End the session."""
 
         def work() -> dict[str, Any]:
             check_form(request, form_of(request))

@@ -117,7 +117,7 @@ def exception_for(host: str, port: int, environ: Mapping[str, str]) -> str:
 
 
 def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int, left: Callable[[], float]) -> None:
-    """Has the proxy at the other end of a fresh socket connect it to the host.
+    """Have the proxy at the other end of a fresh socket connect it to the host.
 
     `left` gives the seconds that are left, and raises OSError when there are none. Raises NoTunnel, OSError.
     """

@@ -1,4 +1,4 @@
-"""Puts the phone numbers of one rollout back to their baseline, without the service and its database.
+"""Put the phone numbers of one rollout back to their baseline, without the service and its database.
 
 Needs Python 3.8 or newer and RETELL_API_KEY in the environment; nothing else. Sends each number's baseline
 until Retell has confirmed it, reads it back, and then watches for as long as a decision that the service

@@ -65,7 +65,7 @@ def origin(base_url: str) -> Origin:
 
 
 class Retell:
-    """Reads and writes one phone number at a time; may be used by several threads. Never logs the key."""
+    """A client that reads and writes one phone number at a time; may be used by several threads. Never logs the key."""
 
     def __init__(self, base_url: str, key: str) -> None:
         self.origin = origin(base_url)

@@ -76,7 +76,7 @@ async def resume(
     body: CommandBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Leaves paused only; held is left by adopt, restore, rollback or stop."""
+    """Leave paused only; held is left by adopt, restore, rollback or stop."""
     return await _do(request, "resume", "change", id, body, idempotency_key)
 
 
@@ -150,7 +150,7 @@ async def rollback(
         float, Query(ge=0, le=20, description="Seconds to wait for the read-back; 0: answer when it is ordered.")
     ] = 10.0,
 ) -> JSONResponse:
-    """Commits the order, then drives it at once in this process: no queue, no tick.
+    """Commit the order, then drive it at once in this process: no queue, no tick.
 
     200 when every number is read back at its baseline (or nothing had been written), 202 when that takes
     longer. No rate limit, window, freeze, gate or pause stands before it.

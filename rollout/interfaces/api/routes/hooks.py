@@ -34,7 +34,7 @@ Source = Annotated[
     **needs(Right.TRIGGER, "hooks", MAX_BODY, (400, 408, 413, 415, 422)),
 )
 async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSONResponse:
-    """Rolls back or pauses the live rollouts whose plan's `alerts:` match, and says what it did.
+    """Roll back or pause the live rollouts whose plan's `alerts:` match, and say what was done.
 
     An alert told again does nothing twice; a resolved one does nothing. The alert is the journal's reason.
     """
@@ -61,7 +61,7 @@ async def retell(
         str | None, Header(description="v=<unix ms>,d=<HMAC-SHA256 of body and ms, hex>; at most 5 minutes old.")
     ] = None,
 ) -> JSONResponse:
-    """Adds samples to live rollouts' gates. Verified over the raw bytes; a replay is answered and ignored."""
+    """Add samples to live rollouts' gates. Verified over the raw bytes; a replay is answered and ignored."""
     service = service_of(request)
     body = await read_body(request)
     given = request.headers.getlist("x-retell-signature")

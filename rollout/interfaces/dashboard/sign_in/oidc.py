@@ -57,7 +57,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Checks ID tokens."""
+    """A verifier of ID tokens."""
 
     issuer: str
     audience: str

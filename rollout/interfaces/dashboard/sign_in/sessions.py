@@ -107,7 +107,7 @@ def _look_up(request: Request) -> Session | None:
 
 
 def sign_in(request: Request, token: str) -> dict[str, Any]:
-    """Starts a session with a token; arguments of `response.set_cookie`.
+    """Start a session with a token; arguments of `response.set_cookie`.
 
     Unauthenticated for a wrong token (TooMany after many from one address; a right one is always taken),
     Forbidden for a trigger's. A session that the browser had before ends.
@@ -126,7 +126,7 @@ def sign_in(request: Request, token: str) -> dict[str, Any]:
 
 
 def open_session(request: Request, caller: Caller) -> dict[str, Any]:
-    """Starts a session for somebody whose identity is settled; arguments of `response.set_cookie`."""
+    """Start a session for somebody whose identity is settled; arguments of `response.set_cookie`."""
     service = service_of(request)
     assert caller.id is not None
     value = secrets.token_urlsafe(32)
@@ -143,7 +143,7 @@ def open_session(request: Request, caller: Caller) -> dict[str, Any]:
 
 
 def sign_out(request: Request) -> dict[str, Any]:
-    """Ends the session; arguments of `response.set_cookie` that remove the cookie."""
+    """End the session; arguments of `response.set_cookie` that remove the cookie."""
     service = service_of(request)
     session = current_session(request)
     value = request.cookies.get(cookie_name(request))
