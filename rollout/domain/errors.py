@@ -114,7 +114,7 @@ class DiskFull(NotReachable):
 
 
 class Unauthenticated(RolloutError):
-    """A request that needs a token and has none."""
+    """A token is needed here."""
 
     exit_code = 4
     status = 401

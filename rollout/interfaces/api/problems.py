@@ -60,7 +60,7 @@ class TooMany(RolloutError):
 
 
 class NotWired(RolloutError):
-    """A part that the service was started without."""
+    """The service was started without this part."""
 
     exit_code = 4
     status = 501
