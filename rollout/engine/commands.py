@@ -52,7 +52,7 @@ class Commands:
         return preflight(plan, self.workspace, volumes=volumes, named=self.store.live_named(plan.name))
 
     def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
-        """Records a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
+        """Record a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
         request = by.request("start", plan.canonical(), at)
         start_at = at or plan.start
         if request is not None and (given := self.store.answered(request)) is not None:

@@ -112,10 +112,10 @@ class Agents(Protocol):
 
 
 class ResponseEngines(Protocol):
-    """What answers behind the agents."""
+    """The response engines behind the agents."""
 
     def engine(self, engine: ResponseEngine) -> Mapping[str, Any] | Failure:
-        """What Retell shows of one version of an engine that it keeps (`ResponseEngine.is_kept`)."""
+        """One version of an engine that Retell keeps, as it shows it (`ResponseEngine.is_kept`)."""
         ...
 
 

@@ -232,7 +232,7 @@ def _targets(
 def _compared(
     plan: Plan, baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup
 ) -> VersionComparison:
-    """What is tried against what the numbers serve; what cannot be looked up here is told elsewhere."""
+    """The versions that are tried against those that are served; what cannot be looked up here is told elsewhere."""
     served = {
         (entry["agent_id"], entry.get("agent_version")): None
         for lists in baselines.values()

@@ -1,4 +1,4 @@
-"""What changes between the versions of a plan, and what makes them hard to compare. Only reads; never refuses."""
+"""The comparison of a plan's versions: the changes, and what makes them hard to compare. Only reads; never refuses."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class ByHost(httpx.AsyncBaseTransport):
         return self._made[key]
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Sends by the transport of the request's host."""
+        """Send by the transport of the request's host."""
         return await self._of(request.url).handle_async_request(request)
 
     async def aclose(self) -> None:

@@ -48,7 +48,7 @@ class BatchTestClient:
         return tuple(found)
 
     def begin(self, case_ids: Sequence[str], engine: ResponseEngine) -> BatchProgress | Failure:
-        """Begins a batch. UNKNOWN: one may have begun; REJECTED and UNREACHABLE: surely none."""
+        """Begin a batch. UNKNOWN: one may have begun; REJECTED and UNREACHABLE: surely none."""
         body = {"test_case_definition_ids": list(case_ids), "response_engine": engine.to_json()}
         ask = RequestSpec("create-batch-test", "POST", "/create-batch-test", json.dumps(body).encode(), once=True)
         found = self._reader.ask(ask, _progress, within=self._within)
@@ -105,7 +105,7 @@ def _progress(document: Any) -> BatchProgress:
 
 
 def _runs(items: Sequence[Any]) -> Iterator[TestRun]:
-    """What is neither passed, failed nor running counts as an error: never as passed."""
+    """Count what is neither passed, failed nor running as an error: never as passed."""
     for item in items:
         if not isinstance(item, Mapping):
             continue

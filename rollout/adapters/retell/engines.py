@@ -1,4 +1,4 @@
-"""What is behind an agent version: its response engine, and the agent's tags."""
+"""Response engines behind agent versions: a version's response engine, and the agent's tags."""
 
 from __future__ import annotations
 

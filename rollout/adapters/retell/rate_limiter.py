@@ -63,7 +63,7 @@ class RateLimiter:
         return int(self._limit)
 
     def adjust(self, standing: BudgetState) -> None:
-        """Takes over how the limits of the account stand, as all its processes together have found."""
+        """Take over how the limits of the account stand, as all its processes together have found."""
         with self._lock:
             if self._account is not None:
                 self._ceiling = max(1, min(self._own, self._account // standing.services))
@@ -149,7 +149,7 @@ class RateLimiter:
             self._next_at = max(self._next_at, now - _BURST) + 1 / self._rate
 
     def _deal(self, urgent: bool) -> None:
-        """Has turns dealt, without the lock; called by the one thread that said so in `_dealing`."""
+        """Have turns dealt, without the lock; called by the one thread that said so in `_dealing`."""
         assert self._limits is not None
         count, rate = batch(self._fastest), self._fastest
         turns: RequestTurns | None = None

@@ -87,7 +87,7 @@ class HowToOpen:
 
 
 def _ping_after(engine: Engine, seconds: float) -> None:
-    """Asks whether a connection still lives before it is used, if it was idle for so long.
+    """Ask whether a connection still lives before it is used, if it was idle for so long.
 
     One that was in use a moment ago is taken as it is: asking at every transaction is a fifth of a pass's work.
     """
@@ -186,7 +186,7 @@ class Database:
         return moment
 
     def end_stuck(self) -> int:
-        """Ends sessions of this program that stand still inside a transaction; returns how many there were.
+        """End sessions of this program that stand still inside a transaction; return how many there were.
 
         A process that was stopped there (a suspended machine) would keep its locks for as long as it
         stands, also from a rollback. On SQLite nobody but that process can give the file's lock back.
@@ -198,7 +198,7 @@ class Database:
             return int(ended.scalar_one())
 
     def make(self) -> None:
-        """Makes the file of a SQLite database if there is none. Nothing else does: opening and reading make nothing."""
+        """Make the file of a SQLite database if there is none. Nothing else does: opening and reading make nothing."""
         if self.file is not None:
             self.file.make()
 
@@ -237,7 +237,7 @@ class Database:
 
 @contextmanager
 def _said(done: str) -> Iterator[None]:
-    """Turns trouble of the database into NotReachable, and a full disk into DiskFull. A bug of ours stays as it is."""
+    """Turn trouble of the database into NotReachable, and a full disk into DiskFull. A bug of ours stays as it is."""
     try:
         yield
     except (exc.DatabaseError, exc.InterfaceError) as error:

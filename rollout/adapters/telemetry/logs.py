@@ -197,7 +197,7 @@ def set_up_with_first_line(level: str, *, secrets: Iterable[str] = ()) -> None:
 
 
 def set_up(level: str = "info", *, json_lines: bool = True, secrets: Iterable[str] = ()) -> None:
-    """Configures structlog and the standard library's logging; call once per process."""
+    """Configure structlog and the standard library's logging; call once per process."""
     import structlog
 
     _FIRST_LINE.pending = None

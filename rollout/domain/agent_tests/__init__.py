@@ -1,0 +1,1 @@
+"""Test runs of agent versions, and the judgement on them."""

@@ -1,4 +1,4 @@
-"""What finished test runs say of a version: passed, failed, or not measured.
+"""The judgement on a version from finished test runs: passed, failed, or not measured.
 
 Runs that Retell could not finish are neither: a verdict stands only if it would be the same however they had ended.
 """
@@ -20,7 +20,7 @@ more than the gates allow themselves, because nobody was called and the tests ca
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """What became of the runs of one version; `errors` are Retell's own."""
+    """The outcomes of one version's runs; `errors` are Retell's own."""
 
     passed: int = 0
     failed: int = 0
@@ -40,12 +40,12 @@ class RunCounts:
 
     @property
     def done(self) -> int:
-        """Runs that are over, however they ended."""
+        """Run that are over, however they ended."""
         return self.passed + self.failed + self.errors
 
 
 class TestOutcome(StrEnum):
-    """What the tests say."""
+    """The result of the tests."""
 
     __test__ = False
 

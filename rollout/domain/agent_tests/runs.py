@@ -50,5 +50,5 @@ class BatchProgress:
 
     @property
     def done(self) -> int:
-        """Runs that are over, however they ended."""
+        """Run that are over, however they ended."""
         return self.passed + self.failed + self.errors

@@ -22,7 +22,7 @@ class Opinion(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The openness of the calendar: may steps advance now; `until` is when that changes, if it ever does."""
+    """The calendar now: open or closed; `until` is when that changes, if it ever does."""
 
     is_open: bool = True
     until: datetime | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import Forecast
@@ -23,7 +24,6 @@ def calls_needed(
     c: float,
     level: float,
     ln_e: float = 0.0,
-    what: str = "",
     above: tuple[float, float] = _HARM,
 ) -> Forecast | None:
     """Calls until E reaches 1/level when the bad rates are b (baseline) and c (canary).
@@ -34,7 +34,7 @@ def calls_needed(
     if rate <= 1e-12:
         return None
     line = math.log(1 / level) - ln_e
-    return Forecast(max(0.0, (line + above[0]) / rate), max(0.0, (line + above[1]) / rate), what)
+    return Forecast(max(0.0, (line + above[0]) / rate), max(0.0, (line + above[1]) / rate))
 
 
 def to_prove(
@@ -45,7 +45,11 @@ def to_prove(
     A proof of "not worse" lives on few canary calls at a small weight, so its first lucky crossing comes the
     sooner the smaller the weight: 1.5 nats would be 35 to 50 % too late at weight 0.1.
     """
-    return calls_needed(weight, margin, rate, rate, level, ln_e, what, (0.3 + 1.2 * weight, _SAFE))
+    return _of(what, calls_needed(weight, margin, rate, rate, level, ln_e, (0.3 + 1.2 * weight, _SAFE)))
+
+
+def _of(what: str, found: Forecast | None) -> Forecast | None:
+    return None if found is None else replace(found, what=what)
 
 
 def smoothed(bad: float, fine: float) -> float:
@@ -67,4 +71,4 @@ def to_roll_back(weight: float, counts: Sequence[float], level: float, ln_e: flo
     """Forecast of the proof of harm at the rates seen so far; None unless the canary looks worse."""
     fc, sc, fb, sb = counts
     b, c = smoothed(fb, sb), smoothed(fc, sc)
-    return calls_needed(weight, 0.0, b, c, level, ln_e, what) if fc + sc and c > b else None
+    return _of(what, calls_needed(weight, 0.0, b, c, level, ln_e)) if fc + sc and c > b else None

@@ -1,0 +1,1 @@
+"""Versions of agents: their documents, differences and confounders."""

@@ -1,4 +1,4 @@
-"""What makes two versions hard to compare: whatever their callers get, a gate would not measure only the agent."""
+"""Confounders: differences between versions beside which a gate would not measure the agent alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What differs between two versions: each field, a unified diff of texts, and no secret.
+"""The differences between two versions: each field, a unified diff of texts, and no secret.
 
 A list of objects with names (tools, states, analysis fields) is compared by name, so that one more tool is one
 difference and not all that come after it.
@@ -51,7 +51,7 @@ class FieldDifference:
 
 @dataclass(frozen=True, slots=True)
 class VersionDifference:
-    """What differs between a version of the baseline and one that is tried; `more` fields are not listed."""
+    """The differences between a version of the baseline and one that is tried; `more` fields are not listed."""
 
     before: str
     after: str
@@ -136,7 +136,7 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _names(items: list[Any]) -> list[str] | None:
-    """What each object of a list is called; None where one has no name or two have the same."""
+    """The name of each object in a list; None where one has no name or two have the same."""
     for key in _KEYS:
         names = [item.get(key) if isinstance(item, Mapping) else None for item in items]
         if all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names):

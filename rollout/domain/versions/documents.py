@@ -1,4 +1,4 @@
-"""What Retell shows of one version of an agent, and of the response engine behind it."""
+"""The documents of one version of an agent as Retell shows them, and of the response engine behind it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ResponseEngine:
 
     @property
     def is_kept(self) -> bool:
-        """Whether Retell keeps its text, and can therefore show it and test it."""
+        """True if Retell keeps its text, and can therefore show it and test it."""
         return self.kind in _IDS and self.engine_id is not None
 
     def to_json(self) -> dict[str, Any]:

@@ -77,7 +77,7 @@ class Guarded(APIRoute):
         return handler
 
     async def _admit(self, service: ApiService, request: Request) -> Caller | None:
-        """The caller, if the route's right is his; None where nobody need be anybody."""
+        """The caller, if they have the route's right; None where the route is public."""
         if self.right is Right.PUBLIC or self.right is Right.SIGNATURE:
             return None
         caller = await authenticate(service, request, self.lane)
@@ -134,7 +134,7 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
 
 
 async def _take_json(request: Request, most: int) -> None:
-    """Reads and parses the body strictly; the framework then finds it done. TooLarge, WrongMediaType, InputError."""
+    """Read and parse the body strictly; the framework then finds it done. TooLarge, WrongMediaType, InputError."""
     raw = await read_body(request, most)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if raw and kind != JSON:

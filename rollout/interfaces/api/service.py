@@ -35,7 +35,7 @@ PAGE = 500  # rollouts read at a time
 
 
 class SchedulerState(Protocol):
-    """What readiness wants to know of the ticks; `last_good` by the boot clock."""
+    """The ticks as readiness sees them; `last_good` by the boot clock."""
 
     @property
     def last_good(self) -> float | None: ...
@@ -73,7 +73,7 @@ class ApiService:
     # -------------------------------------------------------------- who asks
 
     def tokens_exist(self) -> bool:
-        """Whether a token was ever made; once true it stays true, for tokens are never deleted."""
+        """True if a token was ever made; once true it stays true, for tokens are never deleted."""
         if not self._tokens_exist:
             self._tokens_exist = self.access.any_token()
         return self._tokens_exist
@@ -95,7 +95,7 @@ class ApiService:
         return found
 
     def note(self, kind: str, actor: str, reason: str, key: str, data: dict[str, Any]) -> None:
-        """Records a refusal in the system's journal: per key once a minute, with how many there were."""
+        """Record a refusal in the system's journal: per key once a minute, with how many there were."""
         times = self._noted(f"{kind}|{key}")
         if times:
             entry = JournalEntry(kind, actor, reason, {**data, "times": times})
@@ -110,7 +110,7 @@ class ApiService:
         return listed(rollout.plan.numbers)
 
     def find(self, caller: Caller, text: str) -> Rollout:
-        """The rollout that this id or name means to this caller; UnknownRollout also when it is not his business."""
+        """The rollout that this id or name means to this caller; UnknownRollout also when it is not theirs to see."""
         store = self.app.store
         return store.load(store.meant(text, caller.numbers))[0]
 

@@ -59,7 +59,7 @@ class Visitor:
 
 
 def shown(right: Right, lane: str = "read") -> dict[str, Any]:
-    """What a page route declares: its right and the lane in which it asks the database."""
+    """The declaration of a page route: its right and the lane in which it asks the database."""
     extra: dict[str, Any] = {"x-page-right": str(right), "x-lane": lane}
     return {"openapi_extra": extra, "include_in_schema": False, "response_model": None}
 
@@ -177,7 +177,7 @@ def form_of(request: Request) -> Mapping[str, str]:
 
 
 def is_fragment(request: Request) -> bool:
-    """Whether the page's script asks for the live part alone."""
+    """True if the page's script asks for the live part alone."""
     return request.headers.get("hx-request") == "true"
 
 
@@ -196,7 +196,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
 
 
 def error_page(request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
-    """What went wrong, in the page's own look."""
+    """The error page, in the page's own look."""
     title = _TITLES.get(status, "Something went wrong")
     problems = [str(p) for p in details.get("problems", ())][:50]
     return render(request, "error.html", status, title=title, message=message, problems=problems)

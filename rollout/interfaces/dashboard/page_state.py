@@ -1,4 +1,4 @@
-"""What every page is made from, once per process: the service, templates and files."""
+"""The page's state, once per process: the service, templates and files."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def page(
     before: tuple[datetime, str] | None,
     limit: int,
 ) -> dict[str, Any]:
-    """One page of what this caller may see; several reads when most is not his business."""
+    """One page of what this caller may see; several reads when most is not theirs to see."""
     found: list[Rollout] = []
     for _ in range(20):
         rows = service.app.store.summaries(live=live, name=name, before=before, limit=limit + 1)
@@ -89,7 +89,7 @@ def page(
     **needs(Right.OPERATE, "retell", PLAN_BYTES, errors=(400, 408, 409, 413, 415, 422)),
 )
 async def start_rollout(request: Request, body: StartBody, idempotency_key: IdempotencyKey = None) -> JSONResponse:
-    """Checks the plan against the live numbers and records the rollout; refused changes nothing."""
+    """Check the plan against the live numbers and record the rollout; refused changes nothing."""
     service, caller = service_of(request), caller_of(request)
     by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
 
@@ -166,7 +166,7 @@ async def events(
 
 
 async def _answer(service: ApiService, work: Callable[[], dict[str, Any]]) -> JSONResponse:
-    """What `work` finds, asked and written in a reader's thread: a fleet's answer is long."""
+    """The findings of `work`, asked and written in a reader's thread: a fleet's answer is long."""
     return await service.lanes.run("read", lambda: JSONResponse(work()))
 
 
