@@ -14,11 +14,12 @@ from typing import Any
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
-from rollout.domain.errors import InputError, NotReachable, Refused
+from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, Phase, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
+from rollout.domain.lifecycle.waiting import at_rest
 from rollout.domain.writes.drift import NumberScan
 from rollout.engine.batches import Batches, Deliver
 from rollout.engine.ports import Clock, GateJudge, OpeningHours, Rollouts
@@ -37,6 +38,7 @@ class _Pass:
     rollout: Rollout
     look: NumberScan | None = None
     trouble: str | None = None
+    key_refused: bool = False
     retry_after: float | None = None
     stepped: bool = False
     restored: bool = False
@@ -48,6 +50,7 @@ class _Pass:
         if delivery.look is not None:
             self.look = delivery.look if self.look is None else self.look.merged(delivery.look)
         self.trouble = self.trouble or delivery.trouble
+        self.key_refused = self.key_refused or delivery.key_refused
         self.retry_after = delivery.retry_after or self.retry_after
 
 
@@ -89,15 +92,17 @@ class Driver:
         for _ in range(_MOST_ACTIONS):
             now = self.store.now()
             if until(state.rollout):
-                self.store.release(held, now, state.rollout.next, state.rollout.why)
-                return state.rollout
+                r = state.rollout
+                self.store.release(held, Wait(now, r.next, r.why, r.waiting_for))
+                return r
             facts, record = self._facts(state)
             action = decide(state.rollout, facts, now)
             match action:
                 case Wait():
                     tries = state.rollout.tries + 1 if facts.trouble else 0
-                    self.store.release(held, action.until, action.next, action.why, tries)
-                    return replace(state.rollout, due_at=action.until, next=action.next, why=action.why)
+                    self.store.release(held, action, tries)
+                    r = replace(state.rollout, due_at=action.until, next=action.next)
+                    return replace(r, why=action.why, waiting_for=action.waiting_for)
                 case Read():
                     state.take(self.deliverer.read(state.rollout, held, action.numbers))
                 case Apply():
@@ -118,10 +123,11 @@ class Driver:
 
     def _facts(self, state: _Pass) -> tuple[Facts, Any]:
         r, now = state.rollout, self.store.now()
-        trouble, canary_gone, baseline_gone = state.trouble, None, None
+        trouble, key_refused, canary_gone, baseline_gone = state.trouble, state.key_refused, None, None
         if r.phase is Phase.PROGRESSING and r.outstanding and not trouble:
             found = self.versions.check(r)
-            trouble, canary_gone, baseline_gone = found.trouble, found.canary_gone, found.baseline_gone
+            trouble, key_refused = found.trouble, found.key_refused
+            canary_gone, baseline_gone = found.canary_gone, found.baseline_gone
         verdict, calls, record = None, None, None
         if r.started_at is not None and (r.phase.is_live and r.phase is not Phase.ROLLING_BACK):
             opinion = self.gates.look(r, now)
@@ -138,6 +144,7 @@ class Driver:
             canary_gone=canary_gone,
             baseline_gone=baseline_gone,
             trouble=trouble,
+            key_refused=key_refused,
             retry_after=state.retry_after,
             stepped=state.stepped,
             after_promoted=self._after(r) if r.phase is Phase.PENDING else None,
@@ -168,7 +175,7 @@ class Driver:
         try:
             targets = self.begin(r)
         except NotReachable as error:
-            state.trouble = error.message
+            state.trouble, state.key_refused = error.message, isinstance(error, KeyRefused)
             return
         except (Refused, InputError) as error:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
@@ -194,7 +201,7 @@ class Driver:
             data["verdict"] = values["verdict"] = record
         change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
-        state.rollout = replace(change.applied_to(r, now), why=action.why)
+        state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)
         if action.event in _ANEW:

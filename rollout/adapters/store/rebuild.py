@@ -29,6 +29,7 @@ SCHEDULING = frozenset(
         "crashes",
         "next",
         "why",
+        "waiting_for",
         "look_asked",
         "updated_at",
         "journal_seq",

@@ -12,6 +12,7 @@ from sqlalchemy import Row
 
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.gates import with_new_names
 from rollout.domain.plan.plan import Plan
 
@@ -81,6 +82,7 @@ def to_rollout(
         plan=to_plan(row.plan, row.plan_digest),
         phase=Phase(row.phase),
         resume_phase=Phase(row.resume_phase),
+        waiting_for=None if row.waiting_for is None else WaitingFor(row.waiting_for),
         position=Position(row.wave, row.step),
         targets=tuple(targets),
         writes=tuple(writes),
@@ -98,6 +100,7 @@ def from_rollout(rollout: Rollout) -> dict[str, Any]:
         "plan_digest": digest,
         "phase": str(rollout.phase),
         "resume_phase": str(rollout.resume_phase),
+        "waiting_for": rollout.waiting_for,
         "wave": rollout.position.wave,
         "step": rollout.position.step,
     }

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
 
 RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
@@ -159,6 +160,7 @@ class Rollout:
     tries: int = 0
     next: str = ""
     why: str = ""
+    waiting_for: WaitingFor | None = None
     base_url: str = ""
     created_by: str = ""
     seed: int = 0

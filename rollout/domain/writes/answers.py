@@ -43,6 +43,11 @@ class Failure:
     status: int | None = None
     retry_after: float | None = None  # seconds, as Retell asked
 
+    @property
+    def key_refused(self) -> bool:
+        """Whether Retell refuses the API key."""
+        return self.status in (401, 403)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
