@@ -26,8 +26,10 @@ from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change, target_to_json
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, JournalEntry
-from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState
+from rollout.domain.lifecycle.state import SCHEDULING, Kind, Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import at_rest
+
+_NOT_IN_JOURNAL = SCHEDULING | {"created_at"}  # which is the entry's own moment
 
 
 def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: datetime) -> Head:
@@ -40,7 +42,9 @@ def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: d
     data = {
         **(entry.data or {}),
         "rollout": {
-            k: v for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items() if k not in _SCHEDULING
+            k: v
+            for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items()
+            if k not in _NOT_IN_JOURNAL
         },
         "targets": [target_to_json(t) for t in rollout.targets],
     }
@@ -228,11 +232,6 @@ def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: date
     """An entry that changes nothing, whoever drives."""
     row = head_row(connection, rollout_id)
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
-
-
-_SCHEDULING = frozenset(
-    {"due_at", "tries", "next", "why", "waiting_for", "look_asked", "verdict", "created_at", "updated_at"}
-)
 
 
 def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, batch: int = 500) -> None:

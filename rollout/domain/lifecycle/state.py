@@ -19,6 +19,11 @@ CONTESTED = 3  # so many times taken by Retell and written over: told
 Lists = Mapping[str, list[dict[str, Any]] | None]
 
 
+# Fields of a rollout that say when it is looked at next and what is told meanwhile: moved without a journal entry,
+# and no part of what can be rebuilt from the journal.
+SCHEDULING = frozenset({"due_at", "tries", "next", "why", "waiting_for", "look_asked", "updated_at", "verdict"})
+
+
 class Position(NamedTuple):
     """Where a rollout stands; both count from 1."""
 
