@@ -65,7 +65,7 @@ def test_asked_confirmed_and_observed_differ_when_they_should(scene: Scene) -> N
     scene.drive()
     m = Scrape(scene)
     assert (m("rollout_weight_asked"), m("rollout_weight_confirmed")) == (0.5, pytest.approx(0.1))
-    assert m("rollout_waiting", waiting_for="horizon") == 1
+    assert m("rollout_waiting", waiting_for="retell") == 1
 
 
 def test_variants_have_their_own_weights(scene: Scene) -> None:
