@@ -35,7 +35,9 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     if r.look_asked and f.look is not None and (older := f.look.numbers(Finding.STALE)):
         # The scan saw an edit behind a time stamp that is older than one seen before: look again, then ask a person.
-        return Wait(now + pause(r, f), "look again", f"{name(older)} shows an older state than before")
+        return Wait(
+            now + pause(r, f), "look again", f"{name(older)} shows an older state than before", WaitingFor.RETELL
+        )
     if (turn := _turn(r, f, now)) is not None:
         return turn
     if not r.outstanding:
