@@ -35,6 +35,7 @@ SUMMARY = (
     "due_at",
     "next",
     "why",
+    "waiting_for",
     "created_at",
     "updated_at",
 )
