@@ -24,6 +24,8 @@ class Reading:
     nickname: str | None = None
     inbound_webhook_url: str | None = None
     inbound_sms_webhook_url: str | None = None
+    etag: str | None = None
+    """The answer's ETag, where Retell sent one with this number alone; a list has none."""
 
 
 class Trouble(StrEnum):
