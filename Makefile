@@ -8,6 +8,7 @@ KILLS ?= 500
 SEED ?= 1
 COUNT ?= 200
 MINUTES ?= 60
+LIGHT = -p no:schemathesis -p no:playwright -p no:base_url # plugins that the quick tests do without and that load slowly
 
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo test test-fast coverage mutants lint types format bench bench-gates simulate kill soak docs lock clean
@@ -38,10 +39,10 @@ test: install-dev ## the whole suite; a test that cannot run says why
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-fast: install-dev ## the rules and the scenarios alone, in under a minute
-	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" tests/unit tests/scenarios $(ARGS)
+	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(LIGHT) tests/unit tests/scenarios $(ARGS)
 
 coverage: install-dev ## lines and branches of the rules and the engine that the quick tests reach; fails below 95 %
-	@$(BIN)/coverage run -m pytest -q -m "not slow" tests/unit tests/scenarios $(ARGS)
+	@$(BIN)/coverage run -m pytest -q -m "not slow" $(LIGHT) tests/unit tests/scenarios $(ARGS)
 	@$(BIN)/coverage report
 
 mutants: install-dev ## random faults put into the code, and those that the tests see; SEED=1 COUNT=200 MINUTES=60

@@ -11,10 +11,12 @@ import structlog
 
 from rollout.adapters.telemetry import tracing
 from rollout.app import App
+from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, after, allows
 from rollout.domain.lifecycle.records import Claim, JournalEntry
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.engine.write_protocol import SERVICE
 
 log = structlog.get_logger(__name__)
@@ -91,7 +93,7 @@ class Advance:
     def _again_later(self, held: Claim, why: str) -> None:
         try:
             due = self.app.store.now() + timedelta(seconds=self.app.timing.poll)
-            self.app.store.release(held, due, "", why, tries=1)
+            self.app.store.release(held, Wait(due, "", why), tries=1)
         except RolloutError as error:
             log.warning("could not let go", error=error.message)
 
@@ -104,7 +106,7 @@ class Advance:
         why = f"working on it has crashed {held.crashes} times in a row"
         values = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value, "resume_phase": phase}
         store.commit(held, Change(rollout=values), [JournalEntry("held", SERVICE, why)])
-        store.release(held, None, "adopt, restore, rollback or stop", why)
+        store.release(held, Wait(None, "adopt, restore, rollback or stop", why, WaitingFor.PERSON))
         return True
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import ENDS, TOLD_KINDS, Notice, of_entry, wanted
 from rollout.domain.plan.notices import Severity
@@ -133,7 +134,7 @@ class Notify:
         for rollout, blind_since in found:
             for told in states.of_state(rollout, now, blind_since, patience):
                 yield told, rollout
-        refused = [r for r, _ in found if states.KEY_REFUSED.search(r.why)]
+        refused = [r for r, _ in found if r.waiting_for is WaitingFor.KEY]
         since = self.tellings.key_since(bool(refused))
         if since is not None:
             by_id = {r.id: r for r in refused}

@@ -1,3 +1,3 @@
 """Safe, gradual rollout of voice-agent versions on Retell phone numbers."""
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

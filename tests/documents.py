@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from rollout.domain.lifecycle.machine import FINAL, TRANSITIONS, Event, HeldReason, Phase
 
-PAGE = Path(__file__).parents[1] / "docs" / "state-machine.md"
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "state-machine.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+_BEGIN, _END = "<!-- layers: made by python -m tests.documents -->\n", "<!-- end of layers -->\n"
 
 _PHASES = {
     Phase.PENDING: "waits for its start",
@@ -71,5 +76,41 @@ def _matrix() -> list[str]:
     return [head, "| --- |" + " --- |" * len(Phase), *rows]
 
 
+def architecture() -> str:
+    """docs/architecture.md with the picture that the import contract makes."""
+    before, _, rest = ARCHITECTURE.read_text(encoding="utf-8").partition(_BEGIN)
+    return before + _BEGIN + layers_picture(_contracts()) + _END + rest.partition(_END)[2]
+
+
+def _contracts() -> list[dict[str, Any]]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
+    return found
+
+
+def layers_picture(contracts: list[dict[str, Any]]) -> str:
+    """The layers of `rollout`, top to bottom, what stands above them, and which library only one place may use."""
+    storeys = next(c for c in contracts if c.get("exhaustive"))["layers"]
+    lines = ["```mermaid", "flowchart TD", "    jobs[jobs]"]
+    rows = [[name.strip() for name in layer.split("|")] for layer in storeys]
+    lines += [f"    {name}[{name}]" for row in rows for name in row]
+    lines += [
+        f"    {above} --> {below}"
+        for upper, lower in zip([["jobs"], *rows[1:]], rows[1:], strict=False)
+        for above in upper
+        for below in lower
+    ]
+    lines.insert(-len(rows) + 1, f"    {rows[0][0]} --> jobs")
+    for contract in contracts:
+        if contract["type"] == "protected":
+            library = " and ".join(contract["protected_modules"])
+            for user in contract["allowed_importers"]:
+                place = user.removeprefix("rollout.").partition(".")[0]
+                arrow = f'    {place} -. "{user}" .-> {contract["protected_modules"][0]}(({library}))'
+                lines.append(arrow)
+    return "\n".join([*lines, "```"]) + "\n"
+
+
 if __name__ == "__main__":
+    ARCHITECTURE.write_text(architecture(), encoding="utf-8")
     PAGE.write_text(state_machine(), encoding="utf-8")

@@ -101,6 +101,10 @@ class NotReachable(RolloutError):
     status = 503
 
 
+class KeyRefused(NotReachable):
+    """Retell refuses the API key."""
+
+
 class NoDatabase(NotReachable):
     """There is no database where the address says."""
 

@@ -12,11 +12,12 @@ from typing import Any
 
 from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
-from rollout.domain.errors import InputError, NotReachable, Refused
+from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
+from rollout.domain.lifecycle.waiting import at_rest
 from rollout.engine.batches import Batches, Deliver
 from rollout.engine.facts import FactFinder, Pass
 from rollout.engine.ports import Rollouts
@@ -58,15 +59,17 @@ class Driver:
         for _ in range(_MOST_ACTIONS):
             now = self.store.now()
             if until(state.rollout):
-                self.store.release(held, now, state.rollout.next, state.rollout.why)
-                return state.rollout
+                r = state.rollout
+                self.store.release(held, Wait(now, r.next, r.why, r.waiting_for))
+                return r
             facts, record = self.facts.find(state)
             action = decide(state.rollout, facts, now)
             match action:
                 case Wait():
                     tries = state.rollout.tries + 1 if facts.trouble else 0
-                    self.store.release(held, action.until, action.next, action.why, tries)
-                    return replace(state.rollout, due_at=action.until, next=action.next, why=action.why)
+                    self.store.release(held, action, tries)
+                    r = replace(state.rollout, due_at=action.until, next=action.next)
+                    return replace(r, why=action.why, waiting_for=action.waiting_for)
                 case Read():
                     state.take(self.protocol.read(state.rollout, held, action.numbers))
                 case Apply():
@@ -100,7 +103,7 @@ class Driver:
         try:
             targets = self.begin(r)
         except NotReachable as error:
-            state.trouble = error.message
+            state.trouble, state.key_refused = error.message, isinstance(error, KeyRefused)
             return
         except (Refused, InputError) as error:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
@@ -126,7 +129,7 @@ class Driver:
             data["verdict"] = values["verdict"] = record
         change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
-        state.rollout = replace(change.applied_to(r, now), why=action.why)
+        state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)
         if action.event in _ANEW:

@@ -23,6 +23,7 @@ class Pass:
     rollout: Rollout
     look: NumberScan | None = None
     trouble: str | None = None
+    key_refused: bool = False
     retry_after: float | None = None
     stepped: bool = False
     restored: bool = False
@@ -34,6 +35,7 @@ class Pass:
         if batch.look is not None:
             self.look = batch.look if self.look is None else self.look.merged(batch.look)
         self.trouble = self.trouble or batch.trouble
+        self.key_refused = self.key_refused or batch.key_refused
         self.retry_after = batch.retry_after or self.retry_after
 
 
@@ -62,6 +64,7 @@ class FactFinder:
             canary_gone=versions.canary_gone,
             baseline_gone=versions.baseline_gone,
             trouble=versions.trouble,
+            key_refused=versions.key_refused,
             retry_after=known.retry_after,
             stepped=known.stepped,
             after_promoted=self._predecessor_promoted(r),
@@ -75,7 +78,7 @@ class FactFinder:
         r = known.rollout
         if r.phase is Phase.PROGRESSING and r.outstanding and not known.trouble:
             return self.versions.check(r)
-        return VersionCheck(trouble=known.trouble)
+        return VersionCheck(known.trouble, known.key_refused)
 
     def _predecessor_promoted(self, r: Rollout) -> bool | None:
         if r.phase is not Phase.PENDING or r.plan.after is None:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rollout.domain.agent_tests.runs import BatchProgress, TestCase, TestRun
+from rollout.domain.decide.actions import Wait
 from rollout.domain.decide.facts import Opening, Opinion
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -171,7 +172,9 @@ class Rollouts(Protocol):
 
     def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None: ...
 
-    def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool: ...
+    def release(self, held: Claim, wait: Wait, tries: int = 0) -> bool:
+        """Lets go until then; False when the claim was lost meanwhile."""
+        ...
 
     def holds(self, held: Claim) -> bool: ...
 

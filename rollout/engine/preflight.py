@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.domain.errors import NameTaken, NotReachable, PreflightRefused, SplitError
+from rollout.domain.errors import KeyRefused, NameTaken, NotReachable, PreflightRefused, SplitError
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
@@ -36,6 +36,7 @@ class VersionCheck:
     """The existence of every version that a rollout needs; `trouble`: it could not be found out."""
 
     trouble: str | None = None
+    key_refused: bool = False
     canary_gone: str | None = None
     baseline_gone: str | None = None
 
@@ -70,7 +71,7 @@ class VersionLookup:
             found = self.look_up(ref.agent_id, ref.agent_version)
             if isinstance(found, Failure):
                 if not _is_gone(found):
-                    return VersionCheck(trouble=_unreachable(found))
+                    return VersionCheck(_unreachable(found), found.key_refused)
                 canary_gone = f"{name} {ref.agent_id} version {ref.agent_version} is gone: {found.detail}"
             elif found.is_suspended:
                 canary_gone = f"{name} {ref.agent_id} is suspended"
@@ -78,9 +79,9 @@ class VersionLookup:
             found = self.look_up(agent_id, version)
             if isinstance(found, Failure):
                 if not _is_gone(found):
-                    return VersionCheck(trouble=_unreachable(found))
+                    return VersionCheck(_unreachable(found), found.key_refused)
                 baseline_gone = f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
-        return VersionCheck(None, canary_gone, baseline_gone)
+        return VersionCheck(None, False, canary_gone, baseline_gone)
 
 
 def _baseline_pairs(targets: Sequence[Target]) -> set[Pair]:
@@ -97,9 +98,14 @@ def _is_gone(failure: Failure) -> bool:
 
 
 def _unreachable(failure: Failure) -> str:
-    if failure.status in (401, 403):
+    if failure.key_refused:
         return f"Retell refuses the API key ({failure.status})"
     return f"Retell cannot be reached: {failure.detail}"
+
+
+def _not_reachable(failure: Failure) -> NotReachable:
+    kind = KeyRefused if failure.key_refused else NotReachable
+    return kind(_unreachable(failure))
 
 
 # ------------------------------------------------------------------ the check
@@ -261,7 +267,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
         what = f"{name}: {ref.agent_id} version {ref.agent_version}"
         if isinstance(found, Failure):
             if not _is_gone(found):
-                raise NotReachable(_unreachable(found))
+                raise _not_reachable(found)
             yield f"{what} does not exist{_why_gone(versions, ref.agent_id)}"
         elif not found.is_published:
             yield f"{what} is a draft: publish it first"
@@ -290,12 +296,12 @@ def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], li
             elif reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
                 missing.append(number)
             else:
-                raise NotReachable(_unreachable(reading))
+                raise _not_reachable(reading)
     selectors = [s for s in plan.numbers if not isinstance(s, str)]
     if selectors:
         for item in numbers.all():
             if isinstance(item, Failure):
-                raise NotReachable(_unreachable(item))
+                raise _not_reachable(item)
             if any(_selects(s, plan, item) for s in selectors):
                 chosen.setdefault(item.number, item)
     return chosen, missing
@@ -390,7 +396,7 @@ def _baseline_problems(
         found = versions.look_up(agent_id, version)
         if isinstance(found, Failure):
             if not _is_gone(found):
-                raise NotReachable(_unreachable(found))
+                raise _not_reachable(found)
             yield (
                 f"{number}: its baseline names {agent_id} version {version}, which does not exist"
                 f"{_why_gone(versions, agent_id)}: "

@@ -65,6 +65,7 @@ class BatchWrite:
     rejected: bool = False
     as_read: tuple[str, ...] = ()  # Retell refuses the baseline of these as it was read
     changes: tuple[Change, ...] = ()  # what was recorded, in its order
+    key_refused: bool = False  # the trouble is the API key
 
     @property
     def is_clean(self) -> bool:
@@ -134,7 +135,8 @@ class WriteProtocol:
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout, changes = self._record_look(rollout, held, look)
-        return BatchWrite(rollout, look, trouble, retry_after, changes=changes)
+        refused = any(isinstance(found, Failure) and found.key_refused for found in got.values())
+        return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused)
 
     def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
@@ -193,6 +195,7 @@ class WriteProtocol:
                 done,
                 changes=(*seen.changes, *done.changes),
                 trouble=done.trouble or seen.trouble,
+                key_refused=done.key_refused or seen.key_refused,
                 retry_after=done.retry_after or seen.retry_after,
             )
 
@@ -217,6 +220,7 @@ class WriteProtocol:
             done,
             rollout=then.rollout,
             trouble=done.trouble or then.trouble,
+            key_refused=done.key_refused or then.key_refused,
             retry_after=done.retry_after or then.retry_after,
             unsent=done.unsent + then.unsent,
             sent_at=then.sent_at,
@@ -247,6 +251,7 @@ class WriteProtocol:
             rejected=any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
             as_read=tuple(settled.as_read),
             changes=(intended, settled.change),
+            key_refused=settled.key_refused,
         )
 
     def _intend(self, batch: _Batch) -> tuple[_Batch, Change, dict[str, Write]]:

@@ -155,6 +155,8 @@ def _play(drawn: list[Mutant], trees: list[Path], reach: Reach, until: float) ->
     with concurrent.futures.ThreadPoolExecutor(len(trees)) as pool:
         for mutant, survived in zip(drawn, pool.map(survives, drawn), strict=True):
             found[survived] += 1
+            if found.total() % 20 == 0:
+                print(f"... {found[False]} killed, {found[True]} survived", flush=True)
             if survived:
                 print("survived:", mutant.describe((ROOT / mutant.file).read_bytes()), flush=True)
     return found[False], found[True]
@@ -167,12 +169,14 @@ def _survives(mutant: Mutant, tree: Path, tests: list[str]) -> bool:
     try:
         done = subprocess.run(
             [*PYTEST, "-x", *tests],
-            cwd=tree, check=False, timeout=SECONDS, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            cwd=tree, check=False, timeout=SECONDS, capture_output=True, text=True,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return False
     finally:
         path.write_bytes(source)
+    if "ERROR: not found:" in done.stdout + done.stderr:
+        raise RuntimeError("the tests are not those that were measured: measure anew, without --coverage")
     return done.returncode == 0
 
 

@@ -11,6 +11,7 @@ import pytest
 from rollout.domain.errors import IllegalTransition, Refused, StaleExpectation, UnknownRollout
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
+from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.scene import ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, Verdict, entry
 
@@ -200,7 +201,9 @@ def test_a_person_is_asked_when_everything_else_is_green(scene: Scene) -> None:
     scene.after(DAY)
     scene.stands("progressing", 1)
     assert scene.rollout.why == "all is green; a person must promote it"
+    assert scene.rollout.waiting_for is WaitingFor.APPROVAL
     scene.app.commands.promote(scene.id, ME)
+    assert scene.rollout.waiting_for is None, "nobody is asked any more; what comes is found by the next pass"
     scene.after(1)
     scene.stands("promoted")
 

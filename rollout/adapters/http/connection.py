@@ -22,7 +22,7 @@ from rollout.engine.ports import Clock
 
 _READ_SIZE = 65536
 _MOST_HEAD = 65536
-HEADERS_KEPT = ("retry-after",)
+HEADERS_KEPT = ("retry-after", "etag")
 
 
 class NotSent(httpx.TransportError):

@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 
 from rollout.domain.errors import SettingsError
-from rollout.engine.ports import Clock
 from rollout.kit.program.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
+
+if TYPE_CHECKING:  # the command line, which asks a service, needs none of the engine
+    from rollout.engine.ports import Clock
 
 Address = tuple[socket.AddressFamily, tuple[str, int]]
 

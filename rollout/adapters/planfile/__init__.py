@@ -22,8 +22,8 @@ from rollout.adapters.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.adapters.planfile.yamltext import read_yaml
 from rollout.domain.calendar.public_holidays import UnknownRegion, require
 from rollout.domain.errors import InputError, PlanError
-from rollout.domain.plan.fields import Part, shown
-from rollout.domain.plan.plan import WRITTEN_NOW, Calendar, Plan
+from rollout.domain.plan.fields import WRITTEN_NOW, Part, shown
+from rollout.domain.plan.plan import Calendar, Plan
 
 __all__ = ["build_plan", "dump_plan", "load_calendar", "load_plan", "read_calendar", "read_plan", "schema"]
 

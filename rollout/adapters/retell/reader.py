@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from rollout.adapters.http.connection import AnswerTooLarge, Connection, NoAnswer, NotSent, SendRefused
@@ -14,7 +15,7 @@ from rollout.adapters.retell.pool import ConnectionPool
 from rollout.adapters.retell.rate_limiter import RateLimiter
 from rollout.adapters.retell.request import Reply, RequestSender, RequestSpec, no_answer, unusable
 from rollout.adapters.retell.wire import AnswerError, parse_json
-from rollout.domain.writes.answers import Failure, Trouble
+from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.engine.ports import Clock
 
 TRIES = 4
@@ -143,6 +144,9 @@ def signs(reply: Reply | None) -> tuple[int | None, float | None]:
 
 def _parsed(reply: Reply, parse: Callable[[object], T], once: bool) -> T | Failure:
     try:
-        return parse(parse_json(reply.body))
+        found = parse(parse_json(reply.body))
     except AnswerError as error:
         return unusable(error, write=once)
+    if isinstance(found, Reading) and reply.etag is not None:
+        return replace(found, etag=reply.etag)
+    return found

@@ -40,6 +40,7 @@ _log = Logger(_LOGGER)
 _KEY = re.compile(r"[!-~]+")
 _TARGET = re.compile(r"/[!-~]*")
 _HEADERS = (("Accept", "application/json"), ("Accept-Encoding", "identity"), ("User-Agent", "rollout"))
+_ETAG = re.compile(r'"[!#-~]{1,200}"')  # strong ones alone: If-Match never matches a weak one
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 
 
@@ -61,11 +62,12 @@ class RequestSpec:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A whole answer. `retry_after` is in seconds, at most 300."""
+    """A whole answer. `retry_after` is in seconds, at most 300; `etag` as it was sent, None without a usable one."""
 
     status: int
     body: bytes
     retry_after: float | None
+    etag: str | None = None
 
 
 class RequestSender:
@@ -99,7 +101,13 @@ class RequestSender:
             status = answer.status_code
         finally:
             self._record(ask, status, self._clock.boot() - began)
-        return Reply(status, answer.content, self._retry_after(answer.headers.get("retry-after")))
+        etag = answer.headers.get("etag", "")
+        return Reply(
+            status,
+            answer.content,
+            self._retry_after(answer.headers.get("retry-after")),
+            etag if _ETAG.fullmatch(etag) else None,
+        )
 
     def failure(self, ask: RequestSpec, reply: Reply, *, write: bool) -> Failure:
         """The failure that an answer other than a usable 200 means.

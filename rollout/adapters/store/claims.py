@@ -16,6 +16,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 
 from rollout.adapters.store import signals
 from rollout.adapters.store.tables import rollouts
+from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim
 
@@ -69,14 +70,10 @@ def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, i
     )
 
 
-def release(
-    connection: Connection, held: Claim, due_at: datetime | None, next_: str, why: str, *, tries: int = 0
-) -> bool:
+def release(connection: Connection, held: Claim, wait: Wait, tries: int = 0) -> bool:
     """Let go and say when to look again and why; False when the claim was lost meanwhile."""
-    result = connection.execute(
-        _RELEASING,
-        {"held": held.rollout_id, "at_epoch": held.epoch, "due_at": due_at, "next": next_, "why": why, "tries": tries},
-    )
+    said = {"due_at": wait.until, "next": wait.next, "why": wait.why, "waiting_for": wait.waiting_for, "tries": tries}
+    result = connection.execute(_RELEASING, {"held": held.rollout_id, "at_epoch": held.epoch, **said})
     return result.rowcount == 1
 
 
@@ -87,7 +84,7 @@ _RELEASING = (
         lease_owner=None,
         lease_until=None,
         crashes=0,
-        **{name: bindparam(name) for name in ("due_at", "next", "why", "tries")},
+        **{name: bindparam(name) for name in ("due_at", "next", "why", "waiting_for", "tries")},
     )
 )
 

@@ -25,6 +25,7 @@ from rollout.adapters.store.tables import (
     writes,
 )
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
@@ -47,11 +48,12 @@ Mark = tuple[Any, ...]  # what every recorded change of a rollout moves
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """A rollout that is shown: equal marks, equal values. `due_at` is moved by the scheduler without a mark."""
+    """A rollout that is shown: equal marks, equal values. What follows is moved by the scheduler without a mark."""
 
     id: str
     mark: Mark
     due_at: datetime | None
+    waiting_for: WaitingFor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ _r, _w, _o, _j = rollouts.c, writes.c, outbox.c, journal.c
 _ids: BindParameter[Sequence[str]] = bindparam("ids", expanding=True)
 _MARK = (_r.id, type_coerce(_r.updated_at, Text), _r.journal_seq)
 # The gates keep a live rollout's verdict without recording a change.
-_LIVE = select(*_MARK, type_coerce(_r.verdict, Text), _r.due_at).where(LIVE)
+_LIVE = select(*_MARK, type_coerce(_r.verdict, Text), _r.due_at, _r.waiting_for).where(LIVE)
 _ENDED = select(*_MARK).where(~LIVE, _r.updated_at >= bindparam("since"))
 _LIVE_SHOWN = _LIVE.order_by(_r.created_at.desc())
 _ENDED_SHOWN = _ENDED.order_by(_r.updated_at.desc(), _r.created_at.desc()).limit(bindparam("most"))
@@ -117,7 +119,10 @@ def read(database: Database, known: Mapping[str, Mark]) -> StoreFigures:
         now = database.now(connection)
         since = {"since": now - ENDED_WITHIN}
         phases = {row.phase: row[1] for row in connection.execute(_PHASES)}
-        shown = [Light(row[0], tuple(row[1:4]), row[4]) for row in connection.execute(_LIVE_SHOWN)]
+        shown = [
+            Light(row[0], tuple(row[1:4]), row[4], row[5] and WaitingFor(row[5]))
+            for row in connection.execute(_LIVE_SHOWN)
+        ]
         live = len(shown)
         shown += [
             Light(row[0], tuple(row[1:]), None)

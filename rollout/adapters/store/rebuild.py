@@ -18,25 +18,17 @@ from rollout.adapters.store.rows import from_target, from_write
 from rollout.adapters.store.tables import rollouts, targets, writes
 from rollout.domain.lifecycle.changes import Change, target_from_json
 from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import SCHEDULING
 
-SCHEDULING = frozenset(
-    {
-        "epoch",
-        "due_at",
-        "lease_owner",
-        "lease_until",
-        "tries",
-        "crashes",
-        "next",
-        "why",
-        "look_asked",
-        "updated_at",
-        "journal_seq",
-        "journal_hash",
-        "verdict",  # the newest look, kept by the gates at each look; what was decided on stands in the entries
-        "history",  # fixed by the gates at the first look; every look that is kept carries it
-    }
-)
+NOT_REBUILT = SCHEDULING | {
+    "epoch",
+    "lease_owner",
+    "lease_until",
+    "crashes",
+    "journal_seq",
+    "journal_hash",
+    "history",  # fixed by the gates at the first look; every look that is kept carries it
+}
 
 # Columns of the fifth revision (and labels_waived, of the eighth): journals that began before do not name them.
 _LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at")
@@ -73,7 +65,7 @@ class Rebuilt:
         }
 
     def _change(self, change: Change) -> None:
-        self.rollout |= {k: v for k, v in change.rollout.items() if k not in SCHEDULING}
+        self.rollout |= {k: v for k, v in change.rollout.items() if k not in NOT_REBUILT}
         for write in change.new_writes:
             self.writes[write.id] = from_write(write)
         for number, values in change.targets.items():
@@ -130,7 +122,7 @@ def _compare_all(
 
 def _compare(rollout_id: str, what: str, rebuilt: Mapping[str, Any], row: Row[Any]) -> Iterator[str]:
     for column, kept in row._mapping.items():
-        if column in SCHEDULING:
+        if column in NOT_REBUILT:
             continue
         if column not in rebuilt:
             yield f"{rollout_id}: {what}: the journal says nothing of {column}"

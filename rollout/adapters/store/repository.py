@@ -31,11 +31,13 @@ from rollout.adapters.store.tables import DRIVEN, LEFT, LIVE
 from rollout.adapters.store.tables import rollouts as rollouts_table
 from rollout.adapters.store.tables import targets as targets_table
 from rollout.adapters.store.types import UtcDateTime
+from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
+from rollout.domain.lifecycle.waiting import at_rest
 
 T = TypeVar("T")
 
@@ -114,9 +116,9 @@ class Store:
         with self.database.write() as connection:
             rollouts.settle(connection, rollout_id, ready, entry, self.database.now(connection))
 
-    def release(self, held: Claim, due_at: datetime | None, next_: str, why: str, tries: int = 0) -> bool:
+    def release(self, held: Claim, wait: Wait, tries: int = 0) -> bool:
         with self.database.write() as connection:
-            return claims.release(connection, held, due_at, next_, why, tries=tries)
+            return claims.release(connection, held, wait, tries)
 
     def holds(self, held: Claim) -> bool:
         """True if the claim still stands (a plain read, for a fan-out under way)."""
@@ -231,7 +233,8 @@ class Store:
             if decision is not None:
                 change, entry, why = decision
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
-                after = replace(change.applied_to(before, now), epoch=epoch, due_at=now, why=why)
+                after = change.applied_to(before, now)
+                after = replace(after, epoch=epoch, due_at=now, why=why, waiting_for=at_rest(after.phase))
             given = answer(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)

@@ -26,7 +26,10 @@ from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change, target_to_json
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, JournalEntry
-from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState
+from rollout.domain.lifecycle.state import SCHEDULING, Kind, Rollout, Target, TargetState
+from rollout.domain.lifecycle.waiting import at_rest
+
+_NOT_IN_JOURNAL = SCHEDULING | {"created_at"}  # which is the entry's own moment
 
 
 def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: datetime) -> Head:
@@ -39,7 +42,9 @@ def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: d
     data = {
         **(entry.data or {}),
         "rollout": {
-            k: v for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items() if k not in _SCHEDULING
+            k: v
+            for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items()
+            if k not in _NOT_IN_JOURNAL
         },
         "targets": [target_to_json(t) for t in rollout.targets],
     }
@@ -183,6 +188,7 @@ def command(
         "crashes": 0,  # a driver that lets go because of a command has not crashed
         "why": why,
         "next": "",
+        "waiting_for": at_rest(Phase(change.rollout.get("phase", row.phase))),
     }
     head = _apply(connection, row, recording(connection.dialect, row.id, change, [entry]), now, extra)
     signals.send(connection, signals.taken(row.id, int(row.epoch) + 1))
@@ -228,9 +234,6 @@ def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: date
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
 
 
-_SCHEDULING = frozenset({"due_at", "tries", "next", "why", "look_asked", "verdict", "created_at", "updated_at"})
-
-
 def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, batch: int = 500) -> None:
     for start in range(0, len(numbers), batch):
         row = connection.execute(_OPEN, {"numbers": numbers[start : start + batch], "at": now}).first()
@@ -255,6 +258,7 @@ def _apply(connection: Connection, row: Row[Any], record: Recording, now: dateti
     phase = change.rollout.get("phase")
     if phase is not None and phase != row.phase:
         _set_driven(connection, row.id, Phase(phase), change)
+        extra = {"waiting_for": at_rest(Phase(phase)), **extra}
     head = journals.append(connection, row.id, (row.journal_seq, row.journal_hash), record.entries, now)
     values = {**change.rollout, **extra, "journal_seq": head[0], "journal_hash": head[1], "updated_at": now}
     update_one(connection.dialect, rollouts, row.id, values).run(connection)

@@ -5,51 +5,28 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, cast
 
 from sqlalchemy import Row
 
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.gates import with_new_names
 from rollout.domain.plan.plan import Plan
 
-SAME_NAME = (
-    "id",
-    "name",
-    "reason",
-    "epoch",
-    "confirmed_at",
-    "start_at",
-    "started_at",
-    "deadline_at",
-    "watch_until",
-    "rollback_at",
-    "restored_at",
-    "promote_asked",
-    "stop_asked",
-    "waived",
-    "split_waived",
-    "labels_waived",
-    "look_asked",
-    "retreated",
-    "turning_since",
-    "stood",
-    "back_at",
-    "raised_at",
-    "verdict",
-    "history",
-    "seed",
-    "base_url",
-    "created_by",
-    "created_at",
-    "updated_at",
-    "due_at",
-    "tries",
-    "next",
-    "why",
+# The fields of a rollout that are columns as they are; the others are made of columns below, or of other tables.
+SAME_NAME = tuple(
+    f.name
+    for f in fields(Rollout)
+    if f.name not in ("plan", "phase", "resume_phase", "position", "waiting_for", "targets", "writes", "foreign_open")
 )
+_TARGET_FIELDS = tuple(f.name for f in fields(Target))
+_target_values, _STATE = attrgetter(*_TARGET_FIELDS), _TARGET_FIELDS.index("state")
+_WRITE_COLUMNS = tuple(f.name for f in fields(Write) if f.name != "lists")
 
 
 _PLANS: OrderedDict[tuple[str, str], Plan] = OrderedDict()
@@ -81,6 +58,7 @@ def to_rollout(
         plan=to_plan(row.plan, row.plan_digest),
         phase=Phase(row.phase),
         resume_phase=Phase(row.resume_phase),
+        waiting_for=None if row.waiting_for is None else WaitingFor(row.waiting_for),
         position=Position(row.wave, row.step),
         targets=tuple(targets),
         writes=tuple(writes),
@@ -98,6 +76,7 @@ def from_rollout(rollout: Rollout) -> dict[str, Any]:
         "plan_digest": digest,
         "phase": str(rollout.phase),
         "resume_phase": str(rollout.resume_phase),
+        "waiting_for": rollout.waiting_for,
         "wave": rollout.position.wave,
         "step": rollout.position.step,
     }
@@ -105,40 +84,20 @@ def from_rollout(rollout: Rollout) -> dict[str, Any]:
 
 def to_target(row: Row[Any]) -> Target:
     """A target from its row."""
-    return Target(
-        row.number,
-        row.ord,
-        row.wave,
-        row.baseline,
-        row.split,
-        row.step,
-        row.modified,
-        row.others,
-        TargetState(row.state),
-        row.written,
-        row.live,
-        row.live_at,
-        row.retreated,
-    )
+    values = list(_target_values(row))
+    values[_STATE] = TargetState(values[_STATE])
+    return Target(*values)
 
 
 def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[str, Any]:
     """The columns of a target's row."""
     return {
+        **dict(zip(_TARGET_FIELDS, _target_values(target), strict=True)),
         "rollout_id": rollout_id,
-        "number": target.number,
-        "ord": target.ord,
-        "wave": target.wave,
         "baseline": dict(target.baseline),
         "split": dict(target.split),
-        "step": target.step,
-        "modified": target.modified,
-        "others": target.others,
         "state": str(target.state),
-        "written": target.written,
         "live": None if target.live is None else dict(target.live),
-        "live_at": target.live_at,
-        "retreated": target.retreated,
         "driven": driven,
     }
 
@@ -178,17 +137,7 @@ def _lists(body: str) -> Any:
 def from_write(write: Write) -> dict[str, Any]:
     """The columns of a write's row."""
     return {
-        "id": write.id,
-        "rollout_id": write.rollout_id,
-        "number": write.number,
+        **{name: getattr(write, name) for name in _WRITE_COLUMNS},
         "kind": str(write.kind),
-        "wave": write.wave,
-        "step": write.step,
-        "epoch": write.epoch,
-        "body": write.body,
-        "intent_at": write.intent_at,
-        "horizon_until": write.horizon_until,
         "outcome": None if write.outcome is None else str(write.outcome),
-        "answered": write.answered,
-        "retreated": write.retreated,
     }

@@ -24,16 +24,15 @@ from rollout.adapters.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
-# condition of that index in alembic/versions/0006_telling.py; what is told of them is decided in notice_states.
+# condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
 TELLING = (
     "phase NOT IN ('promoted', 'rolled_back', 'stopped') AND ("
     "(phase = 'rolling_back' AND restored_at IS NULL)"
     " OR verdict LIKE '%unmeasurable%'"
-    " OR why LIKE 'all is green; a person must promote%'"
-    " OR why LIKE '%the API key%')"
+    " OR waiting_for IN ('approval', 'key'))"
 )
 
 # Conditions of partial indices, word for word as in alembic/versions/0001 and 0007. Queries say them as they stand
@@ -101,6 +100,7 @@ rollouts = Table(
     Column("crashes", Integer, nullable=False, server_default="0"),
     Column("next", Text, nullable=False),
     Column("why", Text, nullable=False),
+    Column("waiting_for", String(12)),
     # the head of the rollout's journal: a chain cut at its end is noticed
     Column("journal_seq", Integer, nullable=False),
     Column("journal_hash", String(64), nullable=False),

@@ -152,9 +152,10 @@ class _KeptText:
             if (changed := found.changed.get(light.id)) is not None
         }
         self._told = {light.id: fresh.get(light.id) or self._told[light.id] for light in found.shown}
-        due = {light.id: light.due_at for light in found.shown}
-        live = [told[1] for told in self._told.values() if told[1] is not None]
-        moving = _by_family(_of_time([replace(r, due_at=due[r.id]) for r in live], found.now, found.unreadable))
+        of = {light.id: light for light in found.shown}
+        kept = [told[1] for told in self._told.values() if told[1] is not None]
+        live = [replace(r, due_at=of[r.id].due_at, waiting_for=of[r.id].waiting_for) for r in kept]
+        moving = _by_family(_of_time(live, found.now, found.unreadable))
         text = []
         for family, head in _HEADS.items():
             text.append(head)
@@ -249,6 +250,7 @@ _BLIND = (
     *ROLLOUT,
     "why",
 )
+_WAITING = ("rollout_waiting", "1 for what it waits for; no sample: nothing.", *ROLLOUT, "waiting_for")
 _EACH = (
     _PHASE,
     _HELD,
@@ -265,6 +267,7 @@ _EACH = (
     _CALLS,
     _IN_STEP,
     _LATE,
+    _WAITING,
     _UNDONE,
     _BLIND,
     _WRITES,
@@ -309,6 +312,7 @@ def _of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, Ca
     """Metrics that move with the clock."""
     yield _family(_IN_STEP, {(r.name, r.id): _since(now, r.confirmed_at) for r in live if r.confirmed_at is not None})
     yield _family(_LATE, {(r.name, r.id): _since(now, r.due_at) for r in live})
+    yield _family(_WAITING, {(r.name, r.id, str(r.waiting_for)): 1 for r in live if r.waiting_for is not None})
     undone = (r for r in live if r.phase is Phase.ROLLING_BACK and r.restored_at is None)
     blind = ((r, unreadable[r.id]) for r in live if r.id in unreadable)
     yield _family(_BLIND, {(r.name, r.id, found.why[:200]): _since(now, found.since) for r, found in blind})

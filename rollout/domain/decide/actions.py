@@ -9,15 +9,20 @@ from typing import Any
 
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Target
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing to do until `until` (None: until something changes)."""
+    """Nothing to do until `until` (None: until something changes).
+
+    `waiting_for` None: nothing has to happen first; it is due at once, or it has ended.
+    """
 
     until: datetime | None
     next: str
     why: str
+    waiting_for: WaitingFor | None = None
 
 
 @dataclass(frozen=True, slots=True)

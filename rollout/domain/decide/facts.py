@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import NumberScan
 
 
@@ -44,9 +45,16 @@ class Facts:
     canary_gone: str | None = None  # a sentence, when a version the plan tries is known to be gone
     baseline_gone: str | None = None
     trouble: str | None = None  # what went wrong with Retell in this pass
+    key_refused: bool = False  # it is the API key
     retry_after: float | None = None
     stepped: bool = False  # this pass has written a step already
     after_promoted: bool | None = None  # the rollout this one waits for
     poll: timedelta = timedelta(seconds=5)
     watch: timedelta = timedelta(seconds=30)
     longest_pause: timedelta = timedelta(seconds=30)
+
+    def held_up_by(self, otherwise: WaitingFor = WaitingFor.RETELL) -> WaitingFor:
+        """The reason of a wait, if there is a trouble; else `otherwise`."""
+        if self.key_refused:
+            return WaitingFor.KEY
+        return otherwise if self.trouble is None else WaitingFor.RETELL

@@ -11,19 +11,20 @@ from rollout.domain.decide.timing import pause, reopens
 from rollout.domain.decide.wording import weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 def pending(r: Rollout, f: Facts, now: datetime) -> Action:
     """Wait for its moment, then the pre-flight, then the first step."""
     first = "check the numbers and begin" if not r.targets else f"step 1.1: {weight(r, 1)}"
     if r.start_at is not None and now < r.start_at:
-        return Wait(r.start_at, first, "waiting for its start")
+        return Wait(r.start_at, first, "waiting for its start", WaitingFor.START)
     if r.plan.after is not None and not f.after_promoted:
-        return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted")
+        return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted", WaitingFor.START)
     if not f.opening.is_open:
-        return Wait(reopens(r, f, now), first, f.opening.why)
+        return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
     if f.trouble is not None:
-        return Wait(now + pause(r, f), first, f.trouble)
+        return Wait(now + pause(r, f), first, f.trouble, f.held_up_by())
     if not r.targets:
         return Begin("it is due")
     values: dict[str, Any] = {"started_at": now, "confirmed_at": None}

@@ -12,6 +12,7 @@ from rollout.domain.decide.timing import find_out, pause, sooner
 from rollout.domain.decide.wording import name, percent
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
@@ -25,7 +26,7 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.stop_asked:
         still = r.open_writes(now)
         if still:
-            return Wait(max(w.horizon_until for w in still), "stopped", "a write may still land")
+            return Wait(max(w.horizon_until for w in still), "stopped", "a write may still land", WaitingFor.HORIZON)
         return Record(Event.ENDED, r.reason or "stopped by a person", {"stop_asked": False})
     if r.look_asked and f.look is None and f.trouble is None and r.targets:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
@@ -37,14 +38,14 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     started = r.phase is Phase.PAUSED and r.targets and r.started_at
     if started and not r.outstanding and (back := read_back(r, now)) is not None:
         return back
-    return Wait(sooner(None, now, f), _answer(r), _waiting_for(r))
+    return Wait(sooner(None, now, f), _answer(r), _why(r), WaitingFor.PERSON)
 
 
 def _answer(r: Rollout) -> str:
     return "resume" if r.phase is Phase.PAUSED else "adopt, restore, rollback or stop"
 
 
-def _waiting_for(r: Rollout) -> str:
+def _why(r: Rollout) -> str:
     if r.phase is Phase.PAUSED:
         low = f"; it stays at the retreat weight, {percent(r.plan.retreat or 0)}" if r.is_down else ""
         return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"
@@ -72,5 +73,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
         if back:
             return Record(Event.REOPENED, f"a late write of ours came back on {name(back)}")
     if r.unresolved:
-        return Wait(now + max(f.poll, pause(r, f)), "", f.trouble or "a write may still land")
+        return Wait(
+            now + max(f.poll, pause(r, f)), "", f.trouble or "a write may still land", f.held_up_by(WaitingFor.HORIZON)
+        )
     return Wait(None, "", r.why)

@@ -11,6 +11,7 @@ from rollout.domain.decide.timing import horizons_over, look_again, pause, seen_
 from rollout.domain.decide.wording import another_hand, count, name
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetState
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 LONGEST_PAUSE = timedelta(seconds=60)
 
@@ -40,7 +41,9 @@ def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> 
     until = min(again.values())
     if f.trouble is not None and not _all_taken(r, todo):
         until = max(until, now + pause(r, f))
-    return Wait(until, "write the baseline again", _contested(r, todo) or f.trouble or _not_yet(todo))
+    if (contested := _contested(r, todo)) is not None:
+        return Wait(until, "write the baseline again", contested, WaitingFor.PERSON)
+    return Wait(until, "write the baseline again", f.trouble or _not_yet(todo), f.held_up_by())
 
 
 def _read_back(r: Rollout, now: datetime) -> Action:
@@ -63,6 +66,7 @@ def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
         look_again(r, f, now, over),
         "rolled_back",
         f.trouble or "the baseline is back; a write whose outcome is unknown may still land",
+        f.held_up_by(WaitingFor.HORIZON),
     )
 
 

@@ -13,6 +13,7 @@ from rollout.domain.decide.timing import find_out, look_first, pause, reopens, s
 from rollout.domain.decide.wording import count, name, percent, reached, weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.protocol import Finding
 
 
@@ -34,7 +35,9 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     if r.look_asked and f.look is not None and (older := f.look.numbers(Finding.STALE)):
         # The scan saw an edit behind a time stamp that is older than one seen before: look again, then ask a person.
-        return Wait(now + pause(r, f), "look again", f"{name(older)} shows an older state than before")
+        return Wait(
+            now + pause(r, f), "look again", f"{name(older)} shows an older state than before", WaitingFor.RETELL
+        )
     if (turn := _turn(r, f, now)) is not None:
         return turn
     if not r.outstanding:
@@ -47,10 +50,11 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     elif r.is_down:
         next_ = f"{next_}, again"
     if f.trouble is not None:
-        return Wait(now + pause(r, f), next_, f.trouble)
+        return Wait(now + pause(r, f), next_, f.trouble, f.held_up_by())
     if not ready:
         over = min(w.horizon_until for w in r.open_writes(now))
-        return Wait(over, next_, "a write may still land; nothing is sent until its horizon has passed")
+        why = "a write may still land; nothing is sent until its horizon has passed"
+        return Wait(over, next_, why, WaitingFor.HORIZON)
     return Apply(ready, next_)
 
 
@@ -87,7 +91,8 @@ def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
     wanted = weight(r, r.position.step)
     next_ = f"step {r.position}: {wanted}" if r.confirmed_at is None else f"back to {wanted}"
     tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
-    return Wait(sooner(reopens(r, f, now), now, f), next_, f"retreated to {percent(r.retreated)} {tail}")
+    why = f"retreated to {percent(r.retreated)} {tail}"
+    return Wait(sooner(reopens(r, f, now), now, f), next_, why, WaitingFor.OPENING)
 
 
 def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
@@ -102,18 +107,18 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     until = f.hold_until or (r.back_at or r.confirmed_at) + r.hold_left
     word = "bake" if after is None else "hold"
     if now < until:
-        return Wait(
-            sooner(until, now, f), next_, f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running"
-        )
+        why = f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running"
+        return Wait(sooner(until, now, f), next_, why, WaitingFor.HOLD)
     if step.min_calls and (f.canary_calls is None or f.canary_calls < step.min_calls):
         seen = 0 if f.canary_calls is None else f.canary_calls
-        return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen")
+        return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen", WaitingFor.CALLS)
     if f.verdict is not None and f.verdict.outcome in {"undecided", "unmeasurable"} and not r.waived:
-        return Wait(now + f.watch, next_, f.verdict.reason)
+        cause = WaitingFor.SPLIT if f.verdict.alarm == "split" else WaitingFor.EVIDENCE
+        return Wait(now + f.watch, next_, f.verdict.reason, cause)
     if not f.opening.is_open:
-        return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why)
+        return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
     if step.approve:
-        return Wait(sooner(None, now, f), next_, "all is green; a person must promote it")
+        return Wait(sooner(None, now, f), next_, "all is green; a person must promote it", WaitingFor.APPROVAL)
     return None
 
 

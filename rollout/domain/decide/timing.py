@@ -11,6 +11,7 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
@@ -33,7 +34,7 @@ def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read 
         numbers = tuple(dict.fromkeys(w.number for w in r.unresolved))
         return Read(numbers, "a write's outcome is not known yet")
     over = min(w.horizon_until for w in r.unresolved)
-    return Wait(look_again(r, f, now, over), next_, f.trouble or why)
+    return Wait(look_again(r, f, now, over), next_, f.trouble or why, f.held_up_by(WaitingFor.HORIZON))
 
 
 def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
@@ -43,9 +44,10 @@ def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait |
     """
     if not seen_after(f.look, r, r.targets):
         if f.trouble is not None:
-            return Wait(now + pause(r, f), next_, f.trouble)
+            return Wait(now + pause(r, f), next_, f.trouble, f.held_up_by())
         if now < (over := horizons_over(r)):
-            return Wait(over, next_, "a write may still land; nothing is counted until its horizon has passed")
+            why = "a write may still land; nothing is counted until its horizon has passed"
+            return Wait(over, next_, why, WaitingFor.HORIZON)
         return Read(tuple(t.number for t in r.targets), f"look at every number before: {next_}")
     return unread(r, f, f.look, now, next_)
 
@@ -55,7 +57,8 @@ def unread(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) ->
     blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:
         return None
-    return Wait(now + pause(r, f), next_, f"{name(blind)} cannot be read: {f.trouble or 'no answer'}")
+    why = f"{name(blind)} cannot be read: {f.trouble or 'no answer'}"
+    return Wait(now + pause(r, f), next_, why, f.held_up_by())
 
 
 def look_again(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:

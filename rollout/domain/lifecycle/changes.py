@@ -15,27 +15,23 @@ from operator import attrgetter
 from typing import Any, TypeVar
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.lifecycle.state import SCHEDULING, Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 
 T = TypeVar("T", Target, Write)
 
-ROLLOUT_TIMES = frozenset(
-    {
-        "confirmed_at",
-        "start_at",
-        "started_at",
-        "deadline_at",
-        "rollback_at",
-        "restored_at",
-        "watch_until",
-        "turning_since",
-        "back_at",
-        "raised_at",
-    }
-)
+
+def _times(kind: type) -> frozenset[str]:
+    return frozenset(f.name for f in fields(kind) if str(f.type).startswith("datetime"))
 
 
-@dataclass(frozen=True)
+# What is what in JSON follows from the fields of the snapshot: a new one needs no list here.
+ROLLOUT_TIMES = _times(Rollout) - SCHEDULING - {"created_at"}
+_TARGET_TIMES, _WRITE_TIMES = _times(Target), _times(Write)
+_TARGET_KEYS = tuple(f.name for f in fields(Target) if f.name != "retreated")  # none has retreated when it is recorded
+_WRITE_KEYS = tuple(f.name for f in fields(Write) if f.name not in ("lists", "retreated"))
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """New values for columns of the rollout, of some targets and of some writes, and new writes."""
 
@@ -43,8 +39,6 @@ class Change:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
-    # id or number -> (before, after): the store, a batch and the driver ask the same, and get the same
-    _made: dict[str, tuple[Any, Any]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __bool__(self) -> bool:
         return bool(self.rollout or self.targets or self.writes or self.new_writes)
@@ -69,7 +63,7 @@ class Change:
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
-            changed = (self._after(w.id, w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
+            changed = (_changed(w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
 
@@ -77,16 +71,7 @@ class Change:
         """These targets after this change."""
         if not self.targets:
             return targets
-        return tuple(
-            self._after(t.number, t, self.targets[t.number]) if t.number in self.targets else t for t in targets
-        )
-
-    def _after(self, key: str, before: T, values: Mapping[str, Any]) -> T:
-        made = self._made.get(key)
-        if made is None or made[0] is not before:
-            made = self._made[key] = before, _changed(before, values)
-        after: T = made[1]
-        return after
+        return tuple(_changed(t, self.targets[t.number]) if t.number in self.targets else t for t in targets)
 
     # -------------------------------------------------------------- as JSON, for the journal
 
@@ -123,23 +108,7 @@ class Change:
 def write_to_json(write: Write) -> dict[str, Any]:
     """A write as the journal keeps it; its lists are in its body."""
     retreated = {} if write.retreated is None else {"retreated": write.retreated}
-    return retreated | {
-        name: _plain(getattr(write, name))
-        for name in (
-            "id",
-            "number",
-            "kind",
-            "wave",
-            "step",
-            "epoch",
-            "body",
-            "intent_at",
-            "horizon_until",
-            "outcome",
-            "answered",
-            "rollout_id",
-        )
-    }
+    return retreated | {name: _plain(getattr(write, name)) for name in _WRITE_KEYS}
 
 
 def write_from_json(document: Mapping[str, Any]) -> Write:
@@ -150,23 +119,7 @@ def write_from_json(document: Mapping[str, Any]) -> Write:
 
 def target_to_json(target: Target) -> dict[str, Any]:
     """A target as recorded when its rollout is created: nothing has been written to it yet."""
-    return {
-        name: _plain(getattr(target, name))
-        for name in (
-            "number",
-            "ord",
-            "wave",
-            "baseline",
-            "split",
-            "step",
-            "modified",
-            "others",
-            "state",
-            "written",
-            "live",
-            "live_at",
-        )
-    }
+    return {name: _plain(getattr(target, name)) for name in _TARGET_KEYS}
 
 
 def target_from_json(document: Mapping[str, Any]) -> Target:
@@ -206,13 +159,13 @@ def _rollout_value(name: str, value: Any) -> Any:
 def _target_value(name: str, value: Any) -> Any:
     if name == "state":
         return TargetState(value)
-    return _time(value) if name == "live_at" else value
+    return _time(value) if name in _TARGET_TIMES else value
 
 
 def _write_value(name: str, value: Any) -> Any:
     if name == "outcome" and value is not None:
         return WriteOutcome(value)
-    return _time(value) if name in {"intent_at", "horizon_until"} else value
+    return _time(value) if name in _WRITE_TIMES else value
 
 
 _PLACES = {

@@ -10,12 +10,18 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
 
 RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
 CONTESTED = 3  # so many times taken by Retell and written over: told
 
 Lists = Mapping[str, list[dict[str, Any]] | None]
+
+
+# Fields of a rollout that say when it is looked at next and what is told meanwhile: moved without a journal entry,
+# and no part of what can be rebuilt from the journal.
+SCHEDULING = frozenset({"due_at", "tries", "next", "why", "waiting_for", "look_asked", "updated_at", "verdict"})
 
 
 class Position(NamedTuple):
@@ -159,6 +165,7 @@ class Rollout:
     tries: int = 0
     next: str = ""
     why: str = ""
+    waiting_for: WaitingFor | None = None
     base_url: str = ""
     created_by: str = ""
     seed: int = 0

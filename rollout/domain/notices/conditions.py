@@ -5,21 +5,19 @@ Pure. Each state has a time since when; the event of its notice is made of it, s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices.events import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
 from rollout.domain.plan.notices import NoticeEvent, Severity
 
 # A rollback that is not read back is told after so many seconds, then every two hours: rising noise.
 ROLLBACK_LEVELS = (60, 300, 1800)
 ROLLBACK_AGAIN = 7200
-APPROVAL_WANTED = "all is green; a person must promote"  # how `decide` begins that reason
-KEY_REFUSED = re.compile(r"Retell refuse[sd] the API key")
 
 
 def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Notice]:
@@ -28,7 +26,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
     `unmeasurable_since`: when its gates stopped measuring, if they have; it is told after `patience`.
     """
     found: list[Notice] = []
-    if r.phase is Phase.PROGRESSING and r.confirmed_at is not None and r.why.startswith(APPROVAL_WANTED):
+    if r.phase is Phase.PROGRESSING and r.confirmed_at is not None and r.waiting_for is WaitingFor.APPROVAL:
         after = r.next_position
         goal = "it is promoted" if after is None else f"step {after} follows: {weights(r.plan, after.step)}"
         words = NoticeText(

@@ -21,6 +21,8 @@ from rollout.domain.splits import splits
 
 Finding = tuple[str, str, tuple[str | int, ...]]  # problem, advice, way to the culprit
 
+WRITTEN_NOW: Mapping[str, bool] = {"written_now": True}  # context of a plan that somebody writes, and not of a record
+
 
 class Part(BaseModel):
     """A part of a plan: frozen, unknown keys are errors, no NaN."""

@@ -15,7 +15,18 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from rollout.domain.plan.agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
 from rollout.domain.plan.calendar import Calendar, Closing, ClosingField, Freezes, Holidays, Retreat, Windows, Zone
-from rollout.domain.plan.fields import Duration, Finding, Moment, OneOrMany, Part, complaint, complaints, shown, words
+from rollout.domain.plan.fields import (
+    WRITTEN_NOW,
+    Duration,
+    Finding,
+    Moment,
+    OneOrMany,
+    Part,
+    complaint,
+    complaints,
+    shown,
+    words,
+)
 from rollout.domain.plan.gates import Gates, GatesField, ProfileName
 from rollout.domain.plan.notices import AlertRule, NoticeRule, Reaction
 from rollout.domain.plan.rules import arm_problems, time_problems
@@ -39,7 +50,6 @@ __all__ = [
 ]
 
 Name = Annotated[str, *words(1, 80)]
-WRITTEN_NOW: Mapping[str, bool] = {"written_now": True}  # context of a plan that somebody writes, and not of a record
 _ARM = r"^[a-z][a-z0-9_-]{0,29}$"
 
 

@@ -24,6 +24,8 @@ class Reading:
     nickname: str | None = None
     inbound_webhook_url: str | None = None
     inbound_sms_webhook_url: str | None = None
+    etag: str | None = None
+    """The answer's ETag, where Retell sent one with this number alone; a list has none."""
 
 
 class Trouble(StrEnum):
@@ -42,6 +44,11 @@ class Failure:
     detail: str
     status: int | None = None
     retry_after: float | None = None  # seconds, as Retell asked
+
+    @property
+    def key_refused(self) -> bool:
+        """True if Retell refuses the API key."""
+        return self.status in (401, 403)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ class Outcomes:
     writes: dict[str, dict[str, Any]] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
+    key_refused: bool = False
     written_over: list[str] = field(default_factory=list)  # taken by Retell, and they show something else since
     as_read: list[str] = field(default_factory=list)  # their baseline is refused as it was read: it has another form
 
@@ -113,7 +114,8 @@ def _without_effect(batch: SentBatch) -> dict[str, Any]:
 
 def _refused(found: Outcomes, write: Write, target: Target, failure: Failure, missing: bool) -> None:
     """Record what a definite no says: about the key, the number, the form of its baseline, or the split."""
-    if failure.status in (401, 403):
+    if failure.key_refused:
+        found.key_refused = True
         found.troubles.append((_key_trouble(failure), None))
     elif missing:
         found.targets[write.number] = {"state": TargetState.MISSING}
@@ -182,7 +184,7 @@ def shown(got: Got) -> dict[str, Reading | Blocked]:
 def _blocked(failure: Failure) -> Blocked:
     if failure.trouble is Trouble.REJECTED and failure.status in (404, 422):
         return Blocked.MISSING
-    return Blocked.KEY if failure.status in (401, 403) else Blocked.UNREACHABLE
+    return Blocked.KEY if failure.key_refused else Blocked.UNREACHABLE
 
 
 def is_missing(got: Reading | Failure | None) -> bool:
@@ -197,7 +199,7 @@ def reading_trouble(got: Got) -> tuple[str | None, float | None]:
     if not failures:
         return None, None
     first = failures[0]
-    text = _key_trouble(first) if first.status in (401, 403) else f"Retell cannot be read: {first.detail}"
+    text = _key_trouble(first) if first.key_refused else f"Retell cannot be read: {first.detail}"
     return text, max((f.retry_after for f in failures if f.retry_after), default=None)
 
 

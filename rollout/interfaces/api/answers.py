@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from rollout.domain.lifecycle.waiting import WaitingFor
+
 
 class PositionModel(BaseModel):
     """Where a rollout stands."""
@@ -44,6 +46,9 @@ class Summary(BaseModel):
     due_at: datetime | None = Field(description="When it is looked at next.")
     next: str = Field(description="What happens next.", examples=["step 1.2"])
     why: str = Field(description="Why not yet.", examples=["12 of 50 calls"])
+    waiting_for: WaitingFor | None = Field(
+        description="The same for programs; null: nothing, or what its next pass finds.", examples=["calls"]
+    )
     created_at: datetime
     updated_at: datetime
 

@@ -11,6 +11,7 @@ from typing import Any
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller
@@ -143,10 +144,7 @@ def fits(r: Rollout, text: str) -> bool:
 
 def needs_answer(r: Rollout) -> bool:
     """True if it waits for a person: held, or green at a step that a person must approve."""
-    if r.phase is Phase.HELD:
-        return True
-    step = r.plan.steps[min(r.position.step, r.plan.last_step) - 1]
-    return r.phase is Phase.PROGRESSING and step.approve and r.why.startswith("all is green")
+    return r.phase is Phase.HELD or r.waiting_for is WaitingFor.APPROVAL
 
 
 def row(r: Rollout, numbers: int) -> OverviewRow:

@@ -38,6 +38,7 @@ def summary(r: Rollout) -> dict[str, Any]:
         "due_at": when(r.due_at),
         "next": r.next,
         "why": r.why,
+        "waiting_for": None if r.waiting_for is None else str(r.waiting_for),
         "created_at": when(r.created_at),
         "updated_at": when(r.updated_at),
     }

@@ -17,6 +17,7 @@ from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
+from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.api.worker_pools import LANES
 from rollout.interfaces.views import rollout
@@ -34,6 +35,7 @@ SUMMARY = (
     "due_at",
     "next",
     "why",
+    "waiting_for",
     "created_at",
     "updated_at",
 )
@@ -97,7 +99,7 @@ def test_what_another_process_commits_is_seen_at_once(service: Live, other: Data
         lambda: store.claim("another", timedelta(seconds=5), only=id_)
     )
     assert get(service, f"/api/v1/rollouts/{id_}")["epoch"] == held.epoch
-    store.release(held, None, "something", "because")
+    store.release(held, Wait(None, "something", "because"))
     shown = get(service, f"/api/v1/rollouts/{id_}")
     assert (shown["next"], shown["why"], shown["due_at"]) == ("something", "because", None)
     assert shown["targets"][0]["number"] == number

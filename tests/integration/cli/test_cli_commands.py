@@ -31,6 +31,7 @@ SHOWN = {
     "due_at",
     "next",
     "why",
+    "waiting_for",
     "targets",
     "created_at",
     "updated_at",

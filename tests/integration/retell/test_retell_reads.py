@@ -49,6 +49,25 @@ def test_a_reading_has_what_was_shown(serve: Serve, client: Make) -> None:
     assert found.inbound_sms_webhook_url is None
 
 
+@pytest.mark.parametrize(
+    ("header", "etag"),
+    [
+        ('etag: "1703413636133"', '"1703413636133"'),
+        ('ETag:   "a-b#c"', '"a-b#c"'),
+        ('etag: W/"weak"', None),
+        ("etag: bare", None),
+        ('etag: ""', None),
+        (f'etag: "{"x" * 201}"', None),
+        ('etag: "two" "three"', None),
+        ("x-other: 1", None),
+    ],
+)
+def test_a_reading_has_the_strong_etag_of_its_answer(serve: Serve, client: Make, header: str, etag: str | None) -> None:
+    found = read(client(serve(says(http(shown(), 200, header)))))
+    assert isinstance(found, Reading)
+    assert found.etag == etag
+
+
 def test_others_changes_with_any_other_field_and_with_nothing_else(serve: Serve, client: Make) -> None:
     peer = serve(
         says(

@@ -12,7 +12,9 @@ from datetime import timedelta
 import pytest
 
 from rollout.adapters.store.repository import Store
+from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import LEASE, Hand
 from tests.support.values import target
@@ -86,7 +88,7 @@ def test_after_its_lease_a_dead_process_loses_its_claim(store: Store, hand: Hand
     assert held.epoch == dead.epoch + 1
     assert held.crashes == 1, "a claim that never ended in a release is counted"
     assert not store.holds(dead)
-    assert not store.release(dead, None, "", "too late")
+    assert not store.release(dead, Wait(None, "", "too late"))
 
 
 def test_letting_go_makes_it_due_again_and_forgets_the_crashes(store: Store, hand: Hand) -> None:
@@ -97,9 +99,10 @@ def test_letting_go_makes_it_due_again_and_forgets_the_crashes(store: Store, han
         hand.run("UPDATE rollouts SET lease_until = :then", then=_old(store))
     (held,) = store.claim("one", LEASE)
     due = hand.later(60)
-    assert store.release(held, due, "step 1.2", "the hold is running", 3)
+    assert store.release(held, Wait(due, "step 1.2", "the hold is running", WaitingFor.HOLD), 3)
     found, _ = store.load("r1")
     assert (found.due_at, found.next, found.why, found.tries) == (due, "step 1.2", "the hold is running", 3)
+    assert found.waiting_for is WaitingFor.HOLD
     assert store.claim("one", LEASE) == []
     assert store.next_due() == due
     assert store.claim("one", LEASE, only="r1")[0].crashes == 0

@@ -85,7 +85,7 @@ def test_indexes_and_their_conditions_are_the_tables(empty: Database) -> None:
     for name, words in (
         ("uq_targets_driven_number", "driven"),
         ("ix_writes_unknown", "outcome"),
-        ("ix_rollouts_telling", "the API key"),
+        ("ix_rollouts_telling", "waiting_for"),
         ("ix_rollouts_live", "rolling_back"),
         ("ix_targets_left", "superseded"),
         ("ix_journal_rollbacks", "read_back"),

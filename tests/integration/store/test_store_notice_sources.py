@@ -11,7 +11,7 @@ from rollout.adapters.store.notice_sources import NoticeSources
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tables import TELLING, rollouts
 from rollout.domain.lifecycle.machine import FINAL
-from rollout.domain.notices import conditions as states
+from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import Hand
 
@@ -48,12 +48,13 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
     entries, waits = tellings.glance(since)
     assert (entries > 0, waits, tellings.telling()) == (True, False, [])
     changes = {
-        "w1": {"why": f"{states.APPROVAL_WANTED}: rollout promote w1"},
-        "w2": {"why": "+1415…: Retell refuses the API key (401)"},
+        "w1": {"waiting_for": WaitingFor.APPROVAL},
+        "w2": {"waiting_for": WaitingFor.KEY},
         "w3": {"phase": "rolling_back"},
         "w4": {"verdict": {"outcome": "unmeasurable", "alarm": None}},
         "w5": {"verdict": {"outcome": "pass", "alarm": None}},
-        "w6": {"why": "Retell refuses the API key", "phase": "rolled_back"},
+        "w6": {"waiting_for": WaitingFor.KEY, "phase": "rolled_back"},
+        "w8": {"waiting_for": WaitingFor.HOLD, "why": "all is green; a person must promote it: the API key"},
         "w7": {"phase": "rolling_back", "restored_at": store.now()},
     }
     with store.database.write() as connection:
@@ -64,11 +65,11 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
 
 
 def test_the_condition_is_the_migrations_word_for_word() -> None:
-    path = REPOSITORY / "alembic" / "versions" / "0006_telling.py"
+    path = REPOSITORY / "alembic" / "versions" / "0009_waiting.py"
     spec = util.spec_from_file_location("telling", path)
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.TELLING == TELLING
-    assert states.APPROVAL_WANTED in TELLING
+    assert all(f"'{word}'" in TELLING for word in (WaitingFor.APPROVAL, WaitingFor.KEY))
     assert all(f"'{phase}'" in TELLING for phase in FINAL)

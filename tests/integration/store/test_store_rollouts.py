@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store.repository import Store
+from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -100,7 +101,7 @@ def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers
     over = {"phase": Phase.ROLLED_BACK, "watch_until": hand.later(3600)}
     written = {ONE: {"written": True, "state": TargetState.RESTORED}}
     store.commit(ending, Change(rollout=over, targets=written), [JournalEntry("restored", "service")])
-    store.release(ending, store.now(), "", "")
+    store.release(ending, Wait(store.now(), "", ""))
     watching = hand.claim("r1")
     before, _ = store.load("r1")
     hand.create("r2")
@@ -161,7 +162,7 @@ def test_without_its_epoch_a_driver_records_nothing(store: Store, hand: Hand) ->
     assert store.load("r1")[0] == before
     assert len(store.history("r1")) == 1
     assert not store.holds(lost)
-    assert not store.release(lost, None, "", "")
+    assert not store.release(lost, Wait(None, "", ""))
 
 
 def test_a_command_takes_the_claim_away(store: Store, hand: Hand) -> None:

@@ -28,6 +28,7 @@ LABELS = {
     "id",
     "phase",
     "reason",
+    "waiting_for",
     "arm",
     "state",
     "verdict",

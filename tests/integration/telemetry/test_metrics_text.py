@@ -38,6 +38,7 @@ def test_a_rollout_in_its_first_step(scene: Scene) -> None:
         assert m(f"rollout_weight_{name}", arm="canary", **own) == pytest.approx(0.1)
     assert m("rollout_step_seconds", **own) == 60
     assert m("rollout_late_seconds", **own) == 0
+    assert m("rollout_waiting", waiting_for="hold", **own) == 1
     assert m("rollout_targets", state="confirmed", **own) == 2
     assert m("rollout_writes", kind="forward", outcome="applied", **own) == 2
     assert m("rollout_rollouts", phase="progressing") == 1
@@ -64,6 +65,7 @@ def test_asked_confirmed_and_observed_differ_when_they_should(scene: Scene) -> N
     scene.drive()
     m = Scrape(scene)
     assert (m("rollout_weight_asked"), m("rollout_weight_confirmed")) == (0.5, pytest.approx(0.1))
+    assert m("rollout_waiting", waiting_for="retell") == 1
 
 
 def test_variants_have_their_own_weights(scene: Scene) -> None:

@@ -14,6 +14,7 @@ from rollout.domain.decide.facts import Facts, Opening
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
@@ -355,22 +356,68 @@ def test_the_next_wave_begins_with_the_first_step() -> None:
 
 READY = standing(ago=HOLD)
 STRICT = plan(steps=[{"weight": 0.1, "hold": "30m", "min_calls": 50, "approve": True}, {"weight": 1.0}])
+STOOD = standing(ago=HOLD, plan=STRICT)
 GREEN = Facts(verdict=PASS, canary_calls=50)
 
-WAITS: list[tuple[str, Rollout, Facts, str]] = [
-    ("too few calls", standing(ago=HOLD, plan=STRICT), Facts(canary_calls=49), "49 of 50 canary calls seen"),
-    ("calls not counted", standing(ago=HOLD, plan=STRICT), Facts(), "0 of 50 canary calls seen"),
-    ("undecided", READY, Facts(verdict=UNDECIDED), "not decided yet"),
-    ("unmeasurable", READY, Facts(verdict=UNMEASURABLE), "no calls can be read"),
-    ("closed", READY, Facts(opening=CLOSED), "closed until nine"),
-    ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine"),
-    ("approval", standing(ago=HOLD, plan=STRICT), GREEN, "all is green; a person must promote it"),
+WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
+    (
+        "too few calls",
+        standing(ago=HOLD, plan=STRICT),
+        Facts(canary_calls=49),
+        "49 of 50 canary calls seen",
+        WaitingFor.CALLS,
+    ),
+    ("calls not counted", standing(ago=HOLD, plan=STRICT), Facts(), "0 of 50 canary calls seen", WaitingFor.CALLS),
+    ("undecided", READY, Facts(verdict=UNDECIDED), "not decided yet", WaitingFor.EVIDENCE),
+    ("unmeasurable", READY, Facts(verdict=UNMEASURABLE), "no calls can be read", WaitingFor.EVIDENCE),
+    ("closed", READY, Facts(opening=CLOSED), "closed until nine", WaitingFor.OPENING),
+    ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine", WaitingFor.OPENING),
+    ("approval", STOOD, GREEN, "all is green; a person must promote it", WaitingFor.APPROVAL),
+    ("hold", standing(), Facts(), "the hold of 30m is running", WaitingFor.HOLD),
+    (
+        "calls beside the weights, though a person went on",
+        replace(READY, split_waived=True),
+        Facts(verdict=Verdict("undecided", "the calls do not follow", "split")),
+        "the calls do not follow",
+        WaitingFor.SPLIT,
+    ),
+    ("the key", rollout(), Facts(trouble="401", key_refused=True), "401", WaitingFor.KEY),
+    ("Retell", rollout(), Facts(trouble="503"), "503", WaitingFor.RETELL),
+    (
+        "the key, to find out what a write did",
+        rollout(writes=(write(),)),
+        Facts(trouble="401", key_refused=True),
+        "401",
+        WaitingFor.KEY,
+    ),
+    (
+        "a write that may still land",
+        rollout(writes=(write(),)),
+        Facts(look=look(Finding.AS_EXPECTED)),
+        "a write may still land; nothing is sent",
+        WaitingFor.HORIZON,
+    ),
+    ("its moment", rollout(**PENDING, start_at=START + HOLD), Facts(), "waiting for its start", WaitingFor.START),
+    (
+        "another's promotion",
+        rollout(**PENDING, plan=plan(after="other")),
+        Facts(after_promoted=False),
+        "waiting for other to be promoted",
+        WaitingFor.START,
+    ),
+    ("opening before the start", rollout(**PENDING), Facts(opening=CLOSED), "closed until nine", WaitingFor.OPENING),
+    ("a pause", standing(phase=Phase.PAUSED), SEEN, "paused by a person", WaitingFor.PERSON),
+    ("a hold by the service", standing(phase=Phase.HELD, why="look"), SEEN, "look", WaitingFor.PERSON),
+    ("a rollback's key", back(), Facts(trouble="401", key_refused=True), "401", WaitingFor.KEY),
 ]
 
 
-@pytest.mark.parametrize(("r", "facts", "why"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS])
-def test_what_a_step_waits_for(r: Rollout, facts: Facts, why: str) -> None:
-    assert wait_of(decide(r, facts, START)).why == why
+@pytest.mark.parametrize(
+    ("r", "facts", "why", "cause"), [c[1:] for c in WAITS], ids=[c[0].replace(" ", "-") for c in WAITS]
+)
+def test_what_is_waited_for(r: Rollout, facts: Facts, why: str, cause: WaitingFor) -> None:
+    wait = wait_of(decide(r, facts, START))
+    assert (wait.why, wait.waiting_for) == (why, cause)
 
 
 ORDER: list[tuple[Facts, str]] = [

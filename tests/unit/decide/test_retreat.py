@@ -22,6 +22,7 @@ from rollout.domain.lifecycle.changes import Change, write_from_json, write_to_j
 from rollout.domain.lifecycle.machine import Event, Phase
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.drift import NumberScan, absorb
@@ -170,9 +171,8 @@ def test_the_write_the_read_back_and_the_wait() -> None:
     assert decide(r, facts, START) == Apply(r.outstanding, "retreat to 20 %")
     reached = record_of(decide(replace(r, targets=(low(),)), facts, START))
     assert (reached.event, reached.values) == (Event.REACHED, {"turning_since": None})
-    assert decide(down(), facts, START) == Wait(
-        NIGHT.until, "back to 50 % canary", "retreated to 20 % until Tue 09:00 (outside the plan's hours)"
-    )
+    why = "retreated to 20 % until Tue 09:00 (outside the plan's hours)"
+    assert decide(down(), facts, START) == Wait(NIGHT.until, "back to 50 % canary", why, WaitingFor.OPENING)
 
 
 def test_the_opening_the_write_back_and_the_rest_of_the_hold() -> None:

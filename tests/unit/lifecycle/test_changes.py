@@ -151,14 +151,15 @@ def test_moments_have_one_text() -> None:
     assert utc_text(there) == utc_text(START) == "2026-11-02T17:00:00.000000+00:00"
 
 
-def test_who_asks_again_gets_the_same_target_and_write() -> None:
-    """The store, a batch and the driver apply one change each; a fleet's step is thousands of them."""
+def test_a_change_keeps_nothing_of_what_it_was_applied_to() -> None:
     mine = write(ONE, 1)
     change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}})
     one, two = target(ONE), target(TWO, ord=1)
+    before = repr(change), {name: getattr(change, name) for name in Change.__slots__}
     alone, among = (rollout(targets=targets, writes=(mine,)) for targets in ((one,), (two, one)))
     first, second = change.applied_to(alone, START), change.applied_to(among, START)
-    assert first.targets[0] is second.targets[1] and first.targets[0].modified == 7
-    assert first.writes[0] is second.writes[0] and first.writes[0].outcome is WriteOutcome.APPLIED
+    assert first.targets[0] == second.targets[1] == replace(one, modified=7)
+    assert first.writes[0] == second.writes[0] and first.writes[0].outcome is WriteOutcome.APPLIED
+    assert (repr(change), {name: getattr(change, name) for name in Change.__slots__}) == before
     other = replace(one, modified=3)
     assert change.targets_after((other,))[0] == replace(other, modified=7)

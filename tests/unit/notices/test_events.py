@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import TOLD_KINDS, Notice, Scope, clean, of_entry, wanted
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
@@ -121,7 +122,7 @@ def test_the_rest_of_the_journal_is_told_to_nobody(kind: str) -> None:
 
 
 def test_an_approval_is_asked_for_once_per_step() -> None:
-    waiting = rollout(position=Position(1, 2), confirmed_at=START, why="all is green; a person must promote it")
+    waiting = rollout(position=Position(1, 2), confirmed_at=START, waiting_for=WaitingFor.APPROVAL)
     (found,) = states.of_state(waiting, START, None, PATIENCE)
     assert found.kind is NoticeEvent.NEEDS_PERSON
     assert "To intervene: rollout promote r1 --expect 1.2" in found.body
@@ -130,7 +131,7 @@ def test_an_approval_is_asked_for_once_per_step() -> None:
     assert again.event == found.event
     later = replace(waiting, position=Position(1, 3))
     assert states.of_state(later, START, None, PATIENCE)[0].event != found.event
-    assert states.of_state(replace(waiting, why="the hold of 2h is running"), START, None, PATIENCE) == []
+    assert states.of_state(replace(waiting, waiting_for=WaitingFor.HOLD), START, None, PATIENCE) == []
 
 
 def test_a_rollback_that_takes_long_is_told_with_rising_noise() -> None:

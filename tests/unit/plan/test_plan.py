@@ -624,3 +624,10 @@ def test_the_key_is_never_repeated() -> None:
     with pytest.raises(PlanError) as caught:
         build_plan(document(numbers=[{"nickname": f"x {key}"}]))
     assert key not in str(caught.value) + repr(caught.value.details)
+
+
+def test_a_recorded_number_is_read_whatever_is_known_of_countries_today() -> None:
+    impossible = "+1415"
+    with pytest.raises(PlanError, match="too short or too long"):
+        build_plan(document(numbers=[impossible]))
+    assert Plan.model_validate(document(numbers=[impossible])).numbers == (impossible,)

@@ -1,0 +1,29 @@
+"""The reasons that rollouts wait for, as values that programs read; people are told by a sentence beside it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from rollout.domain.lifecycle.machine import Phase
+
+
+class WaitingFor(StrEnum):
+    """The one thing that has to happen before a rollout goes on; the names are part of the contract."""
+
+    START = "start"  # its moment, or the promotion of the rollout it follows
+    TESTS = "tests"  # the tests of its agent
+    HOLD = "hold"  # the end of the step's hold, or of the last step's bake
+    CALLS = "calls"  # the least number of canary calls of the step
+    EVIDENCE = "evidence"  # a verdict of the gates
+    SPLIT = "split"  # calls that follow the weights again, after a person went on in spite of the alarm
+    OPENING = "opening"  # hours in which its steps may advance
+    APPROVAL = "approval"  # a person who promotes: all else is green
+    RETELL = "retell"  # Retell: it cannot be reached, or does not show yet what was written
+    KEY = "key"  # an API key that Retell takes
+    HORIZON = "horizon"  # the moment after which no write of ours can take effect any more
+    PERSON = "person"  # a person who answers: it is paused or held, or another program writes over it
+
+
+def at_rest(phase: Phase) -> WaitingFor | None:
+    """The reason to wait as soon as a rollout is in this phase; None: what its next pass finds."""
+    return WaitingFor.PERSON if phase in (Phase.PAUSED, Phase.HELD) else None
