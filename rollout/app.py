@@ -227,7 +227,7 @@ def build(
         settings.watch_seconds,
     )
     interrupts = Interrupts()
-    versions = VersionLookup(agents, clock, engines=retell)
+    versions = VersionLookup(agents, clock, engines=retell, roots=retell)
     calendars = _calendars(settings.calendars)
     own_numbers, own_versions = numbers, versions
     externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
