@@ -192,15 +192,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--write", action="store_true", help="write docs/performance.md and its plot")
     given = parser.parse_args()
-    from benchmarks import back
+    from benchmarks import back, commands
 
     way_back = back.document(back.measure(given.repeats), given.repeats)
     print(way_back)
+    from_the_shell = commands.document(commands.measure())
+    print(from_the_shell)
     found = measure(given.numbers, given.repeats)
     text = document(found)
     print(text)
     if given.write:
         back.write(way_back)
+        DOCUMENT.write_text(between(DOCUMENT.read_text(), "commands", from_the_shell))
         DOCUMENT.write_text(between(DOCUMENT.read_text(), "measured", text))
         PLOT.write_text(plot(found["growth"]))
 

@@ -216,7 +216,7 @@ def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
     server_limits = ServerLimits(
         _allowed_numbers(settings), externals.problems, partial(address_problems, hosts=settings.notify_hosts)
     )
-    versions = VersionLookup(agents, clock, engines=retell)
+    versions = VersionLookup(agents, clock, engines=retell, roots=retell)
     workspace = Workspace(numbers, versions, server_limits, store.drivers)
     new_write_id = given.get("write_ids") or (lambda: secrets.token_hex(10))
     driver = Driver(

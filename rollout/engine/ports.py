@@ -120,6 +120,14 @@ class ResponseEngines(Protocol):
         ...
 
 
+class AgentRoots(Protocol):
+    """The tags of agents."""
+
+    def tags(self, agent_id: str) -> Mapping[str, Any] | Failure | None:
+        """Each tag with what Retell shows of it (`version`, `dynamic_variables`); None: it shows no agent roots."""
+        ...
+
+
 class BatchTests(Protocol):
     """Simulated conversations that Retell runs with one version of a response engine that it keeps."""
 

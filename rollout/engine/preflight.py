@@ -21,9 +21,9 @@ from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
-from rollout.engine.ports import Agents, AgentVersion, Clock, PhoneNumbers, ResponseEngines
+from rollout.engine.ports import AgentRoots, Agents, AgentVersion, Clock, PhoneNumbers, ResponseEngines
 from rollout.engine.server_limits import ServerLimits
-from rollout.engine.version_check import VersionComparison, compare
+from rollout.engine.version_check import VersionComparison, compare, tag_warnings
 
 Pair = tuple[str, int | str | None]
 
@@ -44,11 +44,19 @@ class VersionCheck:
 class VersionLookup:
     """A lookup of agent versions that remembers a good answer for a while (P1 allows 60 s)."""
 
-    def __init__(self, agents: Agents, clock: Clock, ttl: float = 60.0, engines: ResponseEngines | None = None) -> None:
+    def __init__(
+        self,
+        agents: Agents,
+        clock: Clock,
+        ttl: float = 60.0,
+        engines: ResponseEngines | None = None,
+        roots: AgentRoots | None = None,
+    ) -> None:
         self._agents = agents
         self._clock = clock
         self._ttl = ttl
         self.engines = engines
+        self.roots = roots
         self._known: dict[Pair, tuple[float, AgentVersion]] = {}
 
     def forget(self) -> None:
@@ -203,6 +211,8 @@ def preflight(
     problems += _baseline_problems(baselines, versions, warnings)
     compared = _compared(plan, baselines, versions)
     warnings += compared.warnings
+    if versions.roots is not None:
+        warnings += tag_warnings(_baseline_tags(baselines), versions.roots)
     return Preflight(
         plan,
         _targets(plan, readings, baselines, _ordered(plan, list(readings), seed, volumes)),
@@ -252,6 +262,15 @@ def _compared(
         [found for found in new if isinstance(found, AgentVersion)],
         versions.engines,
     )
+
+
+def _baseline_tags(baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[str, str]]:
+    """(agent_id, tag) of the entries that are bound by a tag."""
+    for lists in baselines.values():
+        for entry in (entry for entries in lists.values() for entry in entries):
+            version = splits.normal_version(entry.get("agent_version"))
+            if isinstance(version, str):
+                yield entry["agent_id"], version
 
 
 def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from rollout.domain.versions.confounders import confounders
 from rollout.domain.versions.difference import VersionDifference, difference
 from rollout.domain.versions.documents import ResponseEngine, VersionDocument
 from rollout.domain.writes.answers import Failure
-from rollout.engine.ports import AgentVersion, ResponseEngines
+from rollout.engine.ports import AgentRoots, AgentVersion, ResponseEngines
 
 MOST_PAIRS = 10
 
@@ -50,6 +50,39 @@ def compare(
                 for sentence in confounders(before, after, document(a), document(b))
             )
         ),
+    )
+
+
+def tag_warnings(tags: Iterable[tuple[str, str]], roots: AgentRoots) -> Iterator[str]:
+    """The version that each (agent_id, tag) of a baseline points to now, and which variables the canary does not get."""
+    wanted: dict[str, list[str]] = {}
+    for agent_id, tag in dict.fromkeys(tags):
+        wanted.setdefault(agent_id, []).append(tag)
+    for agent_id, names in list(wanted.items())[:MOST_PAIRS]:
+        shown = roots.tags(agent_id)
+        if shown is None:
+            yield f"the tags of {agent_id} cannot be read: Retell offers no agent roots here"
+        elif isinstance(shown, Failure):
+            yield f"the tags of {agent_id} could not be read: {shown.detail}"
+        else:
+            yield from (_tag_sentence(agent_id, tag, shown.get(tag)) for tag in names if tag not in _RESERVED)
+
+
+_RESERVED = ("latest", "latest_published")  # words, and no tags that anybody moves
+
+
+def _tag_sentence(agent_id: str, tag: str, shown: object) -> str:
+    found = shown if isinstance(shown, Mapping) else None
+    if found is None:
+        return f"{agent_id} has no tag {tag} now, though the baseline names it"
+    version, variables = found.get("version"), found.get("dynamic_variables")
+    where = f"points to version {version}" if type(version) is int else "points to no version, which means the latest"
+    names = ", ".join(sorted(map(str, variables))[:10]) if isinstance(variables, Mapping) and variables else ""
+    if not names:
+        return f"the tag {tag} of {agent_id} {where} now"
+    return (
+        f"the tag {tag} of {agent_id} {where} now and has dynamic variables of its own ({names}): the canary is "
+        "dispatched by its number and gets those of its own version's tag, or none"
     )
 
 

@@ -27,7 +27,7 @@ _MODULES = (
     "rollout.interfaces.cli.doctor",
     "rollout.domain.gates.verdict",
     "rollout.adapters.retell",
-    "rollout.adapters.store.verify",
+    "rollout.adapters.store.audit",
     "jobs.service",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",

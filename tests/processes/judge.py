@@ -12,8 +12,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.tables import writes as writes_table
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.protocol import lists_at, shows
 from tests.processes.stage import Stage
@@ -25,7 +25,7 @@ _TOLERANCE = timedelta(milliseconds=5)
 
 def judge(stage: Stage, ids: Sequence[str], *, at_rest: bool = True, hold: float = 0.0) -> list[str]:
     """Everything that is wrong with these rollouts. `hold`: seconds that each step must have stood."""
-    faults, _ = verify_all(stage.app.store)
+    faults, _ = audit(stage.app.store.database)
     for id_ in ids:
         rollout = stage.load(id_)
         found = (

@@ -8,8 +8,8 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.writes.protocol import body_of, lists_at
 from rollout.sandbox import Sandbox
 from tests.processes.judge import judge, patches_of, writes_of
@@ -93,7 +93,7 @@ def test_a_fail_over_that_loses_the_last_commits(nursery: Nursery, retell: Sandb
         assert stage.cli("adopt", stepped, "--reason", "the step was made").code == 0
         stage.until_phase(stepped, "promoted")
         assert service.stop() == 0
-        assert verify_all(stage.app.store)[0] == []
+        assert audit(stage.app.store.database)[0] == []
         _every_patch_had_an_intent(stage, stepped, number, before[number])
         assert lost, "there was something to lose"
 
@@ -123,7 +123,7 @@ def test_a_service_that_starts_after_a_fail_over_knows_of_it(nursery: Nursery, r
         third.until_said('"serving"')
         assert "went back in time" not in third.said(), "the cluster is known by its new name"
         assert [second.stop(), third.stop()] == [0, 0]
-        assert verify_all(stage.app.store)[0] == []
+        assert audit(stage.app.store.database)[0] == []
 
 
 def _every_patch_had_an_intent(stage: Stage, id_: str, number: str, earlier: int) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from jobs.drift import Drift
-from rollout.adapters.store.verify import verify_all
+from rollout.adapters.store.audit import audit
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.state import Position
 from rollout.interfaces.backend.direct import Direct
@@ -54,7 +54,7 @@ def at_two(scene: Scene, **more: Any) -> None:
 
 def whole(scene: Scene) -> None:
     """The journal's chain verifies and gives the very tables."""
-    assert verify_all(scene.app.store)[0] == []
+    assert audit(scene.app.store.database)[0] == []
 
 
 def test_down_at_closing_up_at_opening_and_the_hold_goes_on(scene: Scene) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rollout.domain.errors import PreflightRefused
 from tests.support.scene import ME, Scene
-from tests.support.values import plan
+from tests.support.values import entry, plan
 
 ANALYSIS = [{"type": "string", "name": "booked", "description": "Whether a table was booked"}]
 
@@ -72,3 +74,33 @@ def test_an_engine_that_cannot_be_read_refuses_nothing_and_is_told(two_versions:
         assert len(told.unread) == 2 and "could not be read" in told.unread[0]
         assert "voice_id" in [item.field for item in told.fields]
         assert scene.app.commands.start(plan(), ME, strict=False)["id"]
+
+
+def bound_by_tag(scene: Scene, tags: dict[str, Any]) -> list[str]:
+    scene.sandbox.add_agent("agent_frontdesk", [], tags=tags)
+    scene.sandbox.edit("+14157774444", inbound_agents=[entry("prod")])
+    return [text for text in scene.app.commands.check(plan()).warnings if "tag" in text and "names the tag" not in text]
+
+
+def test_a_baseline_bound_by_a_tag_is_told_with_the_variables_that_the_canary_lacks(two_versions: Scene) -> None:
+    with two_versions as scene:
+        told = bound_by_tag(scene, {"prod": {"version": 6, "dynamic_variables": {"city": "Oslo", "zip": "0150"}}})
+        assert told == [
+            (
+                "the tag prod of agent_frontdesk points to version 6 now and has dynamic variables of its own (city, zip): "
+                "the canary is dispatched by its number and gets those of its own version's tag, or none"
+            )
+        ]
+        assert bound_by_tag(scene, {"prod": 6}) == ["the tag prod of agent_frontdesk points to version 6 now"]
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(404, "cannot be read: Retell offers no"), (405, "cannot be read: Retell offers no"), (401, "could not be read")],
+)
+def test_tags_that_cannot_be_read_are_told_and_refuse_nothing(two_versions: Scene, status: int, told: str) -> None:
+    with two_versions as scene:
+        scene.sandbox.fault("status", status=status, path="/get-agent-root/*", times=None)
+        [sentence] = bound_by_tag(scene, {"prod": 6})
+        assert told in sentence
+        assert scene.app.commands.check(plan()).problems == ()

@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import rollout.adapters.planfile
 import rollout.adapters.retell
+import rollout.adapters.store.audit
 import rollout.adapters.store.migrate
-import rollout.adapters.store.verify
 import rollout.app
 import rollout.interfaces.backend.direct
 import rollout.interfaces.cli

@@ -7,7 +7,6 @@ Prometheus' instant query (prometheus.io/docs/prometheus/latest/querying/api) or
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import re
@@ -34,6 +33,7 @@ from rollout.adapters.metric_sources.allowed_hosts import (
     addresses,
     asked,
 )
+from rollout.domain import strict_json
 from rollout.domain.errors import SettingsError
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.engine.ports import Clock
@@ -142,23 +142,12 @@ def field_value(body: bytes, field: str) -> float:
 
 def _document(body: bytes) -> dict[str, Any]:
     try:
-        document = json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_once)
-    except (ValueError, RecursionError):
+        document = strict_json.parse(body)
+    except ValueError:
         raise ValueUnreadable("its answer is not one JSON document") from None
     if not isinstance(document, dict):
         raise ValueUnreadable("its answer is not a JSON object")
     return document
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is written twice")
-    return found
 
 
 def _finite(value: float) -> float:

@@ -11,12 +11,12 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 import orjson
 
-from rollout.domain import compact_json
+from rollout.domain import compact_json, strict_json
 from rollout.domain.lifecycle.records import LATEST_MS
 from rollout.domain.writes.answers import Reading
 from rollout.engine.ports import AgentVersion
@@ -40,10 +40,14 @@ def parse_json(body: bytes) -> Any:
     except (ValueError, TypeError):
         pass  # the slow way takes what the quick one does not, and says what is wrong
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse, object_pairs_hook=_object)
-    except AnswerError:
-        raise
-    except (ValueError, RecursionError) as error:
+        return strict_json.parse(body)
+    except strict_json.JsonFault as error:
+        if error.fault is strict_json.Fault.TWICE:
+            raise AnswerError("its JSON has a key twice in one object") from error
+        if error.fault is strict_json.Fault.CONSTANT:
+            raise AnswerError(f"its JSON holds {error.what}") from error
+        raise AnswerError("its body is not one JSON document") from error
+    except ValueError as error:  # an integer of thousands of digits
         raise AnswerError("its body is not one JSON document") from error
 
 
@@ -211,14 +215,3 @@ def _each_key_once(body: bytes, document: Any) -> bool:
     A key that came twice is in the body and not in the document, so the body then has more of them.
     """
     return b"\\" not in body and body.count(b'"') == orjson.dumps(document).count(b'"')
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    document = dict(pairs)
-    if len(document) != len(pairs):
-        raise AnswerError("its JSON has a key twice in one object")
-    return document
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise AnswerError(f"its JSON holds {constant}")

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rollout.adapters.store.journal import RecordedEntry, canonical, check
+from rollout.domain import strict_json
 from rollout.domain.anchors import Anchor, ends_before, find
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import utc_text
@@ -127,11 +127,11 @@ def _anchors(line: str) -> list[Anchor]:
 def _entry(line: str) -> RecordedEntry:
     """The entry of one line. ValueError with what is wrong: also for what the hash would not cover."""
     try:
-        document = json.loads(line, object_pairs_hook=_once)
-    except RecursionError:
-        raise ValueError("it is not JSON") from None
-    except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON ({error.msg})") from None
+        document = strict_json.parse(line)
+    except strict_json.JsonFault as error:
+        if error.fault is strict_json.Fault.TWICE:
+            raise ValueError("a key stands twice in it") from None
+        raise ValueError(f"it is not JSON ({error.what or error.fault})") from None
     if not isinstance(document, dict) or document.keys() != _KEYS:
         raise ValueError("it is not an entry of a journal")
     if not all(isinstance(document[name], str) for name in _TEXTS) or type(document["seq"]) is not int:
@@ -150,10 +150,3 @@ def _entry(line: str) -> RecordedEntry:
         document["prev_hash"],
         document["hash"],
     )
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key stands twice in it")
-    return found

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store import archive
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.repository import Store
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
@@ -113,11 +113,11 @@ def test_a_folder_that_cannot_be_written_is_said(written: Store, tmp_path: Path)
 
 
 def test_tables_that_are_not_what_the_journal_says_are_found(written: Store, hand: Hand) -> None:
-    assert verify_all(written) == ([], LENGTH + 1)
+    assert audit(written.database) == ([], LENGTH + 1)
     hand.run("UPDATE rollouts SET step = 3 WHERE id = 'r1'")
-    faults, _ = verify_all(written)
+    faults, _ = audit(written.database)
     assert faults == ["r1: rollout: step is 3 in the table and 1 by the journal"]
-    assert verify_all(written, only="r2") == ([], 1)
+    assert audit(written.database, only="r2") == ([], 1)
 
 
 def test_by_the_inside(inside: Inside, written: Store, sqlite_url: str) -> None:

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.repository import Store
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -41,7 +41,7 @@ def test_an_old_ended_rollout_is_removed_whole(store: Store, hand: Hand, phase: 
     for table, others in (("targets", set()), ("writes", set()), ("journal", {"system"})):
         found = {row.rollout_id for row in hand.run(f"SELECT rollout_id FROM {table}")}
         assert found == {"young", *others}
-    assert verify_all(store) == ([], 3)
+    assert audit(store.database) == ([], 3)
     assert store.prune(400 * DAY, 30 * DAY) == 0
 
 

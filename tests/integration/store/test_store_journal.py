@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import exc
 
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.journal import canonical
 from rollout.adapters.store.repository import Store
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
@@ -28,7 +28,7 @@ def written(store: Store, hand: Hand) -> Store:
     hand.create("r2", target(TWO))
     for i in range(2, LENGTH + 1):
         store.commit(held, Change(), [JournalEntry(f"kind{i}", "service", f"reason {i}", {"i": i})])
-    assert verify_all(store) == ([], LENGTH + 1)
+    assert audit(store.database) == ([], LENGTH + 1)
     return store
 
 
@@ -45,7 +45,7 @@ def test_entries_are_numbered_and_each_follows_the_one_before(written: Store) ->
 def test_the_database_refuses_to_alter_it(written: Store, hand: Hand, statement: str) -> None:
     with pytest.raises((exc.DatabaseError, RolloutError), match="the journal is append-only"):
         hand.run(statement)
-    assert verify_all(written) == ([], LENGTH + 1)
+    assert audit(written.database) == ([], LENGTH + 1)
 
 
 def test_only_the_rollout_that_is_being_pruned_can_be_removed(written: Store, hand: Hand) -> None:
@@ -67,7 +67,7 @@ ALTERED = {
 
 def altered(store: Store, only: str | None = None) -> list[str]:
     """What is wrong besides the triggers that the test took away."""
-    return [fault for fault in verify_all(store, only)[0] if not fault.startswith("the trigger")]
+    return [fault for fault in audit(store.database, only)[0] if not fault.startswith("the trigger")]
 
 
 @pytest.mark.parametrize("seq", [1, 3, LENGTH])
@@ -77,7 +77,7 @@ def test_a_changed_entry_is_found(written: Store, hand: Hand, seq: int) -> None:
     for column, value in ALTERED.items():
         change = f"UPDATE journal SET {column} = :value WHERE rollout_id = 'r1' AND seq = :seq"
         hand.run(change, value=value, seq=seq)
-        faults, _ = verify_all(written)
+        faults, _ = audit(written.database)
         expected = (f"r1 entry {seq}:", f"r1 entry {seq + 1}:", "the chain ends")
         assert any(fault.startswith(expected) for fault in faults), column
         assert altered(written, "r2") == []
@@ -90,14 +90,14 @@ def test_a_moved_time_is_found(written: Store, hand: Hand) -> None:
     hand.run(
         "UPDATE journal SET at = (SELECT at FROM journal WHERE rollout_id = 'r2') WHERE rollout_id = 'r1' AND seq = 4"
     )
-    assert verify_all(written)[0][0] == "r1 entry 4: was changed after it was written (kind4 by service)"
+    assert audit(written.database)[0][0] == "r1 entry 4: was changed after it was written (kind4 by service)"
 
 
 @pytest.mark.parametrize("seq", range(1, LENGTH + 1))
 def test_a_removed_entry_is_found_wherever_it_was(written: Store, hand: Hand, seq: int) -> None:
     hand.allow_tampering()
     hand.run("DELETE FROM journal WHERE rollout_id = 'r1' AND seq = :seq", seq=seq)
-    faults, counted = verify_all(written)
+    faults, counted = audit(written.database)
     assert counted == LENGTH
     if seq == LENGTH:
         assert "entries at the end were removed or added" in faults[0]
@@ -108,7 +108,7 @@ def test_a_removed_entry_is_found_wherever_it_was(written: Store, hand: Hand, se
 def test_a_journal_that_is_gone_altogether_is_found(written: Store, hand: Hand) -> None:
     hand.allow_tampering()
     hand.run("DELETE FROM journal WHERE rollout_id = 'r1'")
-    assert "the chain ends at entry 0" in verify_all(written)[0][0]
+    assert "the chain ends at entry 0" in audit(written.database)[0][0]
 
 
 def test_a_closed_gap_is_found(written: Store, hand: Hand) -> None:
@@ -117,7 +117,7 @@ def test_a_closed_gap_is_found(written: Store, hand: Hand) -> None:
     hand.run("DELETE FROM journal WHERE rollout_id = 'r1' AND seq = 3")
     for seq in range(4, LENGTH + 1):
         hand.run("UPDATE journal SET seq = seq - 1 WHERE rollout_id = 'r1' AND seq = :seq", seq=seq)
-    faults, _ = verify_all(written)
+    faults, _ = audit(written.database)
     assert any("does not follow the entry before it" in fault for fault in faults)
 
 
@@ -128,7 +128,7 @@ def test_an_inserted_entry_is_found(written: Store, hand: Hand) -> None:
         "FROM journal WHERE rollout_id = 'r1' AND seq = :last",
         last=LENGTH,
     )
-    faults, _ = verify_all(written)
+    faults, _ = audit(written.database)
     assert any(f"r1 entry {LENGTH + 1}" in fault for fault in faults)
 
 
@@ -140,7 +140,7 @@ def test_an_entry_appended_with_a_right_hash_is_found_by_the_head(written: Store
     with written.database.write() as connection:
         forged = JournalEntry("promote", "cli:other", "forged")
         journal.append(connection, "r1", (last.seq, last.hash), [journal.worded(forged)], written.now())
-    faults, _ = verify_all(written)
+    faults, _ = audit(written.database)
     assert faults[0] == (
         f"the chain ends at entry {LENGTH + 1}, and the rollout's row says {LENGTH}: entries at the end were "
         "removed or added"
@@ -151,7 +151,7 @@ def test_swapped_entries_are_found(written: Store, hand: Hand) -> None:
     hand.allow_tampering()
     for a, b in ((2, 99), (3, 2), (99, 3)):
         hand.run("UPDATE journal SET seq = :b WHERE rollout_id = 'r1' AND seq = :a", a=a, b=b)
-    faults, _ = verify_all(written)
+    faults, _ = audit(written.database)
     assert any("r1 entry 2" in fault for fault in faults)
     assert any("r1 entry 3" in fault for fault in faults)
 
@@ -160,7 +160,7 @@ def test_an_entry_of_another_rollout_does_not_fit(written: Store, hand: Hand) ->
     hand.allow_tampering()
     hand.run("DELETE FROM journal WHERE rollout_id = 'r1' AND seq = 1")
     hand.run("UPDATE journal SET rollout_id = 'r1' WHERE rollout_id = 'r2'")
-    assert len(verify_all(written)[0]) >= 2
+    assert len(audit(written.database)[0]) >= 2
 
 
 @pytest.mark.parametrize("text", [lambda t: t.replace("2", "3"), lambda t: t + " "], ids=["value", "spaces"])
@@ -169,4 +169,4 @@ def test_the_very_text_is_hashed(written: Store, hand: Hand, text: Callable[[str
     found = written.history("r1")[1]
     assert json.loads(found.text) == {"i": 2}
     hand.run("UPDATE journal SET data = :data WHERE rollout_id = 'r1' AND seq = 2", data=text(found.text))
-    assert verify_all(written)[0]
+    assert audit(written.database)[0]

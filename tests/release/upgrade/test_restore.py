@@ -8,9 +8,9 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.backup import backup
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.errors import InputError, NotReachable
 from tests.release.upgrade.drill import Place, SqlitePlace
 from tests.support.scene import GET, ME, PATCH, Scene
@@ -61,7 +61,7 @@ def test_a_rollout_that_went_on_after_the_backup_is_held_and_a_person_adopts(sce
     scene.app.commands.rollback(scene.id, ME)
     scene.drive()
     assert scene.weight(ONE, version=6) == 1
-    assert verify_all(scene.app.store)[0] == []
+    assert audit(scene.app.store.database)[0] == []
 
 
 def test_a_step_that_becomes_due_after_the_restore_is_not_taken_over_what_is_live(scene: Scene, place: Place) -> None:
@@ -100,7 +100,7 @@ def test_a_rollback_after_the_backup_is_found_and_not_undone(scene: Scene, place
     assert "restored_outside" in scene.journal()
     replayed_nothing(scene)
     assert scene.weight(ONE, version=6) == 1
-    assert verify_all(scene.app.store)[0] == []
+    assert audit(scene.app.store.database)[0] == []
 
 
 def test_a_write_that_was_in_flight_at_the_backup_is_not_sent_again(scene: Scene, place: Place) -> None:

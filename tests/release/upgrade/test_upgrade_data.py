@@ -12,10 +12,10 @@ from sqlalchemy import insert, inspect, select, text
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import archive, migrate
+from rollout.adapters.store.audit import audit
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.observations import keep_look, set_history
 from rollout.adapters.store.tables import REVISIONS, metadata, outbox, tokens
-from rollout.adapters.store.verify import verify_all
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
 from tests.release.upgrade.drill import Place, as_of, run_script
@@ -56,7 +56,7 @@ def scene(place: Place) -> Iterator[Scene]:
 
 def test_every_row_of_the_first_revision_is_there_and_its_history_whole(scene: Scene) -> None:
     assert {r.name: str(r.phase) for r in scene.app.store.summaries()} == PHASES
-    assert verify_all(scene.app.store) == ([], ENTRIES)
+    assert audit(scene.app.store.database) == ([], ENTRIES)
     under_way = scene.app.commands.resolve("under-way")
     kinds = [e.kind for e in scene.app.store.history(under_way)]
     assert kinds[0] == "created" and kinds.count("confirmed") == 2
@@ -74,7 +74,7 @@ def test_a_rollout_of_the_first_revision_goes_on_to_its_end(scene: Scene) -> Non
     scene.stands("promoted", step=3)
     assert scene.rollout.updated_at > before
     assert len(scene.patches(TWO)) == 1
-    assert verify_all(scene.app.store)[0] == []
+    assert audit(scene.app.store.database)[0] == []
 
 
 def test_a_rollout_of_the_first_revision_is_rolled_back_verbatim(scene: Scene) -> None:
@@ -85,7 +85,7 @@ def test_a_rollout_of_the_first_revision_is_rolled_back_verbatim(scene: Scene) -
         scene.drive()
         assert scene.rollout.restored_at is not None, scene.rollout.why
         assert scene.live(number) == baseline == [entry(6)]
-    assert verify_all(scene.app.store)[0] == []
+    assert audit(scene.app.store.database)[0] == []
 
 
 def test_answers_given_then_are_given_again(scene: Scene) -> None:
@@ -159,7 +159,7 @@ def test_rows_of_every_revision_survive(full: str, place: Place, revision: str) 
         source.close()
     with Scene(place.url) as scene:
         # the row of a token was made by hand, without the entry that a program would have written
-        assert verify_all(scene.app.store)[0] in ([], ["token t: is in the table and not in the journal"])
+        assert audit(scene.app.store.database)[0] in ([], ["token t: is in the table and not in the journal"])
         scene.id = scene.app.store.summaries()[0].id
         scene.sandbox.edit(ONE, **json.loads(json.dumps(scene.rollout.targets[0].split)))
         scene.app.commands.rollback(scene.id, ME)

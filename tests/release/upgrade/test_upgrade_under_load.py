@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from jobs.advance import Advance
 from jobs.scheduler import Scheduler
-from rollout.adapters.store.verify import verify_all
+from rollout.adapters.store.audit import audit
 from rollout.app import App, build
 from rollout.domain.errors import Refused, RolloutError
 from rollout.domain.lifecycle.commands import By
@@ -129,7 +129,7 @@ def test_rollouts_of_the_first_schema_end_as_promoted_on_the_last(place: Place, 
             }
             wanted = [[entry(7, 0.1), entry(6, 0.9)], [entry(7, 0.5), entry(6, 0.5)], [entry(7, 1.0)]]
             assert world.written() == dict.fromkeys(world.written(), wanted), "each step once, and in order"
-            assert verify_all(onlooker.store)[0] == []
+            assert audit(onlooker.store.database)[0] == []
             for id_ in ids:
                 kinds = [e.kind for e in onlooker.store.history(id_)]
                 assert kinds.count("completed") == 1
