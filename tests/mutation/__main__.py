@@ -75,7 +75,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="rollout-mutants-") as folder:
         trees = [_copy(Path(folder) / str(i)) for i in range(options.jobs)]
         reach = _measured(trees[0], options.coverage)
-        drawn = _drawn(reach, options.seed, options.count, options.only)
+        drawn = _drawn(trees[0], reach, options.seed, options.count, options.only)
         print(f"{len(drawn)} mutants, seed {options.seed}", flush=True)
         killed, survived = _play(drawn, trees, reach, until)
     played = killed + survived
@@ -131,8 +131,8 @@ def _measured(tree: Path, kept: Path | None) -> Reach:
     return Reach.of(data, without)
 
 
-def _drawn(reach: Reach, seed: int, count: int, only: str) -> list[Mutant]:
-    sources = {file: (ROOT / file).read_bytes() for file in reach.lines if only in file and (ROOT / file).exists()}
+def _drawn(tree: Path, reach: Reach, seed: int, count: int, only: str) -> list[Mutant]:
+    sources = {file: (tree / file).read_bytes() for file in reach.lines if only in file and (tree / file).exists()}
     every = [m for file, source in sources.items() for m in mutants_of(file, source) if reach.tests(m)]
     shuffled = random.Random(seed).sample(every, len(every))
     return list(islice((m for m in shuffled if m.compiles(sources[m.file])), count))
@@ -158,7 +158,7 @@ def _play(drawn: list[Mutant], trees: list[Path], reach: Reach, until: float) ->
             if found.total() % 20 == 0:
                 print(f"... {found[False]} killed, {found[True]} survived", flush=True)
             if survived:
-                print("survived:", mutant.describe((ROOT / mutant.file).read_bytes()), flush=True)
+                print("survived:", mutant, flush=True)
     return found[False], found[True]
 
 

@@ -41,8 +41,13 @@ class Mutant:
     statement: int
     start: int
     end: int
+    before: str
     text: str
     kind: str
+
+    def __str__(self) -> str:
+        before, after = (" ".join(text.split())[:60] for text in (self.before, self.text))
+        return f"{self.file}:{self.line} {self.kind}: {before} -> {after}"
 
     def apply(self, source: bytes) -> bytes:
         """The module's text with this change."""
@@ -56,18 +61,13 @@ class Mutant:
             return False
         return True
 
-    def describe(self, source: bytes) -> str:
-        """`file:line kind: before -> after`, in one line."""
-        before = " ".join(source[self.start : self.end].decode().split())
-        return f"{self.file}:{self.line} {self.kind}: {before[:60]} -> {' '.join(self.text.split())[:60]}"
-
 
 def mutants_of(file: str, source: bytes) -> list[Mutant]:
     """Every mutant of a module, in the order of its text."""
     tree = ast.parse(source)
     text, idle, statements = _Text(source), _idle(tree), _statements(tree)
     found = [
-        Mutant(file, node.lineno, statements[id(node)], start, end, new, kind)
+        Mutant(file, node.lineno, statements[id(node)], start, end, source[start:end].decode(), new, kind)
         for node in ast.walk(tree)
         if isinstance(node, ast.expr | ast.stmt) and id(node) not in idle
         for start, end, new, kind in _changes(node, text)

@@ -57,4 +57,4 @@ def test_a_mutant_says_where_it_is_and_what_it_changes() -> None:
     source = b"x = f(\n    a,\n    b < c,\n)\n"
     (mutant,) = mutants_of("m.py", source)
     assert (mutant.line, mutant.statement) == (3, 1)
-    assert mutant.describe(source) == "m.py:3 comparison: < -> <="
+    assert str(mutant) == "m.py:3 comparison: < -> <="
