@@ -124,8 +124,8 @@ def asks(app: App, over: threading.Event) -> None:
     """Ten times a second an agent, and a number that is gone."""
     while not over.wait(0.1):
         app.agents.version("agent_a", 7)
-        with app.numbers.lane(["+14150000000"]) as lane:
-            lane.read(["+14150000000"])
+        with app.numbers.session(["+14150000000"]) as session:
+            session.read(["+14150000000"])
 
 
 def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
@@ -163,8 +163,8 @@ def bare(url: str, count: int) -> dict[str, Any]:
     body = json.dumps({"inbound_agents": [{"agent_id": "agent_a", "agent_version": 6, "weight": 1}]})
     numbers = numbers_of(count)
     began = time.perf_counter()
-    with client.lane(numbers) as lane:
-        answers = lane.write([Order(n, body) for n in numbers], send_by=clock.boot() + 60, stop=lambda: False)
+    with client.session(numbers) as session:
+        answers = session.write([Order(n, body) for n in numbers], send_by=clock.boot() + 60, stop=lambda: False)
     seconds = time.perf_counter() - began
     assert all(a.status == 200 for a in answers.values())
     client.close()

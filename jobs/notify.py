@@ -60,7 +60,7 @@ class Notify:
     def __init__(self, app: App, courier: Courier | None = None) -> None:
         self.app = app
         self.outbox = Outbox(app.database)
-        self.tellings = NoticeSources(app.database)
+        self.sources = NoticeSources(app.database)
         self.courier = courier or Courier(app.settings.notify_hosts)
         urls = [url.get_secret_value() for url in app.settings.notify_urls]
         REDACTOR.know(urls)
@@ -90,20 +90,20 @@ class Notify:
 
     def fill(self) -> int:
         """Put what is to be told into the outbox; return how many rows were new."""
-        mark, now = self.tellings.mark()
+        mark, now = self.sources.mark()
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
-        entries, _ = self.tellings.glance(since)  # before they are read: one that comes meanwhile is news
+        entries, _ = self.sources.glance(since)  # before they are read: one that comes meanwhile is news
         added = 0
         # Of what was recorded in the last minutes the newest entries' numbers alone are read again and again.
-        heads = self.tellings.heads(since)
+        heads = self.sources.heads(since)
         behind = {id_: seq for id_, head in heads.items() if head > (seq := self._seen.get(id_, 0))}
-        for page in self.tellings.entries(since, TOLD_KINDS, behind):
+        for page in self.sources.entries(since, TOLD_KINDS, behind):
             added += self.outbox.put([row for r, e in page for row in self._rows_of_entry(r, e)])
         self._seen = heads
         added += self.outbox.put([row for told, r in self._lasting(now) for row in self._rows(told, r)])
         added += self.outbox.put(self._failing(now))
         if mark is None or now - mark > MARK_EVERY or mark > now:
-            self.tellings.set_mark(now)
+            self.sources.set_mark(now)
         if self._tidied is None or now - self._tidied > TIDY_EVERY:
             self._tidied = now
             if gone := self.outbox.tidy(GIVE_UP, KEEP):
@@ -116,7 +116,7 @@ class Notify:
         last = self._looked
         if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
             return False
-        return self.tellings.glance(last.since) == (last.entries, False)
+        return self.sources.glance(last.since) == (last.entries, False)
 
     def _rows_of_entry(self, rollout: Rollout, entry: RecordedEntry) -> list[dict[str, Any]]:
         try:
@@ -130,12 +130,12 @@ class Notify:
 
     def _lasting(self, now: datetime) -> Iterable[tuple[Notice, Rollout | None]]:
         patience = timedelta(seconds=self.app.settings.notify_unmeasurable_seconds)
-        found = self.tellings.telling()
+        found = self.sources.telling()
         for rollout, blind_since in found:
             for told in states.of_state(rollout, now, blind_since, patience):
                 yield told, rollout
         refused = [r for r, _ in found if r.waiting_for is WaitingFor.KEY]
-        since = self.tellings.key_since(bool(refused))
+        since = self.sources.key_since(bool(refused))
         if since is not None:
             by_id = {r.id: r for r in refused}
             for told in states.key_refused(refused, since):
@@ -195,56 +195,52 @@ class Notify:
         with structlog.contextvars.bound_contextvars(address=channel[:12]):
             try:
                 while not self._stopping.is_set():
-                    parcels = self.outbox.claim(channel, LEASE, BATCH)
-                    if not parcels or not self._batch(parcels):
+                    items = self.outbox.claim(channel, LEASE, BATCH)
+                    if not items or not self._batch(items):
                         return
             except RolloutError as error:
                 log.warning("notices not delivered", error=error.message)  # the lease runs out, and they are due again
             except Exception as error:
                 log.exception("delivery crashed", error=type(error).__name__)
 
-    def _batch(self, parcels: list[OutboxItem]) -> bool:
+    def _batch(self, items: list[OutboxItem]) -> bool:
         """True if all of them were taken, and there may be more to send."""
-        for i, parcel in enumerate(parcels):
+        for i, item in enumerate(items):
             if self._stopping.is_set():
-                self.outbox.release(parcels[i:])
+                self.outbox.release(items[i:])
                 return False
-            address = self._resolve(parcel)
+            address = self._resolve(item)
             if address is None:
-                self.outbox.give_up(parcel, "its address is gone from the plan")
+                self.outbox.give_up(item, "its address is gone from the plan")
                 continue
             try:
-                pause = self.courier.send(address, _message(parcel))
+                pause = self.courier.send(address, _message(item))
             except NotTaken as error:
-                self._not_taken(parcel, parcels[i + 1 :], address, error)
+                self._not_taken(item, items[i + 1 :], address, error)
                 return False
-            self.outbox.sent(parcel)
-            log.info("told", rollout=parcel.rollout_id, notice=parcel.kind, title=parcel.title)
+            self.outbox.sent(item)
+            log.info("told", rollout=item.rollout_id, notice=item.kind, title=item.title)
             self._stopping.wait(pause)
         return True
 
-    def _not_taken(self, parcel: OutboxItem, rest: list[OutboxItem], address: Address, error: NotTaken) -> None:
-        wait = min(FIRST_WAIT * 2 ** min(parcel.tries, 10), LONGEST_WAIT)
+    def _not_taken(self, item: OutboxItem, rest: list[OutboxItem], address: Address, error: NotTaken) -> None:
+        wait = min(FIRST_WAIT * 2 ** min(item.tries, 10), LONGEST_WAIT)
         if error.final:
             wait = LONGEST_WAIT  # only a new setting changes it; until it is given up it stays visible
-        self.outbox.failed(parcel, rest, wait, address.name, error.trouble)
+        self.outbox.failed(item, rest, wait, address.name, error.trouble)
         log.warning(
-            "notice not taken",
-            rollout=parcel.rollout_id,
-            name=address.name,
-            error=error.trouble,
-            tries=parcel.tries + 1,
+            "notice not taken", rollout=item.rollout_id, name=address.name, error=error.trouble, tries=item.tries + 1
         )
 
-    def _resolve(self, parcel: OutboxItem) -> Address | None:
+    def _resolve(self, item: OutboxItem) -> Address | None:
         """The address of a digest, from the settings or from the plan of the rollout; nothing else knows it."""
-        if parcel.channel in self.addresses:
-            return self.addresses[parcel.channel]
-        rollout = self.outbox.plan_of(parcel.rollout_id) if parcel.rollout_id else None
+        if item.channel in self.addresses:
+            return self.addresses[item.channel]
+        rollout = self.outbox.plan_of(item.rollout_id) if item.rollout_id else None
         if rollout is None:
             return None
         REDACTOR.know([notice.url for notice in rollout.plan.notify])
-        return next((a for _, a in of_plan(rollout.plan) if a.digest == parcel.channel), None)
+        return next((a for _, a in of_plan(rollout.plan) if a.digest == item.channel), None)
 
     def stop(self, seconds: float = 5.0) -> None:
         """Start nothing more and wait a little for what is being sent; what is not goes on elsewhere or later."""

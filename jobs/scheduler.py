@@ -109,7 +109,7 @@ class Scheduler:
         """Look at and say once what concerns the whole process, before anything is driven."""
         self._look_back()
         self._beats = self.app.store.beat(self.app.owner, started=True)
-        if reason := self.app.store.ballast.keep():
+        if reason := self.app.store.disk_reserve.keep():
             log.warning("no room is kept for rollbacks on a full disk", reason=reason)
         if advice := self.app.store.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
@@ -134,7 +134,7 @@ class Scheduler:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
                 self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
-                self.app.store.ballast.keep()
+                self.app.store.disk_reserve.keep()
                 self.app.adjust()
             self.advance.tick(before=self._look_back)
             self.app.store.require_same()  # also when nothing is due; rollbacks have been taken by now

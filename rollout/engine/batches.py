@@ -2,7 +2,7 @@
 
 A batch is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
 a record of intents, a reading back and a record of outcomes; with one batch after the other Retell would be idle
-for all of these. So when a batch is nearly through (the lane says so: few of its requests are left), the next one is
+for all of these. So when a batch is nearly through (the session says so: few of its requests are left), the next one is
 begun beside it: other numbers, under the same claim. What cannot overlap is what lies before the first batch's
 requests and after the last one's, so these two are small. A batch with a trouble is the last; what is left of the
 fleet is decided anew.
@@ -116,7 +116,7 @@ class Batches:
         took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
-        """Deliver to the targets in their order: the first batch in this thread, and those that the lanes let begin
+        """Deliver to the targets in their order: the first batch in this thread, and those that the sessions let begin
         beside it in others.
 
         `took` gets what each batch did, in their order and in this thread, while later ones are under way. `first`:

@@ -138,8 +138,8 @@ class Commands:
         rollout, _ = self.store.load(id_)
         after(rollout.phase, event)
         numbers = [t.number for t in rollout.targets]
-        with self.workspace.numbers.lane(numbers) as lane:
-            got = lane.read(numbers)
+        with self.workspace.numbers.session(numbers) as session:
+            got = session.read(numbers)
         for number, reading in got.items():
             if not isinstance(reading, Reading):
                 raise NotReachable(f"{number} cannot be read: {reading.detail}")

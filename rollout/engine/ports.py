@@ -45,7 +45,7 @@ class Clock(Protocol):
 
 
 class NumberSession(Protocol):
-    """Open connections for one batch of numbers. A lane never opens a connection during a write.
+    """Open connections for one batch of numbers. A session never opens a connection during a write.
 
     Use as a context manager. `read` leaves, for every number it could read, an open connection
     behind on which `write` will send; a server that closes after each answer gets a fresh
@@ -95,7 +95,7 @@ class AgentVersion:
 class PhoneNumbers(Protocol):
     """The numbers of one Retell workspace."""
 
-    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> NumberSession:
+    def session(self, numbers: Sequence[str], *, urgent: bool = False) -> NumberSession:
         """Open connections for these numbers. `urgent` (a rollback) goes before everything else."""
         ...
 

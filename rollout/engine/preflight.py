@@ -306,8 +306,8 @@ def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], li
     chosen: dict[str, Reading] = {}
     missing: list[str] = []
     if listed:
-        with numbers.lane(listed) as lane:
-            got = lane.read(listed)
+        with numbers.session(listed) as session:
+            got = session.read(listed)
         for number in listed:
             reading = got[number]
             if isinstance(reading, Reading):

@@ -113,7 +113,7 @@ class WriteProtocol:
 
     def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> BatchWrite:
         """One look at these numbers, recorded."""
-        with self.numbers.lane(numbers, urgent=rollout.rollback_at is not None) as session:
+        with self.numbers.session(numbers, urgent=rollout.rollback_at is not None) as session:
             return self._look(rollout, held, session, numbers)
 
     def _look(self, rollout: Rollout, held: Claim, session: NumberSession, numbers: Sequence[str]) -> BatchWrite:
@@ -172,7 +172,7 @@ class WriteProtocol:
     def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
-        with self.numbers.lane(numbers) as session:
+        with self.numbers.session(numbers) as session:
             seen = self._look(rollout, held, session, numbers)
             assert seen.look is not None
             odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
@@ -203,7 +203,7 @@ class WriteProtocol:
 
     def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Write the baselines back, without a condition: the order is newer than any edit."""
-        with self.numbers.lane([t.number for t in targets], urgent=True) as session:
+        with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
             done = self._deliver(_Batch(rollout, held, session, targets, wanted, Kind.BASELINE), nearly)
             return self._in_other_form(done, held, session, Kind.BASELINE)

@@ -96,7 +96,7 @@ class Failpoint:
 
 
 def install(point: Failpoint) -> None:
-    """Wraps the methods of the store and of the lane."""
+    """Wraps the methods of the store and of the session."""
     _wrap_store(point)
     _wrap_lane(point)
     _wrap_connection(point)
@@ -162,11 +162,11 @@ def record_name(change: Any, entries: Any) -> str:
 def _wrap_lane(hit: Failpoint) -> None:
     from rollout.adapters.retell.number_session import RetellSession
 
-    def reading(lane: Any, when: str) -> None:
-        hit(f"{when}_look_back" if vars(lane).get("has_written") else f"{when}_read")
+    def reading(session: Any, when: str) -> None:
+        hit(f"{when}_look_back" if vars(session).get("has_written") else f"{when}_read")
 
-    def written(_result: Any, lane: Any, *_: Any, **__: Any) -> None:
-        lane.has_written = True
+    def written(_result: Any, session: Any, *_: Any, **__: Any) -> None:
+        session.has_written = True
         hit("after_write")
 
     _around(RetellSession, "__enter__", lambda *_: hit("before_connect"), lambda *_: hit("after_connect"))

@@ -15,8 +15,8 @@ from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import shows_baseline
 
-from .lane import SimRetell
 from .processes import Simulation
+from .session import SimRetell
 from .world import Process, SimClock, World
 
 

@@ -26,7 +26,7 @@ from rollout.domain.writes.protocol import Examined, Finding, examine
 from rollout.engine import driver, write_protocol
 
 from . import history
-from .lane import SimLane
+from .session import SimSession
 from .weather import Weather, draw
 
 Patches = list[tuple[Any, str, Any]]
@@ -93,36 +93,36 @@ def _intent_after_send() -> Patches:
     return [(Store, "commit", later)]
 
 
-# ------------------------------------------------------------------ the lane
+# ------------------------------------------------------------------ the session
 
 
 def _window() -> Patches:
-    return [(SimLane, "ignores_window", True)]
+    return [(SimSession, "ignores_window", True)]
 
 
 def _connection_first() -> Patches:
-    return [(SimLane, "reopens", True)]
+    return [(SimSession, "reopens", True)]
 
 
 def _hidden_resend() -> Patches:
-    return [(SimLane, "resends", True)]
+    return [(SimSession, "resends", True)]
 
 
 def _no_read_back() -> Patches:
     """P6 answered from P5: what a 200 said is taken for what the number shows."""
-    write, read = SimLane.write, SimLane.read
+    write, read = SimSession.write, SimSession.read
 
-    def noted(self: SimLane, orders: Sequence[Order], **how: Any) -> Any:
+    def noted(self: SimSession, orders: Sequence[Order], **how: Any) -> Any:
         answers = write(self, orders, **how)
         vars(self)["echo"] = {n: a.shown for n, a in answers.items() if a.shown is not None}
         return answers
 
-    def echoed(self: SimLane, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
+    def echoed(self: SimSession, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
         echo = vars(self).get("echo", {})
         found = {n: echo[n] for n in numbers if n in echo}
         return {**found, **read(self, [n for n in numbers if n not in echo])}
 
-    return [(SimLane, "write", noted), (SimLane, "read", echoed)]
+    return [(SimSession, "write", noted), (SimSession, "read", echoed)]
 
 
 # ------------------------------------------------------------------ horizons
@@ -184,8 +184,8 @@ def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
     look = write_protocol.WriteProtocol._look
 
-    def trusting(self: Any, rollout: Rollout, held: Claim, lane: Any, numbers: Sequence[str]) -> Any:
-        seen = look(self, rollout, held, lane, numbers)
+    def trusting(self: Any, rollout: Rollout, held: Claim, session: Any, numbers: Sequence[str]) -> Any:
+        seen = look(self, rollout, held, session, numbers)
         assert seen.look is not None
         if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
             as_expected = dict.fromkeys(numbers, Finding.AS_EXPECTED)

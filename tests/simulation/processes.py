@@ -19,9 +19,9 @@ from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout
 
 from .database import File, SimDatabase
-from .lane import SimRetell
 from .plans import ScriptedCalendar, ScriptedGates
 from .remote import Message, Remote
+from .session import SimRetell
 from .world import Process, SimClock, Task, World
 
 

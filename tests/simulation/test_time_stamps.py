@@ -10,8 +10,8 @@ import pytest
 
 from rollout.domain.writes.answers import Reading
 
-from .lane import SimRetell
 from .scenario import NUMBER, Scenario
+from .session import SimRetell
 from .weather import Bounds
 
 Make = Callable[..., Scenario]

@@ -72,7 +72,9 @@ class RetellClient:
         origin = parse_base_url(base_url)
         self._clock, self._deadline, self._concurrency = clock, deadline, concurrency
         self._allowed = allowed
-        self._pace = RateLimiter(clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits)
+        self._limiter = RateLimiter(
+            clock, concurrency=concurrency, rate=rate, account=account_concurrency, limits=limits
+        )
         self._connections = ConnectionPool(
             network_of(origin, environ or {}),
             clock,
@@ -80,9 +82,9 @@ class RetellClient:
             most_idle=2 * concurrency,
             tls=tls,
         )
-        self._crew = ThreadPool(concurrency)
-        self._exchange = RequestSender(origin, key, clock, on_request)
-        self._reader = Reader(self._exchange, self._connections, self._pace, clock)
+        self._threads = ThreadPool(concurrency)
+        self._sender = RequestSender(origin, key, clock, on_request)
+        self._reader = Reader(self._sender, self._connections, self._limiter, clock)
         self._listing = AccountList(lambda urgent, start: self._walk_numbers(deadline, urgent=urgent, start=start))
         self.batch_tests = BatchTestClient(self._reader, within=deadline)
         self._engines = EngineReader(self._reader, within=deadline)
@@ -93,27 +95,27 @@ class RetellClient:
         self._connections.ready()
 
     def close(self) -> None:
-        """Close the idle connections; lanes that are open keep theirs until they are left."""
+        """Close the idle connections; sessions that are open keep theirs until they are left."""
         self._connections.close()
-        self._crew.close()
+        self._threads.close()
 
     def adjust(self, standing: BudgetState) -> None:
         """Take over how the limits of the account stand; see `ports.Limits`."""
-        self._pace.adjust(standing)
+        self._limiter.adjust(standing)
 
-    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:
-        """See `ports.PhoneNumbers.lane`. Connections are opened when the lane is entered."""
+    def session(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:
+        """See `ports.PhoneNumbers.session`. Connections are opened when the session is entered."""
         return RetellSession(
             numbers,
             urgent=urgent,
-            exchange=self._exchange,
+            sender=self._sender,
             reader=self._reader,
             connections=self._connections,
-            pace=self._pace,
+            limiter=self._limiter,
             clock=self._clock,
             deadline=self._deadline,
             concurrency=self._concurrency,
-            crew=self._crew,
+            threads=self._threads,
             listing=self._listing,
             allowed=self._allowed,
         )

@@ -1,6 +1,6 @@
 """The write path (design 6, P2 to P6): connections first, then intents, then one PATCH each.
 
-A lane opens connections in `__enter__` and in `read`. `write` has none of the means to open one: it
+A session opens connections in `__enter__` and in `read`. `write` has none of the means to open one: it
 takes from those that are open, tries each order on the next of them only as long as no byte of it
 was sent, and calls what no connection is left for `surely not sent`.
 """
@@ -24,17 +24,17 @@ from rollout.domain.phone_numbers import is_e164
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.engine.ports import Clock
 
-# A lane is nearly through when so many requests are left for each connection, and one for each page of the list: as
-# long as another lane needs to read its numbers and to record its intents.
+# A session is nearly through when so many requests are left for each connection, and one for each page of the list: as
+# long as another session needs to read its numbers and to record its intents.
 AHEAD = 4
-MOST_OPEN = 256  # connections of one lane to a server that closes after each answer
+MOST_OPEN = 256  # connections of one session to a server that closes after each answer
 
 T = TypeVar("T")
 Outcome = Reading | Failure
 
 
 class RetellSession:
-    """Open connections for one batch of numbers; see `ports.Lane`.
+    """Open connections for one batch of numbers; see `ports.NumberSession`.
 
     A call takes at most: `__enter__` the connect timeout; `read` three deadlines (the list, then
     what it did not show), a connect timeout and two seconds of waiting for a walk of others; `write` what is left of
@@ -46,21 +46,21 @@ class RetellSession:
         numbers: Sequence[str],
         *,
         urgent: bool,
-        exchange: RequestSender,
+        sender: RequestSender,
         reader: Reader,
         connections: ConnectionPool,
-        pace: RateLimiter,
+        limiter: RateLimiter,
         clock: Clock,
         deadline: float,
         concurrency: int,
-        crew: ThreadPool,
+        threads: ThreadPool,
         listing: AccountList,
         allowed: frozenset[str] | None = None,
     ) -> None:
         self._size = len(set(numbers))
-        self._urgent, self._exchange, self._reader = urgent, exchange, reader
-        self._connections, self._pace, self._clock = connections, pace, clock
-        self._deadline, self._concurrency, self._crew = deadline, concurrency, crew
+        self._urgent, self._sender, self._reader = urgent, sender, reader
+        self._connections, self._limiter, self._clock = connections, limiter, clock
+        self._deadline, self._concurrency, self._threads = deadline, concurrency, threads
         self._listing, self._allowed = listing, allowed
         self._open: deque[Connection] = deque()
         self._trouble = Failure(Trouble.UNREACHABLE, "not sent: no connection was open")
@@ -120,7 +120,7 @@ class RetellSession:
             if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
-        # Behind an older lane it gets few threads, and is not nearly through before it has had all of them.
+        # Behind an older session it gets few threads, and is not nearly through before it has had all of them.
         some = min(self._concurrency, len(waiting) // 2)
         reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
         few = self._concurrency * (AHEAD + reads)
@@ -173,7 +173,7 @@ class RetellSession:
     ) -> tuple[Answer | None, Connection | None]:
         """One order on one connection; no Answer if the connection turned out to be closed before
         a byte of it was sent. Hands back the connection as long as it is usable."""
-        refused = self._pace.enter(urgent=self._urgent, until=send_by)
+        refused = self._limiter.enter(urgent=self._urgent, until=send_by)
         if refused is not None:
             return Answer(None, failure=paused(refused)), connection
         path = f"/update-phone-number/{segment(order.number)}"
@@ -183,7 +183,7 @@ class RetellSession:
             if (why := refusal()) is not None:
                 return Answer(None, failure=Failure(Trouble.UNREACHABLE, why)), connection
             deadline = self._clock.boot() + self._deadline
-            reply = self._exchange.once(connection, ask, deadline=deadline, before=refusal)
+            reply = self._sender.once(connection, ask, deadline=deadline, before=refusal)
         except SendRefused as error:
             usable = connection if connection.usable else None
             return Answer(None, failure=no_answer(error, write=True)), usable
@@ -193,14 +193,14 @@ class RetellSession:
         except NoAnswer as error:
             return Answer(None, failure=no_answer(error, write=True)), None
         finally:
-            self._pace.leave(*signs(reply), urgent=self._urgent)
+            self._limiter.leave(*signs(reply), urgent=self._urgent)
         if reply.status == 200:  # an edge may close with what it refuses, and with nothing else
             self._connections.used(connection, write=True)
         return self._judge(ask, order.number, reply), connection if connection.usable else None
 
     def _judge(self, ask: RequestSpec, number: str, reply: Reply) -> Answer:
         if reply.status != 200:
-            return Answer(reply.status, failure=self._exchange.failure(ask, reply, write=True))
+            return Answer(reply.status, failure=self._sender.failure(ask, reply, write=True))
         try:
             return Answer(200, shown=reading(parse_json(reply.body), number))
         except AnswerError as error:
@@ -224,11 +224,11 @@ class RetellSession:
                     self._trouble = Failure(Trouble.UNREACHABLE, f"not sent: {error}")
                     missing.clear()
 
-        self._crew.run(work, len(missing), urgent=self._urgent, opens=True)
+        self._threads.run(work, len(missing), urgent=self._urgent, opens=True)
 
     def _fan_out(self, work: Callable[[], None], most: int) -> None:
         """Run `work` in as many threads as there is work for; one runs it here."""
-        self._crew.run(work, most, urgent=self._urgent)
+        self._threads.run(work, most, urgent=self._urgent)
 
 
 def _no_number(number: str) -> Failure:

@@ -1,6 +1,6 @@
 """A pool of connections to Retell: opened when needed, lent out when idle.
 
-Only reads and lanes that are being set up come here; nothing that sends a write can.
+Only reads and sessions that are being set up come here; nothing that sends a write can.
 """
 
 from __future__ import annotations

@@ -38,14 +38,14 @@ class Reader:
 
     def __init__(
         self,
-        exchange: RequestSender,
+        sender: RequestSender,
         connections: ConnectionPool,
-        pace: RateLimiter,
+        limiter: RateLimiter,
         clock: Clock,
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self._exchange, self._connections, self._pace = exchange, connections, pace
+        self._sender, self._connections, self._limiter = sender, connections, limiter
         self._clock, self._jitter = clock, jitter
 
     def ask(
@@ -76,7 +76,7 @@ class Reader:
             if isinstance(result, Reply):
                 if result.status in (200, 201):
                     return _parsed(result, parse, ask.once), connection
-                failure = self._exchange.failure(ask, result, write=ask.once)
+                failure = self._sender.failure(ask, result, write=ask.once)
                 if result.status not in _PASSING or ask.once:
                     break
             else:
@@ -94,7 +94,7 @@ class Reader:
     def _once(
         self, connection: Connection | None, ask: RequestSpec, until: float, urgent: bool
     ) -> tuple[Reply | Failure, Connection | None]:
-        refused = self._pace.enter(urgent=urgent, until=until)
+        refused = self._limiter.enter(urgent=urgent, until=until)
         if refused is not None:
             return paused(refused), connection
         reply: Reply | None = None
@@ -107,7 +107,7 @@ class Reader:
         except (NotSent, NoAnswer) as error:
             return no_answer(error, write=ask.once), None
         finally:
-            self._pace.leave(*signs(reply), urgent=urgent)
+            self._limiter.leave(*signs(reply), urgent=urgent)
         self._connections.used(connection)
         return reply, connection if connection.usable else None
 
@@ -119,7 +119,7 @@ class Reader:
                 connection = idle or self._connections.dial(until)
             seasoned = connection.answers > 0
             try:
-                return connection, self._exchange.once(connection, ask, deadline=until)
+                return connection, self._sender.once(connection, ask, deadline=until)
             except SendRefused:
                 self._connections.give_back(connection)
                 raise

@@ -1,4 +1,4 @@
-"""The threads that send: kept between lanes, and as many as the setting says, whatever answers took so far.
+"""The threads that send: kept between sessions, and as many as the setting says, whatever answers took so far.
 
 An answer that comes quickly tells nothing about the next: agents, refusals and an edge's 404 take a millisecond where
 a phone number takes fifty. A thread that waits costs nothing, and with Retell nearby 32 of them send as much as three.
@@ -20,13 +20,13 @@ class ThreadPool:
             urgent: ThreadPoolExecutor(concurrency, thread_name_prefix="retell-urgent" if urgent else "retell")
             for urgent in (False, True)
         }
-        # One lane opens its connections while the threads of another send.
+        # One session opens its connections while the threads of another send.
         self._openers = ThreadPoolExecutor(concurrency, thread_name_prefix="retell-open")
 
     def run(self, work: Callable[[], None], most: int, *, urgent: bool = False, opens: bool = False) -> None:
         """Run `work` in up to `most` threads, this one among them; return when all have ended.
 
-        `opens`: the work opens connections. Threads that are at work for another lane come when they are free.
+        `opens`: the work opens connections. Threads that are at work for another session come when they are free.
         """
         if most <= 0:
             return

@@ -112,32 +112,32 @@ class Outbox:
             )
             return sorted((OutboxItem(*row) for row in rows), key=lambda p: (p.tries, p.id))
 
-    def sent(self, parcel: OutboxItem) -> None:
+    def sent(self, item: OutboxItem) -> None:
         """It was taken. If the address had been failing, all that waits for it is due at once."""
         o = outbox.c
         with self.database.write() as connection:
             now = self.database.now(connection)
             connection.execute(
-                update(outbox).where(o.id == parcel.id).values(sent_at=now, due_at=None, lease_until=None, trouble="")
+                update(outbox).where(o.id == item.id).values(sent_at=now, due_at=None, lease_until=None, trouble="")
             )
-            was = connection.execute(delete(meta).where(meta.c.key == _failing_key(parcel.channel)))
+            was = connection.execute(delete(meta).where(meta.c.key == _failing_key(item.channel)))
             if was.rowcount:
-                later = and_(o.channel == parcel.channel, UNSENT, o.due_at > now)
+                later = and_(o.channel == item.channel, UNSENT, o.due_at > now)
                 connection.execute(update(outbox).where(later).values(due_at=now))
 
-    def failed(self, parcel: OutboxItem, rest: Sequence[OutboxItem], wait: timedelta, name: str, trouble: str) -> None:
+    def failed(self, item: OutboxItem, rest: Sequence[OutboxItem], wait: timedelta, name: str, trouble: str) -> None:
         """It was not taken: it and what was claimed with it are due again after `wait`."""
         with self.database.write() as connection:
             now = self.database.now(connection)
-            ids = [parcel.id, *(p.id for p in rest)]
+            ids = [item.id, *(p.id for p in rest)]
             connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=now + wait, lease_until=None))
             connection.execute(
-                update(outbox).where(outbox.c.id == parcel.id).values(tries=parcel.tries + 1, trouble=trouble)
+                update(outbox).where(outbox.c.id == item.id).values(tries=item.tries + 1, trouble=trouble)
             )
-            key = _failing_key(parcel.channel)
+            key = _failing_key(item.channel)
             old = json.loads(value_of(connection, key) or "null")
             state = {
-                "channel": parcel.channel,
+                "channel": item.channel,
                 "name": name,
                 "trouble": trouble,
                 "since": old["since"] if old else now.isoformat(),
@@ -145,21 +145,21 @@ class Outbox:
             }
             set_value(connection, key, json.dumps(state))
 
-    def release(self, parcels: Sequence[OutboxItem]) -> None:
+    def release(self, items: Sequence[OutboxItem]) -> None:
         """Let go of what was claimed and not tried."""
-        if not parcels:
+        if not items:
             return
         with self.database.write() as connection:
-            ids = [p.id for p in parcels]
+            ids = [p.id for p in items]
             connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(lease_until=None))
 
-    def give_up(self, parcel: OutboxItem, trouble: str) -> None:
+    def give_up(self, item: OutboxItem, trouble: str) -> None:
         """It will never be taken: it stays on record with the reason, and is not tried again."""
         with self.database.write() as connection:
             connection.execute(
                 update(outbox)
-                .where(outbox.c.id == parcel.id)
-                .values(due_at=None, lease_until=None, tries=parcel.tries + 1, trouble=trouble)
+                .where(outbox.c.id == item.id)
+                .values(due_at=None, lease_until=None, tries=item.tries + 1, trouble=trouble)
             )
 
     def failing(self) -> list[Failing]:

@@ -48,7 +48,7 @@ class Store:
     def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
         self.known = Snapshots()
-        self.ballast = DiskReserve(database, ballast_megabytes)
+        self.disk_reserve = DiskReserve(database, ballast_megabytes)
         self._identity = cluster.Identity()
         self._began_in: cluster.DatabaseIdentity | None = None
 
@@ -75,7 +75,7 @@ class Store:
         try:
             return do()
         except DiskFull:
-            if not (rollback and self.ballast.give_back()):
+            if not (rollback and self.disk_reserve.give_back()):
                 raise
             return do()
 
@@ -89,7 +89,7 @@ class Store:
     ) -> datetime:
         if any(w.kind is Kind.FORWARD for w in change.new_writes):
             self.database.require_same()
-            if self.ballast.given_back:
+            if self.disk_reserve.given_back:
                 raise DiskFull(GIVEN_BACK)
 
         ready = rollouts.recording(self.database.engine.dialect, held.rollout_id, change, entries)

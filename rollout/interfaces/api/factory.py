@@ -32,13 +32,13 @@ Pages = Callable[[App, ApiService], Sequence[BaseRoute]]
 
 
 class Api(FastAPI):
-    """The application with the doors outside of everything, also of what the framework puts around itself."""
+    """The application with the middleware outside of everything, also of what the framework puts around itself."""
 
-    doors: ASGIApp
+    outermost: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["app"] = self
-        await self.doors(scope, receive, send)
+        await self.outermost(scope, receive, send)
 
     async def inside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application behind the middleware."""
@@ -81,7 +81,9 @@ def make_api(
     problems.install(api)
     own = [app.settings.host, *app.settings.allowed_hosts, *hosts]
     names = [h for h in own if h not in ("", "0.0.0.0", "::")]  # noqa: S104 - names, not a bind
-    api.doors = Middleware(api.inside, hosts=names, secure=app.settings.behind_tls_proxy, root=app.settings.root_path)
+    api.outermost = Middleware(
+        api.inside, hosts=names, secure=app.settings.behind_tls_proxy, root=app.settings.root_path
+    )
     api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
     return api
 

@@ -101,7 +101,7 @@ def examine(settings: Settings) -> dict[str, Any]:
 def _examine_database(app: App, note: _Notes) -> None:
     Lookups(app.database).probe()  # a full disk is noticed by writing alone
     note("database", True, "can be written")
-    if app.store.ballast.given_back:
+    if app.store.disk_reserve.given_back:
         note("disk", False, GIVEN_BACK)
     for wrong in app.database.sessions():
         note("sessions", False, wrong, 3)

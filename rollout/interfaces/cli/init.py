@@ -130,8 +130,8 @@ def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
     if number is None:
         number = _choose(client, asker)
     number = re.sub(r"[ ().-]", "", number)
-    with client.lane([number]) as lane:
-        found = lane.read([number])[number]
+    with client.session([number]) as session:
+        found = session.read([number])[number]
     if isinstance(found, Failure):
         if found.status in (404, 422):
             raise InputError(f"{plain(number)}: Retell does not know this number; write it as +14157774444")

@@ -175,12 +175,12 @@ def _plans(router: APIRouter) -> None:
     async def start(request: Request) -> Response:
         """Start the plan; refused, it shows why, with the plan as it was."""
         service, form = service_of(request), form_of(request)
-        desk: PageState = request.state.desk
+        page_state: PageState = request.state.page_state
         caller = visitor(request).caller
         try:
             if not form.get("reason", "").strip():
                 raise InputError("reason: say why; the journal keeps it")
-            id_ = await service.lanes.run("retell", lambda: new_rollout_page.start(desk, caller, form))
+            id_ = await service.lanes.run("retell", lambda: new_rollout_page.start(page_state, caller, form))
         except RolloutError as error:
             refused = error
             return await _checked(request, lambda: refused)
@@ -190,16 +190,16 @@ def _plans(router: APIRouter) -> None:
 async def _checked(request: Request, refused: Callable[[], RolloutError | None]) -> Response:
     """The page with the plan, its report, and what refused it, if anything did."""
     service, form = service_of(request), form_of(request)
-    desk: PageState = request.state.desk
+    page_state: PageState = request.state.page_state
     caller = visitor(request).caller
     error = refused()
     values = blank_plan() | {"form": form, "text": form.get("plan", "")}
     try:
         text = new_rollout_page.text_of(form)
         values["text"] = text
-        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(desk, caller, text))
+        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(page_state, caller, text))
         if values["report"]["ok"]:
-            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(desk, text))
+            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(page_state, text))
     except RolloutError as found:
         if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
             values["rehearsal"] = {"trouble": found.message}

@@ -37,11 +37,11 @@ def text_of(form: Mapping[str, str]) -> str:
     return text.replace("\r\n", "\n")
 
 
-def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
+def check(page_state: PageState, caller: Caller, text: str) -> dict[str, Any]:
     """Pre-flight of a plan: its report, and the bodies as orders by step. Reads Retell, writes nothing."""
     plan = load_plan(text, NAME)
-    desk.service.allow_plan(caller, plan)
-    report = desk.service.direct.check(text, NAME)
+    page_state.service.allow_plan(caller, plan)
+    report = page_state.service.direct.check(text, NAME)
     return {
         **report,
         "difference": "\n".join(difference_lines(report.get("differences", []))),
@@ -55,9 +55,9 @@ def check(desk: PageState, caller: Caller, text: str) -> dict[str, Any]:
     }
 
 
-def rehearse(desk: PageState, text: str) -> dict[str, Any] | None:
+def rehearse(page_state: PageState, text: str) -> dict[str, Any] | None:
     """The expectation of a rehearsal; None when this service cannot rehearse; {"trouble"} when it cannot now."""
-    play = desk.service.rehearse
+    play = page_state.service.rehearse
     if play is None:
         return None
     try:
@@ -66,13 +66,15 @@ def rehearse(desk: PageState, text: str) -> dict[str, Any] | None:
         return {"trouble": error.message}
 
 
-def start(desk: PageState, caller: Caller, form: Mapping[str, str]) -> str:
+def start(page_state: PageState, caller: Caller, form: Mapping[str, str]) -> str:
     """Start the plan of the form; the rollout's id. Refused changes nothing."""
     text = text_of(form)
     plan = load_plan(text, NAME)
-    desk.service.allow_plan(caller, plan)
+    page_state.service.allow_plan(caller, plan)
     by = By(caller.actor, form.get("reason", "").strip(), form.get("request_id") or None)
-    answer = desk.service.app.commands.start(plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on")
+    answer = page_state.service.app.commands.start(
+        plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on"
+    )
     return str(answer["id"])
 
 

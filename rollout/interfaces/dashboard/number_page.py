@@ -13,11 +13,11 @@ from rollout.interfaces.dashboard import formatting
 from rollout.interfaces.dashboard.page_state import PageState
 
 
-def page(desk: PageState, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
+def page(page_state: PageState, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """Everything the number's page shows; `fresh` reads it from Retell now (NotReachable when that fails)."""
     if not is_e164(number):
         raise InputError("number: write E.164, a plus and digits, for example +14157774444")
-    found = describe(desk.service, caller, number, fresh)
+    found = describe(page_state.service, caller, number, fresh)
     newest = next((s for s in found["rollouts"] if s["written"]), None)
     driving = (found["driven_by"] or {}).get("id", "")
     return {
@@ -28,7 +28,7 @@ def page(desk: PageState, caller: Caller, number: str, fresh: bool) -> dict[str,
         "drift": _drift(found, newest),
         "newest": newest,
         "driver": next((s["name"] for s in found["rollouts"] if s["id"] == driving), driving),
-        "now": desk.service.app.store.now(),
+        "now": page_state.service.app.store.now(),
         "stays": [
             {**s, "created": formatting.parse_time(s["created_at"]), "seen": formatting.parse_time(s["live_at"])}
             for s in found["rollouts"]

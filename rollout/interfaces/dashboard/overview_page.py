@@ -64,10 +64,10 @@ class OverviewRow:
     needs_answer: bool
 
 
-def page(desk: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
+def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
     """Everything the overview shows. `query`: q (text), phase, page (from 1), before (cursor of finished)."""
     text, phase = query.get("q", "").strip()[:100], query.get("phase", "")
-    everything = desk.service.live(caller)
+    everything = page_state.service.live(caller)
     fitting = [r for r in everything if fits(r, text)]
     counts = Counter(str(r.phase) for r in fitting)
     chosen = [r for r in fitting if not phase or str(r.phase) == phase]
@@ -75,8 +75,8 @@ def page(desk: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str,
     pages = max(1, -(-len(chosen) // PER_PAGE))
     number = min(pages, max(1, int(query["page"]) if query.get("page", "").isdecimal() else 1))
     shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
-    finished, older = _finished(desk, caller, text, query.get("before"))
-    sizes = desk.service.lookups.numbers([r.id for r in (*shown, *finished)])
+    finished, older = _finished(page_state, caller, text, query.get("before"))
+    sizes = page_state.service.lookups.numbers([r.id for r in (*shown, *finished)])
     return {
         "rows": [row(r, len(sizes.get(r.id, ()))) for r in shown],
         "finished": [row(r, len(sizes.get(r.id, ()))) for r in finished],
@@ -89,22 +89,22 @@ def page(desk: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str,
         "phase": phase,
         "page": number,
         "pages": pages,
-        "now": desk.service.app.store.now(),
-        "trouble": desk.trouble(),
+        "now": page_state.service.app.store.now(),
+        "trouble": page_state.trouble(),
     }
 
 
 def _finished(
-    desk: PageState, caller: Caller, text: str, cursor: str | None, most: int = 20
+    page_state: PageState, caller: Caller, text: str, cursor: str | None, most: int = 20
 ) -> tuple[list[Rollout], str | None]:
     """A page of finished rollouts that fit, newest first, and the cursor of the next."""
     before = read_cursor(cursor) if cursor else None
     found: list[Rollout] = []
     last: Rollout | None = None
     for _ in range(10):  # where most is not the caller's business
-        store = desk.service.app.store
+        store = page_state.service.app.store
         batch = store.summaries(live=False, before=before, limit=most + 1, containing=text)
-        for r in desk.service.visible(caller, batch):
+        for r in page_state.service.visible(caller, batch):
             if len(found) == most:
                 return found, write_cursor(found[-1])
             found.append(r)

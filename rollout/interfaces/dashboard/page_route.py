@@ -65,9 +65,9 @@ def shown(right: Right, lane: str = "read") -> dict[str, Any]:
 
 
 class PageRoute(APIRoute):
-    """A route of the page. `desk` is set by the router that makes it."""
+    """A route of the page. `page_state` is set by the router that makes it."""
 
-    desk: ClassVar[PageState]
+    page_state: ClassVar[PageState]
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **more: Any) -> None:
         extra = more.get("openapi_extra") or {}
@@ -81,7 +81,7 @@ class PageRoute(APIRoute):
         inner = super().get_route_handler()
 
         async def handler(request: Request) -> Response:
-            request.state.desk, request.state.visitor = self.desk, None
+            request.state.page_state, request.state.visitor = self.page_state, None
             try:
                 if self.page_right is not Right.PUBLIC:
                     await self._admit(request)
@@ -183,16 +183,16 @@ def is_fragment(request: Request) -> bool:
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page; `me` (the visitor, or None before signing in) and what every page needs are added."""
-    desk: PageState = request.state.desk
+    page_state: PageState = request.state.page_state
     me: Visitor | None = getattr(request.state, "visitor", None)
     given = {
         "me": me,
-        "oidc": bool(desk.service.app.settings.oidc_issuer),
+        "oidc": bool(page_state.service.app.settings.oidc_issuer),
         "path": request.url.path,
         "root": root_of(request),
         **values,
     }
-    return HTMLResponse(desk.templates.get_template(template).render(given), status)
+    return HTMLResponse(page_state.templates.get_template(template).render(given), status)
 
 
 def error_page(request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
@@ -202,9 +202,11 @@ def error_page(request: Request, status: int, message: str, details: Mapping[str
     return render(request, "error.html", status, title=title, message=message, problems=problems)
 
 
-def outer_error(desk: PageState, request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
+def outer_error(
+    page_state: PageState, request: Request, status: int, message: str, details: Mapping[str, Any]
+) -> Response:
     """As `error_page`, for what no route of the page has seen."""
-    request.state.desk = desk
+    request.state.page_state = page_state
     return error_page(request, status, message, details)
 
 

@@ -20,7 +20,7 @@ from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.dashboard import charts, confirmations, formatting
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
-from rollout.interfaces.dashboard.weight_history import WeightPeriod, course
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from rollout.interfaces.views import rollout
 
 TARGETS_SHOWN = 50
@@ -28,17 +28,17 @@ LINES_SHOWN = 40
 _TROUBLED = (TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN)
 
 
-def page(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
+def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, str]) -> dict[str, Any]:
     """Everything the rollout's page shows. `query`: state, number (filters of the targets), tpage, before."""
-    r = desk.service.find(caller, text)
-    now = desk.service.app.store.now()
-    lines = desk.history(r.id)
+    r = page_state.service.find(caller, text)
+    now = page_state.service.app.store.now()
+    lines = page_state.history(r.id)
     return {
         "r": r,
         "row": row(r, len(r.targets)),
         "now": now,
-        "timetable": desk.service.direct.timetable(r),
-        "unreadable": desk.service.app.store.unreadable(r.id) if r.phase.is_live else None,
+        "timetable": page_state.service.direct.timetable(r),
+        "unreadable": page_state.service.app.store.unreadable(r.id) if r.phase.is_live else None,
         "plan": rollout.plan_document(r.plan),
         "steps": rollout.steps(r.plan),
         "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
@@ -53,7 +53,7 @@ def page(desk: PageState, caller: Caller, text: str, query: Mapping[str, str]) -
         "targets": targets(r, query),
         "journal": journal(lines, query.get("before", "")),
         "last_seq": lines[-1].seq if lines else 0,
-        "trouble": "" if r.phase.is_final else desk.trouble(),
+        "trouble": "" if r.phase.is_final else page_state.trouble(),
     }
 
 
@@ -69,7 +69,7 @@ def _took(r: Rollout) -> float | None:
 
 def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> charts.Timeline | None:
     """The chart at one width: what was asked, read back and observed, and what would come next."""
-    asked, read, stood, end = course(r.plan, lines, now)
+    asked, read, stood, end = weight_history(r.plan, lines, now)
     if not r.phase.is_final:
         end = now
     seen = observed(r, stood, end)

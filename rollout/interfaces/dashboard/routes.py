@@ -43,12 +43,12 @@ Find = Callable[[PageState], dict[str, Any]]
 def routes(app: App, service: ApiService) -> APIRouter:
     """The page's router for one process."""
     assert service.app is app
-    desk = PageState(service)
-    bound = type("BoundPageRoute", (PageRoute,), {"desk": desk})
-    service.error_page = partial(outer_error, desk)
+    page_state = PageState(service)
+    bound = type("BoundPageRoute", (PageRoute,), {"page_state": page_state})
+    service.error_page = partial(outer_error, page_state)
     router = APIRouter(route_class=bound)
     _pages(router)
-    _doors(router)
+    _sign_in_routes(router)
     actions.add(router)
     return router
 
@@ -60,7 +60,9 @@ def _pages(router: APIRouter) -> None:
         query = dict(request.query_params)
         if is_e164(query.get("q", "").strip()) and not is_fragment(request):
             return to(request, f"/numbers/{query['q'].strip()}")
-        return await _draw(request, "overview", lambda desk: overview.page(desk, visitor(request).caller, query))
+        return await _draw(
+            request, "overview", lambda page_state: overview.page(page_state, visitor(request).caller, query)
+        )
 
     @router.get("/rollouts/{id}", **shown(Right.READ))
     async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
@@ -68,7 +70,9 @@ def _pages(router: APIRouter) -> None:
         query = dict(request.query_params)
         done = actions.DONE.get(query.get("did", ""), "")
         caller = visitor(request).caller
-        return await _draw(request, "rollout", lambda desk: {**single.page(desk, caller, id, query), "done": done})
+        return await _draw(
+            request, "rollout", lambda page_state: {**single.page(page_state, caller, id, query), "done": done}
+        )
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
     async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002
@@ -93,36 +97,36 @@ def _pages(router: APIRouter) -> None:
 
 async def _draw(request: Request, name: str, find: Find) -> Response:
     """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread."""
-    desk: PageState = request.state.desk
+    page_state: PageState = request.state.page_state
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
-    return await service_of(request).lanes.run("read", lambda: render(request, template, **find(desk)))
+    return await service_of(request).lanes.run("read", lambda: render(request, template, **find(page_state)))
 
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:
     service, caller = service_of(request), visitor(request).caller
-    desk: PageState = request.state.desk
+    page_state: PageState = request.state.page_state
     template = "number_live.html" if is_fragment(request) else "number.html"
 
     def work() -> Response:
         trouble = ""
         try:
-            found = number.page(desk, caller, text, fresh)
+            found = number.page(page_state, caller, text, fresh)
         except NotReachable as error:
             if not fresh:
                 raise
             trouble = error.message
-            found = number.page(desk, caller, text, False)
+            found = number.page(page_state, caller, text, False)
         return render(request, template, **found, trouble=trouble)
 
     return await service.lanes.run("look" if fresh else "read", work)
 
 
-def _doors(router: APIRouter) -> None:
+def _sign_in_routes(router: APIRouter) -> None:
     @router.get("/static/{name}", **shown(Right.PUBLIC))
     async def static(request: Request, name: str, v: str = "") -> Response:
         """Style sheet, scripts, icon: the only files there are."""
-        desk: PageState = request.state.desk
-        return desk.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
+        page_state: PageState = request.state.page_state
+        return page_state.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
 
     @router.get("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002

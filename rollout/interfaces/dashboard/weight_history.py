@@ -21,7 +21,7 @@ class WeightPeriod(NamedTuple):
     end: datetime
 
 
-def course(
+def weight_history(
     plan: Plan, lines: Sequence[Line], now: datetime
 ) -> tuple[list[charts.Moment], list[charts.Moment], list[WeightPeriod], datetime]:
     """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""

@@ -132,7 +132,7 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
         scene.after(60)
         tell(job)
         assert titles(receiver)[-1].startswith("rolled back")
-        assert job.tellings.key_since(False) is None
+        assert job.sources.key_since(False) is None
 
 
 def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Receiver) -> None:
@@ -359,8 +359,8 @@ def test_a_service_looks_back_to_its_last_look_and_a_little_further(
     job = replicas.another("json://127.0.0.1:9/")
     now = replicas.store.now()
     asked: list[datetime] = []
-    monkeypatch.setattr(job.tellings, "mark", lambda: (None if looked is None else now - looked, now))
-    monkeypatch.setattr(job.tellings, "entries", lambda since, *_kinds: (asked.append(since), iter(()))[1])
+    monkeypatch.setattr(job.sources, "mark", lambda: (None if looked is None else now - looked, now))
+    monkeypatch.setattr(job.sources, "entries", lambda since, *_kinds: (asked.append(since), iter(()))[1])
     job.fill()
     assert asked == [now - from_]
 

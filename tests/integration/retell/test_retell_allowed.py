@@ -15,9 +15,9 @@ OTHER = "+14157774445"
 
 
 def write(client: RetellClient, soon: Soon, *numbers: str) -> dict[str, Answer]:
-    with client.lane(numbers) as lane:
-        assert all(isinstance(found, Reading) for found in lane.read(numbers).values()), "reading is free"
-        return lane.write([Order(n, BODY) for n in numbers], send_by=soon(1), stop=lambda: False)
+    with client.session(numbers) as session:
+        assert all(isinstance(found, Reading) for found in session.read(numbers).values()), "reading is free"
+        return session.write([Order(n, BODY) for n in numbers], send_by=soon(1), stop=lambda: False)
 
 
 def test_only_the_allowed_number_is_written(serve: Serve, client: Make, soon: Soon) -> None:
@@ -35,9 +35,9 @@ def test_only_the_allowed_number_is_written(serve: Serve, client: Make, soon: So
 def test_an_urgent_order_is_no_exception(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     made = client(peer, allowed=frozenset({OTHER}))
-    with made.lane([NUMBER], urgent=True) as lane:
-        lane.read([NUMBER])
-        answer = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)[NUMBER]
+    with made.session([NUMBER], urgent=True) as session:
+        session.read([NUMBER])
+        answer = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)[NUMBER]
     assert answer.failure is not None and answer.failure.trouble is Trouble.REJECTED
     assert peer.methods("PATCH") == []
 

@@ -67,12 +67,12 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
 @pytest.mark.parametrize("behave", [good, closes], ids=["kept open", "one answer each"])
 def test_everything_goes_through_tunnels_and_the_key_never_in_clear(company: Network, behave: object) -> None:
     peer, proxy, client = company(behave)
-    with client.lane(NUMBERS) as lane:
-        found = lane.read(NUMBERS)
+    with client.session(NUMBERS) as session:
+        found = session.read(NUMBERS)
         asked = len(proxy.asked)
-        answers = lane.write(ORDERS, send_by=boot() + 3, stop=lambda: False)
+        answers = session.write(ORDERS, send_by=boot() + 3, stop=lambda: False)
         assert len(proxy.asked) == asked, "no write opens a tunnel"
-        again = lane.read(NUMBERS)
+        again = session.read(NUMBERS)
     assert all(isinstance(outcome, Reading) for outcome in (*found.values(), *again.values()))
     assert {answer.status for answer in answers.values()} == {200}
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
@@ -85,20 +85,20 @@ def test_everything_goes_through_tunnels_and_the_key_never_in_clear(company: Net
 def test_what_the_proxy_cuts_off_is_not_opened_again(company: Network) -> None:
     """A tunnel that ended between intent and write: the write is surely not sent, on no connection."""
     peer, proxy, client = company()
-    with client.lane(NUMBERS[:3]) as lane:
-        lane.read(NUMBERS[:3])
+    with client.session(NUMBERS[:3]) as session:
+        session.read(NUMBERS[:3])
         asked = len(proxy.asked)
         proxy.drop_all()
         time.sleep(0.1)
-        answers = lane.write(ORDERS[:3], send_by=boot() + 2, stop=lambda: False)
+        answers = session.write(ORDERS[:3], send_by=boot() + 2, stop=lambda: False)
     assert {a.failure.trouble for a in answers.values() if a.failure} == {Trouble.UNREACHABLE}
     assert peer.methods("PATCH") == [] and len(proxy.asked) == asked
 
 
 def test_user_and_password_go_to_the_proxy_alone(company: Network) -> None:
     peer, proxy, client = company(user="some%40one:p%3Ass@")
-    with client.lane([NUMBER]) as lane:
-        assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+    with client.session([NUMBER]) as session:
+        assert isinstance(session.read([NUMBER])[NUMBER], Reading)
     wanted = base64.b64encode(b"some@one:p:ss").decode()
     assert f"\r\nProxy-Authorization: Basic {wanted}\r\n" in proxy.asked[0]
     assert "proxy-authorization" not in peer.seen[0].headers
@@ -138,8 +138,8 @@ def test_a_proxy_that_does_not_open_the_way_is_named_in_time(
     peer, proxy, client = company(**how)
     if places is not None:
         proxy.places = places  # type: ignore[assignment]
-    with client.lane([NUMBER]) as lane:
-        answer = lane.write([Order(NUMBER, BODY)], send_by=boot() + 1, stop=lambda: False)[NUMBER]
+    with client.session([NUMBER]) as session:
+        answer = session.write([Order(NUMBER, BODY)], send_by=boot() + 1, stop=lambda: False)[NUMBER]
     assert boot() - began < 6
     assert answer.failure is not None and answer.failure.trouble is Trouble.UNREACHABLE
     assert why in answer.failure.detail and f"the proxy 127.0.0.1:{proxy.port}" in answer.failure.detail
@@ -148,8 +148,8 @@ def test_a_proxy_that_does_not_open_the_way_is_named_in_time(
 
 def test_a_refused_password_appears_nowhere(company: Network) -> None:
     _, _, client = company(user="me:hunter2@", answer=b"HTTP/1.1 407 No\r\n\r\n")
-    with client.lane([NUMBER]) as lane:
-        found = lane.read([NUMBER])[NUMBER]
+    with client.session([NUMBER]) as session:
+        found = session.read([NUMBER])[NUMBER]
     assert isinstance(found, Failure) and "refuses the user or the password" in found.detail
     assert "hunter2" not in found.detail and "me:" not in found.detail
 
@@ -157,8 +157,8 @@ def test_a_refused_password_appears_nowhere(company: Network) -> None:
 def test_a_proxy_that_reads_along_is_not_trusted(company: Network, private: Authority) -> None:
     """What speaks TLS inside the tunnel must be Retell, by the certificates that are trusted; else nothing is sent."""
     peer, _, client = company(environ={"SSL_CERT_FILE": ""})
-    with client.lane([NUMBER]) as lane:
-        found = lane.read([NUMBER])[NUMBER]
+    with client.session([NUMBER]) as session:
+        found = session.read([NUMBER])[NUMBER]
     assert isinstance(found, Failure) and "its certificate is not trusted" in found.detail
     assert "SSL_CERT_FILE" in found.detail and peer.seen == []
 
@@ -169,8 +169,8 @@ def test_this_machine_is_never_reached_through_a_proxy(serve: Callable[..., Peer
         for host in ("127.0.0.1", "localhost"):
             environ = dict.fromkeys(("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "ALL_PROXY"), proxy.url)
             client = RetellClient(f"http://{host}:{peer.port}", lambda: KEY, SystemClock(), deadline=3, environ=environ)
-            with client.lane([NUMBER]) as lane:
-                assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+            with client.session([NUMBER]) as session:
+                assert isinstance(session.read([NUMBER])[NUMBER], Reading)
             client.close()
         assert proxy.accepted == 0
     for url in ("https://127.0.0.1", "https://localhost:8443", "https://[::1]"):
@@ -274,8 +274,8 @@ def test_a_folder_of_certificates_is_taken_whatever_its_files_are_called(
     (tmp_path / "company.crt").write_bytes(private.ca.read_bytes())
     (tmp_path / "README").write_text("the authority of our network")
     peer, _, client = company(environ={"SSL_CERT_FILE": "", "SSL_CERT_DIR": str(tmp_path)})
-    with client.lane([NUMBER]) as lane:
-        assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+    with client.session([NUMBER]) as session:
+        assert isinstance(session.read([NUMBER])[NUMBER], Reading)
     assert len(peer.seen) == 1
 
 

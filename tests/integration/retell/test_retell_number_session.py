@@ -43,10 +43,10 @@ def test_a_batch_is_spread_over_the_connections(serve: Serve, client: Make, soon
         good(seen, sock)
 
     peer = serve(slow)
-    with client(peer, concurrency=8, deadline=3.0).lane(NUMBERS) as lane:
-        found = lane.read(NUMBERS)
-        answers = lane.write(ORDERS, send_by=soon(3), stop=never)
-        again = lane.read(NUMBERS)
+    with client(peer, concurrency=8, deadline=3.0).session(NUMBERS) as session:
+        found = session.read(NUMBERS)
+        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        again = session.read(NUMBERS)
     assert list(found) == list(answers) == list(again) == NUMBERS
     assert all(isinstance(found[n], Reading) and found[n].number == n for n in NUMBERS)
     assert all(answer.status == 200 for answer in answers.values())
@@ -57,11 +57,11 @@ def test_a_batch_is_spread_over_the_connections(serve: Serve, client: Make, soon
 
 def test_connections_are_opened_before_the_write_and_none_during_it(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
-    with client(peer, deadline=3.0).lane(NUMBERS) as lane:
-        lane.read(NUMBERS)
+    with client(peer, deadline=3.0).session(NUMBERS) as session:
+        session.read(NUMBERS)
         before = at_rest(lambda: peer.accepted)
         peer.stop_listening()
-        answers = lane.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(3), stop=never)
     assert 3 <= before <= 33
     assert peer.accepted == before
     assert all(answer.status == 200 for answer in answers.values())
@@ -71,11 +71,11 @@ def test_a_server_that_closes_after_each_answer_gets_one_connection_per_order(
     serve: Serve, client: Make, soon: Soon
 ) -> None:
     peer = serve(closes)
-    with client(peer, deadline=3.0).lane(NUMBERS) as lane:
-        assert all(isinstance(outcome, Reading) for outcome in lane.read(NUMBERS).values())
+    with client(peer, deadline=3.0).session(NUMBERS) as session:
+        assert all(isinstance(outcome, Reading) for outcome in session.read(NUMBERS).values())
         assert at_rest(lambda: peer.accepted) >= 200
         peer.stop_listening()
-        answers = lane.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(3), stop=never)
     assert all(answer.status == 200 for answer in answers.values())
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
 
@@ -88,18 +88,18 @@ def test_connections_that_close_early_leave_their_orders_to_the_others(serve: Se
         return seen.connection != 1
 
     peer = serve(on("PATCH", ends_the_first))
-    with client(peer, concurrency=4, deadline=3.0).lane(NUMBERS) as lane:
-        lane.read(NUMBERS)
-        answers = lane.write(ORDERS, send_by=soon(3), stop=never)
+    with client(peer, concurrency=4, deadline=3.0).session(NUMBERS) as session:
+        session.read(NUMBERS)
+        answers = session.write(ORDERS, send_by=soon(3), stop=never)
     assert all(answer.status == 200 for answer in answers.values())
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
 
 
 def test_what_no_connection_is_left_for_was_surely_not_sent(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(on("PATCH", closes))
-    with client(peer, concurrency=4, deadline=3.0).lane(NUMBERS) as lane:
-        lane.read(NUMBERS)
-        answers = lane.write(ORDERS, send_by=soon(3), stop=never)
+    with client(peer, concurrency=4, deadline=3.0).session(NUMBERS) as session:
+        session.read(NUMBERS)
+        answers = session.write(ORDERS, send_by=soon(3), stop=never)
     sent = {seen.number for seen in peer.methods("PATCH")}
     assert len(sent) == 4
     for number, answer in answers.items():
@@ -115,10 +115,10 @@ def test_writes_that_close_get_a_connection_each_though_reads_keep_theirs(
     peer = serve(on("PATCH", closes))
     made = client(peer, concurrency=4, deadline=3.0)
     for first, last in ((0, 10), (10, 40), (40, 70)):
-        with made.lane(NUMBERS[first:last]) as lane:
-            lane.read(NUMBERS[first:last])
-            answers = lane.write(ORDERS[first:last], send_by=soon(3), stop=never)
-            lane.read(NUMBERS[first:last])
+        with made.session(NUMBERS[first:last]) as session:
+            session.read(NUMBERS[first:last])
+            answers = session.write(ORDERS[first:last], send_by=soon(3), stop=never)
+            session.read(NUMBERS[first:last])
         if first:
             assert {answer.status for answer in answers.values()} == {200}
 
@@ -129,12 +129,12 @@ def test_refusals_that_close_do_not_make_every_write_need_a_connection(serve: Se
 
     peer = serve(behave)
     made = client(peer, concurrency=4, deadline=3.0)
-    with made.lane(NUMBERS[:1], urgent=True) as lane:
-        lane.write(ORDERS[:1], send_by=soon(3), stop=never)
-        lane.read(NUMBERS[:1])
+    with made.session(NUMBERS[:1], urgent=True) as session:
+        session.write(ORDERS[:1], send_by=soon(3), stop=never)
+        session.read(NUMBERS[:1])
     before = at_rest(lambda: peer.accepted)
-    with made.lane(NUMBERS[1:], urgent=True) as lane:
-        answers = lane.write(ORDERS[1:], send_by=soon(3), stop=never)
+    with made.session(NUMBERS[1:], urgent=True) as session:
+        answers = session.write(ORDERS[1:], send_by=soon(3), stop=never)
     assert {answer.status for answer in answers.values()} == {200}
     assert peer.accepted - before <= 4
 
@@ -148,8 +148,8 @@ def test_one_bad_number_does_not_spoil_the_others(serve: Serve, client: Make, so
             return False
         return good(seen, sock)
 
-    with client(serve(behave), concurrency=4, deadline=3.0).lane(NUMBERS[:20]) as lane:
-        found = lane.read(NUMBERS[:20])
+    with client(serve(behave), concurrency=4, deadline=3.0).session(NUMBERS[:20]) as session:
+        found = session.read(NUMBERS[:20])
     odd = {number: outcome for number, outcome in found.items() if isinstance(outcome, Failure)}
     assert {number: outcome.trouble for number, outcome in odd.items()} == {
         NUMBERS[3]: Trouble.REJECTED,
@@ -159,10 +159,10 @@ def test_one_bad_number_does_not_spoil_the_others(serve: Serve, client: Make, so
 
 @pytest.mark.real_time
 def test_a_read_as_a_whole_ends(serve: Serve, client: Make) -> None:
-    """Forty silent numbers over two connections would be twenty deadlines; the lane takes at most three."""
+    """Forty silent numbers over two connections would be twenty deadlines; the session takes at most three."""
     began = time.monotonic()
-    with client(serve(lambda seen, sock: None), concurrency=2, deadline=0.3).lane(NUMBERS[:40]) as lane:
-        found = lane.read(NUMBERS[:40])
+    with client(serve(lambda seen, sock: None), concurrency=2, deadline=0.3).session(NUMBERS[:40]) as session:
+        found = session.read(NUMBERS[:40])
     assert time.monotonic() - began < 2.0
     assert all(isinstance(outcome, Failure) for outcome in found.values())
     assert any("not asked" in outcome.detail for outcome in found.values() if isinstance(outcome, Failure))
@@ -172,8 +172,8 @@ def test_the_next_lane_uses_an_idle_connection_that_lives(serve: Serve, client: 
     peer = serve(good)
     made = client(peer)
     for expected in (1, 1, 2):
-        with made.lane(NUMBERS[:1]) as lane:
-            assert isinstance(lane.read(NUMBERS[:1])[NUMBERS[0]], Reading)
+        with made.session(NUMBERS[:1]) as session:
+            assert isinstance(session.read(NUMBERS[:1])[NUMBERS[0]], Reading)
         assert peer.accepted == expected
         if expected == 1 and len(peer.seen) == 2:
             peer.drop_all()
@@ -182,8 +182,8 @@ def test_the_next_lane_uses_an_idle_connection_that_lives(serve: Serve, client: 
 
 def test_a_rollback_needs_no_read(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
-    with client(peer).lane(NUMBERS[:3], urgent=True) as lane:
-        answers = lane.write(ORDERS[:3], send_by=soon(1), stop=never)
+    with client(peer).session(NUMBERS[:3], urgent=True) as session:
+        answers = session.write(ORDERS[:3], send_by=soon(1), stop=never)
     assert [answer.status for answer in answers.values()] == [200, 200, 200]
     assert [seen.method for seen in peer.seen] == ["PATCH"] * 3
 
@@ -203,16 +203,16 @@ def test_a_rollback_goes_before_forward_work(serve: Serve, client: Make, soon: S
     found: dict[str, object] = {}
 
     def forward() -> None:
-        with made.lane(NUMBERS) as lane:
-            found.update(lane.read(NUMBERS))
+        with made.session(NUMBERS) as session:
+            found.update(session.read(NUMBERS))
 
     thread = threading.Thread(target=forward)
     thread.start()
     while len(peer.seen) < 4:
         time.sleep(0.005)
     began = time.monotonic()
-    with made.lane(NUMBERS[:8], urgent=True) as lane:
-        answers = lane.write(ORDERS[:8], send_by=soon(1), stop=never)
+    with made.session(NUMBERS[:8], urgent=True) as session:
+        answers = session.write(ORDERS[:8], send_by=soon(1), stop=never)
     assert peer.methods("PATCH")[0].at - began < 0.1
     assert all(answer.status == 200 for answer in answers.values())
     gate.set()
@@ -223,17 +223,17 @@ def test_a_rollback_goes_before_forward_work(serve: Serve, client: Make, soon: S
 def test_after_a_429_forward_writes_wait_and_rollbacks_do_not(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(on("PATCH", says(http({}, 429, "retry-after: 60"), http(shown(NUMBERS[1])))))
     made = client(peer)
-    with made.lane(NUMBERS[:2]) as lane:
-        lane.read(NUMBERS[:2])
-        first = lane.write(ORDERS[:1], send_by=soon(1), stop=never)[NUMBERS[0]].failure
-        second = lane.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].failure
-        third = lane.read(NUMBERS[:1])[NUMBERS[0]]
+    with made.session(NUMBERS[:2]) as session:
+        session.read(NUMBERS[:2])
+        first = session.write(ORDERS[:1], send_by=soon(1), stop=never)[NUMBERS[0]].failure
+        second = session.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].failure
+        third = session.read(NUMBERS[:1])[NUMBERS[0]]
     assert first is not None and (first.trouble, first.status, first.retry_after) == (Trouble.UNKNOWN, 429, 60.0)
     assert second is not None and second.trouble is Trouble.UNREACHABLE and len(peer.methods("PATCH")) == 1
     assert second.retry_after is not None and 55 < second.retry_after <= 60
     assert isinstance(third, Failure) and third.retry_after is not None and 55 < third.retry_after <= 60
-    with made.lane(NUMBERS[1:2], urgent=True) as lane:
-        assert lane.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].status == 200
+    with made.session(NUMBERS[1:2], urgent=True) as session:
+        assert session.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].status == 200
 
 
 class OneAnswer(BaseHTTPRequestHandler):
@@ -275,10 +275,10 @@ def test_python_http_server(client: Make, soon: Soon, server: type[HTTPServer], 
         thread.start()
         made = client(f"http://127.0.0.1:{running.server_port}", deadline=4.0, connect_timeout=4.0)
         try:
-            with made.lane(NUMBERS[:count]) as lane:
-                found = lane.read(NUMBERS[:count])
-                answers = lane.write(ORDERS[:count], send_by=soon(2), stop=never)
-                again = lane.read(NUMBERS[:count])
+            with made.session(NUMBERS[:count]) as session:
+                found = session.read(NUMBERS[:count])
+                answers = session.write(ORDERS[:count], send_by=soon(2), stop=never)
+                again = session.read(NUMBERS[:count])
         finally:
             made.close()
             running.shutdown()
@@ -294,9 +294,9 @@ def test_answers_leave_nothing_for_the_collector(serve: Serve, client: Make, soo
     gc.collect()
     gc.disable()
     try:
-        with client(peer, deadline=3.0).lane(NUMBERS[:8]) as lane:
-            lane.read(NUMBERS[:8])
-            lane.write(ORDERS[:8], send_by=soon(3), stop=never)
+        with client(peer, deadline=3.0).session(NUMBERS[:8]) as session:
+            session.read(NUMBERS[:8])
+            session.write(ORDERS[:8], send_by=soon(3), stop=never)
         assert not [found for found in gc.get_objects() if type(found).__name__ == "_Answer"]
     finally:
         gc.enable()

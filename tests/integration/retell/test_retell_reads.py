@@ -32,8 +32,8 @@ Make = Callable[..., RetellClient]
 
 
 def read(client: RetellClient, number: str = NUMBER) -> Reading | Failure:
-    with client.lane([number]) as lane:
-        return lane.read([number])[number]
+    with client.session([number]) as session:
+        return session.read([number])[number]
 
 
 def test_a_reading_has_what_was_shown(serve: Serve, client: Make) -> None:

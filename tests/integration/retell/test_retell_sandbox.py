@@ -30,10 +30,10 @@ def retell(sandbox: Sandbox) -> Iterator[RetellClient]:
 
 def patch(retell: RetellClient, number: str = NUMBER, body: str = BODY) -> tuple[Answer, Reading | Failure]:
     """Read, write, read back, as the driver does."""
-    with retell.lane([number]) as lane:
-        lane.read([number])
-        sent = lane.write([Order(number, body)], send_by=clock.boot() + 1, stop=lambda: False)
-        return sent[number], lane.read([number])[number]
+    with retell.session([number]) as session:
+        session.read([number])
+        sent = session.write([Order(number, body)], send_by=clock.boot() + 1, stop=lambda: False)
+        return sent[number], session.read([number])[number]
 
 
 def test_a_step_and_its_read_back(sandbox: Sandbox, retell: RetellClient) -> None:
@@ -81,10 +81,10 @@ def test_each_fault_is_taken_for_what_it_is(sandbox: Sandbox, retell: RetellClie
 def test_a_half_closed_connection_is_not_written_to(sandbox: Sandbox, retell: RetellClient) -> None:
     """The server would read on and apply: what it has closed on its side is closed for us."""
     sandbox.fault("half_close", method="GET")
-    with retell.lane([NUMBER]) as lane:
-        assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+    with retell.session([NUMBER]) as session:
+        assert isinstance(session.read([NUMBER])[NUMBER], Reading)
         clock.sleep(0.05)
-        answer = lane.write([Order(NUMBER, BODY)], send_by=clock.boot() + 1, stop=lambda: False)[NUMBER]
+        answer = session.write([Order(NUMBER, BODY)], send_by=clock.boot() + 1, stop=lambda: False)[NUMBER]
     assert (answer.failure is None) == (len(sandbox.log(method="PATCH")) == 1)
     if answer.failure is not None:
         assert answer.failure.trouble is Trouble.UNREACHABLE
@@ -181,9 +181,9 @@ def test_calls_and_chats(channel: str) -> None:
 
 def test_a_fleet(sandbox: Sandbox, retell: RetellClient, make_fleet: Callable[[int], list[str]]) -> None:
     numbers = make_fleet(150)
-    with retell.lane(numbers) as lane:
-        before = lane.read(numbers)
-        answers = lane.write([Order(n, BODY) for n in numbers], send_by=clock.boot() + 2, stop=lambda: False)
+    with retell.session(numbers) as session:
+        before = session.read(numbers)
+        answers = session.write([Order(n, BODY) for n in numbers], send_by=clock.boot() + 2, stop=lambda: False)
     assert all(isinstance(outcome, Reading) for outcome in before.values())
     assert all(answer.shown is not None for answer in answers.values())
     assert all(sandbox.number(number).inbound_agents == SPLIT for number in numbers)

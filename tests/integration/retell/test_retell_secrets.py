@@ -104,16 +104,16 @@ def test_the_environment_has_no_say(serve: Serve, client: Make, monkeypatch: pyt
     trap, peer = serve(good), serve(good)
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY", "RETELL_BASE_URL"):
         monkeypatch.setenv(name, trap.url)
-    with client(peer).lane([NUMBER]) as lane:
-        assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+    with client(peer).session([NUMBER]) as session:
+        assert isinstance(session.read([NUMBER])[NUMBER], Reading)
     assert trap.accepted == 0 and peer.accepted == 1
 
 
 def test_a_redirect_is_not_followed(serve: Serve, client: Make) -> None:
     trap = serve(good)
     peer = serve(says(http("", 307, f"location: {trap.url}/get-phone-number/%2B14157774444")))
-    with client(peer).lane([NUMBER]) as lane:
-        found = lane.read([NUMBER])[NUMBER]
+    with client(peer).session([NUMBER]) as session:
+        found = session.read([NUMBER])[NUMBER]
     assert isinstance(found, Failure) and (found.trouble, found.status) == (Trouble.UNREACHABLE, 307)
     assert trap.accepted == 0 and len(peer.seen) == 1
 
@@ -122,9 +122,9 @@ def test_the_key_may_change_between_requests(serve: Serve) -> None:
     peer = serve(good)
     keys = iter(["first", "second", "third"])
     client = RetellClient(peer.url, lambda: next(keys), SystemClock(), deadline=1)
-    with client.lane([NUMBER]) as lane:
-        lane.read([NUMBER])
-        lane.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+    with client.session([NUMBER]) as session:
+        session.read([NUMBER])
+        session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
     client.close()
     assert [seen.headers["authorization"] for seen in peer.seen] == ["Bearer first", "Bearer second"]
 
@@ -141,9 +141,9 @@ def _no_file() -> str:
 def test_a_key_that_cannot_be_sent(serve: Serve, key: Callable[[], str]) -> None:
     peer = serve(good)
     client = RetellClient(peer.url, key, SystemClock(), deadline=1)
-    with client.lane([NUMBER]) as lane:
-        sent = lane.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
-        found = lane.read([NUMBER])[NUMBER]
+    with client.session([NUMBER]) as session:
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        found = session.read([NUMBER])[NUMBER]
     client.close()
     for failure in (found, sent[NUMBER].failure):
         assert isinstance(failure, Failure) and failure.trouble is Trouble.UNREACHABLE
@@ -166,11 +166,11 @@ def test_nothing_lets_the_key_or_a_number_out(
     with structlog.testing.capture_logs() as lines:
         for behave in (good, echoes, drops, closes, says(http(KEY, 500)), says(http({"message": KEY}, 401))):
             made = client(serve(behave), deadline=0.3)
-            with made.lane([NUMBER]) as lane:
-                outcomes: list[object] = [lane.read([NUMBER])]
-                sent = lane.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+            with made.session([NUMBER]) as session:
+                outcomes: list[object] = [session.read([NUMBER])]
+                sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
                 outcomes.append(sent)
-                said += [repr(outcomes), repr(made), repr(lane)]
+                said += [repr(outcomes), repr(made), repr(session)]
                 assert isinstance(sent[NUMBER], Answer)
             said.append(repr(made.version("agent_abc", 1)))
     assert {line["number"] for line in lines} == {"+1415•••4444", None}
@@ -193,9 +193,9 @@ def test_each_request_is_counted_and_a_counter_that_fails_harms_nothing(serve: S
         raise RuntimeError("the counter is broken")
 
     client = RetellClient(serve(good).url, lambda: KEY, SystemClock(), deadline=1, on_request=count)
-    with client.lane([NUMBER]) as lane:
-        lane.read([NUMBER])
-        sent = lane.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+    with client.session([NUMBER]) as session:
+        session.read([NUMBER])
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
     client.close()
     assert sent[NUMBER].status == 200
     assert counted == [("get-phone-number", "GET", 200), ("update-phone-number", "PATCH", 200)]
@@ -232,9 +232,9 @@ def test_lanes_over_tls(
     peer = serve(behave, wrap=over_tls(certificate))
     trust = ssl.create_default_context(cafile=certificate)
     made = client(f"https://localhost:{peer.port}", tls=trust, deadline=3.0, connect_timeout=3.0)
-    with made.lane(numbers) as lane:
-        found = lane.read(numbers)
-        sent = lane.write(
+    with made.session(numbers) as session:
+        found = session.read(numbers)
+        sent = session.write(
             [Order(number, BODY) for number in numbers], send_by=SystemClock().boot() + 3, stop=lambda: False
         )
     assert all(isinstance(outcome, Reading) for outcome in found.values())
@@ -245,10 +245,10 @@ def test_lanes_over_tls(
 def test_a_tls_connection_that_the_server_closed_sends_nothing(serve: Serve, client: Make, certificate: Path) -> None:
     peer = serve(good, wrap=over_tls(certificate), idle_seconds=0.1)
     trust = ssl.create_default_context(cafile=certificate)
-    with client(f"https://localhost:{peer.port}", tls=trust, deadline=3.0).lane([NUMBER]) as lane:
-        assert isinstance(lane.read([NUMBER])[NUMBER], Reading)
+    with client(f"https://localhost:{peer.port}", tls=trust, deadline=3.0).session([NUMBER]) as session:
+        assert isinstance(session.read([NUMBER])[NUMBER], Reading)
         SystemClock().sleep(0.25)
-        sent = lane.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
     failure = sent[NUMBER].failure
     assert failure is not None and failure.trouble is Trouble.UNREACHABLE
     assert peer.methods("PATCH") == [] and peer.accepted == 1
@@ -260,8 +260,8 @@ def test_a_certificate_that_nobody_trusts_sees_no_request(
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         monkeypatch.setenv(name, str(certificate))
     peer = serve(good, wrap=over_tls(certificate))
-    with client(f"https://localhost:{peer.port}", deadline=3.0).lane([NUMBER]) as lane:
-        found = lane.read([NUMBER])[NUMBER]
+    with client(f"https://localhost:{peer.port}", deadline=3.0).session([NUMBER]) as session:
+        found = session.read([NUMBER])[NUMBER]
     assert isinstance(found, Failure) and found.trouble is Trouble.UNREACHABLE
     assert "its certificate is not trusted" in found.detail
     assert peer.seen == []

@@ -49,13 +49,13 @@ def agents(made: RetellClient) -> None:
 
 
 def a_gone_number(made: RetellClient) -> None:
-    with made.lane([GONE]) as lane:
-        assert isinstance(lane.read([GONE])[GONE], Failure)
+    with made.session([GONE]) as session:
+        assert isinstance(session.read([GONE])[GONE], Failure)
 
 
 def a_refused_write(made: RetellClient) -> None:
-    with made.lane([GONE], urgent=True) as lane:
-        answers = lane.write([Order(GONE, BODY)], send_by=made._clock.boot() + 3, stop=lambda: False)
+    with made.session([GONE], urgent=True) as session:
+        answers = session.write([Order(GONE, BODY)], send_by=made._clock.boot() + 3, stop=lambda: False)
     assert answers[GONE].status == 422
 
 
@@ -75,12 +75,12 @@ def test_a_quick_endpoint_does_not_slow_the_numbers(
     slow = Slow()
     made = client(serve(slow), concurrency=CONCURRENCY, deadline=3.0)
     quick(made)
-    with made.lane(NUMBERS, urgent=urgent) as lane:
+    with made.session(NUMBERS, urgent=urgent) as session:
         if not urgent:
-            assert all(isinstance(found, Reading) for found in lane.read(NUMBERS).values())
+            assert all(isinstance(found, Reading) for found in session.read(NUMBERS).values())
         assert slow.most in (0, CONCURRENCY)
         slow.most = 0
-        answers = lane.write([Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False)
+        answers = session.write([Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False)
     assert all(answer.status == 200 for answer in answers.values())
     assert slow.most == CONCURRENCY
 
@@ -97,16 +97,16 @@ def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
     made = client(serve(behave), concurrency=4, deadline=3.0)
     made._listing._size = 1000 * pages
     told: list[int] = []
-    with made.lane(NUMBERS) as lane:
+    with made.session(NUMBERS) as session:
         done = [0]
-        inner = lane._judge
+        inner = session._judge
 
         def judge(*given: object) -> object:
             done[0] += 1
             return inner(*given)  # type: ignore[arg-type]
 
-        lane._judge = judge  # type: ignore[method-assign, assignment]
-        lane.write(
+        session._judge = judge  # type: ignore[method-assign, assignment]
+        session.write(
             [Order(n, BODY) for n in NUMBERS],
             send_by=made._clock.boot() + 30,
             stop=lambda: False,
@@ -118,4 +118,4 @@ def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
         left = len(NUMBERS) - at - 3  # three others are being answered
         assert abs(left - wanted) <= 6
     else:
-        assert 4 <= at <= 8, "not before each thread has had an answer: it may be behind an older lane"
+        assert 4 <= at <= 8, "not before each thread has had an answer: it may be behind an older session"

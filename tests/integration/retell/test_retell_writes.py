@@ -36,9 +36,9 @@ Soon = Callable[[float], float]
 
 def patch(client: RetellClient, soon: Soon, number: str = NUMBER, body: str = BODY) -> Answer:
     """Read, then write one order, as the driver does."""
-    with client.lane([number]) as lane:
-        lane.read([number])
-        return lane.write([Order(number, body)], send_by=soon(1), stop=lambda: False)[number]
+    with client.session([number]) as session:
+        session.read([number])
+        return session.write([Order(number, body)], send_by=soon(1), stop=lambda: False)[number]
 
 
 def test_the_body_leaves_verbatim_and_the_answer_is_shown(serve: Serve, client: Make, soon: Soon) -> None:
@@ -152,9 +152,9 @@ def surely_not_sent(answer: Answer, words: str) -> None:
 
 def test_nothing_leaves_after_the_send_window(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
-    with client(peer).lane([NUMBER]) as lane:
-        lane.read([NUMBER])
-        answers = lane.write([Order(NUMBER, BODY)], send_by=soon(-0.001), stop=lambda: False)
+    with client(peer).session([NUMBER]) as session:
+        session.read([NUMBER])
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(-0.001), stop=lambda: False)
     surely_not_sent(answers[NUMBER], "")
     assert peer.methods("PATCH") == []
 
@@ -162,10 +162,10 @@ def test_nothing_leaves_after_the_send_window(serve: Serve, client: Make, soon: 
 def test_nothing_leaves_once_told_to_stop(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     numbers = [f"+1415777{i:04}" for i in range(40)]
-    with client(peer, concurrency=1).lane(numbers) as lane:
-        lane.read(numbers)
+    with client(peer, concurrency=1).session(numbers) as session:
+        session.read(numbers)
         orders = [Order(number, BODY) for number in numbers]
-        answers = lane.write(orders, send_by=soon(5), stop=lambda: len(peer.methods("PATCH")) >= 10)
+        answers = session.write(orders, send_by=soon(5), stop=lambda: len(peer.methods("PATCH")) >= 10)
     assert len(peer.methods("PATCH")) == 10
     assert [answer.status for answer in answers.values()] == [200] * 10 + [None] * 30
     surely_not_sent(answers[numbers[-1]], "told to stop")
@@ -175,12 +175,12 @@ def test_the_last_look_is_right_before_the_first_byte(serve: Serve, client: Make
     """A stop that comes after the request was made ready still holds it back, and closes the connection."""
     peer = serve(good)
     looks: list[int] = []
-    with client(peer).lane([NUMBER]) as lane:
-        lane.read([NUMBER])
+    with client(peer).session([NUMBER]) as session:
+        session.read([NUMBER])
         stop = lambda: looks.append(1) or len(looks) > 1  # noqa: E731
-        answers = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=stop)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=stop)
         surely_not_sent(answers[NUMBER], "told to stop")
-        again = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        again = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
         surely_not_sent(again[NUMBER], "no connection was open")
     assert len(looks) == 2
     assert peer.methods("PATCH") == []
@@ -188,11 +188,11 @@ def test_the_last_look_is_right_before_the_first_byte(serve: Serve, client: Make
 
 def test_a_connection_that_the_server_closed_sends_nothing(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
-    with client(peer).lane([NUMBER]) as lane:
-        lane.read([NUMBER])
+    with client(peer).session([NUMBER]) as session:
+        session.read([NUMBER])
         peer.drop_all()
         time.sleep(0.05)
-        answers = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
     surely_not_sent(answers[NUMBER], "closed the connection before the request")
     assert peer.methods("PATCH") == [] and peer.accepted == 1
 
@@ -205,10 +205,10 @@ def test_something_nobody_asked_for_spoils_a_connection(serve: Serve, client: Ma
         sock.sendall(http(shown(), 200))
 
     peer = serve(on("GET", chatty))
-    with client(peer).lane([NUMBER]) as lane:
-        lane.read([NUMBER])
+    with client(peer).session([NUMBER]) as session:
+        session.read([NUMBER])
         time.sleep(0.05)
-        answers = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
     failure = answers[NUMBER].failure
     assert peer.methods("PATCH") == [] or peer.methods("PATCH")[0].connection > 1
     assert failure is None or failure.trouble is Trouble.UNREACHABLE
@@ -216,8 +216,8 @@ def test_something_nobody_asked_for_spoils_a_connection(serve: Serve, client: Ma
 
 def test_a_write_opens_no_connection(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
-    lane = client(peer).lane([NUMBER])
-    answers = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+    session = client(peer).session([NUMBER])
+    answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
     surely_not_sent(answers[NUMBER], "no connection was open")
     assert peer.accepted == 0
 
@@ -225,9 +225,9 @@ def test_a_write_opens_no_connection(serve: Serve, client: Make, soon: Soon) -> 
 def test_what_the_lane_says_when_nobody_listens(client: Make, soon: Soon) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
-    with client(f"http://127.0.0.1:{port}").lane([NUMBER]) as lane:
-        found = lane.read([NUMBER])
-        answers = lane.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+    with client(f"http://127.0.0.1:{port}").session([NUMBER]) as session:
+        found = session.read([NUMBER])
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
     assert isinstance(found[NUMBER], Failure) and found[NUMBER].trouble is Trouble.UNREACHABLE
     surely_not_sent(answers[NUMBER], "Connection refused")
 
@@ -240,17 +240,17 @@ def test_a_number_that_is_none_is_refused_without_a_request(
     serve: Serve, client: Make, soon: Soon, number: str
 ) -> None:
     peer = serve(good)
-    with client(peer).lane([number]) as lane:
-        found = lane.read([number])[number]
-        answer = lane.write([Order(number, BODY)], send_by=soon(1), stop=lambda: False)[number]
+    with client(peer).session([number]) as session:
+        found = session.read([number])[number]
+        answer = session.write([Order(number, BODY)], send_by=soon(1), stop=lambda: False)[number]
     for failure in (found, answer.failure):
         assert isinstance(failure, Failure) and failure.trouble is Trouble.REJECTED
     assert peer.seen == []
 
 
 def test_two_orders_for_one_number_are_a_mistake(serve: Serve, client: Make, soon: Soon) -> None:
-    with client(serve(good)).lane([NUMBER]) as lane, pytest.raises(ValueError, match="twice"):
-        lane.write([Order(NUMBER, BODY)] * 2, send_by=soon(1), stop=lambda: False)
+    with client(serve(good)).session([NUMBER]) as session, pytest.raises(ValueError, match="twice"):
+        session.write([Order(NUMBER, BODY)] * 2, send_by=soon(1), stop=lambda: False)
 
 
 def test_early_hints_are_passed_over(serve: Serve, client: Make, soon: Soon) -> None:

@@ -44,14 +44,14 @@ def looks_then_pauses(connection, look=Connection.alive):
     pause()
     return alive
 
-with client.lane(numbers) as lane:
-    assert all(isinstance(reading, Reading) for reading in lane.read(numbers).values())
+with client.session(numbers) as session:
+    assert all(isinstance(reading, Reading) for reading in session.read(numbers).values())
     send_by = clock.boot() + (0.2 if mode == "after the send window" else 60)
     if mode == "between the last look and the first byte":
         Connection.alive = looks_then_pauses
     else:
         pause()
-    answers = lane.write([Order(n, '{"inbound_agents":null}') for n in numbers], send_by=send_by, stop=lambda: False)
+    answers = session.write([Order(n, '{"inbound_agents":null}') for n in numbers], send_by=send_by, stop=lambda: False)
     Connection.alive = lambda connection: False
 print(sorted({answer.failure.trouble if answer.failure else answer.status for answer in answers.values()}))
 """

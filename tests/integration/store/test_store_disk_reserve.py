@@ -25,52 +25,52 @@ def _path(database: Database) -> Path:
 
 
 def test_made_given_back_and_made_again(database: Database) -> None:
-    ballast, path = DiskReserve(database, 0.5), _path(database)
-    assert not ballast.give_back(), "there is none yet"
+    reserve, path = DiskReserve(database, 0.5), _path(database)
+    assert not reserve.give_back(), "there is none yet"
     for _ in range(2):
-        assert ballast.keep() == ""
+        assert reserve.keep() == ""
         assert (path.stat().st_size, path.stat().st_mode & 0o777) == (500_000, 0o600)
-        assert not ballast.given_back
-        assert ballast.give_back()
-        assert ballast.given_back
-        assert not ballast.give_back(), "once"
+        assert not reserve.given_back
+        assert reserve.give_back()
+        assert reserve.given_back
+        assert not reserve.give_back(), "once"
 
 
 def test_none_is_made_where_there_is_no_room(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = os.statvfs(_path(database).parent)
     few = 900_000 // disk.f_frsize
     monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((*disk[:4], few, *disk[5:])))
-    ballast = DiskReserve(database, 0.5)
-    assert "less than twice its size is free" in ballast.keep()
+    reserve = DiskReserve(database, 0.5)
+    assert "less than twice its size is free" in reserve.keep()
     assert not _path(database).exists()
-    assert not ballast.given_back, "and nothing forward waits for it"
+    assert not reserve.given_back, "and nothing forward waits for it"
 
 
 def test_a_system_that_refuses_leaves_nothing_behind(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(122, "Disk quota exceeded")
 
-    ballast = DiskReserve(database, 0.5)
+    reserve = DiskReserve(database, 0.5)
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    assert "Disk quota exceeded" in ballast.keep()
+    assert "Disk quota exceeded" in reserve.keep()
     assert not _path(database).exists()
     monkeypatch.undo()
-    ballast.keep()
-    ballast.give_back()
+    reserve.keep()
+    reserve.give_back()
     monkeypatch.setattr(os, "posix_fallocate", refuse)
-    ballast.keep()
-    assert ballast.given_back
+    reserve.keep()
+    assert reserve.given_back
 
 
 def test_a_size_of_nothing_switches_it_off(database: Database) -> None:
-    ballast = DiskReserve(database, 0)
-    assert ballast.keep() == ""
+    reserve = DiskReserve(database, 0)
+    assert reserve.keep() == ""
     assert not _path(database).exists()
 
 
 @pytest.mark.postgres
 def test_postgresql_has_none(postgres_url: str) -> None:
     database = Database(postgres_url, SystemClock())
-    ballast = DiskReserve(database, 8)
-    assert (ballast.keep(), ballast.give_back(), ballast.given_back) == ("", False, False)
+    reserve = DiskReserve(database, 8)
+    assert (reserve.keep(), reserve.give_back(), reserve.given_back) == ("", False, False)
     database.close()

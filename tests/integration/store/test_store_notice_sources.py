@@ -43,10 +43,10 @@ def test_the_look_takes_its_index(store: Store) -> None:
 
 def test_each_state_that_lasts_is_found(store: Store) -> None:
     crowd(store)
-    tellings = NoticeSources(store.database)
+    sources = NoticeSources(store.database)
     since = store.now() - timedelta(hours=1)
-    entries, waits = tellings.glance(since)
-    assert (entries > 0, waits, tellings.telling()) == (True, False, [])
+    entries, waits = sources.glance(since)
+    assert (entries > 0, waits, sources.telling()) == (True, False, [])
     changes = {
         "w1": {"waiting_for": WaitingFor.APPROVAL},
         "w2": {"waiting_for": WaitingFor.KEY},
@@ -60,8 +60,8 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
     with store.database.write() as connection:
         for id_, values in changes.items():
             connection.execute(rollouts.update().where(rollouts.c.id == id_).values(values))
-    assert [r.id for r, _ in tellings.telling()] == ["w1", "w2", "w3", "w4"]
-    assert tellings.glance(since) == (entries, True)
+    assert [r.id for r, _ in sources.telling()] == ["w1", "w2", "w3", "w4"]
+    assert sources.glance(since) == (entries, True)
 
 
 def test_the_condition_is_the_migrations_word_for_word() -> None:

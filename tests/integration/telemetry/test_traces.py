@@ -109,7 +109,7 @@ def _seconds(span: ReadableSpan) -> float:
 
 
 def test_every_line_of_a_pass_carries_its_rollout() -> None:
-    crew, seen = ThreadPool(4), []
+    pool, seen = ThreadPool(4), []
     together = threading.Barrier(2, timeout=5)
 
     def work() -> None:
@@ -117,8 +117,8 @@ def test_every_line_of_a_pass_carries_its_rollout() -> None:
         seen.append((threading.current_thread().name, structlog.contextvars.get_contextvars().get("rollout")))
 
     with structlog.contextvars.bound_contextvars(rollout="r1"):
-        crew.run(work, 2)
-    crew.close()
+        pool.run(work, 2)
+    pool.close()
     assert len({name for name, _ in seen}) == 2
     assert [rollout for _, rollout in seen] == ["r1", "r1"]
 

@@ -29,7 +29,7 @@ from rollout.domain.writes.drift import NumberScan, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.page_state import Line
-from rollout.interfaces.dashboard.weight_history import WeightPeriod, course
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, Shown, Verdict, confirmed, only, plan, rollout, target, write
 
@@ -394,7 +394,7 @@ def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
         line("intended", 6),
         line("reached", 7),
     ]
-    asked, read, stood, _ = course(LOW, lines, START + 8 * HOUR)
+    asked, read, stood, _ = weight_history(LOW, lines, START + 8 * HOUR)
     assert [m.weight for m in asked] == [0.5, 0.2, 0.5]
     assert [m.weight for m in read] == [0, 0.5, 0.2, 0.5]
     assert stood == [

@@ -1,4 +1,4 @@
-"""Batches of one action: sized by what was sent, overlapped when the lane says so, ended by the first trouble."""
+"""Batches of one action: sized by what was sent, overlapped when the session says so, ended by the first trouble."""
 
 from __future__ import annotations
 

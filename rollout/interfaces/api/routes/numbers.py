@@ -43,8 +43,8 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
     if newest is not None:
         serves, seen_at = newest.live or {}, newest.live_at
     if fresh:
-        with service.app.numbers.lane([number]) as lane:
-            reading = lane.read([number]).get(number)
+        with service.app.numbers.session([number]) as session:
+            reading = session.read([number]).get(number)
         if isinstance(reading, Failure) and reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
             raise UnknownRollout(f"Retell does not know {number}", number=number)
         if not isinstance(reading, Reading):

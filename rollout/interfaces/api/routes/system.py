@@ -115,7 +115,7 @@ class Checks:
                     self._found["schema"] = _try(lambda: migrate.require_current(self._service.app.database))
                     self._schema_at = now if self._found["schema"] == "ok" else None
                 self._found["database"] = _try(self._probe)
-                if self._found["database"] == "ok" and self._service.app.store.ballast.given_back:
+                if self._found["database"] == "ok" and self._service.app.store.disk_reserve.given_back:
                     self._found["database"] = GIVEN_BACK
                 self._at = now
             return {**self._found, "ticks": self._ticks(now)}

@@ -25,8 +25,8 @@ class SimRetell:
     def __init__(self, world: World, remote: Remote, clock: SimClock, source: str = "service") -> None:
         self.world, self.remote, self.clock, self.source = world, remote, clock, source
 
-    def lane(self, numbers: Sequence[str], *, urgent: bool = False) -> SimLane:
-        return SimLane(self, numbers, urgent)
+    def session(self, numbers: Sequence[str], *, urgent: bool = False) -> SimSession:
+        return SimSession(self, numbers, urgent)
 
     def all(self) -> Iterator[Reading | Failure]:
         self.world.step("listing")
@@ -101,10 +101,10 @@ class SimRetell:
         return found
 
 
-class SimLane:
+class SimSession:
     """rollout.engine.ports.NumberSession. A connection lives K seconds after its last use; a write opens none."""
 
-    reopens = False  # what a lane without "connection first" would do
+    reopens = False  # what a session without "connection first" would do
     resends = False  # what a hidden retry would do
     ignores_window = False
 
