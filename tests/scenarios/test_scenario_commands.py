@@ -102,6 +102,7 @@ def test_promote_goes_over_an_undecided_gate_and_never_over_a_failed_one(scene: 
 def test_pause_holds_and_resume_goes_on_from_there(scene: Scene) -> None:
     scene.given_at(1)
     scene.app.commands.pause(scene.id, By("cli:test", "lunch"))
+    assert scene.rollout.waiting_for is WaitingFor.PERSON, "at once, before anybody drives it"
     scene.after(DAY)
     scene.stands("paused", 1, "lunch")
     assert scene.weight(ONE) == 0.1

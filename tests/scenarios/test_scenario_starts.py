@@ -10,6 +10,7 @@ import pytest
 from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NameTaken, PreflightRefused, Refused, UnknownRollout
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.scene import GET, ME, PATCH, Scene
 from tests.support.values import AGENT, ONE, TWO, entry, plan
 
@@ -110,6 +111,23 @@ def test_a_scheduled_start_waits_while_retell_is_away(scene: Scene) -> None:
     scene.sandbox.clear_faults()
     scene.after(120)
     scene.stands("progressing", 1)
+
+
+def test_a_scheduled_start_and_a_rollback_wait_for_a_key_that_retell_takes(scene: Scene) -> None:
+    scene.given(at=scene.clock.now() + timedelta(hours=1))
+    scene.after(1)
+    assert scene.rollout.waiting_for is WaitingFor.START
+    scene.sandbox.fault("status", status=401, times=None)
+    scene.after(3_700)
+    assert (scene.rollout.phase, scene.rollout.waiting_for) == ("pending", WaitingFor.KEY)
+    scene.sandbox.clear_faults()
+    scene.after(60)
+    assert (scene.rollout.phase, scene.rollout.waiting_for) == ("progressing", WaitingFor.HOLD)
+    scene.sandbox.fault("status", status=401, times=None)
+    scene.app.commands.rollback(scene.id, ME)
+    assert scene.rollout.waiting_for is None, "nobody has looked yet"
+    scene.after(60)
+    assert (scene.rollout.phase, scene.rollout.waiting_for) == ("rolling_back", WaitingFor.KEY)
 
 
 def test_a_rollout_may_wait_for_another_one(scene: Scene) -> None:

@@ -21,6 +21,7 @@ from rollout.interfaces.cli.screen import (
     staircase,
     table,
 )
+from rollout.interfaces.views.journal import wording
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -121,23 +122,9 @@ def history(
         return
     shown = table("#", "when", "who", "what", "why", keys=("#", "what"))
     for e in entries:
-        shown.add_row(str(e["seq"]), local(e["at"]), plain(e["actor"]), plain(e["kind"]), plain(_detail(e)))
+        words = wording(e["kind"], e["reason"], e["data"])
+        shown.add_row(str(e["seq"]), local(e["at"]), plain(e["actor"]), plain(e["kind"]), plain(words))
     console().print(shown)
-
-
-def _detail(entry: dict[str, Any]) -> str:
-    outcomes = entry["data"].get("outcomes")
-    if outcomes:
-        counts: dict[str, int] = {}
-        for outcome in outcomes.values():
-            counts[outcome["outcome"]] = counts.get(outcome["outcome"], 0) + 1
-        return ", ".join(f"{n} {word}" for word, n in counts.items())
-    if entry["kind"] == "intended" and entry["data"].get("retreated") is not None:
-        return f"retreat to {entry['data']['retreated'] / 100:g} % from {entry['data'].get('position')}"
-    if entry["kind"] == "intended":
-        return f"{entry['data'].get('kind')} for {entry['data'].get('position')}"
-    reason: str = entry["reason"]
-    return reason
 
 
 # ------------------------------------------------------------------ following

@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from rollout.adapters.store import housekeeping
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
+from rollout.interfaces.views.journal import wording
 
 MOST_JOURNALS = 100  # of which the lines are kept
 
@@ -80,31 +80,8 @@ def line_of(entry: RecordedEntry) -> Line:
         entry.at,
         entry.actor,
         entry.kind,
-        _text(entry, data),
+        wording(entry.kind, entry.reason, data),
         position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
         data.get("retreated"),
     )
-
-
-def _text(entry: RecordedEntry, data: Mapping[str, Any]) -> str:
-    outcomes = data.get("outcomes")
-    if entry.kind == "settled" and isinstance(outcomes, Mapping):
-        counts: dict[str, int] = {}
-        for outcome in outcomes.values():
-            word = outcome["outcome"] if isinstance(outcome, Mapping) else str(outcome)
-            counts[word] = counts.get(word, 0) + 1
-        return ", ".join(f"{n} {word.replace('_', ' ')}" for word, n in counts.items())
-    if entry.kind == "intended":
-        what = "the baseline" if data.get("kind") == "baseline" else f"step {data.get('position')}"
-        if data.get("retreated") is not None:
-            what = f"the retreat weight, {data['retreated'] / 100:g} %,"
-        writes = data.get("change", {}).get("new_writes", ())
-        return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
-    findings = data.get("findings")
-    if entry.kind == "observed" and not entry.reason and isinstance(findings, Mapping):
-        return ", ".join(f"{number}: {str(found).replace('_', ' ')}" for number, found in list(findings.items())[:5])
-    if entry.kind == "promote" and data.get("to"):
-        step = f"from {data.get('from')} to {data['to']}"
-        return f"{step}: {entry.reason}" if entry.reason else step
-    return entry.reason

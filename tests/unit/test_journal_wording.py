@@ -1,0 +1,47 @@
+"""Journal entries in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from rollout.interfaces.views.journal import wording
+
+WRITES = {"change": {"new_writes": [{}, {}]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "data", "words"),
+    [
+        ("intended", "", {"kind": "forward", "position": "1.2"}, "to write step 1.2"),
+        ("intended", "", {"kind": "forward", "position": "1.2", **WRITES}, "to write step 1.2 to 2 numbers"),
+        ("intended", "", {"kind": "baseline", "change": {"new_writes": [{}]}}, "to write the baseline to 1 number"),
+        (
+            "intended",
+            "",
+            {"kind": "forward", "retreated": 500, **WRITES},
+            "to write the retreat weight, 5 % to 2 numbers",
+        ),
+        (
+            "settled",
+            "",
+            {
+                "outcomes": {
+                    "+1": {"outcome": "applied"},
+                    "+2": {"outcome": "not_applied"},
+                    "+3": {"outcome": "applied"},
+                }
+            },
+            "2 applied, 1 not applied",
+        ),
+        ("observed", "", {"findings": {"+1": "foreign_write"}}, "+1: foreign write"),
+        ("observed", "somebody wrote it", {"findings": {"+1": "foreign_write"}}, "somebody wrote it"),
+        ("promote", "good", {"from": "1.1", "to": "1.2"}, "from 1.1 to 1.2: good"),
+        ("promote", "", {"from": "1.1", "to": "1.2"}, "from 1.1 to 1.2"),
+        ("promote", "good", {}, "good"),
+        ("pause", "calls drop", {}, "calls drop"),
+    ],
+)
+def test_an_entry_says_what_happened(kind: str, reason: str, data: dict[str, Any], words: str) -> None:
+    assert wording(kind, reason, data) == words
