@@ -10,7 +10,7 @@ MOST_FINDINGS = 5
 
 
 def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
-    """What an entry says, in one line; how many numbers are written only where `data` has the change of the tables."""
+    """The sentence of an entry, in one line; how many numbers are written only where `data` has the change of the tables."""
     match kind:
         case "settled":
             return _settled(data.get("outcomes") or {})
