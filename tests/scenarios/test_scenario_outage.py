@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from itertools import pairwise
@@ -18,6 +17,7 @@ from rollout.interfaces.api.stream import Hub, Subscriber
 from rollout.interfaces.api.worker_pools import WorkerPools
 from rollout.interfaces.auth.roles import NOBODY
 from tests.support.clock import FakeClock
+from tests.support.loops import run_apart
 from tests.support.scene import Scene
 
 MOST_LOOPS = 5_000  # of a minute: a loop that spins ends here
@@ -172,7 +172,7 @@ def test_event_streams_back_off_and_live_on(
     scene: Scene, trouble: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[None] = []
-    lanes = WorkerPools(1)
+    lanes = WorkerPools()
     hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), lanes, 10)  # type: ignore[arg-type]
     hub._subscribers.add(Subscriber("a", NOBODY, 0))
     slept: list[float] = []
@@ -187,6 +187,6 @@ def test_event_streams_back_off_and_live_on(
 
     monkeypatch.setattr(hub, "_look", look)
     monkeypatch.setattr("rollout.interfaces.api.stream.asyncio.sleep", sleep)
-    asyncio.new_event_loop().run_until_complete(hub._poll())
+    run_apart(hub._poll())
     lanes.stop()
     assert slept == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 5, 5, 5])

@@ -75,7 +75,7 @@ def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
     with pytest.raises(PlanError, match=r"plan\.yaml:1:1"):
         remote.check("- 1", "plan.yaml")
     with pytest.raises(UnknownRollout) as unknown:
-        remote.show("no/such?rollout#é")
+        remote.show("no such?rollout#é")
     assert unknown.value.exit_code == 2
     with pytest.raises(PreflightRefused):
         remote.start(text(service, "+19995550003"), "plan.yaml", ME)

@@ -38,7 +38,7 @@ BY_FORM = [
     ("DRIFT_SECONDS", "inf", "write a number"),
     ("LEASE", "1e12", "is too much; write at most 1,000,000,000"),
     ("KEEP_DAYS", "1000000", "is too much; write at most 36,500"),
-    ("RETELL_API_KEY", "key with spaces", "write the key alone"),
+    ("RETELL_API_KEY", "key with spaces", "write one line, the key alone"),
     ("CALENDARS", "missing.toml", "missing.toml cannot be read (No such file or directory)"),
     ("CALENDARS", "plans", "plans cannot be read (Is a directory)"),
     ("CALENDARS", "broken.toml", "broken.toml: this is not TOML"),
@@ -128,6 +128,7 @@ NAMED = PLAN + "calendar: nowhere\n"
 def test_holidays_that_nobody_knows_are_refused_by_every_command(
     rollout: CommandLine, retell: Sandbox, args: tuple[str, ...]
 ) -> None:
+    assert rollout("db", "upgrade").code == 0
     (rollout.folder / "plans").mkdir()
     rollout.write("bad.yaml", HOLIDAYS)
     rollout.write("plans/bad.yaml", HOLIDAYS)
@@ -141,6 +142,7 @@ def test_holidays_that_nobody_knows_are_refused_by_every_command(
 def test_a_calendar_that_nobody_knows_is_refused_by_check_start_and_apply(
     rollout: CommandLine, args: tuple[str, ...]
 ) -> None:
+    assert rollout("db", "upgrade").code == 0
     (rollout.folder / "plans").mkdir()
     rollout.write("bad.yaml", NAMED)
     rollout.write("plans/bad.yaml", NAMED)

@@ -51,7 +51,7 @@ def test_rollback_all_covers_scheduled_rollouts_and_names_them(inside: Inside) -
 def test_pause_all_covers_scheduled_rollouts_and_names_them(inside: Inside) -> None:
     later, soon = start(inside, "december", more=DECEMBER), start(inside, "soon", TWO)
     done = inside("pause", "--all")
-    assert (done.code, done.err) == (0, "")
+    assert done.code == 0, done.err
     assert done.out.splitlines() == [
         f"{soon}: pause: paused at 1.1",
         f"{later}: pause: paused at 1.1",
@@ -91,7 +91,7 @@ def test_one_request_id_covers_all_of_them_and_again(inside: Inside) -> None:
     assert inside("pause", "--all", "--request-id", "one").code == 0
     for _ in range(2):
         done = inside("rollback", "--all", "--request-id", "two", "--no-wait")
-        assert (done.code, done.err) == (0, "")
+        assert done.code == 0, done.err
     assert phase(inside, first) == phase(inside, second) == "rolling_back"
 
 

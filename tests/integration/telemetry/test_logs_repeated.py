@@ -82,7 +82,7 @@ def test_the_end_of_the_process_loses_no_count(lines: Lines) -> None:
 
 def test_lines_of_the_libraries_are_counted_too(lines: Lines) -> None:
     for _ in range(50):
-        logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
+        logging.getLogger("uvicorn.error").warning("something is odd")
     lines.now = 61
     logging.getLogger("uvicorn.error").info("bye")
     assert [times for _, times in lines.read()] == [0, 49, 0]

@@ -86,11 +86,12 @@ def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) 
     migrations = {p.name for p in (REPOSITORY / "alembic" / "versions").glob("*.py")}
     assert {f"rollout/_alembic/versions/{name}" for name in migrations} <= names
     assert {"rollout/_alembic/env.py", "rollout/interfaces/cli/__init__.py", "jobs/scheduler.py"} <= names
-    page = REPOSITORY / "rollout" / "dashboard"
+    page = REPOSITORY / "rollout" / "interfaces" / "dashboard"
     files = [p for kind in ("static", "templates") for p in (page / kind).rglob("*") if p.is_file()]
     assert files
     assert {p.relative_to(REPOSITORY).as_posix() for p in files} <= names
-    kits = {p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "rollout" / "_kit").glob("*.py")}
+    kits = {p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "rollout" / "kit" / "program").glob("*.py")}
+    assert kits
     assert kits <= names
 
 
