@@ -275,7 +275,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "position in force": Mutant(
         "held where the numbers stand, not where they are wanted",
-        64,
+        2,
         "I7",
         _held_where_it_is_wanted,
         _hands(holds_drift=1.0),
