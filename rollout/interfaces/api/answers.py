@@ -75,7 +75,7 @@ class VerdictModel(BaseModel):
     reason: str = Field(examples=["12 of 50 calls"])
 
 
-class CallsUnreadable(BaseModel):
+class CallsUnreadableModel(BaseModel):
     """Calls that cannot be read from Retell, from the first look that failed on."""
 
     since: datetime
@@ -97,7 +97,7 @@ class RolloutModel(Summary):
     gates_text: list[str] = Field(description="The same in words.")
     targets: list[TargetModel]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
-    calls_unreadable: CallsUnreadable | None = Field(
+    calls_unreadable: CallsUnreadableModel | None = Field(
         None, description="Since when its calls cannot be read, and why; null: they can."
     )
 
