@@ -135,6 +135,7 @@ class _Walk:
                 self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {state.at:.1f} s")
         live = remote.numbers[write.number].at(claimed - staleness)
         edited = live.edit == "lists" and live.at > max(self.answered_at, 0.0)
+        edited = edited and remote.numbers[write.number].at(at) is live  # and not put back meanwhile, as the kit does
         if edited and not shows_baseline(live.lists, known["baseline"]):
             self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
         for entries in known["baseline"].values():

@@ -15,6 +15,8 @@ KEPT: dict[int, str] = {
     275: "as 52, in the last step",
     578: "the last step without a hold, its write unanswered: GETs without a pause until its horizon closed",
     950: "as 578",
+    1173: "an edit behind a time stamp that is older than one seen before stayed unseen while a person was waited for",
+    2086: "an edit that a kit had put back before the number was read: the judge took it for overwritten",
     2925: "a process that watched an ended rollout recorded what it had read before a later one took the numbers over, "
     "and undid the later one's end",
 }
