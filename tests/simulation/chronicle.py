@@ -167,7 +167,8 @@ class _Walk:
     def _weight(self, name: str, write: Write) -> None:
         """What a forward intent writes is what closing or opening time wants: no more by night, no less by day."""
         plan, wanted = self.story.rollout.plan, self.table.rollout.get("retreated")
-        above = wanted is not None and sum(plan.weights(write.step).values()) > wanted
+        points = sum(plan.weights(write.step).values()) if write.step else 0  # step 0: `restore` of a later wave
+        above = wanted is not None and points > wanted
         if write.retreated != (wanted if above else None):
             self.fault(f"C1: {name}: an intent at {write.retreated} while {wanted} is wanted")
 
