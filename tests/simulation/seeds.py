@@ -19,4 +19,6 @@ KEPT: dict[int, str] = {
     2086: "an edit that a kit had put back before the number was read: the judge took it for overwritten",
     2925: "a process that watched an ended rollout recorded what it had read before a later one took the numbers over, "
     "and undid the later one's end",
+    9168: "two edits before the start, the first with a stamp ahead: the judge took the first for overwritten",
+    9991: "an edit before the start, seen a reading's staleness before the claim: the judge took a step for counted over it",
 }
