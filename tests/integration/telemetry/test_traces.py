@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from jobs.advance import Advance
 from rollout.adapters.retell.thread_pool import ThreadPool
-from rollout.adapters.telemetry import tracing
+from rollout.adapters.telemetry import logs, tracing
 from rollout.adapters.telemetry.request_stats import BUCKETS, Latencies, RequestMeter
 from rollout.domain.errors import Refused
 from rollout.settings import traces_wanted
@@ -80,6 +80,7 @@ def test_nothing_happens_when_nobody_asked() -> None:
 
 def test_without_the_sdk_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
+    monkeypatch.setattr(tracing, "log", logs.Logger(tracing.__name__))  # whatever the first line of a run has set up
     with structlog.testing.capture_logs() as lines:
         assert not tracing.start(True)
     assert "install rollout[otel]" in lines[0]["why"]
