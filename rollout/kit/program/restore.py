@@ -175,6 +175,8 @@ class Number:
         _check_key(look)
         if look.status in (404, 422):
             self._fail(f"gone: Retell does not know this number ({look.status})")
+        elif look.status != 200:
+            self._answered_badly(look)
         elif reply.status != 404 and self._wanted is self.baseline and self.exact != self.baseline:
             self._wanted = self.exact
             self._note(

@@ -209,7 +209,7 @@ def _carry_out(numbers: list[Number], crew: Crew, note: Journal) -> int:
             note.say("Retell could not be reached. The numbers serve what they served; start again.")
             code = 4
         else:
-            code = 0 if all(number.at_baseline for number in numbers) else 1
+            code = 0 if not failed and all(number.at_baseline for number in numbers) else 1
     for number in numbers:
         note.say(f"  {number.number}  {_outcome(number)}")
     note("end", None, _standing(numbers), exit=code, numbers={n.number: _outcome(n) for n in numbers})

@@ -164,6 +164,16 @@ def test_a_reading_that_began_before_the_end_of_the_watch_does_not_end_it(way: W
     assert way.step(shows(BASELINE, 20), at=1100.0) == DONE
 
 
+@pytest.mark.parametrize("refusal", [400, 404, 422])
+@pytest.mark.parametrize("look", [429, 500, 503])
+def test_a_refusal_beside_a_read_that_fails_is_sent_again(way: Way, refusal: int, look: int) -> None:
+    way.number.exact = {"inbound_agents": [{"agent_id": "a", "agent_version": 6, "weight": 1.0}, {}]}
+    assert way.step(status(refusal), status(look, 7.0)) == SEND
+    assert (way.number.unreachable, way.pause) == (True, 7.0)
+    assert way.step(shows(BASELINE, 20)) == READ
+    assert way.retell.bodies == [BASELINE, BASELINE]
+
+
 def test_every_further_send_begins_the_watch_anew(way: Way) -> None:
     way.step(shows(BASELINE, 20))
     way.step(shows(BASELINE, 20))

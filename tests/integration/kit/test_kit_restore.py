@@ -240,6 +240,15 @@ def test_a_number_that_is_gone_does_not_stop_the_others(world: Sandbox, kit: Mak
     assert len(writes(world)) == 1
 
 
+def test_a_number_that_is_gone_during_the_watch_is_not_restored(world: Sandbox, kit: Make) -> None:
+    process = kit([ONE, "+14155550112"], lease=1.0, horizon=2.0).start()
+    until(lambda: len(world.log(number=ONE, method="GET")) >= 2)
+    world.delete_number(ONE)
+    out, _ = process.communicate(timeout=20)
+    assert f"{ONE}  restored: " in out and f"{ONE}  gone: Retell does not know this number" in out
+    assert process.returncode == 1, out
+
+
 def test_a_baseline_that_retell_refuses(world: Sandbox, kit: Make) -> None:
     made = kit([ONE, "+14155550112"], ("outbound",))
     world.delete_version(AGENT, 5)
