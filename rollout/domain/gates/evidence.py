@@ -69,32 +69,43 @@ _READ_SIZE = 512  # rows at a time, so that a rehearsal's arrays stay in the pro
 LARGEST = 1.7976931348623157e308  # JSON has no infinity: e-values beyond are shown as this
 
 
+def _pairs(rates: Sequence[float]) -> tuple[Array, Array]:
+    """The baseline's and the canary's rate of each bet, the odds going through for each of these rates."""
+    b = np.repeat(np.array(rates), len(ODDS))
+    o = np.tile(np.array([odds for odds, _ in ODDS]), len(rates))
+    return b, o * b / (1 - b + o * b)
+
+
 def _bets() -> tuple[Array, Array, Array]:
-    b = np.repeat(np.array(RATES), len(ODDS))
-    o = np.tile(np.array([odds for odds, _ in ODDS]), len(RATES))
-    weight = np.tile(np.array([prior for _, prior in ODDS]), len(RATES))
-    return b, o * b / (1 - b + o * b), weight
+    return *_pairs(RATES), np.tile(np.array([prior for _, prior in ODDS]), len(RATES))
 
 
-def _bets_on(history: float, side: Side) -> tuple[Array, Array, Array]:
-    """The table of bets around the rate that the baseline had before the rollout."""
+def _money_on(history: float, side: Side) -> Array:
+    """The weights of the bets on HISTORY_RATES, around the rate that the baseline had before the rollout."""
     rates = np.array(HISTORY_RATES)
     ln = HISTORY_CALLS * (history * np.log(rates) + (1 - history) * np.log1p(-rates))
     believed = np.exp(ln - ln.max())
     spread = np.isin(rates, RATES) / len(RATES)
     on_rate = (1 - HISTORY_SHARE) * spread + HISTORY_SHARE * believed / believed.sum()
     prior = [HISTORY_WORSE.get(odds, x) if side == "harm" else x for odds, x in ODDS]
-    b = np.repeat(rates, len(ODDS))
-    o = np.tile(np.array([odds for odds, _ in ODDS]), len(rates))
-    return b, o * b / (1 - b + o * b), np.repeat(on_rate, len(ODDS)) * np.tile(np.array(prior), len(rates))
+    return np.repeat(on_rate, len(ODDS)) * np.tile(np.array(prior), len(rates))
 
 
-@lru_cache(maxsize=1024)
-def _chosen(margin: float, side: Side, history: float | None) -> tuple[Array, Array, Array]:
-    """The bets of one side at a margin, with the logarithms of their renormalised weights."""
-    b, c, weight = _bets() if history is None else _bets_on(history, side)
+def _chosen(margin: float, side: Side, known: bool) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """The rates of one side's bets at a margin, and which of all bets they are; `known`: with a history."""
+    b, c = _pairs(HISTORY_RATES if known else RATES)
     keep = c - b > margin + 1e-9 if side == "harm" else c - b < margin - 1e-9
-    return b[keep], c[keep], np.log(weight[keep] / weight[keep].sum())
+    return b[keep], c[keep], keep
+
+
+@lru_cache(maxsize=256)
+def _ln_weights(margin: float, side: Side, history: float | None) -> Array:
+    """The logarithms of the renormalised weights of one side's bets. Every rollout has its own history."""
+    weight = (_bets()[2] if history is None else _money_on(history, side))[
+        _chosen(margin, side, history is not None)[2]
+    ]
+    ln: Array = np.log(weight / weight.sum())
+    return ln
 
 
 def _boundary(weight: float, margin: ArrayLike, b: ArrayLike, c: ArrayLike) -> Array:
@@ -123,11 +134,11 @@ def _boundary(weight: float, margin: ArrayLike, b: ArrayLike, c: ArrayLike) -> A
     return np.stack([np.log(c / c0), np.log((1 - c) / fine_c), np.log(b / b0), np.log((1 - b) / fine_b)])
 
 
-@lru_cache(maxsize=1024)
-def _factors(weights: tuple[float, ...], margin: float, side: Side, history: float | None) -> tuple[Array, Array]:
-    """(factors of shape (4 * len(weights), bets), ln weights of the bets)."""
-    b, c, ln_weight = _chosen(margin, side, history)
-    return np.concatenate([_boundary(w, margin, b, c) for w in weights]), ln_weight
+@lru_cache(maxsize=256)
+def _factors(weights: tuple[float, ...], margin: float, side: Side, known: bool) -> Array:
+    """The factors of one side's bets, shape (4 * len(weights), bets): the same whatever the history says."""
+    b, c, _ = _chosen(margin, side, known)
+    return np.concatenate([_boundary(w, margin, b, c) for w in weights])
 
 
 @lru_cache(maxsize=16)
@@ -194,9 +205,10 @@ def log_e(
     shape = array.shape[:-2]
     if not len(weights):
         return np.zeros(shape)
-    factors, ln_weight = _factors(tuple(weights), float(margin), side, history)
+    ln_weight = _ln_weights(float(margin), side, history)
     if not len(ln_weight):  # nobody bets on so extreme a difference: no money is won or lost
         return np.zeros(shape)
+    factors = _factors(tuple(weights), float(margin), side, history is not None)
     flat = array.reshape(-1, 4 * len(weights))
     money = np.empty(len(flat))
     for start in range(0, len(flat), _READ_SIZE):

@@ -264,3 +264,18 @@ def test_huge_evidence_stays_a_number():
 def test_watch_limit_is_ten_points_above_the_bound():
     assert float(ev.watch_limit(15, 85)) == pytest.approx(0.22 + 0.10, abs=0.01)
     assert float(ev.watch_limit(100, 0)) == 0.99
+
+
+def test_a_rollouts_own_history_makes_no_table_of_its_own():
+    ev._factors.cache_clear()
+    for rate in np.linspace(0.01, 0.5, 50):
+        ev.log_e([[3, 40, 12, 300]], (0.1,), history=float(rate))
+    assert ev._factors.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize("side", ["harm", "safe"])
+@pytest.mark.parametrize("history", [None, 0.07, 0.3])
+def test_the_weights_of_a_sides_bets_are_all_of_its_money(side, history):
+    weights = np.exp(ev._ln_weights(0.05, side, history))
+    assert weights.sum() == pytest.approx(1.0)
+    assert len(weights) == ev._factors((0.1,), 0.05, side, history is not None).shape[1]
