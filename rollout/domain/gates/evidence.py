@@ -88,7 +88,8 @@ def _money_on(history: float, side: Side) -> Array:
     spread = np.isin(rates, RATES) / len(RATES)
     on_rate = (1 - HISTORY_SHARE) * spread + HISTORY_SHARE * believed / believed.sum()
     prior = [HISTORY_WORSE.get(odds, x) if side == "harm" else x for odds, x in ODDS]
-    return np.repeat(on_rate, len(ODDS)) * np.tile(np.array(prior), len(rates))
+    weight: Array = np.repeat(on_rate, len(ODDS)) * np.tile(np.array(prior), len(rates))
+    return weight
 
 
 def _chosen(margin: float, side: Side, known: bool) -> tuple[Array, Array, NDArray[np.bool_]]:
