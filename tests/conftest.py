@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,16 @@ hypothesis.settings.register_profile("rollout", deadline=None, suppress_health_c
 hypothesis.settings.load_profile("rollout")
 
 logs.begin()
+
+
+def pytest_configure() -> None:
+    """Signals do to the programs of a test what they do to an operator's, also where this run ignores them (`nohup`).
+
+    What a process ignores, its children ignore.
+    """
+    for number, by_default in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, by_default)
 
 
 @pytest.fixture

@@ -17,12 +17,7 @@ def pressed(rollout: CommandLine, *args: str, when: str) -> tuple[int, str, str]
     out, err = rollout.folder / "out", rollout.folder / "err"
     with out.open("wb") as o, err.open("wb") as e:
         process = subprocess.Popen(
-            [sys.executable, "-m", "rollout", *args],
-            cwd=rollout.folder,
-            env=rollout.variables(),
-            stdout=o,
-            stderr=e,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores it
+            [sys.executable, "-m", "rollout", *args], cwd=rollout.folder, env=rollout.variables(), stdout=o, stderr=e
         )
         try:
             wait_until(lambda: when in out.read_text() + err.read_text())
