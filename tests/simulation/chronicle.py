@@ -14,7 +14,7 @@ from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState,
 from rollout.domain.writes.protocol import shows, shows_baseline
 
 from .processes import Simulation
-from .remote import Message
+from .remote import Message, State
 
 FOREVER = float("inf")
 _ANSWERS = frozenset({"adopt", "restore"})  # a person's answers to drift
@@ -62,7 +62,6 @@ class _Walk:
         self.since: dict[str, float] = {}
         self.final: tuple[Phase, float] | None = None
         self.undo: float | None = None
-        self.waived = False
 
     def all(self, entries: Sequence[RecordedEntry]) -> Chronicle:
         for entry in entries:
@@ -88,11 +87,10 @@ class _Walk:
             self.answered_at = at
         if entry.kind == "confirmed":
             self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
-        if entry.kind == "advanced":
-            self._counted(name, at)
         if entry.kind == "held":
             self._held(name, data)
         if entry.kind in ("advanced", "completed"):
+            self._counted(name, at)
             self._hold(name, entry, position, at, data)
         if entry.kind == "retreated":
             self._down(at)
@@ -125,33 +123,38 @@ class _Walk:
         if phase not in (Phase.PROGRESSING, Phase.PROMOTED):
             self.fault(f"I6: {name}: a forward intent while {phase}")
         self._weight(name, write)
+        number, known = remote.numbers[write.number], self.table.targets[write.number]
         claimed = self.sim.claims[write.rollout_id, write.epoch]
-        known = self.table.targets[write.number]
-        staleness = self.sim.world.weather.bounds.staleness
-        # What it showed when the rollout was claimed; stamps alone do not tell, for Retell's clock may jump.
-        live = remote.numbers[write.number].at(claimed - staleness)
-        by_hand = live.author not in ("service", "start") and live.edit != "other"
-        if by_hand and live.modified > known["modified"]:
-            self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {live.at:.1f} s")
-        edited = live.edit == "lists" and live.at > max(self.answered_at, 0.0)
-        edited = edited and remote.numbers[write.number].at(at) is live  # and not put back meanwhile, as the kit does
-        if edited and not shows_baseline(live.lists, known["baseline"]):
+        since = claimed - self.sim.world.weather.bounds.staleness
+        # Another field's edit moves the stamp again, and Retell's clock may jump: the older of the two counts.
+        hand = next(s for s in reversed(number.states) if s.edit != "other" and s.at <= max(since, 0.0))
+        stamp = min(hand.modified, number.at(since).modified)
+        if hand.author not in ("service", "start") and stamp > known["modified"]:
+            self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {hand.at:.1f} s")
+        edits = self._foreign(write.number, since, at)
+        if edits and not any(shows_baseline(s.lists, known["baseline"]) for s in edits):
             self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
         for entries in known["baseline"].values():
             for entry in entries:
                 if remote.gone((entry["agent_id"], entry["agent_version"]), claimed - 60, at):
                     self.fault(f"I13: {name}: a forward step without a rollback target")
 
+    def _foreign(self, number: str, since: float, until: float) -> list[State]:
+        """The lists that a reading in this time can have shown, if all are another hand's and unanswered; else none."""
+        states = [s for s in self.sim.remote.numbers[number].states if s.edit not in ("other", "touch")]
+        seen = [s for s in states if s.at <= since][-1:] + [s for s in states if since < s.at <= until]
+        answered = max(self.answered_at, 0.0)
+        return seen if all(s.edit == "lists" and s.at > answered for s in seen) else []
+
     def _counted(self, name: str, at: float) -> None:
-        """No step is counted over an edit that was visible when the rollout was claimed."""
-        id_, remote = self.story.rollout.id, self.sim.remote
+        """No step is counted over an edit that every reading since the claim shows."""
+        id_ = self.story.rollout.id
         claimed = max(t for (of, _), t in self.sim.claims.items() if of == id_ and t <= at)
+        since = claimed - self.sim.world.weather.bounds.staleness
         for number, known in self.table.targets.items():
-            live = remote.numbers[number].at(claimed - self.sim.world.weather.bounds.staleness)
-            if remote.numbers[number].at(claimed) is not live:
-                continue  # written since, by us or by another: a reading may have shown that
-            if live.edit == "lists" and live.at > self.answered_at and not shows(live.lists, known["split"]):
-                self.fault(f"I9: {name}: a step is counted over an edit of {number} at {live.at:.1f} s")
+            edits = self._foreign(number, since, at)
+            if edits and not any(shows(s.lists, known["split"]) for s in edits):
+                self.fault(f"I9: {name}: a step is counted over an edit of {number} at {edits[0].at:.1f} s")
 
     def _held(self, name: str, data: Mapping[str, Any]) -> None:
         """What another hand wrote is answered at a position that was in force, or was being written."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.waiting import WaitingFor
 
 from . import judge
 from .actors import Nature, OtherHands, draw_operators
@@ -158,9 +159,9 @@ def _at_rest(sim: Simulation) -> bool:
     now = str(sim.world.moment().replace(tzinfo=None))
     if sim.file.one("SELECT 1 FROM writes WHERE outcome IS NULL OR horizon_until > ? LIMIT 1", now):
         return False
-    for phase, why, look_asked in sim.file.all("SELECT phase, why, look_asked FROM rollouts"):
+    for phase, waiting_for, look_asked in sim.file.all("SELECT phase, waiting_for, look_asked FROM rollouts"):
         if phase in (Phase.PENDING, Phase.ROLLING_BACK) or look_asked:
             return False
-        if phase == Phase.PROGRESSING and "a person must promote it" not in why:
+        if phase == Phase.PROGRESSING and waiting_for != WaitingFor.APPROVAL:
             return False
     return not sim.file.one("SELECT 1 FROM rollouts WHERE lease_until > ? LIMIT 1", now)

@@ -11,6 +11,7 @@ from rollout.adapters.store.rebuild import differences
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.protocol import shows, shows_baseline
 
 from .chronicle import Chronicle, chronicle
@@ -61,7 +62,7 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
     where = f"{r.id} ({r.phase}: {r.why})"
     if r.phase in (Phase.PENDING, Phase.ROLLING_BACK):
         yield f"I11: {where} does not come to rest"
-    if r.phase is Phase.PROGRESSING and "a person must promote it" not in r.why:
+    if r.phase is Phase.PROGRESSING and r.waiting_for is not WaitingFor.APPROVAL:
         yield f"I11: {where} does not come to rest"
     if r.unresolved and r.reason != HeldReason.POISON:  # that one waits for a person without being driven
         yield f"I11: {where} has a write without an outcome"

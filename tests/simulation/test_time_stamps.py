@@ -133,5 +133,10 @@ def test_an_edit_behind_a_wrong_stamp_is_seen_while_a_person_is_waited_for(
     ahead(MONTH, times=2, skip=2)  # the answer and the read-back of the first step
     id_ = s.start((0.1, "2h"), (1.0, "60s"))
     s.until(lambda: s.rollout(id_).confirmed_at is not None)
-    s.remote.edit(NUMBER, "somebody", "lists", lists={"inbound_agents": [{"agent_id": "agent_x", "weight": 1}]})
+    sent = len(s.remote.messages)
+    s.remote.edit(NUMBER, "foreign", "lists", lists=s.lists(0.33))
     s.until_phase(id_, "held", within=1200)  # the hold of two hours is not waited for
+    assert s.rollout(id_).reason == "identity"
+    assert len(s.remote.messages) == sent
+    assert s.remote.numbers[NUMBER].live.author == "foreign"
+    s.check()
