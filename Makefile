@@ -11,7 +11,7 @@ MINUTES ?= 60
 LIGHT = -p no:schemathesis -p no:playwright -p no:base_url # plugins that the quick tests do without and that load slowly
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test test-fast coverage mutants lint types format bench bench-gates simulate kill soak docs lock clean
+.PHONY: help install install-dev demo test test-fast coverage mutants lint types format bench bench-gates simulate kill soak docs site lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,10 @@ $(VENV)/.main: requirements/main.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.main
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.docs: requirements/docs.txt $(VENV)/.main
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/docs.txt
 	@touch $@
 
 install: $(VENV)/.main ## the runtime packages in .venv, hash-checked, and the program as .venv/bin/rollout
@@ -82,6 +86,9 @@ docs: install-dev ## the documents that are generated from the code
 	@$(BIN)/python -m tests.documents
 	@$(BIN)/python -m tests.reference
 
+site: $(VENV)/.docs ## the documents as a site, in site/; fails on a broken link or anchor, or a page in no menu
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 lock: install-dev ## the pinned requirements, with hashes and without addresses
 	@for set in main dev; do \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -89,7 +96,9 @@ lock: install-dev ## the pinned requirements, with hashes and without addresses
 	    -o requirements/$$set.txt || exit 1; done
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	  --no-annotate --no-header requirements/build.in -o requirements/build.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header --constraint requirements/dev.txt requirements/docs.in -o requirements/docs.txt
 
 clean: ## everything that can be made again
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

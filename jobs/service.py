@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from jobs.scheduler import Scheduler
-from rollout import __version__
 from rollout.adapters.planfile import load_plan
 from rollout.adapters.settings_check import refuse_unusable
 from rollout.adapters.store import migrate as migrations
@@ -20,6 +19,7 @@ from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
+from rollout.version import __version__
 
 log = structlog.get_logger(__name__)
 

@@ -18,8 +18,8 @@ _PHASES = {
     Phase.PROGRESSING: "goes through its steps",
     Phase.PAUSED: "a person holds; gates go on watching",
     Phase.HELD: "the service holds, with a reason, until a person answers",
-    Phase.PROMOTED: "the last step stood its bake; still watched, and can still be rolled back",
-    Phase.ROLLING_BACK: "the baselines are being written back, without end, until they are read back and stable",
+    Phase.PROMOTED: "the last step finished its bake; still watched, and can still be rolled back",
+    Phase.ROLLING_BACK: "the baselines are being written back until they are read back and stable",
     Phase.ROLLED_BACK: "every number shows its baseline; still watched",
     Phase.STOPPED: "ended by a person, or refused before its start; the split stays as it is",
 }

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
-from rollout import __version__
 from rollout.adapters.store.tables import services
+from rollout.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

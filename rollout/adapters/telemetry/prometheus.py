@@ -19,7 +19,6 @@ from prometheus_client import CollectorRegistry, disable_created_metrics, genera
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rollout import __version__
 from rollout.adapters.store import metrics_queries
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.observations import CallsUnreadable
@@ -30,6 +29,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.ports import Clock
+from rollout.version import __version__
 
 ROLLOUT = ("rollout", "id")
 VERDICTS = ("pass", "fail", "undecided", "unmeasurable")

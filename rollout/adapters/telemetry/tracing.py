@@ -44,7 +44,7 @@ def start(wanted: bool, exporter: SpanExporter | None = None) -> bool:
             else:
                 processor = SimpleSpanProcessor(exporter)
         except ImportError as error:
-            log.warning("no traces", why=f"{error.name} is not installed; install rollout[otel]")
+            log.warning("no traces", why=f"{error.name} is not installed; install retell-rollout[otel]")
             return False
         resource = Resource.create()  # OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES, read by the SDK
         if str(resource.attributes.get("service.name", "")).startswith("unknown_service"):

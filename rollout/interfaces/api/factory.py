@@ -10,7 +10,6 @@ from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from rollout import __version__
 from rollout.app import App
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.interfaces.api import problems
@@ -18,6 +17,7 @@ from rollout.interfaces.api.answers import ProblemDocument
 from rollout.interfaces.api.middleware import Middleware
 from rollout.interfaces.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
 from rollout.interfaces.api.service import ApiService, SchedulerState
+from rollout.version import __version__
 
 _ABOUT = """\
 Moves live callers step by step from one version of a Retell voice agent to another, and back.

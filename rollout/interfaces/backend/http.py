@@ -59,7 +59,7 @@ class Remote:
             address = httpx.URL(self.url)
         except httpx.InvalidURL:
             raise SettingsError("ROLLOUT_URL: write an address, for example https://rollout.example.com") from None
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rollout-cli"}
+        headers = {"Accept": "application/json", "Accept-Encoding": "identity", "User-Agent": "rollout"}
         if token is not None:
             headers["Authorization"] = f"Bearer {token.strip()}"
         transport = httpx.HTTPTransport(trust_env=False, **transport_options(address, os.environ))
@@ -214,7 +214,7 @@ def _at(id_: str) -> str:
 
 def _who(by: By) -> dict[str, Any]:
     """Reason and request id; who asks is what the token says."""
-    return {"reason": by.reason, "request_id": by.request_id or f"cli-{secrets.token_hex(12)}"}
+    return {"reason": by.reason, "request_id": by.request_id or f"request-{secrets.token_hex(12)}"}
 
 
 def _read(status: int, text: bytes, url: str) -> dict[str, Any]:

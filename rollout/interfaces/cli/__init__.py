@@ -29,7 +29,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from rollout import __version__
+        from rollout.version import __version__
 
         echo(f"rollout {__version__}")
         raise typer.Exit

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, NotPromoted, NotReachable
+from rollout.domain.errors import InputError, NotPromoted
+from rollout.interfaces.backend.following import documents
 from rollout.interfaces.cli.common import Interrupted, Json, RolloutId, backend, print_json
 from rollout.interfaces.cli.screen import (
     PHASES,
@@ -143,42 +143,31 @@ def follow(service: Backend, id_: str) -> None:
 
 def _follow(service: Backend, id_: str) -> None:
     out = console(stderr=True)
-    last = None
-    unreachable = 0
+    document: dict[str, Any] = {}
     if out.is_terminal:
         from rich.live import Live
 
         with Live(console=out, refresh_per_second=4, transient=False) as live:
-            while True:
-                document = service.show(id_)
+            for document in documents(service, id_):
                 live.update(picture(document))
-                if document["phase"] in FINAL:
-                    break
-                time.sleep(0.5)
     else:
-        while True:
-            try:
-                document = service.show(id_)
-                unreachable = 0
-            except NotReachable:
-                unreachable += 1
-                if unreachable > 20:
-                    raise
-                time.sleep(1)
-                continue
-            line = f"{document['phase']} at {document['position']['wave']}.{document['position']['step']}"
-            line += f" ({percent(document['weight'])}): {plain(document['why'])}"
-            if unread := document.get("calls_unreadable"):
-                line += f"; calls cannot be read since {local(unread['since'])}: {plain(unread['why'])}"
-            if line != last:
+        last = None
+        for document in documents(service, id_):
+            if (line := _line(document)) != last:
                 echo(line, err=True)
                 last = line
-            if document["phase"] in FINAL:
-                break
-            time.sleep(0.3)
     if document["phase"] != "promoted":
         why = document["reason"] or document["why"]
         raise NotPromoted(f"{document['id']} ended as {document['phase']}: {plain(why)}")
+
+
+def _line(document: dict[str, Any]) -> str:
+    """A rollout in one line, where nobody looks at a terminal."""
+    line = f"{document['phase']} at {document['position']['wave']}.{document['position']['step']}"
+    line += f" ({percent(document['weight'])}): {plain(document['why'])}"
+    if unread := document.get("calls_unreadable"):
+        line += f"; calls cannot be read since {local(unread['since'])}: {plain(unread['why'])}"
+    return line
 
 
 def picture(document: dict[str, Any]) -> RenderableType:

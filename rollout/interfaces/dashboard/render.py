@@ -8,9 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from rollout import __version__
 from rollout.interfaces.dashboard import formatting
 from rollout.interfaces.dashboard.assets import Assets
+from rollout.version import __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -83,7 +83,7 @@ def test_without_the_sdk_one_line_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setattr(tracing, "log", logs.Logger(tracing.__name__))  # whatever the first line of a run has set up
     with structlog.testing.capture_logs() as lines:
         assert not tracing.start(True)
-    assert "install rollout[otel]" in lines[0]["why"]
+    assert "install retell-rollout[otel]" in lines[0]["why"]
 
 
 @pytest.mark.parametrize(

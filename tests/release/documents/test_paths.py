@@ -22,8 +22,8 @@ MODULE = re.compile(r"\b((?:rollout|jobs|tests|benchmarks)(?:\.[A-Za-z_]\w*)+)")
 NO_MODULE = re.compile(
     r"rollout\.(db|toml|service|yaml|json|dump|md|pass|example\.com)\b|rollout\.db\.\w+|rollout\.toml\.\w+"
 )
-# The kit that a person made; what stands in a folder on somebody's server.
-THEIRS = re.compile(r"rollback-|^rollout/(rollout\.db|retell-api-key|deploy/)")
+# The kit and the script that a person made; what stands in a folder on somebody's server.
+THEIRS = re.compile(r"rollback-|^release\.py$|^rollout/(rollout\.db|retell-api-key|deploy/)")
 
 
 @cache

@@ -60,7 +60,7 @@ def test_long_modules_have_their_reason() -> None:
     assert [name for name in LONG if name not in lengths] == [], "these are gone"
 
 
-@pytest.mark.parametrize("name", ["main", "dev", "build"])
+@pytest.mark.parametrize("name", ["main", "dev", "build", "docs"])
 def test_requirements_are_locked_by_hash_and_name_no_address(name: str) -> None:
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text()
     assert "://" not in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -15,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from rollout.sandbox import Sandbox
+from rollout.version import __version__
 from tests.support.command_line import REPOSITORY
+from tests.support.plans import PLAN
 from tests.support.service import service
 
 pytest.importorskip("hatchling", reason="hatchling is a development dependency")
@@ -95,6 +98,11 @@ def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) 
     assert kits <= names
 
 
+def test_the_wheel_has_the_name_to_be_published_under_and_is_typed(wheel: Path) -> None:
+    assert wheel.name == f"retell_rollout-{__version__}-py3-none-any.whl"
+    assert "rollout/py.typed" in zipfile.ZipFile(wheel).namelist()
+
+
 def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.partition("/")[0] for name in names if ".dist-info/" not in name}
@@ -126,6 +134,25 @@ def test_it_runs_where_there_is_no_checkout(installed: Path, tmp_path: Path, wor
         assert serving.stop(15) == 0
         assert time.monotonic() - began < 15
         assert "stopped" in serving.text()
+
+
+def test_its_client_drives_its_service(installed: Path, tmp_path: Path, world: dict[str, str]) -> None:
+    def run(*command: str | Path, **more: str) -> str:
+        done = subprocess.run(
+            command, cwd=tmp_path, env={**world, **more}, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    plan = PLAN.replace("hold: 1h", "hold: 1s")
+    (tmp_path / "plan.yaml").write_text(plan)
+    program = installed / "rollout"
+    run(program, "db", "upgrade")
+    token = re.findall(r"rlt_[\w-]{43}", run(program, "token", "create", "--role", "operator", "--name", "ci"))[0]
+    with service(tmp_path, world, "--port", "0", program=(str(program),)) as serving:
+        url = re.findall(r"http://127\.0\.0\.1:\d+", serving.text())[0]
+        code = "from rollout import Client; c = Client(); print(c.wait(c.start('plan.yaml'), timeout=60).phase)"
+        assert run(installed / "python", "-c", code, ROLLOUT_URL=url, ROLLOUT_TOKEN=token) == "promoted\n"
 
 
 def test_from_the_checkouts_root_alembic_is_still_the_library() -> None:
