@@ -1,0 +1,65 @@
+"""The documents keep to docs/style.md: none of the words that it rules out, outside of code and quotations."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.release.documents.shell import PAGES
+from tests.support.command_line import REPOSITORY
+
+STYLE = REPOSITORY / "docs" / "style.md"
+# The changelog and the decisions speak of their day; docs/style.md names the words.
+WRITTEN = [p for p in (*PAGES, REPOSITORY / "SECURITY.md") if p.name not in ("CHANGELOG.md", "style.md")]
+WRITTEN = [p for p in WRITTEN if p.parent.name != "adr"]
+NOT_OURS = {
+    "he, his, him": r"\b(he|his|him)\b",
+    "another hand": r"\b(another|foreign|other) hands?\b",
+    "whoever": r"\b(whoever|whosoever)\b",
+    "for ever": r"\bfor ever\b|\bwithout end\b",
+    "stood its bake": r"\bstood its\b",
+    "looked at again": r"\blooked at again\b",
+    "mend": r"\bmend(s|ed|ing)?\b",
+    "for want of": r"\bfor want of\b",
+    "should it": r"[,(] ?should (it|its|the|retell)\b",
+}
+
+
+def prose(text: str) -> str:
+    """A page without its code, which quotes the program, and without what is in italics, which quotes anybody."""
+    without_blocks = re.sub(r"^( *)```.*?^\1```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`|(?<!\*)\*[^*\n]+\*(?!\*)", "", without_blocks)
+
+
+def ruled_out(text: str) -> list[str]:
+    """The words of `text` that docs/style.md rules out, with what stands around them."""
+    return [
+        text[max(0, found.start() - 30) : found.end() + 20].replace("\n", " ")
+        for pattern in NOT_OURS.values()
+        for found in re.finditer(pattern, text, re.IGNORECASE)
+    ]
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_documents_do_without_the_words_that_are_ruled_out(page: Path) -> None:
+    assert ruled_out(prose(page.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("word", NOT_OURS)
+def test_each_word_is_named_with_what_to_write_instead(word: str) -> None:
+    table = STYLE.read_text(encoding="utf-8").partition("## Words we do not use")[2]
+    assert word.partition(",")[0] in table
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Another hand wrote it.", "Whoever is on call", "It stood its bake.", "(should Retell refuse it)", "mended"],
+)
+def test_a_word_that_is_ruled_out_would_be_seen(said: str) -> None:
+    assert len(ruled_out(prose(said))) == 1
+
+
+def test_code_and_quotations_are_left_alone() -> None:
+    assert ruled_out(prose("`looked at again` and *whoever*\n```\nanother hand\n```\n")) == []
