@@ -1,0 +1,81 @@
+"""The plans and commands of the how-to guides, run in the order of the page against a sandbox with their numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from rollout.sandbox import Sandbox
+from tests.release.documents.shell import blocks, commands
+from tests.support.command_line import REPOSITORY, CommandLine
+from tests.support.plans import PLAN
+
+FOLDER = REPOSITORY / "docs" / "how-to"
+# What needs a service or a terminal, or is run by a test of its own (test_tutorial.py).
+NOT_RUN = {"serve", "watch", "doctor", "token"}
+HOURS = 8  # of calls before the first command
+GUIDES = ["ab-test", "fleet", "good-version-rolled-back", "sms", "weights-and-holds"]
+
+
+@pytest.fixture
+def retell() -> Iterator[Sandbox]:
+    """A sandbox whose clock shows now, with calls of the last hours once it is told of numbers."""
+    with Sandbox(epoch=time.time() - HOURS * 3600, speed=0) as server:
+        yield server
+
+
+def populate(retell: Sandbox, plan: dict[str, Any]) -> None:
+    """The numbers and agents that a plan is about, and their calls."""
+    refs = [plan["canary"]] if "canary" in plan else list(plan["variants"].values())
+    baseline = min(ref["agent_version"] for ref in refs) - 1
+    agent = refs[0]["agent_id"]
+    versions = [{"version": v, "success": 0.85} for v in (baseline, *(ref["agent_version"] for ref in refs))]
+    channel = "chat" if "inbound_sms" in plan["channels"] else "voice"
+    retell.add_agent(agent, versions, channel=channel)
+    lists = {f"{c}_agents": [{"agent_id": agent, "agent_version": baseline, "weight": 1}] for c in plan["channels"]}
+    named = [n for n in plan["numbers"] if isinstance(n, str)]
+    for i, number in enumerate(named or [f"+1415888{i:04}" for i in range(30)]):
+        rates = {c: 20.0 for c in plan["channels"]}
+        retell.add_number(number, nickname=f"Branch {i}", calls_per_hour=rates, **lists)
+    retell.clock(advance=HOURS * 3600.0)
+    retell.clock(speed=1)
+
+
+def plan_of(page: Path) -> str:
+    """The guide's plan, or the usual one where it is about a rollout that was there before."""
+    whole = [b for b in blocks(page, "yaml") if {"version", "numbers", "steps"} <= set(_yaml(b))]
+    return whole[0] if whole else PLAN
+
+
+def _yaml(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = YAML(typ="safe", pure=True).load(text)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("guide", GUIDES)
+def test_a_guide_does_what_it_says(guide: str, command_line: CommandLine, retell: Sandbox) -> None:
+    page = FOLDER / f"{guide}.md"
+    plan = _yaml(plan_of(page))
+    populate(retell, plan)
+    command_line.use(retell.url)
+    command_line.write(f"{plan['name']}.yaml", plan_of(page))
+    wanted = [c.words for c in commands(page) if c.whole and c.words[0] not in NOT_RUN]
+    assert wanted, "a guide has commands"
+    begun = False
+    for words in wanted:
+        words = tuple(plan["name"] if word == "NAME" else word for word in words)
+        if words[0] in ("report", "history", "replay") and not begun:
+            assert command_line("start", f"{plan['name']}.yaml").code == 0
+        if words[0] == "start" and begun:  # once more, after it ended
+            assert command_line("rollback", plan["name"]).code == 0
+        if words[0] == "resume":
+            assert command_line("pause", plan["name"]).code == 0
+        begun |= words[0] in ("start", "report", "history", "replay")
+        done = command_line(*words, *(("--runs", "2") if words[0] == "rehearse" else ()))
+        assert done.code == 0, f"rollout {' '.join(words)}: {done.err}"
