@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parents[1]
 TOP = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}
 LINK = re.compile(r"(?P<text>!?\[[^\]]*\])\((?P<to>(?![a-z]+:|#)[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+ITEM = re.compile(r"(\d+\.|[-*]) ")
 IMAGE = re.compile(r'(?<=src=")docs/')
 _outside: set[str] = set()
 
@@ -38,8 +40,19 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """The page's text with links as they are in the site."""
+    """The page's text with links and indentation as they are in the site."""
+    markdown = "\n".join(_indented(markdown.split("\n")))
     return IMAGE.sub("", LINK.sub(lambda link: _rewritten(link, page.file.src_uri), markdown))
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    """What belongs to an item of a list, indented by four: on code hosts the width of `- ` or `1. ` is enough."""
+    width = 0
+    for line in lines:
+        if line[:1].strip():
+            item = ITEM.match(line)
+            width = item.end() if item else 0
+        yield " " * (4 - width) + line if 0 < width < 4 and line[:width].isspace() and line.strip() else line
 
 
 def _rewritten(link: re.Match[str], page: str) -> str:

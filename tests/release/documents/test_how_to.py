@@ -40,7 +40,7 @@ def populate(retell: Sandbox, plan: dict[str, Any]) -> None:
     lists = {f"{c}_agents": [{"agent_id": agent, "agent_version": baseline, "weight": 1}] for c in plan["channels"]}
     named = [n for n in plan["numbers"] if isinstance(n, str)]
     for i, number in enumerate(named or [f"+1415888{i:04}" for i in range(30)]):
-        rates = {c: 20.0 for c in plan["channels"]}
+        rates = dict.fromkeys(plan["channels"], 20.0)
         retell.add_number(number, nickname=f"Branch {i}", calls_per_hour=rates, **lists)
     retell.clock(advance=HOURS * 3600.0)
     retell.clock(speed=1)
