@@ -104,7 +104,7 @@ class Observe:
             self._forget(m for m in marks.values() if _is_past(m, rollout, False))
             return []
         arms = {ref.pair for ref in rollout.plan.arms.values()}
-        agents = tuple(sorted(arms | baseline_pairs(rollout)))
+        agents = tuple(sorted(arms | baseline_pairs(rollout.targets)))
         assert rollout.started_at is not None
         asks: list[_Ask] = []
         first = [t.number for t in rollout.targets if t.wave == 1][:HISTORY_NUMBERS]
@@ -129,7 +129,7 @@ class Observe:
                         rollout.plan.gates.max_call_time,
                         mark is not None and (mark.trouble_since or rollout.started_at) > rollout.started_at,
                         rollout.started_at,
-                        tuple(sorted(baseline_pairs(rollout))),
+                        tuple(sorted(baseline_pairs(rollout.targets))),
                         HISTORY_CALLS // len(first) if unread else 0,
                     )
                 )

@@ -1,7 +1,6 @@
 """The gate check: from stored calls and the journal to a verdict.
 
-The statistics are in rollout.domain (gates, calls, evidence); this file brings them what they need and keeps
-what they say.
+The statistics are in rollout.domain.gates; this file brings them what they need and keeps what they say.
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
 BLIND_AFTER = timedelta(seconds=90)
+# A live rollout keeps a look at least this often, however little its calls say anew.
+KEEP_EVERY = timedelta(hours=1)
 
 External = Callable[[Plan], Mapping[str, float | None]]
 
@@ -53,7 +54,7 @@ _UNREAD = CombinedVerdict("undecided", None, "The baseline's own calls from befo
 
 
 @lru_cache(maxsize=256)
-def _config(_digest: str, gates: str, edition: int) -> GateConfig:
+def _config(gates: str, edition: int) -> GateConfig:
     from rollout.domain.gates.profiles import from_plan
 
     return from_plan(json.loads(gates), edition)
@@ -64,7 +65,7 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
     document = plan.gates.model_dump(mode="json", by_alias=True, exclude_none=True)
     if document.get("profile") == "none" and not document.get("metrics"):
         return None
-    return _config(plan.digest(), json.dumps(document, sort_keys=True), edition)
+    return _config(json.dumps(document, sort_keys=True), edition)
 
 
 class GateCheck:
@@ -75,7 +76,7 @@ class GateCheck:
         self.external = external
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
-        """The verdict now, kept if it differs from the last one kept."""
+        """The verdict now, kept if it says something else than the last one kept."""
         config = config_of(rollout.plan)
         counted = any(step.min_calls for step in rollout.plan.steps)
         if rollout.started_at is None or (config is None and not counted):
@@ -94,6 +95,7 @@ class GateCheck:
         verdicts = self._judge(config, rollout, seen, now)
         opinion = _together(verdicts)
         record = {
+            "at": now.isoformat(),
             "outcome": opinion.outcome,
             "alarm": opinion.alarm,
             "reason": opinion.reason,
@@ -113,45 +115,56 @@ class GateCheck:
             turns=stored.turns,
             thresholds=self._thresholds(rollout) if first else None,
             unavailable=_unavailable(rollout, stored.marks, now),
-            fetched=_fetched(rollout, stored.marks, now),
+            fetched=_fetched(rollout, stored.marks),
         )
 
     def _thresholds(self, rollout: Rollout) -> tuple[float, float] | None:
         from rollout.domain.gates.counting import latency_thresholds
 
         before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
-        ours = baseline_pairs(rollout)
+        ours = baseline_pairs(rollout.targets)
         values = [c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours]
         return latency_thresholds(values)
 
     def _history(
         self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
     ) -> BaselineHistory | None:
-        """The baseline's usual rates from before, fixed at the first look that can know it; None until then."""
-        from rollout.domain.gates.counting import HARD_REASONS
+        """The baseline's usual rates from before, fixed at the first look that can know them; None until then.
+
+        While the calls cannot be read it is judged by bets that are spread evenly, and nothing is fixed: it cannot pass
+        then, but outside values and the calls that webhooks told of may still say that it fails. A gate that compares
+        no calls has nothing to wait for.
+        """
+        from rollout.domain.gates.counting import hard_reasons
         from rollout.domain.gates.history import BEFORE, BaselineHistory, baseline_history
 
         if rollout.history is not None:
             return BaselineHistory.from_json(rollout.history)
-        if not seen.fetched:
-            return None
-        hard = rollout.plan.gates.hard_error_reasons
-        before = self.records.before(rollout, BEFORE)
-        found = baseline_history(
-            before, frozenset(baseline_pairs(rollout)), config, HARD_REASONS if hard is None else frozenset(hard)
-        )
+        if config.compared and not seen.fetched:
+            return None if seen.unavailable is None else BaselineHistory()
+        before = self.records.before(rollout, BEFORE) if config.compared else ()
+        ours, hard = baseline_pairs(rollout.targets), hard_reasons(rollout.plan.gates.hard_error_reasons)
+        found = baseline_history(before, frozenset(ours), config, hard)
         return BaselineHistory.from_json(self.records.fix_history(rollout.id, found.to_json()))
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.gates.counting import HARD_REASONS, QUARTERS, CallRules, longest_wait, quarter, tabulate
+        from rollout.domain.gates.counting import (
+            QUARTERS,
+            USUAL_WAIT,
+            CallRules,
+            hard_reasons,
+            longest_wait,
+            quarter,
+            tabulate,
+        )
         from rollout.domain.gates.verdict import judge
         from rollout.domain.gates.weighing import Tally, strata_of
 
         plan = rollout.plan
         external = self.external(plan) if any(m.external for m in config.metrics) else {}
         memories = _memories(rollout.verdict)
-        baseline = frozenset(baseline_pairs(rollout))
-        hard = plan.gates.hard_error_reasons
+        baseline = frozenset(baseline_pairs(rollout.targets))
+        wait = longest_wait(seen.delays(now)) if config.edition >= 2 else USUAL_WAIT
         numbers = [t.number for t in rollout.targets]
         parts = numbers if len(numbers) > 1 else QUARTERS
         here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
@@ -162,9 +175,9 @@ class GateCheck:
                 baseline,
                 config.metrics,
                 seen.thresholds,
-                HARD_REASONS if hard is None else frozenset(hard),
+                hard_reasons(plan.gates.hard_error_reasons),
                 plan.gates.max_call_time,
-                longest_wait(seen.delays(now)),
+                wait,
             )
             cells: list[Cell] = []
             still_open = 0
@@ -202,13 +215,32 @@ class GateCheck:
     # -------------------------------------------------------------- what is kept
 
     def _keep(self, rollout: Rollout, record: dict[str, Any], now: datetime) -> None:
-        old = rollout.verdict or {}
-        # A promoted rollout is looked at for a week: then only what changes the answer is kept.
-        alike = ("outcome", "alarm") if rollout.phase.is_final else ("outcome", "alarm", "position", "arms")
-        same = all(old.get(key) == record[key] for key in alike)
-        if same:
-            return
-        self.records.keep_look(rollout, record, now)
+        if _new(rollout, record, now):
+            self.records.keep_look(rollout, record, now)
+
+
+def _new(rollout: Rollout, record: Mapping[str, Any], now: datetime) -> bool:
+    """True if a look says what the last one kept did not, or that one is old. The sentence and the calls a day do not
+    count: they move with the clock. A promoted rollout is watched for a week: there, only a new answer counts."""
+    old = rollout.verdict or {}
+    final = rollout.phase.is_final
+    alike = ("outcome", "alarm") if final else ("outcome", "alarm", "position")
+    if any(old.get(key) != record[key] for key in alike):
+        return True
+    if _remembered(old, whole=not final) != _remembered(record, whole=not final):
+        return True
+    return not final and ("at" not in old or now - datetime.fromisoformat(old["at"]) >= KEEP_EVERY)
+
+
+def _remembered(record: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
+    """What a record's arms hand on to the next look; `whole`: and all that they rest on."""
+    found = {}
+    for name, arm in record.get("arms", {}).items():
+        evidence = arm["evidence"]
+        tally = evidence["tally"]
+        rests = (evidence["numbers"], tally["external"], tally["unavailable"]) if whole else ()
+        found[name] = (arm["outcome"], arm["alarm"], evidence["after"], *rests)
+    return found
 
 
 def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], now: datetime) -> str | None:
@@ -220,11 +252,11 @@ def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], n
     return None
 
 
-def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], now: datetime) -> bool:
-    """True if the calls of the numbers under way were fetched since the start, or this was waited for long enough."""
+def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bool:
+    """True if the calls of the first wave's numbers were fetched since the start, those from before with them."""
     started = rollout.started_at
-    if started is None or now - started > BLIND_AFTER:
-        return True
+    if started is None:
+        return False
     first = [t.number for t in rollout.targets if t.wave == 1]
     found = [marks.get((n, str(c))) for n in first for c in rollout.plan.channels]
     return all(m is not None and m.polled_at >= started and not m.trouble for m in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -12,6 +12,7 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.gates.forecast_wording import round_calls
+from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.hours import hours
@@ -49,7 +50,6 @@ def rehearse(
     be used, or that never opens.
     """
     from rollout.domain.gates.profiles import GateConfig
-    from rollout.domain.rehearsal.proposals import propose
     from rollout.domain.rehearsal.rehearsal import DEADLINE
     from rollout.domain.rehearsal.rehearsal import rehearse as play
     from rollout.domain.rehearsal.simulation import DAY
@@ -62,10 +62,13 @@ def rehearse(
     steps = _steps(plan)
     bad = None if canary is None else {k: 1 - v if k == "success" else v for k, v in canary.items()}
     calendar, holidays = calendars.of(plan)
-    begins, open_ = hours(calendar, holidays, max(now, plan.start or now), DEADLINE / DAY)
+    deadline = DEADLINE if plan.deadline is None else plan.deadline.total_seconds()
+    better = _better(plan, config, calls_per_day, _usual_rates(config))
+    later = deadline if better is None else max(deadline, better.deadline or 0.0)
+    begins, open_ = hours(calendar, holidays, max(now, plan.start or now), later / DAY)
     if begins is None:
         raise InputError("windows: they do not open within two years; write hours in which steps may advance")
-    played = play(config, steps, calls_per_day, canary=bad, runs=runs, hours=open_)
+    played = play(config, steps, calls_per_day, canary=bad, runs=runs, deadline=deadline, hours=open_)
     notes = list(played.notes)
     if open_.turns:
         at = moment_text(begins, calendar.zone or "UTC", now)
@@ -74,10 +77,9 @@ def rehearse(
     if plan.retreat is not None:
         notes.append("The retreat is not played: calls outside the hours are taken for calls at the step's weight.")
     found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
-    better = propose(config, steps, calls_per_day, played.rates, _patience(plan))
     if better is None:
         return found
-    then = play(better.config, better.steps, calls_per_day, runs=min(runs, 300), hours=open_)
+    then = play(better.config, better.steps, calls_per_day, runs=min(runs, 300), deadline=later, hours=open_)
     proposal = {**_proposed(plan, better, calls_per_day), "now": _played(played), "then": _played(then)}
     return {**found, "proposal": proposal}
 
@@ -105,10 +107,14 @@ def _steps(plan: Plan) -> list[PlayStep]:
     return steps
 
 
-def _patience(plan: Plan) -> float:
-    from rollout.domain.rehearsal.proposals import PATIENCE
+def _better(plan: Plan, config: GateConfig, calls_per_day: float, rates: Mapping[str, float]) -> Proposal | None:
+    """The ladder to propose, for a plan with one canary."""
+    from rollout.domain.rehearsal.proposals import PATIENCE, propose
 
-    return PATIENCE if plan.deadline is None else min(PATIENCE, plan.deadline.total_seconds())
+    if plan.variants is not None:
+        return None
+    patience = PATIENCE if plan.deadline is None else plan.deadline.total_seconds()
+    return propose(config, _steps(plan), calls_per_day, rates, patience)
 
 
 def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None = None) -> dict[str, Any] | None:
@@ -117,13 +123,10 @@ def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None
 
     {"why", "change", "yaml", "now": {"calls", "days"}, "then": {"calls", "days"}}
     """
-    from rollout.domain.rehearsal.proposals import propose
-
     config = config_of(plan)
-    if config is None or len(plan.arms) > 1:
+    if config is None:
         return None
-    base = {**_usual_rates(config), **(rates or {})}
-    found = propose(config, _steps(plan), calls_per_day, base, _patience(plan))
+    found = _better(plan, config, calls_per_day, {**_usual_rates(config), **(rates or {})})
     if found is None:
         return None
     return {
@@ -170,7 +173,7 @@ def _as_yaml(plan: Plan, found: Proposal) -> str:
         gates = plan.gates.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         rest = " (and the metrics as they are, without their margins)" if "metrics" in gates else ""
         lines.append(f"gates: {{profile: {found.profile}}}" + (f"  #{rest}" if rest else ""))
-    if found.deadline is not None:
+    if found.deadline is not None and plan.deadline is not None:
         lines.append(f"deadline: {round(found.deadline / 86_400)}d")
     return "\n".join(lines)
 
@@ -263,44 +266,49 @@ class Traffic:
 
 
 def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
-    """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls, and then
-    at most 2,000 of them. NotReachable when the list cannot be read."""
-    from rollout.domain.gates.counting import HARD_REASONS
+    """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls. Of either, at
+    most 2,000 calls are read, shared equally by the numbers. NotReachable when the list cannot be read."""
+    from rollout.domain.gates.counting import hard_reasons
     from rollout.domain.gates.history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
 
     asked = found.targets[:MOST_NUMBERS]
-    pairs = frozenset(pair for t in asked for pair in _pairs(t.baseline))
-    week = list(_listed(found, calls, pairs, now - HISTORY))
-    per_day = len(week) / HISTORY.days * (len(found.targets) / len(asked) if asked else 0.0)
+    pairs = frozenset(baseline_pairs(asked))
+    week = _listed(found, calls, pairs, now - HISTORY)
+    per_day = sum(_per_day(part, most, now - HISTORY, now) for part, most in week)
+    per_day *= len(found.targets) / len(asked) if asked else 0.0
     config = config_of(found.plan)
     if config is None:
         return Traffic(per_day if per_day >= 1 else None, BaselineHistory())
-    known = week
-    if sum(c.analyzed for c in week) < LEAST_CALLS:
-        known = list(islice(_listed(found, calls, pairs, now - BEFORE), MOST_CALLS))
-    hard = found.plan.gates.hard_error_reasons
-    history = baseline_history(known, pairs, config, HARD_REASONS if hard is None else frozenset(hard))
+    known = [call for part, _ in week for call in part]
+    if sum(c.analyzed for c in known) < LEAST_CALLS:
+        known = [call for part, _ in _listed(found, calls, pairs, now - BEFORE) for call in part]
+    history = baseline_history(known, pairs, config, hard_reasons(found.plan.gates.hard_error_reasons))
     return Traffic(per_day if per_day >= 1 else None, history)
 
 
-def _listed(found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime) -> Iterator[CallRecord]:
-    for target in found.targets[:MOST_NUMBERS]:
-        for channel in found.plan.channels:
-            for item in calls.since(target.number, str(channel), tuple(sorted(pairs)), since):
-                if isinstance(item, Failure):
-                    raise NotReachable(f"Retell's calls cannot be read: {item.detail}")
-                yield item
+def _listed(
+    found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime
+) -> list[tuple[list[CallRecord], int]]:
+    """For each number and channel its oldest calls since then, and how many were asked for at most."""
+    asked = [(t.number, str(channel)) for t in found.targets[:MOST_NUMBERS] for channel in found.plan.channels]
+    listed = []
+    for number, channel in asked:
+        most, part = MOST_CALLS // len(asked), []
+        for item in islice(calls.since(number, channel, tuple(sorted(pairs)), since), most):
+            if isinstance(item, Failure):
+                raise NotReachable(f"Retell's calls cannot be read: {item.detail}")
+            part.append(item)
+        listed.append((part, most))
+    return listed
+
+
+def _per_day(part: Sequence[CallRecord], most: int, since: datetime, now: datetime) -> float:
+    """Calls a day of one number; where there were more than were read, over the time that those which were read cover."""
+    last = part[-1].started_at if len(part) == most else now
+    length = max((last or now) - since, timedelta(minutes=1))
+    return len(part) / (length / timedelta(days=1))
 
 
 def calls_per_day(found: Preflight, calls: Calls, now: datetime) -> float:
     """Calls a day that the plan's numbers took in the last week, by Retell's own list."""
     return traffic(found, calls, now).calls_per_day or 0.0
-
-
-def _pairs(baseline: Mapping[str, Any]) -> set[tuple[str, int]]:
-    return {
-        (entry["agent_id"], entry["agent_version"])
-        for entries in baseline.values()
-        for entry in entries or ()
-        if isinstance(entry.get("agent_version"), int)
-    }

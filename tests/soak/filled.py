@@ -62,11 +62,11 @@ def templates(folder: Path) -> list[Template]:
             number = scene.add_numbers(1)[0]
             scene.given(plan([number], gates={"profile": "standard"}))
             scene.drive()
-            gatekeeper = GateCheck(StoredGateRecords(scene.app.database))
+            gates = GateCheck(StoredGateRecords(scene.app.database))
             for step in (1, 2, 3):
                 _calls(scene, number, step)
                 scene.clock.advance(600)
-                gatekeeper.look(scene.rollout, scene.clock.now())
+                gates.look(scene.rollout, scene.clock.now())
                 if step == 2 and end != "promoted":
                     break
                 if step < 3:

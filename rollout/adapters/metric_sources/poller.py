@@ -47,7 +47,7 @@ class _Kept:
 
 
 class Externals:
-    """A reader of plans' external metrics; the `External` of the gatekeeper. Safe for threads.
+    """A reader of plans' external metrics; the `External` of the gate check. Safe for threads.
 
     `hosts` are the entries of ROLLOUT_METRIC_HOSTS, `fresh` the seconds for which a read serves, `within` the
     seconds that one read may take. `tls` and `lookup` may bring other certificates and another resolver.

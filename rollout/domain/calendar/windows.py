@@ -77,12 +77,9 @@ def freeze_at(calendar: Calendar, t: datetime) -> Freeze | None:
 
 def next_opening(calendar: Calendar, holidays: Container[date], t: datetime) -> datetime | None:
     """The first open instant at or after `t`: `t` itself when it is open, None if there is none within SEARCH."""
-    return _first(calendar, holidays, t, wanted=True)
-
-
-def closes_at(calendar: Calendar, holidays: Container[date], t: datetime) -> datetime | None:
-    """The first closed instant at or after `t`: `t` itself when it is closed, None if there is none within SEARCH."""
-    return _first(calendar, holidays, t, wanted=False)
+    if is_open(calendar, holidays, t):
+        return t.astimezone(UTC)
+    return next((span.start for span in spans(calendar, holidays, t, t + SEARCH) if span.is_open), None)
 
 
 def stays_up(calendar: Calendar, holidays: Container[date], raised_at: datetime | None, t: datetime) -> bool:
@@ -137,15 +134,6 @@ def spans(calendar: Calendar, holidays: Container[date], start: datetime, end: d
 
 def _is_holiday(calendar: Calendar, holidays: Container[date], day: date) -> bool:
     return bool(calendar.holidays) and day in holidays
-
-
-def _first(calendar: Calendar, holidays: Container[date], t: datetime, *, wanted: bool) -> datetime | None:
-    if is_open(calendar, holidays, t) is wanted:
-        return t.astimezone(UTC)
-    for span in spans(calendar, holidays, t, t + SEARCH):
-        if span.is_open is wanted:
-            return span.start
-    return None
 
 
 def _turns(calendar: Calendar, start: datetime, end: datetime) -> Iterator[datetime]:

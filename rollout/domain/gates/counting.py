@@ -8,7 +8,7 @@ that arrive late, twice or corrected need no bookkeeping. Facts about Retell's f
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,7 +79,7 @@ class CallRules:
 class WeightSpan:
     """A time in which one confirmed weight was in force: from its read-back until the next order.
 
-    `weight` is the canary's share among calls of canary and baseline (see `variant_share`), `position` counts
+    `weight` is the canary's share among calls of canary and baseline (see observations.share), `position` counts
     the rollout's positions in order (negative: while it had retreated from that one at closing time), `number`
     limits the span to one phone number.
     """
@@ -141,18 +141,16 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class CallTable:
-    """Cells in order of opening, and what was not counted: `open` per series, calls started while a weight
-    was being written (`between`), and calls that other agents served (`others`)."""
+    """Cells in order of opening, and per series the calls that are still `open`. Calls that started while a weight was
+    being written, and those that other agents served, are in neither."""
 
     cells: tuple[Cell, ...]
     open: Mapping[str, int]
-    between: int
-    others: int
 
 
-def variant_share(weight: float, baseline_weight: float) -> float:
-    """The share of one variant among the calls of that variant and the baseline, 0..1."""
-    return weight / (weight + baseline_weight)
+def hard_reasons(named: Collection[str] | None) -> frozenset[str]:
+    """The disconnection reasons that a plan names, or the usual ones."""
+    return HARD_REASONS if named is None else frozenset(named)
 
 
 def latency_thresholds(latencies_ms: Iterable[float], least: int = 30) -> tuple[float, float] | None:
@@ -254,15 +252,10 @@ def tabulate(
     such limit, so that slow analysis does not hold back what the end of a call already tells. `stratum` names the
     part of the calls that a call belongs to (None: they are not told apart)."""
     placed: list[tuple[datetime, int, WeightSpan, dict[str, bool | None], CallRecord]] = []
-    between = others = 0
     for call in {c.call_id: c for c in calls}.values():
         who = (call.agent_id, call.agent_version)
         span = _span(call, spans)
-        if span is None:
-            between += 1
-        elif who != rules.canary and who not in rules.baseline:
-            others += 1
-        else:
+        if span is not None and (who == rules.canary or who in rules.baseline):
             assert call.started_at is not None
             arm = 0 if who == rules.canary else 1
             placed.append((call.started_at, arm, span, settled(call, rules, now), call))
@@ -294,7 +287,7 @@ def tabulate(
             elif name in cell.lost and not _silent(call, rules):
                 cell.lost[name][arm] += 1
     cells = tuple(d.cell(w, position, day, wave) for (w, position, day), d in drafts.items())
-    return CallTable(cells, still_open, between, others)
+    return CallTable(cells, still_open)
 
 
 class _Draft:

@@ -377,16 +377,6 @@ def watch_limit(bad: ArrayLike, fine: ArrayLike) -> Array:
     return np.minimum(bound + 0.10, 0.99)
 
 
-def quantile_ranks(n: int, p: float, level: float = 0.05) -> tuple[int, int]:
-    """Ranks (low, high) of n sorted values between which the p-quantile lies at any time.
-
-    The quantile lies in [x_(low), x_(high + 1)) with x_(0) = -inf and x_(n + 1) = +inf.
-    """
-    k = np.arange(n + 1)
-    open_ranks = np.flatnonzero(split_e(k[:, None], (n - k)[:, None], (p,)) < 1 / level)
-    return int(open_ranks[0]), int(open_ranks[-1])
-
-
 def finite(value: Any) -> float:
     """A float that JSON can carry: infinity becomes the largest double."""
     return max(-LARGEST, min(float(value), LARGEST))

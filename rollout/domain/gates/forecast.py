@@ -13,28 +13,20 @@ from dataclasses import replace
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import Forecast
 
-_HARM = (1.5, 4.5)  # nats above the line for half and for four fifths of all rollouts, harm
-_SAFE = 3.2  # the same for four fifths, proofs of "not worse"; for half see to_prove
+_HARM = 1.5  # nats above the line for half of all rollouts, harm; for proofs of "not worse" see to_prove
 
 
 def calls_needed(
-    weight: float,
-    margin: float,
-    b: float,
-    c: float,
-    level: float,
-    ln_e: float = 0.0,
-    above: tuple[float, float] = _HARM,
+    weight: float, margin: float, b: float, c: float, level: float, ln_e: float = 0.0, above: float = _HARM
 ) -> Forecast | None:
     """Calls until E reaches 1/level when the bad rates are b (baseline) and c (canary).
 
-    None when it will never happen at these rates (no difference to find). `above` as in the module's text.
+    None when it will never happen at these rates (no difference to find). `above` is a in the module's text.
     """
     rate = ev.information(weight, margin, b, c)
     if rate <= 1e-12:
         return None
-    line = math.log(1 / level) - ln_e
-    return Forecast(max(0.0, (line + above[0]) / rate), max(0.0, (line + above[1]) / rate))
+    return Forecast(max(0.0, (math.log(1 / level) - ln_e + above) / rate))
 
 
 def to_prove(
@@ -45,10 +37,7 @@ def to_prove(
     A proof of "not worse" lives on few canary calls at a small weight, so its first lucky crossing comes the
     sooner the smaller the weight: 1.5 nats would be 35 to 50 % too late at weight 0.1.
     """
-    return _of(what, calls_needed(weight, margin, rate, rate, level, ln_e, (0.3 + 1.2 * weight, _SAFE)))
-
-
-def _of(what: str, found: Forecast | None) -> Forecast | None:
+    found = calls_needed(weight, margin, rate, rate, level, ln_e, 0.3 + 1.2 * weight)
     return None if found is None else replace(found, what=what)
 
 
@@ -65,10 +54,3 @@ def to_promote(
     if fc + sc + fb + sb == 0:
         return None
     return to_prove(weight, margin, smoothed(fc + fb, sc + sb), level, ln_e, what)
-
-
-def to_roll_back(weight: float, counts: Sequence[float], level: float, ln_e: float, what: str) -> Forecast | None:
-    """Forecast of the proof of harm at the rates seen so far; None unless the canary looks worse."""
-    fc, sc, fb, sb = counts
-    b, c = smoothed(fb, sb), smoothed(fc, sc)
-    return _of(what, calls_needed(weight, 0.0, b, c, level, ln_e)) if fc + sc and c > b else None

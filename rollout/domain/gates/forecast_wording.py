@@ -15,13 +15,9 @@ _PARTS = ((6, "night"), (12, "morning"), (18, "afternoon"), (24, "evening"))
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Calls of both arms still needed: half of all rollouts need at most `half`, four fifths at most `most`.
-
-    `what` names what is being waited for.
-    """
+    """Calls of both arms still needed: half of all rollouts need at most `half`. `what` names what is waited for."""
 
     half: float
-    most: float
     what: str = ""
 
 

@@ -1,7 +1,7 @@
 """A verdict for people to look at: per metric the rates of both arms, their difference and two meters.
 
 The figures are those the verdict rests on (its stored evidence), plus what is only for looking: the interval
-that holds at any time and the probability that the canary is worse.
+that holds at any time.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ def meters(stored: Mapping[str, Any], now: datetime | None = None) -> dict[str, 
         "forecast": {
             "words": forecast_wording.words(expected, tally.calls_per_day, now),
             "calls": None if expected is None else ev.finite(expected.half),
-            "calls_at_most": None if expected is None else ev.finite(expected.most),
         },
     }
 
@@ -59,7 +58,6 @@ def _row(config: GateConfig, figures: MetricFigures, metric: str, series: str) -
         "baseline": {"bad": fb, "calls": fb + sb, "rate": baseline},
         "difference": None if canary is None or baseline is None else canary - baseline,
         "interval": [low, high],
-        "probably_worse": ev.prob_worse((fc, sc, fb, sb)),
         "harm": {"e": figures.harm[metric], "meter": _meter(share * figures.harm[metric], config.alpha)},
         "proof": None
         if safe is None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.lifecycle.records import CallRecord
-from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 
@@ -99,10 +99,10 @@ class Observations:
 _BREAKS = frozenset({"drift", "identity"})
 
 
-def baseline_pairs(rollout: Rollout) -> set[tuple[str, int]]:
+def baseline_pairs(targets: Iterable[Target]) -> set[tuple[str, int]]:
     """(agent, version) of everything the baselines serve by number; tags cannot be told apart in calls."""
     pairs: set[tuple[str, int]] = set()
-    for target in rollout.targets:
+    for target in targets:
         for entries in target.baseline.values():
             for entry in entries or ():
                 version = splits.normal_version(entry.get("agent_version"))

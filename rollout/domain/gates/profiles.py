@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from rollout.domain.errors import InputError
 
 USUAL = ("success", "hard_error", "slow", "negative")
-BUILT_IN = (*USUAL, "voicemail")
+BUILT_IN = (*USUAL, "voicemail")  # the metrics of calls that need no field of their own
 _USUAL_SHARES = {"success": 0.5, "hard_error": 0.25, "slow": 0.125}  # the rest share an eighth
 N = TypeVar("N", int, float)
 
@@ -142,10 +142,10 @@ def at_step(values: Sequence[N], weight: float, step: int, *, narrow: bool = Fal
     One value holds everywhere. Of two, the first holds below weight 0.5 and the second from there on: what
     is at stake, not how many steps lead there, decides how much proof is due. Of more, each step of the plan
     has its own and the last one repeats. `narrow`: the step stands before weight 1, where every caller is at
-    stake, and the last of one or two values holds whatever its own weight.
+    stake, and the least of one or two values holds whatever its own weight.
     """
     if len(values) <= 2:
-        return values[0] if weight < 0.5 and not narrow else values[-1]
+        return min(values) if narrow else values[0] if weight < 0.5 else values[-1]
     return values[min(step, len(values)) - 1]
 
 
@@ -172,7 +172,7 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
     """The `gates:` entry of a plan, as validated data, as a GateConfig. Raises InputError naming the field.
 
     Keys whose value is None count as left out. `max_call_time` and `hard_error_reasons` belong to how calls
-    are read (calls.CallRules) and are not looked at here.
+    are read (counting.CallRules) and are not looked at here.
     """
     name = str(gates.get("profile") or "standard")
     if name != "none" and name not in PROFILES:

@@ -54,17 +54,21 @@ def external(metric: MetricRule, value: float | None, looks: int) -> str:
     return f"{metric.name} was {limit} on {looks} looks in a row (now {shown})."
 
 
-def watch(e_watch: float) -> str:
+def watch(config: GateConfig, e_watch: float) -> str:
     """Fewer calls go well than the record allows, with no baseline beside the canary."""
     return (
         f"Since all calls go to the canary, fewer of them go well than the baseline's record allows (evidence "
-        f"{figure(e_watch)}, told at 100). Nothing is beside it to compare with, so this may be an incident "
-        "elsewhere."
+        f"{figure(e_watch)}, told at {config.watch_alarm:g}). Nothing is beside it to compare with, so this may be an "
+        "incident elsewhere."
     )
 
 
 def split(
-    e_split: Mapping[str, float], cells: Sequence[Cell], weights: Sequence[float], strata: Sequence[Stratum]
+    config: GateConfig,
+    e_split: Mapping[str, float],
+    cells: Sequence[Cell],
+    weights: Sequence[float],
+    strata: Sequence[Stratum],
 ) -> str:
     """Calls, or their results, do not come in the proportion of the weights."""
     what = max(e_split, key=lambda k: e_split[k])
@@ -75,7 +79,7 @@ def split(
         )
     where, canary, total = "", sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
     numbers = bool(strata) and strata[0][0].startswith("+")
-    if what == "strata" or (numbers and e_split.get("strata", 0.0) >= 10):
+    if what == "strata" or (numbers and e_split.get("strata", 0.0) >= config.strata_from):
         name, canary, total = _worst_split(strata, weights)
         where = f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
     ordered = ", ".join(f"{100 * w:g} %" for w in weights)
@@ -145,6 +149,11 @@ def passed(
     )
 
 
+def at_full_weight(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
+    """Nothing is left to compare with, and the watch is quiet."""
+    return "All calls go to the canary and nothing speaks against it." + _blind(config, measured)
+
+
 def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
     """The metrics that said nothing because one of the versions, or both, had no data for them."""
     if config.edition == 1:
@@ -196,7 +205,7 @@ def still_needed(
     if not 0.0 < w < 1.0:
         return None
     missing = max(0, floor - calls) / w
-    parts: list[forecast_wording.Forecast | None] = [forecast_wording.Forecast(missing, missing, "calls")]
+    parts: list[forecast_wording.Forecast | None] = [forecast_wording.Forecast(missing, "calls")]
     for m in config.critical:
         if safe[m.name] < 1 / config.beta:
             for s in m.series:

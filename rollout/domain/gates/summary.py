@@ -75,7 +75,7 @@ def _interval(cells: list[Mapping[str, Any]], series: str) -> list[float] | None
     weights, ledgers = ev.pool(counted)
     if not len(ledgers):
         return None
-    low, high = ev.interval(ledgers[0], weights)
+    low, high = ev.shown_interval(ledgers[0], weights)
     return [low, high]
 
 

@@ -30,7 +30,6 @@ __all__ = [
     "from_plan",
     "gate_config",
     "judge",
-    "judge_variants",
     "rejudge",
 ]
 
@@ -96,16 +95,9 @@ def rejudge(data: Mapping[str, Any]) -> Verdict:
     return judge(GateConfig.from_json(data["config"]), Tally.from_json(data["tally"]), Memory(**data["before"]))
 
 
-def judge_variants(
-    config: GateConfig, tallies: Mapping[str, Tally], memories: Mapping[str, Memory] | None = None
-) -> dict[str, Verdict]:
-    """A/B: each variant against the baseline. Its cells carry w / (w + w_baseline), its share among the calls
-    of the two, so that the other variants' calls do not matter; each variant has the whole alpha."""
-    return {name: judge(config, tally, (memories or {}).get(name)) for name, tally in tallies.items()}
-
-
 def combine(verdicts: Mapping[str, Verdict]) -> GateOutcome:
-    """One outcome for several variants: any fail fails; all must pass."""
+    """One outcome for several variants: any fail fails; all must pass. Each is judged against the baseline alone, with
+    the whole alpha: its cells carry its share among the calls of the two."""
     found = {v.outcome for v in verdicts.values()}
     order = (GateOutcome.FAIL, GateOutcome.UNMEASURABLE, GateOutcome.UNDECIDED)
     return next((o for o in order if o in found), GateOutcome.PASS)
@@ -151,24 +143,24 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
         return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
     watch = n.e_watch >= config.watch_alarm
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
-        return GateOutcome.FAIL, "watch", reasons.watch(n.e_watch)
+        return GateOutcome.FAIL, "watch", reasons.watch(config, n.e_watch)
     if tally.unavailable:
         return GateOutcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
     if code == SPLIT:
-        return GateOutcome.UNDECIDED, "split", reasons.split(n.e_split, n.compared, n.weights, tally.strata)
+        return GateOutcome.UNDECIDED, "split", reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
     if code == LABELS:
         return GateOutcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
     if blind := _unmeasured(config, tally, n):
         return GateOutcome.UNMEASURABLE, None, blind
     if watch:
-        return GateOutcome.UNDECIDED, "watch", reasons.watch(n.e_watch)
+        return GateOutcome.UNDECIDED, "watch", reasons.watch(config, n.e_watch)
     if code == AMBER:
         return GateOutcome.UNDECIDED, "amber", reasons.amber(config, n.e_gate, n.harm)
     if any(beyond.values()):
         name = next(name for name, count in beyond.items() if count)
         return GateOutcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
     if tally.weight >= 1.0:
-        return GateOutcome.PASS, None, "All calls go to the canary and nothing speaks against it."
+        return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
     if code == PASS:
         return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
     waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)

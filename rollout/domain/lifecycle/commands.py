@@ -31,11 +31,15 @@ _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who asks, why, and under which request id; InputError for what would forge lines where it is shown."""
+    """Who asks, why, and under which request id; InputError for what would forge lines where it is shown.
+
+    alert: the name of the alert that asks, where no person does.
+    """
 
     actor: str
     reason: str = ""
     request_id: str | None = None
+    alert: str | None = None
 
     def __post_init__(self) -> None:
         one_line("actor", self.actor, 200)
@@ -87,7 +91,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
     phase = after(r.phase, Event.PAUSE_ASKED)
     _expect(r, expect)
     values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
-    return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, where(r)), "paused by a person"
+    return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
 
 
 def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision:
@@ -193,7 +197,7 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
     phase = after(r.phase, Event.ROLLBACK_ASKED)
     values: dict[str, Any] = {"phase": phase, "stop_asked": False}
     if r.phase is not Phase.ROLLING_BACK:
-        values |= {"rollback_at": now, "restored_at": None, "reason": by.reason or "rolled back by a person"}
+        values |= {"rollback_at": now, "restored_at": None, "reason": by.reason or f"rolled back by {_who(by)}"}
     targets = {
         t.number: {"state": TargetState.CONFIRMED}
         for t in r.written
@@ -201,9 +205,18 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
     }
     return (
         Change(rollout=values, targets=targets),
-        JournalEntry("rollback", by.actor, by.reason, where(r)),
-        "rollback ordered by a person",
+        JournalEntry("rollback", by.actor, by.reason, _asked(r, by)),
+        f"rollback ordered by {_who(by)}",
     )
+
+
+def _asked(r: Rollout, by: By) -> dict[str, Any]:
+    """Where a rollout stood, and which alert asked for it, if one did."""
+    return where(r) if by.alert is None else {**where(r), "alert": by.alert}
+
+
+def _who(by: By) -> str:
+    return "a person" if by.alert is None else "an alert"
 
 
 def where(r: Rollout) -> dict[str, Any]:

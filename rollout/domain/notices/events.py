@@ -250,7 +250,7 @@ def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _paused(r: Rollout, e: RecordedEvent) -> NoticeText | None:
-    if not e.reason.startswith("alert "):
+    if e.data.get("alert") is None:
         return None  # a person who pauses knows it; an alert that does so needs one
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,

@@ -1,4 +1,4 @@
-"""The `gates:` of a plan: profile, metrics, margins and limits. The judging is in gates.py."""
+"""The `gates:` of a plan: profile, metrics, margins and limits. The judging is in rollout/domain/gates."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from rollout.domain.errors import InputError
 from rollout.domain.gates import profiles
 from rollout.domain.plan.fields import Duration, Part, complaint, number_of, shown, words
 
-CALL_METRICS = ("success", "hard_error", "slow", "negative", "voicemail")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -138,15 +137,15 @@ class Metric(Part):
         sources = [key for key in ("custom", "prometheus", "http") if getattr(self, key) is not None]
         if len(sources) > 1:
             raise complaint(f"{' and '.join(sources)} are both given", "name one place of measurement", (sources[1],))
-        if not sources and self.name not in CALL_METRICS:
-            near = difflib.get_close_matches(self.name, CALL_METRICS, 1, 0.5)
-            known = near[0] if near else f"one of {', '.join(CALL_METRICS)}"
+        if not sources and self.name not in profiles.BUILT_IN:
+            near = difflib.get_close_matches(self.name, profiles.BUILT_IN, 1, 0.5)
+            known = near[0] if near else f"one of {', '.join(profiles.BUILT_IN)}"
             raise complaint(
                 f"there is no metric {shown(self.name)}",
                 f"write {known}, or say where it is measured: custom, prometheus or http",
                 ("name",),
             )
-        if sources and self.name in CALL_METRICS:
+        if sources and self.name in profiles.BUILT_IN:
             raise complaint(
                 f"{self.name} is measured on calls and cannot be taken from {sources[0]}",
                 f"write another name, for example my_{self.name}",

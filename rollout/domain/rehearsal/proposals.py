@@ -24,7 +24,7 @@ class Proposal:
     """A plan's ladder and one that decides sooner; calls until half of the rollouts of an equal canary are promoted.
 
     half_step: a step at weight 0.5 was put in before weight 1; first: the first weight in basis points, if raised;
-    profile: the other profile, if any. deadline: in seconds, if even this ladder needs more than the plan allows.
+    profile: the other profile, if any. deadline: in seconds, if even this ladder needs more time than there is.
     """
 
     steps: tuple[PlayStep, ...]
@@ -66,7 +66,7 @@ def propose(
     now = calls_of(config, steps, calls_per_day, base)
     if now <= budget:
         return None
-    tried = list(_candidates(config, tuple(steps), now))
+    tried = _candidates(config, tuple(steps), now) or [Proposal(tuple(steps), config, now, now)]
     tried = [replace(p, calls_then=calls_of(p.config, p.steps, calls_per_day, base)) for p in tried]
     fits = next((p for p in tried if p.calls_then <= budget), None)
     if fits is not None:
@@ -146,12 +146,12 @@ def expected_calls(
     if not 0.0 < w < 1.0 or not config.compared:
         return 0.0, "nothing"
     floor = max(step.min_calls, at_step(config.floors, w, index + 1))
-    parts = [Forecast(floor / w, floor / w, "calls")]
+    parts = [Forecast(floor / w, "calls")]
     for m in config.critical:
         for s in m.series:
             rate = min(max(base[s], 0.001), 0.999)
             margin = at_step(m.margins, w, index + 1, narrow=narrow)
             found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
-            parts.append(found or Forecast(float("inf"), float("inf"), m.name))
+            parts.append(found or Forecast(float("inf"), m.name))
     longest = max(parts, key=lambda p: p.half)
     return longest.half, longest.what

@@ -1,7 +1,7 @@
 """The ends of a plan: promoted, rolled back or undecided, for canaries as good and worse, before a call is made.
 
-The plan's steps are played by playing.py, through the gate's own code, against modelled callers. The answer
-also says what the plan cannot detect or decide, and which first weight, hold or profile could.
+The plan's steps are played by simulation.py, through the gate's own code, against modelled callers. The answer
+also says what the plan cannot detect or decide; proposals.py says what could.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rollout.domain.gates.forecast_wording import round_calls
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.hours import Hours
-from rollout.domain.rehearsal.proposals import calls_of, expected_calls, propose
+from rollout.domain.rehearsal.proposals import calls_of, expected_calls
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, Scene
 
 Array = NDArray[np.float64]
@@ -192,7 +192,12 @@ def _notes(
             notes.append(f"Step {i + 1} ends with a person's answer; the times here take it as given at once.")
     equal = scenarios[0]
     if equal.promoted < 0.5 and any(s.weight < 10_000 for s in steps):
-        notes.append(_cannot(config, steps, per_day, base, deadline, equal))
+        calls = calls_of(config, steps, per_day, base)
+        notes.append(
+            f"This plan cannot decide at {per_day:g} calls a day: within {_span(deadline)} only {equal.promoted:.0%} of "
+            f"the rollouts of an equally good canary are promoted. It needs about {round_calls(calls):,} calls, "
+            f"{_span(calls / per_day * DAY)} at this traffic."
+        )
     weak = next((s for s in scenarios[1:5] if s.rolled_back < 0.8), None)
     sure = next((s for s in scenarios[1:5] if s.rolled_back >= 0.8), None)
     if weak and sure:
@@ -201,29 +206,6 @@ def _notes(
             f"{weak.promoted:.0%}; one {sure.name} is rolled back in {sure.rolled_back:.0%}."
         )
     return tuple(notes)
-
-
-def _cannot(
-    config: GateConfig,
-    steps: Sequence[PlayStep],
-    per_day: float,
-    base: Mapping[str, float],
-    deadline: float,
-    equal: Scenario,
-) -> str:
-    """Say that a plan cannot decide, with the smallest change that could: a step, the profile, first weight, or time."""
-    told = (
-        f"This plan cannot decide at {per_day:g} calls a day: within {_span(deadline)} only {equal.promoted:.0%} of the "
-        "rollouts of an equally good canary are promoted."
-    )
-    found = propose(config, steps, per_day, base, deadline)
-    if found is not None and found.deadline is None:
-        return f"{told} Write {found.words}: about {round_calls(found.calls_then):,} calls."
-    now = calls_of(config, steps, per_day, base)
-    return (
-        f"{told} It needs about {round_calls(now):,} calls, {_span(now / per_day * DAY)} at this traffic: "
-        "give it a later deadline, more numbers, or let a person decide."
-    )
 
 
 def _line(scenarios: Sequence[Scenario], per_day: float) -> str:

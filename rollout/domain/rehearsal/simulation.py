@@ -263,6 +263,9 @@ def _at_step(runs: Runs, here: Ints, index: int) -> Ints:
     started = ledgers[-1, :, 0]
     e_split = ev.split_e(started[..., :2].sum(-1), started[..., 2:].sum(-1), runs.weights)
     costs = None
+    if not second:
+        for ledger in (by_series[s][:, 0] for m in config.critical for s in m.series):
+            e_split = np.maximum(e_split, ev.split_e(ledger[..., :2].sum(-1), ledger[..., 2:].sum(-1), runs.weights))
     if second and len(runs.strata):
         parts = runs.strata[:, -1, here, 0]
         e_strata = np.mean(ev.split_e(parts[..., 0], parts[..., 1], runs.weights), axis=0)

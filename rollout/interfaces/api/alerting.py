@@ -65,7 +65,8 @@ def _act(
     reason = alerts.clean(f"alert {alert.name} ({alert.source}): {alert.summary or alert.name}", 500)
     # Names of outbreaks come back where a tool gives none, so their request id says when it was taken.
     moment = "" if alert.lasting else service.app.store.now().isoformat()
-    by = By(caller.actor, reason, "alert-" + hashlib.sha256(f"{digest}{moment}".encode()).hexdigest()[:40])
+    request_id = "alert-" + hashlib.sha256(f"{digest}{moment}".encode()).hexdigest()[:40]
+    by = By(caller.actor, reason, request_id, alerts.clean(alert.name, 200))
     try:
         if action is Reaction.ROLLBACK:
             service.app.commands.rollback(rollout.id, by)

@@ -138,10 +138,8 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
     """Each canary's gates: counts, interval and meters per metric, and what is still missing."""
     current = summary.current(r)
-    if not current:
-        return []
     found = []
-    for name, kept in current["arms"].items():
+    for name, kept in (current or {}).get("arms", {}).items():
         measured = _measured(json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0))
         evidence, expected = kept["evidence"], summary.forecasts(r)
         reach = charts.reach_of(measured["metrics"])
@@ -195,7 +193,7 @@ def _of_good_calls(m: Mapping[str, Any], reach: float) -> dict[str, Any]:
     return {**m, "difference": difference, "interval": interval, "whisker": whisker}
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=32)
 def _measured(evidence: str, now: datetime) -> dict[str, Any]:
     """The meters of one verdict; many open pages ask for the same ones."""
     return meters(json.loads(evidence), now)

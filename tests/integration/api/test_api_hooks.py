@@ -53,6 +53,7 @@ def test_an_alert_rolls_back_once(service: Live) -> None:
     entries = service.ask("GET", f"/api/v1/rollouts/{id_}/history?limit=200").json["items"]
     orders = [e for e in entries if e["kind"] == "rollback"]
     assert len(orders) == 1 and orders[0]["actor"].startswith("token:")
+    assert orders[0]["data"]["alert"] == "CallsDrop"
     assert alert(service, "alertmanager", alertmanager("one")).json["done"] == []  # it is not live any more
 
 

@@ -93,8 +93,8 @@ def test_one_reading_counts_once_however_often_it_is_looked_at(judged: Judged, p
     reads = len(provider.seen)
 
     def look() -> Any:
-        gatekeeper = judged.app.driver.facts.gates
-        gatekeeper.look(judged.rollout, judged.app.store.now())
+        gates = judged.app.driver.facts.gates
+        gates.look(judged.rollout, judged.app.store.now())
         return judged.verdict["arms"]["canary"]["evidence"]["after"]["beyond"]["rate"]
 
     assert [look() for _ in range(6)] == [1] * 6

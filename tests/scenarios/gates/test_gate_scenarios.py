@@ -1,4 +1,4 @@
-"""The gatekeeper on stored calls, with the clock in the test's hand: what it decides, and what it does not."""
+"""The gate check on stored calls, with the clock in the test's hand: what it decides, and what it does not."""
 
 from __future__ import annotations
 
@@ -207,6 +207,7 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
     again = summary.replay(looks, {"profile": "strict"})
     assert again["same"], again["different"]
     assert again["looks"] == len(looks)
+    assert (again["decided"], again["other"]["canary"]["outcome"]) == ({}, "undecided")
     looks[10]["evidence"]["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
     assert not summary.replay(looks)["same"]
 

@@ -75,6 +75,14 @@ def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: R
     assert "t is not shown yet that" in told[0], "the verdict itself stays"
 
 
+def test_a_verdict_without_its_evidence_is_shown_as_none(undecided: Rollout) -> None:
+    """Held while the baseline's own calls were being read, so before anything was judged."""
+    bare = replace(undecided, phase=Phase.HELD, verdict={"outcome": "undecided", "reason": "being read"})
+    assert page_arms(bare, bare.updated_at) == []
+    assert rollout.show(bare)["gates"] == []
+    assert report.document(bare, [])["arms"] == []
+
+
 def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
     with GateScene(sqlite_url) as scene:
         scene.given(judged())  # type: ignore[arg-type]
@@ -96,7 +104,7 @@ def test_no_forecast_after_a_pass(passed: Rollout) -> None:
 def test_every_forecast_can_be_taken_from_its_sentence(
     calls: float, per_day: float | None, now: datetime | None
 ) -> None:
-    for made in (None, Forecast(calls, calls)):
+    for made in (None, Forecast(calls)):
         said = wording.words(made, per_day, now)
         assert wording.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
         first = f"{said[:1].upper()}{said[1:]}"

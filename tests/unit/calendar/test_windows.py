@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from rollout.domain.calendar.windows import (
     SEARCH,
     add_open_time,
-    closes_at,
     freeze_at,
     is_open,
     next_opening,
@@ -42,6 +41,11 @@ ZONES = {
 }
 ANYWHERE = ["2028-02-28", "2027-12-31"]
 PLACES = [(zone, date.fromisoformat(day)) for zone, days in ZONES.items() for day in (*days, *ANYWHERE)]
+
+
+def closes_at(cal: Calendar, holidays: frozenset[date], t: datetime) -> datetime | None:
+    """The first closed instant at or after `t`, by `spans`; None if there is none within SEARCH."""
+    return next((span.start for span in spans(cal, holidays, t, t + SEARCH) if not span.is_open), None)
 
 
 def calendar(zone: str | None = "America/Los_Angeles", **given: Any) -> Calendar:

@@ -19,7 +19,6 @@ from rollout.domain.gates.counting import (
     quarter,
     settled,
     tabulate,
-    variant_share,
 )
 from rollout.domain.gates.verdict import GateOutcome, Tally, from_plan, gate_config, judge
 from rollout.domain.lifecycle.records import CallRecord
@@ -192,13 +191,12 @@ def test_days_are_utc_whatever_the_zone_of_the_records():
 def test_calls_between_an_order_and_its_read_back_belong_to_no_step():
     spans = [WeightSpan(T0, T0 + timedelta(minutes=10), 0.1, 1), WeightSpan(T0 + timedelta(minutes=12), None, 0.5, 2)]
     found = table([call(m) for m in (9, 10, 11, 11.99, 12)], spans=spans)
-    assert found.between == 3
     assert [c.started for c in found.cells] == [(0, 1), (0, 1)]
 
 
-def test_calls_of_other_agents_and_without_a_start_are_counted_apart():
+def test_calls_of_other_agents_and_without_a_start_are_not_counted():
     found = table([call(1), call(2, ("agent_b", 1)), call(3, ("agent_a", 5)), call(4, started_at=None)])
-    assert (found.others, found.between, found.cells[0].started) == (2, 1, (0, 1))
+    assert [c.started for c in found.cells] == [(0, 1)]
 
 
 def test_spans_of_several_numbers():
@@ -208,7 +206,7 @@ def test_spans_of_several_numbers():
     ]
     other = {"number": "+14157774445"}
     found = table([call(1), call(2, call_id="x", **other), call(6, **other)], spans=spans)
-    assert (found.between, found.cells[0].started) == (1, (0, 2))
+    assert [c.started for c in found.cells] == [(0, 2)]
 
 
 def test_each_metric_waits_for_its_own_results_only():
@@ -303,10 +301,6 @@ def test_no_more_results_than_calls(described, now):
         for n in c.counts.values():
             assert n[0] + n[1] <= c.started[0] and n[2] + n[3] <= c.started[1]
             assert c.closed[0] <= c.started[0] and c.closed[1] <= c.started[1]
-
-
-def test_share_of_a_variant():
-    assert variant_share(0.2, 0.6) == pytest.approx(0.25)
 
 
 # ------------------------------------------------------------------ results that come late on one side

@@ -77,11 +77,6 @@ def test_one_sample(vector):
     assert float(ev.one_sample_e(vector["bad"], vector["fine"], float(vector["limit"]))) == near(vector["E"])
 
 
-@pytest.mark.parametrize("vector", VECTORS["quantile_ranks"], ids=lambda v: f"n={v['n']}")
-def test_quantile_ranks(vector):
-    assert ev.quantile_ranks(vector["n"], float(vector["p"]), vector["alpha"]) == (vector["low"], vector["high"])
-
-
 @pytest.mark.parametrize("vector", named("sequences"))
 def test_first_crossing_of_a_sequence(vector):
     text = vector["pattern"] * vector["repeats"]

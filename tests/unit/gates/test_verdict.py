@@ -19,7 +19,6 @@ from rollout.domain.gates.verdict import (
     from_plan,
     gate_config,
     judge,
-    judge_variants,
     rejudge,
 )
 from rollout.domain.gates.weighing import strata_of
@@ -211,6 +210,15 @@ def test_a_pass_names_the_metrics_that_had_no_data(series, who):
     assert "Not judged" not in verdict(GOOD).reason
 
 
+def test_a_pass_at_weight_1_names_every_metric_without_data_too():
+    blind = cell(success=(6, 44, 60, 390), hard=(0, 50, 3, 447), slow=(0, 0, 45, 405), negative=(10, 40, 90, 360))
+    for before, told in ((GOOD, ""), (blind, " Not judged: slow (no data from the canary).")):
+        full = cell(weight=1.0, position=2, success=(6, 44, 0, 0))
+        found = verdict(before, full, weight=1.0, position=2, step=2)
+        assert found.outcome is GateOutcome.PASS
+        assert found.reason == "All calls go to the canary and nothing speaks against it." + told
+
+
 def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
     found = verdict(GOOD, unavailable="Retell does not answer since 14:02")
     assert found.outcome is GateOutcome.UNMEASURABLE
@@ -312,6 +320,8 @@ def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
     full = tally(GOOD, worse, position=2, step=2, weight=1.0, last=True)
     found = judge(config, full)
     assert (found.outcome, found.alarm) == (outcome, "watch")
+    assert "told at 100" in found.reason
+    assert "told at 40" in judge(replace(config, watch_alarm=40.0), full).reason
     earlier = judge(config, replace(full, last=False))
     assert earlier.outcome is GateOutcome.UNDECIDED, "it acts in the last hold only"
 
@@ -352,7 +362,7 @@ def test_a_stored_verdict_computes_again_to_the_last_digit():
 
 def test_variants_are_judged_alone_and_combined():
     dead = tally(cell(weight=1 / 3, success=(20, 0, 4, 36), hard=(20, 0, 0, 40)))
-    found = judge_variants(STANDARD, {"b": tally(GOOD), "c": dead})
+    found = {"b": judge(STANDARD, tally(GOOD)), "c": judge(STANDARD, dead)}
     assert [v.outcome.value for v in found.values()] == ["pass", "fail"]
     assert combine(found) is GateOutcome.FAIL
     assert combine({"b": found["b"]}) is GateOutcome.PASS
@@ -391,6 +401,11 @@ def test_shares_left_out_take_the_rest_in_their_proportions():
 )
 def test_values_by_step(values, weight, step, chosen):
     assert at_step(values, weight, step) == chosen
+
+
+@pytest.mark.parametrize(("values", "chosen"), [((0.3,), 0.3), ((0.3, 0.1), 0.1), ((0.1, 0.3), 0.1), ((3, 2, 1), 3)])
+def test_the_narrower_of_two_holds_before_weight_1_in_whatever_order_they_stand(values, chosen):
+    assert at_step(values, 0.1, 1, narrow=True) == chosen
 
 
 @pytest.mark.parametrize(

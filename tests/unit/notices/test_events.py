@@ -99,8 +99,8 @@ def test_a_rollback_ordered_again_is_not_told_again() -> None:
 
 
 def test_a_pause_is_told_when_an_alert_did_it() -> None:
-    assert of_entry(rollout(), Written("pause", "I want to look")) is None
-    assert told("pause", "alert HighErrors (grafana): 5xx").kind is NoticeEvent.NEEDS_PERSON
+    assert of_entry(rollout(), Written("pause", "alert HighErrors made me look")) is None
+    assert told("pause", "alert HighErrors (grafana): 5xx", {"alert": "HighErrors"}).kind is NoticeEvent.NEEDS_PERSON
 
 
 def test_a_foreign_edit_is_told_only_after_the_end() -> None:

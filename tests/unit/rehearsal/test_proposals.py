@@ -11,7 +11,10 @@ from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.rehearsal.proposals import calls_of, propose
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
+from rollout.engine.calendars import Calendars
 from rollout.engine.rehearse import proposal
+from rollout.engine.rehearse import rehearse as played
+from tests.support.clock import START
 
 JUMP = (PlayStep(1000, 1800), PlayStep(10_000, 3600))
 PLAN = """
@@ -59,6 +62,45 @@ def test_fewer_calls_ask_for_more_change_and_in_the_end_for_time():
 def test_a_deadline_of_the_plan_is_the_time_there_is():
     assert found(JUMP, 100) is None
     assert found(JUMP, 100, patience=11 * DAY).words == "a step at weight 0.5 before weight 1"
+    assert proposal(load_plan(PLAN + "deadline: 60d\n"), 50) is None, "more than people wait where none is named"
+    assert "step at weight 0.5" in proposal(load_plan(PLAN + "deadline: 11d\n"), 100)["change"]
+
+
+@pytest.mark.parametrize(("deadline", "written"), [("", False), ("deadline: 20d\n", True)])
+def test_a_deadline_is_written_where_the_plan_has_one(deadline, written):
+    better = proposal(load_plan(PLAN + deadline), 2)
+    assert better["change"].endswith("days of time")
+    assert ("deadline:" in better["yaml"]) is written
+
+
+def test_a_ladder_that_leaves_nothing_to_change_is_given_time():
+    steps = (PlayStep(5000), PlayStep(10_000))
+    assert found(steps, 1, gate_config("low-traffic")).words.endswith("days of time")
+
+
+VARIANTS = """
+version: 1
+name: ab
+numbers: ["+14157774444"]
+channels: [inbound]
+variants: {b: {agent_id: a, agent_version: 7}}
+steps: [{weights: {b: 0.1}, hold: 30m}, {weights: {b: 1.0}, hold: 1h}]
+"""
+
+
+def test_a_plan_of_variants_gets_no_ladder():
+    plan = load_plan(VARIANTS)
+    assert proposal(plan, 5) is None
+    assert "proposal" not in played(plan, 5, calendars=Calendars(), now=START, runs=3)
+
+
+@pytest.mark.parametrize(("deadline", "limit"), [("", 60), ("deadline: 10d\n", 10)])
+def test_a_rehearsal_ends_at_the_plans_deadline_and_proposes_once(deadline, limit):
+    document = played(load_plan(PLAN + deadline), 4, calendars=Calendars(), now=START, runs=20)
+    (note,) = [n for n in document["notes"] if "cannot decide" in n]
+    assert f"within {limit} days" in note
+    assert "0.5" not in note and "weight of 0.5" in document["proposal"]["change"]
+    assert document["proposal"]["then"]["equal_promoted"] > 0.5, "in the time that is proposed"
 
 
 def test_what_is_proposed_decides_when_it_is_played():
@@ -84,7 +126,7 @@ def test_the_yaml_is_a_plan_again_and_decides():
 def test_every_proposal_can_be_read_and_none_follows_it(per_day):
     better = proposal(load_plan(PLAN), per_day)
     again = load_plan(PLAN[: PLAN.index("steps:")] + better["yaml"])
-    if again.deadline is None:
+    if "days of time" not in better["change"]:
         assert proposal(again, per_day) is None
 
 

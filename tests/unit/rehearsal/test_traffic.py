@@ -1,0 +1,75 @@
+"""The traffic of a plan's numbers: a bounded read of Retell's list, and a fair estimate from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import pytest
+
+from rollout.domain.errors import NotReachable
+from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.writes.answers import Failure, Trouble
+from rollout.engine.preflight import Preflight
+from rollout.engine.rehearse import HISTORY, MOST_CALLS, traffic
+from tests.support.clock import START
+from tests.support.values import AGENT, ONE, TWO, plan, target
+
+
+@dataclass
+class Listed:
+    """Implements rollout.engine.ports.Calls: each number takes so many calls a day."""
+
+    per_day: dict[str, float]
+    given: dict[str, int] = field(default_factory=dict)
+
+    def since(
+        self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
+    ) -> Iterator[CallRecord | Failure]:
+        assert agents == ((AGENT, 6),)
+        self.given[number] = 0
+        every = timedelta(days=1) / self.per_day[number]
+        at = since + every / 2
+        while at < START:
+            self.given[number] += 1
+            yield CallRecord(
+                f"{number}{at}", AGENT, 6, number, channel, at, at, "ended", successful=True, analyzed=True
+            )
+            at += every
+
+
+def found(*numbers: str) -> Preflight:
+    return Preflight(plan(numbers, gates=None), targets=tuple(target(n) for n in numbers))
+
+
+@pytest.mark.parametrize("per_day", [20, 5_000])
+def test_a_week_is_counted_and_more_than_is_read_is_estimated(per_day: float) -> None:
+    calls = Listed({ONE: per_day})
+    seen = traffic(found(ONE), calls, START)
+    assert seen.calls_per_day == pytest.approx(per_day, rel=0.01)
+    assert calls.given[ONE] == min(MOST_CALLS, per_day * HISTORY.days)
+    assert seen.history.calls == calls.given[ONE]
+
+
+def test_a_busy_number_leaves_the_quiet_one_its_share() -> None:
+    calls = Listed({ONE: 5_000, TWO: 20})
+    seen = traffic(found(ONE, TWO), calls, START)
+    assert seen.calls_per_day == pytest.approx(5_020, rel=0.01)
+    assert calls.given == {ONE: MOST_CALLS // 2, TWO: 140}
+
+
+def test_hardly_any_calls_are_none_and_the_month_is_read_for_the_rates() -> None:
+    calls = Listed({ONE: 0.5})
+    seen = traffic(found(ONE), calls, START)
+    assert seen.calls_per_day is None
+    assert calls.given[ONE] == 15
+
+
+def test_a_list_that_cannot_be_read_is_said() -> None:
+    class Broken(Listed):
+        def since(self, *_asked: object) -> Iterator[CallRecord | Failure]:  # type: ignore[override]
+            yield Failure(Trouble.UNREACHABLE, "no answer")
+
+    with pytest.raises(NotReachable, match="no answer"):
+        traffic(found(ONE), Broken({}), START)
