@@ -28,7 +28,7 @@ from rollout.adapters.telemetry.logs import Logger
 from rollout.adapters.telemetry.request_stats import RequestMeter
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.records import Claim
-from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.batches import Batches
 from rollout.engine.calendars import Calendars
 from rollout.engine.commands import Commands
@@ -36,7 +36,7 @@ from rollout.engine.driver import Driver
 from rollout.engine.facts import FactFinder
 from rollout.engine.gate_check import GateCheck
 from rollout.engine.ports import Agents, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
-from rollout.engine.preflight import VersionLookup, Workspace, preflight
+from rollout.engine.preflight import Preflight, VersionLookup, Workspace, preflight
 from rollout.engine.server_limits import ServerLimits
 from rollout.engine.write_protocol import Timing, WriteProtocol
 from rollout.kit.build import write_kit
@@ -217,7 +217,8 @@ def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
         _allowed_numbers(settings), externals.problems, partial(address_problems, hosts=settings.notify_hosts)
     )
     versions = VersionLookup(agents, clock, engines=retell, roots=retell)
-    workspace = Workspace(numbers, versions, server_limits, store.drivers)
+    batch_tests = None if retell is None else retell.batch_tests
+    workspace = Workspace(numbers, versions, server_limits, store.drivers, batch_tests)
     new_write_id = given.get("write_ids") or (lambda: secrets.token_hex(10))
     driver = Driver(
         store,
@@ -228,9 +229,10 @@ def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
             given.get("gates") or GateCheck(StoredGateRecords(database), externals),
             given.get("calendar") or calendars,
             timing,
+            batch_tests,
         ),
         Batches(timing.send_window, settings.concurrency),
-        partial(_first_targets, workspace),
+        partial(_late_preflight, workspace),
         write_kits(settings, timing, clock),
     )
     return App(
@@ -302,8 +304,8 @@ def _workspace(
     return retell, numbers or retell, agents or retell
 
 
-def _first_targets(workspace: Workspace, rollout: Rollout) -> tuple[Target, ...]:
-    """The targets of a rollout that begins, with their baselines; PreflightRefused."""
+def _late_preflight(workspace: Workspace, rollout: Rollout) -> Preflight:
+    """The pre-flight of a rollout that begins now; PreflightRefused."""
     found = preflight(rollout.plan, workspace, seed=rollout.seed)
     found.refuse()
-    return found.targets
+    return found

@@ -24,6 +24,8 @@ MADE = "Made from the code by `make docs`; do not edit it here."
 KINDS = {
     "created": "a rollout was recorded, with its plan, its numbers and their baselines",
     "baselines": "a rollout with a later start has read its numbers, as it begins",
+    "tests_progressed": "the tests of the agent before the first step: they began, a batch of them began, or one ended",
+    "tests_passed": "the tests of the agent passed; the first step follows",
     "begun": "pre-flight passed at the start; the first step follows",
     "intended": "the exact bodies that are about to be sent; nothing is sent before this stands",
     "settled": "what became of each write: applied, not applied, or not known yet",
@@ -53,8 +55,8 @@ KINDS = {
     "adopt": "a person took the live split as ours",
     "restore": "a person asked to write our split again",
     "rollback": "a person (or an alert) ordered the rollback",
-    "refused": "pre-flight refused at the start: it ends as stopped, before any write; in the chain `system`: a request "
-    "beyond somebody's rights",
+    "refused": "pre-flight refused at the start, or the tests of the agent did not pass: it ends as stopped, before any "
+    "write; in the chain `system`: a request beyond somebody's rights",
     "token_refused": "chain `system`: wrong tokens, once a minute per address, with how many there were",
     "command_refused": "chain `system`: a command that the rollout's state did not allow",
     "alert_passed_over": "chain `system`: an alert that no live rollout listens to",

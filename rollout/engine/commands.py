@@ -12,6 +12,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.lifecycle import commands
 from rollout.domain.lifecycle.commands import By, where
@@ -21,7 +22,8 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.answers import Reading
-from rollout.engine.ports import Rollouts
+from rollout.engine.agent_tests import run_by_hand
+from rollout.engine.ports import Clock, Rollouts
 from rollout.engine.preflight import Preflight, Workspace, preflight
 
 
@@ -50,6 +52,13 @@ class Commands:
         """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
         self.calendar(plan)
         return preflight(plan, self.workspace, volumes=volumes, named=self.store.live_named(plan.name))
+
+    def run_tests(self, found: Preflight, clock: Clock, told: Callable[[str], None]) -> AgentTests:
+        """Run the tests of a plan that passed pre-flight, and wait for their end. Records nothing."""
+        assert found.tests is not None
+        assert found.plan.tests is not None
+        assert self.workspace.batch_tests is not None
+        return run_by_hand(self.workspace.batch_tests, found.plan.tests, found.tests, clock, told)
 
     def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
         """Record a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
@@ -86,6 +95,7 @@ class Commands:
                 start_at=start_at,
                 due_at=now,
                 targets=() if later else found.targets,
+                tests=None if later or found.tests is None else found.tests.to_json(),
                 base_url=self.base_url,
                 created_by=by.actor,
                 seed=plan.seed or 0,

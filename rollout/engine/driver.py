@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from rollout.domain.decide.actions import Apply, Begin, Read, Record, Restore, Wait
+from rollout.domain.agent_tests.runs import BatchProgress
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.decide.actions import Apply, Begin, BeginBatch, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
@@ -18,9 +21,11 @@ from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
+from rollout.domain.writes.answers import Trouble
 from rollout.engine.batches import Batches, Deliver
 from rollout.engine.facts import FactFinder, Pass
 from rollout.engine.ports import Rollouts
+from rollout.engine.preflight import Preflight
 from rollout.engine.write_protocol import SERVICE, BatchWrite, WriteProtocol
 
 # More actions than any sound pass needs for one batch each of 20,000 numbers; a safety net, not a limit.
@@ -37,10 +42,10 @@ class Driver:
         protocol: WriteProtocol,
         facts: FactFinder,
         batches: Batches,
-        begin: Callable[[Rollout], tuple[Target, ...]],
+        begin: Callable[[Rollout], Preflight],
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
     ) -> None:
-        """`begin` reads the baselines of a rollout that starts; `on_step` is told of each step that is begun."""
+        """`begin` is the pre-flight of a rollout that starts later; `on_step` is told of each step that is begun."""
         self.store = store
         self.protocol = protocol
         self.facts = facts
@@ -82,6 +87,8 @@ class Driver:
                     self._deliver(state, held, action.targets, self.protocol.restore, few)
                 case Begin():
                     self._begin(state, held)
+                case BeginBatch():
+                    self._begin_batch(state, held, action)
                 case Record():
                     self._record(state, held, action, record)
         raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
@@ -101,17 +108,43 @@ class Driver:
     def _begin(self, state: Pass, held: Claim) -> None:
         r = state.rollout
         try:
-            targets = self.begin(r)
+            found = self.begin(r)
         except NotReachable as error:
             state.trouble, state.key_refused = error.message, isinstance(error, KeyRefused)
             return
         except (Refused, InputError) as error:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
-        change = Change(rollout={"look_asked": False})
-        entry = JournalEntry("baselines", SERVICE, f"{len(targets)} numbers read")
-        self.store.add_targets(held, targets, change, entry)
-        state.rollout = replace(r, targets=targets)
+        change = Change(
+            rollout={"look_asked": False} | ({} if found.tests is None else {"tests": found.tests.to_json()})
+        )
+        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read")
+        now = self.store.add_targets(held, found.targets, change, entry)
+        state.rollout = change.applied_to(replace(r, targets=found.targets), now)
+
+    def _begin_batch(self, state: Pass, held: Claim, action: BeginBatch) -> None:
+        """One request, and its record at once: who dies in between leaves one batch that nobody counts."""
+        r, order = state.rollout, action.order
+        assert self.facts.batch_tests is not None
+        assert r.tests is not None
+        tests = AgentTests.from_json(r.tests)
+        begun = self.facts.batch_tests.begin(order.cases, order.engine)
+        if isinstance(begun, BatchProgress):
+            tests = replace(tests, asked_at=None).with_batches([*tests.batches, begun])
+            why = f"batch {begun.batch_id} of {order.arm}: {len(order.cases)} runs"
+        elif begun.trouble is Trouble.UNKNOWN:
+            tests = replace(tests, unsure=tests.unsure + 1, asked_at=self.store.now())
+            why = f"a batch of {order.arm} may have begun: {begun.detail}"
+        elif begun.trouble is Trouble.REJECTED and not begun.key_refused:
+            state.tests_refused = begun.detail
+            return
+        else:
+            state.take_failure(begun)
+            return
+        change = Change(rollout={"tests": tests.to_json()})
+        lease = timedelta(seconds=self.facts.timing.lease)
+        now = self.store.commit(held, change, [JournalEntry(str(Event.TESTS_PROGRESSED), SERVICE, why)], lease)
+        state.rollout = change.applied_to(r, now)
 
     def _record(self, state: Pass, held: Claim, action: Record, record: Any) -> None:
         r = state.rollout

@@ -7,11 +7,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain.decide.facts import Facts
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.decide.facts import Facts, TestReport
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.writes.answers import Failure
 from rollout.domain.writes.drift import NumberScan
-from rollout.engine.ports import GateJudge, GateReport, OpeningHours, Rollouts
+from rollout.engine.agent_tests import poll
+from rollout.engine.failures import unreachable
+from rollout.engine.ports import BatchTests, GateJudge, GateReport, OpeningHours, Rollouts
 from rollout.engine.preflight import VersionCheck, VersionLookup
 from rollout.engine.write_protocol import BatchWrite, Timing
 
@@ -27,6 +31,8 @@ class Pass:
     retry_after: float | None = None
     stepped: bool = False
     restored: bool = False
+    tests: TestReport | None = None
+    tests_refused: str | None = None
 
     def take(self, batch: BatchWrite) -> None:
         """Take over what one batch did; another may have been begun from the same snapshot before it."""
@@ -38,6 +44,11 @@ class Pass:
         self.key_refused = self.key_refused or batch.key_refused
         self.retry_after = batch.retry_after or self.retry_after
 
+    def take_failure(self, failure: Failure) -> None:
+        """Take over why Retell could not be asked."""
+        self.trouble, self.key_refused = unreachable(failure), failure.key_refused
+        self.retry_after = failure.retry_after or self.retry_after
+
 
 @dataclass
 class FactFinder:
@@ -48,10 +59,12 @@ class FactFinder:
     gates: GateJudge
     calendar: OpeningHours
     timing: Timing
+    batch_tests: BatchTests | None = None
 
     def find(self, known: Pass) -> tuple[Facts, Mapping[str, Any] | None]:
         """The facts of this moment, and the gates' evidence to be recorded with the decision."""
         r, now = known.rollout, self.store.now()
+        self._poll_tests(known)
         versions = self._versions(known)
         gates = self.gates.look(r, now) if _is_judged(r) else GateReport()
         facts = Facts(
@@ -67,11 +80,27 @@ class FactFinder:
             key_refused=versions.key_refused,
             retry_after=known.retry_after,
             stepped=known.stepped,
+            tests=known.tests,
+            tests_refused=known.tests_refused,
             after_promoted=self._predecessor_promoted(r),
             poll=timedelta(seconds=self.timing.poll),
             watch=timedelta(seconds=self.timing.watch),
         )
         return facts, _evidence(gates)
+
+    def _poll_tests(self, known: Pass) -> None:
+        """Once in a pass, when every batch has begun."""
+        r = known.rollout
+        if r.phase is not Phase.PENDING or r.tests is None or self.batch_tests is None:
+            return
+        tests = AgentTests.from_json(r.tests)
+        if known.tests is not None or known.trouble or tests.next_order is not None or tests.verdict is not None:
+            return
+        found = poll(self.batch_tests, tests)
+        if isinstance(found, TestReport):
+            known.tests = found
+        else:
+            known.take_failure(found)
 
     def _versions(self, known: Pass) -> VersionCheck:
         """P1: the versions are looked up before a step is written, unless Retell is in trouble anyway."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.domain.errors import KeyRefused, NameTaken, NotReachable, PreflightRefused, SplitError
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.errors import NameTaken, PreflightRefused, SplitError
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
@@ -21,9 +22,11 @@ from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
-from rollout.engine.ports import AgentRoots, Agents, AgentVersion, Clock, PhoneNumbers, ResponseEngines
+from rollout.engine.agent_tests import plan_tests
+from rollout.engine.failures import not_reachable, unreachable
+from rollout.engine.ports import AgentRoots, Agents, AgentVersion, BatchTests, Clock, PhoneNumbers, ResponseEngines
 from rollout.engine.server_limits import ServerLimits
-from rollout.engine.version_check import VersionComparison, compare, tag_warnings
+from rollout.engine.version_check import compare, tag_warnings
 
 Pair = tuple[str, int | str | None]
 
@@ -79,7 +82,7 @@ class VersionLookup:
             found = self.look_up(ref.agent_id, ref.agent_version)
             if isinstance(found, Failure):
                 if not _is_gone(found):
-                    return VersionCheck(_unreachable(found), found.key_refused)
+                    return VersionCheck(unreachable(found), found.key_refused)
                 canary_gone = f"{name} {ref.agent_id} version {ref.agent_version} is gone: {found.detail}"
             elif found.is_suspended:
                 canary_gone = f"{name} {ref.agent_id} is suspended"
@@ -87,7 +90,7 @@ class VersionLookup:
             found = self.look_up(agent_id, version)
             if isinstance(found, Failure):
                 if not _is_gone(found):
-                    return VersionCheck(_unreachable(found), found.key_refused)
+                    return VersionCheck(unreachable(found), found.key_refused)
                 baseline_gone = f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
         return VersionCheck(None, False, canary_gone, baseline_gone)
 
@@ -105,17 +108,6 @@ def _is_gone(failure: Failure) -> bool:
     return failure.trouble is Trouble.REJECTED and failure.status in (404, 422, 400)
 
 
-def _unreachable(failure: Failure) -> str:
-    if failure.key_refused:
-        return f"Retell refuses the API key ({failure.status})"
-    return f"Retell cannot be reached: {failure.detail}"
-
-
-def _not_reachable(failure: Failure) -> NotReachable:
-    kind = KeyRefused if failure.key_refused else NotReachable
-    return kind(_unreachable(failure))
-
-
 # ------------------------------------------------------------------ the check
 
 
@@ -130,6 +122,7 @@ class Preflight:
     readings: Mapping[str, Reading] = field(default_factory=dict)
     named: str | None = None  # the live rollout that has the plan's name
     differences: tuple[VersionDifference, ...] = ()  # between what the numbers serve and what is tried
+    tests: AgentTests | None = None  # to run before the first write
 
     def refuse(self, *, strict: bool = False) -> None:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
@@ -169,6 +162,7 @@ class Workspace:
     versions: VersionLookup
     limits: ServerLimits = field(default_factory=ServerLimits)
     drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {}
+    batch_tests: BatchTests | None = None
 
 
 def preflight(
@@ -209,8 +203,11 @@ def preflight(
         if baseline is not None:
             baselines[number] = baseline
     problems += _baseline_problems(baselines, versions, warnings)
-    compared = _compared(plan, baselines, versions)
+    served, tried = _served(baselines, versions), _tried(plan, versions)
+    compared = compare(served, tried.values(), versions.engines)
     warnings += compared.warnings
+    testing = plan_tests(plan, served, tried, workspace.batch_tests)
+    problems += testing.problems
     if versions.roots is not None:
         warnings += tag_warnings(_baseline_tags(baselines), versions.roots)
     return Preflight(
@@ -220,6 +217,7 @@ def preflight(
         tuple(dict.fromkeys(warnings)),
         readings,
         differences=compared.differences,
+        tests=testing.tests(plan),
     )
 
 
@@ -245,23 +243,24 @@ def _targets(
     )
 
 
-def _compared(
-    plan: Plan, baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup
-) -> VersionComparison:
-    """The versions that are tried against those that are served; what cannot be looked up here is told elsewhere."""
-    served = {
+def _served(
+    baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup
+) -> list[AgentVersion]:
+    """The versions that the numbers serve; what cannot be looked up here is told elsewhere."""
+    pairs = {
         (entry["agent_id"], entry.get("agent_version")): None
         for lists in baselines.values()
         for entries in lists.values()
         for entry in entries
     }
-    old = [versions.look_up(agent_id, version) for agent_id, version in served]
-    new = [versions.look_up(ref.agent_id, ref.agent_version) for ref in plan.arms.values()]
-    return compare(
-        [found for found in old if isinstance(found, AgentVersion)],
-        [found for found in new if isinstance(found, AgentVersion)],
-        versions.engines,
-    )
+    found = (versions.look_up(agent_id, version) for agent_id, version in pairs)
+    return [version for version in found if isinstance(version, AgentVersion)]
+
+
+def _tried(plan: Plan, versions: VersionLookup) -> dict[str, AgentVersion]:
+    """The versions that are tried, by name; what cannot be looked up here is told elsewhere."""
+    found = {name: versions.look_up(ref.agent_id, ref.agent_version) for name, ref in plan.arms.items()}
+    return {name: version for name, version in found.items() if isinstance(version, AgentVersion)}
 
 
 def _baseline_tags(baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[str, str]]:
@@ -286,7 +285,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
         what = f"{name}: {ref.agent_id} version {ref.agent_version}"
         if isinstance(found, Failure):
             if not _is_gone(found):
-                raise _not_reachable(found)
+                raise not_reachable(found)
             yield f"{what} does not exist{_why_gone(versions, ref.agent_id)}"
         elif not found.is_published:
             yield f"{what} is a draft: publish it first"
@@ -315,12 +314,12 @@ def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], li
             elif reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
                 missing.append(number)
             else:
-                raise _not_reachable(reading)
+                raise not_reachable(reading)
     selectors = [s for s in plan.numbers if not isinstance(s, str)]
     if selectors:
         for item in numbers.all():
             if isinstance(item, Failure):
-                raise _not_reachable(item)
+                raise not_reachable(item)
             if any(_selects(s, plan, item) for s in selectors):
                 chosen.setdefault(item.number, item)
     return chosen, missing
@@ -415,7 +414,7 @@ def _baseline_problems(
         found = versions.look_up(agent_id, version)
         if isinstance(found, Failure):
             if not _is_gone(found):
-                raise _not_reachable(found)
+                raise not_reachable(found)
             yield (
                 f"{number}: its baseline names {agent_id} version {version}, which does not exist"
                 f"{_why_gone(versions, agent_id)}: "

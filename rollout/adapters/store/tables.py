@@ -24,7 +24,7 @@ from rollout.adapters.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
@@ -87,6 +87,7 @@ rollouts = Table(
     Column("look_asked", Boolean, nullable=False),
     Column("verdict", JsonText),
     Column("history", JsonText),  # the baseline's, from before the rollout: what its gates bet on
+    Column("tests", JsonText),  # of the agent, before the first step: batches, counts, and what failed
     Column("seed", BigInteger, nullable=False),
     Column("base_url", Text, nullable=False),
     Column("created_by", Text, nullable=False),

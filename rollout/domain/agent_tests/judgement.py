@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rollout.domain.agent_tests.runs import BatchProgress
-from rollout.domain.gates import evidence
 
 LEVEL = 0.05
 """How often a version that is as good as the baseline may be found worse: one time in twenty, for E of 20. That is
@@ -98,6 +97,8 @@ def judge(canary: RunCounts, baseline: RunCounts | None, max_failed: float | Non
 
 def _is_worse(canary_bad: int, canary_fine: int, baseline_bad: int, baseline_fine: int) -> bool:
     """By the evidence of the gates, at the share of runs that the canary had."""
+    from rollout.domain.gates import evidence
+
     share = (canary_bad + canary_fine) / (canary_bad + canary_fine + baseline_bad + baseline_fine)
     ln_e = float(evidence.log_e([[canary_bad, canary_fine, baseline_bad, baseline_fine]], (share,)))
     return ln_e >= -math.log(LEVEL)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from rollout.domain.agent_tests.state import BatchOrder
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -57,6 +58,14 @@ class Begin:
 
 
 @dataclass(frozen=True, slots=True)
+class BeginBatch:
+    """Ask Retell for this batch of tests, once."""
+
+    order: BatchOrder
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Record an event; `values` are columns of the rollout that change with it."""
 
@@ -66,4 +75,4 @@ class Record:
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-Action = Wait | Read | Apply | Restore | Begin | Record
+Action = Wait | Read | Apply | Restore | Begin | BeginBatch | Record

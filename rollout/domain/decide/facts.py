@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from rollout.domain.agent_tests.runs import BatchProgress
+from rollout.domain.agent_tests.state import CaseFailure
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import NumberScan
 
@@ -33,6 +35,16 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class TestReport:
+    """How far each batch that began is and, once all are complete, which cases failed."""
+
+    __test__ = False
+
+    batches: tuple[BatchProgress, ...]
+    failures: tuple[CaseFailure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """The facts of one decision. None always means: not known."""
 
@@ -48,6 +60,8 @@ class Facts:
     key_refused: bool = False  # it is the API key
     retry_after: float | None = None
     stepped: bool = False  # this pass has written a step already
+    tests: TestReport | None = None
+    tests_refused: str | None = None  # why Retell refuses to begin a batch of tests
     after_promoted: bool | None = None  # the rollout this one waits for
     poll: timedelta = timedelta(seconds=5)
     watch: timedelta = timedelta(seconds=30)

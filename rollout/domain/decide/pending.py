@@ -7,6 +7,7 @@ from typing import Any
 
 from rollout.domain.decide.actions import Action, Begin, Record, Wait
 from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.testing import testing
 from rollout.domain.decide.timing import pause, reopens
 from rollout.domain.decide.wording import weight
 from rollout.domain.lifecycle.machine import Event
@@ -15,12 +16,17 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 def pending(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Wait for its moment, then the pre-flight, then the first step."""
+    """Wait for its moment, then the pre-flight, the tests of the agent, and the first step."""
     first = "check the numbers and begin" if not r.targets else f"step 1.1: {weight(r, 1)}"
     if r.start_at is not None and now < r.start_at:
         return Wait(r.start_at, first, "waiting for its start", WaitingFor.START)
     if r.plan.after is not None and not f.after_promoted:
         return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted", WaitingFor.START)
+    tested = r.tests is not None and r.tests["began_at"] is not None  # what began goes on while it is closed
+    if not f.opening.is_open and not tested:
+        return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
+    if (tests := testing(r, f, now, first)) is not None:
+        return tests
     if not f.opening.is_open:
         return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
     if f.trouble is not None:

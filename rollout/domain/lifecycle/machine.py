@@ -55,6 +55,8 @@ class HeldReason(StrEnum):
 class Event(StrEnum):
     """Facts are past participles; what people ask for ends in _asked."""
 
+    TESTS_PROGRESSED = "tests_progressed"  # the tests of the agent began, or some of their batches did or ended
+    TESTS_PASSED = "tests_passed"
     BEGUN = "begun"
     REFUSED = "refused"
     ADVANCED = "advanced"
@@ -87,6 +89,8 @@ _P, _E = Phase, Event
 
 TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     # waiting for its start
+    (_P.PENDING, _E.TESTS_PROGRESSED): _P.PENDING,
+    (_P.PENDING, _E.TESTS_PASSED): _P.PENDING,
     (_P.PENDING, _E.BEGUN): _P.PROGRESSING,
     (_P.PENDING, _E.REFUSED): _P.STOPPED,
     (_P.PENDING, _E.PAUSE_ASKED): _P.PAUSED,

@@ -171,6 +171,7 @@ class Rollout:
     seed: int = 0
     verdict: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gates.history
+    tests: Mapping[str, Any] | None = None  # of the agent, before the first step; see agent_tests.state
     targets: Sequence[Target] = field(default_factory=tuple)
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers

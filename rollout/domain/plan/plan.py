@@ -31,6 +31,7 @@ from rollout.domain.plan.gates import Gates, GatesField, ProfileName
 from rollout.domain.plan.notices import AlertRule, NoticeRule, Reaction
 from rollout.domain.plan.rules import arm_problems, time_problems
 from rollout.domain.plan.steps import Hold, Step, Wave, WaveOrder, wave_of
+from rollout.domain.plan.tests import Tests
 from rollout.domain.splits import splits
 
 __all__ = [
@@ -90,6 +91,7 @@ class Plan(Part):
     gates: GatesField = Field(
         default_factory=lambda: Gates.model_validate({}), description="[] means none; left out: profile standard."
     )
+    tests: Tests | None = Field(None, description="Retell's batch tests before the first step; left out: none.")
     start: Moment | None = Field(None, description="Not before this time; left out: at once.")
     after: Name | None = Field(None, description="Name of a plan that must have been promoted first.")
     deadline: Duration | None = Field(None, description="After this long on_deadline happens.")

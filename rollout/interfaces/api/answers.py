@@ -75,6 +75,36 @@ class VerdictModel(BaseModel):
     reason: str = Field(examples=["12 of 50 calls"])
 
 
+class TestedVersionModel(BaseModel):
+    """The runs of one version that had ended when a batch last did; errors are Retell's own."""
+
+    name: str = Field(description="canary, a variant, or baseline.", examples=["canary"])
+    engine: dict[str, Any] = Field(description="The response engine and its version, as Retell names it.")
+    passed: int
+    failed: int
+    errors: int
+
+
+class CaseFailureModel(BaseModel):
+    """A test case that failed."""
+
+    arm: str = Field(examples=["canary"])
+    case: str = Field(description="Its name.", examples=["Books a table"])
+    failed: int = Field(description="In how many runs.")
+    explanation: str = Field(description="Retell's, of the first run that failed.")
+
+
+class TestsModel(BaseModel):
+    """The tests of the agent before the first step, as last recorded."""
+
+    outcome: str | None = Field(description="passed, failed or unmeasurable; null: no result.", examples=["failed"])
+    reason: str | None
+    total: int = Field(description="Runs that are needed.")
+    versions: list[TestedVersionModel]
+    batches: list[str] = Field(description="Retell's ids.")
+    failures: list[CaseFailureModel]
+
+
 class CallsUnreadableModel(BaseModel):
     """Calls that cannot be read from Retell, from the first look that failed on."""
 
@@ -95,6 +125,7 @@ class RolloutModel(Summary):
     verdict: VerdictModel | None = Field(description="What the gates say; null: they have not looked.")
     gates: list[dict[str, Any]] = Field(description="What they saw, by arm.")
     gates_text: list[str] = Field(description="The same in words.")
+    tests: TestsModel | None = Field(description="null: the plan has none, or they are still to come.")
     targets: list[TargetModel]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
     calls_unreadable: CallsUnreadableModel | None = Field(
@@ -160,6 +191,7 @@ class Checked(BaseModel):
         [],
         description="What differs between the versions that the numbers serve and those that are tried; secrets are masked.",
     )
+    tests: TestsModel | None = Field(None, description="What would be tested before the first step; null: nothing.")
     requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
     timetable: str | None = Field(None, description="When each step would happen at the earliest.")
     forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from rollout.app import App
+from rollout.domain.agent_tests.judgement import TestOutcome
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
 from rollout.domain.gates.history import margin_warnings
@@ -23,7 +24,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of
 from rollout.engine.preflight import Preflight
-from rollout.interfaces.views import rollout
+from rollout.interfaces.views import agent_tests, rollout
 
 PAGE = 500  # rollouts read at a time
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
@@ -32,7 +33,11 @@ COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
 class Backend(Protocol):
     """The questions and commands of the command line."""
 
-    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]: ...
+    def check(
+        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        """With `tests`, which is told how far they are, run the plan's tests as well and wait for their result."""
+        ...
 
     def start(
         self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
@@ -79,8 +84,13 @@ class Direct:
     def __init__(self, app: App) -> None:
         self.app = app
 
-    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
-        found = self.app.commands.check(_plan(text, name))
+    def check(
+        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        plan = _plan(text, name)
+        if tests is not None and plan.tests is None:
+            raise InputError(f"{name}: the plan has no tests; write for example tests: {{cases: all}}")
+        found = self.app.commands.check(plan)
         report = rollout.check(found)
         report["ok"] = report["ok"] and not (strict and found.warnings)
         if found.problems:
@@ -97,6 +107,11 @@ class Direct:
         if seen is not None and config is not None:
             report["warnings"] = [*report["warnings"], *margin_warnings(config, seen.history)]
         report["ok"] = report["ok"] and not (strict and report["warnings"])
+        if tests is not None and report["ok"]:
+            ran = self.app.commands.run_tests(found, self.app.clock, tests)
+            report["tests"] = agent_tests.document(ran)
+            if ran.verdict is not None and ran.verdict.outcome is not TestOutcome.PASSED:
+                report |= {"ok": False, "problems": [ran.verdict.reason]}
         return report
 
     def _traffic(self, found: Preflight) -> rehearse.Traffic | None:

@@ -13,7 +13,7 @@ import re
 import secrets
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -67,7 +67,14 @@ class Remote:
 
     # -------------------------------------------------------------- the operations
 
-    def check(self, text: str, name: str, *, strict: bool = False) -> dict[str, Any]:
+    def check(
+        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        if tests is not None:
+            raise InputError(
+                "--tests asks Retell itself: unset ROLLOUT_URL, and set ROLLOUT_RETELL_API_KEY; a rollout that is "
+                "started runs them on the service"
+            )
         body = {"plan": text, "name": name[:200], "strict": strict}
         return self._ask("POST", "/api/v1/plans/check", body, timeout=120)
 

@@ -175,6 +175,8 @@ def picture(document: dict[str, Any]) -> RenderableType:
     from rich.console import Group
     from rich.text import Text
 
+    from rollout.interfaces.views.agent_tests import lines as test_lines
+
     at = document["position"]
     head = Text.assemble(
         (plain(document["name"]), "bold"),
@@ -199,6 +201,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
     lines.append(Text(f"why     {plain(document['why'])}"))
     if unread := document.get("calls_unreadable"):
         lines.append(Text(f"calls   {_unread(unread)}", "yellow"))
+    lines += [Text("tests   " + plain(line).removeprefix("tests: ")) for line in test_lines(document.get("tests"))]
     if document.get("timetable"):
         lines.append(Text(f"then    {plain(document['timetable'])}"))
     for line in document.get("gates_text", []):

@@ -45,10 +45,15 @@ def check(
         list[str], typer.Argument(metavar="PLAN...", help="Plan files, YAML or JSON; - reads standard input.")
     ],
     strict: Strict = False,
+    tests: Annotated[
+        bool, typer.Option("--tests", help="Run the plan's tests of the agent now, and wait for their result.")
+    ] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")] = False,
     json: Json = False,
 ) -> None:
     """Validate a plan, check it against the live numbers, print the exact requests. Writes nothing."""
+    if tests and offline:
+        raise InputError("--tests asks Retell: leave out --offline")
     plans, refusal = [], None
     for path in plan:
         try:
@@ -62,7 +67,7 @@ def check(
     with contextlib.ExitStack() as stack:
         service = None if offline or not plans else stack.enter_context(backend(Needs.NOTHING))
         for text, name, loaded in plans:
-            reports.append(_check(service, text, name, loaded, strict))
+            reports.append(_check(service, text, name, loaded, strict, tests))
             if not json:
                 _print_check(reports[-1])
     if json:
@@ -82,7 +87,7 @@ def _read(path: str) -> tuple[str, str, Plan]:
     return text, name, load_plan(text, name)
 
 
-def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: bool) -> dict[str, Any]:
+def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: bool, tests: bool) -> dict[str, Any]:
     if service is None:
         from rollout.interfaces.views import rollout
 
@@ -97,8 +102,8 @@ def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: 
             "steps": rollout.steps(loaded),
             "requests": [],
         }
-    with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
-        return service.check(text, name, strict=strict)
+    with waiting(f"{loaded.name}: reading {_numbers(loaded)}") as say:
+        return service.check(text, name, strict=strict, tests=say if tests else None)
 
 
 def _addresses(loaded: Plan) -> list[str]:
@@ -152,6 +157,8 @@ def start(
 
 
 def _print_check(report: dict[str, Any]) -> None:
+    from rollout.interfaces.views.agent_tests import lines as test_lines
+
     out = console()
     out.print(f"plan {plain(report['name'])}")
     for problem in report["problems"]:
@@ -175,9 +182,10 @@ def _print_check(report: dict[str, Any]) -> None:
     out.print(steps)
     for request in report["requests"]:
         _print_request(out, request)
-    for name in ("timetable", "forecast"):
-        if report.get(name):
-            out.print(f"{name}: {plain(report[name])}")
+    told = [("tests", line.removeprefix("tests: ")) for line in test_lines(report.get("tests"))]
+    told += [(name, str(report[name])) for name in ("timetable", "forecast") if report.get(name)]
+    for name, line in told:
+        out.print(f"{name}: {plain(line)}")
     if (better := report.get("proposal")) is not None:
         _print_proposal(out, better)
     if report["ok"]:

@@ -14,6 +14,7 @@ from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.confirmations import PatchPreview
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.views import agent_tests
 
 NAME = "plan"
 EXAMPLE = """\
@@ -44,6 +45,7 @@ def check(page_state: PageState, caller: Caller, text: str) -> dict[str, Any]:
     report = page_state.service.direct.check(text, NAME)
     return {
         **report,
+        "tests": agent_tests.lines(report.get("tests")),
         "difference": "\n".join(difference_lines(report.get("differences", []))),
         "bodies": [
             {

@@ -21,7 +21,7 @@ from rollout.interfaces.dashboard import charts, confirmations, formatting
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
-from rollout.interfaces.views import rollout
+from rollout.interfaces.views import agent_tests, rollout
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
@@ -39,6 +39,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "now": now,
         "timetable": page_state.service.direct.timetable(r),
         "unreadable": page_state.service.app.store.unreadable(r.id) if r.phase.is_live else None,
+        "tests": agent_tests.lines(rollout.tests(r)),
         "plan": rollout.plan_document(r.plan),
         "steps": rollout.steps(r.plan),
         "charts": [timeline(r, lines, now, width) for width in (1100, 350)],

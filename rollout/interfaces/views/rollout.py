@@ -8,6 +8,7 @@ from typing import Any
 
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.observations import CallsUnreadable
+from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
 from rollout.domain.gates import summary as gateviews
 from rollout.domain.lifecycle.machine import Phase
@@ -15,6 +16,7 @@ from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.engine.preflight import Preflight
+from rollout.interfaces.views import agent_tests
 
 
 def when(moment: datetime | None) -> str | None:
@@ -67,9 +69,15 @@ def show(r: Rollout) -> dict[str, Any]:
         "verdict": verdict(current),
         "gates": gateviews.arms(current),
         "gates_text": gateviews.lines(current),
+        "tests": tests(r),
         "targets": [target(r, t) for t in r.targets],
     }
     return document
+
+
+def tests(r: Rollout) -> dict[str, Any] | None:
+    """The tests of its agent; None: there are none, or its pre-flight is still to come."""
+    return None if r.tests is None else agent_tests.document(AgentTests.from_json(r.tests))
 
 
 def unreadable(found: CallsUnreadable | None) -> dict[str, Any] | None:
@@ -168,6 +176,7 @@ def check(found: Preflight) -> dict[str, Any]:
             for t in found.targets
         ],
         "differences": [item.to_json() for item in found.differences],
+        "tests": agent_tests.document(found.tests) if clean and found.tests is not None else None,
         "steps": steps(found.plan),
         "requests": [
             {

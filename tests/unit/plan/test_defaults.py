@@ -54,6 +54,7 @@ PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
     "NoticeRule": [({**PLAN, "notify": [{"url": "slack://a/b/c"}]}, ("notify", 0))],
     "Serving": [({**PLAN, "numbers": [{"serving": {"agent_id": "agent_abc"}}]}, ("numbers", 0, "serving"))],
     "Step": [(PLAN, ("steps", 0)), (WITH_VARIANTS, ("steps", 0))],
+    "Tests": [({**PLAN, "tests": {"cases": ["case_a"]}}, ("tests",)), ({**PLAN, "tests": {"runs": 2}}, ("tests",))],
     "Window": [({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ("windows", 0))],
 }
 
