@@ -54,6 +54,9 @@ POINTS: tuple[str, ...] = (
 """`in_` is inside the transaction, before its commit; `undo_` belongs to the write of a baseline;
 `after_check` is behind the last check and before the first byte; `look_back` is the read after a write."""
 
+POINTS_OF_TESTS = ("before_tests_progressed", "after_tests_progressed")
+"""Only reached by a rollout whose plan has tests: no campaign draws them."""
+
 MARK = "failpoint reached: "
 
 
@@ -61,7 +64,7 @@ class Failpoint:
     """One point, and what to do when it has been passed `count` times."""
 
     def __init__(self, name: str, count: int, action: str) -> None:
-        if name not in POINTS:
+        if name not in (*POINTS, *POINTS_OF_TESTS):
             raise ValueError(f"FAILPOINT: {name!r} is no point; write one of: {', '.join(POINTS)}")
         if action not in ("kill", "stop"):
             raise ValueError(f"FAILACTION: {action!r}; write kill or stop")
