@@ -78,7 +78,7 @@ def replicas(url: str, database_url: str, services: int, fleet: int, each: int) 
     with serving(services, url, database_url):
         # All become due once every service is up: its start is no part of what is measured.
         until = time.monotonic() + 60
-        while len(app.store.services(timedelta(seconds=30))) < services:
+        while len(app.store.heartbeats.services(timedelta(seconds=30))) < services:
             if time.monotonic() > until:
                 raise SystemExit("not all services came up")
             time.sleep(0.1)

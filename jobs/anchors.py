@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 import structlog
 
 from rollout.adapters.store.anchors import all_anchors
@@ -11,6 +13,7 @@ from rollout.domain.anchors import Anchor
 log = structlog.get_logger(__name__)
 
 EVERY = 3600.0  # seconds
+AGAIN = timedelta(minutes=10)  # a commit may become visible so long after the time it carries
 _LINE = 100  # anchors
 
 
@@ -19,13 +22,15 @@ class Anchors:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._noted: dict[str, Anchor] = {}
+        self._noted: frozenset[Anchor] = frozenset()  # those that the next look may find again
+        self._since: datetime | None = None
 
     def tick(self) -> int:
         """One note; returns how many heads it names."""
-        now = {anchor.chain: anchor for anchor in all_anchors(self.app.database)}
-        moved = [str(anchor) for chain, anchor in now.items() if self._noted.get(chain) != anchor]
+        next_since = self.app.store.now() - AGAIN
+        found = all_anchors(self.app.database, self._since)
+        moved = [str(anchor) for anchor in found if anchor not in self._noted]
         for start in range(0, len(moved), _LINE):
             log.info("anchors", heads=" ".join(moved[start : start + _LINE]))
-        self._noted = now
+        self._noted, self._since = frozenset(found), next_since
         return len(moved)

@@ -35,7 +35,7 @@ class Kits:
         if folder is None or not folder.is_dir():
             return 0
         files = {found[1]: path for path in folder.iterdir() if (found := _FILE.fullmatch(path.name))}
-        gone = [files[id_] for id_ in self.app.store.beyond_kits(list(files), self.keep, self.soon)]
+        gone = [files[id_] for id_ in self.app.store.pruning.beyond_kits(list(files), self.keep, self.soon)]
         removed = sum(_removed(path) for path in gone)
         if removed:
             log.info("kits removed", count=removed, left=len(files) - removed)

@@ -239,7 +239,7 @@ class Notify:
         rollout = self.outbox.plan_of(item.rollout_id) if item.rollout_id else None
         if rollout is None:
             return None
-        REDACTOR.know([notice.url for notice in rollout.plan.notify])
+        REDACTOR.know_of_plan(notice.url for notice in rollout.plan.notify)
         return next((a for _, a in of_plan(rollout.plan) if a.digest == item.channel), None)
 
     def stop(self, seconds: float = 5.0) -> None:

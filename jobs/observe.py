@@ -64,7 +64,7 @@ class Observe:
         self.app = app
         self.calls = calls
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="observe")
-        self._looked_back: dict[tuple[str, str], datetime] = {}
+        self._looked_back: dict[tuple[str, str], datetime] = {}  # of numbers asked for lately
         self._after_end_at: datetime | None = None
 
     def tick(self) -> int:
@@ -73,6 +73,7 @@ class Observe:
         now = store.now()
         ended = {r.id: r for r in self._promoted(now)}
         asks = [a for r in [*store.in_flight(), *ended.values()] for a in self._asks(r, now)]
+        self._looked_back = {of: at for of, at in self._looked_back.items() if now - at < 2 * FURTHER_BACK_EVERY}
         changed, news = 0, set[str]()
         for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
             changed += got.calls
@@ -99,7 +100,7 @@ class Observe:
         self.app.store.note_once_a_day(rollout.id, JournalEntry("watched", SERVICE, found.verdict.reason, data))
 
     def _asks(self, rollout: Rollout, now: datetime) -> list[_Ask]:
-        marks = self.app.store.marks([t.number for t in rollout.targets])
+        marks = self.app.store.calls.marks([t.number for t in rollout.targets])
         if config_of(rollout.plan) is None and not any(s.min_calls for s in rollout.plan.steps):
             self._forget(m for m in marks.values() if _is_past(m, rollout, False))
             return []
@@ -140,7 +141,7 @@ class Observe:
     def _forget(self, past: Iterable[FetchMark]) -> None:
         """Take troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
         for mark in past:
-            self.app.store.mark(replace(mark, trouble="", trouble_since=None))
+            self.app.store.calls.mark(replace(mark, trouble="", trouble_since=None))
 
     def _far_enough(self, number: str, channel: str, since: datetime, now: datetime) -> datetime:
         """Once an hour from a day back, so that an analysis that comes late is seen, however late they have become."""
@@ -159,17 +160,17 @@ class Observe:
                 failure = item
                 break
             records.append(item)
-        changed = store.observe(records)
+        changed = store.calls.observe(records)
         if failure is None and ask.further_back:
             changed += self._read_history(ask, records)
         if failure is not None:
-            store.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
+            store.calls.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
             log.warning("calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail)
             return _Got(changed, True)
         waiting = [c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)]
         newest = max((c.started_at for c in records if c.started_at is not None), default=ask.since)
         since = max(ask.since, min([*waiting, newest]) - OVERLAP)
-        store.mark(FetchMark(ask.number, ask.channel, since, now))
+        store.calls.mark(FetchMark(ask.number, ask.channel, since, now))
         return _Got(changed, False)
 
     def _read_history(self, ask: _Ask, records: list[CallRecord]) -> int:
@@ -186,7 +187,7 @@ class Observe:
             if item.started_at is not None and item.started_at >= ask.since:
                 break
             found.append(item)
-        return self.app.store.observe(found)
+        return self.app.store.calls.observe(found)
 
     def stop(self) -> None:
         """Wait for the fetch under way."""

@@ -52,7 +52,7 @@ class Prune:
         store = self.app.store
         removed: list[str] = []
         for _ in range(MOST_BATCHES):
-            over = store.prunable(self.limits.rollouts)
+            over = store.pruning.prunable(self.limits.rollouts)
             gone = [id_ for id_ in over if self._remove(id_)]
             removed += gone
             if not over or len(gone) < len(over):  # what could not go would be tried again and again
@@ -61,7 +61,7 @@ class Prune:
             log.info("pruned", rollouts=len(removed), ids=removed[:20])
         swept = self._deliveries()
         for _ in range(MOST_BATCHES):
-            counts = store.sweep(swept)
+            counts = store.pruning.sweep(swept)
             if any(counts.values()):
                 log.info("pruned", **{table: count for table, count in counts.items() if count})
             if max(counts.values()) < BATCH:
@@ -85,7 +85,7 @@ class Prune:
         folder = self.app.settings.export_dir
         try:
             head = None if folder is None else self._export(id_, folder)
-            return self.app.store.remove(id_, self.limits.rollouts, head)
+            return self.app.store.pruning.remove(id_, self.limits.rollouts, head)
         except RolloutError as error:
             # What cannot be exported is kept, and tried again the next day.
             log.warning("not pruned", rollout=id_, error=error.message)

@@ -108,10 +108,10 @@ class Scheduler:
     def _greet(self) -> None:
         """Look at and say once what concerns the whole process, before anything is driven."""
         self._look_back()
-        self._beats = self.app.store.beat(self.app.owner, started=True)
+        self._beats = self.app.store.heartbeats.beat(self.app.owner, started=True)
         if reason := self.app.store.disk_reserve.keep():
             log.warning("no room is kept for rollbacks on a full disk", reason=reason)
-        if advice := self.app.store.durability():
+        if advice := self.app.store.heartbeats.durability():
             log.warning("the database may lose what it has confirmed", advice=advice)
         for trouble in self.app.database.sessions():
             log.warning("the database's sessions are not as they must be", trouble=trouble)
@@ -133,11 +133,11 @@ class Scheduler:
             if self._ticks % max(1, round(5 / self.app.settings.tick_seconds)) == 1:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
-                self._beats = self.app.store.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self._beats = self.app.store.heartbeats.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
                 self.app.store.disk_reserve.keep()
                 self.app.adjust()
             self.advance.tick(before=self._look_back)
-            self.app.store.require_same()  # also when nothing is due; rollbacks have been taken by now
+            self.app.store.heartbeats.require_same()  # also when nothing is due; rollbacks have been taken by now
             self.last_good = self.app.clock.boot()
             self.last_error = ""
             self._backoff.succeeded()
@@ -164,9 +164,9 @@ class Scheduler:
 
     def _look_back(self) -> None:
         """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
-        beats, elsewhere = self.app.store.lineage()
+        beats, elsewhere = self.app.store.heartbeats.lineage()
         if beats < self._beats or elsewhere:
-            concerned = self.app.store.rearm(timedelta(seconds=self.app.timing.horizon))
+            concerned = self.app.store.heartbeats.rearm(timedelta(seconds=self.app.timing.horizon))
             log.warning(
                 "the database went back in time",
                 beats=beats,
@@ -235,6 +235,6 @@ class Scheduler:
         self.notify.stop()
         tracing.stop()
         try:
-            self.app.store.forget_beat(self.app.owner)
+            self.app.store.heartbeats.forget(self.app.owner)
         except RolloutError as error:
             log.warning("could not say goodbye", error=error.message)

@@ -26,8 +26,7 @@ log = structlog.get_logger(__name__)
 
 def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then finish what is under way and return."""
-    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
-    logs.set_up(settings.log_level, secrets=secrets)
+    logs.set_up(settings.log_level, secrets=settings.secrets)
     KeySource(settings)()  # a missing key is said now, and not at the first step
     refuse_unusable(settings)
     os.umask(0o077)
@@ -98,7 +97,7 @@ def _quietly(work: Callable[[], object]) -> None:
 
 def _observed(app: App, records: Sequence[CallRecord]) -> None:
     """Calls that Retell told us of by webhook: kept, and their rollouts look at their gates."""
-    if app.store.observe(records):
+    if app.store.calls.observe(records):
         drivers = app.store.drivers(sorted({record.number for record in records}))
         if drivers:
             app.store.wake(sorted({rollout_id for rollout_id, _ in drivers.values()}), look=False)

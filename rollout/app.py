@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.poller import Externals
@@ -36,8 +36,9 @@ from rollout.engine.driver import Driver
 from rollout.engine.facts import FactFinder
 from rollout.engine.gate_check import GateCheck
 from rollout.engine.ports import Agents, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
-from rollout.engine.preflight import Preflight, VersionLookup, Workspace, preflight
+from rollout.engine.preflight import Preflight, Workspace, preflight
 from rollout.engine.server_limits import ServerLimits
+from rollout.engine.version_lookup import VersionLookup
 from rollout.engine.write_protocol import Timing, WriteProtocol
 from rollout.kit.build import write_kit
 from rollout.settings import KeySource, Settings
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from rollout.adapters.retell import RetellClient
 
 log = Logger(__name__)
+T = TypeVar("T")
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confuse on the phone
 
@@ -58,8 +60,10 @@ def new_id() -> str:
 class Interrupts:
     """Which rollouts a command has just taken away from a fan-out under way, in this process or in another."""
 
+    MOST = 1000  # kept of each kind: of rollouts that other processes drive nothing is ever taken off
+
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._ids: dict[str, bool] = {}
         self._epochs: dict[str, int] = {}
         self._lock = threading.Lock()
         self.woken = threading.Event()
@@ -67,19 +71,26 @@ class Interrupts:
     def changed(self, id_: str, urgent: bool) -> None:
         with self._lock:
             if urgent:
-                self._ids.add(id_)
+                self._keep(self._ids, id_, True)
         self.woken.set()
 
     def taken(self, id_: str, epoch: int) -> None:
         """A command of any process gave the rollout this epoch; who drives it under an older one lets go."""
         with self._lock:
-            self._epochs[id_] = max(epoch, self._epochs.get(id_, 0))
+            self._keep(self._epochs, id_, max(epoch, self._epochs.get(id_, 0)))
         self.woken.set()
+
+    def _keep(self, known: dict[str, T], id_: str, value: T) -> None:
+        """The newest last; the oldest goes, and its drive ends with its next commit instead of its next request."""
+        known.pop(id_, None)
+        known[id_] = value
+        if len(known) > self.MOST:
+            del known[next(iter(known))]
 
     def clear(self, held: Claim) -> None:
         """A drive under this claim begins: what was before it is no interruption of it."""
         with self._lock:
-            self._ids.discard(held.rollout_id)
+            self._ids.pop(held.rollout_id, None)
             if self._epochs.get(held.rollout_id, 0) <= held.epoch:
                 self._epochs.pop(held.rollout_id, None)
 

@@ -20,133 +20,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_ENCRYPTED = frozenset(
-    {
-        "https",
-        "jsons",
-        "xmls",
-        "forms",
-        "slack",
-        "discord",
-        "tgram",
-        "workflows",
-        "workflow",
-        "gchat",
-        "wxteams",
-        "zulip",
-        "pagerduty",
-        "opsgenie",
-        "pover",
-        "squadcast",
-        "incidentio",
-        "spike",
-        "betterstack",
-        "twilio",
-        "mailgun",
-        "sendgrid",
-        "ntfys",
-        "gotifys",
-        "mmosts",
-        "rockets",
-        "matrixs",
-        "mailto",
-        "mailtos",
-    }
+_ENCRYPTED = _words(
+    """
+    https jsons xmls forms slack discord tgram workflows workflow gchat wxteams zulip pagerduty opsgenie pover
+    squadcast incidentio spike betterstack twilio mailgun sendgrid ntfys gotifys mmosts rockets matrixs mailto
+    mailtos
+    """
 )
 # The same services in plain text, to a host that the address names.
 _PLAIN = frozenset({"json", "xml", "form", "ntfy", "gotify", "mmost", "rocket", "matrix"})
 # The arguments that a plan may give. Whatever is not here might read a file of this machine, turn a check off,
 # make us wait, or call a failure a success; a new version of apprise may bring more of it.
-_FOR_PLANS = frozenset(
-    {
-        "action",
-        "actions",
-        "album",
-        "alert",
-        "alias",
-        "api-version",
-        "apikey",
-        "auth",
-        "avatar",
-        "avatar_url",
-        "batch",
-        "bcc",
-        "blocks",
-        "botname",
-        "cc",
-        "channel",
-        "channels",
-        "class",
-        "click",
-        "component",
-        "content",
-        "dedup",
-        "details",
-        "detect",
-        "emojis",
-        "entity",
-        "expire",
-        "fields",
-        "flags",
-        "footer",
-        "footer_logo",
-        "format",
-        "from",
-        "group",
-        "href",
-        "icon_url",
-        "id",
-        "image",
-        "interval",
-        "key",
-        "mdv",
-        "metadata",
-        "method",
-        "mode",
-        "msgtype",
-        "name",
-        "overflow",
-        "pa",
-        "pass",
-        "ping",
-        "policy",
-        "powerautomate",
-        "preview",
-        "priority",
-        "region",
-        "reply",
-        "route",
-        "routeid",
-        "severity",
-        "sid",
-        "sig",
-        "silent",
-        "smtp",
-        "sound",
-        "source",
-        "sp",
-        "sv",
-        "tags",
-        "team",
-        "team_wait",
-        "thread",
-        "timestamp",
-        "to",
-        "token",
-        "topic",
-        "tts",
-        "tz",
-        "url",
-        "url_title",
-        "user",
-        "ver",
-        "version",
-        "webhook",
-        "workspace",
-        "wrap",
-        "xtags",
-    }
+_FOR_PLANS = _words(
+    """
+    action actions album alert alias api-version apikey auth avatar avatar_url batch bcc blocks botname cc channel
+    channels class click component content dedup details detect emojis entity expire fields flags footer footer_logo
+    format from group href icon_url id image interval key mdv metadata method mode msgtype name overflow pa pass
+    ping policy powerautomate preview priority region reply route routeid severity sid sig silent smtp sound source
+    sp sv tags team team_wait thread timestamp to token topic tts tz url url_title user ver version webhook
+    workspace wrap xtags
+    """
 )
 _MOST_RECEIVERS = 20  # of one address: a service is asked once a second or so for each
 # What plugins are made of that reads files, waits, or hides a failure, with the argument that says so.
@@ -267,6 +166,8 @@ def inside(address: str) -> bool:
                 return inside(str(inner))
         if ip in _NAT64:
             return inside(str(ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)))
+        if ip.is_site_local:  # fec0::/10, which the standard library calls global
+            return True
     return not ip.is_global or ip.is_multicast or ip.is_reserved
 
 

@@ -16,7 +16,7 @@ from rollout.domain.writes.drift import NumberScan
 from rollout.engine.agent_tests import poll
 from rollout.engine.failures import unreachable
 from rollout.engine.ports import BatchTests, GateJudge, GateReport, OpeningHours, Rollouts
-from rollout.engine.preflight import VersionCheck, VersionLookup
+from rollout.engine.version_lookup import VersionCheck, VersionLookup
 from rollout.engine.write_protocol import BatchWrite, Timing
 
 

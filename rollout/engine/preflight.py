@@ -1,7 +1,6 @@
 """Pre-flight: everything that must be true of the live numbers before the first write.
 
-The same check serves `rollout check`, `rollout start` and a scheduled start. It only reads. A little over 300
-lines: one check after the other, each with its sentence.
+The same check serves `rollout check`, `rollout start` and a scheduled start. It only reads.
 """
 
 from __future__ import annotations
@@ -12,103 +11,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
-from rollout.domain.errors import NameTaken, PreflightRefused, SplitError
-from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.errors import NameTaken, PreflightRefused
+from rollout.domain.lifecycle.state import Target
 from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.splits import splits
-from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
 from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
+from rollout.engine import number_check
 from rollout.engine.agent_tests import plan_tests
-from rollout.engine.failures import not_reachable, unreachable
-from rollout.engine.ports import AgentRoots, Agents, AgentVersion, BatchTests, Clock, PhoneNumbers, ResponseEngines
+from rollout.engine.failures import not_reachable
+from rollout.engine.ports import AgentVersion, BatchTests, PhoneNumbers
 from rollout.engine.server_limits import ServerLimits
 from rollout.engine.version_check import compare, tag_warnings
-
-Pair = tuple[str, int | str | None]
-
-
-# ------------------------------------------------------------------ versions
-
-
-@dataclass(frozen=True, slots=True)
-class VersionCheck:
-    """The existence of every version that a rollout needs; `trouble`: it could not be found out."""
-
-    trouble: str | None = None
-    key_refused: bool = False
-    canary_gone: str | None = None
-    baseline_gone: str | None = None
-
-
-class VersionLookup:
-    """A lookup of agent versions that remembers a good answer for a while (P1 allows 60 s)."""
-
-    def __init__(
-        self,
-        agents: Agents,
-        clock: Clock,
-        ttl: float = 60.0,
-        engines: ResponseEngines | None = None,
-        roots: AgentRoots | None = None,
-    ) -> None:
-        self._agents = agents
-        self._clock = clock
-        self._ttl = ttl
-        self.engines = engines
-        self.roots = roots
-        self._known: dict[Pair, tuple[float, AgentVersion]] = {}
-
-    def forget(self) -> None:
-        self._known.clear()
-
-    def look_up(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
-        key = (agent_id, version)
-        kept = self._known.get(key)
-        if kept is not None and self._clock.boot() - kept[0] < self._ttl:
-            return kept[1]
-        found = self._agents.version(agent_id, version)
-        if isinstance(found, AgentVersion):
-            self._known[key] = (self._clock.boot(), found)
-        return found
-
-    def check(self, rollout: Rollout) -> VersionCheck:
-        """The plan's versions, and those the baselines need to be restored."""
-        canary_gone = baseline_gone = None
-        for name, ref in rollout.plan.arms.items():
-            found = self.look_up(ref.agent_id, ref.agent_version)
-            if isinstance(found, Failure):
-                if not _is_gone(found):
-                    return VersionCheck(unreachable(found), found.key_refused)
-                canary_gone = f"{name} {ref.agent_id} version {ref.agent_version} is gone: {found.detail}"
-            elif found.is_suspended:
-                canary_gone = f"{name} {ref.agent_id} is suspended"
-        for agent_id, version in sorted(_baseline_pairs(rollout.targets), key=repr):
-            found = self.look_up(agent_id, version)
-            if isinstance(found, Failure):
-                if not _is_gone(found):
-                    return VersionCheck(unreachable(found), found.key_refused)
-                baseline_gone = f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
-        return VersionCheck(None, False, canary_gone, baseline_gone)
-
-
-def _baseline_pairs(targets: Sequence[Target]) -> set[Pair]:
-    return {
-        (entry["agent_id"], entry.get("agent_version"))
-        for target in targets
-        for entries in target.baseline.values()
-        for entry in entries or ()
-    }
-
-
-def _is_gone(failure: Failure) -> bool:
-    return failure.trouble is Trouble.REJECTED and failure.status in (404, 422, 400)
-
-
-# ------------------------------------------------------------------ the check
+from rollout.engine.version_lookup import Pair, VersionLookup, is_gone
 
 
 @dataclass(frozen=True)
@@ -197,9 +115,9 @@ def preflight(
         problems.append("no number of the account fits the plan's numbers; see `rollout check`")
     baselines: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for number, reading in readings.items():
-        found, baseline = _number_problems(plan, reading)
+        found, baseline = number_check.problems(plan, reading)
         problems += found
-        warnings += _number_warnings(plan, reading)
+        warnings += number_check.warnings(plan, reading)
         if baseline is not None:
             baselines[number] = baseline
     problems += _baseline_problems(baselines, versions, warnings)
@@ -284,7 +202,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
         found = versions.look_up(ref.agent_id, ref.agent_version)
         what = f"{name}: {ref.agent_id} version {ref.agent_version}"
         if isinstance(found, Failure):
-            if not _is_gone(found):
+            if not is_gone(found):
                 raise not_reachable(found)
             yield f"{what} does not exist{_why_gone(versions, ref.agent_id)}"
         elif not found.is_published:
@@ -296,7 +214,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
 def _why_gone(versions: VersionLookup, agent_id: str) -> str:
     """An addition about a version that does not exist, when its agent does not either."""
     found = versions.look_up(agent_id, None)
-    unknown = isinstance(found, Failure) and _is_gone(found)
+    unknown = isinstance(found, Failure) and is_gone(found)
     return f", for Retell knows no agent {agent_id}" if unknown else ""
 
 
@@ -331,77 +249,6 @@ def _selects(selector: ByNickname | ByServing, plan: Plan, reading: Reading) -> 
     return any(selector.matches(reading.lists.get(channel.field)) for channel in plan.channels)
 
 
-def _number_problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[dict[str, Any]]] | None]:
-    problems: list[str] = []
-    baseline: dict[str, list[dict[str, Any]]] = {}
-    for channel in plan.channels:
-        entries = reading.lists.get(channel.field)
-        if not entries:
-            problems.append(
-                f"{reading.number} has no {channel.field}: there is nothing to roll back to; bind an agent first"
-            )
-            continue
-        if (why := refused(entries)) is not None:
-            problems.append(
-                f"{reading.number}: Retell would refuse its {channel.field} on the way back, because {why}: {AGENTS_ANEW}"
-            )
-            continue
-        expected = plan.expected_baseline
-        if expected is not None and not splits.same(entries, expected):
-            problems.append(
-                f"{reading.number} serves {splits.describe(entries)} on {channel.value}, and the plan's baseline "
-                f"is {splits.describe(expected)}"
-            )
-        baseline[channel.field] = [dict(entry) for entry in entries]
-    if problems:
-        return problems, None
-    for step in range(1, plan.last_step + 1):
-        try:
-            lists_at(plan, baseline, step)
-            lists_at(plan, baseline, step, plan.retreat)
-        except SplitError as error:
-            return [f"{reading.number}: {error.message}"], None
-    return problems, baseline
-
-
-def _number_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
-    yield from _webhook_warnings(plan, reading)
-    for channel in plan.channels:
-        entries = reading.lists.get(channel.field) or []
-        yield from _version_warnings(reading.number, entries)
-        yield from _weight_warnings(reading.number, channel.field, entries)
-
-
-def _webhook_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
-    channels = {channel.value for channel in plan.channels}
-    if "inbound" in channels and reading.inbound_webhook_url:
-        yield f"{reading.number} has an inbound webhook, which may override the weights call by call"
-    if "inbound_sms" in channels and reading.inbound_sms_webhook_url:
-        yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
-
-
-def _version_warnings(number: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for entry in entries:
-        version = splits.normal_version(entry.get("agent_version"))
-        if version is None:
-            yield f"{number}: the baseline names {entry['agent_id']} without a version, which may move"
-        elif isinstance(version, str):
-            yield f"{number}: the baseline names the tag {version} of {entry['agent_id']}, which may move"
-
-
-def _weight_warnings(number: str, field_: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if refused(entries) is None and (total := missed(entries)) is not None:
-        yield (
-            f"{number}: the weights of its {field_} add up to {total}, not to 1; a rollback writes "
-            "them as they are or, if Retell refuses that, in the same proportions with a sum of exactly 1"
-        )
-    if any(round(float(e["weight"]), 4) != float(e["weight"]) for e in entries):
-        yield (
-            f"{number}: the baseline's weights have more than four decimals; they are restored as they "
-            "are, and steps keep their proportions to one basis point"
-        )
-
-
 def _baseline_problems(
     baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup, warnings: list[str]
 ) -> Iterator[str]:
@@ -413,7 +260,7 @@ def _baseline_problems(
     for (agent_id, version), number in pairs.items():
         found = versions.look_up(agent_id, version)
         if isinstance(found, Failure):
-            if not _is_gone(found):
+            if not is_gone(found):
                 raise not_reachable(found)
             yield (
                 f"{number}: its baseline names {agent_id} version {version}, which does not exist"

@@ -133,7 +133,7 @@ def test_nothing_is_read_or_written_when_another_file_stands_there(
     before = file_of(scene).read_bytes()
     for use in (
         lambda: scene.app.commands.rollback(scene.id, ME),
-        lambda: scene.app.store.beat("me"),
+        lambda: scene.app.store.heartbeats.beat("me"),
         lambda: scene.app.store.load(scene.id),
     ):
         with pytest.raises(DatabaseReplaced, match=SENTENCE):
@@ -174,7 +174,7 @@ def test_nothing_goes_forward_when_the_postgresql_database_is_made_anew(postgres
         scheduler.advance.stop()
         assert "the database was replaced; stop the service; use the kit" in scheduler.last_error
         with pytest.raises(DatabaseReplaced):
-            scene.app.store.require_same()
+            scene.app.store.heartbeats.require_same()
         assert len(scene.patches()) == written
     postgres_server.drop(url)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import insert, select, text
 
-from rollout.adapters.store import tables
+from rollout.adapters.store import claims, tables
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim
@@ -43,6 +43,19 @@ class Hand:
     def claim(self, id_: str = "r1") -> Claim:
         (held,) = self.store.claim("test", LEASE, only=id_)
         return held
+
+    def holds(self, held: Claim) -> bool:
+        """True if the claim still stands."""
+        return self.store.load(held.rollout_id)[0].epoch == held.epoch
+
+    def next_due(self) -> datetime | None:
+        """When the next rollout becomes due that nobody is at work on."""
+        with self.store.database.read() as connection:
+            return claims.next_due(connection, self.store.database.now(connection))
+
+    def prune(self, keep: timedelta) -> int:
+        """Remove what has ended for so long, as the job of the clock does; return how many rollouts."""
+        return sum(self.store.pruning.remove(id_, keep) for id_ in self.store.pruning.prunable(keep))
 
     def claim_again(self, id_: str = "r1") -> Claim:
         """A claim after the one before has run out."""

@@ -23,6 +23,7 @@ from rollout.engine.ports import GateReport
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
+from tests.support.hand import Hand
 from tests.support.values import Verdict, entry
 from tests.support.values import plan as make_plan
 
@@ -123,7 +124,7 @@ class Scene(AbstractContextManager["Scene"]):
         end = self.clock.now() + timedelta(seconds=seconds)
         for _ in range(most):
             self.drive()
-            due = self.app.store.next_due()
+            due = Hand(self.app.store).next_due()
             if due is None or due > end:
                 self.clock.to(end)
                 return

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from rollout.domain.errors import SettingsError
-from rollout.kit.program.proxy import Proxy, exception_for, open_tunnel, proxy_for, variable
+from rollout.kit.program.proxy import Proxy, exception_for, is_this_machine, open_tunnel, proxy_for, variable
 
 if TYPE_CHECKING:  # the command line, which asks a service, needs none of the engine
     from rollout.engine.ports import Clock
@@ -73,7 +73,7 @@ class Network:
         elif self.exception:
             way = f"directly (NO_PROXY has {self.exception})"
         else:
-            way = "directly" + (", on this machine" if is_loopback(self.origin.host) else "")
+            way = "directly" + (", on this machine" if is_this_machine(self.origin.host) else "")
         if self.origin.scheme != "https":
             return f"{way}, without TLS"
         trusted = " and ".join(f"{name}={value}" for name, value in self.certificates)
@@ -88,14 +88,27 @@ class Network:
         return _hardened(trust(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), self.certificates))
 
 
-def is_loopback(host: str) -> bool:
-    """True if this host is this machine, by its name `localhost` or a literal address."""
+def literal_addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
+    """Addresses that need no lookup. `localhost` is never looked up: a hosts file may point it elsewhere."""
     if host == "localhost":
-        return True
+        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
     try:
-        return ip_address(host).is_loopback
+        version = ip_address(host).version
     except ValueError:
-        return False
+        return []
+    return [(socket.AF_INET6 if version == 6 else socket.AF_INET, host)]
+
+
+def countdown(clock: Clock, ends: float) -> Callable[[], float]:
+    """How many seconds are left until `ends` (of Clock.boot); TimeoutError when none are."""
+
+    def left() -> float:
+        seconds = ends - clock.boot()
+        if seconds <= 0:
+            raise TimeoutError("the deadline has passed")
+        return seconds
+
+    return left
 
 
 def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
@@ -107,7 +120,7 @@ def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     exception = ""
-    if proxy is None and variable(environ, "HTTPS_PROXY") and not is_loopback(origin.host):
+    if proxy is None and variable(environ, "HTTPS_PROXY") and not is_this_machine(origin.host):
         exception = exception_for(origin.host, origin.port, environ)
     return Network(origin, proxy, exception, named_certificates(environ))
 
@@ -122,7 +135,7 @@ def open_socket(
 ) -> socket.socket:
     """A socket to the origin, open by so many seconds: connected, through the proxy, hands shaken. Raises OSError."""
     family, place = address
-    left = _countdown(clock, within)
+    left = countdown(clock, clock.boot() + within)
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.settimeout(left())
@@ -138,18 +151,6 @@ def open_socket(
         sock.close()
         raise
     return sock
-
-
-def _countdown(clock: Clock, within: float) -> Callable[[], float]:
-    ends = clock.boot() + within
-
-    def left() -> float:
-        seconds = ends - clock.boot()
-        if seconds <= 0:
-            raise TimeoutError("the deadline has passed")
-        return seconds
-
-    return left
 
 
 def strict_tls() -> ssl.SSLContext:

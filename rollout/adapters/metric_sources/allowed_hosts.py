@@ -16,9 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollout.adapters.egress_guard import inside
+from rollout.adapters.http.network import literal_addresses
 from rollout.domain.errors import SettingsError
 from rollout.domain.plan.gates import Http, Prometheus
 from rollout.domain.plan.plan import Plan
+from rollout.kit.program.proxy import is_this_machine
 
 Address = tuple[socket.AddressFamily, str]
 Lookup = Callable[..., list[Any]]
@@ -91,13 +93,13 @@ class MetricHosts:
                 f"the host {_shown(host, parts.port)} is not in ROLLOUT_METRIC_HOSTS; have it added to the "
                 "service's settings, or write an address of a host that is"
             )
-        if parts.scheme == "http" and not (exact and is_loopback(host)):
+        if parts.scheme == "http" and not (exact and is_this_machine(host)):
             raise ValueUnreadable(
                 "http is for this machine alone, and only where ROLLOUT_METRIC_HOSTS has host and port; write https"
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         place = AllowedAddress(parts.scheme, host, port, path, exact)
-        for address in _literal(host):
+        for address in literal_addresses(host):
             _check(place, address[1])
         return place
 
@@ -131,7 +133,7 @@ def addresses(place: AllowedAddress, lookup: Lookup | None = None) -> list[Addre
     `localhost` and IP addresses are not looked up. One bad address refuses all: which of them is taken would be
     a matter of chance.
     """
-    found = _literal(place.host)
+    found = literal_addresses(place.host)
     if not found:
         try:
             answers = (lookup or socket.getaddrinfo)(place.host, place.port, type=socket.SOCK_STREAM)
@@ -159,14 +161,6 @@ def canonical(host: str) -> str | None:
         return None
 
 
-def is_loopback(host: str) -> bool:
-    """True if this is `localhost` or an address of loopback; a name that leads there does not count."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _entry(text: str) -> tuple[str, int | None]:
     try:
         parts = urlsplit(f"//[{text}]" if text.count(":") > 1 and "[" not in text else f"//{text}")
@@ -186,7 +180,7 @@ def _check(place: AllowedAddress, text: str) -> None:
     """Unreadable when this address may not be connected to."""
     where = place.host if place.host == text else f"{place.host} leads to {text}, which"
     address = ip_address(text.partition("%")[0])
-    if address.is_loopback and is_loopback(place.host) and place.inside:
+    if address.is_loopback and is_this_machine(place.host) and place.inside:
         return
     if _never(address):
         raise ValueUnreadable(f"{where} is an address that no metric is read from; write another one")
@@ -206,17 +200,6 @@ def _never(address: IPv4Address | IPv6Address) -> bool:
     dressed = address.ipv4_mapped or address.sixtofour or address.teredo
     reserved = address.is_reserved and not address.is_loopback
     return dressed is not None or any(address in net for net in _NAT64) or reserved
-
-
-def _literal(host: str) -> list[Address]:
-    """Addresses that need no lookup. `localhost` is never looked up: a hosts file may point it elsewhere."""
-    if host == "localhost":
-        return [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")]
-    try:
-        version = ip_address(host).version
-    except ValueError:
-        return []
-    return [(socket.AF_INET6 if version == 6 else socket.AF_INET, host)]
 
 
 def _shown(host: str, port: int | None) -> str:

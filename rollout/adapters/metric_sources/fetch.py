@@ -21,7 +21,7 @@ from urllib.parse import quote
 import httpx
 
 from rollout.adapters.http.connection import Connection
-from rollout.adapters.http.network import named_certificates, trust
+from rollout.adapters.http.network import countdown, named_certificates, trust
 from rollout.adapters.http.standard import system_tls
 from rollout.adapters.http.transport import Sending, make_client
 from rollout.adapters.metric_sources.allowed_hosts import (
@@ -71,12 +71,7 @@ def get(
     place: AllowedAddress, clock: Clock, ends: float, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None
 ) -> bytes:
     """The body of a 200 that is complete by `ends` (seconds of Clock.boot). Raises Unreadable, Late."""
-
-    def left() -> float:
-        if (rest := ends - clock.boot()) <= 0:
-            raise TimeoutError
-        return rest
-
+    left = countdown(clock, ends)
     try:
         sock = _connect(place, addresses(place, lookup), left)
         try:

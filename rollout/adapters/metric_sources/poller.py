@@ -75,15 +75,6 @@ class Externals:
         """Objections to the addresses of a plan's metrics, a sentence each; reads nothing."""
         return self._hosts.problems(plan)
 
-    def last_trouble(self, metric: str) -> str | None:
-        """Why the metric of this name could not be read when it was last tried; None if it could."""
-        with self._lock:
-            named = [k for k in self._kept.values() if k.metric == metric]
-            if not named:
-                return None
-            last = max(named, key=lambda k: k.asked_at)
-            return "its first read has not ended yet" if last.read_at is None else last.trouble
-
     def close(self) -> None:
         """Begin no more reads; those under way end by themselves."""
         self._readers.close()

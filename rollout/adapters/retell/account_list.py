@@ -23,7 +23,7 @@ PAGE = 1000
 WORTH = 10  # single reads to a page: it is larger, and each of them takes one of the few places on the way to Retell
 _AT_ONCE = 2  # walks of the same urgency; whoever comes meanwhile shares the next
 _PATIENCE = 2.0  # seconds to wait for one of them to end
-_MOST_PLACES = 200_000  # numbers whose page is remembered
+_MOST_PLACES = 50_000  # numbers whose page is remembered
 
 
 @dataclass

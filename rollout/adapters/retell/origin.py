@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from ipaddress import ip_address
 
 import httpx
 
-from rollout.adapters.http.network import Address, Origin, is_loopback
+from rollout.adapters.http.network import Address, Origin, literal_addresses
 from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Clock
+from rollout.kit.program.proxy import is_this_machine
 
 _PLAIN = re.compile(r"[!-\[\]-~]+")  # printable ASCII without the backslash
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
@@ -44,7 +44,7 @@ def parse_base_url(text: str) -> Origin:
         raise wrong("it must be a URL with https and a host")
     if port is not None and not 0 < port < 65536:
         raise wrong("its port is not one from 1 to 65535")
-    if url.scheme == "http" and not is_loopback(host):
+    if url.scheme == "http" and not is_this_machine(host):
         raise wrong("http would send the API key in the clear")
     return Origin(url.scheme, host, port or (443 if url.scheme == "https" else 80), url.path.rstrip("/"))
 
@@ -60,7 +60,7 @@ class Resolver:
 
     def __init__(self, host: str, port: int, clock: Clock) -> None:
         self._host, self._port, self._clock = host, port, clock
-        self._known: list[Address] = _literal(host, port)
+        self._known: list[Address] = [(family, (address, port)) for family, address in literal_addresses(host)]
         self._fixed = bool(self._known)
         self._looked_up_at = -self.FRESH
         self._thread: threading.Thread | None = None
@@ -88,14 +88,3 @@ class Resolver:
         known: list[Address] = [(family, (str(at[0]), int(at[1]))) for family, _, _, _, at in found]
         if known:
             self._known, self._looked_up_at = known, self._clock.boot()
-
-
-def _literal(host: str, port: int) -> list[Address]:
-    """Addresses that need no lookup. `localhost` is never looked up: a hosts file may point it elsewhere."""
-    if host == "localhost":
-        return [*_literal("127.0.0.1", port), *_literal("::1", port)]
-    try:
-        version = ip_address(host).version
-    except ValueError:
-        return []
-    return [(socket.AF_INET6 if version == 6 else socket.AF_INET, (host, port))]

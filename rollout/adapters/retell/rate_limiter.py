@@ -57,11 +57,6 @@ class RateLimiter:
         self._turn = {False: Condition(lock), True: Condition(lock)}
         self._lock = lock
 
-    @property
-    def limit(self) -> int:
-        """Requests that may be under way now, rollbacks not counted."""
-        return int(self._limit)
-
     def adjust(self, standing: BudgetState) -> None:
         """Take over how the limits of the account stand, as all its processes together have found."""
         with self._lock:

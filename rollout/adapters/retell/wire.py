@@ -89,7 +89,7 @@ def _known_lists(text: bytes) -> dict[str, list[dict[str, Any]] | None]:
     return _lists(orjson.loads(text))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def _known_others(text: bytes) -> _Others:
     return _others(orjson.loads(text))
 

@@ -22,27 +22,28 @@ PRUNED = "pruned"
 _MADE = ("token_created", "signed_in_oidc")
 
 
-def all_anchors(database: Database) -> list[Anchor]:
-    """The heads of all chains and of all tokens, at one moment."""
+def all_anchors(database: Database, since: datetime | None = None) -> list[Anchor]:
+    """The heads of all chains (of rollouts: changed `since` then) and of all tokens, at one moment."""
     with database.read() as connection:
-        seq, hash_ = head_of_system(connection)
-        found = [Anchor(SYSTEM, seq, hash_)] if seq else []
-        found += [Anchor(id_, seq, hash_) for id_, seq, hash_ in journals.heads(connection)]
-        return found + list(_tokens(connection).values())
+        found = [Anchor(id_, seq, hash_) for id_, seq, hash_ in journals.heads(connection, since)]
+        return [*_system(connection), *found, *_tokens(connection).values()]
 
 
 def system_head(database: Database) -> list[Anchor]:
     """The head of the system's chain, by which the token table is held, too; nothing before its first entry."""
     with database.read() as connection:
-        seq, hash_ = head_of_system(connection)
-        return [Anchor(SYSTEM, seq, hash_)] if seq else []
+        return _system(connection)
 
 
 def shared_anchors(database: Database) -> list[Anchor]:
     """The heads of what every rollout shares: the system's chain and the tokens."""
     with database.read() as connection:
-        seq, hash_ = head_of_system(connection)
-        return [*([Anchor(SYSTEM, seq, hash_)] if seq else ()), *_tokens(connection).values()]
+        return [*_system(connection), *_tokens(connection).values()]
+
+
+def _system(connection: Connection) -> list[Anchor]:
+    seq, hash_ = head_of_system(connection)
+    return [Anchor(SYSTEM, seq, hash_)] if seq else []
 
 
 def anchors_of(entries: Sequence[RecordedEntry]) -> list[Anchor]:

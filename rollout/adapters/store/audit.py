@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 
 from rollout.adapters.store import journal
 from rollout.adapters.store.anchors import against, missing_triggers, tokens_by_journal
@@ -28,8 +28,6 @@ def audit(
     `say` is told how far it is.
     """
     with database.read() as connection:
-        if not database.is_sqlite:
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         faults: list[str] = []
         counted = 0
         whole = connection.execute(select(func.count()).select_from(entries_table)).scalar_one()

@@ -22,7 +22,7 @@ _SETTINGS = text("SELECT current_setting('synchronous_commit'), current_setting(
 _STANDBYS = text("SELECT sync_state FROM pg_stat_replication WHERE state IS DISTINCT FROM 'backup'")
 
 
-class Identity:
+class ClusterName:
     """The question for a cluster's name; one for each database that a process uses."""
 
     def __init__(self) -> None:
@@ -53,11 +53,11 @@ class DatabaseIdentity:
         return all(not a or not b or a == b for a, b in pairs)
 
 
-def place_of(connection: Connection, identity: Identity) -> DatabaseIdentity:
-    """Where a session is; nowhere on SQLite, whose file says it."""
+def identity(connection: Connection, name: str) -> DatabaseIdentity:
+    """The database of a session in the cluster of this name; empty on SQLite, whose file says it."""
     if connection.dialect.name != "postgresql":
         return DatabaseIdentity()
-    return DatabaseIdentity(identity(connection).partition(":")[0], str(connection.execute(_DATABASE).scalar_one()))
+    return DatabaseIdentity(name.partition(":")[0], str(connection.execute(_DATABASE).scalar_one()))
 
 
 _DATABASE = text("SELECT oid FROM pg_database WHERE datname = current_database()")

@@ -23,6 +23,14 @@ log = Logger(__name__)
 URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
 APPLICATION = "rollout"
 
+# A server that has gone without a word (its machine, or a firewall between) ends a wait of ours after some 20 seconds;
+# by Linux's own settings that takes from 15 minutes to 2 hours. See libpq's connection parameters.
+_SILENCE = {
+    "tcp_user_timeout": 20_000,  # milliseconds until what was sent must be acknowledged
+    "keepalives_idle": 5,  # seconds
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
 PING_AFTER = 0.1  # seconds; no server is restarted in less
 CLOCK_GOOD_FOR = 1.0  # seconds; a fail-over to a server with another clock is noticed after it
 _CLOCK = text("SELECT clock_timestamp()")
@@ -40,11 +48,11 @@ _END_STUCK = text(
 
 def make_engine(url: str, pool_size: int = 10) -> Engine:
     """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
-    return HowToOpen(url).engine(pool_size)
+    return Opener(url).engine(pool_size)
 
 
-class HowToOpen:
-    """How the connections of one database are opened."""
+class Opener:
+    """Opens the connections of one database."""
 
     def __init__(self, url: str) -> None:
         self.address = parse_address(url)
@@ -62,7 +70,7 @@ class HowToOpen:
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_use_lifo=True,  # the one in use a moment ago
-            connect_args={"connect_timeout": 5, "application_name": APPLICATION},
+            connect_args={**_SILENCE, "connect_timeout": 5, "application_name": APPLICATION},
         )
         options = self.address.options
 
@@ -129,9 +137,9 @@ class Database:
 
     def __init__(self, url: str, clock: Clock, engine: Engine | None = None) -> None:
         self.url = url
-        self.opening = HowToOpen(url)
-        self.file = self.opening.file
-        self.engine = engine or self.opening.engine()
+        self.opener = Opener(url)
+        self.file = self.opener.file
+        self.engine = engine or self.opener.engine()
         self.clock = clock
         self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
         self.is_sqlite = self.engine.dialect.name == "sqlite"
@@ -146,7 +154,7 @@ class Database:
     @property
     def place(self) -> str:
         """Where the database is, for people: never with a password."""
-        return self.opening.address.place
+        return self.opener.address.place
 
     @contextmanager
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
@@ -209,10 +217,10 @@ class Database:
 
     def sessions(self) -> list[str]:
         """Faults in the settings of this database's sessions, one sentence each; nothing on SQLite."""
-        if isinstance(self.opening.address, SqliteAddress):
+        if isinstance(self.opener.address, SqliteAddress):
             return []
         with _said("read"), self._outside() as first, self._outside() as second:
-            return examine(first, second, self.opening.address.options)
+            return examine(first, second, self.opener.address.options)
 
     @contextmanager
     def _outside(self) -> Iterator[Any]:
@@ -247,6 +255,8 @@ def _said(done: str) -> Iterator[None]:
         kind = DiskFull if _is_full(error) else NotReachable
         advice = _ADVICE.get(state or "", "")
         raise kind(f"the database cannot be {done}: {_words(error)}{advice}") from error
+    except exc.TimeoutError as error:
+        raise NotReachable(f"the database cannot be {done}: all of this process's connections are in use") from error
     except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
         kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
         raise kind(f"the database cannot be {done}: {error}") from error

@@ -1,4 +1,4 @@
-"""The gates' records in the store."""
+"""The gates' records in the store: every look, the newest verdict, and what the baseline's earlier calls say."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection, Row, func, insert, select, update
+
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
+from rollout.adapters.store.tables import journal, looks, rollouts
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.ports import StoredCalls
@@ -24,7 +27,7 @@ class StoredGateRecords:
         with self.database.read() as connection:
             return StoredCalls(
                 observations.calls(connection, numbers, channels, _began(rollout)),
-                observations.turns(connection, rollout.id),
+                turns(connection, rollout.id),
                 observations.marks_of(connection, numbers),
             )
 
@@ -35,14 +38,19 @@ class StoredGateRecords:
 
     def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
         with self.database.write() as connection:
-            kept: Mapping[str, Any] = observations.set_history(connection, rollout_id, history)
+            kept: Mapping[str, Any] = set_history(connection, rollout_id, history)
             return kept
 
     def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
         said = record["outcome"], record["alarm"], record["reason"]
         with self.database.write() as connection:
-            observations.keep_look(connection, rollout.id, at, rollout.position, *said, record)
-            observations.set_verdict(connection, rollout.id, record)
+            keep_look(connection, rollout.id, at, rollout.position, *said, record)
+            set_verdict(connection, rollout.id, record)
+
+    def looks(self, rollout_id: str) -> list[dict[str, Any]]:
+        """Every stored look, oldest first."""
+        with self.database.read() as connection:
+            return [dict(row._mapping) for row in looks_of(connection, rollout_id)]
 
 
 def _asked(rollout: Rollout) -> tuple[list[str], list[str]]:
@@ -52,3 +60,81 @@ def _asked(rollout: Rollout) -> tuple[list[str], list[str]]:
 def _began(rollout: Rollout) -> datetime:
     assert rollout.started_at is not None
     return rollout.started_at
+
+
+def keep_look(  # noqa: PLR0913 - the columns of the table
+    connection: Connection,
+    rollout_id: str,
+    at: datetime,
+    position: tuple[int, int],
+    outcome: str,
+    alarm: str | None,
+    reason: str,
+    evidence: Any,
+) -> int:
+    """Add one look; return its sequence number."""
+    last = connection.execute(select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)).scalar_one()
+    seq = (last or 0) + 1
+    connection.execute(
+        insert(looks),
+        {
+            "rollout_id": rollout_id,
+            "seq": seq,
+            "at": at,
+            "wave": position[0],
+            "step": position[1],
+            "outcome": outcome,
+            "alarm": alarm,
+            "reason": reason,
+            "evidence": evidence,
+        },
+    )
+    return seq
+
+
+def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -> list[Row[Any]]:
+    """Every stored look of a rollout in order, or only the `last` few."""
+    query = select(looks).where(looks.c.rollout_id == rollout_id)
+    if last is None:
+        return list(connection.execute(query.order_by(looks.c.seq)))
+    return list(connection.execute(query.order_by(looks.c.seq.desc()).limit(last)))[::-1]
+
+
+def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
+    """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
+    kinds = (
+        "confirmed",
+        "advanced",
+        "promote",
+        "rollback",
+        "failed",
+        "failure_paused",
+        "held",
+        "adopt",
+        "restore",
+        "completed",
+        "restored_outside",
+        "ended",
+        "stop",
+        "retreated",
+        "returned",
+        "reached",
+    )
+    query = (
+        select(journal.c.kind, journal.c.at, journal.c.data)
+        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
+        .order_by(journal.c.seq)
+    )
+    return [(row.kind, row.at, row.data) for row in connection.execute(query)]
+
+
+def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
+    """Fix what the baseline's calls before the rollout say, unless that is done; return what is fixed."""
+    r = rollouts.c
+    connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))
+    return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
+
+
+def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:
+    """The newest look, kept with the rollout; not part of its history."""
+    connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -165,9 +165,12 @@ def check(entries: Iterable[RecordedEntry], head: tuple[int, str] | None = None)
     return faults
 
 
-def heads(connection: Connection) -> Iterator[tuple[str, int, str]]:
-    """(rollout id, sequence, hash) of every rollout's newest entry, by its row."""
-    for row in connection.execute(
-        select(rollouts.c.id, rollouts.c.journal_seq, rollouts.c.journal_hash).order_by(rollouts.c.created_at)
-    ):
+def heads(connection: Connection, since: datetime | None = None) -> Iterator[tuple[str, int, str]]:
+    """(rollout id, sequence, hash) of every rollout's newest entry, by its row; `since`: of those changed from then."""
+    query = select(rollouts.c.id, rollouts.c.journal_seq, rollouts.c.journal_hash)
+    if since is None:
+        query = query.order_by(rollouts.c.created_at)
+    else:
+        query = query.where(rollouts.c.updated_at >= since).order_by(rollouts.c.updated_at)  # by their index
+    for row in connection.execute(query):
         yield row.id, row.journal_seq, row.journal_hash

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, delete, select
+from sqlalchemy import Connection, Table, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.adapters.store.tables import meta
@@ -40,11 +40,6 @@ def set_first(connection: Connection, key: str, value: str) -> bool:
     """Keep a value under this key unless there is one; whether this was the first."""
     query = insert_into(connection, meta).values(key=key, value=value).on_conflict_do_nothing()
     return bool(connection.execute(query.returning(meta.c.key)).scalars().all())
-
-
-def forget(connection: Connection, key: str) -> None:
-    """Keep nothing under this key."""
-    connection.execute(delete(meta).where(meta.c.key == key))
 
 
 # Built once: every process asks these every few seconds, for ever.

@@ -29,7 +29,7 @@ class SharedLimits:
         self._key = f"limit:{hashlib.sha256(base_url.encode()).hexdigest()[:16]}"
 
     def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
-        with self._database.write() as connection:
+        with self._database.write(urgent=urgent) as connection:
             now = self._database.now(connection).timestamp()
             dealt, turns = deal(self._locked(connection), now, count, rate, urgent=urgent)
             self._keep(connection, dealt)

@@ -1,50 +1,76 @@
-"""Calls as seen: one row each, corrected in place; how far they were fetched; every look of the gates."""
+"""Calls as seen: one row each, corrected in place; and how far they were fetched."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, select, update
 
+from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into
-from rollout.adapters.store.tables import DRIVEN, journal, looks, marks, observations, rollouts, targets
+from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 
 CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
-_FIELDS = (
-    "number",
-    "channel",
-    "agent_id",
-    "agent_version",
-    "status",
-    "started_at",
-    "ended_at",
-    "reason",
-    "e2e_p50_ms",
-    "successful",
-    "sentiment",
-    "in_voicemail",
-    "custom",
-    "analyzed",
-)
+# What a report says of a call; the other columns are ours.
+_FIELDS = tuple(c.name for c in observations.c if c.name not in ("call_id", "analyzed_at", "updated_at"))
+
+
+class Observations:
+    """Calls and marks, each method one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def observe(self, records: Sequence[CallRecord]) -> int:
+        """Add or correct calls; return how many changed."""
+        if not records:
+            return 0
+        with self.database.write() as connection:
+            return take(connection, records, self.database.now(connection))
+
+    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
+        with self.database.read() as connection:
+            return marks_of(connection, numbers)
+
+    def mark(self, mark: FetchMark) -> None:
+        with self.database.write() as connection:
+            set_marks(connection, [mark])
+
+    def mark_trouble(self, number: str, channel: str, since: datetime, trouble: str) -> None:
+        """Note that calls could not be fetched; since when is kept from the first failure on."""
+        with self.database.write() as connection:
+            now = self.database.now(connection)
+            old = marks_of(connection, [number]).get((number, channel)) or FetchMark(
+                number, channel, since, now, "", None
+            )
+            first = old.trouble_since or now
+            set_marks(connection, [replace(old, trouble=trouble, trouble_since=first)])
+
+    def unreadable(self, rollout_id: str) -> CallsUnreadable | None:
+        """Since when calls of this live rollout cannot be read, and why; None: they were, at the last look."""
+        with self.database.read() as connection:
+            return unreadable(connection, rollout_id).get(rollout_id)
 
 
 def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -> int:
     """Add or correct calls; return how many rows changed.
 
-    A result is never lost to an older report: what a later report leaves out keeps its value.
+    A result is never lost to an older report: what a later report leaves out keeps its value. Rows are locked, and
+    in the order of their ids, so that reports that come at the same moment neither overwrite nor block each other.
     """
     first: dict[str, CallRecord] = {}
     # A call that is told of twice: one report after the other.
     again = [r for r in records if first.setdefault(r.call_id, r) is not r]
-    rows = {id_: _row(r) for id_, r in first.items()}
+    rows = {id_: _row(first[id_]) for id_ in sorted(first)}
     known: dict[str, Row[Any]] = {}
     ids = list(rows)
     for start in range(0, len(ids), 500):
-        query = select(observations).where(observations.c.call_id.in_(ids[start : start + 500]))
+        some = observations.c.call_id.in_(ids[start : start + 500])
+        query = select(observations).where(some).order_by(observations.c.call_id).with_for_update()
         known |= {row.call_id: row for row in connection.execute(query)}
     fresh, changed = [], []
     for id_, values in rows.items():
@@ -189,84 +215,3 @@ def set_marks(connection: Connection, new: Sequence[FetchMark]) -> None:
         values = {"since": m.since, "polled_at": m.polled_at, "trouble": m.trouble, "trouble_since": m.trouble_since}
         query = insert_into(connection, marks).values(number=m.number, channel=m.channel, **values)
         connection.execute(query.on_conflict_do_update(index_elements=["number", "channel"], set_=values))
-
-
-# ------------------------------------------------------------------ looks
-
-
-def keep_look(  # noqa: PLR0913 - the columns of the table
-    connection: Connection,
-    rollout_id: str,
-    at: datetime,
-    position: tuple[int, int],
-    outcome: str,
-    alarm: str | None,
-    reason: str,
-    evidence: Any,
-) -> int:
-    """Add one look; return its sequence number."""
-    last = connection.execute(select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)).scalar_one()
-    seq = (last or 0) + 1
-    connection.execute(
-        insert(looks),
-        {
-            "rollout_id": rollout_id,
-            "seq": seq,
-            "at": at,
-            "wave": position[0],
-            "step": position[1],
-            "outcome": outcome,
-            "alarm": alarm,
-            "reason": reason,
-            "evidence": evidence,
-        },
-    )
-    return seq
-
-
-def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -> list[Row[Any]]:
-    """Every stored look of a rollout in order, or only the `last` few."""
-    query = select(looks).where(looks.c.rollout_id == rollout_id)
-    if last is None:
-        return list(connection.execute(query.order_by(looks.c.seq)))
-    return list(connection.execute(query.order_by(looks.c.seq.desc()).limit(last)))[::-1]
-
-
-def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
-    """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
-    kinds = (
-        "confirmed",
-        "advanced",
-        "promote",
-        "rollback",
-        "failed",
-        "failure_paused",
-        "held",
-        "adopt",
-        "restore",
-        "completed",
-        "restored_outside",
-        "ended",
-        "stop",
-        "retreated",
-        "returned",
-        "reached",
-    )
-    query = (
-        select(journal.c.kind, journal.c.at, journal.c.data)
-        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
-        .order_by(journal.c.seq)
-    )
-    return [(row.kind, row.at, row.data) for row in connection.execute(query)]
-
-
-def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
-    """Fix what the baseline's calls before the rollout say, unless that is done; return what is fixed."""
-    r = rollouts.c
-    connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))
-    return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
-
-
-def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:
-    """The newest look, kept with the rollout; not part of its history."""
-    connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -12,10 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.key_values import set_value, value_of
+from rollout.adapters.store.key_values import insert_into, set_value, value_of
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import UNSENT, meta, outbox, rollouts
 from rollout.domain.lifecycle.state import Rollout
@@ -55,7 +54,6 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._insert = (sqlite if database.is_sqlite else postgresql).insert
 
     def put(self, rows: Sequence[dict[str, Any]]) -> int:
         """Add rows of `event, channel, rollout_id, kind, severity, title, body`; return how many were new.
@@ -80,7 +78,7 @@ class Outbox:
             values = [{**row, "created_at": now, "due_at": now, "tries": 0, "trouble": ""} for row in fresh]
             added = 0
             for start in range(0, len(values), 100):
-                query = self._insert(outbox).values(values[start : start + 100]).on_conflict_do_nothing()
+                query = insert_into(connection, outbox).values(values[start : start + 100]).on_conflict_do_nothing()
                 added += len(connection.execute(query.returning(outbox.c.id)).all())
             return added
 

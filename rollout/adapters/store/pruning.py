@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
+from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import (
     LIVE,
     deliveries,
@@ -52,6 +53,33 @@ class Retention:
     sessions: timedelta
 
 
+class Pruning:
+    """The removals, each method one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def prunable(self, keep: timedelta) -> list[str]:
+        """Ids of ended rollouts older than `keep`, the oldest first, at most 500 at a time."""
+        with self.database.read() as connection:
+            return prunable(connection, self.database.now(connection), keep)
+
+    def beyond_kits(self, ids: Sequence[str], keep: timedelta, soon: timedelta) -> list[str]:
+        """Those of these rollouts whose kit is of no use any more."""
+        with self.database.read() as connection:
+            return beyond_kits(connection, ids, self.database.now(connection), keep, soon)
+
+    def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
+        """Remove one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
+        with self.database.write() as connection:
+            return remove(connection, rollout_id, self.database.now(connection), keep, head)
+
+    def sweep(self, limits: Retention) -> dict[str, int]:
+        """Remove one batch of what is past its time in every other table; rows removed by table."""
+        with self.database.write() as connection:
+            return sweep(connection, self.database.now(connection), limits)
+
+
 def prunable(connection: Connection, now: datetime, keep: timedelta, most: int = 500) -> list[str]:
     """Ids of rollouts that ended before now - keep and are watched no more, the oldest first."""
     query = select(rollouts.c.id).where(_over(now, keep)).order_by(rollouts.c.updated_at).limit(most)
@@ -66,12 +94,15 @@ def beyond_kits(
     Rolled back for `soon`; ended for `keep`; or with no number left that shows what they wrote.
     """
     r, t = rollouts.c, targets.c
-    left = exists().where(t.rollout_id == r.id, t.written, t.state != TargetState.SUPERSEDED)
-    over = or_(r.updated_at < now - keep, and_(r.phase == Phase.ROLLED_BACK, r.updated_at < now - soon), ~left)
     found: list[str] = []
     for start in range(0, len(ids), 500):
-        query = select(r.id).where(r.id.in_(ids[start : start + 500]), ~LIVE, over)
-        found += connection.execute(query).scalars()
+        some = ids[start : start + 500]
+        shows = t.rollout_id.in_(some) & t.written & (t.state != TargetState.SUPERSEDED)
+        left = set(connection.execute(select(t.rollout_id).where(shows).distinct()).scalars())
+        for row in connection.execute(select(r.id, r.phase, r.updated_at).where(r.id.in_(some), ~LIVE)):
+            ago = now - row.updated_at
+            if ago > keep or (row.phase == Phase.ROLLED_BACK and ago > soon) or row.id not in left:
+                found.append(row.id)
     return found
 
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select
 
 from rollout.adapters.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.adapters.store.snapshots import Head, Snapshots
-from rollout.adapters.store.tables import DRIVEN, LEFT, rollouts, targets, writes
+from rollout.adapters.store.tables import DRIVEN, LEFT, LIVE, rollouts, targets, writes
+from rollout.adapters.store.types import UtcDateTime
 from rollout.domain.errors import UnknownRollout
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import RECENT, Kind, Rollout, Target, TargetState, Write
@@ -37,7 +38,7 @@ def load(
     found = known.get(rollout_id, head) if known is not None else None
     if found is None:
         found = tuple(to_target(t) for t in connection.execute(_TARGETS, wanted))
-        if known is not None:
+        if known is not None and Phase(row.phase).is_live:
             known.put(rollout_id, head, found)
     mine: list[Write] = []
     foreign: list[Write] = []
@@ -101,12 +102,14 @@ def watched(connection: Connection, since: datetime) -> list[Watched]:
     of: dict[str, Row[Any]] = {}
     for some in _batches(sorted({row.rollout_id for row in rows})):
         of |= {r.id: r for r in connection.execute(_PLANS, {"ids": some})}
+    plans: dict[str, Plan] = {}
     found = []
     for row in rows:
         r = of[row.rollout_id]
         if row.driven or (r.watch_until is not None and r.watch_until > since):
-            plan = to_plan(r.plan, r.plan_digest)
-            found.append(Watched(r.id, to_target(row), Phase(r.phase), plan, row.driven))
+            if r.id not in plans:
+                plans[r.id] = to_plan(r.plan, r.plan_digest)
+            found.append(Watched(r.id, to_target(row), Phase(r.phase), plans[r.id], row.driven))
     return found
 
 
@@ -140,3 +143,88 @@ def drivers(connection: Connection, numbers: Iterable[str], batch: int = 500) ->
 def head_of(row: Row[Any]) -> Head:
     """The head of a rollout's journal."""
     return Head(row.journal_seq, row.journal_hash)
+
+
+def summaries(
+    connection: Connection,
+    live: bool | None,
+    before: tuple[datetime, str] | None,
+    limit: int | None,
+    name: str | None,
+    containing: str,
+) -> list[Rollout]:
+    """Rollouts without their targets and writes, newest first, as Store.summaries says."""
+    r = rollouts.c
+    query = select(rollouts).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
+    if live is not None:
+        query = query.where(LIVE if live else ~LIVE)
+    if name is not None:
+        query = query.where(r.name == name)
+    if containing:
+        query = query.where(_containing(containing))
+    if before is not None:
+        at, id_ = before
+        query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
+    return [to_rollout(row) for row in connection.execute(query)]
+
+
+def _containing(text: str) -> ColumnElement[bool]:
+    r, wanted = rollouts.c, text.lower()
+    found = or_(func.lower(r.name).contains(wanted, autoescape=True), r.id.contains(wanted, autoescape=True))
+    if set(text) - set("+0123456789"):
+        return found
+    has_it = targets.c.number.contains(text, autoescape=True)
+    return or_(found, r.id.in_(select(targets.c.rollout_id).where(has_it)))
+
+
+def writers(connection: Connection, number: str) -> list[tuple[str, Phase]]:
+    """Ids and phases of the rollouts that have written this number, newest first."""
+    query = (
+        select(rollouts.c.id, rollouts.c.phase)
+        .join(rollouts, rollouts.c.id == targets.c.rollout_id)
+        .where(targets.c.number == number, targets.c.written)
+        .order_by(rollouts.c.created_at.desc(), rollouts.c.id.desc())
+    )
+    return [(row.id, Phase(row.phase)) for row in connection.execute(query)]
+
+
+def phase(connection: Connection, rollout_id: str) -> Phase:
+    """The phase of a rollout; UnknownRollout."""
+    found = connection.execute(select(rollouts.c.phase).where(rollouts.c.id == rollout_id)).scalar_one_or_none()
+    if found is None:
+        raise UnknownRollout.called(rollout_id)
+    return Phase(found)
+
+
+def in_flight(connection: Connection) -> Sequence[str]:
+    """Ids of the rollouts between their first step and their end."""
+    return connection.execute(_IN_FLIGHT).scalars().all()
+
+
+def promoted_lately(connection: Connection, now: datetime) -> Sequence[str]:
+    """Ids of the promoted rollouts whose calls are still watched."""
+    return connection.execute(_PROMOTED, {"now": now}).scalars().all()
+
+
+# By the numbers that are driven, of which there is a small index: what waits for its start has none.
+_IN_FLIGHT = (
+    select(rollouts.c.id)
+    .join(targets, targets.c.rollout_id == rollouts.c.id)
+    .where(
+        DRIVEN,
+        rollouts.c.phase.in_([str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]),
+        rollouts.c.started_at.is_not(None),
+    )
+    .distinct()
+)
+
+# The last that was written to each number, of which there is an index as long as the list of numbers.
+_PROMOTED = (
+    select(rollouts.c.id)
+    .where(
+        rollouts.c.id.in_(select(targets.c.rollout_id).where(LEFT)),
+        rollouts.c.phase == str(Phase.PROMOTED),
+        rollouts.c.watch_until > bindparam("now", type_=UtcDateTime),
+    )
+    .order_by(rollouts.c.id)
+)

@@ -1,4 +1,4 @@
-"""The store as the core sees it: each method is one transaction. A little over 300 lines, a few to each."""
+"""The store as the core sees it: each method is one transaction. Calls, heartbeats and pruning are parts of it."""
 
 from __future__ import annotations
 
@@ -7,35 +7,21 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exc, func, or_, select
+from sqlalchemy import exc
 
-from rollout.adapters.store import (
-    claims,
-    cluster,
-    failover,
-    housekeeping,
-    journal,
-    key_values,
-    names,
-    observations,
-    pruning,
-    queries,
-    rollouts,
-)
+from rollout.adapters.store import claims, journal, key_values, names, queries, rollouts
 from rollout.adapters.store import requests as request_ids
 from rollout.adapters.store.disk_reserve import GIVEN_BACK, DiskReserve
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.rows import to_rollout
+from rollout.adapters.store.heartbeats import Heartbeats
+from rollout.adapters.store.observations import Observations
+from rollout.adapters.store.pruning import Pruning
 from rollout.adapters.store.snapshots import Snapshots
-from rollout.adapters.store.tables import DRIVEN, LEFT, LIVE
-from rollout.adapters.store.tables import rollouts as rollouts_table
-from rollout.adapters.store.tables import targets as targets_table
-from rollout.adapters.store.types import UtcDateTime
 from rollout.domain.decide.actions import Wait
-from rollout.domain.errors import DatabaseReplaced, DiskFull, NotReachable, Refused
+from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
+from rollout.domain.lifecycle.records import Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
 
@@ -49,8 +35,9 @@ class Store:
         self.database = database
         self.known = Snapshots()
         self.disk_reserve = DiskReserve(database, ballast_megabytes)
-        self._identity = cluster.Identity()
-        self._began_in: cluster.DatabaseIdentity | None = None
+        self.calls = Observations(database)
+        self.heartbeats = Heartbeats(database)
+        self.pruning = Pruning(database)
 
     def now(self) -> datetime:
         return self.database.now()
@@ -120,22 +107,10 @@ class Store:
         with self.database.write() as connection:
             return claims.release(connection, held, wait, tries)
 
-    def holds(self, held: Claim) -> bool:
-        """True if the claim still stands (a plain read, for a fan-out under way)."""
-        with self.database.read() as connection:
-            epoch = connection.execute(
-                select(rollouts_table.c.epoch).where(rollouts_table.c.id == held.rollout_id)
-            ).scalar_one_or_none()
-            return epoch == held.epoch
-
     def wake(self, ids: Sequence[str], *, look: bool = True) -> None:
         """Make these rollouts due now; `look`: their numbers are to be read."""
         with self.database.write() as connection:
             claims.wake(connection, ids, self.database.now(connection), look)
-
-    def next_due(self) -> datetime | None:
-        with self.database.read() as connection:
-            return claims.next_due(connection, self.database.now(connection))
 
     def next_due_in(self) -> timedelta | None:
         """How long until the next rollout becomes due; not above 0: one is due."""
@@ -262,19 +237,8 @@ class Store:
         `limit` None: all of them, which is what whoever filters them needs. `containing`: those with this text in
         their name, their id or one of their numbers.
         """
-        r = rollouts_table.c
-        query = select(rollouts_table).order_by(r.created_at.desc(), r.id.desc()).limit(limit)
-        if live is not None:
-            query = query.where(LIVE if live else ~LIVE)
-        if name is not None:
-            query = query.where(r.name == name)
-        if containing:
-            query = query.where(_containing(containing))
-        if before is not None:
-            at, id_ = before
-            query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
         with self.database.read() as connection:
-            return [to_rollout(row) for row in connection.execute(query)]
+            return queries.summaries(connection, live, before, limit, name, containing)
 
     def meant(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means to whoever sees these numbers (None: all of them)."""
@@ -293,14 +257,8 @@ class Store:
 
     def writers(self, number: str) -> list[tuple[str, Phase]]:
         """Ids and phases of the rollouts that have written this number, newest first."""
-        query = (
-            select(rollouts_table.c.id, rollouts_table.c.phase)
-            .join(rollouts_table, rollouts_table.c.id == targets_table.c.rollout_id)
-            .where(targets_table.c.number == number, targets_table.c.written)
-            .order_by(rollouts_table.c.created_at.desc(), rollouts_table.c.id.desc())
-        )
         with self.database.read() as connection:
-            return [(row.id, Phase(row.phase)) for row in connection.execute(query)]
+            return queries.writers(connection, number)
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
         with self.database.read() as connection:
@@ -312,26 +270,19 @@ class Store:
 
     def phase(self, rollout_id: str) -> Phase:
         with self.database.read() as connection:
-            queries.exists(connection, rollout_id)
-            return Phase(
-                connection.execute(select(rollouts_table.c.phase).where(rollouts_table.c.id == rollout_id)).scalar_one()
-            )
-
-    # -------------------------------------------------------------- calls
+            return queries.phase(connection, rollout_id)
 
     def in_flight(self) -> list[Rollout]:
         """Rollouts between their first step and their end, with their targets."""
         with self.database.read() as connection:
-            ids = connection.execute(_IN_FLIGHT).scalars().all()
             now = self.database.now(connection)
-            return [queries.load(connection, id_, now, self.known) for id_ in ids]
+            return [queries.load(connection, id_, now, self.known) for id_ in queries.in_flight(connection)]
 
     def promoted_lately(self) -> list[Rollout]:
         """Promoted rollouts whose calls are still watched, with their targets."""
         with self.database.read() as connection:
             now = self.database.now(connection)
-            ids = connection.execute(_PROMOTED, {"now": now}).scalars()
-            return [queries.load(connection, id_, now, self.known) for id_ in ids.all()]
+            return [queries.load(connection, id_, now) for id_ in queries.promoted_lately(connection, now)]
 
     def note_once_a_day(self, rollout_id: str, entry: JournalEntry) -> bool:
         """Record an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
@@ -342,158 +293,3 @@ class Store:
             if first:
                 rollouts.note(connection, rollout_id, entry, now)
             return first
-
-    def observe(self, records: Sequence[CallRecord]) -> int:
-        """Add or correct calls; return how many changed."""
-        if not records:
-            return 0
-        with self.database.write() as connection:
-            return observations.take(connection, records, self.database.now(connection))
-
-    def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
-        with self.database.read() as connection:
-            return observations.marks_of(connection, numbers)
-
-    def mark(self, mark: FetchMark) -> None:
-        with self.database.write() as connection:
-            observations.set_marks(connection, [mark])
-
-    def mark_trouble(self, number: str, channel: str, since: datetime, trouble: str) -> None:
-        """Note that calls could not be fetched; since when is kept from the first failure on."""
-        with self.database.write() as connection:
-            now = self.database.now(connection)
-            old = observations.marks_of(connection, [number]).get((number, channel))
-            first = old.trouble_since if old is not None and old.trouble_since is not None else now
-            since = old.since if old is not None else since
-            polled = old.polled_at if old is not None else now
-            mark = FetchMark(number, channel, since, polled, trouble, first)
-            observations.set_marks(connection, [mark])
-
-    def unreadable(self, rollout_id: str) -> observations.CallsUnreadable | None:
-        """Since when calls of this live rollout cannot be read, and why; None: they were, at the last look."""
-        with self.database.read() as connection:
-            return observations.unreadable(connection, rollout_id).get(rollout_id)
-
-    def looks(self, rollout_id: str, last: int | None = None) -> list[dict[str, Any]]:
-        """Every stored look of the gates, oldest first."""
-        with self.database.read() as connection:
-            return [dict(row._mapping) for row in observations.looks_of(connection, rollout_id, last)]
-
-    # -------------------------------------------------------------- housekeeping
-
-    def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> int:
-        """Say that this process is alive and well, or what its trouble is; return the count of all beats."""
-        self.database.end_stuck()
-        with self.database.write() as connection:
-            housekeeping.beat(connection, owner, self.database.now(connection), started, ticks, trouble)
-            beats = failover.count(connection)
-            if not failover.known(connection):
-                failover.record(connection, self._identity(connection))
-            return beats
-
-    def lineage(self) -> tuple[int, bool]:
-        """(count of all beats so far, whether the database lives in another cluster than it did).
-
-        A count lower than it was, or another cluster: the database went back in time, or may have. DatabaseReplaced
-        when it is another database than this process began with.
-        """
-        with self.database.read() as connection:
-            self._same(connection)
-            elsewhere = failover.is_another(failover.known(connection), self._identity(connection))
-            return failover.counted(connection), elsewhere
-
-    def require_same(self) -> None:
-        """DatabaseReplaced when the database is not the one that this process began with."""
-        self.database.require_same()
-        if not self.database.is_sqlite:
-            with self.database.read() as connection:
-                self._same(connection)
-
-    def _same(self, connection: Connection) -> None:
-        found = cluster.place_of(connection, self._identity)
-        if self._began_in is None:
-            self._began_in = found
-        elif not self._began_in.may_be(found):
-            raise DatabaseReplaced(
-                "the database was replaced; stop the service; use the kit "
-                f"({self.database.place} is not the database that this process began with)"
-            )
-
-    def rearm(self, horizon: timedelta) -> list[str]:
-        """Open every horizon again after the database went back in time; return the rollouts concerned."""
-        with self.database.write() as connection:
-            rearmed = failover.rearm(connection, self.database.now(connection), horizon)
-            failover.record(connection, self._identity(connection))
-            return rearmed
-
-    def durability(self) -> str:
-        """One sentence about settings of the database under which it may lose commits; empty when all is well."""
-        with self.database.read() as connection:
-            return cluster.durability(connection)
-
-    def forget_beat(self, owner: str) -> None:
-        with self.database.write() as connection:
-            housekeeping.forget(connection, owner)
-
-    def services(self, within: timedelta = timedelta(seconds=30)) -> list[housekeeping.ServiceHeartbeat]:
-        """The service processes that were alive within this time."""
-        with self.database.read() as connection:
-            return housekeeping.services_since(connection, self.database.now(connection) - within)
-
-    def prunable(self, keep: timedelta) -> list[str]:
-        """Ids of ended rollouts older than `keep`, the oldest first, at most 500 at a time."""
-        with self.database.read() as connection:
-            return pruning.prunable(connection, self.database.now(connection), keep)
-
-    def beyond_kits(self, ids: Sequence[str], keep: timedelta, soon: timedelta) -> list[str]:
-        """Those of these rollouts whose kit is of no use any more."""
-        with self.database.read() as connection:
-            return pruning.beyond_kits(connection, ids, self.database.now(connection), keep, soon)
-
-    def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
-        """Remove one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
-        with self.database.write() as connection:
-            return pruning.remove(connection, rollout_id, self.database.now(connection), keep, head)
-
-    def prune(self, keep: timedelta, rollback: timedelta) -> int:
-        """Remove finished rollouts older than `keep`, never one that can still be rolled back."""
-        keep = max(keep, rollback)
-        return sum(self.remove(id_, keep) for id_ in self.prunable(keep))
-
-    def sweep(self, limits: pruning.Retention) -> dict[str, int]:
-        """Remove one batch of what is past its time in every other table; rows removed by table."""
-        with self.database.write() as connection:
-            return pruning.sweep(connection, self.database.now(connection), limits)
-
-
-def _containing(text: str) -> ColumnElement[bool]:
-    r, wanted = rollouts_table.c, text.lower()
-    found = or_(func.lower(r.name).contains(wanted, autoescape=True), r.id.contains(wanted, autoescape=True))
-    if set(text) - set("+0123456789"):
-        return found
-    has_it = targets_table.c.number.contains(text, autoescape=True)
-    return or_(found, r.id.in_(select(targets_table.c.rollout_id).where(has_it)))
-
-
-# By the numbers that are driven, of which there is a small index: what waits for its start has none.
-_IN_FLIGHT = (
-    select(rollouts_table.c.id)
-    .join(targets_table, targets_table.c.rollout_id == rollouts_table.c.id)
-    .where(
-        DRIVEN,
-        rollouts_table.c.phase.in_([str(p) for p in (Phase.PROGRESSING, Phase.PAUSED, Phase.HELD)]),
-        rollouts_table.c.started_at.is_not(None),
-    )
-    .distinct()
-)
-
-# The last that was written to each number, of which there is an index as long as the list of numbers.
-_PROMOTED = (
-    select(rollouts_table.c.id)
-    .where(
-        rollouts_table.c.id.in_(select(targets_table.c.rollout_id).where(LEFT)),
-        rollouts_table.c.phase == str(Phase.PROMOTED),
-        rollouts_table.c.watch_until > bindparam("now", type_=UtcDateTime),
-    )
-    .order_by(rollouts_table.c.id)
-)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from functools import lru_cache
 from operator import attrgetter
+from threading import Lock
 from typing import Any, cast
 
 from sqlalchemy import Row
@@ -29,24 +30,25 @@ _target_values, _STATE = attrgetter(*_TARGET_FIELDS), _TARGET_FIELDS.index("stat
 _WRITE_COLUMNS = tuple(f.name for f in fields(Write) if f.name != "lists")
 
 
-_PLANS: OrderedDict[tuple[str, str], Plan] = OrderedDict()
-_MOST_PLANS = 512
+_PLANS: OrderedDict[tuple[str, str], Plan] = OrderedDict()  # the one used last at the end
+_MOST_PLANS = 128
+_plans_lock = Lock()
 
 
 def to_plan(document: Any, digest: str) -> Plan:
     """The plan as recorded at the start; parsed once per process, and not at all by the one that recorded it."""
     key = digest, json.dumps(document, sort_keys=True)
-    plan = _PLANS.get(key)
-    if plan is None:
-        plan = Plan.model_validate(with_new_names(document))
-        _keep(key, plan)
+    plan = _PLANS.get(key) or Plan.model_validate(with_new_names(document))
+    _keep(key, plan)
     return plan
 
 
 def _keep(key: tuple[str, str], plan: Plan) -> None:
-    _PLANS[key] = plan
-    while len(_PLANS) > _MOST_PLANS:
-        _PLANS.popitem(last=False)
+    with _plans_lock:
+        _PLANS[key] = plan
+        _PLANS.move_to_end(key)
+        if len(_PLANS) > _MOST_PLANS:
+            _PLANS.popitem(last=False)
 
 
 def to_rollout(

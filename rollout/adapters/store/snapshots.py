@@ -2,7 +2,8 @@
 
 A fleet has thousands of targets, and reading them costs more than everything else of a pass. Every change of a
 target is in the journal, and its head is a hash over all of them: the same head means the same targets, in
-whatever process they were changed. So nothing here can be out of date; it is only not there, and then read.
+whatever process they were changed. So nothing here can be out of date; it is only not there, and then read. What
+has ended is read too rarely for the room it takes.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import FINAL
 from rollout.domain.lifecycle.state import Target
 
-MOST = 50_000  # targets of all rollouts together: some 60 MB at the most
+MOST = 25_000  # targets of all rollouts together: some 70 MB at the most
 
 
 class Head(NamedTuple):
@@ -53,7 +55,11 @@ class Snapshots:
                 self._drop(next(iter(self._kept)))
 
     def follow(self, rollout_id: str, before: Head, after: Head, change: Change) -> None:
-        """Take over a change that was committed between these two heads."""
+        """Take over a change that was committed between these two heads; keep nothing of a rollout that has ended."""
+        if change.rollout.get("phase") in FINAL:
+            with self._lock:
+                self._drop(rollout_id)
+            return
         targets = self.get(rollout_id, before)
         if targets is not None:
             self.put(rollout_id, after, change.targets_after(targets))

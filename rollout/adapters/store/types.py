@@ -33,7 +33,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return _in_utc(value)
 
 
-@lru_cache(maxsize=4096)  # the rows of a fleet share their moments
+@lru_cache(maxsize=512)  # the rows of a fleet share their moments
 def _in_utc(value: datetime) -> datetime:
     return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 

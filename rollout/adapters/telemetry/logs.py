@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
+from threading import Lock
 from typing import Any, TextIO
 from urllib.parse import quote
 
@@ -26,23 +27,50 @@ _PATTERNS = re.compile(r"(?i)(bearer\s+)[A-Za-z0-9._~+/=-]{8,}|\bkey_[0-9a-f]{16
 _REAL = SystemClock()
 REPEATS_SECONDS = 60.0
 _MOST_KNOWN = 1000  # different lines of which repetitions are counted
+_MOST_OF_PLANS = 500  # addresses of plans that no line may show
 _QUIET = ("httpx", "httpcore", "alembic", "uvicorn.access")
 
 
 class Redactor:
-    """Removes known secrets (plain, base64, URL-encoded) and whatever looks like one from every record."""
+    """Removes known secrets (plain, base64, URL-encoded) and whatever looks like one from every record.
+
+    Safe for threads. The secrets of the settings are known for ever, those of plans until `_MOST_OF_PLANS` are newer.
+    """
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
+        self._own: tuple[str, ...] = ()
+        self._of_plans: tuple[str, ...] = ()
+        self._forms: tuple[str, ...] = ()  # bound anew, never changed: other threads go through it
+        self._lock = Lock()
 
     def know(self, secrets: Iterable[str]) -> None:
-        for secret in secrets:
-            if len(secret) >= 6:
-                self._secrets |= {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}
+        """Remove these from now on."""
+        with self._lock:
+            self._own = tuple(dict.fromkeys((*self._own, *secrets)))
+            self._set_forms()
+
+    def know_of_plan(self, secrets: Iterable[str]) -> None:
+        """Remove these as well, as long as they are among the newest of all plans."""
+        with self._lock:
+            new = dict.fromkeys(secrets)
+            before, self._of_plans = self._of_plans, (*(s for s in self._of_plans if s not in new), *new)
+            self._of_plans = self._of_plans[-_MOST_OF_PLANS:]
+            if set(before) != set(self._of_plans):
+                self._set_forms()
+
+    def _set_forms(self) -> None:
+        forms = {
+            form
+            for secret in (*self._own, *self._of_plans)
+            if len(secret) >= 6
+            for form in (secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode())
+        }
+        # The longest first: a secret that holds another one leaves nothing of itself.
+        self._forms = tuple(sorted(forms, key=len, reverse=True))
 
     def clean(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
+        for form in self._forms:
+            text = text.replace(form, "***")
         return _PATTERNS.sub(lambda m: (m.group(1) or "") + "***", text)
 
     def __call__(self, _logger: Any, _method: str, record: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -58,7 +58,7 @@ def exactly(baseline: Lists) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _exact(text: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = compact_json.loads(text)
     some = [entry for entry in entries if splits.exact_weight(entry.get("weight")) != 0]

@@ -233,7 +233,7 @@ def _meaning(entries: Sequence[Mapping[str, Any]] | None) -> tuple[tuple[Any, ..
         return fingerprint(entries)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _known(text: str) -> tuple[tuple[Any, ...], ...] | None:
     return fingerprint(compact_json.loads(text))
 

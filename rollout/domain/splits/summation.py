@@ -9,7 +9,7 @@ _EXACT_STATES = 30_000  # enough to search every order of 12 different weights
 _QUICK_STATES = 60
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def order_adding_up(doubles: tuple[float, ...]) -> tuple[int, ...]:
     """Positions of `doubles` in an order that adds up to 1.0; their own order if it does or none is found.
 

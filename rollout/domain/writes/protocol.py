@@ -41,7 +41,7 @@ def lists_at(plan: Plan, baseline: Lists, step: int, retreated: int | None = Non
     }
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _composed(
     entries: str, arms: tuple[tuple[str, tuple[str, int]], ...], weights: tuple[tuple[str, int], ...]
 ) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def body_of(lists: Lists) -> str:
     return _body(compact_json.dumps(lists))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)
 def _body(lists: str) -> str:
     return json.dumps(json.loads(lists), separators=(", ", ": "), ensure_ascii=False, allow_nan=False)
 

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.interfaces.api.answers import PROBLEMS
-from rollout.interfaces.api.middleware import MAX_BODY, is_loopback
+from rollout.interfaces.api.middleware import MAX_BODY, is_own_address
 from rollout.interfaces.api.problems import BodyTooLarge, WrongMediaType, from_error, unexpected
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.strict_json import read_json
@@ -103,7 +103,7 @@ async def authenticate(service: ApiService, request: Request, lane: str) -> Call
     source = source_of(request)
     given = request.headers.getlist("authorization")
     try:
-        return await service.lanes.run(lane, lambda: service.caller(given, is_loopback(source)))
+        return await service.lanes.run(lane, lambda: service.caller(given, is_own_address(source)))
     except Unauthenticated as error:
         if given:
             service.note("token_refused", "anonymous", error.message, source, {"source": source})

@@ -150,7 +150,7 @@ def root_of(request: Request) -> str:
     return str(request.scope.get(ROOT, ""))
 
 
-def is_loopback(host: str) -> bool:
+def is_own_address(host: str) -> bool:
     """True if this address is this machine's own; names and wildcards are resolved, doubt means no."""
     if not host:
         return False
@@ -171,7 +171,7 @@ def refuse_unsafe_bind(settings: Settings, store: HasDatabase, host: str | None 
     Call it before anything listens. `host` is the one of the command line, else the setting's.
     """
     host = settings.host if host is None else host
-    if is_loopback(host) or AccessStore(store.database).usable_token():
+    if is_own_address(host) or AccessStore(store.database).usable_token():
         return
     raise SettingsError(
         f"ROLLOUT_HOST: {host or 'every address'} can be reached from other machines, and no token exists; make one "

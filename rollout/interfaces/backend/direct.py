@@ -206,7 +206,7 @@ class Direct:
 
     def unreadable(self, r: Rollout) -> dict[str, Any] | None:
         """Since when calls of a live rollout cannot be read, and why."""
-        return rollout.unreadable(self.app.store.unreadable(r.id)) if r.phase.is_live else None
+        return rollout.unreadable(self.app.store.calls.unreadable(r.id)) if r.phase.is_live else None
 
     def timetable(self, r: Rollout) -> str | None:
         """The timetable of all that is still to come; None once it ended, and while it is held."""
@@ -226,7 +226,7 @@ class Direct:
         return self.app.commands.on_number(number)
 
     def service_is_alive(self) -> bool:
-        return bool(self.app.store.services())
+        return bool(self.app.store.heartbeats.services())
 
     def close(self) -> None:
         self.app.close()

@@ -85,9 +85,8 @@ def quiet_logs(settings: Settings) -> None:
     """Logs to standard error, and only what matters: the command's own output is its answer."""
     from rollout.adapters.telemetry import logs
 
-    secrets = [s.get_secret_value() for s in (settings.retell_api_key, settings.webhook_key) if s is not None]
     level = "warning" if settings.log_level == "info" else settings.log_level
-    logs.set_up_with_first_line(level, secrets=secrets)
+    logs.set_up_with_first_line(level, secrets=settings.secrets)
 
 
 class Needs(Enum):

@@ -105,11 +105,11 @@ def _examine_database(app: App, note: _Notes) -> None:
         note("disk", False, GIVEN_BACK)
     for wrong in app.database.sessions():
         note("sessions", False, wrong, 3)
-    if advice := app.store.durability():
+    if advice := app.store.heartbeats.durability():
         note("durability", True, advice, warning=True)
     ahead = (app.store.now() - app.clock.now()).total_seconds()
     note("clock", abs(ahead) < 2, f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine")
-    alive = app.store.services()
+    alive = app.store.heartbeats.services()
     trouble = [s for s in alive if s.trouble]
     live = len(app.store.summaries(live=True, limit=None))
     words = f"{len(alive)} running"

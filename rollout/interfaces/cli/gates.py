@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.errors import InputError, RolloutError
 from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
@@ -146,7 +147,7 @@ def report(
 
     with direct_app() as app:
         rollout, _ = app.store.load(app.commands.resolve(id))
-        document = reports.document(rollout, app.store.looks(rollout.id))
+        document = reports.document(rollout, StoredGateRecords(app.database).looks(rollout.id))
     if html is not None:
         html.write_text(reports.html(document), encoding="utf-8")
         echo(str(html))
@@ -170,7 +171,7 @@ def replay(
     other = None if gates is None else _gates(gates)
     with direct_app() as app:
         rollout, _ = app.store.load(app.commands.resolve(id))
-        found = summary.replay(app.store.looks(rollout.id), other)
+        found = summary.replay(StoredGateRecords(app.database).looks(rollout.id), other)
     if json:
         print_json(found)
     else:

@@ -256,7 +256,8 @@ def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
     """Refuse what `rollout check` would refuse; warnings are said."""
     from rollout.adapters.planfile import load_plan
-    from rollout.engine.preflight import VersionLookup, Workspace, preflight
+    from rollout.engine.preflight import Workspace, preflight
+    from rollout.engine.version_lookup import VersionLookup
 
     found = preflight(load_plan(text, "the plan"), Workspace(client, VersionLookup(client, clock)))
     if found.problems:

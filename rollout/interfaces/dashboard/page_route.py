@@ -21,7 +21,7 @@ from starlette.exceptions import HTTPException
 
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
 from rollout.interfaces.api.guard import source_of
-from rollout.interfaces.api.middleware import is_loopback, root_of
+from rollout.interfaces.api.middleware import is_own_address, root_of
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.auth.roles import NOBODY, Caller, Right
 from rollout.interfaces.dashboard.page_state import PageState
@@ -135,7 +135,7 @@ def visitor_of(service: ApiService, request: Request) -> Visitor:
     if session is not None:
         return Visitor(session.caller, session)
     # A proxy's requests all come from loopback, so behind one that says nothing about who asks.
-    alone = is_loopback(source_of(request)) and not service.app.settings.behind_tls_proxy
+    alone = is_own_address(source_of(request)) and not service.app.settings.behind_tls_proxy
     if alone and not service.tokens_exist():
         return Visitor(NOBODY, None)
     raise Unauthenticated("sign in with a token")

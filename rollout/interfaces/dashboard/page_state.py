@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollout.adapters.store import housekeeping
+from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.assets import Assets
@@ -60,10 +60,10 @@ class PageState:
 
     def trouble(self) -> str:
         """Why nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
-        return _trouble(self.service.app.store.services())
+        return _trouble(self.service.app.store.heartbeats.services())
 
 
-def _trouble(services: Sequence[housekeeping.ServiceHeartbeat]) -> str:
+def _trouble(services: Sequence[ServiceHeartbeat]) -> str:
     if not services:
         return "No service is driving rollouts at the moment: nothing moves until `rollout serve` runs."
     return next((s.trouble for s in services if s.trouble), "")

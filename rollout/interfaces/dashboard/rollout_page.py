@@ -38,7 +38,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "row": row(r, len(r.targets)),
         "now": now,
         "timetable": page_state.service.direct.timetable(r),
-        "unreadable": page_state.service.app.store.unreadable(r.id) if r.phase.is_live else None,
+        "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,
         "tests": agent_tests.lines(rollout.tests(r)),
         "plan": rollout.plan_document(r.plan),
         "steps": rollout.steps(r.plan),

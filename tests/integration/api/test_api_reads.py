@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.store import observations
+from rollout.adapters.store import gate_records
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
@@ -93,7 +93,7 @@ def test_what_another_process_commits_is_seen_at_once(service: Live, other: Data
         assert kinds.count("pause") + kinds.count("resume") == i + 1
     # what is kept without an entry of the journal: the gates' newest look, and what the scheduler says
     with other.write() as connection:
-        observations.set_verdict(connection, id_, {"arms": {}, "outcome": "pass"})
+        gate_records.set_verdict(connection, id_, {"arms": {}, "outcome": "pass"})
     store = Store(other)
     (held,) = store.claim("another", timedelta(seconds=5), only=id_) or service.until(
         lambda: store.claim("another", timedelta(seconds=5), only=id_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rollout.adapters.store.gate_records import StoredGateRecords
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
 from tests.support.command_line import CommandLine
 
@@ -12,7 +13,7 @@ def test_another_gate_is_compared_with_what_was_decided(rollout: CommandLine, sq
         scene.drive()
         scene.calls(200, share=0.1, canary_bad=1.0)
         scene.stands("rolled_back")
-        looks, id_ = scene.app.store.looks(scene.id), scene.id
+        looks, id_ = StoredGateRecords(scene.app.database).looks(scene.id), scene.id
     rollout.write("same.yaml", "profile: low-traffic")
     rollout.write("slow.yaml", "gates: {metrics: [{name: success, share: 0.2, margins: [0.3, 0.1]}]}")
     same, slow, plain = (

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from rollout.adapters.metric_sources.poller import Externals
+
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
 
@@ -104,3 +106,12 @@ def drips(request: BaseHTTPRequestHandler) -> None:
     for byte in data:
         request.wfile.write(bytes([byte]))
         pause.wait(0.02)
+
+
+def last_trouble(externals: Externals, metric: str) -> str | None:
+    """Why the metric of this name could not be read when it was last tried; None if it could."""
+    named = [kept for kept in externals._kept.values() if kept.metric == metric]
+    if not named:
+        return None
+    last = max(named, key=lambda kept: kept.asked_at)
+    return "its first read has not ended yet" if last.read_at is None else last.trouble

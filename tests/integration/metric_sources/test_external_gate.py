@@ -12,7 +12,7 @@ from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.engine.gate_check import GateCheck
-from tests.integration.metric_sources.provider import Provider, sample, says
+from tests.integration.metric_sources.provider import Provider, last_trouble, sample, says
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, plan
 
@@ -34,7 +34,7 @@ class Judged(Scene):
 
     def fetched(self) -> None:
         now = self.app.store.now()
-        self.app.store.mark(FetchMark(ONE, "inbound", now, now))
+        self.app.store.calls.mark(FetchMark(ONE, "inbound", now, now))
 
     @property
     def verdict(self) -> Any:
@@ -121,7 +121,7 @@ def test_a_provider_that_is_down_for_an_hour_holds_and_nothing_else(
     judged.stands("progressing", 1)
     assert judged.verdict["outcome"] == "unmeasurable"
     assert "rate could not be read; the rollout holds until it can." in judged.rollout.why
-    assert "cannot be reached" in judged.app.driver.facts.gates.external.last_trouble("rate")
+    assert "cannot be reached" in str(last_trouble(judged.app.driver.facts.gates.external, "rate"))
     assert len(judged.patches(ONE)) == patches, "neither a step nor a rollback"
     assert judged.weight(ONE) == pytest.approx(0.1)
     provider.start()

@@ -14,7 +14,7 @@ from rollout.adapters.metric_sources import poller
 from rollout.adapters.metric_sources.poller import Externals
 from rollout.domain.errors import SettingsError
 from rollout.domain.plan.plan import Plan
-from tests.integration.metric_sources.provider import Provider, drips, says, waits
+from tests.integration.metric_sources.provider import Provider, drips, last_trouble, says, waits
 from tests.support.clock import FakeClock
 from tests.support.values import plan
 
@@ -56,19 +56,19 @@ def test_a_failed_read_is_unmeasurable_at_once_and_says_why(
     provider: Provider, externals: Make, clock: FakeClock
 ) -> None:
     read, made = externals(), watching(metric(provider))
-    assert read.last_trouble("rate") is None
+    assert last_trouble(read, "rate") is None
     assert read(made)["rate"] == 0.01
     provider.behaviour = says({"other": 1})
     clock.advance(10)
     found = read(made)
     assert (dict(found), found.repeated) == ({"rate": None}, frozenset())
-    assert read.last_trouble("rate") == "its answer has no field value"
+    assert last_trouble(read, "rate") == "its answer has no field value"
     read(made)
     assert len(provider.seen) == 2, "a provider in trouble is not asked more often"
     provider.behaviour = says({"value": 0.02})
     clock.advance(10)
     assert read(made)["rate"] == 0.02
-    assert read.last_trouble("rate") is None
+    assert last_trouble(read, "rate") is None
 
 
 def test_while_an_answer_is_late_the_last_value_serves_for_a_minute(
@@ -97,7 +97,7 @@ def test_a_read_that_ran_out_of_time_counts_as_late(provider: Provider, external
     clock.advance(10)
     late = read(made)
     assert (late["rate"], late.repeated) == (0.01, {"rate"})
-    assert read.last_trouble("rate") == "there was no whole answer in time"
+    assert last_trouble(read, "rate") == "there was no whole answer in time"
     clock.advance(50)
     assert read(made)["rate"] is None
 
@@ -111,7 +111,7 @@ def test_a_look_waits_for_all_its_reads_together(provider: Provider, externals: 
     found = read(watching(*(metric(provider, name) for name in names)))
     assert SystemClock().boot() - begun < 1.0
     assert dict(found) == dict.fromkeys(names)
-    assert read.last_trouble(names[-1]) is not None
+    assert last_trouble(read, names[-1]) is not None
     gate.set()
 
 
@@ -131,7 +131,7 @@ def test_a_host_that_is_not_allowed_sees_nothing(provider: Provider, externals: 
     read = externals(hosts=("metrics.example.com", "127.0.0.1"))
     made = watching(metric(provider))
     assert dict(read(made)) == {"rate": None}
-    assert "http is for this machine alone" in str(read.last_trouble("rate"))
+    assert "http is for this machine alone" in str(last_trouble(read, "rate"))
     assert read.problems(made)[0].startswith("gates.metrics[0].http.url: http is for this machine")
     assert provider.seen == []
 
@@ -145,7 +145,7 @@ def test_an_error_nobody_foresaw_is_unmeasurable(
     monkeypatch.setattr(poller, "read_value", broken)
     read = externals()
     assert dict(read(watching(metric(provider)))) == {"rate": None}
-    assert read.last_trouble("rate") == "an unexpected error, RuntimeError"
+    assert last_trouble(read, "rate") == "an unexpected error, RuntimeError"
 
 
 def test_memory_is_bounded(

@@ -44,6 +44,7 @@ def of_a_plan(url: str) -> Address:
         "::1",
         "::",
         "fe80::1",
+        "fec0::1",
         "fe80::1%eth0",
         "fd00::8",
         "ff02::1",

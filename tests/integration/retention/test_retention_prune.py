@@ -14,7 +14,7 @@ from sqlalchemy import Table, func, insert, select
 from jobs.prune import Prune, limits
 from rollout.adapters.store import archive, pruning
 from rollout.adapters.store.audit import audit
-from rollout.adapters.store.observations import keep_look
+from rollout.adapters.store.gate_records import StoredGateRecords, keep_look
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tables import (
     deliveries,
@@ -129,20 +129,20 @@ def test_an_entry_added_after_the_export_keeps_it(store: Store, hand: Hand, cloc
     ended(hand, "r1", ONE)
     clock.advance(500 * 86_400)
     head = store.history("r1")[-1].hash
-    assert not store.remove("r1", 400 * DAY, head="0" * 64)
-    assert store.remove("r1", 400 * DAY, head)
+    assert not store.pruning.remove("r1", 400 * DAY, head="0" * 64)
+    assert store.pruning.remove("r1", 400 * DAY, head)
 
 
 def test_a_rollout_that_is_rolled_back_meanwhile_stays(store: Store, hand: Hand, clock: FakeClock) -> None:
     ended(hand, "r1", ONE)
     clock.advance(500 * 86_400)
-    assert store.prunable(400 * DAY) == ["r1"]
+    assert store.pruning.prunable(400 * DAY) == ["r1"]
     store.change(
         "r1",
         lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), JournalEntry("rollback", "cli:x"), ""),
         lambda r: {},
     )
-    assert not store.remove("r1", 400 * DAY)
+    assert not store.pruning.remove("r1", 400 * DAY)
     assert ids(store) == {"r1"}
 
 
@@ -156,8 +156,8 @@ def test_each_table_has_its_own_limit(store: Store, hand: Hand, clock: FakeClock
     notice = {"channel": "c", "kind": "k", "severity": "info", "title": "", "body": "", "created_at": now}
     put(store, outbox, event="sent", **notice, tries=1, sent_at=now, trouble="")
     put(store, outbox, event="waiting", **notice, tries=9, sent_at=None, due_at=now, trouble="away")
-    store.observe([CallRecord("call", "a", 1, ONE, "inbound", now, None, "ended")])
-    store.mark(FetchMark(ONE, "inbound", now, now))
+    store.calls.observe([CallRecord("call", "a", 1, ONE, "inbound", now, None, "ended")])
+    store.calls.mark(FetchMark(ONE, "inbound", now, now))
 
     def left(days: float) -> set[str]:
         clock.to(now + timedelta(days=days))
@@ -179,7 +179,7 @@ def test_calls_that_a_live_rollout_may_ask_for_stay(
 ) -> None:
     app = make_app(keep_observations_days=1)
     before = [clock.now() - timedelta(days=d) for d in (1, 3)]
-    store.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)])
+    store.calls.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", at, None, "ended") for i, at in enumerate(before)])
     held = hand.begun("r1", confirmed(ONE))
     clock.advance(300 * 86_400)
     Prune(app).tick()
@@ -205,7 +205,10 @@ def test_looks_of_rollouts_that_matter_stay(
     assert count(store, looks) == 6, "over can still be rolled back"
     clock.advance(2 * 86_400)
     Prune(app).tick()
-    assert (len(store.looks("live")), len(store.looks("over"))) == (3, 0)
+    assert (
+        len(StoredGateRecords(store.database).looks("live")),
+        len(StoredGateRecords(store.database).looks("over")),
+    ) == (3, 0)
     store.commit(held, Change(rollout={"phase": Phase.STOPPED}), [OVER])
     clock.advance(401 * 86_400)
     Prune(app).tick()
@@ -220,9 +223,9 @@ def test_large_tables_go_in_batches(
     monkeypatch.setattr("jobs.prune.BATCH", 10)
     app = make_app()
     now = clock.now()
-    store.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", now, None, "ended") for i in range(35)])
+    store.calls.observe([CallRecord(f"c{i}", "a", 1, ONE, "inbound", now, None, "ended") for i in range(35)])
     clock.advance(100 * 86_400)
-    assert store.sweep(limits(app.settings))["observations"] == 10
+    assert store.pruning.sweep(limits(app.settings))["observations"] == 10
     Prune(app).tick()
     assert count(store, observations) == 0
 

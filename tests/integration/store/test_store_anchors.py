@@ -141,7 +141,7 @@ def test_a_pruned_rollout_is_no_alteration(seen: Scene) -> None:
     seen.stands("rolled_back")
     with seen.app.database.write() as connection:
         connection.execute(text("UPDATE rollouts SET watch_until = NULL, updated_at = '2020-01-01 00:00:00+00:00'"))
-    assert seen.app.store.remove(seen.id, timedelta(days=30))
+    assert seen.app.store.pruning.remove(seen.id, timedelta(days=30))
     assert faults(seen, kept) == []
 
 

@@ -48,7 +48,7 @@ def test_a_due_rollout_is_claimed_once(store: Store, hand: Hand) -> None:
     assert (held.rollout_id, held.owner, held.epoch, held.crashes) == ("r1", "one", 2, 0)
     assert held.until > store.now()
     assert store.claim("two", LEASE) == []
-    assert store.holds(held)
+    assert hand.holds(held)
 
 
 def test_what_is_not_due_is_taken_only_by_name(store: Store, hand: Hand) -> None:
@@ -87,7 +87,7 @@ def test_after_its_lease_a_dead_process_loses_its_claim(store: Store, hand: Hand
     (held,) = store.claim("alive", LEASE)
     assert held.epoch == dead.epoch + 1
     assert held.crashes == 1, "a claim that never ended in a release is counted"
-    assert not store.holds(dead)
+    assert not hand.holds(dead)
     assert not store.release(dead, Wait(None, "", "too late"))
 
 
@@ -104,16 +104,16 @@ def test_letting_go_makes_it_due_again_and_forgets_the_crashes(store: Store, han
     assert (found.due_at, found.next, found.why, found.tries) == (due, "step 1.2", "the hold is running", 3)
     assert found.waiting_for is WaitingFor.HOLD
     assert store.claim("one", LEASE) == []
-    assert store.next_due() == due
+    assert hand.next_due() == due
     assert store.claim("one", LEASE, only="r1")[0].crashes == 0
-    assert store.next_due() is None, "whoever holds it lets go of it, and says when it is due again"
+    assert hand.next_due() is None, "whoever holds it lets go of it, and says when it is due again"
     hand.run("UPDATE rollouts SET lease_until = :then", then=_old(store))
-    assert store.next_due() == due
+    assert hand.next_due() == due
 
 
 def test_waking_makes_it_due_now(store: Store, hand: Hand) -> None:
     hand.create(due=None)
-    assert store.next_due() is None
+    assert hand.next_due() is None
     store.wake(["r1"])
     assert store.load("r1")[0].look_asked
     assert len(store.claim("one", LEASE)) == 1

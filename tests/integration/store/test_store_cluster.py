@@ -13,9 +13,9 @@ from sqlalchemy.engine import make_url
 from jobs.scheduler import Scheduler
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import failover
-from rollout.adapters.store.cluster import Identity, advice
+from rollout.adapters.store.cluster import ClusterName, advice
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.repository import Store
+from rollout.adapters.store.heartbeats import Heartbeats
 from rollout.adapters.store.tables import meta
 from rollout.domain.errors import NotReachable
 from tests.support.scene import Scene
@@ -52,10 +52,10 @@ def test_an_ordinary_role_may_ask(postgres_url: str) -> None:
         url = make_url(postgres_url).set(username="plain").render_as_string(hide_password=False)
         database = Database(url, SystemClock())
         with database.read() as connection:
-            system, timeline = Identity()(connection).split(":")
+            system, timeline = ClusterName()(connection).split(":")
         assert int(system) > 0
         assert timeline == "00000001"
-        assert "synchronous_commit is off" in Store(database).durability()
+        assert "synchronous_commit is off" in Heartbeats(database).durability()
         database.close()
     finally:
         with psycopg.connect(postgres_url, autocommit=True) as connection:
@@ -66,10 +66,10 @@ def test_an_ordinary_role_may_ask(postgres_url: str) -> None:
 def test_a_server_that_refuses_is_not_asked_again(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rollout.adapters.store.cluster._IDENTITY", text("SELECT no_such_function()"))
     database = Database(postgres_url, SystemClock())
-    store = Store(database)
-    store.beat("a", started=True)
-    assert store.lineage() == (1, False)
-    assert store._identity._refused
+    beats = Heartbeats(database)
+    beats.beat("a", started=True)
+    assert beats.lineage() == (1, False)
+    assert beats._cluster._refused
     database.close()
 
 
@@ -77,17 +77,17 @@ def test_a_server_that_refuses_is_not_asked_again(postgres_url: str, monkeypatch
 def test_a_process_that_starts_in_another_cluster_opens_the_horizons_once(postgres_url: str) -> None:
     with Scene(postgres_url) as scene:
         scene.given_at(1)
-        scene.app.store.beat("earlier", started=True)
+        scene.app.store.heartbeats.beat("earlier", started=True)
         with scene.app.database.write() as connection:
             assert failover.known(connection)
             connection.execute(update(meta).where(meta.c.key == "cluster").values(value="7:00000001"))
-        assert scene.app.store.lineage()[1]
+        assert scene.app.store.heartbeats.lineage()[1]
         scheduler = Scheduler(scene.app)
         for _ in range(2):
             scheduler._look_back()
-            scene.app.store.beat("me", started=True)
+            scene.app.store.heartbeats.beat("me", started=True)
         assert scene.journal({"rearmed"}) == ["rearmed"]
-        assert not scene.app.store.lineage()[1]
+        assert not scene.app.store.heartbeats.lineage()[1]
         scheduler.advance.stop()
 
 
@@ -103,12 +103,12 @@ def test_a_session_that_is_ended_while_it_starts_is_made_good_once(postgres_url:
             if len(asked) <= times:
                 with store.database.read() as connection:
                     connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-            return Store.lineage(store)
+            return Heartbeats.lineage(store.heartbeats)
 
-        store.lineage = lineage  # type: ignore[method-assign]
+        store.heartbeats.lineage = lineage  # type: ignore[method-assign]
         if times == 1:
             scheduler.start()
-            assert [s.owner for s in store.services()] == [scene.app.owner]
+            assert [s.owner for s in store.heartbeats.services()] == [scene.app.owner]
         else:
             with pytest.raises(NotReachable, match="terminating connection"):
                 scheduler.start()
@@ -117,7 +117,7 @@ def test_a_session_that_is_ended_while_it_starts_is_made_good_once(postgres_url:
 
 
 def test_sqlite_has_no_cluster(scene: Scene) -> None:
-    scene.app.store.beat("me", started=True)
-    assert scene.app.store.lineage() == (1, False)
-    assert scene.app.store.durability() == ""
-    assert scene.app.store.rearm(timedelta(seconds=1)) == []
+    scene.app.store.heartbeats.beat("me", started=True)
+    assert scene.app.store.heartbeats.lineage() == (1, False)
+    assert scene.app.store.heartbeats.durability() == ""
+    assert scene.app.store.heartbeats.rearm(timedelta(seconds=1)) == []

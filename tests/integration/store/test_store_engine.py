@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import QueuePool, create_engine
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
@@ -176,3 +177,26 @@ def test_one_service_holds_the_file_however_it_is_spelled(make: Callable[[Path, 
                 pass
     with DatabaseFile(other).only_service():
         pass
+
+
+def test_a_pool_that_is_used_up_is_told_as_a_database_out_of_reach(sqlite_url: str) -> None:
+    engine = make_engine(sqlite_url)
+    small = create_engine(engine.url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
+    database = Database(sqlite_url, SystemClock(), small)
+    with (
+        small.connect(),
+        pytest.raises(NotReachable, match="all of this process's connections are in use"),
+        database.read(),
+    ):
+        pass
+    database.close()
+
+
+@pytest.mark.postgres
+def test_a_server_that_has_gone_without_a_word_is_given_up(postgres_url: str) -> None:
+    database = Database(postgres_url, SystemClock())
+    with database.read() as connection:
+        given = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+    wanted = {"tcp_user_timeout": "20000", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3"}
+    assert wanted.items() <= given.items()
+    database.close()

@@ -23,14 +23,14 @@ def scene(sqlite_url: str) -> Iterator[Scene]:
 
 def test_beats_only_rise(scene: Scene) -> None:
     store = scene.app.store
-    first = store.beat("a", started=True)
-    assert [store.beat("a"), store.beat("b", started=True)] == [first + 1, first + 2]
-    assert store.lineage() == (first + 2, False)
+    first = store.heartbeats.beat("a", started=True)
+    assert [store.heartbeats.beat("a"), store.heartbeats.beat("b", started=True)] == [first + 1, first + 2]
+    assert store.heartbeats.lineage() == (first + 2, False)
 
 
 def test_after_it_nothing_forward_is_sent_until_the_horizons_have_passed(scene: Scene) -> None:
     scene.given_at(1)
-    rearmed = scene.app.store.rearm(timedelta(seconds=scene.app.timing.horizon))
+    rearmed = scene.app.store.heartbeats.rearm(timedelta(seconds=scene.app.timing.horizon))
     assert rearmed == [scene.id]
     assert scene.journal({"rearmed"}) == ["rearmed"]
     scene.app.commands.promote(scene.id, ME)
@@ -58,7 +58,7 @@ def test_a_number_whose_first_intent_was_lost_is_covered_by_a_rollback(scene: Sc
         target = connection.execute(targets.select()).one()
         connection.execute(update(targets).values(split=target.baseline, step=0, state="untouched", written=False))
         connection.execute(update(rollouts).values(confirmed_at=None, journal_seq=2, journal_hash=row.hash))
-    scene.app.store.rearm(timedelta(seconds=scene.app.timing.horizon))
+    scene.app.store.heartbeats.rearm(timedelta(seconds=scene.app.timing.horizon))
     scene.app.commands.rollback(scene.id, ME)
     scene.after(scene.app.timing.horizon + 60)
     scene.stands("rolled_back")
@@ -68,7 +68,7 @@ def test_a_number_whose_first_intent_was_lost_is_covered_by_a_rollback(scene: Sc
 def test_the_scheduler_notices_a_counter_that_went_back(scene: Scene) -> None:
     scene.given_at(1)
     scheduler = Scheduler(scene.app)
-    scheduler._beats = scene.app.store.beat("me", started=True)
+    scheduler._beats = scene.app.store.heartbeats.beat("me", started=True)
     scheduler._look_back()
     assert scene.journal({"rearmed"}) == []
     with scene.app.database.write() as connection:

@@ -35,52 +35,52 @@ def ended(hand: Hand, id_: str, number: str, phase: Phase, ago: timedelta) -> No
 def test_an_old_ended_rollout_is_removed_whole(store: Store, hand: Hand, phase: Phase) -> None:
     ended(hand, "old", ONE, phase, 401 * DAY)
     ended(hand, "young", TWO, phase, 399 * DAY)
-    assert store.prune(400 * DAY, 30 * DAY) == 1
+    assert hand.prune(400 * DAY) == 1
     with pytest.raises(UnknownRollout):
         store.load("old")
     for table, others in (("targets", set()), ("writes", set()), ("journal", {"system"})):
         found = {row.rollout_id for row in hand.run(f"SELECT rollout_id FROM {table}")}
         assert found == {"young", *others}
     assert audit(store.database) == ([], 3)
-    assert store.prune(400 * DAY, 30 * DAY) == 0
+    assert hand.prune(400 * DAY) == 0
 
 
 def test_a_live_rollout_is_never_removed(store: Store, hand: Hand) -> None:
     for i, phase in enumerate(p for p in Phase if p.is_live):
         ended(hand, f"r{i}", f"+1415777000{i}", phase, 9_000 * DAY)
-    assert store.prune(DAY, DAY) == 0
+    assert hand.prune(DAY) == 0
 
 
 def test_what_can_still_be_rolled_back_is_kept(store: Store, hand: Hand) -> None:
     ended(hand, "r1", ONE, Phase.PROMOTED, 20 * DAY)
-    assert store.prune(10 * DAY, 30 * DAY) == 0
-    assert store.prune(10 * DAY, 15 * DAY) == 1
+    assert hand.prune(30 * DAY) == 0
+    assert hand.prune(15 * DAY) == 1
 
 
 def test_after_pruning_the_journal_is_append_only_again(store: Store, hand: Hand) -> None:
     ended(hand, "old", ONE, Phase.STOPPED, 401 * DAY)
     hand.create("r1", target(TWO))
-    store.prune(400 * DAY, 30 * DAY)
+    hand.prune(400 * DAY)
     with pytest.raises(Exception, match="the journal is append-only"):
         hand.run("DELETE FROM journal")
 
 
 def test_heartbeats_say_who_is_alive(store: Store, hand: Hand) -> None:
-    assert store.services() == []
-    store.beat("a", started=True)
-    store.beat("b", started=True)
-    store.beat("a", ticks=7, trouble="the disk is full")
-    alive = {s.owner: s for s in store.services()}
+    assert store.heartbeats.services() == []
+    store.heartbeats.beat("a", started=True)
+    store.heartbeats.beat("b", started=True)
+    store.heartbeats.beat("a", ticks=7, trouble="the disk is full")
+    alive = {s.owner: s for s in store.heartbeats.services()}
     assert set(alive) == {"a", "b"}
     assert (alive["a"].ticks, alive["a"].trouble, alive["b"].ticks) == (7, "the disk is full", 0)
-    store.forget_beat("b")
-    assert [s.owner for s in store.services()] == ["a"]
-    assert store.services(within=timedelta(seconds=-5)) == []
+    store.heartbeats.forget("b")
+    assert [s.owner for s in store.heartbeats.services()] == ["a"]
+    assert store.heartbeats.services(within=timedelta(seconds=-5)) == []
 
 
 def test_a_heartbeat_that_was_pruned_comes_back(store: Store) -> None:
-    store.beat("a", ticks=3)
-    assert [s.ticks for s in store.services()] == [3]
+    store.heartbeats.beat("a", ticks=3)
+    assert [s.ticks for s in store.heartbeats.services()] == [3]
 
 
 def test_the_scan_compares_live_rollouts_and_those_still_watched(store: Store, hand: Hand) -> None:

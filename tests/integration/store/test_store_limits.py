@@ -44,7 +44,7 @@ def test_the_processes_are_counted(store: Store) -> None:
     limits = SharedLimits(store.database, URL)
     assert limits.standing().services == 1, "a command beside no service is alone"
     for owner in ("a", "b", "c"):
-        store.beat(owner, started=True)
+        store.heartbeats.beat(owner, started=True)
     assert limits.standing().services == 3
-    store.forget_beat("b")
+    store.heartbeats.forget("b")
     assert limits.standing().services == 2

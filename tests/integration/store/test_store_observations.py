@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.store import key_values, observations
+from rollout.adapters.store import gate_records, key_values, observations
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from tests.support.clock import START
@@ -44,35 +44,35 @@ def kept(store: Store, *numbers: str, since: datetime = START, until: datetime |
 
 
 def test_a_call_comes_back_as_it_was_reported(store: Store) -> None:
-    assert store.observe([call(**JUDGED)]) == 1
+    assert store.calls.observe([call(**JUDGED)]) == 1
     assert kept(store) == [call(**JUDGED)]
 
 
 def test_a_call_is_corrected_in_place_as_it_goes_on(store: Store) -> None:
     for later in (call(), call(**ENDED), call(**JUDGED)):
-        assert store.observe([later]) == 1
+        assert store.calls.observe([later]) == 1
     assert kept(store) == [call(**JUDGED)]
 
 
 def test_the_same_report_again_changes_nothing(store: Store) -> None:
-    store.observe([call(**JUDGED)])
-    assert store.observe([call(**JUDGED)]) == 0
-    assert store.observe([call(**JUDGED), call(**JUDGED)]) == 0
+    store.calls.observe([call(**JUDGED)])
+    assert store.calls.observe([call(**JUDGED)]) == 0
+    assert store.calls.observe([call(**JUDGED), call(**JUDGED)]) == 0
     assert len(kept(store)) == 1
 
 
 @pytest.mark.parametrize("older", [call(), call(**ENDED)], ids=["begun", "ended"])
 def test_a_result_is_never_lost_to_an_older_report(store: Store, older: CallRecord) -> None:
-    store.observe([call(**JUDGED)])
-    assert store.observe([older]) == 0
+    store.calls.observe([call(**JUDGED)])
+    assert store.calls.observe([older]) == 0
     assert kept(store) == [call(**JUDGED)]
 
 
 def test_a_changed_result_is_taken_over(store: Store) -> None:
     """The analysis was run again: what it says now is what counts."""
-    store.observe([call(**JUDGED)])
+    store.calls.observe([call(**JUDGED)])
     again = call(**{**JUDGED, "successful": True, "sentiment": "Positive", "custom": {"paid": False}})
-    assert store.observe([again]) == 1
+    assert store.calls.observe([again]) == 1
     assert kept(store) == [replace(again, custom={"booked": True, "paid": False})]
 
 
@@ -80,24 +80,24 @@ def test_a_changed_result_is_taken_over(store: Store) -> None:
 def test_the_order_of_reports_does_not_matter(store: Store, order: tuple[int, ...]) -> None:
     reports = [call(), call(**ENDED), call(**JUDGED)]
     for i in order:
-        store.observe([reports[i]])
+        store.calls.observe([reports[i]])
     assert kept(store) == [call(**JUDGED)]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
 def test_nor_does_it_within_one_batch(store: Store, order: tuple[int, ...]) -> None:
     reports = (call(), call(**ENDED), call(**JUDGED))
-    store.observe([reports[i] for i in order])
+    store.calls.observe([reports[i] for i in order])
     assert kept(store) == [call(**JUDGED)]
 
 
 def test_of_two_reports_in_one_batch_the_later_counts(store: Store) -> None:
-    store.observe([call(), call(**ENDED)])
+    store.calls.observe([call(), call(**ENDED)])
     assert kept(store) == [call(**ENDED)]
 
 
 def test_calls_are_listed_by_number_channel_and_start(store: Store) -> None:
-    store.observe(
+    store.calls.observe(
         [
             call("late", START + MINUTE),
             call("early", START),
@@ -113,42 +113,42 @@ def test_calls_are_listed_by_number_channel_and_start(store: Store) -> None:
 
 def test_many_calls_at_once(store: Store) -> None:
     calls = [call(f"c{i:04d}", START + i * timedelta(seconds=1)) for i in range(1_200)]
-    assert store.observe(calls) == 1_200
-    assert store.observe([replace(c, status="ended") for c in calls]) == 1_200
+    assert store.calls.observe(calls) == 1_200
+    assert store.calls.observe([replace(c, status="ended") for c in calls]) == 1_200
     assert [c.call_id for c in kept(store)] == [c.call_id for c in calls]
-    assert store.observe([]) == 0
+    assert store.calls.observe([]) == 0
 
 
 def test_a_long_reason_is_cut_and_not_refused(store: Store) -> None:
-    store.observe([call(status="s" * 200, disconnection_reason="r" * 200, sentiment="x" * 200)])
+    store.calls.observe([call(status="s" * 200, disconnection_reason="r" * 200, sentiment="x" * 200)])
     assert kept(store)[0].disconnection_reason == "r" * 80
 
 
 def test_marks_say_how_far_calls_were_fetched(store: Store) -> None:
     mark = FetchMark(ONE, "inbound", START, START + MINUTE)
-    store.mark(mark)
-    store.mark(replace(mark, since=START + MINUTE))
-    assert store.marks([ONE, TWO]) == {(ONE, "inbound"): replace(mark, since=START + MINUTE)}
+    store.calls.mark(mark)
+    store.calls.mark(replace(mark, since=START + MINUTE))
+    assert store.calls.marks([ONE, TWO]) == {(ONE, "inbound"): replace(mark, since=START + MINUTE)}
 
 
 def test_trouble_is_kept_from_its_beginning_and_ends_with_a_fetch(store: Store) -> None:
-    store.mark(FetchMark(ONE, "inbound", START, START))
-    store.mark_trouble(ONE, "inbound", START - MINUTE, "Retell is down")
-    first = store.marks([ONE])[ONE, "inbound"]
-    store.mark_trouble(ONE, "inbound", START - MINUTE, "still down")
-    again = store.marks([ONE])[ONE, "inbound"]
+    store.calls.mark(FetchMark(ONE, "inbound", START, START))
+    store.calls.mark_trouble(ONE, "inbound", START - MINUTE, "Retell is down")
+    first = store.calls.marks([ONE])[ONE, "inbound"]
+    store.calls.mark_trouble(ONE, "inbound", START - MINUTE, "still down")
+    again = store.calls.marks([ONE])[ONE, "inbound"]
     assert (again.trouble, again.trouble_since, again.since) == ("still down", first.trouble_since, START)
-    store.mark(FetchMark(ONE, "inbound", START, START))
-    assert store.marks([ONE])[ONE, "inbound"].trouble_since is None
+    store.calls.mark(FetchMark(ONE, "inbound", START, START))
+    assert store.calls.marks([ONE])[ONE, "inbound"].trouble_since is None
 
 
 def test_looks_are_numbered_per_rollout(store: Store) -> None:
     with store.database.write() as connection:
         for id_ in ("r1", "r2", "r1"):
-            observations.keep_look(connection, id_, START, (1, 2), "undecided", None, "why", {"e": 1.5})
-        found = observations.looks_of(connection, "r1")
+            gate_records.keep_look(connection, id_, START, (1, 2), "undecided", None, "why", {"e": 1.5})
+        found = gate_records.looks_of(connection, "r1")
         assert [(row.seq, row.outcome, row.evidence) for row in found] == [(n, "undecided", {"e": 1.5}) for n in (1, 2)]
-        assert [row.seq for row in observations.looks_of(connection, "r1", last=1)] == [2]
+        assert [row.seq for row in gate_records.looks_of(connection, "r1", last=1)] == [2]
 
 
 def test_what_was_fixed_stays(store: Store) -> None:

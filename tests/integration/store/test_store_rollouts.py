@@ -161,7 +161,7 @@ def test_without_its_epoch_a_driver_records_nothing(store: Store, hand: Hand) ->
             attempt()
     assert store.load("r1")[0] == before
     assert len(store.history("r1")) == 1
-    assert not store.holds(lost)
+    assert not hand.holds(lost)
     assert not store.release(lost, Wait(None, "", ""))
 
 
@@ -328,7 +328,7 @@ def test_a_refused_command_remembers_nothing(store: Store, hand: Hand) -> None:
 def test_a_command_with_nothing_to_do_keeps_its_answer_and_the_epoch(store: Store, hand: Hand) -> None:
     held = hand.begun()
     assert store.change("r1", lambda _r, _now: None, phase_of, request()) == {"phase": "progressing"}
-    assert store.holds(held)
+    assert hand.holds(held)
     assert store.answered(request()) == {"phase": "progressing"}
 
 

@@ -11,6 +11,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.snapshots import Head, Snapshots
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Target, TargetState, WriteOutcome
 from tests.support.hand import Hand
@@ -120,3 +121,13 @@ def test_the_least_used_are_dropped_first() -> None:
     for i in range(20):
         kept.put(f"empty{i}", head, ())
     assert sum(kept.get(f"empty{i}", head) is not None for i in range(20)) == 5
+
+
+@pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
+def test_nothing_is_kept_of_a_rollout_that_has_ended(store: Store, hand: Hand, phase: Phase) -> None:
+    held = hand.begun()
+    store.load("r1")
+    assert store.known._size
+    store.commit(held, Change(rollout={"phase": phase}), [NOTE])
+    assert store.load("r1")[0].phase is phase
+    assert not store.known._size

@@ -50,7 +50,7 @@ def at_once(do: Callable[[int], T]) -> list[T]:
 
 def test_the_first_heartbeats(database: Database) -> None:
     store = Store(database)
-    assert sorted(at_once(lambda i: store.beat(f"service {i}", started=True))) == list(range(1, MANY + 1))
+    assert sorted(at_once(lambda i: store.heartbeats.beat(f"service {i}", started=True))) == list(range(1, MANY + 1))
 
 
 def test_probes(database: Database) -> None:
@@ -70,14 +70,14 @@ def test_the_same_call_told_of_by_all(database: Database) -> None:
     for n in range(5):
         call = replace(CALL, call_id=f"call_{n}")
         tell = [replace(call, disconnection_reason="agent_hangup") if i == 3 else call for i in range(MANY)]
-        assert sum(at_once(lambda i, tell=tell: store.observe([tell[i]]))) in (1, 2)  # type: ignore[misc]
+        assert sum(at_once(lambda i, tell=tell: store.calls.observe([tell[i]]))) in (1, 2)  # type: ignore[misc]
 
 
 def test_the_same_mark(database: Database) -> None:
     store = Store(database)
     for _ in range(5):
-        at_once(lambda i: store.mark(FetchMark("+14157774444", "inbound", AT, AT, f"trouble {i}", None)))
-    assert len(store.marks(["+14157774444"])) == 1
+        at_once(lambda i: store.calls.mark(FetchMark("+14157774444", "inbound", AT, AT, f"trouble {i}", None)))
+    assert len(store.calls.marks(["+14157774444"])) == 1
 
 
 def test_the_same_request(postgres_url: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from jobs.notify import Notify
+from rollout.adapters.store import gate_records
+from rollout.adapters.telemetry.prometheus import _Rollbacks
 from tests.integration.telemetry.scrape import Scrape, Ticks
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO
@@ -138,8 +140,6 @@ def test_a_restart_loses_nothing_that_the_store_knows(scene: Scene) -> None:
 
 
 def test_gates_show_their_evidence(scene: Scene) -> None:
-    from rollout.adapters.store import observations
-
     scene.given_at(1)
     numbers = {"e_gate": 3.5, "e_split": {}, "canary_calls": 12, "floor": 50}
     config = {"profile": "standard", "alpha": 0.05, "split_alarm": 100, "metrics": []}
@@ -152,7 +152,7 @@ def test_gates_show_their_evidence(scene: Scene) -> None:
     }
     verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {"canary": kept}}
     with scene.app.database.write() as connection:
-        observations.set_verdict(connection, scene.id, verdict)
+        gate_records.set_verdict(connection, scene.id, verdict)
     m = Scrape(scene)
     assert m("rollout_evidence_harm", arm="canary") == 3.5
     assert m("rollout_evidence_harm_limit", arm="canary") == pytest.approx(20)
@@ -254,8 +254,8 @@ def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(scene: Scene, mon
     from rollout.adapters.telemetry import prometheus
 
     made: list[str] = []
-    real, to_rollout = prometheus._of_each, metrics_queries.to_rollout
-    monkeypatch.setattr(prometheus, "_of_each", lambda r, writes: (made.append(r.id), real(r, writes))[1])
+    real, to_rollout = prometheus.of_each, metrics_queries.to_rollout
+    monkeypatch.setattr(prometheus, "of_each", lambda r, writes: (made.append(r.id), real(r, writes))[1])
     rows: list[str] = []
     monkeypatch.setattr(metrics_queries, "to_rollout", lambda row: (rows.append(row.id), to_rollout(row))[1])
     ended = scene.given_at(1, numbers=[ONE])
@@ -276,12 +276,10 @@ def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(scene: Scene, mon
 
 
 def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> None:
-    from rollout.adapters.store import observations
-
     scene.given_at(1)
     verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {}}
     with scene.app.database.write() as connection:
-        observations.set_verdict(connection, scene.id, verdict)
+        gate_records.set_verdict(connection, scene.id, verdict)
     assert Scrape(scene).has("rollout_gate_verdict", id=scene.id)
     scene.app.commands.rollback(scene.id, ME)
     scene.drive()
@@ -314,3 +312,17 @@ def test_live_rollouts_are_all_shown_and_how_many_ended_ones_are_not_is_said(
     m = Scrape(scene)
     assert m("rollout_rollouts_not_shown") == 2
     assert {s.labels["id"] for s in m.samples if s.name == "rollout_phase"} == {live, ended}
+
+
+def test_a_rollback_is_counted_once_and_not_remembered_for_ever(scene: Scene) -> None:
+    rollbacks = _Rollbacks(scene.app.database)
+    scene.given_at(1)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    for _ in range(3):
+        assert rollbacks.read(scene.app.store.now()).total == pytest.approx(rollbacks._took.total)
+        assert sum(rollbacks._took.counts) == 1
+    assert len(rollbacks._counted) == 1
+    scene.clock.advance(3600)
+    rollbacks.read(scene.app.store.now())
+    assert rollbacks._counted == set()

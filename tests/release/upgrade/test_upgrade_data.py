@@ -14,7 +14,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import archive, migrate
 from rollout.adapters.store.audit import audit
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.observations import keep_look, set_history
+from rollout.adapters.store.gate_records import keep_look, set_history
 from rollout.adapters.store.tables import REVISIONS, metadata, outbox, tokens
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
@@ -125,7 +125,7 @@ def full(quick_folder: Path) -> str:
         scene.given_at(2)
         scene.app.commands.pause(scene.id, By("cli:anna", "lunch", "request-1"))
         store, now = scene.app.store, scene.app.store.now()
-        store.observe([CallRecord("call", AGENT, 7, ONE, "inbound", now, now, "ended", successful=True)])
+        store.calls.observe([CallRecord("call", AGENT, 7, ONE, "inbound", now, now, "ended", successful=True)])
         with store.database.write() as connection:
             keep_look(connection, scene.id, now, (1, 1), "pass", None, "fine", {"E": 1.0})
             # What an upgrade says of a rollout that began before 0008, so that all revisions end alike.

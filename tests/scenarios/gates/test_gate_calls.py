@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from jobs.observe import HISTORY_CALLS, Observe
+from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.notices.events import of_entry
@@ -110,11 +111,11 @@ def test_the_wait_for_an_analysis_follows_the_delays_that_were_seen(scene: GateS
     """Two minutes are usual here: after ten, a call that nobody judged no longer holds back those behind it."""
     for _ in range(60):
         call = scene.call(6, bad=False)
-        scene.app.store.observe([replace(call, analyzed=False, successful=None, sentiment=None)])
+        scene.app.store.calls.observe([replace(call, analyzed=False, successful=None, sentiment=None)])
         scene.clock.to(scene.clock.now() + timedelta(minutes=2))
-        scene.app.store.observe([call])
+        scene.app.store.calls.observe([call])
     lost = replace(scene.call(6, bad=False), analyzed=False, successful=None, sentiment=None)
-    scene.app.store.observe([lost])
+    scene.app.store.calls.observe([lost])
 
     def counted() -> int:
         scene.polled()
@@ -124,7 +125,7 @@ def test_the_wait_for_an_analysis_follows_the_delays_that_were_seen(scene: GateS
 
     assert counted() == 60
     scene.clock.to(scene.clock.now() + timedelta(minutes=1))
-    scene.app.store.observe([scene.call(6, bad=False)])
+    scene.app.store.calls.observe([scene.call(6, bad=False)])
     assert counted() == 60, "the call without a result may still get one"
     scene.clock.to(scene.clock.now() + timedelta(minutes=10))
     assert counted() == 61
@@ -171,6 +172,6 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         scene.clock.to(full + timedelta(days=7, minutes=1))
         observe.tick()
         assert len(listed.asked) == asked, "a week is over"
-        assert summary.replay(scene.app.store.looks(scene.id))["same"]
+        assert summary.replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
         assert not rebuild_differences(scene)
         observe.stop()

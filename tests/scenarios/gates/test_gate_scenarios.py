@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from rollout.adapters.planfile import load_plan
-from rollout.adapters.store import observations, rebuild
+from rollout.adapters.store import gate_records, rebuild
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.errors import PlanError
 from rollout.domain.gates import summary
@@ -75,7 +75,9 @@ class GateScene(Scene):
             self.clock.to(self.clock.now() + timedelta(seconds=every))
             canary = self.random.random() < (self.weight(ONE) if share is None else share)
             bad = self.random.random() < (canary_bad if canary else baseline_bad)
-            self.app.store.observe([self.call(7 if canary else 6, bad=bad, hard=bad and canary and canary_bad > 0.5)])
+            self.app.store.calls.observe(
+                [self.call(7 if canary else 6, bad=bad, hard=bad and canary and canary_bad > 0.5)]
+            )
             if i % look_every:
                 continue
             self.polled()
@@ -87,7 +89,7 @@ class GateScene(Scene):
     def polled(self) -> None:
         """The service has fetched the calls just now."""
         now = self.clock.now()
-        self.app.store.mark(FetchMark(ONE, "inbound", now - timedelta(seconds=60), now))
+        self.app.store.calls.mark(FetchMark(ONE, "inbound", now - timedelta(seconds=60), now))
 
 
 @pytest.fixture
@@ -147,7 +149,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
     scene.calls(40, share=0.1, canary_bad=0.15)
     writes = len(scene.patches(ONE))
     for _ in range(12):
-        scene.app.store.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
+        scene.app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
         scene.clock.to(scene.clock.now() + timedelta(minutes=5))
         scene.app.store.wake([scene.id], look=False)
         scene.drive()
@@ -168,12 +170,12 @@ def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene:
         if canary and not bad:
             late.append(record)
             record = dataclasses.replace(record, analyzed=False, successful=None, sentiment=None)
-        scene.app.store.observe([record])
+        scene.app.store.calls.observe([record])
         scene.polled()
         scene.app.store.wake([scene.id], look=False)
         scene.drive()
     assert scene.phase == "progressing"
-    scene.app.store.observe(late)
+    scene.app.store.calls.observe(late)
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
     assert scene.phase == "progressing"
@@ -186,7 +188,7 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
     for record in early:
         assert record.started_at is not None
         before = dataclasses.replace(record, started_at=scene.rollout.started_at)
-        scene.app.store.observe([before])
+        scene.app.store.calls.observe([before])
     confirmed = scene.rollout.confirmed_at
     assert confirmed is not None
     scene.clock.to(confirmed + timedelta(minutes=1))
@@ -202,7 +204,7 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
     scene.given(judged())  # type: ignore[arg-type]
     scene.drive()
     scene.calls(150, share=0.1, canary_bad=0.3)
-    looks = scene.app.store.looks(scene.id)
+    looks = StoredGateRecords(scene.app.database).looks(scene.id)
     assert len(looks) > 50
     again = summary.replay(looks, {"profile": "strict"})
     assert again["same"], again["different"]
@@ -231,7 +233,7 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     before = [
         scene.call(6, bad=i % 4 == 0, call_id=f"old_{i}", started_at=now - timedelta(hours=i + 1)) for i in range(200)
     ]
-    scene.app.store.observe(before)
+    scene.app.store.calls.observe(before)
     scene.given(judged())  # type: ignore[arg-type]
     scene.drive()
     assert scene.rollout.history is None, "no call has been fetched since it began"
@@ -241,12 +243,12 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     assert fixed is not None
     assert (fixed["edition"], fixed["rates"]["success"], fixed["calls"]) == (2, 0.25, 200)
     late = [replace_start(c, now - timedelta(days=2), i) for i, c in enumerate(before)]
-    scene.app.store.observe(late)
+    scene.app.store.calls.observe(late)
     scene.calls(20, share=0.1, canary_bad=0.15)
     assert scene.rollout.history == fixed
     config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
     assert config["history"] == fixed["rates"]
-    looks = scene.app.store.looks(scene.id)
+    looks = StoredGateRecords(scene.app.database).looks(scene.id)
     assert summary.replay(looks)["same"]
 
 
@@ -258,12 +260,12 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
     scene.given(judged(gates={"profile": "standard"}))  # type: ignore[arg-type]
     scene.drive()
     with scene.app.database.write() as connection:  # as the migration leaves it
-        observations.set_history(connection, scene.id, {"edition": 1})
+        gate_records.set_history(connection, scene.id, {"edition": 1})
     scene.calls(40, share=0.1, canary_bad=0.15)
     config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
     assert (config["edition"], config["history"]) == (1, {})
     assert config["metrics"][0]["margins"] == [0.25, 0.10]
-    assert summary.replay(scene.app.store.looks(scene.id))["same"]
+    assert summary.replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
 
 
 def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:
@@ -275,7 +277,7 @@ def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: Ga
         record = scene.call(7 if canary else 6, bad=bad)
         if canary and i % 20 == 0:
             record = dataclasses.replace(record, successful=None, sentiment=None)
-        scene.app.store.observe([record])
+        scene.app.store.calls.observe([record])
         if i % 10 == 9:
             scene.polled()
             scene.app.store.wake([scene.id], look=False)
@@ -354,11 +356,11 @@ def test_calls_are_counted_where_nothing_else_is_asked_for(scene: GateScene) -> 
     scene.after(3_600)
     scene.stands("progressing", 1)
     assert scene.rollout.why == "0 of 5 canary calls seen"
-    scene.app.store.observe([scene.call(6, bad=False) for _ in range(9)])
-    scene.app.store.observe([scene.call(7, bad=False) for _ in range(4)])
+    scene.app.store.calls.observe([scene.call(6, bad=False) for _ in range(9)])
+    scene.app.store.calls.observe([scene.call(7, bad=False) for _ in range(4)])
     scene.after(1_801)
     assert scene.rollout.why == "4 of 5 canary calls seen"
-    scene.app.store.observe([scene.call(7, bad=False)])
+    scene.app.store.calls.observe([scene.call(7, bad=False)])
     scene.after(1_801)
     scene.stands("progressing", 2)
     scene.after(3_700)
@@ -389,7 +391,7 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
     served = iter([6, 6, 6, 7] * 100)  # b has its share, and c has no call at all
     for version in served:
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
-        scene.app.store.observe([scene.call(version, bad=False)])
+        scene.app.store.calls.observe([scene.call(version, bad=False)])
     scene.polled()
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
@@ -411,7 +413,7 @@ def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: Gat
     scene.drive()
     for version in (6, 7, 8) * 40:
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
-        scene.app.store.observe([scene.call(version, bad=version == 8, hard=version == 8)])
+        scene.app.store.calls.observe([scene.call(version, bad=version == 8, hard=version == 8)])
     scene.polled()
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
@@ -429,14 +431,14 @@ def test_a_rollout_of_the_first_edition_judges_slowness_by_the_baseline_calls_th
         scene.clock.to(at + timedelta(seconds=30 * i))
         latency = None if i % 3 == 0 else 1000.0
         others = scene.call(5, bad=False, e2e_p50_ms=9000.0)
-        scene.app.store.observe([scene.call(6, bad=False, e2e_p50_ms=latency), others])
+        scene.app.store.calls.observe([scene.call(6, bad=False, e2e_p50_ms=latency), others])
     scene.given(judged())  # type: ignore[arg-type]
     scene.drive()
     with scene.app.database.write() as connection:
-        observations.set_history(connection, scene.id, BaselineHistory(edition=1).to_json())
+        gate_records.set_history(connection, scene.id, BaselineHistory(edition=1).to_json())
     for version in (6, 7):
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
-        scene.app.store.observe([scene.call(version, bad=False, e2e_p50_ms=1001.0)])
+        scene.app.store.calls.observe([scene.call(version, bad=False, e2e_p50_ms=1001.0)])
     scene.polled()
     record = scene.gates.look(scene.rollout, scene.app.store.now()).record
     assert record is not None

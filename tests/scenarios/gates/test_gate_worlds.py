@@ -75,7 +75,7 @@ class Worlds(Scene):
         return found
 
     def replays(self) -> bool:
-        return bool(summary.replay(self.app.store.looks(self.id))["same"])
+        return bool(summary.replay(StoredGateRecords(self.app.database).looks(self.id))["same"])
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ class Checks:
             return {**self._found, "ticks": self._ticks(now)}
 
     def _probe(self) -> None:
-        self._service.app.store.require_same()
+        self._service.app.store.heartbeats.require_same()
         self._service.lookups.probe()
 
     def _ticks(self, now: float) -> str:

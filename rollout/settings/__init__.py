@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from rollout.domain.errors import SettingsError
-from rollout.domain.setting_values import checked
+from rollout.settings.values import checked
 
 RETELL = "https://api.retellai.com"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -122,6 +122,12 @@ class Settings(BaseSettings):
         return "database_url" not in self.model_fields_set
 
     @property
+    def secrets(self) -> list[str]:
+        """Every secret among the settings: no line of a log may show one."""
+        values = [value for name in type(self).model_fields for value in _each(getattr(self, name))]
+        return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+    @property
     def horizon(self) -> float:
         """H, the longest time after its intent in which a request may take effect: K + D + R + margin."""
         return self.provider_idle + self.provider_apply + self.read_staleness + self.horizon_margin
@@ -214,6 +220,10 @@ class Settings(BaseSettings):
         file = _config_file()
         toml = (_Toml(settings_cls, file),) if file.is_file() else ()
         return (init_settings, env_settings, *toml)
+
+
+def _each(value: object) -> tuple[object, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 class _Toml(TomlConfigSettingsSource):
