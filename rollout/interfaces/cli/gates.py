@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.errors import InputError, RolloutError
 from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
@@ -143,6 +142,7 @@ def report(
     json: Json = False,
 ) -> None:
     """The calls of each arm beside the baseline, with intervals and a recommendation."""
+    from rollout.adapters.store.gate_records import StoredGateRecords
     from rollout.interfaces.views import report as reports
 
     with direct_app() as app:
@@ -166,6 +166,7 @@ def replay(
     json: Json = False,
 ) -> None:
     """Compute every stored look again, and what another gate would have decided. Exit 1 if one differs."""
+    from rollout.adapters.store.gate_records import StoredGateRecords
     from rollout.domain.gates import summary
 
     other = None if gates is None else _gates(gates)
