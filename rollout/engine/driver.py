@@ -118,7 +118,7 @@ class Driver:
         change = Change(
             rollout={"look_asked": False} | ({} if found.tests is None else {"tests": found.tests.to_json()})
         )
-        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read")
+        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told())
         now = self.store.add_targets(held, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 

@@ -54,6 +54,10 @@ class Preflight:
                 warnings=list(self.warnings),
             )
 
+    def told(self) -> dict[str, Any]:
+        """For people, in the journal and in the answer to `start`: warnings, and what changes."""
+        return {"warnings": list(self.warnings), "differences": [item.to_json() for item in self.differences]}
+
     def bodies(self, number: str) -> list[str]:
         """The exact PATCH body of each step for one number, and last that of its rollback."""
         target = next(t for t in self.targets if t.number == number)

@@ -83,6 +83,10 @@ def test_a_scheduled_start_reads_its_baseline_when_it_begins(scene: Scene) -> No
     scene.stands("progressing", 1)
     assert scene.rollout.targets[0].baseline == {"inbound_agents": [entry(5, 0.5), entry(6, 0.5)]}
     assert scene.weight(ONE) == 0.1
+    read = next(e for e in scene.app.store.history(scene.id) if e.kind == "baselines")
+    assert [(found["before"], found["after"]) for found in read.data["differences"]] == [
+        (f"{AGENT} version {old}", f"{AGENT} version 7") for old in (5, 6)
+    ]
 
 
 def test_a_scheduled_start_that_is_refused_ends_as_stopped_with_its_reason(scene: Scene) -> None:

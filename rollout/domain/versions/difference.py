@@ -35,6 +35,8 @@ _KEYS = ("name", "tool_id", "id", "key")
 _SECRET_FIELDS = re.compile(
     r"headers|query_params|.*(secret|password|token|api_?key|authorization|credential).*", re.IGNORECASE
 )
+_FIRST = ("model", "voice", "prompt", "tools")
+"""What people look for first; found in the first part of a field's path."""
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 _COUNTED = re.compile(r"(max|min|total|num)_?tokens?|.*_tokens", re.IGNORECASE)
 
@@ -98,6 +100,7 @@ def difference(before: str, after: str, old: VersionDocument, new: VersionDocume
     )
     if not unread:
         found += _compared("response_engine.", old.engine, new.engine)
+    found.sort(key=lambda item: _rank(item.field))
     kept, lines = [], 0
     for item in found[:MOST_FIELDS]:
         shown = item.diff[: max(0, MOST_LINES - lines)]
@@ -106,6 +109,12 @@ def difference(before: str, after: str, old: VersionDocument, new: VersionDocume
             shown = (*shown, f"... and {len(item.diff) - len(shown)} more lines")
         kept.append(FieldDifference(item.field, item.before, item.after, shown))
     return VersionDifference(before, after, tuple(kept), len(found) - len(kept), unread)
+
+
+def _rank(field: str) -> int:
+    """Model, voice, prompt and tools come before what else differs."""
+    top = re.split(r"[.\[]", field.removeprefix("response_engine."))[0]
+    return next((i for i, word in enumerate(_FIRST) if word in top), len(_FIRST))
 
 
 def _compared(place: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[FieldDifference]:

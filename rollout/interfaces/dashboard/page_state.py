@@ -10,6 +10,7 @@ from datetime import datetime
 
 from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
+from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
@@ -29,6 +30,7 @@ class Line:
     text: str
     position: str | None
     baseline: bool  # whether it is about writing baselines back
+    differences: tuple[str, ...] = ()  # between the versions, where pre-flight compared them
     retreated: int | None = None  # basis points, when it is about the weight of closing time
 
 
@@ -83,5 +85,6 @@ def line_of(entry: RecordedEntry) -> Line:
         wording(entry.kind, entry.reason, data),
         position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
+        tuple(difference_lines(data.get("differences") or ())),
         data.get("retreated"),
     )

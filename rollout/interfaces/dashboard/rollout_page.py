@@ -40,6 +40,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "timetable": page_state.service.direct.timetable(r),
         "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,
         "tests": agent_tests.lines(rollout.tests(r)),
+        "difference": "\n".join(next((line.differences for line in reversed(lines) if line.differences), ())),
         "plan": rollout.plan_document(r.plan),
         "steps": rollout.steps(r.plan),
         "charts": [timeline(r, lines, now, width) for width in (1100, 350)],

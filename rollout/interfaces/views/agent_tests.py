@@ -27,7 +27,9 @@ def lines(shown: Mapping[str, Any] | None) -> list[str]:
         return []  # how far they are is what the rollout waits for
     names = " and ".join(version["name"] for version in shown["versions"])
     planned = f"{shown['total']} runs of {names} before the first step; a tool without a mock runs for real"
-    failures = [f"{f['arm']}: {f['case']} failed {f['failed']} times: {f['explanation']}" for f in shown["failures"]]
+    failures = [
+        f"{f['arm']}: {f['case']} failed in {f['failed']} of its runs: {f['explanation']}" for f in shown["failures"]
+    ]
     return [shown["reason"] or planned, *failures]
 
 

@@ -43,7 +43,7 @@ def test_tests_that_fail_name_the_cases(inside: Inside) -> None:
     done = inside("check", "bad.yaml", "--tests")
     assert done.code == 3
     assert "this plan would be refused: tests failed: 2 of 2 runs failed" in done.err
-    assert "canary: Books a table failed 2 times: The agent did not do what the caller asked for" in done.out
+    assert "canary: Books a table failed in 2 of its runs: The agent did not do what the caller asked for" in done.out
     found = inside("check", "bad.yaml", "--tests", "--json").json
     assert (found["ok"], found["tests"]["outcome"]) == (False, "failed")
 

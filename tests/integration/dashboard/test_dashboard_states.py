@@ -20,11 +20,16 @@ from sqlalchemy import text as sql
 from rollout.adapters.store import rollouts as rows
 from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
+from rollout.domain.agent_tests.judgement import TestOutcome, TestVerdict
+from rollout.domain.agent_tests.runs import BatchProgress
+from rollout.domain.agent_tests.state import AgentTests, CaseFailure, TestArm
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
+from rollout.domain.versions.difference import difference
+from rollout.domain.versions.documents import ResponseEngine, VersionDocument
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.cli import look
 from rollout.interfaces.dashboard import confirmations
@@ -154,6 +159,24 @@ def test_numbers_in_trouble_come_first(still: World) -> None:
     id_ = keep(still, 998, numbers, targets=targets)
     page = still.ask("GET", f"/rollouts/{id_}", cookie=still.session("viewer")).text
     assert page.index(numbers[55]) < page.index(f'href="/numbers/{numbers[0]}"')
+
+
+def test_what_changes_and_the_tests_that_failed_are_shown(still: World) -> None:
+    ended = AgentTests(
+        (TestArm("canary", ResponseEngine("retell-llm", "llm_1", 7), ("case_a",)),),
+        1,
+        batches=(BatchProgress("b1", True, 0, 1, 0, 1),),
+        verdict=TestVerdict(TestOutcome.FAILED, "tests failed: 1 of 1 runs failed"),
+        failures=(CaseFailure("canary", "Books a table", 1, "<b>no table</b>"),),
+    )
+    made, first = kept(997, ["+14187000099"], phase="stopped", tests=ended.to_json())
+    found = difference("a v6", "a v7", VersionDocument({"voice_id": "<i>"}), VersionDocument({"voice_id": "Kate"}))
+    entry_ = replace(first, data={"differences": [found.to_json()]})
+    keep_all(still, [(made, entry_)])
+    page = harmless(still.ask("GET", f"/rollouts/{made.id}", cookie=still.session("viewer")).text)
+    assert "tests failed: 1 of 1 runs failed" in page.text
+    assert "canary: Books a table failed in 1 of its runs: <b>no table</b>" in page.text
+    assert 'voice_id: "<i>" -> "Kate"' in page.text
 
 
 def test_only_the_live_part_is_sent_to_the_script(still: World) -> None:

@@ -42,6 +42,22 @@ def test_a_prompt_is_told_as_a_unified_diff() -> None:
     assert "   You are kind." in told
 
 
+def test_model_voice_prompt_and_tools_come_first() -> None:
+    old = {"ambient_sound": "a", "voice_id": "Adrian"}
+    new = {"ambient_sound": "b", "voice_id": "Kate"}
+    engine = {"begin_message": "a", "general_prompt": "a", "general_tools": [{"name": "book"}], "model": "a"}
+    other = {"begin_message": "b", "general_prompt": "b", "general_tools": [{"name": "look"}], "model": "b"}
+    assert [line.partition(":")[0] for line in lines(old, new, engine, other)] == [
+        "response_engine.model",
+        "voice_id",
+        "response_engine.general_prompt",
+        "response_engine.general_tools[book].name",
+        "response_engine.general_tools[look].name",
+        "ambient_sound",
+        "response_engine.begin_message",
+    ]
+
+
 def test_one_more_tool_is_one_difference_whatever_its_place() -> None:
     book, look = {"name": "book", "url": "https://x/b"}, {"name": "look", "url": "https://x/l"}
     told = lines({}, {}, {"general_tools": [book]}, {"general_tools": [look, book]})
