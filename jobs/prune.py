@@ -16,6 +16,7 @@ from rollout.adapters.store.anchors import anchors_of, shared_anchors
 from rollout.adapters.store.pruning import BATCH, Retention
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
+from rollout.domain import alerts
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.settings import Settings
@@ -73,11 +74,9 @@ class Prune:
 
         An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.
         """
-        from rollout.interfaces.api.alerting import KEEP  # late: it brings FastAPI, and the first round is a while away
-
         access = AccessStore(self.app.database)
         access.forget_old("w", self.limits.deliveries)
-        kept = max(KEEP, self.limits.deliveries)
+        kept = max(alerts.KEEP, self.limits.deliveries)
         access.forget_old("a", kept)
         return replace(self.limits, deliveries=kept)
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from jobs.scheduler import Scheduler
-from rollout.adapters.planfile import load_plan
 from rollout.adapters.settings_check import refuse_unusable
 from rollout.adapters.store import migrate as migrations
 from rollout.adapters.telemetry import logs
@@ -68,9 +67,7 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
             settings.port,
             observe=lambda records: _observed(app, records),
             metrics=lambda: metrics_text(app, scheduler),
-            rehearse=lambda text: rehearse(
-                load_plan(text), USUAL_CALLS_PER_DAY, calendars=app.calendars, now=app.store.now()
-            ),
+            rehearse=lambda plan: rehearse(plan, USUAL_CALLS_PER_DAY, calendars=app.calendars, now=app.store.now()),
             pages=dashboard.pages,
         )
         server.start()

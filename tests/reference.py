@@ -128,7 +128,10 @@ def cli() -> str:
         parts.append(" ".join((command.help or "").split()))
         if rows:
             parts.append(_table("argument or option | means", rows))
-    head = "`--json` gives stable JSON. [Exit codes](exit-codes.md) are the same for every command."
+    head = (
+        '`--json` gives stable JSON; of a failure `{"error": {"code", "message", "hint"}}`, beside what was found until '
+        "then. Standard error has the same message. [Exit codes](exit-codes.md) are the same for every command."
+    )
     return _page("Command line", head, *parts)
 
 
@@ -297,15 +300,15 @@ def exit_codes() -> str:
     rows = []
     for code, words in EXIT_CODES.items():
         kinds = sorted(
-            kind.__name__
+            errors.code_of(kind)
             for kind in vars(errors).values()
             if isinstance(kind, type) and issubclass(kind, errors.RolloutError) and kind.exit_code == code
         )
         rows.append((f"`{code}`", words, ", ".join(f"`{k}`" for k in kinds) or "-"))
     return _page(
         "Exit codes",
-        "An error is one or two sentences on standard error; standard output holds only answers.",
-        _table("code | means | errors", rows),
+        "An error is one or two sentences on standard error; with `--json` standard output has it, too, with its code.",
+        _table("exit code | means | `code` of the error", rows),
     )
 
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from rollout.domain import blind
@@ -21,6 +22,7 @@ from rollout.domain.plan.notices import Reaction
 
 SOURCES = ("alertmanager", "grafana", "pagerduty", "datadog", "generic")
 MOST_ALERTS = 1000
+KEEP = timedelta(days=30)  # that an alert is known as taken: it may go on firing for weeks
 FIRING, RESOLVED, OTHER = "firing", "resolved", "other"
 _NUMBER_LABELS = ("number", "phone_number", "to_number", "from_number")
 _GENERIC = frozenset({"status", "labels", "numbers", "summary", "id", "starts_at"})

@@ -2,11 +2,13 @@
 
 `exit_code` is the contract of the command line: 2 the input is wrong, 3 refused by the state,
 by drift or by pre-flight, 4 Retell, database or service not reachable, 1 unexpected.
-`status` is the HTTP status that the API answers with.
+`status` is the HTTP status that the API answers with, `hint` the next thing to do at a command line, for programs;
+empty where the message has it.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any, Self
 
 
@@ -15,6 +17,7 @@ class RolloutError(Exception):
 
     exit_code = 1
     status = 500
+    hint = ""
 
     def __init__(self, message: str | None = None, **details: Any) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
@@ -30,10 +33,13 @@ class InputError(RolloutError):
 
     exit_code = 2
     status = 422
+    hint = "add --help to the command: it says what can be written"
 
 
 class PlanError(InputError):
     """The plan is not valid."""
+
+    hint = "config/plan.schema.json describes every key; `rollout check PLAN` checks a plan"
 
 
 class SplitError(InputError):
@@ -43,11 +49,14 @@ class SplitError(InputError):
 class SettingsError(InputError):
     """A setting is wrong."""
 
+    hint = "`rollout doctor` shows and tests the settings"
+
 
 class UnknownRollout(InputError):
     """There is no rollout with this id."""
 
     status = 404
+    hint = "`rollout list` shows the rollouts"
 
     @classmethod
     def called(cls, text: str) -> Self:
@@ -60,18 +69,25 @@ class Refused(RolloutError):
 
     exit_code = 3
     status = 409
+    hint = "`rollout show ID` says where it stands"
 
 
 class NameTaken(Refused):
     """A live rollout has this name."""
 
+    hint = "choose another name, or wait for the end of that rollout"
+
 
 class AmbiguousName(Refused):
-    """Several live rollouts have this name."""
+    """Several rollouts are meant by this name."""
+
+    hint = "write the whole id; `rollout list` shows it"
 
 
 class StaleExpectation(Refused):
     """The rollout has moved on since you looked."""
+
+    hint = "look at it with `rollout show ID`, then repeat the command with the position it shows"
 
 
 class ClaimLost(Refused):
@@ -82,12 +98,14 @@ class PreflightRefused(Refused):
     """Pre-flight found a reason not to start."""
 
     status = 422
+    hint = "`rollout check PLAN` shows everything that was found"
 
 
 class SchemaRefused(Refused):
     """The database has an old or unknown schema; run: rollout db upgrade."""
 
     status = 503
+    hint = "run `rollout db upgrade`"
 
 
 class IllegalTransition(Refused):
@@ -99,14 +117,19 @@ class NotReachable(RolloutError):
 
     exit_code = 4
     status = 503
+    hint = "`rollout doctor` tests the database, Retell and the service"
 
 
 class KeyRefused(NotReachable):
     """Retell refuses the API key."""
 
+    hint = "set RETELL_API_KEY to a key that is valid"
+
 
 class NoDatabase(NotReachable):
     """There is no database where the address says."""
+
+    hint = "set ROLLOUT_DATABASE_URL, or run `rollout db upgrade`"
 
 
 class DatabaseReplaced(NotReachable):
@@ -116,12 +139,15 @@ class DatabaseReplaced(NotReachable):
 class DiskFull(NotReachable):
     """The disk of the database is full."""
 
+    hint = "make room on that disk, then repeat the command"
+
 
 class Unauthenticated(RolloutError):
     """A token is needed here."""
 
     exit_code = 4
     status = 401
+    hint = "set ROLLOUT_TOKEN to a token made by `rollout token create`"
 
 
 class Forbidden(RolloutError):
@@ -129,9 +155,16 @@ class Forbidden(RolloutError):
 
     exit_code = 3
     status = 403
+    hint = "use a token of another role; `rollout token create --role ROLE` makes one"
 
 
 class NotPromoted(RolloutError):
     """The rollout did not end as promoted."""
 
     exit_code = 5
+    hint = "`rollout history ID` and `rollout report ID` say why"
+
+
+def code_of(error: type[RolloutError]) -> str:
+    """StaleExpectation -> stale_expectation: how a program recognises the error."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).lower()

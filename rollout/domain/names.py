@@ -13,6 +13,11 @@ def name_taken(name: str, id_: str) -> str:
     )
 
 
+def begins_several(start: str, ids: Sequence[str]) -> str:
+    """Why the beginning of several ids means none of them."""
+    return f"{start} is the beginning of {len(ids)} ids: write more of the one you mean, {' or '.join(ids[:5])}"
+
+
 def ambiguous(name: str, ids: Sequence[str]) -> str:
     """Why a name that several live rollouts have means none of them."""
     return f"{len(ids)} live rollouts are named {name}: write the id of the one you mean, {' or '.join(ids)}"

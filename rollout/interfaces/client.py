@@ -21,6 +21,7 @@ from rollout.domain.lifecycle.commands import By, parse_position
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.backend.following import documents
 from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.backend.plan_text import PlanText
 
 __all__ = ["Client", "NotPromoted", "RolloutError", "RolloutStatus"]
 
@@ -79,7 +80,7 @@ class Client:
 
     def check(self, plan: str | Path | Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
         """What `rollout check --json` prints: `ok`, `problems`, `warnings` and the exact requests. Writes nothing."""
-        return self._remote.check(*_plan(plan), strict=strict)
+        return self._remote.check(_plan(plan), strict=strict)
 
     def start(
         self,
@@ -94,7 +95,7 @@ class Client:
 
         PreflightRefused when the live numbers do not allow it, NameTaken when a live rollout has this name.
         """
-        return str(self._remote.start(*_plan(plan), _by(reason, request_id), at=at, strict=strict)["id"])
+        return str(self._remote.start(_plan(plan), _by(reason, request_id), at=at, strict=strict)["id"])
 
     def get(self, rollout: str) -> RolloutStatus:
         """Where a rollout stands."""
@@ -162,18 +163,19 @@ class Client:
 
         NotReachable after `timeout` seconds; the order stands, and the service goes on trying.
         """
-        return RolloutStatus.of(self._remote.rollback(rollout, _by(reason, request_id), timeout=timeout))
+        ordered = self._remote.rollback(rollout, _by(reason, request_id))
+        return RolloutStatus.of(self._remote.follow_rollback(str(ordered["id"]), timeout))
 
     def _change(self, command: str, rollout: str, expect: str | None, by: By, *, full: bool = False) -> RolloutStatus:
         position = None if expect is None else parse_position(expect)
         return RolloutStatus.of(self._remote.command(command, rollout, by, expect=position, full=full))
 
 
-def _plan(plan: str | Path | Mapping[str, Any]) -> tuple[str, str]:
-    """(text, name) of a plan; OSError when its file cannot be read."""
+def _plan(plan: str | Path | Mapping[str, Any]) -> PlanText:
+    """The plan; PlanError for one that is not valid, OSError when its file cannot be read."""
     if isinstance(plan, Mapping):
-        return json.dumps(plan), "plan"
-    return Path(plan).read_text(encoding="utf-8"), str(plan)
+        return PlanText.read(json.dumps(plan), "plan")
+    return PlanText.read(Path(plan).read_text(encoding="utf-8"), str(plan))
 
 
 def _by(reason: str, request_id: str | None) -> By:

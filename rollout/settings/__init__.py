@@ -109,7 +109,9 @@ class Settings(BaseSettings):
     keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
     keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")
     keep_notices_days: int = Field(30, ge=1, description="Days delivered notices are kept.")
-    keep_deliveries_days: int = Field(7, ge=1, description="Days a repeated webhook is known as repeated.")
+    keep_deliveries_days: int = Field(
+        7, ge=1, description="Days taken alerts are remembered, at least 30; webhooks are forgotten sooner."
+    )
     keep_sessions_days: int = Field(1, ge=0, description="Days expired sessions of the page are kept.")
     export_dir: Path | None = Field(
         None, description="Where a rollout's journal is written (JSON Lines) before it is pruned."
@@ -126,6 +128,14 @@ class Settings(BaseSettings):
         """Every secret among the settings: no line of a log may show one."""
         values = [value for name in type(self).model_fields for value in _each(getattr(self, name))]
         return [value.get_secret_value() for value in values if isinstance(value, SecretStr)]
+
+    @property
+    def address(self) -> str:
+        """Where people reach the page, as far as the settings say: through the proxy, if there is one."""
+        if self.behind_tls_proxy and self.allowed_hosts:
+            return f"https://{self.allowed_hosts[0]}{self.root_path}"
+        host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - a name, not a bind
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.root_path}"
 
     @property
     def horizon(self) -> float:

@@ -15,6 +15,7 @@ from rollout.adapters.store.audit import audit
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.state import Position
 from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.plan_text import PlanText
 from rollout.interfaces.views import rollout
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, TWO, Verdict, entry, plan
@@ -410,7 +411,7 @@ def test_a_shared_calendar_that_is_edited_reaches_it_within_minutes(sqlite_url: 
 def test_check_prints_the_body_of_closing_time_and_the_timetable(scene: Scene) -> None:
     morning(scene)
     text = json.dumps(plan(**PLAN).canonical())
-    report = Direct(scene.app).check(text, "plan.json")
+    report = Direct(scene.app).check(PlanText.read(text, "plan.json"))
     (request,) = report["requests"]
     at_two(scene)
     at(scene, "18:00")

@@ -69,7 +69,7 @@ class Connection:
     def send(
         self, request: bytes, *, deadline: float, limit: int, before: Callable[[], str | None] | None = None
     ) -> Answered:
-        """Send the request once and read its whole answer. Raises NotSent, Refused, NoAnswer, TooLarge.
+        """Send the request once and read its whole answer. Raises NotSent, SendRefused, NoAnswer, AnswerTooLarge.
 
         `deadline` (seconds of Clock.boot): the answer must be complete by then, however slowly it drips.
         `limit`: bytes of body. `before` is called right before the first byte; a text that it returns refuses
@@ -177,7 +177,7 @@ class _Answer:
         self.keeps_open = False
 
     def take(self, data: bytes) -> None:
-        """The next bytes; none: the server has closed. Raises NoAnswer, TooLarge."""
+        """The next bytes; none: the server has closed. Raises NoAnswer, AnswerTooLarge."""
         if not data:
             self._closed()
             return

@@ -37,7 +37,10 @@ class Sending:
 
 
 class OpenConnections(httpx.BaseTransport):
-    """Transport of one request over the connection in its extensions. Raises NotSent, Refused, NoAnswer, TooLarge."""
+    """Transport of one request over the connection in its extensions.
+
+    Raises NotSent, SendRefused, NoAnswer, AnswerTooLarge.
+    """
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         how = request.extensions[_SENDING]

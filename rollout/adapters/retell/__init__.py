@@ -1,4 +1,4 @@
-"""The only door to Retell.
+"""The only code that talks to Retell.
 
 Read `client` for what can be asked, `number_session` for how a PATCH leaves, `request` for what answers mean.
 """

@@ -91,7 +91,7 @@ class RequestSender:
     ) -> Reply:
         """Send once and wait for the whole answer until `deadline` (seconds of Clock.boot).
 
-        Raises NotSent, Refused, NoAnswer, TooLarge of `connection`; never sends twice.
+        Raises NotSent, SendRefused, NoAnswer, AnswerTooLarge of `connection`; never sends twice.
         """
         request = self._request(ask, Sending(connection, deadline, ask.limit, before))
         began = self._clock.boot()

@@ -1,1 +1,1 @@
-"""The only door to SQL: engine, tables, claims, rollouts, journal, migrations."""
+"""The only code that knows SQL: engine, tables, claims, rollouts, journal, migrations."""

@@ -1,4 +1,4 @@
-"""Which rollout a name means, and that a live rollout's name is its own.
+"""Which rollout an id, a name or the beginning of an id means, and that a live rollout's name is its own.
 
 A name means its live rollout, else its newest ended one, among those that the asker may see. Two live ones of one
 name are left over from older databases, or come about when an ended rollout is rolled back: then the name means
@@ -14,11 +14,12 @@ from sqlalchemy import Connection, bindparam, select, text
 from rollout.adapters.store.tables import LIVE, rollouts, targets
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.names import ambiguous, name_taken
+from rollout.domain.names import ambiguous, begins_several, name_taken
 from rollout.domain.phone_numbers import covers, listed
 
 _LOCK = 0x6E616D65  # "name": keeps these advisory locks apart from others
 _READ_SIZE = 100
+SHORTEST_START = 4  # characters of an id
 _r, _t = rollouts.c, targets.c
 _NAMED = select(_r.id).where(_r.name == bindparam("wanted")).order_by(_r.created_at.desc(), _r.id.desc())
 _LIVE = _NAMED.where(LIVE)
@@ -27,7 +28,7 @@ _PROMOTED = _NAMED.where(_r.phase == Phase.PROMOTED).limit(1)
 
 
 def meant(connection: Connection, asked: str, within: frozenset[str] | None = None) -> str:
-    """The id of the rollout that an id or a name means; UnknownRollout, AmbiguousName.
+    """The id of the rollout that an id, a name or the beginning of one id means; UnknownRollout, AmbiguousName.
 
     `within`: the asker sees only rollouts whose numbers are all among these; None: every rollout.
     """
@@ -42,7 +43,19 @@ def meant(connection: Connection, asked: str, within: frozenset[str] | None = No
     for start in range(0, len(ended), _READ_SIZE):
         if found := seen(connection, ended[start : start + _READ_SIZE], within):
             return found[0]
+    if begun := seen(connection, _begun_by(connection, asked), within):
+        if len(begun) > 1:
+            raise AmbiguousName(begins_several(asked, begun), ids=begun)
+        return begun[0]
     raise UnknownRollout.called(asked)
+
+
+def _begun_by(connection: Connection, start: str) -> Sequence[str]:
+    """Ids that begin so; none for a start that is too short to be meant."""
+    if len(start) < SHORTEST_START:
+        return []
+    query = select(_r.id).where(_r.id.startswith(start, autoescape=True)).order_by(_r.id).limit(_READ_SIZE)
+    return connection.execute(query).scalars().all()
 
 
 def live_named(connection: Connection, name: str) -> Sequence[str]:

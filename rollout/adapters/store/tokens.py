@@ -72,7 +72,7 @@ class AccessStore:
     # -------------------------------------------------------------- tokens
 
     def any_token(self) -> bool:
-        """True if a token was ever made. Revoking the last one must not open the doors again."""
+        """True if a token was ever made. Revoking the last one must not open the service to everybody again."""
         with self.database.read() as connection:
             return bool(connection.execute(select(exists().select_from(tokens))).scalar_one())
 

@@ -96,10 +96,10 @@ def forecasts(r: Rollout) -> bool:
     return r.phase in (Phase.PROGRESSING, Phase.PAUSED)
 
 
-def lines(verdict: Mapping[str, Any] | None) -> list[str]:
-    """A verdict in sentences, one per arm and one per metric, for a terminal. Rates are those of good calls."""
+def lines(arms_: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The entries of `arms` in sentences, one per arm and one per metric. Rates are those of good calls."""
     found: list[str] = []
-    for arm in arms(verdict):
+    for arm in arms_:
         found.append(f"{arm['outcome']}: {arm['reason']}")
         for row in arm["metrics"]:
             if row["external"]:

@@ -25,7 +25,7 @@ from rollout.domain.writes.protocol import others_of
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
-_ANSWERED = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
+RESTORABLE = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
 _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
 
 
@@ -165,7 +165,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     for target in r.targets:
         reading = live[target.number]
         made_anew = r.reason == HeldReason.IDENTITY and reading.modified < target.modified
-        if not made_anew and target.state not in _ANSWERED:
+        if not made_anew and target.state not in RESTORABLE:
             continue
         lists = {field: reading.lists.get(field) for field in target.baseline}
         # What is live now is what the pre-read must find; the step says that ours is missing.

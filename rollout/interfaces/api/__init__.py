@@ -1,4 +1,4 @@
-"""The HTTP API: routes, tokens, streams, hooks, and the doors that stay shut."""
+"""The HTTP API: routes, tokens, streams, hooks and limits."""
 
 from __future__ import annotations
 

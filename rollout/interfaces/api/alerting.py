@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
 from typing import Any
 
 from rollout.domain import alerts
@@ -13,8 +12,6 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.notices import Reaction
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
-
-KEEP = timedelta(days=30)
 
 
 def take(service: ApiService, caller: Caller, source: str, document: object) -> dict[str, Any]:

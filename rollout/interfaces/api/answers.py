@@ -27,6 +27,13 @@ class CommandAnswer(BaseModel):
     epoch: int = Field(description="Rises with every claim and every command.", examples=[12])
 
 
+class AgentModel(BaseModel):
+    """One version of an agent."""
+
+    agent_id: str = Field(examples=["agent_abc"])
+    agent_version: int = Field(examples=[7])
+
+
 class Summary(BaseModel):
     """A rollout without its targets."""
 
@@ -39,6 +46,7 @@ class Summary(BaseModel):
     reason: str | None = Field(description="Why it is held, paused, stopped or rolled back.")
     position: PositionModel
     steps: int = Field(description="How many steps the plan has.", examples=[3])
+    agents: list[AgentModel] = Field(description="The agent versions that it tries.")
     weight: float = Field(description="The canary's share of new calls, 0..1.", examples=[0.1])
     retreated: float | None = Field(
         description="The weight that closing time asked for, 0..1; null: the position's own is wanted."
@@ -294,7 +302,9 @@ _WORDS = {
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     code: {
         "description": words,
-        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        "content": {
+            "application/problem+json": {"schema": {"$ref": f"#/components/schemas/{ProblemDocument.__name__}"}}
+        },
     }
     for code, words in _WORDS.items()
 }

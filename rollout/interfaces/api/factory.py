@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollout.app import App
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api import problems
 from rollout.interfaces.api.answers import ProblemDocument
 from rollout.interfaces.api.middleware import Middleware
@@ -51,13 +52,13 @@ def make_api(
     *,
     observe: Callable[[Sequence[CallRecord]], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
-    rehearse: Callable[[str], dict[str, Any]] | None = None,
+    rehearse: Callable[[Plan], dict[str, Any]] | None = None,
     hosts: Iterable[str] = (),
     pages: Pages | None = None,
 ) -> FastAPI:
     """The HTTP side of one process.
 
-    observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan's text.
+    observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan.
     hosts: more names that the Host header may have, beside the settings' and loopback's. pages: the web page's
     routes, from whoever serves them beside the API.
     `api.state.service` is the Service; call its `stop()` at the end.
@@ -111,7 +112,7 @@ def _describe(api: FastAPI) -> dict[str, Any]:
         document["servers"] = [{"url": root}]
     parts = document.setdefault("components", {})
     schemas = parts.setdefault("schemas", {})
-    schemas["ProblemDocument"] = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas[ProblemDocument.__name__] = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
     parts["securitySchemes"] = {

@@ -123,7 +123,7 @@ def caller_of(request: Request) -> Caller:
 
 
 async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
-    """The body's bytes; TooLarge beyond `most`."""
+    """The body's bytes; BodyTooLarge beyond `most`."""
     size, parts = 0, []
     async for part in request.stream():
         size += len(part)
@@ -134,7 +134,7 @@ async def read_body(request: Request, most: int = MAX_BODY) -> bytes:
 
 
 async def _take_json(request: Request, most: int) -> None:
-    """Read and parse the body strictly; the framework then finds it done. TooLarge, WrongMediaType, InputError."""
+    """Read and parse the body strictly; the framework then finds it done. BodyTooLarge, WrongMediaType, InputError."""
     raw = await read_body(request, most)
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if raw and kind != JSON:

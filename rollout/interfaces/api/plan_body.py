@@ -12,14 +12,9 @@ from rollout.interfaces.api.schemas import PlanBody
 
 
 def plan_of(body: PlanBody) -> Plan:
-    """PlanError with every complaint, with line and column if it came as text; TooLarge beyond 256 KiB."""
+    """PlanError with every complaint, with line and column if it came as text; BodyTooLarge beyond 256 KiB."""
     if isinstance(body.plan, str):
         return load_plan(body.plan, body.name)
     if len(json.dumps(body.plan, ensure_ascii=False).encode()) > MAX_BYTES:
         raise BodyTooLarge(f"the plan is larger than {MAX_BYTES // 1024} KiB; split it, or select numbers")
     return build_plan(body.plan, body.name)
-
-
-def text_of(body: PlanBody) -> str:
-    """The plan as text."""
-    return body.plan if isinstance(body.plan, str) else json.dumps(body.plan, ensure_ascii=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -15,7 +14,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from rollout.domain.errors import RolloutError
+from rollout.domain.errors import RolloutError, code_of
 
 log = structlog.get_logger(__name__)
 MEDIA = "application/problem+json"
@@ -64,11 +63,6 @@ class NotWired(RolloutError):
 
     exit_code = 4
     status = 501
-
-
-def code_of(error: type[RolloutError]) -> str:
-    """StaleExpectation -> stale_expectation: how a program recognises the error."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", error.__name__).lower()
 
 
 def problem(request: Request, status: int, code: str, detail: str, more: Mapping[str, Any] | None = None) -> Response:

@@ -18,7 +18,8 @@ RolloutId = Annotated[
         min_length=1,
         max_length=80,
         pattern=r"^[^\x00-\x1f\x7f]+$",
-        description="A rollout's id, or a plan's name: its live rollout, else its newest ended one that you may see.",
+        description="A rollout's id or the beginning of one, or a plan's name: its live rollout, else its newest ended one "
+        "that you may see.",
         examples=["k7m2x9p4qa"],
     ),
 ]

@@ -14,6 +14,7 @@ import uvicorn
 from rollout.app import App
 from rollout.domain.errors import NotReachable
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.factory import Pages, make_api
 from rollout.interfaces.api.http_protocol import Patience
 from rollout.interfaces.api.middleware import refuse_unsafe_bind
@@ -111,7 +112,7 @@ def run_server(  # noqa: PLR0913 - what the service adds to the API, each given 
     *,
     observe: Callable[[Sequence[CallRecord]], None] | None = None,
     metrics: Callable[[], bytes] | None = None,
-    rehearse: Callable[[str], dict[str, Any]] | None = None,
+    rehearse: Callable[[Plan], dict[str, Any]] | None = None,
     pages: Pages | None = None,
 ) -> Server:
     """A server that is ready to `start()`; `stop()` ends it. SettingsError for an unsafe address.

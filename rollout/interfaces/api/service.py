@@ -49,7 +49,7 @@ class ApiService:
     scheduler: SchedulerState | None = None
     observe: Callable[[Sequence[CallRecord]], None] | None = None
     metrics: Callable[[], bytes] | None = None
-    rehearse: Callable[[str], dict[str, Any]] | None = None
+    rehearse: Callable[[Plan], dict[str, Any]] | None = None
     stopping: bool = False
     error_page: ErrorPage | None = None  # set by the web page
     lanes: WorkerPools = field(init=False)
@@ -150,10 +150,10 @@ class ApiService:
 
     def command(self, caller: Caller, name: str, text: str, by: By, **more: Any) -> dict[str, Any]:
         """A command on one rollout; a refusal says where the rollout stands."""
-        id_ = self.find(caller, text).id
+        id_ = self.app.store.meant(text, caller.numbers)
         try:
             if name == "rollback":
-                return self.direct.rollback(id_, by, wait=False)
+                return self.direct.rollback(id_, by)
             return self.direct.command(name, id_, by, **more)
         except Refused as error:
             self.note("command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_})

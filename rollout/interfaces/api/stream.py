@@ -48,13 +48,20 @@ class Subscriber:
     shown: dict[str, Any] | None = None
     waiting: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(MOST_WAITING))
 
-    def put(self, text: str | None) -> bool:
+    def put(self, text: str) -> bool:
         """Queue an event; False when the client is too slow to be served (it reconnects and catches up)."""
         try:
             self.waiting.put_nowait(text)
         except asyncio.QueueFull:
             return False
         return True
+
+    def end(self) -> None:
+        """End the stream. Where the queue is full all of it goes: whoever reconnects is behind the last entry sent."""
+        if self.waiting.full():
+            while not self.waiting.empty():
+                self.waiting.get_nowait()
+        self.waiting.put_nowait(None)
 
 
 class Hub:
@@ -101,8 +108,7 @@ class Hub:
 
     def _end_all(self) -> None:
         for subscriber in list(self._subscribers):
-            while not subscriber.put(None):
-                subscriber.waiting.get_nowait()
+            subscriber.end()
 
     async def _poll(self) -> None:
         backoff = Backoff(POLL_SECONDS, LONGEST_PAUSE)
@@ -126,30 +132,31 @@ class Hub:
     async def _look(self, groups: dict[str, list[Subscriber]]) -> None:
         tokens = {s.caller.id for group in groups.values() for s in group if s.caller.id is not None}
 
-        def ask() -> tuple[dict[str, Any], set[str], dict[str, list[Any]]]:
+        def ask() -> tuple[dict[str, Any], set[str], dict[tuple[str, int], list[tuple[int, str]]]]:
             states = self._lookups.states(groups)
-            entries = {}
-            for id_, group in groups.items():
-                begin = min(s.seq for s in group)
-                if id_ in states and states[id_][0] > begin:
-                    entries[id_] = self._store.history(id_, begin, PAGE)
+            behind = {(id_, s.seq) for id_, (head, _) in states.items() for s in groups[id_] if s.seq < head}
+            entries = {
+                (id_, seq): [
+                    (e.seq, _event("entry", views.entry(e), e.seq)) for e in self._store.history(id_, seq, PAGE)
+                ]
+                for id_, seq in behind  # each from its own place: one that catches up holds up nobody
+            }
             return states, self._access.usable(tokens), entries
 
         states, usable, entries = await self._lanes.run("read", ask)
         apart = POLL_SECONDS / len(self._subscribers) if self._subscribers else 0.0
         for id_, group in groups.items():
-            events = [(e.seq, _event("entry", views.entry(e), e.seq)) for e in entries.get(id_, ())]
             for subscriber in group:
                 if id_ not in states or (subscriber.caller.id is not None and subscriber.caller.id not in usable):
                     self._cut(subscriber)  # pruned, or the token was revoked
-                elif self._tell(subscriber, states[id_], events):
+                elif self._tell(subscriber, states[id_], entries.get((id_, subscriber.seq), [])):
                     await asyncio.sleep(apart)  # an open page reloads when it is told: not all at the same moment
 
     def _tell(self, subscriber: Subscriber, state: tuple[int, Rollout], events: list[tuple[int, str]]) -> bool:
         """Give a subscriber what is new to it; whether anything was."""
         head, rollout = state
         subscriber.seq = min(subscriber.seq, head)  # an id from the future: begin at the end
-        texts = [text for seq, text in events if seq > subscriber.seq]
+        texts = [text for _, text in events]
         subscriber.seq = max([subscriber.seq, *(seq for seq, _ in events)])
         shown = views.summary(rollout)
         if subscriber.shown != shown and subscriber.seq >= head:
@@ -160,8 +167,7 @@ class Hub:
         return bool(texts)
 
     def _cut(self, subscriber: Subscriber) -> None:
-        while not subscriber.put(None):
-            subscriber.waiting.get_nowait()
+        subscriber.end()
         self.leave(subscriber)
 
 
@@ -182,11 +188,7 @@ class EventStream(Response):
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             await self._send(send, "retry: 1000\n\n")
             while not gone.done() and not self._hub.stopping:
-                try:
-                    async with asyncio.timeout(HEARTBEAT_SECONDS):
-                        text = await self._next(gone)
-                except TimeoutError:
-                    text = ": still here\n\n"
+                text = await self._next(gone)
                 if text is None:
                     break
                 await self._send(send, text)
@@ -199,11 +201,14 @@ class EventStream(Response):
             self._hub.leave(self._subscriber)
 
     async def _next(self, gone: asyncio.Future[None]) -> str | None:
+        """The next event, or a sign of life when none comes for a while; None at the end."""
         getting = asyncio.ensure_future(self._subscriber.waiting.get())
         both: set[asyncio.Future[Any]] = {getting, gone}
         try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            return getting.result() if getting.done() else None
+            await asyncio.wait(both, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if getting.done():  # asked after the wait: an event that came with its end is not lost
+                return getting.result()
+            return None if gone.done() else ": still here\n\n"
         finally:
             getting.cancel()
 

@@ -1,4 +1,4 @@
-"""Retell's webhooks: verified at the door, queued, recorded by one thread of their own.
+"""Retell's webhooks: verified on arrival, queued, recorded by one thread of their own.
 
 The answer never waits for the database, so it comes within a second whatever the load; when the queue is
 full the answer is 429 and Retell sends it again. What is lost with the process, polling finds later.

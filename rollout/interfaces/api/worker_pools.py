@@ -14,7 +14,7 @@ from typing import TypeVar
 import structlog
 
 from rollout.app import App
-from rollout.domain.errors import ClaimLost, RolloutError
+from rollout.domain.errors import RolloutError
 from rollout.interfaces.backend.direct import Direct
 
 log = structlog.get_logger(__name__)
@@ -118,8 +118,6 @@ class Followers:
     def _follow(self, id_: str) -> dict[str, object]:
         try:
             return self._direct.follow_rollback(id_, self.SECONDS)
-        except ClaimLost:
-            return self._direct.show(id_)
         except RolloutError:
             raise
         except Exception as error:

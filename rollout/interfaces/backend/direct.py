@@ -24,6 +24,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of
 from rollout.engine.preflight import Preflight
+from rollout.interfaces.backend.plan_text import PlanText
 from rollout.interfaces.views import agent_tests, rollout
 
 PAGE = 500  # rollouts read at a time
@@ -34,21 +35,21 @@ class Backend(Protocol):
     """The questions and commands of the command line."""
 
     def check(
-        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+        self, written: PlanText, *, strict: bool = False, tests: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         """With `tests`, which is told how far they are, run the plan's tests as well and wait for their result."""
         ...
 
     def start(
-        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
+        self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False
     ) -> dict[str, Any]: ...
 
     def command(
         self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
     ) -> dict[str, Any]: ...
 
-    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
-        """Order the rollback and, if asked to wait, return once every number is read back."""
+    def rollback(self, id_: str, by: By) -> dict[str, Any]:
+        """Order the rollback: committed when it returns."""
         ...
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
@@ -67,15 +68,13 @@ class Backend(Protocol):
 
     def on_number(self, number: str) -> str: ...
 
+    def address(self) -> str:
+        """Where the service's page is, without the slash at its end."""
+        ...
+
     def service_is_alive(self) -> bool: ...
 
     def close(self) -> None: ...
-
-
-def _plan(text: str, name: str) -> Plan:
-    from rollout.adapters.planfile import load_plan  # most commands read no plan
-
-    return load_plan(text, name)
 
 
 class Direct:
@@ -85,11 +84,16 @@ class Direct:
         self.app = app
 
     def check(
-        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+        self, written: PlanText, *, strict: bool = False, tests: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
-        plan = _plan(text, name)
-        if tests is not None and plan.tests is None:
-            raise InputError(f"{name}: the plan has no tests; write for example tests: {{cases: all}}")
+        if tests is not None and written.plan.tests is None:
+            raise InputError(f"{written.name}: the plan has no tests; write for example tests: {{cases: all}}")
+        return self.examine(written.plan, strict=strict, tests=tests)
+
+    def examine(
+        self, plan: Plan, *, strict: bool = False, tests: Callable[[str], None] | None = None
+    ) -> dict[str, Any]:
+        """Pre-flight, the exact requests, the timetable and a forecast; `strict`: warnings refuse, too."""
         found = self.app.commands.check(plan)
         report = rollout.check(found)
         report["ok"] = report["ok"] and not (strict and found.warnings)
@@ -130,10 +134,8 @@ class Direct:
             + " (hardly any calls last week: 200 a day assumed)"
         )
 
-    def start(
-        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
-    ) -> dict[str, Any]:
-        return self.app.commands.start(_plan(text, name), by, at=at, strict=strict)
+    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
+        return self.app.commands.start(written.plan, by, at=at, strict=strict)
 
     def command(
         self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
@@ -147,12 +149,8 @@ class Direct:
         method: Callable[..., dict[str, Any]] = getattr(commands, command)
         return method(id_, by, expect=expect)
 
-    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
-        id_ = self.app.commands.resolve(id_)
-        answer = self.app.commands.rollback(id_, by)
-        if not wait:
-            return answer
-        return self.follow_rollback(id_, timeout)
+    def rollback(self, id_: str, by: By) -> dict[str, Any]:
+        return self.app.commands.rollback(self.app.commands.resolve(id_), by)
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
         """Drive the rollback here and now, unless another process is quicker; end at the read-back."""
@@ -224,6 +222,9 @@ class Direct:
 
     def on_number(self, number: str) -> str:
         return self.app.commands.on_number(number)
+
+    def address(self) -> str:
+        return self.app.settings.address
 
     def service_is_alive(self) -> bool:
         return bool(self.app.store.heartbeats.services())

@@ -26,12 +26,12 @@ from rollout.domain.errors import InputError, NotReachable, RolloutError, Settin
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.phone_numbers import is_e164, plus_advice
+from rollout.interfaces.backend.plan_text import PlanText
 from rollout.settings import LOOPBACK
 
 TRIES = 3
 PAUSE = 0.3
 MOST_BYTES = 64 * 1024 * 1024
-WAIT_MOST = 20.0
 PAGE = 200  # rollouts of one answer; the service gives no more
 
 
@@ -68,20 +68,18 @@ class Remote:
     # -------------------------------------------------------------- the operations
 
     def check(
-        self, text: str, name: str, *, strict: bool = False, tests: Callable[[str], None] | None = None
+        self, written: PlanText, *, strict: bool = False, tests: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         if tests is not None:
             raise InputError(
                 "--tests asks Retell itself: unset ROLLOUT_URL, and set ROLLOUT_RETELL_API_KEY; a rollout that is "
                 "started runs them on the service"
             )
-        body = {"plan": text, "name": name[:200], "strict": strict}
+        body = {"plan": written.text, "name": written.name[:200], "strict": strict}
         return self._ask("POST", "/api/v1/plans/check", body, timeout=120)
 
-    def start(
-        self, text: str, name: str, by: By, *, at: datetime | None = None, strict: bool = False
-    ) -> dict[str, Any]:
-        body: dict[str, Any] = {"plan": text, "name": name[:200], "strict": strict, **_who(by)}
+    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
+        body: dict[str, Any] = {"plan": written.text, "name": written.name[:200], "strict": strict, **_who(by)}
         if at is not None:
             body["start_at"] = at.isoformat()
         return self._ask("POST", "/api/v1/rollouts", body, timeout=120)
@@ -100,12 +98,8 @@ class Remote:
             raise InputError(f"there is no command {command!r}")
         return self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120)
 
-    def rollback(self, id_: str, by: By, *, wait: bool = True, timeout: float = 60.0) -> dict[str, Any]:
-        first = min(timeout, WAIT_MOST) if wait else 0.0
-        answer = self._ask("POST", f"{_at(id_)}/rollback?wait={first:g}", _who(by), timeout=first + 30)
-        if not wait or answer.get("read_back"):
-            return answer
-        return self.follow_rollback(str(answer["id"]), max(0.0, timeout - first))
+    def rollback(self, id_: str, by: By) -> dict[str, Any]:
+        return self._ask("POST", f"{_at(id_)}/rollback?wait=0", _who(by))
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
         """Ask until every number is read back at its baseline; NotReachable after `timeout` seconds."""
@@ -161,6 +155,9 @@ class Remote:
         if found is None:
             raise errors.UnknownRollout(f"no rollout has written {number}", number=number)
         return str(found)
+
+    def address(self) -> str:
+        return self.url
 
     def service_is_alive(self) -> bool:
         return self._ask("GET", "/healthz").get("status") == "alive"
@@ -233,14 +230,10 @@ def _read(status: int, text: bytes, url: str) -> dict[str, Any]:
         raise NotReachable(f"{url} answered {status} with something that is not the service's JSON")
     if 200 <= status < 300:
         return document
-    known = {_code(kind): kind for kind in _kinds(RolloutError)}
+    known = {errors.code_of(kind): kind for kind in _kinds(RolloutError)}
     kind = known.get(str(document.get("code"))) or _by_status(status)
     details = {k: v for k, v in document.items() if k not in ("type", "title", "status", "detail", "instance", "code")}
     raise kind(str(document.get("detail") or f"the service answered {status}"), **details)
-
-
-def _code(kind: type[RolloutError]) -> str:
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
 
 
 def _kinds(kind: type[RolloutError]) -> builtins.list[type[RolloutError]]:

@@ -8,14 +8,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, cast
 
 import typer
 
-from rollout.domain.errors import RolloutError
+from rollout.domain.errors import InputError, RolloutError, code_of
 from rollout.interfaces.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
+from rollout.interfaces.cli.answer import CommandFailure, finish
 from rollout.interfaces.cli.common import Interrupted, unexpected
 from rollout.interfaces.cli.screen import echo, plain, plain_lines, write_what_can_be_written
+
+# What a command line that cannot be read raises; typer names only this child of it.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
 
 app = typer.Typer(
     name="rollout",
@@ -51,24 +55,45 @@ for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
     write_what_can_be_written()
+    arguments = sys.argv[1:]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     try:
-        with _interruptible():
-            app(prog_name="rollout")
-    except RolloutError as error:
-        fail(error)
-    except (Interrupted, KeyboardInterrupt) as error:
-        print(f"\ninterrupted; {plain(str(error)) or 'what was ordered stays ordered'}", file=sys.stderr)
-        sys.exit(130)
+        status, failure = _run()
+        finish(failure, "--json" in options)
     except BrokenPipeError:
         # The reader of our output went away (`rollout list | head`): not an error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        status = 0
+    sys.exit(status)
+
+
+def _run() -> tuple[int, CommandFailure | None]:
+    """Run the command of this process: its exit code and, told on standard error, its failure."""
+    try:
+        with _interruptible():
+            return app(prog_name="rollout", standalone_mode=False) or 0, None
+    except _UsageError as error:
+        error.show()
+        failure = CommandFailure(code_of(InputError), error.format_message(), InputError.hint, error.exit_code)
+    except typer.Abort:
+        failure = CommandFailure("aborted", "the input ended before the last answer", "nothing was changed", 1)
+        echo(f"rollout: {failure.message}", err=True)
+    except RolloutError as error:
+        failure = CommandFailure(code_of(type(error)), plain_lines(error.message), error.hint, error.exit_code)
+        echo(f"rollout: {failure.message}", err=True)
+    except (Interrupted, KeyboardInterrupt) as error:
+        message = f"interrupted; {plain(str(error)) or 'what was ordered stays ordered'}"
+        failure = CommandFailure("interrupted", message, "", 130)
+        echo(f"\n{message}", err=True)
+    except BrokenPipeError:
+        raise
     except Exception as error:
         if os.environ.get("ROLLOUT_LOG_LEVEL") == "debug":
             raise
-        print(f"rollout: {unexpected(error)}", file=sys.stderr)
-        print("set ROLLOUT_LOG_LEVEL=debug to see the whole way there", file=sys.stderr)
-        sys.exit(1)
+        hint = "set ROLLOUT_LOG_LEVEL=debug to see the whole way there"
+        failure = CommandFailure("unexpected", unexpected(error), hint, 1)
+        echo(f"rollout: {failure.message}\n{failure.hint}", err=True)
+    return failure.exit_code, failure
 
 
 @contextmanager
@@ -87,9 +112,3 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def fail(error: RolloutError) -> None:
-    """Print the error in a sentence or two and exit with its code."""
-    print(f"rollout: {plain_lines(error.message)}", file=sys.stderr)
-    sys.exit(error.exit_code)

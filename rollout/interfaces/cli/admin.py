@@ -9,7 +9,8 @@ import typer
 
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 from rollout.interfaces.cli import backup
-from rollout.interfaces.cli.common import Json, direct_app, print_json, quiet_logs, require_one
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, direct_app, quiet_logs, require_one
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import echo, plain, table
 
@@ -76,6 +77,8 @@ def doctor(json: Json = False) -> None:
         for item in report["checks"]:
             state = ("WARNING" if item["warning"] else "ok") if item["ok"] else "TROUBLE"
             shown.add_row(item["name"], state, plain(item["detail"]))
+        trouble = sum(not item["ok"] for item in report["checks"])
+        console().print(f"{trouble} of {len(report['checks'])} checks failed" if trouble else "everything works")
         console().print(shown)
     worst = next((c for c in report["checks"] if not c["ok"]), None)
     if worst is not None:

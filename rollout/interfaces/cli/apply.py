@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollout.domain.errors import InputError, Refused
+from rollout.domain.lifecycle.machine import FINAL
 from rollout.domain.one_line import in_one_line
-from rollout.interfaces.cli.common import Json, Reason, backend, by, plan_text, print_json, say_if_nobody_works
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, Reason, backend, by, read_plan, say_if_nobody_works
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, plain, table
 
 if TYPE_CHECKING:
-    from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.plan_text import PlanText
 
 SUFFIXES = (".yaml", ".yml", ".json")
-FINAL = ("promoted", "rolled_back", "stopped")
 STYLES = {"started": "green", "new": "green", "refused": "red", "differs": "yellow"}
 MOST_DIFFERENCES = 5
 
@@ -33,15 +33,6 @@ MOST_DIFFERENCES = 5
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(apply)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """One plan file of the folder."""
-
-    path: str
-    text: str
-    plan: Plan
 
 
 def apply(
@@ -62,7 +53,7 @@ def apply(
         with backend() as service, waiting("reading the rollouts") as say:
             rows = []
             for each in found:
-                say(f"{each.path}: comparing with what runs")
+                say(f"{each.name}: comparing with what runs")
                 rows.append(_one(service, each, dry_run, strict, reason))
             if any(r["result"] == "started" for r in rows):
                 say_if_nobody_works(service)
@@ -78,10 +69,8 @@ def apply(
         )
 
 
-def _plans(folder: str) -> list[Found]:
+def _plans(folder: str) -> list[PlanText]:
     """Every plan of the folder; InputError with every complaint when one of them is not valid."""
-    from rollout.adapters.planfile import load_plan
-
     root = Path(folder)
     if not root.is_dir():
         raise InputError(f"{folder}: there is no such folder; write the folder that holds the plans")
@@ -95,20 +84,20 @@ def _plans(folder: str) -> list[Found]:
     found, complaints, names = [], [], dict[str, str]()
     for path in files:
         try:
-            text, name = plan_text(str(path))
-            plan = load_plan(text, name)
+            written = read_plan(str(path))
         except InputError as error:
             complaints.append(error.message)
             continue
-        if (other := names.setdefault(plan.name, str(path))) != str(path):
-            complaints.append(f"{path}: name: {other} is called {plan.name}, too; give each plan its own name")
-        found.append(Found(str(path), text, plan))
+        name = written.plan.name
+        if (other := names.setdefault(name, str(path))) != str(path):
+            complaints.append(f"{path}: name: {other} is called {name}, too; give each plan its own name")
+        found.append(written)
     if complaints:
         raise InputError("\n".join([*complaints, "nothing was started"]))
     return found
 
 
-def _one(service: Backend, each: Found, dry_run: bool, strict: bool, reason: str) -> dict[str, Any]:
+def _one(service: Backend, each: PlanText, dry_run: bool, strict: bool, reason: str) -> dict[str, Any]:
     wanted = comparable(each.plan.canonical())
     named = service.list(name=each.plan.name)
     live = next((r for r in named if r["phase"] not in FINAL), None)
@@ -127,22 +116,20 @@ def _one(service: Backend, each: Found, dry_run: bool, strict: bool, reason: str
             return _rehearsed(service, each, strict)
         # The same plan applied twice at the same time, say by two runs of CI, has one answer.
         request = f"apply-{each.plan.digest()[:32]}"
-        answer = service.start(
-            each.text, each.path, by(reason or in_one_line(f"apply {each.path}", "?"), request), strict=strict
-        )
+        answer = service.start(each, by(reason or in_one_line(f"apply {each.name}", "?"), request), strict=strict)
         return _row(each, "started", str(answer["id"]), "; ".join(answer.get("warnings", [])))
     except (Refused, InputError) as error:
         return _row(each, "refused", "", error.message)
 
 
-def _rehearsed(service: Backend, each: Found, strict: bool) -> dict[str, Any]:
-    report = service.check(each.text, each.path, strict=strict)
+def _rehearsed(service: Backend, each: PlanText, strict: bool) -> dict[str, Any]:
+    report = service.check(each, strict=strict)
     found = [*report["problems"], *report["warnings"]]
     return _row(each, "new" if report["ok"] else "refused", "", "; ".join(found))
 
 
-def _row(each: Found, result: str, id_: str, detail: str) -> dict[str, Any]:
-    return {"file": each.path, "name": each.plan.name, "result": result, "id": id_ or None, "detail": detail}
+def _row(each: PlanText, result: str, id_: str, detail: str) -> dict[str, Any]:
+    return {"file": each.name, "name": each.plan.name, "result": result, "id": id_ or None, "detail": detail}
 
 
 def _at(shown: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rollout.interfaces.cli.common import Json, print_json, require_one
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, require_one
 from rollout.interfaces.cli.screen import echo
 
 

@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum
@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, NoDatabase
-from rollout.interfaces.cli.screen import echo, json_text, plain
+from rollout.domain.errors import InputError, NoDatabase, RolloutError, UnknownRollout
+from rollout.interfaces.cli.screen import echo, plain
 
 if TYPE_CHECKING:
     from rollout.app import App
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from rollout.domain.lifecycle.state import Position
     from rollout.interfaces.backend.direct import Backend
     from rollout.interfaces.backend.http import Remote
+    from rollout.interfaces.backend.plan_text import PlanText
     from rollout.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
@@ -34,8 +35,11 @@ RequestId = Annotated[
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it no longer stands there.")
 ]
-RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, or its name.")]
+RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, the beginning of it, or its name.")]
 PlanPath = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")]
+
+
+MOST_SUGGESTED_FROM = 200  # the newest rollouts
 
 
 class Interrupted(BaseException):
@@ -117,13 +121,47 @@ def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
         if needs is Needs.NEW:
             migrate.make_default(app.database, settings)
         migrate.require_current(app.database)
-        yield app
+        from rollout.interfaces.backend.direct import Direct
+
+        with _suggesting(Direct(app)):
+            yield app
+
+
+@contextmanager
+def _suggesting(service: Backend) -> Iterator[None]:
+    """Add what may have been meant to the complaint that there is no such rollout."""
+    try:
+        yield
+    except UnknownRollout as error:
+        asked = error.details.get("id")
+        near: list[str] = []
+        with contextlib.suppress(RolloutError):
+            near = _near(str(asked), service.list(limit=MOST_SUGGESTED_FROM)) if asked else []
+        if not near:
+            raise
+        raise UnknownRollout(f"there is no rollout {asked}; did you mean {' or '.join(near)}?", id=asked) from None
+
+
+def _near(asked: str, rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names and ids that are nearly what was asked for, the nearest first."""
+    import difflib
+
+    known = [r[key] for r in rollouts for key in ("name", "id")]
+    return [plain(text) for text in difflib.get_close_matches(asked[:100], dict.fromkeys(known), 2, 0.7)]
 
 
 def require_one(settings: Settings) -> None:
-    """NoDatabase when nobody named a database and there is none in the working folder yet."""
+    """NoDatabase when nobody named a database and there is none in the working folder yet.
+
+    InputError when ROLLOUT_URL names a service instead: a file that happens to lie here is not that service's.
+    """
     from rollout.adapters.store.migrate import has_none_yet
 
+    if os.environ.get("ROLLOUT_URL") and settings.database_is_default:
+        raise InputError(
+            "this command reads the database itself and not the service of ROLLOUT_URL: set ROLLOUT_DATABASE_URL to that "
+            "service's database"
+        )
     if has_none_yet(settings):
         raise NoDatabase(
             f"there is no database in this folder yet ({Path.cwd()}): `rollout serve`, `rollout start` or `rollout db "
@@ -143,7 +181,6 @@ def remote() -> Remote | None:
 
 def say_if_nobody_works(service: Backend, *phases: str) -> None:
     """On standard error, when no service runs that could go on with rollouts in these phases."""
-    from rollout.domain.errors import RolloutError
     from rollout.domain.lifecycle.machine import FINAL
 
     if phases and set(phases) <= FINAL:
@@ -160,10 +197,8 @@ def say_if_nobody_works(service: Backend, *phases: str) -> None:
 def backend(needs: Needs = Needs.DATABASE) -> Iterator[Backend]:
     """A running service when ROLLOUT_URL is set, else the database."""
     if (service := remote()) is not None:
-        try:
+        with contextlib.closing(service), _suggesting(service):
             yield service
-        finally:
-            service.close()
         return
     from rollout.interfaces.backend.direct import Direct
 
@@ -188,6 +223,13 @@ def plan_text(path: str) -> tuple[str, str]:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def read_plan(path: str) -> PlanText:
+    """The plan in a file, or in standard input; PlanError with every complaint."""
+    from rollout.interfaces.backend.plan_text import PlanText
+
+    return PlanText.read(*plan_text(path))
+
+
 def _standard_input() -> str:
     """Standard input as UTF-8, whatever the terminal speaks: plans are."""
     if not isinstance(sys.stdin, io.TextIOWrapper):
@@ -197,11 +239,6 @@ def _standard_input() -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise InputError("standard input: this is not UTF-8 text") from None
-
-
-def print_json(value: Any) -> None:
-    """The stable machine form."""
-    echo(json_text(value))
 
 
 def moment(text: str | None) -> datetime | None:

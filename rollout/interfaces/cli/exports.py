@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rollout.domain.errors import InputError, NotReachable, RolloutError
-from rollout.interfaces.cli.common import direct_app, plan_text, print_json
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import direct_app, plan_text
 from rollout.interfaces.cli.screen import echo, plain
 
 if TYPE_CHECKING:
@@ -21,11 +21,6 @@ def export(id_: str, destination: str) -> None:
     from rollout.adapters.store import archive
     from rollout.adapters.store.anchors import anchors_of, shared_anchors
 
-    if os.environ.get("ROLLOUT_URL"):
-        raise InputError(
-            "--export reads the database, because the service shows entries without what their hashes cover; "
-            "run it where ROLLOUT_DATABASE_URL is set, and without ROLLOUT_URL"
-        )
     with direct_app() as app:
         entries = app.store.history(app.commands.resolve(id_))
         anchors = [*anchors_of(entries), *shared_anchors(app.database)]

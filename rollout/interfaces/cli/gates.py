@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, RolloutError
-from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, print_json
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, read_plan
+from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
 
 gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
@@ -66,13 +68,11 @@ def rehearse(
 ) -> None:
     """Play a plan against modelled callers: when would it be decided, and what can it not detect?"""
     from rollout.adapters.clock import SystemClock
-    from rollout.adapters.planfile import load_plan
     from rollout.adapters.planfile.calendar_file import calendars_at
     from rollout.engine import rehearse as rehearsals
     from rollout.settings import load_settings
 
-    text, name = plan_text(plan)
-    loaded = load_plan(text, name)
+    loaded = read_plan(plan).plan
     if from_history:
         if calls_per_day is not None:
             raise InputError("write --calls-per-day or --from-history, not both")
@@ -84,14 +84,15 @@ def rehearse(
             if not calls_per_day:
                 raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
-    document = rehearsals.rehearse(
-        loaded,
-        per_day,
-        calendars=calendars_at(load_settings().calendars if loaded.calendar else None),
-        now=SystemClock().now(),
-        canary=rehearsals.parse_canary(canary),
-        runs=runs,
-    )
+    with waiting(f"{loaded.name}: playing {runs} rollouts of each kind"):
+        document = rehearsals.rehearse(
+            loaded,
+            per_day,
+            calendars=calendars_at(load_settings().calendars if loaded.calendar else None),
+            now=SystemClock().now(),
+            canary=rehearsals.parse_canary(canary),
+            runs=runs,
+        )
     if json:
         print_json(document)
         return
@@ -118,11 +119,11 @@ def rehearse(
             _number(s["days_to_roll_back"]),
         )
     out = console()
+    out.print(plain(document["line"]))
     out.print(f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
     out.print(shown)
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")
-    out.print(plain(document["line"]))
     if (better := document.get("proposal")) is not None:
         out.print(f"this plan decides late: {plain(better['why'])}", style="yellow")
         for name, figures in (("as it is", better["now"]), (f"with {better['change']}", better["then"])):
@@ -145,16 +146,19 @@ def report(
     from rollout.adapters.store.gate_records import StoredGateRecords
     from rollout.interfaces.views import report as reports
 
-    with direct_app() as app:
+    with direct_app() as app, waiting("reading what the gates saw"):
         rollout, _ = app.store.load(app.commands.resolve(id))
         document = reports.document(rollout, StoredGateRecords(app.database).looks(rollout.id))
     if html is not None:
-        html.write_text(reports.html(document), encoding="utf-8")
+        try:
+            html.write_text(reports.html(document), encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{html}: cannot be written: {error.strerror}") from None
         echo(str(html))
     elif json:
         print_json(document)
     else:
-        for line in reports.text(document, rollout).splitlines():
+        for line in reports.text(document).splitlines():
             echo(plain(line))
 
 
@@ -170,7 +174,7 @@ def replay(
     from rollout.domain.gates import summary
 
     other = None if gates is None else _gates(gates)
-    with direct_app() as app:
+    with direct_app() as app, waiting("judging every look again"):
         rollout, _ = app.store.load(app.commands.resolve(id))
         found = summary.replay(StoredGateRecords(app.database).looks(rollout.id), other)
     if json:

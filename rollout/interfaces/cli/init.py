@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
-from rollout.interfaces.cli.common import quiet_logs
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, quiet_logs
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, plain, table
 
@@ -86,6 +88,7 @@ def init(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over the file if it is there.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing: take what is proposed.")] = False,
+    json: Json = False,
 ) -> None:
     """Write a plan for a number from what it serves now. Asks a few questions at a terminal; changes nothing."""
     from rollout.adapters.clock import SystemClock
@@ -96,7 +99,9 @@ def init(
     quiet_logs(settings)
     asker = Asker(interactive() and not yes)
     clock = SystemClock()
-    client = RetellClient(settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline)
+    client = RetellClient(
+        settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline, environ=os.environ
+    )
     try:
         reading = _reading(client, number, asker)
         chosen = _channels(reading, channel, asker)
@@ -118,7 +123,16 @@ def init(
         _passes(client, clock, text)
     finally:
         client.close()
-    _write(text, output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.yaml", force)
+    path = output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.yaml"
+    if path != "-":
+        _write(text, path, force)
+    if json:
+        print_json({"path": path, "plan": text})
+    elif path == "-":
+        echo(text, nl=False)
+    else:
+        echo(path)
+        echo(f"next: rollout check {path}, then rollout start {path}", err=True)
 
 
 # ------------------------------------------------------------------ what to ask
@@ -267,9 +281,6 @@ def _passes(client: RetellClient, clock: Any, text: str) -> None:
 
 
 def _write(text: str, path: str, force: bool) -> None:
-    if path == "-":
-        echo(text, nl=False)
-        return
     try:
         with Path(path).open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
@@ -277,5 +288,3 @@ def _write(text: str, path: str, force: bool) -> None:
         raise InputError(f"{path}: this file is there already; write -o OTHER, or --force") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    echo(path)
-    echo(f"next: rollout check {path}, then rollout start {path}", err=True)

@@ -1,14 +1,20 @@
-"""list, show, watch, history: what is going on, what comes next and why."""
+"""list, show, watch, history, open: what is going on, what comes next and why."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rollout.domain.errors import InputError, NotPromoted
+from rollout.domain.lifecycle.machine import FINAL, Phase
 from rollout.interfaces.backend.following import documents
-from rollout.interfaces.cli.common import Interrupted, Json, RolloutId, backend, print_json
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Interrupted, Json, RolloutId, backend
+from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import (
     PHASES,
     console,
@@ -29,7 +35,30 @@ if TYPE_CHECKING:
     from rollout.interfaces.backend.direct import Backend
 
 LISTED = 100  # rollouts of a list that nobody has asked to be longer
-FINAL = ("promoted", "rolled_back", "stopped")
+NONE_YET = "no rollouts yet; start one with `rollout start PLAN`"
+
+
+class ListOrder(StrEnum):
+    """What comes first in a list."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    DUE = "due"
+    NAME = "name"
+    PHASE = "phase"
+    WEIGHT = "weight"
+
+
+_PHASE_ORDER = list(PHASES)
+# Of lists that are newest first, and stay so where these are equal.
+_ORDERS: Mapping[ListOrder, Callable[[Mapping[str, Any]], Any]] = {
+    ListOrder.CREATED: lambda _: 0,
+    ListOrder.UPDATED: lambda r: -datetime.fromisoformat(r["updated_at"]).timestamp(),
+    ListOrder.DUE: lambda r: (r["due_at"] is None, datetime.fromisoformat(r["due_at"] or r["created_at"])),
+    ListOrder.NAME: lambda r: r["name"].casefold(),
+    ListOrder.PHASE: lambda r: _PHASE_ORDER.index(r["phase"]),
+    ListOrder.WEIGHT: lambda r: -r["weight"],
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -38,30 +67,38 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(watch)
     app.command()(history)
+    app.command("open")(open_)
 
 
 def list_(
-    live: Annotated[bool, typer.Option("--live", help="Only unfinished ones.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only unfinished ones, all of them.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="The newest N, and every unfinished one.")
+        int, typer.Option("--limit", min=1, metavar="N", help="Every unfinished one, and the newest N of the others.")
     ] = LISTED,
     every: Annotated[bool, typer.Option("--all", help="Every one, however many there are.")] = False,
+    phase: Annotated[list[Phase] | None, typer.Option("--phase", help="Only those in this phase; repeatable.")] = None,
+    agent: Annotated[
+        str | None, typer.Option("--agent", metavar="ID[:VERSION]", help="Only those that try this agent.")
+    ] = None,
+    sort: Annotated[ListOrder, typer.Option("--sort", help="What comes first.")] = ListOrder.CREATED,
     json: Json = False,
 ) -> None:
     """Rollouts, newest first: every unfinished one, and of the others the newest 100."""
-    with backend() as service:
-        unfinished = [] if every else service.list(live=True)
-        rollouts = unfinished if live else service.list(limit=None if every else limit + 1)
-    more = not live and not every and len(rollouts) > limit
+    narrow = bool(phase) or agent is not None  # then the newest are not those that fit
+    live = live or (bool(phase) and not FINAL & set(phase or ()))
+    with backend() as service, waiting("reading the rollouts"):
+        found = service.list(live=True)
+        ended = [] if live else service.list(live=False, limit=None if every or narrow else limit + 1)
+    fitting = [r for r in (*found, *ended) if _fits(r, phase, agent)]
+    rollouts, more = _shortened(fitting, None if every else limit)
+    rollouts.sort(key=_ORDERS[sort])
     if more:
-        shown_already = {r["id"] for r in rollouts[:limit]}
-        rollouts = rollouts[:limit] + [r for r in unfinished if r["id"] not in shown_already]
         echo(f"the newest {limit} and every unfinished one; there are more: rollout list --limit N, or --all", err=True)
     if json:
         print_json(rollouts)
         return
     if not rollouts:
-        echo("no rollouts yet; start one with `rollout start PLAN`")
+        echo("no rollout fits" if narrow else "no rollout is live" if live else NONE_YET)
         return
     shown = table("id", "name", "phase", "at", "weight", "next", "due", "why", keys=("id", "phase"))
     for r in rollouts:
@@ -79,6 +116,33 @@ def list_(
     console().print(shown)
 
 
+def _fits(r: Mapping[str, Any], phases: Sequence[Phase] | None, agent: str | None) -> bool:
+    if phases and r["phase"] not in phases:
+        return False
+    if agent is None:
+        return True
+    tried = {f"{a['agent_id']}{version}" for a in r["agents"] for version in ("", f":{a['agent_version']}")}
+    return agent in tried
+
+
+def _shortened(found: Sequence[dict[str, Any]], limit: int | None) -> tuple[list[dict[str, Any]], bool]:
+    """Every unfinished one and the newest `limit` of the others, newest first; True if that is not all."""
+    newest = sorted(found, key=lambda r: (datetime.fromisoformat(r["created_at"]), r["id"]), reverse=True)
+    ended = [r["id"] for r in newest if r["phase"] in FINAL]
+    left_out = set() if limit is None else set(ended[limit:])
+    return [r for r in newest if r["id"] not in left_out], bool(left_out)
+
+
+def open_(id: RolloutId, json: Json = False) -> None:
+    """Print the address of a rollout's page."""
+    with backend() as service:
+        address = f"{service.address()}/rollouts/{service.show(id)['id']}"
+    if json:
+        print_json({"address": address})
+    else:
+        echo(address)
+
+
 def show(id: RolloutId, json: Json = False) -> None:
     """One rollout: what happens next, when, and why not yet."""
     with backend() as service:
@@ -92,10 +156,10 @@ def show(id: RolloutId, json: Json = False) -> None:
         console(stderr=True).print("no service is running: nothing moves until `rollout serve`", style="yellow")
 
 
-def watch(id: RolloutId) -> None:
+def watch(id: RolloutId, json: Json = False) -> None:
     """Follow one rollout live until it ends. Exit 5 if it did not end as promoted."""
     with backend() as service:
-        follow(service, id)
+        follow(service, id, json)
 
 
 def history(
@@ -115,7 +179,7 @@ def history(
 
         exports.export(id, export)
         return
-    with backend() as service:
+    with backend() as service, waiting("reading the journal"):
         entries = service.history(id, after)
     if json:
         print_json(entries)
@@ -130,18 +194,24 @@ def history(
 # ------------------------------------------------------------------ following
 
 
-def follow(service: Backend, id_: str) -> None:
-    """Show a rollout until it is final; raise NotPromoted unless it was promoted."""
+def follow(service: Backend, id_: str, as_json: bool = False) -> None:
+    """Show a rollout until it is final, and then its document as JSON; raise NotPromoted unless it was promoted."""
     try:
-        _follow(service, id_)
+        document = _follow(service, id_)
     except Interrupted:
         raise Interrupted(
             f"the rollout goes on; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
             f"rollout rollback {id_}"
         ) from None
+    if as_json:
+        print_json(document)
+    if document["phase"] != "promoted":
+        why = document["reason"] or document["why"]
+        raise NotPromoted(f"{document['id']} ended as {document['phase']}: {plain(why)}")
 
 
-def _follow(service: Backend, id_: str) -> None:
+def _follow(service: Backend, id_: str) -> dict[str, Any]:
+    """Show the rollout on standard error until it is final: as a picture, or in a line whenever that changes."""
     out = console(stderr=True)
     document: dict[str, Any] = {}
     if out.is_terminal:
@@ -156,9 +226,7 @@ def _follow(service: Backend, id_: str) -> None:
             if (line := _line(document)) != last:
                 echo(line, err=True)
                 last = line
-    if document["phase"] != "promoted":
-        why = document["reason"] or document["why"]
-        raise NotPromoted(f"{document['id']} ended as {document['phase']}: {plain(why)}")
+    return document
 
 
 def _line(document: dict[str, Any]) -> str:
@@ -197,7 +265,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
         f"{local(document['due_at'])} ({span(document['due_at'])})" if document["due_at"] else "when something changes"
     )
     if document["phase"] not in FINAL:
-        lines.append(Text(f"next    {plain(document['next'])}, looked at again {due}"))
+        lines.append(Text(f"next    {plain(document['next'])}, due {due}"))
     lines.append(Text(f"why     {plain(document['why'])}"))
     if unread := document.get("calls_unreadable"):
         lines.append(Text(f"calls   {_unread(unread)}", "yellow"))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, RolloutError
+from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import (
     Expect,
     Interrupted,
@@ -23,10 +24,10 @@ from rollout.interfaces.cli.common import (
     by,
     direct_app,
     position,
-    print_json,
     say_if_nobody_works,
     unexpected,
 )
+from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import echo, local, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -193,12 +194,13 @@ def rollback(
         line = _Line(service, sorted(service.list(live=True), key=_waits) if every else [])
         # Every order is committed before the first one is waited for.
         for one in line.live:
-            line.order(one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked)), wait=False))
+            line.order(one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked))))
         if not every:
             asked = id if id is not None else service.on_number(str(number))
-            line.answers.append(service.rollback(asked, by(reason, request_id), wait=False))
+            line.answers.append(service.rollback(asked, by(reason, request_id)))
         if not no_wait:
-            _follow(service, line, timeout)
+            with waiting("writing the baselines back"):
+                _follow(service, line, timeout)
         answers, failure = line.answers, line.failure
         if json:
             print_json(answers if every else answers[0])

@@ -9,6 +9,7 @@ import typer
 
 from rollout.domain.errors import InputError, PreflightRefused
 from rollout.domain.versions.difference import difference_lines
+from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import (
     Json,
     Needs,
@@ -18,8 +19,7 @@ from rollout.interfaces.cli.common import (
     backend,
     by,
     moment,
-    plan_text,
-    print_json,
+    read_plan,
     say_if_nobody_works,
 )
 from rollout.interfaces.cli.progress import waiting
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.plan_text import PlanText
 
 Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
 
@@ -57,7 +58,7 @@ def check(
     plans, refusal = [], None
     for path in plan:
         try:
-            plans.append(_read(path))
+            plans.append(read_plan(path))
         except InputError as error:
             if len(plan) == 1:
                 raise
@@ -66,8 +67,8 @@ def check(
     reports = []
     with contextlib.ExitStack() as stack:
         service = None if offline or not plans else stack.enter_context(backend(Needs.NOTHING))
-        for text, name, loaded in plans:
-            reports.append(_check(service, text, name, loaded, strict, tests))
+        for written in plans:
+            reports.append(_check(service, written, strict, tests))
             if not json:
                 _print_check(reports[-1])
     if json:
@@ -80,14 +81,8 @@ def check(
             raise PreflightRefused(f"this plan would be refused: {found[0]}" if found else None)
 
 
-def _read(path: str) -> tuple[str, str, Plan]:
-    from rollout.adapters.planfile import load_plan
-
-    text, name = plan_text(path)
-    return text, name, load_plan(text, name)
-
-
-def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: bool, tests: bool) -> dict[str, Any]:
+def _check(service: Backend | None, written: PlanText, strict: bool, tests: bool) -> dict[str, Any]:
+    loaded = written.plan
     if service is None:
         from rollout.interfaces.views import rollout
 
@@ -103,7 +98,7 @@ def _check(service: Backend | None, text: str, name: str, loaded: Plan, strict: 
             "requests": [],
         }
     with waiting(f"{loaded.name}: reading {_numbers(loaded)}") as say:
-        return service.check(text, name, strict=strict, tests=say if tests else None)
+        return service.check(written, strict=strict, tests=say if tests else None)
 
 
 def _addresses(loaded: Plan) -> list[str]:
@@ -133,18 +128,15 @@ def start(
     json: Json = False,
 ) -> None:
     """Start a rollout; prints its id."""
-    text, name = plan_text(plan)
     start_at = moment(at)
-    from rollout.adapters.planfile import load_plan
-
-    loaded = load_plan(text, name)  # before a database may be made for it
+    written = read_plan(plan)  # before a database may be made for it
     with backend(Needs.NEW) as service:
-        with waiting(f"{loaded.name}: reading {_numbers(loaded)}"):
-            answer = service.start(text, name, by(reason, request_id), at=start_at, strict=strict)
-        if json and not wait:
-            print_json(answer)
-        else:
+        with waiting(f"{written.plan.name}: reading {_numbers(written.plan)}"):
+            answer = service.start(written, by(reason, request_id), at=start_at, strict=strict)
+        if not json:
             echo(answer["id"])
+        elif not wait:
+            print_json(answer)
         for warning in answer.get("warnings", []):
             echo(f"warning: {plain(warning)}", err=True)
         for line in difference_lines(answer.get("differences", [])):
@@ -153,14 +145,14 @@ def start(
         if wait:
             from rollout.interfaces.cli.look import follow
 
-            follow(service, answer["id"])
+            follow(service, answer["id"], json)
 
 
 def _print_check(report: dict[str, Any]) -> None:
     from rollout.interfaces.views.agent_tests import lines as test_lines
 
     out = console()
-    out.print(f"plan {plain(report['name'])}")
+    out.print(_verdict(report), style="green" if report["ok"] else "red")
     for problem in report["problems"]:
         out.print(f"  refused: {plain(problem)}", style="red")
     for warning in report["warnings"]:
@@ -188,8 +180,14 @@ def _print_check(report: dict[str, Any]) -> None:
         out.print(f"{name}: {plain(line)}")
     if (better := report.get("proposal")) is not None:
         _print_proposal(out, better)
-    if report["ok"]:
-        out.print("ok: nothing was written", style="green")
+
+
+def _verdict(report: dict[str, Any]) -> str:
+    """The whole report in one line."""
+    counts = [(len(report[name]), name) for name in ("problems", "warnings", "numbers", "steps")]
+    found = ", ".join(f"{n} {word if n != 1 else word[:-1]}" for n, word in counts if n)
+    verdict = "is ok: nothing was written" if report["ok"] else "would be refused"
+    return f"plan {plain(report['name'])} {verdict} ({found})"
 
 
 def _print_request(out: Console, request: dict[str, Any]) -> None:

@@ -62,9 +62,7 @@ def sandbox(
     run(host, port, key, seed, speed, strict, latency / 1000)
 
 
-def demo(
-    keep: Annotated[Path | None, typer.Option("--keep", help="Keep the database and the kit in this folder.")] = None,
-) -> None:
+def demo(keep: Annotated[Path | None, typer.Option("--keep", help="Keep the database in this folder.")] = None) -> None:
     """A good version is promoted and a bad one rolled back, live, on an embedded sandbox, in about a minute."""
     from rollout.interfaces.cli.demo import run
 

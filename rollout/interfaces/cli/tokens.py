@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from rollout.domain.errors import InputError
-from rollout.interfaces.cli.common import Json, actor, direct_app, print_json
+from rollout.interfaces.cli.answer import print_json
+from rollout.interfaces.cli.common import Json, actor, direct_app
 from rollout.interfaces.cli.screen import console, echo, local, plain, table
 
 token = typer.Typer(help="Tokens for the HTTP API and the page.", no_args_is_help=True)
@@ -47,24 +48,11 @@ def create(
 def list_(json: Json = False) -> None:
     """Every token, without its secret."""
     from rollout.interfaces.auth.roles import list_tokens
-    from rollout.interfaces.views import rollout
+    from rollout.interfaces.views import token as views
 
     with direct_app() as app:
-        rows = list_tokens(app.store)
-    found: list[dict[str, Any]] = [
-        {
-            "id": r.id,
-            "name": r.name,
-            "role": r.role,
-            "numbers": None if r.numbers is None else list(r.numbers),
-            "created_at": rollout.when(r.created_at),
-            "created_by": r.created_by,
-            "expires_at": rollout.when(r.expires_at),
-            "revoked_at": rollout.when(r.revoked_at),
-            "last_used_at": rollout.when(r.last_used_at),
-        }
-        for r in rows
-    ]
+        rows, now = list_tokens(app.store), app.store.now()
+    found = [views.token(r) for r in rows]
     if json:
         print_json(found)
         return
@@ -72,8 +60,8 @@ def list_(json: Json = False) -> None:
         echo("no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`")
         return
     shown = table("id", "name", "role", "numbers", "expires", "last used", "state", keys=("id", "state"))
-    for r in found:
-        state = "revoked" if r["revoked_at"] else "usable"
+    for row, r in zip(rows, found, strict=True):
+        state = "revoked" if row.revoked_at else "usable" if row.is_usable(now) else "expired"
         limited = "all" if r["numbers"] is None else ", ".join(r["numbers"])
         shown.add_row(
             str(r["id"]),
@@ -88,7 +76,10 @@ def list_(json: Json = False) -> None:
 
 
 @token.command("revoke")
-def revoke(id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")]) -> None:
+def revoke(
+    id: Annotated[str, typer.Argument(metavar="ID", help="The token's id, as `token list` shows it.")],
+    json: Json = False,
+) -> None:
     """Revoke a token and end its sessions, at once and on every replica."""
     from rollout.interfaces.auth.roles import revoke_token
 
@@ -96,4 +87,7 @@ def revoke(id: Annotated[str, typer.Argument(metavar="ID", help="The token's id,
         raise InputError("write the token's id, not the token; `rollout token list` shows the ids")
     with direct_app() as app:
         changed = revoke_token(app.store, id, actor())
-    echo(f"token {id} is revoked" + ("" if changed else " already"))
+    if json:
+        print_json({"id": id, "revoked": changed})
+    else:
+        echo(f"token {id} is revoked" + ("" if changed else " already"))

@@ -197,9 +197,10 @@ async def _checked(request: Request, refused: Callable[[], RolloutError | None])
     try:
         text = new_rollout_page.text_of(form)
         values["text"] = text
-        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(page_state, caller, text))
+        plan = await service.lanes.run("retell", lambda: new_rollout_page.plan_of(text))
+        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(page_state, caller, plan))
         if values["report"]["ok"]:
-            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(page_state, text))
+            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(page_state, plan))
     except RolloutError as found:
         if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
             values["rehearsal"] = {"trouble": found.message}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rollout.domain.lifecycle.commands import RESTORABLE
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.splits import splits
@@ -17,7 +18,6 @@ from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard.formatting import number_count, percent
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
-_RESTORABLE = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
 EVENTS = {
     "promote": Event.PROMOTE_ASKED,
     "pause": Event.PAUSE_ASKED,
@@ -189,7 +189,7 @@ def _adopt(r: Rollout) -> Intent:
 
 
 def _restore(r: Rollout) -> Intent:
-    chosen = [t for t in r.targets if t.state in _RESTORABLE or t in r.outstanding]
+    chosen = [t for t in r.targets if t.state in RESTORABLE or t in r.outstanding]
     return Intent(
         "restore",
         f"Restore the split of {r.name}",
@@ -266,9 +266,10 @@ def _forward(r: Rollout, targets: Iterable[Target]) -> Iterable[tuple[str, str]]
 def _pending_writes(r: Rollout) -> str:
     if not r.unresolved:
         return ""
+    open_ = len({w.number for w in r.unresolved})
     return (
-        f"{number_count(len({w.number for w in r.unresolved}))} still has a write whose outcome is not known; nothing "
-        "more is sent there until it is."
+        f"{number_count(open_)} still {'has' if open_ == 1 else 'have'} a write whose outcome is not known; nothing more "
+        "is sent there until it is."
     )
 
 

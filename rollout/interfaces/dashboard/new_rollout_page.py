@@ -10,6 +10,7 @@ from typing import Any
 from rollout.adapters.planfile import load_plan
 from rollout.domain.errors import InputError, RolloutError
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.confirmations import PatchPreview
@@ -38,11 +39,15 @@ def text_of(form: Mapping[str, str]) -> str:
     return text.replace("\r\n", "\n")
 
 
-def check(page_state: PageState, caller: Caller, text: str) -> dict[str, Any]:
+def plan_of(text: str) -> Plan:
+    """PlanError with every complaint, with line and column."""
+    return load_plan(text, NAME)
+
+
+def check(page_state: PageState, caller: Caller, plan: Plan) -> dict[str, Any]:
     """Pre-flight of a plan: its report, and the bodies as orders by step. Reads Retell, writes nothing."""
-    plan = load_plan(text, NAME)
     page_state.service.allow_plan(caller, plan)
-    report = page_state.service.direct.check(text, NAME)
+    report = page_state.service.direct.examine(plan)
     return {
         **report,
         "tests": agent_tests.lines(report.get("tests")),
@@ -57,21 +62,20 @@ def check(page_state: PageState, caller: Caller, text: str) -> dict[str, Any]:
     }
 
 
-def rehearse(page_state: PageState, text: str) -> dict[str, Any] | None:
+def rehearse(page_state: PageState, plan: Plan) -> dict[str, Any] | None:
     """The expectation of a rehearsal; None when this service cannot rehearse; {"trouble"} when it cannot now."""
     play = page_state.service.rehearse
     if play is None:
         return None
     try:
-        return play(text)
+        return play(plan)
     except RolloutError as error:
         return {"trouble": error.message}
 
 
 def start(page_state: PageState, caller: Caller, form: Mapping[str, str]) -> str:
     """Start the plan of the form; the rollout's id. Refused changes nothing."""
-    text = text_of(form)
-    plan = load_plan(text, NAME)
+    plan = plan_of(text_of(form))
     page_state.service.allow_plan(caller, plan)
     by = By(caller.actor, form.get("reason", "").strip(), form.get("request_id") or None)
     answer = page_state.service.app.commands.start(

@@ -17,6 +17,7 @@ from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import charts
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.views import rollout as views
 
 PER_PAGE = 50
 # What a person has to answer comes first, then what is going back, then what goes on.
@@ -75,12 +76,13 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
     pages = max(1, -(-len(chosen) // PER_PAGE))
     number = min(pages, max(1, int(query["page"]) if query.get("page", "").isdecimal() else 1))
     shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
-    finished, older = _finished(page_state, caller, text, query.get("before"))
+    finished, older = _finished(page_state, caller, text, query.get("before", ""))
     sizes = page_state.service.lookups.numbers([r.id for r in (*shown, *finished)])
     return {
         "rows": [row(r, len(sizes.get(r.id, ()))) for r in shown],
         "finished": [row(r, len(sizes.get(r.id, ()))) for r in finished],
         "older": older,
+        "before": query.get("before", ""),
         "live_total": len(everything),
         "fitting": len(chosen),
         "counts": [(str(p), counts[str(p)]) for p in _ORDER if p.is_live and counts[str(p)]],
@@ -95,7 +97,7 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
 
 
 def _finished(
-    page_state: PageState, caller: Caller, text: str, cursor: str | None, most: int = 20
+    page_state: PageState, caller: Caller, text: str, cursor: str, most: int = 20
 ) -> tuple[list[Rollout], str | None]:
     """A page of finished rollouts that fit, newest first, and the cursor of the next."""
     before = read_cursor(cursor) if cursor else None
@@ -152,17 +154,13 @@ def row(r: Rollout, numbers: int) -> OverviewRow:
     confirmed = r.confirmed_at is not None or r.phase.is_final
     ended = str(r.phase) if r.phase in (Phase.PROMOTED, Phase.ROLLED_BACK) else ""
     weights = [sum(r.plan.weights(i).values()) / splits.TOTAL for i in range(1, r.plan.last_step + 1)]
-    step = r.position.step if confirmed else r.position.step - 1
-    weight = weights[step - 1] if step and r.phase not in (Phase.ROLLED_BACK, Phase.PENDING) else 0.0
-    if r.is_down:
-        weight = min(weight, (r.plan.retreat or 0) / splits.TOTAL)
     return OverviewRow(
         r.id,
         r.name,
         str(r.phase),
         r.reason,
         str(r.position),
-        weight,
+        views.summary(r)["weight"],
         charts.stairs(weights, r.position.step, confirmed, ended),
         evidence_of(r.verdict),
         r.next,

@@ -165,13 +165,13 @@ def _text_of(name: str, raw: bytes) -> str:
 
 
 def visitor(request: Request) -> Visitor:
-    """The visitor that the door let in."""
+    """The visitor whom the route has admitted."""
     found: Visitor = request.state.visitor
     return found
 
 
 def form_of(request: Request) -> Mapping[str, str]:
-    """The form that the door has checked."""
+    """The form, which the route has checked."""
     found: Mapping[str, str] = request.state.form
     return found
 

@@ -16,7 +16,7 @@ from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
 from rollout.interfaces.views.journal import wording
 
-MOST_JOURNALS = 100  # of which the lines are kept
+MOST_LINES = 50_000  # kept of all journals together
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class PageState:
         with self._lock:
             self._lines[id_] = lines
             self._lines.move_to_end(id_)
-            if len(self._lines) > MOST_JOURNALS:
+            while len(self._lines) > 1 and sum(map(len, self._lines.values())) > MOST_LINES:
                 self._lines.popitem(last=False)
         return lines
 

@@ -11,6 +11,7 @@ from typing import Any
 from rollout.domain.gates import summary
 from rollout.domain.gates.meters import meters
 from rollout.domain.gates.verdict import GateOutcome
+from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.plan.plan import Plan
@@ -52,6 +53,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "needs_answer": needs_answer(r),
         "held": formatting.held(r),
         "took": _took(r),
+        "rollback_until": r.updated_at + KEEP_BASELINE,
         "targets": targets(r, query),
         "journal": journal(lines, query.get("before", "")),
         "last_seq": lines[-1].seq if lines else 0,
@@ -243,12 +245,14 @@ def _target(r: Rollout, t: Target) -> dict[str, Any]:
 def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
     """The newest lines, newest first; `before` a sequence number shows those older than it."""
     end = len(lines)
-    if before.isdecimal():
+    before = before if before.isdecimal() else ""
+    if before:
         end = next((i for i, line in enumerate(lines) if line.seq >= int(before)), end)
     part = lines[max(0, end - LINES_SHOWN) : end]
     return {
         "lines": list(reversed(part)),
         "older": part[0].seq if part and part[0].seq > lines[0].seq else None,
         "newer": end < len(lines),
+        "before": before,
         "total": len(lines),
     }

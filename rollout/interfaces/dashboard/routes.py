@@ -81,8 +81,8 @@ def _pages(router: APIRouter) -> None:
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit():
             after = int(last[:16])
-        found = await service.lanes.run("read", lambda: service.find(caller, id))
-        return EventStream(service.hub, service.hub.subscribe(found.id, caller, max(0, min(after, MOST_SEQ))))
+        id_ = await service.lanes.run("read", lambda: service.app.store.meant(id, caller.numbers))
+        return EventStream(service.hub, service.hub.subscribe(id_, caller, max(0, min(after, MOST_SEQ))))
 
     @router.get("/numbers/{text}", **shown(Right.READ))
     async def number_page(request: Request, text: str, fresh: bool = False) -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from rollout.domain.gates import summary as gateviews
+from rollout.domain.gates import summary as gate_summary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.views import rollout as views
@@ -16,7 +16,7 @@ WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
 
 def document(rollout: Rollout, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """{rollout, arms, recommendation, evidence}: the comparison, and E over calls for the plot."""
-    found = gateviews.arms(gateviews.current(rollout))
+    found = gate_summary.arms(gate_summary.current(rollout))
     return {
         "rollout": views.summary(rollout),
         "arms": found,
@@ -86,11 +86,11 @@ def _success(arm: Mapping[str, Any]) -> float:
     return known[0] if known else 1.0
 
 
-def text(report: Mapping[str, Any], rollout: Rollout) -> str:
+def text(report: Mapping[str, Any]) -> str:
     """For a terminal."""
     summary = report["rollout"]
     head = f"{summary['name']} ({summary['id']}): {summary['phase']}"
-    return "\n".join([head, *gateviews.lines(gateviews.current(rollout)), report["recommendation"]])
+    return "\n".join([f"{head}. {report['recommendation']}", *gate_summary.lines(report["arms"])])
 
 
 def html(report: Mapping[str, Any]) -> str:
@@ -119,10 +119,10 @@ def _table(arm: Mapping[str, Any]) -> str:
         interval = row.get("interval")
         cells = [
             escape(row["name"]),
-            gateviews.good(row["canary"]),
-            gateviews.good(row["baseline"]),
-            "" if row.get("difference") is None else f"{gateviews.points(-row['difference'])} points",
-            "" if not interval else f"{gateviews.points(-interval[1])} to {gateviews.points(-interval[0])}",
+            gate_summary.good(row["canary"]),
+            gate_summary.good(row["baseline"]),
+            "" if row.get("difference") is None else f"{gate_summary.points(-row['difference'])} points",
+            "" if not interval else f"{gate_summary.points(-interval[1])} to {gate_summary.points(-interval[0])}",
             f"{row['harm']['E']:.3g}",
             f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
         ]

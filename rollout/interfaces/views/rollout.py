@@ -10,7 +10,7 @@ from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.observations import CallsUnreadable
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
-from rollout.domain.gates import summary as gateviews
+from rollout.domain.gates import summary as gate_summary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
@@ -35,6 +35,7 @@ def summary(r: Rollout) -> dict[str, Any]:
         "reason": r.reason,
         "position": {"wave": r.position.wave, "step": r.position.step},
         "steps": r.plan.last_step,
+        "agents": [{"agent_id": a.agent_id, "agent_version": a.agent_version} for a in r.plan.arms.values()],
         "weight": _weight(r, step),
         "retreated": retreated(r),
         "due_at": when(r.due_at),
@@ -48,7 +49,8 @@ def summary(r: Rollout) -> dict[str, Any]:
 
 def show(r: Rollout) -> dict[str, Any]:
     """One rollout whole."""
-    weights, current = r.weights, gateviews.current(r)
+    weights, current = r.weights, gate_summary.current(r)
+    arms = gate_summary.arms(current)
     document = summary(r)
     document |= {
         "weight": sum(weights.values()) / splits.TOTAL,
@@ -67,8 +69,8 @@ def show(r: Rollout) -> dict[str, Any]:
         "epoch": r.epoch,
         "unsettled": len(r.unresolved),
         "verdict": verdict(current),
-        "gates": gateviews.arms(current),
-        "gates_text": gateviews.lines(current),
+        "gates": arms,
+        "gates_text": gate_summary.lines(arms),
         "tests": tests(r),
         "targets": [target(r, t) for t in r.targets],
     }

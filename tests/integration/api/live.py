@@ -169,7 +169,7 @@ def live(
             0,
             observe=seen.extend,
             metrics=lambda: b"rollout_up 1\n",
-            rehearse=lambda text: {"line": f"a plan of {len(text)} characters"},
+            rehearse=lambda plan: {"line": f"a plan of {len(plan.steps)} steps"},
             pages=dashboard.pages if page or "oidc_issuer" in settings else None,
         )
         server.start()

@@ -145,6 +145,27 @@ def test_the_description_is_complete(service: Live) -> None:
         assert model.get("description"), name
 
 
+def test_every_reference_in_the_description_leads_somewhere(service: Live) -> None:
+    document = service.ask("GET", "/api/v1/openapi.json", token=None).json
+    found: set[str] = set()
+
+    def walk(value: Any) -> None:
+        if isinstance(value, dict):
+            found.update(v for k, v in value.items() if k == "$ref" and isinstance(v, str))
+            value = list(value.values())
+        if isinstance(value, list):
+            for each in value:
+                walk(each)
+
+    walk(document)
+    assert "#/components/schemas/ProblemDocument" in found
+    for reference in found:
+        place: Any = document
+        for part in reference.removeprefix("#/").split("/"):
+            assert part in place, reference
+            place = place[part]
+
+
 def test_every_answer_carries_the_headers(service: Live) -> None:
     for path in ("/healthz", "/api/v1/rollouts", "/nothing", "/api/v1/openapi.json"):
         for token in ("admin", None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import socket
@@ -12,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from rollout.interfaces.auth.roles import revoke_token
+from rollout.interfaces.api import stream
+from rollout.interfaces.api.stream import EventStream, Subscriber
+from rollout.interfaces.auth.roles import Caller, Role, revoke_token
 from tests.integration.api.live import Live, live
 
 
@@ -134,3 +137,61 @@ def test_the_service_stops_within_seconds_with_streams_and_idle_sockets_open(tmp
             stream.close()
         for sock in idle:
             sock.close()
+
+
+# ------------------------------------------------------------------ one subscriber beside others
+
+
+def subscriber(seq: int = 0) -> Subscriber:
+    return Subscriber("r", Caller(None, "x", Role.VIEWER), seq)
+
+
+def test_a_stream_that_is_cut_loses_no_entry_between_those_it_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest entry made room for the end: whoever reconnected behind the others never saw it."""
+    monkeypatch.setattr(stream, "MOST_WAITING", 3)
+
+    async def play() -> tuple[list[str | None], list[str | None]]:
+        slow, quick = subscriber(), subscriber()
+        while slow.put("entry"):
+            pass
+        quick.put("entry")
+        for each in (slow, quick):
+            each.end()
+        return [slow.waiting.get_nowait() for _ in range(slow.waiting.qsize())], [
+            quick.waiting.get_nowait() for _ in range(quick.waiting.qsize())
+        ]
+
+    assert asyncio.run(play()) == ([None], ["entry", None])
+
+
+def test_a_sign_of_life_loses_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An entry that came in the moment of the sign of life was taken from the queue and thrown away."""
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.0)
+
+    async def play() -> list[str]:
+        mine, found = subscriber(), []
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        response = EventStream(None, mine)  # type: ignore[arg-type]
+        for i in range(200):
+            asyncio.get_running_loop().call_soon(mine.put, str(i))
+            found.append(await response._next(gone))
+        while not mine.waiting.empty():
+            found.append(await response._next(gone))
+        return [text for text in found if text and text.isdigit()]
+
+    assert asyncio.run(play()) == [str(i) for i in range(200)]
+
+
+def test_one_that_catches_up_holds_up_nobody(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries were read from where the last one stood, and the others waited until it had caught up."""
+    monkeypatch.setattr(stream, "PAGE", 1)
+    id_ = service.start(name="catching-up")
+    head = len(service.ask("GET", f"/api/v1/rollouts/{id_}/history?limit=200").json["items"])
+    hub, own = service.server.service.hub, Caller(None, "x", Role.VIEWER)
+
+    async def look() -> tuple[int, int]:
+        late, level = Subscriber(id_, own, 0), Subscriber(id_, own, head - 1)
+        await hub._look({id_: [late, level]})
+        return late.seq, level.seq
+
+    assert head > 2 and asyncio.run(look()) == (1, head)

@@ -223,6 +223,17 @@ def test_a_login_on_one_replica_ends_on_another_and_after_a_restart(tmp_path: Pa
         assert refused.status == 401 and "(access_denied)" in refused.json["detail"]
 
 
+def test_a_login_behind_a_path_prefix_has_its_cookie_under_it(tmp_path: Path, provider: Provider) -> None:
+    with live(tmp_path, ticking=False, root_path="/some/rollout", **settings_for(provider)) as found:
+        begun = found.ask("GET", "/some/rollout/auth/oidc/login", token=None)
+        assert "path=/some/rollout/auth/oidc;" in begun.headers["set-cookie"].lower()
+        path, cookie = begin(found, provider)
+        ended = found.ask("GET", f"/some/rollout{path}", token=None, headers=cookie)
+        assert ended.status == 200, ended.raw
+        gone = next(line for line in ended.headers["set-cookie"].lower().splitlines() if "rollout_oidc" in line)
+        assert "path=/some/rollout/auth/oidc" in gone and "max-age=0" in gone
+
+
 def test_a_login_is_good_for_ten_minutes_whichever_clock_is_ahead() -> None:
     begun = Begun.now(1000.0)
     for at, good in ((1000.0, True), (1599.0, True), (941.0, True), (1601.0, False), (900.0, False)):

@@ -30,6 +30,7 @@ SUMMARY = (
     "reason",
     "position",
     "steps",
+    "agents",
     "weight",
     "retreated",
     "due_at",

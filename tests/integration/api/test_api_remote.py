@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
 from rollout.interfaces.backend.direct import Backend, Direct
 from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.backend.plan_text import PlanText
 from tests.integration.api.live import Live
 
 
@@ -38,18 +40,18 @@ def remote(service: Live) -> Iterator[Remote]:
 ME = By("cli:tests", "because")
 
 
-def text(service: Live, *numbers: str, **more: object) -> str:
-    return dump_plan(build_plan(service.plan(*numbers, **more)))
+def written(service: Live, *numbers: str, **more: object) -> PlanText:
+    return PlanText.read(dump_plan(build_plan(service.plan(*numbers, **more))), "plan.yaml")
 
 
 def test_a_whole_rollout(service: Live, remote: Remote) -> None:
     backend: Backend = remote
     number = service.number()
-    plan = text(service, number, name="by-remote")
-    report = backend.check(plan, "plan.yaml")
-    there = Direct(service.app).check(plan, "plan.yaml")
+    plan = written(service, number, name="by-remote")
+    report = backend.check(plan)
+    there = Direct(service.app).check(plan)
     assert report["ok"] and {**report, "timetable": ""} == {**there, "timetable": ""}  # it begins at the second of now
-    id_ = backend.start(plan, "plan.yaml", ME)["id"]
+    id_ = backend.start(plan, ME)["id"]
     service.until(lambda: backend.show(id_)["confirmed_at"])
     assert backend.show("by-remote")["id"] == id_ == backend.on_number(number)
     moved = backend.command("promote", id_, ME, expect=Position(1, 1))
@@ -58,31 +60,29 @@ def test_a_whole_rollout(service: Live, remote: Remote) -> None:
         backend.command("promote", id_, ME, expect=Position(1, 1))
     assert stale.value.exit_code == 3 and stale.value.details["position"] == {"wave": 1, "step": 2}
     assert id_ in {r["id"] for r in backend.list(live=True)}
-    back = backend.rollback(id_, ME, timeout=20)
+    assert backend.rollback(id_, ME)["phase"] in ("rolling_back", "rolled_back")
+    back = backend.follow_rollback(id_, 20)
     assert back["phase"] in ("rolling_back", "rolled_back") and back["seconds"] is not None
     assert service.served(number) == [(6, 1)]
-    assert backend.follow_rollback(id_, 5)["seconds"] is not None
     service.until(lambda: backend.show(id_)["phase"] == "rolled_back")
     entries = backend.history(id_)
     assert entries == Direct(service.app).history(id_) and entries[0]["reason"] == "because"
     assert backend.history(id_, entries[-1]["seq"]) == []
     assert backend.service_is_alive()
-    ordered = backend.start(text(service, name="no-wait"), "p", ME)["id"]
-    assert backend.rollback(ordered, ME, wait=False)["id"] == ordered
 
 
 def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
     with pytest.raises(PlanError, match=r"plan\.yaml:1:1"):
-        remote.check("- 1", "plan.yaml")
+        remote.check(replace(written(service), text="- 1"))
     with pytest.raises(UnknownRollout) as unknown:
         remote.show("no such?rollout#é")
     assert unknown.value.exit_code == 2
     with pytest.raises(PreflightRefused):
-        remote.start(text(service, "+19995550003"), "plan.yaml", ME)
+        remote.start(written(service, "+19995550003"), ME)
     with pytest.raises(UnknownRollout):
         remote.on_number("+19995550003")
     with pytest.raises(Forbidden):
-        Remote(service.server.url, service.tokens["viewer"]).start(text(service), "p", ME)
+        Remote(service.server.url, service.tokens["viewer"]).start(written(service), ME)
     with pytest.raises(Unauthenticated) as nobody:
         Remote(service.server.url, None).list()
     assert nobody.value.exit_code == 4

@@ -17,7 +17,6 @@ from playwright.sync_api import Page
 from pydantic import SecretStr
 
 from jobs.scheduler import Scheduler
-from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import migrate
 from rollout.app import App, build
 from rollout.domain.lifecycle.commands import By
@@ -184,7 +183,7 @@ def _server(app: App, scheduler: Scheduler | None, port: int) -> Server:
         scheduler,
         "127.0.0.1",
         port,
-        rehearse=lambda text: rehearse(load_plan(text), 200.0, calendars=app.calendars, now=app.store.now(), runs=20),
+        rehearse=lambda plan: rehearse(plan, 200.0, calendars=app.calendars, now=app.store.now(), runs=20),
         pages=dashboard.pages,
     ).start()
 

@@ -47,7 +47,7 @@ def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None
     row = next(m for m in summary.arms(undecided.verdict)[0]["metrics"] if m["name"] == "success")
     bad, calls = row["baseline"]["bad"], row["baseline"]["calls"]
     assert bad and calls
-    line = next(text for text in summary.lines(undecided.verdict) if text.startswith("  success"))
+    line = next(text for text in summary.lines(summary.arms(undecided.verdict)) if text.startswith("  success"))
     assert f"baseline {calls - bad} of {calls} good ({100 * (calls - bad) / calls:.1f} %)" in line
     assert f"{-100 * row['difference']:+.1f} points" in line, "more good calls are a plus"
     assert f"[{-100 * row['interval'][1]:+.1f} .. {-100 * row['interval'][0]:+.1f}]" in line
@@ -65,7 +65,7 @@ def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: R
     told = [
         *rollout.show(stands)["gates_text"],
         rollout.show(stands)["gates"][0]["reason"],
-        report.text(report.document(stands, []), stands),
+        report.text(report.document(stands, [])),
         report.html(report.document(stands, [])),
         page_arms(stands, stands.updated_at)[0]["forecast"],
         page_arms(stands, stands.updated_at)[0]["reason"],

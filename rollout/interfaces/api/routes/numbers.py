@@ -52,7 +52,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
         serves, seen_at = dict(reading.lists), service.app.store.now()
     driving = next((s.rollout for s in stays if s.driven), None)
     try:
-        rollback = service.find(caller, service.app.commands.on_number(number)).id
+        rollback = service.app.store.meant(service.app.commands.on_number(number), caller.numbers)
     except UnknownRollout:
         rollback = None
     return {

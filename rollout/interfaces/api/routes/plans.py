@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.interfaces.api.answers import Checked
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
-from rollout.interfaces.api.plan_body import plan_of, text_of
+from rollout.interfaces.api.plan_body import plan_of
 from rollout.interfaces.api.problems import NotWired
 from rollout.interfaces.api.routes.rollouts import PLAN_BYTES
 from rollout.interfaces.api.schemas import PlanBody
@@ -28,8 +28,9 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
     service, caller = service_of(request), caller_of(request)
 
     def work() -> dict[str, Any]:
-        service.allow_plan(caller, plan_of(body))
-        return service.direct.check(text_of(body), body.name, strict=body.strict)
+        plan = plan_of(body)
+        service.allow_plan(caller, plan)
+        return service.direct.examine(plan, strict=body.strict)
 
     return JSONResponse(await service.lanes.run("retell", work))
 
@@ -48,7 +49,8 @@ async def rehearse(request: Request, body: PlanBody) -> JSONResponse:
         raise NotWired("this service cannot rehearse plans; use `rollout rehearse PLAN`")
 
     def work() -> dict[str, Any]:
-        service.allow_plan(caller, plan_of(body))
-        return play(text_of(body))
+        plan = plan_of(body)
+        service.allow_plan(caller, plan)
+        return play(plan)
 
     return JSONResponse(await service.lanes.run("model", work))

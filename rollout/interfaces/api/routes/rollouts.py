@@ -161,8 +161,8 @@ async def events(
         if not (last_event_id.isascii() and last_event_id.isdigit() and int(last_event_id) <= MOST_SEQ):
             raise InputError("Last-Event-ID: write the id of an event, a whole number")
         after = int(last_event_id)
-    found = await service.lanes.run("read", lambda: service.find(caller, id))
-    return EventStream(service.hub, service.hub.subscribe(found.id, caller, after))
+    id_ = await service.lanes.run("read", lambda: service.app.store.meant(id, caller.numbers))
+    return EventStream(service.hub, service.hub.subscribe(id_, caller, after))
 
 
 async def _answer(service: ApiService, work: Callable[[], dict[str, Any]]) -> JSONResponse:

@@ -7,32 +7,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse
 
-from rollout.adapters.store.tokens import TokenRow, UnknownToken
+from rollout.adapters.store.tokens import UnknownToken
 from rollout.interfaces.api.answers import NewToken, Revoked, Tokens
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.schemas import TokenBody
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right, create_token, list_tokens, revoke_token
-from rollout.interfaces.views.rollout import when
+from rollout.interfaces.views.token import token
 
 router = APIRouter(prefix="/api/v1/tokens", tags=["tokens"], route_class=Guarded)
 TokenId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,16}$", description="A token's id, as lists show it.")]
-
-
-def shown(row: TokenRow) -> dict[str, Any]:
-    """A token without its secret parts."""
-    return {
-        "id": row.id,
-        "name": row.name,
-        "role": row.role,
-        "numbers": None if row.numbers is None else list(row.numbers),
-        "created_at": when(row.created_at),
-        "created_by": row.created_by,
-        "expires_at": when(row.expires_at),
-        "revoked_at": when(row.revoked_at),
-        "last_used_at": when(row.last_used_at),
-    }
 
 
 @router.get("", response_model=Tokens, summary="Every token", **needs(Right.ADMIN))
@@ -42,7 +27,7 @@ async def get_tokens(request: Request) -> JSONResponse:
 
     def work() -> list[dict[str, Any]]:
         rows = list_tokens(service.app.store)
-        return [shown(r) for r in rows if caller.numbers is None or caller.covers(r.numbers or ())]
+        return [token(r) for r in rows if caller.numbers is None or caller.covers(r.numbers or ())]
 
     return JSONResponse({"items": await service.lanes.run("read", work)})
 
@@ -57,13 +42,13 @@ async def get_tokens(request: Request) -> JSONResponse:
 async def make_token(request: Request, body: TokenBody) -> JSONResponse:
     """The token is in this answer and nowhere else; only its hash is kept."""
     service, caller = service_of(request), caller_of(request)
-    id_, token = await service.lanes.run(
+    id_, secret = await service.lanes.run(
         "change",
         lambda: create_token(
             service.app.store, body.role, body.name, body.expires, body.numbers, caller.actor, caller.numbers
         ),
     )
-    return JSONResponse({"id": id_, "token": token}, 201, {"Location": f"{root_of(request)}/api/v1/tokens"})
+    return JSONResponse({"id": id_, "token": secret}, 201, {"Location": f"{root_of(request)}/api/v1/tokens"})
 
 
 @router.delete(

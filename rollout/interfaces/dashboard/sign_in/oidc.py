@@ -277,7 +277,13 @@ def make_router(settings: Settings) -> APIRouter:
         answer = RedirectResponse(await provider.login_url(begun.state, begun.nonce, begun.verifier), 303)
         # Lax, because the provider sends the browser back from its own site; the session's cookie is Strict.
         answer.set_cookie(
-            COOKIE, sealed, max_age=LOGIN_SECONDS, path="/auth/oidc", httponly=True, samesite="lax", secure=secure
+            COOKIE,
+            sealed,
+            max_age=LOGIN_SECONDS,
+            path=root_of(request) + PATH,
+            httponly=True,
+            samesite="lax",
+            secure=secure,
         )
         return answer
 
