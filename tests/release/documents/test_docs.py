@@ -102,3 +102,12 @@ def test_every_page_can_be_found_from_the_readme() -> None:
         str(p.relative_to(REPOSITORY)) for p in seen
     }
     assert {p for p in lost if not p.startswith("docs/adr/")} == set()
+
+
+def test_every_page_is_in_the_menu_of_the_site() -> None:
+    listed = set(
+        re.findall(r"^ +- .*: (\S+\.md)$", (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    )
+    pages = {p.relative_to(REPOSITORY / "docs").as_posix() for p in (REPOSITORY / "docs").rglob("*.md")}
+    decisions = {p for p in pages if p.startswith("adr/0")}  # adr/README.md lists them
+    assert listed == (pages - decisions) | {"index.md", "CONTRIBUTING.md"}, "write it under nav: in mkdocs.yml"
