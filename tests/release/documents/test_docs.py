@@ -111,3 +111,24 @@ def test_every_page_is_in_the_menu_of_the_site() -> None:
     pages = {p.relative_to(REPOSITORY / "docs").as_posix() for p in (REPOSITORY / "docs").rglob("*.md")}
     decisions = {p for p in pages if p.startswith("adr/0")}  # adr/README.md lists them
     assert listed == (pages - decisions) | {"index.md", "CONTRIBUTING.md"}, "write it under nav: in mkdocs.yml"
+
+
+def harmless_rollbacks() -> list[float]:
+    """Per cent of rollouts that docs/gates.md measured as rolled back though the canary was no worse."""
+    text = (REPOSITORY / "docs" / "gates.md").read_text(encoding="utf-8")
+    table = re.search(r"^\| harmless canary, rolled back \|.*?\n\n", text, re.MULTILINE | re.DOTALL)
+    assert table is not None
+    rows = [*re.findall(r"^\| equal\b.*", text, re.MULTILINE), *table[0].strip().splitlines()[2:]]
+    cells = [[cell.strip() for cell in row.strip("|\n").split("|")] for row in rows]
+    # Two columns beside the name are "before" and "now"; else ours comes first.
+    ours = [row[2] if len(row) == 3 else row[1] for row in cells]
+    return [float(found[1]) for cell in ours if (found := re.match(r"([\d.]+) %", cell))]
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/why.md", "docs/how-to/gates.md"])
+def test_the_rate_of_wrong_rollbacks_is_the_measured_one(name: str) -> None:
+    rates = harmless_rollbacks()
+    assert len(rates) > 10
+    said = re.search(r"\b1 to (\d+)(?: %| of 100)", (REPOSITORY / name).read_text(encoding="utf-8"))
+    assert said is not None
+    assert int(said[1]) - 1 < max(rates) < int(said[1]) + 0.5, "what is said is the worst that was measured, rounded"
