@@ -13,6 +13,7 @@ from itertools import islice
 
 import structlog
 
+from jobs.call_details import CallDetailsReader
 from rollout.adapters.store.observations import CANNOT_BE_READ
 from rollout.app import App
 from rollout.domain.gates.counting import MOST_WAIT
@@ -48,6 +49,7 @@ class _Ask:
     failed: bool  # the last look
     started_at: datetime
     baseline: tuple[tuple[str, int], ...]
+    fields: frozenset[str] = frozenset()  # custom analysis fields that the plan names
     further_back: int = 0  # calls of the baseline to read from before, where a day has too few
 
 
@@ -63,6 +65,7 @@ class Observe:
     def __init__(self, app: App, calls: Calls) -> None:
         self.app = app
         self.calls = calls
+        self._details = CallDetailsReader(app, calls, app.settings.call_details_per_minute)
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="observe")
         self._looked_back: dict[tuple[str, str], datetime] = {}  # of numbers asked for lately
         self._after_end_at: datetime | None = None
@@ -72,13 +75,15 @@ class Observe:
         store = self.app.store
         now = store.now()
         ended = {r.id: r for r in self._promoted(now)}
-        asks = [a for r in [*store.in_flight(), *ended.values()] for a in self._asks(r, now)]
+        watched = [*store.in_flight(), *ended.values()]
+        asks = [a for r in watched for a in self._asks(r, now)]
         self._looked_back = {of: at for of, at in self._looked_back.items() if now - at < 2 * FURTHER_BACK_EVERY}
         changed, news = 0, set[str]()
         for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
             changed += got.calls
             if got.calls or got.failed != ask.failed:  # an outage, and its end, are seen at once
                 news.add(ask.rollout_id)
+        news |= self._details.read(watched, now)
         if live := sorted(news - ended.keys()):
             store.wake(live, look=False)
         for id_ in sorted(news & ended.keys()):
@@ -131,6 +136,7 @@ class Observe:
                         mark is not None and (mark.trouble_since or rollout.started_at) > rollout.started_at,
                         rollout.started_at,
                         tuple(sorted(baseline_pairs(rollout.targets))),
+                        frozenset(m.custom for m in rollout.plan.gates.metrics or () if m.custom),
                         HISTORY_CALLS // len(first) if unread else 0,
                     )
                 )
@@ -159,7 +165,7 @@ class Observe:
             if isinstance(item, Failure):
                 failure = item
                 break
-            records.append(item)
+            records.append(_kept(item, ask.fields))
         changed = store.calls.observe(records)
         if failure is None and ask.further_back:
             changed += self._read_history(ask, records)
@@ -186,7 +192,7 @@ class Observe:
                 break
             if item.started_at is not None and item.started_at >= ask.since:
                 break
-            found.append(item)
+            found.append(_kept(item, ask.fields))
         return self.app.store.calls.observe(found)
 
     def stop(self) -> None:
@@ -199,6 +205,12 @@ def _is_past(mark: FetchMark, rollout: Rollout, asked: bool) -> bool:
     if mark.trouble_since is None or rollout.started_at is None:
         return False
     return not asked or mark.trouble_since < rollout.started_at
+
+
+def _kept(call: CallRecord, fields: frozenset[str]) -> CallRecord:
+    """The call without text that no gate asks for, as text may name the caller."""
+    custom = {k: v for k, v in call.custom.items() if k in fields or not isinstance(v, str)}
+    return call if len(custom) == len(call.custom) else replace(call, custom=custom)
 
 
 def _settled(call: CallRecord, now: datetime, longest: timedelta) -> bool:

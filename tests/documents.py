@@ -6,11 +6,14 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from rollout.domain.gates.metrics import KINDS
 from rollout.domain.lifecycle.machine import FINAL, TRANSITIONS, Event, HeldReason, Phase
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "state-machine.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+GATES = ROOT / "docs" / "gates.md"
+_METRICS_BEGIN, _METRICS_END = "<!-- metrics: made by python -m tests.documents -->\n", "<!-- end of metrics -->\n"
 _BEGIN, _END = "<!-- layers: made by python -m tests.documents -->\n", "<!-- end of layers -->\n"
 
 _PHASES = {
@@ -111,6 +114,22 @@ def layers_picture(contracts: list[dict[str, Any]]) -> str:
     return "\n".join([*lines, "```"]) + "\n"
 
 
+def gates() -> str:
+    """docs/gates.md with the table of the metrics of calls."""
+    before, _, rest = GATES.read_text(encoding="utf-8").partition(_METRICS_BEGIN)
+    return before + _METRICS_BEGIN + metrics_table() + _METRICS_END + rest.partition(_METRICS_END)[2]
+
+
+def metrics_table() -> str:
+    """The rows of rollout/domain/gates/metrics.py; in front how a plan writes them."""
+    written = {"custom": "any name with `custom: FIELD`", "tool_failed": "any name with `tool_failed: TOOL`"}
+    rows = [f"| {written.get(name, f'`{name}`')} | {row.meaning} | {row.known} |" for name, row in KINDS.items()]
+    outside = "the value is beyond `max` or `min` on `for` looks in a row"
+    rows.append(f"| any name with `prometheus:` or `http:` | {outside} | at the look |")
+    return "\n".join(["| name | bad when | known |", "| --- | --- | --- |", *rows]) + "\n"
+
+
 if __name__ == "__main__":
+    GATES.write_text(gates(), encoding="utf-8")
     ARCHITECTURE.write_text(architecture(), encoding="utf-8")
     PAGE.write_text(state_machine(), encoding="utf-8")

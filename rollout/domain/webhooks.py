@@ -11,8 +11,8 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
+from rollout.domain import call_documents
 from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
 from rollout.domain.phone_numbers import is_e164
 
@@ -62,7 +62,6 @@ def sample(document: object) -> CallRecord | None:
         return None
     analysis = call.get("call_analysis")
     analysis = analysis if isinstance(analysis, Mapping) else {}
-    custom = analysis.get("custom_analysis_data")
     return CallRecord(
         call_id=str(call_id),
         agent_id=str(agent_id),
@@ -73,16 +72,15 @@ def sample(document: object) -> CallRecord | None:
         ended_at=_moment(call.get("end_timestamp")),
         status=_text(call.get("call_status"), 40) or "unknown",
         disconnection_reason=_text(call.get("disconnection_reason"), 80),
-        e2e_p50_ms=_latency(call.get("latency")),
+        e2e_p50_ms=call_documents.figure(call, "latency", "e2e", "p50"),
         successful=_truth(analysis.get("call_successful")),
         sentiment=_text(analysis.get("user_sentiment"), 20),
         in_voicemail=_truth(analysis.get("in_voicemail")),
-        custom={
-            str(k)[:100]: v
-            for k, v in list((custom if isinstance(custom, Mapping) else {}).items())[:200]
-            if isinstance(v, bool)
-        },
+        # Text may name the caller: it is kept by the fetch alone, which knows the fields that plans name.
+        custom={k: v for k, v in call_documents.custom(analysis).items() if not isinstance(v, str)},
         analyzed=bool(analysis),
+        figures=call_documents.figures(call),
+        details=call_documents.details(call) if event != "call_started" else None,
     )
 
 
@@ -96,14 +94,6 @@ def _text(value: object, most: int) -> str | None:
 
 def _truth(value: object) -> bool | None:
     return value if isinstance(value, bool) else None
-
-
-def _latency(value: Any) -> float | None:
-    e2e = value.get("e2e") if isinstance(value, Mapping) else None
-    p50 = e2e.get("p50") if isinstance(e2e, Mapping) else None
-    if isinstance(p50, bool) or not isinstance(p50, int | float):
-        return None
-    return float(p50) if 0 <= p50 < 1e9 else None
 
 
 def _moment(value: object) -> datetime | None:

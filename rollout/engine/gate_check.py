@@ -91,7 +91,7 @@ class GateCheck:
             config = config_of(rollout.plan, history.edition) or config
         config = replace(config, history=history.rates)
         if history.edition >= 2:
-            seen = replace(seen, thresholds=history.slow_ms)
+            seen = replace(seen, limits=history.limits)
         verdicts = self._judge(config, rollout, seen, now)
         opinion = _together(verdicts)
         record = {
@@ -113,18 +113,18 @@ class GateCheck:
         return Observations(
             calls=stored.calls,
             turns=stored.turns,
-            thresholds=self._thresholds(rollout) if first else None,
+            limits=self._limits(rollout) if first else {},
             unavailable=_unavailable(rollout, stored.marks, now),
             fetched=_fetched(rollout, stored.marks),
         )
 
-    def _thresholds(self, rollout: Rollout) -> tuple[float, float] | None:
-        from rollout.domain.gates.counting import latency_thresholds
+    def _limits(self, rollout: Rollout) -> dict[str, float]:
+        """Those of a rollout that began under edition 1, which did not keep them."""
+        from rollout.domain.gates.history import limits_of
 
+        config, ours = config_of(rollout.plan, 1), baseline_pairs(rollout.targets)
         before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
-        ours = baseline_pairs(rollout.targets)
-        values = [c.e2e_p50_ms for c in before if c.e2e_p50_ms is not None and (c.agent_id, c.agent_version) in ours]
-        return latency_thresholds(values)
+        return {} if config is None else limits_of(config, [c for c in before if (c.agent_id, c.agent_version) in ours])
 
     def _history(
         self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
@@ -174,7 +174,7 @@ class GateCheck:
                 ref.pair,
                 baseline,
                 config.metrics,
-                seen.thresholds,
+                seen.limits,
                 hard_reasons(plan.gates.hard_error_reasons),
                 plan.gates.max_call_time,
                 wait,

@@ -19,7 +19,7 @@ from rollout.domain.decide.actions import Wait
 from rollout.domain.decide.facts import Opening, Opinion
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
+from rollout.domain.lifecycle.records import CallDetails, CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns
@@ -150,6 +150,10 @@ class Calls(Protocol):
     ) -> Iterator[CallRecord | Failure]:
         """Calls of this number and channel that started at or after `since`, oldest first,
         filtered again on our side; a Failure ends the iteration."""
+        ...
+
+    def details(self, call_id: str) -> CallDetails | Failure:
+        """What only the call itself shows; nothing known of it where Retell has no such call (404)."""
         ...
 
 

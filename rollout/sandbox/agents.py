@@ -3,7 +3,7 @@
 Shapes follow Retell's AgentResponse; behaviour is ours and never appears in an answer of the Retell API.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -16,10 +16,21 @@ _SHARES = (
     "voicemail",
     "not_connected",
     "unjudged",
+    "early_hangup",
+    "transferred",
     "backup_model",
     "tool_failed",
     "test_pass",
     "test_error",
+)
+_SIZES = (
+    "latency_p50_ms",
+    "latency_sigma",
+    "duration_s",
+    "duration_sigma",
+    "analysis_delay_s",
+    "cents_per_minute",
+    "test_s",
 )
 
 
@@ -47,8 +58,13 @@ class Behaviour:
     duration_sigma: float = 0.5
     analysis_delay_s: float = 20.0
     """Longest time from the end of a call to its analysis; at least half of it passes."""
-    custom: Mapping[str, float] = field(default_factory=dict)
-    """Custom analysis fields that are true with the given probability."""
+    early_hangup: float = 0.0
+    """Share of calls in which the caller hangs up within ten seconds."""
+    transferred: float = 0.0
+    """Share of calls that are transferred to somebody else."""
+    cents_per_minute: float = 7.0
+    custom: Mapping[str, float | Sequence[Sequence[Any]]] = field(default_factory=dict)
+    """Custom analysis fields: true with the given probability, or pairs of a value of any kind and its probability."""
     backup_model: float = 0.0
     """Share of calls in which a backup model spoke; only get-call tells."""
     tool_failed: float = 0.0
@@ -65,12 +81,22 @@ class Behaviour:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} {value} is not a probability: write a number from 0 to 1")
-        for name in ("latency_p50_ms", "latency_sigma", "duration_s", "duration_sigma", "analysis_delay_s", "test_s"):
+        for name in _SIZES:
             value = getattr(self, name)
             if value < 0:
                 raise ValueError(f"{name} {value} is negative: write 0 or more")
         if self.latency_p50_ms == 0 or self.duration_s == 0:
             raise ValueError("latency_p50_ms and duration_s must be more than 0")
+        for name, chances in self.custom.items():
+            if isinstance(chances, Sequence) and not _is_distribution(chances):
+                raise ValueError(f"custom.{name} is no list of pairs of a value and its probability, adding up to 1")
+
+
+def _is_distribution(pairs: Sequence[Any]) -> bool:
+    if isinstance(pairs, str) or not all(isinstance(p, Sequence) and len(p) == 2 for p in pairs):
+        return False
+    shares = [share for _, share in pairs]
+    return all(isinstance(s, int | float) and 0 <= s <= 1 for s in shares) and abs(sum(shares) - 1) < 1e-6
 
 
 _BEHAVIOUR = {item.name for item in fields(Behaviour)}

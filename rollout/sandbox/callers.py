@@ -7,7 +7,7 @@ with one seed differ only where weights or behaviours differ. Calls are made whe
 import hashlib
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -137,6 +137,17 @@ def _normal(draw: float) -> float:
     return _NORMAL.inv_cdf(min(max(draw, 1e-12), 1 - 1e-12))
 
 
+def _value(chances: float | Sequence[Sequence[Any]], draw: float) -> Any:
+    """True with this probability, or the value of the pair that is drawn."""
+    if not isinstance(chances, Sequence):
+        return draw < chances
+    for value, share in chances:
+        draw -= share
+        if draw < 0:
+            return value
+    return chances[-1][0]
+
+
 def _fate(behaviour: Behaviour, draws: Draws, chat: bool) -> tuple[float, float, dict[str, Any]]:
     """Length, time from the end to the analysis (both seconds), and how the conversation turns out."""
     connected = draws.connected >= behaviour.not_connected
@@ -156,15 +167,22 @@ def _fate(behaviour: Behaviour, draws: Draws, chat: bool) -> tuple[float, float,
     if draws.sentiment < behaviour.negative:
         sentiment = "Negative"
     chance = random.Random(draws.custom)
-    fate = {
+    fate: dict[str, Any] = {
         "final_status": "error" if broken else ("ended" if connected else "not_connected"),
         "reason": reason,
         "latency_ms": behaviour.latency_p50_ms * math.exp(behaviour.latency_sigma * _normal(draws.latency)),
         "successful": (not broken and draws.success < behaviour.success) if judged else None,
         "sentiment": sentiment if judged else None,
         "voicemail": voicemail,
-        "custom": {name: chance.random() < behaviour.custom[name] for name in sorted(behaviour.custom)},
+        "custom": {name: _value(behaviour.custom[name], chance.random()) for name in sorted(behaviour.custom)},
         "backup_model": connected and behaviour.backup_model > 0 and chance.random() < behaviour.backup_model,
         "tool_failed": connected and behaviour.tool_failed > 0 and chance.random() < behaviour.tool_failed,
     }
+    fate["cents_per_minute"] = behaviour.cents_per_minute
+    # Drawn last, and only where asked for, so that older worlds stay as they were.
+    if reason in ("user_hangup", "agent_hangup"):
+        if behaviour.early_hangup > 0 and chance.random() < behaviour.early_hangup:
+            fate["reason"], length = "user_hangup", 10 * chance.random()
+        elif behaviour.transferred > 0 and chance.random() < behaviour.transferred:
+            fate["reason"] = "call_transfer"
     return length, behaviour.analysis_delay_s * (0.5 + 0.5 * draws.analysis), fate

@@ -35,9 +35,10 @@ class Conversation:
     successful: bool | None
     sentiment: str | None
     voicemail: bool
-    custom: dict[str, bool] = field(default_factory=dict)
+    custom: dict[str, Any] = field(default_factory=dict)
     backup_model: bool = False
     tool_failed: bool = False
+    cents_per_minute: float = 7.0
 
     @property
     def is_chat(self) -> bool:
@@ -78,8 +79,8 @@ class Conversation:
         return milliseconds(self.end) - milliseconds(self.start)
 
     def cost(self) -> float:
-        """Cents, at 7 cents a minute for calls and 1 for chats."""
-        return round((self.end - self.start) / 60 * (1 if self.is_chat else 7), 4)
+        """Cents; a chat costs one cent a minute."""
+        return round((self.end - self.start) / 60 * (1 if self.is_chat else self.cents_per_minute), 4)
 
     def analysis(self, now: float) -> dict[str, Any] | None:
         """The analysis, or None while there is none; unjudged fields are left out."""
@@ -142,24 +143,15 @@ class Conversation:
         shown["disconnection_reason"] = self.reason
         if self.final_status == "not_connected":
             return shown
-        p50 = round(self.latency_ms, 1)
-        shown["latency"] = {
-            "e2e": {
-                "p50": p50,
-                "p90": round(p50 * 1.4, 1),
-                "p95": round(p50 * 1.6, 1),
-                "p99": round(p50 * 2.0, 1),
-                "min": round(p50 * 0.7, 1),
-                "max": round(p50 * 2.1, 1),
-                "num": 5,
-            }
-        }
+        shown["latency"] = {part: _latency(self.latency_ms * share) for part, share in _PARTS.items()}
         seconds = self.end - self.start
         shown["call_cost"] = {
             "combined_cost": self.cost(),
             "total_duration_seconds": round(seconds, 3),
-            "total_duration_unit_price": round(7 / 60, 6),
-            "product_costs": [{"product": "modelled_voice", "cost": self.cost(), "unit_price": round(7 / 60, 6)}],
+            "total_duration_unit_price": round(self.cents_per_minute / 60, 6),
+            "product_costs": [
+                {"product": "modelled_voice", "cost": self.cost(), "unit_price": round(self.cents_per_minute / 60, 6)}
+            ],
         }
         return shown
 
@@ -177,3 +169,20 @@ class Conversation:
             shown["end_timestamp"] = milliseconds(self.end)
             shown["chat_cost"] = {"combined_cost": self.cost(), "product_costs": []}
         return shown
+
+
+_PARTS = {"e2e": 1.0, "llm": 0.6, "tts": 0.25, "asr": 0.1}
+
+
+def _latency(p50: float) -> dict[str, Any]:
+    """One part's latencies in ms."""
+    p50 = round(p50, 1)
+    return {
+        "p50": p50,
+        "p90": round(p50 * 1.4, 1),
+        "p95": round(p50 * 1.6, 1),
+        "p99": round(p50 * 2.0, 1),
+        "min": round(p50 * 0.7, 1),
+        "max": round(p50 * 2.1, 1),
+        "num": 5,
+    }

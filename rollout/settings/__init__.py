@@ -71,6 +71,13 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(1.0, gt=0, le=60, description="Between two looks at what is due.")
     drift_seconds: float = Field(15.0, gt=0, description="Between two scans of the account for drift.")
     observe_seconds: float = Field(5.0, gt=0, description="Between two fetches of calls for the gates.")
+    call_details_per_minute: float = Field(
+        60.0,
+        gt=0,
+        le=60_000,
+        description="Calls read one by one in a minute, for gates on `tool_failed` and `backup_model`; where more end, "
+        "a sample is judged.",
+    )
     prune_seconds: float = Field(86_400.0, gt=0, description="Between two removals of what is past its time.")
     notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")
     send_window: float = Field(2.0, gt=0, description="A write leaves this soon after its intent, or not at all.")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.domain.lifecycle.records import CallDetails
 from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, sample, verify
 
 NOW = 1_790_000_000_000
@@ -67,6 +68,21 @@ def test_a_call_without_analysis() -> None:
     assert found is not None and (found.number, found.channel) == ("+14157774444", "outbound")
     assert found.started_at == datetime.fromtimestamp(NOW / 1000, UTC) and found.ended_at is None
     assert found.successful is None and not found.analyzed and "secret" not in repr(found)
+
+
+def test_figures_and_details_are_taken_and_no_text_that_may_name_the_caller() -> None:
+    said = [{"role": "user", "content": "secret words"}, {"role": "agent", "metadata": {"backup_model_used": {}}}]
+    custom = {"name": "secret", "score": 4, "booked": False}
+    found = sample(
+        document(
+            call_cost={"combined_cost": 12.5},
+            transcript_with_tool_calls=said,
+            call_analysis={"custom_analysis_data": custom},
+        )
+    )
+    assert found is not None and "secret" not in repr(found)
+    assert found.figures == {"cost": 12.5} and found.details == CallDetails(True, {})
+    assert found.custom == {"score": 4.0, "booked": False}
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from rollout.adapters.egress_guard import inside
 from rollout.adapters.http.network import literal_addresses
 from rollout.domain.errors import SettingsError
-from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.metrics import Http, Prometheus
 from rollout.domain.plan.plan import Plan
 from rollout.kit.program.proxy import is_this_machine
 

@@ -35,7 +35,7 @@ from rollout.adapters.metric_sources.allowed_hosts import (
 )
 from rollout.domain import strict_json
 from rollout.domain.errors import SettingsError
-from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.metrics import Http, Prometheus
 from rollout.engine.ports import Clock
 
 SECONDS = 5.0

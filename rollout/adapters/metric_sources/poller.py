@@ -18,7 +18,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.allowed_hosts import Late, Lookup, MetricHosts, ValueUnreadable
 from rollout.adapters.metric_sources.fetch import SECONDS, read_value
 from rollout.adapters.telemetry.logs import Logger
-from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.metrics import Http, Prometheus
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import MetricReadings
 from rollout.engine.ports import Clock

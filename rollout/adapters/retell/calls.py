@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.adapters.retell.wire import number_in, optional_text
-from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
+from rollout.adapters.retell.wire import AnswerError, optional_text
+from rollout.domain import call_documents
+from rollout.domain.lifecycle.records import LATEST_MS, CallDetails, CallRecord
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,8 +69,6 @@ def _record(
     sms = is_sms(channel)
     analysis = document.get("chat_analysis" if sms else "call_analysis")
     analysis = analysis if isinstance(analysis, dict) else {}
-    custom = analysis.get("custom_analysis_data")
-    custom = custom if isinstance(custom, dict) else {}
     return CallRecord(
         call_id=call_id,
         agent_id=agent_id,
@@ -80,13 +79,21 @@ def _record(
         ended_at=moment(document.get("end_timestamp")),
         status=optional_text(document, "chat_status" if sms else "call_status") or "unknown",
         disconnection_reason=optional_text(document, "disconnection_reason"),
-        e2e_p50_ms=number_in(document, "latency", "e2e", "p50"),
+        e2e_p50_ms=call_documents.figure(document, "latency", "e2e", "p50"),
         successful=_truth(analysis.get("chat_successful" if sms else "call_successful")),
         sentiment=optional_text(analysis, "user_sentiment"),
         in_voicemail=_truth(analysis.get("in_voicemail")),
-        custom={name: value for name, value in custom.items() if isinstance(value, bool)},
+        custom=call_documents.custom(analysis),
         analyzed=bool(analysis),
+        figures=call_documents.figures(document),
     )
+
+
+def details(document: Any, call_id: str) -> CallDetails:
+    """What get-call shows of a call and no list does. Raises AnswerError if it is about another call."""
+    if not isinstance(document, dict) or document.get("call_id") != call_id:
+        raise AnswerError("it is about another call_id than the one asked for")
+    return call_documents.details(document) or CallDetails()
 
 
 def is_sms(channel: str) -> bool:

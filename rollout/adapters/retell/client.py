@@ -24,7 +24,7 @@ from rollout.adapters.retell.request import LARGE, OnRequest, RequestSender, Req
 from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.adapters.retell.wire import AnswerError, reading, segment
 from rollout.domain.errors import SettingsError
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.writes.answers import Failure, Reading, Trouble
@@ -185,6 +185,12 @@ class RetellClient:
             else:
                 yield from records
         yield from sorted(kept, key=_start)
+
+    def details(self, call_id: str) -> CallDetails | Failure:
+        """See `ports.Calls.details`."""
+        ask = RequestSpec("get-call", "GET", f"/v2/get-call/{segment(call_id)}", limit=LARGE)
+        found = self._reader.ask(ask, lambda document: calls.details(document, call_id), within=self._deadline)
+        return CallDetails() if isinstance(found, Failure) and found.status in (404, 422) else found
 
     def _walk_numbers(
         self, within: float | None = None, *, urgent: bool = False, start: str | None = None

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, select, tuple_, update
 
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into
 from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
+from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
 
 CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 # What a report says of a call; the other columns are ours.
@@ -31,6 +31,18 @@ class Observations:
             return 0
         with self.database.write() as connection:
             return take(connection, records, self.database.now(connection))
+
+    def without_details(
+        self, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
+    ) -> list[str]:
+        """Ids of ended calls that were not read themselves yet, see the function of this name."""
+        with self.database.read() as connection:
+            return without_details(connection, numbers, agents, since, limit)
+
+    def keep_details(self, details: Mapping[str, CallDetails]) -> None:
+        """Add what the calls themselves show, by id."""
+        with self.database.write() as connection:
+            set_details(connection, details, self.database.now(connection))
 
     def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
         with self.database.read() as connection:
@@ -108,6 +120,8 @@ def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:
         return old  # a report that was overtaken by a later one
     if name == "custom":
         return {**(old or {}), **(new or {})}
+    if name == "figures":
+        return {**(old or {}), **(new or {})} or None
     return old if new is None else new
 
 
@@ -127,6 +141,8 @@ def _row(r: CallRecord) -> dict[str, Any]:
         "in_voicemail": r.in_voicemail,
         "custom": dict(r.custom),
         "analyzed": r.analyzed,
+        "figures": dict(r.figures) or None,
+        "details": None if r.details is None else asdict(r.details),
     }
 
 
@@ -168,7 +184,41 @@ def _record(row: Row[Any]) -> CallRecord:
         row.custom or {},
         row.analyzed,
         row.analyzed_at,
+        row.figures or {},
+        None if row.details is None else CallDetails(**row.details),
     )
+
+
+def without_details(
+    connection: Connection, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
+) -> list[str]:
+    """Ids of phone calls of these numbers and agents that ended from `since` on and were not read themselves yet,
+    those that ended first in front; at most so many."""
+    o, found = observations.c, []
+    for start in range(0, len(numbers), 500):
+        query = (
+            select(o.ended_at, o.call_id)
+            .where(
+                o.number.in_(numbers[start : start + 500]),
+                o.channel.in_(("inbound", "outbound")),
+                tuple_(o.agent_id, o.agent_version).in_(agents),
+                o.ended_at >= since,
+                o.status != "not_connected",
+                o.details.is_(None),
+            )
+            .order_by(o.ended_at, o.call_id)
+            .limit(limit)
+        )
+        found += [(row.ended_at, row.call_id) for row in connection.execute(query)]
+    return [call_id for _, call_id in sorted(found)[:limit]]
+
+
+def set_details(connection: Connection, details: Mapping[str, CallDetails], now: datetime) -> None:
+    """Add what the calls themselves show, by id."""
+    for call_id, found in details.items():
+        connection.execute(
+            update(observations).where(observations.c.call_id == call_id).values(details=asdict(found), updated_at=now)
+        )
 
 
 # ------------------------------------------------------------------ how far calls were fetched

@@ -24,7 +24,7 @@ from rollout.adapters.store.types import JsonText, UtcDateTime
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
@@ -271,6 +271,8 @@ observations = Table(
     Column("custom", JsonText),
     Column("analyzed", Boolean, nullable=False),
     Column("analyzed_at", UtcDateTime),  # when an analysis was seen to arrive; not known of one that was there at once
+    Column("figures", JsonText),  # cost in cents, latencies in ms
+    Column("details", JsonText),  # what only the call itself shows; null: not read
     Column("updated_at", UtcDateTime, nullable=False),
     Index("ix_observations_started_at_updated_at", "started_at", "updated_at"),
     Index("ix_observations_number_channel_started_at", "number", "channel", "started_at"),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from rollout.domain.gates.profiles import MetricRule
+from rollout.domain.gates.metrics import Known, MetricRule, limits
 from rollout.domain.lifecycle.records import CallRecord
 
 Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
@@ -61,7 +61,7 @@ NOT_THE_AGENT = frozenset(
 class CallRules:
     """How calls of one rollout (or of one variant) are read.
 
-    canary, baseline: (agent_id, agent_version). slow_ms: thresholds (p50, p90) from `latency_thresholds`.
+    canary, baseline: (agent_id, agent_version). limits: by series, the quantile of the baseline's own earlier calls.
     longest_call: a call without an end after this long is closed. longest_wait: how long after its start an
     ended call may still be waiting for its analysis.
     """
@@ -69,7 +69,7 @@ class CallRules:
     canary: tuple[str, int]
     baseline: frozenset[tuple[str, int]]
     metrics: tuple[MetricRule, ...]
-    slow_ms: tuple[float, float] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     hard_reasons: frozenset[str] = HARD_REASONS
     longest_call: timedelta = timedelta(minutes=60)
     longest_wait: timedelta = timedelta(hours=2)
@@ -153,14 +153,13 @@ def hard_reasons(named: Collection[str] | None) -> frozenset[str]:
     return HARD_REASONS if named is None else frozenset(named)
 
 
-def latency_thresholds(latencies_ms: Iterable[float], least: int = 30) -> tuple[float, float] | None:
-    """(p50, p90) of the baseline's own earlier calls in ms; None with fewer than `least` of them."""
-    values = sorted(latencies_ms)
-    if len(values) < least:
-        return None
-    return values[(len(values) - 1) // 2], values[int(0.9 * (len(values) - 1))]
+def quantile_of(figures: Iterable[float], quantile: float, least: int = 30) -> float | None:
+    """Return this quantile of the baseline's own earlier calls; None with fewer than `least` of them."""
+    values = sorted(figures)
+    return None if len(values) < least else values[int(quantile * (len(values) - 1))]
 
 
+DETAILS_WAIT = timedelta(minutes=10)  # from the end of a call: then it is not read any more, and is unknown
 LEAST_WAIT, USUAL_WAIT, MOST_WAIT = timedelta(minutes=10), timedelta(hours=2), timedelta(hours=24)
 LEAST_DELAYS = 50  # analyses whose delay was seen, before the usual wait gives way to what was seen
 
@@ -197,22 +196,10 @@ def outcomes(call: CallRecord, rules: CallRules) -> dict[str, bool | None]:
     # Without a reason (a chat has none), and for a reason newer than this list, Retell's own status decides.
     hard = reason in rules.hard_reasons or (call.status == "error" and reason is None)
     for metric in rules.metrics:
-        if metric.custom is not None:
-            value = call.custom.get(metric.custom)
-            out[metric.name] = None if value is None else value is metric.bad
-        elif metric.name == "success":
-            # A call that broke down and was never judged is a failed call, not an unknown one.
-            out["success"] = (True if hard else None) if call.successful is None else not call.successful
-        elif metric.name == "hard_error":
-            out["hard_error"] = hard
-        elif metric.name == "negative":
-            mood = (call.sentiment or "unknown").lower()
-            out["negative"] = None if mood == "unknown" else mood == "negative"
-        elif metric.name == "voicemail":
-            out["voicemail"] = call.in_voicemail
-        elif metric.name == "slow" and rules.slow_ms and call.e2e_p50_ms is not None:
-            out["slow:p50"] = call.e2e_p50_ms > rules.slow_ms[0]
-            out["slow:p90"] = call.e2e_p50_ms > rules.slow_ms[1]
+        if not metric.external:
+            known = limits(metric, rules.limits)
+            for series in metric.series:
+                out[series] = metric.row.outcome(call, metric, hard, known.get(series))
     return out
 
 
@@ -232,10 +219,14 @@ def settled(call: CallRecord, rules: CallRules, now: datetime) -> dict[str, bool
             return {}
         # It started and never came back: bad for success, unknown for the rest.
         return {name: True if name == "success" else None for name in found}
-    waiting = not call.analyzed and call.status != "not_connected" and age < rules.longest_wait
-    waiting = waiting and call.disconnection_reason not in NOT_THE_AGENT
-    analysed = {m.name for m in rules.metrics if m.custom or m.name in ("success", "negative", "voicemail")}
-    return {name: v for name, v in found.items() if v is not None or not (waiting and name in analysed)}
+    awaited = set()
+    if call.status != "not_connected" and call.disconnection_reason not in NOT_THE_AGENT:
+        if not call.analyzed and age < rules.longest_wait:
+            awaited.add(Known.ANALYSIS)
+        if call.details is None and now - (call.ended_at or call.started_at) < DETAILS_WAIT:
+            awaited.add(Known.DETAILS)
+    open_ = {s for m in rules.metrics if not m.external and m.row.known in awaited for s in m.series}
+    return {name: v for name, v in found.items() if v is not None or name not in open_}
 
 
 def tabulate(
@@ -260,7 +251,7 @@ def tabulate(
             arm = 0 if who == rules.canary else 1
             placed.append((call.started_at, arm, span, settled(call, rules, now), call))
     series = [name for m in rules.metrics for name in m.series]
-    critical = [name for m in rules.metrics if m.critical for name in m.series]
+    critical = [name for m in rules.metrics if m.critical or m.sampled for name in m.series]
     limit = {
         name: min((start for start, _, _, final, _ in placed if name not in final), default=None) for name in series
     }

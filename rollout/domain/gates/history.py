@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain.gates.counting import CallRules, latency_thresholds, outcomes
+from rollout.domain.gates.counting import CallRules, outcomes, quantile_of
 from rollout.domain.gates.profiles import EDITION, GateConfig, usual_margin
 from rollout.domain.lifecycle.records import CallRecord
 
@@ -22,23 +22,22 @@ LEAST_CALLS = 100  # judged calls of the baseline, below which its rate is not k
 @dataclass(frozen=True, slots=True)
 class BaselineHistory:
     """edition: of the rules the rollout began under (see profiles.EDITION). rates: the baseline's bad rate by series,
-    where enough calls tell it. slow_ms: its latency thresholds (p50, p90). calls: how many calls it was read from."""
+    where enough calls tell it. limits: by series, the quantile above which a call is bad. calls: how many calls it was
+    read from."""
 
     edition: int = EDITION
     rates: Mapping[str, float] = field(default_factory=dict)
-    slow_ms: tuple[float, float] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
     calls: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        slow = None if self.slow_ms is None else list(self.slow_ms)
-        return {"edition": self.edition, "rates": dict(self.rates), "slow_ms": slow, "calls": self.calls}
+        return {"edition": self.edition, "rates": dict(self.rates), "limits": dict(self.limits), "calls": self.calls}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> BaselineHistory:
-        slow = data.get("slow_ms")
-        return cls(
-            data["edition"], data.get("rates", {}), None if slow is None else (slow[0], slow[1]), data.get("calls", 0)
-        )
+        slow = data.get("slow_ms")  # as earlier versions kept the limits
+        earlier = {} if slow is None else dict(zip(("slow:p50", "slow:p90"), slow, strict=True))
+        return cls(data["edition"], data.get("rates", {}), data.get("limits", earlier), data.get("calls", 0))
 
 
 def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
@@ -67,12 +66,23 @@ def baseline_history(
 ) -> BaselineHistory:
     """The rates of these calls, as far as the baseline's versions served them and they have a result."""
     ours = [c for c in calls if (c.agent_id, c.agent_version) in baseline]
-    slow = latency_thresholds(c.e2e_p50_ms for c in ours if c.e2e_p50_ms is not None)
-    rules = CallRules(("", -1), baseline, config.metrics, slow, hard_reasons)
+    limits = limits_of(config, ours)
+    rules = CallRules(("", -1), baseline, config.metrics, limits, hard_reasons)
     told = [outcomes(c, rules) for c in ours]
     rates = {}
     for series in config.series:
         known = [found[series] for found in told if found[series] is not None]
         if len(known) >= LEAST_CALLS:
             rates[series] = round(sum(map(bool, known)) / len(known), 4)
-    return BaselineHistory(rates=rates, slow_ms=slow, calls=len(ours))
+    return BaselineHistory(rates=rates, limits=limits, calls=len(ours))
+
+
+def limits_of(config: GateConfig, calls: Sequence[CallRecord]) -> dict[str, float]:
+    """By series: the quantile of these calls above which one is bad, where there are enough of them."""
+    found: dict[str, float] = {}
+    for metric in config.compared:
+        row = metric.row
+        if row.figure is not None:
+            figures = [figure for c in calls if (figure := row.figure(c, metric)) is not None]
+            found |= {s: limit for s, q in metric.quantiles.items() if (limit := quantile_of(figures, q)) is not None}
+    return found

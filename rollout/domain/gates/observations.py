@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -22,7 +22,7 @@ class Observations:
 
     calls: Sequence[CallRecord]
     turns: Sequence[tuple[str, datetime, str]]
-    thresholds: tuple[float, float] | None
+    limits: Mapping[str, float]
     unavailable: str | None
     fetched: bool = True
 

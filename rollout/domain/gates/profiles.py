@@ -10,10 +10,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from rollout.domain.calendar import durations
 from rollout.domain.errors import InputError
+from rollout.domain.gates.metrics import (
+    BUILT_IN,
+    EARLY_SECONDS,
+    LATENCY_PARTS,
+    LATENCY_QUANTILES,
+    QUANTILES,
+    SOURCES,
+    USUAL_QUANTILE,
+    MetricRule,
+)
 
 USUAL = ("success", "hard_error", "slow", "negative")
-BUILT_IN = (*USUAL, "voicemail")  # the metrics of calls that need no field of their own
 _USUAL_SHARES = {"success": 0.5, "hard_error": 0.25, "slow": 0.125}  # the rest share an eighth
 N = TypeVar("N", int, float)
 
@@ -22,38 +32,6 @@ N = TypeVar("N", int, float)
 # baseline's history, a split per number once the numbers speak of one, a proof of each wave's own, the narrowest
 # margin before weight 1, the labels alarm, fresh ledgers in the watch.
 EDITION = 2
-
-
-@dataclass(frozen=True, slots=True)
-class MetricRule:
-    """One yes-or-no outcome of a call that is compared between the arms, or one external value with a limit.
-
-    `share` is the part of the harm evidence that this metric carries; what the shares leave of 1 is not bet.
-    `margins` are points of the bad rate as fractions (0.25 = 25 points); a metric with margins is critical: a
-    step passes only when the canary is proven not to be worse by the margin. `bad` is the value of a custom
-    field that counts as bad. External: below `minimum` or above `maximum` on `looks` looks in a row fails.
-    """
-
-    name: str
-    share: float = 0.0
-    margins: tuple[float, ...] = ()
-    custom: str | None = None
-    bad: bool = False
-    external: bool = False
-    maximum: float | None = None
-    minimum: float | None = None
-    looks: int = 1
-
-    @property
-    def critical(self) -> bool:
-        return bool(self.margins)
-
-    @property
-    def series(self) -> tuple[str, ...]:
-        """Names of the counted outcomes: latency is judged against two thresholds, the rest against one."""
-        if self.external:
-            return ()
-        return ("slow:p50", "slow:p90") if self.name == "slow" and not self.custom else (self.name,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +81,7 @@ class GateConfig:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateConfig:
-        metrics = tuple(MetricRule(**{**m, "margins": tuple(m["margins"])}) for m in data["metrics"])
+        metrics = tuple(MetricRule.from_json(m) for m in data["metrics"])
         return cls(**{"edition": 1, **data, "floors": tuple(data["floors"]), "metrics": metrics})
 
 
@@ -195,24 +173,50 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
 def _metric(index: int, entry: Mapping[str, Any], profile: Profile) -> MetricRule:
     where, name = f"gates.metrics[{index}]", str(entry.get("name") or "")
     source = entry.get("prometheus") or entry.get("http")
-    custom = entry.get("custom")
     if source:
         limits = {k: None if source.get(k) is None else float(source[k]) for k in ("max", "min")}
         if limits["max"] is None and limits["min"] is None:
             raise InputError(f"{where}: there is no limit; write max: or min: with a number.")
         looks = int(source.get("for") or source.get("looks") or 1)
         return MetricRule(name, external=True, maximum=limits["max"], minimum=limits["min"], looks=looks)
-    if custom is None and name not in BUILT_IN:
+    kind = next((key for key in SOURCES if entry.get(key) is not None), name)
+    if kind == name and name not in BUILT_IN:
         raise InputError(
             f"{where}.name: {name!r} is not known; write one of {', '.join(BUILT_IN)}, "
-            "or add custom:, prometheus: or http:."
+            "or add custom:, tool_failed:, prometheus: or http:."
         )
     margins = entry.get("margins")
-    chosen = profile.margins.get(name, ()) if margins is None and custom is None else tuple(margins or ())
+    chosen = profile.margins.get(kind, ()) if margins is None else tuple(margins)
     if not all(0 < x < 1 for x in chosen):
         raise InputError(f"{where}.margins: write numbers above 0 and below 1, such as [0.25, 0.10].")
     share = -1.0 if entry.get("share") is None else float(entry["share"])
-    return MetricRule(name, share, tuple(map(float, chosen)), custom, bool(entry.get("bad")))
+    return MetricRule(name, share, tuple(map(float, chosen)), kind=kind, **_bad_when(kind, entry))
+
+
+def _bad_when(kind: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a MetricRule that say which calls are bad."""
+    own = entry.get(kind) or {}
+    match kind:
+        case "custom":
+            values = tuple(float(v) if type(v) is int else v for v in entry.get("bad_values") or ())
+            limits = {key: None if entry.get(key) is None else float(entry[key]) for key in ("bad_below", "bad_above")}
+            return {"custom": own, "bad": bool(entry.get("bad")), "bad_values": values, **limits}
+        case "tool_failed":
+            return {"detail": own}
+        case "early_hangup":
+            within = own.get("within")
+            return {"bad_below": EARLY_SECONDS if within is None else durations.parse(within).total_seconds()}
+        case "cost" | "duration" | "latency":
+            above = own.get("above", USUAL_QUANTILE)
+            detail = f"{own.get('part', LATENCY_PARTS[0])}_{own.get('quantile', LATENCY_QUANTILES[0])}"
+            found = {"detail": detail} if kind == "latency" else {}
+            if above in QUANTILES:
+                return {**found, "quantile": QUANTILES[above]}
+            return {
+                **found,
+                "bad_above": durations.parse(above).total_seconds() if kind == "duration" else float(above),
+            }
+    return {}
 
 
 def _with_shares(metrics: list[MetricRule]) -> tuple[MetricRule, ...]:

@@ -7,18 +7,11 @@ from collections.abc import Mapping, Sequence
 
 from rollout.domain.gates import forecast, forecast_wording
 from rollout.domain.gates.counting import Cell
-from rollout.domain.gates.profiles import GateConfig, MetricRule
+from rollout.domain.gates.metrics import MetricRule, sample, told
+from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.weighing import Stratum, Tally, strata_e
 
 Counts = Sequence[int]
-BAD = {
-    "success": "not successful",
-    "hard_error": "ended by an error",
-    "slow:p50": "slower than the baseline's usual half",
-    "slow:p90": "slower than the baseline's usual 90 %",
-    "negative": "with a negative caller",
-    "voicemail": "ended in voicemail",
-}
 NEVER_COMPARED = (
     "All calls go to the canary and the gate never saw the two versions side by side; "
     "give the plan a step below weight 1, or write profile: none."
@@ -30,19 +23,22 @@ def figure(e: float) -> str:
     return f"{e:.2g}" if e < 10 else f"{e:,.0f}" if e < 1e6 else "over a million"
 
 
-def harm(config: GateConfig, e_gate: float, by_metric: Mapping[str, float], counts: Mapping[str, Counts]) -> str:
+def harm(
+    config: GateConfig,
+    e_gate: float,
+    by_metric: Mapping[str, float],
+    counts: Mapping[str, Counts],
+    cells: Sequence[Cell],
+) -> str:
     """Worse beyond doubt: the numbers of the metric that says so most clearly."""
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     series = max(worst.series, key=lambda s: counts[s][0])
     fc, sc, fb, sb = counts[series]
     return (
-        f"The canary is worse: {fc} of its {fc + sc} calls were {_bad(worst, series)}, against {fb} of "
+        f"The canary is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, against {fb} of "
         f"{fb + sb} of the baseline's (evidence of harm {figure(e_gate)}, roll back at {1 / config.alpha:g})."
+        + _sample(worst, cells)
     )
-
-
-def _bad(metric: MetricRule, series: str) -> str:
-    return f"{metric.custom} = {str(metric.bad).lower()}" if metric.custom else BAD[series]
 
 
 def external(metric: MetricRule, value: float | None, looks: int) -> str:
@@ -134,9 +130,10 @@ def passed(
     safe: Mapping[str, float],
     calls: int,
     measured: Mapping[str, Sequence[int]],
+    cells: Sequence[Cell],
 ) -> str:
     """Proven not to be worse: the numbers of the proof."""
-    blind = _blind(config, measured)
+    blind = _blind(config, measured) + "".join(_sample(m, cells) for m in config.compared)
     if not margins:
         return (
             f"Nothing speaks against the canary after {calls} calls; every outside value is within its limit." + blind
@@ -165,6 +162,12 @@ def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
             who = "either version" if len(missing) == 2 else f"the {next(iter(missing))}"
             found.append(f"{m.name} (no data from {who})")
     return f" Not judged: {', '.join(found)}." if found else ""
+
+
+def _sample(metric: MetricRule, cells: Sequence[Cell]) -> str:
+    """Say that a metric is judged on a sample, if it is."""
+    judged, ended = sample(metric, ((c.counts, c.lost) for c in cells))
+    return f" {metric.name} is judged on a sample: {judged:,} of {ended:,} calls." if 0 < judged < ended else ""
 
 
 def wait(

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rollout.domain.gates.forecast_wording import without
+from rollout.domain.gates.metrics import MetricRule, sample
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
@@ -14,8 +15,8 @@ def arms(verdict: Mapping[str, Any] | None, *, intervals: bool = True) -> list[d
     """One entry per canary or variant of a stored verdict, with a row per metric.
 
     Row: name, critical, canary {bad, calls, rate}, baseline {...}, difference and its anytime interval
-    (points of the bad rate as fractions, level .05 each side), harm {E, at} and safe {E, at, margin}: the
-    meters towards rollback and towards promotion; `at` is where they decide.
+    (points of the bad rate as fractions, level .05 each side), sample {judged, of} where only some calls are judged,
+    harm {E, at} and safe {E, at, margin}: the meters towards rollback and towards promotion; `at` is where they decide.
     """
     if not verdict:
         return []
@@ -53,7 +54,8 @@ def _row(metric: Mapping[str, Any], evidence: Mapping[str, Any], intervals: bool
     if metric["external"]:
         row |= {"value": evidence["tally"]["external"].get(name), "max": metric["maximum"], "min": metric["minimum"]}
         return row
-    series = "slow:p90" if name == "slow" and not metric["custom"] else name
+    rule = MetricRule.from_json(metric)
+    series = rule.series[-1]
     fc, sc, fb, sb = numbers["counts"].get(series, (0, 0, 0, 0))
     row["canary"] = {"bad": fc, "calls": fc + sc, "rate": _rate(fc, sc)}
     row["baseline"] = {"bad": fb, "calls": fb + sb, "rate": _rate(fb, sb)}
@@ -61,6 +63,9 @@ def _row(metric: Mapping[str, Any], evidence: Mapping[str, Any], intervals: bool
         row["difference"] = row["canary"]["rate"] - row["baseline"]["rate"]
     if intervals:
         row["interval"] = _interval(evidence["tally"]["cells"], series)
+    judged, ended = sample(rule, ((c["counts"], c.get("lost", {})) for c in evidence["tally"]["cells"]))
+    if judged < ended:
+        row["sample"] = {"judged": judged, "of": ended}
     share = metric["share"] or 0.0
     row["harm"] = {"E": numbers["harm"].get(name, 1.0), "at": 1 / config["alpha"] / share if share else None}
     if name in numbers["safe"]:
@@ -112,6 +117,8 @@ def lines(arms_: Sequence[Mapping[str, Any]]) -> list[str]:
             if row.get("interval"):
                 low, high = row["interval"]
                 text += f" [{points(-high)} .. {points(-low)}]"
+            if "sample" in row:
+                text += f"; judged on {row['sample']['judged']:,} of {row['sample']['of']:,} calls"
             if row["harm"]["at"]:
                 text += f"; harm {_e(row['harm']['E'])} of {row['harm']['at']:.0f}"
             if "safe" in row:

@@ -15,7 +15,8 @@ from typing import Any
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import reasons
 from rollout.domain.gates.counting import Cell
-from rollout.domain.gates.profiles import GateConfig, MetricRule, from_plan, gate_config
+from rollout.domain.gates.metrics import MetricRule
+from rollout.domain.gates.profiles import GateConfig, from_plan, gate_config
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, MetricFigures, Tally, rule
 
 __all__ = [
@@ -140,7 +141,7 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
         )
     )
     if code == FAIL:
-        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts)
+        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared)
     watch = n.e_watch >= config.watch_alarm
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
         return GateOutcome.FAIL, "watch", reasons.watch(config, n.e_watch)
@@ -162,7 +163,7 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
     if tally.weight >= 1.0:
         return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
     if code == PASS:
-        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured)
+        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
     waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
     return GateOutcome.UNDECIDED, None, waiting
 

@@ -66,9 +66,27 @@ class FetchMark:
     trouble_since: datetime | None = None
 
 
+CustomValue = bool | float | str
+"""A value of a custom analysis field; whole numbers are kept as float."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallDetails:
+    """What only the call itself shows, and no list of calls. None: it does not say.
+
+    tools: by name of the tools that were called: True if a call of it failed, None if that is not known.
+    """
+
+    backup_model: bool | None = None
+    tools: Mapping[str, bool | None] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """One call or chat as far as gates need it, neither transcript nor recording; times are aware UTC."""
+    """One call or chat as far as gates need it, neither transcript nor recording; times are aware UTC.
+
+    figures: "cost" in cents, and latencies in ms such as "llm_p90". details: None until the call itself was read.
+    """
 
     call_id: str
     agent_id: str
@@ -83,7 +101,9 @@ class CallRecord:
     successful: bool | None = None
     sentiment: str | None = None
     in_voicemail: bool | None = None
-    custom: Mapping[str, bool] = field(default_factory=dict)
+    custom: Mapping[str, CustomValue] = field(default_factory=dict)
     analyzed: bool = False
     # When its analysis was seen to arrive, by us; None where it was there at once. No part of what a call says.
     analyzed_at: datetime | None = field(default=None, compare=False)
+    figures: Mapping[str, float] = field(default_factory=dict)
+    details: CallDetails | None = None

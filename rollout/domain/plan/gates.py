@@ -1,22 +1,18 @@
-"""The `gates:` of a plan: profile, metrics, margins and limits. The judging is in rollout/domain/gates."""
+"""The `gates:` of a plan: profile, metrics and limits. The judging is in rollout.domain.gates."""
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Self
-from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rollout.domain.errors import InputError
 from rollout.domain.gates import profiles
-from rollout.domain.plan.fields import Duration, Part, complaint, number_of, shown, words
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+from rollout.domain.plan.fields import Duration, Part, complaint
+from rollout.domain.plan.metrics import Metric
 
 
 class ProfileName(StrEnum):
@@ -26,137 +22,6 @@ class ProfileName(StrEnum):
     LOW_TRAFFIC = "low-traffic"
     STRICT = "strict"
     NONE = "none"
-
-
-def _url(value: object) -> str:
-    """https anywhere, http on this machine only; which hosts may be asked, the server's settings decide."""
-    text = value if isinstance(value, str) and value.isprintable() and len(value) <= 2000 else ""
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host, parts = None, urlsplit("")
-    if not host or parts.scheme not in ("https", "http") or re.search(r"[\s\\<>\"]", text):
-        raise complaint(f"{shown(value)} is not a web address", "write for example https://metrics.example.com/value")
-    if parts.username is not None or parts.password is not None:
-        raise complaint("the address carries a user name or password", "write the address without them")
-    if parts.scheme == "http" and host not in _LOOPBACK:
-        raise complaint("the address is not encrypted", f"write https://{text.removeprefix('http://')}"[:120])
-    return text
-
-
-Url = Annotated[
-    str, PlainValidator(_url), WithJsonSchema({"type": "string", "pattern": "^https?://", "maxLength": 2000})
-]
-
-
-def _limit(value: object) -> float:
-    return number_of(value, -1e15, 1e15, "a limit", "0.05")
-
-
-def _fraction(value: object) -> float:
-    number = number_of(value, 0, 1, "a part of 1", "0.25")
-    if number == 0:
-        raise complaint("0 is too small", "write a number above 0 and at most 1, for example 0.25")
-    return number
-
-
-def _margin(value: object) -> float:
-    number = number_of(value, 0, 1, "a margin", "0.25")
-    if number in (0, 1):
-        raise complaint(f"{number:g} is not a margin", "write a number above 0 and below 1, for example 0.25")
-    return number
-
-
-Limit = Annotated[float, PlainValidator(_limit), WithJsonSchema({"type": "number"})]
-Fraction = Annotated[
-    float, PlainValidator(_fraction), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1})
-]
-
-Margin = Annotated[
-    float, PlainValidator(_margin), WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})
-]
-
-
-class External(Part):
-    """A value measured elsewhere, held against a limit at every look."""
-
-    url: Url
-    max: Limit | None = Field(None, description="Fails above this.")
-    min: Limit | None = Field(None, description="Fails below this.")
-    looks: int = Field(
-        1, alias="for", ge=1, le=1000, strict=True, description="Consecutive looks over the limit before it fails."
-    )
-
-    @model_validator(mode="after")
-    def _limited(self) -> Self:
-        if self.max is None and self.min is None:
-            raise complaint("there is no limit", "write max or min, for example max: 0.05")
-        if self.max is not None and self.min is not None and self.min >= self.max:
-            raise complaint("min is not below max", "write a min below max", ("min",))
-        return self
-
-
-class Prometheus(External):
-    """An instant query of a Prometheus server that gives one number."""
-
-    query: Annotated[str, *words(1, 2000)]
-
-
-class Http(External):
-    """A JSON document with one number in it."""
-
-    field: Annotated[str, *words(1, 200)] = Field(description="Key of the number; dots go into nested objects.")
-
-
-class Metric(Part):
-    """One thing that is watched: a metric of calls, a custom analysis field, or a value from elsewhere."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,39}$", strict=True)
-    custom: Annotated[str, *words(1, 100)] | None = Field(
-        None, description="A boolean of call_analysis.custom_analysis_data."
-    )
-    bad: bool = Field(False, strict=True, description="Which value of the custom field counts against the canary.")
-    prometheus: Prometheus | None = None
-    http: Http | None = None
-    share: Fraction | None = Field(None, description="Its part of the combined evidence; left out: the profile's.")
-    margins: tuple[Margin, ...] | None = Field(
-        None,
-        min_length=1,
-        max_length=20,
-        description="Points of the bad rate that must be excluded before a step passes, small weights first; "
-        "given: the metric is critical.",
-    )
-
-    @property
-    def external(self) -> Prometheus | Http | None:
-        return self.prometheus or self.http
-
-    @model_validator(mode="after")
-    def _measured_somewhere(self) -> Self:
-        sources = [key for key in ("custom", "prometheus", "http") if getattr(self, key) is not None]
-        if len(sources) > 1:
-            raise complaint(f"{' and '.join(sources)} are both given", "name one place of measurement", (sources[1],))
-        if not sources and self.name not in profiles.BUILT_IN:
-            near = difflib.get_close_matches(self.name, profiles.BUILT_IN, 1, 0.5)
-            known = near[0] if near else f"one of {', '.join(profiles.BUILT_IN)}"
-            raise complaint(
-                f"there is no metric {shown(self.name)}",
-                f"write {known}, or say where it is measured: custom, prometheus or http",
-                ("name",),
-            )
-        if sources and self.name in profiles.BUILT_IN:
-            raise complaint(
-                f"{self.name} is measured on calls and cannot be taken from {sources[0]}",
-                f"write another name, for example my_{self.name}",
-                ("name",),
-            )
-        if self.external and (self.share is not None or self.margins is not None):
-            key = "share" if self.share is not None else "margins"
-            raise complaint(f"{key} belongs to metrics of calls", "leave it out and write max or min", (key,))
-        if self.bad and self.custom is None:
-            raise complaint("bad belongs to custom fields", "leave it out", ("bad",))
-        return self
 
 
 class Gates(Part):

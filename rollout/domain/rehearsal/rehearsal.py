@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rollout.domain.gates.forecast_wording import round_calls
+from rollout.domain.gates.metrics import BUILT_IN, KINDS
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.hours import Hours
@@ -22,14 +23,10 @@ from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, Scene
 Array = NDArray[np.float64]
 # Bad rates of a plain voice agent, for whom no history is known.
 USUAL_RATES: Mapping[str, float] = {
-    "success": 0.15,
-    "hard_error": 0.01,
-    "slow:p50": 0.5,
-    "slow:p90": 0.1,
-    "negative": 0.2,
-    "voicemail": 0.05,
+    **{name: row.usual for name, row in KINDS.items() if name in BUILT_IN and not row.quantiles},
+    **{series: round(1 - quantile, 4) for series, quantile in KINDS["slow"].quantiles.items()},
 }
-OTHER_RATE = 0.10
+OTHER_RATE = KINDS["custom"].usual
 _AT_ONCE = (
     "All calls go to the canary at once, so the gate never has a baseline beside it and cannot pass; "
     "give the plan a first step below weight 1, or write profile: none."

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.metric_sources.poller import Externals
-from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.metrics import Http, Prometheus
 from tests.integration.metric_sources.provider import Provider
 from tests.support.clock import FakeClock
 from tests.support.parts import need

@@ -15,7 +15,7 @@ import pytest
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources.allowed_hosts import Late, MetricHosts, ValueUnreadable
 from rollout.adapters.metric_sources.fetch import field_value, prometheus_value, read_value, strict_tls
-from rollout.domain.plan.gates import Http, Prometheus
+from rollout.domain.plan.metrics import Http, Prometheus
 from tests.integration.metric_sources.conftest import http, prometheus
 from tests.integration.metric_sources.provider import Provider, drips, sample, says
 

@@ -12,7 +12,7 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.engine.ports import AgentVersion
 from tests.integration.retell.retell_peer import NUMBER, Behaviour, Peer, Seen, http, says, shown
@@ -204,7 +204,8 @@ def call(index: int = 0, **fields: Any) -> dict[str, Any]:
 def test_a_call_with_everything(serve: Serve, client: Make) -> None:
     full = call(
         disconnection_reason="user_hangup",
-        latency={"e2e": {"p50": 812.5, "values": [1, 2]}},
+        latency={"e2e": {"p50": 812.5, "p90": 1500, "values": [1, 2]}, "llm": {"p50": 400, "p90": "slow"}},
+        call_cost={"combined_cost": 12.5, "product_costs": []},
         call_analysis={
             "call_successful": False,
             "user_sentiment": "Thrilled",
@@ -229,8 +230,9 @@ def test_a_call_with_everything(serve: Serve, client: Make) -> None:
             successful=False,
             sentiment="Thrilled",
             in_voicemail=True,
-            custom={"booked": True},
+            custom={"booked": True, "name": "Ann", "count": 1.0},
             analyzed=True,
+            figures={"cost": 12.5, "e2e_p90": 1500.0, "llm_p50": 400.0},
         )
     ]
     assert peer.seen[0].json == {
@@ -281,13 +283,15 @@ def test_what_is_new_or_odd_in_a_call_breaks_nothing(serve: Serve, client: Make)
         call_status="dreaming",
         end_timestamp="later",
         disconnection_reason=["x"],
-        latency={"e2e": {"p50": "fast"}},
+        latency={"e2e": {"p50": "fast", "p90": 1e300}, "llm": 7},
+        call_cost={"combined_cost": -1},
         call_analysis={"call_successful": "yes", "user_sentiment": 3, "custom_analysis_data": [1]},
     )
     [found] = client(serve(routes(v3_list_calls={"items": [odd]}))).since(NUMBER, "inbound", AGENTS, START)
     assert isinstance(found, CallRecord)
     assert (found.status, found.ended_at, found.disconnection_reason) == ("dreaming", None, None)
     assert (found.e2e_p50_ms, found.successful, found.sentiment, dict(found.custom)) == (None, None, None, {})
+    assert found.figures == {} and found.details is None
     [bare] = client(serve(routes(v3_list_calls={"items": [call(call_analysis=None)]}))).since(
         NUMBER, "inbound", AGENTS, START
     )
@@ -345,3 +349,20 @@ def test_without_agents_nothing_is_asked(serve: Serve, client: Make) -> None:
     peer = serve(routes())
     assert list(client(peer).since(NUMBER, "inbound", [], SystemClock().now())) == []
     assert peer.seen == []
+
+
+def test_the_details_of_a_call_come_from_the_call_itself(serve: Serve, client: Make) -> None:
+    said = [
+        {"role": "tool_call_invocation", "tool_call_id": "t", "name": "book", "arguments": "{}"},
+        {"role": "tool_call_result", "tool_call_id": "t", "content": "-", "successful": False},
+    ]
+    peer = serve(routes(v2_get_call=call(transcript_with_tool_calls=said)))
+    assert client(peer).details("call_0") == CallDetails(False, {"book": True})
+
+
+def test_a_call_that_retell_no_longer_shows_has_nothing_to_tell_and_is_not_asked_for_again(
+    serve: Serve, client: Make
+) -> None:
+    assert client(serve(routes())).details("call_0") == CallDetails()
+    assert client(serve(routes(v2_get_call=call()))).details("call_0") == CallDetails()
+    assert isinstance(client(serve(routes(v2_get_call=call(7)))).details("call_0"), Failure)

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.adapters.store import gate_records, key_values, observations
 from rollout.adapters.store.repository import Store
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
+from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO
 
@@ -27,14 +27,17 @@ ENDED: dict[str, Any] = {
     "ended_at": START + MINUTE,
     "disconnection_reason": "user_hangup",
     "e2e_p50_ms": 812.5,
+    "figures": {"cost": 12.5},
 }
 JUDGED: dict[str, Any] = {
     **ENDED,
     "successful": False,
     "sentiment": "Negative",
     "in_voicemail": False,
-    "custom": {"booked": True},
+    "custom": {"booked": True, "score": 4.0, "mood": "calm"},
     "analyzed": True,
+    "figures": {"cost": 12.5, "llm_p90": 900.0},
+    "details": CallDetails(False, {"book": None, "pay": True}),
 }
 
 
@@ -73,7 +76,7 @@ def test_a_changed_result_is_taken_over(store: Store) -> None:
     store.calls.observe([call(**JUDGED)])
     again = call(**{**JUDGED, "successful": True, "sentiment": "Positive", "custom": {"paid": False}})
     assert store.calls.observe([again]) == 1
-    assert kept(store) == [replace(again, custom={"booked": True, "paid": False})]
+    assert kept(store) == [replace(again, custom={**JUDGED["custom"], "paid": False})]
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
@@ -94,6 +97,28 @@ def test_nor_does_it_within_one_batch(store: Store, order: tuple[int, ...]) -> N
 def test_of_two_reports_in_one_batch_the_later_counts(store: Store) -> None:
     store.calls.observe([call(), call(**ENDED)])
     assert kept(store) == [call(**ENDED)]
+
+
+def test_ended_phone_calls_are_read_themselves_once_those_that_ended_first_in_front(store: Store) -> None:
+    store.calls.observe(
+        [
+            call("second", **{**ENDED, "ended_at": START + 2 * MINUTE}),
+            call("first", **ENDED),
+            call("too_old", **{**ENDED, "ended_at": START - MINUTE}),
+            call("going_on"),
+            call("known", **JUDGED),
+            call("nobody", **{**ENDED, "status": "not_connected"}),
+            call("others", **{**ENDED, "agent_version": 5}),
+            call("elsewhere", **{**ENDED, "number": TWO}),
+            call("sms", **{**ENDED, "channel": "inbound_sms"}),
+        ]
+    )
+    assert store.calls.without_details([ONE], [(AGENT, 7)], START, 9) == ["first", "second"]
+    assert store.calls.without_details([ONE], [(AGENT, 7)], START, 1) == ["first"]
+    store.calls.keep_details({"first": CallDetails(True, {"book": False}), "second": CallDetails()})
+    assert store.calls.without_details([ONE], [(AGENT, 7)], START, 9) == []
+    found = {c.call_id: c.details for c in kept(store)}
+    assert (found["first"], found["second"]) == (CallDetails(True, {"book": False}), CallDetails())
 
 
 def test_calls_are_listed_by_number_channel_and_start(store: Store) -> None:

@@ -91,6 +91,10 @@ def test_the_picture_of_the_layers_is_made_from_the_import_contract() -> None:
     assert documents.ARCHITECTURE.read_text(encoding="utf-8") == documents.architecture(), "stale: run `make docs`"
 
 
+def test_the_table_of_metrics_is_made_from_the_code() -> None:
+    assert documents.GATES.read_text(encoding="utf-8") == documents.gates(), "stale: run `make docs`"
+
+
 def test_another_contract_makes_another_picture() -> None:
     layers = {"type": "layers", "exhaustive": True, "layers": ["top", "left | right"]}
     protected = {"type": "protected", "protected_modules": ["sql"], "allowed_importers": ["rollout.left.store"]}

@@ -299,7 +299,7 @@ def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -
         (kind, START + hours * HOUR, json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}))
         for hours, kind in enumerate(kinds)
     ]
-    seen = Observations((), turns, None, None)
+    seen = Observations((), turns, {}, None)
     hours = [START + i * HOUR for i in range(5)]
     assert seen.spans(LOW, "canary", 1) == [
         WeightSpan(hours[0], hours[1], 1.0, 4),

@@ -13,9 +13,9 @@ from rollout.domain.gates.counting import (
     QUARTERS,
     CallRules,
     WeightSpan,
-    latency_thresholds,
     longest_wait,
     outcomes,
+    quantile_of,
     quarter,
     settled,
     tabulate,
@@ -31,7 +31,7 @@ CONFIG = from_plan(
         + [{"name": "booked", "custom": "booked"}, {"name": "angry", "custom": "angry", "bad": True}]
     }
 )
-RULES = CallRules(CANARY, frozenset({BASE}), CONFIG.metrics, slow_ms=(900.0, 1500.0))
+RULES = CallRules(CANARY, frozenset({BASE}), CONFIG.metrics, {"slow:p50": 900.0, "slow:p90": 1500.0})
 SPANS = [WeightSpan(T0, None, 0.1, 1)]
 
 
@@ -137,12 +137,12 @@ def test_the_list_of_hard_reasons_can_be_replaced():
 
 
 def test_slow_is_missing_without_thresholds():
-    assert outcomes(call(), replace(RULES, slow_ms=None))["slow:p50"] is None
+    assert outcomes(call(), replace(RULES, limits={}))["slow:p50"] is None
 
 
 def test_thresholds_need_enough_calls_and_are_values_that_were_seen():
-    assert latency_thresholds(range(29)) is None
-    assert latency_thresholds([float(x) for x in range(101)]) == (50.0, 90.0)
+    assert quantile_of(range(29), 0.5) is None
+    assert [quantile_of([float(x) for x in range(101)], q) for q in (0.5, 0.9)] == [50.0, 90.0]
 
 
 # ------------------------------------------------------------------ when a result is final

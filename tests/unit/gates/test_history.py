@@ -42,7 +42,7 @@ def test_the_baselines_rates_and_thresholds_are_those_of_its_own_calls():
     found = read([*(call(i) for i in range(200)), *others])
     assert (found.calls, found.edition) == (200, 2)
     assert found.rates == {"success": 0.125, "hard_error": 0.0, "slow:p50": 0.5, "slow:p90": 0.1, "negative": 0.2}
-    assert found.slow_ms == (599.0, 679.0)
+    assert found.limits == {"slow:p50": 599.0, "slow:p90": 679.0}
 
 
 def test_fewer_than_a_hundred_judged_calls_say_nothing_of_a_rate():
@@ -50,13 +50,13 @@ def test_fewer_than_a_hundred_judged_calls_say_nothing_of_a_rate():
     found = read(calls)
     assert set(found.rates) == {"hard_error", "slow:p50", "slow:p90"}
     assert read([]).rates == {}
-    assert read([]).slow_ms is None
+    assert read([]).limits == {}
 
 
 def test_calls_without_a_latency_leave_the_thresholds_as_they_are():
     slow = [call(i) for i in range(200)]
     without = [call(i, call_id=f"n{i}", e2e_p50_ms=None) for i in range(200)]
-    assert read([*slow, *without]).slow_ms == read(slow).slow_ms == (599.0, 679.0)
+    assert read([*slow, *without]).limits == read(slow).limits == {"slow:p50": 599.0, "slow:p90": 679.0}
 
 
 def test_a_history_comes_back_from_json():

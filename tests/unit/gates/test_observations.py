@@ -29,7 +29,7 @@ def turn(kind: str, minutes: float, **data: Any) -> tuple[str, datetime, str]:
 
 
 def seen(*turns: tuple[str, datetime, str], calls: tuple[CallRecord, ...] = ()) -> Observations:
-    return Observations(calls, turns, None, None)
+    return Observations(calls, turns, {}, None)
 
 
 def call(minutes: float | None, version: int = 7, agent: str = AGENT, analyzed: datetime | None = None) -> CallRecord:

@@ -38,6 +38,10 @@ PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
     "": [(PLAN, ()), (WITH_VARIANTS, ()), ({**PLAN, "zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}, ())],
     "AlertRule": [({**PLAN, "alerts": [{"match": {"service": "shop"}}]}, ("alerts", 0))],
     "BaselineEntry": [({**PLAN, "baseline": [{"agent_id": "agent_abc"}]}, ("baseline", 0))],
+    "CallLength": [(metric(duration={}), (*LAST, "duration"))],
+    "Cost": [(metric(cost={}), (*LAST, "cost"))],
+    "EarlyHangup": [(metric(early_hangup={}), (*LAST, "early_hangup"))],
+    "Latency": [(metric(latency={}), (*LAST, "latency"))],
     "Gates": [({**PLAN, "gates": {"profile": "standard"}}, ("gates",)), (metric(custom="booked"), ("gates",))],
     "Http": [
         (metric(http={"url": "https://a.example/x", "field": "n", "max": 1}), (*LAST, "http")),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 
 from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
+from rollout.domain.gates.profiles import GateConfig, from_plan
 from rollout.domain.plan.gates import Gates, ProfileName
 from rollout.domain.plan.notices import Reaction
 from rollout.domain.plan.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
@@ -480,7 +482,43 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ({"on_failure": "rolback"}, 'on_failure: "rolback" is not known here; write rollback'),
         (
             {"gates": {"metrics": [{"name": "sucess"}]}},
-            'gates.metrics[0].name: there is no metric "sucess"; write success, or say where it is measured: custom, prometheus or http',
+            'gates.metrics[0].name: there is no metric "sucess"; write success, or say where it is measured: custom, tool_failed, prometheus or http',
+        ),
+        (
+            {"gates": {"metrics": [{"name": "tool_failed"}]}},
+            "gates.metrics[0].name: tool_failed lacks what it is about; write tool_failed: with a name",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "transferred", "cost": {}}]}},
+            "gates.metrics[0].name: transferred is measured on calls and cannot be taken from cost; write another name, for example my_transferred",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "cost", "cost": {"above": "p80"}}]}},
+            'gates.metrics[0].cost.above: "p80" is not a quantile; write a number, or one of p50, p90, p95, p99',
+        ),
+        (
+            {"gates": {"metrics": [{"name": "cost", "cost": {"above": -1}}]}},
+            "gates.metrics[0].cost.above: -1 is not a limit or one of p50, p90, p95, p99; write a number from 0 to 1e+09, for example 40",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "long", "duration": {"above": 600}}]}},
+            "gates.metrics[0].duration.above: 600 has no unit; write 600s for seconds or 600m for minutes",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "cost", "bad_below": 1}]}},
+            "gates.metrics[0].bad_below: bad_below belongs to custom fields; leave it out",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_values": ["x"], "bad_above": 1}]}},
+            "gates.metrics[0].bad_above: bad_values and bad_above are both given; say in one way what is bad",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_below": 3, "bad_above": 2}]}},
+            "gates.metrics[0].bad_below: every number is bad; write a bad_below below bad_above",
+        ),
+        (
+            {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_values": [None]}]}},
+            "gates.metrics[0].bad_values[0]: null is not true, false, a number or text; write a number, for example 1",
         ),
         (
             {"gates": {"metrics": [{"name": "success"}, {"name": "success"}]}},
@@ -631,3 +669,31 @@ def test_a_recorded_number_is_read_whatever_is_known_of_countries_today() -> Non
     with pytest.raises(PlanError, match="too short or too long"):
         build_plan(document(numbers=[impossible]))
     assert Plan.model_validate(document(numbers=[impossible])).numbers == (impossible,)
+
+
+def test_every_metric_of_calls_in_one_plan_and_back() -> None:
+    metrics = [
+        {"name": "success"},
+        {"name": "hard_error"},
+        {"name": "slow"},
+        {"name": "negative"},
+        {"name": "voicemail"},
+        {"name": "early_hangup", "early_hangup": {"within": "10s"}},
+        {"name": "transferred"},
+        {"name": "booking", "tool_failed": "book appointment"},
+        {"name": "cost", "cost": {"above": 40}},
+        {"name": "duration", "duration": {"above": "10m"}},
+        {"name": "latency", "latency": {"part": "llm", "quantile": "p90", "above": "p95"}},
+        {"name": "backup_model"},
+        {"name": "mood", "custom": "mood", "bad_values": ["angry", 1, False]},
+        {"name": "score", "custom": "score", "bad_below": 3},
+    ]
+    made = build_plan(document(gates={"metrics": metrics}))
+    assert Plan.model_validate(made.canonical()) == made
+    rules = from_plan(made.canonical()["gates"]).metrics
+    assert [r.name for r in rules] == [m["name"] for m in metrics]
+    by_name = {r.name: r for r in rules}
+    assert by_name["early_hangup"].bad_below == 10 and by_name["duration"].bad_above == 600
+    assert (by_name["latency"].detail, by_name["latency"].quantile) == ("llm_p90", 0.95)
+    assert by_name["mood"].bad_values == ("angry", 1.0, False) and by_name["booking"].detail == "book appointment"
+    assert GateConfig.from_json(json.loads(json.dumps(asdict(from_plan(made.canonical()["gates"]))))).metrics == rules

@@ -1,0 +1,81 @@
+"""Reads calls one by one, at a bounded rate, for the metrics that no list of calls can tell.
+
+Where more calls end than the rate allows, the gates judge a sample: what was not read within `DETAILS_WAIT` of its end
+is unknown to those metrics, on both sides alike, and the gates say so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+
+from rollout.app import App
+from rollout.domain.gates.counting import DETAILS_WAIT
+from rollout.domain.gates.observations import baseline_pairs
+from rollout.domain.lifecycle.records import CallDetails
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.writes.answers import Failure
+from rollout.engine.gate_check import config_of
+from rollout.engine.ports import Calls
+
+log = structlog.get_logger(__name__)
+
+_MOST_SAVED = 60.0  # seconds of unused rate that may be caught up
+
+
+class CallDetailsReader:
+    """The regular reading of calls that ended; `rate` in calls a minute, for all rollouts together."""
+
+    def __init__(self, app: App, calls: Calls, rate: float) -> None:
+        self.app = app
+        self.calls = calls
+        self.rate = rate
+        self._used_until: datetime | None = None
+
+    def read(self, rollouts: Sequence[Rollout], now: datetime) -> set[str]:
+        """Read as many as the rate allows; the ids of the rollouts that have news."""
+        asking = [r for r in rollouts if _needs_details(r)]
+        left = self._allowed(now) if asking else 0
+        news = set()
+        for i, rollout in enumerate(asking):
+            used, failed = self._read(rollout, math.ceil(left / (len(asking) - i)), now)
+            left -= used
+            if used:
+                news.add(rollout.id)
+            if failed:
+                break
+        return news
+
+    def _allowed(self, now: datetime) -> int:
+        passed = _MOST_SAVED if self._used_until is None else (now - self._used_until).total_seconds()
+        count = int(min(max(passed, 0.0), _MOST_SAVED) * self.rate / 60)
+        if count:
+            self._used_until = now
+        return count
+
+    def _read(self, rollout: Rollout, most: int, now: datetime) -> tuple[int, bool]:
+        """(calls read, whether reading failed)"""
+        assert rollout.started_at is not None
+        agents = sorted({ref.pair for ref in rollout.plan.arms.values()} | baseline_pairs(rollout.targets))
+        since = max(rollout.started_at, now - DETAILS_WAIT)
+        numbers = [t.number for t in rollout.targets if t.wave <= rollout.position.wave]
+        found: dict[str, CallDetails] = {}
+        failure: Failure | None = None
+        for call_id in self.app.store.calls.without_details(numbers, agents, since, most) if most else ():
+            read = self.calls.details(call_id)
+            if isinstance(read, Failure):
+                failure = read
+                log.warning("a call was not read", rollout=rollout.id, error=read.detail)
+                break
+            found[call_id] = read
+        if found:
+            self.app.store.calls.keep_details(found)
+        return len(found), failure is not None
+
+
+def _needs_details(rollout: Rollout) -> bool:
+    config = config_of(rollout.plan)
+    return config is not None and any(m.sampled for m in config.metrics)
