@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -14,7 +16,7 @@ from rollout.app import App
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import Event, HeldReason, after, allows
+from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after, allows
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.engine.write_protocol import SERVICE
@@ -22,6 +24,7 @@ from rollout.engine.write_protocol import SERVICE
 log = structlog.get_logger(__name__)
 
 MOST_CRASHES = 5
+ROLLBACKS = 4  # driven at the same time by threads of their own; more of them take the other workers' places
 
 
 class Advance:
@@ -31,8 +34,9 @@ class Advance:
         self.app = app
         self.lease = timedelta(seconds=app.timing.lease)
         self._pool = ThreadPoolExecutor(app.settings.workers, thread_name_prefix="drive")
-        self._urgent = ThreadPoolExecutor(4, thread_name_prefix="rollback")
-        self._running: dict[str, Future[None]] = {}
+        self._urgent = ThreadPoolExecutor(ROLLBACKS, thread_name_prefix="rollback")
+        self._running: set[Future[None]] = set()
+        self._undoing: set[Future[None]] = set()
         self._lock = threading.Lock()
         self._stopping = False
         self.next_due: float | None = None
@@ -49,26 +53,27 @@ class Advance:
             return 0
         self.next_due = None  # what is left over waits for a place, and a place that becomes free wakes us
         before()
-        taken = self._take(self._urgent, 4, urgent_only=True)
-        with self._lock:
-            free = self.app.settings.workers - sum(1 for f in self._running.values() if not f.done())
-        if free > 0:
-            taken += self._take(self._pool, free, urgent_only=False)
-        return taken
+        return self._take(self._urgent, self._undoing, ROLLBACKS, urgent_only=True) + self._take(
+            self._pool, self._running, self.app.settings.workers, urgent_only=False
+        )
 
-    def _take(self, pool: ThreadPoolExecutor, limit: int, *, urgent_only: bool) -> int:
-        held = self.app.store.claim(self.app.owner, self.lease, limit, urgent_only=urgent_only)
+    def _take(self, pool: ThreadPoolExecutor, running: set[Future[None]], most: int, *, urgent_only: bool) -> int:
+        """Claim for the places of this pool that are free: what is claimed must not wait while its lease runs."""
+        with self._lock:
+            free = most - len(running)
+        if free <= 0:
+            return 0
+        held = self.app.store.claim(self.app.owner, self.lease, free, urgent_only=urgent_only)
         for claim in held:
             future = pool.submit(self._drive, claim)
             with self._lock:
-                self._running[claim.rollout_id] = future
-            future.add_done_callback(lambda f, id_=claim.rollout_id: self._done(id_, f))  # type: ignore[misc]
+                running.add(future)
+            future.add_done_callback(partial(self._done, running))
         return len(held)
 
-    def _done(self, id_: str, future: Future[None]) -> None:
+    def _done(self, running: set[Future[None]], future: Future[None]) -> None:
         with self._lock:
-            if self._running.get(id_) is future:
-                del self._running[id_]
+            running.discard(future)
         self.app.interrupts.woken.set()  # a slot is free: look again at once
 
     def _drive(self, held: Claim) -> None:
@@ -104,8 +109,11 @@ class Advance:
         if not allows(phase, Event.HELD):
             return False
         why = f"working on it has crashed {held.crashes} times in a row"
-        values = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value, "resume_phase": phase}
-        store.commit(held, Change(rollout=values), [JournalEntry("held", SERVICE, why)])
+        values: dict[str, Any] = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value}
+        if phase is not Phase.HELD:
+            values["resume_phase"] = phase
+        entry = JournalEntry("held", SERVICE, why, {"reason": HeldReason.POISON.value})
+        store.commit(held, Change(rollout=values), [entry])
         store.release(held, Wait(None, "adopt, restore, rollback or stop", why, WaitingFor.PERSON))
         return True
 

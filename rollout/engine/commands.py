@@ -7,7 +7,7 @@ takes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -48,10 +48,10 @@ class Commands:
 
     # -------------------------------------------------------------- before the first write
 
-    def check(self, plan: Plan, volumes: Mapping[str, float] | None = None) -> Preflight:
+    def check(self, plan: Plan) -> Preflight:
         """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
         self.calendar(plan)
-        return preflight(plan, self.workspace, volumes=volumes, named=self.store.live_named(plan.name))
+        return preflight(plan, self.workspace, named=self.store.live_named(plan.name))
 
     def run_tests(self, found: Preflight, clock: Clock, told: Callable[[str], None]) -> AgentTests:
         """Run the tests of a plan that passed pre-flight, and wait for their end. Records nothing."""

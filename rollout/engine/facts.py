@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
-from rollout.domain.decide.facts import Facts, TestReport
+from rollout.domain.decide.facts import Facts, Opening, TestReport
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.answers import Failure
@@ -67,13 +67,16 @@ class FactFinder:
         self._poll_tests(known)
         versions = self._versions(known)
         gates = self.gates.look(r, now) if _is_judged(r) else GateReport()
+        if gates.record is not None:
+            known.rollout = r = replace(r, verdict=gates.record)  # the next look of this pass goes on from here
+        by_hours = r.phase in (Phase.PENDING, Phase.PROGRESSING)  # no other phase waits for the calendar, or on it
         facts = Facts(
             look=known.look,
             verdict=gates.verdict,
             canary_calls=gates.canary_calls,
-            opening=self.calendar.opening(r, now),
-            hold_until=self.calendar.hold_until(r) if r.confirmed_at else None,
-            stood=self.calendar.stood(r, now),
+            opening=self.calendar.opening(r, now) if by_hours else Opening(),
+            hold_until=self.calendar.hold_until(r) if by_hours and r.confirmed_at else None,
+            stood=self.calendar.stood(r, now) if by_hours else None,
             canary_gone=versions.canary_gone,
             baseline_gone=versions.baseline_gone,
             trouble=versions.trouble,
@@ -86,7 +89,7 @@ class FactFinder:
             poll=timedelta(seconds=self.timing.poll),
             watch=timedelta(seconds=self.timing.watch),
         )
-        return facts, _evidence(gates)
+        return facts, gates.record
 
     def _poll_tests(self, known: Pass) -> None:
         """Once in a pass, when every batch has begun."""
@@ -117,9 +120,3 @@ class FactFinder:
 
 def _is_judged(r: Rollout) -> bool:
     return r.started_at is not None and r.phase.is_live and r.phase is not Phase.ROLLING_BACK
-
-
-def _evidence(gates: GateReport) -> Mapping[str, Any] | None:
-    if gates.verdict is None:
-        return gates.record
-    return {"outcome": gates.verdict.outcome, "reason": gates.verdict.reason, **(gates.record or {})}

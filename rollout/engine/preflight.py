@@ -87,19 +87,12 @@ class Workspace:
     batch_tests: BatchTests | None = None
 
 
-def preflight(
-    plan: Plan,
-    workspace: Workspace,
-    *,
-    seed: int = 0,
-    volumes: Mapping[str, float] | None = None,
-    named: str | None = None,
-) -> Preflight:
+def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | None = None) -> Preflight:
     """Read the plan's numbers and versions and judge them; NotReachable when Retell cannot be asked.
 
     `named` is the live rollout that has the plan's name. Where that, or a number's driver, is in the way, that alone
     is told: what the numbers serve meanwhile is that rollout's doing. `seed` draws the order of waves where the plan
-    asks for chance; `volumes` are calls per number.
+    asks for chance.
     """
     numbers, versions, drivers = workspace.numbers, workspace.versions, workspace.drivers
     listed = [n for n in plan.numbers if isinstance(n, str)]
@@ -134,7 +127,7 @@ def preflight(
         warnings += tag_warnings(_baseline_tags(baselines), versions.roots)
     return Preflight(
         plan,
-        _targets(plan, readings, baselines, _ordered(plan, list(readings), seed, volumes)),
+        _targets(plan, readings, baselines, _ordered(plan, list(readings), seed)),
         tuple(dict.fromkeys(problems)),
         tuple(dict.fromkeys(warnings)),
         readings,
@@ -275,14 +268,12 @@ def _baseline_problems(
             warnings.append(f"the baseline's {agent_id} version {version} is a draft, which may change under it")
 
 
-def _ordered(plan: Plan, numbers: list[str], seed: int, volumes: Mapping[str, float] | None) -> list[str]:
-    if plan.wave_order is WaveOrder.RANDOM:
-        order = sorted(numbers)
-        random.Random(plan.seed if plan.seed is not None else seed).shuffle(order)
-        return order
-    if plan.wave_order is WaveOrder.VOLUME and volumes is not None:
-        return sorted(numbers, key=lambda n: (volumes.get(n, 0.0), n))
-    return numbers
+def _ordered(plan: Plan, numbers: list[str], seed: int) -> list[str]:
+    if plan.wave_order is not WaveOrder.RANDOM:
+        return numbers
+    order = sorted(numbers)
+    random.Random(plan.seed if plan.seed is not None else seed).shuffle(order)
+    return order
 
 
 def _and_more(found: Sequence[str], shown: int) -> str:

@@ -111,7 +111,9 @@ class Settings(BaseSettings):
     )
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
-    rollback_days: int = Field(30, ge=1, description="Days a promoted rollout can still be rolled back.")
+    rollback_days: int = Field(
+        30, ge=1, description="Days that an ended rollout is kept, to be rolled back; below 30 it is 30."
+    )
     keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
     keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
     keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")

@@ -355,6 +355,31 @@ def test_a_rollback_goes_on_until_retell_is_back(scene: Scene) -> None:
     assert scene.live(ONE) == [entry(6)]
 
 
+def test_a_number_that_retell_refuses_holds_up_no_other_of_a_fleet(scene: Scene) -> None:
+    numbers = scene.add_numbers(40)
+    scene.given_at(1, numbers=numbers)
+    scene.sandbox.fault("status", status=422, method=PATCH, number=numbers[0], times=None)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.after(6)  # a pass, and another one a poll later
+    assert [n for n in numbers if scene.live(n) != [entry(6)]] == [numbers[0]]
+    scene.sandbox.clear_faults()
+    scene.after(60)
+    scene.stands("rolled_back")
+
+
+def test_no_calendar_is_asked_while_it_goes_back(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.given_at(1)
+
+    def fail(*_: Any) -> Any:
+        raise ZeroDivisionError("a calendar nobody can read")
+
+    for name in ("opening", "hold_until", "stood"):
+        monkeypatch.setattr(scene.app.driver.facts.calendar, name, fail)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.drive()
+    scene.stands("rolled_back")
+
+
 def test_a_rollback_whose_answer_is_lost_is_declared_after_the_horizon(scene: Scene) -> None:
     scene.given_at(1)
     scene.sandbox.fault("drop_after", method=PATCH)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from threading import Event
+
 import pytest
 
-from jobs.advance import MOST_CRASHES, Advance
+from jobs.advance import MOST_CRASHES, ROLLBACKS, Advance
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout
 from tests.support.scene import GET, ME, PATCH, Scene
@@ -93,6 +95,20 @@ def test_a_wrong_key_is_said_and_taken_up_again_when_it_is_right(scene: Scene) -
     assert scene.weight(ONE) == 0.5
 
 
+@pytest.mark.parametrize("asked", ["progressing", "paused"])
+def test_an_edit_that_the_scan_saw_and_that_cannot_be_read_is_read_later(scene: Scene, asked: str) -> None:
+    scene.given_at(1)
+    if asked == "paused":
+        scene.app.commands.pause(scene.id, ME)
+    scene.sandbox.edit(ONE, inbound_agents=[entry(8, 0.3), entry(6, 0.7)])
+    scene.sandbox.fault("status", status=503, method=GET, number=ONE, times=None)
+    scene.scan()
+    scene.stands(asked, 1)
+    scene.sandbox.clear_faults()
+    scene.after(60)
+    scene.stands("held", 1, "drift")
+
+
 def test_one_stale_read_is_not_believed(scene: Scene) -> None:
     scene.given_at(1)
     scene.sandbox.fault("stale", method=GET, number=ONE)
@@ -176,11 +192,29 @@ def test_a_rollout_that_crashes_again_and_again_is_held(scene: Scene, monkeypatc
     assert scene.rollout.why == f"working on it has crashed {MOST_CRASHES} times in a row"
     assert (scene.rollout.due_at, scene.rollout.next) == (None, "adopt, restore, rollback or stop")
     (held,) = [e for e in scene.app.store.history(scene.id) if e.kind == "held"]
-    assert (held.actor, held.reason) == ("service", scene.rollout.why)
+    assert (held.actor, held.reason, held.data["reason"]) == ("service", scene.rollout.why, "poison")
+    assert scene.rollout.resume_phase == "progressing"
     assert len(scene.patches(ONE)) == 1
     scene.app.commands.rollback(scene.id, ME)
     scene.after(3_600)
     scene.stands("rolled_back")
+
+
+def test_a_held_rollout_that_crashes_goes_on_where_it_was_once_answered(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given_at(1)
+    scene.sandbox.edit(ONE, inbound_agents=[entry(8, 0.3), entry(6, 0.7)])
+    scene.scan()
+    scene.stands("held", 1, "drift")
+    scene.app.store.wake([scene.id])
+    _crashing(scene, MOST_CRASHES, monkeypatch)
+    scene.app.store.wake([scene.id])
+    _crashing(scene, 1, monkeypatch)
+    scene.stands("held", 1, "poison")
+    scene.app.commands.restore(scene.id, ME)
+    scene.drive()
+    scene.stands("progressing", 1)
 
 
 def test_one_crash_fewer_goes_on(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,3 +241,24 @@ def test_a_rollback_is_never_given_up_however_often_it_crashes(scene: Scene, mon
     scene.after(3_600)
     scene.stands("rolled_back")
     assert scene.live(ONE) == [entry(6)]
+
+
+def test_rollbacks_have_places_of_their_own_and_no_more_are_claimed_than_can_be_driven(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers = scene.app.settings.workers
+    names = [str(i) for i in range(ROLLBACKS + workers + 1)]
+    numbers = scene.add_numbers(2 * len(names))
+    ids = [scene.given(name=name, numbers=[number]) for name, number in zip(names, numbers, strict=False)]
+    going = Event()
+    monkeypatch.setattr(scene.app.driver, "drive", lambda _held: going.wait(30) and scene.rollout)
+    for id_ in ids[:ROLLBACKS]:
+        scene.app.commands.rollback(id_, ME)
+    advance = Advance(scene.app)
+    try:
+        assert advance.tick() == ROLLBACKS + workers
+        scene.app.commands.rollback(ids[-1], ME)
+        assert advance.tick() == 0, "every place is taken, and what is claimed would wait while its lease runs"
+    finally:
+        going.set()
+        advance.stop()

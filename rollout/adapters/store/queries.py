@@ -47,8 +47,8 @@ def load(
         (mine if w.rollout_id == rollout_id else foreign).append(to_write(w))
     if open_writes and row.phase in _GOING_BACK:
         known_ids = {w.id for w in mine}
-        taken = connection.execute(_TAKEN, {**wanted, "since": now - RECENT})
-        mine = [*(to_write(w) for w in taken if w.id not in known_ids), *mine]
+        answered = connection.execute(_ANSWERED, {**wanted, "since": now - RECENT})
+        mine = [*(to_write(w) for w in answered if w.id not in known_ids), *mine]
         mine.sort(key=lambda w: (w.intent_at, w.id))
     return to_rollout(row, found, mine, foreign)
 
@@ -71,10 +71,10 @@ _OPEN_WRITES = (
     .order_by(writes.c.intent_at, writes.c.id)
 )
 
-_TAKEN = select(writes).where(
+_ANSWERED = select(writes).where(
     writes.c.rollout_id == bindparam("wanted"),
     writes.c.kind == Kind.BASELINE,
-    writes.c.answered == 200,
+    writes.c.answered.is_not(None),
     writes.c.intent_at > bindparam("since"),
 )
 

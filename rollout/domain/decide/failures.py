@@ -46,6 +46,8 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
     gone = look.numbers(Blocked.MISSING)
     if gone:
         why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"
+        if r.plan.on_failure == "pause" and r.phase is not Phase.PROGRESSING:
+            return hold(r, HeldReason.MISSING, why)
         return fail(r, why, look.began)
     back = set(look.numbers(Finding.AT_BASELINE))
     if back and all(t.number in back or t.state is TargetState.RESTORED for t in r.written):
@@ -78,10 +80,8 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
 
 def fail(r: Rollout, why: str, now: datetime) -> Record:
     """`on_failure` of the plan: back, or a person decides."""
-    if r.plan.on_failure == "pause" and r.phase is Phase.PROGRESSING:
-        return Record(Event.FAILURE_PAUSED, why, {"reason": why})
     if r.plan.on_failure == "pause":
-        return Record(Event.HELD, why, {"reason": why})
+        return Record(Event.FAILURE_PAUSED, why, {"reason": why})
     return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
 
 

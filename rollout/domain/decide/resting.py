@@ -11,7 +11,7 @@ from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import find_out, pause, sooner
 from rollout.domain.decide.wording import name, percent
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
-from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
 
 
@@ -38,7 +38,8 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     started = r.phase is Phase.PAUSED and r.targets and r.started_at
     if started and not r.outstanding and (back := read_back(r, now)) is not None:
         return back
-    return Wait(sooner(None, now, f), _answer(r), _why(r), WaitingFor.PERSON)
+    again = now + pause(r, f) if r.look_asked and f.trouble is not None else None
+    return Wait(sooner(again, now, f), _answer(r), _why(r), WaitingFor.PERSON)
 
 
 def _answer(r: Rollout) -> str:
@@ -54,26 +55,28 @@ def _why(r: Rollout) -> str:
 
 def ended(r: Rollout, f: Facts, now: datetime) -> Action:
     """Nothing to do, but for a write of ours that lands after the end."""
-    if r.phase is Phase.PROMOTED and r.outstanding and f.trouble is None:
-        waiting = {w.number for w in r.open_writes(now)}
-        late = tuple(
-            t
-            for t in r.outstanding
-            if t.step == -1 and t.number not in waiting and t.state is not TargetState.SUPERSEDED
-        )
-        if late:
-            return Apply(late, "a late write of ours came back after the end: write the last step again")
-    if r.unresolved or (r.look_asked and f.look is None):
-        watched = tuple(t.number for t in r.its_own)
-        if f.look is None and f.trouble is None and watched:
-            return Read(watched, "watch after the end")
+    late = _late(r)
+    open_on = {w.number for w in r.open_writes(now)} if late else set()
+    ready = tuple(t for t in late if t.number not in open_on)
+    if ready and f.trouble is None:
+        return Apply(ready, "a late write of ours came back after the end: write the last step again")
+    if (r.unresolved or r.look_asked) and f.look is None and f.trouble is None:
+        watched = dict.fromkeys([*(t.number for t in r.its_own), *(w.number for w in r.unresolved)])
+        if watched:
+            return Read(tuple(watched), "watch after the end")
     if r.phase is Phase.ROLLED_BACK:
         # By what is recorded, not by this pass's look: whoever saw it may have died before saying so.
         back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
         if back:
             return Record(Event.REOPENED, f"a late write of ours came back on {name(back)}")
-    if r.unresolved:
-        return Wait(
-            now + max(f.poll, pause(r, f)), "", f.trouble or "a write may still land", f.held_up_by(WaitingFor.HORIZON)
-        )
+    if r.unresolved or late or (r.look_asked and f.trouble is not None):
+        why = f.trouble or "a write may still land"
+        return Wait(now + max(f.poll, pause(r, f)), "", why, f.held_up_by(WaitingFor.HORIZON))
     return Wait(None, "", r.why)
+
+
+def _late(r: Rollout) -> tuple[Target, ...]:
+    """The numbers of a promoted rollout that show an earlier split of ours: one that cannot be written is left."""
+    if r.phase is not Phase.PROMOTED:
+        return ()
+    return tuple(t for t in r.outstanding if t.step == -1 and t.state is TargetState.CONFIRMED)

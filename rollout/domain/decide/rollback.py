@@ -35,9 +35,10 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
 
 def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> Action:
     again = {t.number: _again_at(r, t, f) for t in todo}
-    ready = tuple(t for t in todo if again[t.number] <= now)
+    ready = sorted((t for t in todo if again[t.number] <= now), key=lambda t: t.number in r.went_back)
     if f.trouble is None and ready:
-        return Restore(ready, f"{count(len(ready), 'number')} to restore")
+        # Those that were never tried go first: a batch with a trouble is the last of its pass.
+        return Restore(tuple(ready), f"{count(len(ready), 'number')} to restore")
     until = min(again.values())
     if f.trouble is not None and not _all_taken(r, todo):
         until = max(until, now + pause(r, f))

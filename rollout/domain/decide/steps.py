@@ -9,12 +9,11 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
-from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner
-from rollout.domain.decide.wording import count, name, percent, reached, weight
+from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner, unread
+from rollout.domain.decide.wording import count, percent, reached, weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.domain.writes.protocol import Finding
 
 
 def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
@@ -33,11 +32,8 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return unknown
     if r.look_asked and f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
-    if r.look_asked and f.look is not None and (older := f.look.numbers(Finding.STALE)):
-        # The scan saw an edit behind a time stamp that is older than one seen before: look again, then ask a person.
-        return Wait(
-            now + pause(r, f), "look again", f"{name(older)} shows an older state than before", WaitingFor.RETELL
-        )
+    if r.look_asked and f.look is not None and (blind := unread(r, f, f.look, now, "look again")) is not None:
+        return blind  # also where an edit is behind a time stamp that is older than one seen before
     if (turn := _turn(r, f, now)) is not None:
         return turn
     if not r.outstanding:

@@ -99,8 +99,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     unstarted = r.phase is Phase.PAUSED and r.started_at is None
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
     _expect(r, expect)
-    if r.stop_asked:
-        raise Refused("it is being stopped", **where(r))
+    _not_stopping(r)
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.verdict is not None and r.verdict.get("outcome") == "fail":
         values["waived"] = True
@@ -125,6 +124,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     """Take the live split of every number as ours, and go on."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     _expect(r, expect)
+    _not_stopping(r)
     targets: dict[str, dict[str, Any]] = {}
     for target in r.targets:
         reading = live[target.number]
@@ -161,6 +161,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     _expect(r, expect)
+    _not_stopping(r)
     targets: dict[str, dict[str, Any]] = {}
     for target in r.targets:
         reading = live[target.number]
@@ -247,6 +248,11 @@ def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
 def _was_paused(r: Rollout) -> bool:
     """True if an answer leads back to paused: also before the start, which only `resume` goes on to."""
     return r.resume_phase is Phase.PAUSED or r.started_at is None
+
+
+def _not_stopping(r: Rollout) -> None:
+    if r.stop_asked:
+        raise Refused("it is being stopped: only a rollback can still be ordered", **where(r))
 
 
 def _expect(r: Rollout, expect: Position | None) -> None:

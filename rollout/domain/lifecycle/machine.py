@@ -124,7 +124,6 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PAUSED, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
     (_P.PAUSED, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
     # the service holds until a person answers
-    (_P.HELD, _E.CONFIRMED): _P.HELD,
     (_P.HELD, _E.HELD): _P.HELD,
     (_P.HELD, _E.ADOPT_ASKED): _P.PROGRESSING,
     (_P.HELD, _E.ADOPT_PAUSED_ASKED): _P.PAUSED,

@@ -125,7 +125,8 @@ class Rollout:
     """A snapshot of one rollout as the store has it.
 
     `writes` are those that were open when it was loaded and those made since, oldest first; while it goes back also
-    those of its last minutes that Retell took (`RECENT`): they tell whether another hand writes too.
+    those of its last minutes that Retell answered (`RECENT`): they tell which numbers were tried, and whether another
+    hand writes too.
 
     `retreated` is what closing time wants: these basis points on every number whose step has more; None: the
     position's own weights. `turning_since` is when closing or opening time last asked for a change that is not

@@ -115,6 +115,14 @@ class Plan(Part):
             raise complaint(f"{shown(value)} is not a version of the plan format", "write version: 1")
         return value
 
+    @field_validator("wave_order")
+    @classmethod
+    def _order_has_an_effect(cls, order: WaveOrder, info: ValidationInfo) -> WaveOrder:
+        # A rollout that was recorded before this rule keeps its word.
+        if info.context == WRITTEN_NOW and order is WaveOrder.VOLUME:
+            raise complaint("volume has no effect", "write plan and list the quietest numbers first, or random")
+        return order
+
     @field_validator("name")
     @classmethod
     def _name_is_part_of_an_address(cls, name: str, info: ValidationInfo) -> str:

@@ -9,13 +9,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
 
 from rollout.domain.calendar import durations
 from rollout.domain.plan.fields import DURATION_SCHEMA, Part, Weight, complaint, duration_of, shown
 from rollout.domain.splits import splits
+
+if TYPE_CHECKING:
+    from pydantic import GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +108,17 @@ class Step(Part):
 
 
 class WaveOrder(StrEnum):
-    """Which numbers go first: as the plan lists them, drawn by a seed, or those with the fewest calls."""
+    """Which numbers go first: as the plan lists them, or drawn by a seed."""
 
     PLAN = "plan"
     RANDOM = "random"
-    VOLUME = "volume"
+    VOLUME = "volume"  # in older records alone, where it means the same as `plan`
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        found = handler.resolve_ref_schema(handler(schema))
+        found["enum"].remove(cls.VOLUME.value)
+        return found
 
 
 def _wave(value: object) -> int | str:

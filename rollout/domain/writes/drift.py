@@ -39,7 +39,6 @@ class NumberScan:
     findings: Mapping[str, Finding | Blocked]
     change: Change
     notes: tuple[str, ...] = ()
-    detail: Mapping[str, str] = field(default_factory=dict)
 
     def numbers(self, *wanted: Finding | Blocked) -> list[str]:
         """The numbers with one of these findings, in the order they were read."""
@@ -53,7 +52,6 @@ class NumberScan:
             {**self.findings, **later.findings},
             self.change.merged(later.change),
             (*self.notes, *later.notes),
-            {**self.detail, **later.detail},
         )
 
 
@@ -189,11 +187,9 @@ def _moved_by_us(r: Rollout, target: Target, shown: Reading, finding: Finding) -
     """The fields for a split that we know and did not expect now; None where it counts as somebody else's."""
     split = {"split": _managed(target, shown)}
     match finding:
-        case Finding.LATE_OWN if r.phase in _UNDOING:
-            # An earlier write of ours landed late: the baseline has to be written again.
+        case Finding.LATE_OWN if r.phase in _UNDOING or r.phase is Phase.PROMOTED:
+            # An earlier write of ours landed late: what was there has to be written again.
             return {"state": TargetState.CONFIRMED, **split, "step": -1}
-        case Finding.LATE_OWN if r.phase is Phase.PROMOTED:
-            return {**split, "step": -1}
         case Finding.AT_BASELINE if r.phase in _UNDOING:
             return {"state": TargetState.RESTORED, **split, **r.standing(0)}
         case _:

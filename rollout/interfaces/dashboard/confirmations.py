@@ -68,8 +68,10 @@ class Intent:
 
 def buttons(r: Rollout) -> list[Button]:
     """The commands that fit this phase, rollback left out: that one is always there."""
+    if r.stop_asked:
+        return []
     found = []
-    if allows(r.phase, Event.PROMOTE_ASKED) and not r.stop_asked:
+    if allows(r.phase, Event.PROMOTE_ASKED):
         after = r.next_position
         if r.confirmed_at is None and r.retreated is not None:
             label = f"Write step {r.position} now ({_weight(r, r.position)})"
@@ -79,9 +81,8 @@ def buttons(r: Rollout) -> list[Button]:
             found.append(Button("promote", label, Right.OPERATE))
         if after is not None and after != r.last_position:
             found.append(Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True))
-    resumable = r.phase is Phase.PAUSED and not r.stop_asked
     for command, label, possible in (
-        ("resume", "Resume", resumable),
+        ("resume", "Resume", r.phase is Phase.PAUSED),
         ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
         ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED)),
         ("pause", "Pause", allows(r.phase, Event.PAUSE_ASKED)),

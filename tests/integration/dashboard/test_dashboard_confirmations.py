@@ -111,6 +111,8 @@ def test_the_buttons_of_each_phase() -> None:
     assert labels(confirmations.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
     for phase in (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK):
         assert confirmations.buttons(rollout(phase=phase)) == []
+    for phase in (Phase.PAUSED, Phase.HELD):
+        assert confirmations.buttons(rollout(phase=phase, stop_asked=True)) == [], "it is being stopped"
 
 
 def test_equal_bodies_are_shown_once() -> None:

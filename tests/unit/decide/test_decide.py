@@ -143,6 +143,19 @@ def test_what_was_taken_before_this_rollback_was_ordered_does_not_count() -> Non
     assert isinstance(decide(back(writes=earlier), Facts(), START), Restore)
 
 
+def test_numbers_that_were_never_tried_go_before_one_that_retell_refused() -> None:
+    numbers = [f"+1415777{i:04d}" for i in range(40)]
+    refused = write(numbers[0], 0, at=START - POLL, answered=422, outcome=WriteOutcome.NOT_APPLIED, horizon_until=START)
+    r = back(
+        rollback_at=START - timedelta(minutes=1),
+        targets=tuple(confirmed(n, ord=i) for i, n in enumerate(numbers)),
+        writes=(refused,),
+    )
+    action = decide(r, Facts(), START)
+    assert isinstance(action, Restore)
+    assert [t.number for t in action.targets] == [*numbers[1:], numbers[0]]
+
+
 def test_a_rollback_covers_what_was_ever_written_and_nothing_else() -> None:
     written = target(written=True)  # its write's outcome is not known
     action = decide(back(targets=(written, target(TWO, ord=1))), Facts(), START)
@@ -563,6 +576,17 @@ def test_a_failure_may_pause_instead() -> None:
     assert (action.event, action.values) == (Event.FAILURE_PAUSED, {"reason": "the canary is worse"})
 
 
+@pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.HELD])
+def test_a_number_that_is_gone_while_a_person_thinks_is_held_as_missing(phase: Phase) -> None:
+    r = standing(phase=phase, plan=plan(on_failure="pause"), resume_phase=Phase.PROGRESSING)
+    action = decide(r, Facts(look=look(Blocked.MISSING)), START)
+    if phase is Phase.HELD:
+        assert isinstance(action, Wait)
+        return
+    record = record_of(action)
+    assert (record.event, record.values["reason"], record.values["resume_phase"]) == (Event.HELD, "missing", phase)
+
+
 def test_what_a_person_waived_does_not_fail_again() -> None:
     waived = standing(ago=HOLD, waived=True)
     assert record_of(decide(waived, replace(SEEN, verdict=FAIL), START)).event is Event.ADVANCED
@@ -713,8 +737,11 @@ def test_our_own_late_write_after_promoted_is_written_over() -> None:
         (confirmed(step=-1, state=TargetState.SUPERSEDED), ()),  # a later rollout has the number
         (confirmed(step=2), ()),  # an edit, and no write of ours
         (confirmed(step=-1), (applied(write(step=2), START + SECOND),)),  # a write may still land
+        (confirmed(step=-1, state=TargetState.DRIFTED), ()),  # edited since: it would be looked at without end
+        (confirmed(step=-1, state=TargetState.MISSING), ()),
+        (confirmed(step=-1, state=TargetState.REJECTED), ()),
     ],
-    ids=["superseded", "an-edit", "an-open-write"],
+    ids=["superseded", "an-edit", "an-open-write", "edited-since", "missing", "rejected"],
 )
 def test_after_promoted_nothing_but_our_own_late_write_is_written_over(
     target_: Target, writes: tuple[Write, ...]
@@ -722,6 +749,46 @@ def test_after_promoted_nothing_but_our_own_late_write_is_written_over(
     r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(target_,), writes=writes)
     assert isinstance(decide(r, Facts(), START), Wait)
     assert isinstance(decide(r, Facts(look=look(Finding.LATE_OWN)), START), Wait)
+
+
+@pytest.mark.parametrize(
+    ("writes", "facts"),
+    [((), Facts(trouble="503")), ((applied(write(step=2), START + SECOND),), Facts())],
+    ids=["retell-is-away", "a-write-may-land"],
+)
+def test_a_late_write_after_promoted_that_cannot_be_written_over_yet_is_not_forgotten(
+    writes: tuple[Write, ...], facts: Facts
+) -> None:
+    r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(confirmed(step=-1),), writes=writes)
+    assert wait_of(decide(r, facts, START)).until == START + POLL
+
+
+def test_after_the_end_an_unknown_write_on_a_later_rollouts_number_is_looked_for() -> None:
+    superseded = confirmed(TWO, state=TargetState.SUPERSEDED)
+    r = rollout(phase=Phase.STOPPED, targets=(confirmed(), superseded), writes=(write(TWO, id="w2"),))
+    action = decide(r, Facts(), START)
+    assert isinstance(action, Read)
+    assert action.numbers == (ONE, TWO)
+
+
+@pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.HELD, Phase.PROMOTED, Phase.ROLLED_BACK])
+def test_a_difference_that_could_not_be_read_is_looked_for_again(phase: Phase) -> None:
+    r = standing(3, phase=phase, look_asked=True, tries=1)
+    if phase is Phase.ROLLED_BACK:
+        r = replace(r, targets=(restored(),))
+    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503")
+    assert wait_of(decide(r, blind, START)).until == START + 2 * POLL
+
+
+def test_a_difference_that_could_not_be_read_is_looked_for_again_before_the_hold_ends() -> None:
+    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503")
+    wait = wait_of(decide(standing(look_asked=True), blind, START))
+    assert (wait.until, wait.waiting_for) == (START + POLL, WaitingFor.RETELL)
+
+
+def test_a_failed_gate_goes_before_a_difference_that_cannot_be_read() -> None:
+    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503", verdict=FAIL)
+    assert record_of(decide(standing(**PAUSED, look_asked=True), blind, START)).event is Event.FAILED
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])

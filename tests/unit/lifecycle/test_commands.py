@@ -139,6 +139,12 @@ def test_what_is_being_stopped_is_not_resumed() -> None:
         commands.resume(standing(phase=Phase.PAUSED, stop_asked=True), NOW, ME, None)
 
 
+def test_drift_of_what_is_being_stopped_is_not_answered() -> None:
+    for answer in (commands.adopt, commands.restore):
+        with pytest.raises(Refused, match="it is being stopped: only a rollback can still be ordered"):
+            answer(held(stop_asked=True), NOW, ME, None, LIVE)
+
+
 def test_stop_ends_at_once_when_nothing_can_land() -> None:
     assert commands.stop(standing(phase=Phase.STOPPED), NOW, ME, None) is None
     decision = commands.stop(standing(), NOW, ME, None)

@@ -88,6 +88,11 @@ def test_defaults_are_the_documented_ones() -> None:
     assert plan.wave_order == "plan"
 
 
+def test_a_recorded_plan_keeps_an_order_that_nobody_may_write_any_more() -> None:
+    assert Plan.model_validate(document(wave_order="volume")).wave_order == "volume"
+    assert "volume" not in Plan.model_json_schema()["$defs"]["WaveOrder"]["enum"]
+
+
 def test_a_variant_that_a_step_leaves_out_has_no_weight() -> None:
     plan = Plan.model_validate(document(**VARIANTS | {"steps": [{"weights": {"c": 0.05}}, {"weights": {"b": 1}}]}))
     assert plan.weights(1) == {"c": 500}
@@ -467,6 +472,10 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             'waves[0]: 0.1 is not a wave; write a count of numbers, for example 1, or a part, for example "10%"',
         ),
         ({"waves": ["200%"]}, 'waves[0]: 200% is not a part of the numbers; write above "0%" and at most "100%"'),
+        (
+            {"wave_order": "volume"},
+            "wave_order: volume has no effect; write plan and list the quietest numbers first, or random",
+        ),
         ({"seed": 3}, "seed: a seed is given, but nothing is drawn; write wave_order: random, or leave seed out"),
         (
             {"start": "2026-12-01T09:00:00"},

@@ -1,0 +1,63 @@
+"""The facts of one pass: which source is asked, and with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, cast
+
+import pytest
+
+from rollout.domain.decide.facts import Opening
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.engine.facts import FactFinder, Pass
+from rollout.engine.ports import GateReport
+from rollout.engine.write_protocol import Timing
+from tests.support.clock import START
+from tests.support.values import Verdict, confirmed, rollout
+
+CLOSED = Opening(False, None, "closed")
+
+
+class Sources:
+    """Store, gates and calendar in one; `judged` are the verdicts that the gates were shown."""
+
+    def __init__(self) -> None:
+        self.judged: list[Mapping[str, Any] | None] = []
+
+    def now(self) -> datetime:
+        return START
+
+    def look(self, r: Rollout, now: datetime) -> GateReport:
+        self.judged.append(r.verdict)
+        return GateReport(Verdict("undecided"), 5, {"outcome": "undecided", "looks": len(self.judged)})
+
+    def opening(self, r: Rollout, now: datetime) -> Opening:
+        return CLOSED
+
+    def hold_until(self, r: Rollout) -> None:
+        return None
+
+    def stood(self, r: Rollout, now: datetime) -> None:
+        return None
+
+
+def finder(sources: Sources) -> FactFinder:
+    every = cast(Any, sources)
+    return FactFinder(every, every, every, every, Timing())
+
+
+def test_a_second_look_of_a_pass_goes_on_from_the_first() -> None:
+    sources = Sources()
+    known = Pass(rollout(confirmed_at=START, targets=(confirmed(),)))
+    for _ in range(2):
+        finder(sources).find(known)
+    assert sources.judged == [None, {"outcome": "undecided", "looks": 1}]
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_the_calendar_is_asked_only_by_what_waits_for_it(phase: Phase) -> None:
+    known = Pass(rollout(phase=phase, confirmed_at=START, targets=(confirmed(),)))
+    facts, _ = finder(Sources()).find(known)
+    assert (facts.opening is CLOSED) is (phase in (Phase.PENDING, Phase.PROGRESSING))
