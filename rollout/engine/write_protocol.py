@@ -7,7 +7,7 @@ rollout.domain.writes.outcomes; what to do about it is decided in rollout.domain
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,11 +29,13 @@ SERVICE = "service"  # the actor of everything that no person asked for
 EQUAL = 3  # equal readings in a row are believed, also when the number showed a newer time stamp before
 EQUAL_APART = 1.0  # seconds between them, at least; R, if that is more
 _AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
+_READ_BACK = frozenset({Trouble.UNKNOWN, Trouble.CHANGED})  # an edge may have sent it twice, and 412 met our own write
 _SUSPECT = frozenset(
     {Finding.DRIFT, Finding.TOUCHED, Finding.AT_BASELINE, Finding.LATE_OWN, Finding.STALE, Blocked.MISSING}
 )
 
 
+_CHANGED = "Retell answered 412, and the number shows what it should: written without that condition"
 _REFUSED = "Retell refuses the baseline as it was read; it is written in the same proportions, adding up to exactly 1"
 
 
@@ -64,13 +66,15 @@ class BatchWrite:
     sent_at: float = 0.0  # when the last was answered (seconds of Clock.boot)
     rejected: bool = False
     as_read: tuple[str, ...] = ()  # Retell refuses the baseline of these as it was read
+    changed: tuple[str, ...] = ()  # somebody wrote these after they were read, so Retell did not (412)
+    etags: Mapping[str, str] = field(default_factory=dict)  # by number, where Retell showed one with it
     changes: tuple[Change, ...] = ()  # what was recorded, in its order
     key_refused: bool = False  # the trouble is the API key
 
     @property
     def is_clean(self) -> bool:
         """True if all of it was written as it should, so that more of the same may follow without a decision."""
-        return self.trouble is None and not (self.unsent or self.rejected) and self.sent > 0
+        return self.trouble is None and not (self.unsent or self.rejected or self.changed) and self.sent > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class _Batch:
     wanted: Mapping[str, Mapping[str, Any]]  # by number: the lists that it shall show
     kind: Kind
     why: str = ""
+    etags: Mapping[str, str] = field(default_factory=dict)  # by number: it must not have changed since (If-Match)
 
     @property
     def is_forward(self) -> bool:
@@ -126,17 +131,18 @@ class WriteProtocol:
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
             again = session.read(suspects)
-            look = _laid_over(look, absorb(rollout, shown(again), began, self.store.now()))
+            look = _laid_over(rollout, look, absorb(rollout, shown(again), began, self.store.now()))
             if settles(rollout.phase) and (older := look.numbers(Finding.STALE)):
                 agreed = self._agreed(session, {n: [got[n], again[n]] for n in older})
-                look = _laid_over(look, absorb(rollout, agreed, began, self.store.now(), agreed))
+                look = _laid_over(rollout, look, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
         trouble, retry_after = reading_trouble(got)
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
         rollout, changes = self._record_look(rollout, held, look)
         refused = any(isinstance(found, Failure) and found.key_refused for found in got.values())
-        return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused)
+        etags = {n: found.etag for n, found in got.items() if isinstance(found, Reading) and found.etag is not None}
+        return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
 
     def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
@@ -153,8 +159,8 @@ class WriteProtocol:
 
     def _record_look(self, rollout: Rollout, held: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
-        seen = set(look.findings) - set(look.numbers(Finding.STALE))
-        if rollout.look_asked and seen >= {t.number for t in rollout.targets if t.written}:
+        seen = set(look.findings) - set(look.numbers(Finding.STALE, Blocked.UNREACHABLE, Blocked.KEY))
+        if rollout.look_asked and seen >= {t.number for t in rollout.its_own}:
             change = change.merged(Change(rollout={"look_asked": False}))
         if not change:
             return rollout, ()
@@ -183,14 +189,25 @@ class WriteProtocol:
             if not ready:
                 return seen
             wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
-            done = self._deliver(_Batch(rollout, held, session, ready, wanted, Kind.FORWARD), nearly)
-            if done.as_read:
-                # A later wave's number, put back after an edit (`restore`): looked at again before the second write.
-                again = self._look(done.rollout, held, session, done.as_read)
+            batch = _Batch(rollout, held, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
+            done = self._deliver(batch, nearly)
+            if second := (*done.as_read, *done.changed):
+                # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: looked
+                # at again before the second write.
+                again = self._look(done.rollout, held, session, second)
                 assert again.look is not None
-                as_known = tuple(n for n in done.as_read if again.look.findings[n] in _AS_KNOWN)
-                done = replace(done, rollout=again.rollout, as_read=as_known, changes=(*done.changes, *again.changes))
-                done = self._in_other_form(done, held, session, Kind.FORWARD)
+                known = {n for n in second if again.look.findings[n] in _AS_KNOWN}
+                done = replace(
+                    done,
+                    rollout=again.rollout,
+                    look=again.look,
+                    trouble=done.trouble or again.trouble,
+                    as_read=tuple(n for n in done.as_read if n in known),
+                    changes=(*done.changes, *again.changes),
+                )
+                done = self._in_other_form(done, replace(batch, etags=again.etags))
+                unchanged = {n: wanted[n] for n in done.changed if n in known}
+                done = self._again(done, replace(batch, etags={}), unchanged, _CHANGED)
             return replace(
                 done,
                 changes=(*seen.changes, *done.changes),
@@ -205,17 +222,20 @@ class WriteProtocol:
         """Write the baselines back, without a condition: the order is newer than any edit."""
         with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
-            done = self._deliver(_Batch(rollout, held, session, targets, wanted, Kind.BASELINE), nearly)
-            return self._in_other_form(done, held, session, Kind.BASELINE)
+            batch = _Batch(rollout, held, session, targets, wanted, Kind.BASELINE)
+            return self._in_other_form(self._deliver(batch, nearly), batch)
 
-    def _in_other_form(self, done: BatchWrite, held: Claim, session: NumberSession, kind: Kind) -> BatchWrite:
+    def _in_other_form(self, done: BatchWrite, batch: _Batch) -> BatchWrite:
         """Write the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
-        if not done.as_read:
+        wanted = {number: exactly(done.rollout.by_number[number].baseline) for number in done.as_read}
+        return self._again(done, batch, wanted, _REFUSED)
+
+    def _again(self, done: BatchWrite, batch: _Batch, wanted: Mapping[str, Mapping[str, Any]], why: str) -> BatchWrite:
+        """Write these numbers of a batch that is done once more."""
+        if not wanted:
             return done
-        rollout = done.rollout
-        targets = [rollout.by_number[number] for number in done.as_read]
-        wanted = {t.number: exactly(t.baseline) for t in targets}
-        then = self._deliver(_Batch(rollout, held, session, targets, wanted, kind, _REFUSED))
+        targets = [done.rollout.by_number[number] for number in wanted]
+        then = self._deliver(replace(batch, rollout=done.rollout, targets=targets, wanted=wanted, why=why))
         return replace(
             done,
             rollout=then.rollout,
@@ -250,6 +270,7 @@ class WriteProtocol:
             sent_at=ended,
             rejected=any(a.failure and a.failure.trouble is Trouble.REJECTED for a in answers.values()),
             as_read=tuple(settled.as_read),
+            changed=tuple(settled.changed),
             changes=(intended, settled.change),
             key_refused=settled.key_refused,
         )
@@ -296,7 +317,7 @@ class WriteProtocol:
     ) -> Mapping[str, Answer]:
         """P4: send each intent once, on a connection that is open. Forward writes end when a command takes over."""
         return batch.session.write(
-            [Order(w.number, w.body) for w in intents.values()],
+            [Order(w.number, w.body, batch.etags.get(w.number)) for w in intents.values()],
             send_by=send_by,
             stop=lambda: batch.is_forward and self._is_interrupted(batch),
             nearly=nearly,
@@ -305,7 +326,7 @@ class WriteProtocol:
     def _read_back(self, batch: _Batch, intents: Mapping[str, Write], answers: Mapping[str, Answer]) -> SentBatch:
         """P6: read every number that a byte may have reached, and the numbers that Retell seems not to know."""
         session, answered_at = batch.session, self.store.now()
-        unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble is Trouble.UNKNOWN]
+        unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble in _READ_BACK]
         backs = session.read(unclear) if unclear else {}
         doubted = {} if batch.is_forward else _doubted(batch.rollout, intents, answers, backs)
         agreed = self._agreed(session, doubted)
@@ -335,13 +356,17 @@ class WriteProtocol:
         return self.interrupted(batch.rollout.id, batch.held.epoch)
 
 
-def _laid_over(look: NumberScan, later: NumberScan) -> NumberScan:
+def _laid_over(rollout: Rollout, look: NumberScan, later: NumberScan) -> NumberScan:
     """The look with a second reading of some numbers: what the first said of these is forgotten."""
-    kept = {n: v for n, v in look.change.targets.items() if n not in later.findings}
+    again = {w.id for w in rollout.writes if w.number in later.findings}
+    kept = Change(
+        targets={n: v for n, v in look.change.targets.items() if n not in later.findings},
+        writes={id_: v for id_, v in look.change.writes.items() if id_ not in again},
+    )
     return NumberScan(
         min(look.began, later.began),
         {**look.findings, **later.findings},
-        Change(targets=kept, writes=look.change.writes).merged(later.change),
+        kept.merged(later.change),
         (*look.notes, *later.notes),
     )
 

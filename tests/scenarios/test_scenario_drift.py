@@ -247,6 +247,28 @@ def test_after_promoted_the_scan_goes_on_and_a_foreign_edit_is_only_told(scene: 
     assert scene.live(ONE) == FOREIGN
 
 
+def test_after_promoted_an_edit_over_a_late_write_of_ours_is_left_alone_and_ends_the_pass(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.given_at(3)
+    first = scene.patches(ONE)[0]
+    scene.after(DAY)
+    scene.stands("promoted")
+    scene.sandbox.edit(ONE, **first)
+    apply = scene.app.driver.protocol.apply
+
+    def meet(*args: Any) -> Any:
+        scene.sandbox.edit(ONE, inbound_agents=FOREIGN)
+        return apply(*args)
+
+    monkeypatch.setattr(scene.app.driver.protocol, "apply", meet)
+    scene.scan()
+    scene.stands("promoted")
+    assert scene.live(ONE) == FOREIGN
+    (target,) = scene.rollout.targets
+    assert str(target.state) == "drifted"
+
+
 def test_after_rolled_back_a_foreign_edit_is_left_alone(scene: Scene) -> None:
     scene.given_at(1)
     scene.app.commands.rollback(scene.id, ME)
@@ -269,3 +291,79 @@ def test_after_seven_days_nobody_looks_any_more(scene: Scene) -> None:
     scene.after(1)
     scene.scan()
     assert len(scene.sandbox.log()) == 1
+
+
+# ------------------------------------------------------------------ If-Match
+
+
+@pytest.fixture
+def conditional(sqlite_url: str, request: pytest.FixtureRequest) -> Iterator[Scene]:
+    """The product beside a Retell that shows an ETag, and honours or ignores If-Match."""
+    with Scene(sqlite_url, preconditions=request.param) as made:
+        yield made
+
+
+def _meeting(scene: Scene, monkeypatch: pytest.MonkeyPatch, **edit: Any) -> None:
+    """Somebody edits the number between our next intent and its PATCH."""
+    send = scene.app.driver.protocol._send
+
+    def meet(*args: Any) -> Any:
+        monkeypatch.undo()
+        scene.sandbox.edit(ONE, **edit)
+        return send(*args)
+
+    monkeypatch.setattr(scene.app.driver.protocol, "_send", meet)
+
+
+@pytest.mark.parametrize("conditional", ["honoured"], indirect=True)
+def test_an_edit_between_our_reading_and_our_write_is_drift_and_not_written_over(
+    conditional: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = conditional
+    scene.given()
+    _meeting(scene, monkeypatch, inbound_agents=FOREIGN)
+    scene.drive()
+    scene.stands("held", 1, "drift")
+    assert scene.live(ONE) == FOREIGN
+    assert scene.rollout.unresolved == ()
+    (settled,) = [e for e in scene.app.store.history(scene.id) if e.kind == "settled"]
+    assert settled.data["outcomes"][ONE]["outcome"] == "changed"
+    scene.app.commands.restore(scene.id, ME)
+    scene.drive()
+    assert scene.weight(ONE) == 0.1
+
+
+@pytest.mark.parametrize("conditional", ["honoured"], indirect=True)
+def test_an_edit_of_another_field_between_our_reading_and_our_write_holds_nothing_up(
+    conditional: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = conditional
+    scene.given()
+    _meeting(scene, monkeypatch, nickname="Night desk")
+    scene.drive()
+    scene.stands("progressing", 1)
+    assert scene.weight(ONE) == 0.1
+    assert [e["status"] for e in scene.sandbox.log(number=ONE, method=PATCH)] == [412, 200]
+
+
+@pytest.mark.parametrize("conditional", ["ignored"], indirect=True)
+def test_where_if_match_is_ignored_an_edit_between_our_reading_and_our_write_is_written_over(
+    conditional: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = conditional
+    scene.given()
+    _meeting(scene, monkeypatch, inbound_agents=FOREIGN)
+    scene.drive()
+    scene.stands("progressing", 1)
+    assert scene.weight(ONE) == 0.1
+
+
+@pytest.mark.parametrize("conditional", ["honoured"], indirect=True)
+def test_a_rollback_has_no_condition(conditional: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = conditional
+    scene.given_at(1)
+    scene.app.commands.rollback(scene.id, ME)
+    _meeting(scene, monkeypatch, inbound_agents=FOREIGN)
+    scene.drive()
+    assert scene.live(ONE) == [entry(6)]
+    assert [e["status"] for e in scene.sandbox.log(number=ONE, method=PATCH)] == [200, 200]

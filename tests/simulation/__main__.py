@@ -23,6 +23,9 @@ def main() -> int:
     parser.add_argument("--replicas", type=int, help="so many replicas in each; by default one to four")
     parser.add_argument("--trace", type=int, metavar="SEED", help="play this seed alone and print its log")
     parser.add_argument("--mutant", help="remove a guard of the protocol: see tests/simulation/mutants.py")
+    parser.add_argument(
+        "--preconditions", choices=("honoured", "ignored"), help="what Retell does with If-Match in each; else drawn"
+    )
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so many minutes")
     parser.add_argument("--most", type=int, default=10, help="stop after so many broken histories")
     parser.add_argument("--jobs", type=int, default=1, help="so many processes play beside each other")
@@ -41,7 +44,7 @@ def main() -> int:
 def _results(given: argparse.Namespace) -> Iterator[Result]:
     """The results of all seeds, in order."""
     seeds = range(given.start, given.start + given.seeds)
-    one = partial(_one, given.replicas)
+    one = partial(_one, given.replicas, given.preconditions)
     if given.jobs <= 1:
         yield from map(one, seeds)
         return
@@ -51,15 +54,15 @@ def _results(given: argparse.Namespace) -> Iterator[Result]:
         yield from pool.imap(one, seeds, chunksize=4)
 
 
-def _one(replicas: int | None, seed: int) -> Result:
-    result = play(seed, replicas)
+def _one(replicas: int | None, preconditions: str | None, seed: int) -> Result:
+    result = play(seed, replicas, preconditions=preconditions)
     result.log = []
     return result
 
 
 def _play(given: argparse.Namespace) -> int:
     if given.trace is not None:
-        result = play(given.trace, given.replicas)
+        result = play(given.trace, given.replicas, preconditions=given.preconditions)
         for at, who, what in result.log:
             print(f"{at:12.3f}  {who:<14} {what}")
         return _tell([result])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -271,6 +272,23 @@ class OtherHands:
                 self.world.at(rng.uniform(5, self.span), lambda: self._in_a_hold(baselines, 40))
         if w.jumps and rng.random() < 0.5:
             self.world.at(rng.uniform(5, self.span), self._clock_jumps)
+
+    def meet(self, rng: Random) -> None:
+        """Somebody writes a number after we have read it and before our write takes effect, now and then."""
+        remote, world = self.sim.remote, self.world
+        heard = remote.on_send
+
+        def sent(message: Message) -> None:
+            heard(message)
+            if not message.forward or world.calm or rng.random() >= world.weather.meets:
+                return
+            kind = rng.choice(("lists", "lists", "other", "touch"))
+            world.hit(f"foreign hand: {kind} between our reading and our write (U2)")
+            lists = other_lists(rng, json.loads(message.body)) if kind == "lists" else {}
+            remote.edit(message.number, "foreign", kind, lists=lists, nickname=f"Desk {rng.randint(1, 99)}")
+
+        if world.weather.meets:
+            remote.on_send = sent
 
     def _reassert(self, baselines: dict[str, Any]) -> None:
         """A program that wants one number to show a split, until somebody stops it, minutes after it first wrote.

@@ -32,7 +32,7 @@ from .plans import (
 )
 from .processes import Simulation
 from .remote import Remote
-from .weather import Weather, draw, draw_other_hands, draw_rare
+from .weather import Weather, draw, draw_other_hands, draw_preconditions, draw_rare
 from .world import Restless, World
 
 SPAN = 900.0  # seconds in which things happen
@@ -56,14 +56,22 @@ class Result:
     rollback_seconds: list[float] = field(default_factory=list)
 
 
-def play(seed: int, replicas: int | None = None, weather: Weather | None = None) -> Result:
-    """Plays the history of this seed; the same seed gives the same history, event for event."""
+def play(
+    seed: int, replicas: int | None = None, weather: Weather | None = None, preconditions: str | None = None
+) -> Result:
+    """Plays the history of this seed; the same seed gives the same history, event for event.
+
+    `preconditions`: If-Match is "honoured" or "ignored" instead of what is drawn.
+    """
     rng = Random(f"history {seed}")
     drawn = draw_weather(rng)
     rare = Random(f"rare {seed}")
     draw_rare(rare, drawn)
     hands = Random(f"other hands {seed}")
     draw_other_hands(hands, drawn)
+    chance = Random(f"preconditions {seed}")
+    draw_preconditions(chance, drawn)
+    drawn.preconditions = preconditions or drawn.preconditions
     world = World(seed, weather or drawn)
     file = shared_file()
     file.renew()
@@ -92,7 +100,9 @@ def play(seed: int, replicas: int | None = None, weather: Weather | None = None)
     if rare.random() < 0.12:
         operator.again(rare, rare.uniform(30, SPAN / 2), SPAN)
     Nature(sim, rng, SPAN).plan(baselines)
-    OtherHands(sim, hands, SPAN).plan(baselines)
+    others = OtherHands(sim, hands, SPAN)
+    others.plan(baselines)
+    others.meet(chance)
     if world.weather.no_op_moves and rng.random() < 0.12:
         _kit_later(sim, rng, onlooker, started)
     broken: list[str] = []

@@ -38,6 +38,7 @@ def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
         found += _after_the_end(sim, story)
         found += _overtaken(sim, story)
         found += _pace(sim, story)
+    found += _conditional(sim)
     found += _one_driver(stories)
     found += _kit(sim, onlooker)
     found += _store(sim)
@@ -149,6 +150,20 @@ def _pace(sim: Simulation, story: Chronicle) -> Iterator[str]:
         most = max(sum(since <= at < since + 70 for at in times) for since in times)
         if most > MOST_IN_70_SECONDS:
             yield f"pace: the baseline of {number} was taken {most} times in 70 s"
+
+
+def _conditional(sim: Simulation) -> Iterator[str]:
+    """Where If-Match is honoured every forward write has one, but for that after a 412; and no other write has."""
+    last: dict[str, int | None] = {}
+    for message in sim.remote.messages:
+        if message.source != "service" or message.intent is None:
+            continue
+        if not message.forward and message.etag is not None:
+            yield f"U2: PATCH #{message.id} of a rollback carries If-Match"
+        honoured = sim.world.weather.preconditions == "honoured"
+        if honoured and message.forward and message.etag is None and last.get(message.number) != 412:
+            yield f"U2: PATCH #{message.id} carries no If-Match"
+        last[message.number] = message.status
 
 
 # ------------------------------------------------------------------ I12, I14, I15

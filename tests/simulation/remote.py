@@ -63,6 +63,7 @@ class Message:
     sent_at: float
     intent: dict[str, Any] | None = None
     applied_at: float | None = None
+    etag: str | None = None  # its If-Match
     landing_at: float | None = None  # when it will take effect, unless it is lost
     status: int | None = None
     shown: State | None = None
@@ -138,11 +139,17 @@ class Remote:
 
     # -------------------------------------------------------------- a PATCH
 
-    def send(self, number: str, body: str, source: str) -> Message:
+    def etag(self, number: str, state: State) -> str | None:
+        """The ETag with which a number is shown in this state; None where Retell has none."""
+        if self.world.weather.preconditions is None:
+            return None
+        return f'"{next(i for i, s in enumerate(self.numbers[number].states) if s is state)}"'
+
+    def send(self, number: str, body: str, source: str, etag: str | None = None) -> Message:
         """The bytes of a PATCH leave now. What becomes of them is drawn here and happens later."""
         world, w = self.world, self.world.weather
         rng = world.rng
-        message = Message(len(self.messages), number, body, source, world.now)
+        message = Message(len(self.messages), number, body, source, world.now, etag=etag)
         message.sender = world.current
         self.messages.append(message)
         self.on_send(message)
@@ -204,6 +211,12 @@ class Remote:
         elif any(add([e["weight"] for e in entries]) != 1.0 for entries in lists.values()):
             self.world.hit("retell: 400 to weights that do not add up to exactly 1")
             refused = 400
+        elif message.etag is not None and message.etag != self.etag(message.number, n.live):
+            honoured = self.world.weather.preconditions == "honoured"
+            self.world.hit(
+                f"retell: a number changed after it was read, If-Match {'honoured' if honoured else 'ignored'}"
+            )
+            refused = 412 if honoured else 0
         if message.status is None:
             message.status = refused or 200
         if refused or n is None:

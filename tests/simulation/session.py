@@ -93,7 +93,8 @@ class SimRetell:
         known = self.remote.numbers.get(number)
         if known is None or not known.exists:
             return Failure(Trouble.REJECTED, "there is no such number", 404)
-        found = self.stamped(reading(number, self.seen(number)))
+        state = self.seen(number)
+        found = replace(self.stamped(reading(number, state)), etag=self.remote.etag(number, state))
         world = self.world
         if not world.calm and world.rng.random() < world.weather.slow_reads:
             world.hit("network: a read's answer takes seconds")
@@ -170,7 +171,7 @@ class SimSession:
                 if not self.reopens:
                     answers[order.number] = _unknown("the connection was reset")
                     continue
-            sent.append(self._remote.send(order.number, order.body, self._retell.source))
+            sent.append(self._remote.send(order.number, order.body, self._retell.source, order.etag))
             world.step("sent", 0.1)
         for message in sent:
             answers[message.number] = self._wait(message, message.sent_at + world.weather.bounds.deadline)
@@ -213,6 +214,8 @@ class SimSession:
         if status in (400, 401, 403, 404, 422):
             self._world.hit(f"retell: {status} to a write")
             return Answer(status, failure=Failure(Trouble.REJECTED, f"Retell answered {status}", status))
+        if status == 412:
+            return Answer(status, failure=Failure(Trouble.CHANGED, f"Retell answered {status}", status))
         wait = self._world.rng.choice((None, 2.0, 400.0)) if status == 429 else None
         return _unknown(f"Retell answered {status}", status, wait)
 

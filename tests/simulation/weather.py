@@ -77,6 +77,8 @@ class Weather:
     holds_drift: float = 0.0  # an edit comes while a hold runs; in so many histories
     nearly_one: float = 0.0  # a baseline's weights miss 1 by a little; per number
     jumps: float = 0.0  # a time stamp is shown hours or days ahead: per reading and answer
+    meets: float = 0.0  # a foreign hand writes a number between our reading and our write; per forward write
+    preconditions: str | None = None  # numbers are shown with an ETag, and If-Match is "honoured" or "ignored"
     extreme: float = 0.5  # late writes and gaps last as long as they may
     spares_rollbacks: bool = False  # they are neither stopped in a gap nor late
     hasty: float = 0.1  # a rollback is ordered in the first minute
@@ -150,6 +152,13 @@ def draw_other_hands(rng: Random, weather: Weather) -> None:
         weather.nearly_one = 0.7
     if not weather.jumps and rng.random() < 0.15:
         weather.jumps = 0.08
+
+
+def draw_preconditions(rng: Random, weather: Weather) -> None:
+    """Whether Retell offers preconditions, and hands that meet our writes; with a source of chance of its own."""
+    weather.preconditions = weather.preconditions or rng.choice((None, "honoured", "ignored"))
+    if not weather.meets and rng.random() < 0.15:
+        weather.meets = 0.4
 
 
 def draw(rng: Random) -> Weather:

@@ -21,6 +21,7 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateReport
 from rollout.sandbox import Sandbox
+from rollout.sandbox.routes import Preconditions
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
@@ -36,7 +37,10 @@ class ScriptedGates:
         self.canary_calls: int | None = None
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
-        return GateReport(self.verdict, self.canary_calls, None)
+        if self.verdict is None:
+            return GateReport(canary_calls=self.canary_calls)
+        record = {"outcome": self.verdict.outcome, "reason": self.verdict.reason}
+        return GateReport(self.verdict, self.canary_calls, record)
 
 
 ME = By("cli:test", "a test asks")
@@ -46,12 +50,12 @@ PATCH, GET = "PATCH", "GET"
 class Scene(AbstractContextManager["Scene"]):
     """A sandbox, a database and the product on it. Commands and passes run when the test says so."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, *, preconditions: Preconditions | None = None, **settings: Any) -> None:
         self.url = url
         self.settings = settings
         self.clock = FakeClock()
         self.gates = ScriptedGates()
-        self.sandbox = Sandbox()
+        self.sandbox = Sandbox(preconditions=preconditions)
         self.id = ""
 
     def __enter__(self) -> Self:

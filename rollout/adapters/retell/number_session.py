@@ -177,7 +177,7 @@ class RetellSession:
         if refused is not None:
             return Answer(None, failure=paused(refused)), connection
         path = f"/update-phone-number/{segment(order.number)}"
-        ask = RequestSpec("update-phone-number", "PATCH", path, order.body.encode(), order.number)
+        ask = RequestSpec("update-phone-number", "PATCH", path, order.body.encode(), order.number, etag=order.etag)
         reply: Reply | None = None
         try:
             if (why := refusal()) is not None:

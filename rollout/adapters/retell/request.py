@@ -48,7 +48,7 @@ _SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
 class RequestSpec:
     """One request. `path` begins with a slash and is percent-encoded; `number` is for the log alone.
 
-    `once`: it must not be sent twice, although it is no write to a number.
+    `once`: it must not be sent twice, although it is no write to a number. `etag` goes with it as `If-Match`.
     """
 
     operation: str
@@ -58,6 +58,7 @@ class RequestSpec:
     number: str | None = None
     limit: int = SMALL
     once: bool = False
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,8 @@ class RequestSender:
         if reply.status in REFUSALS:
             return Failure(Trouble.REJECTED, self._said(ask, reply), reply.status, reply.retry_after)
         trouble = Trouble.UNKNOWN if write else Trouble.UNREACHABLE
+        if reply.status == 412 and ask.etag is not None:
+            trouble = Trouble.CHANGED
         detail = f"Retell answered {reply.status} to {ask.operation}"
         return Failure(trouble, detail, reply.status, reply.retry_after)
 
@@ -137,6 +140,8 @@ class RequestSender:
         headers = [("Authorization", f"Bearer {key}"), *_HEADERS]
         if ask.body is not None:
             headers.append(("Content-Type", "application/json"))
+        if ask.etag is not None:
+            headers.append(("If-Match", ask.etag))
         return httpx.Request(
             ask.method, self._url + ask.path, headers=headers, content=ask.body, extensions=how.extensions
         )

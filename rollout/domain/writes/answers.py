@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -24,13 +24,14 @@ class Reading:
     nickname: str | None = None
     inbound_webhook_url: str | None = None
     inbound_sms_webhook_url: str | None = None
-    etag: str | None = None
+    etag: str | None = field(default=None, compare=False)
     """The answer's ETag, where Retell sent one with this number alone; a list has none."""
 
 
 class Trouble(StrEnum):
     """Why a request did not give what was asked, by what the caller must do."""
 
+    CHANGED = "changed"  # 412: the number has changed since it was read, and the write was not applied
     REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell said no; asking again changes nothing
     UNREACHABLE = "unreachable"  # no byte of the request was sent, or a read got no usable answer
     UNKNOWN = "unknown"  # a write that may have happened, or may still happen
@@ -53,10 +54,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One PATCH to send: the exact JSON text of its body, as recorded in the intent."""
+    """One PATCH to send: the exact JSON text of its body, as recorded in the intent.
+
+    `etag`: Retell shall apply it only to the number as it was read with this ETag (`If-Match`).
+    """
 
     number: str
     body: str
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

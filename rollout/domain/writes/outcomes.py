@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, W
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
-from rollout.domain.writes.protocol import Settled, answers_with, others_of, settle, shows
+from rollout.domain.writes.protocol import Settled, others_of, settle, shows
 
 Got = Mapping[str, Reading | Failure]
 
@@ -31,6 +31,7 @@ class Outcomes:
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
     key_refused: bool = False
     written_over: list[str] = field(default_factory=list)  # taken by Retell, and they show something else since
+    changed: list[str] = field(default_factory=list)  # not written: somebody wrote them after they were read
     as_read: list[str] = field(default_factory=list)  # their baseline is refused as it was read: it has another form
 
     @property
@@ -92,19 +93,24 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
                     found.writes[write.id]["horizon_until"] = closed
                 found.targets[number] = _standing(rollout, write, target, fresh, batch.answered_at)
             case Settled.ANSWERED:
-                found.writes[write.id] = {"answered": status, "horizon_until": closed}
+                found.writes[write.id] = {"horizon_until": closed}
                 found.troubles.append((f"{number}: written, and not read back yet", None))
             case Settled.REJECTED:
                 assert failure is not None
                 found.writes[write.id] = {**_without_effect(batch), "answered": status}
                 _refused(found, write, target, failure, is_missing(batch.gone.get(number)))
+            case Settled.CHANGED:
+                found.writes[write.id] = {**_without_effect(batch), "answered": status}
+                found.changed.append(number)
             case Settled.NOT_SENT:
                 found.writes[write.id] = _without_effect(batch)
                 if failure is not None and none_sent and not told_to_stop:
                     found.troubles.append((f"{number}: {failure.detail}", failure.retry_after))
             case Settled.UNKNOWN:
-                found.writes[write.id] = {"answered": status}
                 _unknown(found, number, answer, fresh)
+                # A 200 counts as taken only where it was read back, or seen to be written over.
+                if status is not None and (answer.shown is None or number in found.written_over):
+                    found.writes[write.id] = {"answered": status}
     return found
 
 
@@ -144,20 +150,15 @@ def _has_other_form(write: Write, target: Target) -> bool:
 
 def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None, agreed: bool) -> Settled:
     failure = answer.failure
-    changes = not shows(target.split, write.lists)
-    found = settle(
+    return settle(
         write.lists,
         target.modified,
-        changes=changes,
+        changes=not shows(target.split, write.lists),
         answer=answer.shown,
         trouble=None if failure is None else failure.trouble,
         back=fresh,
         agreed=agreed,
     )
-    if found is Settled.ANSWERED:
-        assert answer.shown is not None
-        assert answers_with(write.lists, target.modified, answer.shown, changes=changes)
-    return found
 
 
 def _standing(rollout: Rollout, write: Write, target: Target, fresh: Reading, at: datetime) -> dict[str, Any]:

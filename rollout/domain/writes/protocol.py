@@ -97,7 +97,6 @@ class Finding(StrEnum):
     AT_BASELINE = "at_baseline"  # the baseline is back, and it was not us
     TOUCHED = "touched"  # written by somebody, nothing visible changed
     DRIFT = "drift"  # somebody else's split
-    IDENTITY = "identity"  # the number is not the one we knew
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,7 @@ class Examined:
     write: Write | None = None
 
 
-def examine(
-    target: Target, shown: Reading, writes: Sequence[Write], began: datetime, plan: Plan, staleness_ms: int = 0
-) -> Examined:
+def examine(target: Target, shown: Reading, writes: Sequence[Write], began: datetime, plan: Plan) -> Examined:
     """The finding of a reading that began at `began`, for a target with these open writes.
 
     `writes` are the open writes on the number, oldest first (outcome unknown, or horizon not passed).
@@ -159,6 +156,7 @@ class Settled(StrEnum):
     SEEN = "seen"  # no answer, yet the number shows it: applied, and the horizon stays open
     ANSWERED = "answered"  # a definite 200, not read back yet: the horizon shortens to R
     REJECTED = "rejected"  # a definite no: the same request would be refused again
+    CHANGED = "changed"  # a definite no: somebody wrote the number after it was read
     NOT_SENT = "not_sent"  # no byte left
     UNKNOWN = "unknown"  # may have happened, or may still happen
 
@@ -200,6 +198,8 @@ def settle(
         if answer is not None:
             return Settled.APPLIED
         return Settled.SEEN if changes or back.modified > before else Settled.UNKNOWN
+    if trouble is Trouble.CHANGED:
+        return Settled.CHANGED
     if back is None and answer is not None and answers_with(wanted, before, answer, changes=changes):
         return Settled.ANSWERED
     return Settled.UNKNOWN

@@ -125,5 +125,15 @@ def _examine_retell(app: App, note: _Notes) -> None:
     if isinstance(first, Failure):
         refused = first.status in (401, 403)
         note("retell", False, f"the key is refused ({first.status})" if refused else first.detail)
+        return
+    note("retell", True, f"{app.settings.retell_base_url} answers")
+    if first is None:
+        return
+    with app.numbers.session([first.number]) as session:
+        alone = session.read([first.number])[first.number]
+    if isinstance(alone, Failure):
+        note("if-match", False, alone.detail)
+    elif alone.etag is None:
+        note("if-match", True, "not offered: Retell shows a number without an ETag")
     else:
-        note("retell", True, f"{app.settings.retell_base_url} answers")
+        note("if-match", True, "offered: steps are written with If-Match, and 412 is read as drift")

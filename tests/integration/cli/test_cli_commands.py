@@ -16,6 +16,7 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.sandbox import Sandbox
+from rollout.sandbox.routes import Preconditions
 from tests.support.command_line import CommandLine, Done
 from tests.support.tunnel import Proxy, authority
 from tests.support.values import entry
@@ -261,6 +262,18 @@ def test_db_upgrade_check_and_doctor(rollout: CommandLine) -> None:
     wrong = rollout("doctor", RETELL_API_KEY="wrong")
     assert wrong.code == 4
     assert "the key is refused (401)" in wrong.err
+
+
+@pytest.mark.parametrize(("mode", "says"), [(None, "not offered"), ("ignored", "offered")])
+def test_doctor_says_whether_retell_offers_if_match(
+    rollout: CommandLine, mode: Preconditions | None, says: str
+) -> None:
+    with Sandbox(preconditions=mode) as sandbox:
+        sandbox.add_ready_world(calls_per_hour=0)
+        found = rollout("doctor", "--json", ROLLOUT_RETELL_BASE_URL=sandbox.url)
+    (check,) = [c for c in found.json["checks"] if c["name"] == "if-match"]
+    assert check["ok"]
+    assert check["detail"].startswith(says)
 
 
 def test_doctor_says_which_proxy_and_which_certificates_are_in_force(rollout: CommandLine, tmp_path: Path) -> None:

@@ -67,6 +67,22 @@ def test_a_refusal_is_rejected_and_not_repeated(serve: Serve, client: Make, soon
         assert "No such version." in answer.failure.detail
 
 
+@pytest.mark.parametrize(
+    ("etag", "trouble"), [('"17"', Trouble.CHANGED), (None, Trouble.UNKNOWN)], ids=["conditional", "unconditional"]
+)
+def test_a_number_that_had_changed_is_not_written_where_the_request_says_so(
+    serve: Serve, client: Make, soon: Soon, etag: str | None, trouble: Trouble
+) -> None:
+    peer = serve(on("PATCH", says(http({"status": "error", "message": "changed"}, 412))))
+    with client(peer).session([NUMBER]) as session:
+        session.read([NUMBER])
+        answer = session.write([Order(NUMBER, BODY, etag)], send_by=soon(1), stop=lambda: False)[NUMBER]
+    [sent] = peer.methods("PATCH")
+    assert sent.headers.get("if-match") == etag
+    assert answer.failure is not None
+    assert (answer.failure.trouble, answer.failure.status) == (trouble, 412)
+
+
 TRUNCATED = http(shown(), length=5000)
 UNKNOWN: dict[str, tuple[Behaviour, int | None]] = {
     "409": (says(http({"status": "error", "message": "x"}, 409)), 409),

@@ -77,6 +77,11 @@ def test_our_own_late_write_after_the_end_asks_for_the_last_step_again() -> None
     assert (values["step"], values["split"]) == (-1, FIRST)
 
 
+def test_our_own_late_write_after_an_edit_that_came_after_the_end_can_be_written_over_again() -> None:
+    _, values, _ = look(Shown(FIRST, 2_000), confirmed(step=3, state=TargetState.DRIFTED), Phase.PROMOTED)
+    assert values["state"] is TargetState.CONFIRMED
+
+
 @pytest.mark.parametrize("phase", UNDOING)
 def test_a_baseline_written_by_somebody_else_counts_while_undoing(phase: Phase) -> None:
     _, values, _ = look(Shown(only(6), 2_000), confirmed(), phase)

@@ -72,15 +72,37 @@ def test_a_write_without_an_answer_that_is_seen_keeps_its_horizon() -> None:
 
 def test_an_answer_that_could_not_be_read_back_is_a_trouble() -> None:
     found = judged(Answer(200, reading()), Failure(Trouble.UNREACHABLE, "no answer in time"))
-    assert found.writes == {"w1": {"answered": 200, "horizon_until": AT + STALE}}
+    assert found.writes == {"w1": {"horizon_until": AT + STALE}}, "not answered as taken: nobody saw it"
     assert found.targets == {}
     assert found.trouble == f"{ONE}: written, and not read back yet"
 
 
 def test_an_answer_that_shows_something_else_is_not_known() -> None:
     found = judged(Answer(200, reading(lists=only(6))), reading(lists=only(6)))
-    assert found.writes == {"w1": {"answered": 200}}
+    assert found.writes == {}, "not answered as taken: nobody saw it written over"
     assert found.trouble == f"{ONE}: outcome not known: Retell answered 200 and does not show the split"
+
+
+def test_an_answer_that_was_written_over_counts_as_taken() -> None:
+    found = judged(Answer(200, reading()), reading(lists=only(8), modified=2_001))
+    assert found.writes == {"w1": {"answered": 200}}
+    assert found.written_over == [ONE]
+
+
+CHANGED = Answer(412, failure=Failure(Trouble.CHANGED, "Retell answered 412", 412))
+
+
+def test_a_number_that_had_changed_was_not_written() -> None:
+    found = judged(CHANGED, reading(lists=only(8)))
+    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "answered": 412, "horizon_until": AT}}
+    assert (found.changed, found.targets, found.trouble) == ([ONE], {}, None)
+
+
+def test_a_number_that_had_changed_to_what_was_sent_was_written() -> None:
+    """An edge may send a request twice, and the second time the number has changed: by the first one."""
+    found = judged(CHANGED, reading())
+    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": 412}}, "its horizon stays open"
+    assert (found.changed, found.targets[ONE]["state"]) == ([], TargetState.CONFIRMED)
 
 
 def test_no_answer_is_not_known_and_its_pause_is_kept() -> None:
