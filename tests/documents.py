@@ -27,7 +27,7 @@ _PHASES = {
     Phase.STOPPED: "ended by a person, or refused before its start; the split stays as it is",
 }
 _REASONS = {
-    HeldReason.DRIFT: "the live split is not the one last confirmed",
+    HeldReason.DRIFT: "the live split is not the one last confirmed, or a tag that the baseline names was moved or deleted",
     HeldReason.TOUCHED: "somebody wrote the number, and nothing visible changed",
     HeldReason.MISSING: "a number is gone",
     HeldReason.IDENTITY: "a number was deleted and made again",

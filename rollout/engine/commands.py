@@ -95,7 +95,7 @@ class Commands:
                 start_at=start_at,
                 due_at=now,
                 targets=() if later else found.targets,
-                tests=None if later or found.tests is None else found.tests.to_json(),
+                **({} if later else found.columns()),
                 base_url=self.base_url,
                 created_by=by.actor,
                 seed=plan.seed or 0,

@@ -115,9 +115,7 @@ class Driver:
         except (Refused, InputError) as error:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
-        change = Change(
-            rollout={"look_asked": False} | ({} if found.tests is None else {"tests": found.tests.to_json()})
-        )
+        change = Change(rollout={"look_asked": False, **found.columns()})
         entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told())
         now = self.store.add_targets(held, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)

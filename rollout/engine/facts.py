@@ -11,6 +11,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.decide.facts import Facts, Opening, TestReport
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Failure
 from rollout.domain.writes.drift import NumberScan
 from rollout.engine.agent_tests import poll
@@ -83,6 +84,7 @@ class FactFinder:
             key_refused=versions.key_refused,
             retry_after=known.retry_after,
             stepped=known.stepped,
+            tags=self._tags(known),
             tests=known.tests,
             tests_refused=known.tests_refused,
             after_promoted=self._predecessor_promoted(r),
@@ -111,6 +113,11 @@ class FactFinder:
         if r.phase is Phase.PROGRESSING and r.outstanding and not known.trouble:
             return self.versions.check(r)
         return VersionCheck(known.trouble, known.key_refused)
+
+    def _tags(self, known: Pass) -> tuple[BaselineTag, ...]:
+        r = known.rollout
+        watched = r.tags and r.phase in (Phase.PROGRESSING, Phase.PAUSED) and not known.trouble
+        return self.versions.tags(r) if watched else ()
 
     def _predecessor_promoted(self, r: Rollout) -> bool | None:
         if r.phase is not Phase.PENDING or r.plan.after is None:

@@ -16,8 +16,8 @@ from rollout.domain.lifecycle.state import Target
 from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
-from rollout.domain.splits import splits
 from rollout.domain.versions.difference import VersionDifference
+from rollout.domain.versions.tags import BaselineTag, to_json
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.engine import number_check
@@ -26,7 +26,7 @@ from rollout.engine.failures import not_reachable
 from rollout.engine.ports import AgentVersion, BatchTests, PhoneNumbers
 from rollout.engine.server_limits import ServerLimits
 from rollout.engine.version_check import compare, tag_warnings
-from rollout.engine.version_lookup import Pair, VersionLookup, is_gone
+from rollout.engine.version_lookup import Pair, VersionLookup, baseline_tags, is_gone
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Preflight:
     named: str | None = None  # the live rollout that has the plan's name
     differences: tuple[VersionDifference, ...] = ()  # between what the numbers serve and what is tried
     tests: AgentTests | None = None  # to run before the first write
+    tags: tuple[BaselineTag, ...] = ()  # that the baselines name
 
     def refuse(self, *, strict: bool = False) -> None:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
@@ -53,6 +54,10 @@ class Preflight:
                 problems=list(self.problems),
                 warnings=list(self.warnings),
             )
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of a rollout that begins with what was found here."""
+        return {"tags": to_json(self.tags) or None, "tests": None if self.tests is None else self.tests.to_json()}
 
     def told(self) -> dict[str, Any]:
         """For people, in the journal and in the answer to `start`: warnings, and what changes."""
@@ -123,8 +128,9 @@ def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | N
     warnings += compared.warnings
     testing = plan_tests(plan, served, tried, workspace.batch_tests)
     problems += testing.problems
+    tags = baseline_tags(versions, baselines)
     if versions.roots is not None:
-        warnings += tag_warnings(_baseline_tags(baselines), versions.roots)
+        warnings += tag_warnings(tags, versions.roots)
     return Preflight(
         plan,
         _targets(plan, readings, baselines, _ordered(plan, list(readings), seed)),
@@ -133,6 +139,7 @@ def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | N
         readings,
         differences=compared.differences,
         tests=testing.tests(plan),
+        tags=tags,
     )
 
 
@@ -176,15 +183,6 @@ def _tried(plan: Plan, versions: VersionLookup) -> dict[str, AgentVersion]:
     """The versions that are tried, by name; what cannot be looked up here is told elsewhere."""
     found = {name: versions.look_up(ref.agent_id, ref.agent_version) for name, ref in plan.arms.items()}
     return {name: version for name, version in found.items() if isinstance(version, AgentVersion)}
-
-
-def _baseline_tags(baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> Iterator[tuple[str, str]]:
-    """(agent_id, tag) of the entries that are bound by a tag."""
-    for lists in baselines.values():
-        for entry in (entry for entries in lists.values() for entry in entries):
-            version = splits.normal_version(entry.get("agent_version"))
-            if isinstance(version, str):
-                yield entry["agent_id"], version
 
 
 def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:

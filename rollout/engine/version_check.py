@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rollout.domain.versions.confounders import confounders
 from rollout.domain.versions.difference import VersionDifference, difference
 from rollout.domain.versions.documents import ResponseEngine, VersionDocument
+from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Failure
 from rollout.engine.ports import AgentRoots, AgentVersion, ResponseEngines
 
@@ -53,11 +54,11 @@ def compare(
     )
 
 
-def tag_warnings(tags: Iterable[tuple[str, str]], roots: AgentRoots) -> Iterator[str]:
-    """The version that each (agent_id, tag) of a baseline points to now, and which variables the canary does not get."""
+def tag_warnings(tags: Iterable[BaselineTag], roots: AgentRoots) -> Iterator[str]:
+    """The version that each tag of a baseline points to now, and which variables the canary does not get."""
     wanted: dict[str, list[str]] = {}
-    for agent_id, tag in dict.fromkeys(tags):
-        wanted.setdefault(agent_id, []).append(tag)
+    for tag in tags:
+        wanted.setdefault(tag.agent_id, []).append(tag.tag)
     for agent_id, names in list(wanted.items())[:MOST_PAIRS]:
         shown = roots.tags(agent_id)
         if shown is None:
@@ -65,10 +66,7 @@ def tag_warnings(tags: Iterable[tuple[str, str]], roots: AgentRoots) -> Iterator
         elif isinstance(shown, Failure):
             yield f"the tags of {agent_id} could not be read: {shown.detail}"
         else:
-            yield from (_tag_sentence(agent_id, tag, shown.get(tag)) for tag in names if tag not in _RESERVED)
-
-
-_RESERVED = ("latest", "latest_published")  # words, and no tags that anybody moves
+            yield from (_tag_sentence(agent_id, tag, shown.get(tag)) for tag in names)
 
 
 def _tag_sentence(agent_id: str, tag: str, shown: object) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rollout.domain.lifecycle.state import Rollout, Target
+from rollout.domain.splits import splits
+from rollout.domain.versions.tags import RESERVED, BaselineTag, from_json
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.failures import unreachable
 from rollout.engine.ports import AgentRoots, Agents, AgentVersion, Clock, ResponseEngines
@@ -74,6 +77,30 @@ class VersionLookup:
                     return VersionCheck(unreachable(found), found.key_refused)
                 baseline_gone = f"the baseline's {agent_id} version {version} is gone, so a rollback would be refused"
         return VersionCheck(None, False, canary_gone, baseline_gone)
+
+    def tags(self, rollout: Rollout) -> tuple[BaselineTag, ...]:
+        """The tags of its baseline as they point now; what Retell does not say stays as it was known."""
+        return tuple(self._tag(tag) for tag in from_json(rollout.tags))
+
+    def _tag(self, tag: BaselineTag) -> BaselineTag:
+        found = self.look_up(tag.agent_id, tag.tag)
+        if isinstance(found, AgentVersion):
+            return tag.seen_at(found.version)
+        return tag.seen_at(None) if is_gone(found) else tag
+
+
+def baseline_tags(
+    versions: VersionLookup, baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
+) -> tuple[BaselineTag, ...]:
+    """The tags that baselines, by number, name, with the version to which each points; those that can be looked up."""
+    entries = (entry for lists in baselines.values() for found in lists.values() for entry in found)
+    named = {(entry["agent_id"], splits.normal_version(entry.get("agent_version"))): None for entry in entries}
+    return tuple(
+        BaselineTag(agent_id, tag, found.version)
+        for agent_id, tag in named
+        if isinstance(tag, str) and tag not in RESERVED
+        if isinstance(found := versions.look_up(agent_id, tag), AgentVersion)
+    )
 
 
 def _baseline_pairs(targets: Sequence[Target]) -> set[Pair]:

@@ -43,14 +43,14 @@ def test_check_and_start_tell_what_differs_and_the_journal_keeps_it(two_versions
         [told] = found.differences
         assert (told.before, told.after) == ("agent_frontdesk version 6", "agent_frontdesk version 7")
         assert [item.field for item in told.fields] == [
-            "post_call_analysis_data[booked].description",
-            "post_call_analysis_data[booked].name",
-            "post_call_analysis_data[booked].type",
             "voice_id",
             "response_engine.general_prompt",
             "response_engine.general_tools[book].headers.Authorization",
+            "post_call_analysis_data[booked].description",
+            "post_call_analysis_data[booked].name",
+            "post_call_analysis_data[booked].type",
         ]
-        assert "-Ask the name." in told.fields[4].diff
+        assert "-Ask the name." in told.fields[1].diff
         assert not {"hunter2", "swordfish"} & set(str(told.to_json()).replace('"', " ").split())
         assert len(found.warnings) == 1 and "judged by two rules" in found.warnings[0]
         answer = scene.app.commands.start(plan(), ME)

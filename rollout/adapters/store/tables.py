@@ -87,6 +87,7 @@ rollouts = Table(
     Column("look_asked", Boolean, nullable=False),
     Column("verdict", JsonText),
     Column("history", JsonText),  # the baseline's, from before the rollout: what its gates bet on
+    Column("tags", JsonText),  # of the baseline, with the version to which each pointed when it was read
     Column("tests", JsonText),  # of the agent, before the first step: batches, counts, and what failed
     Column("seed", BigInteger, nullable=False),
     Column("base_url", Text, nullable=False),

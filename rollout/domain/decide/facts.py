@@ -9,6 +9,7 @@ from typing import Protocol
 from rollout.domain.agent_tests.runs import BatchProgress
 from rollout.domain.agent_tests.state import CaseFailure
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.drift import NumberScan
 
 
@@ -60,6 +61,7 @@ class Facts:
     key_refused: bool = False  # it is the API key
     retry_after: float | None = None
     stepped: bool = False  # this pass has written a step already
+    tags: tuple[BaselineTag, ...] = ()  # of the baseline, as they point now
     tests: TestReport | None = None
     tests_refused: str | None = None  # why Retell refuses to begin a batch of tests
     after_promoted: bool | None = None  # the rollout this one waits for

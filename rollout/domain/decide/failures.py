@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
+from rollout.domain.versions import tags
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
@@ -25,6 +27,8 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
         if r.plan.on_deadline == "rollback":
             return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
         return Record(Event.HELD, why, {"reason": HeldReason.DEADLINE.value, "resume_phase": r.phase})
+    if (moved := moved_tags(r, f)) is not None:
+        return moved
     if f.baseline_gone:
         return hold(r, HeldReason.ROLLBACK_IMPOSSIBLE, f.baseline_gone)
     if f.canary_gone and (r.outstanding or any(t.state is TargetState.REJECTED for t in r.targets)):
@@ -39,6 +43,15 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
     if f.verdict is not None and f.verdict.alarm == "labels" and not r.labels_waived:
         return hold(r, HeldReason.LABELS, f.verdict.reason)
     return None
+
+
+def moved_tags(r: Rollout, f: Facts) -> Record | None:
+    """The action on tags of the baseline that were moved or deleted; a person knows whether that was meant."""
+    moved = [tag.sentence for tag in f.tags if tag.is_moved]
+    if not moved:
+        return None
+    held = hold(r, HeldReason.DRIFT, "; ".join(moved))
+    return replace(held, values={**held.values, "tags": tags.to_json(f.tags)})
 
 
 def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.failures import fail, wrong_numbers
+from rollout.domain.decide.failures import fail, moved_tags, wrong_numbers
 from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import find_out, pause, sooner
 from rollout.domain.decide.wording import name, percent
@@ -21,6 +21,8 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
         wrong = wrong_numbers(r, f.look)
         if wrong is not None and (wrong.event is not Event.HELD or r.phase is Phase.PAUSED):
             return wrong
+    if r.phase is Phase.PAUSED and not r.stop_asked and (moved := moved_tags(r, f)) is not None:
+        return moved
     if (unknown := find_out(r, f, now, _answer(r), "a write may still land")) is not None:
         return unknown
     if r.stop_asked:
@@ -43,7 +45,9 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
 
 
 def _answer(r: Rollout) -> str:
-    return "resume" if r.phase is Phase.PAUSED else "adopt, restore, rollback or stop"
+    if r.phase is Phase.PAUSED:
+        return "resume"
+    return "adopt, rollback or stop" if r.moved_tags else "adopt, restore, rollback or stop"
 
 
 def _why(r: Rollout) -> str:

@@ -77,8 +77,8 @@ def pause(r: Rollout, f: Facts) -> timedelta:
 
 
 def sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
-    """Gates are watched while anything waits: come back earlier when there are some."""
-    if f.verdict is None:
+    """Gates and the baseline's tags are watched while anything waits: come back earlier when there are some."""
+    if f.verdict is None and not f.tags:
         return until
     return now + f.watch if until is None else min(until, now + f.watch)
 

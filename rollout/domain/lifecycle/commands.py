@@ -20,6 +20,7 @@ from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
+from rollout.domain.versions import tags
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import others_of
 
@@ -148,6 +149,8 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
         values["labels_waived"] = True
     if r.reason == "deadline":
         values["deadline_at"] = None
+    if r.tags:
+        values["tags"] = tags.to_json(tags.adopted(tags.from_json(r.tags)))
     data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return (
         Change(rollout=values, targets=targets),
@@ -158,6 +161,8 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 
 def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Write our split again over what the numbers show now, and go on."""
+    if r.moved_tags:
+        raise Refused(f"the tag {r.moved_tags[0]} is moved in Retell alone: adopt, rollback or stop", **where(r))
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     _expect(r, expect)

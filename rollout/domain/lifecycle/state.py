@@ -172,10 +172,16 @@ class Rollout:
     seed: int = 0
     verdict: Mapping[str, Any] | None = None
     history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gates.history
+    tags: Sequence[Mapping[str, Any]] | None = None  # that its baseline names; see versions.tags
     tests: Mapping[str, Any] | None = None  # of the agent, before the first step; see agent_tests.state
     targets: Sequence[Target] = field(default_factory=tuple)
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers
+
+    @property
+    def moved_tags(self) -> list[str]:
+        """Tags of its baseline that were moved or deleted, which it is held for until a person answers."""
+        return [tag["tag"] for tag in self.tags or () if tag["is_moved"]]
 
     @cached_property
     def by_number(self) -> Mapping[str, Target]:

@@ -166,4 +166,6 @@ def held(r: Rollout) -> str:
 
     A hold after a failure has the failure itself as its reason, which is shown beside it.
     """
+    if r.phase is Phase.HELD and r.moved_tags:
+        return "A tag that the baseline names was moved or deleted. Adopt it as it is, roll back or stop."
     return HELD.get(r.reason or "", "It waits for a person.") if r.phase is Phase.HELD else ""

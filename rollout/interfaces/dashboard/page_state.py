@@ -30,8 +30,8 @@ class Line:
     text: str
     position: str | None
     baseline: bool  # whether it is about writing baselines back
-    differences: tuple[str, ...] = ()  # between the versions, where pre-flight compared them
     retreated: int | None = None  # basis points, when it is about the weight of closing time
+    differences: tuple[str, ...] = ()  # between the versions, where pre-flight compared them
 
 
 class PageState:
@@ -85,6 +85,6 @@ def line_of(entry: RecordedEntry) -> Line:
         wording(entry.kind, entry.reason, data),
         position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
-        tuple(difference_lines(data.get("differences") or ())),
         data.get("retreated"),
+        tuple(difference_lines(data.get("differences") or ())),
     )
