@@ -11,6 +11,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import MOST_REASON, parse_position
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.one_line import one_line
+from rollout.interfaces.auth.roles import Role
 
 RolloutId = Annotated[
     str,
@@ -154,7 +155,11 @@ class StartBody(PlanBody):
 class TokenBody(Strict):
     """A token to make."""
 
-    role: str = Field(description="viewer, responder, operator, admin or trigger.", examples=["responder"])
+    role: str = Field(
+        description="What it may do: each role may do what those before it may; trigger: alert hooks alone.",
+        examples=["responder"],
+        json_schema_extra={"enum": list(Role)},  # the complaint about another one is `create_token`'s
+    )
     name: str = Field(min_length=1, max_length=80, description="Whose it is.", examples=["on-call phone"])
     expires: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
         None, description="When it stops being taken; left out: never.", examples=["2027-01-31T00:00:00Z"]

@@ -13,7 +13,7 @@ from fastapi import Request
 from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
-from rollout.domain.errors import Forbidden, Refused, RolloutError, Unauthenticated
+from rollout.domain.errors import Forbidden, Refused, Unauthenticated
 from rollout.domain.lifecycle.commands import By, where
 from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
@@ -25,7 +25,7 @@ from rollout.interfaces.api.stream import Hub
 from rollout.interfaces.api.webhook_intake import WebhookIntake
 from rollout.interfaces.api.worker_pools import Followers, WorkerPools
 from rollout.interfaces.auth import roles
-from rollout.interfaces.auth.roles import NOBODY, Caller, Right
+from rollout.interfaces.auth.roles import NOBODY, Caller
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.views import rollout as views
 
@@ -179,6 +179,3 @@ def service_of(request: Request) -> ApiService:
     """The service behind a request."""
     service: ApiService = request.app.state.service
     return service
-
-
-__all__ = ["ApiService", "By", "Caller", "Right", "RolloutError", "SchedulerState", "service_of"]

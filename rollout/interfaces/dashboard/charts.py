@@ -281,7 +281,6 @@ class Whisker:
     high: float
     point: float | None
     margin: float | None
-    clipped: bool
 
 
 def whisker(
@@ -300,7 +299,6 @@ def whisker(
         place(high),
         None if difference is None else place(difference),
         None if margin is None else place(margin),
-        low < -reach or high > reach,
     )
 
 

@@ -84,7 +84,6 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
         "older": older,
         "before": query.get("before", ""),
         "live_total": len(everything),
-        "fitting": len(chosen),
         "counts": [(str(p), counts[str(p)]) for p in _ORDER if p.is_live and counts[str(p)]],
         "waiting": sum(1 for r in everything if needs_answer(r)),
         "q": text,

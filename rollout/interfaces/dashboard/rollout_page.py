@@ -161,7 +161,6 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
                 "outcome": kept["outcome"],
                 "alarm": kept["alarm"],
                 "reason": kept["reason"],
-                "profile": evidence["config"]["profile"],
                 "metrics": rows,
                 "reach": reach,
                 "rollback": measured["rollback"],
@@ -170,8 +169,6 @@ def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
                 if expected and kept["outcome"] == GateOutcome.UNDECIDED
                 else "",
                 "unavailable": evidence["tally"]["unavailable"],
-                "split": max(evidence["numbers"]["e_split"].values(), default=1.0),
-                "split_at": evidence["config"]["split_alarm"],
                 "external": [
                     {
                         "name": m["name"],
@@ -223,7 +220,6 @@ def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
         counts[str(t.state)] = counts.get(str(t.state), 0) + 1
     return {
         "rows": [_target(r, t) for t in wanted[(number - 1) * TARGETS_SHOWN : number * TARGETS_SHOWN]],
-        "fitting": len(wanted),
         "total": len(r.targets),
         "counts": counts,
         "state": state,

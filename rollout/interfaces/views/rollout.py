@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -192,16 +192,3 @@ def check(found: Preflight) -> dict[str, Any]:
             for texts, numbers in bodies.items()
         ],
     }
-
-
-def where(problem: Mapping[str, Any]) -> str:
-    """Where a rollout stands, in a few words, from the details of a refusal."""
-    position = problem.get("position") or {}
-    if not position:
-        return ""
-    return f"it stands at {position.get('wave')}.{position.get('step')}, {problem.get('phase')}"
-
-
-def count(items: Sequence[Any], word: str) -> str:
-    """`1 number`, `3 numbers`."""
-    return f"{len(items)} {word}" if len(items) == 1 else f"{len(items)} {word}s"

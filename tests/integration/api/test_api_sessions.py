@@ -33,14 +33,14 @@ def add_page(api: Any) -> None:
         session = sessions.current_session(request)
         if session is None:
             raise Unauthenticated
-        return JSONResponse({"actor": session.actor, "role": session.role, "csrf": session.csrf})
+        return JSONResponse({"actor": session.caller.actor, "role": session.caller.role, "csrf": session.csrf})
 
     @api.post("/t/change")
     def change(request: Request, csrf: str = Form("")) -> JSONResponse:
         sessions.check_form(request, {"csrf": csrf})
         session = sessions.current_session(request)
         assert session is not None
-        session.need(Right.HALT)
+        session.caller.need(Right.HALT)
         return JSONResponse({"changed": True})
 
     @api.post("/t/sign-out")

@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.state import Position, TargetState
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.new_rollout_page import pretty
 from tests.support.scene import ME, Scene
-from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, target
+from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, target, write
 
 
 def promised(intent: confirmations.Intent) -> list[tuple[str, object]]:
@@ -132,3 +132,12 @@ def test_a_plan_with_variants_shows_the_whole_weight() -> None:
     ab = plan(canary=None, variants=variants, steps=[{"weights": {"b": 0.1}}, {"weights": {"b": 0.2, "c": 0.3}}])
     r = rollout(plan=ab, targets=(confirmed(of=ab),), confirmed_at=rollout().created_at)
     assert labels(confirmations.buttons(r))[0] == "Promote to 1.2 (50 %)"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "words"), [([ONE], "1 number still has a write"), ([ONE, TWO], "2 numbers still have")]
+)
+def test_writes_that_are_open_are_counted_in_words(numbers: list[str], words: str) -> None:
+    open_ = tuple(write(number) for number in numbers)
+    found = confirmations.intent(rollout(targets=tuple(confirmed(n) for n in numbers), writes=open_), "pause")
+    assert found.follows.startswith(words)

@@ -34,6 +34,7 @@ from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.cli import look
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard import formatting as words
+from rollout.interfaces.dashboard.page_state import PageState
 from tests.integration.dashboard.world import World, world
 from tests.support.clock import START
 from tests.support.values import confirmed, created, entry, plan
@@ -413,3 +414,44 @@ def test_finished_rollouts_are_searched_by_the_database(still: World) -> None:
     assert found("nothing like it") == []
     page = still.ask("GET", "/?q=100%25_", cookie=still.session("viewer")).text
     assert "Quick-100%_a" in page and "quick-1000b" not in page
+
+
+def test_a_page_that_refreshes_itself_stays_at_the_place_the_reader_chose(still: World) -> None:
+    """Five seconds later the older entries were the newest again, and the number read from Retell the last look."""
+    id_ = keep(still, 950, ["+14198950001"], phase=Phase.STOPPED)
+    cookie = still.session("viewer")
+
+    def place(path: str) -> dict[str, str]:
+        text = unescape(still.ask("GET", path, cookie=cookie).text)
+        form = re.search(r'<form id="place" hidden>(.*?)</form>', text, re.DOTALL)
+        assert form is not None, path
+        return dict(re.findall(r'name="(\w+)" value="([^"]*)"', form[1]))
+
+    assert place(f"/rollouts/{id_}?before=7&tpage=1")["before"] == "7"
+    assert place(f"/rollouts/{id_}?before=x")["before"] == ""
+    cursor = "2093-12-01T09:00:00+00:00 kept000950"
+    assert place(f"/?before={quote(cursor)}")["before"] == cursor
+    number = still.number()
+    for query in ("", "?fresh=1"):
+        page = still.ask("GET", f"/numbers/{number}{query or '?fresh=1'}", cookie=cookie).text
+        assert f'hx-get="/numbers/{number}?fresh=1" hx-trigger="refresh, every 30s"' in page
+    known = still.ask("GET", "/numbers/+14198950001", cookie=cookie).text
+    assert 'hx-get="/numbers/+14198950001" hx-trigger="refresh, every 5s"' in known
+
+
+def test_the_journals_that_are_kept_are_bounded_by_their_lines(still: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    page_state = PageState(still.server.service)
+    ids = [keep(still, 960 + i, [f"+1419896000{i}"], phase=Phase.STOPPED) for i in range(4)]
+    monkeypatch.setattr("rollout.interfaces.dashboard.page_state.MOST_LINES", 2)
+    for id_ in ids:
+        assert len(page_state.history(id_)) == 1
+    assert list(page_state._lines) == ids[-2:]
+
+
+def test_a_promoted_rollout_says_what_its_canary_has_and_until_when_it_can_be_rolled_back(still: World) -> None:
+    """It said that the canary serves every call, and that a rollback is possible, whatever the plan and the date."""
+    of = plan(["+14198970001"], name="half", steps=[{"weight": 0.5}])
+    now = still.app.store.now()
+    id_ = keep(still, 970, ["+14198970001"], of, phase=Phase.PROMOTED, confirmed_at=now, started_at=now)
+    text = unescape(still.ask("GET", f"/rollouts/{id_}", cookie=still.session("viewer")).text)
+    assert "50\u00a0% of new calls go to the canary. It can be rolled back until <time" in text

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse
 
+from rollout.domain.alerts import SOURCES
 from rollout.interfaces.api.alerting import take
 from rollout.interfaces.api.answers import AlertsTaken, Ready
 from rollout.interfaces.api.guard import Guarded, caller_of, needs, read_body
@@ -21,8 +22,9 @@ Source = Annotated[
     str,
     Path(
         max_length=LONGEST_SOURCE,
-        description="alertmanager, grafana, pagerduty, datadog or generic.",
+        description="The tool that sends the alert.",
         examples=["generic"],
+        json_schema_extra={"enum": list(SOURCES)},
     ),
 ]
 

@@ -23,44 +23,20 @@ from rollout.interfaces.api.guard import source_of
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.problems import WrongMediaType
 from rollout.interfaces.api.service import service_of
-from rollout.interfaces.auth.roles import Caller, Right, Role, caller_of, check_token, digest
+from rollout.interfaces.auth.roles import Caller, Right, caller_of, check_token, digest
 
 IDLE = timedelta(minutes=30)
 LIFETIME = timedelta(hours=12)
 CSRF_FIELD = "csrf"
-CSRF_HEADER = "x-csrf-token"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A signed-in browser; `csrf` goes into every form (field `csrf`) or into the header X-CSRF-Token."""
+    """A signed-in browser; `csrf` goes into every form as the field `csrf`."""
 
     caller: Caller
     csrf: str
-
-    @property
-    def actor(self) -> str:
-        return self.caller.actor
-
-    @property
-    def name(self) -> str:
-        return self.caller.name
-
-    @property
-    def role(self) -> Role:
-        return self.caller.role
-
-    @property
-    def numbers(self) -> frozenset[str] | None:
-        return self.caller.numbers
-
-    def may(self, right: Right) -> bool:
-        return self.caller.may(right)
-
-    def need(self, right: Right) -> None:
-        """Forbidden, naming the roles that would do, unless this session has the right."""
-        self.caller.need(right)
 
 
 def cookie_name(request: Request) -> str:
@@ -148,7 +124,7 @@ def sign_out(request: Request) -> dict[str, Any]:
     session = current_session(request)
     value = request.cookies.get(cookie_name(request))
     if value and session is not None:
-        service.access.end_session(digest(value), session.actor)
+        service.access.end_session(digest(value), session.caller.actor)
     request.state.rollout_session = None
     return cookie(request, None)
 
@@ -165,7 +141,7 @@ def check_form(request: Request, form: Mapping[str, Any]) -> None:
     session = current_session(request)
     if session is None:
         raise Unauthenticated("the session has ended; sign in again")
-    given = form.get(CSRF_FIELD) or request.headers.get(CSRF_HEADER) or ""
+    given = form.get(CSRF_FIELD) or ""
     if not hmac.compare_digest(str(given).encode("utf-8", "replace"), session.csrf.encode()):
         raise Forbidden("the form is not of this session; load the page again and repeat")
 
