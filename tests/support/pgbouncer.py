@@ -21,8 +21,11 @@ POOL = 50  # connections to the server; the tests' server takes 60
 
 
 @contextmanager
-def bouncer(server_url: str, pool_mode: str = "session") -> Iterator[int]:
-    """The port of a PgBouncer before the server of this address; every database of the server is behind it."""
+def bouncer(server_url: str, pool_mode: str = "session", *more: str) -> Iterator[int]:
+    """The port of a PgBouncer before the server of this address; every database of the server is behind it.
+
+    `more` are further lines of its settings.
+    """
     found = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
     program = found or need("pgbouncer", "apt-get install pgbouncer")
     user = None
@@ -40,7 +43,7 @@ def bouncer(server_url: str, pool_mode: str = "session") -> Iterator[int]:
     settings.write_text(
         f"[databases]\n* = {server}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = any\npool_mode = {pool_mode}\ndefault_pool_size = {POOL}\n"
-        f"max_client_conn = 400\nlogfile = {folder}/log\n"
+        f"max_client_conn = 400\nlogfile = {folder}/log\n" + "".join(f"{line}\n" for line in more)
     )
     if user is not None:
         for path in (folder, settings):

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 import os
-import pwd
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
@@ -25,6 +18,7 @@ from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NotReachable, SchemaRefused, SettingsError
+from tests.support.pgbouncer import bouncer, through
 from tests.support.postgres import Server
 from tests.support.scene import ME, Scene
 
@@ -183,53 +177,13 @@ def test_a_database_that_is_not_utf8_is_refused_and_named(foreign: str, monkeypa
 # ------------------------------------------------------------------ PgBouncer
 
 
-@contextmanager
-def bouncer(url: str, mode: str, *more: str) -> Iterator[str]:
-    """The database through a PgBouncer of its own; its address."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("PgBouncer is not installed")
-    target = make_url(url)
-    with tempfile.TemporaryDirectory(prefix="rollout-bouncer-") as name, socket.socket() as place:
-        folder = Path(name)
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
-        place.close()
-        (folder / "users").write_text('"rollout" ""\n')
-        (folder / "ini").write_text(
-            f"[databases]\n* = host={target.query['host']} user=rollout\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-            f"listen_port = {port}\nunix_socket_dir =\nauth_type = any\nauth_file = {folder / 'users'}\n"
-            f"pool_mode = {mode}\nlogfile = {folder / 'log'}\n" + "".join(f"{line}\n" for line in more)
-        )
-        user = None
-        if os.getuid() == 0:
-            user = pwd.getpwnam("postgres").pw_name
-            for path in (folder, *folder.iterdir()):
-                shutil.chown(path, user)
-        process = subprocess.Popen(
-            [program, str(folder / "ini")], user=user, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        try:
-            address = f"postgresql://rollout@127.0.0.1:{port}/{target.database}"
-            for _ in range(100):
-                try:
-                    psycopg.connect(address).close()
-                    break
-                except psycopg.OperationalError:
-                    time.sleep(0.1)
-            yield address
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
 @pytest.mark.parametrize("more", [(), ("ignore_startup_parameters = options",)], ids=["strict", "ignoring"])
 def test_a_pooler_in_session_mode_works_with_every_setting(own: str, more: tuple[str, ...]) -> None:
     """It refused our start-up options, or dropped all three time limits in silence."""
     with psycopg.connect(own, autocommit=True) as connection:
         connection.execute("CREATE SCHEMA stage")
-    with bouncer(own, "session", *more) as address:
-        stage = with_options(address, "-csearch_path=stage")
+    with bouncer(own, "session", *more) as port:
+        stage = with_options(through(own, port), "-csearch_path=stage")
         with opened(stage) as database:
             migrate.upgrade(database)
             assert shown(database) == WANTED
@@ -245,7 +199,7 @@ def test_a_pooler_in_session_mode_works_with_every_setting(own: str, more: tuple
 
 
 def test_a_pooler_in_transaction_mode_is_named(own: str) -> None:
-    with bouncer(own, "transaction") as address, opened(address) as database:
+    with bouncer(own, "transaction") as port, opened(through(own, port)) as database:
         (trouble, *_) = database.sessions()
         assert "set pool_mode = session" in trouble
 
