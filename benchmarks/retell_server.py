@@ -2,7 +2,7 @@
 
 `rollout sandbox` checks, models callers and logs everything, at 0.4 ms of processor time for each request: on two
 cores it would be the slowest part of what is measured. This one takes about a tenth of that and knows no faults.
-As at Retell, endpoints differ: a number takes LATENCY, its list more, an agent or a refusal hardly any time.
+Endpoints differ as the sandbox's do: a number takes LATENCY seconds, its list more, agents and refusals hardly any.
 Run by benchmarks.speed in a process of its own: python -m benchmarks.retell_server NUMBERS LATENCY
 """
 
@@ -18,22 +18,11 @@ from urllib.parse import parse_qs, unquote
 import httptools
 import orjson
 
+from rollout.sandbox.latency import latency
+
 PAGE = 1000
 # The loop's timers count in whole milliseconds and end late, by half of one in the mean (measured: 50.45 ms for 50).
 LATE = 0.00045
-# Of a latency of 50 ms for numbers: 80 ms for their list, 1 ms for agents and for refusals, each 20 % more or less.
-LIST, QUICK, JITTER = 1.6, 0.02, 0.2
-
-
-def latency_of(path: str, status: int, latency: float, draw: float) -> float:
-    """Seconds for an answer, where numbers take `latency`; `draw` is from 0 to 1."""
-    if status == 200 and path.startswith("/v2/list-phone-numbers"):
-        share = LIST
-    elif status == 200 and path.startswith(("/update-phone-number/", "/get-phone-number/")):
-        share = 1.0
-    else:
-        share = QUICK
-    return latency * share * (1 + JITTER * (2 * draw - 1))
 
 
 class World:
@@ -100,8 +89,8 @@ class World:
 class Connection(asyncio.Protocol):
     """One client; answers in the order of its requests."""
 
-    def __init__(self, world: World, latency: float) -> None:
-        self.world, self.latency = world, latency
+    def __init__(self, world: World, number_seconds: float) -> None:
+        self.world, self.number_seconds = world, number_seconds
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -122,11 +111,11 @@ class Connection(asyncio.Protocol):
         method = self.parser.get_method().decode()
         if not self.url.startswith("/sandbox"):
             self.world.log.append((time.time(), method, self.url, self.body))
-        if self.latency and not self.url.startswith("/sandbox"):
+        if self.number_seconds and not self.url.startswith("/sandbox"):
             loop = asyncio.get_running_loop()
             status, draw = self.world.status(self.url), self.world.draws.random()
-            latency = latency_of(self.url, status, self.latency, draw)
-            left = max(0.0, self.received + latency - LATE - time.monotonic())
+            seconds = latency(self.url.partition("?")[0], status, self.number_seconds, draw)
+            left = max(0.0, self.received + seconds - LATE - time.monotonic())
             loop.call_later(left, self.reply, method, self.url, self.body)
         else:
             self.reply(method, self.url, self.body)
@@ -138,11 +127,11 @@ class Connection(asyncio.Protocol):
         self.transport.write(head.encode() + text)  # type: ignore[attr-defined]
 
 
-async def serve(count: int, latency: float) -> None:
+async def serve(count: int, number_seconds: float) -> None:
     """Prints its address and serves until it is killed."""
     world = World(count)
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(world, latency), "127.0.0.1", 0, backlog=512
+        lambda: Connection(world, number_seconds), "127.0.0.1", 0, backlog=512
     )
     print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await asyncio.sleep(3600)

@@ -42,14 +42,14 @@ def test_requests_may_be_pipelined_and_closed_by_the_client(sandbox: Sandbox) ->
     assert data.count(b"HTTP/1.1 200") == 2
 
 
-def test_a_body_may_come_in_batches_and_in_pieces(sandbox: Sandbox) -> None:
+def test_a_body_may_come_in_chunks_and_in_pieces(sandbox: Sandbox) -> None:
     head = f"PATCH /update-phone-number/{NUMBER} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer k\r\n"
     head += "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-    body = b'{"nickname":"in batches"}'
+    body = b'{"nickname":"in chunks"}'
     pieces = [head[:30].encode(), head[30:].encode()]
     pieces += [b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:5], body[5:])]
     assert talk(sandbox.port, *pieces, b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
-    assert sandbox.number(NUMBER).state.fields["nickname"] == "in batches"
+    assert sandbox.number(NUMBER).state.fields["nickname"] == "in chunks"
 
 
 def test_a_client_that_waits_for_100_gets_it(sandbox: Sandbox) -> None:
