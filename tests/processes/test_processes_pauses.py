@@ -70,7 +70,7 @@ def test_sigterm_to_a_stopped_service_ends_it_when_it_goes_on(sqlite_stage: Stag
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_each_signal_that_asks_for_an_end_gets_the_work_under_way_finished(
+def test_each_signal_that_asks_for_an_end_ends_a_service_with_0_and_its_last_word(
     sqlite_stage: Stage, number: signal.Signals
 ) -> None:
     service = sqlite_stage.serve()

@@ -10,6 +10,7 @@ from statistics import mean, median
 
 # How much more the last third of what counts may have than its first third: by share, and in any case this much.
 MORE = {"memory": (0.10, 15.0), "processor": (0.25, 5.0), "lateness": (0.25, 250.0)}
+LEAST_TAKEN = 0.95  # of the starts; the others find a number that an earlier rollout still drives
 UNITS = {"memory": "MB", "processor": "ms a rollout", "lateness": "ms"}
 
 
@@ -48,6 +49,9 @@ def judge(found: Findings, warm: float) -> list[Line]:
     server_errors = sum(n for (_, status), n in found.answers.items() if status >= 500)
     all_answers = sum(found.answers.values())
     lines.append(Line("no 5xx", server_errors == 0, f"{server_errors} of {all_answers} answers"))
+    starts = sum(n for (kind, _), n in found.answers.items() if kind == "start")
+    taken = found.answers.get(("start", 201), 0)
+    lines.append(Line("starts are taken", taken > 0 and taken >= LEAST_TAKEN * starts, f"{taken} of {starts}"))
     pages = Counter[int]()
     for (kind, status), n in found.answers.items():
         pages[status] += n if kind.endswith("page") else 0

@@ -56,6 +56,23 @@ def test_an_answer_that_should_not_be_is_bad(answer: tuple[str, int], names: lis
     assert bad(found) == names
 
 
+@pytest.mark.parametrize(
+    ("answers", "names"),
+    [
+        ({201: 2280, 409: 120}, []),
+        ({201: 2280, 409: 121}, ["starts are taken"]),
+        ({409: 2400}, ["starts are taken"]),
+        ({}, ["starts are taken"]),
+    ],
+    ids=["just enough", "one too few", "none taken", "none asked for"],
+)
+def test_a_soak_that_started_little_says_nothing(answers: dict[int, int], names: list[str]) -> None:
+    found = findings()
+    del found.answers["start", 201]
+    found.answers |= {("start", status): n for status, n in answers.items()}
+    assert bad(found) == names
+
+
 def test_what_failed_is_said() -> None:
     found = findings()
     found.failed.append("start: ConnectionResetError()")
@@ -63,4 +80,10 @@ def test_what_failed_is_said() -> None:
 
 
 def test_a_run_without_figures_is_no_good_one() -> None:
-    assert bad(Findings()) == ["memory levels off", "processor levels off", "lateness levels off", "pages open"]
+    assert bad(Findings()) == [
+        "memory levels off",
+        "processor levels off",
+        "lateness levels off",
+        "starts are taken",
+        "pages open",
+    ]

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
+from rollout.adapters.retell.reader import TRIES
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from tests.integration.retell.retell_peer import (
     ENTRY,
@@ -104,6 +106,17 @@ def test_it_gives_up_after_four_tries(serve: Serve, client: Make, behave: Behavi
     found = read(client(peer, deadline=5.0))
     assert isinstance(found, Failure) and found.trouble is Trouble.UNREACHABLE
     assert len(peer.seen) == 4
+
+
+def test_it_pauses_between_its_tries_and_not_after_the_last(
+    serve: Serve, client: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr(SystemClock, "sleep", lambda _self, seconds: pauses.append(seconds))
+    peer = serve(says(http({}, 500)))
+    assert isinstance(read(client(peer, deadline=5.0)), Failure)
+    assert len(peer.seen) == TRIES == 4
+    assert all(0 <= pause < longest for pause, longest in zip(pauses, (0.25, 0.5, 1.0), strict=True))
 
 
 @pytest.mark.real_time
