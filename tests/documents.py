@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,26 +93,34 @@ def _contracts() -> list[dict[str, Any]]:
 
 
 def layers_picture(contracts: list[dict[str, Any]]) -> str:
-    """The layers of `rollout`, top to bottom, what stands above them, and which library only one place may use."""
-    storeys = next(c for c in contracts if c.get("exhaustive"))["layers"]
-    lines = ["```mermaid", "flowchart TD", "    jobs[jobs]"]
-    rows = [[name.strip() for name in layer.split("|")] for layer in storeys]
-    lines += [f"    {name}[{name}]" for row in rows for name in row]
+    """The layers, top to bottom, and the libraries that one place alone may use.
+
+    Layers have no arrows between them: the contract says what a layer may not import, and not what it does import.
+    """
+    upper, lower = (
+        [[name.strip().removeprefix("rollout.") for name in layer.split("|")] for layer in contract["layers"]]
+        for contract in sorted(
+            (c for c in contracts if c["type"] == "layers"), key=lambda c: c.get("exhaustive", False)
+        )
+    )
+    rows = upper + lower[lower.index(upper[-1]) + 1 :]
+    lines = ["```mermaid", "flowchart TD"]
+    lines += [f'    {_node(name)}["{name}"]' for row in rows for name in row]
     lines += [
-        f"    {above} --> {below}"
-        for upper, lower in zip([["jobs"], *rows[1:]], rows[1:], strict=False)
-        for above in upper
-        for below in lower
+        f"    {' & '.join(map(_node, above))} ~~~ {' & '.join(map(_node, below))}" for above, below in pairwise(rows)
     ]
-    lines.insert(-len(rows) + 1, f"    {rows[0][0]} --> jobs")
     for contract in contracts:
         if contract["type"] == "protected":
             library = " and ".join(contract["protected_modules"])
             for user in contract["allowed_importers"]:
-                place = user.removeprefix("rollout.").partition(".")[0]
-                arrow = f'    {place} -. "{user}" .-> {contract["protected_modules"][0]}(({library}))'
-                lines.append(arrow)
+                name = user.removeprefix("rollout.")
+                place = max((n for row in rows for n in row if name.startswith(n)), key=len)
+                lines.append(f'    {_node(place)} -. "{user}" .-> {contract["protected_modules"][0]}(({library}))')
     return "\n".join([*lines, "```"]) + "\n"
+
+
+def _node(name: str) -> str:
+    return name.replace(".", "_").strip("_")
 
 
 def gates() -> str:

@@ -96,8 +96,18 @@ def test_the_table_of_metrics_is_made_from_the_code() -> None:
 
 
 def test_another_contract_makes_another_picture() -> None:
-    layers = {"type": "layers", "exhaustive": True, "layers": ["top", "left | right"]}
-    protected = {"type": "protected", "protected_modules": ["sql"], "allowed_importers": ["rollout.left.store"]}
-    drawn = documents.layers_picture([layers, protected])
-    assert '    left -. "rollout.left.store" .-> sql((sql))' in drawn.splitlines()
-    assert {"    jobs --> left", "    jobs --> right", "    top --> jobs"} <= set(drawn.splitlines())
+    layers = {"type": "layers", "exhaustive": True, "layers": ["faces", "app", "left | right"]}
+    above = {"type": "layers", "layers": ["rollout.faces.page", "ticks", "rollout.app"]}
+    users = ["rollout.left.store", "rollout.faces.page.forms"]
+    protected = {"type": "protected", "protected_modules": ["sql"], "allowed_importers": users}
+    drawn = documents.layers_picture([layers, above, protected]).splitlines()
+    assert [line.strip() for line in drawn if "~~~" in line] == [
+        "faces_page ~~~ ticks",
+        "ticks ~~~ app",
+        "app ~~~ left & right",
+    ]
+    assert [line.strip() for line in drawn if ".->" in line] == [
+        'left -. "rollout.left.store" .-> sql((sql))',
+        'faces_page -. "rollout.faces.page.forms" .-> sql((sql))',
+    ]
+    assert not any("-->" in line for line in drawn), "which layer imports which other one is not in the contract"
