@@ -30,7 +30,7 @@ NOT_REBUILT = SCHEDULING | {
     "history",  # fixed by the gates at the first look; every look that is kept carries it
 }
 
-# Columns of the fifth, tenth and eleventh revision (and labels_waived, of the eighth): journals that began before do
+# Columns of the fifth, tenth and twelfth revision (and labels_waived, of the eighth): journals that began before do
 # not name them.
 _LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at", "tests", "tags")
 
