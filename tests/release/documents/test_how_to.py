@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,24 @@ from rollout.sandbox import Sandbox
 from tests.release.documents.shell import blocks, commands
 from tests.support.command_line import REPOSITORY, CommandLine
 from tests.support.plans import PLAN
+from tests.support.service import service, wait_until
 
 FOLDER = REPOSITORY / "docs" / "how-to"
 # What needs a service or a terminal, or is run by a test of its own (test_tutorial.py).
 NOT_RUN = {"serve", "watch", "doctor", "token"}
+NEED_A_ROLLOUT = {"show", "history", "report", "replay", "promote", "pause", "resume", "rollback"}
 HOURS = 8  # of calls before the first command
-GUIDES = ["ab-test", "fleet", "good-version-rolled-back", "sms", "weights-and-holds"]
+GUIDES = [
+    "ab-test",
+    "first-rollout",
+    "fleet",
+    "gates",
+    "good-version-rolled-back",
+    "on-call",
+    "plans-in-git",
+    "sms",
+    "weights-and-holds",
+]
 
 
 @pytest.fixture
@@ -49,7 +62,7 @@ def populate(retell: Sandbox, plan: dict[str, Any]) -> None:
 def plan_of(page: Path) -> str:
     """The guide's plan, or the usual one where it is about a rollout that was there before."""
     whole = [b for b in blocks(page, "yaml") if {"version", "numbers", "steps"} <= set(_yaml(b))]
-    return whole[0] if whole else PLAN
+    return whole[0] if whole else PLAN.replace("{weight: 1.0}", "{weight: 1.0, hold: 1h}")
 
 
 def _yaml(text: str) -> dict[str, Any]:
@@ -59,23 +72,36 @@ def _yaml(text: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("guide", GUIDES)
-def test_a_guide_does_what_it_says(guide: str, command_line: CommandLine, retell: Sandbox) -> None:
+def test_a_guide_does_what_it_says(
+    guide: str, command_line: CommandLine, retell: Sandbox, sqlite_template: Path
+) -> None:
     page = FOLDER / f"{guide}.md"
     plan = _yaml(plan_of(page))
     populate(retell, plan)
     command_line.use(retell.url)
-    command_line.write(f"{plan['name']}.yaml", plan_of(page))
+    shutil.copy(sqlite_template, command_line.folder / "rollout.db")
+    (command_line.folder / "plans").mkdir()
+    for file in (f"{plan['name']}.yaml", "plan.yaml", "plans/frontdesk.yaml"):
+        command_line.write(file, plan_of(page))
     wanted = [c.words for c in commands(page) if c.whole and c.words[0] not in NOT_RUN]
     assert wanted, "a guide has commands"
-    begun = False
-    for words in wanted:
-        words = tuple(plan["name"] if word == "NAME" else word for word in words)
-        if words[0] in ("report", "history", "replay") and not begun:
-            assert command_line("start", f"{plan['name']}.yaml").code == 0
-        if words[0] == "start" and begun:  # once more, after it ended
-            assert command_line("rollback", plan["name"]).code == 0
-        if words[0] == "resume":
-            assert command_line("pause", plan["name"]).code == 0
-        begun |= words[0] in ("start", "report", "history", "replay")
-        done = command_line(*words, *(("--runs", "2") if words[0] == "rehearse" else ()))
-        assert done.code == 0, f"rollout {' '.join(words)}: {done.err}"
+    with service(command_line.folder, command_line.variables(), "--no-http"):
+        for words in wanted:
+            words = tuple(plan["name"] if word == "NAME" else word for word in words)
+            prepare(command_line, plan["name"], words[0])
+            done = command_line(*words, *(("--runs", "2") if words[0] == "rehearse" else ()))
+            assert done.code == 0, f"rollout {' '.join(words)}: {done.err}"
+
+
+def prepare(rollout: CommandLine, name: str, command: str) -> None:
+    """What a reader has when the guide comes to this command: a live rollout, a paused one, or none of this name."""
+    live = any(r["name"] == name for r in rollout("list", "--live", "--json").json)
+    if command == "start" and live:
+        assert rollout("rollback", name).code == 0
+        wait_until(lambda: rollout("show", name, "--json").json["phase"] == "rolled_back")
+    if command in NEED_A_ROLLOUT:
+        if not live:
+            assert rollout("start", "plan.yaml").code == 0
+        wait_until(lambda: rollout("show", name, "--json").json["confirmed_at"])
+    if command == "resume":
+        assert rollout("pause", name).code == 0
