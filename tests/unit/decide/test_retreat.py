@@ -382,7 +382,7 @@ def test_how_long_a_promotion_at_night_stays(raised: str | None, now: str, stays
 
 def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
     def line(kind: str, hours: int, retreated: int | None = None) -> Line:
-        return Line(hours, START + hours * HOUR, "service", kind, "", "1.2", False, retreated)
+        return Line(hours, START + hours * HOUR, "service", kind, "", "1.2", False, retreated=retreated)
 
     lines = [
         line("intended", 0),
