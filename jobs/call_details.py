@@ -13,13 +13,16 @@ from datetime import datetime
 import structlog
 
 from rollout.app import App
+from rollout.domain.gates import backup_models
+from rollout.domain.gates.backup_models import SAMPLE
 from rollout.domain.gates.counting import DETAILS_WAIT
 from rollout.domain.gates.observations import baseline_pairs
-from rollout.domain.lifecycle.records import CallDetails
+from rollout.domain.lifecycle.records import CallDetails, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of
 from rollout.engine.ports import Calls
+from rollout.engine.write_protocol import SERVICE
 
 log = structlog.get_logger(__name__)
 
@@ -34,17 +37,29 @@ class CallDetailsReader:
         self.calls = calls
         self.rate = rate
         self._used_until: datetime | None = None
+        self._sampled: dict[str, int] = {}  # calls read, by rollout
 
     def read(self, rollouts: Sequence[Rollout], now: datetime) -> set[str]:
-        """Read as many as the rate allows; the ids of the rollouts that have news."""
-        asking = [r for r in rollouts if _needs_details(r)]
+        """Read as many as the rate allows; the ids of the rollouts that have news.
+
+        Of a rollout without a metric that needs it a sample is read: it shows whether one version's calls are answered
+        by a backup model more often, which is told.
+        """
+        self._sampled = {r.id: self._sampled.get(r.id, 0) for r in rollouts}
+        asking = sorted(
+            (r for r in rollouts if _needs_details(r) or (_compares(r) and self._sampled[r.id] < SAMPLE)),
+            key=_needs_details,
+            reverse=True,
+        )
         left = self._allowed(now) if asking else 0
         news = set()
         for i, rollout in enumerate(asking):
             used, failed = self._read(rollout, math.ceil(left / (len(asking) - i)), now)
             left -= used
             if used:
-                news.add(rollout.id)
+                self._sampled[rollout.id] += used
+                self._tell_of_backup_models(rollout)
+                news |= {rollout.id} if _needs_details(rollout) else set()
             if failed:
                 break
         return news
@@ -74,6 +89,20 @@ class CallDetailsReader:
         if found:
             self.app.store.calls.keep_details(found)
         return len(found), failure is not None
+
+    def _tell_of_backup_models(self, rollout: Rollout) -> None:
+        """At most once a day."""
+        assert rollout.started_at is not None
+        numbers, channels = [t.number for t in rollout.targets], [str(c) for c in rollout.plan.channels]
+        calls = self.app.store.calls.since(numbers, channels, rollout.started_at)
+        tried = {ref.pair for ref in rollout.plan.arms.values()}
+        sentence = backup_models.told(calls, tried, baseline_pairs(rollout.targets))
+        if sentence is not None:
+            self.app.store.note_once_a_day(rollout.id, JournalEntry("backup_models", SERVICE, sentence))
+
+
+def _compares(rollout: Rollout) -> bool:
+    return rollout.phase.is_live and config_of(rollout.plan) is not None
 
 
 def _needs_details(rollout: Rollout) -> bool:

@@ -30,6 +30,7 @@ KINDS = {
     "intended": "the exact bodies that are about to be sent; nothing is sent before this stands",
     "settled": "what became of each write: applied, not applied, or not known yet",
     "watched": "after the rollout was promoted its calls speak against it: told, at most once a day",
+    "backup_models": "a backup model spoke in the calls of one version more often: told, at most once a day",
     "observed": "what a look at the numbers found besides: other fields changed, numbers missing or back",
     "confirmed": "every number of the position was read back at its step; the hold begins",
     "retreated": "closing time: the retreat weight is wanted; what had been stood of the hold is kept",

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
         gt=0,
         le=60_000,
         description="Calls read one by one in a minute, for gates on `tool_failed` and `backup_model`; where more end, "
-        "a sample is judged.",
+        "a sample is judged. Of other rollouts with gates 400 are read, to tell of backup models.",
     )
     prune_seconds: float = Field(86_400.0, gt=0, description="Between two removals of what is past its time.")
     notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")

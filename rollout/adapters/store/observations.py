@@ -32,6 +32,11 @@ class Observations:
         with self.database.write() as connection:
             return take(connection, records, self.database.now(connection))
 
+    def since(self, numbers: Sequence[str], channels: Sequence[str], since: datetime) -> list[CallRecord]:
+        """Calls of these numbers and channels that started from then on, oldest first."""
+        with self.database.read() as connection:
+            return calls(connection, numbers, channels, since)
+
     def without_details(
         self, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
     ) -> list[str]:

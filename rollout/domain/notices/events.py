@@ -312,6 +312,17 @@ def _watched(r: Rollout, e: RecordedEvent) -> NoticeText:
     )
 
 
+def _backup_models(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
+        NoticeEvent.TROUBLE,
+        Severity.WARNING,
+        "a backup model answers one version's calls more often",
+        e.reason,
+        "nothing is done by itself; pause it until Retell's models answer again, or read its gates with that in mind",
+        f"rollout pause {r.id}",
+    )
+
+
 _MAKERS: dict[str, Callable[[Rollout, RecordedEvent], NoticeText | None]] = {
     "begun": _begun,
     "confirmed": _confirmed,
@@ -329,6 +340,7 @@ _MAKERS: dict[str, Callable[[Rollout, RecordedEvent], NoticeText | None]] = {
     "stop": _stopped,
     "observed": _observed,
     "watched": _watched,
+    "backup_models": _backup_models,
 }
 TOLD_KINDS = frozenset(_MAKERS)
 ENDS = frozenset({"completed", "read_back", "restored_outside", "refused", "stop"})

@@ -11,7 +11,7 @@ import pytest
 from jobs.observe import HISTORY_CALLS, Observe
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates import summary
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.notices.events import of_entry
 from rollout.domain.writes.answers import Failure
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged, rebuild_differences
@@ -40,6 +40,9 @@ class Listed:
             ):
                 self.taken += 1
                 yield call
+
+    def details(self, call_id: str) -> CallDetails | Failure:
+        return CallDetails()
 
 
 @pytest.fixture

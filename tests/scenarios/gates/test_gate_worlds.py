@@ -229,3 +229,18 @@ def test_check_proposes_a_ladder_that_decides_at_the_numbers_own_traffic(scene: 
 
 def test_check_proposes_nothing_where_the_plan_decides(scene: Worlds) -> None:
     assert checked(scene, 0.85, 30.0)["proposal"] is None
+
+
+def test_a_backup_model_behind_one_version_is_told_and_changes_nothing(scene: Worlds) -> None:
+    scene.sandbox.add_agent(QUIET, versions=[{"version": 6, **QUICK}, {"version": 7, "backup_model": 0.5, **QUICK}])
+    scene.number(ONE, QUIET, 120)
+    steps = [{"weight": 0.5, "hold": "6h"}, {"weight": 1.0, "hold": "1h"}]
+    scene.given(make_plan(canary={"agent_id": QUIET, "agent_version": 7}, steps=steps, gates={}))
+    scene.drive()
+    scene.pass_time(timedelta(hours=2), timedelta(minutes=5))
+    scene.stands("progressing", 1)
+    [noted] = [e for e in scene.app.store.history(scene.id) if e.kind == "backup_models"]
+    assert "of the canary and in 0 of" in noted.reason
+    notice = of_entry(scene.rollout, noted)
+    assert notice is not None
+    assert "a backup model answers one version's calls more often" in notice.title

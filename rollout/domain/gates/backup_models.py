@@ -1,0 +1,59 @@
+"""Backup models as a confounder: one version's calls are answered by a backup model more often than the other's.
+
+Retell switches to a backup model where the agent's own does not answer. Then gates compare the models as well, and no
+version is to blame. People are told; nothing is done by itself, unless the plan has a gate on it (`backup_model`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from rollout.domain.lifecycle.records import CallRecord
+
+LEVEL = 0.05
+"""How often versions without a difference may be told of, in a whole rollout."""
+SAMPLE = 400
+"""Calls of a rollout whose details are read for this alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupShare:
+    """The calls of one side that were read, and those of them in which a backup model spoke."""
+
+    backed_up: int
+    read: int
+
+    def __str__(self) -> str:
+        return f"{self.backed_up} of {self.read} calls ({100 * self.backed_up / max(self.read, 1):.3g} %)"
+
+
+def told(
+    calls: Iterable[CallRecord], tried: Collection[tuple[str, int]], baseline: Collection[tuple[str, int]]
+) -> str | None:
+    """A sentence when the shares differ; None: they do not, or too few calls were read to know."""
+    known = [c for c in calls if c.details is not None and c.details.backup_model is not None]
+    canary, other = _share(known, tried), _share(known, baseline)
+    if not canary.read or not other.read or not _differ(canary, other):
+        return None
+    return (
+        f"a backup model spoke in {canary} of the canary and in {other} of the baseline: the gates compare the models "
+        "as well"
+    )
+
+
+def _share(known: Iterable[CallRecord], versions: Collection[tuple[str, int]]) -> BackupShare:
+    found = [c.details for c in known if (c.agent_id, c.agent_version) in versions]
+    return BackupShare(sum(d is not None and d.backup_model is True for d in found), len(found))
+
+
+def _differ(a: BackupShare, b: BackupShare) -> bool:
+    """By the evidence of the gates, in either direction, so that looking often tells nothing that is not there."""
+    from rollout.domain.gates import evidence
+
+    return any(
+        float(evidence.log_e([[x.backed_up, x.read - x.backed_up, y.backed_up, y.read - y.backed_up]], (share,)))
+        >= math.log(2 / LEVEL)
+        for x, y, share in ((a, b, a.read / (a.read + b.read)), (b, a, b.read / (a.read + b.read)))
+    )
