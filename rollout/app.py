@@ -1,4 +1,8 @@
-"""Composition root: settings in, everything wired out. Fakes come in as arguments."""
+"""Composition root: settings in, everything wired out, each part made when it is first asked for.
+
+What a part is made of is imported with it: `rollout list` needs the store, and neither the engine nor a client of
+Retell. Fakes come in as arguments.
+"""
 
 from __future__ import annotations
 
@@ -7,47 +11,39 @@ import os
 import secrets
 import socket
 import sys
-import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict, TypeVar, Unpack
+from functools import cached_property
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from rollout.adapters.clock import SystemClock
-from rollout.adapters.metric_sources.poller import Externals
-from rollout.adapters.notify import address_problems
 from rollout.adapters.store import signals
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.limits import SharedLimits
 from rollout.adapters.store.repository import Store
 from rollout.adapters.telemetry import tracing
 from rollout.adapters.telemetry.logs import Logger
 from rollout.adapters.telemetry.request_stats import RequestMeter
 from rollout.domain.errors import RolloutError
-from rollout.domain.lifecycle.records import Claim
-from rollout.domain.lifecycle.state import Rollout
-from rollout.engine.batches import Batches
-from rollout.engine.calendars import Calendars
-from rollout.engine.commands import Commands
-from rollout.engine.driver import Driver
-from rollout.engine.facts import FactFinder
-from rollout.engine.gate_check import GateCheck
-from rollout.engine.ports import Agents, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
-from rollout.engine.preflight import Preflight, Workspace, preflight
-from rollout.engine.server_limits import ServerLimits
-from rollout.engine.version_lookup import VersionLookup
-from rollout.engine.write_protocol import Timing, WriteProtocol
-from rollout.kit.build import write_kit
+from rollout.engine.interrupts import Interrupts
 from rollout.settings import KeySource, Settings
 
 if TYPE_CHECKING:
+    from rollout.adapters.metric_sources.poller import Externals
     from rollout.adapters.retell import RetellClient
+    from rollout.domain.lifecycle.state import Rollout
+    from rollout.domain.plan.plan import Plan
+    from rollout.engine.batches import Batches
+    from rollout.engine.calendars import Calendars
+    from rollout.engine.commands import Commands
+    from rollout.engine.driver import Driver
+    from rollout.engine.gate_check import MetricReadings
+    from rollout.engine.ports import Agents, BatchTests, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
+    from rollout.engine.preflight import Preflight, Workspace
+    from rollout.engine.version_lookup import VersionLookup
+    from rollout.engine.write_protocol import Timing
 
 log = Logger(__name__)
-T = TypeVar("T")
 
 _ALPHABET = "23456789abcdefghjkmnpqrstuvwxyz"  # no characters that people confuse on the phone
 
@@ -57,75 +53,193 @@ def new_id() -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(10))
 
 
-class Interrupts:
-    """Which rollouts a command has just taken away from a fan-out under way, in this process or in another."""
-
-    MOST = 1000  # kept of each kind: of rollouts that other processes drive nothing is ever taken off
-
-    def __init__(self) -> None:
-        self._ids: dict[str, bool] = {}
-        self._epochs: dict[str, int] = {}
-        self._lock = threading.Lock()
-        self.woken = threading.Event()
-
-    def changed(self, id_: str, urgent: bool) -> None:
-        with self._lock:
-            if urgent:
-                self._keep(self._ids, id_, True)
-        self.woken.set()
-
-    def taken(self, id_: str, epoch: int) -> None:
-        """A command of any process gave the rollout this epoch; who drives it under an older one lets go."""
-        with self._lock:
-            self._keep(self._epochs, id_, max(epoch, self._epochs.get(id_, 0)))
-        self.woken.set()
-
-    def _keep(self, known: dict[str, T], id_: str, value: T) -> None:
-        """The newest last; the oldest goes, and its drive ends with its next commit instead of its next request."""
-        known.pop(id_, None)
-        known[id_] = value
-        if len(known) > self.MOST:
-            del known[next(iter(known))]
-
-    def clear(self, held: Claim) -> None:
-        """A drive under this claim begins: what was before it is no interruption of it."""
-        with self._lock:
-            self._ids.pop(held.rollout_id, None)
-            if self._epochs.get(held.rollout_id, 0) <= held.epoch:
-                self._epochs.pop(held.rollout_id, None)
-
-    def __call__(self, id_: str, epoch: int) -> bool:
-        """True if the driver of this rollout under this epoch has been interrupted."""
-        return id_ in self._ids or self._epochs.get(id_, 0) > epoch
-
-
-@dataclass(kw_only=True)
 class App:
-    """Everything wired together for one process."""
+    """Everything wired together for one process. Without substitutes it talks to Retell and to the settings' database."""
 
-    settings: Settings
-    owner: str
-    clock: Clock
-    database: Database
-    store: Store
-    numbers: PhoneNumbers
-    agents: Agents
-    calls: Calls | None
-    retell: RetellClient | None  # None: others stand in for it
-    meter: RequestMeter
-    limits: SharedLimits
-    calendars: Calendars
-    timing: Timing
-    interrupts: Interrupts
-    versions: VersionLookup
-    driver: Driver
-    commands: Commands
-    closers: Sequence[Callable[[], None]]
+    def __init__(self, settings: Settings, given: Substitutes) -> None:
+        self.settings = settings
+        self._given = given
+        self.owner = given.get("owner") or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.clock: Clock = given.get("clock") or SystemClock()
+        self.database = given.get("database") or Database(settings.database_url, self.clock)
+        self.store = Store(self.database, settings.ballast_mb)
+        self.limits = SharedLimits(self.database, settings.retell_base_url)
+        self.meter = RequestMeter()
+        self.interrupts = Interrupts()
+
+    # -------------------------------------------------------------- the parts
+
+    @cached_property
+    def timing(self) -> Timing:
+        """The times of the write protocol."""
+        from rollout.engine.write_protocol import Timing
+
+        settings = self.settings
+        return Timing(
+            send_window=settings.send_window,
+            request_deadline=settings.request_deadline,
+            lease=settings.lease,
+            horizon=settings.horizon,
+            staleness=settings.read_staleness,
+            poll=settings.poll,
+            watch=settings.watch_seconds,
+        )
+
+    @cached_property
+    def retell(self) -> RetellClient | None:
+        """The client of Retell; None where others stand in for it."""
+        given = self._given
+        if given.get("retell") is not None or ("numbers" in given and "agents" in given):
+            return given.get("retell")
+        from rollout.adapters.retell import RetellClient
+
+        settings = self.settings
+        return RetellClient(
+            settings.retell_base_url,
+            KeySource(settings),
+            self.clock,
+            deadline=settings.request_deadline,
+            concurrency=settings.concurrency,
+            rate=settings.rate,
+            account_concurrency=settings.account_concurrency,
+            limits=self.limits,
+            on_request=self._count_request,
+            allowed=self._allowed_numbers,
+            environ=os.environ,
+        )
+
+    def _count_request(self, operation: str, method: str, status: int | None, seconds: float) -> None:
+        self.meter(operation, method, status, seconds)
+        tracing.request(operation, method, status, seconds, self.clock.now())
+
+    @property
+    def _allowed_numbers(self) -> frozenset[str] | None:
+        return frozenset(self.settings.allowed_numbers) or None
+
+    def _client(self) -> RetellClient:
+        assert self.retell is not None
+        return self.retell
+
+    @cached_property
+    def numbers(self) -> PhoneNumbers:
+        return self._given.get("numbers") or self._client()
+
+    @cached_property
+    def agents(self) -> Agents:
+        return self._given.get("agents") or self._client()
+
+    @cached_property
+    def calls(self) -> Calls | None:
+        return self._given.get("calls", self.retell)
+
+    @cached_property
+    def calendars(self) -> Calendars:
+        """The calendars of plans, with those of the file that the settings name."""
+        from rollout.engine.calendars import Calendars
+
+        if self.settings.calendars is None:
+            return Calendars(None)
+        from rollout.adapters.planfile.calendar_file import CalendarFile
+
+        return Calendars(CalendarFile(self.settings.calendars))
+
+    @cached_property
+    def externals(self) -> Externals:
+        """The reader of metrics that plans name."""
+        from rollout.adapters.metric_sources.poller import Externals
+
+        return Externals(self.settings.metric_hosts, self.clock, fresh=self.settings.watch_seconds)
+
+    @cached_property
+    def versions(self) -> VersionLookup:
+        from rollout.engine.version_lookup import VersionLookup
+
+        return VersionLookup(self.agents, self.clock, engines=self.retell, roots=self.retell)
+
+    @property
+    def _batch_tests(self) -> BatchTests | None:
+        return None if self.retell is None else self.retell.batch_tests
+
+    @cached_property
+    def _workspace(self) -> Workspace:
+        from rollout.engine.preflight import Workspace
+        from rollout.engine.server_limits import ServerLimits
+
+        limits = ServerLimits(
+            self._allowed_numbers, lambda plan: self.externals.problems(plan), self._problems_of_addresses
+        )
+        return Workspace(self.numbers, self.versions, limits, self.store.drivers, self._batch_tests)
+
+    def _problems_of_addresses(self, plan: Plan) -> list[str]:
+        from rollout.adapters.notify import address_problems
+
+        return list(address_problems(plan, hosts=self.settings.notify_hosts))
+
+    @cached_property
+    def _batches(self) -> Batches:
+        from rollout.engine.batches import Batches
+
+        return Batches(self.timing.send_window, self.settings.concurrency)
+
+    @cached_property
+    def driver(self) -> Driver:
+        """The one that carries decisions out."""
+        from rollout.engine.driver import Driver
+        from rollout.engine.facts import FactFinder
+        from rollout.engine.write_protocol import WriteProtocol
+
+        new_write_id = self._given.get("write_ids") or (lambda: secrets.token_hex(10))
+        return Driver(
+            self.store,
+            WriteProtocol(self.store, self.numbers, self.clock, self.timing, new_write_id, self.interrupts),
+            FactFinder(
+                self.store,
+                self.versions,
+                self._given.get("gates") or self._gates(),
+                self._given.get("calendar") or self.calendars,
+                self.timing,
+                self._batch_tests,
+            ),
+            self._batches,
+            self._late_preflight,
+            write_kits(self.settings, self.timing, self.clock),
+        )
+
+    def _gates(self) -> GateJudge:
+        from rollout.adapters.store.gate_records import StoredGateRecords
+        from rollout.engine.gate_check import GateCheck
+
+        def read(plan: Plan) -> MetricReadings:
+            return self.externals(plan)
+
+        return GateCheck(StoredGateRecords(self.database), read)
+
+    def _late_preflight(self, rollout: Rollout) -> Preflight:
+        """The pre-flight of a rollout that begins now; PreflightRefused."""
+        from rollout.engine.preflight import preflight
+
+        found = preflight(rollout.plan, self._workspace, seed=rollout.seed)
+        found.refuse()
+        return found
+
+    @cached_property
+    def commands(self) -> Commands:
+        """What people may ask for."""
+        from rollout.engine.commands import Commands
+
+        ids = self._given.get("ids") or new_id
+        return Commands(
+            self.store, self._workspace, ids, self.settings.retell_base_url, self.interrupts.changed, self.calendars.of
+        )
+
+    # -------------------------------------------------------------- the whole
 
     def close(self) -> None:
-        """End threads and close connections, the newest first."""
-        for closer in reversed(self.closers):
-            closer()
+        """End threads and close connections, the newest first, of the parts that there are."""
+        for part in ("_batches", "externals", "retell"):
+            if (made := self.__dict__.get(part)) is not None:
+                made.close()
+        self.database.close()
 
     def adjust(self) -> None:
         """Let the client take over how the account's limits stand now."""
@@ -133,7 +247,9 @@ class App:
             self.retell.adjust(self.limits.standing())
 
     def ready(self) -> None:
-        """Load what the first request needs: the trusted certificates. Raises SettingsError."""
+        """Make every part, before threads share them, and load the trusted certificates. Raises SettingsError."""
+        for part in ("driver", "commands", "calls", "externals"):
+            getattr(self, part)
         if self.retell is not None:
             self.retell.ready()
 
@@ -174,6 +290,8 @@ def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Ro
     def write(rollout: Rollout) -> None:
         if settings.kit_dir is None:
             return
+        from rollout.kit.build import write_kit
+
         try:
             write_kit(
                 rollout,
@@ -188,15 +306,6 @@ def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Ro
             log.warning("no kit written", rollout=rollout.id, error=error.message)
 
     return write
-
-
-def _calendars(path: Path | None) -> Calendars:
-    """The calendars of plans, with those of this file; None: there is no file of shared ones."""
-    if path is None:
-        return Calendars(None)
-    from rollout.adapters.planfile.calendar_file import CalendarFile
-
-    return Calendars(CalendarFile(path))
 
 
 class Substitutes(TypedDict, total=False):
@@ -216,107 +325,5 @@ class Substitutes(TypedDict, total=False):
 
 
 def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
-    """Wire the product. Without substitutes it talks to Retell and to the database of the settings."""
-    clock = given.get("clock") or SystemClock()
-    database = given.get("database") or Database(settings.database_url, clock)
-    store, limits = Store(database, settings.ballast_mb), SharedLimits(database, settings.retell_base_url)
-    meter, timing, interrupts = RequestMeter(), _timing(settings), Interrupts()
-    retell, numbers, agents = _workspace(settings, clock, limits, meter, given)
-    calendars = _calendars(settings.calendars)
-    externals = Externals(settings.metric_hosts, clock, fresh=settings.watch_seconds)
-    server_limits = ServerLimits(
-        _allowed_numbers(settings), externals.problems, partial(address_problems, hosts=settings.notify_hosts)
-    )
-    versions = VersionLookup(agents, clock, engines=retell, roots=retell)
-    batch_tests = None if retell is None else retell.batch_tests
-    workspace = Workspace(numbers, versions, server_limits, store.drivers, batch_tests)
-    new_write_id = given.get("write_ids") or (lambda: secrets.token_hex(10))
-    driver = Driver(
-        store,
-        WriteProtocol(store, numbers, clock, timing, new_write_id, interrupts),
-        FactFinder(
-            store,
-            versions,
-            given.get("gates") or GateCheck(StoredGateRecords(database), externals),
-            given.get("calendar") or calendars,
-            timing,
-            batch_tests,
-        ),
-        Batches(timing.send_window, settings.concurrency),
-        partial(_late_preflight, workspace),
-        write_kits(settings, timing, clock),
-    )
-    return App(
-        settings=settings,
-        owner=given.get("owner") or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}",
-        clock=clock,
-        database=database,
-        store=store,
-        numbers=numbers,
-        agents=agents,
-        calls=given.get("calls", retell),
-        retell=retell,
-        meter=meter,
-        limits=limits,
-        calendars=calendars,
-        timing=timing,
-        interrupts=interrupts,
-        versions=versions,
-        driver=driver,
-        commands=Commands(
-            store, workspace, given.get("ids") or new_id, settings.retell_base_url, interrupts.changed, calendars.of
-        ),
-        closers=[database.close, *([] if retell is None else [retell.close]), externals.close, driver.batches.close],
-    )
-
-
-def _timing(settings: Settings) -> Timing:
-    return Timing(
-        send_window=settings.send_window,
-        request_deadline=settings.request_deadline,
-        lease=settings.lease,
-        horizon=settings.horizon,
-        staleness=settings.read_staleness,
-        poll=settings.poll,
-        watch=settings.watch_seconds,
-    )
-
-
-def _allowed_numbers(settings: Settings) -> frozenset[str] | None:
-    return frozenset(settings.allowed_numbers) or None
-
-
-def _workspace(
-    settings: Settings, clock: Clock, limits: SharedLimits, meter: RequestMeter, given: Substitutes
-) -> tuple[RetellClient | None, PhoneNumbers, Agents]:
-    """The client, if one is needed, and who answers for numbers and for agents."""
-    retell, numbers, agents = given.get("retell"), given.get("numbers"), given.get("agents")
-    if numbers is not None and agents is not None:
-        return retell, numbers, agents
-    from rollout.adapters.retell import RetellClient
-
-    def on_request(operation: str, method: str, status: int | None, seconds: float) -> None:
-        meter(operation, method, status, seconds)
-        tracing.request(operation, method, status, seconds, clock.now())
-
-    retell = retell or RetellClient(
-        settings.retell_base_url,
-        KeySource(settings),
-        clock,
-        deadline=settings.request_deadline,
-        concurrency=settings.concurrency,
-        rate=settings.rate,
-        account_concurrency=settings.account_concurrency,
-        limits=limits,
-        on_request=on_request,
-        allowed=_allowed_numbers(settings),
-        environ=os.environ,
-    )
-    return retell, numbers or retell, agents or retell
-
-
-def _late_preflight(workspace: Workspace, rollout: Rollout) -> Preflight:
-    """The pre-flight of a rollout that begins now; PreflightRefused."""
-    found = preflight(rollout.plan, workspace, seed=rollout.seed)
-    found.refuse()
-    return found
+    """Wire the product."""
+    return App(settings, given)

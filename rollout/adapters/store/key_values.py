@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, bindparam, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rollout.adapters.store.tables import meta
 
@@ -47,7 +46,13 @@ _VALUE = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
 
 
 def _insert(dialect: str) -> Any:
-    return (sqlite if dialect == "sqlite" else postgresql).insert
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert
+    from sqlalchemy.dialects import postgresql
+
+    return postgresql.insert
 
 
 @lru_cache

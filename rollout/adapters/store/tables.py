@@ -35,7 +35,8 @@ TELLING = (
     " OR waiting_for IN ('approval', 'key'))"
 )
 
-# Conditions of partial indices, word for word as in alembic/versions/0001 and 0007. Queries say them as they stand
+# Conditions of partial indices on both databases, word for word as in alembic/versions/0001 and 0007; to say them for
+# PostgreSQL here as well would load its dialect with every command on SQLite. Queries say them as they stand
 # here: `driven = 1` or a list of parameters means the same, and no planner sees that it does.
 DRIVEN: ColumnElement[bool] = literal_column("targets.driven")
 LEFT: ColumnElement[bool] = literal_column("targets.written AND NOT targets.driven AND targets.state <> 'superseded'")
@@ -109,11 +110,11 @@ rollouts = Table(
     Index("ix_rollouts_due_at", "due_at"),
     Index("ix_rollouts_created_at", "created_at"),
     Index("ix_rollouts_name", "name"),
-    Index("ix_rollouts_live", "created_at", "id", sqlite_where=LIVE, postgresql_where=LIVE),
+    Index("ix_rollouts_live", "created_at", "id", sqlite_where=LIVE),
     Index("ix_rollouts_phase", "phase"),
     # With what is asked of every rollout that changed lately, so that the rows, which are long, are left alone.
     Index("ix_rollouts_updated_at", "updated_at", "phase", "id", "journal_seq"),
-    Index("ix_rollouts_telling", "id", sqlite_where=text(TELLING), postgresql_where=text(TELLING)),
+    Index("ix_rollouts_telling", "id", sqlite_where=text(TELLING)),
 )
 
 targets = Table(
@@ -135,12 +136,10 @@ targets = Table(
     Column("retreated", Integer),
     Column("driven", Boolean, nullable=False),
     # At most one live rollout per number: the database says so, not the code (invariant I14).
-    Index(
-        "uq_targets_driven_number", "number", unique=True, sqlite_where=text("driven"), postgresql_where=text("driven")
-    ),
+    Index("uq_targets_driven_number", "number", unique=True, sqlite_where=text("driven")),
     Index("ix_targets_number", "number"),
     # The numbers that still show what an ended rollout left there: what later ones take over is superseded.
-    Index("ix_targets_left", "rollout_id", sqlite_where=LEFT, postgresql_where=LEFT),
+    Index("ix_targets_left", "rollout_id", sqlite_where=LEFT),
 )
 
 writes = Table(
@@ -161,9 +160,7 @@ writes = Table(
     Column("retreated", Integer),
     Index("ix_writes_rollout_id", "rollout_id"),
     Index("ix_writes_number_horizon_until", "number", "horizon_until"),
-    Index(
-        "ix_writes_unknown", "number", sqlite_where=text("outcome IS NULL"), postgresql_where=text("outcome IS NULL")
-    ),
+    Index("ix_writes_unknown", "number", sqlite_where=text("outcome IS NULL")),
 )
 
 journal = Table(
@@ -179,15 +176,7 @@ journal = Table(
     Column("prev_hash", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     Index("ix_journal_at", "at"),
-    Index(
-        "ix_journal_rollbacks",
-        "rollout_id",
-        "seq",
-        "kind",
-        "at",
-        sqlite_where=OF_ROLLBACKS,
-        postgresql_where=OF_ROLLBACKS,
-    ),
+    Index("ix_journal_rollbacks", "rollout_id", "seq", "kind", "at", sqlite_where=OF_ROLLBACKS),
 )
 
 requests = Table(
@@ -325,5 +314,5 @@ outbox = Table(
     Index("uq_outbox_event_channel", "event", "channel", unique=True),
     Index("ix_outbox_due_at", "due_at"),
     Index("ix_outbox_created_at", "created_at"),
-    Index("ix_outbox_unsent", "channel", "due_at", "created_at", sqlite_where=UNSENT, postgresql_where=UNSENT),
+    Index("ix_outbox_unsent", "channel", "due_at", "created_at", sqlite_where=UNSENT),
 )

@@ -7,25 +7,20 @@ rollout.interfaces.views.rollout, so nothing on the command line depends on whic
 from __future__ import annotations
 
 import builtins
-import contextlib
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rollout.app import App
-from rollout.domain.agent_tests.judgement import TestOutcome
-from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import ClaimLost, InputError, NotReachable
-from rollout.domain.gates.history import margin_warnings
-from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
-from rollout.domain.plan.plan import Plan
-from rollout.engine import rehearse
-from rollout.engine.gate_check import config_of
-from rollout.engine.preflight import Preflight
-from rollout.interfaces.backend.plan_text import PlanText
-from rollout.interfaces.views import agent_tests, rollout
+from rollout.interfaces.views import rollout
+
+if TYPE_CHECKING:
+    from rollout.app import App
+    from rollout.domain.lifecycle.commands import By
+    from rollout.domain.plan.plan import Plan
+    from rollout.interfaces.backend.plan_text import PlanText
 
 PAGE = 500  # rollouts read at a time
 COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
@@ -94,45 +89,9 @@ class Direct:
         self, plan: Plan, *, strict: bool = False, tests: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
         """Pre-flight, the exact requests, the timetable and a forecast; `strict`: warnings refuse, too."""
-        found = self.app.commands.check(plan)
-        report = rollout.check(found)
-        report["ok"] = report["ok"] and not (strict and found.warnings)
-        if found.problems:
-            return report
-        waves = max((t.wave for t in found.targets), default=1)
-        rows = self.app.calendars.timetable(found.plan, self.app.store.now(), waves=waves)
-        report["timetable"] = sentence(rows, self.app.store.now())
-        seen = self._traffic(found)
-        per_day = None if seen is None else seen.calls_per_day
-        rates = None if seen is None else seen.history.rates
-        report["forecast"] = self._forecast(found, per_day)
-        report["proposal"] = rehearse.proposal(found.plan, per_day or rehearse.USUAL_CALLS_PER_DAY, rates)
-        config = config_of(found.plan)
-        if seen is not None and config is not None:
-            report["warnings"] = [*report["warnings"], *margin_warnings(config, seen.history)]
-        report["ok"] = report["ok"] and not (strict and report["warnings"])
-        if tests is not None and report["ok"]:
-            ran = self.app.commands.run_tests(found, self.app.clock, tests)
-            report["tests"] = agent_tests.document(ran)
-            if ran.verdict is not None and ran.verdict.outcome is not TestOutcome.PASSED:
-                report |= {"ok": False, "problems": [ran.verdict.reason]}
-        return report
+        from rollout.interfaces.backend.examination import examine
 
-    def _traffic(self, found: Preflight) -> rehearse.Traffic | None:
-        """The numbers' traffic, from Retell's lists; None where it cannot be read: a forecast is worth no refusal."""
-        if self.app.calls is not None:
-            with contextlib.suppress(NotReachable):
-                return rehearse.traffic(found, self.app.calls, self.app.store.now())
-        return None
-
-    def _forecast(self, found: Preflight, per_day: float | None) -> str:
-        """One line of rehearsal at last week's traffic; the usual traffic where Retell lists none."""
-        if per_day is not None:
-            return rehearse.quick_line(found.plan, per_day)
-        return (
-            rehearse.quick_line(found.plan, rehearse.USUAL_CALLS_PER_DAY)
-            + " (hardly any calls last week: 200 a day assumed)"
-        )
+        return examine(self.app, plan, strict, tests)
 
     def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
         return self.app.commands.start(written.plan, by, at=at, strict=strict)
@@ -210,6 +169,8 @@ class Direct:
         """The timetable of all that is still to come; None once it ended, and while it is held."""
         if r.phase is Phase.HELD:
             return None  # nothing comes before a person answers, and nobody knows when that is
+        from rollout.domain.calendar.wording import sentence
+
         now = self.app.store.now()
         try:
             rows = self.app.calendars.remaining(r, now)

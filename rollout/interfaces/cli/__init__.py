@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from typing import Annotated, NoReturn, cast
 
 import typer
+from typer.models import CommandInfo, TyperInfo
 
 from rollout.domain.errors import InputError, RolloutError, code_of
 from rollout.interfaces.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
@@ -94,6 +96,20 @@ def _run() -> tuple[int, CommandFailure | None]:
         failure = CommandFailure("unexpected", unexpected(error), hint, 1)
         echo(f"rollout: {failure.message}\n{failure.hint}", err=True)
     return failure.exit_code, failure
+
+
+def _asked_for(words: Sequence[str]) -> typer.Typer:
+    """The program with the one command that is asked for: to work out the options of all takes longer than it runs."""
+    one = copy(app)
+    one.registered_commands = [c for c in app.registered_commands if words and _name(c) == words[0]]
+    one.registered_groups = [g for g in app.registered_groups if words and _name(g) == words[0]]
+    return one if one.registered_commands or one.registered_groups else app
+
+
+def _name(info: CommandInfo | TyperInfo) -> str:
+    if isinstance(info.name, str):
+        return info.name
+    return info.callback.__name__.replace("_", "-") if info.callback is not None else ""
 
 
 @contextmanager

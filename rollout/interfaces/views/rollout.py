@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rollout.adapters.store.journal import RecordedEntry
-from rollout.adapters.store.observations import CallsUnreadable
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
 from rollout.domain.gates import summary as gate_summary
@@ -15,8 +13,12 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.engine.preflight import Preflight
 from rollout.interfaces.views import agent_tests
+
+if TYPE_CHECKING:
+    from rollout.adapters.store.journal import RecordedEntry
+    from rollout.adapters.store.observations import CallsUnreadable
+    from rollout.engine.preflight import Preflight
 
 
 def when(moment: datetime | None) -> str | None:

@@ -1,0 +1,52 @@
+"""Rollouts that a command has taken away from whoever drives them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeVar
+
+from rollout.domain.lifecycle.records import Claim
+
+T = TypeVar("T")
+
+
+class Interrupts:
+    """Which rollouts a command has just taken away from a fan-out under way, in this process or in another."""
+
+    MOST = 1000  # kept of each kind: of rollouts that other processes drive nothing is ever taken off
+
+    def __init__(self) -> None:
+        self._ids: dict[str, bool] = {}
+        self._epochs: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self.woken = threading.Event()
+
+    def changed(self, id_: str, urgent: bool) -> None:
+        with self._lock:
+            if urgent:
+                self._keep(self._ids, id_, True)
+        self.woken.set()
+
+    def taken(self, id_: str, epoch: int) -> None:
+        """A command of any process gave the rollout this epoch; who drives it under an older one lets go."""
+        with self._lock:
+            self._keep(self._epochs, id_, max(epoch, self._epochs.get(id_, 0)))
+        self.woken.set()
+
+    def _keep(self, known: dict[str, T], id_: str, value: T) -> None:
+        """The newest last; the oldest goes, and its drive ends with its next commit instead of its next request."""
+        known.pop(id_, None)
+        known[id_] = value
+        if len(known) > self.MOST:
+            del known[next(iter(known))]
+
+    def clear(self, held: Claim) -> None:
+        """A drive under this claim begins: what was before it is no interruption of it."""
+        with self._lock:
+            self._ids.pop(held.rollout_id, None)
+            if self._epochs.get(held.rollout_id, 0) <= held.epoch:
+                self._epochs.pop(held.rollout_id, None)
+
+    def __call__(self, id_: str, epoch: int) -> bool:
+        """True if the driver of this rollout under this epoch has been interrupted."""
+        return id_ in self._ids or self._epochs.get(id_, 0) > epoch
