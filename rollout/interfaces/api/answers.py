@@ -51,7 +51,7 @@ class Summary(BaseModel):
     retreated: float | None = Field(
         description="The weight that closing time asked for, 0..1; null: the position's own is wanted."
     )
-    due_at: datetime | None = Field(description="When it is looked at next.")
+    due_at: datetime | None = Field(description="When the next check is due.")
     next: str = Field(description="What happens next.", examples=["step 1.2"])
     why: str = Field(description="Why not yet.", examples=["12 of 50 calls"])
     waiting_for: WaitingFor | None = Field(

@@ -265,7 +265,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
         f"{local(document['due_at'])} ({span(document['due_at'])})" if document["due_at"] else "when something changes"
     )
     if document["phase"] not in FINAL:
-        lines.append(Text(f"next    {plain(document['next'])}, due {due}"))
+        lines.append(Text(f"next    {plain(document['next'])}, next check {due}"))
     lines.append(Text(f"why     {plain(document['why'])}"))
     if unread := document.get("calls_unreadable"):
         lines.append(Text(f"calls   {_unread(unread)}", "yellow"))

@@ -383,7 +383,7 @@ def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.Monkey
 
 
 def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still: World) -> None:
-    id_ = keep(still, 997, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
+    id_ = keep(still, 940, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
     cookie = still.session("viewer")
     assert "cannot be read since" not in still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
     still.app.store.calls.mark_trouble(
