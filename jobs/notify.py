@@ -41,7 +41,7 @@ KEEP = timedelta(days=30)
 TIDY_EVERY = timedelta(hours=1)
 LEASE = timedelta(seconds=60)
 BATCH = 4  # as many as surely fit into a lease
-MOST_PLAN_LANES = 16  # addresses of plans served at the same time; those of the settings are never kept waiting
+MOST_PLAN_THREADS = 16  # addresses of plans served at the same time; those of the settings are never kept waiting
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
 FAILING_AFTER = timedelta(seconds=60)
@@ -69,7 +69,7 @@ class Notify:
         self._looked: _Looked | None = None
         self._seen: dict[str, int] = {}  # how far each rollout's journal was looked through
         self._tidied: datetime | None = None
-        self._lanes: dict[str, threading.Thread] = {}
+        self._threads: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
 
@@ -170,28 +170,30 @@ class Notify:
         waiting = [c for c in self.outbox.waiting() if c in self.addresses or c.startswith("p")]
         started = 0
         with self._lock:
-            self._lanes = {c: t for c, t in self._lanes.items() if t.is_alive()}
-            of_plans = sum(1 for c in self._lanes if c not in self.addresses)
+            self._threads = {c: t for c, t in self._threads.items() if t.is_alive()}
+            of_plans = sum(1 for c in self._threads if c not in self.addresses)
             for channel in waiting:
                 of_a_plan = channel not in self.addresses
-                if channel in self._lanes or self._stopping.is_set() or (of_a_plan and of_plans >= MOST_PLAN_LANES):
+                if channel in self._threads or self._stopping.is_set() or (of_a_plan and of_plans >= MOST_PLAN_THREADS):
                     continue
                 of_plans += of_a_plan
                 # A daemon: the end of the process does not wait for a service that hangs.
-                lane = threading.Thread(target=self._lane, args=(channel,), name=f"notify-{channel[:8]}", daemon=True)
-                self._lanes[channel] = lane
-                lane.start()
+                thread = threading.Thread(
+                    target=self._deliver, args=(channel,), name=f"notify-{channel[:8]}", daemon=True
+                )
+                self._threads[channel] = thread
+                thread.start()
                 started += 1
         return started
 
     def settle(self, seconds: float = 5.0) -> None:
         """Wait until nothing is being delivered, for so long at most."""
         with self._lock:
-            lanes = [lane for lane in self._lanes.values() if lane.is_alive()]
-        for lane in lanes:
-            lane.join(seconds / len(lanes))
+            threads = [thread for thread in self._threads.values() if thread.is_alive()]
+        for thread in threads:
+            thread.join(seconds / len(threads))
 
-    def _lane(self, channel: str) -> None:
+    def _deliver(self, channel: str) -> None:
         with structlog.contextvars.bound_contextvars(address=channel[:12]):
             try:
                 while not self._stopping.is_set():

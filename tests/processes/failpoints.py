@@ -101,7 +101,7 @@ class Failpoint:
 def install(point: Failpoint) -> None:
     """Wraps the methods of the store and of the session."""
     _wrap_store(point)
-    _wrap_lane(point)
+    _wrap_session(point)
     _wrap_connection(point)
 
 
@@ -162,7 +162,7 @@ def record_name(change: Any, entries: Any) -> str:
     return str(entries[0].kind)
 
 
-def _wrap_lane(hit: Failpoint) -> None:
+def _wrap_session(hit: Failpoint) -> None:
     from rollout.adapters.retell.number_session import RetellSession
 
     def reading(session: Any, when: str) -> None:

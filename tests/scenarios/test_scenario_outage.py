@@ -172,8 +172,8 @@ def test_event_streams_back_off_and_live_on(
     scene: Scene, trouble: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[None] = []
-    lanes = WorkerPools()
-    hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), lanes, 10)  # type: ignore[arg-type]
+    pools = WorkerPools()
+    hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), pools, 10)  # type: ignore[arg-type]
     hub._subscribers.add(Subscriber("a", NOBODY, 0))
     slept: list[float] = []
 
@@ -188,5 +188,5 @@ def test_event_streams_back_off_and_live_on(
     monkeypatch.setattr(hub, "_look", look)
     monkeypatch.setattr("rollout.interfaces.api.stream.asyncio.sleep", sleep)
     run_apart(hub._poll())
-    lanes.stop()
+    pools.stop()
     assert slept == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 5, 5, 5])

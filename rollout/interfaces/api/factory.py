@@ -126,7 +126,7 @@ def _describe(api: FastAPI) -> dict[str, Any]:
     }
     for path in document["paths"].values():
         for operation in path.values():
-            for key in ("x-lane", "x-body", "x-limited"):
+            for key in ("x-pool", "x-body", "x-limited"):
                 operation.pop(key, None)
     api.openapi_schema = document
     return document

@@ -27,13 +27,13 @@ _LIMITED = {Right.READ: "read", Right.OPERATE: "change", Right.ADMIN: "change", 
 
 
 def needs(
-    right: Right, lane: str = "read", body: int = 64 * KIB, errors: tuple[int, ...] = (), limited: bool = True
+    right: Right, pool: str = "read", body: int = 64 * KIB, errors: tuple[int, ...] = (), limited: bool = True
 ) -> dict[str, Any]:
-    """The declaration of a route: its right, the lane it works in, its body's limit in bytes, its errors.
+    """The declaration of a route: its right, the pool it works in, its body's limit in bytes, its errors.
 
     `limited` False: no rate limit, whatever else happens (rollback).
     """
-    extra: dict[str, Any] = {"x-right": str(right), "x-lane": lane, "x-body": body, "x-limited": limited}
+    extra: dict[str, Any] = {"x-right": str(right), "x-pool": pool, "x-body": body, "x-limited": limited}
     always: tuple[int, ...] = (421, 500)
     if right in (Right.PUBLIC, Right.SIGNATURE):
         extra["security"] = []
@@ -52,7 +52,7 @@ class Guarded(APIRoute):
         if "x-right" not in extra:
             raise RuntimeError(f"{path} declares no right: write **needs(Right...)")
         self.right = Right(extra["x-right"])
-        self.lane = str(extra["x-lane"])
+        self.pool = str(extra["x-pool"])
         self.most_body = int(extra["x-body"])
         self.limited = bool(extra["x-limited"])
         super().__init__(path, endpoint, **more)
@@ -80,7 +80,7 @@ class Guarded(APIRoute):
         """The caller, if they have the route's right; None where the route is public."""
         if self.right is Right.PUBLIC or self.right is Right.SIGNATURE:
             return None
-        caller = await authenticate(service, request, self.lane)
+        caller = await authenticate(service, request, self.pool)
         self._allow(service, request, caller)
         return caller
 
@@ -98,12 +98,12 @@ class Guarded(APIRoute):
             bucket.take(f"{kind}|{caller.actor}")
 
 
-async def authenticate(service: ApiService, request: Request, lane: str) -> Caller:
+async def authenticate(service: ApiService, request: Request, pool: str) -> Caller:
     """The caller by the bearer token; cookies mean nothing here. Unauthenticated."""
     source = source_of(request)
     given = request.headers.getlist("authorization")
     try:
-        return await service.lanes.run(lane, lambda: service.caller(given, is_own_address(source)))
+        return await service.pools.run(pool, lambda: service.caller(given, is_own_address(source)))
     except Unauthenticated as error:
         if given:
             service.note("token_refused", "anonymous", error.message, source, {"source": source})
@@ -141,6 +141,6 @@ async def _take_json(request: Request, most: int) -> None:
         raise WrongMediaType
     request._body = raw
     if len(raw) > 32 * KIB:
-        request._json = await service_of(request).lanes.run("change", lambda: read_json(raw))
+        request._json = await service_of(request).pools.run("change", lambda: read_json(raw))
     elif raw:
         request._json = read_json(raw)

@@ -52,16 +52,16 @@ class ApiService:
     rehearse: Callable[[Plan], dict[str, Any]] | None = None
     stopping: bool = False
     error_page: ErrorPage | None = None  # set by the web page
-    lanes: WorkerPools = field(init=False)
+    pools: WorkerPools = field(init=False)
 
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
-        self.lanes = WorkerPools()
+        self.pools = WorkerPools()
         self.direct = Direct(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
         self.followers = Followers(self.app)
-        self.hub = Hub(self.app.store, self.lookups, self.access, self.lanes, settings.event_clients)
+        self.hub = Hub(self.app.store, self.lookups, self.access, self.pools, settings.event_clients)
         self.intake = WebhookIntake(settings, clock, self.lookups, self.access, self.observe)
         self.reads = Buckets(clock, settings.read_rate)
         self.changes = Buckets(clock, settings.change_rate)
@@ -91,7 +91,7 @@ class ApiService:
         found = roles.check_token(self.access, token.strip().encode("utf-8", "replace"))
         if found.id is not None and self._touched(found.id):
             id_ = found.id
-            self.lanes.later(lambda: self.access.touch(id_))
+            self.pools.later(lambda: self.access.touch(id_))
         return found
 
     def note(self, kind: str, actor: str, reason: str, key: str, data: dict[str, Any]) -> None:
@@ -99,7 +99,7 @@ class ApiService:
         times = self._noted(f"{kind}|{key}")
         if times:
             entry = JournalEntry(kind, actor, reason, {**data, "times": times})
-            self.lanes.later(lambda: self.access.record(entry))
+            self.pools.later(lambda: self.access.record(entry))
 
     # -------------------------------------------------------------- what they may see
 
@@ -171,7 +171,7 @@ class ApiService:
         self.stopping = True
         self.hub.stop()
         self.intake.stop()
-        self.lanes.stop()
+        self.pools.stop()
         self.followers.stop()
 
 

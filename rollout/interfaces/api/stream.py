@@ -67,9 +67,9 @@ class Subscriber:
 class Hub:
     """The hub that feeds the subscribers of one process; everything but `stop` runs on the event loop."""
 
-    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, lanes: WorkerPools, most: int) -> None:
+    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, pools: WorkerPools, most: int) -> None:
         """`most`: streams that may be open at a time."""
-        self._store, self._lookups, self._access, self._lanes, self._most = (store, lookups, access, lanes, most)
+        self._store, self._lookups, self._access, self._pools, self._most = (store, lookups, access, pools, most)
         self._subscribers: set[Subscriber] = set()
         self._callers: Counter[str] = Counter()
         self._poller: asyncio.Task[None] | None = None
@@ -143,7 +143,7 @@ class Hub:
             }
             return states, self._access.usable(tokens), entries
 
-        states, usable, entries = await self._lanes.run("read", ask)
+        states, usable, entries = await self._pools.run("read", ask)
         apart = POLL_SECONDS / len(self._subscribers) if self._subscribers else 0.0
         for id_, group in groups.items():
             for subscriber in group:

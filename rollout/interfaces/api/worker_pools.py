@@ -1,4 +1,4 @@
-"""Worker threads, in lanes that cannot starve each other: a flood of readers leaves rollback its own.
+"""Worker threads, in pools that cannot starve each other: a flood of readers leaves rollback its own.
 
 Everything that touches the database or Retell runs in one of these; the event loop only moves bytes.
 """
@@ -20,8 +20,8 @@ from rollout.interfaces.backend.direct import Direct
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-# lane -> (threads, requests that may wait; None: no limit, for what must never be refused)
-LANES: dict[str, tuple[int, int | None]] = {
+# pool -> (threads, requests that may wait; None: no limit, for what must never be refused)
+POOLS: dict[str, tuple[int, int | None]] = {
     "read": (6, 500),
     "change": (4, 200),
     "retell": (4, 50),  # what asks Retell something before it answers: check, start, adopt, restore
@@ -42,33 +42,33 @@ class Busy(RolloutError):
 
 
 class WorkerPools:
-    """The lanes of one process."""
+    """The pools of one process."""
 
     def __init__(self) -> None:
-        self._pools = {name: ThreadPoolExecutor(n, f"api-{name}") for name, (n, _) in LANES.items()}
-        self._waiting = dict.fromkeys(LANES, 0)
+        self._pools = {name: ThreadPoolExecutor(n, f"api-{name}") for name, (n, _) in POOLS.items()}
+        self._waiting = dict.fromkeys(POOLS, 0)
         self._lock = threading.Lock()
 
-    def submit(self, lane: str, work: Callable[[], T]) -> Future[T]:
-        """Queue work; Busy when the lane is full."""
-        most = LANES[lane][1]
+    def submit(self, pool: str, work: Callable[[], T]) -> Future[T]:
+        """Queue work; Busy when the pool is full."""
+        most = POOLS[pool][1]
         with self._lock:
-            if most is not None and self._waiting[lane] >= most:
+            if most is not None and self._waiting[pool] >= most:
                 raise Busy
-            self._waiting[lane] += 1
+            self._waiting[pool] += 1
 
         def run() -> T:
             try:
                 return work()
             finally:
                 with self._lock:
-                    self._waiting[lane] -= 1
+                    self._waiting[pool] -= 1
 
-        return self._pools[lane].submit(run)
+        return self._pools[pool].submit(run)
 
-    async def run(self, lane: str, work: Callable[[], T]) -> T:
-        """The result of work done in a lane."""
-        return await asyncio.wrap_future(self.submit(lane, work))
+    async def run(self, pool: str, work: Callable[[], T]) -> T:
+        """The result of work done in a pool."""
+        return await asyncio.wrap_future(self.submit(pool, work))
 
     def later(self, work: Callable[[], object]) -> None:
         """Do something small when there is time; never raises, and is dropped when there is none."""

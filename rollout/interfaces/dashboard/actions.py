@@ -25,7 +25,7 @@ from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, 
 from rollout.interfaces.dashboard.page_state import PageState
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
-LANES = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
+POOL_OF = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
 DONE = {
     "promote": "Promoted. The next split is being written.",
     "pause": "Paused. Gates go on watching.",
@@ -52,7 +52,7 @@ def add(router: APIRouter) -> None:
 
 
 def _confirmation(router: APIRouter, command: str) -> None:
-    @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "read")))
+    @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "read")))
     async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
         """Say exactly what will be written, and ask for the reason."""
         return await _ask(request, command, id, full)
@@ -67,7 +67,7 @@ async def _ask(
         r = service.find(visitor(request).caller, id_)
         return _confirm_page(request, r, command, full, status, trouble, reason)
 
-    return await service.lanes.run(LANES.get(command, "read"), work)
+    return await service.pools.run(POOL_OF.get(command, "read"), work)
 
 
 def _confirm_page(
@@ -99,7 +99,7 @@ def _confirm_page(
 
 
 def _command(router: APIRouter, command: str) -> None:
-    @router.post(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], LANES.get(command, "change")))
+    @router.post(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "change")))
     async def form(request: Request, id: str) -> Response:  # noqa: A002
         """Do it, then show the rollout."""
         return await _do(request, command, id)
@@ -120,8 +120,8 @@ async def _do(request: Request, command: str, id_: str) -> Response:
             more["expect"] = _position(form)
         if command == "promote":
             more["full"] = full
-        answer = await service.lanes.run(
-            LANES.get(command, "change"), lambda: service.command(caller, command, id_, by, **more)
+        answer = await service.pools.run(
+            POOL_OF.get(command, "change"), lambda: service.command(caller, command, id_, by, **more)
         )
     except (Refused, InputError, NotReachable) as error:
         if error.status == 404:
@@ -180,7 +180,7 @@ def _plans(router: APIRouter) -> None:
         try:
             if not form.get("reason", "").strip():
                 raise InputError("reason: say why; the journal keeps it")
-            id_ = await service.lanes.run("retell", lambda: new_rollout_page.start(page_state, caller, form))
+            id_ = await service.pools.run("retell", lambda: new_rollout_page.start(page_state, caller, form))
         except RolloutError as error:
             refused = error
             return await _checked(request, lambda: refused)
@@ -197,10 +197,10 @@ async def _checked(request: Request, refused: Callable[[], RolloutError | None])
     try:
         text = new_rollout_page.text_of(form)
         values["text"] = text
-        plan = await service.lanes.run("retell", lambda: new_rollout_page.plan_of(text))
-        values["report"] = await service.lanes.run("retell", lambda: new_rollout_page.check(page_state, caller, plan))
+        plan = await service.pools.run("retell", lambda: new_rollout_page.plan_of(text))
+        values["report"] = await service.pools.run("retell", lambda: new_rollout_page.check(page_state, caller, plan))
         if values["report"]["ok"]:
-            values["rehearsal"] = await service.lanes.run("model", lambda: new_rollout_page.rehearse(page_state, plan))
+            values["rehearsal"] = await service.pools.run("model", lambda: new_rollout_page.rehearse(page_state, plan))
     except RolloutError as found:
         if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
             values["rehearsal"] = {"trouble": found.message}

@@ -58,9 +58,9 @@ class Visitor:
         return self.caller.may(right)
 
 
-def shown(right: Right, lane: str = "read") -> dict[str, Any]:
-    """The declaration of a page route: its right and the lane in which it asks the database."""
-    extra: dict[str, Any] = {"x-page-right": str(right), "x-lane": lane}
+def shown(right: Right, pool: str = "read") -> dict[str, Any]:
+    """The declaration of a page route: its right and the pool in which it asks the database."""
+    extra: dict[str, Any] = {"x-page-right": str(right), "x-pool": pool}
     return {"openapi_extra": extra, "include_in_schema": False, "response_model": None}
 
 
@@ -74,7 +74,7 @@ class PageRoute(APIRoute):
         if "x-page-right" not in extra:
             raise RuntimeError(f"{path} declares no right: write **shown(Right...)")
         self.page_right = Right(extra["x-page-right"])
-        self.lane = str(extra["x-lane"])
+        self.pool = str(extra["x-pool"])
         super().__init__(path, endpoint, **more)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -121,7 +121,7 @@ class PageRoute(APIRoute):
             found.caller.need(self.page_right)
             return found
 
-        request.state.visitor = found = await service.lanes.run(self.lane, look)
+        request.state.visitor = found = await service.pools.run(self.pool, look)
         if self.page_right is Right.READ:
             service.reads.take(f"page|{found.caller.actor}")
         elif self.page_right is Right.OPERATE:

@@ -81,7 +81,7 @@ def _pages(router: APIRouter) -> None:
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit():
             after = int(last[:16])
-        id_ = await service.lanes.run("read", lambda: service.app.store.meant(id, caller.numbers))
+        id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
         return EventStream(service.hub, service.hub.subscribe(id_, caller, max(0, min(after, MOST_SEQ))))
 
     @router.get("/numbers/{text}", **shown(Right.READ))
@@ -99,7 +99,7 @@ async def _draw(request: Request, name: str, find: Find) -> Response:
     """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread."""
     page_state: PageState = request.state.page_state
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
-    return await service_of(request).lanes.run("read", lambda: render(request, template, **find(page_state)))
+    return await service_of(request).pools.run("read", lambda: render(request, template, **find(page_state)))
 
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:
@@ -118,7 +118,7 @@ async def _number(request: Request, text: str, fresh: bool) -> Response:
             found = number.page(page_state, caller, text, False)
         return render(request, template, **found, trouble=trouble)
 
-    return await service.lanes.run("look" if fresh else "read", work)
+    return await service.pools.run("look" if fresh else "read", work)
 
 
 def _sign_in_routes(router: APIRouter) -> None:
@@ -132,7 +132,7 @@ def _sign_in_routes(router: APIRouter) -> None:
     async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
         """Ask for a token; before one exists it says how to make it."""
         service = service_of(request)
-        none_yet = not await service.lanes.run("sign_in", service.tokens_exist)
+        none_yet = not await service.pools.run("sign_in", service.tokens_exist)
         return render(request, "sign_in.html", next=safe_next(next), wrong="", none_yet=none_yet)
 
     @router.post("/sign-in", **shown(Right.PUBLIC))
@@ -143,7 +143,7 @@ def _sign_in_routes(router: APIRouter) -> None:
         form, service = form_of(request), service_of(request)
         going = safe_next(form.get("next", "/"))
         try:
-            given = await service.lanes.run("sign_in", lambda: sign_in(request, form.get("token", "")))
+            given = await service.pools.run("sign_in", lambda: sign_in(request, form.get("token", "")))
         except RolloutError as error:
             if error.status not in (401, 403, 429):
                 raise
@@ -160,7 +160,7 @@ def _sign_in_routes(router: APIRouter) -> None:
             check_form(request, form_of(request))
             return sign_out(request)
 
-        given = await service_of(request).lanes.run("sign_in", work)
+        given = await service_of(request).pools.run("sign_in", work)
         answer = to(request, "/sign-in")
         answer.set_cookie(**given)
         return answer

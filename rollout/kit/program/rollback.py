@@ -82,7 +82,7 @@ class Journal:
         return text
 
 
-class Crew:
+class Workers:
     """A few threads that take, again and again, the number that has been due longest."""
 
     def __init__(self, numbers: list[Number], retell: Retell) -> None:
@@ -183,27 +183,27 @@ def main(argv: list[str] | None = None) -> int:
     note("start", None, f"{what} of {len(numbers)} numbers begins (times are UTC{zone})", what=what, watch=watch)
     if options.no_watch:
         note.say(_given_up())
-    code = _carry_out(numbers, Crew(numbers, retell), note)
+    code = _carry_out(numbers, Workers(numbers, retell), note)
     note.end()
     return code
 
 
-def _carry_out(numbers: list[Number], crew: Crew, note: Journal) -> int:
+def _carry_out(numbers: list[Number], workers: Workers, note: Journal) -> int:
     code = 1
     for name in ("SIGTERM", "SIGINT"):
         signal.signal(getattr(signal, name), signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # a terminal that goes away must not end the watch
     try:
-        crew.run(lambda: note("standing", None, _standing(numbers)))
+        workers.run(lambda: note("standing", None, _standing(numbers)))
     except KeyboardInterrupt:
-        crew.stop()
+        workers.stop()
         note.say("INTERRUPTED. A request under way may still arrive; it would set the baseline.")
         note.say("Start this kit again to go on: it begins anew, which does no harm.")
     else:
         failed = [number for number in numbers if number.stage != DONE]
-        if crew.refused:
-            note.say(f"STOPPED: {crew.refused}; export RETELL_API_KEY of the numbers' workspace and start again")
+        if workers.refused:
+            note.say(f"STOPPED: {workers.refused}; export RETELL_API_KEY of the numbers' workspace and start again")
             code = 4
         elif len(failed) == len(numbers) and all(number.unreachable for number in failed):
             note.say("Retell could not be reached. The numbers serve what they served; start again.")

@@ -19,7 +19,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.commands import By
-from rollout.interfaces.api.worker_pools import LANES
+from rollout.interfaces.api.worker_pools import POOLS
 from rollout.interfaces.views import rollout
 from tests.integration.api.live import Live, live
 
@@ -149,17 +149,17 @@ def test_odd_parameters_are_refused(service: Live, query: str) -> None:
 
 
 def test_a_rollback_waits_for_no_reader_of_the_same_token(tmp_path: Path) -> None:
-    """Also who asks is found out in a lane of its own."""
+    """Also who asks is found out in a pool of its own."""
     with live(tmp_path, ticking=False) as running:
         id_ = running.start(name="held", confirmed=False)
         service, held = running.server.service, threading.Event()
-        readers = LANES["read"][0]
+        readers = POOLS["read"][0]
         try:
             for _ in range(readers):
-                service.lanes.submit("read", held.wait)
+                service.pools.submit("read", held.wait)
             with ThreadPoolExecutor(1) as pool:
                 reader = pool.submit(running.ask, "GET", "/api/v1/rollouts", token="operator")
-                running.until(lambda: service.lanes._waiting["read"] > readers)
+                running.until(lambda: service.pools._waiting["read"] > readers)
                 path = f"/api/v1/rollouts/{id_}/rollback?wait=0"
                 assert running.ask("POST", path, {}, token="operator", timeout=5).status in (200, 202)
                 assert not reader.done()

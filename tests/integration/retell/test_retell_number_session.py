@@ -1,4 +1,4 @@
-"""Lanes over many numbers: which connections are open when, and for whom."""
+"""Sessions over many numbers: which connections are open when, and for whom."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_read_as_a_whole_ends(serve: Serve, client: Make) -> None:
     assert any("not asked" in outcome.detail for outcome in found.values() if isinstance(outcome, Failure))
 
 
-def test_the_next_lane_uses_an_idle_connection_that_lives(serve: Serve, client: Make) -> None:
+def test_the_next_session_uses_an_idle_connection_that_lives(serve: Serve, client: Make) -> None:
     peer = serve(good)
     made = client(peer)
     for expected in (1, 1, 2):

@@ -224,7 +224,7 @@ def over_tls(certificate: Path) -> Callable[[socket.socket], socket.socket]:
 
 
 @pytest.mark.parametrize("behave", [good, closes])
-def test_lanes_over_tls(
+def test_sessions_over_tls(
     serve: Serve, client: Make, certificate: Path, behave: Callable[[Seen, socket.socket], bool | None]
 ) -> None:
     """Session tickets arrive unasked after the handshake: a connection that has them is still open."""

@@ -87,7 +87,7 @@ def test_a_quick_endpoint_does_not_slow_the_numbers(
 
 @pytest.mark.parametrize("seconds", [0.0, 0.03], ids=["near", "far"])
 @pytest.mark.parametrize("pages", [1, 2, 50])
-def test_a_lane_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
+def test_a_session_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
     serve: Serve, client: Make, pages: int, seconds: float
 ) -> None:
     def behave(seen: Seen, sock: socket.socket) -> None:

@@ -238,7 +238,7 @@ def test_a_write_opens_no_connection(serve: Serve, client: Make, soon: Soon) -> 
     assert peer.accepted == 0
 
 
-def test_what_the_lane_says_when_nobody_listens(client: Make, soon: Soon) -> None:
+def test_what_the_session_says_when_nobody_listens(client: Make, soon: Soon) -> None:
     with socket.create_server(("127.0.0.1", 0)) as unused:
         port = unused.getsockname()[1]
     with client(f"http://127.0.0.1:{port}").session([NUMBER]) as session:

@@ -67,7 +67,7 @@ def test_rollbacks_go_first_and_then_the_longest_due(store: Store, hand: Hand) -
     assert order == ["back", "long", "short"]
 
 
-def test_the_urgent_lane_takes_rollbacks_only(store: Store, hand: Hand) -> None:
+def test_the_urgent_claim_takes_rollbacks_only(store: Store, hand: Hand) -> None:
     hand.create("going", target(number(1)))
     hand.create("back", target(number(2)), phase=Phase.ROLLING_BACK)
     taken = store.claim("one", LEASE, 5, urgent_only=True)

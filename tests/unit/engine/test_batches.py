@@ -69,7 +69,7 @@ def test_each_number_goes_once_and_in_the_fleets_order(batches: Batches) -> None
     assert len(found) == len(send.given) > 1
 
 
-def test_a_lane_that_does_not_say_so_ends_with_its_batch(batches: Batches) -> None:
+def test_a_session_that_does_not_say_so_ends_with_its_batch(batches: Batches) -> None:
     send = Sender(nearly=False)
     assert len(run(batches, FLEET, send)) == 1
     assert send.given == [list(range(10))], "what is left is decided anew"

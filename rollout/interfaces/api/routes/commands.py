@@ -23,14 +23,14 @@ ERRORS = (400, 404, 408, 409, 413, 415, 422)
 
 
 async def _do(
-    request: Request, name: str, lane: str, id_: str, body: CommandBody | None, key: str | None, **more: Any
+    request: Request, name: str, pool: str, id_: str, body: CommandBody | None, key: str | None, **more: Any
 ) -> JSONResponse:
     service, caller = service_of(request), caller_of(request)
     body = body or CommandBody()
     by = By(caller.actor, body.reason, same_id(key, body.request_id))
     expect = None if body.expect is None else body.expect.position
     return JSONResponse(
-        await service.lanes.run(lane, lambda: service.command(caller, name, id_, by, expect=expect, **more))
+        await service.pools.run(pool, lambda: service.command(caller, name, id_, by, expect=expect, **more))
     )
 
 
@@ -158,7 +158,7 @@ async def rollback(
     service, caller = service_of(request), caller_of(request)
     body = body or RollbackBody()
     by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
-    answer = await service.lanes.run("urgent", lambda: service.command(caller, "rollback", id, by))
+    answer = await service.pools.run("urgent", lambda: service.command(caller, "rollback", id, by))
     id_ = str(answer["id"])
     following = asyncio.wrap_future(service.followers.follow(id_))
     # a failure that nobody waits for any more is the scheduler's to repeat
@@ -173,6 +173,6 @@ async def rollback(
         trouble = (
             error.message if isinstance(error, RolloutError) else f"unexpected {type(error).__name__}; the log has it"
         )
-    shown = await service.lanes.run("urgent", lambda: service.shown(id_))
+    shown = await service.pools.run("urgent", lambda: service.shown(id_))
     late = {**shown, "read_back": False, "seconds": None, "trouble": trouble}
     return JSONResponse(late, 202, {"Location": f"{root_of(request)}/api/v1/rollouts/{id_}"})

@@ -41,7 +41,7 @@ async def alerts(request: Request, source: Source, body: dict[str, Any]) -> JSON
     An alert told again does nothing twice; a resolved one does nothing. The alert is the journal's reason.
     """
     service, caller = service_of(request), caller_of(request)
-    return JSONResponse(await service.lanes.run("hooks", lambda: take(service, caller, source, body)))
+    return JSONResponse(await service.pools.run("hooks", lambda: take(service, caller, source, body)))
 
 
 _RETELL = needs(Right.SIGNATURE, "hooks", MAX_BODY, (401, 408, 413, 422, 429))

@@ -28,8 +28,8 @@ async def get_number(
 ) -> JSONResponse:
     """Its split by the last look (or now, with `fresh`), who drives it, and the rollouts it was in, the newest 100."""
     service, caller = service_of(request), caller_of(request)
-    lane = "look" if fresh else "read"
-    return JSONResponse(await service.lanes.run(lane, lambda: describe(service, caller, number, fresh)))
+    pool = "look" if fresh else "read"
+    return JSONResponse(await service.pools.run(pool, lambda: describe(service, caller, number, fresh)))
 
 
 def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:

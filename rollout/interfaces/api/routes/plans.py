@@ -32,7 +32,7 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
         service.allow_plan(caller, plan)
         return service.direct.examine(plan, strict=body.strict)
 
-    return JSONResponse(await service.lanes.run("retell", work))
+    return JSONResponse(await service.pools.run("retell", work))
 
 
 @router.post(
@@ -53,4 +53,4 @@ async def rehearse(request: Request, body: PlanBody) -> JSONResponse:
         service.allow_plan(caller, plan)
         return play(plan)
 
-    return JSONResponse(await service.lanes.run("model", work))
+    return JSONResponse(await service.pools.run("model", work))

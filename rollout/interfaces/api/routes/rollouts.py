@@ -101,7 +101,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
         created = service.app.store.history(id_, 0, 1)[0]
         return {"id": id_, **{name: created.data.get(name, []) for name in ("warnings", "differences")}}
 
-    answer = await service.lanes.run("retell", work)
+    answer = await service.pools.run("retell", work)
     return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
 
 
@@ -161,13 +161,13 @@ async def events(
         if not (last_event_id.isascii() and last_event_id.isdigit() and int(last_event_id) <= MOST_SEQ):
             raise InputError("Last-Event-ID: write the id of an event, a whole number")
         after = int(last_event_id)
-    id_ = await service.lanes.run("read", lambda: service.app.store.meant(id, caller.numbers))
+    id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
     return EventStream(service.hub, service.hub.subscribe(id_, caller, after))
 
 
 async def _answer(service: ApiService, work: Callable[[], dict[str, Any]]) -> JSONResponse:
     """The findings of `work`, asked and written in a reader's thread: a fleet's answer is long."""
-    return await service.lanes.run("read", lambda: JSONResponse(work()))
+    return await service.pools.run("read", lambda: JSONResponse(work()))
 
 
 def _write_cursor(at: tuple[datetime, str]) -> str:

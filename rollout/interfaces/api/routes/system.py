@@ -39,7 +39,7 @@ async def ready(request: Request) -> Response:
     """The database can be written and has our schema, and the last good tick is not too old."""
     service = service_of(request)
     checks: Checks = request.app.state.checks
-    found = await service.lanes.run("read", checks.look)
+    found = await service.pools.run("read", checks.look)
     good = all(value == "ok" for value in found.values()) and not service.stopping
     try:
         caller = await authenticate(service, request, "read")
@@ -86,7 +86,7 @@ async def metrics(request: Request) -> Response:
     if service.metrics is None:
         raise NotWired("this service was started without metrics")
     read, caller = service.metrics, caller_of(request)
-    text = await service.lanes.run("read", lambda: _visible(service, caller, read()))
+    text = await service.pools.run("read", lambda: _visible(service, caller, read()))
     return Response(text, media_type=METRICS)
 
 

@@ -29,7 +29,7 @@ async def get_tokens(request: Request) -> JSONResponse:
         rows = list_tokens(service.app.store)
         return [token(r) for r in rows if caller.numbers is None or caller.covers(r.numbers or ())]
 
-    return JSONResponse({"items": await service.lanes.run("read", work)})
+    return JSONResponse({"items": await service.pools.run("read", work)})
 
 
 @router.post(
@@ -42,7 +42,7 @@ async def get_tokens(request: Request) -> JSONResponse:
 async def make_token(request: Request, body: TokenBody) -> JSONResponse:
     """The token is in this answer and nowhere else; only its hash is kept."""
     service, caller = service_of(request), caller_of(request)
-    id_, secret = await service.lanes.run(
+    id_, secret = await service.pools.run(
         "change",
         lambda: create_token(
             service.app.store, body.role, body.name, body.expires, body.numbers, caller.actor, caller.numbers
@@ -65,4 +65,4 @@ async def delete_token(request: Request, id: TokenId) -> JSONResponse:  # noqa: 
                 raise UnknownToken(f"there is no token {id}; `rollout token list` shows them")
         return revoke_token(service.app.store, id, caller.actor)
 
-    return JSONResponse({"id": id, "revoked": await service.lanes.run("change", work)})
+    return JSONResponse({"id": id, "revoked": await service.pools.run("change", work)})

@@ -273,7 +273,7 @@ def make_router(settings: Settings) -> APIRouter:
             begun = Begun.now(service.app.store.now().timestamp())
             return begun, begun.sealed(service.access.signing_key())
 
-        begun, sealed = await service.lanes.run("sign_in", begin)
+        begun, sealed = await service.pools.run("sign_in", begin)
         answer = RedirectResponse(await provider.login_url(begun.state, begun.nonce, begun.verifier), 303)
         # Lax, because the provider sends the browser back from its own site; the session's cookie is Strict.
         answer.set_cookie(
@@ -301,7 +301,7 @@ def make_router(settings: Settings) -> APIRouter:
             now = service.app.store.now().timestamp()
             return Begun.opened(given, state, service.access.signing_key(), now)
 
-        begun = await service.lanes.run("sign_in", find)
+        begun = await service.pools.run("sign_in", find)
         if not code:
             why = f" ({error})" if error.isascii() and error.isprintable() and error else ""
             raise Unauthenticated(f"the provider refused this sign-in{why}; begin again")
@@ -313,7 +313,7 @@ def make_router(settings: Settings) -> APIRouter:
             person = provider.verifier.check(keys, id_token, begun.nonce, now)
             return open_session(request, caller_of(_stand_in(service, person)))
 
-        cookie = await service.lanes.run("sign_in", work)
+        cookie = await service.pools.run("sign_in", work)
         # Not a redirect: a Strict cookie is not sent on one that another site began.
         answer = Response("", headers={"Refresh": f"0; url={root_of(request)}/"}, media_type="text/html")
         answer.set_cookie(**cookie)
