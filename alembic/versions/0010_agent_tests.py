@@ -1,7 +1,7 @@
 """The tests of a rollout's agent before its first step: batches, counts, and the cases that failed.
 
 Revision: 0010, after 0009. Rollouts that were recorded before have none. Services of the version before work on
-beside it; they begin no rollout whose plan has tests, for they refuse such a plan.
+beside it; they cannot read a plan with tests, so such a plan is for the time after them.
 """
 
 import sqlalchemy as sa

@@ -24,6 +24,7 @@ NEED_A_ROLLOUT = {"show", "history", "report", "replay", "promote", "pause", "re
 HOURS = 8  # of calls before the first command
 GUIDES = [
     "ab-test",
+    "agent-tests",
     "first-rollout",
     "fleet",
     "gates",
@@ -47,9 +48,14 @@ def populate(retell: Sandbox, plan: dict[str, Any]) -> None:
     refs = [plan["canary"]] if "canary" in plan else list(plan["variants"].values())
     baseline = min(ref["agent_version"] for ref in refs) - 1
     agent = refs[0]["agent_id"]
-    versions = [{"version": v, "success": 0.85} for v in (baseline, *(ref["agent_version"] for ref in refs))]
+    versions = [
+        {"version": v, "success": 0.85, "test_pass": 1, "test_s": 1}
+        for v in (baseline, *(ref["agent_version"] for ref in refs))
+    ]
     channel = "chat" if "inbound_sms" in plan["channels"] else "voice"
     retell.add_agent(agent, versions, channel=channel)
+    if "tests" in plan:
+        retell.add_test_case("case_booking", agent_id=agent, name="Books a table")
     lists = {f"{c}_agents": [{"agent_id": agent, "agent_version": baseline, "weight": 1}] for c in plan["channels"]}
     named = [n for n in plan["numbers"] if isinstance(n, str)]
     for i, number in enumerate(named or [f"+1415888{i:04}" for i in range(30)]):
