@@ -190,7 +190,7 @@ def test_a_rollback_against_a_program_that_writes_back_at_once_is_tried_at_growi
     assert len(gaps) >= 5, gaps
     told = [e for e in s.history(id_) if e.kind == "contested"]
     assert len(told) == 1
-    assert f"another hand writes {NUMBER}" in told[0].reason
+    assert f"another program or person writes {NUMBER}" in told[0].reason
     assert len([at for at in backs if at < s.world.seconds(told[0].at)]) == 3
     s.until_phase(id_, "rolled_back")
     assert s.weight() == 0
@@ -205,6 +205,6 @@ def test_an_operator_is_told_who_fights_the_rollback(scenario: Make) -> None:
     s.command("rollback", id_)
     s.until(lambda: "contested" in s.kinds(id_))
     s.run(1)
-    assert f"another hand writes {NUMBER}" in s.rollout(id_).why
+    assert f"another program or person writes {NUMBER}" in s.rollout(id_).why
     s.until_phase(id_, "rolled_back")
     s.check()

@@ -144,7 +144,7 @@ class DatabaseFile:
 
     def _missing(self) -> str:
         return (
-            f"there is no database file {self.path}; mend ROLLOUT_DATABASE_URL, or make the database with "
+            f"there is no database file {self.path}; correct ROLLOUT_DATABASE_URL, or make the database with "
             "`rollout db upgrade`"
         )
 

@@ -121,13 +121,13 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
 def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     after = r.next_position
     next_ = "promoted" if after is None else f"step {after}: {weight(r, after.step)}"
-    over = f"step {r.position} was promoted" if r.promote_asked else f"step {r.position} stood its hold"
+    over = f"step {r.position} was promoted" if r.promote_asked else f"the hold of step {r.position} is over"
     if after is not None and f.stepped:
         return Wait(now, next_, over)  # at most one step per pass: the next one has a pass of its own
     if (first := look_first(r, f, now, next_)) is not None:
         return first
     if after is None:
-        return Record(Event.COMPLETED, "the last step stood its bake", {"reason": None})
+        return Record(Event.COMPLETED, "the bake is over", {"reason": None})
     return Record(
         Event.ADVANCED,
         over,

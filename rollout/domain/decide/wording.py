@@ -39,6 +39,6 @@ def name(numbers: Sequence[str]) -> str:
 def another_hand(numbers: Sequence[str]) -> str:
     """The sentence from the third time on that a baseline was taken by Retell and written over."""
     return (
-        f"another hand writes {name(numbers)}: Retell took the baseline, and it was written over each time; find and "
-        "stop that program; until then the baseline is written again at pauses that grow to 60 s"
+        f"another program or person writes {name(numbers)}: Retell took the baseline, and it was overwritten each time; "
+        "find and stop it; until then the baseline is written again at pauses that grow to 60 s"
     )

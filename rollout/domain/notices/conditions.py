@@ -47,7 +47,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
                 Severity.CRITICAL,
                 f"the rollback is not done after {render(timedelta(seconds=int(taken)))}",
                 r.why,
-                "it is tried again without end; the kit does it without this service",
+                "it is tried again until it succeeds; the kit does it without this service",
                 f"rollout kit {r.id}, then run the file that it writes",
             )
             found.append(compose(f"{r.id}:rollback-failing:{stamp(r.rollback_at)}:{level}", r, words))

@@ -174,7 +174,7 @@ def _rolling_back(r: Rollout, e: RecordedEvent) -> NoticeText | None:
         Severity.WARNING if by_person else Severity.CRITICAL,
         "rolling back",
         why,
-        "every number gets its baseline back now, without end; you are told when it is read back",
+        "every number gets its baseline back now; you are told when it is read back",
         f"rollout show {r.id}",
     )
 
@@ -218,7 +218,7 @@ def _contested(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.CRITICAL,
         "another program writes over the rollback",
         e.reason,
-        "the baseline is written again without end, at growing pauses; callers may get either split until it is stopped",
+        "the baseline is written again at growing pauses; callers may get either split until the other program stops",
         f"rollout show {r.id}",
     )
 
@@ -268,7 +268,7 @@ def _refused(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.WARNING,
         "not started",
         e.reason,
-        "nothing was written; mend what is said above and start the plan again",
+        "nothing was written; fix what is said above and start the plan again",
         f"rollout show {r.id}",
     )
 

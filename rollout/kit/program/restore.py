@@ -247,7 +247,8 @@ class Number:
         self.stage = SEND
         text = f"shows {what}; sending the baseline again"
         if self._taken >= CONTESTED:
-            text = f"another hand writes this number: Retell took the baseline {self._taken} times, and it {text}"
+            others = f"another program or person writes this number: Retell took the baseline {self._taken} times"
+            text = f"{others}, and it {text}"
         self._note("moved", self.number, text, lists=shown.lists)
         contested = self.restored_at is not None and now > self.restored_at + self.rules.longest
         since = self._trouble_since = now if self._trouble_since is None else self._trouble_since

@@ -198,7 +198,7 @@ def test_the_pauses_grow_while_another_hand_writes_over_it(way: Way, taken: int,
         assert way.step(shows(EDIT, 20 + i)) == SEND
     assert way.number.due == sent + pause
     assert way.number.why.startswith("it showed something else: ")
-    assert ("another hand writes this number" in (way.notes[-1][1] or "")) is (taken >= 3)
+    assert ("another program or person writes this number" in (way.notes[-1][1] or "")) is (taken >= 3)
 
 
 def test_somebody_who_keeps_changing_it_is_given_up_on(way: Way) -> None:

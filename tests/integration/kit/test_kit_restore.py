@@ -269,7 +269,7 @@ def test_a_program_that_writes_back_at_once_is_met_at_growing_pauses_and_named(w
     at = [w["wall"] for w in writes(world)]
     gaps = [b - a for a, b in pairwise(at)]
     assert gaps[0] >= 0.9 and gaps[1] >= 1.9 and gaps[2] >= 3.9, gaps
-    assert "another hand writes this number: Retell took the baseline 3 times" in out
+    assert "another program or person writes this number: Retell took the baseline 3 times" in out
 
 
 @pytest.mark.parametrize("status", [400, 422])

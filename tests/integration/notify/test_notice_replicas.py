@@ -23,7 +23,7 @@ ENTRIES = (
     JournalEntry("held", "service", "shows a split that is not ours", {"reason": "drift", "position": "1.1"}),
     JournalEntry("failed", "service", "the canary is worse"),
     JournalEntry("read_back", "service", "1 number read back at the baseline"),
-    JournalEntry("completed", "service", "the last step stood its bake"),
+    JournalEntry("completed", "service", "the bake is over"),
 )
 EVENTS = ROLLOUTS * len(ENTRIES)
 

@@ -1,8 +1,10 @@
-"""The documents keep to docs/style.md: none of the words that it rules out, outside of code and quotations."""
+"""What people read keeps to docs/style.md: documents outside of code and quotations, messages, and the page."""
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,30 @@ def ruled_out(text: str) -> list[str]:
 @pytest.mark.parametrize("page", WRITTEN, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_documents_do_without_the_words_that_are_ruled_out(page: Path) -> None:
     assert ruled_out(prose(page.read_text(encoding="utf-8"))) == []
+
+
+def messages(source: str) -> Iterator[str]:
+    """The strings of a module, parts of f-strings too; without docstrings."""
+    tree = ast.parse(source)
+    said_to_nobody = {id(n.value) for n in ast.walk(tree) if isinstance(n, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said_to_nobody:
+            yield node.value
+
+
+def test_messages_and_the_page_do_without_them_too() -> None:
+    found = []
+    for folder in ("rollout", "jobs"):
+        for module in (REPOSITORY / folder).rglob("*.py"):
+            found += [(module.name, said) for text in messages(module.read_text("utf-8")) for said in ruled_out(text)]
+    for template in (REPOSITORY / "rollout").rglob("*.html"):
+        found += [(template.name, said) for said in ruled_out(template.read_text("utf-8"))]
+    assert found == []
+
+
+def test_a_message_with_such_a_word_would_be_seen() -> None:
+    source = '"""Another hand."""\nraise ValueError(f"{name} is tried for ever")\n'
+    assert [said for text in messages(source) for said in ruled_out(text)] == [" is tried for ever"]
 
 
 @pytest.mark.parametrize("word", NOT_OURS)

@@ -127,7 +127,7 @@ def test_the_pauses_grow_while_another_hand_writes_over_the_baseline(times: int,
     r = back(rollback_at=START - timedelta(hours=1), writes=taken(times))
     wait = wait_of(decide(r, Facts(trouble="outcome not known"), START))
     assert wait.until == START + timedelta(seconds=seconds)
-    assert (f"another hand writes {ONE}" in wait.why) is (times >= 3)
+    assert (f"another program or person writes {ONE}" in wait.why) is (times >= 3)
     assert isinstance(decide(r, Facts(), START + timedelta(seconds=seconds)), Restore)
 
 
@@ -309,7 +309,7 @@ def test_a_step_is_not_counted_beside_an_open_horizon() -> None:
 
 def test_one_step_a_pass() -> None:
     wait = wait_of(decide(standing(ago=HOLD), replace(SEEN, stepped=True), START))
-    assert (wait.until, wait.why) == (START, "step 1.1 stood its hold")
+    assert (wait.until, wait.why) == (START, "the hold of step 1.1 is over")
 
 
 def promoted_to(position: Position, *targets: Target, **changes: Any) -> Rollout:

@@ -130,7 +130,7 @@ async def restore(
 
 _ROLLBACK = needs(Right.HALT, "urgent", errors=ERRORS, limited=False)
 _ROLLBACK["responses"][202] = {
-    "description": "Ordered and committed, and not read back yet; the service goes on without end.",
+    "description": "Ordered and committed, and not read back yet; the service goes on until it is.",
     "model": RollbackAnswer,
     "headers": {"Location": {"description": "The rollout.", "schema": {"type": "string"}}},
 }
