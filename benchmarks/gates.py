@@ -21,6 +21,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # one core; must stand befor
 import numpy as np
 
 from benchmarks.gate_anchors import RULES
+from benchmarks.gate_metrics import fourteen
 from benchmarks.gate_plots import dots
 from benchmarks.gate_worlds import (
     PLAIN,
@@ -363,6 +364,13 @@ def speed(numbers: int) -> str:
     )
 
 
+def many_metrics(runs: int, seed: int, say: Callable[[str], None]) -> str:
+    """Fourteen metrics in one plan."""
+    found = fourteen(runs, seed, CALLS, PER_DAY, spacing, say)
+    head = ["fourteen metrics in one plan, standard profile", "rolled back (canary calls/calls), promoted (calls)"]
+    return f"{runs} rollouts per canary, seed {seed}.\n\n" + table(head, [[name, cell(ends)] for name, ends in found])
+
+
 def plots(grand: Found, calm: Found) -> dict[str, str]:
     def share(ends: Ends, how: int) -> float:
         return 100 * float((ends.how == how).mean())
@@ -389,9 +397,16 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=1000, help="rollouts per world (default 1000)")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--second", action="store_true", help="only the worlds of the second look")
+    parser.add_argument("--metrics", action="store_true", help="only fourteen metrics in one plan")
     parser.add_argument("--write", action="store_true", help="write the tables and plots into docs/")
     options = parser.parse_args()
     begin = time.perf_counter()
+    if options.metrics:
+        text = many_metrics(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
+        print(text, f"\n{time.perf_counter() - begin:.0f} s")
+        if options.write:
+            _put("fourteen metrics", text)
+        return 0
     if options.second:
         found = second_look(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
         note = f"{options.runs} rollouts per world and rule (of the last table but one, {min(options.runs, 200)})"
@@ -405,9 +420,11 @@ def main() -> int:
     tables += [speed(n) for n in (1, 4, 200)]
     note = f"{options.runs} rollouts per world and rule, seed {options.seed}."
     text = "\n\n".join([note, *tables])
-    print(text, f"\n{time.perf_counter() - begin:.0f} s")
+    more = many_metrics(options.runs, options.seed, lambda line: print("..", line, file=sys.stderr))
+    print(text, more, f"\n{time.perf_counter() - begin:.0f} s")
     if options.write:
         _put("measured", text)
+        _put("fourteen metrics", more)
         for name, svg in plots(grand, calm).items():
             (DOCS / "img" / name).write_text(svg)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, tuple_, update
@@ -14,6 +14,7 @@ from rollout.adapters.store.key_values import insert_into
 from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
 from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
 
+_LONGEST_CALL = timedelta(hours=2)  # Retell's own limit: max_call_duration_ms of its agents
 CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 # What a report says of a call; the other columns are ours.
 _FIELDS = tuple(c.name for c in observations.c if c.name not in ("call_id", "analyzed_at", "updated_at"))
@@ -40,14 +41,35 @@ class Observations:
     def without_details(
         self, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
     ) -> list[str]:
-        """Ids of ended calls that were not read themselves yet, see the function of this name."""
+        """Ids of phone calls of these numbers and agents that ended from `since` on and were not read themselves yet,
+        those that ended first in front; at most so many."""
+        o, found = observations.c, []
         with self.database.read() as connection:
-            return without_details(connection, numbers, agents, since, limit)
+            for start in range(0, len(numbers), 500):
+                query = (
+                    select(o.ended_at, o.call_id)
+                    .where(
+                        o.number.in_(numbers[start : start + 500]),
+                        o.channel.in_(("inbound", "outbound")),
+                        tuple_(o.agent_id, o.agent_version).in_(agents),
+                        o.started_at >= since - _LONGEST_CALL,  # of which there is an index
+                        o.ended_at >= since,
+                        o.status != "not_connected",
+                        o.details.is_(None),
+                    )
+                    .order_by(o.ended_at, o.call_id)
+                    .limit(limit)
+                )
+                found += [(row.ended_at, row.call_id) for row in connection.execute(query)]
+        return [call_id for _, call_id in sorted(found)[:limit]]
 
     def keep_details(self, details: Mapping[str, CallDetails]) -> None:
         """Add what the calls themselves show, by id."""
         with self.database.write() as connection:
-            set_details(connection, details, self.database.now(connection))
+            now = self.database.now(connection)
+            for call_id, found in details.items():
+                query = update(observations).where(observations.c.call_id == call_id)
+                connection.execute(query.values(details=asdict(found), updated_at=now))
 
     def marks(self, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
         with self.database.read() as connection:
@@ -192,38 +214,6 @@ def _record(row: Row[Any]) -> CallRecord:
         row.figures or {},
         None if row.details is None else CallDetails(**row.details),
     )
-
-
-def without_details(
-    connection: Connection, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
-) -> list[str]:
-    """Ids of phone calls of these numbers and agents that ended from `since` on and were not read themselves yet,
-    those that ended first in front; at most so many."""
-    o, found = observations.c, []
-    for start in range(0, len(numbers), 500):
-        query = (
-            select(o.ended_at, o.call_id)
-            .where(
-                o.number.in_(numbers[start : start + 500]),
-                o.channel.in_(("inbound", "outbound")),
-                tuple_(o.agent_id, o.agent_version).in_(agents),
-                o.ended_at >= since,
-                o.status != "not_connected",
-                o.details.is_(None),
-            )
-            .order_by(o.ended_at, o.call_id)
-            .limit(limit)
-        )
-        found += [(row.ended_at, row.call_id) for row in connection.execute(query)]
-    return [call_id for _, call_id in sorted(found)[:limit]]
-
-
-def set_details(connection: Connection, details: Mapping[str, CallDetails], now: datetime) -> None:
-    """Add what the calls themselves show, by id."""
-    for call_id, found in details.items():
-        connection.execute(
-            update(observations).where(observations.c.call_id == call_id).values(details=asdict(found), updated_at=now)
-        )
 
 
 # ------------------------------------------------------------------ how far calls were fetched

@@ -13,7 +13,7 @@ from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates import summary
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.notices.events import of_entry
-from rollout.domain.writes.answers import Failure
+from rollout.domain.writes.answers import Failure, Trouble
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged, rebuild_differences
 
 ONE = "+14157774444"
@@ -27,6 +27,14 @@ class Listed:
     calls: list[CallRecord] = field(default_factory=list)
     asked: list[datetime] = field(default_factory=list)
     taken: int = 0
+    broken: bool = False
+    read: list[str] = field(default_factory=list)
+
+    def details(self, call_id: str) -> CallDetails | Failure:
+        if self.broken:
+            return Failure(Trouble.UNREACHABLE, "down")
+        self.read.append(call_id)
+        return CallDetails(False, {})
 
     def since(
         self, number: str, channel: str, agents: Sequence[tuple[str, int]], since: datetime
@@ -40,9 +48,6 @@ class Listed:
             ):
                 self.taken += 1
                 yield call
-
-    def details(self, call_id: str) -> CallDetails | Failure:
-        return CallDetails()
 
 
 @pytest.fixture
@@ -178,3 +183,57 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         assert summary.replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
         assert not rebuild_differences(scene)
         observe.stop()
+
+
+@pytest.fixture
+def reading(sqlite_url: str) -> Iterator[GateScene]:
+    with GateScene(sqlite_url) as made:
+        made.given(judged(gates={"metrics": [{"name": "success"}, {"name": "backup_model"}]}))  # type: ignore[arg-type]
+        made.drive()
+        yield made
+
+
+def finished(scene: GateScene, count: int) -> list[CallRecord]:
+    """Calls that began with the rollout and ended a minute later, now."""
+    calls = [scene.call(6, bad=False) for _ in range(count)]
+    scene.clock.to(scene.clock.now() + timedelta(seconds=60))
+    return calls
+
+
+def test_calls_are_read_one_by_one_at_a_bounded_rate(reading: GateScene) -> None:
+    """60 a minute by default, of which a minute's worth may be caught up."""
+    listed = Listed(finished(reading, 100))
+    observe = Observe(reading.app, listed)
+    observe.tick()
+    assert len(listed.read) == 60
+    observe.tick()
+    assert len(listed.read) == 60, "no time has passed"
+    reading.clock.to(reading.clock.now() + timedelta(seconds=5))
+    observe.tick()
+    assert len(listed.read) == len(set(listed.read)) == 65, "each call once"
+    observe.stop()
+
+
+def test_a_call_that_could_not_be_read_is_read_at_the_next_round_and_given_up_ten_minutes_after_its_end(
+    reading: GateScene,
+) -> None:
+    listed = Listed(finished(reading, 3), broken=True)
+    observe = Observe(reading.app, listed)
+    observe.tick()
+    listed.broken = False
+    reading.clock.to(reading.clock.now() + timedelta(seconds=5))
+    observe.tick()
+    assert len(listed.read) == 3
+    listed.calls += finished(reading, 2)
+    reading.clock.to(reading.clock.now() + timedelta(minutes=11))
+    observe.tick()
+    assert len(listed.read) == 3
+    observe.stop()
+
+
+def test_no_call_is_read_by_itself_where_no_metric_asks_for_it(scene: GateScene) -> None:
+    listed = Listed(finished(scene, 3))
+    observe = Observe(scene.app, listed)
+    observe.tick()
+    assert listed.read == []
+    observe.stop()
