@@ -17,16 +17,16 @@ def waiting(what: str, *, after: float = AFTER, again: float = AGAIN) -> Iterato
 
     Yields a function that says what is being done now.
     """
-    from rollout.adapters.telemetry.logs import is_utf8
-    from rollout.interfaces.cli.screen import console, plain
-
-    out = console(stderr=True)
     done = threading.Event()
     said = [what]
 
     def show() -> None:
         if done.wait(after):
             return
+        from rollout.adapters.telemetry.logs import is_utf8
+        from rollout.interfaces.cli.screen import console, plain
+
+        out = console(stderr=True)
         if not out.is_terminal:
             while True:
                 out.print(f"{plain(said[0])} ...")
