@@ -317,8 +317,9 @@ def test_retell_that_comes_back_is_used(world: Sandbox, kit: Make) -> None:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_an_interrupt_says_where_it_stands(name: str, world: Sandbox, kit: Make) -> None:
-    process = kit([ONE, "+14155550112"], lease=45, horizon=200).start()
-    until(lambda: len(world.log(method="GET")) >= 2)
+    made = kit([ONE, "+14155550112"], lease=45, horizon=200)
+    process = made.start()
+    until(lambda: made.log.is_file() and made.log.read_text().count('"restored"') == 2)  # the kit has read the answers
     process.send_signal(getattr(signal, name))
     out, err = process.communicate(timeout=10)
     assert process.returncode == 1, err
