@@ -229,11 +229,3 @@ def test_a_call_that_could_not_be_read_is_read_at_the_next_round_and_given_up_te
     observe.tick()
     assert len(listed.read) == 3
     observe.stop()
-
-
-def test_no_call_is_read_by_itself_where_no_metric_asks_for_it(scene: GateScene) -> None:
-    listed = Listed(finished(scene, 3))
-    observe = Observe(scene.app, listed)
-    observe.tick()
-    assert listed.read == []
-    observe.stop()
