@@ -54,12 +54,16 @@ class CallDetailsReader:
         left = self._allowed(now) if asking else 0
         news = set()
         for i, rollout in enumerate(asking):
-            used, failed = self._read(rollout, math.ceil(left / (len(asking) - i)), now)
+            needs = _needs_details(rollout)
+            sharing = sum(_needs_details(r) is needs for r in asking[i:])  # a sample is read of what those leave
+            most = math.ceil(left / sharing)
+            used, failed = self._read(rollout, most if needs else min(most, SAMPLE - self._sampled[rollout.id]), now)
             left -= used
-            if used:
-                self._sampled[rollout.id] += used
+            if used and self._sampled[rollout.id] < SAMPLE:
                 self._tell_of_backup_models(rollout)
-                news |= {rollout.id} if _needs_details(rollout) else set()
+            if used and needs:
+                news.add(rollout.id)
+            self._sampled[rollout.id] += used
             if failed:
                 break
         return news

@@ -229,3 +229,16 @@ def test_a_call_that_could_not_be_read_is_read_at_the_next_round_and_given_up_te
     observe.tick()
     assert len(listed.read) == 3
     observe.stop()
+
+
+def test_where_no_metric_asks_for_it_a_sample_is_read_to_tell_of_backup_models(
+    scene: GateScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.call_details.SAMPLE", 2)
+    listed = Listed(finished(scene, 3))
+    observe = Observe(scene.app, listed)
+    for _ in range(3):
+        observe.tick()
+        scene.clock.to(scene.clock.now() + timedelta(seconds=5))
+    assert len(listed.read) == 2
+    observe.stop()
