@@ -7,20 +7,13 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from rollout.domain.errors import SettingsError
 from rollout.settings.values import checked
@@ -31,10 +24,18 @@ LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OTHER_NAMES = frozenset({"ROLLOUT_URL", "ROLLOUT_TOKEN", "ROLLOUT_CONFIG"})
 
 
-class Settings(BaseModel):
-    """Settings of the service; times are in seconds. Lists are separated by commas in the environment."""
+class Settings(BaseSettings):
+    """Settings of the service; times are in seconds. The environment beats rollout.toml."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = SettingsConfigDict(
+        env_prefix="ROLLOUT_",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+        enable_decoding=False,  # lists are separated by commas in the environment, not written as JSON
+    )
 
     database_url: str = Field(
         "sqlite:///rollout.db", description="SQLite file or PostgreSQL; the default is made when it is needed."
@@ -226,18 +227,29 @@ class Settings(BaseModel):
             )
         return self
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        file = _config_file()
+        toml = (_Toml(settings_cls, file),) if file.is_file() else ()
+        return (init_settings, env_settings, *toml)
+
 
 def _each(value: object) -> tuple[object, ...]:
     return value if isinstance(value, tuple) else (value,)
 
 
-def _written(environ: Mapping[str, str]) -> dict[str, Any]:
-    """What rollout.toml and the environment, which beats it, say. An empty variable is none. Raises OSError, ValueError."""
-    file = _config_file()
-    # Also as editors on Windows save it: with a byte order mark.
-    toml = tomllib.loads(file.read_bytes().decode("utf-8-sig")) if file.is_file() else {}
-    given = {name: environ.get(f"ROLLOUT_{name.upper()}") for name in Settings.model_fields}
-    return toml | {name: value for name, value in given.items() if value}
+class _Toml(TomlConfigSettingsSource):
+    """The file, also as editors on Windows save it: UTF-8 with a byte order mark."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        return tomllib.loads(file_path.read_bytes().decode("utf-8-sig"))
 
 
 def _config_file() -> Path:
@@ -260,7 +272,7 @@ def load_settings(**given: Any) -> Settings:
         if key:
             given["retell_api_key"] = SecretStr(key)
     try:
-        return Settings(**(_written(os.environ) | given))
+        return Settings(**given)
     except ValidationError as error:
         lines = []
         for problem in error.errors(include_input=False, include_url=False):
