@@ -368,7 +368,8 @@ def many_metrics(runs: int, seed: int, say: Callable[[str], None]) -> str:
     """Fourteen metrics in one plan."""
     found = fourteen(runs, seed, CALLS, PER_DAY, spacing, say)
     head = ["fourteen metrics in one plan, standard profile", "rolled back (canary calls/calls), promoted (calls)"]
-    return f"{runs} rollouts per canary, seed {seed}.\n\n" + table(head, [[name, cell(ends)] for name, ends in found])
+    note = f"{runs} rollouts per canary, {4 * runs} of the equal one, seed {seed}."
+    return f"{note}\n\n" + table(head, [[name, cell(ends)] for name, ends in found])
 
 
 def plots(grand: Found, calm: Found) -> dict[str, str]:
