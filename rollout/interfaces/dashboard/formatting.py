@@ -65,6 +65,14 @@ def plain(text: str) -> str:
     return _UNSEEN.sub("\ufffd", text)
 
 
+def sentence(text: str) -> str:
+    """A message as a sentence: a capital in front, unless the name of a field stands there, and a full stop."""
+    text = text.strip()
+    if not text.partition(" ")[0].endswith(":"):
+        text = text[:1].upper() + text[1:]
+    return text if not text or text[-1] in ".!?:" else f"{text}."
+
+
 def percent(share: float | None) -> str:
     """`12.5 %` of 0.125, never broken over two lines; an en dash of None."""
     return "–" if share is None else f"{round(share * 100, 2):g}\u00a0%"

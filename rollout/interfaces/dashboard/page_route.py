@@ -6,6 +6,7 @@ before its endpoint runs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ from rollout.interfaces.dashboard.sign_in.sessions import Session, check_form, c
 log = structlog.get_logger(__name__)
 PART_BYTES = 320 * 1024  # a plan of 256 KiB and room for its form
 SIGN_IN = "/sign-in"
+THEMES = ("light", "dark")  # as the page's script keeps the choice in a cookie; none: as the system has it
 _TITLES = {
     401: "Sign in again",
     403: "Not allowed",
@@ -92,7 +94,12 @@ class PageRoute(APIRoute):
                 return error_page(request, error.status, error.message, error.details)
             except RequestValidationError as error:
                 fields = ", ".join(str(e["loc"][-1]) for e in error.errors()[:5])
-                return error_page(request, 422, f"the address is not right: {fields}", {})
+                return error_page(
+                    request,
+                    422,
+                    f"The address has a value that does not fit: {fields}. Follow a link of the page, or correct it.",
+                    {},
+                )
             except HTTPException as error:
                 if error.status_code in (404, 405):
                     raise
@@ -101,9 +108,7 @@ class PageRoute(APIRoute):
                 # The boundary: the answer must not tell what broke.
                 id_ = request.scope.get("rollout.request_id", "-")
                 log.exception("page failed", request=id_, path=request.url.path, error=type(error).__name__)
-                return error_page(
-                    request, 500, f"something unexpected went wrong; the service's log has it as {id_}", {}
-                )
+                return error_page(request, 500, f"That did not work. The service's log has the details as {id_}.", {})
 
         return handler
 
@@ -190,6 +195,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "oidc": bool(page_state.service.app.settings.oidc_issuer),
         "path": request.url.path,
         "root": root_of(request),
+        "theme": theme if (theme := request.cookies.get("theme")) in THEMES else "",
         **values,
     }
     return HTMLResponse(page_state.templates.get_template(template).render(given), status)
@@ -199,7 +205,9 @@ def error_page(request: Request, status: int, message: str, details: Mapping[str
     """The error page, in the page's own look."""
     title = _TITLES.get(status, "Something went wrong")
     problems = [str(p) for p in details.get("problems", ())][:50]
-    return render(request, "error.html", status, title=title, message=message, problems=problems)
+    found = re.match(r"/rollouts/[^/]+(?=/)", request.url.path)  # a command of a rollout leads back to it
+    back = found[0] if found and status != 404 else ""
+    return render(request, "error.html", status, title=title, message=message, problems=problems, back=back)
 
 
 def outer_error(

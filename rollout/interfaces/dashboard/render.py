@@ -33,6 +33,7 @@ def environment(assets: Assets) -> Environment:
         "count": formatting.count,
         "clock": formatting.clock_text,
         "duration": formatting.duration,
+        "sentence": formatting.sentence,
         "split": formatting.split_text,
         "lists": formatting.lists_text,
         "channel": formatting.channel_of,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -370,3 +372,40 @@ def test_nothing_is_blocked_or_logged_by_the_browser(service: World, page: Page)
     service.app.commands.pause(id_, By("cli:test", "so that something is swapped"))
     expect(page.locator(".state")).to_contain_text("paused")
     assert said == []
+
+
+def test_the_theme_is_chosen_and_the_next_page_comes_in_it(service: World, page: Page) -> None:
+    service.sign_in(page, "viewer")
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{service.url}/")
+    shade = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(shade)
+    button = page.locator("#theme")
+    expect(button).to_have_text("Theme: system")
+    button.click()
+    expect(button).to_have_text("Theme: light")
+    button.click()
+    expect(button).to_have_text("Theme: dark")
+    dark = page.evaluate(shade)
+    assert dark != light
+    page.goto(f"{service.url}/new")
+    assert page.evaluate(shade) == dark
+    assert 'data-theme="dark"' in page.request.get(f"{service.url}/new").text(), "sent so, and not changed afterwards"
+    page.locator("#theme").click()
+    page.goto(f"{service.url}/")
+    assert page.evaluate(shade) == light
+
+
+def test_times_are_local_and_tell_utc_when_pointed_at(service: World, browser: Browser) -> None:
+    context = browser.new_context(timezone_id="Asia/Tokyo")
+    try:
+        page = context.new_page()
+        service.sign_in(page, "viewer")
+        shows(page, service, service.start())
+        expect(page.locator("footer .zone")).to_have_text("Asia/Tokyo")
+        time = page.locator("time[data-at]").first
+        moment = datetime.fromisoformat(str(time.get_attribute("datetime")))
+        expect(time).to_contain_text(moment.astimezone(ZoneInfo("Asia/Tokyo")).strftime("%H:%M:%S"))
+        expect(time).to_have_attribute("title", re.compile(moment.astimezone(UTC).strftime("%H:%M:%S UTC")))
+    finally:
+        context.close()

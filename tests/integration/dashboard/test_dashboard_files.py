@@ -11,22 +11,25 @@ import pytest
 
 from rollout.interfaces.dashboard.assets import FOLDER, Assets
 from rollout.interfaces.dashboard.render import TEMPLATES
+from tests.integration.dashboard.accessibility import AXE
 
 PACKAGE = TEMPLATES.parent
 
 
-def test_vendored_files_have_the_hashes_of_their_manifest() -> None:
-    manifest = json.loads((FOLDER / "manifest.json").read_text())
+@pytest.mark.parametrize(
+    ("folder", "own"), [(FOLDER, {"page.css", "page.js", "icon.svg"}), (AXE, set[str]())], ids=["static", "axe"]
+)
+def test_vendored_files_have_the_hashes_of_their_manifest(folder: Path, own: set[str]) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
     listed = {f["file"]: f["sha256"] for package in manifest["packages"] for f in package["files"]}
     for name, wanted in listed.items():
-        assert hashlib.sha256((FOLDER / name).read_bytes()).hexdigest() == wanted, name
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == wanted, name
     for package in manifest["packages"]:
         assert package["name"]
         assert re.fullmatch(r"[0-9.]+", package["version"])
         assert package["licence"]
         assert package["licence_file"] in listed
-    own = {"page.css", "page.js", "icon.svg", "manifest.json"}
-    assert {p.name for p in FOLDER.iterdir()} == own | set(listed), "every other file is in the manifest"
+    assert {p.name for p in folder.iterdir()} == {"manifest.json"} | own | set(listed), "every other file is listed"
 
 
 @pytest.mark.parametrize("path", sorted(TEMPLATES.iterdir()), ids=lambda p: p.name)
@@ -52,14 +55,16 @@ def test_our_script_writes_text_and_never_html() -> None:
 
 def test_the_style_sheet_answers_to_dark_small_and_still() -> None:
     text = (FOLDER / "page.css").read_text()
-    for query in ("prefers-color-scheme: dark", "max-width: 760px", "prefers-reduced-motion: reduce", "forced-colors"):
+    for query in ("color-scheme: light dark", "max-width: 760px", "prefers-reduced-motion: reduce", "forced-colors"):
         assert query in text
     assert ":focus-visible" in text
     assert not re.search(r"url\(|@import|@font-face", text)
 
 
-def colours(block: str) -> dict[str, str]:
-    return dict(re.findall(r"--([a-z-]+):\s*(#[0-9a-f]{3,6})", block))
+def colours(text: str, scheme: str) -> dict[str, str]:
+    """The colours of one theme: `light-dark(LIGHT, DARK)` names both."""
+    pairs = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{3,6}), (#[0-9a-f]{3,6})\)", text)
+    return {name: light if scheme == "light" else dark for name, light, dark in pairs}
 
 
 def luminance(colour: str) -> float:
@@ -71,8 +76,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast(scheme: str) -> None:
-    light, dark = (FOLDER / "page.css").read_text().split("@media (prefers-color-scheme: dark)")[:2]
-    values = colours(light) if scheme == "light" else colours(light) | colours(dark.partition("}\n}")[0])
+    values = colours((FOLDER / "page.css").read_text(), scheme)
     pairs = [(ink, on) for ink in ("ink", "quiet", "accent", "alarm", "good", "wait", "back") for on in ("bg", "panel")]
     for ink, on in [*pairs, ("on-alarm", "alarm"), ("on-accent", "accent"), ("ink", "alarm-soft"), ("ink", "wash")]:
         a, b = sorted((luminance(values[ink]), luminance(values[on])))

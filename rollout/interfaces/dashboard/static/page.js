@@ -34,6 +34,11 @@
     return `${moment.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short" })} ${time}`;
   }
 
+  function utc(moment) {
+    const date = moment.toLocaleDateString("en-GB", { weekday: "short", day: "numeric", month: "short", timeZone: "UTC" });
+    return `${date} ${moment.toLocaleTimeString("en-GB", { timeZone: "UTC" })} UTC`;
+  }
+
   function set(element, text) {
     if (element.textContent !== text) element.textContent = text;
   }
@@ -42,19 +47,19 @@
     for (const element of document.querySelectorAll("time[data-rel]")) {
       const moment = new Date(element.dateTime);
       set(element, relative(moment));
-      element.title = local(moment, true);
+      element.title = `${local(moment, true)} (${utc(moment)})`;
     }
     for (const element of document.querySelectorAll("time[data-at]")) {
       const moment = new Date(element.dateTime);
       set(element, local(moment));
-      element.title = local(moment, true);
+      element.title = utc(moment);
     }
     for (const element of document.querySelectorAll("[data-tick]")) {
       const moment = new Date(element.dataset.tick);
       set(element, moment.toLocaleString("en-GB", ticks[element.dataset.style]).replace(",", ""));
     }
     for (const element of document.querySelectorAll(".zone")) {
-      set(element, ` · times in ${Intl.DateTimeFormat().resolvedOptions().timeZone}`);
+      set(element, Intl.DateTimeFormat().resolvedOptions().timeZone);
     }
   }
 
@@ -104,6 +109,19 @@
   window.setInterval(() => {
     if (lost && !document.hidden) look();
   }, 2000);
+
+  // The theme: kept in a cookie, so that the next page comes in it at once.
+  const theme = document.getElementById("theme");
+  const themes = ["system", "light", "dark"];
+  theme.hidden = false;
+  theme.addEventListener("click", () => {
+    const chosen = themes[(themes.indexOf(document.documentElement.dataset.theme || "system") + 1) % themes.length];
+    if (chosen === "system") delete document.documentElement.dataset.theme;
+    else document.documentElement.dataset.theme = chosen;
+    theme.firstElementChild.textContent = chosen;
+    const age = chosen === "system" ? 0 : 31536000;
+    document.cookie = `theme=${chosen}; path=${document.body.dataset.root || "/"}; max-age=${age}; samesite=lax`;
+  });
 
   // One press, one command: a second press while the first is under way is a mistake.
   document.addEventListener("submit", (event) => {
