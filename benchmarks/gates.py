@@ -38,10 +38,11 @@ from benchmarks.gate_worlds import (
 )
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import forecast
-from rollout.domain.gates.counting import Cell, longest_wait
+from rollout.domain.gates.counting import longest_wait
+from rollout.domain.gates.judge import Cell, Memory, Tally, gate_config, judge
 from rollout.domain.gates.profiles import GateConfig
-from rollout.domain.gates.verdict import Memory, Tally, gate_config, judge
-from rollout.domain.gates.weighing import FAIL, PASS, WAIT, strata_of
+from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.proposals import expected_calls
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES
 from rollout.domain.rehearsal.simulation import Ends, PlayStep, Policy, Runs, every_call, gate

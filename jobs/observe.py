@@ -20,6 +20,7 @@ from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.history import BEFORE as HISTORY
 from rollout.domain.gates.history import LEAST_CALLS
 from rollout.domain.gates.observations import baseline_pairs
+from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.writes.answers import Failure
@@ -99,10 +100,11 @@ class Observe:
     def _tell(self, rollout: Rollout, now: datetime) -> None:
         """Tell what the calls say after the end: at most once a day, and nothing is done by itself."""
         found = self.app.driver.facts.gates.look(rollout, now)
-        if found.verdict is None or not (found.verdict.alarm == "watch" or found.verdict.outcome == "fail"):
+        said = found.verdict
+        if said is None or not (said.alarm is Alarm.WATCH or said.outcome is GateOutcome.FAIL):
             return
-        data = {"position": str(rollout.position), "verdict": found.record}
-        self.app.store.note_once_a_day(rollout.id, JournalEntry("watched", SERVICE, found.verdict.reason, data))
+        data = {"position": str(rollout.position), "verdict": said.to_json()}
+        self.app.store.note_once_a_day(rollout.id, JournalEntry("watched", SERVICE, said.reason, data))
 
     def _asks(self, rollout: Rollout, now: datetime) -> list[_Ask]:
         marks = self.app.store.calls.marks([t.number for t in rollout.targets])

@@ -90,7 +90,7 @@ class Scheduler:
             fetch = self.guarded("observe", settings.observe_seconds, self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
         # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
-        importlib.import_module("rollout.domain.gates.verdict")
+        importlib.import_module("rollout.domain.gates.judge")
         self.notify.warm()
         tracing.start(traces_wanted())
         try:

@@ -16,6 +16,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.decide.actions import Apply, Begin, BeginBatch, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
@@ -67,7 +68,7 @@ class Driver:
                 r = state.rollout
                 self.store.release(held, Wait(now, r.next, r.why, r.waiting_for))
                 return r
-            facts, record = self.facts.find(state)
+            facts = self.facts.find(state)
             action = decide(state.rollout, facts, now)
             match action:
                 case Wait():
@@ -90,7 +91,7 @@ class Driver:
                 case BeginBatch():
                     self._begin_batch(state, held, action)
                 case Record():
-                    self._record(state, held, action, record)
+                    self._record(state, held, action, facts.verdict)
         raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
 
     # -------------------------------------------------------------- acting
@@ -144,7 +145,7 @@ class Driver:
         now = self.store.commit(held, change, [JournalEntry(str(Event.TESTS_PROGRESSED), SERVICE, why)], lease)
         state.rollout = change.applied_to(r, now)
 
-    def _record(self, state: Pass, held: Claim, action: Record, record: Any) -> None:
+    def _record(self, state: Pass, held: Claim, action: Record, verdict: GateVerdict | None) -> None:
         r = state.rollout
         phase = after(r.phase, action.event)
         values = {**action.values, "phase": phase}
@@ -156,8 +157,8 @@ class Driver:
             data |= {"position": str(Position(*held_at)), "reason": values.get("reason")}
         if action.event in _TURNS:
             data["retreated"] = values.get("retreated", r.retreated)
-        if record is not None and action.event in _JUDGED:
-            data["verdict"] = values["verdict"] = record
+        if verdict is not None and action.event in _JUDGED:
+            data["verdict"], values["verdict"] = verdict.to_json(), verdict
         change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.decide.facts import Facts, Opening, TestReport
@@ -62,16 +60,16 @@ class FactFinder:
     timing: Timing
     batch_tests: BatchTests | None = None
 
-    def find(self, known: Pass) -> tuple[Facts, Mapping[str, Any] | None]:
-        """The facts of this moment, and the gates' evidence to be recorded with the decision."""
+    def find(self, known: Pass) -> Facts:
+        """The facts of this moment."""
         r, now = known.rollout, self.store.now()
         self._poll_tests(known)
         versions = self._versions(known)
         gates = self.gates.look(r, now) if _is_judged(r) else GateReport()
-        if gates.record is not None:
-            known.rollout = r = replace(r, verdict=gates.record)  # the next look of this pass goes on from here
+        if gates.verdict is not None:
+            known.rollout = r = replace(r, verdict=gates.verdict)  # the next look of this pass goes on from here
         by_hours = r.phase in (Phase.PENDING, Phase.PROGRESSING)  # no other phase waits for the calendar, or on it
-        facts = Facts(
+        return Facts(
             look=known.look,
             verdict=gates.verdict,
             canary_calls=gates.canary_calls,
@@ -91,7 +89,6 @@ class FactFinder:
             poll=timedelta(seconds=self.timing.poll),
             watch=timedelta(seconds=self.timing.watch),
         )
-        return facts, gates.record
 
     def _poll_tests(self, known: Pass) -> None:
         """Once in a pass, when every batch has begun."""

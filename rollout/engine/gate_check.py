@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict, Memory, Verdict
 from rollout.domain.lifecycle.records import FetchMark
-from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateRecords, GateReport
 
 if TYPE_CHECKING:
-    from rollout.domain.gates.counting import Cell
     from rollout.domain.gates.history import BaselineHistory
-    from rollout.domain.gates.verdict import GateConfig, Memory, Verdict
+    from rollout.domain.gates.profiles import GateConfig
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
@@ -39,18 +40,6 @@ class MetricReadings(dict[str, float | None]):
     def __init__(self, values: Mapping[str, float | None], repeated: frozenset[str] = frozenset()) -> None:
         super().__init__(values)
         self.repeated = repeated
-
-
-@dataclass(frozen=True, slots=True)
-class CombinedVerdict:
-    """The verdict of all gates together: one canary's verdict, or that of all variants."""
-
-    outcome: str
-    alarm: str | None
-    reason: str
-
-
-_UNREAD = CombinedVerdict("undecided", None, "The baseline's own calls from before the rollout are being read.")
 
 
 @lru_cache(maxsize=256)
@@ -86,24 +75,16 @@ class GateCheck:
             return GateReport(canary_calls=seen.calls_in_step(rollout))
         history = self._history(config, rollout, seen, now)
         if history is None:
-            return GateReport(_UNREAD, seen.calls_in_step(rollout))
+            return GateReport(_unread(now, rollout.position), seen.calls_in_step(rollout))
         if history.edition != EDITION:
             config = config_of(rollout.plan, history.edition) or config
         config = replace(config, history=history.rates)
         if history.edition >= 2:
             seen = replace(seen, limits=history.limits)
-        verdicts = self._judge(config, rollout, seen, now)
-        opinion = _together(verdicts)
-        record = {
-            "at": now.isoformat(),
-            "outcome": opinion.outcome,
-            "alarm": opinion.alarm,
-            "reason": opinion.reason,
-            "position": {"wave": rollout.position.wave, "step": rollout.position.step},
-            "arms": {name: _kept(v) for name, v in verdicts.items()},
-        }
-        self._keep(rollout, record, now)
-        return GateReport(opinion, seen.calls_in_step(rollout), record)
+        verdict = _together(self._judge(config, rollout, seen, now), now, rollout.position)
+        if _new(rollout, verdict, now):
+            self.records.keep_look(rollout, verdict, now)
+        return GateReport(verdict, seen.calls_in_step(rollout))
 
     # -------------------------------------------------------------- what was seen
 
@@ -157,12 +138,11 @@ class GateCheck:
             quarter,
             tabulate,
         )
-        from rollout.domain.gates.verdict import judge
-        from rollout.domain.gates.weighing import Tally, strata_of
+        from rollout.domain.gates.judge import judge
 
         plan = rollout.plan
         external = self.external(plan) if any(m.external for m in config.metrics) else {}
-        memories = _memories(rollout.verdict)
+        before = {} if rollout.verdict is None else rollout.verdict.arms
         baseline = frozenset(baseline_pairs(rollout.targets))
         wait = longest_wait(seen.delays(now)) if config.edition >= 2 else USUAL_WAIT
         numbers = [t.number for t in rollout.targets]
@@ -208,38 +188,29 @@ class GateCheck:
                 last=rollout.position == rollout.last_position,
                 strata=strata_of(cells, parts),
             )
-            memory = _uncounted(memories.get(name), external)
+            memory = _uncounted(before[name].memory if name in before else None, external)
             verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
         return verdicts
 
-    # -------------------------------------------------------------- what is kept
 
-    def _keep(self, rollout: Rollout, record: dict[str, Any], now: datetime) -> None:
-        if _new(rollout, record, now):
-            self.records.keep_look(rollout, record, now)
-
-
-def _new(rollout: Rollout, record: Mapping[str, Any], now: datetime) -> bool:
+def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:
     """True if a look says what the last one kept did not, or that one is old. The sentence and the calls a day do not
     count: they move with the clock. A promoted rollout is watched for a week: there, only a new answer counts."""
-    old = rollout.verdict or {}
-    final = rollout.phase.is_final
-    alike = ("outcome", "alarm") if final else ("outcome", "alarm", "position")
-    if any(old.get(key) != record[key] for key in alike):
+    old, final = rollout.verdict, rollout.phase.is_final
+    if old is None or (old.outcome, old.alarm) != (verdict.outcome, verdict.alarm):
         return True
-    if _remembered(old, whole=not final) != _remembered(record, whole=not final):
+    if _remembered(old, whole=not final) != _remembered(verdict, whole=not final):
         return True
-    return not final and ("at" not in old or now - datetime.fromisoformat(old["at"]) >= KEEP_EVERY)
+    return not final and (old.position != verdict.position or old.at is None or now - old.at >= KEEP_EVERY)
 
 
-def _remembered(record: Mapping[str, Any], *, whole: bool) -> dict[str, Any]:
-    """What a record's arms hand on to the next look; `whole`: and all that they rest on."""
+def _remembered(verdict: GateVerdict, *, whole: bool) -> dict[str, Any]:
+    """What the arms hand on to the next look; `whole`: and all that they rest on."""
     found = {}
-    for name, arm in record.get("arms", {}).items():
-        evidence = arm["evidence"]
-        tally = evidence["tally"]
-        rests = (evidence["numbers"], tally["external"], tally["unavailable"]) if whole else ()
-        found[name] = (arm["outcome"], arm["alarm"], evidence["after"], *rests)
+    for name, arm in verdict.arms.items():
+        evidence = arm.evidence
+        rests = (evidence.figures, evidence.tally.external, evidence.tally.unavailable) if whole else ()
+        found[name] = (arm.outcome, arm.alarm, evidence.after, *rests)
     return found
 
 
@@ -262,14 +233,6 @@ def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bo
     return all(m is not None and m.polled_at >= started and not m.trouble for m in found)
 
 
-def _memories(verdict: Mapping[str, Any] | None) -> dict[str, Memory]:
-    from rollout.domain.gates.verdict import Memory
-
-    if not verdict:
-        return {}
-    return {name: Memory(**kept["evidence"]["after"]) for name, kept in verdict.get("arms", {}).items()}
-
-
 def _unfailed(memory: Memory | None) -> Memory | None:
     """A person resumed after the failure: it is not held against the rollout again by memory alone."""
     return None if memory is None else replace(memory, failed=None)
@@ -283,23 +246,19 @@ def _uncounted(memory: Memory | None, external: Mapping[str, float | None]) -> M
     return replace(memory, beyond={**memory.beyond, **again})
 
 
-def _kept(verdict: Verdict) -> dict[str, Any]:
-    return {
-        "outcome": str(verdict.outcome),
-        "alarm": verdict.alarm,
-        "reason": verdict.reason,
-        "evidence": verdict.evidence,
-    }
+def _unread(now: datetime, position: Position) -> GateVerdict:
+    said = "The baseline's own calls from before the rollout are being read."
+    return GateVerdict(GateOutcome.UNDECIDED, None, said, now, position)
 
 
-def _together(verdicts: Mapping[str, Verdict]) -> CombinedVerdict:
-    from rollout.domain.gates.verdict import combine
+def _together(verdicts: Mapping[str, Verdict], now: datetime, position: Position) -> GateVerdict:
+    from rollout.domain.gates.judge import combine
 
     if len(verdicts) == 1:
         only = next(iter(verdicts.values()))
-        return CombinedVerdict(str(only.outcome), only.alarm, only.reason)
+        return GateVerdict(only.outcome, only.alarm, only.reason, now, position, verdicts)
     outcome = combine(verdicts)
-    telling = [(n, v) for n, v in verdicts.items() if v.outcome == outcome]
-    alarms = [v.alarm for v in verdicts.values() if v.alarm]
-    alarm = next((a for a in ("split", "labels") if a in alarms), next(iter(alarms), None))
-    return CombinedVerdict(str(outcome), alarm, "; ".join(f"{n}: {v.reason}" for n, v in telling))
+    said = "; ".join(f"{n}: {v.reason}" for n, v in verdicts.items() if v.outcome == outcome)
+    alarms = [v.alarm for v in verdicts.values() if v.alarm is not None]
+    alarm = next((a for a in (Alarm.SPLIT, Alarm.LABELS) if a in alarms), next(iter(alarms), None))
+    return GateVerdict(outcome, alarm, said, now, position, verdicts)

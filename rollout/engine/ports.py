@@ -16,7 +16,8 @@ from typing import Any, Protocol, Self
 
 from rollout.domain.agent_tests.runs import BatchProgress, TestCase, TestRun
 from rollout.domain.decide.actions import Wait
-from rollout.domain.decide.facts import Opening, Opinion
+from rollout.domain.decide.facts import Opening
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallDetails, CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
@@ -279,7 +280,7 @@ class GateRecords(Protocol):
         """Keep what the baseline's calls from before say, unless that is done; return what is kept."""
         ...
 
-    def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
+    def keep_look(self, rollout: Rollout, verdict: GateVerdict, at: datetime) -> None:
         """Add a look to those kept, and make it the rollout's verdict."""
         ...
 
@@ -288,9 +289,8 @@ class GateRecords(Protocol):
 class GateReport:
     """The gates' report on a rollout at one moment; None: no gates, or not asked."""
 
-    verdict: Opinion | None = None
+    verdict: GateVerdict | None = None
     canary_calls: int | None = None
-    record: Mapping[str, Any] | None = None  # the evidence, JSON-able, to be kept with the decision
 
 
 class GateJudge(Protocol):

@@ -25,7 +25,7 @@ _MODULES = (
     "rollout.interfaces.backend.direct",
     "rollout.interfaces.cli",
     "rollout.interfaces.cli.doctor",
-    "rollout.domain.gates.verdict",
+    "rollout.domain.gates.judge",
     "rollout.adapters.retell",
     "rollout.adapters.store.audit",
     "jobs.service",

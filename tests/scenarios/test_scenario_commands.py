@@ -13,10 +13,10 @@ from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.scene import ME, PATCH, Scene
-from tests.support.values import AGENT, ONE, TWO, Verdict, entry
+from tests.support.values import AGENT, ONE, TWO, entry, said
 
 DAY = 86_400
-FAIL = Verdict("fail", "the canary is worse")
+FAIL = said("fail", "the canary is worse")
 
 
 # ------------------------------------------------------------------ promote
@@ -83,7 +83,7 @@ def test_promote_in_the_last_step_ends_its_bake(scene: Scene) -> None:
 
 
 def test_promote_goes_over_an_undecided_gate_and_never_over_a_failed_one(scene: Scene) -> None:
-    scene.gates.verdict = Verdict("undecided")
+    scene.gates.verdict = said("undecided")
     scene.given_at(1)
     scene.after(3 * 3_600)
     scene.stands("progressing", 1)
@@ -221,23 +221,23 @@ def test_a_step_waits_for_its_calls(scene: Scene) -> None:
 
 
 def test_a_verdict_stands_until_there_is_another(scene: Scene) -> None:
-    scene.gates.verdict = Verdict("pass", "proven")
+    scene.gates.verdict = said("pass", "proven")
     scene.given_at(1)
     (confirmed,) = [e for e in scene.app.store.history(scene.id) if e.kind == "confirmed"]
     assert "verdict" not in confirmed.data, "what the gates say is recorded where it is acted on"
     scene.after(1_801)
     scene.stands("progressing", 2)
-    assert scene.rollout.verdict == {"outcome": "pass", "reason": "proven"}
+    assert scene.rollout.verdict == said("pass", "proven")
     scene.gates.verdict = None
     scene.after(7_201)
     scene.stands("progressing", 3)
-    assert scene.rollout.verdict == {"outcome": "pass", "reason": "proven"}
+    assert scene.rollout.verdict == said("pass", "proven")
     advanced = [e.data.get("verdict") for e in scene.app.store.history(scene.id) if e.kind == "advanced"]
-    assert advanced == [{"outcome": "pass", "reason": "proven"}, None]
+    assert advanced == [said("pass", "proven").to_json(), None]
 
 
 def test_a_failed_gate_rolls_back_by_itself(scene: Scene) -> None:
-    scene.gates.verdict = Verdict("undecided")
+    scene.gates.verdict = said("undecided")
     scene.given_at(2)
     scene.gates.verdict = FAIL
     scene.after(1_801)
@@ -249,7 +249,7 @@ def test_a_failed_gate_rolls_back_by_itself(scene: Scene) -> None:
 def test_only_a_failure_rolls_back_by_itself(scene: Scene) -> None:
     scene.given_at(1)
     for outcome in ("undecided", "unmeasurable"):
-        scene.gates.verdict = Verdict(outcome)
+        scene.gates.verdict = said(outcome)
         scene.after(2 * DAY)
         scene.stands("progressing", 1)
 
@@ -267,7 +267,7 @@ def test_a_failure_may_pause_and_a_person_may_overrule_it(scene: Scene) -> None:
 
 @pytest.mark.parametrize(("answer", "phase"), [("pause", "held"), ("rollback", "rolled_back")])
 def test_a_deadline_does_what_the_plan_says(scene: Scene, answer: str, phase: str) -> None:
-    scene.gates.verdict = Verdict("undecided")
+    scene.gates.verdict = said("undecided")
     scene.given(deadline="2d", on_deadline=answer)
     scene.after(2 * DAY - 1)
     scene.stands("progressing", 1)
@@ -277,7 +277,7 @@ def test_a_deadline_does_what_the_plan_says(scene: Scene, answer: str, phase: st
 
 
 def test_a_deadline_that_was_answered_does_not_come_again(scene: Scene) -> None:
-    scene.gates.verdict = Verdict("undecided")
+    scene.gates.verdict = said("undecided")
     scene.given(deadline="2d")
     scene.after(2 * DAY + 31)
     scene.stands("held", 1, "deadline")

@@ -18,7 +18,7 @@ from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.backend.plan_text import PlanText
 from rollout.interfaces.views import rollout
 from tests.support.scene import ME, Scene
-from tests.support.values import ONE, TWO, Verdict, entry, plan
+from tests.support.values import ONE, TWO, entry, plan, said
 
 HOURS: dict[str, Any] = {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}], "closing": {"retreat": 0.05}}
 STEPS: dict[str, Any] = {
@@ -181,10 +181,10 @@ def test_a_rollback_at_night_goes_to_the_baseline(scene: Scene) -> None:
 
 def test_a_failing_gate_goes_before_closing_and_before_opening(scene: Scene) -> None:
     at_two(scene)
-    scene.gates.verdict = Verdict("undecided")
+    scene.gates.verdict = said("undecided")
     at(scene, "20:00")
     assert scene.weight(ONE) == 0.05
-    scene.gates.verdict = Verdict("fail")
+    scene.gates.verdict = said("fail")
     at(scene, "20:31")
     assert scene.live(ONE) == [entry(6)]
     whole(scene)

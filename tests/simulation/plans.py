@@ -12,6 +12,7 @@ from rollout.domain.decide.facts import Opening
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateReport
+from tests.support.values import said
 
 from .world import World
 
@@ -103,15 +104,6 @@ def draw_lists(rng: Random) -> dict[str, list[dict[str, Any]]]:
     return dict.fromkeys(("inbound_agents", "outbound_agents", "inbound_sms_agents"), entries)
 
 
-@dataclass(frozen=True)
-class Said:
-    """An opinion of the scripted gates."""
-
-    outcome: str
-    reason: str
-    alarm: str | None = None
-
-
 @dataclass
 class ScriptedGates:
     """rollout.engine.ports.GateJudge: for each position one story, such as undecided for a while and then pass."""
@@ -137,9 +129,7 @@ class ScriptedGates:
             what = "undecided"
         if what != "pass":
             self.world.faults[f"gate: {what} (M1 to M3)"] += 1
-        return GateReport(
-            Said(what, f"the gates say {what}"), 100, {"outcome": what, "position": str(rollout.position)}
-        )
+        return GateReport(said(what, f"the gates say {what}"), 100)
 
 
 @dataclass

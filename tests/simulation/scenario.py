@@ -12,11 +12,12 @@ from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateReport
+from tests.support.values import said
 
 from .database import SimDatabase, shared_file
 from .judge import judge
 from .onlooker import Onlooker
-from .plans import AGENT, BASE, CANARY, FOREIGN, OTHER, Said, ScriptedCalendar, ScriptedGates
+from .plans import AGENT, BASE, CANARY, FOREIGN, OTHER, ScriptedCalendar, ScriptedGates
 from .processes import Node, Replica, Simulation
 from .remote import Message, Remote
 from .weather import Bounds, Weather
@@ -35,7 +36,7 @@ class Gates(ScriptedGates):
     def look(self, rollout: Rollout, now: Any) -> GateReport:
         if self.says is None:
             return GateReport()
-        return GateReport(Said(self.says, f"the gates say {self.says}"), 100, {"outcome": self.says})
+        return GateReport(said(self.says, f"the gates say {self.says}"), 100)
 
 
 class Scenario:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from jobs.drift import Drift
 from rollout.app import App, build
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
@@ -25,7 +26,7 @@ from rollout.sandbox.routes import Preconditions
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
-from tests.support.values import Verdict, entry
+from tests.support.values import entry
 from tests.support.values import plan as make_plan
 
 
@@ -33,14 +34,11 @@ class ScriptedGates:
     """Gates that say what the test wrote down; nothing by default."""
 
     def __init__(self) -> None:
-        self.verdict: Verdict | None = None
+        self.verdict: GateVerdict | None = None
         self.canary_calls: int | None = None
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
-        if self.verdict is None:
-            return GateReport(canary_calls=self.canary_calls)
-        record = {"outcome": self.verdict.outcome, "reason": self.verdict.reason}
-        return GateReport(self.verdict, self.canary_calls, record)
+        return GateReport(self.verdict, self.canary_calls)
 
 
 ME = By("cli:test", "a test asks")

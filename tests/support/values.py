@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
@@ -136,10 +137,6 @@ class Shown:
     others: str = "digest"
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the gates say."""
-
-    outcome: str
-    reason: str = "because of the calls"
-    alarm: str | None = None
+def said(outcome: str, reason: str = "because of the calls", alarm: str | None = None) -> GateVerdict:
+    """What the gates say, without the evidence."""
+    return GateVerdict(GateOutcome(outcome), None if alarm is None else Alarm(alarm), reason)

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import journal, looks, rollouts
+from rollout.domain.gates.verdict import GateVerdict, StoredLook
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.ports import StoredCalls
@@ -41,16 +42,15 @@ class StoredGateRecords:
             kept: Mapping[str, Any] = set_history(connection, rollout_id, history)
             return kept
 
-    def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
-        said = record["outcome"], record["alarm"], record["reason"]
+    def keep_look(self, rollout: Rollout, verdict: GateVerdict, at: datetime) -> None:
         with self.database.write() as connection:
-            keep_look(connection, rollout.id, at, rollout.position, *said, record)
-            set_verdict(connection, rollout.id, record)
+            keep_look(connection, rollout.id, at, rollout.position, verdict)
+            set_verdict(connection, rollout.id, verdict)
 
-    def looks(self, rollout_id: str) -> list[dict[str, Any]]:
+    def looks(self, rollout_id: str) -> list[StoredLook]:
         """Every stored look, oldest first."""
         with self.database.read() as connection:
-            return [dict(row._mapping) for row in looks_of(connection, rollout_id)]
+            return looks_of(connection, rollout_id)
 
 
 def _asked(rollout: Rollout) -> tuple[list[str], list[str]]:
@@ -62,15 +62,8 @@ def _began(rollout: Rollout) -> datetime:
     return rollout.started_at
 
 
-def keep_look(  # noqa: PLR0913 - the columns of the table
-    connection: Connection,
-    rollout_id: str,
-    at: datetime,
-    position: tuple[int, int],
-    outcome: str,
-    alarm: str | None,
-    reason: str,
-    evidence: Any,
+def keep_look(
+    connection: Connection, rollout_id: str, at: datetime, position: tuple[int, int], verdict: GateVerdict
 ) -> int:
     """Add one look; return its sequence number."""
     last = connection.execute(select(func.max(looks.c.seq)).where(looks.c.rollout_id == rollout_id)).scalar_one()
@@ -83,21 +76,20 @@ def keep_look(  # noqa: PLR0913 - the columns of the table
             "at": at,
             "wave": position[0],
             "step": position[1],
-            "outcome": outcome,
-            "alarm": alarm,
-            "reason": reason,
-            "evidence": evidence,
+            "outcome": str(verdict.outcome),
+            "alarm": None if verdict.alarm is None else str(verdict.alarm),
+            "reason": verdict.reason,
+            "evidence": verdict,
         },
     )
     return seq
 
 
-def looks_of(connection: Connection, rollout_id: str, last: int | None = None) -> list[Row[Any]]:
-    """Every stored look of a rollout in order, or only the `last` few."""
-    query = select(looks).where(looks.c.rollout_id == rollout_id)
-    if last is None:
-        return list(connection.execute(query.order_by(looks.c.seq)))
-    return list(connection.execute(query.order_by(looks.c.seq.desc()).limit(last)))[::-1]
+def looks_of(connection: Connection, rollout_id: str) -> list[StoredLook]:
+    """Every stored look of a rollout in order."""
+    lo = looks.c
+    query = select(lo.seq, lo.at, lo.evidence).where(lo.rollout_id == rollout_id).order_by(lo.seq)
+    return [StoredLook(*row) for row in connection.execute(query)]
 
 
 def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
@@ -135,6 +127,6 @@ def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
     return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history
 
 
-def set_verdict(connection: Connection, rollout_id: str, verdict: Any) -> None:
+def set_verdict(connection: Connection, rollout_id: str, verdict: GateVerdict) -> None:
     """The newest look, kept with the rollout; not part of its history."""
     connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -17,6 +17,7 @@ from rollout.adapters.store.key_values import set_once, set_value, value_of
 from rollout.adapters.store.outbox import FAILING
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import TELLING, UNSENT, journal, looks, meta, outbox, rollouts
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.state import Rollout
 
 MARK = "notices:mark"
@@ -115,7 +116,7 @@ _GLANCE = select(
 
 
 def _blind_since(connection: Connection, r: Rollout) -> datetime | None:
-    if not r.verdict or r.verdict.get("outcome") != "unmeasurable":
+    if r.verdict is None or r.verdict.outcome is not GateOutcome.UNMEASURABLE:
         return None
     lo = looks.c
     sighted = select(func.max(lo.seq)).where(lo.rollout_id == r.id, lo.outcome != "unmeasurable")

@@ -20,7 +20,7 @@ from sqlalchemy import (
     text,
 )
 
-from rollout.adapters.store.types import JsonText, UtcDateTime
+from rollout.adapters.store.types import JsonText, UtcDateTime, VerdictText
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
@@ -86,7 +86,7 @@ rollouts = Table(
     Column("labels_waived", Boolean, nullable=False, server_default=false()),
     Column("resume_phase", String(20), nullable=False),
     Column("look_asked", Boolean, nullable=False),
-    Column("verdict", JsonText),
+    Column("verdict", VerdictText),
     Column("history", JsonText),  # the baseline's, from before the rollout: what its gates bet on
     Column("tags", JsonText),  # of the baseline, with the version to which each pointed when it was read
     Column("tests", JsonText),  # of the agent, before the first step: batches, counts, and what failed
@@ -290,7 +290,7 @@ looks = Table(  # every evaluation of the gates whose counts or verdict differed
     Column("outcome", String(16), nullable=False),
     Column("alarm", String(16)),
     Column("reason", Text, nullable=False),
-    Column("evidence", JsonText, nullable=False),
+    Column("evidence", VerdictText, nullable=False),
     Index("ix_looks_at", "at"),
 )
 

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from rollout.domain import compact_json
+from rollout.domain.gates.verdict import GateVerdict
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -49,3 +50,16 @@ class JsonText(TypeDecorator[Any]):
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
         return None if value is None else compact_json.loads(value)
+
+
+class VerdictText(TypeDecorator[GateVerdict]):
+    """A verdict of the gates as JSON text."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: GateVerdict | None, dialect: Dialect) -> str | None:
+        return None if value is None else compact_json.dumps(value.to_json())
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> GateVerdict | None:
+        return None if value is None else GateVerdict.from_json(compact_json.loads(value))

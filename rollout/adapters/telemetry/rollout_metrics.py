@@ -11,13 +11,12 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 
 from rollout.adapters.store.observations import CallsUnreadable
 from rollout.adapters.telemetry.families import gauge, since
-from rollout.domain.gates import summary
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
 
 ROLLOUT = ("rollout", "id")
-VERDICTS = ("pass", "fail", "undecided", "unmeasurable")
 
 _PHASE = ("rollout_phase", "1 for the phase it is in.", *ROLLOUT, "phase")
 _HELD = ("rollout_held", "1 while it is held and needs a person.", *ROLLOUT, "reason")
@@ -97,12 +96,12 @@ def _of_position(r: Rollout) -> Iterator[Metric]:
 
 def _of_gates(r: Rollout) -> Iterator[Metric]:
     own = (r.name, r.id)
-    if r.verdict:
-        outcome = r.verdict.get("outcome")
-        yield family(_VERDICT, {(*own, word): outcome == word for word in VERDICTS})
-    judged = {(*own, str(arm["arm"])): arm for arm in summary.arms(r.verdict, intervals=False)}
-    for kind, key in ((_HARM, "e_gate"), (_LIMIT, "roll_back_at"), (_CALLS, "canary_calls")):
-        yield family(kind, {of: arm[key] for of, arm in judged.items()})
+    if r.verdict is not None:
+        yield family(_VERDICT, {(*own, word): r.verdict.outcome == word for word in GateOutcome})
+    judged = {} if r.verdict is None else {(*own, name): arm.evidence for name, arm in r.verdict.arms.items()}
+    yield family(_HARM, {of: e.figures.e_gate for of, e in judged.items()})
+    yield family(_LIMIT, {of: 1 / e.config.alpha for of, e in judged.items()})
+    yield family(_CALLS, {of: e.figures.canary_calls for of, e in judged.items()})
 
 
 def of_time(live: Sequence[Rollout], now: datetime, unreadable: Mapping[str, CallsUnreadable]) -> Iterator[Metric]:

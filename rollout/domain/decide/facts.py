@@ -4,24 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from rollout.domain.agent_tests.runs import BatchProgress
 from rollout.domain.agent_tests.state import CaseFailure
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.drift import NumberScan
-
-
-class Opinion(Protocol):
-    """The gates' opinion (rollout.domain.gates.verdict.Verdict)."""
-
-    @property
-    def outcome(self) -> str: ...
-    @property
-    def alarm(self) -> str | None: ...
-    @property
-    def reason(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +39,7 @@ class Facts:
     """The facts of one decision. None always means: not known."""
 
     look: NumberScan | None = None
-    verdict: Opinion | None = None
+    verdict: GateVerdict | None = None
     canary_calls: int | None = None
     opening: Opening = field(default_factory=Opening)
     hold_until: datetime | None = None  # of the position, by the plan's calendar

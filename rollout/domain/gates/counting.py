@@ -11,13 +11,10 @@ import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from rollout.domain.gates.metrics import Known, MetricRule, limits
+from rollout.domain.gates.tally import Arms, Cell
 from rollout.domain.lifecycle.records import CallRecord
-
-Counts = tuple[int, int, int, int]  # canary bad, canary fine, baseline bad, baseline fine
-Arms = tuple[int, int]  # calls of the canary, calls of the baseline
 
 # Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
 HARD_REASONS = frozenset(
@@ -89,54 +86,6 @@ class WeightSpan:
     weight: float
     position: int
     number: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """Counts of one position on one UTC day at one weight.
-
-    started: (canary, baseline) calls that started, judged or not; closed: those that no metric waits for any
-    more; counts: per series the four numbers. lost: per series of a critical metric the calls that reached an agent
-    and will never get this result. strata: per stratum of the calls (a number, or a quarter of the day) the calls
-    that have a result, by series, and all that started under "". wave: of the numbers that these calls came to.
-    """
-
-    weight: float
-    position: int
-    day: str
-    started: Arms
-    closed: Arms
-    counts: Mapping[str, Counts]
-    lost: Mapping[str, Arms] = field(default_factory=dict)
-    strata: Mapping[str, Mapping[str, Arms]] = field(default_factory=dict)
-    wave: int = 1
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "weight": self.weight,
-            "position": self.position,
-            "day": self.day,
-            "started": list(self.started),
-            "closed": list(self.closed),
-            "counts": {name: list(n) for name, n in self.counts.items()},
-            "lost": {name: list(n) for name, n in self.lost.items()},
-            "strata": {key: {name: [*n] for name, n in part.items()} for key, part in self.strata.items()},
-            "wave": self.wave,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Cell:
-        return cls(
-            data["weight"],
-            data["position"],
-            data["day"],
-            tuple(data["started"]),
-            tuple(data["closed"]),
-            {name: tuple(n) for name, n in data["counts"].items()},
-            {name: tuple(n) for name, n in data.get("lost", {}).items()},
-            {stratum: {name: tuple(n) for name, n in arms.items()} for stratum, arms in data.get("strata", {}).items()},
-            data.get("wave", 1),
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ never good or bad. Facts about Retell's fields: its list-calls and get-call sche
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,9 @@ class MetricRule:
     bad_below: float | None = None
     bad_above: float | None = None
     quantile: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "margins": list(self.margins), "bad_values": list(self.bad_values)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> MetricRule:

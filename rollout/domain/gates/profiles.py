@@ -7,7 +7,7 @@ the `gates:` entry of a plan into a GateConfig and refuses what could never be d
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, TypeVar
 
 from rollout.domain.calendar import durations
@@ -78,6 +78,10 @@ class GateConfig:
     @property
     def series(self) -> tuple[str, ...]:
         return tuple(name for m in self.metrics for name in m.series)
+
+    def to_json(self) -> dict[str, Any]:
+        metrics = [m.to_json() for m in self.metrics]
+        return {**asdict(self), "floors": list(self.floors), "metrics": metrics}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> GateConfig:

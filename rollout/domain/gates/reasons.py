@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rollout.domain.gates import forecast, forecast_wording
-from rollout.domain.gates.counting import Cell
 from rollout.domain.gates.metrics import MetricRule, sample, told
 from rollout.domain.gates.profiles import GateConfig
-from rollout.domain.gates.weighing import Stratum, Tally, strata_e
+from rollout.domain.gates.tally import Cell, Stratum, Tally
+from rollout.domain.gates.weighing import strata_e
 
 Counts = Sequence[int]
 NEVER_COMPARED = (

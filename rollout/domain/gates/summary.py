@@ -1,200 +1,205 @@
-"""The summary of the gates, as JSON-able values and as sentences: counts, intervals, meters, forecast."""
+"""What a verdict shows to people, as one value: the command line, the API, the page and the report all show this.
+
+Counts are of bad calls, as everywhere in the gates; whoever shows them turns them into good ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import math
+from dataclasses import dataclass
+from functools import lru_cache
 
-from rollout.domain.gates.forecast_wording import without
+from rollout.domain.gates.forecast_wording import Forecast, without
 from rollout.domain.gates.metrics import MetricRule, sample
+from rollout.domain.gates.tally import Cell, Counts, totals
+from rollout.domain.gates.verdict import Alarm, GateEvidence, GateOutcome, Verdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
 
-def arms(verdict: Mapping[str, Any] | None, *, intervals: bool = True) -> list[dict[str, Any]]:
-    """One entry per canary or variant of a stored verdict, with a row per metric.
+@dataclass(frozen=True, slots=True)
+class ArmCalls:
+    """The judged calls of one arm."""
 
-    Row: name, critical, canary {bad, calls, rate}, baseline {...}, difference and its anytime interval
-    (points of the bad rate as fractions, level .05 each side), sample {judged, of} where only some calls are judged,
-    harm {E, at} and safe {E, at, margin}: the meters towards rollback and towards promotion; `at` is where they decide.
-    """
-    if not verdict:
-        return []
-    return [_arm(name, kept, intervals) for name, kept in verdict.get("arms", {}).items()]
+    bad: int
+    calls: int
 
-
-def _arm(name: str, kept: Mapping[str, Any], intervals: bool) -> dict[str, Any]:
-    evidence = kept["evidence"]
-    numbers, config = evidence["numbers"], evidence["config"]
-    rows = [_row(metric, evidence, intervals) for metric in config["metrics"]]
-    return {
-        "arm": name,
-        "outcome": kept["outcome"],
-        "alarm": kept["alarm"],
-        "reason": kept["reason"],
-        "profile": config["profile"],
-        "e_gate": numbers["e_gate"],
-        "roll_back_at": 1 / config["alpha"],
-        "e_split": max(numbers["e_split"].values(), default=1.0),
-        "split_alarm_at": config["split_alarm"],
-        "e_labels": max(numbers.get("e_labels", {}).values(), default=1.0),
-        "labels_alarm_at": config.get("labels_alarm", 100.0),
-        "canary_calls": numbers["canary_calls"],
-        "floor": numbers["floor"],
-        "calls_per_day": evidence["tally"]["calls_per_day"],
-        "unavailable": evidence["tally"]["unavailable"],
-        "metrics": rows,
-    }
+    @property
+    def rate(self) -> float | None:
+        """The share of bad calls; None without calls."""
+        return self.bad / self.calls if self.calls else None
 
 
-def _row(metric: Mapping[str, Any], evidence: Mapping[str, Any], intervals: bool) -> dict[str, Any]:
-    numbers, config = evidence["numbers"], evidence["config"]
-    name = metric["name"]
-    row: dict[str, Any] = {"name": name, "critical": bool(metric["margins"]), "external": metric["external"]}
-    if metric["external"]:
-        row |= {"value": evidence["tally"]["external"].get(name), "max": metric["maximum"], "min": metric["minimum"]}
-        return row
-    rule = MetricRule.from_json(metric)
-    series = rule.series[-1]
-    fc, sc, fb, sb = numbers["counts"].get(series, (0, 0, 0, 0))
-    row["canary"] = {"bad": fc, "calls": fc + sc, "rate": _rate(fc, sc)}
-    row["baseline"] = {"bad": fb, "calls": fb + sb, "rate": _rate(fb, sb)}
-    if row["canary"]["rate"] is not None and row["baseline"]["rate"] is not None:
-        row["difference"] = row["canary"]["rate"] - row["baseline"]["rate"]
-    if intervals:
-        row["interval"] = _interval(evidence["tally"]["cells"], series)
-    judged, ended = sample(rule, ((c["counts"], c.get("lost", {})) for c in evidence["tally"]["cells"]))
-    if judged < ended:
-        row["sample"] = {"judged": judged, "of": ended}
-    share = metric["share"] or 0.0
-    row["harm"] = {"E": numbers["harm"].get(name, 1.0), "at": 1 / config["alpha"] / share if share else None}
-    if name in numbers["safe"]:
-        row["safe"] = {"E": numbers["safe"][name], "at": 1 / config["beta"], "margin": numbers["margins"][name]}
-    return row
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """Evidence on its way to the line at which it decides: an e-value, and 1/alpha, 1/beta or an alarm's."""
+
+    e: float
+    line: float
+
+    @property
+    def part(self) -> float:
+        """How far it has come, 0..1 on a logarithmic scale."""
+        if self.line <= 1 or self.e <= 1:
+            return 0.0
+        return min(1.0, math.log(self.e) / math.log(self.line))
 
 
-def _interval(cells: list[Mapping[str, Any]], series: str) -> list[float] | None:
+@dataclass(frozen=True, slots=True)
+class MetricSummary:
+    """One counted outcome of a metric (latency has two). interval: of the difference, canary minus baseline, as parts of 1;
+    it holds at any time with an error of .05 on each side; None while there is nothing to compare. proof and margin: of
+    a critical metric. sample: (judged calls, calls that could be), where only some are."""
+
+    name: str
+    outcome: str
+    canary: ArmCalls
+    baseline: ArmCalls
+    interval: tuple[float, float] | None
+    harm: Meter
+    proof: Meter | None
+    margin: float | None
+    sample: tuple[int, int] | None = None
+
+    @property
+    def difference(self) -> float | None:
+        """The canary's rate of bad calls minus the baseline's."""
+        canary, baseline = self.canary.rate, self.baseline.rate
+        return None if canary is None or baseline is None else canary - baseline
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalSummary:
+    """A value from elsewhere and its limits; value None: it could not be read."""
+
+    name: str
+    value: float | None
+    maximum: float | None
+    minimum: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmSummary:
+    """The gates of one canary or variant. canary_calls and floor: of the step under way; open: calls that have no result
+    yet; calls_per_day: of the last seven days. decides: its calls decide what comes next; forecast: of what they still
+    have to show then, where one can be made."""
+
+    name: str
+    outcome: GateOutcome
+    alarm: Alarm | None
+    reason: str
+    profile: str
+    rollback: Meter
+    split: Meter
+    labels: Meter
+    canary_calls: int
+    floor: int
+    open: int
+    calls_per_day: float | None
+    unavailable: str | None
+    metrics: tuple[MetricSummary, ...]
+    external: tuple[ExternalSummary, ...]
+    decides: bool
+    forecast: Forecast | None
+
+
+@dataclass(frozen=True, slots=True)
+class GateSummary:
+    """The verdict on all arms together, and each of them."""
+
+    outcome: GateOutcome
+    alarm: Alarm | None
+    reason: str
+    arms: tuple[ArmSummary, ...]
+
+
+def summarise(r: Rollout) -> GateSummary | None:
+    """The newest verdict on a rollout; None while there is none. Without forecasts unless the rollout goes on and its
+    calls decide what comes next."""
+    verdict = r.verdict
+    if verdict is None:
+        return None
+    decides = r.phase in (Phase.PROGRESSING, Phase.PAUSED)
+    said = verdict.reason if decides else without(verdict.reason)
+    arms = tuple(_arm(name, kept, decides=decides) for name, kept in verdict.arms.items())
+    return GateSummary(verdict.outcome, verdict.alarm, said, arms)
+
+
+def meters(verdict: Verdict) -> tuple[Meter, tuple[Meter, ...]]:
+    """How far an arm has come towards a rollback, and towards the proof of each critical metric."""
+    config, figures = verdict.evidence.config, verdict.evidence.figures
+    proofs = tuple(Meter(e, 1 / config.beta) for e in figures.safe.values())
+    return Meter(figures.e_gate, 1 / config.alpha), proofs
+
+
+def _arm(name: str, verdict: Verdict, *, decides: bool) -> ArmSummary:
+    evidence = verdict.evidence
+    config, figures, tally = evidence.config, evidence.figures, evidence.tally
+    undecided = decides and verdict.outcome is GateOutcome.UNDECIDED
+    return ArmSummary(
+        name,
+        verdict.outcome,
+        verdict.alarm,
+        verdict.reason if decides else without(verdict.reason),
+        config.profile,
+        meters(verdict)[0],
+        Meter(max(figures.e_split.values(), default=1.0), config.split_alarm),
+        Meter(max(figures.e_labels.values(), default=1.0), config.labels_alarm),
+        figures.canary_calls,
+        figures.floor,
+        tally.open,
+        tally.calls_per_day,
+        tally.unavailable,
+        tuple(_metric(evidence, m, s) for m in config.compared for s in m.series),
+        tuple(
+            ExternalSummary(m.name, tally.external.get(m.name), m.maximum, m.minimum)
+            for m in config.metrics
+            if m.external
+        ),
+        undecided,
+        _forecast(evidence) if undecided else None,
+    )
+
+
+def _metric(evidence: GateEvidence, metric: MetricRule, series: str) -> MetricSummary:
+    config, figures = evidence.config, evidence.figures
+    fc, sc, fb, sb = figures.counts.get(series, (0, 0, 0, 0))
+    line = 1 / config.alpha / metric.share if metric.share else math.inf
+    safe = figures.safe.get(metric.name)
+    judged, ended = sample(metric, ((c.counts, c.lost) for c in evidence.tally.cells))
+    return MetricSummary(
+        metric.name,
+        series,
+        ArmCalls(fc, fc + sc),
+        ArmCalls(fb, fb + sb),
+        _interval(_by_weight(evidence.tally.cells, series)) if fc + sc + fb + sb else None,
+        Meter(figures.harm.get(metric.name, 1.0), line),
+        None if safe is None else Meter(safe, 1 / config.beta),
+        None if safe is None else figures.margins[metric.name],
+        (judged, ended) if judged < ended else None,
+    )
+
+
+def _by_weight(cells: tuple[Cell, ...], series: str) -> tuple[tuple[float, Counts], ...]:
+    compared = [c for c in cells if 0.0 < c.weight < 1.0]
+    weights = dict.fromkeys(c.weight for c in compared)
+    return tuple((w, totals([c for c in compared if c.weight == w], series)) for w in weights)
+
+
+@lru_cache(maxsize=512)  # many open pages ask for the same ones
+def _interval(by_weight: tuple[tuple[float, Counts], ...]) -> tuple[float, float]:
     from rollout.domain.gates import evidence as ev
 
-    counted = [(c["weight"], c["counts"][series]) for c in cells if 0.0 < c["weight"] < 1.0]
-    weights, ledgers = ev.pool(counted)
-    if not len(ledgers):
-        return None
-    low, high = ev.shown_interval(ledgers[0], weights)
-    return [low, high]
+    return ev.shown_interval([n for _, n in by_weight], [w for w, _ in by_weight])
 
 
-def _rate(bad: int, fine: int) -> float | None:
-    return bad / (bad + fine) if bad + fine else None
+def _forecast(evidence: GateEvidence) -> Forecast | None:
+    from rollout.domain.gates.reasons import still_needed
 
-
-def current(r: Rollout) -> Mapping[str, Any] | None:
-    """The newest verdict; without forecasts unless the rollout goes on and its calls decide what comes next."""
-    if r.verdict is None or forecasts(r):
-        return r.verdict
-    arms_ = {n: {**kept, "reason": without(kept["reason"])} for n, kept in r.verdict.get("arms", {}).items()}
-    return {**r.verdict, "reason": without(r.verdict["reason"]), "arms": arms_}
-
-
-def forecasts(r: Rollout) -> bool:
-    """True if more calls lead to a verdict: not after a rollback or an end, and not while it is held."""
-    return r.phase in (Phase.PROGRESSING, Phase.PAUSED)
-
-
-def lines(arms_: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The entries of `arms` in sentences, one per arm and one per metric. Rates are those of good calls."""
-    found: list[str] = []
-    for arm in arms_:
-        found.append(f"{arm['outcome']}: {arm['reason']}")
-        for row in arm["metrics"]:
-            if row["external"]:
-                value = "not read" if row["value"] is None else f"{row['value']:g}"
-                found.append(f"  {row['name']:<12} {value} (max {row['max']}, min {row['min']})")
-                continue
-            text = f"  {row['name']:<12} canary {good(row['canary'])}, baseline {good(row['baseline'])}"
-            if row.get("difference") is not None:
-                text += f", {points(-row['difference'])} points"
-            if row.get("interval"):
-                low, high = row["interval"]
-                text += f" [{points(-high)} .. {points(-low)}]"
-            if "sample" in row:
-                text += f"; judged on {row['sample']['judged']:,} of {row['sample']['of']:,} calls"
-            if row["harm"]["at"]:
-                text += f"; harm {_e(row['harm']['E'])} of {row['harm']['at']:.0f}"
-            if "safe" in row:
-                text += f"; safe {_e(row['safe']['E'])} of {row['safe']['at']:.0f}"
-            found.append(text)
-    return found
-
-
-def good(arm: Mapping[str, Any]) -> str:
-    """How many calls of an arm were good, and their share: beside a metric called success, nothing else is clear."""
-    rate = "" if arm["rate"] is None else f" ({100 * (1 - arm['rate']):.1f} %)"
-    return f"{arm['calls'] - arm['bad']:,} of {arm['calls']:,} good{rate}"
-
-
-def points(share: float) -> str:
-    """A difference of shares in points, with its sign."""
-    return f"{100 * share + 0.0:+.1f}"
-
-
-def _e(value: float) -> str:
-    return f"{value:.2g}" if value < 1000 else "over 1000"
-
-
-def replay(looks: Sequence[Mapping[str, Any]], other: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Every stored look judged again: {"looks", "same", "different": [...], "other": ...}.
-
-    `other` is a `gates:` entry: what that gate would have said on the same calls, and how many calls sooner or
-    later it would have reached its first decision.
-    """
-    from rollout.domain.gates.profiles import GateConfig, from_plan
-    from rollout.domain.gates.verdict import Memory, judge, rejudge
-    from rollout.domain.gates.weighing import Tally
-
-    different: list[dict[str, Any]] = []
-    first: dict[str, tuple[int, str]] = {}
-    first_other: dict[str, tuple[int, str]] = {}
-    memories: dict[str, Memory] = {}
-    config = None if other is None else from_plan(other)
-    for look in looks:
-        for arm, kept in look["evidence"]["arms"].items():
-            again = rejudge(kept["evidence"])
-            if str(again.outcome) != kept["outcome"] or again.evidence["numbers"] != kept["evidence"]["numbers"]:
-                different.append({"seq": look["seq"], "arm": arm, "stored": kept["outcome"], "now": str(again.outcome)})
-            calls = _calls(kept["evidence"]["tally"])
-            if kept["outcome"] in ("pass", "fail"):
-                first.setdefault(arm, (calls, kept["outcome"]))
-            if config is not None:
-                tally = Tally.from_json(kept["evidence"]["tally"])
-                verdict = judge(
-                    _measured_by(config, GateConfig.from_json(kept["evidence"]["config"])), tally, memories.get(arm)
-                )
-                memories[arm] = verdict.memory
-                if str(verdict.outcome) in ("pass", "fail"):
-                    first_other.setdefault(arm, (calls, str(verdict.outcome)))
-    report: dict[str, Any] = {"looks": len(looks), "same": not different, "different": different}
-    report["decided"] = {arm: {"calls": n, "outcome": o} for arm, (n, o) in first.items()}
-    if config is not None:
-        report["other"] = {
-            arm: {
-                "outcome": first_other.get(arm, (0, "undecided"))[1],
-                "calls": first_other[arm][0] if arm in first_other else None,
-                "sooner_by": first[arm][0] - first_other[arm][0] if arm in first and arm in first_other else None,
-            }
-            for arm in {*first, *first_other} or {"canary"}
-        }
-    return report
-
-
-def _measured_by(config: Any, stored: Any) -> Any:
-    """The other gate, as far as the stored counts can feed it."""
-    from dataclasses import replace
-
-    known = set(stored.series) | {m.name for m in stored.metrics if m.external}
-    kept = tuple(m for m in config.metrics if m.external or set(m.series) <= known)
-    return replace(config, metrics=kept, history=stored.history)
-
-
-def _calls(tally: Mapping[str, Any]) -> int:
-    return sum(sum(c["started"]) for c in tally["cells"])
+    figures, tally = evidence.figures, evidence.tally
+    own = evidence.config.edition >= 2  # since then a wave proves itself on its own calls
+    cells = [c for c in tally.compared if not own or c.wave == tally.wave]
+    counts = {s: totals(cells, s) for s in evidence.config.series}
+    return still_needed(
+        evidence.config, tally, figures.safe, counts, figures.margins, figures.canary_calls, figures.floor
+    )

@@ -1,38 +1,20 @@
-"""The verdict on a rollout: pass, fail, undecided or unmeasurable, from counts and nothing else.
+"""A verdict as a value and as JSON: what was said, and everything that it rests on.
 
-`judge` is the one place where a gate is decided; `rule` in weighing.py holds the table of its thresholds. A
-verdict carries all it rests on as plain JSON and can be computed again, to the last digit, by `rejudge`.
+Kept with the rollout, with each stored look and in the journal. Without numpy, so that whoever only shows a verdict
+need not load what makes one.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-from rollout.domain.gates import evidence as ev
-from rollout.domain.gates import reasons
-from rollout.domain.gates.counting import Cell
-from rollout.domain.gates.metrics import MetricRule
-from rollout.domain.gates.profiles import GateConfig, from_plan, gate_config
-from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, MetricFigures, Tally, rule
-
-__all__ = [
-    "Cell",
-    "GateConfig",
-    "GateOutcome",
-    "Memory",
-    "MetricRule",
-    "Tally",
-    "Verdict",
-    "combine",
-    "from_plan",
-    "gate_config",
-    "judge",
-    "rejudge",
-]
+from rollout.domain.gates.profiles import GateConfig
+from rollout.domain.gates.tally import Counts, Tally
 
 
 class GateOutcome(StrEnum):
@@ -42,6 +24,15 @@ class GateOutcome(StrEnum):
     FAIL = "fail"
     UNDECIDED = "undecided"
     UNMEASURABLE = "unmeasurable"
+
+
+class Alarm(StrEnum):
+    """What people are told beside an outcome."""
+
+    SPLIT = "split"  # the calls do not follow the weights
+    LABELS = "labels"  # results go missing on one side
+    AMBER = "amber"  # probably worse
+    WATCH = "watch"  # worse at weight 1 than the baseline's record allows
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,131 +46,166 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one look: e-values (of harm by metric and together, of safety by critical metric, that the split is
+    wrong, that results go missing, of the watch), margins by critical metric, counts by series, and the canary calls of
+    the step with their floor. by_strata: the split was paid for by stratum."""
+
+    e_gate: float
+    harm: Mapping[str, float]
+    safe: Mapping[str, float]
+    margins: Mapping[str, float]
+    e_split: Mapping[str, float]
+    e_watch: float
+    counts: Mapping[str, Counts]
+    canary_calls: int
+    floor: int
+    e_labels: Mapping[str, float] = field(default_factory=dict)
+    by_strata: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "counts": {name: list(n) for name, n in self.counts.items()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Figures:
+        counts = {name: (n[0], n[1], n[2], n[3]) for name, n in data["counts"].items()}
+        return cls(**{**data, "counts": counts})
+
+
+@dataclass(frozen=True)
+class GateEvidence:
+    """All that a verdict rests on: the gate, what earlier looks handed on and what this one does, figures and counts.
+
+    counted: the tally; as JSON until somebody asks for it, for lists of rollouts show the figures alone.
+    """
+
+    config: GateConfig
+    before: Memory
+    after: Memory
+    figures: Figures
+    counted: Tally | Mapping[str, Any]
+
+    @cached_property
+    def tally(self) -> Tally:
+        return self.counted if isinstance(self.counted, Tally) else Tally.from_json(self.counted)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "config": self.config.to_json(),
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "numbers": self.figures.to_json(),
+            "tally": self.counted.to_json() if isinstance(self.counted, Tally) else dict(self.counted),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GateEvidence:
+        return cls(
+            GateConfig.from_json(data["config"]),
+            Memory(**data["before"]),
+            Memory(**data["after"]),
+            Figures.from_json(data["numbers"]),
+            data["tally"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """outcome; alarm: None, "split", "labels", "amber" or "watch"; reason: a sentence for people; evidence: JSON;
-    memory: to be handed to the next look."""
+    """The verdict on one canary or variant at one look; reason: a sentence for people."""
 
     outcome: GateOutcome
-    alarm: str | None
+    alarm: Alarm | None
     reason: str
-    evidence: dict[str, Any]
-    memory: Memory
+    evidence: GateEvidence
+
+    @property
+    def memory(self) -> Memory:
+        """What the next look has to know."""
+        return self.evidence.after
+
+    def to_json(self) -> dict[str, Any]:
+        return {**_said(self), "evidence": self.evidence.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Verdict:
+        return cls(GateOutcome(data["outcome"]), _alarm(data), data["reason"], GateEvidence.from_json(data["evidence"]))
 
 
-def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:
-    """The verdict at one look. Pure: the same arguments give the same verdict, digit for digit."""
-    before = memory or Memory()
-    numbers = MetricFigures(config, tally, by_strata=before.by_strata)
-    beyond = _beyond(config, tally, before)
-    outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
-    failed = reason if outcome is GateOutcome.FAIL else None
-    after = Memory(before.failed or failed, beyond, numbers.by_strata)
-    kept = tally if numbers.by_strata else tally.without_strata()
-    data = _plain(
-        {"config": asdict(config), "before": asdict(before), "after": asdict(after), "numbers": numbers.to_json()}
-    )
-    data["tally"] = kept.to_json()
-    return Verdict(outcome, alarm, reason, data, after)
+class _StoredArms(Mapping[str, Verdict]):
+    """The verdicts of a stored look by arm, read when they are asked for: most who load a rollout do not ask."""
+
+    def __init__(self, stored: Mapping[str, Any]) -> None:
+        self._stored = stored
+
+    @cached_property
+    def _read(self) -> dict[str, Verdict]:
+        return {name: Verdict.from_json(data) for name, data in self._stored.items()}
+
+    def __getitem__(self, name: str) -> Verdict:
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored)
+
+    def __len__(self) -> int:
+        return len(self._stored)
 
 
-def _plain(value: Any) -> Any:
-    """Only what JSON can carry: lists for tuples, null for a value that is no number."""
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+@dataclass(frozen=True, slots=True)
+class GateVerdict:
+    """The verdict on a rollout at one look: that on its one canary, or that on all variants together.
 
+    at: when (None where version 0.x kept it); position: (wave, step). arms: the verdict on each, empty while the
+    baseline's own calls are being read.
+    """
 
-def rejudge(data: Mapping[str, Any]) -> Verdict:
-    """A stored verdict's evidence, judged again. The result equals what was stored."""
-    return judge(GateConfig.from_json(data["config"]), Tally.from_json(data["tally"]), Memory(**data["before"]))
+    outcome: GateOutcome
+    alarm: Alarm | None
+    reason: str
+    at: datetime | None = None
+    position: tuple[int, int] | None = None
+    arms: Mapping[str, Verdict] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "outcome": str(self.outcome),
+            "alarm": self.alarm and str(self.alarm),
+            "reason": self.reason,
+        }
+        if self.at is not None:
+            found["at"] = self.at.isoformat()
+        if self.position is not None:
+            found["position"] = {"wave": self.position[0], "step": self.position[1]}
+        return {**found, "arms": {name: arm.to_json() for name, arm in self.arms.items()}}
 
-def combine(verdicts: Mapping[str, Verdict]) -> GateOutcome:
-    """One outcome for several variants: any fail fails; all must pass. Each is judged against the baseline alone, with
-    the whole alpha: its cells carry its share among the calls of the two."""
-    found = {v.outcome for v in verdicts.values()}
-    order = (GateOutcome.FAIL, GateOutcome.UNMEASURABLE, GateOutcome.UNDECIDED)
-    return next((o for o in order if o in found), GateOutcome.PASS)
-
-
-def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
-    """Looks in a row on which each external value was beyond its limit; an unread value leaves the count."""
-    out = {}
-    for m in config.metrics:
-        if m.external:
-            value, count = tally.external.get(m.name), before.beyond.get(m.name, 0)
-            if value is not None and math.isfinite(value):
-                over = m.maximum is not None and value > m.maximum
-                under = m.minimum is not None and value < m.minimum
-                count = count + 1 if over or under else 0
-            out[m.name] = count
-    return out
-
-
-def _decide(  # noqa: C901 - a decision table, read from top to bottom: the first row that fits decides
-    config: GateConfig, tally: Tally, n: MetricFigures, beyond: Mapping[str, int], before: Memory
-) -> tuple[GateOutcome, str | None, str]:
-    if not config.metrics:
-        return GateOutcome.PASS, None, "This plan has no gates."
-    if before.failed:
-        return GateOutcome.FAIL, None, before.failed
-    for m in config.metrics:
-        if m.external and beyond[m.name] >= m.looks:
-            return GateOutcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
-    safe = min(n.safe.values(), default=ev.LARGEST)
-    code = int(
-        rule(
-            config,
-            e_gate=n.e_gate,
-            bad=n.bad,
-            e_split=max(n.e_split.values()),
-            safe=safe,
-            enough=n.in_step >= n.floor,
-            e_labels=max(n.e_labels.values(), default=1.0),
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> GateVerdict:
+        """Also of what version 0.x kept: without `at`, and without arms or alarm where nothing was judged yet."""
+        position = data.get("position")
+        return cls(
+            GateOutcome(data["outcome"]),
+            _alarm(data),
+            data.get("reason", ""),
+            datetime.fromisoformat(data["at"]) if "at" in data else None,
+            None if position is None else (position["wave"], position["step"]),
+            _StoredArms(data.get("arms", {})),
         )
-    )
-    if code == FAIL:
-        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared)
-    watch = n.e_watch >= config.watch_alarm
-    if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
-        return GateOutcome.FAIL, "watch", reasons.watch(config, n.e_watch)
-    if tally.unavailable:
-        return GateOutcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
-    if code == SPLIT:
-        return GateOutcome.UNDECIDED, "split", reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
-    if code == LABELS:
-        return GateOutcome.UNDECIDED, "labels", reasons.labels(config, n.e_labels, n.compared)
-    if blind := _unmeasured(config, tally, n):
-        return GateOutcome.UNMEASURABLE, None, blind
-    if watch:
-        return GateOutcome.UNDECIDED, "watch", reasons.watch(config, n.e_watch)
-    if code == AMBER:
-        return GateOutcome.UNDECIDED, "amber", reasons.amber(config, n.e_gate, n.harm)
-    if any(beyond.values()):
-        name = next(name for name, count in beyond.items() if count)
-        return GateOutcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
-    if tally.weight >= 1.0:
-        return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
-    if code == PASS:
-        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
-    waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
-    return GateOutcome.UNDECIDED, None, waiting
 
 
-def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:
-    """Why this gate cannot be measured at all, if so: such a gate never passes."""
-    for m in config.metrics:
-        value = tally.external.get(m.name) if m.external else 0.0
-        if value is None or not math.isfinite(value):
-            return f"{m.name} could not be read; the rollout holds until it can."
-    if tally.weight >= 1.0 and config.critical and not any(sum(m) for m in n.measured.values()):
-        return reasons.NEVER_COMPARED
-    closed = [sum(c.closed[arm] for c in n.compared) for arm in (0, 1)]
-    for m in config.critical:
-        for s in m.series:
-            for arm, who in enumerate(("canary", "baseline")):
-                if closed[arm] >= n.floor and not n.measured[s][arm]:
-                    return reasons.unmeasured(m, who, closed[arm])
-    return None
+@dataclass(frozen=True, slots=True)
+class StoredLook:
+    """One look of those that are kept, by its number in the rollout."""
+
+    seq: int
+    at: datetime
+    verdict: GateVerdict
+
+
+def _said(verdict: Verdict | GateVerdict) -> dict[str, Any]:
+    alarm = None if verdict.alarm is None else str(verdict.alarm)
+    return {"outcome": str(verdict.outcome), "alarm": alarm, "reason": verdict.reason}
+
+
+def _alarm(data: Mapping[str, Any]) -> Alarm | None:
+    alarm = data.get("alarm")
+    return None if alarm is None else Alarm(alarm)

@@ -6,84 +6,19 @@ very same code as the verdict on one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from rollout.domain.gates import evidence as ev
-from rollout.domain.gates.counting import Arms, Cell, Counts
 from rollout.domain.gates.profiles import GateConfig, at_step
+from rollout.domain.gates.tally import Arms, Cell, Counts, Stratum, Tally, totals
+from rollout.domain.gates.verdict import Figures
 
 Array = NDArray[np.float64]
 FAIL, SPLIT, LABELS, AMBER, PASS, WAIT = range(1, 7)  # what `rule` answers, in the order it asks
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """The counts at one moment.
-
-    cells: in order of opening. position: where the rollout stands, as in the cells; step: the step of the
-    plan (from 1) and its weight. unavailable: why calls cannot be read, if so. external: value by metric
-    name, None if it could not be read. open: calls still without a result. calls_per_day: of the last seven
-    days. wave: of the position; narrow: the step stands before weight 1 (see profiles.at_step); last: the last
-    position. strata: per stratum (name, calls that started by weight), empty where they are not told apart.
-    """
-
-    cells: tuple[Cell, ...]
-    position: int
-    step: int
-    weight: float
-    unavailable: str | None = None
-    external: Mapping[str, float | None] = field(default_factory=dict)
-    open: int = 0
-    calls_per_day: float | None = None
-    wave: int = 1
-    narrow: bool = False
-    last: bool = False
-    strata: tuple[Stratum, ...] = ()
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Tally:
-        cells = tuple(Cell.from_json(c) for c in data["cells"])
-        strata = tuple((name, tuple((w, c, b) for w, c, b in arms)) for name, arms in data.get("strata", ()))
-        return cls(**{**data, "cells": cells, "strata": strata})
-
-    def to_json(self) -> dict[str, Any]:
-        """As `from_json` reads it. By hand: a fleet's strata are tens of thousands of numbers."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            **plain,
-            "cells": [c.to_json() for c in self.cells],
-            "strata": [[name, [list(arms) for arms in by_weight]] for name, by_weight in self.strata],
-            "external": {
-                name: None if value is None or not math.isfinite(value) else value
-                for name, value in self.external.items()
-            },
-        }
-
-    def without_strata(self) -> Tally:
-        """The same without the counts of each stratum in each cell: all that is needed while the split is not paid
-        for by stratum, and far less where there are many numbers."""
-        return replace(self, cells=tuple(replace(c, strata={}) for c in self.cells))
-
-
-Stratum = tuple[str, tuple[tuple[float, int, int], ...]]
-
-
-def strata_of(cells: Sequence[Cell], names: Sequence[str]) -> tuple[Stratum, ...]:
-    """`Tally.strata` for these cells; `names` are all strata there can be, with calls or without."""
-    found: dict[str, dict[float, list[int]]] = {name: {} for name in names}
-    for cell in cells:
-        if 0.0 < cell.weight < 1.0:
-            for name, arms in cell.strata.items():
-                sums = found.setdefault(name, {}).setdefault(cell.weight, [0, 0])
-                sums[0] += arms[""][0]
-                sums[1] += arms[""][1]
-    return tuple((name, tuple((w, n[0], n[1]) for w, n in by.items())) for name, by in found.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +103,7 @@ class MetricFigures:
 
     def __init__(self, config: GateConfig, tally: Tally, *, by_strata: bool = False) -> None:
         second = config.edition >= 2
-        self.compared = [c for c in tally.cells if 0.0 < c.weight < 1.0]
+        self.compared = tally.compared
         narrow = second and tally.narrow
         self.margins = {m.name: at_step(m.margins, tally.weight, tally.step, narrow=narrow) for m in config.critical}
         self.floor = at_step(config.floors, tally.weight, tally.step)
@@ -181,8 +116,8 @@ class MetricFigures:
         self.harm = {name: float(e) for name, e in weighed.harm.items()}
         self.safe = {name: float(e) for name, e in weighed.safe.items()}
         self.e_gate = float(weighed.e_gate)
-        self.counts = {s: _total(self.compared, s) for s in config.series}
-        self.in_wave = {s: _total(here, s) for s in config.series} if self.waves else self.counts
+        self.counts = {s: totals(self.compared, s) for s in config.series}
+        self.in_wave = {s: totals(here, s) for s in config.series} if self.waves else self.counts
         self.bad = max((n[0] for n in self.counts.values()), default=0)
         self.measured = {s: [n[0] + n[1], n[2] + n[3]] for s, n in self.counts.items()}
         self.in_step = self._canary_calls(config, tally.position)
@@ -280,24 +215,26 @@ class MetricFigures:
             one = []
             for s in m.series:
                 _, _, fb, sb = self.counts[s]
-                bad, fine, _, _ = _total(here, s)
+                bad, fine, _, _ = totals(here, s)
                 one.append(float(ev.one_sample_e(bad, fine, ev.watch_limit(fb, sb))) if fb + sb else 1.0)
             total += m.share * sum(one) / len(one)
         return total
 
-    def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "e_gate": self.e_gate,
-            "harm": self.harm,
-            "safe": self.safe,
-            "margins": self.margins,
-            "e_split": self.e_split,
-            "e_watch": self.e_watch,
-            "counts": self.counts,
-            "canary_calls": self.in_step,
-            "floor": self.floor,
-        }
-        return {**found, "e_labels": self.e_labels, "by_strata": self.by_strata} if self.e_labels else found
+    def figures(self) -> Figures:
+        """The figures that are kept."""
+        return Figures(
+            self.e_gate,
+            self.harm,
+            self.safe,
+            self.margins,
+            self.e_split,
+            self.e_watch,
+            self.counts,
+            self.in_step,
+            self.floor,
+            self.e_labels,
+            self.by_strata,
+        )
 
 
 def strata_e(strata: Sequence[Stratum], weights: Sequence[float]) -> float:
@@ -315,8 +252,3 @@ def _judged(cell: Cell, series: str) -> Counts:
     """(canary without a result, canary with one, baseline without, baseline with)."""
     lost, n = cell.lost.get(series, (0, 0)), cell.counts[series]
     return lost[0], n[0] + n[1], lost[1], n[2] + n[3]
-
-
-def _total(cells: Sequence[Cell], series: str) -> Counts:
-    a, b, c, d = (sum(cell.counts[series][i] for cell in cells) for i in range(4))
-    return a, b, c, d

@@ -14,6 +14,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import SCHEDULING, Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 
@@ -143,7 +144,7 @@ def _plain(value: Any) -> Any:
         return utc_text(value)
     if isinstance(value, (Phase, WriteOutcome, TargetState, Kind)):
         return str(value)
-    return value
+    return value.to_json() if isinstance(value, GateVerdict) else value
 
 
 def _time(value: Any) -> Any:
@@ -153,6 +154,8 @@ def _time(value: Any) -> Any:
 def _rollout_value(name: str, value: Any) -> Any:
     if name in {"phase", "resume_phase"}:
         return Phase(value)
+    if name == "verdict" and value is not None:
+        return GateVerdict.from_json(value)
     return _time(value) if name in ROLLOUT_TIMES else value
 
 

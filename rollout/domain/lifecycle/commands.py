@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.domain.errors import InputError, Refused, StaleExpectation
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
@@ -102,7 +103,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     _expect(r, expect)
     _not_stopping(r)
     values: dict[str, Any] = {"phase": phase, "reason": None}
-    if r.verdict is not None and r.verdict.get("outcome") == "fail":
+    if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
     return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 

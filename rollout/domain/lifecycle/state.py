@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
@@ -170,7 +171,7 @@ class Rollout:
     base_url: str = ""
     created_by: str = ""
     seed: int = 0
-    verdict: Mapping[str, Any] | None = None
+    verdict: GateVerdict | None = None
     history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gates.history
     tags: Sequence[Mapping[str, Any]] | None = None  # that its baseline names; see versions.tags
     tests: Mapping[str, Any] | None = None  # of the agent, before the first step; see agent_tests.state

@@ -57,7 +57,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
             NoticeEvent.TROUBLE,
             Severity.WARNING,
             "its gates cannot measure",
-            str((r.verdict or {}).get("reason") or r.why),
+            r.why if r.verdict is None else r.verdict.reason,
             f"since {moment_text(unmeasurable_since)} nothing judges the calls; the weight stays until they measure again",
             f"rollout rollback {r.id}",
         )

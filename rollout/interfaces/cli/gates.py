@@ -148,17 +148,17 @@ def report(
 
     with direct_app() as app, waiting("reading what the gates saw"):
         rollout, _ = app.store.load(app.commands.resolve(id))
-        document = reports.document(rollout, StoredGateRecords(app.database).looks(rollout.id))
+        found = reports.report(rollout, StoredGateRecords(app.database).looks(rollout.id))
     if html is not None:
         try:
-            html.write_text(reports.html(document), encoding="utf-8")
+            html.write_text(reports.html(found), encoding="utf-8")
         except OSError as error:
             raise InputError(f"{html}: cannot be written: {error.strerror}") from None
         echo(str(html))
     elif json:
-        print_json(document)
+        print_json(found.to_json())
     else:
-        for line in reports.text(document).splitlines():
+        for line in reports.text(found).splitlines():
             echo(plain(line))
 
 
@@ -171,12 +171,12 @@ def replay(
 ) -> None:
     """Compute every stored look again, and what another gate would have decided. Exit 1 if one differs."""
     from rollout.adapters.store.gate_records import StoredGateRecords
-    from rollout.domain.gates import summary
+    from rollout.domain.gates.replay import replay as again
 
     other = None if gates is None else _gates(gates)
     with direct_app() as app, waiting("judging every look again"):
         rollout, _ = app.store.load(app.commands.resolve(id))
-        found = summary.replay(StoredGateRecords(app.database).looks(rollout.id), other)
+        found = again(StoredGateRecords(app.database).looks(rollout.id), other)
     if json:
         print_json(found)
     else:

@@ -6,10 +6,12 @@ Units are those of each chart's viewBox. No text is escaped here and nothing is 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+
+from rollout.domain.gates.summary import MetricSummary
 
 SHORTENED = 0.45  # a time t is drawn as t to this power
 AHEAD_MOST = 0.4
@@ -264,13 +266,6 @@ def _time_ticks(moments: Sequence[datetime], x: _Scale, left: float, right: floa
 # ------------------------------------------------------------------ meters and intervals
 
 
-def meter(e: float, level_at: float) -> float:
-    """How far evidence has come, 0..1 on a logarithmic scale; 1 at `level_at`, where it decides."""
-    if level_at <= 1 or e <= 1:
-        return 0.0
-    return min(1.0, math.log(e) / math.log(level_at))
-
-
 @dataclass(frozen=True, slots=True)
 class Whisker:
     """An interval of a difference around 0: places on an axis from 0 to `width`."""
@@ -302,13 +297,11 @@ def whisker(
     )
 
 
-def reach_of(rows: Sequence[Mapping[str, object]]) -> float:
+def reach_of(metrics: Sequence[MetricSummary]) -> float:
     """One axis for all metrics: wide enough for every margin and most intervals, in steps of 5 points."""
     widest = 0.1
-    for row in rows:
-        interval, proof = row.get("interval"), row.get("proof")
-        if isinstance(interval, Sequence) and row.get("difference") is not None:
-            widest = max(widest, *(abs(float(v)) for v in interval))
-        if isinstance(proof, Mapping):
-            widest = max(widest, float(proof["margin"]) * 1.25)
+    for m in metrics:
+        if m.interval is not None and m.difference is not None:
+            widest = max(widest, *map(abs, m.interval))
+        widest = max(widest, 1.25 * (m.margin or 0.0))
     return min(1.0, math.ceil(widest * 20) / 20)

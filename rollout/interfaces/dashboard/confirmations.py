@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.commands import RESTORABLE
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
@@ -167,7 +168,7 @@ def _pause(r: Rollout) -> Intent:
 
 
 def _resume(r: Rollout) -> Intent:
-    failed = r.verdict is not None and r.verdict.get("outcome") == "fail"
+    failed = r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL
     says = f"It goes on from {r.position}."
     if failed:
         says += " Its gates have failed: resuming overrides that failure."

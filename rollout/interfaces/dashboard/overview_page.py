@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from rollout.domain.errors import InputError
+from rollout.domain.gates.summary import meters
+from rollout.domain.gates.verdict import GateOutcome, GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -173,19 +175,18 @@ def row(r: Rollout, numbers: int) -> OverviewRow:
     )
 
 
-def evidence_of(verdict: Mapping[str, Any] | None) -> Evidence | None:
+def evidence_of(verdict: GateVerdict | None) -> Evidence | None:
     """The furthest meter towards a rollback, and the last one towards promotion, over all arms."""
-    if not verdict or not verdict.get("arms"):
+    if verdict is None or not verdict.arms:
         return None
     back, safe = [], []
-    for kept in verdict["arms"].values():
-        config, numbers = kept["evidence"]["config"], kept["evidence"]["numbers"]
-        back.append(charts.meter(numbers["e_gate"], 1 / config["alpha"]))
-        proofs = [charts.meter(e, 1 / config["beta"]) for e in numbers["safe"].values()]
-        if kept["outcome"] == "pass":
+    for kept in verdict.arms.values():
+        harm, proofs = meters(kept)
+        back.append(harm.part)
+        if kept.outcome is GateOutcome.PASS:
             safe.append(1.0)
         elif proofs:
-            safe.append(min(proofs))
+            safe.append(min(proof.part for proof in proofs))
     rollback, promotion = max(back), min(safe, default=0.0)
     label = f"{rollback:.0%} of the way to a rollback, {promotion:.0%} to the proof that it is not worse"
-    return Evidence(str(verdict["outcome"]), rollback, promotion, label)
+    return Evidence(str(verdict.outcome), rollback, promotion, label)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
-from rollout.domain.gates import summary
-from rollout.domain.gates.meters import meters
-from rollout.domain.gates.verdict import GateOutcome
+from rollout.domain.gates import forecast_wording
+from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
 from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
@@ -94,20 +92,20 @@ def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[c
 
     From the cells of the newest verdict; those at other weights than the position's are other waves'.
     """
-    arms_ = (r.verdict or {}).get("arms", {})
+    verdicts = {} if r.verdict is None else r.verdict.arms
     found = []
     for position, retreated, begin, end in stood:
         wave, _, step = position.partition(".")
         index = (int(wave) - 1) * r.plan.last_step + int(step)
         canary = baseline = 0
-        for i, (name, kept) in enumerate(arms_.items()):
+        for i, (name, kept) in enumerate(verdicts.items()):
             share = _share(r.plan, name, int(step))
             if retreated is not None:
                 share, index = min(share, retreated / splits.TOTAL), -abs(index)
-            for cell in kept["evidence"]["tally"]["cells"]:
-                if cell["position"] == index and abs(cell["weight"] - share) < 1e-9:
-                    canary += cell["started"][0]
-                    baseline += cell["started"][1] if i == 0 else 0
+            for cell in kept.evidence.tally.cells:
+                if cell.position == index and abs(cell.weight - share) < 1e-9:
+                    canary += cell.started[0]
+                    baseline += cell.started[1] if i == 0 else 0
         if canary + baseline:
             share = canary / (canary + baseline)
             found.append(charts.Observed(begin, min(end, now), share, canary + baseline))
@@ -139,70 +137,44 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 # ------------------------------------------------------------------ gates
 
 
-def arms(r: Rollout, now: datetime) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A metric in the words people use: shares of good calls, more is better."""
+
+    of: MetricSummary
+    difference: float | None
+    interval: tuple[float, float]
+    whisker: charts.Whisker
+
+
+@dataclass(frozen=True, slots=True)
+class ArmGates:
+    """The gates of one arm as they are drawn: the summary, its rows on one axis, and the forecast in words."""
+
+    of: ArmSummary
+    rows: Sequence[MetricRow]
+    reach: float
+    forecast: str
+
+
+def arms(r: Rollout, now: datetime) -> list[ArmGates]:
     """Each canary's gates: counts, interval and meters per metric, and what is still missing."""
-    current = summary.current(r)
-    found = []
-    for name, kept in (current or {}).get("arms", {}).items():
-        measured = _measured(json.dumps(kept["evidence"], sort_keys=True), now.replace(second=0, microsecond=0))
-        evidence, expected = kept["evidence"], summary.forecasts(r)
-        reach = charts.reach_of(measured["metrics"])
-        rows = [
-            {
-                **_of_good_calls(m, reach),
-                "harm_at": _harm_line(evidence["config"], m["metric"]),
-                "proof_at": 1 / evidence["config"]["beta"],
-            }
-            for m in measured["metrics"]
-        ]
-        found.append(
-            {
-                "name": name,
-                "outcome": kept["outcome"],
-                "alarm": kept["alarm"],
-                "reason": kept["reason"],
-                "metrics": rows,
-                "reach": reach,
-                "rollback": measured["rollback"],
-                "calls": measured["calls"],
-                "forecast": measured["forecast"]["words"]
-                if expected and kept["outcome"] == GateOutcome.UNDECIDED
-                else "",
-                "unavailable": evidence["tally"]["unavailable"],
-                "external": [
-                    {
-                        "name": m["name"],
-                        "value": evidence["tally"]["external"].get(m["name"]),
-                        "max": m["maximum"],
-                        "min": m["minimum"],
-                    }
-                    for m in evidence["config"]["metrics"]
-                    if m["external"]
-                ],
-            }
-        )
-    return found
+    found = summarise(r)
+    return [] if found is None else [_arm(a, now) for a in found.arms]
 
 
-def _of_good_calls(m: Mapping[str, Any], reach: float) -> dict[str, Any]:
-    """A row of the meters, which count bad calls, in the words people use: shares of good calls, more is better."""
-    low, high = m["interval"]
-    difference = None if m["difference"] is None else 0.0 - m["difference"]
-    margin = -m["proof"]["margin"] if m["proof"] else None
-    interval = [0.0 - high, 0.0 - low]
-    whisker = charts.whisker(interval, difference, margin, reach)
-    return {**m, "difference": difference, "interval": interval, "whisker": whisker}
+def _arm(a: ArmSummary, now: datetime) -> ArmGates:
+    reach = charts.reach_of(a.metrics)
+    expected = forecast_wording.words(a.forecast, a.calls_per_day, now) if a.decides else ""
+    return ArmGates(a, [_of_good_calls(m, reach) for m in a.metrics], reach, expected)
 
 
-@lru_cache(maxsize=32)
-def _measured(evidence: str, now: datetime) -> dict[str, Any]:
-    """The meters of one verdict; many open pages ask for the same ones."""
-    return meters(json.loads(evidence), now)
-
-
-def _harm_line(config: Mapping[str, Any], metric: str) -> float:
-    share = next((m["share"] for m in config["metrics"] if m["name"] == metric), 0.0)
-    return 1 / config["alpha"] / share if share else float("inf")
+def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
+    low, high = m.interval or (-1.0, 1.0)
+    difference = None if m.difference is None else 0.0 - m.difference
+    interval = (0.0 - high, 0.0 - low)
+    margin = None if m.margin is None else -m.margin
+    return MetricRow(m, difference, interval, charts.whisker(interval, difference, margin, reach))
 
 
 # ------------------------------------------------------------------ numbers and journal

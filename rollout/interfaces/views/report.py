@@ -3,49 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from rollout.domain.gates import summary as gate_summary
+from rollout.domain.gates.summary import ArmSummary, GateSummary, summarise
+from rollout.domain.gates.verdict import GateOutcome, StoredLook
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.interfaces.views import gates
 from rollout.interfaces.views import rollout as views
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
 
 
-def document(rollout: Rollout, looks: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """{rollout, arms, recommendation, evidence}: the comparison, and E over calls for the plot."""
-    found = gate_summary.arms(gate_summary.current(rollout))
-    return {
-        "rollout": views.summary(rollout),
-        "arms": found,
-        "recommendation": _recommendation(rollout, found),
-        "evidence": _evidence(looks),
-    }
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The comparison, and the evidence over calls by arm for the plot."""
+
+    rollout: dict[str, Any]
+    gates: GateSummary | None
+    recommendation: str
+    evidence: Mapping[str, Sequence[Mapping[str, Any]]]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rollout": self.rollout,
+            "arms": gates.arms(self.gates),
+            "recommendation": self.recommendation,
+            "evidence": self.evidence,
+        }
 
 
-def _evidence(looks: Sequence[Mapping[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def report(rollout: Rollout, looks: Sequence[StoredLook]) -> Report:
+    """The report on a rollout as it stands, with its stored looks."""
+    found = summarise(rollout)
+    said = _recommendation(rollout, () if found is None else found.arms)
+    return Report(views.summary(rollout), found, said, _evidence(looks))
+
+
+def _evidence(looks: Sequence[StoredLook]) -> dict[str, list[dict[str, Any]]]:
     curves: dict[str, list[dict[str, Any]]] = {}
     for look in looks:
-        for arm, kept in look["evidence"]["arms"].items():
-            numbers, tally = kept["evidence"]["numbers"], kept["evidence"]["tally"]
+        for arm, kept in look.verdict.arms.items():
+            figures = kept.evidence.figures
             curves.setdefault(arm, []).append(
                 {
-                    "calls": sum(sum(c["started"]) for c in tally["cells"]),
-                    "harm": numbers["e_gate"],
-                    "safe": min(numbers["safe"].values(), default=1.0),
-                    "at": views.when(look["at"]),
+                    "calls": kept.evidence.tally.calls,
+                    "harm": figures.e_gate,
+                    "safe": min(figures.safe.values(), default=1.0),
+                    "at": views.when(look.at),
                 }
             )
     return curves
 
 
-def _recommendation(rollout: Rollout, found: Sequence[Mapping[str, Any]]) -> str:
+def _recommendation(rollout: Rollout, found: Sequence[ArmSummary]) -> str:
     """The recommendation; for a rollout that is over, or waits for a person, what was and what it waits for."""
-    failing = [a["arm"] for a in found if a["outcome"] == "fail"]
-    passing = [a for a in found if a["outcome"] == "pass"]
-    best = min(passing, key=_success)["arm"] if passing else ""
+    failing = [a.name for a in found if a.outcome is GateOutcome.FAIL]
+    passing = [a for a in found if a.outcome is GateOutcome.PASS]
+    best = min(passing, key=_success).name if passing else ""
     if rollout.phase not in (Phase.PENDING, Phase.PROGRESSING, Phase.PAUSED):
         return f"{_STANDS[rollout.phase]}{_because(rollout)}. {_said(failing, best, len(found))}"
     if not found:
@@ -80,53 +97,52 @@ def _said(failing: Sequence[str], best: str, arms: int) -> str:
     return f"The calls had shown {' and '.join(shown)}." if shown else "The calls had not decided it."
 
 
-def _success(arm: Mapping[str, Any]) -> float:
-    rates = [row["canary"]["rate"] for row in arm["metrics"] if not row["external"] and row["critical"]]
+def _success(arm: ArmSummary) -> float:
+    rates = [m.canary.rate for m in arm.metrics if m.proof is not None]
     known = [r for r in rates if r is not None]
     return known[0] if known else 1.0
 
 
-def text(report: Mapping[str, Any]) -> str:
+def text(report: Report) -> str:
     """For a terminal."""
-    summary = report["rollout"]
+    summary = report.rollout
     head = f"{summary['name']} ({summary['id']}): {summary['phase']}"
-    return "\n".join([f"{head}. {report['recommendation']}", *gate_summary.lines(report["arms"])])
+    return "\n".join([f"{head}. {report.recommendation}", *gates.lines(report.gates)])
 
 
-def html(report: Mapping[str, Any]) -> str:
+def html(report: Report) -> str:
     """One page without scripts, fonts or pictures from elsewhere."""
-    summary = report["rollout"]
+    summary = report.rollout
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         "<meta name=viewport content='width=device-width,initial-scale=1'>",
         f"<title>{escape(summary['name'])}</title><style>{_STYLE}</style>",
         f"<h1>{escape(summary['name'])}</h1>",
-        f"<p>{escape(summary['id'])}, {escape(summary['phase'])}. {escape(report['recommendation'])}</p>",
+        f"<p>{escape(summary['id'])}, {escape(summary['phase'])}. {escape(report.recommendation)}</p>",
     ]
-    for arm in report["arms"]:
-        parts.append(f"<h2>{escape(arm['arm'])}: {escape(arm['outcome'])}</h2><p>{escape(arm['reason'])}</p>")
+    for arm in () if report.gates is None else report.gates.arms:
+        parts.append(f"<h2>{escape(arm.name)}: {escape(arm.outcome)}</h2><p>{escape(arm.reason)}</p>")
         parts.append(_table(arm))
-        parts.append(_plot(report["evidence"].get(arm["arm"], []), arm["roll_back_at"]))
+        parts.append(_plot(report.evidence.get(arm.name, []), arm.rollback.line))
     return "\n".join(parts)
 
 
-def _table(arm: Mapping[str, Any]) -> str:
+def _table(arm: ArmSummary) -> str:
     rows = ["<table><tr><th>metric<th>canary<th>baseline<th>difference<th>95 % interval, any time<th>harm<th>safe"]
-    for row in arm["metrics"]:
-        if row["external"]:
-            rows.append(f"<tr><td>{escape(row['name'])}<td colspan=6>{row['value']}")
-            continue
-        interval = row.get("interval")
+    for m in arm.metrics:
         cells = [
-            escape(row["name"]),
-            gate_summary.good(row["canary"]),
-            gate_summary.good(row["baseline"]),
-            "" if row.get("difference") is None else f"{gate_summary.points(-row['difference'])} points",
-            "" if not interval else f"{gate_summary.points(-interval[1])} to {gate_summary.points(-interval[0])}",
-            f"{row['harm']['E']:.3g}",
-            f"{row['safe']['E']:.3g} of {row['safe']['at']:.0f}" if "safe" in row else "",
+            escape(m.outcome.replace(":", " ")),
+            gates.good(m.canary),
+            gates.good(m.baseline),
+            "" if m.difference is None else f"{gates.points(-m.difference)} points",
+            "" if m.interval is None else f"{gates.points(-m.interval[1])} to {gates.points(-m.interval[0])}",
+            f"{m.harm.e:.3g}",
+            "" if m.proof is None else f"{m.proof.e:.3g} of {m.proof.line:.0f}",
         ]
         rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
+    rows += [
+        f"<tr><td>{escape(x.name)}<td colspan=6>{'not read' if x.value is None else x.value}" for x in arm.external
+    ]
     return "".join(rows) + "</table>"
 
 

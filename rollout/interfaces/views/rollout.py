@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
-from rollout.domain.gates import summary as gate_summary
+from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.interfaces.views import agent_tests
+from rollout.interfaces.views import agent_tests, gates
 
 if TYPE_CHECKING:
     from rollout.adapters.store.journal import RecordedEntry
@@ -51,8 +50,7 @@ def summary(r: Rollout) -> dict[str, Any]:
 
 def show(r: Rollout) -> dict[str, Any]:
     """One rollout whole."""
-    weights, current = r.weights, gate_summary.current(r)
-    arms = gate_summary.arms(current)
+    weights, found = r.weights, summarise(r)
     document = summary(r)
     document |= {
         "weight": sum(weights.values()) / splits.TOTAL,
@@ -70,9 +68,9 @@ def show(r: Rollout) -> dict[str, Any]:
         "created_by": r.created_by,
         "epoch": r.epoch,
         "unsettled": len(r.unresolved),
-        "verdict": verdict(current),
-        "gates": arms,
-        "gates_text": gate_summary.lines(arms),
+        "verdict": gates.verdict(found),
+        "gates": gates.arms(found),
+        "gates_text": gates.lines(found),
         "tests": tests(r),
         "targets": [target(r, t) for t in r.targets],
     }
@@ -87,11 +85,6 @@ def tests(r: Rollout) -> dict[str, Any] | None:
 def unreadable(found: CallsUnreadable | None) -> dict[str, Any] | None:
     """Since when calls cannot be read, and why; None: they can."""
     return None if found is None else {"since": when(found.since), "why": found.why}
-
-
-def verdict(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """The verdict on all arms together; None while they have not looked."""
-    return None if not kept else {name: kept.get(name) for name in ("outcome", "alarm", "reason")}
 
 
 def target(r: Rollout, t: Target) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.api.worker_pools import POOLS
 from rollout.interfaces.views import rollout
 from tests.integration.api.live import Live, live
+from tests.support.values import said
 
 SUMMARY = (
     "id",
@@ -94,7 +95,7 @@ def test_what_another_process_commits_is_seen_at_once(service: Live, other: Data
         assert kinds.count("pause") + kinds.count("resume") == i + 1
     # what is kept without an entry of the journal: the gates' newest look, and what the scheduler says
     with other.write() as connection:
-        gate_records.set_verdict(connection, id_, {"arms": {}, "outcome": "pass"})
+        gate_records.set_verdict(connection, id_, said("pass"))
     store = Store(other)
     (held,) = store.claim("another", timedelta(seconds=5), only=id_) or service.until(
         lambda: store.claim("another", timedelta(seconds=5), only=id_)

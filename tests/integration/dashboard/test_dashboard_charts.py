@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
+from rollout.domain.gates.summary import ArmCalls, Meter, MetricSummary
 from rollout.interfaces.dashboard import charts
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.charts import Moment, Observed
@@ -153,13 +152,6 @@ def test_wilson_stays_a_share_around_what_was_seen(share: float, calls: int) -> 
 # ------------------------------------------------------------------ meters
 
 
-@pytest.mark.parametrize(
-    ("e", "at", "wanted"), [(0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)]
-)
-def test_a_meter_is_full_where_it_decides(e: float, at: float, wanted: float) -> None:
-    assert charts.meter(e, at) == pytest.approx(wanted)
-
-
 def test_a_whisker_is_cut_at_the_ends_of_its_axis() -> None:
     made = charts.whisker([-0.9, 0.05], 0.0, 0.1, 0.2, width=100)
     assert (made.low, made.zero, made.point) == (0.0, 50.0, 50.0)
@@ -168,11 +160,10 @@ def test_a_whisker_is_cut_at_the_ends_of_its_axis() -> None:
 
 
 def test_one_axis_fits_every_margin() -> None:
-    rows: list[Mapping[str, Any]] = [
-        {"interval": [-0.02, 0.03], "difference": 0.0, "proof": {"margin": 0.15}},
-        {"interval": [-1, 1], "difference": None, "proof": None},
-    ]
-    assert charts.reach_of(rows) == pytest.approx(0.2)
+    calls, none, meter = ArmCalls(1, 10), ArmCalls(0, 0), Meter(1.0, 10.0)
+    proven = MetricSummary("success", "success", calls, calls, (-0.02, 0.03), meter, meter, 0.15)
+    alone = MetricSummary("slow", "slow:p50", calls, none, (-1, 1), meter, None, None)
+    assert charts.reach_of([proven, alone]) == pytest.approx(0.2)
 
 
 def test_a_bar_says_what_it_measures() -> None:

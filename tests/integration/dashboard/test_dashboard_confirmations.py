@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.state import Position, TargetState
 from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.new_rollout_page import pretty
 from tests.support.scene import ME, Scene
-from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, target, write
+from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, said, target, write
 
 
 def promised(intent: confirmations.Intent) -> list[tuple[str, object]]:
@@ -77,7 +77,7 @@ def test_what_writes_nothing_says_so(command: str) -> None:
 
 
 def test_resuming_over_a_failed_gate_says_so() -> None:
-    r = rollout(phase=Phase.PAUSED, targets=(confirmed(),), verdict={"outcome": "fail", "arms": {}})
+    r = rollout(phase=Phase.PAUSED, targets=(confirmed(),), verdict=said("fail"))
     assert "overrides that failure" in confirmations.intent(r, "resume").says
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from rollout.adapters.telemetry import prometheus
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
@@ -96,7 +95,6 @@ STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()
         (GateOutcome, formatting.VERDICTS),
         (Phase, screen.PHASES),
         (Phase, _ORDER),
-        (GateOutcome, prometheus.VERDICTS),
     ],
 )
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(

@@ -82,7 +82,7 @@ def test_beyond_its_limit_it_rolls_back(judged: Judged, provider: Provider) -> N
     judged.minutes(10)
     judged.stands("rolled_back")
     assert judged.weight(ONE) == 0
-    assert "rate was above 0.05 on 3 looks in a row (now 0.2)." in judged.verdict["reason"]
+    assert "rate was above 0.05 on 3 looks in a row (now 0.2)." in judged.verdict.reason
 
 
 def test_one_reading_counts_once_however_often_it_is_looked_at(judged: Judged, provider: Provider) -> None:
@@ -95,10 +95,10 @@ def test_one_reading_counts_once_however_often_it_is_looked_at(judged: Judged, p
     def look() -> Any:
         gates = judged.app.driver.facts.gates
         gates.look(judged.rollout, judged.app.store.now())
-        return judged.verdict["arms"]["canary"]["evidence"]["after"]["beyond"]["rate"]
+        return judged.verdict.arms["canary"].memory.beyond["rate"]
 
     assert [look() for _ in range(6)] == [1] * 6
-    assert judged.verdict["outcome"] == "undecided"
+    assert judged.verdict.outcome == "undecided"
     assert len(provider.seen) == reads + 1
     judged.clock.advance(30)
     assert [look(), look()] == [2, 2]
@@ -119,7 +119,7 @@ def test_a_provider_that_is_down_for_an_hour_holds_and_nothing_else(
     provider.stop()
     judged.minutes(60)
     judged.stands("progressing", 1)
-    assert judged.verdict["outcome"] == "unmeasurable"
+    assert judged.verdict.outcome == "unmeasurable"
     assert "rate could not be read; the rollout holds until it can." in judged.rollout.why
     assert "cannot be reached" in str(last_trouble(judged.app.externals, "rate"))
     assert len(judged.patches(ONE)) == patches, "neither a step nor a rollback"

@@ -146,7 +146,7 @@ def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Re
             app.store.wake([scene.id], look=False)
             scene.drive()
             tell(job)
-        assert (scene.rollout.verdict or {})["outcome"] == "unmeasurable"
+        assert scene.rollout.verdict is not None and scene.rollout.verdict.outcome == "unmeasurable"
         assert titles(receiver) == ["started", "its gates cannot measure"]
 
 

@@ -34,7 +34,7 @@ from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
-from tests.support.values import ONE, TWO, confirmed
+from tests.support.values import ONE, TWO, confirmed, said
 
 DAY = timedelta(days=1)
 OVER = JournalEntry("ended", "service")
@@ -199,7 +199,7 @@ def test_looks_of_rollouts_that_matter_stay(
     with store.database.write() as connection:
         for id_ in ("live", "over"):
             for _ in range(3):
-                keep_look(connection, id_, clock.now(), (1, 1), "undecided", None, "", {"E": 1.0})
+                keep_look(connection, id_, clock.now(), (1, 1), said("undecided"))
     clock.advance(29 * 86_400)
     Prune(app).tick()
     assert count(store, looks) == 6, "over can still be rolled back"

@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.machine import FINAL
 from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.command_line import REPOSITORY
 from tests.support.hand import Hand
+from tests.support.values import said
 
 MANY = 3000
 
@@ -51,8 +52,8 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
         "w1": {"waiting_for": WaitingFor.APPROVAL},
         "w2": {"waiting_for": WaitingFor.KEY},
         "w3": {"phase": "rolling_back"},
-        "w4": {"verdict": {"outcome": "unmeasurable", "alarm": None}},
-        "w5": {"verdict": {"outcome": "pass", "alarm": None}},
+        "w4": {"verdict": said("unmeasurable")},
+        "w5": {"verdict": said("pass")},
         "w6": {"waiting_for": WaitingFor.KEY, "phase": "rolled_back"},
         "w8": {"waiting_for": WaitingFor.HOLD, "why": "all is green; a person must promote it: the API key"},
         "w7": {"phase": "rolling_back", "restored_at": store.now()},

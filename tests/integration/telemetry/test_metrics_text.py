@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,9 +14,10 @@ import pytest
 from jobs.notify import Notify
 from rollout.adapters.store import gate_records
 from rollout.adapters.telemetry.prometheus import _Rollbacks
+from rollout.domain.gates.judge import Tally, gate_config, judge
 from tests.integration.telemetry.scrape import Scrape, Ticks
 from tests.support.scene import ME, Scene
-from tests.support.values import ONE, THREE, TWO
+from tests.support.values import ONE, THREE, TWO, said
 
 
 @pytest.fixture
@@ -141,16 +143,10 @@ def test_a_restart_loses_nothing_that_the_store_knows(scene: Scene) -> None:
 
 def test_gates_show_their_evidence(scene: Scene) -> None:
     scene.given_at(1)
-    numbers = {"e_gate": 3.5, "e_split": {}, "canary_calls": 12, "floor": 50}
-    config = {"profile": "standard", "alpha": 0.05, "split_alarm": 100, "metrics": []}
-    tally = {"calls_per_day": None, "unavailable": None, "cells": []}
-    kept = {
-        "outcome": "unmeasurable",
-        "alarm": None,
-        "reason": "x",
-        "evidence": {"numbers": numbers, "config": config, "tally": tally},
-    }
-    verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {"canary": kept}}
+    kept = judge(gate_config("strict"), Tally((), 1, 1, 0.1))
+    figures = replace(kept.evidence.figures, e_gate=3.5, canary_calls=12)
+    arms = {"canary": replace(kept, evidence=replace(kept.evidence, figures=figures))}
+    verdict = replace(said("unmeasurable"), arms=arms)
     with scene.app.database.write() as connection:
         gate_records.set_verdict(connection, scene.id, verdict)
     m = Scrape(scene)
@@ -277,7 +273,7 @@ def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(scene: Scene, mon
 
 def test_of_an_ended_rollout_its_end_is_shown_and_no_evidence(scene: Scene) -> None:
     scene.given_at(1)
-    verdict = {"outcome": "unmeasurable", "reason": "x", "arms": {}}
+    verdict = said("unmeasurable")
     with scene.app.database.write() as connection:
         gate_records.set_verdict(connection, scene.id, verdict)
     assert Scrape(scene).has("rollout_gate_verdict", id=scene.id)

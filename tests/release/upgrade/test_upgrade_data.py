@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.records import CallRecord
 from tests.release.upgrade.drill import Place, as_of, run_script
 from tests.support.command_line import REPOSITORY
 from tests.support.scene import ME, Scene
-from tests.support.values import AGENT, ONE, TWO, entry
+from tests.support.values import AGENT, ONE, TWO, entry, said
 
 FIRST = (Path(__file__).parent / "data" / "0001.sql").read_text(encoding="utf-8")
 ENTRIES = sum(line.startswith("INSERT INTO journal") for line in FIRST.splitlines())
@@ -127,7 +127,7 @@ def full(quick_folder: Path) -> str:
         store, now = scene.app.store, scene.app.store.now()
         store.calls.observe([CallRecord("call", AGENT, 7, ONE, "inbound", now, now, "ended", successful=True)])
         with store.database.write() as connection:
-            keep_look(connection, scene.id, now, (1, 1), "pass", None, "fine", {"E": 1.0})
+            keep_look(connection, scene.id, now, (1, 1), said("pass", "fine"))
             # What an upgrade says of a rollout that began before 0008, so that all revisions end alike.
             set_history(connection, scene.id, {"edition": 1})
             values = {"id": "t", "name": "n", "role": "admin", "hash": "h", "created_at": now, "created_by": "x"}

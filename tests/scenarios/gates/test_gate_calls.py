@@ -10,7 +10,7 @@ import pytest
 
 from jobs.observe import HISTORY_CALLS, Observe
 from rollout.adapters.store.gate_records import StoredGateRecords
-from rollout.domain.gates import summary
+from rollout.domain.gates.replay import replay
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.notices.events import of_entry
 from rollout.domain.writes.answers import Failure, Trouble
@@ -127,9 +127,9 @@ def test_the_wait_for_an_analysis_follows_the_delays_that_were_seen(scene: GateS
 
     def counted() -> int:
         scene.polled()
-        record = scene.gates.look(scene.rollout, scene.app.store.now()).record
-        assert record is not None
-        return sum(record["arms"]["canary"]["evidence"]["numbers"]["counts"]["success"])
+        found = scene.gates.look(scene.rollout, scene.app.store.now()).verdict
+        assert found is not None
+        return sum(found.arms["canary"].evidence.figures.counts["success"])
 
     assert counted() == 60
     scene.clock.to(scene.clock.now() + timedelta(minutes=1))
@@ -180,7 +180,7 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         scene.clock.to(full + timedelta(days=7, minutes=1))
         observe.tick()
         assert len(listed.asked) == asked, "a week is over"
-        assert summary.replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
+        assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
         assert not rebuild_differences(scene)
         observe.stop()
 

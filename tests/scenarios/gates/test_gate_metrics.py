@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.gates import summary
+from rollout.domain.gates.summary import summarise
+from rollout.interfaces.views import gates
 from tests.scenarios.gates.test_gate_worlds import ONE, QUICK, QUIET, Worlds
 from tests.support.values import plan as make_plan
 
@@ -56,13 +57,13 @@ def given(scene: Worlds, metrics: list[dict[str, Any]], **worse: Any) -> None:
     scene.clock.to(scene.clock.now() + timedelta(hours=12))
     scene.sandbox.clock(advance=12 * 3600.0)
     canary = {"agent_id": QUIET, "agent_version": 7}
-    gates = {"profile": "low-traffic", "metrics": metrics}
-    scene.given(make_plan(numbers=[ONE], canary=canary, steps=LADDER, gates=gates))
+    judged = {"profile": "low-traffic", "metrics": metrics}
+    scene.given(make_plan(numbers=[ONE], canary=canary, steps=LADDER, gates=judged))
     scene.drive()
 
 
 def row(scene: Worlds, name: str) -> dict[str, Any]:
-    [arm] = summary.arms(scene.rollout.verdict, intervals=False)
+    [arm] = gates.arms(summarise(scene.rollout))
     return next(r for r in arm["metrics"] if r["name"] == name)
 
 

@@ -13,8 +13,9 @@ from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import gate_records, rebuild
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.errors import PlanError
-from rollout.domain.gates import summary
 from rollout.domain.gates.history import BaselineHistory
+from rollout.domain.gates.replay import replay
+from rollout.domain.gates.verdict import GateEvidence, GateVerdict
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.engine.gate_check import GateCheck
@@ -98,6 +99,13 @@ def scene(sqlite_url: str) -> Iterator[GateScene]:
         yield made
 
 
+def evidence_of(scene: GateScene) -> GateEvidence:
+    """What the newest verdict on the canary rests on."""
+    verdict = scene.rollout.verdict
+    assert verdict is not None
+    return verdict.arms["canary"].evidence
+
+
 def judged(**changes: object) -> object:
     steps = [{"weight": 0.1, "hold": "30m"}, {"weight": 0.5, "hold": "30m"}, {"weight": 1.0, "hold": "1h"}]
     return make_plan(**{"steps": steps, "gates": {"profile": "low-traffic"}, **changes})
@@ -108,8 +116,7 @@ def test_a_dead_canary_is_rolled_back_after_a_handful_of_its_calls(scene: GateSc
     scene.drive()
     scene.calls(200, share=0.1, canary_bad=1.0)
     scene.stands("rolled_back")
-    served = next(c for c in summary.arms(scene.rollout.verdict)[0]["metrics"] if c["name"] == "hard_error")
-    assert 3 <= served["canary"]["calls"] <= 8
+    assert 3 <= sum(evidence_of(scene).figures.counts["hard_error"][:2]) <= 8
     failed = next(e for e in scene.app.store.history(scene.id) if e.kind == "failed")
     assert failed.data["verdict"]["outcome"] == "fail"
     assert failed.data["verdict"]["arms"]["canary"]["evidence"]["tally"]["cells"]
@@ -155,7 +162,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
         scene.drive()
     scene.stands("progressing", 1)
     assert "cannot see the calls" in scene.rollout.why
-    assert (scene.rollout.verdict or {})["outcome"] == "unmeasurable"
+    assert scene.rollout.verdict is not None and scene.rollout.verdict.outcome == "unmeasurable"
     assert len(scene.patches(ONE)) == writes
 
 
@@ -195,9 +202,9 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
     scene.polled()
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
-    cells = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["tally"]["cells"]
+    cells = evidence_of(scene).tally.cells
     inside = [c for c in early if c.started_at is not None and c.started_at >= confirmed]
-    assert sum(c["started"][0] for c in cells) == len(inside)
+    assert sum(c.started[0] for c in cells) == len(inside)
 
 
 def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene) -> None:
@@ -206,12 +213,14 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
     scene.calls(150, share=0.1, canary_bad=0.3)
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
     assert len(looks) > 50
-    again = summary.replay(looks, {"profile": "strict"})
+    again = replay(looks, {"profile": "strict"})
     assert again["same"], again["different"]
     assert again["looks"] == len(looks)
     assert (again["decided"], again["other"]["canary"]["outcome"]) == ({}, "undecided")
-    looks[10]["evidence"]["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
-    assert not summary.replay(looks)["same"]
+    stored = looks[10].verdict.to_json()
+    stored["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
+    looks[10] = dataclasses.replace(looks[10], verdict=GateVerdict.from_json(stored))
+    assert not replay(looks)["same"]
 
 
 def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> None:
@@ -246,10 +255,10 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     scene.app.store.calls.observe(late)
     scene.calls(20, share=0.1, canary_bad=0.15)
     assert scene.rollout.history == fixed
-    config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
-    assert config["history"] == fixed["rates"]
+    config = evidence_of(scene).config
+    assert config.history == fixed["rates"]
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
-    assert summary.replay(looks)["same"]
+    assert replay(looks)["same"]
 
 
 def replace_start(call: CallRecord, at: datetime, i: int) -> CallRecord:
@@ -262,10 +271,10 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
     with scene.app.database.write() as connection:  # as the migration leaves it
         gate_records.set_history(connection, scene.id, {"edition": 1})
     scene.calls(40, share=0.1, canary_bad=0.15)
-    config = (scene.rollout.verdict or {})["arms"]["canary"]["evidence"]["config"]
-    assert (config["edition"], config["history"]) == (1, {})
-    assert config["metrics"][0]["margins"] == [0.25, 0.10]
-    assert summary.replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
+    config = evidence_of(scene).config
+    assert (config.edition, config.history) == (1, {})
+    assert config.metrics[0].margins == (0.25, 0.10)
+    assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
 
 
 def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:
@@ -325,24 +334,24 @@ def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the
     assert scene.weight(ONE) == 0.05
     scene.calls(40, share=None, canary_bad=0.15)
     look = scene.gates.look(scene.rollout, scene.app.store.now())
-    assert look.record is not None
-    tally = look.record["arms"]["canary"]["evidence"]["tally"]
-    started = {(c["position"], c["weight"]): sum(c["started"]) for c in tally["cells"]}
+    assert look.verdict is not None
+    evidence = look.verdict.arms["canary"].evidence
+    cells = evidence.tally.cells
+    started = {(c.position, c.weight): sum(c.started) for c in cells}
     assert started == {(1, 0.5): 100, (-1, 0.05): 40}
-    by_day = sum(c["started"][0] for c in tally["cells"] if c["position"] == 1)
+    by_day = sum(c.started[0] for c in cells if c.position == 1)
     assert look.canary_calls == by_day, "those of the night are none of this step's"
-    numbers = look.record["arms"]["canary"]["evidence"]["numbers"]
-    assert numbers["canary_calls"] <= by_day
+    assert evidence.figures.canary_calls <= by_day
     scene.clock.to(scene.app.store.now().replace(hour=9, minute=0) + timedelta(days=1))
     scene.polled()
     scene.drive()
     assert scene.weight(ONE) == 0.5
     scene.calls(10, share=None, canary_bad=0.15)
     look = scene.gates.look(scene.rollout, scene.app.store.now())
-    assert look.record is not None
-    cells = look.record["arms"]["canary"]["evidence"]["tally"]["cells"]
-    assert [(c["position"], c["weight"]) for c in cells] == [(1, 0.5), (-1, 0.05), (1, 0.5)]
-    assert look.canary_calls == sum(c["started"][0] for c in cells if c["position"] == 1)
+    assert look.verdict is not None
+    cells = look.verdict.arms["canary"].evidence.tally.cells
+    assert [(c.position, c.weight) for c in cells] == [(1, 0.5), (-1, 0.05), (1, 0.5)]
+    assert look.canary_calls == sum(c.started[0] for c in cells if c.position == 1)
 
 
 UNJUDGED = {"profile": "none"}
@@ -383,11 +392,11 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
     )
     scene.drive()
     scene.polled()
-    record = scene.gates.look(scene.rollout, scene.app.store.now()).record
-    assert record is not None
-    assert (record["outcome"], record["alarm"]) == ("undecided", None)
-    assert list(record["arms"]) == ["b", "c"]
-    assert record["reason"].startswith("b: ") and "; c: " in record["reason"]
+    found = scene.gates.look(scene.rollout, scene.app.store.now()).verdict
+    assert found is not None
+    assert (found.outcome, found.alarm) == ("undecided", None)
+    assert list(found.arms) == ["b", "c"]
+    assert found.reason.startswith("b: ") and "; c: " in found.reason
     served = iter([6, 6, 6, 7] * 100)  # b has its share, and c has no call at all
     for version in served:
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
@@ -396,9 +405,9 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
     scene.stands("held", 1, reason="split")
-    verdict = scene.rollout.verdict or {}
-    assert verdict["alarm"] == "split"
-    assert (verdict["arms"]["b"]["alarm"], verdict["arms"]["c"]["alarm"]) == (None, "split")
+    verdict = scene.rollout.verdict
+    assert verdict is not None and verdict.alarm == "split"
+    assert (verdict.arms["b"].alarm, verdict.arms["c"].alarm) == (None, "split")
 
 
 def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: GateScene) -> None:
@@ -440,7 +449,7 @@ def test_a_rollout_of_the_first_edition_judges_slowness_by_the_baseline_calls_th
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
         scene.app.store.calls.observe([scene.call(version, bad=False, e2e_p50_ms=1001.0)])
     scene.polled()
-    record = scene.gates.look(scene.rollout, scene.app.store.now()).record
-    assert record is not None
-    counts = record["arms"]["canary"]["evidence"]["numbers"]["counts"]
-    assert counts["slow:p50"][:2] == [1, 0], "slower than the 1,000 ms of every call that counts"
+    found = scene.gates.look(scene.rollout, scene.app.store.now()).verdict
+    assert found is not None
+    counts = found.arms["canary"].evidence.figures.counts
+    assert counts["slow:p50"][:2] == (1, 0), "slower than the 1,000 ms of every call that counts"

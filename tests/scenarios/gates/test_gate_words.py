@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from rollout.domain.gates import forecast_wording as wording
-from rollout.domain.gates import summary
 from rollout.domain.gates.forecast_wording import Forecast
+from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.dashboard.rollout_page import arms as page_arms
-from rollout.interfaces.views import report, rollout
+from rollout.interfaces.views import gates, report, rollout
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
+from tests.support.values import said
 
 GOES_ON = (Phase.PROGRESSING, Phase.PAUSED)
 
@@ -28,7 +29,7 @@ def undecided(sqlite_url: str) -> Iterator[Rollout]:
         scene.given(judged())  # type: ignore[arg-type]
         scene.drive()
         scene.calls(60, share=0.1, canary_bad=0.15)
-        assert "more call" in scene.rollout.verdict["reason"]  # type: ignore[index]
+        assert "more call" in scene.rollout.verdict.reason  # type: ignore[union-attr]
         yield scene.rollout
 
 
@@ -39,22 +40,24 @@ def passed(sqlite_url: str) -> Iterator[Rollout]:
         scene.given(judged(steps=[{"weight": 0.5, "hold": "9d"}, {"weight": 1.0, "hold": "1h"}]))  # type: ignore[arg-type]
         scene.drive()
         scene.calls(400, share=0.5, canary_bad=0.1, look_every=20)
-        assert scene.rollout.verdict["outcome"] == "pass"  # type: ignore[index]
+        assert scene.rollout.verdict.outcome == "pass"  # type: ignore[union-attr]
         yield scene.rollout
 
 
 def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None:
-    row = next(m for m in summary.arms(undecided.verdict)[0]["metrics"] if m["name"] == "success")
-    bad, calls = row["baseline"]["bad"], row["baseline"]["calls"]
-    assert bad and calls
-    line = next(text for text in summary.lines(summary.arms(undecided.verdict)) if text.startswith("  success"))
+    found = summarise(undecided)
+    assert found is not None
+    row = next(m for m in found.arms[0].metrics if m.name == "success")
+    bad, calls = row.baseline.bad, row.baseline.calls
+    assert bad and calls and row.difference is not None and row.interval is not None
+    line = next(text for text in gates.lines(found) if text.startswith("  success"))
     assert f"baseline {calls - bad} of {calls} good ({100 * (calls - bad) / calls:.1f} %)" in line
-    assert f"{-100 * row['difference']:+.1f} points" in line, "more good calls are a plus"
-    assert f"[{-100 * row['interval'][1]:+.1f} .. {-100 * row['interval'][0]:+.1f}]" in line
-    shown = page_arms(undecided, undecided.updated_at)[0]["metrics"][0]
-    assert shown["difference"] == pytest.approx(-row["difference"])
-    assert shown["interval"][0] <= shown["difference"] <= shown["interval"][1]
-    page = report.html(report.document(undecided, []))
+    assert f"{-100 * row.difference:+.1f} points" in line, "more good calls are a plus"
+    assert f"[{-100 * row.interval[1]:+.1f} .. {-100 * row.interval[0]:+.1f}]" in line
+    shown = page_arms(undecided, undecided.updated_at)[0].rows[0]
+    assert shown.difference == pytest.approx(-row.difference)
+    assert shown.interval[0] <= shown.difference <= shown.interval[1]
+    page = report.html(report.report(undecided, []))
     assert f"{calls - bad} of {calls} good" in page
     assert " bad" not in page.split("<table>")[1].split("</table>")[0]
 
@@ -65,10 +68,10 @@ def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: R
     told = [
         *rollout.show(stands)["gates_text"],
         rollout.show(stands)["gates"][0]["reason"],
-        report.text(report.document(stands, [])),
-        report.html(report.document(stands, [])),
-        page_arms(stands, stands.updated_at)[0]["forecast"],
-        page_arms(stands, stands.updated_at)[0]["reason"],
+        report.text(report.report(stands, [])),
+        report.html(report.report(stands, [])),
+        page_arms(stands, stands.updated_at)[0].forecast,
+        page_arms(stands, stands.updated_at)[0].of.reason,
     ]
     forecasts = [text for text in told if "more call" in text or "no forecast" in text.lower()]
     assert bool(forecasts) is (phase in GOES_ON), forecasts
@@ -77,10 +80,10 @@ def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: R
 
 def test_a_verdict_without_its_evidence_is_shown_as_none(undecided: Rollout) -> None:
     """Held while the baseline's own calls were being read, so before anything was judged."""
-    bare = replace(undecided, phase=Phase.HELD, verdict={"outcome": "undecided", "reason": "being read"})
+    bare = replace(undecided, phase=Phase.HELD, verdict=said("undecided", "being read"))
     assert page_arms(bare, bare.updated_at) == []
     assert rollout.show(bare)["gates"] == []
-    assert report.document(bare, [])["arms"] == []
+    assert report.report(bare, []).to_json()["arms"] == []
 
 
 def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
@@ -95,7 +98,7 @@ def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
 
 def test_no_forecast_after_a_pass(passed: Rollout) -> None:
     arm = page_arms(passed, passed.updated_at)[0]
-    assert (arm["outcome"], arm["forecast"]) == ("pass", "")
+    assert (arm.of.outcome, arm.forecast) == ("pass", "")
 
 
 @pytest.mark.parametrize("calls", [0.2, 40.0, 123_456.0])
@@ -105,22 +108,22 @@ def test_every_forecast_can_be_taken_from_its_sentence(
     calls: float, per_day: float | None, now: datetime | None
 ) -> None:
     for made in (None, Forecast(calls)):
-        said = wording.words(made, per_day, now)
-        assert wording.without(f"It has evidence 1 of 10; {said}.") == "It has evidence 1 of 10."
-        first = f"{said[:1].upper()}{said[1:]}"
+        told = wording.words(made, per_day, now)
+        assert wording.without(f"It has evidence 1 of 10; {told}.") == "It has evidence 1 of 10."
+        first = f"{told[:1].upper()}{told[1:]}"
         assert wording.without(f"{first}: 3 of 30 calls are judged.") == "3 of 30 calls are judged."
         assert wording.without(f"{first}: it is not shown yet.") == "It is not shown yet."
-        assert "no traffic" not in said
+        assert "no traffic" not in told
     assert wording.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
 
 
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_report_never_advises_to_promote_what_is_over_or_held(passed: Rollout, phase: Phase) -> None:
     stands = replace(passed, phase=phase, reason="callers complain")
-    for found in (report.document(stands, []), report.document(replace(stands, verdict=None), [])):
-        advises = "promote it" in found["recommendation"]
-        assert not advises or phase in (Phase.PENDING, *GOES_ON), found["recommendation"]
-    whole = report.document(stands, [])["recommendation"]
+    for found in (report.report(stands, []), report.report(replace(stands, verdict=None), [])):
+        advises = "promote it" in found.recommendation
+        assert not advises or phase in (Phase.PENDING, *GOES_ON), found.recommendation
+    whole = report.report(stands, []).recommendation
     if phase is Phase.ROLLED_BACK:
         assert whole == (
             "It was rolled back: callers complain. The calls had shown canary not to be worse by the margins of "
@@ -132,5 +135,5 @@ def test_a_report_never_advises_to_promote_what_is_over_or_held(passed: Rollout,
 def test_the_day_of_a_forecast_is_taken_away_with_it() -> None:
     at = datetime(2026, 12, 1, 9)
     for hours in range(0, 400, 7):
-        said = f"about 20 more calls, {wording.day_words(at + timedelta(hours=hours), at)} at this week's traffic"
-        assert wording.without(f"Not decided; {said}.") == "Not decided."
+        told = f"about 20 more calls, {wording.day_words(at + timedelta(hours=hours), at)} at this week's traffic"
+        assert wording.without(f"Not decided; {told}.") == "Not decided."

@@ -13,7 +13,8 @@ import pytest
 
 from jobs.observe import Observe
 from rollout.adapters.store.gate_records import StoredGateRecords
-from rollout.domain.gates import summary
+from rollout.domain.gates.replay import replay
+from rollout.domain.gates.verdict import Figures
 from rollout.domain.notices.events import of_entry
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.direct import Direct
@@ -68,15 +69,14 @@ class Worlds(Scene):
     def rested(self) -> bool:
         return self.rollout.phase.is_final or self.phase == "held"
 
-    def numbers_of(self) -> dict[str, Any]:
+    def figures(self) -> Figures:
         """The figures of the newest look."""
         verdict = self.rollout.verdict
         assert verdict is not None
-        found: dict[str, Any] = verdict["arms"]["canary"]["evidence"]["numbers"]
-        return found
+        return verdict.arms["canary"].evidence.figures
 
     def replays(self) -> bool:
-        return bool(summary.replay(StoredGateRecords(self.app.database).looks(self.id))["same"])
+        return bool(replay(StoredGateRecords(self.app.database).looks(self.id))["same"])
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_a_harmless_canary_with_one_number_overridden_is_held_and_never_rolled_b
     scene.pass_time(timedelta(hours=12), timedelta(minutes=30))  # the failing side is watched while it is held
     scene.stands("held", 1, reason="split")
     assert scene.weight(ONE) == scene.weight(TWO) == 0.1
-    assert scene.numbers_of()["by_strata"]
-    assert scene.numbers_of()["e_gate"] < 10
+    assert scene.figures().by_strata
+    assert scene.figures().e_gate < 10
     assert scene.replays()
 
 
@@ -147,7 +147,7 @@ def test_results_lost_on_one_side_are_held_and_told(scene: Worlds) -> None:
     told = of_entry(scene.rollout, held)
     assert told is not None
     assert "go missing on one side" in told.body
-    assert scene.numbers_of()["e_labels"]["success"] >= 100
+    assert scene.figures().e_labels["success"] >= 100
     assert scene.replays()
 
 

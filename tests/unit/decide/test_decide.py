@@ -18,16 +18,16 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
-from tests.support.values import ONE, TWO, Verdict, applied, confirmed, only, plan, rollout, target, write
+from tests.support.values import ONE, TWO, applied, confirmed, only, plan, rollout, said, target, write
 
 SECOND = timedelta(seconds=1)
 HOLD = timedelta(minutes=30)
 POLL, WATCH = timedelta(seconds=5), timedelta(seconds=30)
-FAIL = Verdict("fail", "the canary is worse")
-UNDECIDED = Verdict("undecided", "not decided yet")
-UNMEASURABLE = Verdict("unmeasurable", "no calls can be read")
-PASS = Verdict("pass", "proven")
-SPLIT = Verdict("pass", "the calls do not follow the weights", "split")
+FAIL = said("fail", "the canary is worse")
+UNDECIDED = said("undecided", "not decided yet")
+UNMEASURABLE = said("unmeasurable", "no calls can be read")
+PASS = said("pass", "proven")
+SPLIT = said("pass", "the calls do not follow the weights", "split")
 CLOSED = Opening(False, START + timedelta(hours=9), "closed until nine")
 
 
@@ -390,7 +390,7 @@ WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
     (
         "calls beside the weights, though a person went on",
         replace(READY, split_waived=True),
-        Facts(verdict=Verdict("undecided", "the calls do not follow", "split")),
+        Facts(verdict=said("undecided", "the calls do not follow", "split")),
         "the calls do not follow",
         WaitingFor.SPLIT,
     ),

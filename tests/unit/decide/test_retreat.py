@@ -31,7 +31,7 @@ from rollout.interfaces.dashboard import confirmations
 from rollout.interfaces.dashboard.page_state import Line
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from tests.support.clock import START
-from tests.support.values import AGENT, ONE, TWO, Shown, Verdict, confirmed, only, plan, rollout, target, write
+from tests.support.values import AGENT, ONE, TWO, Shown, confirmed, only, plan, rollout, said, target, write
 
 HOUR = timedelta(hours=1)
 HOURS: dict[str, Any] = {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}
@@ -201,7 +201,7 @@ def test_the_next_step_begins_with_nothing_stood() -> None:
 
 
 def test_no_wait_goes_past_closing_time() -> None:
-    for facts in (Facts(opening=DAY), Facts(opening=DAY, verdict=Verdict("undecided"))):
+    for facts in (Facts(opening=DAY), Facts(opening=DAY, verdict=said("undecided"))):
         wait = decide(replace(standing(3), confirmed_at=START), facts, START)
         assert isinstance(wait, Wait)
         assert wait.until is not None
@@ -229,7 +229,7 @@ def test_closed_before_the_step_was_confirmed_it_is_written_at_the_opening() -> 
 @pytest.mark.parametrize("r", [standing(), down()])
 def test_a_failing_gate_and_the_deadline_go_before_closing_and_opening(r: Rollout) -> None:
     for opening in (NIGHT, DAY):
-        facts = Facts(opening=opening, verdict=Verdict("fail"))
+        facts = Facts(opening=opening, verdict=said("fail"))
         assert record_of(decide(r, facts, START)).event is Event.FAILED
         late = replace(r, deadline_at=START)
         assert record_of(decide(late, Facts(opening=opening), START)).event is Event.HELD

@@ -23,7 +23,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
-from tests.support.values import ONE, TWO, Verdict, applied, confirmed, plan, rollout, write
+from tests.support.values import ONE, TWO, applied, confirmed, plan, rollout, said, write
 
 SECOND = timedelta(seconds=1)
 LATER = START + timedelta(minutes=10)
@@ -121,7 +121,7 @@ def test_pauses_grow_and_heed_retell_within_reason(phase: Phase, tries: int, ask
 
 
 def test_where_there_are_gates_it_comes_back_to_look_at_them() -> None:
-    seen = Facts(verdict=Verdict("undecided"), watch=30 * SECOND)
+    seen = Facts(verdict=said("undecided"), watch=30 * SECOND)
     assert sooner(None, START, Facts()) is None
     assert sooner(LATER, START, Facts()) == LATER
     assert sooner(None, START, seen) == START + 30 * SECOND

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, cast
 
 import pytest
 
 from rollout.domain.decide.facts import Opening
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.facts import FactFinder, Pass
 from rollout.engine.ports import GateReport
 from rollout.engine.write_protocol import Timing
 from tests.support.clock import START
-from tests.support.values import Verdict, confirmed, rollout
+from tests.support.values import confirmed, rollout, said
 
 CLOSED = Opening(False, None, "closed")
 
@@ -24,14 +24,14 @@ class Sources:
     """Store, gates and calendar in one; `judged` are the verdicts that the gates were shown."""
 
     def __init__(self) -> None:
-        self.judged: list[Mapping[str, Any] | None] = []
+        self.judged: list[GateVerdict | None] = []
 
     def now(self) -> datetime:
         return START
 
     def look(self, r: Rollout, now: datetime) -> GateReport:
         self.judged.append(r.verdict)
-        return GateReport(Verdict("undecided"), 5, {"outcome": "undecided", "looks": len(self.judged)})
+        return GateReport(said("undecided", f"look {len(self.judged)}"), 5)
 
     def opening(self, r: Rollout, now: datetime) -> Opening:
         return CLOSED
@@ -53,11 +53,11 @@ def test_a_second_look_of_a_pass_goes_on_from_the_first() -> None:
     known = Pass(rollout(confirmed_at=START, targets=(confirmed(),)))
     for _ in range(2):
         finder(sources).find(known)
-    assert sources.judged == [None, {"outcome": "undecided", "looks": 1}]
+    assert sources.judged == [None, said("undecided", "look 1")]
 
 
 @pytest.mark.parametrize("phase", Phase)
 def test_the_calendar_is_asked_only_by_what_waits_for_it(phase: Phase) -> None:
     known = Pass(rollout(phase=phase, confirmed_at=START, targets=(confirmed(),)))
-    facts, _ = finder(Sources()).find(known)
+    facts = finder(Sources()).find(known)
     assert (facts.opening is CLOSED) is (phase in (Phase.PENDING, Phase.PROGRESSING))

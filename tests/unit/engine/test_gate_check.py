@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from rollout.domain.gates.counting import USUAL_WAIT
 from rollout.domain.gates.history import BaselineHistory
+from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.lifecycle.state import Rollout
@@ -53,7 +54,7 @@ class Records:
     calls: Sequence[CallRecord] = ()
     earlier: Sequence[CallRecord] = ()
     read: Sequence[str] = (ONE,)
-    kept: list[Mapping[str, Any]] = field(default_factory=list)
+    kept: list[GateVerdict] = field(default_factory=list)
 
     def seen(self, rollout: Rollout) -> StoredCalls:
         trouble = "no answer" if self.trouble_since else ""
@@ -67,8 +68,8 @@ class Records:
         self.history = self.history or history
         return self.history
 
-    def keep_look(self, rollout: Rollout, record: Mapping[str, Any], at: datetime) -> None:
-        self.kept.append(record)
+    def keep_look(self, rollout: Rollout, verdict: GateVerdict, at: datetime) -> None:
+        self.kept.append(verdict)
 
 
 def _judged(gates: Any = None, **changes: Any) -> Rollout:
@@ -87,7 +88,7 @@ def test_a_look_that_says_what_the_last_one_said_is_not_kept_again() -> None:
     assert first.verdict is not None and first.verdict.outcome == "undecided"
     assert len(records.kept) == 1
     again = gates.look(_judged(verdict=records.kept[0]), START + 30 * MINUTE)
-    assert again.verdict is not None and again.record is not None
+    assert again.verdict is not None
     assert again.verdict.reason != first.verdict.reason, "fewer calls a day, so it takes longer"
     assert len(records.kept) == 1
     records.calls = [call(1), call(31)]
@@ -106,7 +107,7 @@ def test_a_live_rollout_keeps_one_look_an_hour_and_a_promoted_one_none() -> None
     assert len(records.kept) == 1
     gates.look(_judged(verdict=first), late)
     assert len(records.kept) == 2
-    earlier = {name: value for name, value in first.items() if name != "at"}  # as version 0.x kept it
+    earlier = replace(first, at=None)  # as version 0.x kept it
     gates.look(_judged(verdict=earlier), START)
     assert len(records.kept) == 3
 
@@ -183,7 +184,7 @@ def test_only_later_editions_learn_how_long_to_wait_for_an_analysis() -> None:
     for edition in (1, 2):
         records = Records(calls=[*known, late])
         history = BaselineHistory(edition=edition).to_json()
-        record = GateCheck(records).look(_judged(history=history), now).record
-        assert record is not None
-        still_open[edition] = record["arms"]["canary"]["evidence"]["tally"]["open"]
+        found = GateCheck(records).look(_judged(history=history), now).verdict
+        assert found is not None
+        still_open[edition] = found.arms["canary"].evidence.tally.open
     assert still_open == {1: 1, 2: 0}

@@ -20,7 +20,7 @@ from rollout.domain.gates.counting import (
     settled,
     tabulate,
 )
-from rollout.domain.gates.verdict import GateOutcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.judge import GateOutcome, Tally, from_plan, gate_config, judge
 from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
 from rollout.domain.writes.answers import Reading
 from tests.support.clock import START
-from tests.support.values import ONE, TWO, applied, confirmed, only, plan, rollout, target, write
+from tests.support.values import ONE, TWO, applied, confirmed, only, plan, rollout, said, target, write
 
 ME = By("cli:sam", "because")
 NOW = START + timedelta(hours=1)
@@ -123,8 +123,8 @@ def test_pause_of_what_is_paused_is_done_already_unless_something_else_was_expec
     [
         ({}, {"phase": "progressing", "reason": None}),
         ({"started_at": None}, {"phase": "pending", "reason": None}),
-        ({"verdict": {"outcome": "fail"}}, {"phase": "progressing", "reason": None, "waived": True}),
-        ({"verdict": {"outcome": "pass"}}, {"phase": "progressing", "reason": None}),
+        ({"verdict": said("fail")}, {"phase": "progressing", "reason": None, "waived": True}),
+        ({"verdict": said("pass")}, {"phase": "progressing", "reason": None}),
     ],
     ids=["started", "not-started", "failed", "passed"],
 )

@@ -18,7 +18,7 @@ from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import TOLD_KINDS, Notice, Scope, clean, of_entry, wanted
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from tests.support.clock import START
-from tests.support.values import plan, rollout
+from tests.support.values import plan, rollout, said
 
 HASH = "ab" * 32
 PATIENCE = timedelta(minutes=10)
@@ -148,7 +148,7 @@ def test_a_rollback_that_takes_long_is_told_with_rising_noise() -> None:
 
 
 def test_gates_that_cannot_measure_are_told_after_some_patience() -> None:
-    r = rollout(verdict={"outcome": "unmeasurable", "reason": "no calls have been fetched"})
+    r = rollout(verdict=said("unmeasurable", "no calls have been fetched"))
     assert states.of_state(r, START + timedelta(minutes=9), START, PATIENCE) == []
     (found,) = states.of_state(r, START + timedelta(minutes=10), START, PATIENCE)
     assert "Why: no calls have been fetched" in found.body
@@ -166,7 +166,7 @@ def test_a_refused_key_is_one_notice_for_the_service() -> None:
 
 
 def test_events_fit_into_their_column() -> None:
-    r = rollout(id="x" * 40, phase=Phase.ROLLING_BACK, rollback_at=START, verdict={"outcome": "unmeasurable"})
+    r = rollout(id="x" * 40, phase=Phase.ROLLING_BACK, rollback_at=START, verdict=said("unmeasurable"))
     late = START + timedelta(days=300)
     found = [
         *states.of_state(r, late, None, PATIENCE),

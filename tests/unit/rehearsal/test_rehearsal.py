@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from rollout.domain.gates.verdict import Cell, GateOutcome, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, strata_of
+from rollout.domain.gates.judge import Cell, GateOutcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
 

@@ -1,0 +1,139 @@
+"""The verdict on a rollout: pass, fail, undecided or unmeasurable, from counts and nothing else.
+
+`judge` is the one place where a gate is decided; `rule` in weighing.py holds the table of its thresholds. A
+verdict carries all it rests on and can be computed again, to the last digit, by `rejudge`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from rollout.domain.gates import evidence as ev
+from rollout.domain.gates import reasons
+from rollout.domain.gates.metrics import MetricRule
+from rollout.domain.gates.profiles import GateConfig, from_plan, gate_config
+from rollout.domain.gates.tally import Cell, Tally
+from rollout.domain.gates.verdict import Alarm, GateEvidence, GateOutcome, Memory, Verdict
+from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, MetricFigures, rule
+
+__all__ = [
+    "Cell",
+    "GateConfig",
+    "GateOutcome",
+    "Memory",
+    "MetricRule",
+    "Tally",
+    "Verdict",
+    "combine",
+    "from_plan",
+    "gate_config",
+    "judge",
+    "rejudge",
+]
+
+
+def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:
+    """The verdict at one look. Pure: the same arguments give the same verdict, digit for digit."""
+    before = memory or Memory()
+    numbers = MetricFigures(config, tally, by_strata=before.by_strata)
+    beyond = _beyond(config, tally, before)
+    outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
+    failed = reason if outcome is GateOutcome.FAIL else None
+    after = Memory(before.failed or failed, beyond, numbers.by_strata)
+    kept = tally if numbers.by_strata else tally.without_strata()
+    return Verdict(outcome, alarm, reason, GateEvidence(config, before, after, numbers.figures(), kept))
+
+
+def rejudge(evidence: GateEvidence) -> Verdict:
+    """A stored verdict's evidence, judged again. The result equals what was stored."""
+    return judge(evidence.config, evidence.tally, evidence.before)
+
+
+def combine(verdicts: Mapping[str, Verdict]) -> GateOutcome:
+    """One outcome for several variants: any fail fails; all must pass. Each is judged against the baseline alone, with
+    the whole alpha: its cells carry its share among the calls of the two."""
+    found = {v.outcome for v in verdicts.values()}
+    order = (GateOutcome.FAIL, GateOutcome.UNMEASURABLE, GateOutcome.UNDECIDED)
+    return next((o for o in order if o in found), GateOutcome.PASS)
+
+
+def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
+    """Looks in a row on which each external value was beyond its limit; an unread value leaves the count."""
+    out = {}
+    for m in config.metrics:
+        if m.external:
+            value, count = tally.external.get(m.name), before.beyond.get(m.name, 0)
+            if value is not None and math.isfinite(value):
+                over = m.maximum is not None and value > m.maximum
+                under = m.minimum is not None and value < m.minimum
+                count = count + 1 if over or under else 0
+            out[m.name] = count
+    return out
+
+
+def _decide(  # noqa: C901 - a decision table, read from top to bottom: the first row that fits decides
+    config: GateConfig, tally: Tally, n: MetricFigures, beyond: Mapping[str, int], before: Memory
+) -> tuple[GateOutcome, Alarm | None, str]:
+    if not config.metrics:
+        return GateOutcome.PASS, None, "This plan has no gates."
+    if before.failed:
+        return GateOutcome.FAIL, None, before.failed
+    for m in config.metrics:
+        if m.external and beyond[m.name] >= m.looks:
+            return GateOutcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
+    safe = min(n.safe.values(), default=ev.LARGEST)
+    code = int(
+        rule(
+            config,
+            e_gate=n.e_gate,
+            bad=n.bad,
+            e_split=max(n.e_split.values()),
+            safe=safe,
+            enough=n.in_step >= n.floor,
+            e_labels=max(n.e_labels.values(), default=1.0),
+        )
+    )
+    if code == FAIL:
+        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared)
+    watch = n.e_watch >= config.watch_alarm
+    if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
+        return GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n.e_watch)
+    if tally.unavailable:
+        return GateOutcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
+    if code == SPLIT:
+        return GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
+    if code == LABELS:
+        return GateOutcome.UNDECIDED, Alarm.LABELS, reasons.labels(config, n.e_labels, n.compared)
+    if blind := _unmeasured(config, tally, n):
+        return GateOutcome.UNMEASURABLE, None, blind
+    if watch:
+        return GateOutcome.UNDECIDED, Alarm.WATCH, reasons.watch(config, n.e_watch)
+    if code == AMBER:
+        return GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n.e_gate, n.harm)
+    if any(beyond.values()):
+        name = next(name for name, count in beyond.items() if count)
+        return GateOutcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
+    if tally.weight >= 1.0:
+        return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
+    if code == PASS:
+        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
+    waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
+    return GateOutcome.UNDECIDED, None, waiting
+
+
+def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:
+    """Why this gate cannot be measured at all, if so: such a gate never passes."""
+    for m in config.metrics:
+        value = tally.external.get(m.name) if m.external else 0.0
+        if value is None or not math.isfinite(value):
+            return f"{m.name} could not be read; the rollout holds until it can."
+    if tally.weight >= 1.0 and config.critical and not any(sum(m) for m in n.measured.values()):
+        return reasons.NEVER_COMPARED
+    closed = [sum(c.closed[arm] for c in n.compared) for arm in (0, 1)]
+    for m in config.critical:
+        for s in m.series:
+            for arm, who in enumerate(("canary", "baseline")):
+                if closed[arm] >= n.floor and not n.measured[s][arm]:
+                    return reasons.unmeasured(m, who, closed[arm])
+    return None

@@ -1,0 +1,82 @@
+"""The figures for people agree with the verdict they belong to."""
+
+import json
+import math
+from datetime import UTC, datetime
+
+import pytest
+
+from rollout.domain.gates.forecast_wording import words
+from rollout.domain.gates.judge import Cell, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.summary import Meter, summarise
+from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.lifecycle.machine import Phase
+from rollout.interfaces.views import gates
+from tests.support.values import rollout
+
+FINE = dict.fromkeys(("hard_error", "slow:p50", "slow:p90", "negative"), (0, 50, 0, 450))
+NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
+
+
+def shown(success, weight=0.1, per_day=50.0, cells=True, config=None, **more):
+    nc, nb = success[0] + success[1], success[2] + success[3]
+    cell = Cell(weight, 1, "2026-03-02", (nc, nb), (nc, nb), {**FINE, "success": success})
+    arm = judge(config or gate_config(), Tally((cell,) if cells else (), 1, 1, weight, calls_per_day=per_day, **more))
+    found = GateVerdict(arm.outcome, arm.alarm, arm.reason, arms={"canary": arm})
+    return summarise(rollout(verdict=found))
+
+
+def test_a_row_shows_counts_rates_difference_and_interval():
+    (arm,) = shown((10, 40, 45, 405)).arms
+    row = arm.metrics[0]
+    assert (row.name, row.canary.rate, row.baseline.rate) == ("success", 0.2, 0.1)
+    assert row.difference == pytest.approx(0.1)
+    assert row.interval[0] < 0.1 < row.interval[1]
+    assert [m.outcome for m in arm.metrics if m.name == "slow"] == ["slow:p50", "slow:p90"]
+    json.dumps(gates.arms(shown((10, 40, 45, 405))), allow_nan=False)
+
+
+def test_an_interval_says_worse_when_the_forty_bets_do():
+    assert shown((3, 0, 4, 23)).arms[0].metrics[0].interval[0] >= 0
+
+
+def test_meters_are_full_when_the_verdict_is_made():
+    (failed,) = shown((30, 20, 45, 405)).arms
+    assert (failed.outcome, failed.rollback.part) == ("fail", 1.0)
+    (passed,) = shown((5, 45, 45, 405)).arms
+    assert passed.outcome == "pass"
+    assert [m.proof.part for m in passed.metrics if m.proof] == [1.0, 1.0]
+    assert passed.rollback.part == 0.0
+
+
+@pytest.mark.parametrize(
+    ("e", "line", "part"), [(0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)]
+)
+def test_a_meter_is_full_where_it_decides(e, line, part):
+    assert Meter(e, line).part == pytest.approx(part)
+    assert Meter(e, math.inf).part == 0.0
+
+
+def test_without_calls_there_is_nothing_to_see():
+    (arm,) = shown((0, 0, 0, 0), cells=False).arms
+    assert (arm.metrics[0].difference, arm.metrics[0].interval) == (None, None)
+    assert arm.decides and arm.forecast is None
+
+
+def test_the_forecast_names_a_day_and_is_made_only_while_calls_decide():
+    found = shown((2, 8, 14, 76)).arms[0]
+    assert words(found.forecast, found.calls_per_day, NOW).endswith("at this week's traffic")
+    verdict = judge(gate_config(), Tally((), 1, 1, 0.1))
+    for phase in Phase:
+        kept = GateVerdict(verdict.outcome, None, verdict.reason, arms={"canary": verdict})
+        assert summarise(rollout(verdict=kept, phase=phase)).arms[0].decides is (phase in ("progressing", "paused"))
+
+
+def test_values_from_elsewhere_stand_beside_the_metrics():
+    source = {"url": "https://m.example.com", "field": "v", "max": 0.05}
+    config = from_plan({"metrics": [{"name": "success", "margins": [0.25]}, {"name": "errors", "http": source}]})
+    found = shown((5, 45, 45, 405), config=config, external={"errors": 0.01})
+    (value,) = found.arms[0].external
+    assert (value.name, value.value, value.maximum, value.minimum) == ("errors", 0.01, 0.05, None)
+    assert gates.arms(found)[0]["metrics"][-1]["value"] == 0.01
+    assert gates.lines(found)[-1] == "  errors       0.01 (max 0.05, min None)"
