@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Row, func, select
 
 from rollout.adapters.store import names
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import DRIVEN, rollouts, targets
+from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
 _PROBE = "probe"
@@ -34,6 +35,22 @@ class NumberHistory:
     confirmed: dict[str, Any]
     live: dict[str, Any] | None
     live_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NumberOwner:
+    """A number's place in one rollout: the one that drives it, or the newest that wrote it."""
+
+    rollout_id: str
+    name: str
+    phase: str
+    baseline: dict[str, Any]
+    confirmed: dict[str, Any]
+
+    @property
+    def left(self) -> dict[str, Any]:
+        """The lists that the rollout left on the number: the baseline once it is rolled back."""
+        return self.baseline if self.phase == Phase.ROLLED_BACK else self.confirmed
 
 
 class Lookups:
@@ -119,8 +136,36 @@ class Lookups:
         with self.database.read() as connection:
             return set(connection.execute(select(targets.c.number).where(DRIVEN)).scalars())
 
+    def drivers(self) -> dict[str, NumberOwner]:
+        """Each number of a live rollout, with that rollout."""
+        with self.database.read() as connection:
+            return _owners(connection.execute(_OWNERS.where(DRIVEN)))
+
+    def newest_writers(self) -> dict[str, NumberOwner]:
+        """Each number that was ever written, with the newest rollout that wrote it."""
+        t, r = targets.c, rollouts.c
+        age = func.row_number().over(partition_by=t.number, order_by=(r.created_at.desc(), r.id.desc()))
+        ranked = (
+            select(t.rollout_id, t.number, age.label("age"))
+            .join(rollouts, t.rollout_id == r.id)
+            .where(t.written)
+            .subquery()
+        )
+        newest = (t.rollout_id == ranked.c.rollout_id) & (t.number == ranked.c.number) & (ranked.c.age == 1)
+        with self.database.read() as connection:
+            return _owners(connection.execute(_OWNERS.join(ranked, newest)))
+
     def probe(self) -> None:
         """Write a row: NotReachable unless the database can be written."""
         with self.database.write() as connection:
             # Its value changes each time: SQLite writes nothing where nothing changes.
             set_value(connection, _PROBE, secrets.token_hex(8))
+
+
+_OWNERS = select(
+    targets.c.number, rollouts.c.id, rollouts.c.name, rollouts.c.phase, targets.c.baseline, targets.c.split
+).join(rollouts, targets.c.rollout_id == rollouts.c.id)
+
+
+def _owners(rows: Iterable[Row[Any]]) -> dict[str, NumberOwner]:
+    return {row.number: NumberOwner(row.id, row.name, row.phase, row.baseline, row.split) for row in rows}

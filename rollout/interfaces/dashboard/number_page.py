@@ -6,10 +6,10 @@ from typing import Any
 
 from rollout.domain.errors import InputError
 from rollout.domain.phone_numbers import is_e164
-from rollout.domain.splits import splits
 from rollout.interfaces.api.routes.numbers import describe
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import formatting
+from rollout.interfaces.dashboard.account_page import drifted
 from rollout.interfaces.dashboard.page_state import PageState
 
 
@@ -42,7 +42,6 @@ def _drift(found: dict[str, Any], newest: dict[str, Any] | None) -> list[dict[st
         return []
     left = newest["baseline"] if newest["phase"] == "rolled_back" else newest["confirmed"]
     return [
-        {"channel": field, "ours": entries, "live": found["serves"].get(field)}
-        for field, entries in left.items()
-        if not splits.same(found["serves"].get(field), entries)
+        {"channel": field, "ours": left[field], "live": found["serves"].get(field)}
+        for field in drifted(found["serves"], left)
     ]

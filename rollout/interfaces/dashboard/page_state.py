@@ -12,6 +12,7 @@ from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.api.service import ApiService
+from rollout.interfaces.dashboard.account_page import AccountSnapshot
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.render import environment
 from rollout.interfaces.views.journal import wording
@@ -39,6 +40,7 @@ class PageState:
 
     def __init__(self, service: ApiService) -> None:
         self.service = service
+        self.account = AccountSnapshot(lambda: service.app.numbers, service.app.clock)
         self.assets = Assets()
         self.templates = environment(self.assets)
         self._lock = threading.Lock()

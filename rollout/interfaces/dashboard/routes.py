@@ -17,6 +17,7 @@ from rollout.domain.phone_numbers import is_e164
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Right
+from rollout.interfaces.dashboard import account_page as account
 from rollout.interfaces.dashboard import actions
 from rollout.interfaces.dashboard import number_page as number
 from rollout.interfaces.dashboard import overview_page as overview
@@ -84,6 +85,17 @@ def _pages(router: APIRouter) -> None:
         id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
         return EventStream(service.hub, service.hub.subscribe(id_, caller, max(0, min(after, MOST_SEQ))))
 
+    @router.get("/numbers", **shown(Right.READ))
+    async def account_page(request: Request) -> Response:
+        """Every number of the account, as Retell listed them some seconds ago or, with `fresh`, now."""
+        query, caller = dict(request.query_params), visitor(request).caller
+        return await _draw(
+            request,
+            "account",
+            lambda page_state: account.page(page_state.service, page_state.account, caller, query),
+            pool="look",
+        )
+
     @router.get("/numbers/{text}", **shown(Right.READ))
     async def number_page(request: Request, text: str, fresh: bool = False) -> Response:
         """One phone number, by the last look; with `fresh`, read from Retell now."""
@@ -95,11 +107,11 @@ def _pages(router: APIRouter) -> None:
         return render(request, "new.html", **actions.blank_plan())
 
 
-async def _draw(request: Request, name: str, find: Find) -> Response:
-    """A page, or its live part alone when the script asks for that; asked and drawn in a reader's thread."""
+async def _draw(request: Request, name: str, find: Find, pool: str = "read") -> Response:
+    """A page, or its live part alone when the script asks for that; asked and drawn in a thread of this pool."""
     page_state: PageState = request.state.page_state
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
-    return await service_of(request).pools.run("read", lambda: render(request, template, **find(page_state)))
+    return await service_of(request).pools.run(pool, lambda: render(request, template, **find(page_state)))
 
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:
