@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -56,6 +58,21 @@ def test_long_modules_have_their_reason() -> None:
     unexplained = {name: n for name, n in lengths.items() if n > LONGEST and name not in LONG}
     assert unexplained == {}, "split these modules, or give their reason here"
     assert [name for name in LONG if name not in lengths] == [], "these are gone"
+
+
+def test_a_class_name_is_used_once() -> None:
+    """The sandbox and the kit, which share no code with the rest, aside."""
+    apart = (REPOSITORY / "rollout" / "sandbox", REPOSITORY / "rollout" / "kit")
+    modules = [p for folder in ("rollout", "jobs") for p in (REPOSITORY / folder).rglob("*.py")]
+    names = Counter(
+        node.name
+        for path in modules
+        if not any(path.is_relative_to(folder) for folder in apart)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert len(names) > 300
+    assert [name for name, times in names.items() if times > 1] == []
 
 
 @pytest.mark.parametrize("name", ["main", "dev", "build", "docs"])
