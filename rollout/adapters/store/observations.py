@@ -20,7 +20,7 @@ CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark 
 _FIELDS = tuple(c.name for c in observations.c if c.name not in ("call_id", "analyzed_at", "updated_at"))
 
 
-class StoredCalls:
+class ObservationTable:
     """Calls and marks, each method one transaction."""
 
     def __init__(self, database: Database) -> None:

@@ -14,7 +14,7 @@ from rollout.adapters.store import requests as request_ids
 from rollout.adapters.store.disk_reserve import GIVEN_BACK, DiskReserve
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.heartbeats import Heartbeats
-from rollout.adapters.store.observations import StoredCalls
+from rollout.adapters.store.observations import ObservationTable
 from rollout.adapters.store.pruning import Pruning
 from rollout.adapters.store.snapshots import Snapshots
 from rollout.domain.decide.actions import Wait
@@ -35,7 +35,7 @@ class Store:
         self.database = database
         self.known = Snapshots()
         self.disk_reserve = DiskReserve(database, ballast_megabytes)
-        self.calls = StoredCalls(database)
+        self.calls = ObservationTable(database)
         self.heartbeats = Heartbeats(database)
         self.pruning = Pruning(database)
 
