@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import ColumnElement, Row, Text, func, or_, select, type_coerce
 
 from rollout.adapters.store import names
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
 from rollout.adapters.store.rows import to_rollout
-from rollout.adapters.store.tables import DRIVEN, rollouts, targets
+from rollout.adapters.store.tables import DRIVEN, LIVE, rollouts, targets
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
@@ -53,6 +54,15 @@ class NumberOwner:
         return self.baseline if self.phase == Phase.ROLLED_BACK else self.confirmed
 
 
+@dataclass(frozen=True, slots=True)
+class EndedSearch:
+    """Which ended rollouts are asked for: with a text in name, id or a number, of one phase, of an agent; "": any."""
+
+    containing: str = ""
+    phase: str = ""
+    agent_id: str = ""
+
+
 class Lookups:
     """Reads of several rollouts at once."""
 
@@ -68,11 +78,38 @@ class Lookups:
                 found.setdefault(row.rollout_id, []).append(row.number)
         return found
 
+    def sizes(self, ids: Collection[str]) -> dict[str, int]:
+        """rollout id -> how many numbers it has; ids without targets are left out."""
+        whose = targets.c.rollout_id
+        query = select(whose, func.count()).where(whose.in_(list(ids))).group_by(whose)
+        with self.database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def states(self, ids: Collection[str]) -> dict[str, tuple[int, Rollout]]:
         """rollout id -> (sequence of its newest journal entry, the rollout without its targets)."""
         query = select(rollouts).where(rollouts.c.id.in_(list(ids)))
         with self.database.read() as connection:
             return {row.id: (row.journal_seq, to_rollout(row)) for row in connection.execute(query)}
+
+    def ended(self, search: EndedSearch, before: tuple[datetime, str] | None = None, limit: int = 100) -> list[Rollout]:
+        """Ended rollouts that fit, without their targets and writes, the latest end first.
+
+        `before`: the end and the id behind which to go on. The end is the last change that was recorded.
+        """
+        r = rollouts.c
+        query = select(rollouts).where(~LIVE).order_by(r.updated_at.desc(), r.id.desc()).limit(limit)
+        if search.containing:
+            query = query.where(_containing(search.containing))
+        if search.phase:
+            query = query.where(r.phase == search.phase)
+        if search.agent_id:
+            named = json.dumps(search.agent_id)
+            query = query.where(type_coerce(r.plan, Text).contains(named, autoescape=True))
+        if before is not None:
+            at, id_ = before
+            query = query.where((r.updated_at < at) | ((r.updated_at == at) & (r.id < id_)))
+        with self.database.read() as connection:
+            return [to_rollout(row) for row in connection.execute(query)]
 
     def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[NumberHistory]:
         """The rollouts a number was in, newest first: so many of them, and in any case the one that drives it.
@@ -169,3 +206,12 @@ _OWNERS = select(
 
 def _owners(rows: Iterable[Row[Any]]) -> dict[str, NumberOwner]:
     return {row.number: NumberOwner(row.id, row.name, row.phase, row.baseline, row.split) for row in rows}
+
+
+def _containing(text: str) -> ColumnElement[bool]:
+    r, wanted = rollouts.c, text.lower()
+    found = or_(func.lower(r.name).contains(wanted, autoescape=True), r.id.contains(wanted, autoescape=True))
+    if set(text) - set("+0123456789"):
+        return found
+    has_it = targets.c.number.contains(text, autoescape=True)
+    return or_(found, r.id.in_(select(targets.c.rollout_id).where(has_it)))

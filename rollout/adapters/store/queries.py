@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, func, or_, select
+from sqlalchemy import Connection, Row, bindparam, or_, select
 
 from rollout.adapters.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.adapters.store.snapshots import Head, Snapshots
@@ -146,12 +146,7 @@ def head_of(row: Row[Any]) -> Head:
 
 
 def summaries(
-    connection: Connection,
-    live: bool | None,
-    before: tuple[datetime, str] | None,
-    limit: int | None,
-    name: str | None,
-    containing: str,
+    connection: Connection, live: bool | None, before: tuple[datetime, str] | None, limit: int | None, name: str | None
 ) -> list[Rollout]:
     """Rollouts without their targets and writes, newest first, as Store.summaries says."""
     r = rollouts.c
@@ -160,21 +155,10 @@ def summaries(
         query = query.where(LIVE if live else ~LIVE)
     if name is not None:
         query = query.where(r.name == name)
-    if containing:
-        query = query.where(_containing(containing))
     if before is not None:
         at, id_ = before
         query = query.where((r.created_at < at) | ((r.created_at == at) & (r.id < id_)))
     return [to_rollout(row) for row in connection.execute(query)]
-
-
-def _containing(text: str) -> ColumnElement[bool]:
-    r, wanted = rollouts.c, text.lower()
-    found = or_(func.lower(r.name).contains(wanted, autoescape=True), r.id.contains(wanted, autoescape=True))
-    if set(text) - set("+0123456789"):
-        return found
-    has_it = targets.c.number.contains(text, autoescape=True)
-    return or_(found, r.id.in_(select(targets.c.rollout_id).where(has_it)))
 
 
 def writers(connection: Connection, number: str) -> list[tuple[str, Phase]]:

@@ -230,15 +230,13 @@ class Store:
         before: tuple[datetime, str] | None = None,
         limit: int | None = 100,
         name: str | None = None,
-        containing: str = "",
     ) -> list[Rollout]:
         """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only.
 
-        `limit` None: all of them, which is what whoever filters them needs. `containing`: those with this text in
-        their name, their id or one of their numbers.
+        `limit` None: all of them, which is what whoever filters them needs.
         """
         with self.database.read() as connection:
-            return queries.summaries(connection, live, before, limit, name, containing)
+            return queries.summaries(connection, live, before, limit, name)
 
     def meant(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means to whoever sees these numbers (None: all of them)."""

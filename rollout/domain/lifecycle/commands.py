@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -48,6 +48,13 @@ class By:
         one_line("reason", self.reason, MOST_REASON)
         if self.request_id is not None and not (1 <= len(self.request_id) <= 120 and self.request_id.isprintable()):
             raise InputError("request_id: write 1 to 120 printable characters", field="request_id")
+
+    def each(self, id_: str) -> By:
+        """The same for one of several rollouts: each order is a request of its own."""
+        if self.request_id is None:
+            return self
+        digest = hashlib.sha256(f"{self.request_id}\n{id_}".encode()).hexdigest()
+        return replace(self, request_id=f"all-{digest[:40]}")
 
     def request(self, command: str, *asked: Any) -> Request | None:
         """The command's identity; None without a request id."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -28,6 +27,7 @@ from rollout.interfaces.cli.screen import (
     table,
 )
 from rollout.interfaces.views.journal import wording
+from rollout.interfaces.views.listing import ORDERS, ListOrder, fits
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -36,29 +36,6 @@ if TYPE_CHECKING:
 
 LISTED = 100  # rollouts of a list that nobody has asked to be longer
 NONE_YET = "no rollouts yet; start one with `rollout start PLAN`"
-
-
-class ListOrder(StrEnum):
-    """What comes first in a list."""
-
-    CREATED = "created"
-    UPDATED = "updated"
-    DUE = "due"
-    NAME = "name"
-    PHASE = "phase"
-    WEIGHT = "weight"
-
-
-_PHASE_ORDER = list(PHASES)
-# Of lists that are newest first, and stay so where these are equal.
-_ORDERS: Mapping[ListOrder, Callable[[Mapping[str, Any]], Any]] = {
-    ListOrder.CREATED: lambda _: 0,
-    ListOrder.UPDATED: lambda r: -datetime.fromisoformat(r["updated_at"]).timestamp(),
-    ListOrder.DUE: lambda r: (r["due_at"] is None, datetime.fromisoformat(r["due_at"] or r["created_at"])),
-    ListOrder.NAME: lambda r: r["name"].casefold(),
-    ListOrder.PHASE: lambda r: _PHASE_ORDER.index(r["phase"]),
-    ListOrder.WEIGHT: lambda r: -r["weight"],
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -89,9 +66,9 @@ def list_(
     with backend() as service, waiting("reading the rollouts"):
         found = service.list(live=True)
         ended = [] if live else service.list(live=False, limit=None if every or narrow else limit + 1)
-    fitting = [r for r in (*found, *ended) if _fits(r, phase, agent)]
+    fitting = [r for r in (*found, *ended) if fits(r, phase, agent)]
     rollouts, more = _shortened(fitting, None if every else limit)
-    rollouts.sort(key=_ORDERS[sort])
+    rollouts.sort(key=ORDERS[sort])
     if more:
         echo(f"the newest {limit} and every unfinished one; there are more: rollout list --limit N, or --all", err=True)
     if json:
@@ -114,15 +91,6 @@ def list_(
             plain(r["why"]),
         )
     console().print(shown)
-
-
-def _fits(r: Mapping[str, Any], phases: Sequence[Phase] | None, agent: str | None) -> bool:
-    if phases and r["phase"] not in phases:
-        return False
-    if agent is None:
-        return True
-    tried = {f"{a['agent_id']}{version}" for a in r["agents"] for version in ("", f":{a['agent_version']}")}
-    return agent in tried
 
 
 def _shortened(found: Sequence[dict[str, Any]], limit: int | None) -> tuple[list[dict[str, Any]], bool]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +97,7 @@ def pause(
         live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
         line = _Line(service, sorted(live, key=_waits))
         for each in line.live:
-            line.order(each, lambda asked: service.command("pause", asked, by(reason, _own(request_id, asked))))
+            line.order(each, lambda asked: service.command("pause", asked, by(reason, request_id).each(asked)))
         if json:
             print_json(line.answers)
         else:
@@ -157,13 +156,6 @@ def _waits(each: Mapping[str, Any]) -> bool:
     return bool(each["phase"] == "pending")
 
 
-def _own(request_id: str | None, id_: str) -> str | None:
-    """The request's id for one of several rollouts: each order is a request of its own."""
-    if request_id is None:
-        return None
-    return "all-" + hashlib.sha256(f"{request_id}\n{id_}".encode()).hexdigest()[:40]
-
-
 def _plain_command(name: str) -> Any:
     def run(
         id: RolloutId, reason: Reason = "", expect: Expect = None, request_id: RequestId = None, json: Json = False
@@ -194,7 +186,7 @@ def rollback(
         line = _Line(service, sorted(service.list(live=True), key=_waits) if every else [])
         # Every order is committed before the first one is waited for.
         for one in line.live:
-            line.order(one, lambda asked: service.rollback(asked, by(reason, _own(request_id, asked))))
+            line.order(one, lambda asked: service.rollback(asked, by(reason, request_id).each(asked)))
         if not every:
             asked = id if id is not None else service.on_number(str(number))
             line.answers.append(service.rollback(asked, by(reason, request_id)))

@@ -167,10 +167,14 @@ def _pause(r: Rollout) -> Intent:
     )
 
 
+def has_failed(r: Rollout) -> bool:
+    """True if the gates have failed, so that resuming overrides them."""
+    return r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL
+
+
 def _resume(r: Rollout) -> Intent:
-    failed = r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL
     says = f"It goes on from {r.position}."
-    if failed:
+    if has_failed(r):
         says += " Its gates have failed: resuming overrides that failure."
     waiting = r.started_at is not None and r.confirmed_at is None
     orders = grouped(_forward(r, r.outstanding)) if waiting else ()

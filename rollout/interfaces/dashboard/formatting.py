@@ -10,6 +10,7 @@ from typing import Any
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
+from rollout.domain.plan.plan import Plan
 from rollout.domain.splits.splits import describe
 
 # Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
@@ -162,6 +163,18 @@ def actor(text: str) -> str:
     if text.startswith("token:") and text.count(":") >= 2:
         return text.split(":", 2)[2]
     return text.removeprefix("cli:")
+
+
+def tried(plan: Plan) -> str:
+    """What a plan tries: `agent_abc v6 → v7` where it names the baseline, else `agent_abc v7`; variants in turn."""
+    arms = list(plan.arms.values())
+    base = plan.baseline or ()
+    if len(arms) == len(base) == 1 and base[0].agent_id == arms[0].agent_id and base[0].agent_version is not None:
+        return f"{arms[0].agent_id} v{base[0].agent_version} → v{arms[0].agent_version}"
+    versions: dict[str, list[str]] = {}
+    for arm in arms:
+        versions.setdefault(arm.agent_id, []).append(f"v{arm.agent_version}")
+    return ", ".join(f"{agent} {', '.join(found)}" for agent, found in versions.items())
 
 
 def number_count(count_: int) -> str:

@@ -1,13 +1,16 @@
-"""The overview: every unfinished rollout as a row, those that need a person first, finished ones below."""
+"""The overview: every unfinished rollout as a row, those that need a person first, and below them those that ended."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
+from rollout.adapters.store.lookups import EndedSearch
 from rollout.domain.errors import InputError
 from rollout.domain.gates.summary import meters
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict
@@ -17,22 +20,73 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller
-from rollout.interfaces.dashboard import charts
+from rollout.interfaces.dashboard import bulk, charts, formatting
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.views import listing
 from rollout.interfaces.views import rollout as views
+from rollout.interfaces.views.listing import ListOrder
 
 PER_PAGE = 50
-# What a person has to answer comes first, then what is going back, then what goes on.
-_ORDER = (
-    Phase.HELD,
-    Phase.ROLLING_BACK,
-    Phase.PAUSED,
-    Phase.PROGRESSING,
-    Phase.PENDING,
-    Phase.PROMOTED,
-    Phase.ROLLED_BACK,
-    Phase.STOPPED,
-)
+ENDED_PER_PAGE = 20
+ORDER_WORDS: Mapping[ListOrder, str] = {
+    ListOrder.PHASE: "what needs you first",
+    ListOrder.CREATED: "newest first",
+    ListOrder.UPDATED: "last change",
+    ListOrder.DUE: "next check",
+    ListOrder.NAME: "name",
+    ListOrder.WEIGHT: "weight",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewFilter:
+    """What a reader has chosen. `phase`: "" for any; `agent`: ID, ID:VERSION, or "" for any."""
+
+    text: str = ""
+    phase: str = ""
+    agent: str = ""
+    sort: ListOrder = ListOrder.PHASE
+    by_agent: bool = False
+
+    @property
+    def is_narrow(self) -> bool:
+        """True if some rollouts may be left out."""
+        return bool(self.text or self.phase or self.agent)
+
+    @property
+    def query(self) -> str:
+        """What was chosen as a part of an address, without what is not chosen."""
+        chosen = {
+            "q": self.text,
+            "phase": self.phase,
+            "agent": self.agent,
+            "sort": "" if self.sort is ListOrder.PHASE else str(self.sort),
+            "group": "agent" if self.by_agent else "",
+        }
+        return urlencode({name: value for name, value in chosen.items() if value})
+
+    def live(self, page_state: PageState, caller: Caller) -> tuple[list[Rollout], list[Rollout]]:
+        """(every unfinished rollout of this caller's, those of them that fit in the chosen order)."""
+        everything = page_state.service.live(caller)
+        pairs = [(r, views.summary(r)) for r in everything if fits_text(r, self.text)]
+        phases = {self.phase} if self.phase else None
+        chosen = [pair for pair in pairs if listing.fits(pair[1], phases, self.agent or None)]
+        chosen.sort(key=lambda pair: listing.ORDERS[self.sort](pair[1]))
+        if self.by_agent:
+            chosen.sort(key=lambda pair: agent_of(pair[0]))
+        return everything, [r for r, _ in chosen]
+
+
+def read_filter(query: Mapping[str, str]) -> OverviewFilter:
+    """The filter of an address; what is not known there counts as not chosen."""
+    phase, sort = query.get("phase", ""), query.get("sort", "")
+    return OverviewFilter(
+        query.get("q", "").strip()[:100],
+        phase if phase in list(Phase) else "",
+        query.get("agent", "").strip()[:100],
+        ListOrder(sort) if sort in list(ListOrder) else ListOrder.PHASE,
+        query.get("group", "") == "agent",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +105,7 @@ class OverviewRow:
 
     id: str
     name: str
+    agent: str
     phase: str
     reason: str | None
     position: str
@@ -67,29 +122,38 @@ class OverviewRow:
     needs_answer: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """The rows of one agent on this page; `total` counts its rollouts on all pages. Ungrouped: one group without one."""
+
+    agent: str
+    total: int
+    rows: Sequence[OverviewRow]
+
+
 def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dict[str, Any]:
-    """Everything the overview shows. `query`: q (text), phase, page (from 1), before (cursor of finished)."""
-    text, phase = query.get("q", "").strip()[:100], query.get("phase", "")
-    everything = page_state.service.live(caller)
-    fitting = [r for r in everything if fits(r, text)]
-    counts = Counter(str(r.phase) for r in fitting)
-    chosen = [r for r in fitting if not phase or str(r.phase) == phase]
-    chosen.sort(key=lambda r: (_ORDER.index(r.phase), not needs_answer(r), -r.updated_at.timestamp()))
-    pages = max(1, -(-len(chosen) // PER_PAGE))
+    """Everything the overview shows. `query`: as `read_filter`; page (from 1), before (cursor of ended ones)."""
+    chosen = read_filter(query)
+    everything, fitting = chosen.live(page_state, caller)
+    pages = max(1, -(-len(fitting) // PER_PAGE))
     number = min(pages, max(1, int(query["page"]) if query.get("page", "").isdecimal() else 1))
-    shown = chosen[(number - 1) * PER_PAGE : number * PER_PAGE]
-    finished, older = _finished(page_state, caller, text, query.get("before", ""))
-    sizes = page_state.service.lookups.numbers([r.id for r in (*shown, *finished)])
+    shown = fitting[(number - 1) * PER_PAGE : number * PER_PAGE]
+    ended, older = _ended(page_state, caller, chosen, query.get("before", ""))
+    sizes = page_state.service.lookups.sizes([r.id for r in (*shown, *ended)])
+    counts = Counter(r.phase for r in fitting)
     return {
-        "rows": [row(r, len(sizes.get(r.id, ()))) for r in shown],
-        "finished": [row(r, len(sizes.get(r.id, ()))) for r in finished],
+        "groups": _groups(shown, fitting, sizes, chosen.by_agent),
+        "ended": [row(r, sizes.get(r.id, 0)) for r in ended],
         "older": older,
         "before": query.get("before", ""),
         "live_total": len(everything),
-        "counts": [(str(p), counts[str(p)]) for p in _ORDER if p.is_live and counts[str(p)]],
+        "fitting": len(fitting),
+        "counts": [(str(p), counts[p]) for p in listing.PHASE_ORDER if counts[p]],
+        "touched": {str(command): sum(bulk.touches(command, r) for r in fitting) for command in bulk.BulkCommand},
         "waiting": sum(1 for r in everything if needs_answer(r)),
-        "q": text,
-        "phase": phase,
+        "agents": sorted({f"{a.agent_id}:{a.agent_version}" for r in everything for a in r.plan.arms.values()}),
+        "chosen": chosen,
+        "orders": ORDER_WORDS,
         "page": number,
         "pages": pages,
         "now": page_state.service.app.store.now(),
@@ -97,30 +161,43 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
     }
 
 
-def _finished(
-    page_state: PageState, caller: Caller, text: str, cursor: str, most: int = 20
+def _groups(
+    shown: Sequence[Rollout], fitting: Sequence[Rollout], sizes: Mapping[str, int], by_agent: bool
+) -> list[RowGroup]:
+    """The rows under their agents' names, or all of them under none."""
+    totals = Counter(map(agent_of, fitting))
+    grouped = groupby(shown, agent_of) if by_agent else [("", shown)]
+    return [RowGroup(agent, totals[agent], [row(r, sizes.get(r.id, 0)) for r in rows]) for agent, rows in grouped]
+
+
+def _ended(
+    page_state: PageState, caller: Caller, chosen: OverviewFilter, cursor: str
 ) -> tuple[list[Rollout], str | None]:
-    """A page of finished rollouts that fit, newest first, and the cursor of the next."""
+    """A page of ended rollouts that fit, the latest end first, and the cursor of the next."""
+    if chosen.phase and Phase(chosen.phase).is_live:
+        return [], None
     before = read_cursor(cursor) if cursor else None
+    search = EndedSearch(chosen.text, chosen.phase, chosen.agent.partition(":")[0])
     found: list[Rollout] = []
     last: Rollout | None = None
     for _ in range(10):  # where most is not the caller's business
-        store = page_state.service.app.store
-        batch = store.summaries(live=False, before=before, limit=most + 1, containing=text)
+        batch = page_state.service.lookups.ended(search, before, ENDED_PER_PAGE + 1)
         for r in page_state.service.visible(caller, batch):
-            if len(found) == most:
+            if not listing.fits(views.summary(r), None, chosen.agent or None):
+                continue
+            if len(found) == ENDED_PER_PAGE:
                 return found, write_cursor(found[-1])
             found.append(r)
-        if len(batch) <= most:
+        if len(batch) <= ENDED_PER_PAGE:
             return found, None
         last = batch[-1]
-        before = (last.created_at, last.id)
+        before = (last.updated_at, last.id)
     return found, write_cursor(last) if last else None
 
 
 def write_cursor(last: Rollout) -> str:
     """Where the next page begins: behind this rollout."""
-    return f"{last.created_at.isoformat()} {last.id}"
+    return f"{last.updated_at.isoformat()} {last.id}"
 
 
 def read_cursor(text: str) -> tuple[datetime, str]:
@@ -135,7 +212,12 @@ def read_cursor(text: str) -> tuple[datetime, str]:
     return at, id_
 
 
-def fits(r: Rollout, text: str) -> bool:
+def agent_of(r: Rollout) -> str:
+    """The agent that a rollout tries; of several, all of them."""
+    return ", ".join(sorted({a.agent_id for a in r.plan.arms.values()}))
+
+
+def fits_text(r: Rollout, text: str) -> bool:
     """True if a rollout's name, id, or one of the numbers it lists contains this text."""
     if not text:
         return True
@@ -158,6 +240,7 @@ def row(r: Rollout, numbers: int) -> OverviewRow:
     return OverviewRow(
         r.id,
         r.name,
+        formatting.tried(r.plan),
         str(r.phase),
         r.reason,
         str(r.position),

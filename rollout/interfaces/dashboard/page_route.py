@@ -30,6 +30,7 @@ from rollout.interfaces.dashboard.sign_in.sessions import Session, check_form, c
 
 log = structlog.get_logger(__name__)
 PART_BYTES = 320 * 1024  # a plan of 256 KiB and room for its form
+MOST_FIELDS = 2_000  # a command for many rollouts names each of them; the whole body is limited by the middleware
 SIGN_IN = "/sign-in"
 THEMES = ("light", "dark")  # as the page's script keeps the choice in a cookie; none: as the system has it
 _TITLES = {
@@ -149,7 +150,7 @@ def visitor_of(service: ApiService, request: Request) -> Visitor:
 async def read_form(request: Request) -> None:
     """Read the form into `request.state.form`: texts by name, and of a file its text, if one was chosen."""
     fields: dict[str, str] = {}
-    async with request.form(max_files=1, max_fields=20, max_part_size=PART_BYTES) as form:
+    async with request.form(max_files=1, max_fields=MOST_FIELDS, max_part_size=PART_BYTES) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 raw = await value.read(PART_BYTES + 1)

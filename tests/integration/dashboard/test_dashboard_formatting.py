@@ -14,7 +14,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
 from rollout.interfaces.dashboard import actions, confirmations, formatting
-from rollout.interfaces.dashboard.overview_page import _ORDER
+from rollout.interfaces.views.listing import PHASE_ORDER
 from tests.support.clock import START
 from tests.support.values import entry
 
@@ -94,7 +94,7 @@ STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()
         (HeldReason, formatting.HELD),
         (GateOutcome, formatting.VERDICTS),
         (Phase, screen.PHASES),
-        (Phase, _ORDER),
+        (Phase, PHASE_ORDER),
     ],
 )
 def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(

@@ -18,7 +18,7 @@ from rich.console import Console
 from sqlalchemy import text as sql
 
 from rollout.adapters.store import rollouts as rows
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.lookups import EndedSearch, Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.agent_tests.judgement import TestOutcome, TestVerdict
 from rollout.domain.agent_tests.runs import BatchProgress
@@ -402,10 +402,10 @@ def test_finished_rollouts_are_searched_by_the_database(still: World) -> None:
     """Each search read up to a thousand of them whole."""
     for index, name in ((910, "Quick-100%_a"), (911, "quick-1000b")):
         keep(still, index, [f"+1419890{index:04}"], phase=Phase.STOPPED, name=name)
-    store = still.app.store
+    lookups = Lookups(still.app.database)
 
     def found(text: str) -> list[str]:
-        return [r.name for r in store.summaries(live=False, containing=text)]
+        return [r.name for r in lookups.ended(EndedSearch(text))]
 
     assert sorted(found("QUICK-100")) == ["Quick-100%_a", "quick-1000b"]
     assert found("100%_") == ["Quick-100%_a"], "what LIKE calls a wildcard is a letter here"

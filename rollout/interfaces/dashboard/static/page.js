@@ -91,7 +91,14 @@
   document.addEventListener("htmx:error", (event) => {
     if (isLook(event)) gone();
   });
+  // The address holds what was chosen, so that a reload and a copied link show the same list.
+  function keepAddress(form) {
+    const chosen = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    window.history.replaceState(null, "", chosen.size ? `${form.action}?${chosen}` : form.action);
+  }
+
   document.addEventListener("htmx:after:request", (event) => {
+    if (event.detail.ctx && event.detail.ctx.sourceElement.id === "filters") keepAddress(event.detail.ctx.sourceElement);
     if (!isLook(event)) return;
     const status = event.detail.ctx.response.status;
     if (status === 401) window.location.reload(); // the session ended: the page leads to the sign-in
