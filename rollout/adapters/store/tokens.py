@@ -31,6 +31,7 @@ _SESSION = (
     .join(sessions, sessions.c.token_id == tokens.c.id)
     .where(sessions.c.hash == bindparam("wanted"))
 )
+_USED = update(tokens).where(tokens.c.id == bindparam("used")).values(last_used_at=bindparam("at"))
 _LOCK = 7_402_118_867  # any fixed number: entries of the system's chain are added one at a time
 
 
@@ -110,7 +111,7 @@ class AccessStore:
         with self.database.write() as connection:
             row = connection.execute(select(tokens).where(tokens.c.id == id_).with_for_update()).one_or_none()
             if row is None:
-                raise UnknownToken(f"there is no token {id_}; `rollout token list` shows them")
+                raise UnknownToken.called(id_)
             if row.revoked_at is not None:
                 return False
             now = self.database.now(connection)
@@ -124,8 +125,7 @@ class AccessStore:
     def touch(self, id_: str) -> None:
         """Note that a token was used."""
         with self.database.write() as connection:
-            now = self.database.now(connection)
-            connection.execute(update(tokens).where(tokens.c.id == id_).values(last_used_at=now))
+            connection.execute(_USED, {"used": id_, "at": self.database.now(connection)})
 
     # -------------------------------------------------------------- sessions
 
@@ -140,11 +140,12 @@ class AccessStore:
             )
             values = {"hash": hash_, "token_id": token_id, "csrf_hash": csrf_hash, "created_at": now}
             connection.execute(insert(sessions), {**values, "seen_at": now, "expires_at": now + lifetime})
+            connection.execute(_USED, {"used": token_id, "at": now})
             _record(self.database, connection, entry)
             return now + lifetime
 
     def session(self, hash_: str, idle: timedelta) -> SessionRow | None:
-        """A session whose token is usable and that was used within `idle`; its use is noted once a minute."""
+        """A session whose token is usable and that was used within `idle`; both uses are noted once a minute."""
         with self.database.read() as connection:
             row = connection.execute(_SESSION, {"wanted": hash_}).one_or_none()
             now = self.database.now(connection)
@@ -153,6 +154,7 @@ class AccessStore:
         if now >= row.seen_at + timedelta(minutes=1):
             with self.database.write() as connection:
                 connection.execute(update(sessions).where(sessions.c.hash == hash_).values(seen_at=now))
+                connection.execute(_USED, {"used": row.id, "at": now})
         return SessionRow(_token(row), row.csrf_hash, row.seen_at, row.ends)
 
     def end_session(self, hash_: str, actor: str) -> None:
@@ -223,6 +225,11 @@ class UnknownToken(InputError):
     """There is no token with this id."""
 
     status = 404
+
+    @classmethod
+    def called(cls, id_: str) -> UnknownToken:
+        """There is none of this id."""
+        return cls(f"there is no token {id_}; `rollout token list` shows them")
 
 
 def _record(database: Database, connection: Connection, entry: JournalEntry) -> None:

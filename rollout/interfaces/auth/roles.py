@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.tokens import AccessStore, TokenRow
+from rollout.adapters.store.tokens import AccessStore, TokenRow, UnknownToken
 from rollout.domain.errors import Forbidden, InputError, Unauthenticated
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.phone_numbers import covers, is_e164
@@ -154,16 +154,19 @@ def create_token(
     return id_, token
 
 
-def list_tokens(store: HasDatabase) -> list[TokenRow]:
-    """Every token, oldest first, without the secret parts."""
-    return AccessStore(store.database).tokens()
+def list_tokens(store: HasDatabase, within: frozenset[str] | None = None) -> list[TokenRow]:
+    """Every token, oldest first, without the secret parts; `within`: only those limited to some of these numbers."""
+    rows = AccessStore(store.database).tokens()
+    return [row for row in rows if within is None or covers(within, row.numbers or ())]
 
 
-def revoke_token(store: HasDatabase, id_: str, actor: str) -> bool:
+def revoke_token(store: HasDatabase, id_: str, actor: str, within: frozenset[str] | None = None) -> bool:
     """Revoke a token and end its sessions, at once on every replica; False when it was revoked before.
 
-    InputError for an unknown id.
+    UnknownToken for an id that there is not `within` these numbers (None: at all).
     """
+    if within is not None and id_ not in {row.id for row in list_tokens(store, within)}:
+        raise UnknownToken.called(id_)
     return AccessStore(store.database).revoke(id_, actor)
 
 

@@ -121,16 +121,16 @@ class PageRoute(APIRoute):
             await read_form(request)
 
         def look() -> Visitor:
-            found = visitor_of(service, request)
+            request.state.visitor = found = visitor_of(service, request)  # the page of a refusal knows who asked
             if request.method == "POST":
                 check_form(request, request.state.form)
             found.caller.need(self.page_right)
             return found
 
-        request.state.visitor = found = await service.pools.run(self.pool, look)
+        found = await service.pools.run(self.pool, look)
         if self.page_right is Right.READ:
             service.reads.take(f"page|{found.caller.actor}")
-        elif self.page_right is Right.OPERATE:
+        elif self.page_right in (Right.OPERATE, Right.ADMIN):
             service.changes.take(f"page|{found.caller.actor}")
         # rollback and pause have no limit here
 
