@@ -50,6 +50,7 @@ KINDS = {
     "rearmed": "the database went back in time: horizons were opened again, and every number is read first",
     "superseded": "a later rollout has some of its numbers now; they are watched no more",
     "promote": "a person went to the next step, or ended the bake",
+    "set": "a person set weights in place of the step's; its hold starts anew",
     "pause": "a person holds",
     "resume": "a person went on",
     "stop": "a person asked to end it",

@@ -7,7 +7,7 @@ takes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -114,6 +114,16 @@ class Commands:
         """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
         return self._change(
             id_, partial(commands.promote, by=by, expect=expect, full=full), by.request("promote", id_, expect, full)
+        )
+
+    def set_weights(
+        self, id_: str, by: By, *, weights: Mapping[str, object], expect: Position | None = None
+    ) -> dict[str, Any]:
+        """Write these weights (0..1, by version) in place of the step's; its hold starts anew."""
+        return self._change(
+            id_,
+            partial(commands.set_weights, by=by, expect=expect, weights=weights),
+            by.request("set", id_, expect, weights),
         )
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:

@@ -159,6 +159,8 @@ class Driver:
             data["retreated"] = values.get("retreated", r.retreated)
         if verdict is not None and action.event in _JUDGED:
             data["verdict"], values["verdict"] = verdict.to_json(), verdict
+        if action.event in _BY_HAND and r.hand is not None:
+            data["by_hand"] = r.hand.to_json()
         change = Change(rollout=values, targets=action.targets)
         now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
@@ -169,5 +171,6 @@ class Driver:
 
 
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
+_BY_HAND = frozenset({Event.CONFIRMED, Event.REACHED, Event.COMPLETED})
 _ANEW = frozenset({Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED})
 _JUDGED = frozenset({Event.ADVANCED, Event.COMPLETED, Event.FAILED, Event.FAILURE_PAUSED, Event.HELD})

@@ -173,10 +173,11 @@ class GateCheck:
                 )
                 cells += table.cells
                 still_open = max(still_open, *table.open.values()) if table.open else still_open
-            shares = [share(plan, name, step) for step in range(1, plan.last_step + 1)]
+            shares = [share(plan.weights(step), name) for step in range(1, plan.last_step + 1)]
+            shares[rollout.position.step - 1] = share(rollout.weights_at(rollout.step), name)
             tally = Tally(
                 cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
-                position=index(plan, rollout.position),
+                position=index(plan, rollout.position, rollout.hand),
                 step=rollout.position.step,
                 weight=shares[rollout.position.step - 1],
                 unavailable=seen.unavailable,

@@ -21,7 +21,7 @@ from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, reading_trouble, shown
-from rollout.domain.writes.protocol import Finding, body_of, lists_at, shows
+from rollout.domain.writes.protocol import Finding, body_of, shows, wanted_lists
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 
 Nearly = Callable[[], None] | None  # see NumberSession.write in ports
@@ -188,7 +188,7 @@ class WriteProtocol:
             ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
             if not ready:
                 return seen
-            wanted = {t.number: lists_at(rollout.plan, t.baseline, *rollout.wanted(t)) for t in ready}
+            wanted = {t.number: wanted_lists(rollout, t) for t in ready}
             batch = _Batch(rollout, held, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
             done = self._deliver(batch, nearly)
             if second := (*done.as_read, *done.changed):
@@ -290,6 +290,8 @@ class WriteProtocol:
         data: dict[str, Any] = {"kind": str(batch.kind), "position": str(rollout.position)}
         if batch.is_forward and rollout.retreated is not None:
             data["retreated"] = rollout.retreated
+        if batch.is_forward and rollout.hand is not None:
+            data["by_hand"] = rollout.hand.to_json()
         entry = JournalEntry("intended", SERVICE, batch.why, data)
         now = self.store.commit(batch.held, change, [entry], timedelta(seconds=self.timing.lease))
         return replace(batch, rollout=change.applied_to(rollout, now)), change, intents

@@ -138,6 +138,19 @@ class Client:
         """Go to the next step now, whatever the hold and the gates; with `full` to the last."""
         return self._change("promote", rollout, expect, _by(reason, request_id), full=full)
 
+    def set_weights(
+        self,
+        rollout: str,
+        weights: float | Mapping[str, float],
+        *,
+        expect: str | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+    ) -> RolloutStatus:
+        """Set the canary's weight by hand, or those of variants by name; the step's hold starts anew."""
+        by_arm = dict(weights) if isinstance(weights, Mapping) else {"canary": weights}
+        return self._change("set", rollout, expect, _by(reason, request_id), weights=by_arm)
+
     def pause(
         self, rollout: str, *, expect: str | None = None, reason: str = "", request_id: str | None = None
     ) -> RolloutStatus:
@@ -166,9 +179,9 @@ class Client:
         ordered = self._remote.rollback(rollout, _by(reason, request_id))
         return RolloutStatus.of(self._remote.follow_rollback(str(ordered["id"]), timeout))
 
-    def _change(self, command: str, rollout: str, expect: str | None, by: By, *, full: bool = False) -> RolloutStatus:
+    def _change(self, command: str, rollout: str, expect: str | None, by: By, **asked: Any) -> RolloutStatus:
         position = None if expect is None else parse_position(expect)
-        return RolloutStatus.of(self._remote.command(command, rollout, by, expect=position, full=full))
+        return RolloutStatus.of(self._remote.command(command, rollout, by, expect=position, **asked))
 
 
 def _plan(plan: str | Path | Mapping[str, Any]) -> PlanText:

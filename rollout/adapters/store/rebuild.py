@@ -30,9 +30,9 @@ NOT_REBUILT = SCHEDULING | {
     "history",  # fixed by the gates at the first look; every look that is kept carries it
 }
 
-# Columns of the fifth, tenth and twelfth revision (and labels_waived, of the eighth): journals that began before do
+# Columns of the fifth, tenth, twelfth and later revisions (and labels_waived, of the eighth): journals that began before do
 # not name them.
-_LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at", "tests", "tags")
+_LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at", "tests", "tags", "by_hand", "hand_split")
 
 
 @dataclass

@@ -24,7 +24,7 @@ from rollout.adapters.store.types import JsonText, UtcDateTime, VerdictText
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
@@ -79,6 +79,8 @@ rollouts = Table(
     Column("stood", Float),
     Column("back_at", UtcDateTime),
     Column("raised_at", UtcDateTime),
+    Column("by_hand", JsonText),  # the splits that people set, in their order
+    Column("hand_split", Integer),  # the number of the one that is wanted in place of the position's weights
     Column("promote_asked", Boolean, nullable=False),
     Column("stop_asked", Boolean, nullable=False),
     Column("waived", Boolean, nullable=False),

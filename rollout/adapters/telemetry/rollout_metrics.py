@@ -125,13 +125,13 @@ def family(kind: Sequence[str], samples: Mapping[tuple[str, ...], float]) -> Gau
 
 
 def _arms(r: Rollout, step: int) -> dict[str, float]:
-    weights = r.plan.weights(step) if step > 0 else {}
+    weights = r.weights_at(step) if step > 0 else {}
     return {arm: weights.get(arm, 0) / splits.TOTAL for arm in r.plan.arms}
 
 
 def _asked(r: Rollout) -> dict[str, float]:
     idle = r.phase in (Phase.PENDING, Phase.ROLLING_BACK, Phase.ROLLED_BACK) or r.started_at is None
-    asked = _arms(r, 0 if idle else r.position.step)
+    asked = _arms(r, 0 if idle else r.step)
     low = 1.0 if r.retreated is None else r.retreated / splits.TOTAL
     return {arm: min(share, low) for arm, share in asked.items()}
 

@@ -20,6 +20,7 @@ from rollout.domain.calendar.windows import (
     spans,
     stays_up,
 )
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.calendar import Calendar
@@ -77,7 +78,7 @@ def remaining(
     walk = _StepWalk(r.plan, calendar, holidays, r.waves, now)
     if r.started_at is None:
         return list(walk.from_start(r.start_at))
-    walk.deadline, walk.raised_at = r.deadline_at, r.raised_at
+    walk.deadline, walk.raised_at, walk.hand = r.deadline_at, r.raised_at, r.hand
     if r.promote_asked or (r.plan.retreat is None and r.confirmed_at is not None):
         return list(walk.after_step(r.position, r.confirmed_at or now, asked=r.promote_asked))
     return list(walk.from_standing(r))
@@ -94,6 +95,7 @@ class _StepWalk:
         self.zone = self.calendar.zone or "UTC"
         self.deadline: datetime | None = None
         self.raised_at: datetime | None = None
+        self.hand: HandSplit | None = None  # what a person set at the position that the walk begins at
 
     def from_start(self, start: datetime | None) -> Iterator[TimetableRow]:
         begins = self.now if start is None else max(start, self.now)
@@ -154,7 +156,10 @@ class _StepWalk:
                 yield self._row(max(self.deadline, self.now), Happens.DEADLINE, position)
                 return
             happens = Happens.PROMOTED if after is None else Happens.STEP
-            yield self._row(at, happens, after or position, () if asked else _needs(step))
+            needs = () if asked else _needs(step)
+            if after is None and not asked and self._set_at(position) is not None:
+                needs = (*needs, "a person to say how it ends")
+            yield self._row(at, happens, after or position, needs)
             if after is None or at is None:
                 return
             position, confirmed, asked, left = after, at, False, None
@@ -171,8 +176,17 @@ class _StepWalk:
 
     def _retreats(self, position: Position) -> bool:
         """True if closing time takes something down at this position: see `Rollout.retreats`."""
-        steps = {position.step, self.plan.last_step} if position.wave > 1 else {position.step}
-        return not steps.isdisjoint(self.plan.steps_above)
+        if (retreat := self.plan.retreat) is None:
+            return False
+        earlier = position.wave > 1 and self.plan.last_step in self.plan.steps_above
+        return earlier or sum(self._weights(position).values()) > retreat
+
+    def _set_at(self, position: Position) -> HandSplit | None:
+        return self.hand if self.hand is not None and position == (self.hand.wave, self.hand.step) else None
+
+    def _weights(self, position: Position) -> Mapping[str, int]:
+        set_ = self._set_at(position)
+        return self.plan.weights(position.step) if set_ is None else set_.weights
 
     def _opening(self, at: datetime) -> datetime | None:
         return next_opening(self.calendar, self.holidays, at) if at.year < _LAST_YEAR else None
@@ -212,8 +226,7 @@ class _StepWalk:
     def _row(
         self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()
     ) -> TimetableRow:
-        weights = self.plan.weights(position.step)
-        return TimetableRow(at, self.zone, happens, position, weights, needs)
+        return TimetableRow(at, self.zone, happens, position, self._weights(position), needs)
 
 
 def _needs(step: Step) -> tuple[str, ...]:

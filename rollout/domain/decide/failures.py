@@ -105,16 +105,24 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     """
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
     values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}
-    if reason in (HeldReason.DRIFT, HeldReason.TOUCHED) and (was := in_force(r)) != r.position:
-        values |= {"wave": was.wave, "step": was.step}
+    if reason in (HeldReason.DRIFT, HeldReason.TOUCHED):
+        position, hand_split = in_force(r)
+        if position != r.position:
+            values |= {"wave": position.wave, "step": position.step}
+        if hand_split != r.hand_split:
+            values["hand_split"] = hand_split
     return Record(Event.HELD, why, values)
 
 
-def in_force(r: Rollout) -> Position:
-    """The position that the numbers were last confirmed at, as long as nothing of a later one has been written."""
+def in_force(r: Rollout) -> tuple[Position, int | None]:
+    """The position, and the number of a person's split, that the numbers were last confirmed at, as long as nothing of
+    what is wanted now has been written."""
     stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
     if r.confirmed_at is not None or not stand or any(t.step < 0 for t in r.targets):
-        return r.position
+        return r.position, r.hand_split
     was = Position(max(stand), stand[max(stand)])  # of the last wave that was begun, the number furthest behind
     begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
-    return r.position if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) else min(was, r.position)
+    position, number = Position(was.wave, r.plan_step(was.step)), was.step - r.plan.last_step
+    if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) or position > r.position:
+        return r.position, r.hand_split
+    return position, number if number > 0 else None

@@ -40,7 +40,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return read_back(r, now)
     waiting = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in r.outstanding if t.number not in waiting)
-    next_ = f"step {r.position}: {weight(r, r.position.step)}"
+    next_ = f"{'step' if r.hand is None else 'set by a person at'} {r.position}: {weight(r, r.step)}"
     if r.retreated is not None:
         next_ = f"retreat to {percent(r.retreated)}"
     elif r.is_down:
@@ -63,7 +63,7 @@ def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
             values["stood"] = (r.stood or 0) + stood.total_seconds()
         return Record(Event.RETREATED, f"retreat to {percent(f.opening.retreat_to)} {f.opening.retreat_why}", values)
     if r.retreated is not None and f.opening.is_open:
-        why = f"open again: back to {weight(r, r.position.step)}"
+        why = f"open again: back to {weight(r, r.step)}"
         return Record(Event.RETURNED, why, {"retreated": None, "turning_since": now})
     return None
 
@@ -73,18 +73,18 @@ def read_back(r: Rollout, now: datetime) -> Record | None:
     where = f"on {count(reached(r), 'number')}, read back"
     if r.retreated is None and r.confirmed_at is None:
         values = {"confirmed_at": now, **r.cleared("turning_since", "stood", "back_at")}
-        return Record(Event.CONFIRMED, f"{weight(r, r.position.step)} {where}", values)
+        return Record(Event.CONFIRMED, f"{weight(r, r.step)} {where}", values)
     if r.turning_since is None:
         return None
     if r.retreated is not None:
         return Record(Event.REACHED, f"{percent(r.retreated)} {where}", {"turning_since": None})
-    why = f"{weight(r, r.position.step)} again {where}; its hold goes on"
+    why = f"{weight(r, r.step)} again {where}; its hold goes on"
     return Record(Event.REACHED, why, {"turning_since": None, "back_at": now})
 
 
 def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
     assert r.retreated is not None
-    wanted = weight(r, r.position.step)
+    wanted = weight(r, r.step)
     next_ = f"step {r.position}: {wanted}" if r.confirmed_at is None else f"back to {wanted}"
     tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
     why = f"retreated to {percent(r.retreated)} {tail}"
@@ -115,6 +115,9 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
     if step.approve:
         return Wait(sooner(None, now, f), next_, "all is green; a person must promote it", WaitingFor.APPROVAL)
+    if after is None and r.hand is not None:
+        why = f"a person set {weight(r, r.step)} in the last step: a person must say how it ends"
+        return Wait(sooner(None, now, f), "promote, stop or rollback", why, WaitingFor.APPROVAL)
     return None
 
 
@@ -136,6 +139,6 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
             "step": after.step,
             "confirmed_at": None,
             "promote_asked": False,
-            **r.cleared("stood", "back_at"),
+            **r.cleared("stood", "back_at", "hand_split"),
         },
     )

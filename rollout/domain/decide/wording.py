@@ -14,8 +14,8 @@ def reached(r: Rollout) -> int:
 
 def weight(r: Rollout, step: int) -> str:
     """A step's weights, for people."""
-    weights = r.plan.weights(step)
-    if len(weights) == 1:
+    weights = r.weights_at(step)
+    if r.plan.canary is not None:
         return f"{percent(next(iter(weights.values())))} canary"
     return ", ".join(f"{percent(points)} {name}" for name, points in weights.items())
 

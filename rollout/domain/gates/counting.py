@@ -77,14 +77,14 @@ class WeightSpan:
     """A time in which one confirmed weight was in force: from its read-back until the next order.
 
     `weight` is the canary's share among calls of canary and baseline (see observations.share), `position` counts
-    the rollout's positions in order (negative: while it had retreated from that one at closing time), `number`
-    limits the span to one phone number.
+    the rollout's positions in order (with a fraction: weights that a person set there; negative: while it had retreated
+    from that one at closing time), `number` limits the span to one phone number.
     """
 
     start: datetime
     end: datetime | None
     weight: float
-    position: int
+    position: float
     number: str | None = None
 
 
@@ -204,7 +204,7 @@ def tabulate(
     limit = {
         name: min((start for start, _, _, final, _ in placed if name not in final), default=None) for name in series
     }
-    drafts: dict[tuple[float, int, str], _Draft] = {}
+    drafts: dict[tuple[float, float, str], _Draft] = {}
     still_open = dict.fromkeys(series, 0)
     for start, arm, span, final, call in sorted(placed, key=lambda p: p[0]):
         key = (span.weight, span.position, start.astimezone(UTC).date().isoformat())
@@ -239,7 +239,7 @@ class _Draft:
         self.lost = {name: [0, 0] for name in critical}
         self.strata: dict[str, dict[str, list[int]]] = {}
 
-    def cell(self, weight: float, position: int, day: str, wave: int) -> Cell:
+    def cell(self, weight: float, position: float, day: str, wave: int) -> Cell:
         return Cell(
             weight,
             position,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.domain.gates.counting import WeightSpan
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.plan.plan import Plan
@@ -29,16 +30,17 @@ class Observations:
     def spans(self, plan: Plan, arm: str, wave: int) -> list[WeightSpan]:
         """The times in which one confirmed weight was in force on the numbers of one wave."""
         spans: list[WeightSpan] = []
-        begun: tuple[datetime, Position, int | None] | None = None
+        begun: tuple[datetime, Position, int | None, HandSplit | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
         for kind, at, text in turns:
             if kind in ("adopt", "completed") or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
                 continue
             if begun is not None:
-                since, position, retreated = begun
+                since, position, retreated, hand = begun
                 step = plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
                 if step:
-                    part, place = share(plan, arm, step), index(plan, position)
+                    weights = plan.weights(step) if hand is None or wave < position.wave else hand.weights
+                    part, place = share(weights, arm), index(plan, position, hand)
                     if retreated is not None:
                         # Its calls are evidence at the retreat's weight, and none of the position's own calls.
                         part, place = min(part, retreated / splits.TOTAL), -place
@@ -47,7 +49,9 @@ class Observations:
             if kind in ("confirmed", "reached") and at is not None:
                 document = json.loads(text)
                 wave_, _, step_ = document["position"].partition(".")
-                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"))
+                set_ = document.get("by_hand")
+                hand = None if set_ is None else HandSplit.from_json(set_)
+                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"), hand)
         return spans
 
     def calls_in_step(self, rollout: Rollout) -> int:
@@ -111,14 +115,13 @@ def baseline_pairs(targets: Iterable[Target]) -> set[tuple[str, int]]:
     return pairs
 
 
-def share(plan: Plan, arm: str, step: int) -> float:
-    """The arm's share among the calls of this arm and the baseline."""
-    weights = plan.weights(step)
+def share(weights: Mapping[str, int], arm: str) -> float:
+    """The arm's share among the calls of this arm and the baseline, by the basis points of all arms."""
     own = weights.get(arm, 0)
     rest = splits.TOTAL - sum(weights.values())
     return own / (own + rest) if own + rest else 0.0
 
 
-def index(plan: Plan, position: Position) -> int:
-    """Positions counted in the order in which they are reached."""
-    return (position.wave - 1) * plan.last_step + position.step
+def index(plan: Plan, position: Position, hand: HandSplit | None = None) -> float:
+    """Positions counted in the order in which they are reached; between two of them what a person set at the first."""
+    return (position.wave - 1) * plan.last_step + position.step + (0 if hand is None else hand.number / 1000)

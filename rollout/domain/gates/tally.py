@@ -23,7 +23,7 @@ class Cell:
     """
 
     weight: float
-    position: int
+    position: float
     day: str
     started: Arms
     closed: Arms
@@ -72,7 +72,7 @@ class Tally:
     """
 
     cells: tuple[Cell, ...]
-    position: int
+    position: float
     step: int
     weight: float
     unavailable: str | None = None

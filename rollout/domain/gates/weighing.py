@@ -150,7 +150,7 @@ class MetricFigures:
                 arms[names[name], m, column] = part.get(series, (0, 0))
         return ev.strata_cost(np.cumsum(arms[:, ::-1], axis=1)[:, ::-1], self.weights)
 
-    def _canary_calls(self, config: GateConfig, position: int) -> int:
+    def _canary_calls(self, config: GateConfig, position: float) -> int:
         """Canary calls of this position that count: those with a result in every critical metric."""
         here = [c for c in self.compared if c.position == position]
         judged = [sum(sum(c.counts[s][:2]) for c in here) for m in config.critical for s in m.series]

@@ -14,16 +14,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.errors import InputError, Refused, StaleExpectation
+from rollout.domain.errors import InputError, Refused, SplitError, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
+from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
 from rollout.domain.versions import tags
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.protocol import others_of
+from rollout.domain.writes.protocol import lists_with, others_of
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
@@ -87,10 +90,68 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         what = f"the bake of step {r.position} is ended"
     else:
         values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
-        values |= r.cleared("stood", "back_at")
+        values |= r.cleared("stood", "back_at", "hand_split")
         what = f"from {r.position} to {goal}"
     data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
     return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
+
+
+def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]) -> Decision:
+    """Write a person's weights in place of the step's on the numbers of its wave; its hold starts anew.
+
+    `weights`: the share of each arm, above 0 and below 1. InputError for what cannot be written.
+    """
+    phase = after(r.phase, Event.SET_ASKED)
+    _expect(r, expect)
+    if r.confirmed_at is None:
+        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
+    if r.promote_asked:
+        raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
+    points = _points_of(r.plan, weights)
+    if points == r.weights_at(r.step) and r.retreated is None:
+        raise Refused("these weights are in force already: nothing to set", **where(r))
+    split = HandSplit(len(r.hand_splits) + 1, *r.position, points)
+    if split.number > MOST_SPLITS:
+        raise Refused(f"weights were set {MOST_SPLITS} times: promote, stop or roll it back", **where(r))
+    for target in r.targets:
+        try:
+            lists_with(r.plan, target.baseline, points)
+        except SplitError as error:
+            raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
+    values = {"phase": phase, "by_hand": [h.to_json() for h in (*r.hand_splits, split)], "hand_split": split.number}
+    values |= {"confirmed_at": None, **r.cleared("stood", "back_at")}
+    if r.plan.retreat is not None:
+        values["raised_at"] = now  # as with a promotion: not turned back before the next opening
+        if r.retreated is not None:
+            values |= {"retreated": None, "turning_since": now}
+    said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
+    data = {**where(r), "by_hand": split.to_json()}
+    return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
+
+
+def _points_of(plan: Plan, weights: Mapping[str, object]) -> dict[str, int]:
+    """Weights as people write them, checked, in basis points and in the plan's order of arms."""
+    if not weights:
+        raise InputError("weights: none is given; write for example 0.2", field="weights")
+    for arm in weights:
+        if arm not in plan.arms:
+            known = ", ".join(plan.arms)
+            raise InputError(f"weights: there is no version {arm[:40]}; write one of: {known}", field="weights")
+    points = {}
+    for arm in plan.arms:
+        if arm in weights:
+            try:
+                points[arm] = splits.points(weights[arm])
+            except SplitError as error:
+                raise InputError(f"weights: {arm}: {error.message}", field="weights") from None
+            if points[arm] == 0:
+                raise InputError(f"weights: {arm}: 0 is no weight; leave {arm} out or write above 0", field="weights")
+    if (total := sum(points.values())) >= splits.TOTAL:
+        raise InputError(
+            f"weights: they add up to {total / splits.TOTAL:g}, which leaves nothing for the baseline; write less than 1",
+            field="weights",
+        )
+    return points
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -255,7 +316,9 @@ def parse_position(text: str) -> Position:
 def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
     """Where a target stands whose live split was adopted: where it is wanted, and not behind where it was."""
     step, retreated = r.wanted(target)
-    return r.standing(max(target.step, step), retreated)
+    if max(step, target.step) <= r.plan.last_step:
+        return r.standing(max(target.step, step), retreated)
+    return r.standing(step or target.step, retreated)  # a person's split is neither before nor behind a step
 
 
 def _was_paused(r: Rollout) -> bool:

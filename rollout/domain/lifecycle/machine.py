@@ -74,6 +74,7 @@ class Event(StrEnum):
     REOPENED = "reopened"
     ENDED = "ended"
     PROMOTE_ASKED = "promote_asked"
+    SET_ASKED = "set_asked"
     PAUSE_ASKED = "pause_asked"
     RESUME_ASKED = "resume_asked"
     RESUME_PENDING_ASKED = "resume_pending_asked"
@@ -104,6 +105,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PROGRESSING, _E.RETURNED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.REACHED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.PROMOTE_ASKED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.SET_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.COMPLETED): _P.PROMOTED,
     (_P.PROGRESSING, _E.FAILED): _P.ROLLING_BACK,
     (_P.PROGRESSING, _E.FAILURE_PAUSED): _P.PAUSED,
@@ -147,6 +149,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
 
 _WORDS: dict[Event, str] = {
     _E.PROMOTE_ASKED: "promoted",
+    _E.SET_ASKED: "set to other weights",
     _E.PAUSE_ASKED: "paused",
     _E.RESUME_ASKED: "resumed",
     _E.ADOPT_ASKED: "adopted",
@@ -157,12 +160,15 @@ _WORDS: dict[Event, str] = {
 
 _ADVICE: dict[tuple[Phase, Event], str] = {
     (_P.PAUSED, _E.PROMOTE_ASKED): "resume it first",
+    (_P.PAUSED, _E.SET_ASKED): "resume it first",
     (_P.HELD, _E.RESUME_ASKED): "held is left by adopt, restore, rollback or stop",
     (_P.HELD, _E.PROMOTE_ASKED): "answer it first: adopt, restore, rollback or stop",
+    (_P.HELD, _E.SET_ASKED): "answer it first: adopt, restore, rollback or stop",
     (_P.PROGRESSING, _E.RESUME_ASKED): "it is already going on",
     (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to answer",
     (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to answer",
     (_P.PENDING, _E.PROMOTE_ASKED): "it has not started yet",
+    (_P.PENDING, _E.SET_ASKED): "it has not started yet",
 }
 
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
@@ -133,6 +134,9 @@ class Rollout:
     position's own weights. `turning_since` is when closing or opening time last asked for a change that is not
     read back on every number yet. The position's hold counts from `back_at` (None: `confirmed_at`), and `stood`
     seconds of it were over before. `raised_at` is when a person last promoted a plan that retreats.
+
+    `by_hand` are the splits that people set (`HandSplit`), in their order; `hand_split` is the number of the one that
+    is wanted instead of the position's weights, None: these.
     """
 
     id: str
@@ -164,6 +168,8 @@ class Rollout:
     stood: float | None = None
     back_at: datetime | None = None
     raised_at: datetime | None = None
+    by_hand: Sequence[Mapping[str, Any]] | None = None
+    hand_split: int | None = None
     tries: int = 0
     next: str = ""
     why: str = ""
@@ -204,9 +210,36 @@ class Rollout:
             return Position(wave, step + 1)
         return Position(wave + 1, 1) if wave < self.waves else None
 
+    @cached_property
+    def hand_splits(self) -> tuple[HandSplit, ...]:
+        """The splits that people set, number 1 first."""
+        return tuple(map(HandSplit.from_json, self.by_hand or ()))
+
+    @property
+    def hand(self) -> HandSplit | None:
+        """The split of theirs that is wanted instead of the position's weights."""
+        return None if self.hand_split is None else self.hand_splits[self.hand_split - 1]
+
+    @property
+    def step(self) -> int:
+        """The step that the numbers of its wave must be confirmed at: the position's, or that of a person's split."""
+        return self.position.step if self.hand_split is None else self.plan.last_step + self.hand_split
+
+    def weights_at(self, step: int) -> Mapping[str, int]:
+        """Basis points of each arm in a step of the plan, or in a person's split (a step behind the plan's last)."""
+        number = step - self.plan.last_step
+        return self.plan.weights(step) if number <= 0 else self.hand_splits[number - 1].weights
+
+    def plan_step(self, step: int) -> int:
+        """The step of the plan: of a person's split, the one whose weights it replaces."""
+        return step if step <= self.plan.last_step else self.hand_splits[step - self.plan.last_step - 1].step
+
     def wanted_step(self, target: Target, position: Position | None = None) -> int:
-        """The step this target must be confirmed at for the position (if none is given, ours) to be reached."""
-        wave, step = position or self.position
+        """The step this target must be confirmed at for the position to be reached.
+
+        None: ours, with a person's split if one is wanted. A `position` may name such a split by its step.
+        """
+        wave, step = position or (self.position.wave, self.step)
         if target.wave < wave:
             return self.plan.last_step
         return step if target.wave == wave else 0
@@ -232,14 +265,16 @@ class Rollout:
 
     @cached_property
     def steps_above(self) -> frozenset[int]:
-        """As the plan says; kept, because every target is asked for it."""
-        return self.plan.steps_above
+        """As the plan says, and people's splits alike; kept, because every target is asked for it."""
+        retreat, last = self.plan.retreat, self.plan.last_step
+        if retreat is None:
+            return frozenset()
+        return self.plan.steps_above | {last + h.number for h in self.hand_splits if sum(h.weights.values()) > retreat}
 
     @property
     def retreats(self) -> bool:
         """True if closing time has something to take down: a number that is wanted above the retreat weight."""
-        step, wave = self.position.step, self.position.wave
-        return step in self.steps_above or (wave > 1 and self.plan.last_step in self.steps_above)
+        return self.step in self.steps_above or (self.position.wave > 1 and self.plan.last_step in self.steps_above)
 
     @property
     def is_down(self) -> bool:
@@ -308,8 +343,8 @@ class Rollout:
         if self.phase is Phase.ROLLED_BACK or not self.targets:
             return {}
         here = [t for t in self.targets if t.wave == self.position.wave]
-        step = min((t.step for t in here), default=0)
-        weights = self.plan.weights(step) if step > 0 else {}
+        step = min({t.step for t in here} - {self.step}, default=self.step) if here else 0
+        weights = self.weights_at(step) if step > 0 else {}
         if self.is_down and step in self.steps_above and any(t.retreated is not None for t in here):
             return dict.fromkeys(weights, self.plan.retreat or 0)
         return weights

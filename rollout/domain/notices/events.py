@@ -142,11 +142,14 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
     step = _step(e)
+    set_ = e.data.get("by_hand")
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
     return NoticeText(
         NoticeEvent.STEP,
         Severity.INFO,
-        f"step {_position(e)} is in force",
+        f"step {_position(e)} is in force"
+        if set_ is None
+        else f"the weights that a person set at {_position(e)} are in force",
         e.reason,
         hold or "it holds",
         f"rollout rollback {r.id}",

@@ -110,7 +110,7 @@ class _Absorbed:
         older = believed and shown.modified < target.modified
         if older:
             target = replace(target, modified=shown.modified)
-        examined = examine(target, shown, writes, self.began, self.rollout.plan)
+        examined = examine(target, shown, writes, self.began, self.rollout.plan, self.rollout.hand_splits)
         self.findings[target.number] = examined.finding
         changed = _target(self.rollout, target, shown, examined, self.now)
         if changed or older:

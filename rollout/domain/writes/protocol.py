@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from rollout.domain import compact_json
-from rollout.domain.lifecycle.state import Lists, Target, Write
+from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.state import Lists, Rollout, Target, Write
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.domain.splits.baselines import exactly
@@ -32,9 +33,23 @@ def lists_at(plan: Plan, baseline: Lists, step: int, retreated: int | None = Non
     """
     if step == 0:
         return {field: list(entries or ()) for field, entries in baseline.items()}
-    arms = tuple((name, (ref.agent_id, ref.agent_version)) for name, ref in plan.arms.items())
     points = plan.weights(step)
-    weights = tuple((points if retreated is None else dict.fromkeys(points, retreated)).items())
+    return lists_with(plan, baseline, points if retreated is None else dict.fromkeys(points, retreated))
+
+
+def wanted_lists(r: Rollout, target: Target) -> dict[str, list[dict[str, Any]]]:
+    """The lists that a target must show now: of its position, of a person's split, or of closing time."""
+    step, retreated = r.wanted(target)
+    if step <= r.plan.last_step:
+        return lists_at(r.plan, target.baseline, step, retreated)
+    points = r.weights_at(step)
+    return lists_with(r.plan, target.baseline, points if retreated is None else dict.fromkeys(points, retreated))
+
+
+def lists_with(plan: Plan, baseline: Lists, points: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """The lists in which each arm has these basis points, laid over a baseline; SplitError for what cannot be had."""
+    arms = tuple((name, (ref.agent_id, ref.agent_version)) for name, ref in plan.arms.items())
+    weights = tuple(points.items())
     return {
         field: [dict(entry) for entry in _composed(compact_json.dumps(entries), arms, weights)]
         for field, entries in baseline.items()
@@ -107,10 +122,18 @@ class Examined:
     write: Write | None = None
 
 
-def examine(target: Target, shown: Reading, writes: Sequence[Write], began: datetime, plan: Plan) -> Examined:
+def examine(
+    target: Target,
+    shown: Reading,
+    writes: Sequence[Write],
+    began: datetime,
+    plan: Plan,
+    by_hand: Sequence[HandSplit] = (),
+) -> Examined:
     """The finding of a reading that began at `began`, for a target with these open writes.
 
-    `writes` are the open writes on the number, oldest first (outcome unknown, or horizon not passed).
+    `writes` are the open writes on the number, oldest first (outcome unknown, or horizon not passed); `by_hand` are the
+    splits that people set.
     """
     if shown.modified < target.modified:
         return Examined(Finding.STALE)
@@ -133,14 +156,15 @@ def examine(target: Target, shown: Reading, writes: Sequence[Write], began: date
         return Examined(Finding.AS_EXPECTED)
     if target.step and shows_baseline(shown.lists, target.baseline):
         return Examined(Finding.AT_BASELINE)
-    if target.written and is_ours(target, shown.lists, plan):
+    if target.written and is_ours(target, shown.lists, plan, by_hand):
         return Examined(Finding.LATE_OWN)
     return Examined(Finding.DRIFT)
 
 
-def is_ours(target: Target, lists: Lists, plan: Plan) -> bool:
-    """True if these lists are a split that this rollout writes on this target: of some step, or of its retreat."""
+def is_ours(target: Target, lists: Lists, plan: Plan, by_hand: Sequence[HandSplit] = ()) -> bool:
+    """True if this rollout writes these lists on this target: of some step, of its retreat, or set by a person."""
     ours = [lists_at(plan, target.baseline, step) for step in range(1, plan.last_step + 1)]
+    ours += [lists_with(plan, target.baseline, split.weights) for split in by_hand]
     if plan.retreat is not None:
         ours.append(lists_at(plan, target.baseline, 1, plan.retreat))
     return any(shows(lists, each) for each in ours)

@@ -124,6 +124,9 @@ class RolloutModel(Summary):
     """One rollout whole."""
 
     weights: dict[str, float]
+    by_hand: dict[str, float] | None = Field(
+        description="The weights that a person set in place of the step's; null: the step's own are wanted."
+    )
     waves: int
     plan: dict[str, Any]
     channels: list[str]

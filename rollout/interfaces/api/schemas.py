@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from fastapi import Path
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
@@ -106,6 +106,25 @@ class PromoteBody(CommandBody):
     """Asking for the next step, or with `full` for the last one."""
 
     full: bool = Field(False, description="Go to the last step at once.")
+
+
+class SetBody(CommandBody):
+    """Asking for weights in place of the step's: `weight` of a plan with one canary, `weights` of one with variants."""
+
+    weight: float | None = Field(None, description="The canary's share of new calls.", examples=[0.2])
+    weights: dict[str, float] | None = Field(
+        None, max_length=10, description="Share of each variant; one that is left out gets none."
+    )
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if (self.weight is None) == (self.weights is None):
+            raise ValueError('write "weight": 0.2, or "weights": {"b": 0.2} for variants')
+        return self
+
+    @property
+    def by_arm(self) -> dict[str, float]:
+        return {"canary": self.weight} if self.weight is not None else self.weights or {}
 
 
 class RollbackBody(Strict):

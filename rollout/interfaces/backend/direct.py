@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from rollout.interfaces.backend.plan_text import PlanText
 
 PAGE = 500  # rollouts read at a time
-COMMANDS = ("promote", "pause", "resume", "stop", "adopt", "restore")
+# The commands by their names, and the methods of `engine.commands.Commands` that carry them out.
+COMMANDS = {name: name for name in ("promote", "pause", "resume", "stop", "adopt", "restore")} | {"set": "set_weights"}
 
 
 class Backend(Protocol):
@@ -40,8 +41,10 @@ class Backend(Protocol):
     ) -> dict[str, Any]: ...
 
     def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
-    ) -> dict[str, Any]: ...
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
+    ) -> dict[str, Any]:
+        """`asked`: what this command alone takes, such as `full` of promote."""
+        ...
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         """Order the rollback: committed when it returns."""
@@ -97,16 +100,14 @@ class Direct:
         return self.app.commands.start(written.plan, by, at=at, strict=strict)
 
     def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
     ) -> dict[str, Any]:
         if command not in COMMANDS:
             raise InputError(f"there is no command {command}; write one of: {', '.join(COMMANDS)}")
         commands = self.app.commands
         id_ = commands.resolve(id_)
-        if command == "promote":
-            return commands.promote(id_, by, expect=expect, full=full)
-        method: Callable[..., dict[str, Any]] = getattr(commands, command)
-        return method(id_, by, expect=expect)
+        method: Callable[..., dict[str, Any]] = getattr(commands, COMMANDS[command])
+        return method(id_, by, expect=expect, **asked)
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         return self.app.commands.rollback(self.app.commands.resolve(id_), by)

@@ -85,15 +85,11 @@ class Remote:
         return self._ask("POST", "/api/v1/rollouts", body, timeout=120)
 
     def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, full: bool = False
+        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
     ) -> dict[str, Any]:
-        body = _who(by)
+        body = {**asked, **_who(by)}
         if expect is not None:
             body["expect"] = {"wave": expect.wave, "step": expect.step}
-        if full:
-            if command != "promote":
-                raise InputError(f"--full is for promote, not for {command}")
-            body["full"] = True
         if not re.fullmatch("[a-z]+", command):
             raise InputError(f"there is no command {command!r}")
         return self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120)

@@ -227,6 +227,8 @@ def picture(document: dict[str, Any]) -> RenderableType:
     lines: list[RenderableType] = [head]
     if document.get("retreated") is not None and document["phase"] not in FINAL:
         head.append(f"  retreated to {percent(document['retreated'])}", "yellow")
+    if document.get("by_hand") is not None and document["phase"] not in FINAL:
+        head.append("  set by a person", "yellow")
     if document["reason"]:
         lines.append(Text(f"reason  {plain(document['reason'])}"))
     due = (

@@ -1,4 +1,4 @@
-"""promote, pause, resume, stop, adopt, restore, rollback, kit: what a person does to a rollout."""
+"""promote, set, pause, resume, stop, adopt, restore, rollback, kit: what a person does to a rollout."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, RolloutError
+from rollout.domain.errors import InputError, RolloutError, SplitError
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import (
     Expect,
@@ -38,6 +38,7 @@ All = Annotated[bool, typer.Option("--all", help="Every live rollout, scheduled 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(promote)
+    app.command("set")(set_weights)
     app.command()(pause)
     for name, words in (
         ("resume", "Go on after a pause."),
@@ -71,6 +72,51 @@ def promote(
         answer = service.command("promote", id, by(reason, request_id), expect=position(expect), full=full)
         _say("promote", answer, json)
         say_if_nobody_works(service, answer["phase"])
+
+
+def set_weights(
+    id: RolloutId,
+    weight: Annotated[
+        str | None, typer.Option("--weight", metavar="0.2", help="The canary's share of new calls.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option("--weights", metavar="b=0.2,c=0.1", help="Share of each variant; left out: none.")
+    ] = None,
+    reason: Reason = "",
+    expect: Expect = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Set the weights by hand, between the plan's steps: the step's hold starts anew, then the plan goes on."""
+    if (weight is None) == (weights is None):
+        raise InputError("set: write --weight 0.2, or --weights b=0.2,c=0.1 for a plan with variants")
+    asked = _weights(weights) if weight is None else {"canary": _share("weight", weight)}
+    with backend() as service:
+        answer = service.command("set", id, by(reason, request_id), expect=position(expect), weights=asked)
+        _say("set", answer, json)
+        say_if_nobody_works(service, answer["phase"])
+
+
+def _weights(text: str | None) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for part in (text or "").split(","):
+        arm, equals, share = part.partition("=")
+        arm = arm.strip()
+        if not arm or not equals:
+            raise InputError(f"weights: {part[:40]!r} is not NAME=SHARE; write for example b=0.2,c=0.1")
+        if arm in found:
+            raise InputError(f"weights: {arm} is given twice; write it once")
+        found[arm] = _share(f"weights: {arm}", share)
+    return found
+
+
+def _share(field: str, text: str) -> float:
+    from rollout.domain.splits import splits
+
+    try:
+        return splits.points(text.strip()) / splits.TOTAL
+    except SplitError as error:
+        raise InputError(f"{field}: {error.message}", field=field.partition(":")[0]) from None
 
 
 def pause(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -27,6 +28,7 @@ from rollout.interfaces.dashboard.page_state import PageState
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
 POOL_OF = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
 DONE = {
+    "set": "Set. The split is being written.",
     "promote": "Promoted. The next split is being written.",
     "pause": "Paused. Gates go on watching.",
     "resume": "Resumed.",
@@ -55,23 +57,35 @@ def _confirmation(router: APIRouter, command: str) -> None:
     @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "read")))
     async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
         """Say exactly what will be written, and ask for the reason."""
-        return await _ask(request, command, id, full)
+        return await _ask(request, command, id, {"full": full, "weights": _weights(request.query_params)})
+
+
+def _weights(given: Mapping[str, str]) -> dict[str, str] | None:
+    """The weights that a form names by version, as texts; None: it names none."""
+    return {key.removeprefix("w_"): text.strip() for key, text in given.items() if key.startswith("w_")} or None
 
 
 async def _ask(
-    request: Request, command: str, id_: str, full: bool, *, status: int = 200, trouble: str = "", reason: str = ""
+    request: Request,
+    command: str,
+    id_: str,
+    asked: Mapping[str, Any],
+    *,
+    status: int = 200,
+    trouble: str = "",
+    reason: str = "",
 ) -> Response:
     service = service_of(request)
 
     def work() -> Response:
         r = service.find(visitor(request).caller, id_)
-        return _confirm_page(request, r, command, full, status, trouble, reason)
+        return _confirm_page(request, r, command, asked, status, trouble, reason)
 
     return await service.pools.run(POOL_OF.get(command, "read"), work)
 
 
 def _confirm_page(
-    request: Request, r: Rollout, command: str, full: bool, status: int, trouble: str, reason: str
+    request: Request, r: Rollout, command: str, asked: Mapping[str, Any], status: int, trouble: str, reason: str
 ) -> Response:
     event = confirmations.EVENTS[command]
     possible = command == "rollback" or allows(r.phase, event)
@@ -80,7 +94,13 @@ def _confirm_page(
         impossible = f"A rollout that is {r.phase.replace('_', ' ')} cannot be asked this."
     elif command == "resume" and r.phase is not Phase.PAUSED:
         impossible = "It is not paused."
-    intent = confirmations.intent(r, command, full)
+    try:
+        intent = confirmations.intent(r, command, **asked)
+    except (Refused, InputError) as error:
+        intent = confirmations.intent(r, command)
+        given = asked.get("weights") or {}
+        intent = replace(intent, weights=tuple((arm, given.get(arm, "")) for arm, _ in intent.weights))
+        status, trouble = max(status, error.status), trouble or error.message
     return render(
         request,
         "confirm.html",
@@ -107,7 +127,11 @@ def _command(router: APIRouter, command: str) -> None:
 
 async def _do(request: Request, command: str, id_: str) -> Response:
     service, caller, form = service_of(request), visitor(request).caller, form_of(request)
-    full = command == "promote" and form.get("full") == "1"
+    asked: dict[str, Any] = {}
+    if command == "promote":
+        asked["full"] = form.get("full") == "1"
+    if command == "set":
+        asked["weights"] = {arm: text for arm, text in (_weights(form) or {}).items() if text}
     reason = form.get("reason", "").strip()
     try:
         if not reason and command != "rollback":
@@ -115,18 +139,16 @@ async def _do(request: Request, command: str, id_: str) -> Response:
         if command == "rollback":
             reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
         by = By(caller.actor, one_line("reason", reason, MOST_REASON), form.get("request_id") or None)
-        more: dict[str, Any] = {}
+        more = dict(asked)
         if command != "rollback":  # that one asks for nothing that it could be refused for
             more["expect"] = _position(form)
-        if command == "promote":
-            more["full"] = full
         answer = await service.pools.run(
             POOL_OF.get(command, "change"), lambda: service.command(caller, command, id_, by, **more)
         )
     except (Refused, InputError, NotReachable) as error:
         if error.status == 404:
             raise
-        return await _ask(request, command, id_, full, status=error.status, trouble=error.message, reason=reason)
+        return await _ask(request, command, id_, asked, status=error.status, trouble=error.message, reason=reason)
     if command == "rollback":
         await _follow(request, str(answer["id"]))
     return to(request, f"/rollouts/{answer['id']}?did={command}")

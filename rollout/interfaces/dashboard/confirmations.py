@@ -6,21 +6,22 @@ something else. Pure: the rollout comes in as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.commands import RESTORABLE
+from rollout.domain.lifecycle.commands import RESTORABLE, By, set_weights
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.splits import splits
-from rollout.domain.writes.protocol import body_of, lists_at
+from rollout.domain.writes.protocol import body_of, lists_at, wanted_lists
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard.formatting import number_count, percent
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
 EVENTS = {
     "promote": Event.PROMOTE_ASKED,
+    "set": Event.SET_ASKED,
     "pause": Event.PAUSE_ASKED,
     "resume": Event.RESUME_ASKED,
     "adopt": Event.ADOPT_ASKED,
@@ -56,7 +57,8 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A command before it is confirmed. `follows`: what happens without being written at once."""
+    """A command before it is confirmed. `follows`: what happens without being written at once; `weights`: the shares
+    that are asked for, by version, where the command takes some: nothing is confirmed before its bodies are shown."""
 
     command: str
     title: str
@@ -65,6 +67,7 @@ class Intent:
     orders: tuple[PatchPreview, ...]
     follows: str = ""
     full: bool = False
+    weights: tuple[tuple[str, str], ...] = ()
 
 
 def buttons(r: Rollout) -> list[Button]:
@@ -83,6 +86,7 @@ def buttons(r: Rollout) -> list[Button]:
         if after is not None and after != r.last_position:
             found.append(Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True))
     for command, label, possible in (
+        ("set", "Set weights", allows(r.phase, Event.SET_ASKED) and r.confirmed_at is not None and not r.promote_asked),
         ("resume", "Resume", r.phase is Phase.PAUSED),
         ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
         ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not r.moved_tags),
@@ -94,10 +98,14 @@ def buttons(r: Rollout) -> list[Button]:
     return found
 
 
-def intent(r: Rollout, command: str, full: bool = False) -> Intent:
-    """The effect of this command on the rollout as it stands; KeyError for an unknown command."""
+def intent(r: Rollout, command: str, full: bool = False, weights: Mapping[str, str] | None = None) -> Intent:
+    """The effect of this command on the rollout as it stands; KeyError for an unknown command.
+
+    `full`: of promote; `weights`: of set, InputError or Refused where they cannot be set.
+    """
     return {
         "promote": lambda: _promote(r, full),
+        "set": lambda: _set(r, weights),
         "pause": lambda: _pause(r),
         "resume": lambda: _resume(r),
         "adopt": lambda: _adopt(r),
@@ -142,7 +150,7 @@ def _promote(r: Rollout, full: bool) -> Intent:
             "Nothing is written: the numbers already serve this split.",
             full,
         )
-    moved = replace(raised, position=goal, confirmed_at=None)
+    moved = replace(raised, position=goal, confirmed_at=None, hand_split=None)
     share = _weight(r, goal)
     return Intent(
         "promote",
@@ -153,6 +161,27 @@ def _promote(r: Rollout, full: bool) -> Intent:
         grouped(_forward(moved, moved.outstanding)),
         _pending_writes(r),
         full,
+    )
+
+
+def _set(r: Rollout, weights: Mapping[str, str] | None) -> Intent:
+    asked = {arm: f"{points / splits.TOTAL:g}" for arm, points in r.weights_at(r.step).items()}
+    orders: tuple[PatchPreview, ...] = ()
+    if weights:
+        asked = {arm: weights.get(arm, "") for arm in r.plan.arms}
+        given = {arm: text for arm, text in weights.items() if text}
+        change, _, _ = set_weights(r, r.updated_at, By("page"), None, given)
+        moved = change.applied_to(r, r.updated_at)
+        orders = grouped(_forward(moved, moved.outstanding))
+    return Intent(
+        "set",
+        f"Set the weights of {r.name}",
+        f"Your weights replace those of step {r.position}. Its hold starts anew and its gates count anew at these "
+        "weights; after that the plan goes on with its next step. What is left goes to the baseline.",
+        "Set these weights",
+        orders,
+        _pending_writes(r) if orders else "The exact PATCH bodies are shown here before you confirm.",
+        weights=tuple((arm, asked.get(arm, "")) for arm in r.plan.arms),
     )
 
 
@@ -266,7 +295,7 @@ def summary(orders: Iterable[PatchPreview]) -> str:
 
 def _forward(r: Rollout, targets: Iterable[Target]) -> Iterable[tuple[str, str]]:
     for t in targets:
-        yield t.number, body_of(lists_at(r.plan, t.baseline, *r.wanted(t)))
+        yield t.number, body_of(wanted_lists(r, t))
 
 
 def _pending_writes(r: Rollout) -> str:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.account_page import AccountSnapshot
@@ -32,6 +33,7 @@ class Line:
     position: str | None
     baseline: bool  # whether it is about writing baselines back
     retreated: int | None = None  # basis points, when it is about the weight of closing time
+    by_hand: HandSplit | None = None  # what a person set, where that is what is written or read back
     differences: tuple[str, ...] = ()  # between the versions, where pre-flight compared them
 
 
@@ -88,5 +90,6 @@ def line_of(entry: RecordedEntry) -> Line:
         position,
         data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
         data.get("retreated"),
+        HandSplit.from_json(data["by_hand"]) if data.get("by_hand") and entry.kind != "set" else None,
         tuple(difference_lines(data.get("differences") or ())),
     )

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.domain.gates import forecast_wording
+from rollout.domain.gates.observations import index
+from rollout.domain.gates.observations import share as share_of
 from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
-from rollout.domain.lifecycle.commands import KEEP_BASELINE
+from rollout.domain.lifecycle.commands import KEEP_BASELINE, parse_position
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
-from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
@@ -94,28 +95,22 @@ def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[c
     """
     verdicts = {} if r.verdict is None else r.verdict.arms
     found = []
-    for position, retreated, begin, end in stood:
-        wave, _, step = position.partition(".")
-        index = (int(wave) - 1) * r.plan.last_step + int(step)
+    for text, retreated, begin, end, hand in stood:
+        position = parse_position(text)
+        weights = r.plan.weights(position.step) if hand is None else hand.weights
         canary = baseline = 0
         for i, (name, kept) in enumerate(verdicts.items()):
-            share = _share(r.plan, name, int(step))
+            share, place = share_of(weights, name), index(r.plan, position, hand)
             if retreated is not None:
-                share, index = min(share, retreated / splits.TOTAL), -abs(index)
+                share, place = min(share, retreated / splits.TOTAL), -place
             for cell in kept.evidence.tally.cells:
-                if cell.position == index and abs(cell.weight - share) < 1e-9:
+                if cell.position == place and abs(cell.weight - share) < 1e-9:
                     canary += cell.started[0]
                     baseline += cell.started[1] if i == 0 else 0
         if canary + baseline:
             share = canary / (canary + baseline)
             found.append(charts.Observed(begin, min(end, now), share, canary + baseline))
     return found
-
-
-def _share(plan: Plan, arm: str, step: int) -> float:
-    weights = plan.weights(step)
-    own, rest = weights.get(arm, 0), splits.TOTAL - sum(weights.values())
-    return own / (own + rest) if own + rest else 0.0
 
 
 def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
@@ -130,7 +125,7 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
     for step in range(r.position.step + 1, r.plan.last_step + 1):
         found.append(charts.Moment(at, sum(r.plan.weights(step).values()) / splits.TOTAL))
         at += timedelta(seconds=r.plan.hold(step).seconds)
-    last = found[-1].weight if found else sum(r.plan.weights(r.position.step).values()) / splits.TOTAL
+    last = found[-1].weight if found else sum(r.weights_at(r.step).values()) / splits.TOTAL
     return [*found, charts.Moment(at, last)]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.interfaces.dashboard import charts
@@ -13,12 +14,14 @@ from rollout.interfaces.dashboard.page_state import Line
 
 
 class WeightPeriod(NamedTuple):
-    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time."""
+    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time; `by_hand`: what
+    a person had set in place of the position's weights."""
 
     position: str
     retreated: int | None
     begin: datetime
     end: datetime
+    by_hand: HandSplit | None = None
 
 
 def weight_history(
@@ -28,25 +31,25 @@ def weight_history(
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
     stood: list[WeightPeriod] = []
-    since: tuple[str, int | None, datetime] | None = None
-    last_intent: tuple[str | None, int | None] | None = None
+    since: Line | None = None
+    last_intent: tuple[str | None, int | None, HandSplit | None] | None = None
     for line in lines:
         if line.kind == "intended":
-            what = ("baseline" if line.baseline else line.position, line.retreated)
+            what = ("baseline" if line.baseline else line.position, line.retreated, line.by_hand)
             if what != last_intent:
                 asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight_of(plan, line)))
             last_intent = what
         elif line.kind in ("confirmed", "reached"):
             read.append(charts.Moment(line.at, _weight_of(plan, line)))
-            since = (line.position or "", line.retreated, line.at)
+            since = line
         elif line.kind in ("read_back", "restored_outside"):
             read.append(charts.Moment(line.at, 0.0))
         if since is not None and line.kind in _ENDS:
-            stood.append(WeightPeriod(*since, line.at))
+            stood.append(_period(since, line.at))
             since = None
     end = lines[-1].at if lines else now
     if since is not None:
-        stood.append(WeightPeriod(*since, now))
+        stood.append(_period(since, now))
     if asked:
         read.insert(0, charts.Moment(asked[0].at, 0.0))
     return asked, read, stood, end
@@ -56,6 +59,7 @@ _ENDS = frozenset(
     {
         "advanced",
         "promote",
+        "set",
         "rollback",
         "failed",
         "held",
@@ -69,8 +73,13 @@ _ENDS = frozenset(
 )
 
 
+def _period(since: Line, end: datetime) -> WeightPeriod:
+    return WeightPeriod(since.position or "", since.retreated, since.at, end, since.by_hand)
+
+
 def _weight_of(plan: Plan, line: Line) -> float:
-    weight = _weight(plan, line.position)
+    hand = line.by_hand
+    weight = _weight(plan, line.position) if hand is None else sum(hand.weights.values()) / splits.TOTAL
     return weight if line.retreated is None else min(weight, line.retreated / splits.TOTAL)
 
 

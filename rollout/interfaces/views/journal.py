@@ -22,6 +22,9 @@ def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
         case "promote" if data.get("to"):
             step = f"from {data.get('from')} to {data['to']}"
             return f"{step}: {reason}" if reason else step
+        case "set" if data.get("by_hand"):
+            weights = _weights(data["by_hand"])
+            return f"{weights}: {reason}" if reason else weights
     return reason
 
 
@@ -34,10 +37,16 @@ def _intended(data: Mapping[str, Any]) -> str:
     what = "the baseline" if data.get("kind") == "baseline" else f"step {data.get('position')}"
     if data.get("retreated") is not None:
         what = f"the retreat weight, {data['retreated'] / 100:g} %"
+    elif data.get("by_hand") is not None:
+        what = f"what a person set at {data.get('position')}, {_weights(data['by_hand'])}"
     writes = data.get("change", {}).get("new_writes")
     if writes is None:
         return f"to write {what}"
     return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
+
+
+def _weights(by_hand: Mapping[str, Any]) -> str:
+    return ", ".join(f"{points / 100:g} % {arm}" for arm, points in by_hand["weights"].items())
 
 
 def _word(value: object) -> str:

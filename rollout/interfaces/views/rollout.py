@@ -28,7 +28,7 @@ def when(moment: datetime | None) -> str | None:
 def summary(r: Rollout) -> dict[str, Any]:
     """A rollout without its targets: what lists show."""
     confirmed = r.confirmed_at is not None
-    step = r.position.step if confirmed else r.position.step - 1
+    step = r.step if confirmed else r.position.step - (r.hand is None)
     return {
         "id": r.id,
         "name": r.name,
@@ -56,6 +56,7 @@ def show(r: Rollout) -> dict[str, Any]:
         "weight": sum(weights.values()) / splits.TOTAL,
         "weights": {name: points / splits.TOTAL for name, points in weights.items()},
         "waves": r.waves,
+        "by_hand": None if r.hand is None else {n: points / splits.TOTAL for n, points in r.hand.weights.items()},
         "plan": plan_document(r.plan),
         "channels": [str(c) for c in r.plan.channels],
         "confirmed_at": when(r.confirmed_at),
@@ -92,7 +93,7 @@ def target(r: Rollout, t: Target) -> dict[str, Any]:
     return {
         "number": t.number,
         "wave": t.wave,
-        "step": max(t.step, 0),
+        "step": r.plan_step(max(t.step, 0)),
         "channels": [str(c) for c in r.plan.channels],
         "baseline": dict(t.baseline),
         "confirmed": dict(t.split),
@@ -105,7 +106,7 @@ def target(r: Rollout, t: Target) -> dict[str, Any]:
 def _weight(r: Rollout, step: int) -> float:
     if r.phase in (Phase.ROLLED_BACK, Phase.PENDING) or step < 1:
         return 0.0
-    weight = sum(r.plan.weights(step).values())
+    weight = sum(r.weights_at(step).values())
     return (min(weight, r.plan.retreat or 0) if r.is_down else weight) / splits.TOTAL
 
 

@@ -37,6 +37,29 @@ def test_a_rollout_goes_its_way_over_http(service: Live) -> None:
     assert kinds[0] == "created" and "promote" in kinds and "rollback" in kinds
 
 
+def test_weights_are_set_by_hand(service: Live) -> None:
+    number = service.number()
+    id_ = service.start(number, name="by-hand")
+    path = f"/api/v1/rollouts/{id_}/set"
+    service.until(lambda: service.show(id_)["confirmed_at"])
+    done = service.ask("POST", path, {"weight": 0.3, "expect": "1.1", "reason": "slower"})
+    assert done.status == 200 and done.json["position"] == {"wave": 1, "step": 1}
+    service.until(lambda: service.served(number) == [(7, 0.3), (6, 0.7)])
+    service.until(lambda: service.show(id_)["confirmed_at"])
+    shown = service.show(id_)
+    assert shown["by_hand"] == {"canary": 0.3} and shown["weight"] == 0.3 and shown["targets"][0]["step"] == 1
+    for body, said in (
+        ({}, '"weight": 0.2'),
+        ({"weight": 0.2, "weights": {"canary": 0.2}}, '"weight": 0.2'),
+        ({"weights": {"b": 0.2}}, "there is no version b; write one of: canary"),
+        ({"weight": 1.0}, "leaves nothing for the baseline"),
+    ):
+        refused = service.ask("POST", path, body)
+        assert refused.status == 422 and said in str(refused.json), refused.json
+    assert service.ask("POST", path, {"weight": 0.3}).status == 409
+    assert service.ask("POST", path, {"weight": 0.2}, token="responder").status == 403
+
+
 def test_a_plan_may_be_yaml_text_and_complaints_name_line_and_field(service: Live) -> None:
     text = f'version: 1\nname: yaml\nnumbers: ["{service.number()}"]\nchannels: [inbound]\nsteps: [{{weight: 1.0}}]\n'
     text += "canary: {agent_id: agent_frontdesk, agent_version: 7}\ngates: []\n"

@@ -90,6 +90,7 @@ def test_help_names_every_command(rollout: CommandLine) -> None:
         "watch",
         "history",
         "promote",
+        "set",
         "pause",
         "resume",
         "stop",
@@ -222,6 +223,21 @@ def test_what_is_listed_shown_and_remembered(equipped: CommandLine) -> None:
 def answer(done: Done) -> tuple[int, str, int]:
     assert done.code == 0, done.err
     return done.code, done.json["phase"], done.json["position"]["step"]
+
+
+def test_set_weights_by_hand(rollout: CommandLine) -> None:
+    id_ = started(rollout)
+    for args, said in (
+        ((), "write --weight 0.2, or --weights b=0.2,c=0.1"),
+        (("--weight", "0.2", "--weights", "b=0.2"), "write --weight 0.2, or --weights"),
+        (("--weight", "25"), "weight: 25 is above 1"),
+        (("--weights", "b0.2"), "weights: 'b0.2' is not NAME=SHARE"),
+        (("--weights", "b=0.2,b=0.3"), "weights: b is given twice"),
+    ):
+        done = rollout("set", id_, *args)
+        assert done.code == 2 and said in done.err, done.err
+    done = rollout("set", id_, "--weight", "0.3", "--expect", "1.1")
+    assert done.code == 3 and "cannot be set to other weights: it has not started yet" in done.err
 
 
 def test_pause_resume_and_stop(rollout: CommandLine) -> None:

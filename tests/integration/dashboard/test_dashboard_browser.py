@@ -118,6 +118,29 @@ def test_promote(service: World, operator: Page) -> None:
     assert reason == "numbers look fine"
 
 
+def test_set_weights(service: World, operator: Page) -> None:
+    number = service.number()
+    id_ = service.start(number)
+    shows(operator, service, id_)
+    operator.click("#do-set")
+    expect(operator.locator("#confirm")).to_have_count(0)  # nothing is confirmed before its body is shown
+    operator.locator("input[type=range]").fill("0.35")
+    expect(operator.locator("#w_canary")).to_have_value("0.35")
+    operator.fill("#w_canary", "2")
+    operator.locator("form.weights").evaluate("form => { form.noValidate = true; form.submit(); }")
+    expect(operator.locator("#trouble")).to_contain_text("2 is above 1")
+    operator.fill("#w_canary", "0.3333")
+    operator.click("text=Show what will be written")
+    shown = json.loads(operator.locator(".order pre").inner_text())
+    operator.fill("#reason", "slower for a while")
+    operator.click("#confirm")
+    expect(operator.locator(".banner.good")).to_contain_text("Set.")
+    service.until(lambda: service.served(number) == [(7, 0.3333), (6, 0.6667)])
+    assert shown == {"inbound_agents": service.sandbox.number(number).inbound_agents}
+    assert service.position(id_) == "1.1"
+    assert service.reasons(id_, "set")[0][1] == "slower for a while"
+
+
 def test_promote_all_the_way(service: World, operator: Page) -> None:
     number = service.number()
     id_ = service.start(number)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import pytest
 
+from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, TargetState
 from rollout.interfaces.dashboard import confirmations
@@ -45,6 +46,20 @@ def test_promote_all_the_way_of_waves_shows_every_number(scene: Scene) -> None:
     scene.drive()
     assert {n for n, _ in shown} == {ONE, TWO, THREE}
     assert shown == sent(scene, before)
+
+
+def test_set_sends_what_it_showed(scene: Scene) -> None:
+    id_ = scene.given_at(1, numbers=[ONE, TWO])
+    blank = confirmations.intent(scene.rollout, "set")
+    assert (blank.orders, blank.weights) == ((), (("canary", "0.1"),))
+    asked = confirmations.intent(scene.rollout, "set", weights={"canary": "0.25"})
+    shown, before = promised(asked), patches(scene)
+    scene.app.commands.set_weights(id_, ME, weights={"canary": "0.25"})
+    scene.drive()
+    assert shown == sent(scene, before)
+    assert len(shown) == 2
+    with pytest.raises(InputError, match="write a weight from 0 to 1"):
+        confirmations.intent(scene.rollout, "set", weights={"canary": "25"})
 
 
 def test_rollback_sends_what_it_showed_and_only_where_something_was_written(scene: Scene) -> None:
@@ -99,13 +114,14 @@ def test_the_buttons_of_each_phase() -> None:
     assert labels(confirmations.buttons(going)) == [
         "Promote to 1.2 (50 %)",
         "Promote all the way (100 %)",
+        "Set weights",
         "Pause",
         "Stop",
     ]
     writing = rollout(targets=(target(),))
     assert labels(confirmations.buttons(writing)) == ["Promote all the way (100 %)", "Pause", "Stop"]
     last = rollout(targets=(confirmed(step=3),), confirmed_at=at, position=Position(1, 3))
-    assert labels(confirmations.buttons(last)) == ["End the bake", "Pause", "Stop"]
+    assert labels(confirmations.buttons(last)) == ["End the bake", "Set weights", "Pause", "Stop"]
     assert labels(confirmations.buttons(rollout(phase=Phase.PAUSED))) == ["Resume", "Stop"]
     held = rollout(phase=Phase.HELD, reason="drift")
     assert labels(confirmations.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]

@@ -165,10 +165,30 @@ def test_an_arms_share_is_among_its_own_calls_and_the_baselines() -> None:
         variants={"b": {"agent_id": "agent_b", "agent_version": 1}, "c": {"agent_id": "agent_c", "agent_version": 2}},
         steps=[{"weights": {"b": 0.2, "c": 0.3}, "hold": "1d"}, {"weights": {"b": 1.0}, "hold": "1d"}],
     )
-    assert share(several, "b", 1) == pytest.approx(0.2 / 0.7)
-    assert share(several, "c", 1) == pytest.approx(0.3 / 0.8)
-    assert (share(several, "b", 2), share(several, "c", 2)) == (1.0, 0.0)
+    assert share(several.weights(1), "b") == pytest.approx(0.2 / 0.7)
+    assert share(several.weights(1), "c") == pytest.approx(0.3 / 0.8)
+    assert (share(several.weights(2), "b"), share(several.weights(2), "c")) == (1.0, 0.0)
 
 
 def test_positions_are_counted_in_the_order_in_which_they_are_reached() -> None:
     assert [index(TWO_WAVES, Position(w, s)) for w in (1, 2) for s in (1, 2, 3)] == [1, 2, 3, 4, 5, 6]
+
+
+# ------------------------------------------------------------------ weights that a person set
+
+
+def test_weights_by_hand_open_a_cell_of_their_own_and_end_the_one_before() -> None:
+    split = {"number": 2, "wave": 1, "step": 2, "weights": {"canary": 3000}}
+    found = seen(
+        turn("confirmed", 0, position="1.2"),
+        turn("set", 10, by_hand=split),
+        turn("confirmed", 11, position="1.2", by_hand=split),
+        turn("advanced", 30),
+    )
+    assert found.spans(TWO_WAVES, "canary", 1) == [
+        WeightSpan(at(0), at(10), 0.5, 2),
+        WeightSpan(at(11), at(30), 0.3, 2.002),
+    ]
+    assert found.spans(TWO_WAVES, "canary", 2) == []
+    later = seen(turn("confirmed", 0, position="2.2", by_hand={**split, "wave": 2}), turn("advanced", 9))
+    assert [s.weight for w in (1, 2) for s in later.spans(TWO_WAVES, "canary", w)] == [1.0, 0.3]

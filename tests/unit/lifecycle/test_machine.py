@@ -17,7 +17,7 @@ FORWARD = {Phase.PENDING, Phase.PROGRESSING, Phase.PROMOTED}
 # What people may ask, by phase, written down apart from the table.
 ASKED = {
     Phase.PENDING: {"pause", "stop", "rollback"},
-    Phase.PROGRESSING: {"promote", "pause", "stop", "rollback"},
+    Phase.PROGRESSING: {"promote", "set", "pause", "stop", "rollback"},
     Phase.PAUSED: {"resume", "resume_pending", "stop", "rollback"},
     Phase.HELD: {"adopt", "adopt_paused", "restore", "restore_paused", "stop", "rollback"},
     Phase.PROMOTED: {"rollback"},

@@ -14,7 +14,7 @@ from rollout.interfaces.api.answers import PROBLEMS, CommandAnswer, RollbackAnsw
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.routes.rollouts import IdempotencyKey
-from rollout.interfaces.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, same_id
+from rollout.interfaces.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, SetBody, same_id
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
 
@@ -49,6 +49,19 @@ async def promote(
     """Now, without waiting for hold and gates; with `full` to the last step; in the last step, ends its bake."""
     full = body is not None and body.full
     return await _do(request, "promote", "change", id, body, idempotency_key, full=full)
+
+
+@router.post(
+    "/set", response_model=CommandAnswer, summary="Set weights by hand", **needs(Right.OPERATE, "change", errors=ERRORS)
+)
+async def set_weights(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    body: SetBody,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """Write them in place of the step's on the numbers of its wave; its hold starts anew, then the plan goes on."""
+    return await _do(request, "set", "change", id, body, idempotency_key, weights=body.by_arm)
 
 
 @router.post(

@@ -130,6 +130,14 @@
     document.cookie = `theme=${chosen}; path=${document.body.dataset.root || "/"}; max-age=${age}; samesite=lax`;
   });
 
+  // The range beside a number moves it, and follows it.
+  document.addEventListener("input", (event) => {
+    const { moves } = event.target.dataset;
+    if (moves) document.getElementById(moves).value = event.target.value;
+    const range = document.querySelector(`[data-moves="${event.target.id}"]`);
+    if (range) range.value = event.target.value;
+  });
+
   // One press, one command: a second press while the first is under way is a mistake.
   document.addEventListener("submit", (event) => {
     const form = event.target;

@@ -1,0 +1,34 @@
+"""Splits that people set between the steps of the plan: kept with the rollout, in their order, beside its position.
+
+Each has a number, from 1. In targets and writes it counts as a step behind the plan's last one, so that what reads
+and writes steps knows these as well: number 2 of a plan with three steps is step 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+MOST_SPLITS = 200  # of one rollout: each is a split of ours that a late write may bring back
+
+
+@dataclass(frozen=True, slots=True)
+class HandSplit:
+    """One split: the basis points of each arm, and the position (wave, step of the plan) whose weights it replaces.
+
+    On every number of that wave.
+    """
+
+    number: int
+    wave: int
+    step: int
+    weights: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """As `from_json` reads it: for the rollout's row and the journal."""
+        return {"number": self.number, "wave": self.wave, "step": self.step, "weights": dict(self.weights)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        return cls(**data)
