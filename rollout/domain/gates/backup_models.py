@@ -32,14 +32,13 @@ class BackupShare:
 def told(
     calls: Iterable[CallRecord], tried: Collection[tuple[str, int]], baseline: Collection[tuple[str, int]]
 ) -> str | None:
-    """A sentence when the shares differ; None: they do not, or too few calls were read to know."""
+    """A sentence if the shares differ; None if they do not, or if too few calls were read to tell."""
     known = [c for c in calls if c.details is not None and c.details.backup_model is not None]
     canary, other = _share(known, tried), _share(known, baseline)
     if not canary.read or not other.read or not _differ(canary, other):
         return None
     return (
-        f"a backup model spoke in {canary} of the canary and in {other} of the baseline: the gates compare the models "
-        "as well"
+        f"a backup model answered {canary} of the canary and {other} of the baseline: the gates compare the models, too"
     )
 
 

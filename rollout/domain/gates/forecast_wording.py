@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# What `words` says at the beginning of a sentence (of stored ones also at the end); see `without`.
+# What `words` says at the end of a sentence, and in older stored sentences also at the beginning; see `without`.
 _FIRST = re.compile(r"^(?:About [0-9,]+ more calls?\b|No forecast yet)[^:]*: ")
-_LAST = re.compile(r"; (?:about [0-9,]+ more calls?\b|no forecast yet)[^;]*\.$")
+_LAST = re.compile(r"[:;] (?:about [0-9,]+ more calls?\b|no forecast yet)[^:;]*\.$")
 _PARTS = ((6, "night"), (12, "morning"), (18, "afternoon"), (24, "evening"))
 
 
@@ -22,7 +22,7 @@ class Forecast:
 
 
 def round_calls(calls: float) -> int:
-    """Two digits are as much as a forecast knows; rounded up."""
+    """Rounded up to two digits: a forecast is no more precise."""
     if calls <= 20:
         return max(1, math.ceil(calls))
     unit = 5 if calls <= 100 else 10 ** (int(math.log10(calls)) - 1)
@@ -54,7 +54,7 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
     if calls_per_day is None:  # too early to say how many come
         return text
     if not calls_per_day:
-        return text + ", and none came in seven days"
+        return text + ", but there were none in the last seven days"
     days = forecast.half / calls_per_day
     if days > 365:
         return text + ", more than a year at this week's traffic"
@@ -64,6 +64,6 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
 
 
 def without(sentence: str) -> str:
-    """A verdict's sentence without its forecast, for a rollout whose calls decide nothing any more."""
+    """A verdict's sentence without its forecast, for a rollout that no longer waits for calls."""
     rest = _LAST.sub(".", _FIRST.sub("", sentence))
     return rest[:1].upper() + rest[1:]

@@ -100,7 +100,7 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
         return GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n.e_watch)
     if tally.unavailable:
-        return GateOutcome.UNMEASURABLE, None, f"The gate cannot see the calls: {tally.unavailable}."
+        return GateOutcome.UNMEASURABLE, None, f"The gate cannot read the calls: {tally.unavailable}."
     if code == SPLIT:
         return GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
     if code == LABELS:
@@ -113,7 +113,7 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
         return GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n.e_gate, n.harm)
     if any(beyond.values()):
         name = next(name for name, count in beyond.items() if count)
-        return GateOutcome.UNDECIDED, None, f"{name} is beyond its limit; waiting whether it stays there."
+        return GateOutcome.UNDECIDED, None, f"{name} is outside its limit; the gate fails if it stays there."
     if tally.weight >= 1.0:
         return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
     if code == PASS:
@@ -127,7 +127,7 @@ def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | Non
     for m in config.metrics:
         value = tally.external.get(m.name) if m.external else 0.0
         if value is None or not math.isfinite(value):
-            return f"{m.name} could not be read; the rollout holds until it can."
+            return f"{m.name} could not be read; the rollout waits until it can."
     if tally.weight >= 1.0 and config.critical and not any(sum(m) for m in n.measured.values()):
         return reasons.NEVER_COMPARED
     closed = [sum(c.closed[arm] for c in n.compared) for arm in (0, 1)]

@@ -1,4 +1,4 @@
-"""The sentences of a verdict, for people at night: what happened, on which counts, what is still missing."""
+"""The sentences of a verdict: what is known, from which counts, and what is still missing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rollout.domain.gates.weighing import strata_e
 
 Counts = Sequence[int]
 NEVER_COMPARED = (
-    "All calls go to the canary and the gate never saw the two versions side by side; "
-    "give the plan a step below weight 1, or write profile: none."
+    "All calls go to the canary, so there is no baseline to compare it with; add a step below weight 1, "
+    "or write profile: none."
 )
 
 
 def figure(e: float) -> str:
-    """An e-value with as many digits as it deserves."""
+    """An e-value, rounded to the digits that matter."""
     return f"{e:.2g}" if e < 10 else f"{e:,.0f}" if e < 1e6 else "over a million"
 
 
@@ -30,32 +30,32 @@ def harm(
     counts: Mapping[str, Counts],
     cells: Sequence[Cell],
 ) -> str:
-    """Worse beyond doubt: the numbers of the metric that says so most clearly."""
+    """The canary is worse: the counts of the metric with the strongest evidence."""
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     series = max(worst.series, key=lambda s: counts[s][0])
     fc, sc, fb, sb = counts[series]
     return (
-        f"The canary is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, against {fb} of "
-        f"{fb + sb} of the baseline's (evidence of harm {figure(e_gate)}, roll back at {1 / config.alpha:g})."
+        f"The canary is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, compared with {fb} of the "
+        f"baseline's {fb + sb} (evidence of harm {figure(e_gate)}; the limit is {1 / config.alpha:g})."
         + _sample(worst, cells)
     )
 
 
 def external(metric: MetricRule, value: float | None, looks: int) -> str:
-    """An external metric was beyond its limit for too long."""
+    """An external metric was outside its limit on too many looks in a row."""
     limit = f"above {metric.maximum:g}" if metric.maximum is not None else f"below {metric.minimum:g}"
     if metric.maximum is not None and metric.minimum is not None:
         limit = f"outside {metric.minimum:g} to {metric.maximum:g}"
-    shown = "not readable now" if value is None else f"{value:g}"
-    return f"{metric.name} was {limit} on {looks} looks in a row (now {shown})."
+    shown = "it cannot be read now" if value is None else f"now {value:g}"
+    return f"{metric.name} was {limit} on {looks} looks in a row ({shown})."
 
 
 def watch(config: GateConfig, e_watch: float) -> str:
-    """Fewer calls go well than the record allows, with no baseline beside the canary."""
+    """Fewer calls go well than the baseline's record predicts, at a weight that leaves no baseline to compare with."""
     return (
-        f"Since all calls go to the canary, fewer of them go well than the baseline's record allows (evidence "
-        f"{figure(e_watch)}, told at {config.watch_alarm:g}). Nothing is beside it to compare with, so this may be an "
-        "incident elsewhere."
+        "Since all calls go to the canary, fewer of them go well than the baseline's record predicts (evidence "
+        f"{figure(e_watch)}; the alarm is at {config.watch_alarm:g}). No calls go to the baseline any more, so the cause "
+        "may also lie outside the canary."
     )
 
 
@@ -66,12 +66,12 @@ def split(
     weights: Sequence[float],
     strata: Sequence[Stratum],
 ) -> str:
-    """Calls, or their results, do not come in the proportion of the weights."""
+    """Calls do not follow the weights, or the results of one version are being lost."""
     what = max(e_split, key=lambda k: e_split[k])
     if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
         return (
-            f"The results for {what} do not come from both versions in the proportion of their calls "
-            f"(evidence {figure(e_split[what])}): those of one version are being lost, which misleads the gate."
+            f"Results for {what} are being lost for one version more than for the other "
+            f"(evidence {figure(e_split[what])}), so the gate cannot compare them."
         )
     where, canary, total = "", sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
     numbers = bool(strata) and strata[0][0].startswith("+")
@@ -80,9 +80,9 @@ def split(
         where = f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
     ordered = ", ".join(f"{100 * w:g} %" for w in weights)
     return (
-        f"The calls{where} do not follow the weights: {canary} of {total} went to the canary where {ordered} was "
-        f"ordered (evidence {figure(e_split[what])}). Look for an inbound webhook that overrides the split, "
-        "a moved tag, or canary calls that die before they are recorded."
+        f"The calls{where} do not follow the weights: {canary} of {total} went to the canary, whose weight is {ordered} "
+        f"(evidence {figure(e_split[what])}). Look for an inbound webhook that overrides the split, "
+        "a moved tag, or canary calls that fail before they are recorded."
     )
 
 
@@ -93,34 +93,34 @@ def _worst_split(strata: Sequence[Stratum], weights: Sequence[float]) -> tuple[s
 
 
 def labels(config: GateConfig, e_labels: Mapping[str, float], cells: Sequence[Cell]) -> str:
-    """Results go missing on one side more than on the other."""
+    """More results are missing for one version than for the other."""
     what = max(e_labels, key=lambda k: e_labels[k])
     lost = [sum(c.lost.get(what, (0, 0))[arm] for c in cells) for arm in (0, 1)]
     judged = [sum(sum(c.counts[what][2 * arm : 2 * arm + 2]) for c in cells) for arm in (0, 1)]
     name = next(m.name for m in config.critical if what in m.series)
     return (
-        f"Results for {name} go missing on one side: {lost[0]} of {lost[0] + judged[0]} finished canary calls never "
-        f"got one, against {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence {figure(e_labels[what])}, "
-        f"told at {config.labels_alarm:g}). What is missing may be what went wrong, so nothing passes; look at the "
-        "call analysis of the canary's agent."
+        f"Results for {name} are missing more often for one version: {lost[0]} of {lost[0] + judged[0]} finished canary "
+        f"calls have none, compared with {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence "
+        f"{figure(e_labels[what])}; the alarm is at {config.labels_alarm:g}). The missing calls may be the bad ones, so "
+        "the gate does not pass. Check the call analysis of the canary's agent."
     )
 
 
 def amber(config: GateConfig, e_gate: float, by_metric: Mapping[str, float]) -> str:
-    """Probably worse: the weight is held."""
+    """The canary is probably worse: the weight stays where it is."""
     worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     return (
-        f"The canary looks worse in {worst.name}, not yet surely: evidence of harm {figure(e_gate)}, held "
-        f"from {config.amber:g}, rolled back at {1 / config.alpha:g}."
+        f"The canary looks worse in {worst.name}, but this may still be chance: evidence of harm {figure(e_gate)}; it "
+        f"waits from {config.amber:g} and rolls back at {1 / config.alpha:g}."
     )
 
 
 def unmeasured(metric: MetricRule, who: str, calls: int) -> str:
-    """A metric of which finished calls carry nothing."""
+    """A metric for which no finished call has a value."""
     what = f"custom field {metric.custom!r}" if metric.custom else metric.name
     return (
-        f"{metric.name} cannot be measured: none of {calls} finished calls of the {who} carries {what}. "
-        "Check its name and that call analysis is on; without it this gate never passes."
+        f"{metric.name} cannot be measured: none of the {who}'s {calls} finished calls has {what}. "
+        "Check the name, and that call analysis is on; until then this gate cannot pass."
     )
 
 
@@ -132,27 +132,28 @@ def passed(
     measured: Mapping[str, Sequence[int]],
     cells: Sequence[Cell],
 ) -> str:
-    """Proven not to be worse: the numbers of the proof."""
+    """The canary is not worse: the counts that show it."""
     blind = _blind(config, measured) + "".join(_sample(m, cells) for m in config.compared)
     if not margins:
         return (
-            f"Nothing speaks against the canary after {calls} calls; every outside value is within its limit." + blind
+            f"Nothing suggests that the canary is worse after {calls} calls; every external metric is within its limit."
+            + blind
         )
-    proven = " and ".join(f"{100 * d:g} points in {name}" for name, d in margins.items())
+    proven = " and ".join(f"{100 * d:g} points worse in {name}" for name, d in margins.items())
     least = figure(min(safe.values()))
     return (
-        f"The canary is proven less than {proven} worse, after {calls} calls of this step "
+        f"The canary is less than {proven}, as {calls} calls of this step show "
         f"(evidence {least}, {1 / config.beta:g} needed).{blind}"
     )
 
 
 def at_full_weight(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
-    """Nothing is left to compare with, and the watch is quiet."""
-    return "All calls go to the canary and nothing speaks against it." + _blind(config, measured)
+    """All calls go to the canary, and the watch has raised no alarm."""
+    return "All calls go to the canary, and nothing suggests that it is worse." + _blind(config, measured)
 
 
 def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
-    """The metrics that said nothing because one of the versions, or both, had no data for them."""
+    """The metrics that were not judged because one version, or both, had no data for them."""
     if config.edition == 1:
         return ""
     found = []
@@ -165,7 +166,7 @@ def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
 
 
 def _sample(metric: MetricRule, cells: Sequence[Cell]) -> str:
-    """Say that a metric is judged on a sample, if it is."""
+    """A note on a metric that is judged on a sample; empty for the others."""
     judged, ended = sample(metric, ((c.counts, c.lost) for c in cells))
     return f" {metric.name} is judged on a sample: {judged:,} of {ended:,} calls." if 0 < judged < ended else ""
 
@@ -179,19 +180,29 @@ def wait(
     calls: int,
     floor: int,
 ) -> str:
-    """The missing evidence: first of all how many calls, and what they are to show."""
+    """The missing evidence: the rates so far, what is not ruled out yet, and how many more calls that takes."""
     needed = 1 / config.beta
     open_metrics = [m for m in config.critical if safe[m.name] < needed]
     expected = still_needed(config, tally, safe, counts, margins, calls, floor)
     when = forecast_wording.words(expected, tally.calls_per_day)
-    when = when[:1].upper() + when[1:]
     if not open_metrics:
-        return f"{when}: {calls} of {floor} canary calls of this step are judged."
+        return f"{calls} of the {floor} canary calls that this step needs have been judged: {when}."
     m = min(open_metrics, key=lambda m: safe[m.name])
-    return (
-        f"{when}: it is not shown yet that the canary is less than {100 * margins[m.name]:g} points worse in {m.name} "
-        f"(evidence {figure(safe[m.name])} of {needed:g})."
-    )
+    change = "drop" if m.name == "success" else f"rise in {m.name}"
+    return f"{_rates(m, counts)}Not enough calls yet to rule out a {100 * margins[m.name]:g}-point {change}: {when}."
+
+
+def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
+    """Both versions' rates so far; empty while one of them has no judged call."""
+    series = max(metric.series, key=lambda s: counts[s][0])
+    fc, sc, fb, sb = counts[series]
+    if not (fc + sc and fb + sb):
+        return ""
+    if metric.name == "success":
+        fc, sc, fb, sb = sc, fc, sb, fb
+    were = "successful" if metric.name == "success" else told(metric, series)
+    canary, baseline = (f"{100 * n / total:.0f} %" for n, total in ((fc, fc + sc), (fb, fb + sb)))
+    return f"{canary} of the canary's {fc + sc} calls were {were}, {baseline} of the baseline's {fb + sb}. "
 
 
 def still_needed(
@@ -203,7 +214,7 @@ def still_needed(
     calls: int,
     floor: int,
 ) -> forecast_wording.Forecast | None:
-    """The longest of what the step still waits for: its floor of calls, and each critical metric's proof."""
+    """The longest wait of the step: for its minimum of calls, or for the proof of a critical metric."""
     w = tally.weight
     if not 0.0 < w < 1.0:
         return None

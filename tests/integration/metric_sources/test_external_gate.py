@@ -120,7 +120,7 @@ def test_a_provider_that_is_down_for_an_hour_holds_and_nothing_else(
     judged.minutes(60)
     judged.stands("progressing", 1)
     assert judged.verdict.outcome == "unmeasurable"
-    assert "rate could not be read; the rollout holds until it can." in judged.rollout.why
+    assert "rate could not be read; the rollout waits until it can." in judged.rollout.why
     assert "cannot be reached" in str(last_trouble(judged.app.externals, "rate"))
     assert len(judged.patches(ONE)) == patches, "neither a step nor a rollback"
     assert judged.weight(ONE) == pytest.approx(0.1)

@@ -161,7 +161,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
         scene.app.store.wake([scene.id], look=False)
         scene.drive()
     scene.stands("progressing", 1)
-    assert "cannot see the calls" in scene.rollout.why
+    assert "cannot read the calls" in scene.rollout.why
     assert scene.rollout.verdict is not None and scene.rollout.verdict.outcome == "unmeasurable"
     assert len(scene.patches(ONE)) == writes
 
@@ -294,7 +294,7 @@ def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: Ga
         if scene.phase == "held":
             break
     scene.stands("held", 1, reason="labels")
-    assert "go missing on one side" in scene.rollout.why
+    assert "missing more often for one version" in scene.rollout.why
     assert scene.weight(ONE) == 0.1
     scene.app.commands.adopt(scene.id, By("cli:maria", "the analysis of the new agent was off on purpose"))
     assert scene.rollout.labels_waived

@@ -75,7 +75,7 @@ def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: R
     ]
     forecasts = [text for text in told if "more call" in text or "no forecast" in text.lower()]
     assert bool(forecasts) is (phase in GOES_ON), forecasts
-    assert "t is not shown yet that" in told[0], "the verdict itself stays"
+    assert "Not enough calls yet to rule out" in told[0], "the verdict itself stays"
 
 
 def test_a_verdict_without_its_evidence_is_shown_as_none(undecided: Rollout) -> None:
@@ -113,6 +113,9 @@ def test_every_forecast_can_be_taken_from_its_sentence(
         first = f"{told[:1].upper()}{told[1:]}"
         assert wording.without(f"{first}: 3 of 30 calls are judged.") == "3 of 30 calls are judged."
         assert wording.without(f"{first}: it is not shown yet.") == "It is not shown yet."
+        assert (
+            wording.without(f"Not enough calls yet to rule out it: {told}.") == "Not enough calls yet to rule out it."
+        )
         assert "no traffic" not in told
     assert wording.without("It was rolled back; callers complain.") == "It was rolled back; callers complain."
 

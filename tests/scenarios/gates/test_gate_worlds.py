@@ -146,7 +146,7 @@ def test_results_lost_on_one_side_are_held_and_told(scene: Worlds) -> None:
     held = next(e for e in scene.app.store.history(scene.id) if e.kind == "held")
     told = of_entry(scene.rollout, held)
     assert told is not None
-    assert "go missing on one side" in told.body
+    assert "missing more often for one version" in told.body
     assert scene.figures().e_labels["success"] >= 100
     assert scene.replays()
 
@@ -240,7 +240,7 @@ def test_a_backup_model_behind_one_version_is_told_and_changes_nothing(scene: Wo
     scene.pass_time(timedelta(hours=2), timedelta(minutes=5))
     scene.stands("progressing", 1)
     [noted] = [e for e in scene.app.store.history(scene.id) if e.kind == "backup_models"]
-    assert "of the canary and in 0 of" in noted.reason
+    assert "of the canary and 0 of" in noted.reason
     notice = of_entry(scene.rollout, noted)
     assert notice is not None
     assert "a backup model answers one version's calls more often" in notice.title

@@ -135,7 +135,7 @@ def test_calls_that_cannot_be_fetched_are_late_for_ninety_seconds_and_then_unmea
     blind = gates.look(judged, START + MINUTE + BLIND_AFTER + SECOND)
     assert late.verdict is not None and late.verdict.outcome == "undecided"
     assert blind.verdict is not None and blind.verdict.outcome == "unmeasurable"
-    assert blind.verdict.reason == "The gate cannot see the calls: no answer."
+    assert blind.verdict.reason == "The gate cannot read the calls: no answer."
 
 
 EARLIER = [call(-i - 1, call_id=f"old_{i}", successful=i % 4 != 0) for i in range(200)]

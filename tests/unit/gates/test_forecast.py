@@ -80,7 +80,7 @@ def test_day_words(at, shown):
         (Forecast(118), 37, NOW, "about 120 more calls, Thursday afternoon at this week's traffic"),
         (Forecast(118), 37, None, "about 120 more calls, 3.2 days at this week's traffic"),
         (Forecast(0), 50, NOW, "about 1 more call, this morning at this week's traffic"),
-        (Forecast(500), 0, NOW, "about 500 more calls, and none came in seven days"),
+        (Forecast(500), 0, NOW, "about 500 more calls, but there were none in the last seven days"),
         (Forecast(500), None, NOW, "about 500 more calls"),
         (Forecast(500), 0.1, NOW, "about 500 more calls, more than a year at this week's traffic"),
         (None, 50, NOW, "no forecast yet"),

@@ -70,7 +70,7 @@ def test_an_outage_fails_at_the_third_canary_call():
 
     assert dead(2).outcome is GateOutcome.UNDECIDED
     assert dead(3).outcome is GateOutcome.FAIL
-    assert "3 of its 3 calls" in dead(3).reason and "roll back at 10" in dead(3).reason
+    assert "3 of its 3 calls" in dead(3).reason and "the limit is 10" in dead(3).reason
 
 
 def test_two_bad_calls_never_fail_however_strong():
@@ -83,7 +83,7 @@ def test_two_bad_calls_never_fail_however_strong():
 def test_a_proven_step_passes_and_says_what_was_proven():
     found = verdict(GOOD)
     assert (found.outcome, found.alarm) == (GateOutcome.PASS, None)
-    assert "25 points in success" in found.reason and "50 calls" in found.reason
+    assert "25 points worse in success" in found.reason and "50 calls" in found.reason
 
 
 def test_the_same_calls_do_not_pass_the_narrower_margin_of_weight_one_half():
@@ -93,7 +93,7 @@ def test_the_same_calls_do_not_pass_the_narrower_margin_of_weight_one_half():
 def test_the_floor_counts_this_steps_calls_only():
     found = verdict(GOOD, position=2, step=2)
     assert found.outcome is GateOutcome.UNDECIDED
-    assert "0 of 30 canary calls" in found.reason
+    assert "0 of the 30 canary calls" in found.reason
 
 
 def test_amber_holds_a_step_that_is_proven_but_doubtful():
@@ -114,7 +114,7 @@ def test_edition_1_results_lost_on_one_side_raise_the_split_alarm():
     lost = replace(GOOD, started=(200, 1800), counts={**GOOD.counts, "success": (0, 50, 270, 1530)})
     found = verdict(lost, config=gate_config(edition=1))
     assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "split")
-    assert "results for success" in found.reason
+    assert "Results for success" in found.reason
 
 
 @pytest.mark.parametrize("lost", [(15, 0), (0, 200)], ids=["canary", "baseline"])
@@ -223,7 +223,7 @@ def test_a_pass_at_weight_1_names_every_metric_without_data_too():
         full = cell(weight=1.0, position=2, success=(6, 44, 0, 0))
         found = verdict(before, full, weight=1.0, position=2, step=2)
         assert found.outcome is GateOutcome.PASS
-        assert found.reason == "All calls go to the canary and nothing speaks against it." + told
+        assert found.reason == "All calls go to the canary, and nothing suggests that it is worse." + told
 
 
 def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
@@ -235,7 +235,7 @@ def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
 def test_no_calls_wait_with_the_reason():
     found = verdict(calls_per_day=50)
     assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, None)
-    assert found.reason.startswith("No forecast yet: it is not shown yet that the canary is less than")
+    assert found.reason == "Not enough calls yet to rule out a 25-point drop: no forecast yet."
 
 
 def test_waiting_names_the_metric_and_the_forecast():
@@ -243,8 +243,8 @@ def test_waiting_names_the_metric_and_the_forecast():
     found = verdict(few, calls_per_day=50)
     assert found.outcome is GateOutcome.UNDECIDED
     assert re.match(
-        r"About \d+ more calls, [0-9.]+ days at this week's traffic: it is not shown yet that the canary is less than "
-        r"15 points worse in hard_error \(evidence [0-9.]+ of 10\)\.$",
+        r"0 % of the canary's 10 calls were ended by an error, 1 % of the baseline's 90\. Not enough calls yet to rule out "
+        r"a 15-point rise in hard_error: about \d+ more calls, [0-9.]+ days at this week's traffic\.$",
         found.reason,
     )
 
@@ -327,8 +327,8 @@ def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
     full = tally(GOOD, worse, position=2, step=2, weight=1.0, last=True)
     found = judge(config, full)
     assert (found.outcome, found.alarm) == (outcome, "watch")
-    assert "told at 100" in found.reason
-    assert "told at 40" in judge(replace(config, watch_alarm=40.0), full).reason
+    assert "alarm is at 100" in found.reason
+    assert "alarm is at 40" in judge(replace(config, watch_alarm=40.0), full).reason
     earlier = judge(config, replace(full, last=False))
     assert earlier.outcome is GateOutcome.UNDECIDED, "it acts in the last hold only"
 
