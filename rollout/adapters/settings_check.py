@@ -7,7 +7,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from rollout.adapters.metric_sources.allowed_hosts import MetricHosts
+from rollout.adapters.store.address import parse_address
 from rollout.domain.errors import InputError, SettingsError
 from rollout.settings import Settings
 
@@ -32,6 +35,20 @@ def problems(settings: Settings) -> Iterator[str]:
         yield from _calendars(settings.calendars)
     for place, url in enumerate(settings.notify_urls, 1):
         yield from _notice(place, url.get_secret_value())
+
+
+def shown_settings(settings: Settings) -> dict[str, str]:
+    """Every setting by its name, as text; of a secret only that it is set, and of an address no password."""
+    shown = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
+    return {**shown, "database_url": parse_address(settings.database_url).shown}
+
+
+def _shown(value: object) -> str:
+    if value is None or value in ("", ()):
+        return "not set"
+    if isinstance(value, SecretStr):
+        return "set, not shown"
+    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
 
 
 def _no_folder(path: Path) -> str:

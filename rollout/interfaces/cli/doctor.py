@@ -10,8 +10,8 @@ from typing import Any, Protocol
 from rollout.adapters.http.network import network_of
 from rollout.adapters.retell.origin import parse_base_url
 from rollout.adapters.settings_check import problems as settings_problems
+from rollout.adapters.settings_check import shown_settings
 from rollout.adapters.store import migrate
-from rollout.adapters.store.address import parse_address
 from rollout.adapters.store.disk_reserve import GIVEN_BACK
 from rollout.adapters.store.lookups import Lookups
 from rollout.app import App, build
@@ -93,9 +93,7 @@ def examine(settings: Settings) -> dict[str, Any]:
             _examine_retell(app, note)
         except RolloutError as error:
             note("retell", False, error.message, error.exit_code)
-    shown = {k: str(v) for k, v in settings.model_dump().items()}
-    shown["database_url"] = parse_address(settings.database_url).shown
-    return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown}
+    return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": shown_settings(settings)}
 
 
 def _examine_database(app: App, note: _Notes) -> None:
