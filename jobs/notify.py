@@ -144,7 +144,7 @@ class Notify:
     def _failing(self, now: datetime) -> list[dict[str, Any]]:
         """A service that fails is told to the others, and shown with this process."""
         failing = self.outbox.failing()
-        self.trouble = "; ".join(f"notices do not arrive at {f.name}: {f.trouble}" for f in failing)
+        self.trouble = "; ".join(f"notices cannot be delivered to {f.name}: {f.trouble}" for f in failing)
         rows = []
         for f in failing:
             if now - f.since >= FAILING_AFTER:

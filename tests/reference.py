@@ -55,7 +55,7 @@ KINDS = {
     "resume": "a person went on",
     "stop": "a person asked to end it",
     "adopt": "a person took the live split as ours",
-    "restore": "a person asked to write our split again",
+    "restore": "a person asked to restore our split",
     "rollback": "a person (or an alert) ordered the rollback",
     "refused": "pre-flight refused at the start, or the tests of the agent did not pass: it ends as stopped, before any "
     "write; in the chain `system`: a request beyond somebody's rights",

@@ -170,7 +170,7 @@ def run_by_hand(
         begun = batch_tests.begin(order.cases, order.engine)
         if isinstance(begun, Failure):
             if begun.trouble is Trouble.REJECTED and not begun.key_refused:
-                raise PreflightRefused(f"tests could not begin: {begun.detail}")
+                raise PreflightRefused(f"the tests could not start: {begun.detail}")
             raise not_reachable(begun)
         tests = tests.with_batches([*tests.batches, begun])
         told(tests.progress)
@@ -189,5 +189,5 @@ def run_by_hand(
             trouble = found.detail
         clock.sleep(POLL)
     return tests.ended(
-        TestVerdict(TestOutcome.UNMEASURABLE, f"tests had no result in time: {trouble or tests.progress}")
+        TestVerdict(TestOutcome.UNMEASURABLE, f"the tests had no result in time: {trouble or tests.progress}")
     )

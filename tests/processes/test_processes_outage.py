@@ -84,7 +84,7 @@ def test_a_fail_over_that_loses_the_last_commits(nursery: Nursery, retell: Sandb
 
         held = stage.until_phase(stepped, "held")
         assert held.reason == "drift", "the live split is a step that it does not remember"
-        assert stage.until_phase(undone, "rolled_back").reason == "rolled back outside"
+        assert stage.until_phase(undone, "rolled_back").reason == "rolled back outside the service"
         for each in (number, other):
             requests = [e["method"] for e in stage.sandbox.log(since=seen, number=each)]
             assert requests, f"{each} was not read"
@@ -116,7 +116,7 @@ def test_a_service_that_starts_after_a_fail_over_knows_of_it(nursery: Nursery, r
 
         second = stage.serve()
         second.until_said('"serving"')
-        assert stage.until_phase(undone, "rolled_back").reason == "rolled back outside"
+        assert stage.until_phase(undone, "rolled_back").reason == "rolled back outside the service"
         for id_ in (kept, undone):
             assert [e.kind for e in stage.app.store.history(id_)].count("rearmed") == 1
         third = stage.serve()

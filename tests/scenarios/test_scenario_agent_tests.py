@@ -125,9 +125,7 @@ def test_errors_of_retells_own_are_never_passed(scene: Scene) -> None:
     scene.sandbox.clock(advance=MINUTE)
     scene.after(10)
     scene.stands("stopped")
-    assert scene.rollout.reason == (
-        "tests: no run could be judged (0 of 4 runs failed, 4 ended in an error of Retell's own)"
-    )
+    assert scene.rollout.reason == ("tests: no run could be judged (0 of 4 runs failed, 4 ended in an error at Retell)")
     assert shown(scene)["outcome"] == "unmeasurable"
     assert not scene.patches()
 
@@ -153,18 +151,18 @@ def test_a_request_whose_answer_is_lost_is_repeated_seldom_and_at_last_given_up(
     scene.sandbox.fault("drop_after", path=CREATE, times=None)
     given(scene)
     assert begun(scene) == 1
-    assert scene.rollout.why == "tests: Retell did not answer the request for a batch, which may run all the same"
+    assert scene.rollout.why == "tests: Retell did not answer the request for a batch, which may be running anyway"
     scene.after(29 * MINUTE)
     assert begun(scene) == 5
     scene.stands("stopped")
-    assert (scene.rollout.reason or "").startswith("tests could not begin: Retell did not answer 5 requests")
+    assert (scene.rollout.reason or "").startswith("the tests could not start: Retell did not answer 5 requests")
 
 
 def test_tests_without_an_end_count_as_not_measured_at_their_deadline(scene: Scene) -> None:
     given(scene, deadline="20m")
     scene.after(20 * MINUTE + 1)
     scene.stands("stopped")
-    assert scene.rollout.reason == "tests had no result within 20m: tests: 0 of 4 runs done"
+    assert scene.rollout.reason == "the tests had no result within 20m: tests: 0 of 4 runs done"
     assert not scene.patches()
 
 
@@ -172,7 +170,7 @@ def test_an_account_that_cannot_pay_for_tests_is_told_so(scene: Scene) -> None:
     scene.sandbox.fault("status", path=CREATE, status=402, times=None)
     given(scene)
     scene.stands("stopped")
-    assert scene.rollout.reason == "tests could not begin: Retell says that the account cannot pay for tests (402)"
+    assert scene.rollout.reason == "the tests could not start: Retell says that the account cannot pay for tests (402)"
 
 
 def test_while_tests_run_it_can_be_paused_stopped_and_rolled_back(scene: Scene) -> None:

@@ -104,7 +104,7 @@ def test_somebody_who_puts_the_other_form_back_by_hand_has_rolled_back_outside(s
     scene.given_at(1)
     scene.sandbox.edit(ONE, inbound_agents=EXACT)
     scene.scan()
-    scene.stands("rolled_back", reason="rolled back outside")
+    scene.stands("rolled_back", reason="rolled back outside the service")
 
 
 def test_a_kit_knows_both_forms(scene: Scene, served: Any) -> None:

@@ -36,7 +36,7 @@ def test_promote_twice_with_the_same_expectation_moves_once(scene: Scene) -> Non
     expect = Position(1, 1)
     scene.app.commands.promote(scene.id, ME, expect=expect)
     scene.drive()
-    with pytest.raises(StaleExpectation, match=r"you expected it at 1\.1, and it stands at 1\.2") as refused:
+    with pytest.raises(StaleExpectation, match=r"you expected it at 1\.1, but it is at 1\.2") as refused:
         scene.app.commands.promote(scene.id, ME, expect=expect)
     assert refused.value.exit_code == 3
     assert refused.value.details["position"] == {"wave": 1, "step": 2}
@@ -201,7 +201,7 @@ def test_a_person_is_asked_when_everything_else_is_green(scene: Scene) -> None:
     scene.given(steps=steps)
     scene.after(DAY)
     scene.stands("progressing", 1)
-    assert scene.rollout.why == "all is green; a person must promote it"
+    assert scene.rollout.why == "all conditions are met; somebody must promote it"
     assert scene.rollout.waiting_for is WaitingFor.APPROVAL
     scene.app.commands.promote(scene.id, ME)
     assert scene.rollout.waiting_for is None, "nobody is asked any more; what comes is found by the next pass"

@@ -229,7 +229,7 @@ def test_the_baseline_by_another_hand_is_a_rollback_outside(scene: Scene, sdk: A
     sdk.phone_number.update(ONE, inbound_agents=[entry(6)])
     scene.sandbox.clear_log()
     scene.after(3 * 3_600)
-    scene.stands("rolled_back", reason="rolled back outside")
+    scene.stands("rolled_back", reason="rolled back outside the service")
     assert PATCH not in scene.requests(ONE)
 
 

@@ -37,7 +37,7 @@ def test_a_tag_that_is_moved_is_told_during_the_hold(scene: Scene) -> None:
     assert scene.rollout.next == "adopt, rollback or stop"
     assert "tag" in formatting.held(scene.rollout)
     assert "restore" not in [button.command for button in confirmations.buttons(scene.rollout)]
-    with pytest.raises(Refused, match="the tag prod is moved in Retell alone: adopt, rollback or stop"):
+    with pytest.raises(Refused, match="the tag prod can only be moved back in Retell: adopt, rollback or stop"):
         scene.app.commands.restore(scene.id, ME)
 
 

@@ -92,7 +92,7 @@ def judge(canary: RunCounts, baseline: RunCounts | None, max_failed: float | Non
         return TestVerdict(TestOutcome.FAILED, f"tests failed: {words}")
     if not fails[0] and not fails[1]:
         return TestVerdict(TestOutcome.PASSED, f"tests passed: {words}")
-    return TestVerdict(TestOutcome.UNMEASURABLE, f"tests: too many runs ended in errors of Retell's own: {words}")
+    return TestVerdict(TestOutcome.UNMEASURABLE, f"tests: too many runs ended in an error at Retell: {words}")
 
 
 def _is_worse(canary_bad: int, canary_fine: int, baseline_bad: int, baseline_fine: int) -> bool:
@@ -106,4 +106,4 @@ def _is_worse(canary_bad: int, canary_fine: int, baseline_bad: int, baseline_fin
 
 def _counts(arm: RunCounts) -> str:
     text = f"{arm.failed} of {arm.total} runs failed"
-    return text + (f", {arm.errors} ended in an error of Retell's own" if arm.errors else "")
+    return text + (f", {arm.errors} ended in an error at Retell" if arm.errors else "")

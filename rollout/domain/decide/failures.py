@@ -15,7 +15,7 @@ from rollout.domain.versions import tags
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
-MOST_STALE = 5  # looks in a row that show an older state before it is no longer taken for a stale read
+MOST_STALE = 5  # reads in a row that show an older state before it no longer counts as a stale read
 
 
 def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
@@ -68,8 +68,8 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
         landing = bool(r.open_writes(look.began))
         return Record(
             Event.FAILED if landing else Event.RESTORED_OUTSIDE,
-            "rolled back outside: every number shows its baseline again, and it was not this service",
-            {"reason": "rolled back outside", "rollback_at": look.began, "restored_at": look.began},
+            "rolled back outside the service: every number shows its baseline again, and this service did not write it",
+            {"reason": "rolled back outside the service", "rollback_at": look.began, "restored_at": look.began},
             {
                 t.number: {
                     "state": TargetState.RESTORED,
@@ -84,10 +84,14 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
         return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that is not ours")
     older = look.numbers(Finding.STALE)
     if older and r.tries >= MOST_STALE:
-        return hold(r, HeldReason.IDENTITY, f"{name(older)} keeps showing an older state: it may have been made anew")
+        return hold(
+            r,
+            HeldReason.IDENTITY,
+            f"{name(older)} keeps showing an older state: the number may have been created again",
+        )
     touched = look.numbers(Finding.TOUCHED)
     if touched:
-        return hold(r, HeldReason.TOUCHED, f"{name(touched)} was written by somebody, and nothing visible changed")
+        return hold(r, HeldReason.TOUCHED, f"{name(touched)} was updated by somebody, but nothing visible changed")
     return None
 
 
@@ -101,7 +105,7 @@ def fail(r: Rollout, why: str, now: datetime) -> Record:
 def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     """The service holds and needs a person.
 
-    What another hand wrote is answered at the step that was in force: `restore` writes that one.
+    An edit by somebody else is answered at the step that was in force: `restore` writes that one.
     """
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
     values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}

@@ -63,7 +63,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
     open_on = {w.number for w in r.open_writes(now)} if late else set()
     ready = tuple(t for t in late if t.number not in open_on)
     if ready and f.trouble is None:
-        return Apply(ready, "a late write of ours came back after the end: write the last step again")
+        return Apply(ready, "an earlier write took effect after the end: write the last step again")
     if (r.unresolved or r.look_asked) and f.look is None and f.trouble is None:
         watched = dict.fromkeys([*(t.number for t in r.its_own), *(w.number for w in r.unresolved)])
         if watched:
@@ -72,7 +72,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
         # By what is recorded, not by this pass's look: whoever saw it may have died before saying so.
         back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
         if back:
-            return Record(Event.REOPENED, f"a late write of ours came back on {name(back)}")
+            return Record(Event.REOPENED, f"an earlier write took effect late on {name(back)}")
     if r.unresolved or late or (r.look_asked and f.trouble is not None):
         why = f.trouble or "a write may still land"
         return Wait(now + max(f.poll, pause(r, f)), "", why, f.held_up_by(WaitingFor.HORIZON))

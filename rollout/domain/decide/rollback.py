@@ -60,7 +60,7 @@ def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
     """P9: no end before a reading that began after the last horizon."""
     over = horizons_over(r)
     if now >= over and f.trouble is None:
-        return Read(tuple(t.number for t in r.its_own), "read every number before saying that it is back")
+        return Read(tuple(t.number for t in r.its_own), "read every number before declaring it rolled back")
     if f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
     return Wait(
@@ -76,7 +76,7 @@ def _end(r: Rollout) -> Action:
     gone = [t.number for t in r.its_own if t.state is TargetState.MISSING]
     why = "every number shows its baseline" if r.written else "nothing had been written"
     if edited:
-        why += f"; edited by somebody since, and left alone: {name(edited)}"
+        why += f"; changed by somebody since, and left as they are: {name(edited)}"
     if gone:
         why += f"; gone: {name(gone)}"
     return Record(Event.RESTORED, why)

@@ -78,7 +78,7 @@ def read_back(r: Rollout, now: datetime) -> Record | None:
         return None
     if r.retreated is not None:
         return Record(Event.REACHED, f"{percent(r.retreated)} {where}", {"turning_since": None})
-    why = f"{weight(r, r.step)} again {where}; its hold goes on"
+    why = f"{weight(r, r.step)} again {where}; its hold continues"
     return Record(Event.REACHED, why, {"turning_since": None, "back_at": now})
 
 
@@ -114,9 +114,11 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     if not f.opening.is_open:
         return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
     if step.approve:
-        return Wait(sooner(None, now, f), next_, "all is green; a person must promote it", WaitingFor.APPROVAL)
+        return Wait(
+            sooner(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
+        )
     if after is None and r.hand is not None:
-        why = f"a person set {weight(r, r.step)} in the last step: a person must say how it ends"
+        why = f"a person set {weight(r, r.step)} in the last step: somebody must promote, stop or roll it back"
         return Wait(sooner(None, now, f), "promote, stop or rollback", why, WaitingFor.APPROVAL)
     return None
 

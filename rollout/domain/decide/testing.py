@@ -23,7 +23,7 @@ from rollout.domain.plan.tests import Tests
 MOST_UNSURE = 5
 FIRST_PAUSE = timedelta(minutes=1)
 """After a request for a batch whose answer did not come; doubled each time, for each may cost money."""
-UNSURE = "tests: Retell did not answer the request for a batch, which may run all the same"
+UNSURE = "tests: Retell did not answer the request for a batch, which may be running anyway"
 
 
 def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
@@ -59,13 +59,14 @@ def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
 def _not_measured(tests: AgentTests, f: Facts, plan: Tests, is_over: bool) -> str | None:
     """The reason why there will be no result; None: there may still be one."""
     if f.tests_refused is not None:
-        return f"tests could not begin: {f.tests_refused}"
+        return f"the tests could not start: {f.tests_refused}"
     if tests.unsure >= MOST_UNSURE:
         return (
-            f"tests could not begin: Retell did not answer {MOST_UNSURE} requests for a batch; one may run all the same"
+            f"the tests could not start: Retell did not answer {MOST_UNSURE} requests for a batch; one may be running "
+            "anyway"
         )
     if is_over:
-        return f"tests had no result within {render(plan.deadline)}: {f.trouble or tests.progress}"
+        return f"the tests had no result within {render(plan.deadline)}: {f.trouble or tests.progress}"
     return None
 
 

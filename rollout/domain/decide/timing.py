@@ -46,14 +46,14 @@ def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait |
         if f.trouble is not None:
             return Wait(now + pause(r, f), next_, f.trouble, f.held_up_by())
         if now < (over := horizons_over(r)):
-            why = "a write may still land; nothing is counted until its horizon has passed"
+            why = "a write may still land; the step does not count until the write's horizon has passed"
             return Wait(over, next_, why, WaitingFor.HORIZON)
-        return Read(tuple(t.number for t in r.targets), f"look at every number before: {next_}")
+        return Read(tuple(t.number for t in r.targets), f"read every number before {next_}")
     return unread(r, f, f.look, now, next_)
 
 
 def unread(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) -> Wait | None:
-    """The last look must have seen every number: wait while one of them cannot be read."""
+    """Wait while a number cannot be read: the last look must cover them all."""
     blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:
         return None

@@ -1,4 +1,4 @@
-"""Words of the reasons that people read."""
+"""Phrases of the reasons that people read."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def name(numbers: Sequence[str]) -> str:
 
 
 def another_hand(numbers: Sequence[str]) -> str:
-    """The sentence from the third time on that a baseline was taken by Retell and written over."""
+    """The reason once a baseline that Retell accepted has been overwritten three times."""
     return (
-        f"another program or person writes {name(numbers)}: Retell took the baseline, and it was overwritten each time; "
-        "find and stop it; until then the baseline is written again at pauses that grow to 60 s"
+        f"another program or person writes {name(numbers)}: Retell accepted the baseline each time, and the "
+        "number showed something else afterwards; find and stop it; until then the baseline is written again at "
+        "intervals that grow to 60 s"
     )

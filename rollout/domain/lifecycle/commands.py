@@ -85,7 +85,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
     elif goal is None or goal == r.position:
         if r.promote_asked or r.confirmed_at is None:
-            raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
+            raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
         values["promote_asked"] = True
         what = f"the bake of step {r.position} is ended"
     else:
@@ -106,7 +106,7 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
     if r.confirmed_at is None:
         raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
     if r.promote_asked:
-        raise Refused(f"step {r.position} is the last one and is already being ended", **where(r))
+        raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
     points = _points_of(r.plan, weights)
     if points == r.weights_at(r.step) and r.retreated is None:
         raise Refused("these weights are in force already: nothing to set", **where(r))
@@ -145,7 +145,9 @@ def _points_of(plan: Plan, weights: Mapping[str, object]) -> dict[str, int]:
             except SplitError as error:
                 raise InputError(f"weights: {arm}: {error.message}", field="weights") from None
             if points[arm] == 0:
-                raise InputError(f"weights: {arm}: 0 is no weight; leave {arm} out or write above 0", field="weights")
+                raise InputError(
+                    f"weights: {arm}: 0 is not a weight; leave {arm} out or write above 0", field="weights"
+                )
     if (total := sum(points.values())) >= splits.TOTAL:
         raise InputError(
             f"weights: they add up to {total / splits.TOTAL:g}, which leaves nothing for the baseline; write less than 1",
@@ -231,7 +233,9 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Write our split again over what the numbers show now, and go on."""
     if r.moved_tags:
-        raise Refused(f"the tag {r.moved_tags[0]} is moved in Retell alone: adopt, rollback or stop", **where(r))
+        raise Refused(
+            f"the tag {r.moved_tags[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r)
+        )
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     _expect(r, expect)
@@ -257,7 +261,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     return (
         Change(rollout=values, targets=targets),
         JournalEntry("restore", by.actor, by.reason, where(r)),
-        "a person asked to write our split again",
+        "a person asked to restore our split",
     )
 
 
@@ -334,5 +338,5 @@ def _not_stopping(r: Rollout) -> None:
 def _expect(r: Rollout, expect: Position | None) -> None:
     if expect is not None and expect != r.position:
         raise StaleExpectation(
-            f"you expected it at {expect}, and it stands at {r.position} ({r.phase}); nothing was changed", **where(r)
+            f"you expected it at {expect}, but it is at {r.position} ({r.phase}); nothing was changed", **where(r)
         )

@@ -161,12 +161,12 @@ _WORDS: dict[Event, str] = {
 _ADVICE: dict[tuple[Phase, Event], str] = {
     (_P.PAUSED, _E.PROMOTE_ASKED): "resume it first",
     (_P.PAUSED, _E.SET_ASKED): "resume it first",
-    (_P.HELD, _E.RESUME_ASKED): "held is left by adopt, restore, rollback or stop",
+    (_P.HELD, _E.RESUME_ASKED): "use adopt, restore, rollback or stop",
     (_P.HELD, _E.PROMOTE_ASKED): "answer it first: adopt, restore, rollback or stop",
     (_P.HELD, _E.SET_ASKED): "answer it first: adopt, restore, rollback or stop",
-    (_P.PROGRESSING, _E.RESUME_ASKED): "it is already going on",
-    (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to answer",
-    (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to answer",
+    (_P.PROGRESSING, _E.RESUME_ASKED): "it is already running",
+    (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to resolve",
+    (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to resolve",
     (_P.PENDING, _E.PROMOTE_ASKED): "it has not started yet",
     (_P.PENDING, _E.SET_ASKED): "it has not started yet",
 }

@@ -33,7 +33,7 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
             NoticeEvent.NEEDS_PERSON,
             Severity.WARNING,
             f"step {r.position} waits for your approval",
-            "its hold is over and all else is green",
+            "its hold is over and all other conditions are met",
             f"{goal}, as soon as somebody promotes it",
             f"rollout promote {r.id} --expect {r.position}",
         )
@@ -45,9 +45,9 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
             words = NoticeText(
                 NoticeEvent.TROUBLE,
                 Severity.CRITICAL,
-                f"the rollback is not done after {render(timedelta(seconds=int(taken)))}",
+                f"the rollback is not complete after {render(timedelta(seconds=int(taken)))}",
                 r.why,
-                "it is tried again until it succeeds; the kit does it without this service",
+                "the service keeps trying until it succeeds; the rollback kit works without the service",
                 f"rollout kit {r.id}, then run the file that it writes",
             )
             found.append(compose(f"{r.id}:rollback-failing:{stamp(r.rollback_at)}:{level}", r, words))
@@ -56,9 +56,9 @@ def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, pat
         words = NoticeText(
             NoticeEvent.TROUBLE,
             Severity.WARNING,
-            "its gates cannot measure",
+            "its gates cannot be measured",
             r.why if r.verdict is None else r.verdict.reason,
-            f"since {moment_text(unmeasurable_since)} nothing judges the calls; the weight stays until they measure again",
+            f"no calls have been judged since {moment_text(unmeasurable_since)}; the weight stays until they are again",
             f"rollout rollback {r.id}",
         )
         found.append(compose(f"{r.id}:unmeasurable:{stamp(unmeasurable_since)}", r, words))
@@ -70,15 +70,15 @@ def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Notice]:
     if not rollouts:
         return []
     first, told = rollouts[0], []
-    next_ = "nothing is sent until it is right again, rollbacks included; a new key needs no restart"
+    next_ = "nothing is sent until the key works again, not even a rollback; a new key takes effect without a restart"
     for r in rollouts:
         words = NoticeText(
             NoticeEvent.TROUBLE, Severity.CRITICAL, "Retell refuses the API key", r.why, next_, "rollout doctor"
         )
         told.append(compose(f"{r.id}:key:{stamp(since)}", r, words, scope=Scope.PLAN))
-    count = f"{len(rollouts)} rollouts stand" if len(rollouts) > 1 else "one rollout stands"
+    count = f"{len(rollouts)} rollouts" if len(rollouts) > 1 else "one rollout"
     body = (
-        f"Retell refuses the API key: {count} still.\nWhy: {clean(first.why)}\nNext: {next_}\n"
+        f"Retell refuses the API key, so {count} cannot continue.\nWhy: {clean(first.why)}\nNext: {next_}\n"
         "To intervene: rollout doctor"
     )
     title = "Retell refuses the API key"
@@ -87,11 +87,12 @@ def key_refused(rollouts: Sequence[Rollout], since: datetime) -> list[Notice]:
 
 
 def service_failing(name: str, digest: str, since: datetime, tries: int, trouble: str) -> Notice:
-    """A notice service does not take what it is sent; for the others. `name` never holds the address."""
+    """The notice to all other addresses that one of them fails. `name` never holds the address."""
     body = (
-        f"Notices do not arrive at {clean(name, 120)}.\nWhy: {clean(trouble)} ({tries} tries since {moment_text(since)})\n"
-        "Next: they are kept and sent when it works again; rollouts go on as ever\nTo intervene: rollout doctor"
+        f"Notices cannot be delivered to {clean(name, 120)}.\n"
+        f"Why: {clean(trouble)} ({tries} tries since {moment_text(since)})\n"
+        "Next: they are kept, and sent when delivery works again; rollouts are not affected\nTo intervene: rollout doctor"
     )
-    title = clean(f"notices do not arrive at {name}", 200)
+    title = clean(f"notices cannot be delivered to {name}", 200)
     event = f"service:notify:{digest[:12]}:{stamp(since)}"
     return Notice(event, None, NoticeEvent.TROUBLE, Severity.WARNING, title, body, Scope.SETTINGS)

@@ -101,7 +101,7 @@ class NoticeText:
 
 
 def of_entry(r: Rollout, e: RecordedEvent, shared: Sequence[Anchor] = ()) -> Notice | None:
-    """The notice of one journal entry; None for what nobody is told. `r` may be without its targets.
+    """The notice of one journal entry; None for an entry without one. `r` may be without its targets.
 
     `shared`: the heads that all rollouts share; the notice of an end carries them beside the rollout's own.
     """
@@ -134,7 +134,7 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
         NoticeEvent.STARTED,
         Severity.INFO,
         "started",
-        f"asked for by {clean(r.created_by, 80)}; {e.reason}",
+        f"requested by {clean(r.created_by, 80)}; {e.reason}",
         f"{clean(steps, 300)}",
         f"rollout rollback {r.id}",
     )
@@ -162,7 +162,7 @@ def _completed(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.INFO,
         "promoted",
         e.reason,
-        "its numbers are watched for a week; while its baseline is kept it can still be rolled back",
+        "its numbers are watched for a week; you can roll it back as long as its baseline is kept",
         f"rollout rollback {r.id}",
     )
 
@@ -177,7 +177,7 @@ def _rolling_back(r: Rollout, e: RecordedEvent) -> NoticeText | None:
         Severity.WARNING if by_person else Severity.CRITICAL,
         "rolling back",
         why,
-        "every number gets its baseline back now; you are told when it is read back",
+        "the baseline of every number is written back now; you get a notice once it is read back",
         f"rollout show {r.id}",
     )
 
@@ -188,7 +188,7 @@ def _read_back(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.WARNING,
         "rolled back: the baseline serves the callers again",
         e.reason,
-        "it is watched until no write of ours can land any more, and for a week after that",
+        "its numbers are watched until no earlier write can take effect any more, and for a week after that",
         f"rollout show {r.id}",
     )
 
@@ -197,9 +197,9 @@ def _restored_outside(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.ROLLED_BACK,
         Severity.WARNING,
-        "rolled back outside",
+        "rolled back outside the service",
         e.reason,
-        "nothing is written any more",
+        "nothing more is written",
         f"rollout show {r.id}",
     )
 
@@ -210,7 +210,7 @@ def _reopened(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.WARNING,
         "a late write undid part of the rollback",
         e.reason,
-        "the baseline is written again now; you are told when it is read back",
+        "the baseline is written again now; you get a notice once it is read back",
         f"rollout show {r.id}",
     )
 
@@ -219,9 +219,9 @@ def _contested(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.CRITICAL,
-        "another program writes over the rollback",
+        "another program or person overwrites the rollback",
         e.reason,
-        "the baseline is written again at growing pauses; callers may get either split until the other program stops",
+        "the baseline is written again at growing intervals; until you stop the other side, callers may get either split",
         f"rollout show {r.id}",
     )
 
@@ -233,10 +233,9 @@ def _held(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
-        f"held{known}: a person is needed",
+        f"held{known}: it needs your decision",
         e.reason,
-        "nothing is written until somebody answers: adopt (take the live split), restore (write ours again), "
-        "rollback or stop",
+        "nothing is written until you adopt (take the live split), restore (write ours again), roll back or stop",
         f"rollout {'stop' if impossible else 'rollback'} {r.id}",
     )
 
@@ -245,9 +244,9 @@ def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.CRITICAL,
-        f"step {_position(e)} failed and is paused: a person is needed",
+        f"step {_position(e)} failed and is paused: it needs your decision",
         e.reason,
-        "the split stays as it is until somebody answers: rollback, or resume against the gates",
+        "the split stays as it is until you roll back, or resume and override the gates",
         f"rollout rollback {r.id}",
     )
 
@@ -258,9 +257,9 @@ def _paused(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.WARNING,
-        "paused by an alert: a person is needed",
+        "paused by an alert: it needs your decision",
         e.reason,
-        "the split stays as it is until somebody answers: resume, rollback or stop",
+        "the split stays as it is until you resume, roll back or stop",
         f"rollout rollback {r.id}",
     )
 
@@ -271,7 +270,7 @@ def _refused(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.WARNING,
         "not started",
         e.reason,
-        "nothing was written; fix what is said above and start the plan again",
+        "nothing was written; fix the problem above and start the plan again",
         f"rollout show {r.id}",
     )
 
@@ -283,7 +282,7 @@ def _stopped(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.INFO,
         "stopped",
         why,
-        "the split stays as it is; it can still be rolled back",
+        "the split stays as it is; you can still roll it back",
         f"rollout rollback {r.id}",
     )
 
@@ -296,9 +295,9 @@ def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     return NoticeText(
         NoticeEvent.TROUBLE,
         Severity.WARNING,
-        "somebody changed the split after its end",
+        "somebody changed the split after the rollout ended",
         f"{names} shows a split that is not ours",
-        "it is left alone",
+        "the service leaves it as it is",
         f"rollout show {r.id}",
     )
 
@@ -309,8 +308,7 @@ def _watched(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.CRITICAL,
         "its calls got worse after it was promoted",
         e.reason,
-        "nothing is done by itself, as nothing is left to compare with; the baseline is kept, and one command writes "
-        "it back",
+        "the service does not act by itself, as no calls are left to compare with; one command writes the baseline back",
         f"rollout rollback {r.id}",
     )
 
@@ -321,7 +319,8 @@ def _backup_models(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.WARNING,
         "a backup model answers one version's calls more often",
         e.reason,
-        "nothing is done by itself; pause it until Retell's models answer again, or read its gates with that in mind",
+        "the service does not act by itself; pause the rollout until Retell's models answer again, or keep this in mind "
+        "when you read its gates",
         f"rollout pause {r.id}",
     )
 

@@ -282,7 +282,7 @@ class ProblemDocument(BaseModel):
     title: str = Field(examples=["Conflict"])
     status: int = Field(examples=[409])
     code: str = Field(description="The error's name, for programs.", examples=["stale_expectation"])
-    detail: str = Field(examples=["you expected it at 1.2, and it stands at 1.3 (progressing); nothing was changed"])
+    detail: str = Field(examples=["you expected it at 1.2, but it is at 1.3 (progressing); nothing was changed"])
     instance: str = Field(description="The request's id; the log has it too.")
 
 

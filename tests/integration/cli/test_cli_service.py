@@ -82,7 +82,7 @@ def test_commands_beside_a_running_service(rollout: CommandLine, retell: Sandbox
         assert answer(rollout("promote", id_, "--expect", "1.1", "--json")) == (0, "progressing", 2)
         second = rollout("promote", id_, "--expect", "1.1")
         assert second.code == 3
-        assert "you expected it at 1.1, and it stands at 1.2" in second.err
+        assert "you expected it at 1.1, but it is at 1.2" in second.err
         wait_until(lambda: rollout.stored(id_).confirmed_at)
         assert answer(rollout("promote", id_, "--json"))[0] == 0, "in the last step it ends the bake"
         wait_until(lambda: rollout.stored(id_).phase == "promoted")
@@ -99,7 +99,7 @@ def test_commands_beside_a_running_service(rollout: CommandLine, retell: Sandbox
         wait_until(lambda: rollout.stored(held).phase == "held")
         refused = rollout("resume", held)
         assert refused.code == 3
-        assert "held is left by adopt, restore, rollback or stop" in refused.err
+        assert "use adopt, restore, rollback or stop" in refused.err
         assert answer(rollout("restore", held, "--json")) == (0, "progressing", 1)
         wait_until(lambda: weight(retell) == 0.1)
         wait_until(lambda: rollout.stored(held).confirmed_at)

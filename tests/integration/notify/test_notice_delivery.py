@@ -91,7 +91,7 @@ def test_drift_asks_for_a_person(told: Scene, receiver: Receiver) -> None:
         scene.scan()
         scene.stands("held", reason="drift")
         tell(job)
-        assert titles(receiver)[-1] == "held (drift): a person is needed"
+        assert titles(receiver)[-1] == "held (drift): it needs your decision"
         assert "adopt" in receiver.taken[-1]["message"]
         assert receiver.taken[-1]["type"] == "warning"
 
@@ -126,7 +126,9 @@ def test_a_rollback_that_fails_and_a_refused_key_are_told(told: Scene, receiver:
         scene.after(40)
         tell(job)
         tell(job)
-        assert [t for t in titles(receiver) if "is not done after" in t] == ["the rollback is not done after 1m20s"]
+        assert [t for t in titles(receiver) if "is not complete after" in t] == [
+            "the rollback is not complete after 1m20s"
+        ]
         assert sum("refuses the API key" in b["title"] for b in receiver.taken) == 1
         scene.sandbox.clear_faults()
         scene.after(60)
@@ -147,7 +149,7 @@ def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Re
             scene.drive()
             tell(job)
         assert scene.rollout.verdict is not None and scene.rollout.verdict.outcome == "unmeasurable"
-        assert titles(receiver) == ["started", "its gates cannot measure"]
+        assert titles(receiver) == ["started", "its gates cannot be measured"]
 
 
 def test_a_look_that_finds_nothing_new_is_one_statement(told: Scene, receiver: Receiver) -> None:
@@ -217,7 +219,7 @@ def test_a_service_that_fails_gets_everything_when_it_works_again(replicas: Repl
     assert failing.trouble == "it answered 503"
     assert failing.name == "address 1 of the settings (json)"
     job.fill()
-    assert job.trouble == "notices do not arrive at address 1 of the settings (json): it answered 503"
+    assert job.trouble == "notices cannot be delivered to address 1 of the settings (json): it answered 503"
     receiver.status = 200
 
     def again() -> bool:
@@ -242,7 +244,7 @@ def test_a_failing_service_is_told_to_the_others(
     tell(job)
     tell(job)
     tell(job)
-    assert [b["title"] for b in second.taken][1:] == ["notices do not arrive at address 1 of the settings (json)"]
+    assert [b["title"] for b in second.taken][1:] == ["notices cannot be delivered to address 1 of the settings (json)"]
     assert "it answered 500" in second.taken[-1]["message"]
     assert SECRET not in json.dumps(second.taken)
     assert str(receiver.port) not in second.taken[-1]["message"]

@@ -74,7 +74,7 @@ def test_nothing_is_said_before_every_run_is_over() -> None:
 def test_the_reason_has_the_figures() -> None:
     assert judge(runs(26, 4), None, 0.1).reason == "tests failed: 4 of 30 runs failed; 0.1 of them may fail"
     words = judge(runs(10, 0, 20), runs(30, 0), None).reason
-    assert "0 of 30 runs failed, 20 ended in an error of Retell's own; the baseline: 0 of 30 runs failed" in words
+    assert "0 of 30 runs failed, 20 ended in an error at Retell; the baseline: 0 of 30 runs failed" in words
 
 
 def test_batches_of_one_version_count_together_and_missing_runs_are_errors() -> None:

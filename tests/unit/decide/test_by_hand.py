@@ -78,7 +78,7 @@ def test_in_the_last_step_a_person_says_how_it_ends() -> None:
     waits = decide(there(3), seen(later), later)
     assert isinstance(waits, Wait)
     assert waits.waiting_for is WaitingFor.APPROVAL
-    assert waits.why == "a person set 30 % canary in the last step: a person must say how it ends"
+    assert waits.why == "a person set 30 % canary in the last step: somebody must promote, stop or roll it back"
     ends = decide(there(3, promote_asked=True), seen(later), later)
     assert isinstance(ends, Record)
     assert ends.event is Event.COMPLETED

@@ -217,7 +217,7 @@ def test_rolled_back_tells_what_was_left_alone_and_what_is_gone() -> None:
         restored_at=START,
     )
     why = record_of(decide(r, Facts(look=look(Finding.DRIFT, Blocked.MISSING)), START)).why
-    assert f"left alone: {ONE}" in why
+    assert f"left as they are: {ONE}" in why
     assert f"gone: {TWO}" in why
 
 
@@ -385,7 +385,7 @@ WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
     ("unmeasurable", READY, Facts(verdict=UNMEASURABLE), "no calls can be read", WaitingFor.EVIDENCE),
     ("closed", READY, Facts(opening=CLOSED), "closed until nine", WaitingFor.OPENING),
     ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine", WaitingFor.OPENING),
-    ("approval", STOOD, GREEN, "all is green; a person must promote it", WaitingFor.APPROVAL),
+    ("approval", STOOD, GREEN, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL),
     ("hold", standing(), Facts(), "the hold of 30m is running", WaitingFor.HOLD),
     (
         "calls beside the weights, though a person went on",
@@ -438,7 +438,7 @@ ORDER: list[tuple[Facts, str]] = [
     (Facts(verdict=UNDECIDED, opening=CLOSED, canary_calls=50), "not decided yet"),
     (Facts(verdict=UNMEASURABLE, opening=CLOSED, canary_calls=50), "no calls can be read"),
     (Facts(verdict=PASS, opening=CLOSED, canary_calls=50), "closed until nine"),
-    (Facts(verdict=PASS, canary_calls=50), "a person must promote it"),
+    (Facts(verdict=PASS, canary_calls=50), "somebody must promote it"),
 ]
 
 
@@ -497,7 +497,7 @@ def test_promoted_is_said_only_from_a_look_begun_after_every_horizon() -> None:
         (Finding.DRIFT, Event.HELD, "drift"),
         (Finding.LATE_OWN, Event.HELD, "drift"),
         (Finding.TOUCHED, Event.HELD, "touched"),
-        (Finding.AT_BASELINE, Event.RESTORED_OUTSIDE, "rolled back outside"),
+        (Finding.AT_BASELINE, Event.RESTORED_OUTSIDE, "rolled back outside the service"),
         (Blocked.MISSING, Event.FAILED, f"{ONE} is gone: Retell does not know the number"),
     ],
     ids=["drift", "late-own", "touched", "at-baseline", "missing"],
@@ -514,7 +514,7 @@ def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, 
 def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -> None:
     r = standing(2, writes=(write(step=2),))
     action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE)), START))
-    assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside")
+    assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside the service")
 
 
 @pytest.mark.parametrize("finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING])

@@ -85,7 +85,7 @@ def test_tests_that_passed_lead_to_the_first_step() -> None:
     [
         (batch(1, 1), "failed", "tests failed: 1 of 2 runs failed; 0.1 of them may fail: Books a table (1 of 1)"),
         (batch(0, 0, 2), "unmeasurable", "tests: no run could be judged"),
-        (batch(1, 0, 1), "unmeasurable", "tests: too many runs ended in errors of Retell's own"),
+        (batch(1, 0, 1), "unmeasurable", "tests: too many runs ended in an error at Retell"),
     ],
 )
 def test_only_tests_that_passed_lead_on(ended: BatchProgress, outcome: str, reason: str) -> None:
@@ -106,7 +106,7 @@ def test_trouble_is_waited_for_until_the_deadline() -> None:
     assert action.until == START + 20 * MINUTE
     action = decided(RUNNING, START + 20 * MINUTE, trouble="no answer")
     assert recorded(action, Event.REFUSED).verdict is not None
-    assert action.why == "tests had no result within 20m: no answer"
+    assert action.why == "the tests had no result within 20m: no answer"
 
 
 def test_a_result_counts_also_after_the_deadline() -> None:
@@ -123,7 +123,7 @@ def test_a_key_that_is_refused_is_told_as_one() -> None:
 def test_a_request_that_retell_refuses_ends_it() -> None:
     action = decided(BEGUN, tests_refused="Retell says that the account cannot pay for tests (402)")
     recorded(action, Event.REFUSED)
-    assert action.why == "tests could not begin: Retell says that the account cannot pay for tests (402)"
+    assert action.why == "the tests could not start: Retell says that the account cannot pay for tests (402)"
 
 
 @pytest.mark.parametrize(("unsure", "minutes"), [(1, 1), (2, 2), (3, 4), (4, 8)])

@@ -57,7 +57,7 @@ def test_before_a_step_is_counted_every_number_is_read_once_nothing_can_land() -
     assert (early.until, early.next) == (LATER, "step 1.2")
     read = look_first(r, Facts(), LATER, "step 1.2")
     assert isinstance(read, Read)
-    assert (read.numbers, read.why) == ((ONE, TWO), "look at every number before: step 1.2")
+    assert (read.numbers, read.why) == ((ONE, TWO), "read every number before step 1.2")
     away = look_first(r, Facts(trouble="503"), LATER, "step 1.2")
     assert isinstance(away, Wait)
     assert (away.until, away.why) == (LATER + Facts().poll, "503")

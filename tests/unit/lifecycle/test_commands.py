@@ -70,7 +70,7 @@ def test_promote_in_the_last_step_ends_its_bake_once(full: bool) -> None:
     assert change.rollout == {"phase": "progressing", "promote_asked": True}
     assert recorded.data == {"from": "1.3", "to": "1.3", "full": full}
     assert why == "promoted by a person: the bake of step 1.3 is ended"
-    with pytest.raises(Refused, match=r"step 1.3 is the last one and is already being ended"):
+    with pytest.raises(Refused, match=r"step 1.3 is the last one, and its bake is already being ended"):
         commands.promote(standing(3, promote_asked=True), NOW, ME, None, full=full)
 
 
@@ -149,7 +149,7 @@ def test_set_of_variants_leaves_the_rest_to_the_baseline() -> None:
     [
         ({}, "weights: none is given; write for example 0.2"),
         ({"d": 0.1}, "weights: there is no version d; write one of: b, c"),
-        ({"b": 0}, "weights: b: 0 is no weight; leave b out or write above 0"),
+        ({"b": 0}, "weights: b: 0 is not a weight; leave b out or write above 0"),
         ({"b": 1}, "weights: they add up to 1, which leaves nothing for the baseline; write less than 1"),
         ({"b": 0.7, "c": 0.5}, "weights: they add up to 1.2, which leaves nothing"),
         ({"b": -0.1}, "weights: b: -0.1 is below 0"),
@@ -192,7 +192,7 @@ def test_set_where_it_may_be_and_a_sentence_where_not(phase: Phase) -> None:
 def test_set_is_refused_for_another_position_a_bake_that_ends_and_the_two_hundredth_time() -> None:
     with pytest.raises(StaleExpectation):
         commands.set_weights(standing(), NOW, ME, Position(1, 2), {"canary": 0.3})
-    with pytest.raises(Refused, match=r"step 1.3 is the last one and is already being ended"):
+    with pytest.raises(Refused, match=r"step 1.3 is the last one, and its bake is already being ended"):
         commands.set_weights(standing(3, promote_asked=True), NOW, ME, None, {"canary": 0.3})
     splits = [{"number": n, "wave": 1, "step": 1, "weights": {"canary": 100 + n}} for n in range(1, 201)]
     with pytest.raises(Refused, match="weights were set 200 times"):
@@ -438,7 +438,7 @@ def test_a_rollback_after_the_end_takes_back_what_others_have_now(state: TargetS
 )
 def test_nothing_is_changed_when_it_stands_elsewhere(command: Any, phase: Phase) -> None:
     r = standing(phase=phase, reason="drift")
-    with pytest.raises(StaleExpectation, match=rf"you expected it at 1.2, and it stands at 1.1 \({phase}\)"):
+    with pytest.raises(StaleExpectation, match=rf"you expected it at 1.2, but it is at 1.1 \({phase}\)"):
         command(r, Position(1, 2))
     assert command(r, Position(1, 1)) is not None
 

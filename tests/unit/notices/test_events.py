@@ -52,9 +52,9 @@ def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] |
         ("failed", NoticeEvent.ROLLED_BACK, Severity.CRITICAL, "rolling back"),
         ("rollback", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolling back"),
         ("read_back", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back: the baseline serves"),
-        ("restored_outside", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside"),
+        ("restored_outside", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside the service"),
         ("reopened", NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part"),
-        ("contested", NoticeEvent.TROUBLE, Severity.CRITICAL, "another program writes over the rollback"),
+        ("contested", NoticeEvent.TROUBLE, Severity.CRITICAL, "another program or person overwrites the rollback"),
         ("failure_paused", NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, "step 1.2 failed and is paused"),
         ("refused", NoticeEvent.STOPPED, Severity.WARNING, "not started"),
         ("stop", NoticeEvent.STOPPED, Severity.INFO, "stopped"),
@@ -81,7 +81,7 @@ def test_a_started_rollout_says_its_steps() -> None:
 def test_held_asks_for_an_answer(reason: HeldReason) -> None:
     found = told("held", data={"reason": str(reason), "position": "1.1"})
     assert found.kind is NoticeEvent.NEEDS_PERSON
-    assert f"held ({reason}): a person is needed" in found.title
+    assert f"held ({reason}): it needs your decision" in found.title
     alarming = reason in {HeldReason.POISON, HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.IDENTITY, HeldReason.REJECTED}
     assert (found.severity is Severity.CRITICAL) is alarming
     command = "stop" if reason is HeldReason.ROLLBACK_IMPOSSIBLE else "rollback"
@@ -142,7 +142,7 @@ def test_a_rollback_that_takes_long_is_told_with_rising_noise() -> None:
     assert len({e[0] for e in events if e}) == 5
     (loud,) = states.of_state(r, START + timedelta(seconds=90), None, PATIENCE)
     assert loud.severity is Severity.CRITICAL
-    assert "the rollback is not done after 1m30s" in loud.title
+    assert "the rollback is not complete after 1m30s" in loud.title
     assert "Why: Retell cannot be read: 503" in loud.body
     assert states.of_state(replace(r, restored_at=START), START + timedelta(days=1), None, PATIENCE) == []
 
