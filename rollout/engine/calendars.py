@@ -7,6 +7,7 @@ as an error: a rollback asks for the opening too, and nothing that is wrong with
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -54,6 +55,10 @@ class Calendars:
         self._spans: dict[Calendar, windows.OpenSpan] = {}
 
     # -------------------------------------------------------------- for checks and for show
+
+    def shared(self) -> Mapping[str, Calendar]:
+        """Every calendar that plans can name; none without a file of them. InputError when it cannot be read."""
+        return {} if self._shared is None else self._shared.load()
 
     def of(self, plan: Plan) -> tuple[Calendar, ClosedDays]:
         """The plan's calendar and its holidays; InputError says what is wrong with it and what to write instead.

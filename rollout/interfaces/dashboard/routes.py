@@ -18,7 +18,7 @@ from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard import account_page as account
-from rollout.interfaces.dashboard import actions, bulk_page, journal_page, system_page, tokens_page
+from rollout.interfaces.dashboard import actions, bulk_page, calendars_page, journal_page, system_page, tokens_page
 from rollout.interfaces.dashboard import number_page as number
 from rollout.interfaces.dashboard import overview_page as overview
 from rollout.interfaces.dashboard import rollout_page as single
@@ -52,6 +52,7 @@ def routes(app: App, service: ApiService) -> APIRouter:
     _sign_in_routes(router)
     actions.add(router)
     bulk_page.add(router)
+    calendars_page.add(router)
     journal_page.add(router)
     tokens_page.add(router)
     system_page.add(router)
