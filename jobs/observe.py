@@ -17,8 +17,8 @@ from jobs.call_details import CallDetailsReader
 from rollout.adapters.store.observations import CANNOT_BE_READ
 from rollout.app import App
 from rollout.domain.gates.counting import MOST_WAIT
-from rollout.domain.gates.history import BEFORE as HISTORY
-from rollout.domain.gates.history import LEAST_CALLS
+from rollout.domain.gates.earlier_calls import BEFORE as HISTORY
+from rollout.domain.gates.earlier_calls import LEAST_CALLS
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry

@@ -12,7 +12,6 @@ from datetime import timedelta
 from typing import Any
 
 from rollout.domain.agent_tests.runs import BatchProgress
-from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.decide.actions import Apply, Begin, BeginBatch, Read, Record, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
@@ -126,7 +125,7 @@ class Driver:
         r, order = state.rollout, action.order
         assert self.facts.batch_tests is not None
         assert r.tests is not None
-        tests = AgentTests.from_json(r.tests)
+        tests = r.tests
         begun = self.facts.batch_tests.begin(order.cases, order.engine)
         if isinstance(begun, BatchProgress):
             tests = replace(tests, asked_at=None).with_batches([*tests.batches, begun])
@@ -140,7 +139,7 @@ class Driver:
         else:
             state.take_failure(begun)
             return
-        change = Change(rollout={"tests": tests.to_json()})
+        change = Change(rollout={"tests": tests})
         lease = timedelta(seconds=self.facts.timing.lease)
         now = self.store.commit(held, change, [JournalEntry(str(Event.TESTS_PROGRESSED), SERVICE, why)], lease)
         state.rollout = change.applied_to(r, now)

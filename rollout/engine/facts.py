@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.decide.facts import Facts, Opening, TestReport
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
@@ -95,7 +94,7 @@ class FactFinder:
         r = known.rollout
         if r.phase is not Phase.PENDING or r.tests is None or self.batch_tests is None:
             return
-        tests = AgentTests.from_json(r.tests)
+        tests = r.tests
         if known.tests is not None or known.trouble or tests.next_order is not None or tests.verdict is not None:
             return
         found = poll(self.batch_tests, tests)

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.gates.tally import Cell, Tally, strata_of
@@ -22,7 +23,6 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateRecords, GateReport
 
 if TYPE_CHECKING:
-    from rollout.domain.gates.history import BaselineHistory
     from rollout.domain.gates.profiles import GateConfig
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
@@ -90,7 +90,7 @@ class GateCheck:
 
     def _seen(self, rollout: Rollout, now: datetime) -> Observations:
         stored = self.records.seen(rollout)
-        first = rollout.history is not None and rollout.history["edition"] == 1
+        first = rollout.history is not None and rollout.history.edition == 1
         return Observations(
             calls=stored.calls,
             turns=stored.turns,
@@ -101,7 +101,7 @@ class GateCheck:
 
     def _limits(self, rollout: Rollout) -> dict[str, float]:
         """Those of a rollout that began under edition 1, which did not keep them."""
-        from rollout.domain.gates.history import limits_of
+        from rollout.domain.gates.earlier_calls import limits_of
 
         config, ours = config_of(rollout.plan, 1), baseline_pairs(rollout.targets)
         before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
@@ -117,16 +117,16 @@ class GateCheck:
         no calls has nothing to wait for.
         """
         from rollout.domain.gates.counting import hard_reasons
-        from rollout.domain.gates.history import BEFORE, BaselineHistory, baseline_history
+        from rollout.domain.gates.earlier_calls import BEFORE, baseline_history
 
         if rollout.history is not None:
-            return BaselineHistory.from_json(rollout.history)
+            return rollout.history
         if config.compared and not seen.fetched:
             return None if seen.unavailable is None else BaselineHistory()
         before = self.records.before(rollout, BEFORE) if config.compared else ()
         ours, hard = baseline_pairs(rollout.targets), hard_reasons(rollout.plan.gates.hard_error_reasons)
         found = baseline_history(before, frozenset(ours), config, hard)
-        return BaselineHistory.from_json(self.records.fix_history(rollout.id, found.to_json()))
+        return self.records.fix_history(rollout.id, found)
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
         from rollout.domain.gates.counting import (

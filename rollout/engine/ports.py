@@ -17,6 +17,7 @@ from typing import Any, Protocol, Self
 from rollout.domain.agent_tests.runs import BatchProgress, TestCase, TestRun
 from rollout.domain.decide.actions import Wait
 from rollout.domain.decide.facts import Opening
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
@@ -276,7 +277,7 @@ class GateRecords(Protocol):
         """The calls of its numbers and channels in the `span` before it began, oldest first."""
         ...
 
-    def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
+    def fix_history(self, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
         """Keep what the baseline's calls from before say, unless that is done; return what is kept."""
         ...
 

@@ -17,7 +17,7 @@ from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.versions.difference import VersionDifference
-from rollout.domain.versions.tags import BaselineTag, to_json
+from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.engine import number_check
@@ -57,7 +57,7 @@ class Preflight:
 
     def columns(self) -> dict[str, Any]:
         """The columns of a rollout that begins with what was found here."""
-        return {"tags": to_json(self.tags) or None, "tests": None if self.tests is None else self.tests.to_json()}
+        return {"tags": self.tags or None, "tests": self.tests}
 
     def told(self) -> dict[str, Any]:
         """For people, in the journal and in the answer to `start`: warnings, and what changes."""

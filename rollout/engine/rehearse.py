@@ -12,6 +12,7 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.gates.forecast_wording import round_calls
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
@@ -23,7 +24,6 @@ from rollout.engine.ports import Calls
 from rollout.engine.preflight import Preflight
 
 if TYPE_CHECKING:
-    from rollout.domain.gates.history import BaselineHistory
     from rollout.domain.gates.profiles import GateConfig
     from rollout.domain.rehearsal.proposals import Proposal
     from rollout.domain.rehearsal.rehearsal import Rehearsal
@@ -269,7 +269,7 @@ def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
     """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls. Of either, at
     most 2,000 calls are read, shared equally by the numbers. NotReachable when the list cannot be read."""
     from rollout.domain.gates.counting import hard_reasons
-    from rollout.domain.gates.history import BEFORE, LEAST_CALLS, BaselineHistory, baseline_history
+    from rollout.domain.gates.earlier_calls import BEFORE, LEAST_CALLS, baseline_history
 
     asked = found.targets[:MOST_NUMBERS]
     pairs = frozenset(baseline_pairs(asked))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.splits import splits
-from rollout.domain.versions.tags import RESERVED, BaselineTag, from_json
+from rollout.domain.versions.tags import RESERVED, BaselineTag
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.failures import unreachable
 from rollout.engine.ports import AgentRoots, Agents, AgentVersion, Clock, ResponseEngines
@@ -80,7 +80,7 @@ class VersionLookup:
 
     def tags(self, rollout: Rollout) -> tuple[BaselineTag, ...]:
         """The tags of its baseline as they point now; what Retell does not say stays as it was known."""
-        return tuple(self._tag(tag) for tag in from_json(rollout.tags))
+        return tuple(self._tag(tag) for tag in rollout.tags or ())
 
     def _tag(self, tag: BaselineTag) -> BaselineTag:
         found = self.look_up(tag.agent_id, tag.tag)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import journal, looks, rollouts
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict, StoredLook
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout
@@ -37,10 +37,9 @@ class StoredGateRecords:
         with self.database.read() as connection:
             return observations.calls(connection, *_asked(rollout), began - span, began)
 
-    def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
+    def fix_history(self, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
         with self.database.write() as connection:
-            kept: Mapping[str, Any] = set_history(connection, rollout_id, history)
-            return kept
+            return set_history(connection, rollout_id, history)
 
     def keep_look(self, rollout: Rollout, verdict: GateVerdict, at: datetime) -> None:
         with self.database.write() as connection:
@@ -121,7 +120,7 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
     return [(row.kind, row.at, row.data) for row in connection.execute(query)]
 
 
-def set_history(connection: Connection, rollout_id: str, history: Any) -> Any:
+def set_history(connection: Connection, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
     """Fix what the baseline's calls before the rollout say, unless that is done; return what is fixed."""
     r = rollouts.c
     connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))

@@ -20,7 +20,11 @@ from sqlalchemy import (
     text,
 )
 
-from rollout.adapters.store.types import JsonText, UtcDateTime, VerdictText
+from rollout.adapters.store.types import JsonText, UtcDateTime, ValueText
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.gates.history import BaselineHistory
+from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.versions import tags
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
@@ -88,10 +92,13 @@ rollouts = Table(
     Column("labels_waived", Boolean, nullable=False, server_default=false()),
     Column("resume_phase", String(20), nullable=False),
     Column("look_asked", Boolean, nullable=False),
-    Column("verdict", VerdictText),
-    Column("history", JsonText),  # the baseline's, from before the rollout: what its gates bet on
-    Column("tags", JsonText),  # of the baseline, with the version to which each pointed when it was read
-    Column("tests", JsonText),  # of the agent, before the first step: batches, counts, and what failed
+    Column("verdict", ValueText(GateVerdict.to_json, GateVerdict.from_json)),
+    # the baseline's, from before the rollout: what its gates bet on
+    Column("history", ValueText(BaselineHistory.to_json, BaselineHistory.from_json)),
+    # of the baseline, with the version to which each pointed when it was read
+    Column("tags", ValueText(tags.to_json, tags.from_json)),
+    # of the agent, before the first step: batches, counts, and what failed
+    Column("tests", ValueText(AgentTests.to_json, AgentTests.from_json)),
     Column("seed", BigInteger, nullable=False),
     Column("base_url", Text, nullable=False),
     Column("created_by", Text, nullable=False),
@@ -292,7 +299,7 @@ looks = Table(  # every evaluation of the gates whose counts or verdict differed
     Column("outcome", String(16), nullable=False),
     Column("alarm", String(16)),
     Column("reason", Text, nullable=False),
-    Column("evidence", VerdictText, nullable=False),
+    Column("evidence", ValueText(GateVerdict.to_json, GateVerdict.from_json), nullable=False),
     Index("ix_looks_at", "at"),
 )
 

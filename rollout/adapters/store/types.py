@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import DateTime, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
 from rollout.domain import compact_json
-from rollout.domain.gates.verdict import GateVerdict
+
+V = TypeVar("V")
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -52,14 +54,19 @@ class JsonText(TypeDecorator[Any]):
         return None if value is None else compact_json.loads(value)
 
 
-class VerdictText(TypeDecorator[GateVerdict]):
-    """A verdict of the gates as JSON text."""
+class ValueText(TypeDecorator[V]):
+    """A value as JSON text, made and read by the value's own renderer and parser."""
 
     impl = Text
     cache_ok = True
 
-    def process_bind_param(self, value: GateVerdict | None, dialect: Dialect) -> str | None:
-        return None if value is None else compact_json.dumps(value.to_json())
+    def __init__(self, render: Callable[[V], Any], parse: Callable[[Any], V]) -> None:
+        super().__init__()
+        self.render = render
+        self.parse = parse
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> GateVerdict | None:
-        return None if value is None else GateVerdict.from_json(compact_json.loads(value))
+    def process_bind_param(self, value: V | None, dialect: Dialect) -> str | None:
+        return None if value is None else compact_json.dumps(self.render(value))
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> V | None:
+        return None if value is None else self.parse(compact_json.loads(value))

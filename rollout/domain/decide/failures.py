@@ -11,7 +11,6 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
-from rollout.domain.versions import tags
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
@@ -51,7 +50,7 @@ def moved_tags(r: Rollout, f: Facts) -> Record | None:
     if not moved:
         return None
     held = hold(r, HeldReason.DRIFT, "; ".join(moved))
-    return replace(held, values={**held.values, "tags": tags.to_json(f.tags)})
+    return replace(held, values={**held.values, "tags": f.tags})
 
 
 def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:

@@ -30,12 +30,12 @@ def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
     """The next thing to do for the tests; None: they passed, or there are none."""
     if r.plan.tests is None or r.tests is None:
         return None
-    tests = AgentTests.from_json(r.tests)
+    tests = r.tests
     if tests.verdict is not None:
         return None
     if tests.began_at is None:
         begun = replace(tests, began_at=now)
-        return Record(Event.TESTS_PROGRESSED, _described(tests), {"tests": begun.to_json()})
+        return Record(Event.TESTS_PROGRESSED, _described(tests), {"tests": begun})
     known = tests if f.tests is None else replace(tests, failures=f.tests.failures).with_batches(f.tests.batches)
     verdict = known.judged(r.plan.tests.max_failed)
     if verdict.outcome is not TestOutcome.RUNNING:
@@ -44,7 +44,7 @@ def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
     if (why := _not_measured(known, f, r.plan.tests, now >= over)) is not None:
         return _end(known, TestVerdict(TestOutcome.UNMEASURABLE, why))
     if sum(b.is_complete for b in known.batches) > sum(b.is_complete for b in tests.batches):
-        return Record(Event.TESTS_PROGRESSED, known.progress, {"tests": known.to_json()})
+        return Record(Event.TESTS_PROGRESSED, known.progress, {"tests": known})
     if f.trouble is not None:
         return Wait(min(now + pause(r, f), over), next_, f.trouble, f.held_up_by())
     if (order := tests.next_order) is None:
@@ -75,8 +75,8 @@ def _end(tests: AgentTests, verdict: TestVerdict) -> Record:
     assert ended.verdict is not None
     why = ended.verdict.reason
     if verdict.outcome is TestOutcome.PASSED:
-        return Record(Event.TESTS_PASSED, why, {"tests": ended.to_json()})
-    return Record(Event.REFUSED, why, {"reason": why, "tests": ended.to_json()})
+        return Record(Event.TESTS_PASSED, why, {"tests": ended})
+    return Record(Event.REFUSED, why, {"reason": why, "tests": ended})
 
 
 def _described(tests: AgentTests) -> str:

@@ -7,16 +7,19 @@ driver that holds the claim carries its snapshot forward without reading thousan
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any, TypeVar
 
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import SCHEDULING, Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.versions import tags
 
 T = TypeVar("T", Target, Write)
 
@@ -144,18 +147,28 @@ def _plain(value: Any) -> Any:
         return utc_text(value)
     if isinstance(value, (Phase, WriteOutcome, TargetState, Kind)):
         return str(value)
-    return value.to_json() if isinstance(value, GateVerdict) else value
+    if isinstance(value, tuple):
+        return tags.to_json(value)
+    return value.to_json() if isinstance(value, (GateVerdict, BaselineHistory, AgentTests)) else value
 
 
 def _time(value: Any) -> Any:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
+_PARSERS: Mapping[str, Callable[[Any], object]] = {
+    "verdict": GateVerdict.from_json,
+    "history": BaselineHistory.from_json,
+    "tags": tags.from_json,
+    "tests": AgentTests.from_json,
+}
+
+
 def _rollout_value(name: str, value: Any) -> Any:
     if name in {"phase", "resume_phase"}:
         return Phase(value)
-    if name == "verdict" and value is not None:
-        return GateVerdict.from_json(value)
+    if name in _PARSERS and value is not None:
+        return _PARSERS[name](value)
     return _time(value) if name in ROLLOUT_TIMES else value
 
 

@@ -221,7 +221,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     if r.reason == "deadline":
         values["deadline_at"] = None
     if r.tags:
-        values["tags"] = tags.to_json(tags.adopted(tags.from_json(r.tags)))
+        values["tags"] = tags.adopted(r.tags)
     data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return (
         Change(rollout=values, targets=targets),

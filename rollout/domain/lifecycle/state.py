@@ -9,11 +9,14 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple
 
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
+from rollout.domain.versions.tags import BaselineTag
 
 RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
 CONTESTED = 3  # so many times taken by Retell and written over: told
@@ -178,9 +181,9 @@ class Rollout:
     created_by: str = ""
     seed: int = 0
     verdict: GateVerdict | None = None
-    history: Mapping[str, Any] | None = None  # the baseline's, as fixed at the first look; see gates.history
-    tags: Sequence[Mapping[str, Any]] | None = None  # that its baseline names; see versions.tags
-    tests: Mapping[str, Any] | None = None  # of the agent, before the first step; see agent_tests.state
+    history: BaselineHistory | None = None  # the baseline's, as fixed at the first gate check
+    tags: tuple[BaselineTag, ...] | None = None  # that its baseline names
+    tests: AgentTests | None = None  # of the agent, before the first step
     targets: Sequence[Target] = field(default_factory=tuple)
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers
@@ -188,7 +191,7 @@ class Rollout:
     @property
     def moved_tags(self) -> list[str]:
         """Tags of its baseline that were moved or deleted, which it is held for until a person answers."""
-        return [tag["tag"] for tag in self.tags or () if tag["is_moved"]]
+        return [tag.tag for tag in self.tags or () if tag.is_moved]
 
     @cached_property
     def by_number(self) -> Mapping[str, Target]:

@@ -10,7 +10,7 @@ from rollout.app import App
 from rollout.domain.agent_tests.judgement import TestOutcome
 from rollout.domain.calendar.wording import sentence
 from rollout.domain.errors import NotReachable
-from rollout.domain.gates.history import margin_warnings
+from rollout.domain.gates.earlier_calls import margin_warnings
 from rollout.domain.plan.plan import Plan
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
 from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
@@ -80,7 +79,7 @@ def show(r: Rollout) -> dict[str, Any]:
 
 def tests(r: Rollout) -> dict[str, Any] | None:
     """The tests of its agent; None: there are none, or its pre-flight is still to come."""
-    return None if r.tests is None else agent_tests.document(AgentTests.from_json(r.tests))
+    return None if r.tests is None else agent_tests.document(r.tests)
 
 
 def unreadable(found: CallsUnreadable | None) -> dict[str, Any] | None:

@@ -170,7 +170,7 @@ def test_what_changes_and_the_tests_that_failed_are_shown(still: World) -> None:
         verdict=TestVerdict(TestOutcome.FAILED, "tests failed: 1 of 1 runs failed"),
         failures=(CaseFailure("canary", "Books a table", 1, "<b>no table</b>"),),
     )
-    made, first = kept(997, ["+14187000099"], phase="stopped", tests=ended.to_json())
+    made, first = kept(997, ["+14187000099"], phase="stopped", tests=ended)
     found = difference("a v6", "a v7", VersionDocument({"voice_id": "<i>"}), VersionDocument({"voice_id": "Kate"}))
     entry_ = replace(first, data={"differences": [found.to_json()]})
     keep_all(still, [(made, entry_)])

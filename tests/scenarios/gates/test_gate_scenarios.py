@@ -250,13 +250,13 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     scene.calls(20, share=0.1, canary_bad=0.15)
     fixed = scene.rollout.history
     assert fixed is not None
-    assert (fixed["edition"], fixed["rates"]["success"], fixed["calls"]) == (2, 0.25, 200)
+    assert (fixed.edition, fixed.rates["success"], fixed.calls) == (2, 0.25, 200)
     late = [replace_start(c, now - timedelta(days=2), i) for i, c in enumerate(before)]
     scene.app.store.calls.observe(late)
     scene.calls(20, share=0.1, canary_bad=0.15)
     assert scene.rollout.history == fixed
     config = evidence_of(scene).config
-    assert config.history == fixed["rates"]
+    assert config.history == fixed.rates
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
     assert replay(looks)["same"]
 
@@ -269,7 +269,7 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
     scene.given(judged(gates={"profile": "standard"}))  # type: ignore[arg-type]
     scene.drive()
     with scene.app.database.write() as connection:  # as the migration leaves it
-        gate_records.set_history(connection, scene.id, {"edition": 1})
+        gate_records.set_history(connection, scene.id, BaselineHistory(edition=1))
     scene.calls(40, share=0.1, canary_bad=0.15)
     config = evidence_of(scene).config
     assert (config.edition, config.history) == (1, {})
@@ -444,7 +444,7 @@ def test_a_rollout_of_the_first_edition_judges_slowness_by_the_baseline_calls_th
     scene.given(judged())  # type: ignore[arg-type]
     scene.drive()
     with scene.app.database.write() as connection:
-        gate_records.set_history(connection, scene.id, BaselineHistory(edition=1).to_json())
+        gate_records.set_history(connection, scene.id, BaselineHistory(edition=1))
     for version in (6, 7):
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
         scene.app.store.calls.observe([scene.call(version, bad=False, e2e_p50_ms=1001.0)])

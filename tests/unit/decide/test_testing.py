@@ -36,9 +36,7 @@ RUNNING = BEGUN.with_batches([batch(complete=False)])
 
 def pending(tests: AgentTests | None, **changes: Any) -> Rollout:
     asked = plan(tests={"runs": 1, "max_failed": 0.1, "deadline": "20m"})
-    return rollout(
-        phase=Phase.PENDING, started_at=None, plan=asked, tests=None if tests is None else tests.to_json(), **changes
-    )
+    return rollout(phase=Phase.PENDING, started_at=None, plan=asked, tests=None if tests is None else tests, **changes)
 
 
 def decided(known: AgentTests | None, now: datetime = START, **facts: Any) -> Action:
@@ -48,7 +46,7 @@ def decided(known: AgentTests | None, now: datetime = START, **facts: Any) -> Ac
 def recorded(action: Action, event: Event) -> AgentTests:
     assert isinstance(action, Record)
     assert action.event is event
-    return AgentTests.from_json(action.values["tests"])
+    return action.values["tests"]
 
 
 def test_first_it_is_recorded_that_they_begin() -> None:
@@ -93,7 +91,7 @@ def test_only_tests_that_passed_lead_on(ended: BatchProgress, outcome: str, reas
     action = decided(RUNNING, tests=TestReport((ended,), failures))
     assert recorded(action, Event.REFUSED).failures == failures
     assert isinstance(action, Record)
-    assert action.values["tests"]["outcome"] == outcome
+    assert action.values["tests"].verdict.outcome == outcome
     assert str(action.values["reason"]).startswith(reason)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -50,7 +50,7 @@ class Records:
     """Implements rollout.engine.ports.GateRecords in memory."""
 
     trouble_since: datetime | None = None
-    history: Mapping[str, Any] | None = None
+    history: BaselineHistory | None = None
     calls: Sequence[CallRecord] = ()
     earlier: Sequence[CallRecord] = ()
     read: Sequence[str] = (ONE,)
@@ -64,7 +64,7 @@ class Records:
     def before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
         return self.earlier
 
-    def fix_history(self, rollout_id: str, history: Mapping[str, Any]) -> Mapping[str, Any]:
+    def fix_history(self, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
         self.history = self.history or history
         return self.history
 
@@ -130,7 +130,7 @@ def test_what_a_look_hands_on_is_kept_after_the_promotion_too() -> None:
 def test_calls_that_cannot_be_fetched_are_late_for_ninety_seconds_and_then_unmeasurable() -> None:
     records = Records(trouble_since=START + MINUTE)
     gates = GateCheck(records)
-    judged = _judged(history=BaselineHistory().to_json())
+    judged = _judged(history=BaselineHistory())
     late = gates.look(judged, START + MINUTE + BLIND_AFTER)
     blind = gates.look(judged, START + MINUTE + BLIND_AFTER + SECOND)
     assert late.verdict is not None and late.verdict.outcome == "undecided"
@@ -153,7 +153,7 @@ def test_nothing_is_fixed_of_the_baseline_before_its_calls_were_read(numbers: tu
     assert records.history is None
     records.read = numbers
     gates.look(judged, START + timedelta(hours=3))
-    assert records.history is not None and records.history["rates"]["success"] == 0.25
+    assert records.history is not None and records.history.rates["success"] == 0.25
 
 
 def test_a_dead_canary_fails_while_the_calls_cannot_be_listed() -> None:
@@ -183,7 +183,7 @@ def test_only_later_editions_learn_how_long_to_wait_for_an_analysis() -> None:
     still_open = {}
     for edition in (1, 2):
         records = Records(calls=[*known, late])
-        history = BaselineHistory(edition=edition).to_json()
+        history = BaselineHistory(edition=edition)
         found = GateCheck(records).look(_judged(history=history), now).verdict
         assert found is not None
         still_open[edition] = found.arms["canary"].evidence.tally.open

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rollout.domain import call_documents
 from rollout.domain.gates.counting import CallRules, outcomes, settled
-from rollout.domain.gates.history import limits_of
+from rollout.domain.gates.earlier_calls import limits_of
 from rollout.domain.gates.metrics import KINDS, NAMED, MetricRule, sample, told
 from rollout.domain.gates.profiles import from_plan
 from rollout.domain.lifecycle.records import CallDetails, CallRecord

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.domain.agent_tests.state import AgentTests
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.changes import (
     ROLLOUT_TIMES,
     Change,
@@ -22,6 +24,7 @@ from rollout.domain.lifecycle.changes import (
 )
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Target, TargetState, WriteOutcome
+from rollout.domain.versions.tags import BaselineTag
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, applied, confirmed, only, rollout, target, write
 
@@ -44,6 +47,9 @@ NUMBERS = st.sampled_from([ONE, TWO])
 IDS = st.text("abcdef0123456789", min_size=1, max_size=6)
 
 
+RATES = st.dictionaries(st.sampled_from(["success", "hard_error"]), st.floats(0, 1))
+
+
 def _some(values: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries({}, optional=values)
 
@@ -56,6 +62,9 @@ ROLLOUT_VALUES = _some(
         "wave": st.integers(1, 9),
         "step": st.integers(1, 9),
         "waived": st.booleans(),
+        "history": st.none() | st.builds(BaselineHistory, rates=RATES, limits=RATES, calls=st.integers(0, 999)),
+        "tags": st.none() | st.lists(st.builds(BaselineTag), max_size=2).map(tuple),
+        "tests": st.none() | st.builds(AgentTests, st.just(()), st.integers(1, 9), st.none() | MOMENTS),
         **{name: st.none() | MOMENTS for name in ROLLOUT_TIMES},
     }
 )

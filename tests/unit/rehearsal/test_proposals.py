@@ -6,7 +6,8 @@ from datetime import timedelta
 import pytest
 
 from rollout.adapters.planfile import load_plan
-from rollout.domain.gates.history import BaselineHistory, margin_warnings
+from rollout.domain.gates.earlier_calls import margin_warnings
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.rehearsal.proposals import calls_of, propose
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse

@@ -4,7 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rollout.domain.gates.counting import HARD_REASONS
-from rollout.domain.gates.history import BaselineHistory, baseline_history
+from rollout.domain.gates.earlier_calls import baseline_history
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import gate_config
 from rollout.domain.lifecycle.records import CallRecord
 
