@@ -16,6 +16,7 @@ from rollout.app import App
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after, allows
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -112,7 +113,7 @@ class Advance:
         values: dict[str, Any] = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value}
         if phase is not Phase.HELD:
             values["resume_phase"] = phase
-        entry = JournalEntry("held", SERVICE, why, {"reason": HeldReason.POISON.value})
+        entry = JournalEntry("held", SERVICE, why, ServiceEvent(None, HeldReason.POISON).to_json())
         store.commit(held, Change(rollout=values), [entry])
         store.release(held, Wait(None, "adopt, restore, rollback or stop", why, WaitingFor.PERSON))
         return True

@@ -78,7 +78,7 @@ class Commands:
         later = plan.after is not None or (start_at is not None and start_at > now)
         id_ = self.new_id()
 
-        told = found.told()
+        told = found.told().to_json()
 
         def make(now: datetime) -> tuple[Rollout, JournalEntry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.

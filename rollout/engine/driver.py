@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from rollout.domain.agent_tests.runs import BatchProgress
 from rollout.domain.decide.actions import Apply, Begin, BeginBatch, Read, Record, Restore, Wait
@@ -17,6 +16,7 @@ from rollout.domain.decide.decide import decide
 from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
@@ -116,7 +116,7 @@ class Driver:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
         change = Change(rollout={"look_asked": False, **found.columns()})
-        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told())
+        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told().to_json())
         now = self.store.add_targets(held, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 
@@ -150,18 +150,18 @@ class Driver:
         values = {**action.values, "phase": phase}
         if phase.is_final:
             values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
-        data: dict[str, Any] = {"position": str(r.position)}
+        data = ServiceEvent(r.position)
         if action.event is Event.HELD:
-            held_at = values.get("wave", r.position.wave), values.get("step", r.position.step)
-            data |= {"position": str(Position(*held_at)), "reason": values.get("reason")}
+            held_at = Position(values.get("wave", r.position.wave), values.get("step", r.position.step))
+            data = replace(data, position=held_at, reason=values.get("reason"))
         if action.event in _TURNS:
-            data["retreated"] = values.get("retreated", r.retreated)
+            data = replace(data, retreated=values.get("retreated", r.retreated))
         if verdict is not None and action.event in _JUDGED:
-            data["verdict"], values["verdict"] = verdict.to_json(), verdict
-        if action.event in _BY_HAND and r.hand is not None:
-            data["by_hand"] = r.hand.to_json()
+            data, values["verdict"] = replace(data, verdict=verdict), verdict
+        if action.event in _BY_HAND:
+            data = replace(data, by_hand=r.hand)
         change = Change(rollout=values, targets=action.targets)
-        now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data)])
+        now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data.to_json())])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
         if action.event in (Event.BEGUN, Event.ADVANCED):
             self.on_step(state.rollout)

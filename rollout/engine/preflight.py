@@ -12,6 +12,7 @@ from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NameTaken, PreflightRefused
+from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.names import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
@@ -59,9 +60,9 @@ class Preflight:
         """The columns of a rollout that begins with what was found here."""
         return {"tags": self.tags or None, "tests": self.tests}
 
-    def told(self) -> dict[str, Any]:
+    def told(self) -> PreflightTold:
         """For people, in the journal and in the answer to `start`: warnings, and what changes."""
-        return {"warnings": list(self.warnings), "differences": [item.to_json() for item in self.differences]}
+        return PreflightTold(self.warnings, tuple(item.to_json() for item in self.differences))
 
     def bodies(self, number: str) -> list[str]:
         """The exact PATCH body of each step for one number, and last that of its rollback."""

@@ -14,6 +14,7 @@ from typing import Any
 from rollout.domain.decide.wording import another_hand
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.entries import IntendedBatch, ObservedNumbers, SettledBatch
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
@@ -167,7 +168,7 @@ class WriteProtocol:
         entries = []
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
-            entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), {"findings": odd})]
+            entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), ObservedNumbers(odd).to_json())]
         if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
             entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))
         now = self.store.commit(held, change, entries)
@@ -287,12 +288,9 @@ class WriteProtocol:
             new_writes=tuple(intents.values()),
             targets={t.number: {"written": True} for t in batch.targets if not t.written},
         )
-        data: dict[str, Any] = {"kind": str(batch.kind), "position": str(rollout.position)}
-        if batch.is_forward and rollout.retreated is not None:
-            data["retreated"] = rollout.retreated
-        if batch.is_forward and rollout.hand is not None:
-            data["by_hand"] = rollout.hand.to_json()
-        entry = JournalEntry("intended", SERVICE, batch.why, data)
+        retreated, by_hand = (rollout.retreated, rollout.hand) if batch.is_forward else (None, None)
+        data = IntendedBatch(batch.kind, rollout.position, retreated, by_hand)
+        entry = JournalEntry("intended", SERVICE, batch.why, data.to_json())
         now = self.store.commit(batch.held, change, [entry], timedelta(seconds=self.timing.lease))
         return replace(batch, rollout=change.applied_to(rollout, now)), change, intents
 
@@ -343,7 +341,7 @@ class WriteProtocol:
             rollout, found, staleness=timedelta(seconds=self.timing.staleness), told_to_stop=self._is_interrupted(batch)
         )
         change = settled.change
-        entry = JournalEntry("settled", SERVICE, "", {"kind": str(batch.kind), "outcomes": settled.summary})
+        entry = JournalEntry("settled", SERVICE, "", SettledBatch(batch.kind, settled.summary).to_json())
         written_over = [] if batch.is_forward else settled.written_over
         fought = _fought_over(change.applied_to(rollout, found.answered_at), written_over)
         try:

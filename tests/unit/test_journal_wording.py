@@ -16,24 +16,26 @@ WRITES = {"change": {"new_writes": [{}, {}]}}
     [
         ("intended", "", {"kind": "forward", "position": "1.2"}, "to write step 1.2"),
         ("intended", "", {"kind": "forward", "position": "1.2", **WRITES}, "to write step 1.2 to 2 numbers"),
-        ("intended", "", {"kind": "baseline", "change": {"new_writes": [{}]}}, "to write the baseline to 1 number"),
         (
             "intended",
             "",
-            {"kind": "forward", "retreated": 500, **WRITES},
+            {"kind": "baseline", "position": "1.2", "change": {"new_writes": [{}]}},
+            "to write the baseline to 1 number",
+        ),
+        (
+            "intended",
+            "",
+            {"kind": "forward", "position": "1.2", "retreated": 500, **WRITES},
             "to write the retreat weight, 5 % to 2 numbers",
         ),
         (
             "settled",
             "",
             {
-                "outcomes": {
-                    "+1": {"outcome": "applied"},
-                    "+2": {"outcome": "not_applied"},
-                    "+3": {"outcome": "applied"},
-                }
+                "kind": "forward",
+                "outcomes": {"+1": {"outcome": "applied"}, "+2": {"outcome": "not_sent"}, "+3": {"outcome": "applied"}},
             },
-            "2 applied, 1 not applied",
+            "2 applied, 1 not sent",
         ),
         ("observed", "", {"findings": {"+1": "foreign_write"}}, "+1: foreign write"),
         ("observed", "somebody wrote it", {"findings": {"+1": "foreign_write"}}, "somebody wrote it"),

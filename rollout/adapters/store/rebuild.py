@@ -71,9 +71,9 @@ class Rebuilt:
             self.writes[write.id] = from_write(write)
         for number, values in change.targets.items():
             self.targets[number] |= values
-        for id_, values in change.writes.items():
+        for id_, result in change.writes.items():
             # One that was never intended is kept all the same: it then differs from the tables, and that is told.
-            self.writes.setdefault(id_, {}).update(values)
+            self.writes.setdefault(id_, {}).update(result.columns())
         if "phase" in change.rollout:
             self._drive(Phase(change.rollout["phase"]))
 

@@ -143,7 +143,7 @@ def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequen
     bulks = [
         *inserts(dialect, writes, [from_write(w) for w in change.new_writes]),
         *updates(dialect, targets, rollout_id, "number", change.targets),
-        *updates(dialect, writes, rollout_id, "id", change.writes),
+        *updates(dialect, writes, rollout_id, "id", {id_: result.columns() for id_, result in change.writes.items()}),
     ]
     # The first entry carries the change itself: the tables can be rebuilt from the journal alone.
     more = [{"change": change.to_json()} if change and not i else {} for i in range(len(entries))]

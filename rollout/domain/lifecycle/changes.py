@@ -36,12 +36,44 @@ _WRITE_KEYS = tuple(f.name for f in fields(Write) if f.name not in ("lists", "re
 
 
 @dataclass(frozen=True, slots=True)
+class WriteResult:
+    """What is known anew of a recorded write; None: as it was.
+
+    answered: Retell's HTTP status. horizon_until: until then the write may still take effect.
+    """
+
+    outcome: WriteOutcome | None = None
+    answered: int | None = None
+    horizon_until: datetime | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of the write that this sets."""
+        return {name: value for name in _RESULT_KEYS if (value := getattr(self, name)) is not None}
+
+    def then(self, later: WriteResult) -> WriteResult:
+        """Both; where both say something, what the later one says."""
+        return replace(self, **later.columns())
+
+    def to_json(self) -> dict[str, Any]:
+        """As the journal keeps it."""
+        return {name: _plain(value) for name, value in self.columns().items()}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> WriteResult:
+        """The inverse of to_json; also of null for what stays as it was, which earlier versions kept."""
+        return cls(**{name: _write_value(name, value) for name, value in document.items()})
+
+
+_RESULT_KEYS = tuple(f.name for f in fields(WriteResult))
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
-    """New values for columns of the rollout, of some targets and of some writes, and new writes."""
+    """New values for columns of the rollout and of some targets, results of some writes, and new writes."""
 
     rollout: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    writes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    writes: Mapping[str, WriteResult] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
 
     def __bool__(self) -> bool:
@@ -51,8 +83,8 @@ class Change:
         """Both changes; where they name the same column, the other's value."""
         return Change(
             {**self.rollout, **other.rollout},
-            _merge(self.targets, other.targets),
-            _merge(self.writes, other.writes),
+            {**self.targets, **{n: {**self.targets.get(n, {}), **values} for n, values in other.targets.items()}},
+            {**self.writes, **{i: self.writes.get(i, WriteResult()).then(later) for i, later in other.writes.items()}},
             (*self.new_writes, *other.new_writes),
         )
 
@@ -67,7 +99,7 @@ class Change:
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
-            changed = (_changed(w, self.writes[w.id]) if w.id in self.writes else w for w in writes)
+            changed = (_changed(w, self.writes[w.id].columns()) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
 
@@ -88,7 +120,7 @@ class Change:
                 number: {k: _plain(v) for k, v in values.items()} for number, values in self.targets.items()
             }
         if self.writes:
-            document["writes"] = {id_: {k: _plain(v) for k, v in values.items()} for id_, values in self.writes.items()}
+            document["writes"] = {id_: result.to_json() for id_, result in self.writes.items()}
         if self.new_writes:
             document["new_writes"] = [write_to_json(w) for w in self.new_writes]
         return document
@@ -101,10 +133,7 @@ class Change:
                 number: {k: _target_value(k, v) for k, v in values.items()}
                 for number, values in document.get("targets", {}).items()
             },
-            {
-                id_: {k: _write_value(k, v) for k, v in values.items()}
-                for id_, values in document.get("writes", {}).items()
-            },
+            {id_: WriteResult.from_json(result) for id_, result in document.get("writes", {}).items()},
             tuple(write_from_json(w) for w in document.get("new_writes", ())),
         )
 
@@ -197,10 +226,3 @@ def _changed(value: T, values: Mapping[str, Any]) -> T:
     for name, new in values.items():
         given[places[name]] = new
     return type(value)(*given)
-
-
-def _merge(one: Mapping[str, Mapping[str, Any]], two: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    merged: dict[str, Mapping[str, Any]] = dict(one)
-    for key, values in two.items():
-        merged[key] = {**merged.get(key, {}), **values}
-    return merged

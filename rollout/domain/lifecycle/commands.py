@@ -18,6 +18,7 @@ from rollout.domain.errors import InputError, Refused, SplitError, StaleExpectat
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
@@ -92,7 +93,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
         values |= r.cleared("stood", "back_at", "hand_split")
         what = f"from {r.position} to {goal}"
-    data = {"from": str(r.position), "to": str(goal or r.position), "full": full}
+    data = PromoteGiven(r.position, goal or r.position, full).to_json()
     return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
 
 
@@ -125,7 +126,7 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
         if r.retreated is not None:
             values |= {"retreated": None, "turning_since": now}
     said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
-    data = {**where(r), "by_hand": split.to_json()}
+    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
     return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
 
 
@@ -291,7 +292,7 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
 
 def _asked(r: Rollout, by: By) -> dict[str, Any]:
     """Where a rollout stood, and which alert asked for it, if one did."""
-    return where(r) if by.alert is None else {**where(r), "alert": by.alert}
+    return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by.alert).to_json()
 
 
 def _who(by: By) -> str:
@@ -300,13 +301,7 @@ def _who(by: By) -> str:
 
 def where(r: Rollout) -> dict[str, Any]:
     """Where a rollout stands, for answers and refusals."""
-    return {
-        "id": r.id,
-        "phase": str(r.phase),
-        "reason": r.reason,
-        "position": {"wave": r.position.wave, "step": r.position.step},
-        "epoch": r.epoch,
-    }
+    return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch).to_json()
 
 
 def parse_position(text: str) -> Position:

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from rollout.domain.anchors import Anchor
 from rollout.domain.calendar.durations import render
+from rollout.domain.lifecycle.entries import CommandGiven, ObservedNumbers, ServiceEvent, parse
 from rollout.domain.lifecycle.machine import HeldReason, Phase
-from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 
@@ -141,15 +142,16 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
-    step = _step(e)
-    set_ = e.data.get("by_hand")
+    said = parse(e.kind, e.data)
+    position, by_hand = (said.position, said.by_hand) if isinstance(said, ServiceEvent) else (None, None)
+    step = 0 if position is None else position.step
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
     return NoticeText(
         NoticeEvent.STEP,
         Severity.INFO,
-        f"step {_position(e)} is in force"
-        if set_ is None
-        else f"the weights that a person set at {_position(e)} are in force",
+        f"step {position} is in force"
+        if by_hand is None
+        else f"the weights that a person set at {position} are in force",
         e.reason,
         hold or "it holds",
         f"rollout rollback {r.id}",
@@ -168,7 +170,8 @@ def _completed(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _rolling_back(r: Rollout, e: RecordedEvent) -> NoticeText | None:
-    if e.data.get("phase") == Phase.ROLLING_BACK:
+    said = parse(e.kind, e.data)
+    if isinstance(said, CommandGiven) and said.phase is Phase.ROLLING_BACK:
         return None  # ordered once more while it is under way
     by_person = e.kind == "rollback"
     why = f"{e.reason or 'no reason was given'} (ordered by {clean(e.actor, 80)})" if by_person else e.reason
@@ -227,7 +230,8 @@ def _contested(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _held(r: Rollout, e: RecordedEvent) -> NoticeText:
-    reason = str(e.data.get("reason") or "")
+    said = parse(e.kind, e.data)
+    reason = (said.reason if isinstance(said, ServiceEvent) else None) or ""
     impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
     known = f" ({reason})" if reason in set(HeldReason) else ""
     return NoticeText(
@@ -252,7 +256,8 @@ def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _paused(r: Rollout, e: RecordedEvent) -> NoticeText | None:
-    if e.data.get("alert") is None:
+    said = parse(e.kind, e.data)
+    if not isinstance(said, CommandGiven) or said.alert is None:
         return None  # a person who pauses knows it; an alert that does so needs one
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,
@@ -288,7 +293,10 @@ def _stopped(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
-    edited = [n for n, finding in (e.data.get("findings") or {}).items() if finding == "drift"]
+    said = parse(e.kind, e.data)
+    edited = (
+        [n for n, finding in said.findings.items() if finding == "drift"] if isinstance(said, ObservedNumbers) else []
+    )
     if not edited or not r.phase.is_final:
         return None  # while it is live it is held for this, and that is told
     names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
@@ -359,16 +367,9 @@ def weights(plan: Plan, step: int) -> str:
     return ", ".join(f"{points / 100:g} % {name}" for name, points in shares.items())
 
 
-def _position(e: RecordedEvent) -> str:
-    position = e.data.get("position")
-    if isinstance(position, Mapping):
-        return f"{position.get('wave')}.{position.get('step')}"
-    return clean(str(position or ""), 20)
-
-
-def _step(e: RecordedEvent) -> int:
-    step = _position(e).rpartition(".")[2]
-    return int(step) if step.isdigit() else 0
+def _position(e: RecordedEvent) -> Position | None:
+    said = parse(e.kind, e.data)
+    return said.position if isinstance(said, ServiceEvent) else None
 
 
 def moment_text(at: datetime) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.answers import Reading
@@ -89,13 +89,13 @@ class _Absorbed:
     now: datetime
     findings: dict[str, Finding | Blocked] = field(default_factory=dict)
     targets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    writes: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    writes: dict[str, WriteResult] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
     def scan(self) -> NumberScan:
         mine = {w.id for w in self.rollout.writes}
-        writes = {id_: outcome for id_, outcome in self.writes.items() if id_ in mine}
+        writes = {id_: result for id_, result in self.writes.items() if id_ in mine}
         return NumberScan(self.began, self.findings, Change(targets=self.targets, writes=writes), tuple(self.notes))
 
     def blocked(self, number: str, why: Blocked, writes: Sequence[Write]) -> None:
@@ -118,7 +118,7 @@ class _Absorbed:
         if examined.finding is not Finding.STALE:
             self.writes |= _over(writes, self.began)
         if examined.finding is Finding.APPLIED and examined.write is not None:
-            self.writes[examined.write.id] = {"outcome": WriteOutcome.APPLIED}
+            self.writes[examined.write.id] = WriteResult(WriteOutcome.APPLIED)
         elif examined.finding is Finding.OTHER_FIELDS:
             self.notes.append(f"{target.number}: another field was edited; the split is as confirmed")
 
@@ -132,14 +132,14 @@ def settles(phase: Phase) -> bool:
     return phase.is_final or phase in (Phase.ROLLING_BACK, Phase.HELD)
 
 
-def _over(writes: Sequence[Write], began: datetime) -> dict[str, Mapping[str, Any]]:
+def _over(writes: Sequence[Write], began: datetime) -> dict[str, WriteResult]:
     """Writes that this reading settles by its time alone: it began after their horizon.
 
     Whatever the number shows by then, such a write is not what it shows and can no longer take effect. A
     write that is left without an outcome would keep its number closed for ever.
     """
     return {
-        w.id: {"outcome": WriteOutcome.NOT_APPLIED} for w in writes if w.outcome is None and began >= w.horizon_until
+        w.id: WriteResult(WriteOutcome.NOT_APPLIED) for w in writes if w.outcome is None and began >= w.horizon_until
     }
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.changes import Change, WriteResult
+from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
@@ -26,8 +27,8 @@ class Outcomes:
     """The outcomes of one batch to be recorded, and its troubles: sentences, each with the pause Retell asked for."""
 
     targets: dict[str, dict[str, Any]] = field(default_factory=dict)
-    writes: dict[str, dict[str, Any]] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
+    writes: dict[str, WriteResult] = field(default_factory=dict)
+    summary: dict[str, SettledWrite] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
     key_refused: bool = False
     written_over: list[str] = field(default_factory=list)  # taken by Retell, and they show something else since
@@ -82,25 +83,22 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
         fresh = back if isinstance(back, Reading) else None
         settled = _settled(write, target, answer, fresh, number in batch.agreed)
         status = answer.status if failure is None else failure.status
-        found.summary[number] = {"outcome": str(settled), "status": status}
-        if fresh is not None:
-            found.summary[number]["modified"] = fresh.modified
+        found.summary[number] = SettledWrite(settled, status, None if fresh is None else fresh.modified)
         match settled:
             case Settled.APPLIED | Settled.SEEN:
                 assert fresh is not None
-                found.writes[write.id] = {"outcome": WriteOutcome.APPLIED, "answered": status}
-                if settled is Settled.APPLIED:
-                    found.writes[write.id]["horizon_until"] = closed
+                until = closed if settled is Settled.APPLIED else None
+                found.writes[write.id] = WriteResult(WriteOutcome.APPLIED, status, until)
                 found.targets[number] = _standing(rollout, write, target, fresh, batch.answered_at)
             case Settled.ANSWERED:
-                found.writes[write.id] = {"horizon_until": closed}
+                found.writes[write.id] = WriteResult(horizon_until=closed)
                 found.troubles.append((f"{number}: written, and not read back yet", None))
             case Settled.REJECTED:
                 assert failure is not None
-                found.writes[write.id] = {**_without_effect(batch), "answered": status}
+                found.writes[write.id] = _without_effect(batch, status)
                 _refused(found, write, target, failure, is_missing(batch.gone.get(number)))
             case Settled.CHANGED:
-                found.writes[write.id] = {**_without_effect(batch), "answered": status}
+                found.writes[write.id] = _without_effect(batch, status)
                 found.changed.append(number)
             case Settled.NOT_SENT:
                 found.writes[write.id] = _without_effect(batch)
@@ -110,12 +108,12 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
                 _unknown(found, number, answer, fresh)
                 # A 200 counts as taken only where it was read back, or seen to be written over.
                 if status is not None and (answer.shown is None or number in found.written_over):
-                    found.writes[write.id] = {"answered": status}
+                    found.writes[write.id] = WriteResult(answered=status)
     return found
 
 
-def _without_effect(batch: SentBatch) -> dict[str, Any]:
-    return {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": batch.answered_at}
+def _without_effect(batch: SentBatch, status: int | None = None) -> WriteResult:
+    return WriteResult(WriteOutcome.NOT_APPLIED, status, batch.answered_at)
 
 
 def _refused(found: Outcomes, write: Write, target: Target, failure: Failure, missing: bool) -> None:

@@ -193,28 +193,29 @@ def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
 
 
 def _writes(app: App, ids: tuple[str, ...]) -> list[dict[str, str]]:
-    import json
+    from rollout.domain.lifecycle.changes import Change
+    from rollout.domain.lifecycle.entries import IntendedBatch, parse
+    from rollout.domain.lifecycle.state import Kind, WriteOutcome
 
     found = []
     for id_ in ids:
         rollout, _ = app.store.load(id_)
-        outcomes: dict[str, str] = {}
+        results: dict[str, WriteOutcome | None] = {}
         asked = []
         for e in app.store.history(id_):
-            for write in e.data.get("change", {}).get("new_writes", []):
-                asked.append((write, e.data["kind"], e.data["position"]))
-            for write_id, values in e.data.get("change", {}).get("writes", {}).items():
-                outcomes[write_id] = values.get("outcome") or "unknown"
-        for write, kind, position in asked:
+            change, said = Change.from_json(e.data.get("change", {})), parse(e.kind, e.data)
+            if isinstance(said, IntendedBatch):
+                asked += [(write, said) for write in change.new_writes]
+            results |= {write_id: result.outcome for write_id, result in change.writes.items()}
+        for write, batch in asked:
+            outcome = results.get(write.id)
             found.append(
                 {
                     "name": rollout.name,
                     "version": str(next(iter(rollout.plan.arms.values())).agent_version),
-                    "position": position if kind == "forward" else "rollback",
-                    "asked": _split(json.loads(write["body"])["inbound_agents"]),
-                    "outcome": "yes"
-                    if outcomes.get(write["id"]) == "applied"
-                    else outcomes.get(write["id"], "unknown"),
+                    "position": str(batch.position) if batch.kind is Kind.FORWARD else "rollback",
+                    "asked": _split(write.lists["inbound_agents"] or []),
+                    "outcome": "yes" if outcome is WriteOutcome.APPLIED else str(outcome or "unknown"),
                 }
             )
     return found

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.entries import (
+    CommandGiven,
+    IntendedBatch,
+    PreflightTold,
+    ServiceEvent,
+    SettledBatch,
+    parse,
+)
+from rollout.domain.lifecycle.state import Kind
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.dashboard.account_page import AccountSnapshot
@@ -78,18 +87,18 @@ def _trouble(services: Sequence[ServiceHeartbeat]) -> str:
 def line_of(entry: RecordedEntry) -> Line:
     """A journal entry, reduced to what people read."""
     data = entry.data
-    position = data.get("position")
-    if isinstance(position, Mapping):
-        position = f"{position.get('wave')}.{position.get('step')}"
+    said = parse(entry.kind, data)
+    position = said.position if isinstance(said, IntendedBatch | ServiceEvent | CommandGiven) else None
+    is_baseline = isinstance(said, IntendedBatch | SettledBatch) and said.kind is Kind.BASELINE
     return Line(
         entry.seq,
         entry.at,
         entry.actor,
         entry.kind,
         wording(entry.kind, entry.reason, data),
-        position,
-        data.get("kind") == "baseline" or entry.kind in ("read_back", "restored", "restored_outside"),
-        data.get("retreated"),
-        HandSplit.from_json(data["by_hand"]) if data.get("by_hand") and entry.kind != "set" else None,
-        tuple(difference_lines(data.get("differences") or ())),
+        None if position is None else str(position),
+        is_baseline or entry.kind in ("read_back", "restored", "restored_outside"),
+        said.retreated if isinstance(said, IntendedBatch | ServiceEvent) else None,
+        said.by_hand if isinstance(said, IntendedBatch | ServiceEvent) else None,
+        tuple(difference_lines(said.differences)) if isinstance(said, PreflightTold) else (),
     )

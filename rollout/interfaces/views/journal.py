@@ -6,47 +6,53 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.entries import (
+    CommandGiven,
+    IntendedBatch,
+    ObservedNumbers,
+    PromoteGiven,
+    SettledBatch,
+    parse,
+)
+from rollout.domain.lifecycle.state import Kind
+
 MOST_FINDINGS = 5
 
 
 def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
     """The sentence of an entry, in one line; how many numbers are written only where `data` has the change of the tables."""
-    match kind:
-        case "settled":
-            return _settled(data.get("outcomes") or {})
-        case "intended":
-            return _intended(data)
-        case "observed" if not reason:
-            found = list((data.get("findings") or {}).items())[:MOST_FINDINGS]
+    match parse(kind, data):
+        case SettledBatch(outcomes=outcomes):
+            words = Counter(_word(each.outcome) for each in outcomes.values())
+            return ", ".join(f"{n} {word}" for word, n in words.items())
+        case IntendedBatch() as batch:
+            return _intended(batch)
+        case ObservedNumbers(findings) if not reason:
+            found = list(findings.items())[:MOST_FINDINGS]
             return ", ".join(f"{number}: {_word(finding)}" for number, finding in found)
-        case "promote" if data.get("to"):
-            step = f"from {data.get('from')} to {data['to']}"
+        case PromoteGiven(since, to):
+            step = f"from {since} to {to}"
             return f"{step}: {reason}" if reason else step
-        case "set" if data.get("by_hand"):
-            weights = _weights(data["by_hand"])
+        case CommandGiven(by_hand=HandSplit() as split):
+            weights = _weights(split)
             return f"{weights}: {reason}" if reason else weights
     return reason
 
 
-def _settled(outcomes: Mapping[str, Any]) -> str:
-    words = Counter(_word(o["outcome"] if isinstance(o, Mapping) else o) for o in outcomes.values())
-    return ", ".join(f"{n} {word}" for word, n in words.items())
-
-
-def _intended(data: Mapping[str, Any]) -> str:
-    what = "the baseline" if data.get("kind") == "baseline" else f"step {data.get('position')}"
-    if data.get("retreated") is not None:
-        what = f"the retreat weight, {data['retreated'] / 100:g} %"
-    elif data.get("by_hand") is not None:
-        what = f"what a person set at {data.get('position')}, {_weights(data['by_hand'])}"
-    writes = data.get("change", {}).get("new_writes")
-    if writes is None:
+def _intended(batch: IntendedBatch) -> str:
+    what = "the baseline" if batch.kind is Kind.BASELINE else f"step {batch.position}"
+    if batch.retreated is not None:
+        what = f"the retreat weight, {batch.retreated / 100:g} %"
+    elif batch.by_hand is not None:
+        what = f"what a person set at {batch.position}, {_weights(batch.by_hand)}"
+    if batch.writes is None:
         return f"to write {what}"
-    return f"to write {what} to {len(writes)} number{'' if len(writes) == 1 else 's'}"
+    return f"to write {what} to {batch.writes} number{'' if batch.writes == 1 else 's'}"
 
 
-def _weights(by_hand: Mapping[str, Any]) -> str:
-    return ", ".join(f"{points / 100:g} % {arm}" for arm, points in by_hand["weights"].items())
+def _weights(split: HandSplit) -> str:
+    return ", ".join(f"{points / 100:g} % {arm}" for arm, points in split.weights.items())
 
 
 def _word(value: object) -> str:

@@ -12,7 +12,7 @@ import pytest
 from rollout.adapters.store.repository import Store
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
-from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WriteOutcome
@@ -258,7 +258,7 @@ def test_an_outcome_is_true_whoever_holds_the_claim(store: Store, hand: Hand) ->
     held = hand.begun()
     store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
     store.change("r1", pause, phase_of)
-    done = Change(writes={"w1": {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": store.now()}})
+    done = Change(writes={"w1": WriteResult(WriteOutcome.NOT_APPLIED, horizon_until=store.now())})
     store.settle("r1", done, JournalEntry("settled", "service"))
     assert store.load("r1")[0].writes == ()
     assert store.history("r1")[-1].kind == "settled"
@@ -269,9 +269,9 @@ def test_an_outcome_is_set_once_and_by_id_never_by_value(store: Store, hand: Han
     same = [write(step=0, kind=Kind.BASELINE, id=i, at=store.now()) for i in ("w1", "w2")]
     store.commit(held, Change(new_writes=tuple(same)), [NOTE])
     settled = JournalEntry("settled", "service")
-    store.settle("r1", Change(writes={"w1": {"outcome": WriteOutcome.APPLIED}}), settled)
-    store.settle("r1", Change(writes={"w1": {"outcome": WriteOutcome.NOT_APPLIED}}), settled)
-    store.settle("r1", Change(writes={"unknown": {"outcome": WriteOutcome.APPLIED}}), settled)
+    store.settle("r1", Change(writes={"w1": WriteResult(WriteOutcome.APPLIED)}), settled)
+    store.settle("r1", Change(writes={"w1": WriteResult(WriteOutcome.NOT_APPLIED)}), settled)
+    store.settle("r1", Change(writes={"unknown": WriteResult(WriteOutcome.APPLIED)}), settled)
     assert {w.id: w.outcome for w in store.load("r1")[0].writes} == {"w1": WriteOutcome.APPLIED, "w2": None}
     assert [e.kind for e in store.history("r1")].count("settled") == 1
 

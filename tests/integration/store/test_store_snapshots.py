@@ -10,7 +10,7 @@ import pytest
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.snapshots import Head, Snapshots
 from rollout.domain.errors import ClaimLost
-from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Target, TargetState, WriteOutcome
@@ -87,7 +87,7 @@ def test_any_order_of_changes_by_two_processes(
                 mine = write(number, 0, id=f"w{turn}", at=one.now())
                 one.commit(held, Change(new_writes=(mine,)), [NOTE])
                 settled = Change(
-                    targets={number: {"modified": 9_000 + turn}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}}
+                    targets={number: {"modified": 9_000 + turn}}, writes={mine.id: WriteResult(WriteOutcome.APPLIED)}
                 )
                 dice.choice(stores).settle("r1", settled, NOTE)
             case _:

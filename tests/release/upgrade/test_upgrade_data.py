@@ -16,6 +16,7 @@ from rollout.adapters.store.audit import audit
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import keep_look, set_history
 from rollout.adapters.store.tables import REVISIONS, metadata, outbox, tokens
+from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord
 from tests.release.upgrade.drill import Place, as_of, run_script
@@ -129,7 +130,7 @@ def full(quick_folder: Path) -> str:
         with store.database.write() as connection:
             keep_look(connection, scene.id, now, (1, 1), said("pass", "fine"))
             # What an upgrade says of a rollout that began before 0008, so that all revisions end alike.
-            set_history(connection, scene.id, {"edition": 1})
+            set_history(connection, scene.id, BaselineHistory(edition=1))
             values = {"id": "t", "name": "n", "role": "admin", "hash": "h", "created_at": now, "created_by": "x"}
             connection.execute(insert(tokens), values)
             notice = {"event": "e", "channel": "c", "kind": "k", "severity": "info", "title": "t", "body": "b"}

@@ -16,6 +16,7 @@ from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.changes import (
     ROLLOUT_TIMES,
     Change,
+    WriteResult,
     target_from_json,
     target_to_json,
     utc_text,
@@ -80,18 +81,14 @@ TARGET_VALUES = _some(
         "written": st.booleans(),
     }
 )
-WRITE_VALUES = _some(
-    {
-        "outcome": st.none() | st.sampled_from(WriteOutcome),
-        "answered": st.none() | st.integers(200, 599),
-        "horizon_until": MOMENTS,
-    }
+RESULTS = st.builds(
+    WriteResult, st.none() | st.sampled_from(WriteOutcome), st.none() | st.integers(200, 599), st.none() | MOMENTS
 )
 CHANGES = st.builds(
     Change,
     ROLLOUT_VALUES,
     st.dictionaries(NUMBERS, TARGET_VALUES, max_size=2),
-    st.dictionaries(IDS, WRITE_VALUES, max_size=3),
+    st.dictionaries(IDS, RESULTS, max_size=3),
     st.lists(st.builds(write, NUMBERS, st.integers(0, 3), id=IDS, at=MOMENTS), max_size=2).map(tuple),
 )
 
@@ -136,7 +133,7 @@ def test_a_write_survives_the_journal_by_its_body() -> None:
 def test_nothing_is_no_change() -> None:
     assert not Change()
     assert Change().to_json() == {}
-    assert Change(writes={"w1": {"answered": 200}})
+    assert Change(writes={"w1": WriteResult(answered=200)})
 
 
 def test_a_snapshot_takes_a_change_over() -> None:
@@ -145,7 +142,7 @@ def test_a_snapshot_takes_a_change_over() -> None:
     change = Change(
         {"step": 2, "confirmed_at": None, "phase": Phase.PAUSED},
         {ONE: {"step": 1, "state": TargetState.CONFIRMED}},
-        {"w1": {"outcome": WriteOutcome.APPLIED, "horizon_until": START}},
+        {"w1": WriteResult(WriteOutcome.APPLIED, horizon_until=START)},
         (write(id="w2", step=2, at=later),),
     )
     after = change.applied_to(before, later)
@@ -162,7 +159,7 @@ def test_moments_have_one_text() -> None:
 
 def test_a_change_keeps_nothing_of_what_it_was_applied_to() -> None:
     mine = write(ONE, 1)
-    change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: {"outcome": WriteOutcome.APPLIED}})
+    change = Change(targets={ONE: {"modified": 7}}, writes={mine.id: WriteResult(WriteOutcome.APPLIED)})
     one, two = target(ONE), target(TWO, ord=1)
     before = repr(change), {name: getattr(change, name) for name in Change.__slots__}
     alone, among = (rollout(targets=targets, writes=(mine,)) for targets in ((one,), (two, one)))

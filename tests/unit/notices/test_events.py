@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.domain.lifecycle.commands import where
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -89,18 +90,23 @@ def test_held_asks_for_an_answer(reason: HeldReason) -> None:
 
 
 def test_who_ordered_a_rollback_is_named() -> None:
-    found = of_entry(rollout(), Written("rollback", "too many complaints", {"phase": "held"}, actor="cli:ana"))
+    found = of_entry(
+        rollout(), Written("rollback", "too many complaints", where(rollout(phase=Phase.HELD)), actor="cli:ana")
+    )
     assert found is not None
     assert "Why: too many complaints (ordered by cli:ana)" in found.body
 
 
 def test_a_rollback_ordered_again_is_not_told_again() -> None:
-    assert of_entry(rollout(), Written("rollback", data={"phase": "rolling_back"})) is None
+    assert of_entry(rollout(), Written("rollback", data=where(rollout(phase=Phase.ROLLING_BACK)))) is None
 
 
 def test_a_pause_is_told_when_an_alert_did_it() -> None:
     assert of_entry(rollout(), Written("pause", "alert HighErrors made me look")) is None
-    assert told("pause", "alert HighErrors (grafana): 5xx", {"alert": "HighErrors"}).kind is NoticeEvent.NEEDS_PERSON
+    assert (
+        told("pause", "alert HighErrors (grafana): 5xx", {**where(rollout()), "alert": "HighErrors"}).kind
+        is NoticeEvent.NEEDS_PERSON
+    )
 
 
 def test_a_foreign_edit_is_told_only_after_the_end() -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
@@ -119,7 +119,7 @@ def test_a_forward_write_turns_out_to_have_been_applied() -> None:
         "live": FIRST,
         "live_at": START,
     }
-    assert change.writes == {"w1": {"outcome": WriteOutcome.APPLIED}}
+    assert change.writes == {"w1": WriteResult(WriteOutcome.APPLIED)}
 
 
 def test_a_baseline_write_turns_out_to_have_been_applied() -> None:
@@ -133,7 +133,7 @@ def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None
     writes = (write(id="a", at=old), write(id="b", at=old), write(TWO, id="c", at=old))
     _, values, change = look(Shown(only(6)), target(written=True), writes=writes)
     assert values == {}
-    assert change.writes == {"a": {"outcome": WriteOutcome.NOT_APPLIED}, "b": {"outcome": WriteOutcome.NOT_APPLIED}}
+    assert change.writes == {"a": WriteResult(WriteOutcome.NOT_APPLIED), "b": WriteResult(WriteOutcome.NOT_APPLIED)}
 
 
 def test_another_rollouts_write_is_waited_for_and_never_settled_by_us() -> None:

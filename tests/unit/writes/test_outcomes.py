@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.lifecycle.changes import WriteResult
+from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import TargetState, WriteOutcome
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble
-from rollout.domain.writes.protocol import lists_at
+from rollout.domain.writes.protocol import Settled, lists_at
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write
 
@@ -48,11 +50,11 @@ def judged(answer: Answer, back: Any = None, *, step: int = 1, gone: Any = None,
 
 def test_a_write_that_was_read_back_is_confirmed_and_no_reading_before_it_counts() -> None:
     found = judged(Answer(200, reading()), reading())
-    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": 200, "horizon_until": AT + STALE}}
+    assert found.writes == {"w1": WriteResult(WriteOutcome.APPLIED, answered=200, horizon_until=AT + STALE)}
     of = found.targets[ONE]
     assert (of["state"], of["split"], of["live"], of["live_at"]) == (TargetState.CONFIRMED, SPLIT, SPLIT, AT)
     assert (of["step"], of["modified"]) == (1, 2_000)
-    assert found.summary[ONE] == {"outcome": "applied", "status": 200, "modified": 2_000}
+    assert found.summary[ONE] == SettledWrite(Settled.APPLIED, 200, 2_000)
     assert (found.trouble, found.retry_after) == (None, None)
     assert found.change.writes == found.writes
     assert found.change.targets == found.targets
@@ -66,13 +68,13 @@ def test_a_baseline_that_was_read_back_is_restored() -> None:
 
 def test_a_write_without_an_answer_that_is_seen_keeps_its_horizon() -> None:
     found = judged(Answer(None, failure=Failure(Trouble.UNKNOWN, "no answer in time")), reading())
-    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": None}}
+    assert found.writes == {"w1": WriteResult(WriteOutcome.APPLIED, answered=None)}
     assert found.targets[ONE]["state"] is TargetState.CONFIRMED
 
 
 def test_an_answer_that_could_not_be_read_back_is_a_trouble() -> None:
     found = judged(Answer(200, reading()), Failure(Trouble.UNREACHABLE, "no answer in time"))
-    assert found.writes == {"w1": {"horizon_until": AT + STALE}}, "not answered as taken: nobody saw it"
+    assert found.writes == {"w1": WriteResult(horizon_until=AT + STALE)}, "not answered as taken: nobody saw it"
     assert found.targets == {}
     assert found.trouble == f"{ONE}: written, and not read back yet"
 
@@ -85,7 +87,7 @@ def test_an_answer_that_shows_something_else_is_not_known() -> None:
 
 def test_an_answer_that_was_written_over_counts_as_taken() -> None:
     found = judged(Answer(200, reading()), reading(lists=only(8), modified=2_001))
-    assert found.writes == {"w1": {"answered": 200}}
+    assert found.writes == {"w1": WriteResult(answered=200)}
     assert found.written_over == [ONE]
 
 
@@ -94,27 +96,27 @@ CHANGED = Answer(412, failure=Failure(Trouble.CHANGED, "Retell answered 412", 41
 
 def test_a_number_that_had_changed_was_not_written() -> None:
     found = judged(CHANGED, reading(lists=only(8)))
-    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "answered": 412, "horizon_until": AT}}
+    assert found.writes == {"w1": WriteResult(WriteOutcome.NOT_APPLIED, answered=412, horizon_until=AT)}
     assert (found.changed, found.targets, found.trouble) == ([ONE], {}, None)
 
 
 def test_a_number_that_had_changed_to_what_was_sent_was_written() -> None:
     """An edge may send a request twice, and the second time the number has changed: by the first one."""
     found = judged(CHANGED, reading())
-    assert found.writes == {"w1": {"outcome": WriteOutcome.APPLIED, "answered": 412}}, "its horizon stays open"
+    assert found.writes == {"w1": WriteResult(WriteOutcome.APPLIED, answered=412)}, "its horizon stays open"
     assert (found.changed, found.targets[ONE]["state"]) == ([], TargetState.CONFIRMED)
 
 
 def test_no_answer_is_not_known_and_its_pause_is_kept() -> None:
     found = judged(Answer(503, failure=Failure(Trouble.UNKNOWN, "Retell answered 503", 503, 7.5)))
-    assert found.writes == {"w1": {"answered": 503}}
+    assert found.writes == {"w1": WriteResult(answered=503)}
     assert (found.trouble, found.retry_after) == (f"{ONE}: outcome not known: Retell answered 503", 7.5)
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
 def test_a_refused_split_is_recorded_with_its_number(status: int) -> None:
     found = judged(refused(status), gone=reading(lists=only(6)))
-    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "answered": status, "horizon_until": AT}}, (
+    assert found.writes == {"w1": WriteResult(WriteOutcome.NOT_APPLIED, answered=status, horizon_until=AT)}, (
         "it can have no effect any more"
     )
     assert found.targets == {ONE: {"state": TargetState.REJECTED}}
@@ -141,7 +143,7 @@ def test_a_refused_key_is_no_fault_of_the_split(status: int) -> None:
 
 def test_what_was_not_sent_can_have_no_effect() -> None:
     found = judged(Answer(None, failure=UNREACHABLE))
-    assert found.writes == {"w1": {"outcome": WriteOutcome.NOT_APPLIED, "horizon_until": AT}}
+    assert found.writes == {"w1": WriteResult(WriteOutcome.NOT_APPLIED, horizon_until=AT)}
     assert (found.trouble, found.retry_after) == (f"{ONE}: {UNREACHABLE.detail}", 4.0)
     assert judged(Answer(None, failure=UNREACHABLE), stop=True).trouble is None, "it was told to stop"
 
@@ -159,7 +161,7 @@ def test_the_rest_of_a_batch_that_was_too_large_for_its_window_is_no_trouble() -
     assert several(unsent, unsent).trouble is not None
     found = several(refused(422), unsent, unsent)
     assert found.trouble is None
-    assert [found.writes[f"w{n}"]["outcome"] for n in (TWO, THREE)] == [WriteOutcome.NOT_APPLIED] * 2
+    assert [found.writes[f"w{n}"].outcome for n in (TWO, THREE)] == [WriteOutcome.NOT_APPLIED] * 2
 
 
 def test_many_troubles_are_told_in_a_line() -> None:
