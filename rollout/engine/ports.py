@@ -54,8 +54,8 @@ class NumberSession(Protocol):
     connection opened at the end of `read`, before the caller records its intents.
     """
 
-    def read(self, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
-        """GET each number once. Never raises for a single number's trouble."""
+    def read(self, numbers: Sequence[str], *, to_write: bool = False) -> dict[str, Reading | Failure]:
+        """GET each number once; `to_write`: with its ETag, where Retell has them. No single number's trouble raises."""
         ...
 
     def write(

@@ -122,16 +122,18 @@ class WriteProtocol:
         with self.numbers.session(numbers, urgent=rollout.rollback_at is not None) as session:
             return self._look(rollout, held, session, numbers)
 
-    def _look(self, rollout: Rollout, held: Claim, session: NumberSession, numbers: Sequence[str]) -> BatchWrite:
+    def _look(
+        self, rollout: Rollout, held: Claim, session: NumberSession, numbers: Sequence[str], *, to_write: bool = False
+    ) -> BatchWrite:
         began = self.store.now()
-        got = session.read(numbers)
+        got = session.read(numbers, to_write=to_write)
         look = absorb(rollout, shown(got), began, self.store.now())
         suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
         if suspects:
             # One odd reading may be a stale or a broken one: nothing is believed before a second.
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
-            again = session.read(suspects)
+            again = session.read(suspects, to_write=to_write)
             look = _laid_over(rollout, look, absorb(rollout, shown(again), began, self.store.now()))
             if settles(rollout.phase) and (older := look.numbers(Finding.STALE)):
                 agreed = self._agreed(session, {n: [got[n], again[n]] for n in older})
@@ -180,7 +182,7 @@ class WriteProtocol:
         """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.session(numbers) as session:
-            seen = self._look(rollout, held, session, numbers)
+            seen = self._look(rollout, held, session, numbers, to_write=True)
             assert seen.look is not None
             odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
             if odd or seen.look.numbers(Blocked.MISSING):
@@ -195,7 +197,7 @@ class WriteProtocol:
             if second := (*done.as_read, *done.changed):
                 # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: looked
                 # at again before the second write.
-                again = self._look(done.rollout, held, session, second)
+                again = self._look(done.rollout, held, session, second, to_write=True)
                 assert again.look is not None
                 known = {n for n in second if again.look.findings[n] in _AS_KNOWN}
                 done = replace(

@@ -132,7 +132,7 @@ class SimSession:
                 continue
             self._used[number] = world.now
 
-    def read(self, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
+    def read(self, numbers: Sequence[str], *, to_write: bool = False) -> dict[str, Reading | Failure]:
         found = {}
         for number in numbers:
             found[number] = self._retell.read_one(number)

@@ -61,9 +61,13 @@ class AccountList:
         """Pages of the account's list, as far as known."""
         return -(-self._size // PAGE)
 
+    def is_cheaper(self, numbers: Sequence[str]) -> bool:
+        """True if the list costs less than a GET for each of these numbers."""
+        return len(numbers) >= WORTH * self.pages
+
     def read(self, numbers: Sequence[str], *, urgent: bool = False) -> dict[str, Reading]:
         """Those of the numbers that the list showed; empty when single reads are cheaper, or the list failed."""
-        if len(numbers) < WORTH * self.pages:
+        if not self.is_cheaper(numbers):
             return {}
         found = {}
         items = self._shared(numbers, urgent)

@@ -75,12 +75,24 @@ class RetellSession:
         while self._open:
             self._connections.give_back(self._open.popleft())
 
-    def read(self, numbers: Sequence[str]) -> dict[str, Outcome]:
+    def read(self, numbers: Sequence[str], *, to_write: bool = False) -> dict[str, Outcome]:
         """Read each number, many of them by the list of the account and each other by a GET of its own;
-        then open what `write` will need. Numbers not begun by the deadline fail."""
+        then open what `write` will need. Numbers not begun by the deadline fail.
+
+        `to_write`: each with its ETag, where Retell has them. The list has none, and is then not asked.
+        """
         asked = list(dict.fromkeys(numbers))
-        found: dict[str, Outcome] = dict(self._listing.read(asked, urgent=self._urgent))
-        waiting = deque(number for number in asked if number not in found)
+        found: dict[str, Outcome] = {}
+        if to_write and self._reader.etags is None and self._listing.is_cheaper(asked):
+            self._read_alone(asked[:1], found)  # says whether Retell has ETags
+        if not (to_write and self._reader.etags):
+            found |= self._listing.read([n for n in asked if n not in found], urgent=self._urgent)
+        self._read_alone([n for n in asked if n not in found], found)
+        self._prepare(sum(isinstance(outcome, Reading) for outcome in found.values()))
+        return {number: found[number] for number in asked}
+
+    def _read_alone(self, numbers: Sequence[str], found: dict[str, Outcome]) -> None:
+        waiting = deque(numbers)
         latest = self._clock.boot() + self._deadline
 
         def work() -> None:
@@ -96,8 +108,6 @@ class RetellSession:
                 self._open.append(connection)
 
         self._fan_out(work, len(waiting))
-        self._prepare(sum(isinstance(outcome, Reading) for outcome in found.values()))
-        return {number: found[number] for number in asked}
 
     def write(
         self,

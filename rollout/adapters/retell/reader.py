@@ -47,6 +47,7 @@ class Reader:
     ) -> None:
         self._sender, self._connections, self._limiter = sender, connections, limiter
         self._clock, self._jitter = clock, jitter
+        self.etags: bool | None = None  # whether Retell shows a number that is read alone with an ETag; None: not known
 
     def ask(
         self, ask: RequestSpec, parse: Callable[[object], T], *, within: float, urgent: bool = False
@@ -75,7 +76,10 @@ class Reader:
             result, connection = self._once(connection, ask, until, urgent)
             if isinstance(result, Reply):
                 if result.status in (200, 201):
-                    return _parsed(result, parse, ask.once), connection
+                    found = _parsed(result, parse, ask.once)
+                    if isinstance(found, Reading):
+                        self.etags = found.etag is not None
+                    return found, connection
                 failure = self._sender.failure(ask, result, write=ask.once)
                 if result.status not in _PASSING or ask.once:
                     break

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -199,3 +200,25 @@ def make_fleet(sandbox: Sandbox) -> Callable[[int], list[str]]:
         return numbers
 
     return make
+
+
+@pytest.mark.parametrize("preconditions", ["honoured", None])
+def test_a_fleet_is_read_with_its_etags_before_a_step_where_retell_has_them(preconditions: str | None) -> None:
+    with Sandbox(preconditions=preconditions) as sandbox:  # type: ignore[arg-type]
+        sandbox.add_ready_world()
+        numbers = [f"+1415777{i:04}" for i in range(8000, 8012)]
+        for number in numbers:
+            sandbox.add_number(number, inbound_agents=SPLIT)
+        client = RetellClient(sandbox.url, lambda: "key_abc", clock, deadline=5)
+        try:
+            with client.session(numbers) as session:
+                found = session.read(numbers, to_write=True)
+                orders = [Order(n, BODY, r.etag) for n, r in found.items() if isinstance(r, Reading)]
+                assert {order.etag is not None for order in orders} == {preconditions is not None}
+                answers = session.write(orders, send_by=clock.boot() + 5, stop=lambda: False)
+                assert {answer.status for answer in answers.values()} == {200}
+                sandbox.clear_log()
+                assert len(session.read(numbers)) == 12
+                assert [urlsplit(entry["path"]).path for entry in sandbox.log()] == ["/v2/list-phone-numbers"]
+        finally:
+            client.close()
