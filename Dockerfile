@@ -11,6 +11,7 @@ COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY rollout rollout
 COPY jobs jobs
 COPY alembic alembic
+COPY config/plans config/plans
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
  && /opt/rollout/bin/pip install --no-deps /wheel/*.whl
 

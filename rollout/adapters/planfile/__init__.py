@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,9 +13,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from ruamel.yaml import YAML
 
 from rollout.adapters.planfile.complaints import Complaint, message, placed, translate
+from rollout.adapters.planfile.edit import dumped, edited, from_one_line, on_one_line
 from rollout.adapters.planfile.jsontext import JsonParser
 from rollout.adapters.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.adapters.planfile.yamltext import read_yaml
@@ -25,7 +24,19 @@ from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.fields import WRITTEN_NOW, Part, shown
 from rollout.domain.plan.plan import Calendar, Plan
 
-__all__ = ["build_plan", "dump_plan", "load_calendar", "load_plan", "read_calendar", "read_plan", "schema"]
+__all__ = [
+    "build_plan",
+    "dump_plan",
+    "edit_plan",
+    "from_one_line",
+    "load_calendar",
+    "load_plan",
+    "on_one_line",
+    "plan_document",
+    "read_calendar",
+    "read_plan",
+    "schema",
+]
 
 PartT = TypeVar("PartT", bound=Part)
 
@@ -73,14 +84,19 @@ def build_plan(document: Any, name: str = "plan") -> Plan:
 
 def dump_plan(plan: Plan) -> str:
     """YAML that `load_plan` reads back as the same plan; what equals its default is left out."""
-    out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None  # leaves on one line, as people write steps
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 100
     document = plan.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    yaml.dump({key: value for key, value in document.items() if value != {}}, out)
-    return out.getvalue()
+    return dumped({key: value for key, value in document.items() if value != {} or key == "tests"})
+
+
+def plan_document(text: str, name: str = "plan") -> dict[str, Any]:
+    """The keys and values of a text that may not be a valid plan yet; PlanError if it cannot be read at all."""
+    found: dict[str, Any] = _parsed(Plan, text, name).plain()
+    return found
+
+
+def edit_plan(text: str, changes: Mapping[str, Any], name: str = "plan") -> str:
+    """The text with these keys changed (None: left out) and all others as they stand; PlanError as above."""
+    return edited(text, _parsed(Plan, text, name), changes, list(Plan.model_fields))
 
 
 @cache
@@ -114,6 +130,12 @@ def _read(text: str, as_json: bool | None = None) -> Node:
 
 
 def _load(part: type[PartT], text: str, name: str) -> PartT:
+    root = _parsed(part, text, name)
+    return _validated(part, root.plain(), root, name)
+
+
+def _parsed(part: type[Part], text: str, name: str) -> Node:
+    """The mapping in a text; PlanError says where it is none."""
     try:
         root = _read(text, as_json=True if name.endswith(".json") else None)
     except TextError as error:
@@ -128,7 +150,7 @@ def _load(part: type[PartT], text: str, name: str) -> PartT:
     if not isinstance(root.value, dict):
         problem = f"a {kind} is a mapping of keys to values"
         raise _error([Complaint("", problem, "begin with version: 1", root.line, root.column)], name)
-    return _validated(part, root.plain(), root, name)
+    return root
 
 
 def _validated(part: type[PartT], document: Any, root: Node | None, name: str) -> PartT:

@@ -1,4 +1,4 @@
-"""Agents and their versions, as pre-flight needs them."""
+"""Agents and their versions: one version as pre-flight needs it, and the lists to choose from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 from rollout.adapters.retell.paging import walk
 from rollout.adapters.retell.reader import Reader
 from rollout.adapters.retell.request import LARGE, RequestSpec
-from rollout.adapters.retell.wire import agent_version, segment
+from rollout.adapters.retell.wire import agent_version, listed_agent, listed_version, segment
 from rollout.domain.writes.answers import Failure, Trouble
-from rollout.engine.ports import AgentVersion, Clock
+from rollout.engine.ports import AgentVersion, Clock, ListedAgent, ListedVersion
 
 SUSPENDED_FRESH = 60.0  # seconds
 # what a server says that does not know /v2/list-agents; 200 stands for an answer of another kind
@@ -45,6 +45,35 @@ class AgentReader:
         if isinstance(suspended, Failure):
             return suspended
         return replace(found, is_suspended=agent_id in suspended)
+
+    def agents(self) -> list[ListedAgent] | Failure:
+        """Every agent by the paged list."""
+        found: list[ListedAgent] = []
+        for items in walk(self._reader, _list_agents, within=self._within):
+            if isinstance(items, Failure):
+                return items
+            found += [agent for item in items if (agent := listed_agent(item)) is not None]
+        return found
+
+    def versions(self, agent_id: str) -> list[ListedVersion] | Failure:
+        """The versions of one agent, newest first; by the older bare list where there is no paged one."""
+        found = self._listed_versions("list-agent-versions", agent_id)
+        if isinstance(found, Failure) and found.status in (404, 405, 422):
+            older = self._listed_versions("get-agent-versions", agent_id)
+            found = found if isinstance(older, Failure) else older
+        return found if isinstance(found, Failure) else sorted(found, key=lambda item: -item.version)
+
+    def _listed_versions(self, operation: str, agent_id: str) -> list[ListedVersion] | Failure:
+        def ask(size: int, key: str | None) -> RequestSpec:
+            path = f"/{operation}/{segment(agent_id)}?limit={size}"
+            return RequestSpec(operation, "GET", path + ("" if key is None else f"&pagination_key={segment(key)}"))
+
+        found: dict[int, ListedVersion] = {}
+        for items in walk(self._reader, ask, within=self._within):
+            if isinstance(items, Failure):
+                return items
+            found |= {shown.version: shown for item in items if (shown := listed_version(item)) is not None}
+        return list(found.values())
 
     def _get(self, operation: str, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         path = f"/{operation}/{segment(agent_id)}"

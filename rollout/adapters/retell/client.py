@@ -28,7 +28,7 @@ from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.writes.answers import Failure, Reading, Trouble
-from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock
+from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock, ListedAgent, ListedVersion
 
 _CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
 _LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests
@@ -146,6 +146,14 @@ class RetellClient:
     def version(self, agent_id: str, version: int | str | None) -> AgentVersion | Failure:
         """See `ports.Agents.version`; `is_suspended` comes from the list of agents, a minute old at most."""
         return self._agents.version(agent_id, version)
+
+    def agents(self) -> list[ListedAgent] | Failure:
+        """See `ports.AgentLists.agents`."""
+        return self._agents.agents()
+
+    def versions(self, agent_id: str) -> list[ListedVersion] | Failure:
+        """See `ports.AgentLists.versions`."""
+        return self._agents.versions(agent_id)
 
     def engine(self, engine: ResponseEngine) -> Mapping[str, Any] | Failure:
         """See `ports.ResponseEngines.engine`."""

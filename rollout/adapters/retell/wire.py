@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -19,7 +20,7 @@ import orjson
 from rollout.domain import compact_json, strict_json
 from rollout.domain.lifecycle.records import LATEST_MS
 from rollout.domain.writes.answers import Reading
-from rollout.engine.ports import AgentVersion
+from rollout.engine.ports import AgentVersion, ListedAgent, ListedVersion
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
@@ -124,6 +125,27 @@ def agent_version(document: Any, agent_id: str, version: int | str | None) -> Ag
         is_suspended=document.get("is_suspended") is True,
         agent_name=optional_text(document, "agent_name"),
         document=document,
+    )
+
+
+def listed_agent(item: Any) -> ListedAgent | None:
+    """One item of the list of agents; None for one without an id."""
+    agent_id = item.get("agent_id") if isinstance(item, dict) else None
+    return ListedAgent(agent_id, optional_text(item, "agent_name") or "") if isinstance(agent_id, str) else None
+
+
+def listed_version(item: Any) -> ListedVersion | None:
+    """One item of an agent's list of versions; None for one without a number."""
+    number = item.get("version") if isinstance(item, dict) else None
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= _LAST_VERSION:
+        return None
+    changed = item.get("last_modification_timestamp")
+    known = isinstance(changed, int) and 0 < changed < LATEST_MS
+    return ListedVersion(
+        number,
+        item.get("is_published") is True,
+        optional_text(item, "version_title") or "",
+        datetime.fromtimestamp(changed / 1000, UTC) if known else None,
     )
 
 

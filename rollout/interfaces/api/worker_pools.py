@@ -27,6 +27,7 @@ POOLS: dict[str, tuple[int, int | None]] = {
     "retell": (4, 50),  # what asks Retell something before it answers: check, start, adopt, restore
     "look": (4, 50),  # a number read from Retell now: whoever only looks keeps nobody from those four
     "model": (1, 4),  # rehearsals: all processor time
+    "tests": (2, 2),  # batch tests of an agent that a person waits for: minutes each
     "hooks": (2, 200),
     "urgent": (6, None),  # rollback and pause
     "sign_in": (2, 1000),  # as many as there can be connections: a crowd of guessers fills no queue

@@ -1,4 +1,4 @@
-"""The page's commands, each confirmed on a page that says what will be written, and starts.
+"""The page's commands, each confirmed on a page that says what will be written.
 
 The command functions are the API's. A refusal because somebody was quicker (409) is shown with where the
 rollout stands now, and asks again.
@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError
+from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.lifecycle.commands import By, parse_position
 from rollout.domain.lifecycle.machine import Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line, one_line
 from rollout.interfaces.api.service import service_of
-from rollout.interfaces.auth.roles import Right
-from rollout.interfaces.dashboard import confirmations, formatting, new_rollout_page
+from rollout.interfaces.dashboard import confirmations, formatting
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
-from rollout.interfaces.dashboard.page_state import PageState
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
 POOL_OF = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
@@ -43,11 +41,10 @@ NO_REASON = "rolled back on the page; no reason given"
 
 
 def add(router: APIRouter) -> None:
-    """Add a confirmation and a form for every command, and the page of a new rollout."""
+    """Add a confirmation and a form for every command."""
     for command in confirmations.EVENTS:
         _confirmation(router, command)
         _command(router, command)
-    _plans(router)
 
 
 # ------------------------------------------------------------------ commands
@@ -113,7 +110,7 @@ def _confirm_page(
         expect=str(r.position),
         request_id=secrets.token_hex(10),
         summary=confirmations.summary(intent.orders),
-        pretty=new_rollout_page.pretty,
+        pretty=formatting.pretty_json,
         held=formatting.held(r),
     )
 
@@ -167,70 +164,3 @@ async def _follow(request: Request, id_: str) -> None:
     following = asyncio.wrap_future(service_of(request).followers.follow(id_))
     following.add_done_callback(lambda f: f.cancelled() or f.exception())
     await asyncio.wait({following}, timeout=ROLLBACK_SECONDS)
-
-
-# ------------------------------------------------------------------ a new rollout
-
-
-def blank_plan() -> dict[str, Any]:
-    """The template's values for a new rollout before anything was checked."""
-    return {
-        "text": "",
-        "example": new_rollout_page.EXAMPLE,
-        "report": None,
-        "rehearsal": None,
-        "trouble": "",
-        "complaints": [],
-        "form": {},
-        "request_id": secrets.token_hex(10),
-        "pretty": new_rollout_page.pretty,
-    }
-
-
-def _plans(router: APIRouter) -> None:
-    @router.post("/new/check", **shown(Right.OPERATE, "retell"))
-    async def check(request: Request) -> Response:
-        """The findings of check, and what rehearsal expects. Writes nothing."""
-        return await _checked(request, lambda: None)
-
-    @router.post("/new/start", **shown(Right.OPERATE, "retell"))
-    async def start(request: Request) -> Response:
-        """Start the plan; refused, it shows why, with the plan as it was."""
-        service, form = service_of(request), form_of(request)
-        page_state: PageState = request.state.page_state
-        caller = visitor(request).caller
-        try:
-            if not form.get("reason", "").strip():
-                raise InputError("reason: say why; the journal keeps it")
-            id_ = await service.pools.run("retell", lambda: new_rollout_page.start(page_state, caller, form))
-        except RolloutError as error:
-            refused = error
-            return await _checked(request, lambda: refused)
-        return to(request, f"/rollouts/{id_}?did=start")
-
-
-async def _checked(request: Request, refused: Callable[[], RolloutError | None]) -> Response:
-    """The page with the plan, its report, and what refused it, if anything did."""
-    service, form = service_of(request), form_of(request)
-    page_state: PageState = request.state.page_state
-    caller = visitor(request).caller
-    error = refused()
-    values = blank_plan() | {"form": form, "text": form.get("plan", "")}
-    try:
-        text = new_rollout_page.text_of(form)
-        values["text"] = text
-        plan = await service.pools.run("retell", lambda: new_rollout_page.plan_of(text))
-        values["report"] = await service.pools.run("retell", lambda: new_rollout_page.check(page_state, caller, plan))
-        if values["report"]["ok"]:
-            values["rehearsal"] = await service.pools.run("model", lambda: new_rollout_page.rehearse(page_state, plan))
-    except RolloutError as found:
-        if found.status == 503 and values["report"] is not None:  # the model is busy: the check stands alone
-            values["rehearsal"] = {"trouble": found.message}
-        else:
-            error = found
-    status = 200
-    if error is not None:
-        status = error.status
-        values["trouble"] = error.message
-        values["complaints"] = new_rollout_page.complaints(error)
-    return render(request, "new.html", status, **values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -190,3 +191,15 @@ def held(r: Rollout) -> str:
     if r.phase is Phase.HELD and r.moved_tags:
         return "A tag that the baseline names was moved or deleted. Adopt it as it is, roll back or stop."
     return HELD.get(r.reason or "", "It waits for a person.") if r.phase is Phase.HELD else ""
+
+
+def pretty_json(body: str) -> str:
+    """A body as it is sent, with one agent a line; every character but the white space is the same."""
+    document = json.loads(body)
+    lists = [
+        f"  {json.dumps(field)}: [\n" + ",\n".join(f"    {json.dumps(e)}" for e in entries) + "\n  ]"
+        if isinstance(entries, list)
+        else f"  {json.dumps(field)}: {json.dumps(entries)}"
+        for field, entries in document.items()
+    ]
+    return "{\n" + ",\n".join(lists) + "\n}"

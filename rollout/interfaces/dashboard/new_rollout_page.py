@@ -1,9 +1,8 @@
-"""A new rollout: the plan as pasted, what check finds, what rehearsal expects, and the start."""
+"""A new rollout: what check finds in a plan, what rehearsal expects, the tests by hand, and the start."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +17,6 @@ from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.views import agent_tests
 
 NAME = "plan"
-EXAMPLE = """\
-version: 1
-name: frontdesk-v7
-numbers: ["+14157774444"]
-channels: [inbound]
-canary: {agent_id: agent_abc, agent_version: 7}
-steps:
-  - {weight: 0.1, hold: 30m, min_calls: 20}
-  - {weight: 0.5, hold: 2h}
-  - {weight: 1.0, hold: 1d}
-"""
 
 
 def text_of(form: Mapping[str, str]) -> str:
@@ -73,6 +61,17 @@ def rehearse(page_state: PageState, plan: Plan) -> dict[str, Any] | None:
         return {"trouble": error.message}
 
 
+def run_tests(page_state: PageState, caller: Caller, plan: Plan, told: Callable[[str], None]) -> str:
+    """Run the plan's batch tests on Retell now and wait for their end, told on the way; the outcome in a sentence."""
+    page_state.service.allow_plan(caller, plan)
+    if plan.tests is None:
+        raise InputError("tests: the plan has none; tick *Run Retell's batch tests first*")
+    report = page_state.service.direct.examine(plan, tests=told)
+    if not report["ok"]:
+        return "✗ " + "; ".join(report["problems"])
+    return "✓ " + agent_tests.lines(report["tests"])[0]
+
+
 def start(page_state: PageState, caller: Caller, form: Mapping[str, str]) -> str:
     """Start the plan of the form; the rollout's id. Refused changes nothing."""
     plan = plan_of(text_of(form))
@@ -95,22 +94,3 @@ def _at(text: str) -> datetime | None:
     if found is None or found.tzinfo is None:
         raise InputError(f"at: {text[:40]} is not a time with its zone; write for example 2026-12-01T09:00:00-08:00")
     return found
-
-
-def complaints(error: RolloutError) -> list[dict[str, Any]]:
-    """Complaints about the plan, one entry each, with the line where there is one."""
-    found = error.details.get("problems") or error.details.get("errors") or []
-    listed = [p if isinstance(p, dict) else {"field": "", "problem": str(p), "advice": ""} for p in found]
-    return [{"line": None, "field": "", "advice": "", **p} for p in listed][:50]
-
-
-def pretty(body: str) -> str:
-    """A body as it is sent, with one agent a line; every character but the white space is the same."""
-    document = json.loads(body)
-    lists = [
-        f"  {json.dumps(field)}: [\n" + ",\n".join(f"    {json.dumps(e)}" for e in entries) + "\n  ]"
-        if isinstance(entries, list)
-        else f"  {json.dumps(field)}: {json.dumps(entries)}"
-        for field, entries in document.items()
-    ]
-    return "{\n" + ",\n".join(lists) + "\n}"

@@ -188,7 +188,12 @@ def is_fragment(request: Request) -> bool:
 
 
 def render(request: Request, template: str, status: int = 200, **values: Any) -> Response:
-    """A page; `me` (the visitor, or None before signing in) and what every page needs are added."""
+    """A page, or a part of one."""
+    return HTMLResponse(template_text(request, template, **values), status)
+
+
+def template_text(request: Request, template: str, **values: Any) -> str:
+    """A template's HTML; `me` (the visitor, or None before signing in) and what every page needs are added."""
     page_state: PageState = request.state.page_state
     me: Visitor | None = getattr(request.state, "visitor", None)
     given = {
@@ -199,7 +204,7 @@ def render(request: Request, template: str, status: int = 200, **values: Any) ->
         "theme": theme if (theme := request.cookies.get("theme")) in THEMES else "",
         **values,
     }
-    return HTMLResponse(page_state.templates.get_template(template).render(given), status)
+    return page_state.templates.get_template(template).render(given)
 
 
 def error_page(request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:

@@ -18,7 +18,15 @@ from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard import account_page as account
-from rollout.interfaces.dashboard import actions, bulk_page, calendars_page, journal_page, system_page, tokens_page
+from rollout.interfaces.dashboard import (
+    actions,
+    bulk_page,
+    calendars_page,
+    journal_page,
+    new_rollout_routes,
+    system_page,
+    tokens_page,
+)
 from rollout.interfaces.dashboard import number_page as number
 from rollout.interfaces.dashboard import overview_page as overview
 from rollout.interfaces.dashboard import rollout_page as single
@@ -56,6 +64,7 @@ def routes(app: App, service: ApiService) -> APIRouter:
     journal_page.add(router)
     tokens_page.add(router)
     system_page.add(router)
+    new_rollout_routes.add(router)
     return router
 
 
@@ -105,11 +114,6 @@ def _pages(router: APIRouter) -> None:
     async def number_page(request: Request, text: str, fresh: bool = False) -> Response:
         """One phone number, by the last look; with `fresh`, read from Retell now."""
         return await _number(request, text, fresh)
-
-    @router.get("/new", **shown(Right.READ))
-    async def new_page(request: Request) -> Response:
-        """A plan to be pasted."""
-        return render(request, "new.html", **actions.blank_plan())
 
 
 async def _draw(request: Request, name: str, find: Find, pool: str = "read") -> Response:

@@ -11,7 +11,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, TargetState
 from rollout.interfaces.dashboard import confirmations
-from rollout.interfaces.dashboard.new_rollout_page import pretty
+from rollout.interfaces.dashboard.formatting import pretty_json
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, said, target, write
 
@@ -139,8 +139,8 @@ def test_equal_bodies_are_shown_once() -> None:
 
 def test_a_pretty_body_is_the_same_body() -> None:
     body = confirmations.body_of({"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]})
-    assert json.loads(pretty(body)) == json.loads(body)
-    assert "".join(pretty(body).split()) == "".join(body.split())
+    assert json.loads(pretty_json(body)) == json.loads(body)
+    assert "".join(pretty_json(body).split()) == "".join(body.split())
 
 
 def test_a_plan_with_variants_shows_the_whole_weight() -> None:

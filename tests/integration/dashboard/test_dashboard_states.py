@@ -332,7 +332,8 @@ def test_a_hostile_plan_comes_back_as_text(still: World, text: str) -> None:
         answer = still.ask("POST", "/new/check", {"csrf": csrf, "plan": body}, cookie=cookie)
         assert answer.status == 422
         page = harmless(answer.text)
-        assert ("textarea", ("id", "name", "rows", "spellcheck", "autocapitalize", "placeholder")) in page.found
+        areas = [attributes for tag, attributes in page.found if tag == "textarea"]
+        assert ("id", "name", "rows", "wrap", "spellcheck", "autocapitalize", "aria-describedby") in areas
 
 
 def test_a_new_plan_that_decides_late_is_shown_the_ladder_to_write(still: World) -> None:
