@@ -31,7 +31,7 @@ _WRITE_COLUMNS = tuple(f.name for f in fields(Write) if f.name != "lists")
 
 
 _PLANS: OrderedDict[tuple[str, str], Plan] = OrderedDict()  # the one used last at the end
-_MOST_PLANS = 128
+_MOST_PLANS = 512  # more than the live rollouts of a busy account: a list of all of them finds each one parsed
 _plans_lock = Lock()
 
 
