@@ -8,6 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+import structlog.testing
+import structlog.typing
+
+from rollout.adapters.telemetry import logs as lines
 
 
 def begin() -> None:
@@ -30,3 +34,11 @@ def kept() -> Iterator[None]:
     finally:
         structlog.configure(**before)
         root.handlers[:], root.level = handlers, level
+
+
+@contextmanager
+def captured() -> Iterator[list[structlog.typing.EventDict]]:
+    """The lines logged inside, whatever set-up an earlier command of this process has left for its first line."""
+    lines._FIRST_LINE.set_up()
+    with structlog.testing.capture_logs() as logged:
+        yield logged

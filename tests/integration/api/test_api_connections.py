@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-import structlog
 
 from rollout.interfaces.api.http_protocol import MOST_HEAD, MOST_WASTE
 from tests.integration.api.live import Live
+from tests.support.logs import captured
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -147,7 +147,7 @@ def test_a_client_that_leaves_within_its_body_fills_no_log(
     service: Live, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     """On every route that takes a body; and what is no HTTP at all."""
-    with structlog.testing.capture_logs() as lines:
+    with captured() as lines:
         for route in service.server.api.routes:
             for method in route.methods & {"POST", "DELETE"}:
                 path = route.path.replace("{source}", "generic").replace("{id}", "nothing")

@@ -17,6 +17,7 @@ from rollout.interfaces.api import stream
 from rollout.interfaces.api.stream import EventStream, Subscriber
 from rollout.interfaces.auth.roles import Caller, Role, revoke_token
 from tests.integration.api.live import Live, live
+from tests.support.loops import run_apart
 
 
 class Stream:
@@ -161,7 +162,7 @@ def test_a_stream_that_is_cut_loses_no_entry_between_those_it_sends(monkeypatch:
             quick.waiting.get_nowait() for _ in range(quick.waiting.qsize())
         ]
 
-    assert asyncio.run(play()) == ([None], ["entry", None])
+    assert run_apart(play()) == ([None], ["entry", None])
 
 
 def test_a_sign_of_life_loses_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +180,7 @@ def test_a_sign_of_life_loses_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
             found.append(await response._next(gone))
         return [text for text in found if text and text.isdigit()]
 
-    assert asyncio.run(play()) == [str(i) for i in range(200)]
+    assert run_apart(play()) == [str(i) for i in range(200)]
 
 
 def test_one_that_catches_up_holds_up_nobody(service: Live, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,4 +195,4 @@ def test_one_that_catches_up_holds_up_nobody(service: Live, monkeypatch: pytest.
         await hub._look({id_: [late, level]})
         return late.seq, level.seq
 
-    assert head > 2 and asyncio.run(look()) == (1, head)
+    assert head > 2 and run_apart(look()) == (1, head)

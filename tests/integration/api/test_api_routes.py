@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
-import structlog
 
 from rollout.domain.errors import NotReachable
 from rollout.interfaces.api.server import run_server
 from rollout.interfaces.backend.direct import Direct
 from tests.integration.api.live import Live
+from tests.support.logs import captured
 
 
 def test_a_rollout_goes_its_way_over_http(service: Live) -> None:
@@ -271,7 +271,7 @@ def test_an_unforeseen_error_in_a_rollback_is_in_the_log_as_the_answer_says(
 
     id_ = service.start()
     monkeypatch.setattr(Direct, "follow_rollback", broken)
-    with structlog.testing.capture_logs() as lines:
+    with captured() as lines:
         answer = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback?wait=5")
     assert answer.status == 202
     assert answer.json["trouble"] == "unexpected ZeroDivisionError; the log has it"

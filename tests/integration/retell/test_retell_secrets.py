@@ -12,7 +12,6 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-import structlog
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
@@ -21,6 +20,7 @@ from rollout.domain.errors import SettingsError
 from rollout.domain.phone_numbers import is_e164, mask
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from tests.integration.retell.retell_peer import BODY, KEY, NUMBER, Peer, Seen, closes, drops, good, http, says
+from tests.support.logs import captured
 from tests.support.parts import need
 
 Serve = Callable[..., Peer]
@@ -163,7 +163,7 @@ def test_nothing_lets_the_key_or_a_number_out(
         sock.sendall(http({"status": "error", "message": "\x1b[31m" + " ".join(forms)}, 422))
 
     said: list[str] = []
-    with structlog.testing.capture_logs() as lines:
+    with captured() as lines:
         for behave in (good, echoes, drops, closes, says(http(KEY, 500)), says(http({"message": KEY}, 401))):
             made = client(serve(behave), deadline=0.3)
             with made.session([NUMBER]) as session:

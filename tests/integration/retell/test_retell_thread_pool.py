@@ -67,6 +67,7 @@ def nothing(_made: RetellClient) -> None:
     pass
 
 
+@pytest.mark.real_time
 @pytest.mark.parametrize("urgent", [False, True], ids=["forward", "back"])
 @pytest.mark.parametrize("quick", [nothing, agents, a_gone_number, a_refused_write, calls])
 def test_a_quick_endpoint_does_not_slow_the_numbers(

@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
-from structlog.testing import capture_logs
 
 from jobs.anchors import Anchors
 from rollout.adapters.store import journal as journals
@@ -19,6 +18,7 @@ from rollout.domain.anchors import Anchor, find
 from rollout.domain.notices.events import ENDS, of_entry
 from rollout.interfaces.auth.roles import create_token, revoke_token
 from tests.support.hand import Hand
+from tests.support.logs import captured
 from tests.support.scene import ME, Scene
 
 ONE = "+14157774444"
@@ -221,7 +221,7 @@ def test_anchors_are_found_in_any_text() -> None:
 
 def test_the_service_logs_all_heads_and_then_those_that_moved(seen: Scene) -> None:
     note = Anchors(seen.app)
-    with capture_logs() as logged:
+    with captured() as logged:
         assert note.tick() == 4
         assert note.tick() == 0
         seen.app.commands.pause(seen.id, ME)

@@ -18,6 +18,7 @@ from rollout.adapters.telemetry import logs, tracing
 from rollout.adapters.telemetry.request_stats import BUCKETS, Latencies, RequestMeter
 from rollout.domain.errors import Refused
 from rollout.settings import traces_wanted
+from tests.support.logs import captured
 from tests.support.scene import Scene
 from tests.support.values import ONE, TWO
 
@@ -81,7 +82,7 @@ def test_nothing_happens_when_nobody_asked() -> None:
 def test_without_the_sdk_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     monkeypatch.setattr(tracing, "log", logs.Logger(tracing.__name__))  # whatever the first line of a run has set up
-    with structlog.testing.capture_logs() as lines:
+    with captured() as lines:
         assert not tracing.start(True)
     assert "install retell-rollout[otel]" in lines[0]["why"]
 
