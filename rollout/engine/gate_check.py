@@ -16,7 +16,7 @@ from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.gates.profiles import EDITION, before_full
 from rollout.domain.gates.tally import Cell, Tally, strata_of
-from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict, Memory, Verdict
+from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict, Memory, Verdict, joined
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
@@ -259,7 +259,7 @@ def _together(verdicts: Mapping[str, Verdict], now: datetime, position: Position
         only = next(iter(verdicts.values()))
         return GateVerdict(only.outcome, only.alarm, only.reason, now, position, verdicts)
     outcome = combine(verdicts)
-    said = "; ".join(f"{n}: {v.reason}" for n, v in verdicts.items() if v.outcome == outcome)
+    said = joined(verdicts, outcome, {name: v.reason for name, v in verdicts.items()})
     alarms = [v.alarm for v in verdicts.values() if v.alarm is not None]
     alarm = next((a for a in (Alarm.SPLIT, Alarm.LABELS) if a in alarms), next(iter(alarms), None))
     return GateVerdict(outcome, alarm, said, now, position, verdicts)

@@ -13,6 +13,7 @@ from rollout.domain.decide.wording import name, percent
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.versions import tags
 
 
 def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
@@ -47,7 +48,7 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
 def _answer(r: Rollout) -> str:
     if r.phase is Phase.PAUSED:
         return "resume"
-    return "adopt, rollback or stop" if r.moved_tags else "adopt, restore, rollback or stop"
+    return "adopt, rollback or stop" if tags.moved(r.tags) else "adopt, restore, rollback or stop"
 
 
 def _why(r: Rollout) -> str:

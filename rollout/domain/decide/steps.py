@@ -110,7 +110,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen", WaitingFor.CALLS)
     if f.verdict is not None and f.verdict.outcome in {"undecided", "unmeasurable"} and not r.waived:
         cause = WaitingFor.SPLIT if f.verdict.alarm == "split" else WaitingFor.EVIDENCE
-        return Wait(now + f.watch, next_, f.verdict.reason, cause)
+        return Wait(now + f.watch, next_, f.verdict.outlook, cause)
     if not f.opening.is_open:
         return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
     if step.approve:

@@ -1,15 +1,11 @@
-"""A forecast of calls as people read it: rounded, with the day it will be; and a sentence without it."""
+"""A forecast of calls as people read it: rounded, with the day it will be."""
 
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-# What `words` says at the end of a sentence, and in older stored sentences also at the beginning; see `without`.
-_FIRST = re.compile(r"^(?:About [0-9,]+ more calls?\b|No forecast yet)[^:]*: ")
-_LAST = re.compile(r"[:;] (?:about [0-9,]+ more calls?\b|no forecast yet)[^:;]*\.$")
 _PARTS = ((6, "night"), (12, "morning"), (18, "afternoon"), (24, "evening"))
 
 
@@ -61,9 +57,3 @@ def words(forecast: Forecast | None, calls_per_day: float | None, now: datetime 
     if now is None:
         return text + f", {days:.1f} days at this week's traffic"
     return text + f", {day_words(now + timedelta(days=days), now)} at this week's traffic"
-
-
-def without(sentence: str) -> str:
-    """A verdict's sentence without its forecast, for a rollout that no longer waits for calls."""
-    rest = _LAST.sub(".", _FIRST.sub("", sentence))
-    return rest[:1].upper() + rest[1:]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import reasons
@@ -38,11 +39,12 @@ def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Ver
     before = memory or Memory()
     numbers = MetricFigures(config, tally, by_strata=before.by_strata)
     beyond = _beyond(config, tally, before)
-    outcome, alarm, reason = _decide(config, tally, numbers, beyond, before)
+    outcome, alarm, reason, forecast = _decide(config, tally, numbers, beyond, before)
     failed = reason if outcome is GateOutcome.FAIL else None
     after = Memory(before.failed or failed, beyond, numbers.by_strata)
     kept = tally if numbers.by_strata else tally.without_strata()
-    return Verdict(outcome, alarm, reason, GateEvidence(config, before, after, numbers.figures(), kept))
+    evidence = GateEvidence(config, before, after, numbers.figures(), kept)
+    return Verdict(outcome, alarm, reason, evidence, forecast)
 
 
 def rejudge(evidence: GateEvidence) -> Verdict:
@@ -72,16 +74,23 @@ def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
     return out
 
 
+class _Decision(NamedTuple):
+    outcome: GateOutcome
+    alarm: Alarm | None
+    reason: str
+    forecast: str = ""
+
+
 def _decide(  # noqa: C901 - a decision table, read from top to bottom: the first row that fits decides
     config: GateConfig, tally: Tally, n: MetricFigures, beyond: Mapping[str, int], before: Memory
-) -> tuple[GateOutcome, Alarm | None, str]:
+) -> _Decision:
     if not config.metrics:
-        return GateOutcome.PASS, None, "This plan has no gates."
+        return _Decision(GateOutcome.PASS, None, "This plan has no gates.")
     if before.failed:
-        return GateOutcome.FAIL, None, before.failed
+        return _Decision(GateOutcome.FAIL, None, before.failed)
     for m in config.metrics:
         if m.external and beyond[m.name] >= m.looks:
-            return GateOutcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name])
+            return _Decision(GateOutcome.FAIL, None, reasons.external(m, tally.external.get(m.name), beyond[m.name]))
     safe = min(n.safe.values(), default=ev.LARGEST)
     code = int(
         rule(
@@ -95,31 +104,36 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
         )
     )
     if code == FAIL:
-        return GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared)
+        return _Decision(GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared))
     watch = n.e_watch >= config.watch_alarm
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
-        return GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n.e_watch)
+        return _Decision(GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n.e_watch))
     if tally.unavailable:
-        return GateOutcome.UNMEASURABLE, None, f"The gate cannot read the calls: {tally.unavailable}."
+        return _Decision(GateOutcome.UNMEASURABLE, None, f"The gate cannot read the calls: {tally.unavailable}.")
     if code == SPLIT:
-        return GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
+        return _Decision(
+            GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
+        )
     if code == LABELS:
-        return GateOutcome.UNDECIDED, Alarm.LABELS, reasons.labels(config, n.e_labels, n.compared)
+        return _Decision(GateOutcome.UNDECIDED, Alarm.LABELS, reasons.labels(config, n.e_labels, n.compared))
     if blind := _unmeasured(config, tally, n):
-        return GateOutcome.UNMEASURABLE, None, blind
+        return _Decision(GateOutcome.UNMEASURABLE, None, blind)
     if watch:
-        return GateOutcome.UNDECIDED, Alarm.WATCH, reasons.watch(config, n.e_watch)
+        return _Decision(GateOutcome.UNDECIDED, Alarm.WATCH, reasons.watch(config, n.e_watch))
     if code == AMBER:
-        return GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n.e_gate, n.harm)
+        return _Decision(GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n.e_gate, n.harm))
     if any(beyond.values()):
         name = next(name for name, count in beyond.items() if count)
-        return GateOutcome.UNDECIDED, None, f"{name} is outside its limit; the gate fails if it stays there."
+        return _Decision(GateOutcome.UNDECIDED, None, f"{name} is outside its limit; the gate fails if it stays there.")
     if tally.weight >= 1.0:
-        return GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured)
+        return _Decision(GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured))
     if code == PASS:
-        return GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
-    waiting = reasons.wait(config, tally, n.safe, n.in_wave, n.margins, n.in_step, n.floor)
-    return GateOutcome.UNDECIDED, None, waiting
+        return _Decision(
+            GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
+        )
+    missing = n.safe, n.in_wave, n.margins, n.in_step, n.floor
+    said, forecast = reasons.wait(config, *missing), reasons.outlook(config, tally, *missing)
+    return _Decision(GateOutcome.UNDECIDED, None, said, forecast)
 
 
 def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:

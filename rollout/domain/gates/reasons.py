@@ -173,6 +173,24 @@ def _sample(metric: MetricRule, cells: Sequence[Cell]) -> str:
 
 def wait(
     config: GateConfig,
+    safe: Mapping[str, float],
+    counts: Mapping[str, Counts],
+    margins: Mapping[str, float],
+    calls: int,
+    floor: int,
+) -> str:
+    """The missing evidence: the rates so far, and what is not ruled out yet."""
+    needed = 1 / config.beta
+    open_metrics = [m for m in config.critical if safe[m.name] < needed]
+    if not open_metrics:
+        return f"{calls} of the {floor} canary calls that this step needs have been judged."
+    m = min(open_metrics, key=lambda m: safe[m.name])
+    change = "drop" if m.name == "success" else f"rise in {m.name}"
+    return f"{_rates(m, counts)}Not enough calls yet to rule out a {100 * margins[m.name]:g}-point {change}."
+
+
+def outlook(
+    config: GateConfig,
     tally: Tally,
     safe: Mapping[str, float],
     counts: Mapping[str, Counts],
@@ -180,16 +198,9 @@ def wait(
     calls: int,
     floor: int,
 ) -> str:
-    """The missing evidence: the rates so far, what is not ruled out yet, and how many more calls that takes."""
-    needed = 1 / config.beta
-    open_metrics = [m for m in config.critical if safe[m.name] < needed]
+    """How many more calls the missing evidence takes, as a phrase."""
     expected = still_needed(config, tally, safe, counts, margins, calls, floor)
-    when = forecast_wording.words(expected, tally.calls_per_day)
-    if not open_metrics:
-        return f"{calls} of the {floor} canary calls that this step needs have been judged: {when}."
-    m = min(open_metrics, key=lambda m: safe[m.name])
-    change = "drop" if m.name == "success" else f"rise in {m.name}"
-    return f"{_rates(m, counts)}Not enough calls yet to rule out a {100 * margins[m.name]:g}-point {change}: {when}."
+    return forecast_wording.words(expected, tally.calls_per_day)
 
 
 def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rollout.domain.gates.forecast_wording import Forecast, without
+from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.metrics import MetricRule, sample
 from rollout.domain.gates.tally import Cell, Counts, totals
 from rollout.domain.gates.verdict import Alarm, GateEvidence, GateOutcome, Verdict
@@ -120,7 +120,7 @@ def summarise(r: Rollout) -> GateSummary | None:
     if verdict is None:
         return None
     decides = r.phase in (Phase.PROGRESSING, Phase.PAUSED)
-    said = verdict.reason if decides else without(verdict.reason)
+    said = verdict.outlook if decides else verdict.reason
     arms = tuple(_arm(name, kept, decides=decides) for name, kept in verdict.arms.items())
     return GateSummary(verdict.outcome, verdict.alarm, said, arms)
 
@@ -140,7 +140,7 @@ def _arm(name: str, verdict: Verdict, *, decides: bool) -> ArmSummary:
         name,
         verdict.outcome,
         verdict.alarm,
-        verdict.reason if decides else without(verdict.reason),
+        verdict.outlook if decides else verdict.reason,
         config.profile,
         meters(verdict)[0],
         Meter(max(figures.e_split.values(), default=1.0), config.split_alarm),

@@ -111,12 +111,19 @@ class GateEvidence:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The verdict on one canary or variant at one look; reason: a sentence for people."""
+    """The verdict on one canary or variant at one look; reason: a sentence for people. forecast: how many more calls it
+    takes, as a phrase; empty where no calls are waited for."""
 
     outcome: GateOutcome
     alarm: Alarm | None
     reason: str
     evidence: GateEvidence
+    forecast: str = ""
+
+    @property
+    def outlook(self) -> str:
+        """The reason with the forecast: while the rollout goes on."""
+        return f"{self.reason.removesuffix('.')}: {self.forecast}." if self.forecast else self.reason
 
     @property
     def memory(self) -> Memory:
@@ -124,11 +131,13 @@ class Verdict:
         return self.evidence.after
 
     def to_json(self) -> dict[str, Any]:
-        return {**_said(self), "evidence": self.evidence.to_json()}
+        forecast = {"forecast": self.forecast} if self.forecast else {}
+        return {**_said(self), **forecast, "evidence": self.evidence.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Verdict:
-        return cls(GateOutcome(data["outcome"]), _alarm(data), data["reason"], GateEvidence.from_json(data["evidence"]))
+        evidence = GateEvidence.from_json(data["evidence"])
+        return cls(GateOutcome(data["outcome"]), _alarm(data), data["reason"], evidence, data.get("forecast", ""))
 
 
 class _StoredArms(Mapping[str, Verdict]):
@@ -166,6 +175,13 @@ class GateVerdict:
     position: tuple[int, int] | None = None
     arms: Mapping[str, Verdict] = field(default_factory=dict)
 
+    @property
+    def outlook(self) -> str:
+        """The reason with the forecasts: while the rollout goes on."""
+        if not any(arm.forecast for arm in self.arms.values()):
+            return self.reason
+        return joined(self.arms, self.outcome, {name: arm.outlook for name, arm in self.arms.items()})
+
     def to_json(self) -> dict[str, Any]:
         found: dict[str, Any] = {
             "outcome": str(self.outcome),
@@ -199,6 +215,12 @@ class StoredLook:
     seq: int
     at: datetime
     verdict: GateVerdict
+
+
+def joined(arms: Mapping[str, Verdict], outcome: GateOutcome, sentences: Mapping[str, str]) -> str:
+    """The sentences of the arms that have this outcome, in one; with their names where there are several arms."""
+    said = {name: sentences[name] for name, arm in arms.items() if arm.outcome is outcome}
+    return "; ".join(text if len(arms) == 1 else f"{name}: {text}" for name, text in said.items())
 
 
 def _said(verdict: Verdict | GateVerdict) -> dict[str, Any]:

@@ -233,10 +233,8 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 
 def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Write our split again over what the numbers show now, and go on."""
-    if r.moved_tags:
-        raise Refused(
-            f"the tag {r.moved_tags[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r)
-        )
+    if moved := tags.moved(r.tags):
+        raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r))
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     _expect(r, expect)

@@ -188,11 +188,6 @@ class Rollout:
     writes: Sequence[Write] = field(default_factory=tuple)
     foreign_open: Sequence[Write] = field(default_factory=tuple)  # other rollouts' open writes on our numbers
 
-    @property
-    def moved_tags(self) -> list[str]:
-        """Tags of its baseline that were moved or deleted, which it is held for until a person answers."""
-        return [tag.tag for tag in self.tags or () if tag.is_moved]
-
     @cached_property
     def by_number(self) -> Mapping[str, Target]:
         return {target.number: target for target in self.targets}

@@ -50,6 +50,11 @@ def from_json(kept: Sequence[Mapping[str, Any]] | None) -> tuple[BaselineTag, ..
     return tuple(BaselineTag(**item) for item in kept or ())
 
 
+def moved(tags: Iterable[BaselineTag] | None) -> list[str]:
+    """Tags of a baseline that were moved or deleted, which a rollout is held for until a person answers."""
+    return [tag.tag for tag in tags or () if tag.is_moved]
+
+
 def adopted(tags: Iterable[BaselineTag]) -> tuple[BaselineTag, ...]:
     """The tags as they are now taken for right; those that are gone are watched no more."""
     return tuple(

@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.commands import RESTORABLE, By, set_weights
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.splits import splits
+from rollout.domain.versions import tags
 from rollout.domain.writes.protocol import body_of, lists_at, wanted_lists
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard.formatting import number_count, percent
@@ -89,7 +90,7 @@ def buttons(r: Rollout) -> list[Button]:
         ("set", "Set weights", allows(r.phase, Event.SET_ASKED) and r.confirmed_at is not None and not r.promote_asked),
         ("resume", "Resume", r.phase is Phase.PAUSED),
         ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
-        ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not r.moved_tags),
+        ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not tags.moved(r.tags)),
         ("pause", "Pause", allows(r.phase, Event.PAUSE_ASKED)),
         ("stop", "Stop", allows(r.phase, Event.STOP_ASKED)),
     ):

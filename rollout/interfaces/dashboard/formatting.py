@@ -13,6 +13,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits.splits import describe
+from rollout.domain.versions import tags
 
 # Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
@@ -188,7 +189,7 @@ def held(r: Rollout) -> str:
 
     A hold after a failure has the failure itself as its reason, which is shown beside it.
     """
-    if r.phase is Phase.HELD and r.moved_tags:
+    if r.phase is Phase.HELD and tags.moved(r.tags):
         return "A tag that the baseline names was moved or deleted. Adopt it as it is, roll back or stop."
     return HELD.get(r.reason or "", "It waits for a person.") if r.phase is Phase.HELD else ""
 

@@ -138,7 +138,7 @@ def test_a_waves_own_proof_is_asked_besides_the_pooled_one():
     config = replace(STANDARD, floors=(10,))
     found = verdict(GOOD, ten_worse, config=config, wave=2, position=3)
     assert found.outcome is GateOutcome.UNDECIDED
-    assert "more calls" in found.reason
+    assert "more calls" in found.forecast
     assert verdict(GOOD, replace(ten_worse, wave=1), config=config, wave=1, position=3).outcome is GateOutcome.PASS
     assert verdict(GOOD, ten_worse, config=replace(config, edition=1), wave=2, position=3).outcome is GateOutcome.PASS
 
@@ -235,7 +235,8 @@ def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
 def test_no_calls_wait_with_the_reason():
     found = verdict(calls_per_day=50)
     assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, None)
-    assert found.reason == "Not enough calls yet to rule out a 25-point drop: no forecast yet."
+    assert found.reason == "Not enough calls yet to rule out a 25-point drop."
+    assert found.outlook == "Not enough calls yet to rule out a 25-point drop: no forecast yet."
 
 
 def test_waiting_names_the_metric_and_the_forecast():
@@ -245,7 +246,7 @@ def test_waiting_names_the_metric_and_the_forecast():
     assert re.match(
         r"0 % of the canary's 10 calls were ended by an error, 1 % of the baseline's 90\. Not enough calls yet to rule out "
         r"a 15-point rise in hard_error: about \d+ more calls, [0-9.]+ days at this week's traffic\.$",
-        found.reason,
+        found.outlook,
     )
 
 

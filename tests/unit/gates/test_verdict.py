@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from rollout.domain.gates.judge import judge
-from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
+from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict, Verdict
 from tests.unit.gates.test_judge import GOOD, STANDARD, tally
 
 AT = datetime(2026, 11, 2, 17, 0, tzinfo=UTC)
@@ -31,6 +31,15 @@ def test_a_verdict_comes_back_as_it_was():
         arm.memory,
     )
     assert kept.evidence.config == STANDARD
+
+
+def test_a_forecast_stands_beside_the_reason_and_not_in_it():
+    waiting = judge(STANDARD, tally(calls_per_day=50))
+    assert waiting.forecast and waiting.forecast not in waiting.reason
+    assert waiting.outlook == f"{waiting.reason.removesuffix('.')}: {waiting.forecast}."
+    assert Verdict.from_json(json.loads(json.dumps(waiting.to_json()))).outlook == waiting.outlook
+    together = GateVerdict(waiting.outcome, None, waiting.reason, None, None, {"b": waiting, "c": waiting})
+    assert together.outlook == f"b: {waiting.outlook}; c: {waiting.outlook}"
 
 
 def test_what_earlier_versions_kept_is_read():
