@@ -94,7 +94,7 @@ class Guard:
         elif event == "open":
             self._read(args[0])
         elif event in _REFUSED_EVENTS:
-            self._refuse(f"it asks for {event}, and the address of a plan only sends")
+            self._refuse(f"it asks for {event}, but an address in a plan may only send")
 
     def _resolve(self, host: object) -> None:
         if isinstance(host, bytes):
@@ -110,7 +110,7 @@ class Guard:
     def _check(self, address: object) -> None:
         host = address[0] if isinstance(address, tuple) and address else None
         if not isinstance(host, str):
-            self._refuse("it asks for a socket of this machine")
+            self._refuse("it asks for a local socket")
         elif host not in self._allowed and plain_host(host) not in self.hosts and inside(host):
             self._refuse(f"it leads to {host}, inside the network; only ROLLOUT_NOTIFY_HOSTS can allow that")
 
@@ -120,7 +120,7 @@ class Guard:
         real = os.path.realpath(os.fsdecode(path))
         if real not in ("/dev/null", "/dev/urandom", "/etc/mime.types") and not real.startswith(_OWN_FILES):
             # Not noted as refused: libraries look for files of theirs (.netrc) and go on without.
-            raise Inside("it reads a file of this machine")
+            raise Inside("it reads a local file")
 
     def _refuse(self, why: str) -> None:
         self.refused = why
@@ -193,7 +193,7 @@ def complaint(url: str, hosts: Iterable[str]) -> str | None:
         parts = urlsplit(url)
         host = plain_host(parts.hostname or "")
     except ValueError:
-        return "it cannot be read as an address; write it as apprise's documentation says"
+        return "it is not a valid address; write it as apprise's documentation says"
     scheme = parts.scheme.lower()
     allowed = host in {plain_host(h) for h in hosts}
     if scheme in _PLAIN and not allowed:

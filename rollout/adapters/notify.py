@@ -28,7 +28,7 @@ _STATUS = re.compile(r"error=(\d{3})")
 _TYPES = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 # Services whose messages can be tied together by something that we choose ourselves.
 _FIELDS = frozenset({"json", "jsons", "xml", "xmls", "form", "forms"})
-_UNKNOWN = "apprise does not know such an address; see its documentation"
+_UNKNOWN = "apprise does not know this kind of address; see its documentation"
 _MAIL = frozenset({"mailto", "mailtos"})
 
 
@@ -225,7 +225,7 @@ def _words(said: str) -> str:
         return f"it answered {found[1]}"
     if "onnection error" in said or "ould not" in said:
         return "it could not be reached"
-    return "it did not take the notice"
+    return "it did not accept the notice"
 
 
 @lru_cache(maxsize=1)

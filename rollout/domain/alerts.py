@@ -61,7 +61,7 @@ def read(source: str, document: object) -> list[Alert]:
     if not found:
         raise InputError(f"there is no alert in this body; {_EXPECTED[source]}")
     if len(found) > MOST_ALERTS:
-        raise InputError(f"alerts: {len(found)} in one delivery are too many; send at most {MOST_ALERTS}")
+        raise InputError(f"alerts: {len(found)} in one request are too many; send at most {MOST_ALERTS}")
     return found
 
 

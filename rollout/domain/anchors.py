@@ -40,19 +40,19 @@ def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
         return None
     where = f"{anchor.chain} entry {anchor.seq}"
     if kept is None:
-        return f"{where}: the anchor has it, and the journal does not: it was cut, or removed with its chain"
-    return f"{where}: is not the one that the anchor has: the history was written anew"
+        return f"{where}: it is in the anchor but not in the journal: the entry, or its whole chain, was removed"
+    return f"{where}: it is not the one in the anchor: the history was rewritten"
 
 
 def broken_token(anchor: Anchor, now: Anchor | None) -> str | None:
     """A fault in a token by this anchor, or None; `now`: how it is in the table, None when it is not there."""
     name = anchor.chain.removeprefix(TOKEN)
     if now is None:
-        return f"token {name}: the anchor has it, and the table does not"
+        return f"token {name}: it is in the anchor but not in the table"
     if now.hash != anchor.hash:
         return f"token {name}: was changed in the table since the anchor was made"
     if now.seq < anchor.seq:
-        return f"token {name}: was revoked when the anchor was made, and is not any more"
+        return f"token {name}: it was revoked when the anchor was made and no longer is"
     return None
 
 

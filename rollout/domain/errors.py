@@ -33,7 +33,7 @@ class InputError(RolloutError):
 
     exit_code = 2
     status = 422
-    hint = "add --help to the command: it says what can be written"
+    hint = "add --help to the command to see its options"
 
 
 class PlanError(InputError):
@@ -69,36 +69,36 @@ class Refused(RolloutError):
 
     exit_code = 3
     status = 409
-    hint = "`rollout show ID` says where it stands"
+    hint = "`rollout show ID` shows its state"
 
 
 class NameTaken(Refused):
     """A live rollout has this name."""
 
-    hint = "choose another name, or wait for the end of that rollout"
+    hint = "choose another name, or wait until that rollout has ended"
 
 
 class AmbiguousName(Refused):
-    """Several rollouts are meant by this name."""
+    """Several rollouts match this name."""
 
-    hint = "write the whole id; `rollout list` shows it"
+    hint = "write the full id; `rollout list` shows it"
 
 
 class StaleExpectation(Refused):
     """The rollout has moved on since you looked."""
 
-    hint = "look at it with `rollout show ID`, then repeat the command with the position it shows"
+    hint = "run `rollout show ID`, then repeat the command with the position it shows"
 
 
 class ClaimLost(Refused):
-    """Another process or a command took the rollout over: nothing was recorded."""
+    """Another process or a command has taken over the rollout: nothing was recorded."""
 
 
 class PreflightRefused(Refused):
     """Pre-flight found a reason not to start."""
 
     status = 422
-    hint = "`rollout check PLAN` shows everything that was found"
+    hint = "`rollout check PLAN` shows every problem"
 
 
 class SchemaRefused(Refused):
@@ -123,27 +123,27 @@ class NotReachable(RolloutError):
 class KeyRefused(NotReachable):
     """Retell refuses the API key."""
 
-    hint = "set RETELL_API_KEY to a key that is valid"
+    hint = "set RETELL_API_KEY to a valid key"
 
 
 class NoDatabase(NotReachable):
-    """There is no database where the address says."""
+    """There is no database at this address."""
 
     hint = "set ROLLOUT_DATABASE_URL, or run `rollout db upgrade`"
 
 
 class DatabaseReplaced(NotReachable):
-    """The database is not the one that this process began with: what it has open is lost when it stops."""
+    """The database was replaced while this process was running: what it still writes to the old one will be lost."""
 
 
 class DiskFull(NotReachable):
-    """The disk of the database is full."""
+    """The database's disk is full."""
 
-    hint = "make room on that disk, then repeat the command"
+    hint = "free space on that disk, then repeat the command"
 
 
 class Unauthenticated(RolloutError):
-    """A token is needed here."""
+    """A token is needed."""
 
     exit_code = 4
     status = 401
@@ -155,7 +155,7 @@ class Forbidden(RolloutError):
 
     exit_code = 3
     status = 403
-    hint = "use a token of another role; `rollout token create --role ROLE` makes one"
+    hint = "use a token with another role; `rollout token create --role ROLE` creates one"
 
 
 class NotPromoted(RolloutError):

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 def name_taken(name: str, id_: str) -> str:
     """Why a rollout may not be started under a name that a live one has."""
     return (
-        f"name: {name} is the name of a live rollout already ({id_}): give this plan another name, or wait for that "
-        "one's end, stop it or roll it back"
+        f"name: {name} is already the name of a live rollout ({id_}): give this plan another name, or wait until that "
+        "rollout ends, stop it or roll it back"
     )
 
 

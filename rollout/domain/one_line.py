@@ -21,8 +21,8 @@ def one_line(field: str, text: str, most: int) -> str:
     if found := _ACTING.search(text):
         what = _NAMES.get(found[0], f"the character U+{ord(found[0]):04X}")
         raise InputError(
-            f"{field}: write one line, without control or direction characters; there is {what} after "
-            f"{found.start()} characters",
+            f"{field}: write one line, without control or text-direction characters; there is {what} "
+            f"after {found.start()} characters",
             field=field,
         )
     return text

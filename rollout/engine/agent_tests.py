@@ -101,7 +101,7 @@ def _cases(
         return tuple(sorted(listed[engine_id]))
     assert isinstance(wanted.cases, tuple)
     problems += [
-        f"tests: {case} is no test case of {name}'s response engine {engine_id}: it does not exist, or belongs to "
+        f"tests: {case} is not a test case of {name}'s response engine {engine_id}: it does not exist, or belongs to "
         "another engine; copy its id from the tests of this agent in Retell's dashboard"
         for case in wanted.cases
         if case not in listed[engine_id]

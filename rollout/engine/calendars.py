@@ -151,7 +151,7 @@ class Calendars:
         problem = f"calendar: there is no calendar {shown(name)}"
         if self._shared is None:
             raise InputError(
-                f"{problem}, for no file of calendars is set; set ROLLOUT_CALENDARS, or write windows and zone"
+                f"{problem}, because no calendar file is set; set ROLLOUT_CALENDARS, or write windows and zone"
             )
         known = self._shared.load()
         if name in known:

@@ -21,12 +21,12 @@ def problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[di
         entries = reading.lists.get(channel.field)
         if not entries:
             found.append(
-                f"{reading.number} has no {channel.field}: there is nothing to roll back to; bind an agent first"
+                f"{reading.number} has no {channel.field}, so there is nothing to roll back to; assign an agent first"
             )
             continue
         if (why := refused(entries)) is not None:
             found.append(
-                f"{reading.number}: Retell would refuse its {channel.field} on the way back, because {why}: {AGENTS_ANEW}"
+                f"{reading.number}: Retell would refuse its {channel.field} in a rollback, because {why}: {AGENTS_ANEW}"
             )
             continue
         expected = plan.expected_baseline
@@ -59,18 +59,18 @@ def warnings(plan: Plan, reading: Reading) -> Iterator[str]:
 def _webhook_warnings(plan: Plan, reading: Reading) -> Iterator[str]:
     channels = {channel.value for channel in plan.channels}
     if "inbound" in channels and reading.inbound_webhook_url:
-        yield f"{reading.number} has an inbound webhook, which may override the weights call by call"
+        yield f"{reading.number} has an inbound webhook, which may override the weights for any call"
     if "inbound_sms" in channels and reading.inbound_sms_webhook_url:
-        yield f"{reading.number} has an inbound SMS webhook, which may override the weights message by message"
+        yield f"{reading.number} has an inbound SMS webhook, which may override the weights for any message"
 
 
 def _version_warnings(number: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for entry in entries:
         version = splits.normal_version(entry.get("agent_version"))
         if version is None:
-            yield f"{number}: the baseline names {entry['agent_id']} without a version, which may move"
+            yield f"{number}: the baseline names {entry['agent_id']} without a version, so it may change"
         elif isinstance(version, str):
-            yield f"{number}: the baseline names the tag {version} of {entry['agent_id']}, which may move"
+            yield f"{number}: the baseline names the tag {version} of {entry['agent_id']}, which may be moved"
 
 
 def _weight_warnings(number: str, field_: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:

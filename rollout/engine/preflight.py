@@ -115,7 +115,7 @@ def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | N
     problems += workspace.limits.problems(plan, [*readings, *missing])
     problems += [f"{number}: Retell does not know this number" for number in missing]
     if not readings and not missing:
-        problems.append("no number of the account fits the plan's numbers; see `rollout check`")
+        problems.append("no number of the account matches the plan's numbers; see `rollout check`")
     baselines: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for number, reading in readings.items():
         found, baseline = number_check.problems(plan, reading)
@@ -188,7 +188,7 @@ def _tried(plan: Plan, versions: VersionLookup) -> dict[str, AgentVersion]:
 
 def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:
     return [
-        f"{number} is already driven by {name} ({id_}): wait for its end, stop it or roll it back"
+        f"{number} is already driven by {name} ({id_}): wait until it ends, stop it or roll it back"
         for number, (id_, name) in drivers.items()
     ]
 
@@ -202,7 +202,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
                 raise not_reachable(found)
             yield f"{what} does not exist{_why_gone(versions, ref.agent_id)}"
         elif not found.is_published:
-            yield f"{what} is a draft: publish it first"
+            yield f"{what} is a draft: publish it before you start"
         elif found.is_suspended:
             yield f"{what}: the agent is suspended"
 
@@ -211,7 +211,7 @@ def _why_gone(versions: VersionLookup, agent_id: str) -> str:
     """An addition about a version that does not exist, when its agent does not either."""
     found = versions.look_up(agent_id, None)
     unknown = isinstance(found, Failure) and is_gone(found)
-    return f", for Retell knows no agent {agent_id}" if unknown else ""
+    return f", because Retell has no agent {agent_id}" if unknown else ""
 
 
 def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], list[str]]:
@@ -264,7 +264,7 @@ def _baseline_problems(
                 "a rollback would be refused"
             )
         elif not found.is_published and isinstance(version, int):
-            warnings.append(f"the baseline's {agent_id} version {version} is a draft, which may change under it")
+            warnings.append(f"the baseline's {agent_id} version {version} is a draft, which may still be edited")
 
 
 def _ordered(plan: Plan, numbers: list[str], seed: int) -> list[str]:

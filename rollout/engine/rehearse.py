@@ -67,7 +67,7 @@ def rehearse(
     later = deadline if better is None else max(deadline, better.deadline or 0.0)
     begins, open_ = hours(calendar, holidays, max(now, plan.start or now), later / DAY)
     if begins is None:
-        raise InputError("windows: they do not open within two years; write hours in which steps may advance")
+        raise InputError("windows: none opens within two years; write hours in which steps may advance")
     played = play(config, steps, calls_per_day, canary=bad, runs=runs, deadline=deadline, hours=open_)
     notes = list(played.notes)
     if open_.turns:
@@ -75,7 +75,7 @@ def rehearse(
         when = hours_text(calendar) if calendar.windows else "outside its holidays and freezes"
         notes.append(f"Steps advance only while the plan's calendar is open ({when}); days count from {at}.")
     if plan.retreat is not None:
-        notes.append("The retreat is not played: calls outside the hours are taken for calls at the step's weight.")
+        notes.append("The retreat is not modelled: calls outside the hours count as calls at the step's weight.")
     found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
     if better is None:
         return found
@@ -200,7 +200,7 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
 
     config = config_of(plan)
     if config is None:
-        return "no gates: every step is taken when its hold is over, whatever the calls say"
+        return "no gates: every step follows when its hold is over, whatever happens to the calls"
     arm = next(iter(plan.arms))
     base = _usual_rates(config)
     shares = [plan.weights(i).get(arm, 0) / 10_000 for i in range(1, plan.last_step + 1)]
@@ -222,7 +222,11 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
     )
     each = f"{calls_per_day:,.0f} call{'' if round(calls_per_day) == 1 else 's'}"
     line = f"at {each} a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
-    return line if dead is None else f"{line}; a dead one is rolled back after about {max(3, dead)} of its calls"
+    return (
+        line
+        if dead is None
+        else f"{line}; one that fails every call is rolled back after about {max(3, dead)} of its calls"
+    )
 
 
 def _dead(ev: Any, weight: float, canary: int, rate: float) -> float:

@@ -62,7 +62,7 @@ def tag_warnings(tags: Iterable[BaselineTag], roots: AgentRoots) -> Iterator[str
     for agent_id, names in list(wanted.items())[:MOST_PAIRS]:
         shown = roots.tags(agent_id)
         if shown is None:
-            yield f"the tags of {agent_id} cannot be read: Retell offers no agent roots here"
+            yield f"the tags of {agent_id} cannot be read: Retell has no agent roots here"
         elif isinstance(shown, Failure):
             yield f"the tags of {agent_id} could not be read: {shown.detail}"
         else:
@@ -74,7 +74,9 @@ def _tag_sentence(agent_id: str, tag: str, shown: object) -> str:
     if found is None:
         return f"{agent_id} has no tag {tag} now, though the baseline names it"
     version, variables = found.get("version"), found.get("dynamic_variables")
-    where = f"points to version {version}" if type(version) is int else "points to no version, which means the latest"
+    where = (
+        f"points to version {version}" if type(version) is int else "points to no version, which means the latest one"
+    )
     names = ", ".join(sorted(map(str, variables))[:10]) if isinstance(variables, Mapping) and variables else ""
     if not names:
         return f"the tag {tag} of {agent_id} {where} now"

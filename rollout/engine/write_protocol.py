@@ -36,8 +36,8 @@ _SUSPECT = frozenset(
 )
 
 
-_CHANGED = "Retell answered 412, and the number shows what it should: written without that condition"
-_REFUSED = "Retell refuses the baseline as it was read; it is written in the same proportions, adding up to exactly 1"
+_CHANGED = "Retell answered 412 although the number shows the expected split: written without that condition"
+_REFUSED = "Retell refuses the baseline as it was read; it is written in the same proportions with a sum of exactly 1"
 
 
 @dataclass(frozen=True, slots=True)

@@ -207,7 +207,7 @@ def test_a_second_service_is_refused_and_commands_work_beside_the_first(sqlite_s
     second = stage.serve()
     assert second.wait(20) == 3
     assert "another `rollout serve` runs on" in second.said()
-    assert "for several services use PostgreSQL" in second.said()
+    assert "to run several services, use PostgreSQL" in second.said()
     assert stage.cli("show", id_, "--json").json["phase"] == "progressing"
     assert stage.cli("pause", id_, "--reason", "lunch").code == 0
     assert stage.cli("rollback", id_).code == 0

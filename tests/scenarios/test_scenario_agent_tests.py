@@ -214,8 +214,8 @@ def test_a_later_start_tests_when_it_begins(scene: Scene) -> None:
             {},
             "canary: agent_frontdesk version 7 has a response engine of type custom-llm, which",
         ),
-        ({}, {"cases": ["case_a", "case_nobody"]}, "case_nobody is no test case of canary's response engine"),
-        ({}, {"cases": ["case_flow"]}, "case_flow is no test case of canary's response engine"),
+        ({}, {"cases": ["case_a", "case_nobody"]}, "case_nobody is not a test case of canary's response engine"),
+        ({}, {"cases": ["case_flow"]}, "case_flow is not a test case of canary's response engine"),
     ],
 )
 def test_what_cannot_be_tested_is_refused_with_a_sentence(

@@ -140,7 +140,7 @@ def test_an_edit_of_another_field_is_noted_and_goes_on(scene: Scene, edit: dict[
     scene.scan()
     scene.stands("progressing", 1)
     (noted,) = [e for e in scene.app.store.history(scene.id) if e.kind == "observed"]
-    assert "another field was edited" in noted.reason
+    assert "another field was changed" in noted.reason
     scene.after(2 * DAY)
     scene.stands("promoted")
     shown = scene.sandbox.number(ONE).to_json()

@@ -49,7 +49,7 @@ def test_of_a_number_that_is_taken_that_alone_is_said(scene: Scene) -> None:
 def test_a_live_name_is_refused_with_its_rollout_whatever_the_numbers(scene: Scene) -> None:
     first = scene.given_at(1)
     for numbers in ([TWO], [ONE]):
-        with pytest.raises(NameTaken, match=rf"frontdesk-v7 is the name of a live rollout already \({first}\)"):
+        with pytest.raises(NameTaken, match=rf"frontdesk-v7 is already the name of a live rollout \({first}\)"):
             scene.app.commands.start(plan(numbers), ME)
     assert not scene.app.commands.check(plan([TWO])).targets
     scene.app.commands.rollback(first, ME)
@@ -153,7 +153,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "draft",
         {"canary": {"agent_id": AGENT, "agent_version": 9}},
         {},
-        "agent_frontdesk version 9 is a draft: publish it first",
+        "agent_frontdesk version 9 is a draft: publish it before you start",
     ),
     (
         "no such version",
@@ -165,7 +165,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "no such agent",
         {"canary": {"agent_id": "agent_x", "agent_version": 1}},
         {},
-        "canary: agent_x version 1 does not exist, for Retell knows no agent agent_x$",
+        "canary: agent_x version 1 does not exist, because Retell has no agent agent_x$",
     ),
     ("empty channel", {"channels": ["outbound"]}, {}, "has no outbound_agents: there is nothing to roll back to"),
     ("empty list", {}, {"inbound_agents": []}, "has no inbound_agents"),
@@ -202,9 +202,9 @@ WARNED: list[tuple[str, dict[str, Any], str]] = [
         "has an inbound webhook, which may override the weights",
     ),
     ("tag", {"inbound_agents": [entry("prod")]}, "the baseline names the tag prod"),
-    ("no version", {"inbound_agents": [{"agent_id": AGENT, "weight": 1}]}, "without a version, which may move"),
+    ("no version", {"inbound_agents": [{"agent_id": AGENT, "weight": 1}]}, "without a version, so it may change"),
     ("decimals", {"inbound_agents": [entry(6, 0.33335), entry("prod", 0.66665)]}, "more than four decimals"),
-    ("draft", {"inbound_agents": [entry(9)]}, "version 9 is a draft, which may change under it"),
+    ("draft", {"inbound_agents": [entry(9)]}, "version 9 is a draft, which may still be edited"),
 ]
 
 
@@ -258,7 +258,7 @@ def test_a_start_with_one_request_id_makes_one_rollout(scene: Scene) -> None:
     first = scene.app.commands.start(plan(), by)
     assert scene.app.commands.start(plan(), by)["id"] == first["id"]
     assert len(scene.app.store.summaries()) == 1
-    with pytest.raises(Refused, match="used before for another request"):
+    with pytest.raises(Refused, match="already used for a different request"):
         scene.app.commands.start(plan(name="other"), by)
 
 

@@ -13,7 +13,7 @@ from tests.support.values import AGENT, ONE, entry
 
 MOVED = (
     f"the tag prod of {AGENT}, which the baseline names, was moved from version 6 to 8: the baseline's callers get that "
-    "one now, and would after a rollback"
+    "version now, and would get it after a rollback"
 )
 
 

@@ -52,7 +52,7 @@ def test_check_and_start_tell_what_differs_and_the_journal_keeps_it(two_versions
         ]
         assert "-Ask the name." in told.fields[1].diff
         assert not {"hunter2", "swordfish"} & set(str(told.to_json()).replace('"', " ").split())
-        assert len(found.warnings) == 1 and "judged by two rules" in found.warnings[0]
+        assert len(found.warnings) == 1 and "judged by different rules" in found.warnings[0]
         answer = scene.app.commands.start(plan(), ME)
         assert answer["differences"] == [told.to_json()]
         created = scene.app.store.history(answer["id"], 0, 1)[0]
@@ -62,7 +62,7 @@ def test_check_and_start_tell_what_differs_and_the_journal_keeps_it(two_versions
 def test_strict_refuses_versions_that_are_judged_by_two_rules(two_versions: Scene) -> None:
     with two_versions as scene:
         prepared(scene)
-        with pytest.raises(PreflightRefused, match="judged by two rules"):
+        with pytest.raises(PreflightRefused, match="judged by different rules"):
             scene.app.commands.start(plan(), ME, strict=True)
 
 
@@ -96,7 +96,7 @@ def test_a_baseline_bound_by_a_tag_is_told_with_the_variables_that_the_canary_la
 
 @pytest.mark.parametrize(
     ("status", "told"),
-    [(404, "cannot be read: Retell offers no"), (405, "cannot be read: Retell offers no"), (401, "could not be read")],
+    [(404, "cannot be read: Retell has no"), (405, "cannot be read: Retell has no"), (401, "could not be read")],
 )
 def test_tags_that_cannot_be_read_are_told_and_refuse_nothing(two_versions: Scene, status: int, told: str) -> None:
     with two_versions as scene:

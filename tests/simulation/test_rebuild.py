@@ -46,7 +46,7 @@ def test_the_journal_alone_gives_every_row(promoted: tuple[Scenario, str]) -> No
         ("UPDATE targets SET baseline = '{}' WHERE ord = 1", "targets +14157774445: baseline"),
         ("UPDATE targets SET driven = 1 WHERE ord = 0", "targets +14157774444: driven"),
         ("UPDATE writes SET outcome = NULL WHERE kind = 'forward'", "outcome"),
-        ("DELETE FROM writes WHERE step = 1", "is in the journal and not in the table"),
+        ("DELETE FROM writes WHERE step = 1", "is in the journal but not in the table"),
         ("UPDATE rollouts SET created_by = 'nobody'", "created_by"),
     ],
 )

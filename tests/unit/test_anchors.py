@@ -38,9 +38,9 @@ def test_a_history_that_was_cut_or_written_anew_is_seen(kept: str | None, pruned
     [
         (Anchor("token.T", 2, A), None),
         (Anchor("token.T", 3, A), None),
-        (None, "token T: the anchor has it, and the table does not"),
+        (None, "token T: it is in the anchor but not in the table"),
         (Anchor("token.T", 2, B), "token T: was changed in the table since the anchor was made"),
-        (Anchor("token.T", 1, A), "token T: was revoked when the anchor was made, and is not any more"),
+        (Anchor("token.T", 1, A), "token T: it was revoked when the anchor was made and no longer is"),
     ],
 )
 def test_a_token_that_was_changed_or_unrevoked_is_seen(now: Anchor | None, words: str | None) -> None:

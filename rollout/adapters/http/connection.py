@@ -188,14 +188,14 @@ class _Answer:
         except httptools.HttpParserError as error:
             if len(self.body) > self._limit:
                 raise AnswerTooLarge(f"the answer is larger than {self._limit} bytes") from error
-            raise NoAnswer("the answer broke off or was not HTTP") from error
+            raise NoAnswer("the answer ended early or was not HTTP") from error
         if not self._headed:
             self._head += len(data)
             if self._head > _MOST_HEAD:
-                raise NoAnswer("the answer's headers have no end")
+                raise NoAnswer("the answer's headers do not end")
         if self.whole:
             if self.headers.get(b"content-encoding", "identity") != "identity":
-                raise NoAnswer("the answer is compressed, though that was not asked for")
+                raise NoAnswer("the answer is compressed, although the request did not allow it")
             self.keeps_open = self.keeps_open and not self._more
 
     def end(self) -> None:
@@ -207,7 +207,7 @@ class _Answer:
         if not self._begun:
             raise NoAnswer("the connection was closed without an answer")
         if not self._headed or b"content-length" in self.headers or b"transfer-encoding" in self.headers:
-            raise NoAnswer("the answer broke off or was not HTTP")
+            raise NoAnswer("the answer ended early or was not HTTP")
         self.whole = True
 
     def on_message_begin(self) -> None:

@@ -83,19 +83,19 @@ class MetricHosts:
         host = canonical(parts.hostname)
         if host is None:
             raise ValueUnreadable(
-                f"{parts.hostname[:80]} is not a host name, nor an IP address as it is usually written; write "
-                "the host as ROLLOUT_METRIC_HOSTS has it"
+                f"{parts.hostname[:80]} is not a host nameor an IP address in its usual form; write the host "
+                "as it is in ROLLOUT_METRIC_HOSTS"
             )
         port = port or _PORTS[parts.scheme]
         exact = (host, port) in self._allowed
         if not exact and (host, None) not in self._allowed:
             raise ValueUnreadable(
                 f"the host {_shown(host, parts.port)} is not in ROLLOUT_METRIC_HOSTS; have it added to the "
-                "service's settings, or write an address of a host that is"
+                "service's settings, or write an address whose host is listed"
             )
         if parts.scheme == "http" and not (exact and is_this_machine(host)):
             raise ValueUnreadable(
-                "http is for this machine alone, and only where ROLLOUT_METRIC_HOSTS has host and port; write https"
+                "http works only for this machine, and only if ROLLOUT_METRIC_HOSTS has the host and port; write https"
             )
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         place = AllowedAddress(parts.scheme, host, port, path, exact)
@@ -123,7 +123,7 @@ def asked(source: Prometheus | Http) -> str:
     if isinstance(source, Http):
         return source.url
     if "?" in source.url:
-        raise ValueUnreadable("it has a query of its own; write the server's address alone")
+        raise ValueUnreadable("it has a query of its own; write only the server's address")
     return f"{source.url.rstrip('/')}/api/v1/query"
 
 
@@ -183,7 +183,7 @@ def _check(place: AllowedAddress, text: str) -> None:
     if address.is_loopback and is_this_machine(place.host) and place.inside:
         return
     if _never(address):
-        raise ValueUnreadable(f"{where} is an address that no metric is read from; write another one")
+        raise ValueUnreadable(f"{where} is an address that metrics may not be read from; write another one")
     if inside(text) and (not place.inside or address.is_loopback):
         raise ValueUnreadable(
             f"{where} is inside the network; only an entry with its port, such as "

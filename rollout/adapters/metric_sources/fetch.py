@@ -106,7 +106,7 @@ def prometheus_value(body: bytes) -> float:
     document = _document(body)
     data = document.get("data")
     if document.get("status") != "success" or not isinstance(data, dict):
-        raise ValueUnreadable("its answer is not that of a successful Prometheus query")
+        raise ValueUnreadable("its answer is not one of a successful Prometheus query")
     kind, result = data.get("resultType"), data.get("result")
     if kind == "vector" and isinstance(result, list):
         if len(result) != 1:
@@ -117,7 +117,7 @@ def prometheus_value(body: bytes) -> float:
         raise ValueUnreadable("the query gave neither a vector nor a scalar; write one that gives one number now")
     text = result[1] if isinstance(result, list) and len(result) == 2 else None
     if not isinstance(text, str):
-        raise ValueUnreadable("its answer holds no sample as Prometheus writes it")
+        raise ValueUnreadable("its answer has no sample in Prometheus's format")
     if not _NUMBER.fullmatch(text):
         raise ValueUnreadable("the query gave NaN, infinity or no number")
     return _finite(float(text))
@@ -151,7 +151,7 @@ def _finite(value: float) -> float:
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueUnreadable("its answer holds NaN, infinity or a number that is too large")
+        raise ValueUnreadable("its answer has NaN, infinity or a number that is too large")
     return number
 
 

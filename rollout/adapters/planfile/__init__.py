@@ -48,7 +48,7 @@ _SECRETS = {
     "a signed token": re.compile(r"\beyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"),
     "a private key": re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY"),
 }
-_INSTEAD = "take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY"
+_INSTEAD = "remove it, revoke it and issue a new one, and give that to the service in ROLLOUT_RETELL_API_KEY"
 
 
 def load_plan(text: str, name: str = "plan") -> Plan:

@@ -152,7 +152,7 @@ def _sentence(one: Any, way: tuple[Any, ...], schema: Mapping[str, Any]) -> tupl
         return f"{shown(value)} is too small", f"write at least {ctx.get('ge', ctx.get('gt'))}"
     if kind.startswith("less_than"):
         return f"{shown(value)} is too large", f"write at most {ctx.get('le', ctx.get('lt'))}"
-    return str(one["msg"]).lower(), "see the plan's schema for what may stand here"
+    return str(one["msg"]).lower(), "see the plan's schema for what you can write here"
 
 
 def _count(number: object) -> str:

@@ -50,7 +50,7 @@ class JsonParser:
         first = self.text[at : at + 1]
         if first in ("{", "["):
             if depth >= MAX_DEPTH:
-                raise self.error(at, f"more than {MAX_DEPTH} levels deep", "write a flat plan")
+                raise self.error(at, f"more than {MAX_DEPTH} levels deep", "nest it less")
             node.value = {} if first == "{" else []
             return node, self.members(node, at + 1, "}" if first == "{" else "]", depth + 1)
         if match := self._NUMBER.match(self.text, at):

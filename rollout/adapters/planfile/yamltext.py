@@ -58,7 +58,7 @@ def _build(text: str) -> Node:
         if isinstance(event, DocumentStartEvent):
             documents += 1
             if documents > 1:
-                raise TextError(line, column, "a second document begins", "write one plan per file")
+                raise TextError(line, column, "a second YAML document begins", "write one plan per file")
             if event.version or event.tags:
                 raise TextError(line, column, "a % directive is given", "leave it out; plans are YAML 1.2")
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
@@ -101,7 +101,7 @@ class _Tree:
             self._open.append(node)
             self._keys.append(None)
             if len(self._open) > MAX_DEPTH:
-                raise TextError(line, column, f"more than {MAX_DEPTH} levels deep", "write a flat plan")
+                raise TextError(line, column, f"more than {MAX_DEPTH} levels deep", "nest it less")
 
     def _put(self, parent: Node | None, node: Node) -> None:
         if parent is None:
@@ -124,7 +124,7 @@ def _refuse_tricks(event: NodeEvent, line: int, column: int) -> None:
 
 def _key(event: Event, parent: Node, line: int, column: int) -> str:
     if not isinstance(event, ScalarEvent):
-        raise TextError(line, column, "a key that is a list or a mapping", "write a word as the key")
+        raise TextError(line, column, "a key that is a list or a mapping", "write text as the key")
     key = str(event.value)
     if not event.style:
         if key == "<<":

@@ -34,7 +34,7 @@ class AgentReader:
         when the first one does not know the agent.
         """
         if not agent_id or agent_id in (".", "..") or not agent_id.isprintable() or len(agent_id) > 200:
-            return Failure(Trouble.REJECTED, f"{agent_id!r} is no agent_id; copy it from Retell's dashboard")
+            return Failure(Trouble.REJECTED, f"{agent_id!r} is not an agent_id; copy it from Retell's dashboard")
         found = self._get("get-agent", agent_id, version)
         if isinstance(found, Failure) and found.status in (404, 422):
             other = self._get("get-chat-agent", agent_id, version)

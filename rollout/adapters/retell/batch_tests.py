@@ -66,7 +66,7 @@ class BatchTestClient:
         def parse(document: Any) -> BatchProgress:
             found = _progress(document)
             if found.batch_id != batch_id:
-                raise AnswerError("it is about another batch test than the one asked for")
+                raise AnswerError("it is about a batch test that was not asked for")
             return found
 
         path = f"/get-batch-test/{segment(batch_id)}"

@@ -31,9 +31,9 @@ class EngineReader:
 
         def parse(document: Any) -> Mapping[str, Any]:
             if not isinstance(document, dict) or document.get(id_field) != engine.engine_id:
-                raise AnswerError(f"it is about another {id_field} than the one asked for")
+                raise AnswerError(f"it is about a different {id_field}")
             if engine.version is not None and document.get("version", engine.version) != engine.version:
-                raise AnswerError(f"it is about another version than {engine.version}")
+                raise AnswerError(f"it is about a version other than {engine.version}")
             return document
 
         return self._reader.ask(RequestSpec(operation, "GET", path, limit=LARGE), parse, within=self._within)
@@ -43,7 +43,7 @@ class EngineReader:
 
         def parse(document: Any) -> Mapping[str, Any]:
             if not isinstance(document, dict) or document.get("agent_id", agent_id) != agent_id:
-                raise AnswerError("it is about another agent_id than the one asked for")
+                raise AnswerError("it is about a different agent_id")
             tags = document.get("tags")
             if not isinstance(tags, dict):
                 raise AnswerError("it has no tags")

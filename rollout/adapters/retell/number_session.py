@@ -99,7 +99,7 @@ class RetellSession:
             connection: Connection | None = None
             while (number := _next(waiting)) is not None:
                 if self._clock.boot() >= latest:
-                    why = "not asked: the reads before it took too long"
+                    why = "not read: the reads before it took too long"
                     found[number] = Failure(Trouble.UNREACHABLE, why)
                     continue
                 connection = connection or _next(self._open)
@@ -242,7 +242,7 @@ class RetellSession:
 
 
 def _no_number(number: str) -> Failure:
-    why = f"{number!r} is no phone number; write a plus and 2 to 15 digits, such as +14157774444"
+    why = f"{number!r} is not a phone number; write a plus and 2 to 15 digits, such as +14157774444"
     return Failure(Trouble.REJECTED, why)
 
 

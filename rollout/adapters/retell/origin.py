@@ -33,7 +33,7 @@ def parse_base_url(text: str) -> Origin:
     if not _PLAIN.fullmatch(text):
         raise wrong("it is empty or holds a space, a backslash or a control character")
     if "@" in text or "#" in text or "?" in text:
-        raise wrong("it may hold neither a user name, nor a query, nor a fragment")
+        raise wrong("it must not have a user name, a query or a fragment")
     try:
         url = httpx.URL(text)
         port = url.port
@@ -43,7 +43,7 @@ def parse_base_url(text: str) -> Origin:
     if url.scheme not in ("https", "http") or not _HOST.fullmatch(host):
         raise wrong("it must be a URL with https and a host")
     if port is not None and not 0 < port < 65536:
-        raise wrong("its port is not one from 1 to 65535")
+        raise wrong("its port is not from 1 to 65535")
     if url.scheme == "http" and not is_this_machine(host):
         raise wrong("http would send the API key in the clear")
     return Origin(url.scheme, host, port or (443 if url.scheme == "https" else 80), url.path.rstrip("/"))

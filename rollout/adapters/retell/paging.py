@@ -51,4 +51,4 @@ def walk(
         if key in seen:
             break
         seen.add(key)
-    yield Failure(Trouble.UNREACHABLE, "Retell's list does not come to an end: its pages repeat", 200)
+    yield Failure(Trouble.UNREACHABLE, "Retell's list never ends: its pages repeat", 200)

@@ -91,7 +91,7 @@ class ConnectionPool:
         """Advice about a certificate that nobody known has signed."""
         if self._network.certificates:
             return ""
-        return "; if your network has an authority of its own, name its certificate in SSL_CERT_FILE"
+        return "; if your network has its own certificate authority, name its certificate in SSL_CERT_FILE"
 
     def _open(self, address: Address, within: float) -> Connection:
         """Open one connection; one after the other where the server cannot take many at once.

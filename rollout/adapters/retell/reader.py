@@ -137,7 +137,7 @@ class Reader:
 
 def paused(seconds: float) -> Failure:
     """The limiter gave no turn in time."""
-    why = "not sent: too many requests are under way, or Retell asked for a pause"
+    why = "not sent: too many requests are in progress, or Retell asked for a pause"
     return Failure(Trouble.UNREACHABLE, why, None, seconds)
 
 

@@ -136,7 +136,7 @@ class RequestSender:
                 "the API key is empty or holds a character that cannot be sent; set ROLLOUT_RETELL_API_KEY"
             )
         if not _TARGET.fullmatch(ask.path):  # no space and no line end: nothing can be slipped in
-            raise NotSent("the request could not be put into HTTP")
+            raise NotSent("the request cannot be written as HTTP")
         headers = [("Authorization", f"Bearer {key}"), *_HEADERS]
         if ask.body is not None:
             headers.append(("Content-Type", "application/json"))

@@ -117,7 +117,7 @@ def agent_version(document: Any, agent_id: str, version: int | str | None) -> Ag
         raise AnswerError("it is about another agent_id than the one asked for")
     shown = _whole(document, "version", _LAST_VERSION)
     if isinstance(version, int) and shown != version:
-        raise AnswerError(f"it shows version {shown} where version {version} was asked for")
+        raise AnswerError(f"it shows version {shown} instead of version {version}")
     return AgentVersion(
         agent_id=agent_id,
         version=shown,

@@ -77,7 +77,7 @@ def parse_address(text: str) -> SqliteAddress | PostgresAddress:
 def _path(rest: str) -> Path:
     """The path behind `sqlite://`: whole, also with a question mark in it."""
     if rest in ("", "/") or unquote(rest) == "/:memory:":
-        raise SettingsError(f"{_NAME}: a database in memory is lost with the process; write sqlite:///rollout.db")
+        raise SettingsError(f"{_NAME}: a database in memory is lost when the process ends; write sqlite:///rollout.db")
     if not rest.startswith("/"):
         raise SettingsError(
             f"{_NAME}: a SQLite address has three slashes, or four before a path from the root; write "
@@ -87,7 +87,7 @@ def _path(rest: str) -> Path:
         raise SettingsError(f"{_NAME}: a SQLite address takes no parameters; write only the path (%3F for a ? in it)")
     path = unquote(rest[1:])
     if "\0" in path:
-        raise SettingsError(f"{_NAME}: a path cannot have a NUL in it; {_FORMS}")
+        raise SettingsError(f"{_NAME}: a path cannot contain NUL; {_FORMS}")
     return Path(path)
 
 

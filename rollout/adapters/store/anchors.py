@@ -77,15 +77,15 @@ def tokens_by_journal(connection: Connection, system: Iterable[RecordedEntry]) -
         id_ = str(entry.data.get("token")) if entry.kind in (*_MADE, "token_revoked") else ""
         if entry.kind in _MADE:
             if id_ in made:
-                faults.append(f"token {id_}: the journal has it made twice")
+                faults.append(f"token {id_}: the journal has two entries of its creation")
             made.setdefault(id_, entry)
         elif id_:
             revoked.add(id_)
     rows = {row.id: row for row in connection.execute(select(tokens))}
-    faults += [f"token {id_}: is in the journal and not in the table" for id_ in made if id_ not in rows]
+    faults += [f"token {id_}: is in the journal but not in the table" for id_ in made if id_ not in rows]
     for id_, row in rows.items():
         if id_ not in made:
-            faults.append(f"token {id_}: is in the table and not in the journal")
+            faults.append(f"token {id_}: is in the table but not in the journal")
             continue
         said = _said(made[id_])
         for column, value in said.items():
@@ -132,7 +132,7 @@ def missing_triggers(connection: Connection) -> list[str]:
         found = {r.name: r.sql for r in connection.execute(_POSTGRES)}
         wanted = {"journal_append_only": "RAISE EXCEPTION"}
     return [
-        f"the trigger {name} is missing or does nothing: the journal can be changed; restore a backup, and ask who"
+        f"the trigger {name} is missing or disabled, so the journal can be changed; restore a backup, and find out why"
         for name, words in wanted.items()
         if words not in found.get(name, "")
     ]

@@ -43,7 +43,7 @@ def audit(
             altered = journal.check(system, head_of_system(connection))
             faults += altered or tokens_by_journal(connection, system)  # an altered chain says nothing of them
             faults += [
-                f"{id_}: the journal has it, and the table of rollouts does not"
+                f"{id_}: it is in the journal but not in the table of rollouts"
                 for id_ in connection.execute(_ORPHANS).scalars()
             ]
         kept = [a for a in anchors if only is None or a.chain == only]

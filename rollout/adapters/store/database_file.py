@@ -64,7 +64,7 @@ class DatabaseFile:
             return "Read-only file system"
         if not os.access(self._absolute, os.R_OK | os.W_OK):
             return "you may not read and write it"
-        return "" if os.access(folder, os.W_OK) else f"you may not make files in {folder}, and SQLite must"
+        return "" if os.access(folder, os.W_OK) else f"you may not create files in {folder}, and SQLite must"
 
     def require_same(self) -> None:
         """DatabaseReplaced unless the path still names the file that this process has open."""
@@ -89,14 +89,14 @@ class DatabaseFile:
     def make(self) -> None:
         """Make the file if there is none, readable by its owner alone; NotReachable when that cannot be done."""
         if not self.path.parent.is_dir():
-            raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {self.path.parent}; make it first")
+            raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {self.path.parent}; create it first")
         try:
             # Baselines and tokens are nobody else's business: private before SQLite opens it.
             os.close(os.open(self._absolute, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             return
         except OSError as error:
-            raise NotReachable(f"cannot make the database file {self.path}: {error.strerror}") from None
+            raise NotReachable(f"cannot create the database file {self.path}: {error.strerror}") from None
         with contextlib.closing(self.connect()) as connection:
             connection.execute("PRAGMA journal_mode=WAL")
 
@@ -118,8 +118,8 @@ class DatabaseFile:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 raise Refused(
-                    f"another `rollout serve` runs on {self.path}; SQLite takes one. Commands work beside it; for "
-                    "several services use PostgreSQL"
+                    f"another `rollout serve` runs on {self.path}; SQLite allows one. Commands still work; to run "
+                    "several services, use PostgreSQL"
                 ) from None
             held = _identity(os.fstat(handle))
             if self._identity not in (None, held):
@@ -144,7 +144,7 @@ class DatabaseFile:
 
     def _missing(self) -> str:
         return (
-            f"there is no database file {self.path}; correct ROLLOUT_DATABASE_URL, or make the database with "
+            f"there is no database file {self.path}; correct ROLLOUT_DATABASE_URL, or create the database with "
             "`rollout db upgrade`"
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rollout.adapters.store.engine import Database
 
-GIVEN_BACK = "the disk was full: what room is left is kept for rollbacks, and nothing forward is sent; make room on it"
+GIVEN_BACK = "the disk was full: the space that is left is kept for rollbacks, and no step is sent; free space on it"
 
 
 class DiskReserve:

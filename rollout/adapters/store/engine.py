@@ -265,7 +265,7 @@ def _said(done: str) -> Iterator[None]:
 # Errors that PostgreSQL counts among mistakes of the program, and that say that the database is not as it was made.
 _ADVICE = {
     "42P01": "; the tables are gone: restore a backup, or run `rollout db check`. The kit rolls back without them",
-    "3F000": "; make the schema that search_path names first: CREATE SCHEMA",
+    "3F000": "; create the schema that search_path names first: CREATE SCHEMA",
     "22P05": "; the database must have the encoding UTF8: move it to one that has",
     "22021": "; the database must have the encoding UTF8: move it to one that has",
 }

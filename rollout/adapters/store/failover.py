@@ -101,6 +101,6 @@ def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str
             targets={t.number: {"written": True} for t in reached if not t.written},
             new_writes=markers,
         )
-        why = "the database went back in time: every number is read, and what was sent may still land"
+        why = "the database went back in time: every number is read again, and earlier writes may still land"
         rollouts.command(connection, row, change, JournalEntry("rearmed", "service", why), now, why)
     return ids

@@ -113,6 +113,6 @@ def require_current(database: Database) -> None:
 
 def _newer(found: str) -> str:
     return (
-        f"the database has the schema {found}, which this program does not know: it was made by a newer one; "
-        "run that version, or restore a backup"
+        f"the database has the schema {found}, which this program does not know: a newer version made it; run "
+        "that version, or restore a backup"
     )

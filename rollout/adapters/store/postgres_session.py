@@ -88,13 +88,13 @@ def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list
     servers = [c.execute("SELECT pg_backend_pid()").fetchone()[0] for c in (first, second, first, second)]
     if servers[0] == servers[1] or servers[0] != servers[2] or servers[1] != servers[3]:
         troubles.append(
-            "a pooler hands out PostgreSQL's sessions by the transaction: settings, locks and signals of one process "
-            "land in another's; set pool_mode = session, or connect to PostgreSQL itself"
+            "a pooler shares PostgreSQL's sessions between processes (transaction pooling), so their settings, locks "
+            "and signals mix; set pool_mode = session, or connect to PostgreSQL itself"
         )
     asked = _shown(first, (*options, *OURS))
     differ = {str(d): d for c in (first, second) for d in compare(c, asked)}
     if differ:
-        troubles.append("settings are not as this program sets them: " + "; ".join(differ))
+        troubles.append("these settings are not what this program sets: " + "; ".join(differ))
     encoding = first.info.parameter_status("server_encoding")
     if encoding not in (None, UTF8):
         troubles.append(not_utf8(encoding))

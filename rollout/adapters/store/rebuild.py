@@ -102,7 +102,7 @@ def differences(connection: Connection, rollout_id: str, entries: Iterable[Recor
     found = rebuild(read(connection, rollout_id) if entries is None else entries)
     row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
     if row is None:
-        return [f"{rollout_id}: the journal has it, and the table of rollouts does not"]
+        return [f"{rollout_id}: it is in the journal but not in the table of rollouts"]
     faults = list(_compare(rollout_id, "rollout", found.rollout, row))
     for table, key, rebuilt in ((targets, "number", found.targets), (writes, "id", found.writes)):
         faults += _compare_all(connection, rollout_id, table, key, rebuilt)
@@ -114,9 +114,9 @@ def _compare_all(
 ) -> Iterator[str]:
     rows = {getattr(row, key): row for row in connection.execute(select(table).where(table.c.rollout_id == rollout_id))}
     for missing in sorted(rebuilt.keys() - rows.keys()):
-        yield f"{rollout_id}: {table.name} {missing} is in the journal and not in the table"
+        yield f"{rollout_id}: {table.name} {missing} is in the journal but not in the table"
     for added in sorted(rows.keys() - rebuilt.keys()):
-        yield f"{rollout_id}: {table.name} {added} is in the table and not in the journal"
+        yield f"{rollout_id}: {table.name} {added} is in the table but not in the journal"
     for name in sorted(rows.keys() & rebuilt.keys()):
         yield from _compare(rollout_id, f"{table.name} {name}", rebuilt[name], rows[name])
 
@@ -126,7 +126,7 @@ def _compare(rollout_id: str, what: str, rebuilt: Mapping[str, Any], row: Row[An
         if column in NOT_REBUILT:
             continue
         if column not in rebuilt:
-            yield f"{rollout_id}: {what}: the journal says nothing of {column}"
+            yield f"{rollout_id}: {what}: the journal has no {column}"
         elif rebuilt[column] != kept and _plain(rebuilt[column]) != _plain(kept):
             yield (
                 f"{rollout_id}: {what}: {column} is {_short(kept)} in the table and {_short(rebuilt[column])} "

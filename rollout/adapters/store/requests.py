@@ -20,7 +20,9 @@ def first_answer(connection: Connection, request: Request) -> dict[str, Any] | N
     if row is None:
         return None
     if row.digest != request.digest:
-        raise Refused(f"the request id {request.id} was used before for another request ({row.command}); use a new id")
+        raise Refused(
+            f"the request id {request.id} was already used for a different request ({row.command}); use a new id"
+        )
     answer: dict[str, Any] = row.answer
     return answer
 

@@ -104,7 +104,7 @@ def taken(rollout_id: str, numbers: Sequence[str]) -> Refused:
     """The refusal because another live rollout drives one of these numbers."""
     return Refused(
         "a number of this rollout is already driven by another live rollout: roll that one back, stop it "
-        "or wait for its end",
+        "or wait until it ends",
         numbers=list(numbers)[:10],
         rollout_id=rollout_id,
     )

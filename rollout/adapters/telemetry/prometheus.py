@@ -97,7 +97,7 @@ class Process(Collector):
         counts, latencies = self.app.meter.read()
         requests = CounterMetricFamily(
             "rollout_retell_requests",
-            "Requests to Retell; status none: no answer.",
+            "Requests to Retell; status none means no answer.",
             labels=["operation", "method", "status"],
         )
         for labels, count in sorted(counts.items()):
@@ -154,12 +154,12 @@ def _told(changed: metrics_queries.Changed) -> dict[str, str]:
 def _of_all(found: metrics_queries.StoreFigures, rollbacks: Latencies) -> Iterator[Metric]:
     yield one("rollout_store_up", _UP, {}, 1)
     histogram = HistogramMetricFamily(
-        "rollout_rollback_seconds", "From the order of a rollback until every number was read back."
+        "rollout_rollback_seconds", "Time from the order of a rollback until every number was read back."
     )
     histogram.add_metric([], rollbacks.buckets(), rollbacks.total)
     yield histogram
     yield from _of_rollouts(found)
-    yield one("rollout_services_alive", "Service processes that reported lately.", {}, found.alive)
+    yield one("rollout_services_alive", "Service processes that reported recently.", {}, found.alive)
     yield from _of_notices(found)
 
 
@@ -177,15 +177,15 @@ def _of_rollouts(found: metrics_queries.StoreFigures) -> Iterator[Metric]:
 
 
 def _of_notices(found: metrics_queries.StoreFigures) -> Iterator[Metric]:
-    waiting = gauge("rollout_outbox_waiting", "Notices that wait, by address.", "address")
-    oldest = gauge("rollout_outbox_oldest_seconds", "Age of the oldest notice that waits.", "address")
-    given_up = gauge("rollout_outbox_given_up", "Notices that were never taken.", "address")
+    waiting = gauge("rollout_outbox_waiting", "Notices not delivered yet, by address.", "address")
+    oldest = gauge("rollout_outbox_oldest_seconds", "Age of the oldest notice that is not delivered yet.", "address")
+    given_up = gauge("rollout_outbox_given_up", "Notices given up.", "address")
     for queue in found.queues:
         address = [queue.channel[:12]]
         waiting.add_metric(address, queue.waiting)
         oldest.add_metric(address, since(found.now, queue.oldest))
         given_up.add_metric(address, queue.given_up)
-    failing = gauge("rollout_notices_failing_seconds", "Since when an address takes nothing.", "address")
+    failing = gauge("rollout_notices_failing_seconds", "Time since when an address has accepted no notice.", "address")
     for each in found.failing:
         failing.add_metric([each.channel[:12]], since(found.now, each.since))
     yield from (waiting, oldest, given_up, failing)

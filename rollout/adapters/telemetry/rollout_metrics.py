@@ -31,22 +31,27 @@ _ASKED = (
 )
 _CONFIRMED = ("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
 _OBSERVED = ("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
-_TARGETS = ("rollout_targets", "Its numbers by what is known of them.", *ROLLOUT, "state")
-_VERDICT = ("rollout_gate_verdict", "1 for what its gates say.", *ROLLOUT, "verdict")
+_TARGETS = ("rollout_targets", "Its numbers by state.", *ROLLOUT, "state")
+_VERDICT = ("rollout_gate_verdict", "1 for the verdict of its gates.", *ROLLOUT, "verdict")
 _HARM = ("rollout_evidence_harm", "Evidence of harm (an e-value).", *ROLLOUT, "arm")
 _LIMIT = ("rollout_evidence_harm_limit", "The evidence at which it is rolled back.", *ROLLOUT, "arm")
 _CALLS = ("rollout_canary_calls", "Calls of the arm judged in this step.", *ROLLOUT, "arm")
 _WRITES = ("rollout_writes", "Its writes by kind and outcome.", *ROLLOUT, "kind", "outcome")
 _IN_STEP = ("rollout_step_seconds", "Since its step was confirmed.", *ROLLOUT)
-_LATE = ("rollout_late_seconds", "How long it has been due and not been looked at.", *ROLLOUT)
-_UNDONE = ("rollout_rollback_pending_seconds", "Since a rollback was ordered that is not read back.", *ROLLOUT)
+_LATE = ("rollout_late_seconds", "Time since it became due without a pass.", *ROLLOUT)
+_UNDONE = ("rollout_rollback_pending_seconds", "Time since a rollback was ordered that is not read back yet.", *ROLLOUT)
 _BLIND = (
     "rollout_calls_unreadable_seconds",
-    "Since its calls cannot be read from Retell; no sample: they can.",
+    "Time since when its calls cannot be read from Retell; no sample while they can.",
     *ROLLOUT,
     "why",
 )
-_WAITING = ("rollout_waiting", "1 for what it waits for; no sample: nothing.", *ROLLOUT, "waiting_for")
+_WAITING = (
+    "rollout_waiting",
+    "1 for what it waits for; no sample while it waits for nothing.",
+    *ROLLOUT,
+    "waiting_for",
+)
 EACH = (
     _PHASE,
     _HELD,

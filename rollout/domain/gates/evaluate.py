@@ -87,7 +87,7 @@ def _cell(index: int, cell: object) -> tuple[float, tuple[int, ...]]:
         raise InputError(f'{where}: {_what(cell)} is not a pair; write ["0.1", [2, 0, 2, 16]].')
     weight = _decimal(cell[0])
     if weight is None or not 0 <= weight <= 1:
-        raise InputError(f'{where}[0]: the weight {_what(cell[0])} will not do; write "0" to "1", such as "0.1".')
+        raise InputError(f'{where}[0]: {_what(cell[0])} is not a weight; write "0" to "1", such as "0.1".')
     counts = cell[1]
     if not isinstance(counts, list) or len(counts) != 4:
         raise InputError(
@@ -106,7 +106,7 @@ def _margin(index: int, margin: object) -> tuple[str, float]:
     value = _decimal(margin)
     if value is None or not -1 < value < 1:
         raise InputError(
-            f'margins[{index}]: {_what(margin)} will not do; write a decimal above -1 and below 1, such as "0.25".'
+            f'margins[{index}]: {_what(margin)} is not a margin; write a decimal above -1 and below 1, such as "0.25".'
         )
     return str(margin), value
 

@@ -166,8 +166,8 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
         raise InputError("gates.metrics: profile none judges no calls; write profile: standard or leave them out.")
     if name != "none" and not any(m.critical or m.external for m in metrics):
         raise InputError(
-            "gates.metrics: nothing would ever have to be proven before a step; "
-            "give one metric margins, such as margins: [0.25, 0.10]."
+            "gates.metrics: no metric has margins, so every step would pass "
+            "without proof; give one metric margins, such as margins: [0.25, 0.10]."
         )
     floors = (0,) if name == "none" else tuple(gates.get("floors") or profile.floors)
     acts = bool(gates.get("act_at_full_weight"))

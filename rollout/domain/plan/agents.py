@@ -116,7 +116,7 @@ class BaselineEntry(Part):
 def _phone(value: object, info: ValidationInfo) -> str:
     example = 'write plus, country code and number in quotes, for example "+14157774444"'
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise complaint(f"{value} is a number, so its plus is lost", f'put it in quotes: "+{abs(int(value))}"')
+        raise complaint(f"{value} is a number, so YAML drops its plus", f'put it in quotes: "+{abs(int(value))}"')
     if not isinstance(value, str):
         raise complaint(f"{shown(value)} is not a phone number", example)
     digits = re.sub(r"[ ().-]", "", value)
@@ -131,12 +131,12 @@ def _phone(value: object, info: ValidationInfo) -> str:
     try:
         parsed = phonenumbers.parse(digits)
     except phonenumbers.NumberParseException:
-        raise complaint(f"{shown(value)} begins with no country's code", example) from None
+        raise complaint(f"{shown(value)} does not begin with a country code", example) from None
     normal = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
     if normal != digits:
         raise complaint(f"{shown(value)} is not the international form", f'write "{normal}"')
     if not phonenumbers.is_possible_number(parsed):
-        raise complaint(f"{shown(value)} is too short or too long for its country", "write the whole number")
+        raise complaint(f"{shown(value)} has too few or too many digits for its country", "write the whole number")
     return normal
 
 

@@ -136,7 +136,7 @@ def _zone(value: object) -> str:
     city = re.sub(r"[ -]", "_", str(value)).rpartition("/")[2].lower()
     near = difflib.get_close_matches(str(value)[:64], names, 1, 0.7)
     guess = by_city.get(city) or (near[0] if near else "America/Los_Angeles")
-    raise complaint(f"there is no zone {shown(value)}", f"write a name of the IANA list, for example {guess}")
+    raise complaint(f"there is no time zone {shown(value)}", f"write an IANA time zone, for example {guess}")
 
 
 def _region(value: object) -> str:
@@ -176,8 +176,8 @@ def calendar_problems(
         which = "windows" if windows else "holidays" if holidays else "freezes"
         found.append(
             (
-                f"{which} are given without a zone, so their hours could be anybody's",
-                "write the zone too, for example zone: America/Los_Angeles",
+                f"{which} are given without a time zone",
+                "write the time zone, too, for example zone: America/Los_Angeles",
                 (which,),
             )
         )

@@ -107,7 +107,7 @@ def _positive(value: timedelta) -> timedelta:
 DURATION_SCHEMA = {
     "type": "string",
     "pattern": durations.PATTERN,
-    "description": "Days, hours, minutes, seconds: for example 90s, 15m, 1h30m, 3d; decimals in seconds.",
+    "description": "Days, hours, minutes, seconds: for example 90s, 15m, 1h30m, 3d; only seconds may have decimals.",
 }
 Duration = Annotated[
     timedelta,
@@ -132,8 +132,8 @@ def _moment(value: object) -> datetime:
         raise complaint(f"{shown(value)} is not a time", "write for example 2026-12-01T09:00:00-08:00")
     if value.utcoffset() is None:
         raise complaint(
-            f"{value.isoformat()} does not say in which zone",
-            f"write the offset too: {value.isoformat()}-08:00, or {value.isoformat()}Z for UTC",
+            f"{value.isoformat()} has no UTC offset",
+            f"write the offset, too: {value.isoformat()}-08:00, or {value.isoformat()}Z for UTC",
         )
     return value
 

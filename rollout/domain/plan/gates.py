@@ -32,16 +32,18 @@ class Gates(Part):
         None, min_length=1, max_length=40, description="Left out: the profile's."
     )
     floors: tuple[Annotated[int, Field(ge=1, le=1_000_000, strict=True)], ...] | None = Field(
-        None, min_length=1, max_length=20, description="Least canary calls in a step, small weights first."
+        None, min_length=1, max_length=20, description="Minimum of canary calls in a step, small weights first."
     )
     max_call_time: Duration = Field(
-        timedelta(hours=1), description="A call open longer counts as failed.", json_schema_extra={"default": "1h"}
+        timedelta(hours=1),
+        description="A call that is open for longer counts as failed.",
+        json_schema_extra={"default": "1h"},
     )
     act_at_full_weight: bool = Field(
         False,
         strict=True,
-        description="In the last hold, at weight 1, nothing is left to compare with: true does on_failure when the "
-        "watch raises its alarm, false tells. After the rollout is promoted it tells in either case.",
+        description="In the last hold, at weight 1, there is no baseline to compare with: true does on_failure when "
+        "the watch raises its alarm, false tells. After the rollout is promoted it tells in either case.",
     )
     hard_error_reasons: tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$", strict=True)], ...] | None = Field(
         None, min_length=1, max_length=100, description="Retell's disconnection reasons that count as hard errors."
@@ -52,7 +54,7 @@ class Gates(Part):
     def _renamed(cls, value: object) -> object:
         if isinstance(value, Mapping) and _FORMER in value:
             raise complaint(
-                "has a new name, as it acts in the last hold at weight 1 and not after promotion",
+                "has been renamed, because it acts in the last hold at weight 1 and not after promotion",
                 "write act_at_full_weight",
                 (_FORMER,),
             )

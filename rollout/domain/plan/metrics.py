@@ -72,7 +72,7 @@ def _custom_bad(value: object) -> bool | float | str:
         return value
     if isinstance(value, str):
         if not 1 <= len(value) <= 100 or not value.isprintable():
-            raise complaint(f"{shown(value)} is no value to compare with", "write 1 to 100 printable characters")
+            raise complaint(f"{shown(value)} is not a value to compare with", "write 1 to 100 printable characters")
         return value
     return number_of(value, -1e9, 1e9, "true, false, a number or text", "1")
 
@@ -84,7 +84,12 @@ class External(Part):
     max: Limit | None = Field(None, description="Fails above this.")
     min: Limit | None = Field(None, description="Fails below this.")
     looks: int = Field(
-        1, alias="for", ge=1, le=1000, strict=True, description="Consecutive looks over the limit before it fails."
+        1,
+        alias="for",
+        ge=1,
+        le=1000,
+        strict=True,
+        description="Consecutive looks outside the limit before the gate fails.",
     )
 
     @model_validator(mode="after")
@@ -163,7 +168,9 @@ class CallLength(Part):
 class Latency(Part):
     """A call in which one part of the agent is slower than in others."""
 
-    part: Literal["e2e", "llm", "tts", "asr"] = Field("e2e", description="The whole answer, or one part of its making.")
+    part: Literal["e2e", "llm", "tts", "asr"] = Field(
+        "e2e", description="The whole answer, or one part of producing it."
+    )
     quantile: Literal["p50", "p90", "p95"] = Field("p50", description="Of the latencies within one call.")
     above: Above = Field(USUAL_QUANTILE, description=f"Milliseconds, {_OR_QUANTILE}")
 
@@ -197,9 +204,9 @@ class Metric(Part):
     tool_failed: Annotated[str, *words(1, 100)] | None = Field(
         None, description="Name of a tool: calls in which it failed count against the canary."
     )
-    early_hangup: EarlyHangup | None = Field(None, description="Callers who hang up soon.")
-    cost: Cost | None = Field(None, description="Calls that cost much.")
-    duration: CallLength | None = Field(None, description="Calls that take long.")
+    early_hangup: EarlyHangup | None = Field(None, description="Callers who hang up early.")
+    cost: Cost | None = Field(None, description="Expensive calls.")
+    duration: CallLength | None = Field(None, description="Long calls.")
     latency: Latency | None = Field(None, description="Calls in which the agent, or one part of it, is slow.")
     prometheus: Prometheus | None = None
     http: Http | None = None
@@ -220,12 +227,14 @@ class Metric(Part):
     def _measured_somewhere(self) -> Self:
         sources = [key for key in (*SOURCES, "prometheus", "http") if getattr(self, key) is not None]
         if len(sources) > 1:
-            raise complaint(f"{' and '.join(sources)} are both given", "name one place of measurement", (sources[1],))
+            raise complaint(f"{' and '.join(sources)} are both given", "keep one of them", (sources[1],))
         if not sources and self.name not in BUILT_IN:
             near = difflib.get_close_matches(self.name, (*BUILT_IN, *NAMED), 1, 0.5)
             known = near[0] if near else f"one of {', '.join(BUILT_IN)}"
             if known in NAMED:
-                raise complaint(f"{self.name} lacks what it is about", f"write {known}: with a name", ("name",))
+                raise complaint(
+                    f"{self.name} needs the name of what it measures", f"write {known}: with a name", ("name",)
+                )
             raise complaint(
                 f"there is no metric {shown(self.name)}",
                 f"write {known}, or say where it is measured: custom, tool_failed, prometheus or http",
@@ -250,7 +259,7 @@ class Metric(Part):
         if given and self.custom is None:
             raise complaint(f"{given[0]} belongs to custom fields", "leave it out", (given[0],))
         if len(given) > 1 and given != ["bad_below", "bad_above"]:
-            raise complaint(f"{' and '.join(given)} are both given", "say in one way what is bad", (given[1],))
+            raise complaint(f"{' and '.join(given)} are both given", "keep one of them", (given[1],))
         if self.bad_below is not None and self.bad_above is not None and self.bad_below > self.bad_above:
             raise complaint("every number is bad", "write a bad_below below bad_above", ("bad_below",))
         return self

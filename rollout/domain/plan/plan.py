@@ -77,7 +77,10 @@ class Plan(Part):
         None, min_length=1, max_length=10, description="Several versions being tried, by name, instead of canary."
     )
     baseline: Annotated[tuple[BaselineEntry, ...], OneOrMany()] | None = Field(
-        None, min_length=1, max_length=50, description="Refuse to start unless the numbers serve exactly this."
+        None,
+        min_length=1,
+        max_length=50,
+        description="What the numbers must serve now; on anything else the rollout does not start.",
     )
     steps: tuple[Step, ...] = Field(min_length=1, max_length=100)
     waves: tuple[Wave, ...] | None = Field(
@@ -94,14 +97,14 @@ class Plan(Part):
     tests: Tests | None = Field(None, description="Retell's batch tests before the first step; left out: none.")
     start: Moment | None = Field(None, description="Not before this time; left out: at once.")
     after: Name | None = Field(None, description="Name of a plan that must have been promoted first.")
-    deadline: Duration | None = Field(None, description="After this long on_deadline happens.")
+    deadline: Duration | None = Field(None, description="After this long, on_deadline applies.")
     on_failure: Reaction = Reaction.ROLLBACK
     on_deadline: Reaction = Reaction.PAUSE
     alerts: Annotated[tuple[AlertRule, ...], OneOrMany()] = Field((), max_length=50)
     calendar: Annotated[str, *words(1, 80)] | None = Field(None, description="Name of a shared calendar.")
     windows: Windows = Field((), max_length=50, description="When steps may advance; left out: always.")
     zone: Zone | None = Field(None, description="IANA zone of windows, holidays and days of freezes.")
-    holidays: Holidays = Field((), max_length=20, description="Country or region whose holidays are closed.")
+    holidays: Holidays = Field((), max_length=20, description="Country or region on whose holidays no step advances.")
     freezes: Freezes = Field((), max_length=200)
     closing: ClosingField = Field(Closing.KEEP, description="At closing time: keep, or {retreat: weight}.")
     notify: Annotated[tuple[NoticeRule, ...], OneOrMany()] = Field((), max_length=20)
@@ -129,7 +132,7 @@ class Plan(Part):
         # A rollout that was recorded before this rule keeps its name, and is reached by its id.
         if info.context == WRITTEN_NOW and ("/" in name or name in (".", "..")):
             raise complaint(
-                f"{shown(name)} cannot be part of a web address" if "/" not in name else f"{shown(name)} has a slash",
+                f"{shown(name)} cannot be used in a web address" if "/" not in name else f"{shown(name)} has a slash",
                 f"write a name without slashes, for example {name.strip('./').replace('/', '-') or 'frontdesk-v7'}",
             )
         return name

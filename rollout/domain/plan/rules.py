@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def arm_problems(plan: Plan) -> Iterator[Finding]:
     """Complaints about canary or variants, steps and baseline."""
     if plan.canary is None and plan.variants is None:
-        yield "the plan tries no version", "write canary: {agent_id: ..., agent_version: ...}", ()
+        yield "the plan names no version to try", "write canary: {agent_id: ..., agent_version: ...}", ()
         return
     if plan.canary is not None and plan.variants is not None:
         yield "canary and variants are both given", "write one of them", ("variants",)
@@ -59,9 +59,9 @@ def time_problems(plan: Plan) -> Iterator[Finding]:
             advice = f"write hold: {durations.render(step.hold.duration)}, or give windows and zone"
             yield problem, advice, ("steps", i, "hold")
     if isinstance(plan.closing, Retreat) and not scheduled:
-        problem = "the plan never closes, for it has no windows"
+        problem = "the plan never closes, because it has no windows"
         yield problem, "leave closing out, or give windows and zone", ("closing",)
     if plan.seed is not None and plan.wave_order is not WaveOrder.RANDOM:
         yield ("a seed is given, but nothing is drawn", "write wave_order: random, or leave seed out", ("seed",))
     if plan.after == plan.name:
-        yield "the plan waits for itself", "write the name of another plan", ("after",)
+        yield "the plan waits for itself", "write another plan's name", ("after",)

@@ -77,11 +77,15 @@ class Step(Part):
     weights: dict[str, Weight] | None = Field(None, min_length=1, description="Share of each variant by its name.")
     hold: HoldField = Field(
         Hold(0),
-        description="How long the step must stand; the last step's hold is the bake.",
+        description="How long the step lasts at least; the last step's hold is the bake.",
         json_schema_extra={"default": "0s"},
     )
-    min_calls: int = Field(0, ge=0, le=1_000_000, strict=True, description="Canary calls that must have been seen.")
-    approve: bool = Field(False, strict=True, description="A person must promote, asked when all else is green.")
+    min_calls: int = Field(
+        0, ge=0, le=1_000_000, strict=True, description="Canary calls that the step needs before the next one."
+    )
+    approve: bool = Field(
+        False, strict=True, description="A person must promote; asked once all other conditions are met."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -127,9 +131,9 @@ def _wave(value: object) -> int | str:
     if isinstance(value, str) and re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,2})?%", value, re.ASCII):
         if 0 < float(value[:-1]) <= 100:
             return value
-        raise complaint(f"{value} is not a part of the numbers", 'write above "0%" and at most "100%"')
+        raise complaint(f"{value} is not a share of the numbers", 'write above "0%" and at most "100%"')
     raise complaint(
-        f"{shown(value)} is not a wave", 'write a count of numbers, for example 1, or a part, for example "10%"'
+        f"{shown(value)} is not a wave", 'write a count of numbers, for example 1, or a share, for example "10%"'
     )
 
 

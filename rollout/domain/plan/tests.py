@@ -64,7 +64,7 @@ class Tests(Part):
     )
     deadline: Duration = Field(
         timedelta(minutes=30),
-        description="After this long without a result the tests count as not measured.",
+        description="After this long without a result the tests count as unmeasurable.",
         json_schema_extra={"default": "30m"},
     )
 
@@ -77,7 +77,7 @@ class Tests(Part):
     def _measured_by_something(self) -> Self:
         if self.max_failed is None and self.compare is False:
             raise complaint(
-                "without the baseline's runs there is nothing to compare with",
+                "without compare the baseline's tests do not run, so there is nothing to compare with",
                 "write max_failed, for example 0.1, or leave compare out",
                 ("compare",),
             )

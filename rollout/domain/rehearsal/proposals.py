@@ -47,7 +47,7 @@ class Proposal:
         if self.profile is not None:
             parts.append(f"profile: {self.profile}")
         if self.deadline is not None:
-            parts.append(f"{round(self.deadline / DAY)} days of time")
+            parts.append(f"a deadline of {round(self.deadline / DAY)} days")
         return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 

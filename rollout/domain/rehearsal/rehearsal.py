@@ -167,7 +167,7 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = []
     if not config.metrics:
-        return ("This plan has no gates: every step is taken when its hold is over, whatever the calls say.",)
+        return ("This plan has no gates: every step follows when its hold is over, whatever happens to the calls.",)
     if config.critical and all(s.weight >= 10_000 for s in steps):
         return (_AT_ONCE,)
     for i, step in enumerate(steps):
@@ -182,11 +182,11 @@ def _notes(
             )
             notes.append(
                 f"Step {i + 1}: a hold of {_span(step.hold)} at {per_day:g} calls a day sees {_count(seen)} canary "
-                f"call{'' if _count(seen) == 'one' else 's'}; the step will rather wait for {waits}, "
+                f"call{'' if _count(seen) == 'one' else 's'}; expect the step to wait for {waits}, "
                 f"about {round_calls(calls):,} calls or {_span(calls / per_day * DAY)}."
             )
         if step.approve:
-            notes.append(f"Step {i + 1} ends with a person's answer; the times here take it as given at once.")
+            notes.append(f"Step {i + 1} needs a person's approval; these times assume that it comes at once.")
     equal = scenarios[0]
     if equal.promoted < 0.5 and any(s.weight < 10_000 for s in steps):
         calls = calls_of(config, steps, per_day, base)
@@ -211,12 +211,12 @@ def _line(scenarios: Sequence[Scenario], per_day: float) -> str:
     good = (
         f"an equal canary is promoted in {equal.promoted:.0%} of rollouts after {_span((equal.days_to_promote or 0) * DAY)}"
         if equal.days_to_promote is not None
-        else "an equal canary is never promoted in time"
+        else "an equal canary is never promoted before the deadline"
     )
     gone = (
-        f"a dead one is rolled back after {dead.canary_to_roll_back:.0f} of its calls"
+        f"one that fails every call is rolled back after {dead.canary_to_roll_back:.0f} of its calls"
         if dead.canary_to_roll_back is not None
-        else "a dead one is not found"
+        else "one that fails every call is not detected"
     )
     return f"At {per_day:g} calls a day {good}, one 10 points worse is rolled back in {ten.rolled_back:.0%}, {gone}."
 

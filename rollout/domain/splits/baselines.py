@@ -21,7 +21,7 @@ from rollout.domain.splits import splits
 from rollout.domain.splits.summation import add
 
 MOST_MISSED = Decimal("0.01")  # by which the weights of a live list may miss 1
-AGENTS_ANEW = "set the number's agents anew in Retell, with weights that add up to 1, then start again"
+AGENTS_ANEW = "set the number's agents again in Retell, with weights that add up to 1, then start again"
 
 
 def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:

@@ -130,7 +130,7 @@ def _baseline_entry(entry: Mapping[str, Any]) -> tuple[str, int | str | None, Fr
     if not isinstance(agent, str) or not agent or weight is None or weight <= 0:
         raise SplitError(
             f"the live list has an entry that cannot be read ({dict(entry)!r}); every entry needs an "
-            "agent_id and a weight above 0: set the number's agents anew, then start again"
+            "agent_id and a weight above 0: set the number's agents again, then start again"
         )
     return agent, normal_version(entry.get("agent_version")), Fraction(weight)
 

@@ -24,20 +24,20 @@ def confounders(before: str, after: str, old: VersionDocument, new: VersionDocum
     differs = [words for name, words in ANALYSIS.items() if old.agent.get(name) != new.agent.get(name)]
     if differs:
         yield (
-            f"{pair} differ in {', '.join(differs)}: their calls are judged by two rules, so the gates compare the "
-            "rules as well; give both versions the same analysis"
+            f"{pair} differ in {', '.join(differs)}: their calls are judged by different rules, so the gates compare "
+            "the rules, too; give both versions the same analysis"
         )
     for name, document in ((before, old), (after, new)):
         memory = document.agent.get("contact_memory_config")
         if isinstance(memory, Mapping) and (uses := [use for use in ("read", "update") if memory.get(f"enable_{use}")]):
             yield (
-                f"{name} has contact memory on ({' and '.join(uses)}): what one version learns of a caller the other "
-                "one hears, so the versions are not judged apart"
+                f"{name} has contact memory on ({' and '.join(uses)}): what one version learns about a caller reaches "
+                "the other one, so the versions are not judged independently"
             )
     if _languages(old) != _languages(new):
         yield (
-            f"{pair} speak different languages ({_languages(old)} and {_languages(new)}): callers are drawn to either "
-            "by chance, whatever they speak"
+            f"{pair} speak different languages ({_languages(old)} and {_languages(new)}): callers get either one at "
+            "random, whatever language they speak"
         )
     if _channel(old) != _channel(new):
         yield f"{pair} are for different channels ({_channel(old)} and {_channel(new)})"

@@ -162,7 +162,10 @@ def _told(path: str, old: Any, new: Any) -> FieldDifference:
         before, after = (_masked(value).splitlines() if isinstance(value, str) else [] for value in (old, new))
         lines = list(difflib.unified_diff(before, after, lineterm="", n=2))[2:]
         return FieldDifference(
-            path, None, None, tuple(_printable(line) for line in lines) or ("only line ends or what is masked differs",)
+            path,
+            None,
+            None,
+            tuple(_printable(line) for line in lines) or ("only line endings or masked values differ",),
         )
     return FieldDifference(path, _shown(path, old), _shown(path, new))
 

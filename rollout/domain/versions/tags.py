@@ -35,8 +35,8 @@ class BaselineTag:
         if self.now is None:
             return f"{name} was deleted (it pointed to version {self.version}): a rollback to it would be refused"
         return (
-            f"{name} was moved from version {self.version} to {self.now}: the baseline's callers get that one now, and "
-            "would after a rollback"
+            f"{name} was moved from version {self.version} to {self.now}: the baseline's callers get that version now, "
+            "and would get it after a rollback"
         )
 
 

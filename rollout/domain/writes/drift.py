@@ -120,7 +120,7 @@ class _Absorbed:
         if examined.finding is Finding.APPLIED and examined.write is not None:
             self.writes[examined.write.id] = WriteResult(WriteOutcome.APPLIED)
         elif examined.finding is Finding.OTHER_FIELDS:
-            self.notes.append(f"{target.number}: another field was edited; the split is as confirmed")
+            self.notes.append(f"{target.number}: another field was changed; the split is still as confirmed")
 
 
 def settles(phase: Phase) -> bool:

@@ -92,7 +92,7 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
                 found.targets[number] = _standing(rollout, write, target, fresh, batch.answered_at)
             case Settled.ANSWERED:
                 found.writes[write.id] = WriteResult(horizon_until=closed)
-                found.troubles.append((f"{number}: written, and not read back yet", None))
+                found.troubles.append((f"{number}: written, but not read back yet", None))
             case Settled.REJECTED:
                 assert failure is not None
                 found.writes[write.id] = _without_effect(batch, status)
@@ -136,7 +136,7 @@ def _unknown(found: Outcomes, number: str, answer: Answer, fresh: Reading | None
     if fresh is not None and answer.shown is not None and fresh.modified > answer.shown.modified:
         found.written_over.append(number)
     failure = answer.failure
-    detail = failure.detail if failure else "Retell answered 200 and does not show the split"
+    detail = failure.detail if failure else "Retell answered 200 but does not show the split"
     wait = failure.retry_after if failure else None
     found.troubles.append((f"{number}: outcome not known: {detail}", wait))
 
@@ -203,4 +203,4 @@ def reading_trouble(got: Got) -> tuple[str | None, float | None]:
 
 
 def _key_trouble(failure: Failure) -> str:
-    return f"Retell refuses the API key ({failure.status}): nothing is sent until it is right again"
+    return f"Retell refuses the API key ({failure.status}): nothing is sent until the key works again"

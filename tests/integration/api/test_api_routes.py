@@ -95,7 +95,7 @@ def test_a_repeated_request_id_gives_the_first_answer(service: Live) -> None:
     both = service.ask("POST", path, {"request_id": "once"}, headers={"Idempotency-Key": "twice"})
     assert both.status == 422 and "Idempotency-Key" in both.json["detail"]
     other = service.ask("POST", path, {"request_id": "once", "full": True})
-    assert other.status == 409 and "used before" in other.json["detail"]
+    assert other.status == 409 and "already used" in other.json["detail"]
     plan = service.plan(name="start-twice")
     begun = [service.ask("POST", "/api/v1/rollouts", {"plan": plan, "request_id": "s"}).json for _ in range(2)]
     assert begun[0] == begun[1]

@@ -93,7 +93,7 @@ REFUSED: list[tuple[str, str, str]] = [
     (
         "unpublished version",
         plan(canary="canary: {agent_id: agent_frontdesk, agent_version: 9}"),
-        "version 9 is a draft: publish it first",
+        "version 9 is a draft: publish it before you start",
     ),
     (
         "version that is not there",

@@ -154,7 +154,7 @@ def test_a_second_service_on_one_file_is_refused(rollout: CommandLine) -> None:
     with service(rollout.folder, rollout.variables(), "--no-http", "--migrate"):
         done = rollout("serve", "--no-http")
         assert done.code == 3
-        assert "SQLite takes one" in done.err
+        assert "SQLite allows one" in done.err
         assert rollout("list").code == 0
 
 

@@ -77,7 +77,7 @@ def test_a_split_baseline_is_written_whole_and_what_cannot_be_said_exactly_is_le
         (("+14157770000",), 2, "Retell does not know this number"),
         ((ONE, "--channel", "outbound"), 2, "serves inbound, and not outbound"),
         ((ONE, "--canary", "prod"), 2, "is not a version"),
-        ((ONE, "--canary", "9"), 3, "is a draft: publish it first"),
+        ((ONE, "--canary", "9"), 3, "is a draft: publish it before you start"),
         ((ONE, "--canary", "99"), 3, "does not exist"),
         ((ONE, "--weights", "0.1,1"), 2, "one hold for each step"),
         ((ONE, "--weights", "0.1,0.5,1.2"), 2, "steps"),

@@ -76,7 +76,7 @@ def test_no_spelling_of_a_host_that_is_not_listed_passes(host: str, port: str) -
 def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> None:
     shown = f"[{listed}]" if ":" in listed else listed
     with pytest.raises(
-        ValueUnreadable, match=r"no metric is read from|inside the network; only an entry with its port"
+        ValueUnreadable, match=r"metrics may not be read from|inside the network; only an entry with its port"
     ):
         place = MetricHosts([listed]).place(f"https://{shown}/x")
         addresses(place, answers())
@@ -94,7 +94,7 @@ def test_a_host_inside_the_network_is_refused_without_its_port(listed: str) -> N
     ],
 )
 def test_some_addresses_are_refused_even_with_their_port(listed: str) -> None:
-    with pytest.raises(ValueUnreadable, match="no metric is read from"):
+    with pytest.raises(ValueUnreadable, match="metrics may not be read from"):
         MetricHosts([listed]).place(f"https://{listed}/x")
 
 
@@ -209,9 +209,9 @@ def test_problems_name_the_field() -> None:
     assert MetricHosts([NAME]).problems(made) == [
         (
             "gates.metrics[1].prometheus.url: the host x.example:9090 is not in ROLLOUT_METRIC_HOSTS; have it added "
-            "to the service's settings, or write an address of a host that is"
+            "to the service's settings, or write an address whose host is listed"
         ),
-        "gates.metrics[3].prometheus.url: it has a query of its own; write the server's address alone",
+        "gates.metrics[3].prometheus.url: it has a query of its own; write only the server's address",
     ]
     assert len(MetricHosts([]).problems(made)) == 3
     assert MetricHosts([]).problems(plan()) == []

@@ -131,8 +131,8 @@ def test_a_host_that_is_not_allowed_sees_nothing(provider: Provider, externals: 
     read = externals(hosts=("metrics.example.com", "127.0.0.1"))
     made = watching(metric(provider))
     assert dict(read(made)) == {"rate": None}
-    assert "http is for this machine alone" in str(last_trouble(read, "rate"))
-    assert read.problems(made)[0].startswith("gates.metrics[0].http.url: http is for this machine")
+    assert "http works only for this machine" in str(last_trouble(read, "rate"))
+    assert read.problems(made)[0].startswith("gates.metrics[0].http.url: http works only for this machine")
     assert provider.seen == []
 
 

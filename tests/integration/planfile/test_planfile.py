@@ -51,7 +51,7 @@ def complaints(text: str, name: str = "p.yaml") -> list[str]:
         (
             '"+14157774445"',
             "+14157774445",
-            'p.yaml:3:27: numbers[1]: 14157774445 is a number, so its plus is lost; put it in quotes: "+14157774445"',
+            'p.yaml:3:27: numbers[1]: 14157774445 is a number, so YAML drops its plus; put it in quotes: "+14157774445"',
         ),
         (
             "30m",
@@ -151,8 +151,8 @@ def test_many_complaints_are_counted() -> None:
         ("a: " + "9" * 5000, "p.yaml:1:4: the number has more than 18 digits; put it in quotes if it is text"),
         ("1: a\n", 'p.yaml:1:1: the key 1 is not text; put it in quotes: "1"'),
         ("true: a\n", 'p.yaml:1:1: the key true is not text; put it in quotes: "true"'),
-        ("? [a]\n: 1\n", "p.yaml:1:3: a key that is a list or a mapping; write a word as the key"),
-        ("a: 1\n---\nb: 2\n", "p.yaml:2:1: a second document begins; write one plan per file"),
+        ("? [a]\n: 1\n", "p.yaml:1:3: a key that is a list or a mapping; write text as the key"),
+        ("a: 1\n---\nb: 2\n", "p.yaml:2:1: a second YAML document begins; write one plan per file"),
         ("%YAML 1.1\n---\na: no\n", "p.yaml:2:1: a % directive is given; leave it out; plans are YAML 1.2"),
         (
             "a:\n\t- 1\n",
@@ -163,7 +163,7 @@ def test_many_complaints_are_counted() -> None:
             "p.yaml:2:1: broken YAML: expected ',' or ']', but got '<stream end>'; check indentation, quotes and brackets here and on the line above",
         ),
         ("a: x\u0000\n", "p.yaml:1:5: a character that YAML does not allow; remove it, or escape it in double quotes"),
-        ("a: " + "[" * 30, "p.yaml:1:23: more than 20 levels deep; write a flat plan"),
+        ("a: " + "[" * 30, "p.yaml:1:23: more than 20 levels deep; nest it less"),
         ("a: [" + "1," * 40_000 + "]", "p.yaml:1:59999: more than 30000 keys and values; write several plans"),
         (
             "a: " + "x" * 262_144,
@@ -171,11 +171,11 @@ def test_many_complaints_are_counted() -> None:
         ),
         (
             "# key_" + "ab" * 10 + "\n" + TEXT,
-            "p.yaml:1:3: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+            "p.yaml:1:3: this looks like a Retell API key; remove it, revoke it and issue a new one, and give that to the service in ROLLOUT_RETELL_API_KEY",
         ),
         (
             "a: [key_" + "ab" * 10,
-            "p.yaml:1:5: this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+            "p.yaml:1:5: this looks like a Retell API key; remove it, revoke it and issue a new one, and give that to the service in ROLLOUT_RETELL_API_KEY",
         ),
     ],
     ids=lambda value: value[:40],
@@ -204,7 +204,7 @@ def test_yaml_that_is_refused(text: str, sentence: str) -> None:
             '{"a": ',
             "p.json:1:7: broken JSON: a value should begin here, the text ends; check commas, quotes and brackets",
         ),
-        ("[" * 30, "p.json:1:21: more than 20 levels deep; write a flat plan"),
+        ("[" * 30, "p.json:1:21: more than 20 levels deep; nest it less"),
         ('{"a": 012}', "p.json:1:8: broken JSON: a comma or } should be here; check commas and brackets"),
         ('{"a": [' + "1," * 40_000 + "1]}", "p.json:1:60004: more than 30000 values; write several plans"),
     ],

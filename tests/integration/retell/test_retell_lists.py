@@ -83,7 +83,7 @@ def test_odd_numbers_do_not_hide_the_others(serve: Serve, client: Make) -> None:
 @pytest.mark.parametrize(
     "page, words",
     [
-        ({"items": [], "has_more": True, "pagination_key": "again"}, "does not come to an end"),
+        ({"items": [], "has_more": True, "pagination_key": "again"}, "never ends"),
         ({"items": [], "has_more": True}, "without a pagination_key"),
         ({"has_more": False}, "no list named items"),
         ("<html>", "not one JSON document"),

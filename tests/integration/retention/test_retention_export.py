@@ -155,7 +155,7 @@ def test_an_export_that_was_cut_is_found_by_its_own_anchor(inside: Inside, writt
     path.write_text("\n".join([*lines[:-2], lines[-1]]) + "\n")
     done = inside("verify", "--file", "r1.jsonl")
     assert done.code == 1
-    assert f"r1 entry {LENGTH}: the anchor has it, and the journal does not" in done.err
+    assert f"r1 entry {LENGTH}: it is in the anchor but not in the journal" in done.err
 
 
 def test_anchors_are_written_and_held_against(inside: Inside, written: Store, hand: Hand, sqlite_url: str) -> None:
@@ -173,5 +173,5 @@ def test_anchors_are_written_and_held_against(inside: Inside, written: Store, ha
         hand.run(f"DELETE FROM {table} WHERE {'id' if table == 'rollouts' else 'rollout_id'} = 'r2'")
     done = inside("verify", "--anchor", "kept", "--write-anchor", "after", **environment)
     assert done.code == 1
-    assert "r2 entry 1: the anchor has it, and the journal does not" in done.err
+    assert "r2 entry 1: it is in the anchor but not in the journal" in done.err
     assert not (inside.folder / "after").exists(), "an altered history is not anchored"

@@ -154,8 +154,8 @@ def test_a_pruned_rollout_is_no_alteration(seen: Scene) -> None:
         ),
         ("UPDATE tokens SET numbers = '[\"+14157774444\"]'", "numbers is ['+14157774444'] in the table and None"),
         ("UPDATE tokens SET expires_at = '2099-01-01 00:00:00+00:00'", "by the journal"),
-        ("DELETE FROM tokens WHERE name = 'first'", "is in the journal and not in the table"),
-        ("UPDATE tokens SET id = 'x' WHERE name = 'first'", "token x: is in the table and not in the journal"),
+        ("DELETE FROM tokens WHERE name = 'first'", "is in the journal but not in the table"),
+        ("UPDATE tokens SET id = 'x' WHERE name = 'first'", "token x: is in the table but not in the journal"),
         ("UPDATE tokens SET revoked_at = created_at", "whether it is revoked differs"),
     ],
 )
@@ -194,7 +194,7 @@ def test_a_missing_trigger_is_an_error(store: Store, hand: Hand, how: str) -> No
     (fault,) = audit(store.database)[0]
     if not store.database.is_sqlite:
         hand.run("DROP TABLE tokens CASCADE")  # so that no later test is lent this database
-    assert f"the trigger {name} is missing or does nothing" in fault
+    assert f"the trigger {name} is missing or disabled" in fault
 
 
 def test_a_chain_without_its_rollout_is_named(seen: Scene) -> None:
@@ -204,7 +204,7 @@ def test_a_chain_without_its_rollout_is_named(seen: Scene) -> None:
         "DELETE FROM targets WHERE rollout_id = '{id}'",
         "DELETE FROM rollouts WHERE id = '{id}'",
     )
-    assert faults(seen) == [f"{seen.id}: the journal has it, and the table of rollouts does not"]
+    assert faults(seen) == [f"{seen.id}: it is in the journal but not in the table of rollouts"]
 
 
 def test_a_long_check_says_how_far_it_is(seen: Scene) -> None:

@@ -26,7 +26,7 @@ from tests.support.hand import Hand
     [
         ("nonsense", "not a database address; write sqlite:///rollout.db or postgresql://user@host/name"),
         ("mysql://user@host/name", "mysql is not supported; write sqlite:///rollout.db or postgresql://"),
-        ("sqlite://", "a database in memory is lost with the process; write sqlite:///rollout.db"),
+        ("sqlite://", "a database in memory is lost when the process ends; write sqlite:///rollout.db"),
         ("sqlite:///:memory:", "a database in memory is lost"),
     ],
     ids=["nonsense", "mysql", "memory", "memory-by-name"],
@@ -46,7 +46,7 @@ def test_a_new_file_is_private_from_its_first_moment(tmp_path: Path) -> None:
 
 def test_a_file_in_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'none' / 'x.db'}", SystemClock())
-    with pytest.raises(SettingsError, match=r"there is no folder .*none; make it first"):
+    with pytest.raises(SettingsError, match=r"there is no folder .*none; create it first"):
         database.make()
 
 
@@ -173,7 +173,7 @@ def test_one_service_holds_the_file_however_it_is_spelled(make: Callable[[Path, 
     make(other, path)
     with DatabaseFile(path).only_service():
         for spelled in (path, other, tmp_path / "sub" / ".." / "rollout.db"):
-            with pytest.raises(Refused, match="SQLite takes one"), DatabaseFile(spelled).only_service():
+            with pytest.raises(Refused, match="SQLite allows one"), DatabaseFile(spelled).only_service():
                 pass
     with DatabaseFile(other).only_service():
         pass

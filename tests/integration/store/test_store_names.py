@@ -39,7 +39,7 @@ def ask(store: Store, i: int, name: str = "shop") -> str:
 @pytest.mark.parametrize("phase", LIVE)
 def test_a_live_name_is_refused_in_every_phase_and_its_owner_is_named(store: Store, hand: Hand, phase: Phase) -> None:
     hand.create("first", name="shop", phase=phase)
-    with pytest.raises(NameTaken, match=r"name: shop is the name of a live rollout already \(first\)") as refused:
+    with pytest.raises(NameTaken, match=r"name: shop is already the name of a live rollout \(first\)") as refused:
         hand.create("second", target(TWO), name="shop")
     assert (refused.value.exit_code, refused.value.status) == (3, 409)
     assert [r.id for r in store.summaries()] == ["first"] and store.drivers([TWO]) == {}

@@ -301,7 +301,7 @@ def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: St
 def test_a_request_id_serves_one_request(store: Store, hand: Hand) -> None:
     hand.begun()
     store.change("r1", pause, phase_of, request())
-    with pytest.raises(Refused, match="the request id q1 was used before for another request"):
+    with pytest.raises(Refused, match="the request id q1 was already used for a different request"):
         store.change("r1", pause, phase_of, request(digest="other"))
     assert store.answered(request(actor="cli:you")) is None, "another person's id is another id"
 

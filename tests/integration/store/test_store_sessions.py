@@ -118,7 +118,7 @@ def test_a_search_path_without_its_schema_is_said(own: str) -> None:
     with opened(with_options(own, "-csearch_path=nowhere")) as database:
         with pytest.raises(SchemaRefused, match="is empty; run: rollout db upgrade"):
             migrate.require_current(database)
-        with pytest.raises(NotReachable, match="make the schema that search_path names first"):
+        with pytest.raises(NotReachable, match="create the schema that search_path names first"):
             migrate.upgrade(database)
 
 

@@ -146,7 +146,7 @@ def test_a_backup_is_whole_and_private_and_writes_over_nothing(scene: Scene, pla
         assert [tuple(r) for r in rows] == [(scene.id, 1)]
     finally:
         copy.close()
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         backup(place.url, place.copy)
     with pytest.raises(InputError, match="pg_dump"):
         backup("postgresql://nobody@127.0.0.1/x", place.copy.with_name("other"))

@@ -192,7 +192,7 @@ def test_a_calendar_that_does_not_exist() -> None:
     )
     with pytest.raises(InputError, match=r"known in .*toml are: freezes-only, nights, office"):
         Calendars(CalendarFile(EXAMPLE)).of(rollout(calendar="bank").plan)
-    with pytest.raises(InputError, match="no file of calendars is set; set ROLLOUT_CALENDARS"):
+    with pytest.raises(InputError, match="no calendar file is set; set ROLLOUT_CALENDARS"):
         Calendars().of(plan)
 
 
@@ -229,9 +229,9 @@ def test_a_calendar_lost_on_the_way_closes_and_raises_nothing(tmp_path: Path, te
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("[office]\nzone = 'Mars/Base'\n", 'office: zone: there is no zone "Mars/Base"'),
+        ("[office]\nzone = 'Mars/Base'\n", 'office: zone: there is no time zone "Mars/Base"'),
         ("[office]\nwindow = []\n", "office: window: there is no such key; write windows"),
-        ("[office]\nwindows = {from = '09:00', to = '17:00'}\n", "windows are given without a zone"),
+        ("[office]\nwindows = {from = '09:00', to = '17:00'}\n", "windows are given without a time zone"),
         (
             "[office]\nzone = 'UTC'\nwindows = {from = 09:00:00, to = '17:00'}\n",
             'windows[0].from: "09:00:00" is not a time of day; write hours and minutes',
@@ -245,7 +245,7 @@ def test_a_calendar_lost_on_the_way_closes_and_raises_nothing(tmp_path: Path, te
         ("[office]\nzone='UTC'\nholidays='XX'\n", "for XX; write an ISO 3166 code, for example US or US-CA"),
         (
             "[office]\nzone='UTC'\nfreezes={from=2026-12-01T09:00:00, to=2026-12-02T09:00:00, reason='x'}\n",
-            "does not say in which zone",
+            "has no UTC offset",
         ),
     ],
 )

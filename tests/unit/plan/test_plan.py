@@ -305,7 +305,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ({"name": 7}, 'name: 7 is not text; put it in quotes: "7"'),
         (
             {"numbers": [14157774444]},
-            'numbers[0]: 14157774444 is a number, so its plus is lost; put it in quotes: "+14157774444"',
+            'numbers[0]: 14157774444 is a number, so YAML drops its plus; put it in quotes: "+14157774444"',
         ),
         (
             {"numbers": [NUMBER, "+1 415 777 4444"]},
@@ -325,11 +325,11 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"numbers": ["+1415777"]},
-            'numbers[0]: "+1415777" is too short or too long for its country; write the whole number',
+            'numbers[0]: "+1415777" has too few or too many digits for its country; write the whole number',
         ),
         (
             {"numbers": ["+9991234567"]},
-            'numbers[0]: "+9991234567" begins with no country\'s code; write plus, country code and number in quotes, for example "+14157774444"',
+            'numbers[0]: "+9991234567" does not begin with a country code; write plus, country code and number in quotes, for example "+14157774444"',
         ),
         (
             {"numbers": ["+4402079460123"]},
@@ -343,7 +343,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             'channels[0]: "sms" is not known here; write one of: inbound, outbound, inbound_sms, outbound_sms',
         ),
         ({"channels": "inbound"}, 'channels: "inbound" is not a list; write a list: [inbound]'),
-        ({"canary": None}, "the plan tries no version; write canary: {agent_id: ..., agent_version: ...}"),
+        ({"canary": None}, "the plan names no version to try; write canary: {agent_id: ..., agent_version: ...}"),
         (
             {"canary": {"agent_id": "a", "agent_version": "prod"}},
             'canary.agent_version: "prod" is a tag; write the number, not a tag: tags move; for example agent_version: 7',
@@ -469,9 +469,9 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"waves": [0.1]},
-            'waves[0]: 0.1 is not a wave; write a count of numbers, for example 1, or a part, for example "10%"',
+            'waves[0]: 0.1 is not a wave; write a count of numbers, for example 1, or a share, for example "10%"',
         ),
-        ({"waves": ["200%"]}, 'waves[0]: 200% is not a part of the numbers; write above "0%" and at most "100%"'),
+        ({"waves": ["200%"]}, 'waves[0]: 200% is not a share of the numbers; write above "0%" and at most "100%"'),
         (
             {"wave_order": "volume"},
             "wave_order: volume has no effect; write plan and list the quietest numbers first, or random",
@@ -479,13 +479,13 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ({"seed": 3}, "seed: a seed is given, but nothing is drawn; write wave_order: random, or leave seed out"),
         (
             {"start": "2026-12-01T09:00:00"},
-            "start: 2026-12-01T09:00:00 does not say in which zone; write the offset too: 2026-12-01T09:00:00-08:00, or 2026-12-01T09:00:00Z for UTC",
+            "start: 2026-12-01T09:00:00 has no UTC offset; write the offset, too: 2026-12-01T09:00:00-08:00, or 2026-12-01T09:00:00Z for UTC",
         ),
         (
             {"start": "tomorrow"},
             'start: "tomorrow" is not a time; write date, time and offset: 2026-12-01T09:00:00-08:00',
         ),
-        ({"after": "frontdesk-v7"}, "after: the plan waits for itself; write the name of another plan"),
+        ({"after": "frontdesk-v7"}, "after: the plan waits for itself; write another plan's name"),
         ({"deadline": "0s"}, "deadline: 0s leaves no time; write for example 30s, 15m or 7d, or leave the key out"),
         ({"on_failure": "halt"}, 'on_failure: "halt" is not known here; write one of: rollback, pause'),
         ({"on_failure": "rolback"}, 'on_failure: "rolback" is not known here; write rollback'),
@@ -495,7 +495,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"gates": {"metrics": [{"name": "tool_failed"}]}},
-            "gates.metrics[0].name: tool_failed lacks what it is about; write tool_failed: with a name",
+            "gates.metrics[0].name: tool_failed needs the name of what it measures; write tool_failed: with a name",
         ),
         (
             {"gates": {"metrics": [{"name": "transferred", "cost": {}}]}},
@@ -519,7 +519,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_values": ["x"], "bad_above": 1}]}},
-            "gates.metrics[0].bad_above: bad_values and bad_above are both given; say in one way what is bad",
+            "gates.metrics[0].bad_above: bad_values and bad_above are both given; keep one of them",
         ),
         (
             {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_below": 3, "bad_above": 2}]}},
@@ -575,7 +575,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"gates": {"metrics": [{"name": "slow"}]}},
-            "gates.metrics: nothing would ever have to be proven before a step; give one metric margins, such as margins: [0.25, 0.10]",
+            "gates.metrics: no metric has margins, so every step would pass without proof; give one metric margins, such as margins: [0.25, 0.10]",
         ),
         ({"gates": ["success"]}, "gates: a list is given; write gates: {metrics: [...]}, or [] for none"),
         (
@@ -585,15 +585,15 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ({"alerts": {"match": {"a": 1}}}, 'alerts[0].match.a: the value 1 is not text; put it in quotes: "1"'),
         (
             {"windows": [{"from": "09:00", "to": "17:00"}]},
-            "windows: windows are given without a zone, so their hours could be anybody's; write the zone too, for example zone: America/Los_Angeles",
+            "windows: windows are given without a time zone; write the time zone, too, for example zone: America/Los_Angeles",
         ),
         (
             {"zone": "Los Angeles"},
-            'zone: there is no zone "Los Angeles"; write a name of the IANA list, for example America/Los_Angeles',
+            'zone: there is no time zone "Los Angeles"; write an IANA time zone, for example America/Los_Angeles',
         ),
         (
             {"zone": "../../etc/passwd"},
-            'zone: there is no zone "../../etc/passwd"; write a name of the IANA list, for example America/Los_Angeles',
+            'zone: there is no time zone "../../etc/passwd"; write an IANA time zone, for example America/Los_Angeles',
         ),
         (
             OFFICE | {"windows": [{"from": "9:00", "to": "17:00"}]},
@@ -626,7 +626,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"closing": {"retreat": 0.1}},
-            "closing: the plan never closes, for it has no windows; leave closing out, or give windows and zone",
+            "closing: the plan never closes, because it has no windows; leave closing out, or give windows and zone",
         ),
         ({"closing": "retreat"}, 'closing: "retreat" is not known here; write keep, or {retreat: 0.1}'),
         (
@@ -639,7 +639,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"name": "key_" + "0a" * 12},
-            "this looks like a Retell API key; take it out, replace it where it was issued, and give it to the service by ROLLOUT_RETELL_API_KEY",
+            "this looks like a Retell API key; remove it, revoke it and issue a new one, and give that to the service in ROLLOUT_RETELL_API_KEY",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
@@ -675,7 +675,7 @@ def test_the_key_is_never_repeated() -> None:
 
 def test_a_recorded_number_is_read_whatever_is_known_of_countries_today() -> None:
     impossible = "+1415"
-    with pytest.raises(PlanError, match="too short or too long"):
+    with pytest.raises(PlanError, match="too few or too many digits"):
         build_plan(document(numbers=[impossible]))
     assert Plan.model_validate(document(numbers=[impossible])).numbers == (impossible,)
 

@@ -61,7 +61,7 @@ def test_the_days_are_those_of_the_timetable(changes: dict[str, Any]) -> None:
     # It looks once in 3 % more calls, and at every opening and closing: that late it may be, and never early.
     assert days <= document["scenarios"][0]["days_to_promote"] <= days * 1.04 + 0.01
     assert any("days count from " in note for note in document["notes"])
-    assert ("The retreat is not played" in " ".join(document["notes"])) == ("closing" in changes)
+    assert ("The retreat is not modelled" in " ".join(document["notes"])) == ("closing" in changes)
 
 
 def test_what_was_proven_while_closed_waits_for_the_opening_even_without_a_call() -> None:
@@ -74,7 +74,7 @@ def test_a_plan_without_hours_is_played_as_before() -> None:
     document = played()
     assert document["begins"] == THURSDAY.isoformat()
     assert document["notes"] == (
-        "This plan has no gates: every step is taken when its hold is over, whatever the calls say.",
+        "This plan has no gates: every step follows when its hold is over, whatever happens to the calls.",
     )
     later = datetime(2026, 12, 1, tzinfo=UTC)
     assert played(start=later.isoformat())["begins"] == later.isoformat()

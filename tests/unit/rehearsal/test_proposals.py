@@ -57,7 +57,7 @@ def test_fewer_calls_ask_for_more_change_and_in_the_end_for_time():
     assert found(JUMP, 20).words == "a step at weight 0.5 before weight 1 and profile: low-traffic"
     least = found(JUMP, 3)
     assert least.deadline is not None and least.deadline % DAY == 0
-    assert least.words.endswith("days of time")
+    assert least.words.endswith("days")
 
 
 def test_a_deadline_of_the_plan_is_the_time_there_is():
@@ -70,13 +70,13 @@ def test_a_deadline_of_the_plan_is_the_time_there_is():
 @pytest.mark.parametrize(("deadline", "written"), [("", False), ("deadline: 20d\n", True)])
 def test_a_deadline_is_written_where_the_plan_has_one(deadline, written):
     better = proposal(load_plan(PLAN + deadline), 2)
-    assert better["change"].endswith("days of time")
+    assert better["change"].endswith("days")
     assert ("deadline:" in better["yaml"]) is written
 
 
 def test_a_ladder_that_leaves_nothing_to_change_is_given_time():
     steps = (PlayStep(5000), PlayStep(10_000))
-    assert found(steps, 1, gate_config("low-traffic")).words.endswith("days of time")
+    assert found(steps, 1, gate_config("low-traffic")).words.endswith("days")
 
 
 VARIANTS = """
@@ -127,7 +127,7 @@ def test_the_yaml_is_a_plan_again_and_decides():
 def test_every_proposal_can_be_read_and_none_follows_it(per_day):
     better = proposal(load_plan(PLAN), per_day)
     again = load_plan(PLAN[: PLAN.index("steps:")] + better["yaml"])
-    if "days of time" not in better["change"]:
+    if "days" not in better["change"]:
         assert proposal(again, per_day) is None
 
 

@@ -17,7 +17,7 @@ def test_each_step_that_serves_both_versions_says_the_calls_that_it_takes() -> N
     said = quick_line(plan(**GATED), 500)
     found = re.fullmatch(
         r"at 500 calls a day an equal canary: 10 % takes about ([\d,]+) calls, 50 % takes about ([\d,]+) calls "
-        r"\(([\d.]+) days in all\); a dead one is rolled back after about (\d+) of its calls",
+        r"\(([\d.]+) days in all\); one that fails every call is rolled back after about (\d+) of its calls",
         said,
     )
     assert found, said
@@ -39,7 +39,10 @@ def test_least_calls_are_part_of_what_a_step_takes() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"gates": {"profile": "none"}}, "no gates: every step is taken when its hold is over, whatever the calls say"),
+        (
+            {"gates": {"profile": "none"}},
+            "no gates: every step follows when its hold is over, whatever happens to the calls",
+        ),
         (
             {"steps": [{"weight": 1.0, "hold": "1d"}], **GATED},
             "no step serves both versions, so nothing can be compared",

@@ -108,7 +108,7 @@ def test_no_gates_and_no_baseline_are_told():
 def test_a_person_is_mentioned_and_an_own_canary_played():
     steps = (PlayStep(5000, 60), PlayStep(10_000, 60, approve=True))
     found = rehearse(gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY)
-    assert any("Step 2 ends with a person's answer" in n for n in found.notes)
+    assert any("Step 2 needs a person's approval" in n for n in found.notes)
     assert found.scenarios[-1].name == "as given" and found.scenarios[-1].rolled_back > 0.9
 
 

@@ -104,7 +104,7 @@ def test_a_touch_is_only_noted_while_undoing_and_after_the_end(phase: Phase) -> 
 def test_another_field_is_taken_over_with_a_note() -> None:
     found = absorb(rollout(targets=(confirmed(),)), {ONE: Shown(FIRST, 2_000, "new")}, START, START)
     assert found.change.targets == {ONE: {"modified": 2_000, "others": "new"}}
-    assert found.notes == (f"{ONE}: another field was edited; the split is as confirmed",)
+    assert found.notes == (f"{ONE}: another field was changed; the split is still as confirmed",)
 
 
 def test_a_forward_write_turns_out_to_have_been_applied() -> None:

@@ -76,13 +76,13 @@ def test_an_answer_that_could_not_be_read_back_is_a_trouble() -> None:
     found = judged(Answer(200, reading()), Failure(Trouble.UNREACHABLE, "no answer in time"))
     assert found.writes == {"w1": WriteResult(horizon_until=AT + STALE)}, "not answered as taken: nobody saw it"
     assert found.targets == {}
-    assert found.trouble == f"{ONE}: written, and not read back yet"
+    assert found.trouble == f"{ONE}: written, but not read back yet"
 
 
 def test_an_answer_that_shows_something_else_is_not_known() -> None:
     found = judged(Answer(200, reading(lists=only(6))), reading(lists=only(6)))
     assert found.writes == {}, "not answered as taken: nobody saw it written over"
-    assert found.trouble == f"{ONE}: outcome not known: Retell answered 200 and does not show the split"
+    assert found.trouble == f"{ONE}: outcome not known: Retell answered 200 but does not show the split"
 
 
 def test_an_answer_that_was_written_over_counts_as_taken() -> None:
@@ -138,7 +138,7 @@ def test_a_refused_baseline_leaves_the_target_to_be_restored() -> None:
 def test_a_refused_key_is_no_fault_of_the_split(status: int) -> None:
     found = judged(refused(status))
     assert found.targets == {}
-    assert found.trouble == f"Retell refuses the API key ({status}): nothing is sent until it is right again"
+    assert found.trouble == f"Retell refuses the API key ({status}): nothing is sent until the key works again"
 
 
 def test_what_was_not_sent_can_have_no_effect() -> None:
@@ -182,4 +182,6 @@ def test_readings_that_failed_say_what_is_in_the_way() -> None:
         5.0,
     )
     key = Failure(Trouble.REJECTED, "no", 401)
-    assert reading_trouble({ONE: key})[0] == "Retell refuses the API key (401): nothing is sent until it is right again"
+    assert (
+        reading_trouble({ONE: key})[0] == "Retell refuses the API key (401): nothing is sent until the key works again"
+    )

@@ -100,7 +100,7 @@ AT_ZERO, AT_ONE = target(written=True), confirmed(step=1)
 
 READINGS: list[tuple[str, Target, Shown, list[Write], datetime, Finding, str | None]] = [
     ("nothing moved", AT_ONE, Shown(FIRST), [], START, Finding.AS_EXPECTED, None),
-    ("another field was edited", AT_ONE, Shown(FIRST, 1_001, "other"), [], START, Finding.OTHER_FIELDS, None),
+    ("another field was changed", AT_ONE, Shown(FIRST, 1_001, "other"), [], START, Finding.OTHER_FIELDS, None),
     ("only the time stamp moved", AT_ONE, Shown(FIRST, 1_001), [], START, Finding.TOUCHED, None),
     ("older than known", AT_ONE, Shown(FIRST, 999), [], START, Finding.STALE, None),
     ("older than known, and different", AT_ONE, Shown(FOREIGN, 999), [], START, Finding.STALE, None),
