@@ -90,7 +90,7 @@ class Advance:
             except ClaimLost:
                 log.info("let go", why="a command or another process took it over")
             except RolloutError as error:
-                log.warning("could not go on", error=error.message)
+                log.warning("could not continue", error=error.message)
                 self._again_later(held, error.message)
             except Exception as error:
                 log.exception("crashed", error=str(error))
@@ -101,7 +101,7 @@ class Advance:
             due = self.app.store.now() + timedelta(seconds=self.app.timing.poll)
             self.app.store.release(held, Wait(due, "", why), tries=1)
         except RolloutError as error:
-            log.warning("could not let go", error=error.message)
+            log.warning("could not release the rollout", error=error.message)
 
     def _poisoned(self, held: Claim) -> bool:
         """Hold a rollout that keeps crashing, where its phase allows that: a rollback is never given up."""

@@ -124,7 +124,7 @@ class Notify:
             told = of_entry(rollout, entry, shared)
         except Exception:
             # One entry that cannot be put into words must not keep all that follow from being told.
-            log.exception("entry not told", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)
+            log.exception("entry without a notice", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)
             return []
         return [] if told is None else self._rows(told, rollout)
 
@@ -231,7 +231,7 @@ class Notify:
             wait = LONGEST_WAIT  # only a new setting changes it; until it is given up it stays visible
         self.outbox.failed(item, rest, wait, address.name, error.trouble)
         log.warning(
-            "notice not taken", rollout=item.rollout_id, name=address.name, error=error.trouble, tries=item.tries + 1
+            "notice not accepted", rollout=item.rollout_id, name=address.name, error=error.trouble, tries=item.tries + 1
         )
 
     def _resolve(self, item: OutboxItem) -> Address | None:

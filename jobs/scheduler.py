@@ -98,7 +98,7 @@ class Scheduler:
         except NotReachable as error:
             # A process that stood still inside a transaction had its session ended by the server. With a new one it
             # goes on; a database that is really gone says so a second time.
-            log.warning("the database is asked once more", error=error.message)
+            log.warning("the database is asked again", error=error.message)
             self._greet()
         self._scheduler.start()
         self._waker.start()
@@ -110,11 +110,11 @@ class Scheduler:
         self._look_back()
         self._beats = self.app.store.heartbeats.beat(self.app.owner, started=True)
         if reason := self.app.store.disk_reserve.keep():
-            log.warning("no room is kept for rollbacks on a full disk", reason=reason)
+            log.warning("no disk space is reserved for rollbacks", reason=reason)
         if advice := self.app.store.heartbeats.durability():
-            log.warning("the database may lose what it has confirmed", advice=advice)
+            log.warning("the database may lose confirmed commits", advice=advice)
         for trouble in self.app.database.sessions():
-            log.warning("the database's sessions are not as they must be", trouble=trouble)
+            log.warning("the database's sessions have the wrong settings", trouble=trouble)
 
     def tick_by_clock(self, patience: float = 0.0) -> None:
         """As `tick`, unless the last look failed a moment ago."""
@@ -160,7 +160,7 @@ class Scheduler:
         try:
             self.app.heard(signal)
         except RolloutError as error:
-            log.warning("a signal was not followed", signal=signal, error=error.message)
+            log.warning("a signal was not handled", signal=signal, error=error.message)
 
     def _look_back(self) -> None:
         """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
@@ -237,4 +237,4 @@ class Scheduler:
         try:
             self.app.store.heartbeats.forget(self.app.owner)
         except RolloutError as error:
-            log.warning("could not say goodbye", error=error.message)
+            log.warning("could not sign off", error=error.message)

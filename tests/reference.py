@@ -76,7 +76,7 @@ EXIT_CODES = {
     3: "refused by the rollout's state, by drift, by pre-flight or by an old schema; nothing was changed",
     4: "Retell, the database or the service cannot be reached, or refuses the key",
     5: "the rollout that was waited for did not end as promoted",
-    130: "interrupted; what was ordered stays ordered",
+    130: "interrupted; what you ordered is still carried out",
 }
 
 

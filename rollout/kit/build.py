@@ -100,7 +100,7 @@ def _numbers(rollout: Rollout) -> dict[str, Any]:
     if not rollout.targets:
         raise Refused(
             f"rollout {rollout.id} has not read its numbers yet, so there is no baseline to go back to; "
-            "make the kit once it has started"
+            "build the kit once the rollout has started"
         )
     for target in rollout.targets:
         empty = [name for name in target.baseline if not target.baseline[name] or name not in _LISTS]

@@ -167,7 +167,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {},
         "canary: agent_x version 1 does not exist, because Retell has no agent agent_x$",
     ),
-    ("empty channel", {"channels": ["outbound"]}, {}, "has no outbound_agents: there is nothing to roll back to"),
+    ("empty channel", {"channels": ["outbound"]}, {}, "has no outbound_agents, so there is nothing to roll back to"),
     ("empty list", {}, {"inbound_agents": []}, "has no inbound_agents"),
     ("other baseline", {"baseline": {"agent_id": AGENT, "agent_version": 5}}, {}, "and the plan's baseline is"),
     ("baseline gone", {}, {"inbound_agents": [entry(3)]}, "names agent_frontdesk version 3, which does not exist"),

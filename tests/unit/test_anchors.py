@@ -23,9 +23,9 @@ def test_an_anchor_is_found_again_in_any_text() -> None:
         (A, False, None),
         (A, True, None),
         (None, True, None),
-        (None, False, "r1 entry 7: the anchor has it, and the journal does not"),
-        (B, False, "r1 entry 7: is not the one that the anchor has"),
-        (B, True, "r1 entry 7: is not the one that the anchor has"),
+        (None, False, "r1 entry 7: it is in the anchor but not in the journal"),
+        (B, False, "r1 entry 7: it is not the one in the anchor"),
+        (B, True, "r1 entry 7: it is not the one in the anchor"),
     ],
 )
 def test_a_history_that_was_cut_or_written_anew_is_seen(kept: str | None, pruned: bool, words: str | None) -> None:

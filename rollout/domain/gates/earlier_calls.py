@@ -27,8 +27,8 @@ def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
                 first = [f"{m:g}" for m in metric.margins[:-1] if m > widest]
                 usual, accepted = f"{100 * (1 - rate):.3g} %", f"{100 * (1 - rate - last):.3g} %"
                 found.append(
-                    f"{metric.name}: the last margin is {100 * last:g} points where {usual} of the baseline's last "
-                    f"{history.calls:,} calls were good, so a canary with {accepted} may be promoted; "
+                    f"{metric.name}: the last margin is {100 * last:g} points, but {usual} of the baseline's last "
+                    f"{history.calls:,} calls were good, so a canary with only {accepted} could be promoted; "
                     f"write margins: [{', '.join([*first, f'{widest:g}'])}]"
                 )
                 break

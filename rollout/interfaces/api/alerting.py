@@ -56,9 +56,9 @@ def _act(
             service.access.forget([digest])  # the next outbreak has the same name, and is to act again
         return {"done": False, "why": "it is resolved"}
     if alert.status != alerts.FIRING:
-        return {"done": False, "why": "it neither fires nor is resolved"}
+        return {"done": False, "why": "it is neither firing nor resolved"}
     if service.access.known([digest]):
-        return {"done": False, "why": "it was taken before"}
+        return {"done": False, "why": "it was already handled"}
     reason = alerts.clean(f"alert {alert.name} ({alert.source}): {alert.summary or alert.name}", 500)
     # Names of outbreaks come back where a tool gives none, so their request id says when it was taken.
     moment = "" if alert.lasting else service.app.store.now().isoformat()

@@ -45,17 +45,17 @@ class Summary(BaseModel):
     )
     reason: str | None = Field(description="Why it is held, paused, stopped or rolled back.")
     position: PositionModel
-    steps: int = Field(description="How many steps the plan has.", examples=[3])
-    agents: list[AgentModel] = Field(description="The agent versions that it tries.")
+    steps: int = Field(description="Number of steps in the plan.", examples=[3])
+    agents: list[AgentModel] = Field(description="The agent versions being tried.")
     weight: float = Field(description="The canary's share of new calls, 0..1.", examples=[0.1])
     retreated: float | None = Field(
-        description="The weight that closing time asked for, 0..1; null: the position's own is wanted."
+        description="The retreat weight of closing time, 0..1; null: the weight of the position applies."
     )
     due_at: datetime | None = Field(description="When the next check is due.")
     next: str = Field(description="What happens next.", examples=["step 1.2"])
     why: str = Field(description="Why not yet.", examples=["12 of 50 calls"])
     waiting_for: WaitingFor | None = Field(
-        description="The same for programs; null: nothing, or what its next pass finds.", examples=["calls"]
+        description="The same for programs; null: nothing, or not known before the next pass.", examples=["calls"]
     )
     created_at: datetime
     updated_at: datetime
@@ -69,8 +69,8 @@ class TargetModel(BaseModel):
     step: int
     channels: list[str]
     baseline: dict[str, Any] = Field(description="What a rollback restores.")
-    confirmed: dict[str, Any] = Field(description="What was written last and read back.")
-    live: dict[str, Any] | None = Field(description="What was seen last.")
+    confirmed: dict[str, Any] = Field(description="What was last written and read back.")
+    live: dict[str, Any] | None = Field(description="What was last seen.")
     live_at: datetime | None
     state: str = Field(examples=["confirmed"])
 
@@ -79,7 +79,7 @@ class VerdictModel(BaseModel):
     """The verdict on all arms together."""
 
     outcome: str = Field(description="pass, fail, undecided or unmeasurable.", examples=["undecided"])
-    alarm: str | None = Field(description="What made it fail at once: harm, split, ...; else null.")
+    alarm: str | None = Field(description="The alarm that was raised: split, labels, watch or amber; null: none.")
     reason: str = Field(examples=["12 of 50 calls"])
 
 
@@ -98,8 +98,8 @@ class CaseFailureModel(BaseModel):
 
     arm: str = Field(examples=["canary"])
     case: str = Field(description="Its name.", examples=["Books a table"])
-    failed: int = Field(description="In how many runs.")
-    explanation: str = Field(description="Retell's, of the first run that failed.")
+    failed: int = Field(description="The number of runs in which it failed.")
+    explanation: str = Field(description="Retell's explanation of the first run that failed.")
 
 
 class TestsModel(BaseModel):
@@ -133,14 +133,14 @@ class RolloutModel(Summary):
     created_by: str
     epoch: int
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
-    verdict: VerdictModel | None = Field(description="What the gates say; null: they have not looked.")
-    gates: list[dict[str, Any]] = Field(description="What they saw, by arm.")
+    verdict: VerdictModel | None = Field(description="The verdict of the gates; null: none yet.")
+    gates: list[dict[str, Any]] = Field(description="Their evidence, by arm.")
     gates_text: list[str] = Field(description="The same in words.")
-    tests: TestsModel | None = Field(description="null: the plan has none, or they are still to come.")
+    tests: TestsModel | None = Field(description="null: the plan has none, or they have not run yet.")
     targets: list[TargetModel]
     timetable: str | None = Field(None, description="What is still to come, and when at the earliest.")
     calls_unreadable: CallsUnreadableModel | None = Field(
-        None, description="Since when its calls cannot be read, and why; null: they can."
+        None, description="Since when its calls cannot be read, and why; null while they can."
     )
 
 
@@ -149,7 +149,7 @@ class RollbackAnswer(RolloutModel):
 
     read_back: bool
     seconds: float | None = Field(description="From the order to the last read-back, in seconds.", examples=[0.4])
-    trouble: str | None = Field(None, description="Why it is not read back yet, if something is in the way.")
+    trouble: str | None = Field(None, description="What delays the read-back, if anything.")
 
 
 class Summaries(BaseModel):
@@ -183,7 +183,7 @@ class Started(BaseModel):
     """The new rollout."""
 
     id: str = Field(examples=["k7m2x9p4qa"])
-    warnings: list[str] = Field(description="What pre-flight found worth saying.")
+    warnings: list[str] = Field(description="The warnings of pre-flight.")
     differences: list[dict[str, Any]] = Field(
         [], description="What differs between the versions that the numbers serve and those that are tried."
     )
@@ -215,10 +215,10 @@ class NumberAnswer(BaseModel):
     """One phone number across rollouts."""
 
     number: str = Field(examples=["+14157774444"])
-    driven_by: CommandAnswer | None = Field(description="The live rollout that drives it.")
+    driven_by: CommandAnswer | None = Field(description="The live rollout that writes it.")
     serves: dict[str, Any] | None = Field(description="Its lists as last seen, or read now with ?fresh=true.")
     seen_at: datetime | None
-    rollback: str | None = Field(description="The id of the rollout that a rollback of this number means.")
+    rollback: str | None = Field(description="The id of the rollout that a rollback of this number rolls back.")
     rollouts: list[dict[str, Any]] = Field(description="The rollouts it was in, newest first, at most 100.")
     earlier: int = Field(description="How many more it was in before those.", examples=[0])
 
@@ -283,21 +283,21 @@ class ProblemDocument(BaseModel):
     status: int = Field(examples=[409])
     code: str = Field(description="The error's name, for programs.", examples=["stale_expectation"])
     detail: str = Field(examples=["you expected it at 1.2, but it is at 1.3 (progressing); nothing was changed"])
-    instance: str = Field(description="The request's id; the log has it too.")
+    instance: str = Field(description="The request's id, as in the log.")
 
 
 _WORDS = {
     400: "The request cannot be read.",
     401: "A token is missing, unknown, revoked or expired.",
     403: "The token's role, or its numbers, do not allow this.",
-    404: "There is no such thing, or it is not this token's business.",
+    404: "It does not exist, or this token may not see it.",
     408: "The body did not arrive within 10 s.",
-    409: "The rollout's state does not allow this; the document says where it stands.",
+    409: "The rollout's state does not allow this; the document has the state.",
     413: "The body is too large.",
     415: "The body is not application/json.",
     421: "The service does not answer under this Host.",
     422: "The input is wrong; `errors` or `problems` name the fields.",
-    429: "Too many requests; Retry-After says when, in seconds.",
+    429: "Too many requests; retry after the seconds in Retry-After.",
     500: "Unexpected; the service's log has the request's id.",
     501: "This service was started without this part.",
     503: "Retell, the database or the service cannot be reached now.",

@@ -24,7 +24,7 @@ _ABOUT = """\
 Moves live callers step by step from one version of a Retell voice agent to another, and back.
 
 Every change takes `reason`, `expect` (the position you saw) and a request id (`Idempotency-Key`): the same id
-gives the first answer again. A conflict is 409 and says where the rollout stands. Errors are RFC 9457
+gives the first answer again. A conflict is 409 and has the rollout's state. Errors are RFC 9457
 documents. Times are ISO 8601 in UTC, durations seconds, weights 0..1.
 """
 
@@ -99,11 +99,11 @@ def _describe(api: FastAPI) -> dict[str, Any]:
         description=api.description,
         routes=[r for r in api.routes if getattr(r, "right", None) is not None],
         tags=[
-            {"name": "rollouts", "description": "What goes on, and starting one."},
-            {"name": "commands", "description": "What a person may ask of a rollout."},
-            {"name": "plans", "description": "Plans before they are started."},
+            {"name": "rollouts", "description": "The state of rollouts, and starting one."},
+            {"name": "commands", "description": "Commands to a rollout."},
+            {"name": "plans", "description": "Check and rehearse plans before you start them."},
             {"name": "numbers", "description": "Phone numbers across rollouts."},
-            {"name": "tokens", "description": "Who may do what."},
+            {"name": "tokens", "description": "API tokens and their roles."},
             {"name": "hooks", "description": "Alerts and Retell's webhooks."},
             {"name": "service", "description": "Health, readiness, metrics."},
         ],

@@ -85,7 +85,7 @@ class Attempts:
     def refuse(self, source: str) -> None:
         """Note a failure; TooMany when there were too many."""
         if self.count(source) > self.MOST:
-            raise TooMany("too many wrong tokens from this address; a right one is still taken at once", retry_after=60)
+            raise TooMany("too many wrong tokens from this address; a valid one still works", retry_after=60)
 
 
 class Throttle:

@@ -74,7 +74,7 @@ class Middleware:
                 request,
                 421,
                 "unknown_host",
-                "this service does not answer under this name; allowed names: ROLLOUT_ALLOWED_HOSTS",
+                "this service does not answer to this host name; ROLLOUT_ALLOWED_HOSTS lists the names that it answers to",
             )
             await refused(scope, receive, sending)
             return
@@ -174,6 +174,6 @@ def refuse_unsafe_bind(settings: Settings, store: HasDatabase, host: str | None 
     if is_own_address(host) or AccessStore(store.database).usable_token():
         return
     raise SettingsError(
-        f"ROLLOUT_HOST: {host or 'every address'} can be reached from other machines, and no token exists; make one "
-        "first (rollout token create --role admin --name NAME), or listen on 127.0.0.1"
+        f"ROLLOUT_HOST: {host or 'every address'} can be reached from other machines, and there is no token yet; "
+        "create one first (rollout token create --role admin --name NAME), or listen on 127.0.0.1"
     )

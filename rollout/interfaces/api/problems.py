@@ -38,7 +38,7 @@ class TooSlow(RolloutError):
 
 
 class LeftEarly(RolloutError):
-    """The client left before its body was complete."""
+    """The client disconnected before the body was complete."""
 
     exit_code = 4
     status = 400
@@ -139,7 +139,9 @@ def unexpected(request: Request, error: Exception) -> Response:
     """An error nobody foresaw: the log has it, the answer only its id."""
     id_ = request.scope.get("rollout.request_id", "-")
     log.exception("request failed", request=id_, path=request.url.path, error=type(error).__name__)
-    return problem(request, 500, "unexpected", f"something unexpected went wrong; the service's log has it as {id_}")
+    return problem(
+        request, 500, "unexpected", f"something unexpected went wrong; the service's log has the details under {id_}"
+    )
 
 
 def _not_allowed(api: FastAPI, request: Request) -> Response:
@@ -149,7 +151,7 @@ def _not_allowed(api: FastAPI, request: Request) -> Response:
             methods |= getattr(route, "methods", None) or set()
     if "GET" in methods:
         methods.add("HEAD")
-    answer = problem(request, 405, "method_not_allowed", f"{request.method[:20]} does nothing here")
+    answer = problem(request, 405, "method_not_allowed", f"{request.method[:20]} is not supported here")
     answer.headers["Allow"] = ", ".join(sorted(methods))
     return answer
 

@@ -98,14 +98,14 @@ class CommandBody(Strict):
     """Asking for a change of one rollout."""
 
     reason: Reason = ""
-    expect: Expected | None = Field(None, description="Refuse (409) unless it stands here.")
+    expect: Expected | None = Field(None, description="Refuse (409) unless the rollout is at this position.")
     request_id: RequestId | None = None
 
 
 class PromoteBody(CommandBody):
     """Asking for the next step, or with `full` for the last one."""
 
-    full: bool = Field(False, description="Go to the last step at once.")
+    full: bool = Field(False, description="Go straight to the last step.")
 
 
 class SetBody(CommandBody):
@@ -131,7 +131,7 @@ class RollbackBody(Strict):
     """Asking for a rollback. It needs no expected state; `expect` is taken and not looked at."""
 
     reason: Reason = ""
-    expect: Any = Field(None, description="Ignored: a rollback is right wherever it stands.")
+    expect: Any = Field(None, description="Ignored: a rollback is valid at every position.")
     request_id: RequestId | None = None
 
 
@@ -147,7 +147,7 @@ PlanField = Annotated[
     dict[str, Any] | str, Field(description="The plan, as an object or as YAML or JSON text.", examples=[_PLAN_EXAMPLE])
 ]
 PlanName = Annotated[
-    str, Field(min_length=1, max_length=200, description="The file's name, for complaints.", examples=["plan.yaml"])
+    str, Field(min_length=1, max_length=200, description="The file's name, for error messages.", examples=["plan.yaml"])
 ]
 
 
@@ -175,13 +175,13 @@ class TokenBody(Strict):
     """A token to make."""
 
     role: str = Field(
-        description="What it may do: each role may do what those before it may; trigger: alert hooks alone.",
+        description="What it may do: each role includes those before it; trigger: alert hooks only.",
         examples=["responder"],
         json_schema_extra={"enum": list(Role)},  # the complaint about another one is `create_token`'s
     )
-    name: str = Field(min_length=1, max_length=80, description="Whose it is.", examples=["on-call phone"])
+    name: str = Field(min_length=1, max_length=80, description="Its owner.", examples=["on-call phone"])
     expires: Annotated[AwareDatetime, Field(strict=False)] | None = Field(
-        None, description="When it stops being taken; left out: never.", examples=["2027-01-31T00:00:00Z"]
+        None, description="When it expires; left out: never.", examples=["2027-01-31T00:00:00Z"]
     )
     numbers: list[str] | None = Field(
         None,

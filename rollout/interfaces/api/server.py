@@ -98,7 +98,7 @@ class Server:
         if self._thread is not None:
             self._thread.join(seconds)
             if self._thread.is_alive():
-                log.warning("the HTTP server did not end in time", seconds=seconds)
+                log.warning("the HTTP server did not stop in time", seconds=seconds)
         self.service.stop()
         if self._socket is not None:
             self._socket.close()

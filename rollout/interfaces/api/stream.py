@@ -83,7 +83,7 @@ class Hub:
         """Open a stream behind entry `after`; TooMany when there are too many."""
         most = self._most
         if len(self._subscribers) >= most or self._callers[caller.actor] >= max(4, most // SHARE):
-            raise TooMany("too many event streams are open; close some, or ask again later", retry_after=5)
+            raise TooMany("too many event streams are open; close some, or try again later", retry_after=5)
         subscriber = Subscriber(rollout_id, caller, after)
         self._subscribers.add(subscriber)
         self._callers[caller.actor] += 1

@@ -33,7 +33,7 @@ def _words(error: JsonFault) -> str:
         Fault.SYNTAX: f"the body is not JSON {error.what}",
         Fault.DEPTH: _TOO_DEEP,
         Fault.TWICE: f"{error.what[:60]!r} is written twice in one object; write it once",
-        Fault.CONSTANT: f"{error.what} is no JSON number",
+        Fault.CONSTANT: f"{error.what} is not a JSON number",
     }[error.fault]
 
 

@@ -79,7 +79,7 @@ class WebhookIntake:
         with self._something:
             if len(self._queue) >= self._most or self._bytes + len(body) > MOST_BYTES or self._stopping:
                 self.counts["full"] += 1
-                raise TooMany("too many webhooks are waiting; send it again", retry_after=1)
+                raise TooMany("too many webhooks are waiting; send it again later", retry_after=1)
             self._queue.append((digest, body))
             self._bytes += len(body)
             if self._thread is None:

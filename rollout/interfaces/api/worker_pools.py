@@ -36,7 +36,7 @@ POOLS: dict[str, tuple[int, int | None]] = {
 
 
 class Busy(RolloutError):
-    """The service has more to do than it can: try again in a second."""
+    """The service is overloaded: try again in a second."""
 
     status = 503
     exit_code = 4

@@ -85,11 +85,11 @@ class Caller:
             return
         if self.id is None:
             raise Unauthenticated(
-                "no token exists yet, so this service only reads: make one with `rollout token create --role "
+                "there is no token yet, so this service is read-only: create one with `rollout token create --role "
                 "operator --name NAME` and send it as Authorization: Bearer"
             )
         wanted = " or ".join(role for role, rights in ALLOWED.items() if right in rights)
-        raise Forbidden(f"a token of the role {self.role} may not do this; use one of the role {wanted}")
+        raise Forbidden(f"a token with the role {self.role} may not do this; use one with the role {wanted}")
 
     def covers(self, numbers: Iterable[str]) -> bool:
         """True if all of these numbers are this caller's business; of no numbers at all, only without a limit."""
@@ -136,17 +136,17 @@ def create_token(
         odd = next((n for n in wanted if not is_e164(n)), None)
         if odd is not None or not wanted:
             raise InputError(
-                f"numbers: {odd!r} is no phone number; write E.164, for example +14157774444"
+                f"numbers: {odd!r} is not a phone number; write E.164, for example +14157774444"
                 if odd is not None
-                else "numbers: the list is empty; leave it out for no limit",
+                else "numbers: the list is empty; leave it out to allow all numbers",
                 field="numbers",
             )
     if within is not None and (wanted is None or not set(wanted) <= within):
-        raise Forbidden("numbers: a token cannot be given more numbers than the one that makes it has")
+        raise Forbidden("numbers: a token cannot have more numbers than the token that creates it")
     access = AccessStore(store.database)
     now = store.database.now()
     if expires is not None and (expires.tzinfo is None or expires <= now):
-        raise InputError("expires: write a time in the future with its zone", field="expires")
+        raise InputError("expires: write a time in the future with its offset", field="expires")
     id_, token = secrets.token_hex(5), "rlt_" + secrets.token_urlsafe(32)
     row = TokenRow(id_, name, role, digest(token), None if wanted is None else tuple(wanted), now, actor, expires)
     data = {"token": id_, "name": name, "role": role, "numbers": wanted, "expires": expires and str(expires)}

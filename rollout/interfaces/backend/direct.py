@@ -128,8 +128,8 @@ class Direct:
                 return rollout.show(r)  # nothing had been written, or somebody decided otherwise since
             if clock.boot() >= give_up:
                 raise NotReachable(
-                    f"the rollback of {id_} is ordered and not read back after {timeout:g} s ({r.why}); the service "
-                    f"goes on trying; without it: rollout rollback {id_}, or the kit",
+                    f"the rollback of {id_} is ordered but not read back after {timeout:g} s ({r.why}); the service "
+                    f"keeps trying; if it is down: rollout rollback {id_}, or the kit",
                     id=id_,
                 )
             clock.sleep(0.05 if driven is None else min(1.0, self.app.timing.poll))

@@ -51,7 +51,7 @@ class Remote:
         if parts.scheme not in ("http", "https") or not parts.hostname or port == -1 or parts.username:
             raise SettingsError("ROLLOUT_URL: write an address, for example https://rollout.example.com")
         if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise SettingsError("ROLLOUT_URL: write https, or http on 127.0.0.1: the token must not be readable")
+            raise SettingsError("ROLLOUT_URL: write https, or http on 127.0.0.1: other http would expose the token")
         if token is not None and re.fullmatch(r"[!-~]+", token.strip()) is None:
             raise SettingsError("ROLLOUT_TOKEN: this is not a token; write the one that `rollout token create` gave")
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
@@ -72,8 +72,8 @@ class Remote:
     ) -> dict[str, Any]:
         if tests is not None:
             raise InputError(
-                "--tests asks Retell itself: unset ROLLOUT_URL, and set ROLLOUT_RETELL_API_KEY; a rollout that is "
-                "started runs them on the service"
+                "--tests calls Retell directly: unset ROLLOUT_URL, and set ROLLOUT_RETELL_API_KEY; a started rollout "
+                "runs them on the service"
             )
         body = {"plan": written.text, "name": written.name[:200], "strict": strict}
         return self._ask("POST", "/api/v1/plans/check", body, timeout=120)
@@ -207,7 +207,7 @@ class Remote:
 def _at(id_: str) -> str:
     if "/" in id_ or id_ in (".", ".."):
         raise InputError(
-            f"{id_}: a service is not reached by a name with a slash; write the rollout's id, which `rollout list` shows"
+            f"{id_}: a name with a slash cannot be sent to a service; write the rollout's id, which `rollout list` shows"
         )
     return f"/api/v1/rollouts/{quote(id_, safe='')}"
 
@@ -255,12 +255,12 @@ def _words(error: httpx.TransportError) -> str:
     if isinstance(error, httpx.TimeoutException):
         return "no answer in time"
     if isinstance(error, httpx.ProxyError):
-        return f"the proxy refuses the way there: {error}"
+        return f"the proxy refuses the connection: {error}"
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted: {cause.verify_message}; SSL_CERT_FILE names others"
+        return f"its certificate is not trusted: {cause.verify_message}; name your certificates in SSL_CERT_FILE"
     if isinstance(cause, ssl.SSLError):
         return f"TLS: {cause.reason or 'failed'}"
     return (cause and cause.strerror) or type(error).__name__

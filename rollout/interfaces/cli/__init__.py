@@ -81,13 +81,15 @@ def _run() -> tuple[int, CommandFailure | None]:
         error.show()
         failure = CommandFailure(code_of(InputError), error.format_message(), InputError.hint, error.exit_code)
     except typer.Abort:
-        failure = CommandFailure("aborted", "the input ended before the last answer", "nothing was changed", 1)
+        failure = CommandFailure(
+            "aborted", "the input ended before the last question was answered", "nothing was changed", 1
+        )
         echo(f"rollout: {failure.message}", err=True)
     except RolloutError as error:
         failure = CommandFailure(code_of(type(error)), plain_lines(error.message), error.hint, error.exit_code)
         echo(f"rollout: {failure.message}", err=True)
     except (Interrupted, KeyboardInterrupt) as error:
-        message = f"interrupted; {plain(str(error)) or 'what was ordered stays ordered'}"
+        message = f"interrupted; {plain(str(error)) or 'what you ordered is still carried out'}"
         failure = CommandFailure("interrupted", message, "", 130)
         echo(f"\n{message}", err=True)
     except BrokenPipeError:
@@ -95,7 +97,7 @@ def _run() -> tuple[int, CommandFailure | None]:
     except Exception as error:
         if os.environ.get("ROLLOUT_LOG_LEVEL") == "debug":
             raise
-        hint = "set ROLLOUT_LOG_LEVEL=debug to see the whole way there"
+        hint = "set ROLLOUT_LOG_LEVEL=debug to see the traceback"
         failure = CommandFailure("unexpected", unexpected(error), hint, 1)
         echo(f"rollout: {failure.message}\n{failure.hint}", err=True)
     return failure.exit_code, failure

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 @db.command("upgrade")
 def upgrade(json: Json = False) -> None:
-    """Make or upgrade the schema."""
+    """Create or upgrade the schema."""
     with _database(makes=True) as database:
         from rollout.adapters.store import migrate
 
@@ -40,7 +40,7 @@ def upgrade(json: Json = False) -> None:
 
 @db.command("check")
 def check(json: Json = False) -> None:
-    """Say whether the schema fits this program. Exit 3 if not."""
+    """Check that the schema is the one this program needs. Exit 3 if not."""
     with _database() as database:
         from rollout.adapters.store import migrate
 
@@ -105,7 +105,7 @@ def _examined() -> dict[str, Any]:
 def verify(
     id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
     file: Annotated[
-        str | None, typer.Option("--file", metavar="FILE", help="An export, checked without any database.")
+        str | None, typer.Option("--file", metavar="FILE", help="Check an export; needs no database.")
     ] = None,
     head: Annotated[
         str | None, typer.Option("--head", metavar="HASH", help="With --file: the hash it must end with.")
@@ -113,19 +113,19 @@ def verify(
     anchor: Annotated[
         str | None,
         typer.Option(
-            "--anchor", metavar="FILE", help="Hold it against heads kept elsewhere: a file, log, mail or export."
+            "--anchor", metavar="FILE", help="Compare it with heads kept elsewhere: a file, log, mail or export."
         ),
     ] = None,
     write_anchor: Annotated[
         str | None,
-        typer.Option("--write-anchor", metavar="FILE", help="Write the heads, if nothing is altered; - prints them."),
+        typer.Option("--write-anchor", metavar="FILE", help="Write the heads if nothing was altered; - prints them."),
     ] = None,
     json: Json = False,
 ) -> None:
     """Check the journal's chains, triggers and tokens, and the tables against it. Exit 1 if anything was altered."""
     if file is not None or head is not None:
         if file is None or id is not None or anchor is not None or write_anchor is not None:
-            raise InputError("verify: write --file FILE alone (and --head HASH with it), or leave it out")
+            raise InputError("verify: use --file FILE on its own (or with --head HASH), or leave it out")
         from rollout.interfaces.cli.exports import verify_file
 
         verify_file(file, head, json)
@@ -142,7 +142,7 @@ def verify(
     if json and write_anchor != "-":
         print_json({"ok": not faults, "entries": counted, "anchors": len(kept), "faults": faults})
     elif not faults and write_anchor != "-":
-        held = f"; all {len(kept)} anchors hold" if kept else ""
+        held = f"; all {len(kept)} anchors match" if kept else ""
         echo(f"{counted} entries, none altered{held}")
     if faults:
         raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))

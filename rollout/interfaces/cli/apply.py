@@ -36,12 +36,12 @@ def register(app: typer.Typer) -> None:
 
 
 def apply(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of plans; folders inside count, too.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be started; start nothing.")] = False,
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of plans; its subfolders are included.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be started; start nothing.")] = False,
     offline: Annotated[
-        bool, typer.Option("--offline", help="Only validate the plans; needs neither database nor Retell.")
+        bool, typer.Option("--offline", help="Only validate the plans; needs no database and no Retell.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse on warnings, too.")] = False,
     reason: Reason = "",
     json: Json = False,
 ) -> None:
@@ -53,7 +53,7 @@ def apply(
         with backend() as service, waiting("reading the rollouts") as say:
             rows = []
             for each in found:
-                say(f"{each.name}: comparing with what runs")
+                say(f"{each.name}: comparing with the live rollout")
                 rows.append(_one(service, each, dry_run, strict, reason))
             if any(r["result"] == "started" for r in rows):
                 say_if_nobody_works(service)

@@ -18,7 +18,8 @@ def register(db: typer.Typer) -> None:
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; must not exist yet.")], json: Json = False
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write; it must not exist yet.")],
+    json: Json = False,
 ) -> None:
     """Copy a SQLite database whole, with the service running or not. For PostgreSQL use pg_dump."""
     from rollout.adapters.store.backup import backup as copy

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from rollout.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")]
+Reason = Annotated[str, typer.Option("--reason", help="The reason; it is kept in the journal.")]
 RequestId = Annotated[
     str | None, typer.Option("--request-id", help="Repeating a command with the same id has no second effect.")
 ]
 Expect = Annotated[
-    str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it no longer stands there.")
+    str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it is no longer at this position.")
 ]
 RolloutId = Annotated[str, typer.Argument(metavar="ID", help="The rollout's id, the beginning of it, or its name.")]
 PlanPath = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")]
@@ -103,7 +103,7 @@ class Needs(Enum):
 
 @contextmanager
 def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
-    """The product on its own database; an old schema is refused, and so is a named database that is not there."""
+    """The product on its own database; an old schema is refused, and so is a named database that does not exist."""
     from rollout.adapters.store import migrate
     from rollout.app import build
     from rollout.settings import load_settings
@@ -159,13 +159,13 @@ def require_one(settings: Settings) -> None:
 
     if os.environ.get("ROLLOUT_URL") and settings.database_is_default:
         raise InputError(
-            "this command reads the database itself and not the service of ROLLOUT_URL: set ROLLOUT_DATABASE_URL to that "
-            "service's database"
+            "this command reads the database, not the service at ROLLOUT_URL: set ROLLOUT_DATABASE_URL to that service's "
+            "database"
         )
     if has_none_yet(settings):
         raise NoDatabase(
             f"there is no database in this folder yet ({Path.cwd()}): `rollout serve`, `rollout start` or `rollout db "
-            "upgrade` makes it; or set ROLLOUT_DATABASE_URL to the one you mean"
+            "upgrade` creates it; or set ROLLOUT_DATABASE_URL to the one you mean"
         )
 
 
@@ -188,7 +188,7 @@ def say_if_nobody_works(service: Backend, *phases: str) -> None:
     with contextlib.suppress(RolloutError):  # the command itself is done
         if not service.service_is_alive():
             echo(
-                "no service is running on this database: nothing moves until you start one with `rollout serve`",
+                "no service is running on this database: nothing happens until you start one with `rollout serve`",
                 err=True,
             )
 

@@ -52,7 +52,7 @@ def run(keep: Path | None = None) -> int:
     try:
         with _world(folder) as (sandbox, app):
             out.print(f"a Retell sandbox on {sandbox.url}, a database in {folder}; {NUMBER} serves {AGENT} v6\n")
-            out.print("version 7 is as good as version 6: it should go 10 % -> 50 % -> 100 %", style="bold")
+            out.print("version 7 is as good as version 6: it should be promoted, 10 % -> 50 % -> 100 %", style="bold")
             good = _play(app, sandbox, "frontdesk-v7", 7)
             out.print("\nversion 8 drops its calls: it should be rolled back at 10 %", style="bold")
             bad = _play(app, sandbox, "frontdesk-v8", 8)
@@ -63,7 +63,7 @@ def run(keep: Path | None = None) -> int:
             shutil.rmtree(folder, ignore_errors=True)
     took = time.perf_counter() - began
     for fault in faults:
-        out.print(f"not as it should be: {fault}", style="bold red")
+        out.print(f"this went wrong: {fault}", style="bold red")
     if not faults:
         out.print(f"\nthe sandbox's own record agrees on every step; {took:.0f} s", style="bold green")
     return 1 if faults else 0
@@ -234,7 +234,7 @@ def _faults(app: App, sandbox: Sandbox, good: str, bad: str) -> list[str]:
         faults.append(f"the sandbox had {had}, not {wanted_splits}")
     during = next((h for h in sandbox.history(NUMBER) if "v8" in _split(h["inbound_agents"] or [])), None)
     if during is not None and not during["served"].get("inbound", {}).get(f"{AGENT}@8"):
-        faults.append("no caller ever met version 8, so its rollback proves nothing")
+        faults.append("no call reached version 8, so its rollback proves nothing")
     return faults
 
 

@@ -82,7 +82,7 @@ def examine(settings: Settings) -> dict[str, Any]:
         except RolloutError as error:
             note("database", False, error.message)
         if none_yet:
-            note("database", True, "none in this folder yet: `rollout serve` or `rollout start` makes it")
+            note("database", True, "none in this folder yet: `rollout serve` or `rollout start` creates it")
         elif found == wanted:
             try:
                 _examine_database(app, note)
@@ -106,13 +106,13 @@ def _examine_database(app: App, note: _Notes) -> None:
     if advice := app.store.heartbeats.durability():
         note("durability", True, advice, warning=True)
     ahead = (app.store.now() - app.clock.now()).total_seconds()
-    note("clock", abs(ahead) < 2, f"the database is {round(ahead, 3) + 0.0:+.3f} s from this machine")
+    note("clock", abs(ahead) < 2, f"the database's clock is {round(ahead, 3) + 0.0:+.3f} s from this machine's")
     alive = app.store.heartbeats.services()
     trouble = [s for s in alive if s.trouble]
     live = len(app.store.summaries(live=True, limit=None))
     words = f"{len(alive)} running"
     if not alive:
-        words = "none is running: nothing moves until `rollout serve`"
+        words = "none is running: nothing happens until you run `rollout serve`"
         words += f", and {live} live rollout{' waits' if live == 1 else 's wait'}" if live else ""
     note("service", not trouble and not (live and not alive), trouble[0].trouble if trouble else words)
     note("rollouts", True, f"{live} live")
@@ -132,6 +132,6 @@ def _examine_retell(app: App, note: _Notes) -> None:
     if isinstance(alone, Failure):
         note("if-match", False, alone.detail)
     elif alone.etag is None:
-        note("if-match", True, "not offered: Retell shows a number without an ETag")
+        note("if-match", True, "not supported: Retell returns numbers without an ETag")
     else:
-        note("if-match", True, "offered: steps are written with If-Match, and 412 is read as drift")
+        note("if-match", True, "supported: steps are written with If-Match, and 412 counts as drift")

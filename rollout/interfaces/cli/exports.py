@@ -40,7 +40,7 @@ def read_anchors(file: str) -> Sequence[Anchor]:
     found = find(text)
     if not found:
         raise InputError(
-            f"{name}: there is no anchor in it; name a file of `rollout verify --write-anchor FILE`, a log of the "
+            f"{name}: it has no anchor; name a file written by `rollout verify --write-anchor FILE`, a log of the "
             "service, or an export"
         )
     return found

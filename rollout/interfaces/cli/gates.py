@@ -30,7 +30,7 @@ def evaluate(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Counts as JSON; - reads standard input.")],
     json: Json = False,
 ) -> None:
-    """Count in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
+    """Counts in, evidence out: {"cells": [["0.1", [fc, sc, fb, sb]], ...], "margins": ["0.25"], "history": "0.12"}."""
     from rollout.domain.gates.evaluate import evaluate as compute
 
     text, name = plan_text(file)
@@ -55,10 +55,10 @@ def evaluate(
 def rehearse(
     plan: PlanPath,
     calls_per_day: Annotated[
-        float | None, typer.Option("--calls-per-day", help="Calls of all numbers together.")
+        float | None, typer.Option("--calls-per-day", help="Calls per day on all numbers together.")
     ] = None,
     from_history: Annotated[
-        bool, typer.Option("--from-history", help="As many as Retell lists for last week.")
+        bool, typer.Option("--from-history", help="Take the calls per day from Retell's list of last week.")
     ] = False,
     canary: Annotated[
         str | None, typer.Option("--canary", help="One more canary: success=0.75,hard_error=0.05")
@@ -82,7 +82,7 @@ def rehearse(
             found.refuse()
             calls_per_day = rehearsals.calls_per_day(found, app.calls, app.store.now())
             if not calls_per_day:
-                raise InputError("--from-history: the numbers took no call last week; write --calls-per-day")
+                raise InputError("--from-history: the numbers had no calls last week; write --calls-per-day")
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
     with waiting(f"{loaded.name}: playing {runs} rollouts of each kind"):
         document = rehearsals.rehearse(
@@ -125,7 +125,7 @@ def rehearse(
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")
     if (better := document.get("proposal")) is not None:
-        out.print(f"this plan decides late: {plain(better['why'])}", style="yellow")
+        out.print(f"this plan takes long to decide: {plain(better['why'])}", style="yellow")
         for name, figures in (("as it is", better["now"]), (f"with {better['change']}", better["then"])):
             days = "" if figures["days"] is None else f" after {figures['days']:.1f} days"
             out.print(
@@ -139,14 +139,16 @@ def rehearse(
 
 def report(
     id: RolloutId,
-    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one self-contained page.")] = None,
+    html: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write the report as one self-contained HTML file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """The calls of each arm beside the baseline, with intervals and a recommendation."""
     from rollout.adapters.store.gate_records import StoredGateRecords
     from rollout.interfaces.views import report as reports
 
-    with direct_app() as app, waiting("reading what the gates saw"):
+    with direct_app() as app, waiting("reading the gates' evidence"):
         rollout, _ = app.store.load(app.commands.resolve(id))
         found = reports.report(rollout, StoredGateRecords(app.database).looks(rollout.id))
     if html is not None:
@@ -186,7 +188,7 @@ def replay(
         for arm, decided in found.get("other", {}).items():
             echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
     if not found["same"]:
-        raise RolloutError(f"{len(found['different'])} looks are not what was stored: {found['different'][:3]}")
+        raise RolloutError(f"{len(found['different'])} looks differ from what was stored: {found['different'][:3]}")
 
 
 def _sooner(decided: dict[str, Any]) -> str:

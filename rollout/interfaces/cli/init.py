@@ -60,7 +60,7 @@ class Asker:
             if answer in choices:
                 return answer
             if not self.ask:
-                raise InputError(f"{question}: {plain(answer)} is none of {', '.join(choices)}")
+                raise InputError(f"{question}: {plain(answer)} is not one of {', '.join(choices)}")
             echo(f"write one of: {', '.join(choices)}", err=True)
 
 
@@ -80,14 +80,14 @@ def init(
         list[str] | None, typer.Option("--channel", help="inbound (the default if it has agents), ...; repeat it.")
     ] = None,
     weights: Annotated[str, typer.Option("--weights", help="The canary's share, step by step.")] = "0.1,0.5,1",
-    holds: Annotated[str, typer.Option("--holds", help="How long each step must stand.")] = "30m,2h,1d",
+    holds: Annotated[str, typer.Option("--holds", help="How long each step lasts at least.")] = "30m,2h,1d",
     profile: Annotated[str, typer.Option("--profile", help=", ".join(PROFILES))] = "standard",
     name: Annotated[str | None, typer.Option("--name", help="The plan's name.")] = None,
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="FILE", help="NAME.yaml, if left out; - prints it.")
+        str | None, typer.Option("-o", "--output", metavar="FILE", help="Left out: NAME.yaml; - prints it.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over the file if it is there.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing: take what is proposed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Ask nothing and accept every proposal.")] = False,
     json: Json = False,
 ) -> None:
     """Write a plan for a number from what it serves now. Asks a few questions at a terminal; changes nothing."""
@@ -160,7 +160,7 @@ def _choose(client: RetellClient, asker: Asker) -> str:
         found = list(client.all())
     known = sorted((r for r in found if isinstance(r, Reading)), key=lambda r: r.number)
     if not known:
-        failure = next((f.detail for f in found if not isinstance(f, Reading)), "the account has no number")
+        failure = next((f.detail for f in found if not isinstance(f, Reading)), "the account has no phone numbers")
         raise NotReachable(f"there is no number to choose from: {failure}")
     if not asker.ask:
         raise InputError(f"name a number: rollout init {known[0].number} ({len(known)} in this account)")
@@ -180,10 +180,10 @@ def _serves(reading: Reading) -> list[str]:
 def _channels(reading: Reading, wanted: Sequence[str] | None, asker: Asker) -> list[str]:
     served = [c for c in CHANNELS if reading.lists.get(f"{c}_agents")]
     if not served:
-        raise InputError(f"{reading.number} has no agents on any channel: bind one first, then there is a baseline")
+        raise InputError(f"{reading.number} has no agent on any channel; assign one first, so that there is a baseline")
     for name in wanted or ():
         if name not in served:
-            raise InputError(f"--channel: {reading.number} serves {', '.join(served)}, and not {plain(name)}")
+            raise InputError(f"--channel: {reading.number} serves {', '.join(served)}, but not {plain(name)}")
     if wanted:
         return list(dict.fromkeys(wanted))
     return [asker.one_of("channel", served, served[0]) if len(served) > 1 else served[0]]
@@ -197,7 +197,7 @@ def _canary(
         found = _newest(client, agent, baseline)
         if found is None and not asker.ask:
             raise InputError(
-                f"{agent} has no published version that is newer than what the number serves; write --canary VERSION"
+                f"{agent} has no published version newer than the one the number serves; write --canary VERSION"
             )
         wanted = asker.text(
             f"version of {agent} to try (or AGENT:VERSION)", "" if found is None else str(found.version)
@@ -285,6 +285,6 @@ def _write(text: str, path: str, force: bool) -> None:
         with Path(path).open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
-        raise InputError(f"{path}: this file is there already; write -o OTHER, or --force") from None
+        raise InputError(f"{path}: this file already exists; write -o OTHER, or --force") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None

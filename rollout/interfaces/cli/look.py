@@ -48,16 +48,17 @@ def register(app: typer.Typer) -> None:
 
 
 def list_(
-    live: Annotated[bool, typer.Option("--live", help="Only unfinished ones, all of them.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="Only unfinished rollouts, all of them.")] = False,
     limit: Annotated[
-        int, typer.Option("--limit", min=1, metavar="N", help="Every unfinished one, and the newest N of the others.")
+        int,
+        typer.Option("--limit", min=1, metavar="N", help="All unfinished rollouts, and the newest N of the others."),
     ] = LISTED,
-    every: Annotated[bool, typer.Option("--all", help="Every one, however many there are.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All rollouts, however many there are.")] = False,
     phase: Annotated[list[Phase] | None, typer.Option("--phase", help="Only those in this phase; repeatable.")] = None,
     agent: Annotated[
-        str | None, typer.Option("--agent", metavar="ID[:VERSION]", help="Only those that try this agent.")
+        str | None, typer.Option("--agent", metavar="ID[:VERSION]", help="Only rollouts of this agent.")
     ] = None,
-    sort: Annotated[ListOrder, typer.Option("--sort", help="What comes first.")] = ListOrder.CREATED,
+    sort: Annotated[ListOrder, typer.Option("--sort", help="The order of the list.")] = ListOrder.CREATED,
     json: Json = False,
 ) -> None:
     """Rollouts, newest first: every unfinished one, and of the others the newest 100."""
@@ -75,7 +76,7 @@ def list_(
         print_json(rollouts)
         return
     if not rollouts:
-        echo("no rollout fits" if narrow else "no rollout is live" if live else NONE_YET)
+        echo("no rollout matches" if narrow else "no rollout is live" if live else NONE_YET)
         return
     shown = table("id", "name", "phase", "at", "weight", "next", "due", "why", keys=("id", "phase"))
     for r in rollouts:
@@ -121,7 +122,9 @@ def show(id: RolloutId, json: Json = False) -> None:
         return
     console().print(picture(document))
     if not alive and document["phase"] not in FINAL:
-        console(stderr=True).print("no service is running: nothing moves until `rollout serve`", style="yellow")
+        console(stderr=True).print(
+            "no service is running: nothing happens until you run `rollout serve`", style="yellow"
+        )
 
 
 def watch(id: RolloutId, json: Json = False) -> None:
@@ -132,10 +135,12 @@ def watch(id: RolloutId, json: Json = False) -> None:
 
 def history(
     id: RolloutId,
-    after: Annotated[int, typer.Option("--after", help="Only entries behind this sequence number.")] = 0,
+    after: Annotated[int, typer.Option("--after", help="Only entries after this sequence number.")] = 0,
     export: Annotated[
         str | None,
-        typer.Option("--export", metavar="FILE", help="Whole, as JSON Lines with the hash chain; - prints it."),
+        typer.Option(
+            "--export", metavar="FILE", help="Write the whole journal as JSON Lines with the hash chain; - prints it."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -168,7 +173,7 @@ def follow(service: Backend, id_: str, as_json: bool = False) -> None:
         document = _follow(service, id_)
     except Interrupted:
         raise Interrupted(
-            f"the rollout goes on; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
+            f"the rollout continues; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
             f"rollout rollback {id_}"
         ) from None
     if as_json:

@@ -32,7 +32,7 @@ from rollout.interfaces.cli.screen import echo, local, plain, plain_lines
 if TYPE_CHECKING:
     from rollout.interfaces.backend.direct import Backend
 
-All = Annotated[bool, typer.Option("--all", help="Every live rollout, scheduled ones too: stop the line.")]
+All = Annotated[bool, typer.Option("--all", help="Pause every live rollout, also scheduled ones.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,10 +41,10 @@ def register(app: typer.Typer) -> None:
     app.command("set")(set_weights)
     app.command()(pause)
     for name, words in (
-        ("resume", "Go on after a pause."),
+        ("resume", "Continue after a pause."),
         ("stop", "End the rollout and leave the split as it is."),
-        ("adopt", "Answer drift: take the live split as ours, and go on."),
-        ("restore", "Answer drift: write our split again, and go on."),
+        ("adopt", "Resolve drift: take the live split as ours, and continue."),
+        ("restore", "Resolve drift: write our split again, and continue."),
     ):
         app.command(name, help=words)(_plain_command(name))
     app.command()(rollback)
@@ -61,7 +61,7 @@ def _say(command: str, answer: dict[str, Any], as_json: bool) -> None:
 
 def promote(
     id: RolloutId,
-    full: Annotated[bool, typer.Option("--full", help="Go to the last step at once.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Go straight to the last step.")] = False,
     reason: Reason = "",
     expect: Expect = None,
     request_id: RequestId = None,
@@ -133,7 +133,7 @@ def pause(
             "pause: name a rollout, or write --all" if id is None else "pause: write an ID or --all, not both"
         )
     if every and expect is not None:
-        raise InputError("pause: --expect goes with one rollout; leave it out with --all")
+        raise InputError("pause: --expect works with one rollout only; leave it out with --all")
     with backend() as service:
         if id is not None:
             answer = service.command("pause", id, by(reason, request_id), expect=position(expect))
@@ -152,7 +152,7 @@ def pause(
                 if answer["scheduled"]:
                     echo(f"  {plain(answer['name'])}, {answer['scheduled']}, does not start until it is resumed")
             if not line.answers and line.failure is None:
-                echo("nothing to pause: no rollout is going on or scheduled")
+                echo("nothing to pause: no rollout is running or scheduled")
         if line.answers:
             say_if_nobody_works(service)
         if line.failure is not None:
@@ -218,7 +218,9 @@ def rollback(
     id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     number: Annotated[str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")] = None,
     every: All = False,
-    no_wait: Annotated[bool, typer.Option("--no-wait", help="Return when the order is committed.")] = False,
+    no_wait: Annotated[
+        bool, typer.Option("--no-wait", help="Return once the rollback is ordered; do not wait for the read-back.")
+    ] = False,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for the read-back.")] = 60.0,
     reason: Reason = "",
     request_id: RequestId = None,
@@ -261,7 +263,7 @@ def _follow(service: Backend, line: _Line, timeout: float) -> None:
             answer |= service.follow_rollback(id_, timeout)
         except Interrupted:
             raise Interrupted(
-                "the rollback is ordered, and a running service goes on with it; without one: "
+                "the rollback is ordered, and a running service carries it out; without one: "
                 f"rollout rollback {answer['id']}"
             ) from None
         except RolloutError as error:
@@ -287,12 +289,12 @@ def _say_rollback(answer: dict[str, Any]) -> None:
         if t["state"] in ("missing", "foreign"):
             echo(f"  {t['number']}: {t['state']}")
     if answer["phase"] == "rolling_back":
-        echo("  a write whose outcome is unknown may still land; the service watches until it cannot")
+        echo("  a write with an unknown outcome may still land; the service watches until it no longer can")
 
 
 def kit(
     id: RolloutId,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write it to.")] = Path(),
+    output: Annotated[Path, typer.Option("-o", "--output", help="The folder to write it to.")] = Path(),
     json: Json = False,
 ) -> None:
     """Write a rollback that needs neither this service, nor its database, nor any package."""

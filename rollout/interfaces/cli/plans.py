@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rollout.interfaces.backend.direct import Backend
     from rollout.interfaces.backend.plan_text import PlanText
 
-Strict = Annotated[bool, typer.Option("--strict", help="Warnings refuse, too.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse on warnings, too.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -49,7 +49,7 @@ def check(
     tests: Annotated[
         bool, typer.Option("--tests", help="Run the plan's tests of the agent now, and wait for their result.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Only the plan itself; Retell is not asked.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Check only the plan itself; do not ask Retell.")] = False,
     json: Json = False,
 ) -> None:
     """Validate a plan, check it against the live numbers, print the exact requests. Writes nothing."""
@@ -204,7 +204,7 @@ def _print_request(out: Console, request: dict[str, Any]) -> None:
 
 def _print_proposal(out: Console, better: dict[str, Any]) -> None:
     now, then = better["now"], better["then"]
-    out.print(f"this plan decides late: {better['why']}", style="yellow")
+    out.print(f"this plan takes long to decide: {better['why']}", style="yellow")
     out.print(
         f"{better['change']} would do: about {then['calls']:,} calls or {then['days']:g} days instead of "
         f"{now['calls']:,} or {now['days']:g}; write"

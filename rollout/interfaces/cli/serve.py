@@ -19,8 +19,8 @@ def register(app: typer.Typer) -> None:
 
 def serve(
     host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 takes a free one.")] = None,
-    no_http: Annotated[bool, typer.Option("--no-http", help="Only the scheduler.")] = False,
+    port: Annotated[int | None, typer.Option("--port", help="Port to listen on; 0 picks a free one.")] = None,
+    no_http: Annotated[bool, typer.Option("--no-http", help="Run only the scheduler.")] = False,
     migrate: Annotated[bool, typer.Option("--migrate", help="Upgrade the database's schema first.")] = False,
 ) -> None:
     """The scheduler, the HTTP API and the page, in one process.
@@ -38,17 +38,19 @@ def serve(
 
 def sandbox(
     host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 takes a free one.")] = 8090,
-    key: Annotated[str | None, typer.Option("--key", help="The only key accepted; any, if left out.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Decides every modelled caller.")] = 1,
-    speed: Annotated[float, typer.Option("--speed", help="How many times faster than real time callers live.")] = 1.0,
+    port: Annotated[int, typer.Option("--port", help="0 picks a free one.")] = 8090,
+    key: Annotated[str | None, typer.Option("--key", help="The only key accepted; left out: any key.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the modelled callers.")] = 1,
+    speed: Annotated[
+        float, typer.Option("--speed", help="How many times faster than real time the callers run.")
+    ] = 1.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Refuse weights that do not add up to exactly 1.0 from left to right.")
     ] = False,
     latency: Annotated[
         float,
         typer.Option(
-            "--latency", help="Milliseconds of an answer about a number; lists take longer, agents hardly any."
+            "--latency", help="Milliseconds to answer a request for a number; lists take longer, agents almost none."
         ),
     ] = 0.0,
 ) -> None:

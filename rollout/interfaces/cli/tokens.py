@@ -23,12 +23,14 @@ def register(app: typer.Typer) -> None:
 @token.command("create")
 def create(
     role: Annotated[str, typer.Option("--role", help="viewer, responder, operator, admin or trigger.")],
-    name: Annotated[str, typer.Option("--name", help="Whose it is; shown in the journal.")],
+    name: Annotated[str, typer.Option("--name", help="Its owner; shown in the journal.")],
     expires: Annotated[str | None, typer.Option("--expires", help="For example 90d; left out: never.")] = None,
-    numbers: Annotated[list[str] | None, typer.Option("--numbers", help="Only rollouts of these; repeatable.")] = None,
+    numbers: Annotated[
+        list[str] | None, typer.Option("--numbers", help="Only rollouts of these numbers; repeatable.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Make a token. It is shown once; only its hash is kept."""
+    """Create a token. It is shown once; only its hash is kept."""
     from rollout.domain.calendar.durations import parse
     from rollout.interfaces.auth.roles import create_token
 
@@ -46,7 +48,7 @@ def create(
 
 @token.command("list")
 def list_(json: Json = False) -> None:
-    """Every token, without its secret."""
+    """List the tokens, without their secrets."""
     from rollout.interfaces.auth.roles import list_tokens
     from rollout.interfaces.views import token as views
 
@@ -57,7 +59,7 @@ def list_(json: Json = False) -> None:
         print_json(found)
         return
     if not found:
-        echo("no tokens: the service only listens on loopback, and only reads; make one with `rollout token create`")
+        echo("no tokens: the service listens only on loopback and is read-only; create one with `rollout token create`")
         return
     shown = table("id", "name", "role", "numbers", "expires", "last used", "state", keys=("id", "state"))
     for row, r in zip(rows, found, strict=True):

@@ -26,7 +26,7 @@ def lines(shown: Mapping[str, Any] | None) -> list[str]:
     if shown is None or (shown["batches"] and shown["outcome"] is None):
         return []  # how far they are is what the rollout waits for
     names = " and ".join(version["name"] for version in shown["versions"])
-    planned = f"{shown['total']} runs of {names} before the first step; a tool without a mock runs for real"
+    planned = f"{shown['total']} runs of {names} before the first step; tools without a mock really run"
     failures = [
         f"{f['arm']}: {f['case']} failed in {f['failed']} of its runs: {f['explanation']}" for f in shown["failures"]
     ]

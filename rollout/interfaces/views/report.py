@@ -66,10 +66,10 @@ def _recommendation(rollout: Rollout, found: Sequence[ArmSummary]) -> str:
     if rollout.phase not in (Phase.PENDING, Phase.PROGRESSING, Phase.PAUSED):
         return f"{_STANDS[rollout.phase]}{_because(rollout)}. {_said(failing, best, len(found))}"
     if not found:
-        return "No verdict yet: no calls were judged."
+        return "No verdict yet: no calls have been judged."
     words = f"Do not use {', '.join(failing)}: worse than the baseline. " if failing else ""
     if not passing:
-        return words + ("" if failing and len(failing) == len(found) else "The calls do not decide it yet.")
+        return words + ("" if failing and len(failing) == len(found) else "There are not enough calls to decide yet.")
     if len(found) == 1:
         return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
     return words + f"{best} has the best success of those shown not to be worse: promote it, or run it alone."
@@ -80,7 +80,7 @@ _STANDS = {
     Phase.ROLLED_BACK: "It was rolled back",
     Phase.STOPPED: "It was stopped, and the split left as it was",
     Phase.PROMOTED: "It was promoted",
-    Phase.HELD: "It is held and waits for a person",
+    Phase.HELD: "It is held and needs a person",
 }
 
 
@@ -151,7 +151,7 @@ def _plot(points: Sequence[Mapping[str, Any]], roll_back_at: float) -> str:
     import math
 
     if len(points) < 2:
-        return "<p>Too few looks for a curve.</p>"
+        return "<p>Too few looks for a chart.</p>"
     most = max(p["calls"] for p in points) or 1
     low, high = -2.0, 4.0
 

@@ -68,7 +68,7 @@ def parse_proxy(text: str) -> Proxy:
     if not found:
         scheme, rest = "http", text
     if scheme.lower() != "http":
-        raise ValueError(f"HTTPS_PROXY: only proxies that are spoken to by http are known; {PROXY_ADVICE}")
+        raise ValueError(f"HTTPS_PROXY: only proxies reached by plain http are supported; {PROXY_ADVICE}")
     try:
         parts = urlsplit("http://" + rest)
         host, port = parts.hostname or "", 80 if parts.port is None else parts.port
@@ -133,14 +133,16 @@ def open_tunnel(sock: socket.socket, proxy: Proxy, host: str, port: int, left: C
         data = sock.recv(4096)
         answer += data
         if not data or len(answer) > LARGEST_HEAD:
-            raise NoTunnel("the proxy closed without an answer" if not data else "the proxy's answer has no end")
+            raise NoTunnel(
+                "the proxy closed the connection without an answer" if not data else "the proxy's answer does not end"
+            )
     found = re.match(rb"HTTP/1\.[01] (\d{3})[ \r]", answer)
     status = int(found.group(1)) if found else 0
     if status == 407:
         if proxy.credentials:
-            raise NoTunnel("the proxy refuses the user or the password (407); see HTTPS_PROXY")
-        raise NoTunnel("the proxy asks for a user and a password (407); " + PROXY_ADVICE)
+            raise NoTunnel("the proxy rejects the user name or the password (407); see HTTPS_PROXY")
+        raise NoTunnel("the proxy asks for a user name and a password (407); " + PROXY_ADVICE)
     if not 200 <= status < 300:
-        raise NoTunnel(f"the proxy refuses the way there ({status})" if status else "the proxy does not speak HTTP")
+        raise NoTunnel(f"the proxy refuses the connection ({status})" if status else "the proxy does not speak HTTP")
     if not answer.endswith(b"\r\n\r\n") or answer.count(b"\r\n\r\n") > 1:
-        raise NoTunnel("the proxy said more than its answer")  # inside the tunnel we speak first
+        raise NoTunnel("the proxy sent more than its answer")  # inside the tunnel we speak first

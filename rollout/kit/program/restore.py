@@ -140,7 +140,7 @@ class Number:
             if all(same(shown.lists[name], entries) for name, entries in form.items()):
                 return "its baseline"
         if all(same(shown.lists[name], entries) for name, entries in self.confirmed.items()):
-            return "the split that was confirmed when this kit was made"
+            return "the split that was confirmed when this kit was written"
         return "something else: " + json.dumps(shown.lists)
 
     # ---------------------------------------------------------------- sending
@@ -161,7 +161,7 @@ class Number:
         shown = read_shown(reply.body, self.number, self.baseline)
         # A list that the answer leaves out is decided by the read-back.
         if any(not same(entries, self._wanted[name]) for name, entries in shown.lists.items()):
-            self._trouble("Retell answered 200 and does not show the baseline")
+            self._trouble("Retell answered 200 but does not show the baseline")
             return
         self.due = self._answered_at = time.monotonic()
         self._newest, self._stale, self.stage = shown.modified, 0, READ
@@ -183,7 +183,7 @@ class Number:
                 "refused",
                 self.number,
                 f"Retell refuses the baseline as it was read ({reply.status}{_said(reply)}); "
-                "sending it in the same proportions, adding up to exactly 1",
+                "sending it in the same proportions with a sum of exactly 1",
             )
         else:
             self._fail(f"Retell refuses the baseline ({reply.status}{_said(reply)}): set its agents by hand")
@@ -253,7 +253,7 @@ class Number:
         contested = self.restored_at is not None and now > self.restored_at + self.rules.longest
         since = self._trouble_since = now if self._trouble_since is None else self._trouble_since
         if contested or now - since > self.rules.give_up:
-            self._fail("somebody or something keeps changing it; find out who, then start this kit again")
+            self._fail("somebody or something keeps changing it; stop them, then start this kit again")
             return
         self.why = "it showed " + what
         grown = min(60.0, 2.0 ** min(self._taken - 1, 6)) if self._taken else 0.0

@@ -52,7 +52,7 @@ class Journal:
         try:
             self._file = os.open(str(path), flags, 0o600)
         except OSError as error:
-            self.say(f"no journal: {path} cannot be written ({error.strerror}); going on without")
+            self.say(f"no journal: {path} cannot be written ({error.strerror}); continuing without it")
 
     def __call__(self, event: str, number: str | None = None, text: str | None = None, **data: Any) -> None:
         now = time.time()
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     if not KIT:
-        parser.error("this is the program without its numbers; write a kit with: rollout kit ID")
+        parser.error("this is the program without its numbers; create a kit with: rollout kit ID")
     unknown = [number for number in options.number if number not in KIT["numbers"]]
     if unknown:
         parser.error(f"--number {unknown[0]} is not in this kit; it has: {', '.join(KIT['numbers'])}")
@@ -164,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     key = os.environ.get("RETELL_API_KEY", "").strip()
     if not key or not key.isascii() or not key.isprintable() or " " in key:
-        parser.error("RETELL_API_KEY is not set, or is no key: export the key of the numbers' workspace")
+        parser.error("RETELL_API_KEY is not set, or is not a key: export the key of the numbers' workspace")
     try:
         retell = Retell(KIT["base_url"], key)
     except ValueError as error:
@@ -198,15 +198,15 @@ def _carry_out(numbers: list[Number], workers: Workers, note: Journal) -> int:
         workers.run(lambda: note("standing", None, _standing(numbers)))
     except KeyboardInterrupt:
         workers.stop()
-        note.say("INTERRUPTED. A request under way may still arrive; it would set the baseline.")
-        note.say("Start this kit again to go on: it begins anew, which does no harm.")
+        note.say("INTERRUPTED. A request in progress may still arrive; it would set the baseline.")
+        note.say("Start this kit again to continue: it starts from the beginning, which is safe.")
     else:
         failed = [number for number in numbers if number.stage != DONE]
         if workers.refused:
             note.say(f"STOPPED: {workers.refused}; export RETELL_API_KEY of the numbers' workspace and start again")
             code = 4
         elif len(failed) == len(numbers) and all(number.unreachable for number in failed):
-            note.say("Retell could not be reached. The numbers serve what they served; start again.")
+            note.say("Retell could not be reached. The numbers serve what they did before; start this kit again.")
             code = 4
         else:
             code = 0 if not failed and all(number.at_baseline for number in numbers) else 1
@@ -224,7 +224,7 @@ def _outcome(number: Number) -> str:
         return f"restored; the watch was cut short, {number.watched_until - time.monotonic():.0f} s were left"
     if number.stage == CHECK:
         return "not read" + (f": {number.why}" if number.why else "")
-    sent = "not sent yet" if not number.sent else f"sent {number.sent} times, not read back at its baseline"
+    sent = "not sent yet" if not number.sent else f"sent {number.sent} times, but not read back at its baseline"
     return f"NOT restored: {sent}" + (f"; {number.why}" if number.why else "")
 
 
@@ -237,8 +237,8 @@ def _standing(numbers: list[Number]) -> str:
 
 def _given_up() -> str:
     return (
-        "--no-watch: ends when each number reads back at its baseline. Given up: a step that the service had "
-        f"decided on before may land within {KIT['lease'] + KIT['horizon']:g} s and stay; look with --check then."
+        "--no-watch: ends when each number reads back at its baseline. Given up: a step that the service "
+        f"decided on earlier may land within {KIT['lease'] + KIT['horizon']:g} s and stay; check with --check after that."
     )
 
 
@@ -249,18 +249,19 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     modes = parser.add_mutually_exclusive_group()
-    modes.add_argument("--dry-run", action="store_true", help="print what would be sent; send nothing")
+    modes.add_argument("--dry-run", action="store_true", help="print what would be sent, and send nothing")
     modes.add_argument("--check", action="store_true", help="only read, and say which numbers show the baseline")
-    modes.add_argument("--no-watch", action="store_true", help="end when every number is read back once")
+    modes.add_argument("--no-watch", action="store_true", help="end once every number has been read back")
     parser.add_argument(
-        "--number", action="append", default=[], metavar="+1...", help="this number only; may be repeated"
+        "--number", action="append", default=[], metavar="+1...", help="only this number; may be repeated"
     )
     parser.add_argument(
         "--give-up",
         type=_positive,
         default=None,
         metavar="SECONDS",
-        help=f"how long one trouble of a number may last (default {GIVE_UP:g}, with --check {CHECK_GIVE_UP:g})",
+        help=f"how long a number may fail before the kit gives up on it (default {GIVE_UP:g}, with --check "
+        f"{CHECK_GIVE_UP:g})",
     )
     return parser
 

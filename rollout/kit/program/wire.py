@@ -208,11 +208,11 @@ def _seconds(text: str | None) -> float | None:
 def _plain(error: Exception) -> str:
     """The error in a few words."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"the certificate could not be verified: {error.verify_message} (SSL_CERT_FILE names others)"
+        return f"the certificate could not be verified: {error.verify_message} (name your own certificates in SSL_CERT_FILE)"
     if isinstance(error, socket.timeout):
         return "no whole answer in time"
     if isinstance(error, http.client.RemoteDisconnected):
         return "the connection was closed without an answer"
     if isinstance(error, http.client.HTTPException):
-        return "the answer broke off or was not HTTP"
+        return "the answer ended early or was not HTTP"
     return str(getattr(error, "strerror", None) or error or type(error).__name__)

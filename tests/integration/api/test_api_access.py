@@ -300,8 +300,8 @@ def test_without_tokens_loopback_reads_and_says_so(tmp_path: Path) -> None:
             "/hooks/alerts/generic",
         ):
             answer = open_.ask("POST", path, {}, token=None)
-            assert answer.status == 401 and "no token exists yet" in answer.json["detail"]
-        with pytest.raises(SettingsError, match="no token exists"):
+            assert answer.status == 401 and "there is no token yet" in answer.json["detail"]
+        with pytest.raises(SettingsError, match="there is no token yet"):
             refuse_unsafe_bind(open_.app.settings, open_.app.store, "0.0.0.0")
         for host in ("::", "", "192.0.2.7", "no-such-name.invalid"):
             with pytest.raises(SettingsError):

@@ -62,7 +62,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(
     service, proxy = far
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
     remote = Remote(f"https://{HOST}", service.tokens["viewer"])
-    with pytest.raises(NotReachable, match=r"certificate is not trusted: .*; SSL_CERT_FILE names others"):
+    with pytest.raises(NotReachable, match=r"certificate is not trusted: .*; name your certificates in SSL_CERT_FILE"):
         remote.list()
     remote.close()
 
@@ -71,7 +71,7 @@ def test_a_proxy_that_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy({}) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         remote = Remote(f"https://{HOST}", "rlt_x")
-        with pytest.raises(NotReachable, match="the proxy refuses the way there: 403"):
+        with pytest.raises(NotReachable, match="the proxy refuses the connection: 403"):
             remote.list()
         remote.close()
 

@@ -28,7 +28,7 @@ def begun(quiet: Sandbox) -> int:
 def test_check_says_what_would_be_tested_and_runs_nothing(quiet: Sandbox, inside: Inside) -> None:
     done = inside("check", "good.yaml")
     assert done.code == 0
-    assert "tests: 2 runs of canary before the first step; a tool without a mock runs for real" in done.out
+    assert "tests: 2 runs of canary before the first step; tools without a mock really run" in done.out
     assert begun(quiet) == 0
 
 
@@ -53,7 +53,7 @@ def test_tests_that_fail_name_the_cases(inside: Inside) -> None:
     [
         (("none.yaml",), {}, "none.yaml: the plan has no tests; write for example tests: {cases: all}"),
         (("good.yaml", "--offline"), {}, "--tests asks Retell: leave out --offline"),
-        (("good.yaml",), {"ROLLOUT_URL": "http://127.0.0.1:1"}, "--tests asks Retell itself: unset ROLLOUT_URL"),
+        (("good.yaml",), {"ROLLOUT_URL": "http://127.0.0.1:1"}, "--tests calls Retell directly: unset ROLLOUT_URL"),
     ],
 )
 def test_where_there_is_nothing_to_run(

@@ -209,7 +209,7 @@ def test_what_is_listed_shown_and_remembered(equipped: CommandLine) -> None:
     text = rollout("show", "frontdesk-v7")
     assert "pending" in text.out
     assert NUMBER in text.out
-    assert "no service is running: nothing moves until `rollout serve`" in text.err
+    assert "no service is running: nothing happens until you run `rollout serve`" in text.err
     (entry_,) = rollout("history", id_, "--json").json
     assert (entry_["seq"], entry_["kind"], entry_["reason"]) == (1, "created", "ticket 7")
     assert entry_["actor"].startswith("cli:")
@@ -280,7 +280,7 @@ def test_db_upgrade_check_and_doctor(rollout: CommandLine) -> None:
     assert "the key is refused (401)" in wrong.err
 
 
-@pytest.mark.parametrize(("mode", "says"), [(None, "not offered"), ("ignored", "offered")])
+@pytest.mark.parametrize(("mode", "says"), [(None, "not supported"), ("ignored", "supported")])
 def test_doctor_says_whether_retell_offers_if_match(
     rollout: CommandLine, mode: Preconditions | None, says: str
 ) -> None:

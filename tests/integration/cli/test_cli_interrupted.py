@@ -38,7 +38,7 @@ def test_ctrl_c_while_following_says_that_the_rollout_goes_on(rollout: CommandLi
         code, _, err = pressed(rollout, "watch", id_, when="pending at 1.1")
     assert code == 130
     assert err.splitlines()[-1] == (
-        f"interrupted; the rollout goes on; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
+        f"interrupted; the rollout continues; follow it: rollout watch {id_}; stop it: rollout pause {id_}, or "
         f"rollout rollback {id_}"
     )
     assert "Aborted" not in err

@@ -75,13 +75,13 @@ def test_a_split_baseline_is_written_whole_and_what_cannot_be_said_exactly_is_le
     [
         ((), 2, "name a number: rollout init +14157774444 (3 in this account)"),
         (("+14157770000",), 2, "Retell does not know this number"),
-        ((ONE, "--channel", "outbound"), 2, "serves inbound, and not outbound"),
+        ((ONE, "--channel", "outbound"), 2, "serves inbound, but not outbound"),
         ((ONE, "--canary", "prod"), 2, "is not a version"),
         ((ONE, "--canary", "9"), 3, "is a draft: publish it before you start"),
         ((ONE, "--canary", "99"), 3, "does not exist"),
         ((ONE, "--weights", "0.1,1"), 2, "one hold for each step"),
         ((ONE, "--weights", "0.1,0.5,1.2"), 2, "steps"),
-        ((ONE, "--profile", "best"), 2, "none of standard"),
+        ((ONE, "--profile", "best"), 2, "not one of standard"),
         ((ONE, "-o", "absent/plan.yaml"), 2, "cannot be written"),
     ],
 )
@@ -106,7 +106,7 @@ def test_a_number_without_agents_has_nothing_to_begin_with(inside: Inside, quiet
     quiet.add_number("+12125550100")
     done = inside("init", "+12125550100")
     assert (done.code, done.out) == (2, "")
-    assert "has no agents on any channel" in done.err
+    assert "has no agent on any channel" in done.err
 
 
 def test_a_service_that_is_away_is_said(inside: Inside) -> None:

@@ -58,7 +58,7 @@ def test_pause_all_covers_scheduled_rollouts_and_names_them(inside: Inside) -> N
         "  december, scheduled for Tue 01 Dec 09:00, does not start until it is resumed",
     ]
     assert phase(inside, later) == phase(inside, soon) == "paused"
-    assert inside("pause", "--all").out == "nothing to pause: no rollout is going on or scheduled\n"
+    assert inside("pause", "--all").out == "nothing to pause: no rollout is running or scheduled\n"
     # what was paused before its start is rolled back with the rest, and named
     done = inside("rollback", "--all", "--no-wait", "--json")
     told = {a["name"]: (a["was"], a["scheduled"]) for a in done.json}
@@ -99,7 +99,7 @@ def test_one_request_id_covers_all_of_them_and_again(inside: Inside) -> None:
     ("args", "words"),
     [
         (("pause", "x", "--all"), "write an ID or --all, not both"),
-        (("pause", "--all", "--expect", "1.1"), "--expect goes with one rollout"),
+        (("pause", "--all", "--expect", "1.1"), "--expect works with one rollout only"),
     ],
 )
 def test_what_does_not_go_with_all_is_refused(inside: Inside, args: tuple[str, ...], words: str) -> None:

@@ -82,6 +82,6 @@ def test_a_list_is_narrowed_and_sorted(three: Inside, args: tuple[str, ...], ids
 
 
 def test_an_empty_list_says_why(three: Inside) -> None:
-    assert three("list", "--phase", "paused").out == "no rollout fits\n"
+    assert three("list", "--phase", "paused").out == "no rollout matches\n"
     assert three("list", "--phase", "nothing").code == 2
     assert three("list", "--sort", "nothing").code == 2

@@ -249,7 +249,7 @@ def test_the_pages_of_a_number_that_moved_on_and_of_its_earlier_rollouts(service
     ("path", "status", "words"),
     [
         ("/rollouts/nothing", 404, "There is no rollout nothing"),
-        ("/numbers/+14150000000", 404, "No rollout has had"),
+        ("/numbers/+14150000000", 404, "No rollout has used"),
         ("/numbers/hello", 422, "write E.164"),
         ("/?before=yesterday", 422, "before:"),
         ("/numbers/+14150000000?fresh=perhaps", 422, "fresh"),

@@ -154,7 +154,7 @@ def test_check_only_reads(world: Sandbox, kit: Make) -> None:
     made = kit([ONE, "+14155550112"])
     ran = made.run("--check")
     assert ran.code == 1
-    assert ran.out.count("shows the split that was confirmed when this kit was made") == 4
+    assert ran.out.count("shows the split that was confirmed when this kit was written") == 4
     world.edit(ONE, inbound_agents=list(reversed(BASELINE)))
     world.edit("+14155550112", inbound_agents=[{"agent_id": AGENT, "agent_version": 5, "weight": 1}])
     ran = made.run("--check")
@@ -190,7 +190,7 @@ def test_only_the_numbers_asked_for(world: Sandbox, kit: Make) -> None:
         (["--give-up", "0"], KEY, "not a number of seconds above 0"),
         ([], None, "RETELL_API_KEY is not set"),
         ([], "  ", "RETELL_API_KEY is not set"),
-        ([], "key\nX-Other: 1", "RETELL_API_KEY is not set, or is no key"),
+        ([], "key\nX-Other: 1", "RETELL_API_KEY is not set, or is not a key"),
     ],
 )
 def test_wrong_usage(options: list[str], key: str | None, said: str, world: Sandbox, kit: Make) -> None:

@@ -226,7 +226,7 @@ def test_a_number_that_never_gets_there_is_given_up_on(way: Way) -> None:
 
 def test_a_200_that_shows_another_split_is_not_believed(way: Way) -> None:
     assert way.step(shows(FORWARD, 20)) == SEND
-    assert way.number.why == "Retell answered 200 and does not show the baseline"
+    assert way.number.why == "Retell answered 200 but does not show the baseline"
     assert way.pause == restore.PAUSES[0]
 
 
@@ -372,7 +372,7 @@ def test_a_number_that_is_gone(clock: SimpleNamespace, stage: str, code: int) ->
     ("lists", "words", "at_baseline"),
     [
         (BASELINE, "shows its baseline", True),
-        (FORWARD, "shows the split that was confirmed when this kit was made", False),
+        (FORWARD, "shows the split that was confirmed when this kit was written", False),
         (EDIT, f"shows something else: {json.dumps(EDIT)}", False),
     ],
 )

@@ -160,7 +160,7 @@ def test_a_late_step_of_the_service_is_overwritten_and_watched_anew(world: Sandb
     assert serves_baseline(world)
     first, second = writes(world)
     assert first["body"] == second["body"]
-    assert "shows the split that was confirmed when this kit was made" in out
+    assert "shows the split that was confirmed when this kit was written" in out
     last_read = world.log(number=ONE, method="GET")[-1]
     assert last_read["wall"] - second["wall"] >= 1.5
 

@@ -117,16 +117,16 @@ def drips(sock: socket.socket) -> None:
 @pytest.mark.parametrize(
     "how, why",
     [
-        ({"answer": b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"}, "asks for a user and a password"),
-        ({"answer": b"HTTP/1.1 403 Forbidden\r\n\r\n"}, "refuses the way there (403)"),
-        ({"answer": b"HTTP/1.0 502 Bad\r\n\r\n"}, "refuses the way there (502)"),
+        ({"answer": b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"}, "asks for a user name and a password"),
+        ({"answer": b"HTTP/1.1 403 Forbidden\r\n\r\n"}, "refuses the connection (403)"),
+        ({"answer": b"HTTP/1.0 502 Bad\r\n\r\n"}, "refuses the connection (502)"),
         ({"answer": b"SSH-2.0-x\r\n\r\n"}, "does not speak HTTP"),
         ({"answer": b"HTTP/1.1 200 OK\r\n\r\nhello"}, "more than its answer"),
-        ({"answer": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000}, "has no end"),
-        ({"acts": lambda sock: None}, "closed without an answer"),
+        ({"answer": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000}, "does not end"),
+        ({"acts": lambda sock: None}, "closed the connection without an answer"),
         ({"acts": says_nothing}, "no connection in time"),
         ({"acts": drips}, "no connection in time"),
-        ({"places": {}}, "refuses the way there (403)"),
+        ({"places": {}}, "refuses the connection (403)"),
     ],
 )
 @pytest.mark.real_time
@@ -150,7 +150,7 @@ def test_a_refused_password_appears_nowhere(company: Network) -> None:
     _, _, client = company(user="me:hunter2@", answer=b"HTTP/1.1 407 No\r\n\r\n")
     with client.session([NUMBER]) as session:
         found = session.read([NUMBER])[NUMBER]
-    assert isinstance(found, Failure) and "refuses the user or the password" in found.detail
+    assert isinstance(found, Failure) and "rejects the user name or the password" in found.detail
     assert "hunter2" not in found.detail and "me:" not in found.detail
 
 

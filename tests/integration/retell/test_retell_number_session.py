@@ -165,7 +165,7 @@ def test_a_read_as_a_whole_ends(serve: Serve, client: Make) -> None:
         found = session.read(NUMBERS[:40])
     assert time.monotonic() - began < 2.0
     assert all(isinstance(outcome, Failure) for outcome in found.values())
-    assert any("not asked" in outcome.detail for outcome in found.values() if isinstance(outcome, Failure))
+    assert any("not read" in outcome.detail for outcome in found.values() if isinstance(outcome, Failure))
 
 
 def test_the_next_session_uses_an_idle_connection_that_lives(serve: Serve, client: Make) -> None:

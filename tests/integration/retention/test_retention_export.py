@@ -165,7 +165,7 @@ def test_anchors_are_written_and_held_against(inside: Inside, written: Store, ha
     assert f"anchor:r1:{LENGTH}:" in kept and "anchor:r2:1:" in kept
     assert inside("verify", "--write-anchor", "-", **environment).out.splitlines()[1:] == kept.splitlines()[1:]
     held = inside("verify", "--anchor", "kept", **environment)
-    assert (held.code, held.out) == (0, f"{LENGTH + 1} entries, none altered; all 2 anchors hold\n")
+    assert (held.code, held.out) == (0, f"{LENGTH + 1} entries, none altered; all 2 anchors match\n")
     (inside.folder / "none").write_text("nothing here")
     assert inside("verify", "--anchor", "none", **environment).code == 2
     hand.allow_tampering()

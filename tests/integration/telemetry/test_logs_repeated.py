@@ -49,9 +49,9 @@ def test_a_line_that_repeats_is_written_once_a_minute_with_its_count(lines: Line
 def test_lines_that_differ_are_all_written(lines: Lines) -> None:
     log = structlog.get_logger("jobs.test")
     for rollout in ("a", "b"):
-        log.warning("could not go on", rollout=rollout)
-        log.error("could not go on", rollout=rollout)
-    assert lines.read() == [("could not go on", 0)] * 4
+        log.warning("could not continue", rollout=rollout)
+        log.error("could not continue", rollout=rollout)
+    assert lines.read() == [("could not continue", 0)] * 4
 
 
 def test_what_is_told_of_every_pass_is_written_each_time(lines: Lines) -> None:
@@ -101,6 +101,6 @@ def test_a_traceback_that_repeats_is_counted(lines: Lines) -> None:
 def test_memory_is_bounded_however_many_lines_there_are(lines: Lines) -> None:
     log = structlog.get_logger("jobs.test")
     for number in range(3000):
-        log.warning("could not go on", rollout=f"r{number}")
+        log.warning("could not continue", rollout=f"r{number}")
     assert len(lines.read()) == 3000
     assert len(lines.handler._known) <= logs._MOST_KNOWN + 1

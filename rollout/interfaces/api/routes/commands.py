@@ -65,7 +65,10 @@ async def set_weights(
 
 
 @router.post(
-    "/pause", response_model=CommandAnswer, summary="Hold where it stands", **needs(Right.HALT, "urgent", errors=ERRORS)
+    "/pause",
+    response_model=CommandAnswer,
+    summary="Hold at the current position",
+    **needs(Right.HALT, "urgent", errors=ERRORS),
 )
 async def pause(
     request: Request,
@@ -80,7 +83,7 @@ async def pause(
 @router.post(
     "/resume",
     response_model=CommandAnswer,
-    summary="Go on after a pause",
+    summary="Continue after a pause",
     **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def resume(
@@ -96,7 +99,7 @@ async def resume(
 @router.post(
     "/stop",
     response_model=CommandAnswer,
-    summary="End it, leave the split",
+    summary="End it and leave the split as it is",
     **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def stop(
@@ -143,13 +146,13 @@ async def restore(
 
 _ROLLBACK = needs(Right.HALT, "urgent", errors=ERRORS, limited=False)
 _ROLLBACK["responses"][202] = {
-    "description": "Ordered and committed, and not read back yet; the service goes on until it is.",
+    "description": "Ordered and committed, but not read back yet; the service keeps trying until it is.",
     "model": RollbackAnswer,
     "headers": {"Location": {"description": "The rollout.", "schema": {"type": "string"}}},
 }
 _ROLLBACK["responses"][429] = {
     **PROBLEMS[429],
-    "description": "Too many wrong tokens from this address. A right token never gets this.",
+    "description": "Too many wrong tokens from this address. A valid token never gets this.",
 }
 
 
@@ -160,7 +163,7 @@ async def rollback(
     body: RollbackBody | None = None,
     idempotency_key: IdempotencyKey = None,
     wait: Annotated[
-        float, Query(ge=0, le=20, description="Seconds to wait for the read-back; 0: answer when it is ordered.")
+        float, Query(ge=0, le=20, description="Seconds to wait for the read-back; 0: answer once it is ordered.")
     ] = 10.0,
 ) -> JSONResponse:
     """Commit the order, then drive it at once in this process: no queue, no tick.

@@ -37,7 +37,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
     stays = service.lookups.stays(number, caller.numbers)
     earlier = service.lookups.count_on(number, caller.numbers) - len(stays)
     if not stays and not (fresh and caller.covers([number])):
-        raise UnknownRollout(f"no rollout has had {number}", number=number)
+        raise UnknownRollout(f"no rollout has used {number}", number=number)
     serves, seen_at = None, None
     newest = max((s for s in stays if s.live_at is not None), key=lambda s: str(s.live_at), default=None)
     if newest is not None:

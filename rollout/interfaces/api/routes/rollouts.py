@@ -46,7 +46,7 @@ async def list_rollouts(
     name: Annotated[str | None, Query(max_length=80, description="Only those of this name.")] = None,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = PAGE,
     cursor: Annotated[
-        str | None, Query(max_length=200, description="`next` of the page before; left out: the first page.")
+        str | None, Query(max_length=200, description="`next` of the previous page; left out: the first page.")
     ] = None,
 ) -> Response:
     """A page of rollouts without their targets; follow `next` for more."""
@@ -118,7 +118,7 @@ async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A0
 async def history(
     request: Request,
     id: RolloutId,  # noqa: A002
-    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries after this `seq`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = ENTRIES,
 ) -> Response:
     """Everything that happened, by whom and why, oldest first."""
@@ -152,9 +152,9 @@ async def history(
 async def events(
     request: Request,
     id: RolloutId,  # noqa: A002
-    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries behind this `seq`.")] = 0,
+    after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries after this `seq`.")] = 0,
     last_event_id: Annotated[
-        str | None, Header(alias="Last-Event-ID", max_length=20, description="Goes before `after`.")
+        str | None, Header(alias="Last-Event-ID", max_length=20, description="Takes precedence over `after`.")
     ] = None,
 ) -> Response:
     """Entries from the beginning (or behind `after`), then those to come. Ends when the service stops."""
@@ -183,5 +183,5 @@ def _read_cursor(text: str) -> tuple[datetime, str]:
         if at.tzinfo is None or not id_ or not id_.isprintable():
             raise ValueError
     except (ValueError, binascii.Error):
-        raise InputError("cursor: write the `next` of the page before, as it was given") from None
+        raise InputError("cursor: write the `next` of the previous page, unchanged") from None
     return at, id_

@@ -31,7 +31,7 @@ async def health(request: Request) -> JSONResponse:
 
 
 _READY = needs(Right.PUBLIC, errors=(503,))
-_READY["responses"][503] = {**PROBLEMS[503], "description": "Not ready; `checks` says why, to those who may read."}
+_READY["responses"][503] = {**PROBLEMS[503], "description": "Not ready; `checks` says why, for tokens that may read."}
 
 
 @router.get("/readyz", response_model=Ready, summary="The service can do its work", **_READY)
@@ -67,7 +67,7 @@ def _visible(service: ApiService, caller: Caller, text: bytes) -> bytes:
 
 @router.get(
     "/metrics",
-    summary="Figures for Prometheus",
+    summary="Metrics for Prometheus",
     **{
         **needs(Right.READ, errors=(501,)),
         "responses": {

@@ -34,7 +34,7 @@ async def get_tokens(request: Request) -> JSONResponse:
     "",
     status_code=201,
     response_model=NewToken,
-    summary="Make a token",
+    summary="Create a token",
     **needs(Right.ADMIN, "change", errors=(400, 408, 413, 415, 422)),
 )
 async def make_token(request: Request, body: TokenBody) -> JSONResponse:

@@ -86,7 +86,7 @@ class Verifier:
             )
             claims.validate(now=int(now), leeway=LEEWAY)
         except Exception as error:  # noqa: BLE001 - of documents from outside: whatever fails, the token is not good
-            raise Unauthenticated(f"the provider's token is not good: {type(error).__name__}") from None
+            raise Unauthenticated(f"the provider's token is not valid: {type(error).__name__}") from None
         role = _highest(self.roles[g] for g in self._groups(claims.get(self.groups_claim)) if g in self.roles)
         if role is None:
             raise Forbidden("none of your groups has a role here; ask for an entry in ROLLOUT_OIDC_ROLES")
@@ -99,7 +99,7 @@ class Verifier:
         found = [claim] if isinstance(claim, str) else [] if claim is None else claim
         if not isinstance(found, list) or not all(isinstance(group, str) for group in found):
             raise Forbidden(
-                f"the provider's claim {self.groups_claim!r} is no list of group names, so that nobody can be given a "
+                f"the provider's claim {self.groups_claim!r} is not a list of group names, so nobody can be given a "
                 "role; name the right claim in ROLLOUT_OIDC_GROUPS_CLAIM (its groups stand in ROLLOUT_OIDC_ROLES)"
             )
         return found
@@ -182,13 +182,15 @@ class Provider:
         if self._found is None:
             found = await self._ask("GET", self.issuer.rstrip("/") + "/.well-known/openid-configuration")
             if found.get("issuer") != self.issuer:
-                raise NotReachable("ROLLOUT_OIDC_ISSUER: the provider calls itself something else")
+                raise NotReachable("ROLLOUT_OIDC_ISSUER: the provider reports a different issuer")
             self._found = found
         return _https(str(self._found.get(name, "")))
 
     async def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> Mapping[str, Any]:
         if self._asking >= MOST_ASKING:
-            raise NotReachable("the sign-in provider is slow and too many wait for it; a token signs in at once")
+            raise NotReachable(
+                "the sign-in provider is slow and too many sign-ins are waiting; sign in with a token instead"
+            )
         self._asking += 1
         try:
             async with asyncio.timeout(SECONDS):
@@ -199,7 +201,7 @@ class Provider:
         finally:
             self._asking -= 1
         if status in (400, 401, 403) and form is not None:
-            raise Unauthenticated(f"the provider refused this sign-in (HTTP {status}); begin again")
+            raise Unauthenticated(f"the provider refused this sign-in (HTTP {status}); sign in again")
         if not isinstance(document, dict):
             raise NotReachable(
                 f"the sign-in provider answered HTTP {status} and not with an object; sign in with a token"
@@ -247,11 +249,11 @@ class Begun:
         try:
             begun = cls(*_signer(key).loads(text))
         except BadData:
-            raise Unauthenticated("the sign-in was begun elsewhere, or never; begin again") from None
+            raise Unauthenticated("this sign-in was not started in this browser; sign in again") from None
         if not -LEEWAY <= at - begun.at <= LOGIN_SECONDS:
-            raise Unauthenticated("the sign-in took too long; begin again")
+            raise Unauthenticated("the sign-in took too long; sign in again")
         if not secrets.compare_digest(begun.state.encode(), state.encode("utf-8", "replace")):
-            raise Unauthenticated("this answer belongs to another sign-in; begin again")
+            raise Unauthenticated("this answer belongs to another sign-in; sign in again")
         return begun
 
 
@@ -304,7 +306,7 @@ def make_router(settings: Settings) -> APIRouter:
         begun = await service.pools.run("sign_in", find)
         if not code:
             why = f" ({error})" if error.isascii() and error.isprintable() and error else ""
-            raise Unauthenticated(f"the provider refused this sign-in{why}; begin again")
+            raise Unauthenticated(f"the provider refused this sign-in{why}; sign in again")
         id_token = await provider.exchange(code, begun.verifier)
         keys = await provider.keys()
 

@@ -143,7 +143,7 @@ def check_form(request: Request, form: Mapping[str, Any]) -> None:
         raise Unauthenticated("the session has ended; sign in again")
     given = form.get(CSRF_FIELD) or ""
     if not hmac.compare_digest(str(given).encode("utf-8", "replace"), session.csrf.encode()):
-        raise Forbidden("the form is not of this session; load the page again and repeat")
+        raise Forbidden("this form belongs to another session; reload the page and try again")
 
 
 def check_origin(request: Request) -> None:
