@@ -51,6 +51,7 @@ KINDS = {
     "superseded": "a later rollout has some of its numbers now; they are watched no more",
     "promote": "a person went to the next step, or ended the bake",
     "set": "a person set weights in place of the step's; its hold starts anew",
+    "shipped": "a version gets every call of every number, by a person or by the plan; then it bakes like the last step",
     "pause": "a person holds",
     "resume": "a person went on",
     "stop": "a person asked to end it",

@@ -14,7 +14,8 @@ from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
-from rollout.domain.lifecycle import commands
+from rollout.domain.gates.shipping import missing_evidence
+from rollout.domain.lifecycle import commands, hand_commands
 from rollout.domain.lifecycle.commands import By, where
 from rollout.domain.lifecycle.machine import Event, Phase, after, allows
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
@@ -122,9 +123,20 @@ class Commands:
         """Write these weights (0..1, by version) in place of the step's; its hold starts anew."""
         return self._change(
             id_,
-            partial(commands.set_weights, by=by, expect=expect, weights=weights),
+            partial(hand_commands.set_weights, by=by, expect=expect, weights=weights),
             by.request("set", id_, expect, weights),
         )
+
+    def ship(
+        self, id_: str, by: By, *, variant: str, anyway: bool = False, expect: Position | None = None
+    ) -> dict[str, Any]:
+        """Give a version every call; it bakes like the last step. Refused without enough evidence, but for `anyway`."""
+
+        def decide(r: Rollout, now: datetime) -> Decision:
+            missing = missing_evidence(r.verdict, variant)
+            return hand_commands.ship(r, now, by, expect, variant=variant, missing=missing, anyway=anyway)
+
+        return self._change(id_, decide, by.request("ship", id_, expect, variant, anyway))
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Hold where it stands. Gates go on watching."""

@@ -81,7 +81,11 @@ class GateCheck:
         config = replace(config, history=history.rates)
         if history.edition >= 2:
             seen = replace(seen, limits=history.limits)
-        verdict = _together(self._judge(config, rollout, seen, now), now, rollout.position)
+        judged = self._judge(config, rollout, seen, now)
+        verdict = _together(judged, now, rollout.position)
+        if rollout.shipped is not None and rollout.verdict is not None:
+            # What was said of the others stays; it moves nothing any more.
+            verdict = replace(verdict, arms={**rollout.verdict.arms, **judged})
         if _new(rollout, verdict, now):
             self.records.keep_look(rollout, verdict, now)
         return GateReport(verdict, seen.calls_in_step(rollout))
@@ -150,6 +154,8 @@ class GateCheck:
         here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
         verdicts = {}
         for name, ref in plan.arms.items():
+            if rollout.shipped not in (None, name):
+                continue
             rules = CallRules(
                 ref.pair,
                 baseline,

@@ -151,6 +151,19 @@ class Client:
         by_arm = dict(weights) if isinstance(weights, Mapping) else {"canary": weights}
         return self._change("set", rollout, expect, _by(reason, request_id), weights=by_arm)
 
+    def ship(
+        self,
+        rollout: str,
+        variant: str,
+        *,
+        anyway: bool = False,
+        expect: str | None = None,
+        reason: str = "",
+        request_id: str | None = None,
+    ) -> RolloutStatus:
+        """Give a version every call; refused without enough evidence, but for `anyway`."""
+        return self._change("ship", rollout, expect, _by(reason, request_id), variant=variant, anyway=anyway)
+
     def pause(
         self, rollout: str, *, expect: str | None = None, reason: str = "", request_id: str | None = None
     ) -> RolloutStatus:

@@ -14,7 +14,7 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.protocol import shows
 
-from .plans import AGENT, BASE, CANARY, draw_plan, other_lists
+from .plans import AGENT, BASE, CANARY, draw_plan, other_lists, ships
 from .processes import Node, Simulation
 from .remote import Message
 from .world import Process
@@ -97,6 +97,44 @@ class Operator:
                 self._follow(node, id_)
 
         self.world.spawn(Process(name, can_crash=False), name, work, after)
+
+    def by_hand(self, rng: Random, after: float) -> None:
+        """Sets weights or ships a version once a rollout stands where that may be; often with a rollback behind it."""
+        name, what = self.sim.name("cli"), rng.choice(("set", "set", "ship"))
+
+        def work() -> None:
+            if self.started and self._waited(id_ := self.started[rng.randrange(len(self.started))], rng):
+                node = Node(self.sim, name, can_crash=False)
+
+                def do(by: By) -> None:
+                    arms, commands = list(node.app.store.load(id_)[0].plan.arms), node.app.commands
+                    chosen = rng.sample(arms, rng.randint(1, len(arms)))
+                    if what == "set":
+                        given = commands.set_weights(
+                            id_, by, weights=dict.fromkeys(chosen, rng.choice((0.05, 0.15, 0.3)))
+                        )
+                    else:
+                        given = commands.ship(id_, by, variant=chosen[0], anyway=rng.random() < 0.9)
+                    self.world.note(f"{what} {id_}: {given}")
+
+                if self._ask(name, do, what) and rng.random() < 0.4:
+                    self.world.sleep(rng.choice((0.0, 0.5, 5.0, 60.0)) * rng.random())
+                    again = self.sim.name("cli")
+                    if self._ask(
+                        again, lambda by: self.world.note(str(node.app.commands.rollback(id_, by))), "rollback"
+                    ):
+                        self._follow(node, id_)
+
+        self.world.spawn(Process(name, can_crash=False), name, work, after)
+
+    def _waited(self, id_: str, rng: Random) -> bool:
+        """Looks every few seconds until a step of this rollout is confirmed and it goes on, or for a while in vain."""
+        for _ in range(30):
+            row = self.sim.file.one("SELECT phase, confirmed_at FROM rollouts WHERE id = ?", id_)
+            if (row[0] == "progressing" and row[1] is not None) or (row[0] == "paused" and rng.random() < 0.2):
+                return True
+            self.world.sleep(rng.uniform(0.5, 20))
+        return False
 
     def _fitting(self, id_: str) -> str:
         """A command that this rollout would not refuse, most likely."""
@@ -366,4 +404,8 @@ def draw_operators(sim: Simulation, rng: Random, numbers: list[str], span: float
         operator.command(what, at)
         if rng.random() < 0.2:
             operator.command(rng.choices(COMMANDS, ODDS)[0], at)  # two people at once
+    if ships(sim.world.seed):
+        own = Random(f"by hand {sim.world.seed}")
+        for _ in range(own.randint(2, 6)):
+            operator.by_hand(Random(own.random()), own.uniform(1, span) if own.random() < 0.5 else own.uniform(1, 90))
     return operator

@@ -11,13 +11,14 @@ from rollout.adapters.store.rebuild import Rebuilt
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, Write
-from rollout.domain.writes.protocol import shows, shows_baseline
+from rollout.domain.writes.protocol import lists_with, shows, shows_baseline
 
 from .processes import Simulation
 from .remote import Message, State
 
 FOREVER = float("inf")
 _ANSWERS = frozenset({"adopt", "restore"})  # a person's answers to drift
+_BY_HAND = frozenset({"set", "shipped"})  # weights that a person wants in place of the position's
 
 
 @dataclass
@@ -54,7 +55,8 @@ class _Walk:
     def __init__(self, sim: Simulation, rollout: Rollout) -> None:
         self.sim, self.story = sim, Chronicle(rollout)
         self.table = Rebuilt()
-        self.answered_at = -1.0  # when a person last answered drift
+        self.answered_at = -1.0  # when a person last answered drift, or set weights by hand
+        self.adopted = False  # the last such answer took the live split as ours
         self.confirmed: dict[Position, float] = {}
         self.stood = 0.0  # seconds that the position has stood at its own weights, before `up_since`
         self.up_since: float | None = None  # None: they are not what was read back last
@@ -83,8 +85,12 @@ class _Walk:
         position = Position(self.table.rollout.get("wave", 1), self.table.rollout.get("step", 1))
         for write in change.new_writes:
             self._intent(name, write, before, at)
-        if entry.kind in _ANSWERS:
-            self.answered_at = at
+        if entry.kind in (*_ANSWERS, *_BY_HAND):
+            self.answered_at, self.adopted = at, entry.kind == "adopt"
+        if entry.kind in _BY_HAND:
+            self.sim.world.faults[f"by hand: {entry.kind}"] += 1
+        if entry.kind == "shipped":
+            self.skipped = True
         if entry.kind == "confirmed":
             self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
         if entry.kind == "held":
@@ -103,6 +109,8 @@ class _Walk:
         said = (data.get("verdict") or {}).get("outcome")
         if entry.kind == "failed" and said in ("undecided", "unmeasurable") and "gates say" in entry.reason:
             self.fault(f"M1: {name}: rolled back on a verdict that is {said}")
+        if entry.kind == "confirmed":
+            self._as_wanted(name, data)
         if entry.kind not in _ANSWERS:
             for number, values in change.targets.items():
                 self._observed(name, number, values, at)
@@ -161,7 +169,7 @@ class _Walk:
         if data.get("reason") not in ("drift", "touched") or not self.confirmed:
             return
         wave, step = (int(part) for part in str(data["position"]).split("."))
-        begun = any((w["wave"], w["step"]) == (wave, step) for w in self.table.writes.values())
+        begun = any((w["wave"], self._plan_step(w["step"])) == (wave, step) for w in self.table.writes.values())
         again = any(t["step"] == -1 for t in self.table.targets.values())
         if Position(wave, step) not in self.confirmed and not begun and not again:
             self.fault(f"I7: {name}: held at {wave}.{step}, which was never in force")
@@ -170,11 +178,53 @@ class _Walk:
 
     def _weight(self, name: str, write: Write) -> None:
         """What a forward intent writes is what closing or opening time wants: no more by night, no less by day."""
-        plan, wanted = self.story.rollout.plan, self.table.rollout.get("retreated")
-        points = sum(plan.weights(write.step).values()) if write.step else 0  # step 0: `restore` of a later wave
+        wanted = self.table.rollout.get("retreated")
+        points = sum(self._weights(write.step).values())
         above = wanted is not None and points > wanted
         if write.retreated != (wanted if above else None):
             self.fault(f"C1: {name}: an intent at {write.retreated} while {wanted} is wanted")
+
+    # -------------------------------------------------------------- weights by hand
+
+    def _by_hand(self, step: int) -> Mapping[str, Any] | None:
+        """The split of a person that a step behind the plan's last one stands for."""
+        number = step - self.story.rollout.plan.last_step
+        found: Mapping[str, Any] | None = self.table.rollout["by_hand"][number - 1] if number > 0 else None
+        return found
+
+    def _step(self) -> int:
+        """The step that is wanted now: the position's, or a person's split."""
+        number = self.table.rollout.get("hand_split")
+        return int(self.table.rollout.get("step", 1)) if number is None else self.story.rollout.plan.last_step + number
+
+    def _plan_step(self, step: int) -> int:
+        split = self._by_hand(step)
+        return step if split is None else int(split["step"])
+
+    def _weights(self, step: int) -> Mapping[str, int]:
+        """Basis points by arm; none at step 0: `restore` of a later wave."""
+        split = self._by_hand(step)
+        if split is not None:
+            return dict(split["weights"])
+        return self.story.rollout.plan.weights(step) if step else {}
+
+    def _as_wanted(self, name: str, data: Mapping[str, Any]) -> None:
+        """What is confirmed is the last split that a person asked for, where one stands: on its wave, shipped on all."""
+        number = self.table.rollout.get("hand_split")
+        said = (data.get("by_hand") or {}).get("number")
+        if number != said:
+            self.fault(f"S1: {name}: confirms split {said} while {number} is wanted")
+        if number is None or self.table.rollout.get("retreated") is not None:
+            return
+        split = self.table.rollout["by_hand"][number - 1]
+        for number_, target in self.table.targets.items():
+            if split.get("ships") is None and target["wave"] != self.table.rollout["wave"]:
+                continue
+            if target["step"] != self.story.rollout.plan.last_step + number:
+                self.fault(f"S1: {name}: {number_} is at step {target['step']} and not at a person's split {number}")
+            wanted = lists_with(self.story.rollout.plan, target["baseline"], split["weights"])
+            if not self.adopted and not shows(target["split"], wanted):
+                self.fault(f"S1: {name}: {number_} was confirmed at {target['split']}")
 
     def _closing(self, name: str, kind: str, at: float) -> None:
         """Nothing retreats while it is open all along, nor returns while it is closed all along."""
@@ -240,10 +290,13 @@ class _Walk:
             self.fault(f"hold: {name}: {position} was stood for {stood:.1f} s, of {hold:g} s")
         if promoted:
             return
+        split = self._by_hand(self._step())
+        if entry.kind == "completed" and split is not None and split.get("ships") is None:
+            self.fault(f"S2: {name}: weights by hand end the rollout without a person")
         verdict = data.get("verdict")
         if verdict is not None and verdict["outcome"] != "pass" and not self.table.rollout.get("waived"):
             self.fault(f"M1: {name}: goes on with a verdict that is {verdict['outcome']}")
-        if self.story.rollout.plan.steps[position.step - 1].approve:
+        if self.story.rollout.plan.steps[position.step - 1].approve and (split is None or split.get("ships") is None):
             self.fault(f"approve: {name}: goes on without a person's approval")
 
     # -------------------------------------------------------------- phases

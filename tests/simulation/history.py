@@ -22,6 +22,7 @@ from .plans import (
     CANARY,
     FOREIGN,
     OTHER,
+    SECOND,
     ScriptedCalendar,
     ScriptedGates,
     closes,
@@ -76,7 +77,7 @@ def play(
     file = shared_file()
     file.renew()
     remote = Remote(world)
-    remote.versions = {(AGENT, v) for v in (BASE, CANARY, OTHER, FOREIGN)}
+    remote.versions = {(AGENT, v) for v in (BASE, CANARY, OTHER, FOREIGN, SECOND)}
     numbers = [f"+1415777{4000 + i}" for i in range(rng.choice((1, 1, 2, 3, 6)))]
     baselines = {number: draw_lists(rng) for number in numbers}
     for number in numbers:

@@ -80,7 +80,7 @@ def _at_rest(sim: Simulation, story: Chronicle) -> Iterator[str]:
             continue  # it was stopped as it was, and nobody watches it any more
         if not shows(number.live.lists, target.split):
             yield f"I5: {where}: {target.number} shows {number.live.lists}, recorded is {target.split}"
-        elif r.phase is Phase.PROMOTED and (target.step, target.retreated) != (r.plan.last_step, None):
+        elif r.phase is Phase.PROMOTED and (target.step, target.retreated) != (r.wanted_step(target), None):
             yield f"I5: {where}: {target.number} is at step {target.step}, retreated to {target.retreated}"
         elif r.phase is Phase.PROGRESSING and r.is_down:
             yield f"I5: {where}: it is open, and {target.number} is still at the retreat weight"

@@ -17,7 +17,7 @@ from tests.support.values import said
 from .world import World
 
 AGENT = "agent_a"
-BASE, CANARY, OTHER, FOREIGN = 6, 7, 8, 9
+BASE, CANARY, OTHER, FOREIGN, SECOND = 6, 7, 8, 9, 11
 WEIGHTS = ((1.0,), (0.5, 1.0), (0.1, 1.0), (0.1, 0.5, 1.0), (0.2, 0.3), (0.1, 0.1, 1.0))
 HOLDS = (0, 1, 20, 60, 300, 900)
 CHANNELS = (["inbound"], ["inbound"], ["outbound"], ["inbound", "outbound"], ["inbound", "inbound_sms"])
@@ -32,6 +32,14 @@ def closes(seed: int) -> bool:
     Every third one from 99 on, with chances of their own, so that all others replay as they were noted down.
     """
     return seed >= 99 and seed % 3 == 0
+
+
+def ships(seed: int) -> bool:
+    """Whether people set weights by hand and ship versions in this history, and some plans have two variants.
+
+    Every third one from 100 on, with chances of their own, so that all others replay as they were noted down.
+    """
+    return seed >= 100 and seed % 3 == 1
 
 
 def draw_nights(seed: int, span: float) -> list[tuple[float, float]]:
@@ -81,6 +89,12 @@ def draw_plan(rng: Random, numbers: list[str], name: str, seed: int = 0) -> Plan
         # The hours are only there to be allowed to retreat: when it is open, the script says.
         document |= {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}
         document["closing"] = {"retreat": Random(f"retreat {seed} {name}").choice(RETREATS)}
+    if ships(seed) and Random(f"variants {seed} {name}").random() < 0.5:
+        del document["canary"]
+        pairs = {"b": CANARY, "c": SECOND}
+        document["variants"] = {arm: {"agent_id": AGENT, "agent_version": version} for arm, version in pairs.items()}
+        for step in steps:
+            step["weights"] = dict.fromkeys(pairs, step.pop("weight") / 2)
     return Plan.model_validate(document)
 
 

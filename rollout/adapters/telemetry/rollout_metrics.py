@@ -31,6 +31,7 @@ _ASKED = (
 )
 _CONFIRMED = ("rollout_weight_confirmed", "The share confirmed by read-back.", *ROLLOUT, "arm")
 _OBSERVED = ("rollout_weight_observed", "The mean share last seen on its numbers.", *ROLLOUT, "arm")
+_SHIPPED = ("rollout_shipped", "1 for the version that is shipped; no sample: none was chosen.", *ROLLOUT, "arm")
 _TARGETS = ("rollout_targets", "Its numbers by state.", *ROLLOUT, "state")
 _VERDICT = ("rollout_gate_verdict", "1 for the verdict of its gates.", *ROLLOUT, "verdict")
 _HARM = ("rollout_evidence_harm", "Evidence of harm (an e-value).", *ROLLOUT, "arm")
@@ -61,6 +62,7 @@ EACH = (
     _ASKED,
     _CONFIRMED,
     _OBSERVED,
+    _SHIPPED,
     _TARGETS,
     _VERDICT,
     _HARM,
@@ -81,6 +83,8 @@ def of_each(r: Rollout, writes: Mapping[tuple[str, str], int]) -> Iterator[Metri
     yield family(_PHASE, {(*own, str(each)): r.phase is each for each in Phase})
     for kind, shares in ((_ASKED, _asked(r)), (_CONFIRMED, _confirmed(r)), (_OBSERVED, _observed(r))):
         yield family(kind, {(*own, arm): share for arm, share in shares.items()})
+    if r.shipped is not None and r.phase is not Phase.ROLLED_BACK:
+        yield family(_SHIPPED, {(*own, r.shipped): 1})
     states = Counter(t.state for t in r.targets)
     yield family(_TARGETS, {(*own, str(s)): states[s] for s in TargetState if r.phase.is_live or states[s]})
     yield family(_WRITES, {(*own, *of): count for of, count in sorted(writes.items())})

@@ -10,7 +10,7 @@ from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
 from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner, unread
-from rollout.domain.decide.wording import count, percent, reached, weight
+from rollout.domain.decide.wording import count, percent, reached, wanted, weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -40,7 +40,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return read_back(r, now)
     waiting = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in r.outstanding if t.number not in waiting)
-    next_ = f"{'step' if r.hand is None else 'set by a person at'} {r.position}: {weight(r, r.step)}"
+    next_ = f"{wanted(r)}: {weight(r, r.step)}"
     if r.retreated is not None:
         next_ = f"retreat to {percent(r.retreated)}"
     elif r.is_down:
@@ -113,12 +113,12 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         return Wait(now + f.watch, next_, f.verdict.outlook, cause)
     if not f.opening.is_open:
         return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
-    if step.approve:
+    if step.approve and r.shipped is None:
         return Wait(
             sooner(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
         )
-    if after is None and r.hand is not None:
-        why = f"a person set {weight(r, r.step)} in the last step: somebody must promote, stop or roll it back"
+    if after is None and r.hand is not None and r.shipped is None:
+        why = f"a person set {weight(r, r.step)} in the last step: somebody must promote, ship, stop or roll it back"
         return Wait(sooner(None, now, f), "promote, stop or rollback", why, WaitingFor.APPROVAL)
     return None
 
@@ -132,7 +132,8 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     if (first := look_first(r, f, now, next_)) is not None:
         return first
     if after is None:
-        return Record(Event.COMPLETED, "the bake is over", {"reason": None})
+        shipped = "" if r.shipped is None else f"{r.shipped} is shipped: "
+        return Record(Event.COMPLETED, f"{shipped}the bake is over", {"reason": None})
     return Record(
         Event.ADVANCED,
         over,

@@ -20,6 +20,13 @@ def weight(r: Rollout, step: int) -> str:
     return ", ".join(f"{percent(points)} {name}" for name, points in weights.items())
 
 
+def wanted(r: Rollout) -> str:
+    """The name of what is written now: the position's step, or a person's split."""
+    if r.shipped is not None:
+        return f"ship {r.shipped}"
+    return f"step {r.position}" if r.hand is None else f"set by a person at {r.position}"
+
+
 def percent(points: int) -> str:
     """Basis points as a percentage: 1250 as "12.5 %"."""
     return f"{points / 100:g} %"

@@ -37,9 +37,7 @@ class Observations:
                 continue
             if begun is not None:
                 since, position, retreated, hand = begun
-                step = plan.last_step if wave < position.wave else position.step if wave == position.wave else 0
-                if step:
-                    weights = plan.weights(step) if hand is None or wave < position.wave else hand.weights
+                if weights := _weights(plan, position, hand, wave):
                     part, place = share(weights, arm), index(plan, position, hand)
                     if retreated is not None:
                         # Its calls are evidence at the retreat's weight, and none of the position's own calls.
@@ -97,6 +95,15 @@ class Observations:
         first = max(min(started, default=now), now - _WEEK)
         length = (now - first).total_seconds()
         return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length
+
+
+def _weights(plan: Plan, position: Position, hand: HandSplit | None, wave: int) -> Mapping[str, int]:
+    """Basis points of each arm on the numbers of a wave while this position, or a person's split, stands; or none."""
+    if hand is not None and (hand.ships is not None or wave == position.wave):
+        return hand.weights
+    if wave > position.wave:
+        return {}
+    return plan.weights(plan.last_step if wave < position.wave else position.step)
 
 
 # Held for one of these reasons, the live split is not the one we confirmed.

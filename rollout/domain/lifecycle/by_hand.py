@@ -1,7 +1,7 @@
-"""Splits that people set between the steps of the plan: kept with the rollout, in their order, beside its position.
+"""Splits that people set between the steps of the plan, or ship at its end: kept with the rollout, in their order.
 
-Each has a number, from 1. In targets and writes it counts as a step behind the plan's last one, so that what reads
-and writes steps knows these as well: number 2 of a plan with three steps is step 5.
+They stand beside its position. Each has a number, from 1. In targets and writes it counts as a step behind the plan's
+last one, so that what reads and writes steps knows these as well: number 2 of a plan with three steps is step 5.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ MOST_SPLITS = 200  # of one rollout: each is a split of ours that a late write m
 class HandSplit:
     """One split: the basis points of each arm, and the position (wave, step of the plan) whose weights it replaces.
 
-    On every number of that wave.
+    On every number of that wave. `ships`: the variant that it ships, which ends the rollout; on every number of all.
     """
 
     number: int
     wave: int
     step: int
     weights: Mapping[str, int]
+    ships: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `from_json` reads it: for the rollout's row and the journal."""
-        return {"number": self.number, "wave": self.wave, "step": self.step, "weights": dict(self.weights)}
+        ships = {} if self.ships is None else {"ships": self.ships}
+        return {"number": self.number, "wave": self.wave, "step": self.step, "weights": dict(self.weights), **ships}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

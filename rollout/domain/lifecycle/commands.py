@@ -14,20 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.errors import InputError, Refused, SplitError, StaleExpectation
+from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
-from rollout.domain.plan.plan import Plan
-from rollout.domain.splits import splits
 from rollout.domain.versions import tags
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.protocol import lists_with, others_of
+from rollout.domain.writes.protocol import others_of
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
@@ -71,7 +68,7 @@ class By:
 def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full: bool) -> Decision:
     """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
     phase = after(r.phase, Event.PROMOTE_ASKED)
-    _expect(r, expect)
+    expect_at(r, expect)
     goal = r.last_position if full else r.next_position
     values: dict[str, Any] = {"phase": phase}
     if r.plan.retreat is not None:
@@ -97,72 +94,12 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
     return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
 
 
-def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]) -> Decision:
-    """Write a person's weights in place of the step's on the numbers of its wave; its hold starts anew.
-
-    `weights`: the share of each arm, above 0 and below 1. InputError for what cannot be written.
-    """
-    phase = after(r.phase, Event.SET_ASKED)
-    _expect(r, expect)
-    if r.confirmed_at is None:
-        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
-    if r.promote_asked:
-        raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
-    points = _points_of(r.plan, weights)
-    if points == r.weights_at(r.step) and r.retreated is None:
-        raise Refused("these weights are in force already: nothing to set", **where(r))
-    split = HandSplit(len(r.hand_splits) + 1, *r.position, points)
-    if split.number > MOST_SPLITS:
-        raise Refused(f"weights were set {MOST_SPLITS} times: promote, stop or roll it back", **where(r))
-    for target in r.targets:
-        try:
-            lists_with(r.plan, target.baseline, points)
-        except SplitError as error:
-            raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
-    values = {"phase": phase, "by_hand": [h.to_json() for h in (*r.hand_splits, split)], "hand_split": split.number}
-    values |= {"confirmed_at": None, **r.cleared("stood", "back_at")}
-    if r.plan.retreat is not None:
-        values["raised_at"] = now  # as with a promotion: not turned back before the next opening
-        if r.retreated is not None:
-            values |= {"retreated": None, "turning_since": now}
-    said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
-    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
-    return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
-
-
-def _points_of(plan: Plan, weights: Mapping[str, object]) -> dict[str, int]:
-    """Weights as people write them, checked, in basis points and in the plan's order of arms."""
-    if not weights:
-        raise InputError("weights: none is given; write for example 0.2", field="weights")
-    for arm in weights:
-        if arm not in plan.arms:
-            known = ", ".join(plan.arms)
-            raise InputError(f"weights: there is no version {arm[:40]}; write one of: {known}", field="weights")
-    points = {}
-    for arm in plan.arms:
-        if arm in weights:
-            try:
-                points[arm] = splits.points(weights[arm])
-            except SplitError as error:
-                raise InputError(f"weights: {arm}: {error.message}", field="weights") from None
-            if points[arm] == 0:
-                raise InputError(
-                    f"weights: {arm}: 0 is not a weight; leave {arm} out or write above 0", field="weights"
-                )
-    if (total := sum(points.values())) >= splits.TOTAL:
-        raise InputError(
-            f"weights: they add up to {total / splits.TOTAL:g}, which leaves nothing for the baseline; write less than 1",
-            field="weights",
-        )
-    return points
-
-
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
     """Hold where it stands. Gates go on watching."""
     if r.phase is Phase.PAUSED and expect is None:
         return None
     phase = after(r.phase, Event.PAUSE_ASKED)
-    _expect(r, expect)
+    expect_at(r, expect)
     values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
     return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
 
@@ -171,8 +108,8 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     """Go on after a pause. After a failed gate this overrides that failure."""
     unstarted = r.phase is Phase.PAUSED and r.started_at is None
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
-    _expect(r, expect)
-    _not_stopping(r)
+    expect_at(r, expect)
+    not_stopping(r)
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
@@ -184,7 +121,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     if r.phase is Phase.STOPPED:
         return None
     phase = after(r.phase, Event.STOP_ASKED)
-    _expect(r, expect)
+    expect_at(r, expect)
     why = by.reason or "stopped by a person"
     values: dict[str, Any] = {"phase": phase, "reason": why, "stop_asked": phase.is_live}
     if phase.is_live and not r.open_writes(now):
@@ -196,8 +133,8 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Take the live split of every number as ours, and go on."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
-    _expect(r, expect)
-    _not_stopping(r)
+    expect_at(r, expect)
+    not_stopping(r)
     targets: dict[str, dict[str, Any]] = {}
     for target in r.targets:
         reading = live[target.number]
@@ -237,8 +174,8 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r))
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
-    _expect(r, expect)
-    _not_stopping(r)
+    expect_at(r, expect)
+    not_stopping(r)
     targets: dict[str, dict[str, Any]] = {}
     for target in r.targets:
         reading = live[target.number]
@@ -323,12 +260,14 @@ def _was_paused(r: Rollout) -> bool:
     return r.resume_phase is Phase.PAUSED or r.started_at is None
 
 
-def _not_stopping(r: Rollout) -> None:
+def not_stopping(r: Rollout) -> None:
+    """Refused while it is being stopped."""
     if r.stop_asked:
         raise Refused("it is being stopped: only a rollback can still be ordered", **where(r))
 
 
-def _expect(r: Rollout, expect: Position | None) -> None:
+def expect_at(r: Rollout, expect: Position | None) -> None:
+    """StaleExpectation where it stands elsewhere than the asker saw."""
     if expect is not None and expect != r.position:
         raise StaleExpectation(
             f"you expected it at {expect}, but it is at {r.position} ({r.phase}); nothing was changed", **where(r)

@@ -18,7 +18,7 @@ from rollout.domain.lifecycle.state import Kind, Position
 from rollout.domain.writes.protocol import Settled
 
 _PREFLIGHT = frozenset({"created", "baselines"})
-_COMMANDS = frozenset({"set", "pause", "resume", "stop", "adopt", "restore", "rollback"})
+_COMMANDS = frozenset({"set", "shipped", "pause", "resume", "stop", "adopt", "restore", "rollback"})
 _EVENTS = frozenset(map(str, Event))
 
 
@@ -121,7 +121,7 @@ class ServiceEvent:
 @dataclass(frozen=True, slots=True)
 class CommandGiven:
     """Where a rollout stood when a command was given. alert: the name of the alert that gave it, if one did; by_hand:
-    the split that `set` asked for."""
+    the split that `set` or `ship` asked for; missing: the evidence that what is shipped lacked."""
 
     id: str
     phase: Phase
@@ -130,6 +130,7 @@ class CommandGiven:
     epoch: int
     alert: str | None = None
     by_hand: HandSplit | None = None
+    missing: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         position = {"wave": self.position.wave, "step": self.position.step}
@@ -137,13 +138,13 @@ class CommandGiven:
         return {
             **said,
             "epoch": self.epoch,
-            **_without_none({"alert": self.alert, "by_hand": _hand_json(self.by_hand)}),
+            **_without_none({"alert": self.alert, "by_hand": _hand_json(self.by_hand), "missing": self.missing}),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CommandGiven:
         stood = data["id"], Phase(data["phase"]), data.get("reason"), _position(data["position"]), data["epoch"]
-        return cls(*stood, data.get("alert"), _hand(data))
+        return cls(*stood, data.get("alert"), _hand(data), data.get("missing"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,6 +75,7 @@ class Event(StrEnum):
     ENDED = "ended"
     PROMOTE_ASKED = "promote_asked"
     SET_ASKED = "set_asked"
+    SHIP_ASKED = "ship_asked"
     PAUSE_ASKED = "pause_asked"
     RESUME_ASKED = "resume_asked"
     RESUME_PENDING_ASKED = "resume_pending_asked"
@@ -106,6 +107,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PROGRESSING, _E.REACHED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.PROMOTE_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.SET_ASKED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.SHIP_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.COMPLETED): _P.PROMOTED,
     (_P.PROGRESSING, _E.FAILED): _P.ROLLING_BACK,
     (_P.PROGRESSING, _E.FAILURE_PAUSED): _P.PAUSED,
@@ -118,6 +120,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PAUSED, _E.CONFIRMED): _P.PAUSED,
     (_P.PAUSED, _E.REACHED): _P.PAUSED,
     (_P.PAUSED, _E.RESUME_ASKED): _P.PROGRESSING,
+    (_P.PAUSED, _E.SHIP_ASKED): _P.PROGRESSING,
     (_P.PAUSED, _E.RESUME_PENDING_ASKED): _P.PENDING,
     (_P.PAUSED, _E.FAILED): _P.ROLLING_BACK,
     (_P.PAUSED, _E.HELD): _P.HELD,
@@ -150,6 +153,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
 _WORDS: dict[Event, str] = {
     _E.PROMOTE_ASKED: "promoted",
     _E.SET_ASKED: "set to other weights",
+    _E.SHIP_ASKED: "shipped",
     _E.PAUSE_ASKED: "paused",
     _E.RESUME_ASKED: "resumed",
     _E.ADOPT_ASKED: "adopted",
@@ -164,11 +168,13 @@ _ADVICE: dict[tuple[Phase, Event], str] = {
     (_P.HELD, _E.RESUME_ASKED): "use adopt, restore, rollback or stop",
     (_P.HELD, _E.PROMOTE_ASKED): "answer it first: adopt, restore, rollback or stop",
     (_P.HELD, _E.SET_ASKED): "answer it first: adopt, restore, rollback or stop",
+    (_P.HELD, _E.SHIP_ASKED): "answer it first: adopt, restore, rollback or stop",
     (_P.PROGRESSING, _E.RESUME_ASKED): "it is already running",
     (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to resolve",
     (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to resolve",
     (_P.PENDING, _E.PROMOTE_ASKED): "it has not started yet",
     (_P.PENDING, _E.SET_ASKED): "it has not started yet",
+    (_P.PENDING, _E.SHIP_ASKED): "it has not started yet",
 }
 
 

@@ -219,6 +219,11 @@ class Rollout:
         return None if self.hand_split is None else self.hand_splits[self.hand_split - 1]
 
     @property
+    def shipped(self) -> str | None:
+        """The variant that a person, or the plan, ships."""
+        return None if self.hand is None else self.hand.ships
+
+    @property
     def step(self) -> int:
         """The step that the numbers of its wave must be confirmed at: the position's, or that of a person's split."""
         return self.position.step if self.hand_split is None else self.plan.last_step + self.hand_split
@@ -238,6 +243,8 @@ class Rollout:
         None: ours, with a person's split if one is wanted. A `position` may name such a split by its step.
         """
         wave, step = position or (self.position.wave, self.step)
+        if position is None and self.shipped is not None:
+            return step
         if target.wave < wave:
             return self.plan.last_step
         return step if target.wave == wave else 0

@@ -146,23 +146,19 @@ def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
     position, by_hand = (said.position, said.by_hand) if isinstance(said, ServiceEvent) else (None, None)
     step = 0 if position is None else position.step
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
-    return NoticeText(
-        NoticeEvent.STEP,
-        Severity.INFO,
-        f"step {position} is in force"
-        if by_hand is None
-        else f"the weights that a person set at {position} are in force",
-        e.reason,
-        hold or "it holds",
-        f"rollout rollback {r.id}",
-    )
+    what = f"step {position} is in force"
+    if by_hand is not None:
+        what = f"the weights that a person set at {position} are in force"
+        if by_hand.ships is not None:
+            what = f"{by_hand.ships} gets every call"
+    return NoticeText(NoticeEvent.STEP, Severity.INFO, what, e.reason, hold or "it holds", f"rollout rollback {r.id}")
 
 
 def _completed(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.PROMOTED,
         Severity.INFO,
-        "promoted",
+        "promoted" if r.shipped is None else f"promoted: {r.shipped} is shipped",
         e.reason,
         "its numbers are watched for a week; you can roll it back as long as its baseline is kept",
         f"rollout rollback {r.id}",

@@ -127,6 +127,7 @@ class RolloutModel(Summary):
     by_hand: dict[str, float] | None = Field(
         description="The weights that a person set in place of the step's; null: the step's own are wanted."
     )
+    shipped: str | None = Field(description="The version that gets every call at the end; null: none was chosen.")
     waves: int
     plan: dict[str, Any]
     channels: list[str]

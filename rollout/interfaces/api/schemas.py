@@ -127,6 +127,13 @@ class SetBody(CommandBody):
         return {"canary": self.weight} if self.weight is not None else self.weights or {}
 
 
+class ShipBody(CommandBody):
+    """Asking for a version to get every call."""
+
+    variant: str = Field(description="A variant's name, or `canary`.", examples=["b"])
+    anyway: bool = Field(False, description="Also without enough evidence; the journal keeps it.")
+
+
 class RollbackBody(Strict):
     """Asking for a rollback. It needs no expected state; `expect` is taken and not looked at."""
 

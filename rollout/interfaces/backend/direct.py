@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 PAGE = 500  # rollouts read at a time
 # The commands by their names, and the methods of `engine.commands.Commands` that carry them out.
-COMMANDS = {name: name for name in ("promote", "pause", "resume", "stop", "adopt", "restore")} | {"set": "set_weights"}
+COMMANDS = {name: name for name in ("promote", "ship", "pause", "resume", "stop", "adopt", "restore")} | {
+    "set": "set_weights"
+}
 
 
 class Backend(Protocol):

@@ -233,7 +233,7 @@ def picture(document: dict[str, Any]) -> RenderableType:
     if document.get("retreated") is not None and document["phase"] not in FINAL:
         head.append(f"  retreated to {percent(document['retreated'])}", "yellow")
     if document.get("by_hand") is not None and document["phase"] not in FINAL:
-        head.append("  set by a person", "yellow")
+        head.append(f"  ships {plain(document['shipped'])}" if document["shipped"] else "  set by a person", "yellow")
     if document["reason"]:
         lines.append(Text(f"reason  {plain(document['reason'])}"))
     due = (

@@ -1,4 +1,4 @@
-"""promote, set, pause, resume, stop, adopt, restore, rollback, kit: what a person does to a rollout."""
+"""promote, set, ship, pause, resume, stop, adopt, restore, rollback, kit: what a person does to a rollout."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     app.command()(promote)
     app.command("set")(set_weights)
+    app.command()(ship)
     app.command()(pause)
     for name, words in (
         ("resume", "Continue after a pause."),
@@ -94,6 +95,25 @@ def set_weights(
     with backend() as service:
         answer = service.command("set", id, by(reason, request_id), expect=position(expect), weights=asked)
         _say("set", answer, json)
+        say_if_nobody_works(service, answer["phase"])
+
+
+def ship(
+    id: RolloutId,
+    variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="The variant; of a single canary: canary.")],
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Also without enough evidence; the journal keeps it.")
+    ] = False,
+    reason: Reason = "",
+    expect: Expect = None,
+    request_id: RequestId = None,
+    json: Json = False,
+) -> None:
+    """Give a version every call of every number; it bakes like the last step, and is promoted."""
+    with backend() as service:
+        asked = {"variant": variant, "anyway": anyway}
+        answer = service.command("ship", id, by(reason, request_id), expect=position(expect), **asked)
+        _say("ship", answer, json)
         say_if_nobody_works(service, answer["phase"])
 
 

@@ -26,6 +26,7 @@ from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
 POOL_OF = {"rollback": "urgent", "pause": "urgent", "adopt": "retell", "restore": "retell"}
 DONE = {
+    "ship": "Shipped. The split is being written.",
     "set": "Set. The split is being written.",
     "promote": "Promoted. The next split is being written.",
     "pause": "Paused. Gates go on watching.",
@@ -52,9 +53,11 @@ def add(router: APIRouter) -> None:
 
 def _confirmation(router: APIRouter, command: str) -> None:
     @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "read")))
-    async def confirmation(request: Request, id: str, full: bool = False) -> Response:  # noqa: A002
+    async def confirmation(request: Request, id: str, full: bool = False, variant: str = "") -> Response:  # noqa: A002
         """Say exactly what will be written, and ask for the reason."""
-        return await _ask(request, command, id, {"full": full, "weights": _weights(request.query_params)})
+        return await _ask(
+            request, command, id, {"full": full, "weights": _weights(request.query_params), "variant": variant}
+        )
 
 
 def _weights(given: Mapping[str, str]) -> dict[str, str] | None:
@@ -92,7 +95,7 @@ def _confirm_page(
     elif command == "resume" and r.phase is not Phase.PAUSED:
         impossible = "It is not paused."
     try:
-        intent = confirmations.intent(r, command, **asked)
+        intent = confirmations.intent(r, command, **{k: v for k, v in asked.items() if k != "anyway"})
     except (Refused, InputError) as error:
         intent = confirmations.intent(r, command)
         given = asked.get("weights") or {}
@@ -127,6 +130,8 @@ async def _do(request: Request, command: str, id_: str) -> Response:
     asked: dict[str, Any] = {}
     if command == "promote":
         asked["full"] = form.get("full") == "1"
+    if command == "ship":
+        asked |= {"variant": form.get("variant", ""), "anyway": form.get("anyway") == "1"}
     if command == "set":
         asked["weights"] = {arm: text for arm, text in (_weights(form) or {}).items() if text}
     reason = form.get("reason", "").strip()

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.commands import RESTORABLE, By, set_weights
+from rollout.domain.lifecycle.commands import RESTORABLE, By
+from rollout.domain.lifecycle.hand_commands import set_weights, ship
 from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.splits import splits
@@ -23,6 +25,7 @@ _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOR
 EVENTS = {
     "promote": Event.PROMOTE_ASKED,
     "set": Event.SET_ASKED,
+    "ship": Event.SHIP_ASKED,
     "pause": Event.PAUSE_ASKED,
     "resume": Event.RESUME_ASKED,
     "adopt": Event.ADOPT_ASKED,
@@ -58,8 +61,11 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A command before it is confirmed. `follows`: what happens without being written at once; `weights`: the shares
-    that are asked for, by version, where the command takes some: nothing is confirmed before its bodies are shown."""
+    """A command before it is confirmed. `follows`: what happens without being written at once.
+
+    `weights`: the shares that set asks for, by version; `variant`: the one of `variants` that ship asks for, `missing`:
+    the evidence that it lacks. With these nothing is confirmed before its bodies are shown.
+    """
 
     command: str
     title: str
@@ -69,6 +75,9 @@ class Intent:
     follows: str = ""
     full: bool = False
     weights: tuple[tuple[str, str], ...] = ()
+    variant: str = ""
+    missing: str = ""
+    variants: tuple[str, ...] = ()
 
 
 def buttons(r: Rollout) -> list[Button]:
@@ -87,7 +96,12 @@ def buttons(r: Rollout) -> list[Button]:
         if after is not None and after != r.last_position:
             found.append(Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True))
     for command, label, possible in (
-        ("set", "Set weights", allows(r.phase, Event.SET_ASKED) and r.confirmed_at is not None and not r.promote_asked),
+        ("set", "Set weights", _may_set(r)),
+        (
+            "ship",
+            "Ship a version",
+            allows(r.phase, Event.SHIP_ASKED) and r.started_at is not None and r.shipped is None,
+        ),
         ("resume", "Resume", r.phase is Phase.PAUSED),
         ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
         ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not tags.moved(r.tags)),
@@ -99,14 +113,22 @@ def buttons(r: Rollout) -> list[Button]:
     return found
 
 
-def intent(r: Rollout, command: str, full: bool = False, weights: Mapping[str, str] | None = None) -> Intent:
+def _may_set(r: Rollout) -> bool:
+    ready = r.confirmed_at is not None and not r.promote_asked and r.shipped is None
+    return ready and allows(r.phase, Event.SET_ASKED)
+
+
+def intent(
+    r: Rollout, command: str, full: bool = False, weights: Mapping[str, str] | None = None, variant: str = ""
+) -> Intent:
     """The effect of this command on the rollout as it stands; KeyError for an unknown command.
 
-    `full`: of promote; `weights`: of set, InputError or Refused where they cannot be set.
+    `full`: of promote; `weights`: of set, and `variant`: of ship, InputError or Refused where that cannot be.
     """
     return {
         "promote": lambda: _promote(r, full),
         "set": lambda: _set(r, weights),
+        "ship": lambda: _ship(r, variant),
         "pause": lambda: _pause(r),
         "resume": lambda: _resume(r),
         "adopt": lambda: _adopt(r),
@@ -183,6 +205,28 @@ def _set(r: Rollout, weights: Mapping[str, str] | None) -> Intent:
         orders,
         _pending_writes(r) if orders else "The exact PATCH bodies are shown here before you confirm.",
         weights=tuple((arm, asked.get(arm, "")) for arm in r.plan.arms),
+    )
+
+
+def _ship(r: Rollout, variant: str) -> Intent:
+    orders: tuple[PatchPreview, ...] = ()
+    missing = None
+    if variant:
+        missing = missing_evidence(r.verdict, variant)
+        change, _, _ = ship(r, r.updated_at, By("page"), None, variant=variant, missing=missing, anyway=True)
+        moved = change.applied_to(r, r.updated_at)
+        orders = grouped(_forward(moved, moved.outstanding))
+    return Intent(
+        "ship",
+        f"Ship {variant or 'a version'} of {r.name}",
+        "It gets every call of every number. It then bakes like the last step of the plan, watched by its gates, and ends "
+        "as promoted. A rollback still brings the baseline back.",
+        f"Ship {variant}" if missing is None else f"Ship {variant} anyway",
+        orders,
+        _pending_writes(r) if orders else "The exact PATCH bodies are shown here before you confirm.",
+        variant=variant,
+        missing=missing or "",
+        variants=tuple(r.plan.arms),
     )
 
 

@@ -60,6 +60,7 @@ _ENDS = frozenset(
         "advanced",
         "promote",
         "set",
+        "shipped",
         "rollback",
         "failed",
         "held",

@@ -34,6 +34,9 @@ def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
         case PromoteGiven(since, to):
             step = f"from {since} to {to}"
             return f"{step}: {reason}" if reason else step
+        case CommandGiven(by_hand=HandSplit(ships=str() as variant), missing=missing):
+            shipped = variant if missing is None else f"{variant}, although {missing}"
+            return f"{shipped}: {reason}" if reason else shipped
         case CommandGiven(by_hand=HandSplit() as split):
             weights = _weights(split)
             return f"{weights}: {reason}" if reason else weights
@@ -45,7 +48,8 @@ def _intended(batch: IntendedBatch) -> str:
     if batch.retreated is not None:
         what = f"the retreat weight, {batch.retreated / 100:g} %"
     elif batch.by_hand is not None:
-        what = f"what a person set at {batch.position}, {_weights(batch.by_hand)}"
+        who = f"what a person set at {batch.position}" if batch.by_hand.ships is None else "what is shipped"
+        what = f"{who}, {_weights(batch.by_hand)}"
     if batch.writes is None:
         return f"to write {what}"
     return f"to write {what} to {batch.writes} number{'' if batch.writes == 1 else 's'}"

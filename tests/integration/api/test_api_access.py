@@ -30,6 +30,7 @@ EXPECTED = {
     ("GET", "/api/v1/rollouts/{id}/events"): "read",
     ("POST", "/api/v1/rollouts/{id}/promote"): "operate",
     ("POST", "/api/v1/rollouts/{id}/set"): "operate",
+    ("POST", "/api/v1/rollouts/{id}/ship"): "operate",
     ("POST", "/api/v1/rollouts/{id}/pause"): "halt",
     ("POST", "/api/v1/rollouts/{id}/resume"): "operate",
     ("POST", "/api/v1/rollouts/{id}/stop"): "operate",

@@ -26,7 +26,7 @@ BODIES_WITH_RULES = {  # valid by shape, refused by rules that a schema cannot s
 }
 UNKNOWN_IDS = {  # any text is an id or a name by shape, and none exists
     f"POST /api/v1/rollouts/{{id}}/{c}"
-    for c in ("promote", "set", "pause", "resume", "stop", "adopt", "restore", "rollback")
+    for c in ("promote", "set", "ship", "pause", "resume", "stop", "adopt", "restore", "rollback")
 } | {
     "GET /api/v1/rollouts/{id}",
     "GET /api/v1/rollouts/{id}/history",

@@ -44,9 +44,11 @@ def test_every_route_that_takes_a_name_refuses_one_that_two_live_rollouts_have(s
     first, second, one, _two = twins(service)
     name = f"shop{one}".replace("+", "%2B")
     routes = [("GET", ""), ("GET", "/history"), ("GET", "/events")]
-    routes += [("POST", f"/{c}") for c in ("promote", "set", "pause", "resume", "stop", "adopt", "restore", "rollback")]
+    routes += [
+        ("POST", f"/{c}") for c in ("promote", "set", "ship", "pause", "resume", "stop", "adopt", "restore", "rollback")
+    ]
     for method, route in routes:
-        body = {"weight": 0.2} if route == "/set" else None
+        body = {"/set": {"weight": 0.2}, "/ship": {"variant": "canary"}}.get(route)
         answer = service.ask(method, f"/api/v1/rollouts/{name}{route}", body)
         assert (answer.status, answer.json["code"]) == (409, "ambiguous_name"), route
         assert set(answer.json["ids"]) == {first, second}

@@ -60,6 +60,29 @@ def test_weights_are_set_by_hand(service: Live) -> None:
     assert service.ask("POST", path, {"weight": 0.2}, token="responder").status == 403
 
 
+def test_a_version_is_shipped_and_promoted(service: Live) -> None:
+    number = service.number()
+    versions = {name: {"agent_id": "agent_frontdesk", "agent_version": v} for name, v in (("b", 7), ("c", 8))}
+    steps = [{"weights": {"b": 0.1, "c": 0.1}, "hold": "1h"}, {"weights": {"b": 0.4, "c": 0.4}, "hold": "1h"}]
+    id_ = service.start(number, name="three-versions", canary=None, variants=versions, steps=steps)
+    path = f"/api/v1/rollouts/{id_}/ship"
+    refused = service.ask("POST", path, {"variant": "c"})
+    assert refused.status == 409 and "no gate has judged c yet" in refused.json["detail"], refused.json
+    assert service.ask("POST", path, {}).status == service.ask("POST", path, {"variant": "d"}).status == 422
+    assert service.ask("POST", path, {"variant": "c", "anyway": True}, token="responder").status == 403
+    done = service.ask("POST", path, {"variant": "c", "anyway": True, "reason": "it books more"})
+    assert done.status == 200 and done.json["position"] == {"wave": 1, "step": 2}
+    service.until(lambda: service.served(number) == [(8, 1)])
+    service.until(lambda: service.show(id_)["confirmed_at"])
+    assert service.show(id_)["shipped"] == "c" and service.show(id_)["weights"] == {"c": 1.0}
+    service.ask("POST", f"/api/v1/rollouts/{id_}/promote", {"reason": "no bake"})
+    service.until(lambda: service.show(id_)["phase"] == "promoted")
+    data = next(
+        e for e in service.ask("GET", f"/api/v1/rollouts/{id_}/history").json["items"] if e["kind"] == "shipped"
+    )
+    assert data["data"]["missing"] == "no gate has judged c yet" and data["reason"] == "it books more"
+
+
 def test_a_plan_may_be_yaml_text_and_complaints_name_line_and_field(service: Live) -> None:
     text = f'version: 1\nname: yaml\nnumbers: ["{service.number()}"]\nchannels: [inbound]\nsteps: [{{weight: 1.0}}]\n'
     text += "canary: {agent_id: agent_frontdesk, agent_version: 7}\ngates: []\n"

@@ -91,6 +91,7 @@ def test_help_names_every_command(rollout: CommandLine) -> None:
         "history",
         "promote",
         "set",
+        "ship",
         "pause",
         "resume",
         "stop",
@@ -238,6 +239,14 @@ def test_set_weights_by_hand(rollout: CommandLine) -> None:
         assert done.code == 2 and said in done.err, done.err
     done = rollout("set", id_, "--weight", "0.3", "--expect", "1.1")
     assert done.code == 3 and "cannot be set to other weights: it has not started yet" in done.err
+
+
+def test_ship_a_version(rollout: CommandLine) -> None:
+    id_ = started(rollout)
+    done = rollout("ship", id_, "--variant", "canary", "--anyway", "--reason", "the best of three")
+    assert done.code == 3 and "it has not started yet: there is nothing to ship" in done.err
+    assert rollout("ship", id_).code == 2, "which version has to be said"
+    assert show(rollout, id_)["shipped"] is None
 
 
 def test_pause_resume_and_stop(rollout: CommandLine) -> None:

@@ -141,6 +141,23 @@ def test_set_weights(service: World, operator: Page) -> None:
     assert service.reasons(id_, "set")[0][1] == "slower for a while"
 
 
+def test_ship_a_version(service: World, operator: Page) -> None:
+    number = service.number()
+    id_ = service.start(number)
+    shows(operator, service, id_)
+    operator.click("#do-ship")
+    expect(operator.locator("#confirm")).to_have_count(0)  # nothing is confirmed before its body is shown
+    operator.click("text=Show what will be written")
+    expect(operator.locator("#missing")).to_contain_text("no gate has judged canary yet")
+    shown = json.loads(operator.locator(".order pre").inner_text())
+    operator.fill("#reason", "it is the best")
+    operator.click("#confirm")
+    expect(operator.locator(".banner.good")).to_contain_text("Shipped.")
+    service.until(lambda: service.served(number) == [(7, 1)])
+    assert shown == {"inbound_agents": service.sandbox.number(number).inbound_agents}
+    assert service.reasons(id_, "shipped")[0][1] == "it is the best"
+
+
 def test_promote_all_the_way(service: World, operator: Page) -> None:
     number = service.number()
     id_ = service.start(number)

@@ -62,6 +62,18 @@ def test_set_sends_what_it_showed(scene: Scene) -> None:
         confirmations.intent(scene.rollout, "set", weights={"canary": "25"})
 
 
+def test_ship_sends_what_it_showed_to_every_number(scene: Scene) -> None:
+    id_ = scene.given_at(1, numbers=[ONE, TWO, THREE], waves=[1, "100%"])
+    assert confirmations.intent(scene.rollout, "ship").variants == ("canary",)
+    asked = confirmations.intent(scene.rollout, "ship", variant="canary")
+    assert asked.missing == "no gate has judged canary yet"
+    shown, before = promised(asked), patches(scene)
+    scene.app.commands.ship(id_, ME, variant="canary", anyway=True)
+    scene.drive()
+    assert shown == sent(scene, before)
+    assert {n for n, _ in shown} == {ONE, TWO, THREE}
+
+
 def test_rollback_sends_what_it_showed_and_only_where_something_was_written(scene: Scene) -> None:
     id_ = scene.given_at(2, numbers=[ONE, TWO, THREE], waves=[2, "100%"])
     shown, before = promised(confirmations.intent(scene.rollout, "rollback")), patches(scene)
@@ -115,14 +127,15 @@ def test_the_buttons_of_each_phase() -> None:
         "Promote to 1.2 (50 %)",
         "Promote all the way (100 %)",
         "Set weights",
+        "Ship a version",
         "Pause",
         "Stop",
     ]
     writing = rollout(targets=(target(),))
-    assert labels(confirmations.buttons(writing)) == ["Promote all the way (100 %)", "Pause", "Stop"]
+    assert labels(confirmations.buttons(writing)) == ["Promote all the way (100 %)", "Ship a version", "Pause", "Stop"]
     last = rollout(targets=(confirmed(step=3),), confirmed_at=at, position=Position(1, 3))
-    assert labels(confirmations.buttons(last)) == ["End the bake", "Set weights", "Pause", "Stop"]
-    assert labels(confirmations.buttons(rollout(phase=Phase.PAUSED))) == ["Resume", "Stop"]
+    assert labels(confirmations.buttons(last)) == ["End the bake", "Set weights", "Ship a version", "Pause", "Stop"]
+    assert labels(confirmations.buttons(rollout(phase=Phase.PAUSED))) == ["Ship a version", "Resume", "Stop"]
     held = rollout(phase=Phase.HELD, reason="drift")
     assert labels(confirmations.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
     for phase in (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK):

@@ -13,7 +13,7 @@ from rollout.interfaces.auth.roles import ALLOWED, Right, Role, create_token, re
 from rollout.interfaces.dashboard.page_route import PageRoute, safe_next, shown
 from tests.integration.dashboard.world import World, world
 
-COMMANDS = ("promote", "set", "pause", "resume", "stop", "adopt", "restore", "rollback")
+COMMANDS = ("promote", "set", "ship", "pause", "resume", "stop", "adopt", "restore", "rollback")
 
 
 def page_routes(service: World) -> list[PageRoute]:

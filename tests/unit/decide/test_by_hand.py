@@ -18,7 +18,7 @@ from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.drift import NumberScan, absorb
 from rollout.domain.writes.protocol import Finding, wanted_lists
 from tests.support.clock import START
-from tests.support.values import ONE, TWO, confirmed, plan, rollout, target
+from tests.support.values import ONE, TWO, confirmed, plan, rollout, said, target
 
 NOW = START + timedelta(hours=1)
 
@@ -78,7 +78,7 @@ def test_in_the_last_step_a_person_says_how_it_ends() -> None:
     waits = decide(there(3), seen(later), later)
     assert isinstance(waits, Wait)
     assert waits.waiting_for is WaitingFor.APPROVAL
-    assert waits.why == "a person set 30 % canary in the last step: somebody must promote, stop or roll it back"
+    assert waits.why == "a person set 30 % canary in the last step: somebody must promote, ship, stop or roll it back"
     ends = decide(there(3, promote_asked=True), seen(later), later)
     assert isinstance(ends, Record)
     assert ends.event is Event.COMPLETED
@@ -124,3 +124,51 @@ def test_closing_time_takes_down_what_a_person_set_above_the_retreat_weight() ->
     assert r.retreats
     assert r.wanted(r.targets[0]) == (5, 2000)
     assert wanted_lists(r, r.targets[0])["inbound_agents"][0]["weight"] == 0.2
+
+
+# ------------------------------------------------------------------ shipped
+
+
+def shipping(**changes: Any) -> Rollout:
+    """Shipped from 1.1, on two waves of which the second was not begun; nothing of it written yet."""
+    splits = [{"number": 1, "wave": 2, "step": 3, "weights": {"canary": 10_000}, "ships": "canary"}]
+    targets = (confirmed(), target(TWO, ord=1, wave=2))
+    values = {"position": Position(2, 3), "targets": targets, "by_hand": splits, "hand_split": 1}
+    return rollout(**{**values, **changes})
+
+
+def shipped(**changes: Any) -> Rollout:
+    r = shipping()
+    written = [(confirmed(t.number, ord=t.ord, wave=t.wave), wanted_lists(r, t)) for t in r.targets]
+    targets = tuple(replace(t, step=4, split=split) for t, split in written)
+    return shipping(**{"targets": targets, "confirmed_at": NOW, **changes})
+
+
+def test_what_is_shipped_is_written_to_every_number_of_every_wave() -> None:
+    action = decide(shipping(), Facts(), NOW)
+    assert isinstance(action, Apply)
+    assert ([t.number for t in action.targets], action.why) == ([ONE, TWO], "ship canary: 100 % canary")
+
+
+def test_what_is_shipped_bakes_like_the_last_step_and_is_promoted_without_an_approval() -> None:
+    waits = decide(shipped(), Facts(), NOW + timedelta(hours=23))
+    assert isinstance(waits, Wait)
+    assert (waits.waiting_for, waits.until) == (WaitingFor.HOLD, NOW + timedelta(days=1))
+    asks = plan(steps=[{"weight": 0.1}, {"weight": 0.5}, {"weight": 1.0, "hold": "1d", "approve": True}])
+    later = NOW + timedelta(days=1)
+    ends = decide(shipped(plan=asks), seen(later, ONE, TWO), later)
+    assert isinstance(ends, Record)
+    assert (ends.event, ends.why) == (Event.COMPLETED, "canary is shipped: the bake is over")
+
+
+def test_what_is_shipped_is_judged_like_the_last_step() -> None:
+    failed = decide(shipped(), Facts(verdict=said("fail", "too many calls break")), NOW)
+    assert isinstance(failed, Record)
+    assert failed.event is Event.FAILED
+
+
+def test_drift_before_a_shipped_split_is_written_leads_back_to_what_was_in_force() -> None:
+    values = hold(shipping(), HeldReason.DRIFT, "").values
+    assert (values["wave"], values["step"], values["hand_split"]) == (1, 1, None)
+    half = shipping(targets=(shipped().targets[0], target(TWO, ord=1, wave=2)))
+    assert "hand_split" not in hold(half, HeldReason.DRIFT, "").values, "it was begun: restore writes it to the rest"

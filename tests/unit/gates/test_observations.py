@@ -192,3 +192,11 @@ def test_weights_by_hand_open_a_cell_of_their_own_and_end_the_one_before() -> No
     assert found.spans(TWO_WAVES, "canary", 2) == []
     later = seen(turn("confirmed", 0, position="2.2", by_hand={**split, "wave": 2}), turn("advanced", 9))
     assert [s.weight for w in (1, 2) for s in later.spans(TWO_WAVES, "canary", w)] == [1.0, 0.3]
+
+
+def test_what_is_shipped_has_every_call_of_every_wave() -> None:
+    split = {"number": 1, "wave": 2, "step": 3, "weights": {"canary": 10_000}, "ships": "canary"}
+    last = turn("confirmed", 6, position="2.3", by_hand=split)
+    found = seen(turn("confirmed", 0, position="1.1"), turn("shipped", 5), last)
+    for wave in (1, 2):
+        assert found.spans(TWO_WAVES, "canary", wave)[-1] == WeightSpan(at(6), None, 1.0, 6.001)

@@ -14,9 +14,8 @@ from rollout.domain.lifecycle.commands import By, parse_position
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.protocol import wanted_lists
 from tests.support.clock import START
-from tests.support.values import AGENT, ONE, TWO, applied, confirmed, entry, only, plan, rollout, said, target, write
+from tests.support.values import ONE, TWO, applied, confirmed, only, plan, rollout, said, target, write
 
 ME = By("cli:sam", "because")
 NOW = START + timedelta(hours=1)
@@ -96,116 +95,6 @@ def test_promote_at_night_writes_the_position_now() -> None:
     by_day, _, _ = commands.promote(standing(plan=RETREATS), NOW, ME, None, full=False)
     assert by_day.rollout["raised_at"] == NOW
     assert "retreated" not in by_day.rollout
-
-
-# ------------------------------------------------------------------ set
-
-VARIANTS = plan(
-    canary=None,
-    variants={"b": {"agent_id": AGENT, "agent_version": 7}, "c": {"agent_id": AGENT, "agent_version": 8}},
-    steps=[{"weights": {"b": 0.2, "c": 0.2}, "hold": "30m"}, {"weights": {"b": 0.4, "c": 0.4}, "hold": "1d"}],
-)
-
-
-def test_set_puts_a_split_beside_the_position_and_starts_its_hold_anew() -> None:
-    change, recorded, why = commands.set_weights(standing(stood=60.0), NOW, ME, Position(1, 1), {"canary": "0.25"})
-    split = {"number": 1, "wave": 1, "step": 1, "weights": {"canary": 2500}}
-    assert change.rollout == {
-        "phase": "progressing",
-        "by_hand": [split],
-        "hand_split": 1,
-        "confirmed_at": None,
-        "stood": None,
-    }
-    assert recorded.data is not None
-    assert (recorded.kind, recorded.reason, recorded.data["by_hand"]) == ("set", "because", split)
-    assert why == "weights set by a person: 25 % canary"
-    after = change.applied_to(standing(), NOW)
-    assert [t.number for t in after.outstanding] == [ONE]
-    assert wanted_lists(after, after.targets[0]) == {"inbound_agents": [entry(7, 0.25), entry(6, 0.75)]}
-
-
-def test_set_again_adds_a_split_and_a_promotion_clears_it() -> None:
-    once = commands.set_weights(standing(), NOW, ME, None, {"canary": 0.2})[0].applied_to(standing(), NOW)
-    with pytest.raises(Refused, match=r"step 1.1 is still being written"):
-        commands.set_weights(once, NOW, ME, None, {"canary": 0.3})
-    there = replace(once, confirmed_at=NOW)
-    with pytest.raises(Refused, match="these weights are in force already"):
-        commands.set_weights(there, NOW, ME, None, {"canary": 0.2})
-    twice = commands.set_weights(there, NOW, ME, None, {"canary": 0.3})[0].rollout
-    assert (twice["hand_split"], [h["weights"]["canary"] for h in twice["by_hand"]]) == (2, [2000, 3000])
-    assert commands.promote(there, NOW, ME, None, full=False)[0].rollout["hand_split"] is None
-
-
-def test_set_of_variants_leaves_the_rest_to_the_baseline() -> None:
-    r = standing(plan=VARIANTS, targets=(confirmed(of=VARIANTS),))
-    change, _, why = commands.set_weights(r, NOW, ME, None, {"c": 0.1, "b": 0.3})
-    assert change.rollout["by_hand"][0]["weights"] == {"b": 3000, "c": 1000}
-    assert why == "weights set by a person: 30 % b, 10 % c"
-
-
-@pytest.mark.parametrize(
-    ("weights", "message"),
-    [
-        ({}, "weights: none is given; write for example 0.2"),
-        ({"d": 0.1}, "weights: there is no version d; write one of: b, c"),
-        ({"b": 0}, "weights: b: 0 is not a weight; leave b out or write above 0"),
-        ({"b": 1}, "weights: they add up to 1, which leaves nothing for the baseline; write less than 1"),
-        ({"b": 0.7, "c": 0.5}, "weights: they add up to 1.2, which leaves nothing"),
-        ({"b": -0.1}, "weights: b: -0.1 is below 0"),
-        ({"b": 0.00001}, "weights: b: 1e-05 has more than four decimals"),
-        ({"b": "many"}, "weights: b: 'many' is not a weight"),
-        ({"b": 0.9999}, "a weight of 0.9999 leaves 0.0001 for the 2 entries of the baseline"),
-    ],
-)
-def test_weights_that_cannot_be_written_are_refused_by_name(weights: dict[str, Any], message: str) -> None:
-    two = {"inbound_agents": [entry(6, 0.5), entry(5, 0.5)]}
-    r = standing(plan=VARIANTS, targets=(confirmed(of=VARIANTS, baseline=two),))
-    with pytest.raises(InputError) as refused:
-        commands.set_weights(r, NOW, ME, None, weights)
-    assert message in refused.value.message
-
-
-SET_WHERE = {
-    Phase.PENDING: "it has not started yet",
-    Phase.PROGRESSING: None,
-    Phase.PAUSED: "resume it first",
-    Phase.HELD: "answer it first: adopt, restore, rollback or stop",
-    Phase.PROMOTED: "it has ended as promoted",
-    Phase.ROLLING_BACK: "it is rolling_back",
-    Phase.ROLLED_BACK: "it has ended as rolled_back",
-    Phase.STOPPED: "it has ended as stopped",
-}
-
-
-@pytest.mark.parametrize("phase", list(Phase))
-def test_set_where_it_may_be_and_a_sentence_where_not(phase: Phase) -> None:
-    r, advice = standing(phase=phase), SET_WHERE[phase]
-    if advice is None:
-        assert commands.set_weights(r, NOW, ME, None, {"canary": 0.3})[0].rollout["phase"] == phase
-        return
-    with pytest.raises(Refused) as refused:
-        commands.set_weights(r, NOW, ME, None, {"canary": 0.3})
-    assert refused.value.message == f"a rollout that is {phase} cannot be set to other weights: {advice}"
-
-
-def test_set_is_refused_for_another_position_a_bake_that_ends_and_the_two_hundredth_time() -> None:
-    with pytest.raises(StaleExpectation):
-        commands.set_weights(standing(), NOW, ME, Position(1, 2), {"canary": 0.3})
-    with pytest.raises(Refused, match=r"step 1.3 is the last one, and its bake is already being ended"):
-        commands.set_weights(standing(3, promote_asked=True), NOW, ME, None, {"canary": 0.3})
-    splits = [{"number": n, "wave": 1, "step": 1, "weights": {"canary": 100 + n}} for n in range(1, 201)]
-    with pytest.raises(Refused, match="weights were set 200 times"):
-        commands.set_weights(standing(by_hand=splits), NOW, ME, None, {"canary": 0.3})
-
-
-def test_set_at_closing_time_writes_the_weights_as_a_promotion_does() -> None:
-    low = plan(zone="UTC", windows=[{"from": "09:00", "to": "17:00"}], closing={"retreat": 0.05})
-    r = standing(plan=low, targets=(confirmed(of=low),), retreated=500)
-    change, _, _ = commands.set_weights(r, NOW, ME, None, {"canary": 0.3})
-    assert change.rollout["retreated"] is None
-    assert change.rollout["turning_since"] == change.rollout["raised_at"] == NOW
-    assert change.applied_to(r, NOW).steps_above == {1, 2, 3, 4}
 
 
 # ------------------------------------------------------------------ pause, resume, stop

@@ -17,8 +17,8 @@ FORWARD = {Phase.PENDING, Phase.PROGRESSING, Phase.PROMOTED}
 # What people may ask, by phase, written down apart from the table.
 ASKED = {
     Phase.PENDING: {"pause", "stop", "rollback"},
-    Phase.PROGRESSING: {"promote", "set", "pause", "stop", "rollback"},
-    Phase.PAUSED: {"resume", "resume_pending", "stop", "rollback"},
+    Phase.PROGRESSING: {"promote", "set", "ship", "pause", "stop", "rollback"},
+    Phase.PAUSED: {"resume", "resume_pending", "ship", "stop", "rollback"},
     Phase.HELD: {"adopt", "adopt_paused", "restore", "restore_paused", "stop", "rollback"},
     Phase.PROMOTED: {"rollback"},
     Phase.ROLLING_BACK: {"rollback"},

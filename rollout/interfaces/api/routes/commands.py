@@ -14,7 +14,7 @@ from rollout.interfaces.api.answers import PROBLEMS, CommandAnswer, RollbackAnsw
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.routes.rollouts import IdempotencyKey
-from rollout.interfaces.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, SetBody, same_id
+from rollout.interfaces.api.schemas import CommandBody, PromoteBody, RollbackBody, RolloutId, SetBody, ShipBody, same_id
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
 
@@ -62,6 +62,20 @@ async def set_weights(
 ) -> JSONResponse:
     """Write them in place of the step's on the numbers of its wave; its hold starts anew, then the plan goes on."""
     return await _do(request, "set", "change", id, body, idempotency_key, weights=body.by_arm)
+
+
+@router.post(
+    "/ship", response_model=CommandAnswer, summary="Ship a version", **needs(Right.OPERATE, "change", errors=ERRORS)
+)
+async def ship(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    body: ShipBody,
+    idempotency_key: IdempotencyKey = None,
+) -> JSONResponse:
+    """It gets every call of every number, bakes like the last step, and is promoted; 409 says what evidence it lacks."""
+    more = {"variant": body.variant, "anyway": body.anyway}
+    return await _do(request, "ship", "change", id, body, idempotency_key, **more)
 
 
 @router.post(

@@ -1,0 +1,131 @@
+"""The commands that put a split of a person's own in place of the plan's: set weights, and ship a version.
+
+As rollout.domain.lifecycle.commands: pure, and what is refused changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from rollout.domain.errors import InputError, Refused, SplitError
+from rollout.domain.gates.verdict import GateOutcome
+from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, where
+from rollout.domain.lifecycle.entries import CommandGiven
+from rollout.domain.lifecycle.machine import Event, after
+from rollout.domain.lifecycle.records import Decision, JournalEntry
+from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.plan.plan import Plan
+from rollout.domain.splits import splits
+from rollout.domain.writes.protocol import lists_with
+
+
+def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]) -> Decision:
+    """Write a person's weights in place of the step's on the numbers of its wave; its hold starts anew.
+
+    `weights`: the share of each arm, above 0 and below 1. InputError for what cannot be written.
+    """
+    phase = after(r.phase, Event.SET_ASKED)
+    expect_at(r, expect)
+    if r.confirmed_at is None:
+        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
+    if r.promote_asked:
+        raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
+    if r.shipped is not None:
+        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **where(r))
+    points = _points_of(r.plan, weights)
+    if points == r.weights_at(r.step) and r.retreated is None:
+        raise Refused("these weights are in force already: nothing to set", **where(r))
+    split = HandSplit(_next_number(r), *r.position, points)
+    for target in r.targets:
+        try:
+            lists_with(r.plan, target.baseline, points)
+        except SplitError as error:
+            raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
+    values = {"phase": phase, **_wanted(r, split, now)}
+    said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
+    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
+    return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
+
+
+def ship(
+    r: Rollout, now: datetime, by: By, expect: Position | None, *, variant: str, missing: str | None, anyway: bool
+) -> Decision:
+    """Give a version every call of every number; then it bakes like the last step, and is promoted.
+
+    `missing`: what evidence it lacks; `anyway`: ship it all the same, which the journal keeps.
+    """
+    if r.started_at is None:
+        raise Refused("it has not started yet: there is nothing to ship", **where(r))
+    phase = after(r.phase, Event.SHIP_ASKED)
+    expect_at(r, expect)
+    not_stopping(r)
+    if variant not in r.plan.arms:
+        known = ", ".join(r.plan.arms)
+        raise InputError(f"variant: there is no version {variant[:40]}; write one of: {known}", field="variant")
+    if r.shipped is not None:
+        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **where(r))
+    if r.position == r.last_position and r.weights_at(r.step).get(variant) == splits.TOTAL:
+        raise Refused(f"{variant} has every call already: promote ends its bake", **where(r))
+    if missing is not None and not anyway:
+        raise Refused(f"{missing}; to ship it all the same, write --anyway: the journal keeps that", **where(r))
+    split = HandSplit(_next_number(r), *r.last_position, {variant: splits.TOTAL}, variant)
+    values = {"phase": phase, "wave": split.wave, "step": split.step, **_wanted(r, split, now)}
+    values |= {"reason": None} if r.reason is not None else {}
+    values |= {"promote_asked": False} if r.promote_asked else {}
+    if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
+        values["waived"] = True
+    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
+    return (
+        Change(rollout=values),
+        JournalEntry("shipped", by.actor, by.reason, data),
+        f"{variant} is shipped by a person",
+    )
+
+
+def _next_number(r: Rollout) -> int:
+    number = len(r.hand_splits) + 1
+    if number > MOST_SPLITS:
+        raise Refused(f"weights were set {MOST_SPLITS} times: promote, stop or roll it back", **where(r))
+    return number
+
+
+def _wanted(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
+    """The columns by which this split is wanted from now on."""
+    values = {"by_hand": [h.to_json() for h in (*r.hand_splits, split)], "hand_split": split.number}
+    values |= {"confirmed_at": None, **r.cleared("stood", "back_at")}
+    if r.plan.retreat is not None:
+        values["raised_at"] = now  # as with a promotion: not turned back before the next opening
+        if r.retreated is not None:
+            values |= {"retreated": None, "turning_since": now}
+    return values
+
+
+def _points_of(plan: Plan, weights: Mapping[str, object]) -> dict[str, int]:
+    """Weights as people write them, checked, in basis points and in the plan's order of arms."""
+    if not weights:
+        raise InputError("weights: none is given; write for example 0.2", field="weights")
+    for arm in weights:
+        if arm not in plan.arms:
+            known = ", ".join(plan.arms)
+            raise InputError(f"weights: there is no version {arm[:40]}; write one of: {known}", field="weights")
+    points = {}
+    for arm in plan.arms:
+        if arm in weights:
+            try:
+                points[arm] = splits.points(weights[arm])
+            except SplitError as error:
+                raise InputError(f"weights: {arm}: {error.message}", field="weights") from None
+            if points[arm] == 0:
+                raise InputError(
+                    f"weights: {arm}: 0 is not a weight; leave {arm} out or write above 0", field="weights"
+                )
+    if (total := sum(points.values())) >= splits.TOTAL:
+        raise InputError(
+            f"weights: they add up to {total / splits.TOTAL:g}, which leaves nothing for the baseline; write less than 1",
+            field="weights",
+        )
+    return points
