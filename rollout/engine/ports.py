@@ -114,34 +114,6 @@ class Agents(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ListedAgent:
-    """One agent of the workspace's list; `name` is empty where it has none."""
-
-    agent_id: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class ListedVersion:
-    """One version of an agent's list; `title` is empty where it has none, `changed` None where Retell leaves it out."""
-
-    version: int
-    is_published: bool
-    title: str
-    changed: datetime | None
-
-
-class AgentLists(Protocol):
-    """The agents of the workspace and their versions, to choose from."""
-
-    def agents(self) -> list[ListedAgent] | Failure: ...
-
-    def versions(self, agent_id: str) -> list[ListedVersion] | Failure:
-        """Newest first; REJECTED if Retell does not know the agent."""
-        ...
-
-
 class ResponseEngines(Protocol):
     """The response engines behind the agents."""
 

@@ -10,8 +10,9 @@ from rollout.adapters.retell.paging import walk
 from rollout.adapters.retell.reader import Reader
 from rollout.adapters.retell.request import LARGE, RequestSpec
 from rollout.adapters.retell.wire import agent_version, listed_agent, listed_version, segment
+from rollout.domain.versions.listed import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure, Trouble
-from rollout.engine.ports import AgentVersion, Clock, ListedAgent, ListedVersion
+from rollout.engine.ports import AgentVersion, Clock
 
 SUSPENDED_FRESH = 60.0  # seconds
 # what a server says that does not know /v2/list-agents; 200 stands for an answer of another kind
@@ -65,8 +66,10 @@ class AgentReader:
 
     def _listed_versions(self, operation: str, agent_id: str) -> list[ListedVersion] | Failure:
         def ask(size: int, key: str | None) -> RequestSpec:
-            path = f"/{operation}/{segment(agent_id)}?limit={size}"
-            return RequestSpec(operation, "GET", path + ("" if key is None else f"&pagination_key={segment(key)}"))
+            path = f"/{operation}/{segment(agent_id)}"
+            if operation == "list-agent-versions":
+                path += f"?limit={size}" + ("" if key is None else f"&pagination_key={segment(key)}")
+            return RequestSpec(operation, "GET", path)
 
         found: dict[int, ListedVersion] = {}
         for items in walk(self._reader, ask, within=self._within):

@@ -27,8 +27,9 @@ from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.versions.documents import ResponseEngine
+from rollout.domain.versions.listed import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure, Reading, Trouble
-from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock, ListedAgent, ListedVersion
+from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock
 
 _CHANNELS = frozenset({"inbound", "outbound", "inbound_sms", "outbound_sms"})
 _LIST_DEADLINES = 4  # Retell's own SDK gives its call list five times the time of other requests
@@ -148,11 +149,11 @@ class RetellClient:
         return self._agents.version(agent_id, version)
 
     def agents(self) -> list[ListedAgent] | Failure:
-        """See `ports.AgentLists.agents`."""
+        """Every agent of the workspace."""
         return self._agents.agents()
 
     def versions(self, agent_id: str) -> list[ListedVersion] | Failure:
-        """See `ports.AgentLists.versions`."""
+        """The versions of one agent, newest first; REJECTED if Retell does not know it."""
         return self._agents.versions(agent_id)
 
     def engine(self, engine: ResponseEngine) -> Mapping[str, Any] | Failure:

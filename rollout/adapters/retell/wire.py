@@ -19,8 +19,9 @@ import orjson
 
 from rollout.domain import compact_json, strict_json
 from rollout.domain.lifecycle.records import LATEST_MS
+from rollout.domain.versions.listed import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Reading
-from rollout.engine.ports import AgentVersion, ListedAgent, ListedVersion
+from rollout.engine.ports import AgentVersion
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
 _HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double

@@ -11,8 +11,8 @@ from rollout.adapters.planfile import dump_plan, edit_plan, load_plan, plan_docu
 from rollout.adapters.planfile.examples import example_plans
 from rollout.domain.errors import InputError, PlanError, RolloutError
 from rollout.domain.plan.agents import Channel
+from rollout.domain.versions.listed import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure
-from rollout.engine.ports import ListedVersion
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import plan_form
 from rollout.interfaces.dashboard.account_page import AccountNumber, account_numbers, in_order
@@ -149,7 +149,7 @@ def versions(page_state: PageState, agent_id: str) -> list[ListedVersion]:
     return [] if isinstance(found, Failure) else found
 
 
-def agents(page_state: PageState) -> list[Any]:
+def agents(page_state: PageState) -> list[ListedAgent]:
     """The agents of the workspace; none where they cannot be listed now."""
     lists = page_state.service.app.retell
     found = lists.agents() if lists is not None else []

@@ -17,7 +17,9 @@ PACKAGE = TEMPLATES.parent
 
 
 @pytest.mark.parametrize(
-    ("folder", "own"), [(FOLDER, {"page.css", "page.js", "icon.svg"}), (AXE, set[str]())], ids=["static", "axe"]
+    ("folder", "own"),
+    [(FOLDER, {"page.css", "page.js", "plan.js", "icon.svg"}), (AXE, set[str]())],
+    ids=["static", "axe"],
 )
 def test_vendored_files_have_the_hashes_of_their_manifest(folder: Path, own: set[str]) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())

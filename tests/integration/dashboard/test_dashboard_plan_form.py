@@ -197,7 +197,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(documents())
 def test_any_document_goes_through_the_form_and_comes_back_the_same(document: dict[str, Any]) -> None:
     """Also one that is no valid plan yet: nothing that somebody wrote is lost."""
@@ -205,7 +205,7 @@ def test_any_document_goes_through_the_form_and_comes_back_the_same(document: di
     assert drafts.from_form(text, as_sent(text)).text == text
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(documents())
 def test_any_plan_typed_into_the_form_is_the_same_plan(document: dict[str, Any]) -> None:
     """All keys that the form shows, from the form alone; the others were there before."""

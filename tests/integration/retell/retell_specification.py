@@ -13,7 +13,11 @@ import yaml
 from openapi_schema_validator import OAS30Validator
 
 FILE = Path(__file__).parents[4] / "shared" / "openapi" / "retell-openapi-2026-08.yaml"
-NEWER = ("/v2/list-agents", "/get-agent-root/")  # endpoints that the document does not know yet
+NEWER = (
+    "/v2/list-agents",
+    "/list-agent-versions/",
+    "/get-agent-root/",
+)  # endpoints that the document does not know yet
 
 
 @cache
