@@ -23,6 +23,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateRecords, GateReport
 
 if TYPE_CHECKING:
+    from rollout.domain.gates.counting import CallRules
     from rollout.domain.gates.profiles import GateConfig
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
@@ -133,15 +134,7 @@ class GateCheck:
         return self.records.fix_history(rollout.id, found)
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.gates.counting import (
-            QUARTERS,
-            USUAL_WAIT,
-            CallRules,
-            hard_reasons,
-            longest_wait,
-            quarter,
-            tabulate,
-        )
+        from rollout.domain.gates.counting import USUAL_WAIT, CallRules, hard_reasons, longest_wait
         from rollout.domain.gates.judge import judge
 
         plan = rollout.plan
@@ -149,9 +142,6 @@ class GateCheck:
         before = {} if rollout.verdict is None else rollout.verdict.arms
         baseline = frozenset(baseline_pairs(rollout.targets))
         wait = longest_wait(seen.delays(now)) if config.edition >= 2 else USUAL_WAIT
-        numbers = [t.number for t in rollout.targets]
-        parts = numbers if len(numbers) > 1 else QUARTERS
-        here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
         verdicts = {}
         for name, ref in plan.arms.items():
             if rollout.shipped not in (None, name):
@@ -165,39 +155,56 @@ class GateCheck:
                 plan.gates.max_call_time,
                 wait,
             )
-            cells: list[Cell] = []
-            still_open = 0
-            for wave in range(1, rollout.waves + 1):
-                mine = {t.number for t in rollout.targets if t.wave == wave}
-                table = tabulate(
-                    [c for c in seen.calls if c.number in mine],
-                    seen.spans(plan, name, wave),
-                    now,
-                    rules,
-                    wave=wave,
-                    stratum=(lambda call: call.number) if len(numbers) > 1 else quarter,
-                )
-                cells += table.cells
-                still_open = max(still_open, *table.open.values()) if table.open else still_open
-            shares = [share(plan.weights(step), name) for step in range(1, plan.last_step + 1)]
-            shares[rollout.position.step - 1] = share(rollout.weights_at(rollout.step), name)
-            tally = Tally(
-                cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
-                position=index(plan, rollout.position, rollout.hand),
-                step=rollout.position.step,
-                weight=shares[rollout.position.step - 1],
-                unavailable=seen.unavailable,
-                external=external,
-                open=still_open,
-                calls_per_day=seen.per_day(now, here),
-                wave=rollout.position.wave,
-                narrow=before_full(shares, rollout.position.step),
-                last=rollout.position == rollout.last_position,
-                strata=strata_of(cells, parts),
-            )
+            tally = replace(_tally(rollout, seen, name, rules, now), external=external)
             memory = _uncounted(before[name].memory if name in before else None, external)
             verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
         return verdicts
+
+
+def _tally(rollout: Rollout, seen: Observations, arm: str, rules: CallRules, now: datetime) -> Tally:
+    """The calls of one canary or variant and of the baseline, counted; without external values."""
+    from rollout.domain.gates.counting import QUARTERS
+
+    plan, step = rollout.plan, rollout.position.step
+    cells, still_open = _cells(rollout, seen, arm, rules, now)
+    numbers = [t.number for t in rollout.targets]
+    here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
+    shares = [share(plan.weights(each), arm) for each in range(1, plan.last_step + 1)]
+    shares[step - 1] = share(rollout.weights_at(rollout.step), arm)
+    return Tally(
+        cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
+        position=index(plan, rollout.position, rollout.hand),
+        step=step,
+        weight=shares[step - 1],
+        unavailable=seen.unavailable,
+        open=still_open,
+        calls_per_day=seen.per_day(now, here),
+        wave=rollout.position.wave,
+        narrow=before_full(shares, step),
+        last=rollout.position == rollout.last_position,
+        strata=strata_of(cells, numbers if len(numbers) > 1 else QUARTERS),
+    )
+
+
+def _cells(rollout: Rollout, seen: Observations, arm: str, rules: CallRules, now: datetime) -> tuple[list[Cell], int]:
+    """The cells of all waves, and the most calls that any of them still waits for."""
+    from rollout.domain.gates.counting import quarter, tabulate
+
+    cells: list[Cell] = []
+    still_open = 0
+    for wave in range(1, rollout.waves + 1):
+        mine = {t.number for t in rollout.targets if t.wave == wave}
+        table = tabulate(
+            [c for c in seen.calls if c.number in mine],
+            seen.spans(rollout.plan, arm, wave),
+            now,
+            rules,
+            wave=wave,
+            stratum=(lambda call: call.number) if len(rollout.targets) > 1 else quarter,
+        )
+        cells += table.cells
+        still_open = max(still_open, *table.open.values()) if table.open else still_open
+    return cells, still_open
 
 
 def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:

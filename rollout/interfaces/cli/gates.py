@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as jsons
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,10 @@ from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, read_plan
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
+
+if TYPE_CHECKING:
+    from rollout.domain.plan.plan import Plan
+    from rollout.interfaces.cli.screen import Table
 
 gate = typer.Typer(help="The gates' arithmetic by hand.", no_args_is_help=True)
 
@@ -76,13 +80,7 @@ def rehearse(
     if from_history:
         if calls_per_day is not None:
             raise InputError("write --calls-per-day or --from-history, not both")
-        with direct_app(Needs.NOTHING) as app:
-            assert app.calls is not None
-            found = app.commands.check(loaded)
-            found.refuse()
-            calls_per_day = rehearsals.calls_per_day(found, app.calls, app.store.now())
-            if not calls_per_day:
-                raise InputError("--from-history: the numbers had no calls last week; write --calls-per-day")
+        calls_per_day = _last_weeks(loaded)
     per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
     with waiting(f"{loaded.name}: playing {runs} rollouts of each kind"):
         document = rehearsals.rehearse(
@@ -96,32 +94,10 @@ def rehearse(
     if json:
         print_json(document)
         return
-    shown = table(
-        "canary",
-        "promoted",
-        "rolled back",
-        "undecided",
-        "calls to promote",
-        "days",
-        "canary calls to roll back",
-        "days",
-        keys=("canary",),
-    )
-    for s in document["scenarios"]:
-        shown.add_row(
-            s["name"],
-            _share(s["promoted"]),
-            _share(s["rolled_back"]),
-            _share(s["undecided"]),
-            _number(s["calls_to_promote"]),
-            _number(s["days_to_promote"]),
-            _number(s["canary_to_roll_back"]),
-            _number(s["days_to_roll_back"]),
-        )
     out = console()
     out.print(plain(document["line"]))
     out.print(f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
-    out.print(shown)
+    out.print(_scenarios(document["scenarios"]))
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")
     if (better := document.get("proposal")) is not None:
@@ -135,6 +111,46 @@ def rehearse(
             )
         out.print("write")
         out.print(plain_lines(better["yaml"]), soft_wrap=True, highlight=False)
+
+
+def _last_weeks(plan: Plan) -> float:
+    """Calls a day that the plan's numbers took in the last week, by Retell's list."""
+    from rollout.engine.rehearse import calls_per_day
+
+    with direct_app(Needs.NOTHING) as app:
+        assert app.calls is not None
+        found = app.commands.check(plan)
+        found.refuse()
+        per_day = calls_per_day(found, app.calls, app.store.now())
+    if not per_day:
+        raise InputError("--from-history: the numbers had no calls last week; write --calls-per-day")
+    return per_day
+
+
+def _scenarios(scenarios: list[dict[str, Any]]) -> Table:
+    shown = table(
+        "canary",
+        "promoted",
+        "rolled back",
+        "undecided",
+        "calls to promote",
+        "days",
+        "canary calls to roll back",
+        "days",
+        keys=("canary",),
+    )
+    for s in scenarios:
+        shown.add_row(
+            s["name"],
+            _share(s["promoted"]),
+            _share(s["rolled_back"]),
+            _share(s["undecided"]),
+            _number(s["calls_to_promote"]),
+            _number(s["days_to_promote"]),
+            _number(s["canary_to_roll_back"]),
+            _number(s["days_to_roll_back"]),
+        )
+    return shown
 
 
 def report(

@@ -15,7 +15,7 @@ def pages(app: App, service: ApiService) -> Sequence[BaseRoute]:
     """Every route of the page; with those of OpenID Connect where an issuer is set."""
     found = list(routes(app, service).routes)
     if app.settings.oidc_issuer:
-        from rollout.interfaces.dashboard.sign_in.oidc import make_router  # authlib is an extra
+        from rollout.interfaces.dashboard.sign_in.oidc_routes import make_router  # authlib is an extra
 
         found = [*make_router(app.settings).routes, *found]
     return found

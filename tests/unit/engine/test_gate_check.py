@@ -89,7 +89,7 @@ def test_a_look_that_says_what_the_last_one_said_is_not_kept_again() -> None:
     assert len(records.kept) == 1
     again = gates.look(_judged(verdict=records.kept[0]), START + 30 * MINUTE)
     assert again.verdict is not None
-    assert again.verdict.reason != first.verdict.reason, "fewer calls a day, so it takes longer"
+    assert again.verdict.outlook != first.verdict.outlook, "fewer calls a day, so it takes longer"
     assert len(records.kept) == 1
     records.calls = [call(1), call(31)]
     gates.look(_judged(verdict=records.kept[0]), START + 33 * MINUTE)

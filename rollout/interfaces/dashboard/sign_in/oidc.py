@@ -1,8 +1,7 @@
 """Sign-in to the page by OpenID Connect (authorization code with PKCE, state and nonce). An extra.
 
 Only imported when ROLLOUT_OIDC_ISSUER is set. Issuer, audience and algorithms are pinned; a person's groups
-become a role by ROLLOUT_OIDC_ROLES, and nobody gets in without one. The session stands on a token row of
-its own that nobody can present, so revoking it in the list of tokens ends the session.
+become a role by ROLLOUT_OIDC_ROLES, and nobody gets in without one. The routes are in `oidc_routes`.
 """
 
 from __future__ import annotations
@@ -13,32 +12,22 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Annotated, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import httpx
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oidc.core import CodeIDToken
-from fastapi import APIRouter, Query, Request
-from fastapi.responses import RedirectResponse, Response
 from itsdangerous import BadData, URLSafeSerializer
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from rollout.adapters.http.standard import ByHost
-from rollout.adapters.store.tokens import TokenRow
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
-from rollout.domain.lifecycle.records import JournalEntry
-from rollout.interfaces.api.guard import Guarded, needs
-from rollout.interfaces.api.middleware import root_of
-from rollout.interfaces.api.service import ApiService, service_of
-from rollout.interfaces.auth.roles import ALLOWED, Right, Role, caller_of, digest
-from rollout.interfaces.dashboard.sign_in.sessions import LIFETIME, open_session
+from rollout.interfaces.auth.roles import ALLOWED, Role
 from rollout.settings import LOOPBACK, Settings
 
 ALGORITHMS = ("RS256", "ES256", "PS256", "EdDSA")  # none of them is "none", none uses a shared secret
-COOKIE = "rollout_oidc"
 PATH = "/auth/oidc"
 LOGIN_SECONDS = 600
 MOST_BYTES = 1024 * 1024
@@ -259,86 +248,3 @@ class Begun:
 
 def _signer(key: str) -> URLSafeSerializer:
     return URLSafeSerializer(key, salt="oidc")
-
-
-def make_router(settings: Settings) -> APIRouter:
-    """The two routes of the sign-in; SettingsError when settings do not fit together."""
-    provider = Provider(settings)
-    router = APIRouter(prefix=PATH, route_class=Guarded, tags=["service"], include_in_schema=False)
-    secure = settings.behind_tls_proxy
-
-    @router.get("/login", **needs(Right.PUBLIC))
-    async def login(request: Request) -> Response:
-        service = service_of(request)
-
-        def begin() -> tuple[Begun, str]:
-            begun = Begun.now(service.app.store.now().timestamp())
-            return begun, begun.sealed(service.access.signing_key())
-
-        begun, sealed = await service.pools.run("sign_in", begin)
-        answer = RedirectResponse(await provider.login_url(begun.state, begun.nonce, begun.verifier), 303)
-        # Lax, because the provider sends the browser back from its own site; the session's cookie is Strict.
-        answer.set_cookie(
-            COOKIE,
-            sealed,
-            max_age=LOGIN_SECONDS,
-            path=root_of(request) + PATH,
-            httponly=True,
-            samesite="lax",
-            secure=secure,
-        )
-        return answer
-
-    @router.get("/callback", **needs(Right.PUBLIC))
-    async def callback(
-        request: Request,
-        state: Annotated[str, Query(max_length=200)] = "",
-        code: Annotated[str, Query(max_length=4000)] = "",
-        error: Annotated[str, Query(max_length=200)] = "",
-    ) -> Response:
-        service = service_of(request)
-        given = request.cookies.get(COOKIE, "")
-
-        def find() -> Begun:
-            now = service.app.store.now().timestamp()
-            return Begun.opened(given, state, service.access.signing_key(), now)
-
-        begun = await service.pools.run("sign_in", find)
-        if not code:
-            why = f" ({error})" if error.isascii() and error.isprintable() and error else ""
-            raise Unauthenticated(f"the provider refused this sign-in{why}; sign in again")
-        id_token = await provider.exchange(code, begun.verifier)
-        keys = await provider.keys()
-
-        def work() -> dict[str, Any]:
-            now = service.app.store.now().timestamp()
-            person = provider.verifier.check(keys, id_token, begun.nonce, now)
-            return open_session(request, caller_of(_stand_in(service, person)))
-
-        cookie = await service.pools.run("sign_in", work)
-        # Not a redirect: a Strict cookie is not sent on one that another site began.
-        answer = Response("", headers={"Refresh": f"0; url={root_of(request)}/"}, media_type="text/html")
-        answer.set_cookie(**cookie)
-        answer.delete_cookie(COOKIE, path=root_of(request) + PATH)
-        return answer
-
-    return router
-
-
-def _stand_in(service: ApiService, person: Person) -> TokenRow:
-    """A token row for one session, whose token nobody knows; it ends with the session."""
-    now = service.app.store.now()
-    row = TokenRow(
-        secrets.token_hex(5),
-        person.name,
-        person.role,
-        digest(secrets.token_bytes(32)),
-        None,
-        now,
-        "oidc",
-        now + LIFETIME + timedelta(minutes=1),
-    )
-    service.access.add_token(
-        row, JournalEntry("signed_in_oidc", person.name, "", {"token": row.id, "role": person.role})
-    )
-    return row
