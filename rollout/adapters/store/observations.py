@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, case, or_, select, tuple_, update
 
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into
@@ -62,6 +62,38 @@ class ObservationTable:
                 )
                 found += [(row.ended_at, row.call_id) for row in connection.execute(query)]
         return [call_id for _, call_id in sorted(found)[:limit]]
+
+    def worst(
+        self,
+        numbers: Sequence[str],
+        agents: Sequence[tuple[str, int]],
+        since: datetime,
+        hard: Collection[str],
+        limit: int,
+    ) -> list[CallRecord]:
+        """Calls of these numbers and agents that started from `since` on and went wrong: those that ended for a `hard`
+        reason, then those without success, then those of a caller in a bad mood; of each the newest first."""
+        o, found = observations.c, []
+        failed, upset = o.successful.is_(False), o.sentiment == "Negative"
+        rank = case((o.reason.in_(hard), 0), (failed, 1), else_=2)
+        with self.database.read() as connection:
+            for start in range(0, len(numbers), 500):
+                query = (
+                    select(observations, rank.label("rank"))
+                    .where(
+                        o.number.in_(numbers[start : start + 500]),
+                        tuple_(o.agent_id, o.agent_version).in_(agents),
+                        o.started_at >= since,
+                        or_(o.reason.in_(hard), failed, upset),
+                    )
+                    .order_by(rank, o.started_at.desc(), o.call_id)
+                    .limit(limit)
+                )
+                found += [
+                    (row.rank, -row.started_at.timestamp(), row.call_id, _record(row))
+                    for row in connection.execute(query)
+                ]
+        return [record for *_, record in sorted(found, key=lambda f: f[:3])[:limit]]
 
     def keep_details(self, details: Mapping[str, CallDetails]) -> None:
         """Add what the calls themselves show, by id."""

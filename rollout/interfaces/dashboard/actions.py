@@ -20,7 +20,7 @@ from rollout.domain.lifecycle.machine import Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line, one_line
 from rollout.interfaces.api.service import service_of
-from rollout.interfaces.dashboard import confirmations, formatting
+from rollout.interfaces.dashboard import confirmations, formatting, story
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
@@ -111,10 +111,12 @@ def _confirm_page(
         impossible=impossible,
         reason=reason,
         expect=str(r.position),
+        place=story.place(r),
         request_id=secrets.token_hex(10),
         summary=confirmations.summary(intent.orders),
         pretty=formatting.pretty_json,
         held=formatting.held(r),
+        overrides=story.overridden(r) if command == "promote" and not impossible else [],
     )
 
 

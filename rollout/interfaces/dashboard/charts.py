@@ -15,8 +15,9 @@ from rollout.domain.gates.summary import MetricSummary
 
 SHORTENED = 0.45  # a time t is drawn as t to this power
 AHEAD_MOST = 0.4
+LEFT, RIGHT = 52, 14  # the margins of a chart over time
 LETTER, GAP = 7.2, 8.0  # how wide a character of an axis is at most, and the room between two texts
-_Scale = Callable[[datetime], float]
+TimeScale = Callable[[datetime], float]  # where a time stands, in the units of a picture
 _Level = Callable[[float], float]
 
 # ------------------------------------------------------------------ the small staircase of a list
@@ -150,24 +151,19 @@ def timeline(  # noqa: PLR0913 - four series, and the measures of the picture by
     """
     if not asked:
         return None
-    left, right, top, bottom = 52, width - 14, 12, height - 28
+    left, right, top, bottom = LEFT, width - RIGHT, 12, height - 28
     first = min(m.at for m in (*asked, *read))
-    ahead_end = ahead[-1].at if ahead else end
-    turns = sorted({first, end, ahead_end, *(m.at for m in (*asked, *read, *ahead))})
-    places = _places(turns, end, left, right)
-
-    def x(at: datetime) -> float:
-        return _between(at, turns, places)
+    x = time_axis((*asked, *read), ahead, end, width)
 
     def y(weight: float) -> float:
         return round(bottom - weight * (bottom - top), 1)
 
-    lines = _steps(asked, end, x, y)
-    body = _steps(read, end, x, y)
+    lines = steps_path(asked, end, x, y)
+    body = steps_path(read, end, x, y)
     area = f"{body} V{bottom} H{x(read[0].at):.1f} Z" if read else ""
     future = ""
     if ahead and read:
-        future = _steps([Moment(end, read[-1].weight), *ahead[:-1]], ahead[-1].at, x, y)
+        future = steps_path([Moment(end, read[-1].weight), *ahead[:-1]], ahead[-1].at, x, y)
     marks = tuple(_mark(o, x, y) for o in observed if o.calls)
     steps = "; ".join(f"{round(m.weight * 100, 2):g} %" for m in read) or "nothing yet"
     return Timeline(
@@ -189,6 +185,13 @@ def timeline(  # noqa: PLR0913 - four series, and the measures of the picture by
         marks,
         f"weight of the canary over time; read back: {steps}",
     )
+
+
+def time_axis(moments: Sequence[Moment], ahead: Sequence[Moment], end: datetime, width: int) -> TimeScale:
+    """Where a time stands in a picture of this width; charts of the same moments stand under each other."""
+    turns = sorted({end, *(m.at for m in (*moments, *ahead))})
+    places = _places(turns, end, LEFT, width - RIGHT)
+    return lambda at: _between(at, turns, places)
 
 
 def _places(turns: Sequence[datetime], end: datetime, left: float, right: float) -> list[float]:
@@ -219,7 +222,7 @@ def _between(at: datetime, turns: Sequence[datetime], places: Sequence[float]) -
     return places[-1]
 
 
-def _steps(moments: Sequence[Moment], end: datetime, x: _Scale, y: _Level) -> str:
+def steps_path(moments: Sequence[Moment], end: datetime, x: TimeScale, y: _Level) -> str:
     """A path that goes on at one weight until the next moment."""
     if not moments:
         return ""
@@ -228,7 +231,7 @@ def _steps(moments: Sequence[Moment], end: datetime, x: _Scale, y: _Level) -> st
     return " ".join([*parts, f"H{x(max(end, moments[-1].at)):.1f}"])
 
 
-def _mark(o: Observed, x: _Scale, y: _Level) -> ObservedMark:
+def _mark(o: Observed, x: TimeScale, y: _Level) -> ObservedMark:
     low, high = wilson(o.share, o.calls)
     begin, end = round(x(o.begin), 1), round(x(o.end), 1)
     text = f"observed {o.share * 100:.1f} % of {o.calls:,} calls"
@@ -245,7 +248,7 @@ def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
-def _time_ticks(moments: Sequence[datetime], x: _Scale, left: float, right: float) -> tuple[Tick, ...]:
+def _time_ticks(moments: Sequence[datetime], x: TimeScale, left: float, right: float) -> tuple[Tick, ...]:
     """Ticks at these times, as many as fit without touching: with seconds for minutes, with the day for days."""
     found: list[Tick] = []
     length = (max(moments) - min(moments)).total_seconds()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from rollout.domain.gates.summary import ArmCalls
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
@@ -79,6 +80,16 @@ def sentence(text: str) -> str:
 def percent(share: float | None) -> str:
     """`12.5 %` of 0.125, never broken over two lines; an en dash of None."""
     return "–" if share is None else f"{round(share * 100, 2):g}\u00a0%"
+
+
+def percent1(share: float) -> str:
+    """A measured share, to a tenth: `12.3 %`."""
+    return f"{share * 100:.1f}\u00a0%"
+
+
+def good_rate(arm: ArmCalls) -> str:
+    """The share of good calls of an arm, to a tenth; an en dash without calls."""
+    return "–" if arm.rate is None else percent1(1 - arm.rate)
 
 
 def points(share: float | None) -> str:

@@ -28,6 +28,8 @@ def environment(assets: Assets) -> Environment:
     )
     made.filters |= {
         "percent": formatting.percent,
+        "percent1": formatting.percent1,
+        "rate": formatting.good_rate,
         "points": formatting.points,
         "evidence": formatting.evidence,
         "count": formatting.count,

@@ -1,30 +1,34 @@
-"""One rollout: where it stands, its staircase over time, its gates, its numbers and its journal."""
+"""One rollout: what moves and why not yet, its gates, its history in charts, its worst calls, numbers and journal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
+from itertools import groupby
 from typing import Any
+from urllib.parse import quote
 
 from rollout.domain.gates import forecast_wording
-from rollout.domain.gates.observations import index
-from rollout.domain.gates.observations import share as share_of
+from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
-from rollout.domain.lifecycle.commands import KEEP_BASELINE, parse_position
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.commands import KEEP_BASELINE
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
-from rollout.interfaces.dashboard import charts, confirmations, formatting
+from rollout.interfaces.dashboard import call_charts, charts, confirmations, formatting, history_charts, story
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
-from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
+from rollout.interfaces.dashboard.weight_history import weight_history
 from rollout.interfaces.views import agent_tests, rollout
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
+WORST_SHOWN = 8
+WRITES = frozenset({"intended", "settled"})  # kinds of entries that tell of single writes
+RETELL_CALL = "https://dashboard.retellai.com/call-history?history="  # as its own list of calls links to one
 _TROUBLED = (TargetState.DRIFTED, TargetState.REJECTED, TargetState.MISSING, TargetState.TOUCHED, TargetState.FOREIGN)
 
 
@@ -37,13 +41,19 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "r": r,
         "row": row(r, len(r.targets)),
         "now": now,
+        "move": story.move(r),
+        "place": story.place(r),
+        "asked": story.asked(r),
+        "seen": _seen_now(r, lines, now),
+        "lead": story.lead(r, summarise(r), now),
         "timetable": page_state.service.direct.timetable(r),
         "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,
         "tests": agent_tests.lines(rollout.tests(r)),
         "difference": "\n".join(next((line.differences for line in reversed(lines) if line.differences), ())),
         "plan": rollout.plan_document(r.plan),
         "steps": rollout.steps(r.plan),
-        "charts": [timeline(r, lines, now, width) for width in (1100, 350)],
+        "histories": [history_charts.history(r, lines, now, width) for width in (1100, 350)],
+        "worst": worst(page_state, r),
         "arms": arms(r, now),
         "gated": config_of(r.plan) is not None,
         "buttons": [b for b in confirmations.buttons(r) if caller.may(b.right)],
@@ -60,73 +70,20 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
     }
 
 
+def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observed | None:
+    """The share of calls that reached the canary since the weight that stands was read back."""
+    if r.phase.is_final:
+        return None
+    _, _, stood, _ = weight_history(r.plan, lines, now)
+    current = [period for period in stood[-1:] if period.end == now]
+    return next(iter(history_charts.observed(r, current, now)), None)
+
+
 def _took(r: Rollout) -> float | None:
     """Seconds from the order of the rollback to the read-back of its last number."""
     if r.restored_at is None or r.rollback_at is None:
         return None
     return (r.restored_at - r.rollback_at).total_seconds()
-
-
-# ------------------------------------------------------------------ the staircase over time
-
-
-def timeline(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> charts.Timeline | None:
-    """The chart at one width: what was asked, read back and observed, and what would come next."""
-    asked, read, stood, end = weight_history(r.plan, lines, now)
-    if not r.phase.is_final:
-        end = now
-    seen = observed(r, stood, end)
-    return charts.timeline(
-        asked,
-        read,
-        seen,
-        ahead(r, now),
-        end,
-        width=width,
-        height=250 if width > 500 else 210,
-        live=not r.phase.is_final,
-    )
-
-
-def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[charts.Observed]:
-    """The share of calls that reached the canary (all variants together) while each position stood.
-
-    From the cells of the newest verdict; those at other weights than the position's are other waves'.
-    """
-    verdicts = {} if r.verdict is None else r.verdict.arms
-    found = []
-    for text, retreated, begin, end, hand in stood:
-        position = parse_position(text)
-        weights = r.plan.weights(position.step) if hand is None else hand.weights
-        canary = baseline = 0
-        for i, (name, kept) in enumerate(verdicts.items()):
-            share, place = share_of(weights, name), index(r.plan, position, hand)
-            if retreated is not None:
-                share, place = min(share, retreated / splits.TOTAL), -place
-            for cell in kept.evidence.tally.cells:
-                if cell.position == place and abs(cell.weight - share) < 1e-9:
-                    canary += cell.started[0]
-                    baseline += cell.started[1] if i == 0 else 0
-        if canary + baseline:
-            share = canary / (canary + baseline)
-            found.append(charts.Observed(begin, min(end, now), share, canary + baseline))
-    return found
-
-
-def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
-    """When the next steps could come at the earliest, by their holds alone; the last moment is the end.
-
-    Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
-    """
-    if r.phase is not Phase.PROGRESSING or r.confirmed_at is None or r.waves > 1 or r.plan.retreat is not None:
-        return []
-    at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
-    found = []
-    for step in range(r.position.step + 1, r.plan.last_step + 1):
-        found.append(charts.Moment(at, sum(r.plan.weights(step).values()) / splits.TOTAL))
-        at += timedelta(seconds=r.plan.hold(step).seconds)
-    last = found[-1].weight if found else sum(r.weights_at(r.step).values()) / splits.TOTAL
-    return [*found, charts.Moment(at, last)]
 
 
 # ------------------------------------------------------------------ gates
@@ -137,6 +94,9 @@ class MetricRow:
     """A metric in the words people use: shares of good calls, more is better."""
 
     of: MetricSummary
+    name: str
+    bar: call_charts.Balance | None  # None: there is nothing to compare
+    stands: str
     difference: float | None
     interval: tuple[float, float]
     whisker: charts.Whisker
@@ -169,7 +129,63 @@ def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
     difference = None if m.difference is None else 0.0 - m.difference
     interval = (0.0 - high, 0.0 - low)
     margin = None if m.margin is None else -m.margin
-    return MetricRow(m, difference, interval, charts.whisker(interval, difference, margin, reach))
+    bar = None
+    if m.difference is not None:
+        bar = call_charts.balance(m.harm.part, None if m.proof is None else m.proof.part)
+    whisker = charts.whisker(interval, difference, margin, reach)
+    return MetricRow(m, history_charts.words(m.outcome), bar, _stands(m), difference, interval, whisker)
+
+
+def _stands(m: MetricSummary) -> str:
+    """Where a metric stands between harmful and safe, in words."""
+    if m.difference is None:
+        return "no calls to compare yet"
+    proof = 0.0 if m.proof is None else m.proof.part
+    if m.harm.part >= 1:
+        return "harmful"
+    if proof >= 1:
+        return "safe"
+    if m.harm.part > proof:
+        return f"unknown, {m.harm.part:.0%} of the way to harmful"
+    return "unknown, only watched" if m.proof is None else f"unknown, {proof:.0%} of the way to safe"
+
+
+# ------------------------------------------------------------------ the worst calls
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCall:
+    """A call of the canary that went wrong, why it counts, and where Retell shows it."""
+
+    of: CallRecord
+    arm: str
+    why: str
+    seconds: float | None
+    href: str
+
+
+def worst(page_state: PageState, r: Rollout) -> list[WorstCall]:
+    """The worst calls of the canary and its variants since the start, the worst first."""
+    if r.started_at is None:
+        return []
+    arms_ = {ref.pair: name for name, ref in r.plan.arms.items()}
+    hard = hard_reasons(r.plan.gates.hard_error_reasons)
+    calls = page_state.service.app.store.calls.worst(
+        [t.number for t in r.targets], list(arms_), r.started_at, hard, WORST_SHOWN
+    )
+    return [_worst(c, arms_[c.agent_id, c.agent_version], hard) for c in calls]
+
+
+def _worst(c: CallRecord, arm: str, hard: Collection[str]) -> WorstCall:
+    found = []
+    if c.disconnection_reason in hard:
+        found.append(f"ended with {c.disconnection_reason}")
+    if c.successful is False:
+        found.append("not successful")
+    if c.sentiment == "Negative":
+        found.append("caller was unhappy")
+    length = None if c.started_at is None or c.ended_at is None else (c.ended_at - c.started_at).total_seconds()
+    return WorstCall(c, arm, ", ".join(found), length, f"{RETELL_CALL}{quote(c.call_id, safe='')}")
 
 
 # ------------------------------------------------------------------ numbers and journal
@@ -206,16 +222,30 @@ def _target(r: Rollout, t: Target) -> dict[str, Any]:
 
 
 def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
-    """The newest lines, newest first; `before` a sequence number shows those older than it."""
+    """The newest lines, newest first, what tells of single writes folded; `before` a sequence number shows those older
+    than it."""
     end = len(lines)
     before = before if before.isdecimal() else ""
     if before:
         end = next((i for i, line in enumerate(lines) if line.seq >= int(before)), end)
     part = lines[max(0, end - LINES_SHOWN) : end]
     return {
-        "lines": list(reversed(part)),
+        "folds": folded(list(reversed(part))),
         "older": part[0].seq if part and part[0].seq > lines[0].seq else None,
         "newer": end < len(lines),
         "before": before,
         "total": len(lines),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Neighbouring journal lines; `writes`: they tell of single writes and are shown when one opens them."""
+
+    writes: bool
+    lines: Sequence[Line]
+
+
+def folded(lines: Sequence[Line]) -> list[Fold]:
+    """The lines in their order, those about writes put together."""
+    return [Fold(writes, list(part)) for writes, part in groupby(lines, key=lambda line: line.kind in WRITES)]

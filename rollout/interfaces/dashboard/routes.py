@@ -22,6 +22,7 @@ from rollout.interfaces.dashboard import (
     actions,
     bulk_page,
     calendars_page,
+    downloads,
     journal_page,
     new_rollout_routes,
     system_page,
@@ -65,6 +66,7 @@ def routes(app: App, service: ApiService) -> APIRouter:
     tokens_page.add(router)
     system_page.add(router)
     new_rollout_routes.add(router)
+    downloads.add(router)
     return router
 
 

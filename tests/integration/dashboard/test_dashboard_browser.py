@@ -84,13 +84,13 @@ def test_a_number_in_the_search_leads_to_its_page(service: World, operator: Page
 def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> None:
     id_ = service.start()
     shows(operator, service, id_)
-    expect(operator.locator(".state")).to_contain_text("at 1.1 of 1.3")
+    expect(operator.locator(".facts")).to_contain_text("step 1 of 3")
     operator.evaluate("window.sameDocument = true")
     operator.evaluate("document.getElementById('stream').addEventListener('entry', () => { window.told = true })")
     operator.click("details.plan summary")
     service.app.commands.promote(id_, By("cli:test", "from elsewhere"))
-    expect(operator.locator(".state")).to_contain_text("at 1.2 of 1.3")
-    expect(operator.locator(".state")).to_contain_text("50 % confirmed")
+    expect(operator.locator(".facts")).to_contain_text("step 2 of 3")
+    expect(operator.locator(".facts")).to_contain_text("50 %")
     expect(operator.locator(".journal")).to_contain_text("from elsewhere")
     # Not wait_for_function: it evaluates a string in the page, which the page's policy forbids.
     wait_until(lambda: operator.evaluate("window.told === true"))  # the stream of events told it, too
@@ -167,18 +167,18 @@ def test_promote_all_the_way(service: World, operator: Page) -> None:
     assert service.position(id_) == "1.3"
     operator.wait_for_selector("text=End the bake")
     press(operator, "#do-promote")
-    expect(operator.locator(".state")).to_contain_text("promoted")
+    expect(operator.locator(".standing .badge")).to_contain_text("promoted")
 
 
 def test_pause_and_resume(service: World, operator: Page) -> None:
     id_ = service.start()
     shows(operator, service, id_)
     press(operator, "#do-pause", "wait for the morning")
-    expect(operator.locator(".state")).to_contain_text("paused")
+    expect(operator.locator(".standing .badge")).to_contain_text("paused")
     expect(operator.locator("section.now")).to_contain_text("wait for the morning")
     expect(operator.locator("#do-promote")).to_have_count(0)
     press(operator, "#do-resume")
-    expect(operator.locator(".state")).to_contain_text("progressing")
+    expect(operator.locator(".standing .badge")).to_contain_text("progressing")
 
 
 def test_stop_leaves_the_split(service: World, operator: Page) -> None:
@@ -189,7 +189,7 @@ def test_stop_leaves_the_split(service: World, operator: Page) -> None:
     expect(operator.locator("#main")).to_contain_text("Nothing is written.")
     operator.fill("#reason", "enough")
     operator.click("#confirm")
-    expect(operator.locator(".state")).to_contain_text("stopped")
+    expect(operator.locator(".standing .badge")).to_contain_text("stopped")
     assert service.served(number) == [(7, 0.1), (6, 0.9)]
     expect(operator.locator("#rollback")).to_be_visible()
 
@@ -200,10 +200,10 @@ def test_answers_to_drift(service: World, operator: Page, button: str, version: 
     id_ = service.start(number)
     service.sandbox.edit(number, inbound_agents=[{"agent_id": AGENT, "agent_version": 8, "weight": 1}])
     shows(operator, service, id_)
-    expect(operator.locator(".state")).to_contain_text("held: drift")
+    expect(operator.locator(".standing .badge")).to_contain_text("held: drift")
     expect(operator.locator(".targets")).to_contain_text("not ours")
     press(operator, button)
-    expect(operator.locator(".state")).to_contain_text("progressing")
+    expect(operator.locator(".standing .badge")).to_contain_text("progressing")
     service.until(lambda: version in [v for v, _ in service.served(number)])
 
 
@@ -300,9 +300,9 @@ def test_a_lost_connection_and_its_return(service: World, operator: Page) -> Non
         service.come()
     operator.click("#offline-again")
     expect(operator.locator("#offline")).to_be_hidden()
-    expect(operator.locator(".state")).to_contain_text("paused")
+    expect(operator.locator(".standing .badge")).to_contain_text("paused")
     service.app.commands.resume(id_, By("cli:test", "it is back"))
-    expect(operator.locator(".state")).to_contain_text("progressing")
+    expect(operator.locator(".standing .badge")).to_contain_text("progressing")
 
 
 def test_a_new_rollout_from_paste_to_start(service: World, operator: Page) -> None:
@@ -381,7 +381,7 @@ def test_without_javascript_it_reads_and_rolls_back(service: World, browser: Bro
         number = service.number()
         id_ = service.start(number)
         shows(page, service, id_)
-        expect(page.locator(".state")).to_contain_text("progressing")
+        expect(page.locator(".standing .badge")).to_contain_text("progressing")
         press(page, "#rollback")
         expect(page.locator("section.now")).to_contain_text("read back at its baseline")
         assert service.served(number) == [(6, 1)]
@@ -395,7 +395,7 @@ def test_a_link_from_another_site_keeps_the_session(service: World, operator: Pa
     elsewhere = service.url.replace("127.0.0.1", "localhost")
     operator.goto(f"{elsewhere}/sign-in")
     operator.evaluate("url => { location.href = url }", f"{service.url}/rollouts/{id_}")
-    expect(operator.locator(".state")).to_contain_text("progressing")
+    expect(operator.locator(".standing .badge")).to_contain_text("progressing")
 
 
 def test_nothing_is_blocked_or_logged_by_the_browser(service: World, page: Page) -> None:
@@ -410,7 +410,7 @@ def test_nothing_is_blocked_or_logged_by_the_browser(service: World, page: Page)
         expect(page.locator("h1").first).to_be_visible()
     page.goto(f"{service.url}/rollouts/{id_}")
     service.app.commands.pause(id_, By("cli:test", "so that something is swapped"))
-    expect(page.locator(".state")).to_contain_text("paused")
+    expect(page.locator(".standing .badge")).to_contain_text("paused")
     assert said == []
 
 

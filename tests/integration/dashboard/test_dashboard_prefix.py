@@ -32,6 +32,8 @@ def test_every_page_stays_under_its_prefix(behind: World, seen: str) -> None:
         path = address(behind, route.path, id_, number_of(behind, id_))
         answer = behind.ask("GET", seen + path, cookie=cookie)
         assert answer.status == 200, path
+        if "content-disposition" in answer.headers:  # a file to keep, which links to nothing
+            continue
         links = LINK.findall(answer.text)
         assert links and all(link.startswith(f"{ROOT}/") for link in links), (path, links)
         looked += 1

@@ -455,4 +455,5 @@ def test_a_promoted_rollout_says_what_its_canary_has_and_until_when_it_can_be_ro
     now = still.app.store.now()
     id_ = keep(still, 970, ["+14198970001"], of, phase=Phase.PROMOTED, confirmed_at=now, started_at=now)
     text = unescape(still.ask("GET", f"/rollouts/{id_}", cookie=still.session("viewer")).text)
-    assert "50\u00a0% of new calls go to the canary. It can be rolled back until <time" in text
+    assert "50\u00a0% of new calls go to the canary." in text
+    assert "It can be rolled back until <time" in text

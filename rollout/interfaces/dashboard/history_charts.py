@@ -1,0 +1,162 @@
+"""The charts over time: weights asked, read back and observed; calls of each version; rates of each metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from rollout.domain.gates.observations import index, share
+from rollout.domain.gates.tally import Cell
+from rollout.domain.gates.verdict import Verdict
+from rollout.domain.lifecycle.commands import parse_position
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.splits import splits
+from rollout.interfaces.dashboard import call_charts, charts
+from rollout.interfaces.dashboard.page_state import Line
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
+
+MOST_RATES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RateChart:
+    """The rates of one outcome of one arm."""
+
+    name: str
+    panel: call_charts.Panel
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """Every chart at one width; the newest verdict has what the calls and rates are drawn from."""
+
+    weights: charts.Timeline
+    calls: call_charts.Panel | None
+    rates: tuple[RateChart, ...]
+
+
+def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> History | None:
+    """The charts of a rollout; None before anything was asked."""
+    asked, read, stood, end = weight_history(r.plan, lines, now)
+    if not r.phase.is_final:
+        end = now
+    coming = ahead(r, now)
+    high = width > 500
+    made = charts.timeline(
+        asked,
+        read,
+        observed(r, stood, end),
+        coming,
+        end,
+        width=width,
+        height=230 if high else 200,
+        live=not r.phase.is_final,
+    )
+    if made is None:
+        return None
+    counted = [
+        (name, series, counts)
+        for name, verdict in ({} if r.verdict is None else r.verdict.arms).items()
+        for series in _drawn(verdict)
+        if (counts := _counted(r, name, verdict, series, stood, end))
+    ]
+    if not counted:
+        return History(made, None, ())
+    x = charts.time_axis((*asked, *read), coming, end, width)
+    floor = call_charts.rate_floor([counts for _, _, counts in counted])
+    several = len({name for name, _, _ in counted}) > 1
+    rates = tuple(
+        RateChart(
+            f"{name}: {words(series)}" if several else words(series),
+            call_charts.rates_panel(counts, floor, x, width, 130 if high else 110),
+        )
+        for name, series, counts in counted
+    )
+    calls = call_charts.calls_panel(_together(counted), read, end, x, width, 130 if high else 110)
+    return History(made, calls, rates)
+
+
+def words(outcome: str) -> str:
+    """The name of an outcome for people: `slow:p50` is slow p50."""
+    return outcome.replace("_", " ").replace(":", " ")
+
+
+def _drawn(verdict: Verdict) -> list[str]:
+    """The outcomes whose rates decide about promotion."""
+    config = verdict.evidence.config
+    return [s for m in config.critical for s in m.series][:MOST_RATES]
+
+
+def _counted(
+    r: Rollout, arm: str, verdict: Verdict, series: str, stood: Sequence[WeightPeriod], end: datetime
+) -> list[call_charts.Counted]:
+    found = []
+    for period in stood:
+        days: dict[str, list[Cell]] = {}
+        for cell in _cells(r, arm, verdict, period):
+            days.setdefault(cell.day, []).append(cell)
+        for day, cells in days.items():
+            midnight = datetime.fromisoformat(day).replace(tzinfo=UTC)
+            begin = max(period.begin, midnight)
+            until = min(period.end, end, midnight + timedelta(days=1))
+            bad, fine, base_bad, base_fine = (sum(c.counts[series][i] for c in cells) for i in range(4))
+            started = sum(c.started[0] for c in cells), sum(c.started[1] for c in cells)
+            if begin < until:
+                judged = bad + fine, base_bad + base_fine
+                found.append(call_charts.Counted(begin, until, started, (fine, base_fine), judged))
+    return found
+
+
+def _cells(r: Rollout, arm: str, verdict: Verdict, period: WeightPeriod) -> list[Cell]:
+    """The cells of one position; those at other weights than its own are other waves'."""
+    position = parse_position(period.position)
+    weights = r.plan.weights(position.step) if period.by_hand is None else period.by_hand.weights
+    place, wanted = index(r.plan, position, period.by_hand), share(weights, arm)
+    if period.retreated is not None:
+        place, wanted = -place, min(wanted, period.retreated / splits.TOTAL)
+    return [c for c in verdict.evidence.tally.cells if c.position == place and abs(c.weight - wanted) < 1e-9]
+
+
+def _together(counted: Sequence[tuple[str, str, list[call_charts.Counted]]]) -> list[call_charts.Counted]:
+    """The calls of all arms by period: the canary's of every arm, and the baseline's once."""
+    first = {name: counts for name, _, counts in reversed(counted)}
+    found: dict[tuple[datetime, datetime], list[int]] = {}
+    for counts in first.values():
+        for c in counts:
+            sums = found.setdefault((c.begin, c.end), [0, c.started[1]])
+            sums[0] += c.started[0]
+    return [call_charts.Counted(*at, (n[0], n[1]), (0, 0), (0, 0)) for at, n in sorted(found.items())]
+
+
+def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[charts.Observed]:
+    """The share of calls that reached the canary (all variants together) while each position stood."""
+    verdicts = {} if r.verdict is None else r.verdict.arms
+    found = []
+    for period in stood:
+        canary = baseline = 0
+        for i, (name, kept) in enumerate(verdicts.items()):
+            for cell in _cells(r, name, kept, period):
+                canary += cell.started[0]
+                baseline += cell.started[1] if i == 0 else 0
+        if canary + baseline:
+            part = canary / (canary + baseline)
+            found.append(charts.Observed(period.begin, min(period.end, now), part, canary + baseline))
+    return found
+
+
+def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
+    """When the next steps could come at the earliest, by their holds alone; the last moment is the end.
+
+    Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
+    """
+    if r.phase is not Phase.PROGRESSING or r.confirmed_at is None or r.waves > 1 or r.plan.retreat is not None:
+        return []
+    at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
+    found = []
+    for step in range(r.position.step + 1, r.plan.last_step + 1):
+        found.append(charts.Moment(at, sum(r.plan.weights(step).values()) / splits.TOTAL))
+        at += timedelta(seconds=r.plan.hold(step).seconds)
+    last = found[-1].weight if found else sum(r.weights_at(r.step).values()) / splits.TOTAL
+    return [*found, charts.Moment(at, last)]
