@@ -29,7 +29,7 @@ class RateChart:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class HistoryCharts:
     """Every chart at one width; the newest verdict has what the calls and rates are drawn from."""
 
     weights: charts.Timeline
@@ -37,7 +37,7 @@ class History:
     rates: tuple[RateChart, ...]
 
 
-def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> History | None:
+def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> HistoryCharts | None:
     """The charts of a rollout; None before anything was asked."""
     asked, read, stood, end = weight_history(r.plan, lines, now)
     if not r.phase.is_final:
@@ -63,7 +63,7 @@ def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> His
         if (counts := _counted(r, name, verdict, series, stood, end))
     ]
     if not counted:
-        return History(made, None, ())
+        return HistoryCharts(made, None, ())
     x = charts.time_axis((*asked, *read), coming, end, width)
     floor = call_charts.rate_floor([counts for _, _, counts in counted])
     several = len({name for name, _, _ in counted}) > 1
@@ -75,7 +75,7 @@ def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> His
         for name, series, counts in counted
     )
     calls = call_charts.calls_panel(_together(counted), read, end, x, width, 130 if high else 110)
-    return History(made, calls, rates)
+    return HistoryCharts(made, calls, rates)
 
 
 def words(outcome: str) -> str:
