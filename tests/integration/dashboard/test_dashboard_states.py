@@ -17,6 +17,7 @@ from playwright.sync_api import Page, expect
 from rich.console import Console
 from sqlalchemy import text as sql
 
+from rollout.adapters.store import archive
 from rollout.adapters.store import rollouts as rows
 from rollout.adapters.store.lookups import EndedSearch, Lookups
 from rollout.adapters.telemetry.prometheus import metrics_text
@@ -457,3 +458,41 @@ def test_a_promoted_rollout_says_what_its_canary_has_and_until_when_it_can_be_ro
     text = unescape(still.ask("GET", f"/rollouts/{id_}", cookie=still.session("viewer")).text)
     assert "50\u00a0% of new calls go to the canary." in text
     assert "It can be rolled back until <time" in text
+
+
+# ------------------------------------------------------------------ files to keep
+
+
+def test_files_of_a_rollout_are_sent_to_be_saved(service: World, tmp_path: Path) -> None:
+    id_ = service.start(name="kept-as-files")
+    cookie = service.session("responder")
+    page = service.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
+    files = {}
+    for name in ("report.html", "journal.jsonl", "plan.json", "kit.py"):
+        assert f'href="/rollouts/{id_}/{name}"' in page
+        answer = service.ask("GET", f"/rollouts/{id_}/{name}", cookie=cookie)
+        assert answer.status == 200
+        assert answer.headers["content-disposition"].startswith("attachment;"), "never shown in the page's own origin"
+        assert id_ in answer.headers["content-disposition"]
+        files[name] = answer.text
+    assert "kept-as-files" in files["report.html"]
+    assert Plan.model_validate(json.loads(files["plan.json"])).name == "kept-as-files"
+    compile(files["kit.py"], "kit.py", "exec")
+    journal = tmp_path / "journal.jsonl"
+    journal.write_text(files["journal.jsonl"])
+    assert [chain.faults for chain in archive.check_file(str(journal))] == [()]
+
+
+def test_who_may_not_roll_back_gets_no_kit(service: World) -> None:
+    id_ = service.start()
+    cookie = service.session("viewer")
+    assert "kit.py" not in service.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
+    assert service.ask("GET", f"/rollouts/{id_}/kit.py", cookie=cookie).status == 403
+    assert service.ask("GET", f"/rollouts/{id_}/plan.json", cookie=cookie).status == 200
+
+
+def test_an_error_on_a_rollouts_command_leads_back_to_the_rollout(service: World) -> None:
+    id_ = service.start()
+    answer = service.ask("GET", f"/rollouts/{id_}/promote", cookie=service.session("viewer"))
+    assert answer.status == 403
+    assert f'href="/rollouts/{id_}">Back to the rollout' in answer.text
