@@ -11,8 +11,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,13 @@ AGENT = "agent_frontdesk"
 MARIA = By("token:t1:Maria", "booking flow reworked in v7")
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
 DESK, PHONE = (1280, 800), (390, 844)
+PICTURES = {  # of the documents: the state, the size, the theme
+    "page-overview": ("overview", DESK, "light"),
+    "page-rollout": ("reception-v7", DESK, "light"),
+    "page-rollout-phone": ("reception-v7", PHONE, "light"),
+    "page-rolled-back": ("airport-v7", DESK, "dark"),
+    "page-confirm": ("confirm-promote", DESK, "light"),
+}
 STEPS = [{"weight": 0.1, "hold": "2h"}, {"weight": 0.5, "hold": "1d"}, {"weight": 1.0, "hold": "1d"}]
 
 
@@ -108,13 +115,6 @@ class Gallery(Scene):
             {},
             True,
         )
-
-
-@dataclass
-class Shown:
-    """The pages to draw: a name for the file, and the path."""
-
-    pages: dict[str, str] = field(default_factory=dict)
 
 
 def play(g: Gallery) -> dict[str, str]:
@@ -235,10 +235,12 @@ def main(folder: Path | None) -> None:
     with gallery() as (service, paths, scene), sync_playwright() as play_:
         browser = play_.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
         if folder is None:
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        for size in (DESK, PHONE):
-            for scheme in ("light", "dark"):
+            for picture, (name, size, scheme) in PICTURES.items():
+                page = opened(browser, service, scene, size, scheme)
+                draw(service, page, paths[name], IMAGES / f"{picture}.png", whole=False)
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            for size, scheme in product((DESK, PHONE), ("light", "dark")):
                 page = opened(browser, service, scene, size, scheme)
                 for name, path in paths.items():
                     draw(service, page, path, folder / f"{name}-{size[0]}-{scheme}.png", whole=True)
