@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.domain.gates import forecast_wording
-from rollout.domain.gates.forecast_wording import without
 from rollout.domain.gates.summary import GateSummary
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
@@ -85,7 +84,7 @@ def lead(r: Rollout, gates: GateSummary | None, now: datetime) -> Lead:
 def _evidence(r: Rollout, gates: GateSummary, now: datetime) -> Lead:
     waiting = [a for a in gates.arms if a.decides]
     slowest = max(waiting, key=lambda a: -1.0 if a.forecast is None else a.forecast.half, default=None)
-    rest = sentence(without(gates.reason))
+    rest = "" if r.verdict is None else sentence(r.verdict.reason)
     if slowest is None or slowest.forecast is None:
         blind = gates.outcome is GateOutcome.UNMEASURABLE
         return Lead("The gates cannot judge it" if blind else "The calls do not decide it yet", None, rest)
@@ -120,7 +119,7 @@ def overridden(r: Rollout) -> list[str]:
                 continue
             figures, whose = arm.evidence.figures, f" of {name}" if len(r.verdict.arms) > 1 else ""
             calls = f"{figures.canary_calls:,} of {figures.floor:,} calls"
-            found.append(f"The gates{whose} are {arm.outcome}: {calls}. {sentence(without(arm.reason))}")
+            found.append(f"The gates{whose} are {arm.outcome}: {calls}. {sentence(arm.reason)}")
     return found
 
 
