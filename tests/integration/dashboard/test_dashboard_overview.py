@@ -197,6 +197,7 @@ def test_an_order_for_several_is_a_request_for_each() -> None:
 # ------------------------------------------------------------------ in a browser
 
 
+@pytest.mark.browser
 def test_the_list_sorts_filters_and_groups_while_one_looks(many: World, page: Page) -> None:
     many.sign_in(page, "operator")
     page.goto(many.url)
@@ -217,6 +218,7 @@ def test_the_list_sorts_filters_and_groups_while_one_looks(many: World, page: Pa
     expect(page.get_by_label("Phase")).to_have_value("promoted")
 
 
+@pytest.mark.browser
 def test_pausing_what_is_shown_asks_first_and_leaves_out_what_is_not_ticked(busy: World, page: Page) -> None:
     busy.sign_in(page, "operator")
     page.goto(f"{busy.url}/?sort=name")

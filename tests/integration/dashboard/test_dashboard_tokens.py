@@ -102,6 +102,7 @@ def test_every_role_has_words() -> None:
     assert [r for r in Role if Right.ADMIN in ALLOWED[r]] == [Role.ADMIN]
 
 
+@pytest.mark.browser
 def test_a_token_is_made_and_revoked_in_the_browser(still: World, page: Page) -> None:
     still.sign_in(page, "admin")
     page.goto(f"{still.url}/tokens")
