@@ -38,39 +38,45 @@ class Settings(BaseSettings):
     )
 
     database_url: str = Field(
-        "sqlite:///rollout.db", description="SQLite file or PostgreSQL; the default is made when it is needed."
+        "sqlite:///rollout.db", description="SQLite file or PostgreSQL; the default file is created when it is needed."
     )
     ballast_mb: float = Field(
         8.0, ge=0, le=10_000, description="SQLite: megabytes of disk kept for rollbacks; 0: none."
     )
     retell_api_key: SecretStr | None = Field(None, description="Also read from RETELL_API_KEY.")
     retell_api_key_file: Path | None = Field(
-        None, description="A file with the key, read again when it changes: rotation without a restart."
+        None, description="A file with the key, read again when it changes, so rotation needs no restart."
     )
-    retell_base_url: str = Field(RETELL, description="Only https, or http on loopback.")
+    retell_base_url: str = Field(RETELL, description="Must be https, or http on loopback.")
     webhook_key: SecretStr | None = Field(None, description="The key that signs Retell's webhooks.")
-    webhook_key_next: SecretStr | None = Field(None, description="A second one, during its rotation.")
+    webhook_key_next: SecretStr | None = Field(None, description="A second key, while you rotate it.")
 
-    host: str = Field("127.0.0.1", description="Address to listen on; beyond loopback a token must exist.")
-    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    allowed_hosts: tuple[str, ...] = Field((), description="More names that the Host header may have.")
-    root_path: str = Field("", description="Path under which a proxy shows us, for example /rollout.")
-    behind_tls_proxy: bool = Field(False, description="A proxy in front of us speaks TLS.")
-    read_rate: float = Field(400.0, gt=0, description="Reading requests a second that one token may make.")
-    change_rate: float = Field(20.0, gt=0, description="Changing ones; rollback has no limit.")
+    host: str = Field("127.0.0.1", description="Address to listen on; any but loopback needs a token first.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    allowed_hosts: tuple[str, ...] = Field((), description="Further names that the Host header may have.")
+    root_path: str = Field("", description="Path under which a proxy serves this service, for example /rollout.")
+    behind_tls_proxy: bool = Field(False, description="A proxy in front of this service terminates TLS.")
+    read_rate: float = Field(400.0, gt=0, description="Reading requests a second for each token.")
+    change_rate: float = Field(
+        20.0, gt=0, description="Changing requests a second for each token; rollback has no limit."
+    )
     event_clients: int = Field(200, ge=1, le=5000, description="Open event streams at the same time.")
     webhook_queue: int = Field(2000, ge=1, description="Webhooks waiting to be recorded, before 429.")
 
     oidc_issuer: str | None = Field(None, description="Sign-in by OIDC: https address of the provider.")
-    oidc_client_id: str | None = Field(None, description="Our name there; the audience of its tokens.")
+    oidc_client_id: str | None = Field(
+        None, description="This service's client id at the provider; the audience of its tokens."
+    )
     oidc_client_secret: SecretStr | None = Field(None, description="Left out for a public client.")
     oidc_redirect_url: str | None = Field(None, description="https address of /auth/oidc/callback here.")
     oidc_groups_claim: str = Field("groups", description="The claim that names a person's groups.")
-    oidc_roles: tuple[str, ...] = Field((), description="group=role, the highest role wins; no group, no entry.")
+    oidc_roles: tuple[str, ...] = Field(
+        (), description="group=role; the highest role wins, and without a group there is no access."
+    )
 
-    tick_seconds: float = Field(1.0, gt=0, le=60, description="Between two looks at what is due.")
-    drift_seconds: float = Field(15.0, gt=0, description="Between two scans of the account for drift.")
-    observe_seconds: float = Field(5.0, gt=0, description="Between two fetches of calls for the gates.")
+    tick_seconds: float = Field(1.0, gt=0, le=60, description="Interval between two checks for what is due.")
+    drift_seconds: float = Field(15.0, gt=0, description="Interval between two scans of the account for drift.")
+    observe_seconds: float = Field(5.0, gt=0, description="Interval between two fetches of calls for the gates.")
     call_details_per_minute: float = Field(
         60.0,
         gt=0,
@@ -78,36 +84,30 @@ class Settings(BaseSettings):
         description="Calls read one by one in a minute, for gates on `tool_failed` and `backup_model`; where more end, "
         "a sample is judged. Of other rollouts with gates 400 are read, to tell of backup models.",
     )
-    prune_seconds: float = Field(86_400.0, gt=0, description="Between two removals of what is past its time.")
-    notify_seconds: float = Field(2.0, gt=0, description="Between two looks for what people must be told.")
-    send_window: float = Field(2.0, gt=0, description="A write leaves this soon after its intent, or not at all.")
+    prune_seconds: float = Field(86_400.0, gt=0, description="Interval between two removals of expired data.")
+    notify_seconds: float = Field(2.0, gt=0, description="Interval between two checks for notices to send.")
+    send_window: float = Field(2.0, gt=0, description="A write is sent within this time of its intent, or not at all.")
     request_deadline: float = Field(15.0, gt=0, description="One request to Retell ends after this long.")
-    lease: float = Field(45.0, gt=0, description="How long a process holds a rollout without renewing.")
+    lease: float = Field(45.0, gt=0, description="How long a process keeps a rollout without renewing its lease.")
     provider_idle: float = Field(120.0, ge=0, description="K: idle time after which Retell closes a connection.")
     provider_apply: float = Field(60.0, ge=0, description="D: from bytes received to applied, at most.")
     read_staleness: float = Field(0.0, ge=0, description="R: how old a read may be.")
     horizon_margin: float = Field(15.0, ge=0, description="Added to K + D + R: the write horizon H.")
-    poll_seconds: float = Field(5.0, gt=0, description="Between two looks while something is unsettled.")
-    watch_seconds: float = Field(10.0, gt=0, description="Between two looks at the gates while waiting.")
+    poll_seconds: float = Field(5.0, gt=0, description="Interval between two reads while something is unsettled.")
+    watch_seconds: float = Field(10.0, gt=0, description="Interval between two checks of the gates while waiting.")
 
-    concurrency: int = Field(32, ge=1, le=256, description="Requests to Retell at the same time, of one process.")
-    rate: float = Field(
-        0.0, ge=0, description="Requests a second to Retell, of all processes together; 0: no limit of ours."
-    )
-    account_concurrency: int = Field(
-        128, ge=1, description="Requests to Retell at the same time, of all services together."
-    )
+    concurrency: int = Field(32, ge=1, le=256, description="Concurrent requests to Retell from one process.")
+    rate: float = Field(0.0, ge=0, description="Requests a second to Retell from all processes together; 0: no limit.")
+    account_concurrency: int = Field(128, ge=1, description="Concurrent requests to Retell from all services together.")
     workers: int = Field(8, ge=1, le=64, description="Rollouts driven at the same time.")
-    allowed_numbers: tuple[str, ...] = Field((), description="If given, no other number is ever written.")
+    allowed_numbers: tuple[str, ...] = Field((), description="If set, no other number is ever written.")
 
     kit_dir: Path | None = Field(None, description="Where a break-glass kit is written before each step.")
     calendars: Path | None = Field(None, description="A TOML file of named calendars.")
     notify_urls: tuple[SecretStr, ...] = Field((), description="Where notices go (apprise URLs).")
-    notify_hosts: tuple[str, ...] = Field(
-        (), description="Hosts inside the network that the addresses of plans may reach."
-    )
+    notify_hosts: tuple[str, ...] = Field((), description="Hosts inside the network that addresses in plans may reach.")
     notify_unmeasurable_seconds: float = Field(
-        600.0, gt=0, description="A gate that cannot measure for this long is told."
+        600.0, gt=0, description="A gate that cannot be measured for this long causes a notice."
     )
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
@@ -115,11 +115,11 @@ class Settings(BaseSettings):
         30, ge=1, description="Days that an ended rollout is kept, to be rolled back; below 30 it is 30."
     )
     keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
-    keep_observations_days: int = Field(90, ge=1, description="Days calls are kept that no rollout needs.")
+    keep_observations_days: int = Field(90, ge=1, description="Days that calls are kept when no rollout needs them.")
     keep_requests_days: int = Field(7, ge=1, description="Days a repeated request id gets its first answer.")
     keep_notices_days: int = Field(30, ge=1, description="Days delivered notices are kept.")
     keep_deliveries_days: int = Field(
-        7, ge=1, description="Days taken alerts are remembered, at least 30; webhooks are forgotten sooner."
+        7, ge=1, description="Days that handled alerts are remembered, at least 30; webhooks are forgotten sooner."
     )
     keep_sessions_days: int = Field(1, ge=0, description="Days expired sessions of the page are kept.")
     export_dir: Path | None = Field(
@@ -167,7 +167,7 @@ class Settings(BaseSettings):
     def _root_path(cls, value: str) -> str:
         path = value.rstrip("/")
         if path and not re.fullmatch(r"(/[A-Za-z0-9._~-]*[A-Za-z0-9_~-])+", path, re.ASCII):
-            raise ValueError("write the path alone, for example /rollout")
+            raise ValueError("write only the path, for example /rollout")
         return path
 
     @field_validator("host")
@@ -318,8 +318,8 @@ def _refuse_strangers(environ: Mapping[str, str]) -> None:
     links = [n for n, value in environ.items() if _SERVICE_LINK.fullmatch(f"{n}={value}")]
     if links:
         raise SettingsError(
-            f"{min(links)}: Kubernetes writes this into every pod beside a service named rollout, and it is no "
-            "setting; write enableServiceLinks: false into the pod's spec (deploy/kubernetes/rollout.yaml has it)"
+            f"{min(links)}: Kubernetes writes this into every pod beside a service named rollout, but it is not "
+            "a setting; write enableServiceLinks: false into the pod's spec (deploy/kubernetes/rollout.yaml has it)"
         )
     for name in sorted(environ):
         if name.startswith("ROLLOUT_") and name not in known and not name.startswith("ROLLOUT_TEST_"):
@@ -344,7 +344,7 @@ def plain_key(text: str) -> str:
     """A key without what editors, `echo` and PowerShell put around it; ValueError for what no key holds."""
     key = text.strip().removeprefix("\ufeff").strip()
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise ValueError("there is more in it than a key; write one line, the key alone, as plain text")
+        raise ValueError("it holds more than a key; write one line of plain text with only the key")
     return key
 
 

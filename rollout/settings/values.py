@@ -23,7 +23,7 @@ def checked(name: str, value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         most = MOST_DAYS if name.endswith("_days") else MOST_SECONDS
         if value > most:
-            raise ValueError(f"{value:g} is too much; write at most {most:,.0f}")
+            raise ValueError(f"{value:g} is too large; write at most {most:,.0f}")
     if name in _EACH:
         return tuple(_EACH[name](each) for each in value)
     if name == "notify_urls":
@@ -40,7 +40,7 @@ def host(text: str) -> str:
         found = urlsplit(text if "://" in text else f"//{text}").netloc.rpartition("@")[2]
         raise ValueError(f"{text} is an address; write the host alone{_such(_without_port(found))}")
     if "*" in text:
-        raise ValueError(f"{text} is a pattern, and nothing is matched by patterns; write each name in full")
+        raise ValueError(f"{text} is a pattern, and patterns are not supported; write each name in full")
     bare = text.strip("[]")
     try:
         ipaddress.ip_address(bare.partition("%")[0])
@@ -81,7 +81,7 @@ def notice(url: str, place: int) -> None:
     """An address of a notice, by its form alone; ValueError without any of its text, which may be a secret."""
     if not _SCHEME.match(url):
         raise ValueError(
-            f"address {place} is none; write it as apprise's documentation says, for example "
+            f"address {place} is not valid; write it as apprise's documentation says, for example "
             "slack://TOKEN_A/TOKEN_B/TOKEN_C or https webhooks as jsons://HOST/PATH"
         )
 
@@ -89,7 +89,7 @@ def notice(url: str, place: int) -> None:
 def key(text: str) -> str:
     """An API key, as a header can carry it; ValueError, without the key, for anything else."""
     if not re.fullmatch(r"[!-~]*", text):
-        raise ValueError("it holds a space, a line's end or a character outside of ASCII; write the key alone")
+        raise ValueError("it holds a space, a line ending or a character outside ASCII; write only the key")
     return text
 
 

@@ -94,7 +94,7 @@ def test_what_is_no_key_is_refused_by_the_name_of_its_setting(tmp_path: Path, ra
     file.write_bytes(raw)
     with pytest.raises(SettingsError, match="ROLLOUT_RETELL_API_KEY_FILE: "):
         KeySource(Settings(retell_api_key_file=file))()
-    with pytest.raises(SettingsError, match="ROLLOUT_WEBHOOK_KEY: there is more in it than a key"):
+    with pytest.raises(SettingsError, match="ROLLOUT_WEBHOOK_KEY: it holds more than a key"):
         load_settings(webhook_key=raw.decode("latin-1"))
 
 

@@ -111,6 +111,6 @@ def _shown(connection: Any, settings: Sequence[tuple[str, str]]) -> dict[str, st
 def not_utf8(encoding: str) -> str:
     """The sentence about a database of another encoding."""
     return (
-        f"the database has the encoding {encoding}, in which names and reasons cannot all be kept: make one with "
+        f"the database has the encoding {encoding}, which cannot store all names and reasons: create one with "
         "CREATE DATABASE name ENCODING 'UTF8' TEMPLATE template0, and move it there with pg_dump and pg_restore"
     )

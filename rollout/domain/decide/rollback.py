@@ -103,7 +103,7 @@ def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
     fought = [t.number for t in todo if t.number in r.went_back and r.went_back[t.number].times >= CONTESTED]
     if not fought:
         return None
-    return f"{another_hand(fought)} ({r.went_back[fought[0]].times} times lately)"
+    return f"{another_hand(fought)} ({r.went_back[fought[0]].times} times recently)"
 
 
 def _not_yet(todo: Sequence[Target]) -> str:

@@ -17,7 +17,7 @@ class WaitingFor(StrEnum):
     EVIDENCE = "evidence"  # a verdict of the gates
     SPLIT = "split"  # calls that follow the weights again, after a person went on in spite of the alarm
     OPENING = "opening"  # hours in which its steps may advance
-    APPROVAL = "approval"  # a person who promotes: all else is green
+    APPROVAL = "approval"  # a person who promotes: all other conditions are met
     RETELL = "retell"  # Retell: it cannot be reached, or does not show yet what was written
     KEY = "key"  # an API key that Retell takes
     HORIZON = "horizon"  # the moment after which no write of ours can take effect any more

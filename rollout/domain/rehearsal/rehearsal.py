@@ -28,8 +28,8 @@ USUAL_RATES: Mapping[str, float] = {
 }
 OTHER_RATE = KINDS["custom"].usual
 _AT_ONCE = (
-    "All calls go to the canary at once, so the gate never has a baseline beside it and cannot pass; "
-    "give the plan a first step below weight 1, or write profile: none."
+    "All calls go to the canary at once, so the gate never has a baseline to compare with and cannot "
+    "pass; give the plan a first step below weight 1, or write profile: none."
 )
 _POINTS = (0, 5, 10, 20, 40)
 DEADLINE = 60 * DAY

@@ -109,7 +109,7 @@ class Remote:
             if _now() >= give_up:
                 raise NotReachable(
                     f"the rollback of {id_} is ordered and not read back after {timeout:g} s ({shown['why']}); the "
-                    "service goes on trying; without it: the kit",
+                    "service keeps trying; if it is down, use the kit",
                     id=id_,
                 )
             time.sleep(0.2)

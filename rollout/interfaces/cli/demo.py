@@ -166,7 +166,7 @@ def _scene(document: dict[str, Any], sandbox: Sandbox) -> Any:
 def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
     """One line per step: what the journal says beside what the sandbox saw."""
     out = console()
-    out.print("\nthe journal beside the sandbox's own record:", style="bold")
+    out.print("\nthe journal and the sandbox's own record:", style="bold")
     shown = table(
         "rollout",
         "position",

@@ -76,5 +76,5 @@ def test_the_setting_is_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Settings(root_path=given).root_path == taken
     for wrong in ("rollout", "https://x/rollout", "/a//b", "/a/../b", "/a b", "/<x>", "//evil.example", "/a/."):
         monkeypatch.setenv("ROLLOUT_ROOT_PATH", wrong)
-        with pytest.raises(SettingsError, match="ROLLOUT_ROOT_PATH: write the path alone"):
+        with pytest.raises(SettingsError, match="ROLLOUT_ROOT_PATH: write only the path"):
             load_settings()

@@ -101,7 +101,7 @@ def test_two_canary_calls_are_called_two():
 def test_no_gates_and_no_baseline_are_told():
     assert "no gates" in rehearse(from_plan({"profile": "none"}), RAMP, 40, runs=5).notes[0]
     alone = rehearse(gate_config(), (PlayStep(10_000, DAY),), 40, runs=5, deadline=3 * DAY)
-    assert "never has a baseline beside it" in alone.notes[0]
+    assert "never has a baseline to compare with" in alone.notes[0]
     assert alone.scenarios[0].promoted == 0
 
 
