@@ -38,7 +38,7 @@ BY_FORM = [
     ("DRIFT_SECONDS", "inf", "write a number"),
     ("LEASE", "1e12", "is too large; write at most 1,000,000,000"),
     ("KEEP_DAYS", "1000000", "is too large; write at most 36,500"),
-    ("RETELL_API_KEY", "key with spaces", "write one line, the key alone"),
+    ("RETELL_API_KEY", "key with spaces", "write one line of plain text with only the key"),
     ("CALENDARS", "missing.toml", "missing.toml cannot be read (No such file or directory)"),
     ("CALENDARS", "plans", "plans cannot be read (Is a directory)"),
     ("CALENDARS", "broken.toml", "broken.toml: this is not TOML"),
