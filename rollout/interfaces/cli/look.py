@@ -26,7 +26,6 @@ from rollout.interfaces.cli.screen import (
     staircase,
     table,
 )
-from rollout.interfaces.views.journal import wording
 from rollout.interfaces.views.listing import ORDERS, ListOrder, fits
 
 if TYPE_CHECKING:
@@ -145,6 +144,8 @@ def history(
     json: Json = False,
 ) -> None:
     """The journal of one rollout: every step, by whom and why."""
+    from rollout.interfaces.views.journal import wording
+
     if export is not None:
         if after or json:
             raise InputError("--export writes the whole journal as JSON Lines: leave out --after and --json")
