@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from rollout.adapters.planfile.complaints import Complaint, message, placed, translate
-from rollout.adapters.planfile.edit import dumped, edited, from_one_line, on_one_line
+from rollout.adapters.planfile.edit import edited, from_one_line, on_one_line, written
 from rollout.adapters.planfile.jsontext import JsonParser
 from rollout.adapters.planfile.tree import MAX_BYTES, Node, TextError
 from rollout.adapters.planfile.yamltext import read_yaml
@@ -85,7 +85,8 @@ def build_plan(document: Any, name: str = "plan") -> Plan:
 def dump_plan(plan: Plan) -> str:
     """YAML that `load_plan` reads back as the same plan; what equals its default is left out."""
     document = plan.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
-    return dumped({key: value for key, value in document.items() if value != {} or key == "tests"})
+    kept = {key: value for key, value in document.items() if value != {} or key == "tests"}
+    return "".join(line for key, value in kept.items() for line in written(key, value))
 
 
 def plan_document(text: str, name: str = "plan") -> dict[str, Any]:

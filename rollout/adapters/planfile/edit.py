@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from rollout.adapters.planfile.tree import Node, TextError
 from rollout.adapters.planfile.yamltext import read_yaml
 
+# words, durations, days and times: text without quotes wherever it stands
+_PLAIN = re.compile(
+    r"[A-Za-z_][A-Za-z0-9_./-]*(?: [A-Za-z0-9_./-]+)*|(?:[0-9]+[dhms])+|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:T[0-9:+.-]+Z?)?",
+    re.ASCII,
+)
+_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n"})
 _WIDTH = 101  # with the end of the line
 
 
@@ -23,17 +27,6 @@ class _Block:
     key: str
     lines: list[str]
     after: list[str] = field(default_factory=list)
-
-
-def dumped(document: Mapping[str, Any]) -> str:
-    """YAML of plain values in the order given, with leaves on one line, as people write steps."""
-    out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = None
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 100
-    yaml.dump(dict(document), out)
-    return out.getvalue()
 
 
 def written(key: str, value: Any, indent: str = "") -> list[str]:
@@ -51,14 +44,14 @@ def written(key: str, value: Any, indent: str = "") -> list[str]:
 
 
 def on_one_line(value: Any) -> str:
-    """A value as YAML on a single line."""
-    out = io.StringIO()
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = True
-    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    yaml.width = 1_000_000
-    yaml.dump(value, out)
-    return out.getvalue().removesuffix("...\n").strip()
+    """A value as YAML on a single line; what could be read as anything but text is quoted."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{on_one_line(key)}: {on_one_line(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(on_one_line, value)) + "]"
+    if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
+        return value
+    return json.dumps(value, ensure_ascii=False)
 
 
 def from_one_line(text: str) -> Any:

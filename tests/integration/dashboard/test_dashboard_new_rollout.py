@@ -87,7 +87,7 @@ def test_numbers_are_found_and_added_by_pattern_or_one_by_one(service: World, op
     expect(operator.locator("[name='arm.0.version']")).to_have_value("7")
     expect(operator.locator("#plan")).to_have_value(
         "version: 1\n"
-        f"numbers:\n  - '{one}'\n  - {{nickname: Choice *}}\n"
+        f'numbers:\n  - "{one}"\n  - {{nickname: "Choice *"}}\n'
         "channels: [inbound]\n"
         f"canary: {{agent_id: {AGENT}, agent_version: 7}}\n"
         "steps:\n  - {weight: 0.1, hold: 30m, min_calls: 50}\n  - {weight: 0.5, hold: 2h}\n  - {weight: 1.0, hold: 1d}\n"
@@ -174,7 +174,7 @@ def test_the_form_is_used_by_keyboard_alone(service: World, operator: Page) -> N
     expect(operator.locator(".rungs tbody tr")).to_have_count(4)
     expect(operator.locator("[data-button='step.add']")).to_be_focused()
     expect(operator.locator("#plan")).to_have_value(
-        "version: 1\nname: typed\nnumbers:\n  - {nickname: Front*}\nchannels: [inbound]\n"
+        'version: 1\nname: typed\nnumbers:\n  - {nickname: "Front*"}\nchannels: [inbound]\n'
         "steps:\n  - {weight: 0.1, hold: 30m, min_calls: 50}\n  - {weight: 0.5, hold: 2h}\n"
         "  - {weight: 1.0, hold: 1d}\n  - {weight: 1.0, hold: 1d}\n"
     )

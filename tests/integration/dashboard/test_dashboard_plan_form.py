@@ -239,7 +239,7 @@ def test_an_edit_changes_its_key_and_no_other(document: dict[str, Any], key: str
     made = drafts.from_form(text, inputs).text
     before, after = plan_document(text), plan_document(made)
     assert {k for k in {*before, *after} if before.get(k) != after.get(k)} == {key}
-    assert made.startswith("# mine\n") and made.endswith("# end\n")
+    assert made.startswith("# mine\n") and "# end\n" in made
 
 
 def test_a_plan_with_tests_as_they_come_keeps_them_when_it_is_written() -> None:

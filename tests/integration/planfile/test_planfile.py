@@ -310,7 +310,7 @@ def test_a_dumped_plan_is_short_and_reads_back() -> None:
     text = dump_plan(plan)
     assert load_plan(text) == plan
     assert len(text.splitlines()) == len(TEXT.splitlines())
-    assert "'+14157774444'" in text
+    assert '"+14157774444"' in text
 
 
 # ------------------------------------------------------------------ schema and examples
