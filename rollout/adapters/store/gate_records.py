@@ -46,10 +46,10 @@ class StoredGateRecords:
             keep_look(connection, rollout.id, at, rollout.position, verdict)
             set_verdict(connection, rollout.id, verdict)
 
-    def looks(self, rollout_id: str) -> list[StoredLook]:
-        """Every stored look, oldest first."""
+    def looks(self, rollout_id: str, most: int | None = None) -> list[StoredLook]:
+        """Every stored look, oldest first; or at most so many, evenly chosen, the last one always among them."""
         with self.database.read() as connection:
-            return looks_of(connection, rollout_id)
+            return looks_of(connection, rollout_id, most)
 
 
 def _asked(rollout: Rollout) -> tuple[list[str], list[str]]:
@@ -84,10 +84,14 @@ def keep_look(
     return seq
 
 
-def looks_of(connection: Connection, rollout_id: str) -> list[StoredLook]:
-    """Every stored look of a rollout in order."""
+def looks_of(connection: Connection, rollout_id: str, most: int | None = None) -> list[StoredLook]:
+    """The stored looks of a rollout in order, all or `most` of them."""
     lo = looks.c
     query = select(lo.seq, lo.at, lo.evidence).where(lo.rollout_id == rollout_id).order_by(lo.seq)
+    if most is not None:
+        seqs = connection.execute(select(lo.seq).where(lo.rollout_id == rollout_id).order_by(lo.seq)).scalars().all()
+        step = max(1, -(-len(seqs) // most))
+        query = query.where(lo.seq.in_(seqs[::-1][::step]))
     return [StoredLook(*row) for row in connection.execute(query)]
 
 

@@ -29,6 +29,26 @@ class ArmCalls:
         """The share of bad calls; None without calls."""
         return self.bad / self.calls if self.calls else None
 
+    @property
+    def good(self) -> float | None:
+        """The share of good calls; None without calls."""
+        return (self.calls - self.bad) / self.calls if self.calls else None
+
+    @property
+    def good_interval(self) -> tuple[float, float] | None:
+        """Wilson's 95 % interval of the share of good calls; None without calls."""
+        return wilson((self.calls - self.bad) / self.calls, self.calls) if self.calls else None
+
+
+def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share seen in so many calls; for looking once, unlike the intervals of differences."""
+    if not calls:
+        return 0.0, 1.0
+    middle = share + z * z / (2 * calls)
+    half = z * math.sqrt(share * (1 - share) / calls + z * z / (4 * calls * calls))
+    scale = 1 + z * z / calls
+    return max(0.0, min(share, (middle - half) / scale)), min(1.0, max(share, (middle + half) / scale))
+
 
 @dataclass(frozen=True, slots=True)
 class Meter:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rollout.domain.lifecycle.commands import By
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.plan_text import PlanText
+    from rollout.interfaces.views.report import Report
 
 PAGE = 500  # rollouts read at a time
 # The commands by their names, and the methods of `engine.commands.Commands` that carry them out.
@@ -180,6 +181,14 @@ class Direct:
         except InputError as error:
             return error.message
         return sentence(rows, now) if rows else None
+
+    def report(self, r: Rollout) -> Report:
+        """The report on a rollout as it stands."""
+        from rollout.adapters.store.gate_records import StoredGateRecords
+        from rollout.interfaces.views import report
+
+        looks = StoredGateRecords(self.app.database).looks(r.id, report.MOST_LOOKS)
+        return report.report(r, looks, self.app.store.history(r.id), self.app.store.now())
 
     def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
         return [rollout.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]

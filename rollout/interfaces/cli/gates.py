@@ -160,23 +160,23 @@ def report(
     ] = None,
     json: Json = False,
 ) -> None:
-    """The calls of each arm beside the baseline, with intervals and a recommendation."""
-    from rollout.adapters.store.gate_records import StoredGateRecords
-    from rollout.interfaces.views import report as reports
+    """What was tried, what the calls said of each version, and what to do; after the end, what was done and followed."""
+    from rollout.interfaces.backend.direct import Direct
+    from rollout.interfaces.views import report_pages
 
     with direct_app() as app, waiting("reading the gates' evidence"):
         rollout, _ = app.store.load(app.commands.resolve(id))
-        found = reports.report(rollout, StoredGateRecords(app.database).looks(rollout.id))
+        found = Direct(app).report(rollout)
     if html is not None:
         try:
-            html.write_text(reports.html(found), encoding="utf-8")
+            html.write_text(report_pages.html(found), encoding="utf-8")
         except OSError as error:
             raise InputError(f"{html}: cannot be written: {error.strerror}") from None
         echo(str(html))
     elif json:
         print_json(found.to_json())
     else:
-        for line in reports.text(found).splitlines():
+        for line in report_pages.text(found).splitlines():
             echo(plain(line))
 
 

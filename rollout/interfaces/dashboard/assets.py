@@ -1,4 +1,4 @@
-"""The page's own files: style sheet, scripts, icon. Loaded once, served by name only, cached by their hash."""
+"""The page's own files: style sheets, scripts, icon. Loaded once, served by name only, cached by their hash."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastapi.responses import Response
+
+from rollout.interfaces.views import report_pages
 
 FOLDER = Path(__file__).parent / "static"
 _TYPES = {
@@ -28,11 +30,11 @@ class Asset:
 
 
 class Assets:
-    """Every file of the folder, by name."""
+    """Every file of the folder, and the report's style sheet, by name."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._files: dict[str, Asset] = {}
-        for path in sorted(folder.iterdir()):
+        for path in (*sorted(folder.iterdir()), report_pages.STYLES):
             if path.suffix in _TYPES:
                 content = path.read_bytes()
                 tag = hashlib.sha256(content).hexdigest()[:16]

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rollout.interfaces.dashboard.charts import LEFT, RIGHT, Moment, Tick, TimeScale, steps_path, wilson
+from rollout.domain.gates.summary import wilson
+from rollout.interfaces.dashboard.charts import LEFT, RIGHT, Moment, Tick, TimeScale, steps_path
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 
-from rollout.domain.gates.summary import MetricSummary
+from rollout.domain.gates.summary import MetricSummary, wilson
 
 SHORTENED = 0.45  # a time t is drawn as t to this power
 AHEAD_MOST = 0.4
@@ -236,16 +236,6 @@ def _mark(o: Observed, x: TimeScale, y: _Level) -> ObservedMark:
     begin, end = round(x(o.begin), 1), round(x(o.end), 1)
     text = f"observed {o.share * 100:.1f} % of {o.calls:,} calls"
     return ObservedMark(begin, end, round((begin + end) / 2, 1), y(o.share), y(low), y(high), text)
-
-
-def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in so many calls."""
-    if not calls:
-        return 0.0, 1.0
-    middle = share + z * z / (2 * calls)
-    half = z * math.sqrt(share * (1 - share) / calls + z * z / (4 * calls * calls))
-    scale = 1 + z * z / calls
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
 
 
 def _time_ticks(moments: Sequence[datetime], x: TimeScale, left: float, right: float) -> tuple[Tick, ...]:

@@ -19,7 +19,8 @@ from rollout.domain.splits import splits
 from rollout.domain.versions import tags
 from rollout.domain.writes.protocol import body_of, lists_at, wanted_lists
 from rollout.interfaces.auth.roles import Right
-from rollout.interfaces.dashboard.formatting import number_count, percent
+from rollout.interfaces.dashboard.formatting import percent
+from rollout.interfaces.views.words import number_count
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
 EVENTS = {

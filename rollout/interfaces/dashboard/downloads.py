@@ -9,13 +9,13 @@ from fastapi import APIRouter, Request, Response
 
 from rollout.adapters.store import archive
 from rollout.adapters.store.anchors import anchors_of, shared_anchors
-from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.app import App
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
+from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.dashboard.page_route import shown, visitor
-from rollout.interfaces.views import report
+from rollout.interfaces.views import report_pages
 from rollout.interfaces.views import rollout as views
 from rollout.kit.build import make_kit
 
@@ -45,7 +45,7 @@ def _file(router: APIRouter, path: str, name: str, media_type: str, right: Right
 
 
 def _report(app: App, r: Rollout) -> str:
-    return report.html(report.report(r, StoredGateRecords(app.database).looks(r.id)))
+    return report_pages.html(Direct(app).report(r))
 
 
 def _journal(app: App, r: Rollout) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +14,6 @@ from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits.splits import describe
 from rollout.domain.versions import tags
-
-# Characters that a browser would obey instead of showing: controls, and those that turn the direction of text.
-_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 
 # Closed: a test holds each of these against its enum, so that no state, phase, reason or verdict is without words.
 # phase -> (what it is called, a sign that is not a colour, its tone in the style sheet)
@@ -62,11 +58,6 @@ HELD: Mapping[str, str] = {
     "analysis of its agent; adopt to go on without it.",
     HeldReason.DEADLINE: "The plan's deadline has passed.",
 }
-
-
-def plain(text: str) -> str:
-    """Text without control and direction characters: names come from plans and from Retell."""
-    return _UNSEEN.sub("\ufffd", text)
 
 
 def sentence(text: str) -> str:
@@ -171,13 +162,6 @@ def channel_of(field: str) -> str:
     return field.removesuffix("_agents").replace("_", " ")
 
 
-def actor(text: str) -> str:
-    """Who it was, without the prefix and the id that only programs need: `token:ab12:Maria` is Maria."""
-    if text.startswith("token:") and text.count(":") >= 2:
-        return text.split(":", 2)[2]
-    return text.removeprefix("cli:")
-
-
 def tried(plan: Plan) -> str:
     """What a plan tries: `agent_abc v6 → v7` where it names the baseline, else `agent_abc v7`; variants in turn."""
     arms = list(plan.arms.values())
@@ -188,11 +172,6 @@ def tried(plan: Plan) -> str:
     for arm in arms:
         versions.setdefault(arm.agent_id, []).append(f"v{arm.agent_version}")
     return ", ".join(f"{agent} {', '.join(found)}" for agent, found in versions.items())
-
-
-def number_count(count_: int) -> str:
-    """`1 number`, `1,000 numbers`."""
-    return "1 number" if count_ == 1 else f"{count_:,} numbers"
 
 
 def held(r: Rollout) -> str:

@@ -45,6 +45,7 @@ from rollout.interfaces.dashboard.page_route import (
 )
 from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.dashboard.sign_in.sessions import check_form, check_origin, sign_in, sign_out
+from rollout.interfaces.views import report_pages
 
 MOST_SEQ = 2**53
 Find = Callable[[PageState], dict[str, Any]]
@@ -90,6 +91,18 @@ def _pages(router: APIRouter) -> None:
         return await _draw(
             request, "rollout", lambda page_state: {**single.page(page_state, caller, id, query), "done": done}
         )
+
+    @router.get("/rollouts/{id}/report", **shown(Right.READ))
+    async def report_page(request: Request, id: str) -> Response:  # noqa: A002
+        """The report on one rollout."""
+        caller = visitor(request).caller
+
+        def work() -> Response:
+            service = service_of(request)
+            found = service.direct.report(service.find(caller, id))
+            return render(request, "report.html", report=found, **report_pages.parts(found))
+
+        return await service_of(request).pools.run("read", work)
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
     async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002

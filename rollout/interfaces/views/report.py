@@ -1,189 +1,282 @@
-"""`rollout report`: what the calls said, arm by arm, as text, JSON or one self-contained HTML page."""
+"""The report on a rollout for those who answer for it: what was tried, what the calls said, and what to do or what was done.
+
+One value; `report_pages` shows it as text and as HTML, and the page includes that HTML. Rates are those of good calls.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from rollout.domain.gates.summary import ArmSummary, GateSummary, summarise
-from rollout.domain.gates.verdict import GateOutcome, StoredLook
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.gates.summary import ArmCalls, ArmSummary, GateSummary, MetricSummary, summarise
+from rollout.domain.gates.verdict import GateOutcome, StoredLook, Verdict
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.splits import splits
 from rollout.interfaces.views import gates
 from rollout.interfaces.views import rollout as views
+from rollout.interfaces.views.report_advice import Recommendation, recommend
+from rollout.interfaces.views.report_history import Ending, ReportedEvent, ending, events
 
-WIDTH, HEIGHT, LEFT, BOTTOM = 720, 260, 48, 32
+if TYPE_CHECKING:
+    from rollout.adapters.store.journal import RecordedEntry
+
+BASELINE = "baseline"
+MOST_LOOKS = 150  # as many as a curve can show
+MOST_BASELINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedMetric:
+    """One counted outcome of one version. difference and interval: good calls, variant minus baseline, as parts of 1;
+    the interval (95 %) holds however often one looks. None for the baseline, and while nothing can be compared. margin:
+    of a critical metric, the points by which a version has to be proven not to be worse, as parts of 1."""
+
+    name: str
+    margin: float | None
+    rate: ArmCalls
+    difference: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedVersion:
+    """The baseline or a version being tried. calls: that started; weight: its confirmed share now, 0..1; outcome: of its
+    gates, None for the baseline and before there is a verdict."""
+
+    name: str
+    serves: str
+    weight: float
+    calls: int
+    outcome: GateOutcome | None
+    metrics: tuple[ReportedMetric, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RatePoint:
+    """A version's calls in the first metric until one look."""
+
+    at: datetime
+    rate: ArmCalls
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePoint:
+    """The evidence on a version at one look, after so many calls of both sides. harm: the e-value towards a rollback;
+    proof: the smallest of those towards a promotion, None where no metric has to be proven."""
+
+    at: datetime
+    calls: int
+    harm: float
+    proof: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceCurve:
+    """The evidence on one version over its calls, and the e-values at which it decides."""
+
+    version: str
+    points: tuple[EvidencePoint, ...]
+    rolls_back_at: float
+    proven_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WeightChange:
+    """From `at` on the versions being tried had this share of new calls, 0..1."""
+
+    at: datetime
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The comparison, and the evidence over calls by arm for the plot."""
+    """Everything the report shows. metric: the first one of the gates, whose rates are drawn; "" without gates.
+    recommendation: None once the rollout is over or goes back; then `ending` says what was done and what followed."""
 
-    rollout: dict[str, Any]
+    rollout: Mapping[str, Any]
+    at: datetime
+    since: datetime | None
+    until: datetime | None
+    numbers: tuple[str, ...]
+    channels: tuple[str, ...]
+    calls: int
+    metric: str
+    versions: tuple[ReportedVersion, ...]
     gates: GateSummary | None
-    recommendation: str
-    evidence: Mapping[str, Sequence[Mapping[str, Any]]]
+    rates: Mapping[str, tuple[RatePoint, ...]]
+    evidence: tuple[EvidenceCurve, ...]
+    weights: tuple[WeightChange, ...]
+    recommendation: Recommendation | None
+    ending: Ending | None
+    events: tuple[ReportedEvent, ...]
 
     def to_json(self) -> dict[str, Any]:
+        """For programs; `arms` as in `rollout show --json`."""
+        end, told = self.ending, self.recommendation
         return {
             "rollout": self.rollout,
+            "at": views.when(self.at),
+            "since": views.when(self.since),
+            "until": views.when(self.until),
+            "numbers": list(self.numbers),
+            "channels": list(self.channels),
+            "calls": self.calls,
+            "metric": self.metric,
+            "versions": [_version_json(v) for v in self.versions],
             "arms": gates.arms(self.gates),
-            "recommendation": self.recommendation,
-            "evidence": self.evidence,
+            "recommendation": None if told is None else asdict(told),
+            "ending": None if end is None else {**asdict(end), "at": views.when(end.at)},
+            "events": [{**asdict(e), "at": views.when(e.at)} for e in self.events],
+            "weights": [{"at": views.when(w.at), "weight": w.weight} for w in self.weights],
+            "rates": {name: [_rate_json(p.rate, p.at) for p in curve] for name, curve in self.rates.items()},
+            "evidence": {
+                c.version: {
+                    "rolls_back_at": c.rolls_back_at,
+                    "proven_at": c.proven_at,
+                    "points": [{**asdict(p), "at": views.when(p.at)} for p in c.points],
+                }
+                for c in self.evidence
+            },
         }
 
 
-def report(rollout: Rollout, looks: Sequence[StoredLook]) -> Report:
-    """The report on a rollout as it stands, with its stored looks."""
-    found = summarise(rollout)
-    said = _recommendation(rollout, () if found is None else found.arms)
-    return Report(views.summary(rollout), found, said, _evidence(looks))
+def report(r: Rollout, looks: Sequence[StoredLook], journal: Sequence[RecordedEntry], now: datetime) -> Report:
+    """The report on a rollout as it stands at `now`. looks: all, or enough of them for a curve; journal: the whole one."""
+    found = summarise(r)
+    happened = events(r, journal)
+    versions = _versions(r, found)
+    end = ending(r, happened, found, now)
+    return Report(
+        views.summary(r),
+        now,
+        r.started_at,
+        None if end is None else end.at,
+        tuple(t.number for t in r.targets),
+        tuple(str(c) for c in r.plan.channels),
+        sum(v.calls for v in versions),
+        found.arms[0].metrics[0].outcome if found is not None and found.arms and found.arms[0].metrics else "",
+        versions,
+        found,
+        _rates(looks),
+        _evidence(looks),
+        tuple(WeightChange(e.at, e.weight) for e in happened if e.weight is not None),
+        recommend(r, found),
+        end,
+        happened,
+    )
 
 
-def _evidence(looks: Sequence[StoredLook]) -> dict[str, list[dict[str, Any]]]:
-    curves: dict[str, list[dict[str, Any]]] = {}
-    for look in looks:
-        for arm, kept in look.verdict.arms.items():
-            figures = kept.evidence.figures
-            curves.setdefault(arm, []).append(
-                {
-                    "calls": kept.evidence.tally.calls,
-                    "harm": figures.e_gate,
-                    "safe": min(figures.safe.values(), default=1.0),
-                    "at": views.when(look.at),
-                }
-            )
-    return curves
+def _versions(r: Rollout, found: GateSummary | None) -> tuple[ReportedVersion, ...]:
+    arms = {} if found is None else {a.name: a for a in found.arms}
+    verdicts: Mapping[str, Verdict] = {} if r.verdict is None else r.verdict.arms
+    cells = {name: verdict.evidence.tally.cells for name, verdict in verdicts.items()}
+    started = max((sum(c.started[1] for c in own) for own in cells.values()), default=0)
+    weights = {name: points / splits.TOTAL for name, points in r.weights.items()}
+    baseline = ReportedVersion(
+        BASELINE, _baselines(r), round(1 - sum(weights.values()), 6), started, None, _of_baseline(list(arms.values()))
+    )
+    tried = [
+        ReportedVersion(
+            name,
+            f"{ref.agent_id} v{ref.agent_version}",
+            weights.get(name, 0.0),
+            sum(c.started[0] for c in cells.get(name, ())),
+            arms[name].outcome if name in arms else None,
+            tuple(map(_compared, arms[name].metrics)) if name in arms else (),
+        )
+        for name, ref in r.plan.arms.items()
+    ]
+    return (baseline, *tried)
 
 
-def _recommendation(rollout: Rollout, found: Sequence[ArmSummary]) -> str:
-    """The recommendation; for a rollout that is over, or waits for a person, what was and what it waits for."""
-    failing = [a.name for a in found if a.outcome is GateOutcome.FAIL]
-    passing = [a for a in found if a.outcome is GateOutcome.PASS]
-    best = min(passing, key=_success).name if passing else ""
-    if rollout.phase not in (Phase.PENDING, Phase.PROGRESSING, Phase.PAUSED):
-        return f"{_STANDS[rollout.phase]}{_because(rollout)}. {_said(failing, best, len(found))}"
-    if not found:
-        return "No verdict yet: no calls have been judged."
-    words = f"Do not use {', '.join(failing)}: worse than the baseline. " if failing else ""
-    if not passing:
-        return words + ("" if failing and len(failing) == len(found) else "There are not enough calls to decide yet.")
-    if len(found) == 1:
-        return words + f"{best} is not worse than the baseline by the margins of this plan: promote it."
-    return words + f"{best} has the best success of those shown not to be worse: promote it, or run it alone."
+def _baselines(r: Rollout) -> str:
+    """What the numbers served before: each split once."""
+    found = list(
+        dict.fromkeys(splits.describe(entries) for t in r.targets for entries in t.baseline.values() if entries)
+    )
+    shown = [text.removeprefix("100 % ") for text in found[:MOST_BASELINES]]
+    more = len(found) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
 
 
-_STANDS = {
-    Phase.ROLLING_BACK: "It is being rolled back",
-    Phase.ROLLED_BACK: "It was rolled back",
-    Phase.STOPPED: "It was stopped, and the split left as it was",
-    Phase.PROMOTED: "It was promoted",
-    Phase.HELD: "It is held and needs a person",
-}
-
-
-def _because(rollout: Rollout) -> str:
-    return f": {rollout.reason.rstrip('.')}" if rollout.reason and rollout.phase is not Phase.PROMOTED else ""
-
-
-def _said(failing: Sequence[str], best: str, arms: int) -> str:
-    """The calls' result until then."""
+def _of_baseline(arms: Sequence[ArmSummary]) -> tuple[ReportedMetric, ...]:
+    """By metric, of the arm that was compared with most of the baseline's calls."""
     if not arms:
-        return "No calls were judged."
-    shown = [f"{', '.join(failing)} to be worse than the baseline"] if failing else []
-    shown += [f"{best} not to be worse by the margins of this plan"] if best else []
-    return f"The calls had shown {' and '.join(shown)}." if shown else "The calls had not decided it."
+        return ()
+    same = [max(group, key=lambda m: m.baseline.calls) for group in zip(*(a.metrics for a in arms), strict=True)]
+    return tuple(ReportedMetric(m.outcome, m.margin, m.baseline) for m in same)
 
 
-def _success(arm: ArmSummary) -> float:
-    rates = [m.canary.rate for m in arm.metrics if m.proof is not None]
-    known = [r for r in rates if r is not None]
-    return known[0] if known else 1.0
+def _compared(m: MetricSummary) -> ReportedMetric:
+    """In shares of good calls, where more is better; `0.0 -` makes no negative zero."""
+    difference = None if m.difference is None else 0.0 - m.difference
+    interval = None if m.interval is None or difference is None else (0.0 - m.interval[1], 0.0 - m.interval[0])
+    return ReportedMetric(m.outcome, m.margin, m.canary, difference, interval)
 
 
-def text(report: Report) -> str:
-    """For a terminal."""
-    summary = report.rollout
-    head = f"{summary['name']} ({summary['id']}): {summary['phase']}"
-    return "\n".join([f"{head}. {report.recommendation}", *gates.lines(report.gates)])
+def _rates(looks: Sequence[StoredLook]) -> dict[str, tuple[RatePoint, ...]]:
+    curves: dict[str, list[RatePoint]] = {}
+    last: dict[str, ArmCalls] = {}
+    for look in looks:
+        found: dict[str, ArmCalls] = {}
+        for arm, verdict in look.verdict.arms.items():
+            config, figures = verdict.evidence.config, verdict.evidence.figures
+            first = next((s for m in config.compared for s in m.series), None)
+            if first is None:
+                continue
+            fc, sc, fb, sb = figures.counts.get(first, (0, 0, 0, 0))
+            baseline = ArmCalls(fb, fb + sb)
+            found[BASELINE] = max(found.get(BASELINE, baseline), baseline, key=lambda calls: calls.calls)
+            found[arm] = ArmCalls(fc, fc + sc)
+        if found != last:  # at full weight nothing is compared, and the curves have ended
+            for name, rate in found.items():
+                if rate.calls:
+                    curves.setdefault(name, []).append(RatePoint(look.at, rate))
+        last = found
+    return {name: tuple(curves[name]) for name in sorted(curves, key=lambda name: name != BASELINE)}
 
 
-def html(report: Report) -> str:
-    """One page without scripts, fonts or pictures from elsewhere."""
-    summary = report.rollout
-    parts = [
-        "<!doctype html><html lang=en><meta charset=utf-8>",
-        "<meta name=viewport content='width=device-width,initial-scale=1'>",
-        f"<title>{escape(summary['name'])}</title><style>{_STYLE}</style>",
-        f"<h1>{escape(summary['name'])}</h1>",
-        f"<p>{escape(summary['id'])}, {escape(summary['phase'])}. {escape(report.recommendation)}</p>",
-    ]
-    for arm in () if report.gates is None else report.gates.arms:
-        parts.append(f"<h2>{escape(arm.name)}: {escape(arm.outcome)}</h2><p>{escape(arm.reason)}</p>")
-        parts.append(_table(arm))
-        parts.append(_plot(report.evidence.get(arm.name, []), arm.rollback.line))
-    return "\n".join(parts)
+def _evidence(looks: Sequence[StoredLook]) -> tuple[EvidenceCurve, ...]:
+    points: dict[str, list[EvidencePoint]] = {}
+    lines: dict[str, tuple[float, float]] = {}
+    for look in looks:
+        for arm, verdict in look.verdict.arms.items():
+            config, figures = verdict.evidence.config, verdict.evidence.figures
+            calls = sum(sum(c.started) for c in verdict.evidence.tally.compared)
+            proof = min(figures.safe.values(), default=None)
+            points.setdefault(arm, []).append(EvidencePoint(look.at, calls, figures.e_gate, proof))
+            lines[arm] = (1 / config.alpha, 1 / config.beta)
+    return tuple(EvidenceCurve(arm, tuple(found), *lines[arm]) for arm, found in points.items())
 
 
-def _table(arm: ArmSummary) -> str:
-    rows = ["<table><tr><th>metric<th>canary<th>baseline<th>difference<th>95 % interval, any time<th>harm<th>safe"]
-    for m in arm.metrics:
-        cells = [
-            escape(m.outcome.replace(":", " ")),
-            gates.good(m.canary),
-            gates.good(m.baseline),
-            "" if m.difference is None else f"{gates.points(-m.difference)} points",
-            "" if m.interval is None else f"{gates.points(-m.interval[1])} to {gates.points(-m.interval[0])}",
-            f"{m.harm.e:.3g}",
-            "" if m.proof is None else f"{m.proof.e:.3g} of {m.proof.line:.0f}",
-        ]
-        rows.append("<tr>" + "".join(f"<td>{cell}" for cell in cells))
-    rows += [
-        f"<tr><td>{escape(x.name)}<td colspan=6>{'not read' if x.value is None else x.value}" for x in arm.external
-    ]
-    return "".join(rows) + "</table>"
+def _version_json(v: ReportedVersion) -> dict[str, Any]:
+    return {
+        "name": v.name,
+        "serves": v.serves,
+        "weight": v.weight,
+        "calls": v.calls,
+        "outcome": None if v.outcome is None else str(v.outcome),
+        "metrics": [
+            {
+                "name": m.name,
+                "margin": m.margin,
+                **_rate_json(m.rate),
+                "difference": m.difference,
+                "difference_interval": None if m.interval is None else list(m.interval),
+            }
+            for m in v.metrics
+        ],
+    }
 
 
-def _plot(points: Sequence[Mapping[str, Any]], roll_back_at: float) -> str:
-    """Evidence over calls on a logarithmic scale, with the line at which it decides."""
-    import math
-
-    if len(points) < 2:
-        return "<p>Too few looks for a chart.</p>"
-    most = max(p["calls"] for p in points) or 1
-    low, high = -2.0, 4.0
-
-    def x(calls: float) -> float:
-        return LEFT + (WIDTH - LEFT - 8) * calls / most
-
-    def y(e: float) -> float:
-        log = min(high, max(low, math.log10(max(e, 1e-9))))
-        return 8 + (HEIGHT - BOTTOM - 8) * (high - log) / (high - low)
-
-    def curve(key: str) -> str:
-        return " ".join(f"{x(p['calls']):.1f},{y(p[key]):.1f}" for p in points)
-
-    marks = "".join(
-        f"<text x=4 y={y(10.0**k) + 4:.0f}>{10.0**k:g}</text>"
-        f"<line class=grid x1={LEFT} x2={WIDTH} y1={y(10.0**k):.0f} y2={y(10.0**k):.0f} />"
-        for k in range(-2, 5)
-    )
-    return (
-        f"<svg viewBox='0 0 {WIDTH} {HEIGHT}' role=img aria-label='evidence over calls'>{marks}"
-        f"<line class=limit x1={LEFT} x2={WIDTH} y1={y(roll_back_at):.0f} y2={y(roll_back_at):.0f} />"
-        f"<polyline class=harm points='{curve('harm')}' /><polyline class=safe points='{curve('safe')}' />"
-        f"<text x={LEFT} y={HEIGHT - 8}>0 calls</text><text x={WIDTH - 90} y={HEIGHT - 8}>{most} calls</text></svg>"
-        "<p class=key><span class=harm>harm</span> <span class=safe>safe</span></p>"
-    )
-
-
-_STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #d0d7de}"
-    "svg{width:100%;height:auto}svg text{font-size:11px;fill:#57606a}.grid{stroke:#eaeef2}.limit{stroke:#57606a;"
-    "stroke-dasharray:4}.harm{stroke:#cf222e;color:#cf222e}.safe{stroke:#1a7f37;color:#1a7f37}polyline{fill:none;"
-    "stroke-width:2}@media(prefers-color-scheme:dark){body{background:#0d1117;color:#e6edf3}th,td{border-color:#30363d}"
-    ".grid{stroke:#21262d}}"
-)
+def _rate_json(rate: ArmCalls, at: datetime | None = None) -> dict[str, Any]:
+    interval = rate.good_interval
+    found = {
+        "good": rate.calls - rate.bad,
+        "calls": rate.calls,
+        "rate": rate.good,
+        "interval": None if interval is None else list(interval),
+    }
+    return found if at is None else {"at": views.when(at), **found}

@@ -37,7 +37,15 @@ def test_no_page_has_a_serious_finding(
     service: World, browser: Browser, started: tuple[str, str], look: tuple[dict[str, object], str]
 ) -> None:
     id_, number = started
-    paths = ["/", "/new", f"/rollouts/{id_}", f"/numbers/{number}", "/rollouts/nothing", f"/numbers/{number}x"]
+    paths = [
+        "/",
+        "/new",
+        f"/rollouts/{id_}",
+        f"/rollouts/{id_}/report",
+        f"/numbers/{number}",
+        "/rollouts/nothing",
+        f"/numbers/{number}x",
+    ]
     paths += [f"/rollouts/{id_}/{command}" for command in ("rollback", "promote", "pause", "stop", "adopt")]
     context = context_of(browser, look)
     try:

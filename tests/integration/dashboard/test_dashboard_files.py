@@ -11,6 +11,7 @@ import pytest
 
 from rollout.interfaces.dashboard.assets import FOLDER, Assets
 from rollout.interfaces.dashboard.render import TEMPLATES
+from rollout.interfaces.views import report_pages
 from tests.integration.dashboard.accessibility import AXE
 
 PACKAGE = TEMPLATES.parent
@@ -34,7 +35,9 @@ def test_vendored_files_have_the_hashes_of_their_manifest(folder: Path, own: set
     assert {p.name for p in folder.iterdir()} == {"manifest.json"} | own | set(listed), "every other file is listed"
 
 
-@pytest.mark.parametrize("path", sorted(TEMPLATES.iterdir()), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((*TEMPLATES.iterdir(), report_pages.TEMPLATES / "report_body.html")), ids=lambda p: p.name
+)
 def test_templates_hold_no_script_no_style_and_no_way_around_escaping(path: Path) -> None:
     text = path.read_text()
     assert not re.search(r"\son[a-z]+\s*=", text), "an inline handler"

@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
 from rollout.interfaces.dashboard import actions, confirmations, formatting
+from rollout.interfaces.views import words
 from rollout.interfaces.views.listing import PHASE_ORDER
 from tests.support.clock import START
 from tests.support.values import entry
@@ -70,7 +71,7 @@ def test_channels_are_named_when_there_are_several() -> None:
 
 
 def test_characters_that_hide_or_turn_text_are_seen() -> None:
-    assert formatting.plain("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
+    assert words.visible("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
 
 
 def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
@@ -78,9 +79,9 @@ def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
 
 
 def test_actors_are_people() -> None:
-    assert formatting.actor("token:ab12:Maria: night") == "Maria: night"
-    assert formatting.actor("cli:noor") == "noor"
-    assert formatting.actor("service") == "service"
+    assert words.actor_name("token:ab12:Maria: night") == "Maria: night"
+    assert words.actor_name("cli:noor") == "noor"
+    assert words.actor_name("service") == "service"
 
 
 STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()

@@ -8,7 +8,7 @@ import pytest
 
 from rollout.domain.gates.forecast_wording import words
 from rollout.domain.gates.judge import Cell, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.summary import Meter, summarise
+from rollout.domain.gates.summary import ArmCalls, Meter, summarise, wilson
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.views import gates
@@ -80,3 +80,16 @@ def test_values_from_elsewhere_stand_beside_the_metrics():
     assert (value.name, value.value, value.maximum, value.minimum) == ("errors", 0.01, 0.05, None)
     assert gates.arms(found)[0]["metrics"][-1]["value"] == 0.01
     assert gates.lines(found)[-1] == "  errors       0.01 (max 0.05, min None)"
+
+
+@pytest.mark.parametrize(("share", "calls"), [(0.0, 10), (1.0, 10), (1.0, 129), (0.1, 1000), (0.5, 0)])
+def test_wilson_stays_a_share_around_what_was_seen(share: float, calls: int) -> None:
+    low, high = wilson(share, calls)
+    assert 0 <= low <= share <= high <= 1
+
+
+def test_the_interval_of_a_rate_is_that_of_good_calls() -> None:
+    """Against R's binom.confint(85, 100, methods = "wilson")."""
+    assert ArmCalls(15, 100).good == 0.85
+    assert ArmCalls(15, 100).good_interval == pytest.approx((0.76717, 0.90694), abs=1e-4)
+    assert ArmCalls(0, 0).good is ArmCalls(0, 0).good_interval is None

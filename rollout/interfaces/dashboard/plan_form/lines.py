@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.adapters.planfile import from_one_line, on_one_line
 from rollout.domain.plan.calendar import Day
-from rollout.interfaces.dashboard.formatting import plain
+from rollout.interfaces.views.words import visible
 
 _DAYS = [day.value for day in Day]
 _SERVING = re.compile(r"serving: (\S+)(?: (\S+))?")
@@ -25,10 +25,10 @@ def to_line(key: str, entry: Any) -> str:
         short = _SHORT[key][0](entry) if key in _SHORT else str(entry)
     except (KeyError, TypeError, ValueError, AttributeError):
         short = ""
-    if short and short == plain(short.strip()) and from_line(key, short) == entry:
+    if short and short == visible(short.strip()) and from_line(key, short) == entry:
         return short
     line = on_one_line(entry)
-    return line if isinstance(entry, Mapping) and plain(line) == line else str(entry)
+    return line if isinstance(entry, Mapping) and visible(line) == line else str(entry)
 
 
 def from_line(key: str, line: str) -> Any:

@@ -1,0 +1,125 @@
+"""What the report recommends while a rollout is live, why, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rollout.domain.gates.summary import ArmSummary, GateSummary
+from rollout.domain.gates.verdict import GateOutcome
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout
+from rollout.engine.gate_check import config_of
+from rollout.interfaces.views.words import metric
+
+
+class Advice(StrEnum):
+    """What a person should do now."""
+
+    WAIT = "wait"
+    PROMOTE = "promote"
+    GIVE_UP = "give_up"
+    ANSWER = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """In sentences: what to do, why, and what would change it."""
+
+    advice: Advice
+    what: str
+    why: tuple[str, ...]
+    would_change: str
+
+
+def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
+    """None once the rollout is over or goes back: then there is nothing left to recommend."""
+    if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
+        return None
+    arms = () if found is None else found.arms
+    reasons = tuple(f"{a.name}: {a.reason}" if len(arms) > 1 else a.reason for a in arms)
+    if r.phase is Phase.HELD:
+        what = "Answer the hold first: adopt the live split, restore ours, roll back or stop."
+        why = (f"The service holds: {r.reason}.", *([r.why] if r.why else reasons))
+        return Recommendation(Advice.ANSWER, what, why, "Nothing goes on until a person answers.")
+    if not arms:
+        gated = config_of(r.plan) is not None
+        none = "No calls have been judged yet." if gated else "This plan has no gates: no calls are judged."
+        change = "The first judged calls." if gated else "Only your own decision: no call can."
+        return Recommendation(Advice.WAIT, "Wait: there is nothing to go by yet.", (none,), change)
+    return _by_calls(r, arms, reasons)
+
+
+def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) -> Recommendation:
+    failing = [a for a in arms if a.outcome is GateOutcome.FAIL]
+    passing = [a for a in arms if a.outcome is GateOutcome.PASS]
+    avoid = f"Do not use {_names(failing)}: worse than the baseline." if failing else ""
+    if passing:
+        best = max(passing, key=_first_rate)
+        if len(arms) == 1:
+            what = f"Promote {best.name}: it is proven not to be worse than the baseline by the margins of this plan."
+        elif len(passing) == 1:
+            what = f"Promote {best.name}: of all versions it alone is proven not to be worse than the baseline."
+        else:
+            what = (
+                f"Promote {best.name}: it has the highest rate of {_first_name(best)} so far; {_names(passing)} are "
+                "proven not to be worse than the baseline by the margins of this plan."
+            )
+        change = f"Evidence of harm of {best.rollback.line:g} or more; it is {_e(best.rollback.e)} now."
+        if len(passing) > 1:
+            change += " The order of these versions is not proven: more calls may change it."
+        return Recommendation(Advice.PROMOTE, f"{what} {avoid}".strip(), reasons, change)
+    if len(failing) == len(arms):
+        change = "Nothing that calls can show: a gate that failed stays failed. Only a person can go on, with resume."
+        return Recommendation(Advice.GIVE_UP, f"{avoid} Roll back.", reasons, change)
+    open_ = [a for a in arms if a.outcome is not GateOutcome.FAIL]
+    what = f"{avoid} Wait: the calls do not decide it yet.".strip()
+    return Recommendation(Advice.WAIT, what, reasons, " ".join(_needs(r, a, len(arms) > 1) for a in open_))
+
+
+def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
+    """The evidence that would decide on one version, either way."""
+    name = f"{a.name}: " if named else ""
+    proofs = [
+        f"{metric(m.outcome)} at {_e(m.proof.e)} of {m.proof.line:g}"
+        for m in a.metrics
+        if m.proof is not None and m.proof.e < m.proof.line
+    ]
+    good = f"proof that it is not worse ({', '.join(proofs)})" if proofs else f"{a.floor:,} of its calls in this step"
+    end = "rolls it back" if r.plan.on_failure == "rollback" else "pauses it"
+    harm = f"evidence of harm of {a.rollback.line:g} {end} (now {_e(a.rollback.e)})"
+    return f"{name}{good} lets it go on; {harm}."
+
+
+def results(found: GateSummary | None) -> str:
+    """What the calls had shown when a rollout ended."""
+    if found is None or not found.arms:
+        return "No calls were judged."
+    failing = [a for a in found.arms if a.outcome is GateOutcome.FAIL]
+    passing = [a for a in found.arms if a.outcome is GateOutcome.PASS]
+    shown = [f"that {_names(failing)} {_verb(failing)} worse than the baseline"] if failing else []
+    not_worse = f"{_verb(passing)} not worse than the baseline by the margins of this plan"
+    shown += [f"that {_names(passing)} {not_worse}"] if passing else []
+    return f"The calls had shown {' and '.join(shown)}." if shown else "The calls had not decided it."
+
+
+def _names(arms: Sequence[ArmSummary]) -> str:
+    names = [a.name for a in arms]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _verb(arms: Sequence[ArmSummary]) -> str:
+    return "is" if len(arms) == 1 else "are"
+
+
+def _first_rate(a: ArmSummary) -> float:
+    return (a.metrics[0].canary.good or 0.0) if a.metrics else 0.0
+
+
+def _first_name(a: ArmSummary) -> str:
+    return metric(a.metrics[0].outcome) if a.metrics else "results"
+
+
+def _e(value: float) -> str:
+    return f"{value:.2g}" if value < 10 else f"{value:,.0f}" if value < 1000 else "over 1000"

@@ -1,0 +1,155 @@
+"""A report as text, and as one self-contained HTML page: no script, and no font, picture or style from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rollout.domain.gates.summary import ArmSummary
+from rollout.interfaces.views import words
+from rollout.interfaces.views.report import Report, ReportedMetric, ReportedVersion
+from rollout.interfaces.views.report_history import ReportedEvent
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).parent / "templates"
+MOST_EVENTS = 60
+STYLES = TEMPLATES / "report.css"
+# Signs that a plain terminal may not have: a lost minus would turn a difference around.
+_ASCII = str.maketrans({"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{NO-BREAK SPACE}": " "})
+
+
+def text(report: Report) -> str:
+    """For a terminal."""
+    return "\n".join(_lines(report)).translate(_ASCII)
+
+
+def _lines(report: Report) -> list[str]:
+    summary, advice, end = report.rollout, report.recommendation, report.ending
+    found = [f"{summary['name']} ({summary['id']}): {summary['phase'].replace('_', ' ')}", ""]
+    found += [f"{title:<15} {value}" for title, value in facts(report)]
+    if advice is not None:
+        found += ["", f"Recommendation: {advice.what}"]
+        found += [f"  why: {why}" for why in advice.why]
+        found += [f"  what would change it: {advice.would_change}"]
+    if end is not None:
+        found += ["", f"What was done: {end.what} {end.results}", *(f"  {line}" for line in end.followed)]
+    for version in report.versions:
+        found += ["", f"{version.name} ({version.serves}): {version.calls:,} calls"]
+        found += [f"  {line}" for line in map(_metric, version.metrics)]
+    for arm in () if report.gates is None else report.gates.arms:
+        found += [f"  {name}: {value}" for name, value in external(arm)]
+    found += ["", "What happened:"]
+    told, left_out = shown_events(report)
+    found += [f"  {words.moment(e.at)}  {e.actor}: {e.what}" for e in told]
+    found += [f"  {left_out} events between the first and these are in the journal"] if left_out else []
+    return found
+
+
+def _metric(m: ReportedMetric) -> str:
+    line = f"{words.metric(m.name):<16} {words.counted(m.rate)}"
+    if m.rate.calls:
+        line += f" good, {words.rate(m.rate.good)} ({words.span(m.rate.good_interval)})"
+    if m.difference is not None:
+        line += f"; {words.points(m.difference)} against the baseline ({words.points_span(m.interval)})"
+    return line
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """What was tried, on which numbers, since when and on how many calls."""
+    baseline, *tried = report.versions
+    count = len(report.numbers)
+    numbers = (
+        f"{words.number_count(count)}: {', '.join(report.numbers)}" if 0 < count <= 4 else words.number_count(count)
+    )
+    return [
+        ("Tried", "; ".join(f"{v.name}: {v.serves}" for v in tried)),
+        ("Against", baseline.serves or "the numbers have not been read yet"),
+        ("Numbers", f"{numbers} ({', '.join(c.replace('_', ' ') for c in report.channels)})"),
+        ("Since", words.moment(report.since) if report.since else "not begun yet"),
+        *([("Until", words.moment(report.until))] if report.until else []),
+        ("Calls", f"{report.calls:,}: " + ", ".join(f"{v.name} {v.calls:,}" for v in report.versions)),
+        ("As of", words.moment(report.at)),
+    ]
+
+
+def shown_events(report: Report) -> tuple[tuple[ReportedEvent, ...], int]:
+    """The first event and the newest ones, and how many between them are left out."""
+    left_out = max(0, len(report.events) - MOST_EVENTS)
+    return (*report.events[:1], *report.events[1 + left_out :]), left_out
+
+
+def external(arm: ArmSummary) -> list[tuple[str, str]]:
+    """The values from elsewhere with their limits, in words."""
+    found = []
+    for x in arm.external:
+        limits = [f"at most {x.maximum:g}"] if x.maximum is not None else []
+        limits += [f"at least {x.minimum:g}"] if x.minimum is not None else []
+        value = "not read" if x.value is None else f"{x.value:g}"
+        found.append((words.metric(x.name), f"{value} ({', '.join(limits)})"))
+    return found
+
+
+def html(report: Report) -> str:
+    """The whole page, to be kept, sent or printed."""
+    return environment().get_template("report_file.html").render(report=report, **parts(report))
+
+
+def parts(report: Report) -> dict[str, Any]:
+    """What `report_body.html` shows beside the report itself."""
+    from rollout.interfaces.views import report_plots as plots
+
+    sizes = (plots.WIDE, plots.NARROW)
+    events, left_out = shown_events(report)
+    curves = [(c.version, [plots.evidence(c, width) for width in sizes]) for c in report.evidence]
+    return {
+        "facts": facts(report),
+        "rows": rows(report.versions),
+        "events": events,
+        "left_out": left_out,
+        "rates": [plots.rates(report, width) for width in sizes],
+        "curves": curves,
+        "external": [(arm.name, external(arm)) for arm in (report.gates.arms if report.gates else ()) if arm.external],
+    }
+
+
+def rows(
+    versions: Sequence[ReportedVersion],
+) -> list[tuple[str, float | None, list[tuple[ReportedVersion, ReportedMetric]]]]:
+    """By metric: its name, the margin that must be proven, if one must, and each version's figures."""
+    judged = [v for v in versions if v.metrics]
+    return [
+        (
+            group[0].name,
+            next((m.margin for m in group if m.margin is not None), None),
+            list(zip(judged, group, strict=True)),
+        )
+        for group in zip(*(v.metrics for v in judged), strict=True)
+    ]
+
+
+def environment(*folders: Path) -> Environment:
+    """Templates of these folders and of the report: autoescape is on for every one, nothing is ever marked as safe, and
+    a name that is not given is an error, not an empty text."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader([*folders, TEMPLATES]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_shown,
+        auto_reload=False,
+    )
+    made.globals["words"] = words
+    return made
+
+
+def _shown(value: Any) -> Any:
+    """Every value on its way into a page: characters that nobody would see, or that turn text, are replaced."""
+    if isinstance(value, str) and not hasattr(value, "__html__"):
+        return words.visible(value)
+    return value
