@@ -125,7 +125,8 @@ def in_force(r: Rollout) -> tuple[Position, int | None]:
         return r.position, r.hand_split
     was = Position(max(stand), stand[max(stand)])  # of the last wave that was begun, the number furthest behind
     begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
-    position, number = Position(was.wave, r.plan_step(was.step)), was.step - r.plan.last_step
+    number = was.step - r.plan.last_step
+    position = was if number <= 0 else Position(r.hand_splits[number - 1].wave, r.hand_splits[number - 1].step)
     if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) or position > r.position:
         return r.position, r.hand_split
     return position, number if number > 0 else None

@@ -172,3 +172,8 @@ def test_drift_before_a_shipped_split_is_written_leads_back_to_what_was_in_force
     assert (values["wave"], values["step"], values["hand_split"]) == (1, 1, None)
     half = shipping(targets=(shipped().targets[0], target(TWO, ord=1, wave=2)))
     assert "hand_split" not in hold(half, HeldReason.DRIFT, "").values, "it was begun: restore writes it to the rest"
+
+
+def test_drift_while_a_whole_wave_shows_what_is_shipped_keeps_it() -> None:
+    half = shipping(targets=(shipped().targets[0], target(TWO, ord=1, wave=2)))
+    assert in_force(half) == (Position(2, 3), 1)
