@@ -258,7 +258,7 @@ def _hands(**chances: float) -> Callable[[Weather], Weather]:
 
 MUTANTS: dict[str, Mutant] = {
     "epoch check": Mutant("P3, P7: the epoch is compared", 77, {"I7"}, _no_epoch_check),
-    "send window": Mutant("P4: nothing is sent after the window", 301, {"I3"}, _window, _kept_open),
+    "send window": Mutant("P4: nothing is sent after the window", 103, {"I3"}, _window, _kept_open),
     "connection first": Mutant("P2: no connection is opened by a write", 15, {"I3"}, _connection_first, _slow),
     "read-back": Mutant("P6: a number is read after its answer", 6, {"I8"}, _no_read_back),
     "horizon before forward": Mutant(

@@ -11,7 +11,7 @@ from tests.support.command_line import REPOSITORY
 from .history import play
 from .mutants import MUTANTS
 
-SOON = 40  # a change of the core may shift what a seed plays: so many more are tried
+SOON = 80  # a change of the core may shift what a seed plays: so many more are tried
 
 
 @pytest.mark.parametrize("name", MUTANTS)
