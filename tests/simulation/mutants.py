@@ -117,10 +117,10 @@ def _no_read_back() -> Patches:
         vars(self)["echo"] = {n: a.shown for n, a in answers.items() if a.shown is not None}
         return answers
 
-    def echoed(self: SimSession, numbers: Sequence[str]) -> dict[str, Reading | Failure]:
+    def echoed(self: SimSession, numbers: Sequence[str], **how: bool) -> dict[str, Reading | Failure]:
         echo = vars(self).get("echo", {})
         found = {n: echo[n] for n in numbers if n in echo}
-        return {**found, **read(self, [n for n in numbers if n not in echo])}
+        return {**found, **read(self, [n for n in numbers if n not in echo], **how)}
 
     return [(SimSession, "write", noted), (SimSession, "read", echoed)]
 
@@ -184,8 +184,8 @@ def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
     look = write_protocol.WriteProtocol._look
 
-    def trusting(self: Any, rollout: Rollout, held: Claim, session: Any, numbers: Sequence[str]) -> Any:
-        seen = look(self, rollout, held, session, numbers)
+    def trusting(self: Any, rollout: Rollout, held: Claim, session: Any, numbers: Sequence[str], **how: bool) -> Any:
+        seen = look(self, rollout, held, session, numbers, **how)
         assert seen.look is not None
         if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
             as_expected = dict.fromkeys(numbers, Finding.AS_EXPECTED)
