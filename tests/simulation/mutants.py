@@ -208,7 +208,7 @@ def _no_look_before_a_step_is_counted() -> Patches:
 
 
 def _held_where_it_is_wanted() -> Patches:
-    return [(failures, "in_force", lambda r: r.position)]
+    return [(failures, "in_force", lambda r: (r.position, r.hand_split))]
 
 
 def _no_growing_pauses() -> Patches:
