@@ -173,7 +173,9 @@ def _wrap_session(hit: Failpoint) -> None:
         hit("after_write")
 
     _around(RetellSession, "__enter__", lambda *_: hit("before_connect"), lambda *_: hit("after_connect"))
-    _around(RetellSession, "read", lambda s, *_: reading(s, "before"), lambda _r, s, *_: reading(s, "after"))
+    _around(
+        RetellSession, "read", lambda s, *_, **__: reading(s, "before"), lambda _r, s, *_, **__: reading(s, "after")
+    )
     _around(RetellSession, "write", lambda *_, **__: hit("before_write"), written)
 
 

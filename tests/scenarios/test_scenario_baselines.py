@@ -35,7 +35,7 @@ def test_a_live_list_that_retell_would_refuse_is_refused_before_the_first_write(
     scene: Scene, served: Any, entries: list[dict[str, Any]]
 ) -> None:
     served(entries)
-    with pytest.raises(PreflightRefused, match="Retell would refuse its inbound_agents on the way back"):
+    with pytest.raises(PreflightRefused, match="Retell would refuse its inbound_agents in a rollback"):
         scene.given()
     assert scene.patches(ONE) == []
     assert scene.live(ONE) == entries

@@ -106,7 +106,8 @@ def test_25_numbers_with_two_channels(scene: Scene) -> None:
     methods = [e["method"] for e in scene.sandbox.log() if e["path"].startswith(about)]
     assert [method for method, _ in groupby(methods)] == [GET, *(PATCH, GET) * 3]
     for i, number in enumerate(numbers):
-        assert scene.requests(number) == [PATCH] * 3, "all are read by the list"
+        # One is read alone, and says that Retell shows no ETag: all others are read by the list.
+        assert scene.requests(number) == ([GET] if number == numbers[0] else []) + [PATCH] * 3
         assert [set(body) for body in by_number[number]] == [{"inbound_agents", "outbound_agents"}] * 3
         two = i % 2 == 0
         first = [entry(7, 0.1), entry(5, 0.225), entry("prod", 0.675)] if two else THREE_STEPS[0]["inbound_agents"]

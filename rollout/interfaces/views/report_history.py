@@ -46,7 +46,7 @@ _TOLD: Mapping[str, str] = {
     "restored": "Rolled back",
     "restored_outside": "Baseline restored by somebody else",
     "reopened": "Rollback taken up again",
-    "contested": "Written over by another hand",
+    "contested": "Overwritten by another program or person",
     "watched": "Alarm after the promotion",
     "superseded": "Followed by a later rollout",
 }

@@ -65,7 +65,7 @@ def test_a_repeated_alert_does_nothing_twice_and_a_resolved_one_nothing(service:
     assert service.show(id_)["phase"] == "paused"
     service.ask("POST", f"/api/v1/rollouts/{id_}/resume")
     again = alert(service, "alertmanager", alertmanager("pausing")).json["done"][0]
-    assert again["done"] is False and "before" in again["why"]
+    assert again["done"] is False and "already" in again["why"]
     assert service.show(id_)["phase"] == "progressing"
     fresh = alert(service, "alertmanager", alertmanager("pausing", started="2026-11-02T00:00:00Z"))
     assert fresh.json["done"][0]["done"] is True and service.show(id_)["phase"] == "paused"

@@ -224,7 +224,7 @@ def test_somebody_who_keeps_changing_the_number(world: Sandbox, kit: Make) -> No
 def test_no_watch_says_what_is_given_up(world: Sandbox, kit: Make) -> None:
     ran = kit(lease=45, horizon=200).run("--no-watch")
     assert ran.code == 0, ran
-    assert "Given up: a step that the service had decided on before may land within 245 s" in ran.out
+    assert "Given up: a step that the service decided on earlier may land within 245 s" in ran.out
     assert [entry["method"] for entry in world.log(number=ONE)] == ["PATCH", "GET"]
     assert serves_baseline(world)
 

@@ -131,7 +131,7 @@ def test_outside_of_its_block_the_guard_is_idle(receiver: Receiver) -> None:
         ("jsons://example.com/?redirect=yes", "redirect="),
         ("workflows://h/w/s?template=/etc/passwd", "template="),
         ("jsons://example.com/?RTO=100000", "rto="),
-        ("jsons://[::1", "cannot be read"),
+        ("jsons://[::1", "not a valid address"),
     ],
 )
 def test_addresses_that_a_plan_may_not_use(url: str, words: str) -> None:

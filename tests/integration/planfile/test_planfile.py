@@ -301,7 +301,7 @@ def test_a_shared_calendar(tmp_path: Path) -> None:
     path = tmp_path / "office.yaml"
     path.write_text("zone: Europe/Berlin\nwindows: {days: [mon], from: 09:00, to: 17:00}\nholidays: [DE, DE-BY]\n")
     assert read_calendar(path).holidays == ("DE", "DE-BY")
-    with pytest.raises(PlanError, match=r"c:1:10: windows: windows are given without a zone"):
+    with pytest.raises(PlanError, match=r"c:1:10: windows: windows are given without a time zone"):
         load_calendar("windows: {from: '09:00', to: '17:00'}\n", "c")
 
 

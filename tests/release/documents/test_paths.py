@@ -17,7 +17,7 @@ NAMED = [p for p in (*PAGES, REPOSITORY / "SECURITY.md") if p.name != "CHANGELOG
 FILE = re.compile(r"(?<![\w/.*<{-])((?:[\w.-]+/)*[\w-]+\.py)\b")  # a path, or the end of one, with its suffix
 FOLDER = re.compile(r"`((?:[\w.-]+/)*[\w-]+/)`")
 PLACE = re.compile(rf"(?<![\w/.$~-])((?:{'|'.join(OURS)})/[\w./-]*\w)")
-MODULE = re.compile(r"\b((?:rollout|jobs|tests|benchmarks)(?:\.[A-Za-z_]\w*)+)")
+MODULE = re.compile(r"(?<![\w-])((?:rollout|jobs|tests|benchmarks)(?:\.[A-Za-z_]\w*)+)")
 # What begins like a module and is none: files a person has, and names of spans.
 NO_MODULE = re.compile(
     r"rollout\.(db|toml|service|yaml|json|dump|md|pass|example\.com)\b|rollout\.db\.\w+|rollout\.toml\.\w+"

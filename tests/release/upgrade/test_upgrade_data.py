@@ -160,7 +160,7 @@ def test_rows_of_every_revision_survive(full: str, place: Place, revision: str) 
         source.close()
     with Scene(place.url) as scene:
         # the row of a token was made by hand, without the entry that a program would have written
-        assert audit(scene.app.store.database)[0] in ([], ["token t: is in the table and not in the journal"])
+        assert audit(scene.app.store.database)[0] in ([], ["token t: is in the table but not in the journal"])
         scene.id = scene.app.store.summaries()[0].id
         scene.sandbox.edit(ONE, **json.loads(json.dumps(scene.rollout.targets[0].split)))
         scene.app.commands.rollback(scene.id, ME)

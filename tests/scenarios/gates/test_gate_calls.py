@@ -78,7 +78,7 @@ def test_a_quiet_number_is_asked_for_the_calls_of_a_month_and_its_rates_are_know
     assert start is not None
     assert listed.asked == [start - DAY, start - 30 * DAY]
     scene.gates.look(scene.rollout, scene.app.store.now())
-    assert (scene.rollout.history or {})["rates"]["success"] == 0.2
+    assert scene.rollout.history is not None and scene.rollout.history.rates["success"] == 0.2
     observe.tick()
     assert len(listed.asked) == 3, "read once"
     observe.stop()
