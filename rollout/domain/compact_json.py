@@ -42,7 +42,7 @@ def sorted_bytes(document: Any) -> bytes | None:
 
 
 # Numbers such as 1e-07 and 0.00002, which the two write in different ways.
-_WRITTEN_OTHERWISE = re.compile(rb"[:,[]-?(?:[0-9.]+[eE]|0\.0000)")
+_WRITTEN_OTHERWISE = re.compile(rb"(?:^|[:,[])-?(?:[0-9.]+[eE]|0\.0000)")
 
 
 def _slow(value: Any) -> str:

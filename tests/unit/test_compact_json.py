@@ -22,6 +22,7 @@ def slow(document: object) -> str:
 
 
 @given(documents)
+@example(1e-9)
 @example([1e-5, 1e-7, 0.00002, 1e16, 1e21, 123456789012345680.0])
 @example({"b": 1, "a": {"é": 2, "e\u0301": 3, "\U0001f600": 4, "\uffff": 5}})
 @example('\x00\x1f\x7f\u2028\\"/')
