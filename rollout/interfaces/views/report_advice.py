@@ -60,10 +60,10 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
         if len(arms) == 1:
             what = f"Promote {best.name}: it is proven not to be worse than the baseline by the margins of this plan."
         elif len(passing) == 1:
-            what = f"Promote {best.name}: of all versions it alone is proven not to be worse than the baseline."
+            what = f"{_ship(r, best)}: of all versions it alone is proven not to be worse than the baseline."
         else:
             what = (
-                f"Promote {best.name}: it has the highest rate of {_first_name(best)} so far; {_names(passing)} are "
+                f"{_ship(r, best)}: it has the highest rate of {_first_name(best)} so far; {_names(passing)} are "
                 "proven not to be worse than the baseline by the margins of this plan."
             )
         change = f"Evidence of harm of {best.rollback.line:g} or more; it is {_e(best.rollback.e)} now."
@@ -76,6 +76,10 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
     open_ = [a for a in arms if a.outcome is not GateOutcome.FAIL]
     what = f"{avoid} Wait: the calls do not decide it yet.".strip()
     return Recommendation(Advice.WAIT, what, reasons, " ".join(_needs(r, a, len(arms) > 1) for a in open_))
+
+
+def _ship(r: Rollout, best: ArmSummary) -> str:
+    return f"Ship {best.name} (rollout ship {r.id} --variant {best.name})"
 
 
 def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
