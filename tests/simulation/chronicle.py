@@ -140,7 +140,10 @@ class _Walk:
         if hand.author not in ("service", "start") and stamp > known["modified"]:
             self.fault(f"I9: {name}: a forward intent over an edit of {write.number} at {hand.at:.1f} s")
         edits = self._foreign(write.number, since, at)
-        if edits and not any(shows_baseline(s.lists, known["baseline"]) for s in edits):
+        # The same lists as those that a person has answered are no new edit.
+        if edits and not any(
+            shows_baseline(s.lists, known["baseline"]) or shows(s.lists, known["split"]) for s in edits
+        ):
             self.fault(f"I9: {name}: a forward intent over a split that is not ours on {write.number}")
         for entries in known["baseline"].values():
             for entry in entries:

@@ -141,8 +141,9 @@ def examine(
     expected = shows(shown.lists, target.split)
     for write in reversed(unknown):
         # P8: a live split equal to the target means applied. A write that changes nothing leaves no
-        # other trace than the time stamp.
-        if shows(shown.lists, write.lists) and (not expected or shown.modified > target.modified):
+        # other trace than the time stamp. Another rollout's write on other channels says nothing of ours.
+        ours = write.lists.keys() == target.baseline.keys()
+        if ours and shows(shown.lists, write.lists) and (not expected or shown.modified > target.modified):
             return Examined(Finding.APPLIED, write)
     if expected:
         if unknown:

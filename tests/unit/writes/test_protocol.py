@@ -142,6 +142,14 @@ def test_of_two_writes_that_would_show_the_same_the_newer_one_is_settled() -> No
     assert (examined.finding, examined.write) == (Finding.APPLIED, newer)
 
 
+def test_another_rollouts_write_on_other_channels_is_not_taken_for_ours() -> None:
+    """It may be open on the same number after both have ended (seed 2400 of the simulation)."""
+    elsewhere = {"outbound_agents": only(6)[FIELD]}
+    theirs = replace(write(step=0, kind=Kind.BASELINE), lists=elsewhere)
+    examined = examine(AT_ONE, Shown({**FIRST, **elsewhere}, 1_001), [theirs], START, PLAN)
+    assert examined.finding is Finding.PENDING
+
+
 def test_not_applied_needs_every_horizon_to_be_over() -> None:
     older = write(id="old", at=START - timedelta(seconds=60))
     newer = write(id="new")
