@@ -16,9 +16,9 @@ from rollout.adapters.store import migrate as migrations
 from rollout.adapters.telemetry import logs
 from rollout.app import App, build, many_threads_and_objects
 from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.version import __version__
 from rollout.engine.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings
-from rollout.version import __version__
 
 log = structlog.get_logger(__name__)
 

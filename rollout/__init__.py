@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rollout.version import __version__
+from rollout.domain.version import __version__
 
 if TYPE_CHECKING:
     from rollout.interfaces.client import Client, NotPromoted, RolloutError, RolloutStatus

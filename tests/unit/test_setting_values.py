@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from rollout.settings.values import checked
+from rollout.domain.setting_values import checked
 
 GOOD: list[tuple[str, Any, Any]] = [
     ("poll_seconds", 1e9, 1e9),

@@ -11,7 +11,7 @@ from rollout.adapters.store import cluster, failover
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import services
 from rollout.domain.errors import DatabaseReplaced
-from rollout.version import __version__
+from rollout.domain.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

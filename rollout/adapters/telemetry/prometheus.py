@@ -25,8 +25,8 @@ from rollout.adapters.telemetry.rollout_metrics import EACH, family, of_each, of
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.version import __version__
 from rollout.engine.ports import Clock
-from rollout.version import __version__
 
 ROLLBACK_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0)  # seconds
 AGAIN = timedelta(minutes=10)  # a read-back may become visible so long after the time it carries

@@ -13,12 +13,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from rollout.app import App
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
+from rollout.domain.version import __version__
 from rollout.interfaces.api import problems
 from rollout.interfaces.api.answers import ProblemDocument
 from rollout.interfaces.api.middleware import Middleware
 from rollout.interfaces.api.routes import commands, hooks, numbers, plans, rollouts, system, tokens
 from rollout.interfaces.api.service import ApiService, SchedulerState
-from rollout.version import __version__
 
 _ABOUT = """\
 Moves live callers step by step from one version of a Retell voice agent to another, and back.

@@ -36,7 +36,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        from rollout.version import __version__
+        from rollout.domain.version import __version__
 
         echo(f"rollout {__version__}")
         raise typer.Exit

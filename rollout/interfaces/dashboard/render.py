@@ -8,10 +8,10 @@ from typing import Any
 
 from jinja2 import Environment
 
+from rollout.domain.version import __version__
 from rollout.interfaces.dashboard import formatting
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.views import report_pages, words
-from rollout.version import __version__
 
 TEMPLATES = Path(__file__).parent / "templates"
 

@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from rollout.adapters.planfile import build_plan, dump_plan
-from rollout.version import __version__
+from rollout.domain.version import __version__
 from tests.integration.api.live import Live, live
 from tests.release.documents.shell import blocks
 from tests.support.command_line import REPOSITORY

@@ -16,7 +16,7 @@ from tests.support.command_line import REPOSITORY
 LONGEST = 350
 # Modules of the product above 350 lines, each with its reason.
 LONG = {
-    "rollout/settings/__init__.py": "every setting, one line each",
+    "rollout/settings.py": "every setting, one line each",
     "rollout/domain/lifecycle/state.py": "one rollout as a value, with all that is derived from it",
     "rollout/interfaces/dashboard/confirmations.py": "what each command writes, beside each other",
     "rollout/engine/write_protocol.py": "the protocol's phases are read together",
@@ -60,6 +60,12 @@ def test_long_modules_have_their_reason() -> None:
     unexplained = {name: n for name, n in lengths.items() if n > LONGEST and name not in LONG}
     assert unexplained == {}, "split these modules, or give their reason here"
     assert [name for name in LONG if name not in lengths] == [], "these are gone"
+
+
+def test_the_package_shows_its_storeys_and_nothing_else() -> None:
+    names = {p.name for p in (REPOSITORY / "rollout").iterdir() if p.name != "__pycache__"}
+    storeys = {"app.py", "settings.py", "domain", "engine", "adapters", "interfaces", "kit", "sandbox"}
+    assert names == storeys | {"__init__.py", "__main__.py", "py.typed"}
 
 
 def test_a_class_name_is_used_once() -> None:

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from rollout.domain.version import __version__
 from rollout.sandbox import Sandbox
-from rollout.version import __version__
 from tests.support.command_line import REPOSITORY
 from tests.support.plans import PLAN
 from tests.support.service import service

@@ -16,7 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from rollout.domain.errors import SettingsError
-from rollout.settings.values import checked
+from rollout.domain.setting_values import checked
 
 RETELL = "https://api.retellai.com"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
