@@ -83,7 +83,7 @@ class MetricHosts:
         host = canonical(parts.hostname)
         if host is None:
             raise ValueUnreadable(
-                f"{parts.hostname[:80]} is not a host nameor an IP address in its usual form; write the host "
+                f"{parts.hostname[:80]} is neither a host name nor an IP address in its usual form; write the host "
                 "as it is in ROLLOUT_METRIC_HOSTS"
             )
         port = port or _PORTS[parts.scheme]

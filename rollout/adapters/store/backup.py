@@ -25,7 +25,7 @@ def backup(database_url: str, destination: Path) -> int:
     if not source.is_file():
         raise NoDatabase(f"there is no database file {source}; nothing was written")
     if destination.exists():
-        raise InputError(f"{destination}this file already exists; write another name")
+        raise InputError(f"{destination}: this file already exists; write another name")
     part = destination.with_name(f".{destination.name}.part")
     try:
         os.close(os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600))

@@ -100,7 +100,6 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
         id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
         # From the journal, so that a repeated request gets the first answer to the last byte.
         created = service.app.store.history(id_, 0, 1)[0]
-        created = service.app.store.history(id_, 0, 1)[0]
         return {"id": id_, **PreflightTold.from_json(created.data).to_json()}
 
     answer = await service.pools.run("retell", work)
