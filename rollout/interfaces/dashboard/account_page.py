@@ -19,6 +19,7 @@ from rollout.engine.ports import Clock, PhoneNumbers
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import formatting
+from rollout.interfaces.dashboard.paging import page_of
 
 FRESH_SECONDS = 20.0
 PER_PAGE = 50
@@ -122,10 +123,9 @@ def page(service: ApiService, snapshot: AccountSnapshot, caller: Caller, query: 
     readings, at, trouble = snapshot.read(query.get("fresh") == "1")
     everything = account_numbers(service, caller, readings)
     found = in_order([row for row in everything if row.matches(text)], sort)
-    pages = max(1, -(-len(found) // PER_PAGE))
-    number = min(pages, max(1, int(query["page"]) if query.get("page", "").isdecimal() else 1))
+    rows, number, pages = page_of(found, PER_PAGE, query.get("page", ""))
     return {
-        "rows": found[(number - 1) * PER_PAGE : number * PER_PAGE],
+        "rows": rows,
         "total": len(everything),
         "found": len(found),
         "drifting": sum(1 for row in everything if row.drift),

@@ -22,6 +22,7 @@ from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import bulk, charts, formatting
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.dashboard.paging import page_of
 from rollout.interfaces.views import listing
 from rollout.interfaces.views import rollout as views
 from rollout.interfaces.views.listing import ListOrder
@@ -135,9 +136,7 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
     """Everything the overview shows. `query`: as `read_filter`; page (from 1), before (cursor of ended ones)."""
     chosen = read_filter(query)
     everything, fitting = chosen.live(page_state, caller)
-    pages = max(1, -(-len(fitting) // PER_PAGE))
-    number = min(pages, max(1, int(query["page"]) if query.get("page", "").isdecimal() else 1))
-    shown = fitting[(number - 1) * PER_PAGE : number * PER_PAGE]
+    shown, number, pages = page_of(fitting, PER_PAGE, query.get("page", ""))
     ended, older = _ended(page_state, caller, chosen, query.get("before", ""))
     sizes = page_state.service.lookups.sizes([r.id for r in (*shown, *ended)])
     counts = Counter(r.phase for r in fitting)

@@ -21,6 +21,7 @@ from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.dashboard import call_charts, charts, confirmations, formatting, history_charts, story
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
+from rollout.interfaces.dashboard.paging import page_of
 from rollout.interfaces.dashboard.weight_history import weight_history
 from rollout.interfaces.views import agent_tests, rollout
 
@@ -196,13 +197,12 @@ def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
     state, text = query.get("state", ""), query.get("number", "").strip()
     wanted = [t for t in r.targets if (not state or str(t.state) == state) and (not text or text in t.number)]
     wanted.sort(key=lambda t: (t.state not in _TROUBLED, t.ord))
-    pages = max(1, -(-len(wanted) // TARGETS_SHOWN))
-    number = min(pages, max(1, int(query["tpage"]) if query.get("tpage", "").isdecimal() else 1))
+    part, number, pages = page_of(wanted, TARGETS_SHOWN, query.get("tpage", ""))
     counts: dict[str, int] = {}
     for t in r.targets:
         counts[str(t.state)] = counts.get(str(t.state), 0) + 1
     return {
-        "rows": [_target(r, t) for t in wanted[(number - 1) * TARGETS_SHOWN : number * TARGETS_SHOWN]],
+        "rows": [_target(r, t) for t in part],
         "total": len(r.targets),
         "counts": counts,
         "state": state,
@@ -225,7 +225,7 @@ def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
     """The newest lines, newest first, what tells of single writes folded; `before` a sequence number shows those older
     than it."""
     end = len(lines)
-    before = before if before.isdecimal() else ""
+    before = before[:16] if before.isdecimal() else ""
     if before:
         end = next((i for i, line in enumerate(lines) if line.seq >= int(before)), end)
     part = lines[max(0, end - LINES_SHOWN) : end]
