@@ -55,7 +55,7 @@ def plan_tests(
         if engine is not None:
             cases = _cases(plan.tests, name, engine, listed, batch_tests, found.problems)
             found.arms.append(TestArm(name, engine, cases))
-    if plan.tests.compares and not found.problems:
+    if plan.tests.compares and found.arms and not found.problems:
         _add_baseline(found, served)
     return found
 

@@ -240,3 +240,9 @@ def test_a_comparison_with_another_engine_or_with_several_is_refused(scene: Scen
     with pytest.raises(PreflightRefused, match="the numbers serve 2 versions of response engines"):
         scene.given(tests={"cases": "all"})
     scene.given(tests={"cases": "all", "max_failed": 0.1})
+
+
+def test_a_comparison_of_a_version_that_does_not_exist_is_refused(scene: Scene) -> None:
+    with pytest.raises(PreflightRefused, match="canary: agent_frontdesk version 70 does not exist"):
+        given(scene, 70, max_failed=None)
+    assert not begun(scene)
