@@ -253,9 +253,8 @@ class Metric(Part):
 
     @model_validator(mode="after")
     def _bad_once(self) -> Self:
-        given = [
-            key for key in ("bad", "bad_values", "bad_below", "bad_above") if getattr(self, key) not in (None, False)
-        ]
+        found = {key: getattr(self, key) for key in ("bad", "bad_values", "bad_below", "bad_above")}
+        given = [key for key, value in found.items() if value is not None and value is not False]  # 0 is a limit
         if given and self.custom is None:
             raise complaint(f"{given[0]} belongs to custom fields", "leave it out", (given[0],))
         if len(given) > 1 and given != ["bad_below", "bad_above"]:

@@ -522,6 +522,10 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             "gates.metrics[0].bad_above: bad_values and bad_above are both given; keep one of them",
         ),
         (
+            {"gates": {"metrics": [{"name": "cost", "bad_above": 0}]}},
+            "gates.metrics[0].bad_above: bad_above belongs to custom fields; leave it out",
+        ),
+        (
             {"gates": {"metrics": [{"name": "mood", "custom": "mood", "bad_below": 3, "bad_above": 2}]}},
             "gates.metrics[0].bad_below: every number is bad; write a bad_below below bad_above",
         ),
