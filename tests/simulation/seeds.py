@@ -16,9 +16,14 @@ KEPT: dict[int, str] = {
     578: "the last step without a hold, its write unanswered: GETs without a pause until its horizon closed",
     950: "as 578",
     1173: "an edit behind a time stamp that is older than one seen before stayed unseen while a person was waited for",
+    2032: "the lists that a person had answered, written again: the judge took them for a new edit",
     2086: "an edit that a kit had put back before the number was read: the judge took it for overwritten",
+    2400: "another rollout's open write on other channels of a number was taken for ours",
     2925: "a process that watched an ended rollout recorded what it had read before a later one took the numbers over, "
     "and undid the later one's end",
     9168: "two edits before the start, the first with a stamp ahead: the judge took the first for overwritten",
     9991: "an edit before the start, seen a reading's staleness before the claim: the judge took a step for counted over it",
 }
+
+KEPT_HONOURED: dict[int, str] = {2519: "as 2032", 2621: "as 2032"}
+"""Those that broke one where Retell honours If-Match; in KEPT each history draws what it does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .history import play
-from .seeds import KEPT
+from .seeds import KEPT, KEPT_HONOURED
 
 SEEDS = 240
 PART = 60
@@ -25,6 +25,11 @@ def test_no_history_breaks_an_invariant(first: int) -> None:
 @pytest.mark.parametrize("seed", KEPT, ids=str)
 def test_what_was_once_broken_stays_whole(seed: int) -> None:
     assert not play(seed).broken, KEPT[seed]
+
+
+@pytest.mark.parametrize("seed", KEPT_HONOURED, ids=str)
+def test_what_was_once_broken_with_if_match_honoured_stays_whole(seed: int) -> None:
+    assert not play(seed, preconditions="honoured").broken, KEPT_HONOURED[seed]
 
 
 def test_one_seed_is_one_history() -> None:
