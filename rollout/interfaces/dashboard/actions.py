@@ -15,11 +15,12 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from rollout.domain.errors import InputError, NotReachable, Refused
-from rollout.domain.lifecycle.commands import By, parse_position
+from rollout.domain.lifecycle.commands import MOST_REASON, By, parse_position
 from rollout.domain.lifecycle.machine import Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout
-from rollout.domain.one_line import in_one_line, one_line
+from rollout.domain.one_line import in_one_line
 from rollout.interfaces.api.service import service_of
+from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import confirmations, formatting, story
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
 
@@ -37,7 +38,6 @@ DONE = {
     "rollback": "The rollback is ordered.",
     "start": "Started.",
 }
-MOST_REASON = 500
 NO_REASON = "rolled back on the page; no reason given"
 
 
@@ -136,13 +136,8 @@ async def _do(request: Request, command: str, id_: str) -> Response:
         asked |= {"variant": form.get("variant", ""), "anyway": form.get("anyway") == "1"}
     if command == "set":
         asked["weights"] = {arm: text for arm, text in (_weights(form) or {}).items() if text}
-    reason = form.get("reason", "").strip()
     try:
-        if not reason and command != "rollback":
-            raise InputError("reason: say why; the journal keeps it")
-        if command == "rollback":
-            reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
-        by = By(caller.actor, one_line("reason", reason, MOST_REASON), form.get("request_id") or None)
+        by = by_of(caller, form, command)
         more = dict(asked)
         if command != "rollback":  # that one asks for nothing that it could be refused for
             more["expect"] = _position(form)
@@ -152,10 +147,21 @@ async def _do(request: Request, command: str, id_: str) -> Response:
     except (Refused, InputError, NotReachable) as error:
         if error.status == 404:
             raise
+        reason = form.get("reason", "")
         return await _ask(request, command, id_, asked, status=error.status, trouble=error.message, reason=reason)
     if command == "rollback":
         await _follow(request, str(answer["id"]))
     return to(request, f"/rollouts/{answer['id']}?did={command}")
+
+
+def by_of(caller: Caller, form: Mapping[str, str], command: str) -> By:
+    """Who orders this and why; InputError without a reason of one line. A rollback is not refused for its reason."""
+    reason = form.get("reason", "").strip()
+    if command == "rollback":
+        reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
+    elif not reason:
+        raise InputError("reason: say why; the journal keeps it")
+    return By(caller.actor, reason, form.get("request_id") or None)
 
 
 def _position(form: Mapping[str, str]) -> Position | None:

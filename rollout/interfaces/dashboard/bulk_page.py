@@ -9,13 +9,11 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from rollout.domain.errors import InputError
-from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.one_line import in_one_line, one_line
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.dashboard import bulk, confirmations, formatting, overview_page
-from rollout.interfaces.dashboard.actions import MOST_REASON, NO_REASON
+from rollout.interfaces.dashboard.actions import by_of
 from rollout.interfaces.dashboard.bulk import BulkCommand
 from rollout.interfaces.dashboard.overview_page import OverviewFilter
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, visitor
@@ -66,13 +64,8 @@ def _form(router: APIRouter, command: BulkCommand) -> None:
     async def form(request: Request) -> Response:
         """Order it for each chosen rollout, and say what became of each."""
         service, caller, given = service_of(request), visitor(request).caller, form_of(request)
-        reason = given.get("reason", "").strip()
         try:
-            if not reason and command is not BulkCommand.ROLLBACK:
-                raise InputError("reason: say why; the journal keeps it")
-            if command is BulkCommand.ROLLBACK:
-                reason = in_one_line(reason)[:MOST_REASON] or NO_REASON
-            by = By(caller.actor, one_line("reason", reason, MOST_REASON), given.get("request_id") or None)
+            by = by_of(caller, given, command)
             answers = await service.pools.run(_POOLS[command], lambda: bulk.order(service, caller, command, by, given))
         except InputError as error:
             chosen = overview_page.read_filter(request.query_params)

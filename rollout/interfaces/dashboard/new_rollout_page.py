@@ -8,10 +8,10 @@ from typing import Any
 
 from rollout.adapters.planfile import load_plan
 from rollout.domain.errors import InputError, RolloutError
-from rollout.domain.lifecycle.commands import By
 from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.auth.roles import Caller
+from rollout.interfaces.dashboard.actions import by_of
 from rollout.interfaces.dashboard.confirmations import PatchPreview
 from rollout.interfaces.dashboard.page_state import PageState
 from rollout.interfaces.views import agent_tests
@@ -74,9 +74,9 @@ def run_tests(page_state: PageState, caller: Caller, plan: Plan, told: Callable[
 
 def start(page_state: PageState, caller: Caller, form: Mapping[str, str]) -> str:
     """Start the plan of the form; the rollout's id. Refused changes nothing."""
+    by = by_of(caller, form, "start")
     plan = plan_of(text_of(form))
     page_state.service.allow_plan(caller, plan)
-    by = By(caller.actor, form.get("reason", "").strip(), form.get("request_id") or None)
     answer = page_state.service.app.commands.start(
         plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on"
     )

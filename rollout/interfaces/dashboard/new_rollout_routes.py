@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from rollout.adapters.planfile.examples import example_plans
-from rollout.domain.errors import InputError, RolloutError
+from rollout.domain.errors import RolloutError
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard import draft as drafts
@@ -174,8 +174,6 @@ def _checks(router: APIRouter) -> None:
         page_state: PageState = request.state.page_state
         caller = visitor(request).caller
         try:
-            if not form.get("reason", "").strip():
-                raise InputError("reason: say why; the journal keeps it")
             id_ = await service.pools.run("retell", lambda: new_rollout_page.start(page_state, caller, form))
         except RolloutError as error:
             return await _checked(request, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -269,6 +270,16 @@ def test_a_form_that_lacks_something_says_what(service: World, rollout_id: str, 
     assert answer.status == 422
     assert ("reason: " if "reason" not in form else "expect: ") in answer.text
     assert service.position(rollout_id) == "1.1"
+
+
+def test_a_start_without_a_reason_starts_nothing(service: World) -> None:
+    cookie = service.session("operator")
+    csrf = service.ask("GET", "/", cookie=cookie).csrf
+    form = {"csrf": csrf, "plan": json.dumps(service.plan(service.number(), name="unsaid")), "reason": " "}
+    answer = service.ask("POST", "/new/start", form, cookie=cookie)
+    assert answer.status == 422
+    assert "reason: say why" in answer.text
+    assert "unsaid" not in service.ask("GET", "/", cookie=cookie).text
 
 
 def test_the_same_form_twice_is_one_command(service: World) -> None:
