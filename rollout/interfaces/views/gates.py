@@ -78,6 +78,8 @@ def lines(found: GateSummary | None) -> list[str]:
 
 
 def _lines(a: ArmSummary) -> list[str]:
+    from rollout.domain.gates.reasons import figure  # lists of rollouts need no arithmetic
+
     found = [f"{a.outcome}: {a.reason}"]
     for m in a.metrics:
         text = f"  {m.outcome.replace(':', ' '):<12} canary {good(m.canary)}, baseline {good(m.baseline)}"
@@ -88,9 +90,9 @@ def _lines(a: ArmSummary) -> list[str]:
         if m.sample is not None:
             text += f"; judged on {m.sample[0]:,} of {m.sample[1]:,} calls"
         if m.harm.line != float("inf"):
-            text += f"; harm {_e(m.harm.e)} of {m.harm.line:.0f}"
+            text += f"; harm {figure(m.harm.e)} of {m.harm.line:.0f}"
         if m.proof is not None:
-            text += f"; safe {_e(m.proof.e)} of {m.proof.line:.0f}"
+            text += f"; safe {figure(m.proof.e)} of {m.proof.line:.0f}"
         found.append(text)
     for x in a.external:
         value = "not read" if x.value is None else f"{x.value:g}"
@@ -107,7 +109,3 @@ def good(arm: ArmCalls) -> str:
 def points(share: float) -> str:
     """A difference of shares in points, with its sign."""
     return f"{100 * share + 0.0:+.1f}"
-
-
-def _e(value: float) -> str:
-    return f"{value:.2g}" if value < 1000 else "over 1000"

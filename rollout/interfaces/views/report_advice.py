@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from rollout.domain.gates.reasons import figure
 from rollout.domain.gates.summary import ArmSummary, GateSummary
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
@@ -66,7 +67,7 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
                 f"{_ship(r, best)}: it has the highest rate of {_first_name(best)} so far; {_names(passing)} are "
                 "proven not to be worse than the baseline by the margins of this plan."
             )
-        change = f"Evidence of harm of {best.rollback.line:g} or more; it is {_e(best.rollback.e)} now."
+        change = f"Evidence of harm of {best.rollback.line:g} or more; it is {figure(best.rollback.e)} now."
         if len(passing) > 1:
             change += " The order of these versions is not proven: more calls may change it."
         return Recommendation(Advice.PROMOTE, f"{what} {avoid}".strip(), reasons, change)
@@ -86,13 +87,13 @@ def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
     """The evidence that would decide on one version, either way."""
     name = f"{a.name}: " if named else ""
     proofs = [
-        f"{metric(m.outcome)} at {_e(m.proof.e)} of {m.proof.line:g}"
+        f"{metric(m.outcome)} at {figure(m.proof.e)} of {m.proof.line:g}"
         for m in a.metrics
         if m.proof is not None and m.proof.e < m.proof.line
     ]
     good = f"proof that it is not worse ({', '.join(proofs)})" if proofs else f"{a.floor:,} of its calls in this step"
     end = "rolls it back" if r.plan.on_failure == "rollback" else "pauses it"
-    harm = f"evidence of harm of {a.rollback.line:g} {end} (now {_e(a.rollback.e)})"
+    harm = f"evidence of harm of {a.rollback.line:g} {end} (now {figure(a.rollback.e)})"
     return f"{name}{good} lets it go on; {harm}."
 
 
@@ -123,7 +124,3 @@ def _first_rate(a: ArmSummary) -> float:
 
 def _first_name(a: ArmSummary) -> str:
     return metric(a.metrics[0].outcome) if a.metrics else "results"
-
-
-def _e(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else f"{value:,.0f}" if value < 1000 else "over 1000"

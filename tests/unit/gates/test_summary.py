@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -80,6 +81,17 @@ def test_values_from_elsewhere_stand_beside_the_metrics():
     assert (value.name, value.value, value.maximum, value.minimum) == ("errors", 0.01, 0.05, None)
     assert gates.arms(found)[0]["metrics"][-1]["value"] == 0.01
     assert gates.lines(found)[-1] == "  errors       0.01 (max 0.05, min None)"
+
+
+@pytest.mark.parametrize(
+    ("e", "written"),
+    [(0.432, "harm 0.43 of 20"), (99.6, "harm 100 of 20"), (450.0, "harm 450 of 20"), (25_679.0, "25,679")],
+)
+def test_evidence_reads_the_same_in_a_line_as_in_a_reason(e: float, written: str) -> None:
+    found = shown((10, 40, 45, 405))
+    (arm,) = found.arms
+    told = replace(arm, metrics=(replace(arm.metrics[0], harm=Meter(e, 20.0)),))
+    assert written in gates.lines(replace(found, arms=(told,)))[1]
 
 
 @pytest.mark.parametrize(("share", "calls"), [(0.0, 10), (1.0, 10), (1.0, 129), (0.1, 1000), (0.5, 0)])
