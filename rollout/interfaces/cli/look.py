@@ -66,7 +66,8 @@ def list_(
     with backend() as service, waiting("reading the rollouts"):
         found = service.list(live=True)
         ended = [] if live else service.list(live=False, limit=None if every or narrow else limit + 1)
-    fitting = [r for r in (*found, *ended) if fits(r, phase, agent)]
+    newest = {r["id"]: r for r in (*found, *ended)}  # one that ended between the two reads is in both
+    fitting = [r for r in newest.values() if fits(r, phase, agent)]
     rollouts, more = _shortened(fitting, None if every else limit)
     rollouts.sort(key=ORDERS[sort])
     if more:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -70,3 +71,21 @@ def test_every_page_is_read_where_all_are_asked_for(long: Inside, sqlite_url: st
     assert [r["id"] for r in backend.list(limit=9)] == EVERY[:9]
     assert [r["id"] for r in backend.list(name="n07")] == ["r07"]
     app.close()
+
+
+def test_a_rollout_that_ends_while_the_list_is_read_is_in_it_once(
+    long: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Direct.list
+
+    def ends(self: Direct, live: bool | None = None, **more: Any) -> list[dict[str, Any]]:
+        found = read(self, live, **more)
+        if live:
+            with self.app.database.write() as connection:
+                connection.execute(text("UPDATE rollouts SET phase = 'rolled_back' WHERE id = 'r01'"))
+        return found
+
+    monkeypatch.setattr(Direct, "list", ends)
+    found = json.loads(long("list", "--all", "--json").out)
+    assert [(r["id"], r["phase"]) for r in found if r["id"] == "r01"] == [("r01", "rolled_back")]
+    assert [r["id"] for r in found] == EVERY
