@@ -315,14 +315,18 @@ def _meeting(scene: Scene, monkeypatch: pytest.MonkeyPatch, **edit: Any) -> None
     monkeypatch.setattr(scene.app.driver.protocol, "_send", meet)
 
 
+def _meeting_at_the_first_step(scene: Scene, monkeypatch: pytest.MonkeyPatch, **edit: Any) -> None:
+    scene.given()
+    _meeting(scene, monkeypatch, **edit)
+    scene.drive()
+
+
 @pytest.mark.parametrize("conditional", ["honoured"], indirect=True)
 def test_an_edit_between_our_reading_and_our_write_is_drift_and_not_written_over(
     conditional: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = conditional
-    scene.given()
-    _meeting(scene, monkeypatch, inbound_agents=FOREIGN)
-    scene.drive()
+    _meeting_at_the_first_step(scene, monkeypatch, inbound_agents=FOREIGN)
     scene.stands("held", 1, "drift")
     assert scene.live(ONE) == FOREIGN
     assert scene.rollout.unresolved == ()
@@ -338,9 +342,7 @@ def test_an_edit_of_another_field_between_our_reading_and_our_write_holds_nothin
     conditional: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = conditional
-    scene.given()
-    _meeting(scene, monkeypatch, nickname="Night desk")
-    scene.drive()
+    _meeting_at_the_first_step(scene, monkeypatch, nickname="Night desk")
     scene.stands("progressing", 1)
     assert scene.weight(ONE) == 0.1
     assert [e["status"] for e in scene.sandbox.log(number=ONE, method=PATCH)] == [412, 200]
@@ -351,9 +353,7 @@ def test_where_if_match_is_ignored_an_edit_between_our_reading_and_our_write_is_
     conditional: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = conditional
-    scene.given()
-    _meeting(scene, monkeypatch, inbound_agents=FOREIGN)
-    scene.drive()
+    _meeting_at_the_first_step(scene, monkeypatch, inbound_agents=FOREIGN)
     scene.stands("progressing", 1)
     assert scene.weight(ONE) == 0.1
 

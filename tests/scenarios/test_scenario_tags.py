@@ -55,13 +55,18 @@ def test_a_moved_tag_that_is_adopted_is_told_once(scene: Scene) -> None:
         assert differences(connection, scene.id) == []
 
 
-def test_a_rollback_and_a_stop_are_answers(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("command", "end", "served"),
+    [("rollback", "rolled_back", [entry("prod")]), ("stop", "stopped", [entry(7, 0.1), entry("prod", 0.9)])],
+)
+def test_a_rollback_and_a_stop_are_answers(scene: Scene, command: str, end: str, served: list[object]) -> None:
     move(scene, 8)
     scene.after(1_800)
-    scene.app.commands.rollback(scene.id, ME)
+    scene.stands("held", 1, "drift")
+    getattr(scene.app.commands, command)(scene.id, ME)
     scene.drive()
-    scene.stands("rolled_back")
-    assert scene.live(ONE) == [entry("prod")]
+    scene.stands(end)
+    assert scene.live(ONE) == served
 
 
 def test_a_paused_rollout_is_held_too(scene: Scene) -> None:

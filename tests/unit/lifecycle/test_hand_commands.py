@@ -185,16 +185,7 @@ def test_ship_over_a_failed_gate_overrides_that_failure() -> None:
     assert not shipped(r).waived, "b itself has passed: what failed is no longer judged"
 
 
-SHIP_WHERE = {
-    Phase.PENDING: "it has not started yet",
-    Phase.PROGRESSING: None,
-    Phase.PAUSED: None,
-    Phase.HELD: "answer it first: adopt, restore, rollback or stop",
-    Phase.PROMOTED: "it has ended as promoted",
-    Phase.ROLLING_BACK: "it is rolling_back",
-    Phase.ROLLED_BACK: "it has ended as rolled_back",
-    Phase.STOPPED: "it has ended as stopped",
-}
+SHIP_WHERE = {**SET_WHERE, Phase.PAUSED: None}
 
 
 @pytest.mark.parametrize("phase", list(Phase))
