@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Caller
-from rollout.interfaces.dashboard import confirmations, formatting, story
+from rollout.interfaces.dashboard import buttons, confirmations, formatting, patch_preview, story
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
@@ -43,7 +43,7 @@ NO_REASON = "rolled back on the page; no reason given"
 
 def add(router: APIRouter) -> None:
     """Add a confirmation and a form for every command."""
-    for command in confirmations.EVENTS:
+    for command in buttons.EVENTS:
         _confirmation(router, command)
         _command(router, command)
 
@@ -52,7 +52,7 @@ def add(router: APIRouter) -> None:
 
 
 def _confirmation(router: APIRouter, command: str) -> None:
-    @router.get(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "read")))
+    @router.get(f"/rollouts/{{id}}/{command}", **shown(buttons.RIGHTS[command], POOL_OF.get(command, "read")))
     async def confirmation(request: Request, id: str, full: bool = False, variant: str = "") -> Response:  # noqa: A002
         """Say exactly what will be written, and ask for the reason."""
         return await _ask(
@@ -87,7 +87,7 @@ async def _ask(
 def _confirm_page(
     request: Request, r: Rollout, command: str, asked: Mapping[str, Any], status: int, trouble: str, reason: str
 ) -> Response:
-    event = confirmations.EVENTS[command]
+    event = buttons.EVENTS[command]
     possible = command == "rollback" or allows(r.phase, event)
     impossible = ""
     if not possible:
@@ -113,7 +113,7 @@ def _confirm_page(
         expect=str(r.position),
         place=story.place(r),
         request_id=secrets.token_hex(10),
-        summary=confirmations.summary(intent.orders),
+        summary=patch_preview.summary(intent.orders),
         pretty=formatting.pretty_json,
         held=formatting.held(r),
         overrides=story.overridden(r) if command == "promote" and not impossible else [],
@@ -121,7 +121,7 @@ def _confirm_page(
 
 
 def _command(router: APIRouter, command: str) -> None:
-    @router.post(f"/rollouts/{{id}}/{command}", **shown(confirmations.RIGHTS[command], POOL_OF.get(command, "change")))
+    @router.post(f"/rollouts/{{id}}/{command}", **shown(buttons.RIGHTS[command], POOL_OF.get(command, "change")))
     async def form(request: Request, id: str) -> Response:  # noqa: A002
         """Do it, then show the rollout."""
         return await _do(request, command, id)

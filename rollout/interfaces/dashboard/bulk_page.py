@@ -12,7 +12,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.service import service_of
-from rollout.interfaces.dashboard import bulk, confirmations, formatting, overview_page
+from rollout.interfaces.dashboard import bulk, buttons, confirmations, formatting, overview_page
 from rollout.interfaces.dashboard.actions import by_of
 from rollout.interfaces.dashboard.bulk import BulkCommand
 from rollout.interfaces.dashboard.overview_page import OverviewFilter
@@ -53,14 +53,14 @@ def add(router: APIRouter) -> None:
 
 
 def _confirmation(router: APIRouter, command: BulkCommand) -> None:
-    @router.get(f"/bulk/{command}", **shown(confirmations.RIGHTS[command], "read"))
+    @router.get(f"/bulk/{command}", **shown(buttons.RIGHTS[command], "read"))
     async def confirmation(request: Request) -> Response:
         """List what the command touches, of what the filter of the overview shows, and ask for the reason."""
         return await _ask(request, command, overview_page.read_filter(request.query_params))
 
 
 def _form(router: APIRouter, command: BulkCommand) -> None:
-    @router.post(f"/bulk/{command}", **shown(confirmations.RIGHTS[command], _POOLS[command]))
+    @router.post(f"/bulk/{command}", **shown(buttons.RIGHTS[command], _POOLS[command]))
     async def form(request: Request) -> Response:
         """Order it for each chosen rollout, and say what became of each."""
         service, caller, given = service_of(request), visitor(request).caller, form_of(request)

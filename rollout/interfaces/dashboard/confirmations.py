@@ -6,58 +6,23 @@ something else. Pure: the rollout comes in as it stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.commands import RESTORABLE, By
 from rollout.domain.lifecycle.hand_commands import set_weights, ship
-from rollout.domain.lifecycle.machine import Event, Phase, allows
-from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
-from rollout.domain.versions import tags
-from rollout.domain.writes.protocol import body_of, lists_at, wanted_lists
-from rollout.interfaces.auth.roles import Right
+from rollout.domain.writes.protocol import body_of, lists_at
+from rollout.interfaces.dashboard import story
 from rollout.interfaces.dashboard.formatting import percent
+from rollout.interfaces.dashboard.patch_preview import PatchPreview, forward_bodies, grouped
 from rollout.interfaces.views.words import number_count
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
-EVENTS = {
-    "promote": Event.PROMOTE_ASKED,
-    "set": Event.SET_ASKED,
-    "ship": Event.SHIP_ASKED,
-    "pause": Event.PAUSE_ASKED,
-    "resume": Event.RESUME_ASKED,
-    "adopt": Event.ADOPT_ASKED,
-    "restore": Event.RESTORE_ASKED,
-    "stop": Event.STOP_ASKED,
-    "rollback": Event.ROLLBACK_ASKED,
-}
-RIGHTS = {name: Right.HALT if name in ("pause", "rollback") else Right.OPERATE for name in EVENTS}
-
-
-@dataclass(frozen=True, slots=True)
-class PatchPreview:
-    """One PATCH body and every number it goes to."""
-
-    numbers: tuple[str, ...]
-    body: str
-
-
-@dataclass(frozen=True, slots=True)
-class Button:
-    """One thing a person may ask now. `full` only with promote."""
-
-    command: str
-    label: str
-    right: Right
-    full: bool = False
-
-    @property
-    def href(self) -> str:
-        """The address of its confirmation, behind that of the rollout."""
-        return f"{self.command}?full=1" if self.full else self.command
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,44 +44,6 @@ class Intent:
     variant: str = ""
     missing: str = ""
     variants: tuple[str, ...] = ()
-
-
-def buttons(r: Rollout) -> list[Button]:
-    """The commands that fit this phase, rollback left out: that one is always there."""
-    if r.stop_asked:
-        return []
-    found = []
-    if allows(r.phase, Event.PROMOTE_ASKED):
-        after = r.next_position
-        if r.confirmed_at is None and r.retreated is not None:
-            label = f"Write step {r.position} now ({_weight(r, r.position)})"
-            found.append(Button("promote", label, Right.OPERATE))
-        elif r.confirmed_at is not None and not (after is None and r.promote_asked):
-            label = "End the bake" if after is None else f"Promote to {after} ({_weight(r, after)})"
-            found.append(Button("promote", label, Right.OPERATE))
-        if after is not None and after != r.last_position:
-            found.append(Button("promote", f"Promote all the way ({_weight(r, r.last_position)})", Right.OPERATE, True))
-    for command, label, possible in (
-        ("set", "Set weights", _may_set(r)),
-        (
-            "ship",
-            "Ship a version",
-            allows(r.phase, Event.SHIP_ASKED) and r.started_at is not None and r.shipped is None,
-        ),
-        ("resume", "Resume", r.phase is Phase.PAUSED),
-        ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
-        ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not tags.moved(r.tags)),
-        ("pause", "Pause", allows(r.phase, Event.PAUSE_ASKED)),
-        ("stop", "Stop", allows(r.phase, Event.STOP_ASKED)),
-    ):
-        if possible:
-            found.append(Button(command, label, RIGHTS[command]))
-    return found
-
-
-def _may_set(r: Rollout) -> bool:
-    ready = r.confirmed_at is not None and not r.promote_asked and r.shipped is None
-    return ready and allows(r.phase, Event.SET_ASKED)
 
 
 def intent(
@@ -149,7 +76,7 @@ def _promote(r: Rollout, full: bool) -> Intent:
             f"It was closed before step {r.position} was confirmed. Its weights are written now, outside the plan's "
             "hours.",
             f"Write step {r.position} now",
-            grouped(_forward(raised, raised.outstanding)),
+            grouped(forward_bodies(raised, raised.outstanding)),
             _pending_writes(r),
             full,
         )
@@ -160,7 +87,7 @@ def _promote(r: Rollout, full: bool) -> Intent:
             f"Step {r.position} is the last one. Its weights are written again, outside the plan's hours, its hold ends "
             "now, and the rollout ends as promoted.",
             "End the bake",
-            grouped(_forward(raised, raised.outstanding)),
+            grouped(forward_bodies(raised, raised.outstanding)),
             _pending_writes(r),
             full,
         )
@@ -175,14 +102,14 @@ def _promote(r: Rollout, full: bool) -> Intent:
             full,
         )
     moved = replace(raised, position=goal, confirmed_at=None, hand_split=None)
-    share = _weight(r, goal)
+    share = story.weight_at(r, goal)
     return Intent(
         "promote",
         f"Promote {r.name} to {goal}",
         f"It goes from {r.position} to {goal} now, without waiting for hold and gates. New calls then reach the "
         f"canary with weight {share}.",
         f"Promote to {goal}",
-        grouped(_forward(moved, moved.outstanding)),
+        grouped(forward_bodies(moved, moved.outstanding)),
         _pending_writes(r),
         full,
     )
@@ -196,7 +123,7 @@ def _set(r: Rollout, weights: Mapping[str, str] | None) -> Intent:
         given = {arm: text for arm, text in weights.items() if text}
         change, _, _ = set_weights(r, r.updated_at, By("page"), None, given)
         moved = change.applied_to(r, r.updated_at)
-        orders = grouped(_forward(moved, moved.outstanding))
+        orders = grouped(forward_bodies(moved, moved.outstanding))
     return Intent(
         "set",
         f"Set the weights of {r.name}",
@@ -216,7 +143,7 @@ def _ship(r: Rollout, variant: str) -> Intent:
         missing = missing_evidence(r.verdict, variant)
         change, _, _ = ship(r, r.updated_at, By("page"), None, variant=variant, missing=missing, anyway=True)
         moved = change.applied_to(r, r.updated_at)
-        orders = grouped(_forward(moved, moved.outstanding))
+        orders = grouped(forward_bodies(moved, moved.outstanding))
     return Intent(
         "ship",
         f"Ship {variant or 'a version'} of {r.name}",
@@ -252,7 +179,7 @@ def _resume(r: Rollout) -> Intent:
     if has_failed(r):
         says += " Its gates have failed: resuming overrides that failure."
     waiting = r.started_at is not None and r.confirmed_at is None
-    orders = grouped(_forward(r, r.outstanding)) if waiting else ()
+    orders = grouped(forward_bodies(r, r.outstanding)) if waiting else ()
     follows = "" if orders else "Nothing is written now; the next step follows when its hold and gates allow."
     return Intent("resume", f"Resume {r.name}", says, "Resume", orders, follows)
 
@@ -276,7 +203,7 @@ def _restore(r: Rollout) -> Intent:
         f"Restore the split of {r.name}",
         "Our split is written again over what the numbers show now, and the rollout goes on.",
         "Restore",
-        grouped(_forward(r, chosen)),
+        grouped(forward_bodies(r, chosen)),
         _pending_writes(r),
     )
 
@@ -322,28 +249,6 @@ def _rollback(r: Rollout) -> Intent:
     )
 
 
-def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[PatchPreview, ...]:
-    """(number, body) pairs with equal bodies put together, in the order in which they come first."""
-    found: dict[str, list[str]] = {}
-    for number, body in bodies:
-        found.setdefault(body, []).append(number)
-    return tuple(PatchPreview(tuple(numbers), body) for body, numbers in found.items())
-
-
-def summary(orders: Iterable[PatchPreview]) -> str:
-    """`1 body for 12 numbers`, or that nothing is written."""
-    listed = list(orders)
-    if not listed:
-        return "no PATCH"
-    total = number_count(sum(len(o.numbers) for o in listed))
-    return f"the same PATCH for {total}" if len(listed) == 1 else f"{len(listed)} PATCH bodies for {total}"
-
-
-def _forward(r: Rollout, targets: Iterable[Target]) -> Iterable[tuple[str, str]]:
-    for t in targets:
-        yield t.number, body_of(wanted_lists(r, t))
-
-
 def _pending_writes(r: Rollout) -> str:
     if not r.unresolved:
         return ""
@@ -352,7 +257,3 @@ def _pending_writes(r: Rollout) -> str:
         f"{number_count(open_)} still {'has' if open_ == 1 else 'have'} a write whose outcome is not known; nothing more "
         "is sent there until it is."
     )
-
-
-def _weight(r: Rollout, position: Position) -> str:
-    return percent(sum(r.plan.weights(position.step).values()) / splits.TOTAL)

@@ -12,8 +12,8 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard.actions import by_of
-from rollout.interfaces.dashboard.confirmations import PatchPreview
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.dashboard.patch_preview import PatchPreview
 from rollout.interfaces.views import agent_tests
 
 NAME = "plan"

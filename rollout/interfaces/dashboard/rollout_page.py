@@ -18,7 +18,7 @@ from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
-from rollout.interfaces.dashboard import call_charts, charts, confirmations, formatting, history_charts, story
+from rollout.interfaces.dashboard import buttons, call_charts, charts, formatting, history_charts, story
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.paging import page_of
@@ -57,7 +57,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "worst": worst(page_state, r),
         "arms": arms(r, now),
         "gated": config_of(r.plan) is not None,
-        "buttons": [b for b in confirmations.buttons(r) if caller.may(b.right)],
+        "buttons": [b for b in buttons.buttons(r) if caller.may(b.right)],
         "may_halt": caller.may(Right.HALT),
         "may_operate": caller.may(Right.OPERATE),
         "needs_answer": needs_answer(r),

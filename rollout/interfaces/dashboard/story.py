@@ -10,7 +10,7 @@ from rollout.domain.gates import forecast_wording
 from rollout.domain.gates.summary import GateSummary
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.splits import splits
 from rollout.interfaces.dashboard.formatting import percent, sentence
@@ -127,3 +127,8 @@ def asked(r: Rollout) -> str:
     """The share of new calls that is asked for the canary now."""
     undone = r.phase in (Phase.PENDING, Phase.ROLLING_BACK, Phase.ROLLED_BACK)
     return percent(0.0 if undone else sum(r.weights.values()) / splits.TOTAL)
+
+
+def weight_at(r: Rollout, position: Position) -> str:
+    """The canary's weight at a position of the plan."""
+    return percent(sum(r.plan.weights(position.step).values()) / splits.TOTAL)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 
 import pytest
 
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, TargetState
-from rollout.interfaces.dashboard import confirmations
+from rollout.domain.writes.protocol import body_of
+from rollout.interfaces.dashboard import confirmations, patch_preview
 from rollout.interfaces.dashboard.formatting import pretty_json
 from tests.support.scene import ME, Scene
-from tests.support.values import ONE, THREE, TWO, confirmed, entry, plan, rollout, said, target, write
+from tests.support.values import ONE, THREE, TWO, confirmed, entry, rollout, said, write
 
 
 def promised(intent: confirmations.Intent) -> list[tuple[str, object]]:
@@ -100,7 +100,7 @@ def test_what_writes_nothing_says_so(command: str) -> None:
     found = confirmations.intent(rollout(targets=(confirmed(),), confirmed_at=rollout().created_at), command)
     assert found.orders == ()
     assert "Nothing is written" in found.follows
-    assert confirmations.summary(found.orders) == "no PATCH"
+    assert patch_preview.summary(found.orders) == "no PATCH"
 
 
 def test_resuming_over_a_failed_gate_says_so() -> None:
@@ -116,51 +116,16 @@ def test_a_rollback_without_writes_and_one_that_is_over() -> None:
     assert len(confirmations.intent(promoted, "rollback").orders) == 1
 
 
-def labels(found: Iterable[confirmations.Button]) -> list[str]:
-    return [b.label.replace("\u00a0", " ") for b in found]
-
-
-def test_the_buttons_of_each_phase() -> None:
-    at = rollout().created_at
-    going = rollout(targets=(confirmed(),), confirmed_at=at)
-    assert labels(confirmations.buttons(going)) == [
-        "Promote to 1.2 (50 %)",
-        "Promote all the way (100 %)",
-        "Set weights",
-        "Ship a version",
-        "Pause",
-        "Stop",
-    ]
-    writing = rollout(targets=(target(),))
-    assert labels(confirmations.buttons(writing)) == ["Promote all the way (100 %)", "Ship a version", "Pause", "Stop"]
-    last = rollout(targets=(confirmed(step=3),), confirmed_at=at, position=Position(1, 3))
-    assert labels(confirmations.buttons(last)) == ["End the bake", "Set weights", "Ship a version", "Pause", "Stop"]
-    assert labels(confirmations.buttons(rollout(phase=Phase.PAUSED))) == ["Ship a version", "Resume", "Stop"]
-    held = rollout(phase=Phase.HELD, reason="drift")
-    assert labels(confirmations.buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
-    for phase in (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK):
-        assert confirmations.buttons(rollout(phase=phase)) == []
-    for phase in (Phase.PAUSED, Phase.HELD):
-        assert confirmations.buttons(rollout(phase=phase, stop_asked=True)) == [], "it is being stopped"
-
-
 def test_equal_bodies_are_shown_once() -> None:
-    found = confirmations.grouped([("+1", "a"), ("+2", "b"), ("+3", "a")])
+    found = patch_preview.grouped([("+1", "a"), ("+2", "b"), ("+3", "a")])
     assert [(o.numbers, o.body) for o in found] == [(("+1", "+3"), "a"), (("+2",), "b")]
-    assert confirmations.summary(found) == "2 PATCH bodies for 3 numbers"
+    assert patch_preview.summary(found) == "2 PATCH bodies for 3 numbers"
 
 
 def test_a_pretty_body_is_the_same_body() -> None:
-    body = confirmations.body_of({"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]})
+    body = body_of({"inbound_agents": [entry(7, 0.1), entry(6, 0.9)], "outbound_agents": [entry(6)]})
     assert json.loads(pretty_json(body)) == json.loads(body)
     assert "".join(pretty_json(body).split()) == "".join(body.split())
-
-
-def test_a_plan_with_variants_shows_the_whole_weight() -> None:
-    variants = {"b": {"agent_id": "agent_b", "agent_version": 1}, "c": {"agent_id": "agent_c", "agent_version": 1}}
-    ab = plan(canary=None, variants=variants, steps=[{"weights": {"b": 0.1}}, {"weights": {"b": 0.2, "c": 0.3}}])
-    r = rollout(plan=ab, targets=(confirmed(of=ab),), confirmed_at=rollout().created_at)
-    assert labels(confirmations.buttons(r))[0] == "Promote to 1.2 (50 %)"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
-from rollout.interfaces.dashboard import actions, confirmations, formatting
+from rollout.interfaces.dashboard import actions, buttons, formatting
 from rollout.interfaces.views import words
 from rollout.interfaces.views.listing import PHASE_ORDER
 from tests.support.clock import START
@@ -105,7 +105,7 @@ def test_every_state_phase_reason_and_verdict_has_words_and_no_other_word_has(
 
 
 def test_every_command_of_the_page_says_what_it_did() -> None:
-    assert set(actions.DONE) == {*confirmations.EVENTS, "start"}
+    assert set(actions.DONE) == {*buttons.EVENTS, "start"}
 
 
 def test_every_tone_is_in_the_style_sheet_and_every_word_is_its_own() -> None:
