@@ -17,6 +17,7 @@ from rollout.domain.gates import backup_models
 from rollout.domain.gates.backup_models import SAMPLE
 from rollout.domain.gates.counting import DETAILS_WAIT
 from rollout.domain.gates.observations import baseline_pairs
+from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.lifecycle.records import CallDetails, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.answers import Failure
@@ -46,16 +47,19 @@ class CallDetailsReader:
         by a backup model more often, which is told.
         """
         self._sampled = {r.id: self._sampled.get(r.id, 0) for r in rollouts}
-        asking = sorted(
-            (r for r in rollouts if _needs_details(r) or (_compares(r) and self._sampled[r.id] < SAMPLE)),
-            key=_needs_details,
-            reverse=True,
-        )
+        configs = [(r, config_of(r.plan)) for r in rollouts]
+        needing = [r for r, config in configs if config is not None and _needs_details(config)]
+        sampling = [
+            r
+            for r, config in configs
+            if config is not None and r.phase.is_live and not _needs_details(config) and self._sampled[r.id] < SAMPLE
+        ]
+        asking = needing + sampling
         left = self._allowed(now) if asking else 0
         news = set()
         for i, rollout in enumerate(asking):
-            needs = _needs_details(rollout)
-            sharing = sum(_needs_details(r) is needs for r in asking[i:])  # a sample is read of what those leave
+            needs = i < len(needing)
+            sharing = len(needing if needs else asking) - i  # a sample is read of what those leave
             most = math.ceil(left / sharing)
             used, failed = self._read(rollout, most if needs else min(most, SAMPLE - self._sampled[rollout.id]), now)
             left -= used
@@ -69,8 +73,10 @@ class CallDetailsReader:
         return news
 
     def _allowed(self, now: datetime) -> int:
-        passed = _MOST_SAVED if self._used_until is None else (now - self._used_until).total_seconds()
-        count = int(min(max(passed, 0.0), _MOST_SAVED) * self.rate / 60)
+        most = max(1.0, self.rate * _MOST_SAVED / 60)  # a rate below one call a minute saves up for one
+        since = self._used_until
+        saved = most if since is None else max(0.0, (now - since).total_seconds()) * self.rate / 60
+        count = int(min(saved, most))
         if count:
             self._used_until = now
         return count
@@ -105,10 +111,5 @@ class CallDetailsReader:
             self.app.store.note_once_a_day(rollout.id, JournalEntry("backup_models", SERVICE, sentence))
 
 
-def _compares(rollout: Rollout) -> bool:
-    return rollout.phase.is_live and config_of(rollout.plan) is not None
-
-
-def _needs_details(rollout: Rollout) -> bool:
-    config = config_of(rollout.plan)
-    return config is not None and any(m.sampled for m in config.metrics)
+def _needs_details(config: GateConfig) -> bool:
+    return any(m.sampled for m in config.metrics)

@@ -5,7 +5,7 @@ By high-water mark: each fetch asks from the oldest call that may still get a re
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -84,12 +84,16 @@ class Observe:
             changed += got.calls
             if got.calls or got.failed != ask.failed:  # an outage, and its end, are seen at once
                 news.add(ask.rollout_id)
-        news |= self._details.read(watched, now)
+        self._pass_on(news, ended, now)  # a gate that fails by the lists alone does not wait for calls to be read
+        self._pass_on(self._details.read(watched, now), ended, now)
+        return changed
+
+    def _pass_on(self, news: set[str], ended: Mapping[str, Rollout], now: datetime) -> None:
+        """Wake the live rollouts that have news, and tell what it says of those that have ended."""
         if live := sorted(news - ended.keys()):
-            store.wake(live, look=False)
+            self.app.store.wake(live, look=False)
         for id_ in sorted(news & ended.keys()):
             self._tell(ended[id_], now)
-        return changed
 
     def _promoted(self, now: datetime) -> list[Rollout]:
         if self._after_end_at is not None and now - self._after_end_at < AFTER_END_EVERY:

@@ -242,3 +242,29 @@ def test_where_no_metric_asks_for_it_a_sample_is_read_to_tell_of_backup_models(
         scene.clock.to(scene.clock.now() + timedelta(seconds=5))
     assert len(listed.read) == 2
     observe.stop()
+
+
+def test_the_calls_of_the_lists_are_judged_before_single_calls_are_read(
+    scene: GateScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate that fails by the lists does not wait for Retell to answer for one call after the other."""
+    done: list[str] = []
+    listed = Listed([scene.call(7, bad=True)])
+    wake, details = scene.app.store.wake, listed.details
+    monkeypatch.setattr(scene.app.store, "wake", lambda ids, **how: done.append("woken") or wake(ids, **how))
+    monkeypatch.setattr(listed, "details", lambda id_: done.append("read") or details(id_))
+    observe = Observe(scene.app, listed)
+    observe.tick()
+    observe.stop()
+    assert done[:2] == ["woken", "read"]
+
+
+def test_a_rate_below_one_call_a_minute_reads_one_when_it_is_due(scene: GateScene) -> None:
+    listed = Listed([scene.call(6, bad=False) for _ in range(5)])
+    observe = Observe(scene.app, listed)
+    observe._details.rate = 0.5
+    for expected in (1, 1, 2):
+        observe.tick()
+        assert len(listed.read) == expected
+        scene.clock.to(scene.clock.now() + timedelta(minutes=1))
+    observe.stop()
