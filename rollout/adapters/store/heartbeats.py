@@ -13,6 +13,8 @@ from rollout.adapters.store.tables import services
 from rollout.domain.errors import DatabaseReplaced
 from rollout.domain.version import __version__
 
+ALIVE_WITHIN = timedelta(seconds=30)  # of its last report
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceHeartbeat:
@@ -91,7 +93,7 @@ class Heartbeats:
         with self.database.write() as connection:
             connection.execute(delete(services).where(services.c.owner == owner))
 
-    def services(self, within: timedelta = timedelta(seconds=30)) -> list[ServiceHeartbeat]:
+    def services(self, within: timedelta = ALIVE_WITHIN) -> list[ServiceHeartbeat]:
         """The service processes that were alive within this time."""
         with self.database.read() as connection:
             return services_since(connection, self.database.now(connection) - within)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
 from rollout.adapters.store.engine import Database
+from rollout.adapters.store.heartbeats import ALIVE_WITHIN
 from rollout.adapters.store.observations import CallsUnreadable, unreadable
 from rollout.adapters.store.outbox import Failing, failing
 from rollout.adapters.store.rows import to_rollout, to_target
@@ -29,7 +30,6 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 
 MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
-ALIVE_WITHIN = timedelta(seconds=30)
 _READ_SIZE = 200
 
 

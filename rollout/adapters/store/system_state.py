@@ -14,7 +14,6 @@ from rollout.adapters.store.heartbeats import ServiceHeartbeat, services_since
 from rollout.adapters.store.outbox import Failing, failing
 from rollout.adapters.store.tables import UNSENT, outbox, rollouts
 
-ALIVE_WITHIN = timedelta(seconds=30)
 _SHOWN_WITHIN = timedelta(hours=1)
 _SENT_WITHIN = timedelta(days=1)
 

@@ -11,7 +11,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from rollout.adapters.settings_check import shown_settings
-from rollout.adapters.store.system_state import ALIVE_WITHIN, system_state
+from rollout.adapters.store.heartbeats import ALIVE_WITHIN
+from rollout.adapters.store.system_state import system_state
 from rollout.app import App
 from rollout.interfaces.auth.roles import Right
 from rollout.interfaces.dashboard.page_route import is_fragment, render, shown
