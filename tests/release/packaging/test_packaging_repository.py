@@ -18,7 +18,6 @@ LONGEST = 350
 LONG = {
     "rollout/settings.py": "every setting, one line each",
     "rollout/domain/lifecycle/state.py": "one rollout as a value, with all that is derived from it",
-    "rollout/interfaces/dashboard/confirmations.py": "what each command writes, beside each other",
     "rollout/engine/write_protocol.py": "the protocol's phases are read together",
     "rollout/domain/gates/evidence.py": "every formula of the evidence beside its source",
     "rollout/domain/notices/events.py": "one sentence per event that people are told",
