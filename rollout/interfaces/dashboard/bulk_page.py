@@ -34,12 +34,8 @@ _SAYS = {
 class TouchedRow:
     """One rollout that the command would touch; `note` says what else the reader should know about it."""
 
-    id: str
-    name: str
+    of: Rollout
     agent: str
-    phase: str
-    reason: str | None
-    position: str
     weight: float
     numbers: int
     note: str
@@ -106,17 +102,7 @@ async def _ask(
 
 
 def _row(command: BulkCommand, r: Rollout, numbers: int) -> TouchedRow:
-    return TouchedRow(
-        r.id,
-        r.name,
-        formatting.tried(r.plan),
-        str(r.phase),
-        r.reason,
-        str(r.position),
-        views.summary(r)["weight"],
-        numbers,
-        _note(command, r),
-    )
+    return TouchedRow(r, formatting.tried(r.plan), views.summary(r)["weight"], numbers, _note(command, r))
 
 
 def _note(command: BulkCommand, r: Rollout) -> str:
