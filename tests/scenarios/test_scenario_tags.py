@@ -6,7 +6,8 @@ import pytest
 
 from rollout.adapters.store.rebuild import differences
 from rollout.domain.errors import Refused
-from rollout.interfaces.dashboard import confirmations, formatting
+from rollout.interfaces.dashboard import formatting
+from rollout.interfaces.dashboard.buttons import buttons
 from rollout.sandbox.agents import Agent
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, ONE, entry
@@ -36,7 +37,7 @@ def test_a_tag_that_is_moved_is_told_during_the_hold(scene: Scene) -> None:
     assert scene.rollout.why == MOVED
     assert scene.rollout.next == "adopt, rollback or stop"
     assert "tag" in formatting.held(scene.rollout)
-    assert "restore" not in [button.command for button in confirmations.buttons(scene.rollout)]
+    assert "restore" not in [button.command for button in buttons(scene.rollout)]
     with pytest.raises(Refused, match="the tag prod can only be moved back in Retell: adopt, rollback or stop"):
         scene.app.commands.restore(scene.id, ME)
 

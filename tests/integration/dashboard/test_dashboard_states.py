@@ -33,7 +33,7 @@ from rollout.domain.versions.difference import difference
 from rollout.domain.versions.documents import ResponseEngine, VersionDocument
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.cli import look
-from rollout.interfaces.dashboard import confirmations
+from rollout.interfaces.dashboard import buttons
 from rollout.interfaces.dashboard import formatting as words
 from rollout.interfaces.dashboard.page_state import PageState
 from tests.integration.dashboard.world import World, world
@@ -212,7 +212,7 @@ def test_pages_are_there_in_every_phase_with_numbers_in_every_state(
     cookie = still.session("operator")
     pages = ["/", f"/?phase={phase}", f"/rollouts/{id_}", *(f"/numbers/{n}" for n in numbers)]
     pages += [f"/rollouts/{id_}?state={state}" for state in TargetState]
-    pages += [f"/rollouts/{id_}/{command}" for command in confirmations.EVENTS]
+    pages += [f"/rollouts/{id_}/{command}" for command in buttons.EVENTS]
     for path in pages:
         answer = still.ask("GET", path, cookie=cookie)
         assert answer.status == 200, (path, answer.text)

@@ -28,6 +28,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.drift import NumberScan, absorb
 from rollout.domain.writes.protocol import Finding, examine, is_ours, lists_at
 from rollout.interfaces.dashboard import confirmations
+from rollout.interfaces.dashboard.buttons import buttons
 from rollout.interfaces.dashboard.page_state import Line
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from tests.support.clock import START
@@ -405,7 +406,7 @@ def test_the_page_draws_it_and_promises_the_bodies_that_are_sent() -> None:
     promoted = confirmations.intent(down(), "promote").orders[0].body
     assert '"weight": 1' in promoted
     unconfirmed = down(confirmed_at=None, targets=(at(1),))
-    assert confirmations.buttons(unconfirmed)[0].label.startswith("Write step 1.2 now")
+    assert buttons(unconfirmed)[0].label.startswith("Write step 1.2 now")
     assert '"weight": 0.5' in confirmations.intent(unconfirmed, "promote").orders[0].body
     last = down(position=Position(1, 3), plan=one_wave(), targets=(low(step=3),))
     assert confirmations.intent(last, "promote").orders, "ending the bake at night writes its weights first"
