@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import reasons
+from rollout.domain.gates.forecast_wording import words
 from rollout.domain.gates.metrics import MetricRule
 from rollout.domain.gates.profiles import GateConfig, from_plan, gate_config
 from rollout.domain.gates.tally import Cell, Tally
@@ -132,8 +133,8 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
             GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
         )
     missing = n.safe, n.in_wave, n.margins, n.in_step, n.floor
-    said, forecast = reasons.wait(config, *missing), reasons.outlook(config, tally, *missing)
-    return _Decision(GateOutcome.UNDECIDED, None, said, forecast)
+    forecast = words(reasons.still_needed(config, tally, *missing), tally.calls_per_day)
+    return _Decision(GateOutcome.UNDECIDED, None, reasons.wait(config, *missing), forecast)
 
 
 def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from rollout.domain.gates import forecast, forecast_wording
+from rollout.domain.gates import forecast
+from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.metrics import MetricRule, sample, told
 from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.tally import Cell, Stratum, Tally
@@ -189,20 +190,6 @@ def wait(
     return f"{_rates(m, counts)}Not enough calls yet to rule out a {100 * margins[m.name]:g}-point {change}."
 
 
-def outlook(
-    config: GateConfig,
-    tally: Tally,
-    safe: Mapping[str, float],
-    counts: Mapping[str, Counts],
-    margins: Mapping[str, float],
-    calls: int,
-    floor: int,
-) -> str:
-    """How many more calls the missing evidence takes, as a phrase."""
-    expected = still_needed(config, tally, safe, counts, margins, calls, floor)
-    return forecast_wording.words(expected, tally.calls_per_day)
-
-
 def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
     """Both versions' rates so far; empty while one of them has no judged call."""
     series = max(metric.series, key=lambda s: counts[s][0])
@@ -224,13 +211,13 @@ def still_needed(
     margins: Mapping[str, float],
     calls: int,
     floor: int,
-) -> forecast_wording.Forecast | None:
+) -> Forecast | None:
     """The longest wait of the step: for its minimum of calls, or for the proof of a critical metric."""
     w = tally.weight
     if not 0.0 < w < 1.0:
         return None
     missing = max(0, floor - calls) / w
-    parts: list[forecast_wording.Forecast | None] = [forecast_wording.Forecast(missing, "calls")]
+    parts: list[Forecast | None] = [Forecast(missing, "calls")]
     for m in config.critical:
         if safe[m.name] < 1 / config.beta:
             for s in m.series:
