@@ -183,11 +183,7 @@ class GateVerdict:
         return joined(self.arms, self.outcome, {name: arm.outlook for name, arm in self.arms.items()})
 
     def to_json(self) -> dict[str, Any]:
-        found: dict[str, Any] = {
-            "outcome": str(self.outcome),
-            "alarm": self.alarm and str(self.alarm),
-            "reason": self.reason,
-        }
+        found = _said(self)
         if self.at is not None:
             found["at"] = self.at.isoformat()
         if self.position is not None:
