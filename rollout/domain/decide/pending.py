@@ -23,9 +23,7 @@ def pending(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.plan.after is not None and not f.after_promoted:
         return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted", WaitingFor.START)
     tested = r.tests is not None and r.tests.began_at is not None  # what began goes on while it is closed
-    if not f.opening.is_open and not tested:
-        return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
-    if (tests := testing(r, f, now, first)) is not None:
+    if (f.opening.is_open or tested) and (tests := testing(r, f, now, first)) is not None:
         return tests
     if not f.opening.is_open:
         return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
