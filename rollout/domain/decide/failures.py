@@ -9,6 +9,7 @@ from typing import Any
 from rollout.domain.decide.actions import Action, Record
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
+from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
 from rollout.domain.writes.drift import Blocked, NumberScan
@@ -35,11 +36,11 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
     rejected = [t.number for t in r.targets if t.state is TargetState.REJECTED]
     if rejected:
         return hold(r, HeldReason.REJECTED, f"Retell refuses the split for {name(rejected)}")
-    if f.verdict is not None and f.verdict.outcome == "fail" and not r.waived:
+    if f.verdict is not None and f.verdict.outcome is GateOutcome.FAIL and not r.waived:
         return fail(r, f.verdict.reason, now)
-    if f.verdict is not None and f.verdict.alarm == "split" and not r.split_waived:
+    if f.verdict is not None and f.verdict.alarm is Alarm.SPLIT and not r.split_waived:
         return hold(r, HeldReason.SPLIT, f.verdict.reason)
-    if f.verdict is not None and f.verdict.alarm == "labels" and not r.labels_waived:
+    if f.verdict is not None and f.verdict.alarm is Alarm.LABELS and not r.labels_waived:
         return hold(r, HeldReason.LABELS, f.verdict.reason)
     return None
 

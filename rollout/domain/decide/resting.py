@@ -10,6 +10,7 @@ from rollout.domain.decide.failures import fail, moved_tags, wrong_numbers
 from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import find_out, pause, sooner
 from rollout.domain.decide.wording import name, percent
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -34,8 +35,9 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     if r.look_asked and f.look is None and f.trouble is None and r.targets:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     impossible = r.phase is Phase.HELD and r.reason == HeldReason.ROLLBACK_IMPOSSIBLE
-    if f.verdict is not None and f.verdict.outcome == "fail" and not r.waived and not impossible and r.written:
-        failed = fail(r, f.verdict.reason, now)
+    said = f.verdict
+    if said is not None and said.outcome is GateOutcome.FAIL and not r.waived and not impossible and r.written:
+        failed = fail(r, said.reason, now)
         if failed.event is Event.FAILED:
             return failed
     started = r.phase is Phase.PAUSED and r.targets and r.started_at

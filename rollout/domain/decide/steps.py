@@ -11,9 +11,12 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
 from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner, unread
 from rollout.domain.decide.wording import count, percent, reached, wanted, weight
+from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
+
+_NOT_DECIDED = frozenset({GateOutcome.UNDECIDED, GateOutcome.UNMEASURABLE})
 
 
 def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
@@ -108,8 +111,8 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     if step.min_calls and (f.canary_calls is None or f.canary_calls < step.min_calls):
         seen = 0 if f.canary_calls is None else f.canary_calls
         return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen", WaitingFor.CALLS)
-    if f.verdict is not None and f.verdict.outcome in {"undecided", "unmeasurable"} and not r.waived:
-        cause = WaitingFor.SPLIT if f.verdict.alarm == "split" else WaitingFor.EVIDENCE
+    if f.verdict is not None and f.verdict.outcome in _NOT_DECIDED and not r.waived:
+        cause = WaitingFor.SPLIT if f.verdict.alarm is Alarm.SPLIT else WaitingFor.EVIDENCE
         return Wait(now + f.watch, next_, f.verdict.outlook, cause)
     if not f.opening.is_open:
         return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)

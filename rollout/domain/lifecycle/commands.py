@@ -152,11 +152,11 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
             "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
         }
     values: dict[str, Any] = {"phase": phase, "reason": None}
-    if r.reason == "split":
+    if r.reason == HeldReason.SPLIT:
         values["split_waived"] = True
-    if r.reason == "labels":
+    if r.reason == HeldReason.LABELS:
         values["labels_waived"] = True
-    if r.reason == "deadline":
+    if r.reason == HeldReason.DEADLINE:
         values["deadline_at"] = None
     if r.tags:
         values["tags"] = tags.adopted(r.tags)

@@ -19,6 +19,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
+from rollout.domain.writes.protocol import Finding
 
 QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
 _LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
@@ -290,9 +291,8 @@ def _stopped(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     said = parse(e.kind, e.data)
-    edited = (
-        [n for n, finding in said.findings.items() if finding == "drift"] if isinstance(said, ObservedNumbers) else []
-    )
+    findings = said.findings if isinstance(said, ObservedNumbers) else {}
+    edited = [number for number, finding in findings.items() if finding == Finding.DRIFT]
     if not edited or not r.phase.is_final:
         return None  # while it is live it is held for this, and that is told
     names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
