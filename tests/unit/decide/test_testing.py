@@ -36,7 +36,7 @@ RUNNING = BEGUN.with_batches([batch(complete=False)])
 
 def pending(tests: AgentTests | None, **changes: Any) -> Rollout:
     asked = plan(tests={"runs": 1, "max_failed": 0.1, "deadline": "20m"})
-    return rollout(phase=Phase.PENDING, started_at=None, plan=asked, tests=None if tests is None else tests, **changes)
+    return rollout(phase=Phase.PENDING, started_at=None, plan=asked, tests=tests, **changes)
 
 
 def decided(known: AgentTests | None, now: datetime = START, **facts: Any) -> Action:
