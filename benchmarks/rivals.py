@@ -122,13 +122,15 @@ def procrastinate(url: str, database: str, count: int) -> float:
     from procrastinate import App, PsycopgConnector
 
     retell = client(url)
-    app = App(connector=PsycopgConnector(conninfo=database))
+    app = App(connector=PsycopgConnector(conninfo=database, min_size=THREADS, max_size=THREADS))
 
     @app.task(name="step")
     def step(number: str) -> None:
         retell.phone_number.update(number, inbound_agents=AGENTS)
 
     async def run() -> float:
+        # Tasks that are no coroutines run in the loop's own pool: as many threads as processors, and four.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
         async with app.open_async():
             await app.schema_manager.apply_schema_async()
             await asyncio.to_thread(warm, retell)

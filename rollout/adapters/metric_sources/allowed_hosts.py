@@ -119,7 +119,7 @@ class MetricHosts:
 
 
 def asked(source: Prometheus | Http) -> str:
-    """The address that is asked for a metric, without the Prometheus query. Unreadable when there can be none."""
+    """The address that is asked for a metric, without the Prometheus query. ValueUnreadable when there can be none."""
     if isinstance(source, Http):
         return source.url
     if "?" in source.url:
@@ -128,7 +128,7 @@ def asked(source: Prometheus | Http) -> str:
 
 
 def addresses(place: AllowedAddress, lookup: Lookup | None = None) -> list[Address]:
-    """Where to connect to: every address behind the host, looked up once. Unreadable when one is not allowed.
+    """Where to connect to: every address behind the host, looked up once. ValueUnreadable when one is not allowed.
 
     `localhost` and IP addresses are not looked up. One bad address refuses all: which of them is taken would be
     a matter of chance.
@@ -177,7 +177,7 @@ def _entry(text: str) -> tuple[str, int | None]:
 
 
 def _check(place: AllowedAddress, text: str) -> None:
-    """Unreadable when this address may not be connected to."""
+    """ValueUnreadable when this address may not be connected to."""
     where = place.host if place.host == text else f"{place.host} leads to {text}, which"
     address = ip_address(text.partition("%")[0])
     if address.is_loopback and is_this_machine(place.host) and place.inside:

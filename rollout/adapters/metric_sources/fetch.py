@@ -54,7 +54,7 @@ def read_value(
     tls: ssl.SSLContext | None = None,
     lookup: Lookup | None = None,
 ) -> float:
-    """The finite number that a metric's source shows now. Raises Unreadable, or Late after `within` seconds.
+    """The finite number that a metric's source shows now. Raises ValueUnreadable, or Late after `within` seconds.
 
     Only the lookup of a name may take longer, because the system's resolver knows no limit.
     """
@@ -70,7 +70,7 @@ def read_value(
 def get(
     place: AllowedAddress, clock: Clock, ends: float, tls: ssl.SSLContext | None = None, lookup: Lookup | None = None
 ) -> bytes:
-    """The body of a 200 that is complete by `ends` (seconds of Clock.boot). Raises Unreadable, Late."""
+    """The body of a 200 that is complete by `ends` (seconds of Clock.boot). Raises ValueUnreadable, Late."""
     left = countdown(clock, ends)
     try:
         sock = _connect(place, addresses(place, lookup), left)
@@ -102,7 +102,7 @@ def strict_tls() -> ssl.SSLContext:
 
 
 def prometheus_value(body: bytes) -> float:
-    """The one number of an instant query: a scalar, or a vector of exactly one sample. Raises Unreadable."""
+    """The one number of an instant query: a scalar, or a vector of exactly one sample. Raises ValueUnreadable."""
     document = _document(body)
     data = document.get("data")
     if document.get("status") != "success" or not isinstance(data, dict):
@@ -124,7 +124,7 @@ def prometheus_value(body: bytes) -> float:
 
 
 def field_value(body: bytes, field: str) -> float:
-    """The number under a key of a JSON object; dots in `field` go into nested objects. Raises Unreadable."""
+    """The number under a key of a JSON object; dots in `field` go into nested objects. Raises ValueUnreadable."""
     value: Any = _document(body)
     for key in field.split("."):
         if not isinstance(value, dict) or key not in value:
@@ -174,7 +174,7 @@ def _connect(
 
 
 def _ask(place: AllowedAddress, how: Sending) -> bytes:
-    """The body of a whole 200 on a connection that is open. Raises Unreadable, Late."""
+    """The body of a whole 200 on a connection that is open. Raises ValueUnreadable, Late."""
     request = httpx.Request(
         "GET",
         httpx.URL(scheme=place.scheme, host=place.host, port=place.port, raw_path=place.target.encode("ascii")),

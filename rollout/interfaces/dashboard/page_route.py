@@ -208,12 +208,13 @@ def template_text(request: Request, template: str, **values: Any) -> str:
 
 
 def error_page(request: Request, status: int, message: str, details: Mapping[str, Any]) -> Response:
-    """The error page, in the page's own look."""
+    """The error page, in the page's own look; for the script its message alone."""
     title = _TITLES.get(status, "Something went wrong")
     problems = [str(p) for p in details.get("problems", ())][:50]
     found = re.match(r"/rollouts/[^/]+(?=/)", request.url.path)  # a command of a rollout leads back to it
     back = found[0] if found and status != 404 else ""
-    return render(request, "error.html", status, title=title, message=message, problems=problems, back=back)
+    template = "error_live.html" if is_fragment(request) else "error.html"
+    return render(request, template, status, title=title, message=message, problems=problems, back=back)
 
 
 def outer_error(

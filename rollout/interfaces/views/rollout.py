@@ -27,7 +27,8 @@ def when(moment: datetime | None) -> str | None:
 def summary(r: Rollout) -> dict[str, Any]:
     """A rollout without its targets: what lists show."""
     confirmed = r.confirmed_at is not None
-    step = r.step if confirmed else r.position.step - (r.hand is None)
+    before = r.position.step - 1 if r.hand is None else r.position.step  # a person's split follows the step's own
+    step = r.step if confirmed else before
     return {
         "id": r.id,
         "name": r.name,

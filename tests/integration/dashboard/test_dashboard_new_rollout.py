@@ -129,6 +129,14 @@ def test_a_check_is_out_of_date_once_the_plan_changes(service: World, operator: 
     expect(operator.locator("#start")).to_have_count(0)
 
 
+def test_a_check_after_the_session_has_ended_says_so(service: World, operator: Page) -> None:
+    """The report stayed blank: the answer to a script without a session has no text."""
+    opened(operator, service, f"?number=%2B{service.number()[1:]}")
+    operator.context.clear_cookies()
+    operator.click("#check")
+    expect(operator.locator("#report")).to_contain_text("Your session has ended")
+
+
 def test_a_viewer_writes_a_plan_and_cannot_check_it(service: World, page: Page) -> None:
     service.sign_in(page, "viewer")
     opened(page, service, "?example=business-hours")

@@ -282,6 +282,15 @@ def test_a_start_without_a_reason_starts_nothing(service: World) -> None:
     assert "unsaid" not in service.ask("GET", "/", cookie=cookie).text
 
 
+def test_a_check_that_is_refused_is_no_page_within_the_page(service: World) -> None:
+    cookie = service.session("viewer")
+    form = {"csrf": service.ask("GET", "/new", cookie=cookie).csrf, "plan": "version: 1"}
+    answer = service.ask("POST", "/new/check", form, cookie=cookie, headers={"HX-Request": "true"})
+    assert answer.status == 403
+    assert "operator" in answer.text
+    assert "<html" not in answer.text
+
+
 def test_the_same_form_twice_is_one_command(service: World) -> None:
     id_ = service.start()
     cookie = service.session("operator")

@@ -11,6 +11,7 @@
   const complaints = document.getElementById("complaints");
   const root = document.body.dataset.root;
   const headers = { "hx-request": "true" };
+  const signedOut = "Your session has ended: copy the YAML, then sign in again.";
   let bad = new Set();
   let asked = 0;
   let timer = null;
@@ -43,7 +44,7 @@
     const answer = await post(path, data).catch(() => null);
     if (mine !== asked) return; // somebody typed on meanwhile
     if (!answer || !answer.ok) {
-      complaints.textContent = answer && answer.status === 401 ? "Your session has ended: copy the YAML, then sign in again." : "The service does not answer; what you typed stays here.";
+      complaints.textContent = answer && answer.status === 401 ? signedOut : "The service does not answer; what you typed stays here.";
       return;
     }
     const found = await answer.json();
@@ -129,8 +130,9 @@
   }
 
   async function search(text) {
-    const found = document.getElementById("found");
-    found.innerHTML = text ? await get(`/new/numbers?q=${encodeURIComponent(text)}`).catch(() => "") : "";
+    const found = text ? await get(`/new/numbers?q=${encodeURIComponent(text)}`).catch(() => "") : "";
+    if (document.getElementById("find").value.trim() !== text) return; // somebody typed on meanwhile
+    document.getElementById("found").innerHTML = found;
   }
 
   function addNumbers(text) {
@@ -148,8 +150,8 @@
     report.textContent = "Checking: reading the numbers and the versions …";
     const sent = yaml();
     const answer = await post("/new/check", sent).catch(() => null);
-    if (!answer) {
-      report.textContent = "The service does not answer. Nothing was started.";
+    if (!answer || answer.status === 401) {
+      report.textContent = answer ? signedOut : "The service does not answer. Nothing was started.";
       return;
     }
     report.innerHTML = await answer.text();
