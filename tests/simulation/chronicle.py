@@ -114,6 +114,7 @@ class _Walk:
         if entry.kind not in _ANSWERS:
             for number, values in change.targets.items():
                 self._observed(name, number, values, at)
+                self._drift(number, values, change)
         self.table.take(entry)
         for number, target in self.table.targets.items():
             self.story.states.setdefault(number, []).append((at, str(target["state"])))
@@ -261,6 +262,22 @@ class _Walk:
         # Without a change since the intent, what it showed at the intent is what was seen.
         if not any(shows(s.lists, values["split"]) for s in (*seen, known.at(since))):
             self.fault(f"I8: {name}: {number} never showed the split recorded as seen")
+
+    def _drift(self, number: str, values: Mapping[str, Any], change: Change) -> None:
+        """Counts what was found: before a write of ours was sent, instead of one (412), or after one."""
+        if values.get("state") != TargetState.DRIFTED or self.table.targets[number]["state"] == TargetState.DRIFTED:
+            return
+        id_, last = next(((i, w) for i, w in reversed(self.table.writes.items()) if w["number"] == number), ("", {}))
+        settled = last | (change.writes[id_].columns() if id_ in change.writes else {})
+        under_way = bool(last) and last["outcome"] is None
+        when = (
+            "instead of a write (412)"
+            if settled.get("answered") == 412
+            else "after a write"
+            if under_way
+            else "before a write"
+        )
+        self.sim.world.faults[f"drift: found {when}"] += 1
 
     # -------------------------------------------------------------- steps: I7, holds, gates
 
