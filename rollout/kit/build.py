@@ -13,6 +13,7 @@ import os
 import re
 import tempfile
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,21 @@ def _head(rollout: Rollout, made_at: str, watch: float) -> list[str]:
 
 
 def _program(data: dict[str, Any]) -> str:
-    """The parts as one file: the imports first, each once, then the code in order."""
+    """The parts with the data of one rollout, as one file."""
+    doc, imports, program = _parts()
+    # In a raw string of apostrophes only an apostrophe could end it; JSON may write one as \u0027.
+    text = json.dumps(data, indent=1, allow_nan=False).replace("'", "\\u0027")
+    program = program.replace(_SLOT, f"json.loads(r'''{text}''')")
+    comment = "\n".join(f"# {line}".rstrip() for line in data["head"])
+    return (
+        f'#!/usr/bin/env python3\n{comment}\n\n"""{doc}"""\n\n'
+        f"from __future__ import annotations\n\n{imports}\n\n{program}"
+    )
+
+
+@cache  # a kit is written before each step: joining its parts each time took a third of a busy service's processor time
+def _parts() -> tuple[str, str, str]:
+    """The last part's docstring; the imports, each once; the code in order, with its place for the data."""
     imports: dict[str, set[str]] = {}
     bodies: list[str] = []
     doc = ""
@@ -146,17 +161,9 @@ def _program(data: dict[str, Any]) -> str:
     program = "\n\n".join(bodies)
     if program.count(_SLOT) != 1:
         raise RuntimeError("rollout/kit/program/rollback.py has not exactly one place for the data")
-    # In a raw string of apostrophes only an apostrophe could end it; JSON may write one as \u0027.
-    text = json.dumps(data, indent=1, allow_nan=False).replace("'", "\\u0027")
-    program = program.replace(_SLOT, f"json.loads(r'''{text}''')")
-    comment = "\n".join(f"# {line}".rstrip() for line in data["head"])
     plain = [f"import {module}" for module, names in sorted(imports.items()) if not names]
     named = [f"from {module} import {', '.join(sorted(names))}" for module, names in sorted(imports.items()) if names]
-    ordered = "\n".join(plain + named)
-    return (
-        f'#!/usr/bin/env python3\n{comment}\n\n"""{doc}"""\n\n'
-        f"from __future__ import annotations\n\n{ordered}\n\n{program}"
-    )
+    return doc, "\n".join(plain + named), program
 
 
 def _split(source: str, imports: dict[str, set[str]]) -> tuple[str, str]:
