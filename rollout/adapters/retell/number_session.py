@@ -33,6 +33,21 @@ T = TypeVar("T")
 Outcome = Reading | Failure
 
 
+class _NearlyThrough:
+    """Tells once that at least `some` orders are answered and at most `few` wait; never after a failure."""
+
+    def __init__(self, tell: Callable[[], None] | None, some: int, few: int) -> None:
+        self._tell = deque([] if tell is None else [tell])  # taken by exactly one thread
+        self._some, self._few = some, few
+
+    def after(self, answer: Answer, answered: int, waiting: int) -> None:
+        """An order is answered. Called from several threads."""
+        if answer.failure is not None:
+            self._tell.clear()
+        elif self._tell and answered >= self._some and waiting <= self._few and (tell := _next(self._tell)) is not None:
+            tell()
+
+
 class RetellSession:
     """Open connections for one batch of numbers; see `ports.NumberSession`.
 
@@ -130,11 +145,7 @@ class RetellSession:
             if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
-        # Behind an older session it gets few threads, and is not nearly through before it has had all of them.
-        some = min(self._concurrency, len(waiting) // 2)
-        reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
-        few = self._concurrency * (AHEAD + reads)
-        tell = deque([nearly] if nearly is not None and not answers else [])  # taken by exactly one thread
+        tell = self._nearly_through(nearly if not answers else None, len(waiting))
 
         def refusal() -> str | None:
             if stop():
@@ -153,14 +164,17 @@ class RetellSession:
                     waiting.appendleft(order)
                     continue
                 answers[order.number] = answer
-                if answer.failure is not None:
-                    tell.clear()
-                elif tell and len(answers) >= some and len(waiting) <= few and (told := _next(tell)) is not None:
-                    told()
+                tell.after(answer, len(answers), len(waiting))
 
         self._fan_out(work, min(len(waiting), len(self._open)))
         answers |= {order.number: Answer(None, failure=self._trouble) for order in waiting}
         return {order.number: answers[order.number] for order in orders}
+
+    def _nearly_through(self, tell: Callable[[], None] | None, orders: int) -> _NearlyThrough:
+        # Behind an older session it gets few threads, and is not nearly through before it has had all of them.
+        some = min(self._concurrency, orders // 2)
+        reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
+        return _NearlyThrough(tell, some, self._concurrency * (AHEAD + reads))
 
     def _forbidden(self, number: str) -> Failure | None:
         if not is_e164(number):

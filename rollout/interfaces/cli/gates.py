@@ -93,10 +93,14 @@ def rehearse(
         )
     if json:
         print_json(document)
-        return
+    else:
+        _show_rehearsal(document, f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
+
+
+def _show_rehearsal(document: dict[str, Any], heading: str) -> None:
     out = console()
     out.print(plain(document["line"]))
-    out.print(f"{plain(loaded.name)}, {per_day:g} calls a day, {runs} rollouts of each kind")
+    out.print(heading)
     out.print(_scenarios(document["scenarios"]))
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")

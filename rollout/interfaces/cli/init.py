@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
+from rollout.interfaces.cli import first_plan
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import Json, quiet_logs
 from rollout.interfaces.cli.progress import waiting
@@ -26,18 +27,6 @@ if TYPE_CHECKING:
 CHANNELS = ("inbound", "outbound", "inbound_sms", "outbound_sms")
 PROFILES = ("standard", "low-traffic", "strict", "none")
 LOOK_BACK = 10  # versions before the newest that are looked at for a published one
-TEMPLATE = """\
-# Written by `rollout init` from what {number} served. What every key means: config/plan.schema.json, docs/.
-version: 1
-name: {name}
-numbers: ["{number}"]
-channels: [{channels}]
-canary: {{agent_id: {agent}, agent_version: {version}}}
-{baseline}steps:
-{steps}
-gates: {{profile: {profile}}} # standard, low-traffic (tens of calls a day), strict, none
-on_failure: rollback
-"""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +51,19 @@ class Asker:
             if not self.ask:
                 raise InputError(f"{question}: {plain(answer)} is not one of {', '.join(choices)}")
             echo(f"write one of: {', '.join(choices)}", err=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The command line's answers: None is looked up and asked for, the others are proposals."""
+
+    number: str | None
+    canary: str | None
+    channels: Sequence[str] | None
+    weights: str
+    holds: str
+    profile: str
+    name: str | None
 
 
 def interactive() -> bool:
@@ -91,38 +93,8 @@ def init(
     json: Json = False,
 ) -> None:
     """Write a plan for a number from what it serves now. Asks a few questions at a terminal; changes nothing."""
-    from rollout.adapters.clock import SystemClock
-    from rollout.adapters.retell import RetellClient
-    from rollout.settings import KeySource, load_settings
-
-    settings = load_settings()
-    quiet_logs(settings)
-    asker = Asker(interactive() and not yes)
-    clock = SystemClock()
-    client = RetellClient(
-        settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline, environ=os.environ
-    )
-    try:
-        reading = _reading(client, number, asker)
-        chosen = _channels(reading, channel, asker)
-        lists = [reading.lists[f"{c}_agents"] or [] for c in chosen]
-        agent, version = _canary(client, lists[0], canary, asker)
-        name = asker.text("name of the plan", name or _name(reading, version))
-        steps = _steps(asker.text("weights", weights), asker.text("holds", holds))
-        profile = asker.one_of("gates", PROFILES, profile)
-        text = TEMPLATE.format(
-            number=reading.number,
-            name=_yaml(name),
-            channels=", ".join(chosen),
-            agent=agent,
-            version=version,
-            baseline=_baseline(lists),
-            steps=steps,
-            profile=profile,
-        )
-        _passes(client, clock, text)
-    finally:
-        client.close()
+    wanted = Wanted(number, canary, channel, weights, holds, profile, name)
+    name, text = _plan(wanted, Asker(interactive() and not yes))
     path = output or f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.yaml"
     if path != "-":
         _write(text, path, force)
@@ -133,6 +105,40 @@ def init(
     else:
         echo(path)
         echo(f"next: rollout check {path}, then rollout start {path}", err=True)
+
+
+def _plan(wanted: Wanted, asker: Asker) -> tuple[str, str]:
+    """The name and the text of a plan that `rollout check` accepts."""
+    from rollout.adapters.clock import SystemClock
+    from rollout.adapters.retell import RetellClient
+    from rollout.settings import KeySource, load_settings
+
+    settings = load_settings()
+    quiet_logs(settings)
+    clock = SystemClock()
+    client = RetellClient(
+        settings.retell_base_url, KeySource(settings), clock, deadline=settings.request_deadline, environ=os.environ
+    )
+    try:
+        reading = _reading(client, wanted.number, asker)
+        chosen = _channels(reading, wanted.channels, asker)
+        lists = [reading.lists[f"{c}_agents"] or [] for c in chosen]
+        agent, version = _canary(client, lists[0], wanted.canary, asker)
+        name = asker.text("name of the plan", wanted.name or first_plan.name(reading, version))
+        text = first_plan.TEMPLATE.format(
+            number=reading.number,
+            name=first_plan.scalar(name),
+            channels=", ".join(chosen),
+            agent=agent,
+            version=version,
+            baseline=first_plan.baseline(lists),
+            steps=first_plan.steps(asker.text("weights", wanted.weights), asker.text("holds", wanted.holds)),
+            profile=asker.one_of("gates", PROFILES, wanted.profile),
+        )
+        _passes(client, clock, text)
+    finally:
+        client.close()
+    return name, text
 
 
 # ------------------------------------------------------------------ what to ask
@@ -223,48 +229,7 @@ def _newest(client: RetellClient, agent: str, baseline: Sequence[Mapping[str, An
     return None
 
 
-# ------------------------------------------------------------------ the text
-
-
-def _name(reading: Reading, version: int) -> str:
-    words = re.sub(r"[^a-z0-9]+", "-", (reading.nickname or reading.number.lstrip("+")).lower()).strip("-")
-    return f"{words[:60] or 'plan'}-v{version}"
-
-
-def _yaml(text: str) -> str:
-    return text if re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", text) else f"'{text.replace(chr(39), chr(39) * 2)}'"
-
-
-def _steps(weights: str, holds: str) -> str:
-    shares = [w.strip() for w in weights.split(",") if w.strip()]
-    times = [h.strip() for h in holds.split(",") if h.strip()]
-    if len(shares) != len(times):
-        raise InputError(
-            f"--weights has {len(shares)} steps and --holds {len(times)}: write one hold for each step; the last is "
-            "the bake"
-        )
-    return "\n".join(f"  - {{weight: {w}, hold: {h}}}" for w, h in zip(shares, times, strict=True))
-
-
-def _baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
-    """The baseline's lines: refuse to start on anything else. None where it cannot be said exactly."""
-    from rollout.domain.splits.splits import TOTAL, points, same
-
-    first = lists[0]
-    exact = all(
-        isinstance(e.get("agent_version"), int) and abs(points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
-        for e in first
-    )
-    if not exact or any(not same(other, first) for other in lists[1:]):
-        return ""
-    entries = [
-        f"{{agent_id: {e['agent_id']}, agent_version: {e['agent_version']}"
-        + (f", weight: {e['weight']:g}}}" if len(first) > 1 else "}")
-        for e in first
-    ]
-    if len(entries) == 1:
-        return f"baseline: {entries[0]} # refuse to start on anything else\n"
-    return "baseline: # refuse to start on anything else\n" + "".join(f"  - {e}\n" for e in entries)
+# ------------------------------------------------------------------ the file
 
 
 def _passes(client: RetellClient, clock: Any, text: str) -> None:

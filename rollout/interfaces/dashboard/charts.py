@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
+from typing import ClassVar
 
-from rollout.domain.gates.summary import MetricSummary, wilson
+from rollout.domain.gates.summary import wilson
 
 SHORTENED = 0.45  # a time t is drawn as t to this power
 AHEAD_MOST = 0.4
@@ -113,15 +114,35 @@ class ObservedMark:
 
 
 @dataclass(frozen=True, slots=True)
+class ChartFrame:
+    """A picture over time and the part of it that its axes enclose; `top` and `foot` are its margins."""
+
+    left: ClassVar[int] = LEFT
+    width: int
+    height: int
+    top: int
+    foot: int
+
+    @property
+    def right(self) -> int:
+        """Where the time axis ends."""
+        return self.width - RIGHT
+
+    @property
+    def bottom(self) -> int:
+        """Where the time axis stands."""
+        return self.height - self.foot
+
+    def y(self, part: float) -> float:
+        """The height of a value: 0 on the time axis, 1 at the top."""
+        return round(self.bottom - part * (self.bottom - self.top), 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Timeline:
     """The staircase: `asked` and `read` are paths, `ahead` what the plan would do next, `now` a place."""
 
-    width: int
-    height: int
-    left: int
-    right: int
-    top: int
-    bottom: int
+    frame: ChartFrame
     asked: str
     read: str
     area: str
@@ -151,38 +172,24 @@ def timeline(  # noqa: PLR0913 - four series, and the measures of the picture by
     """
     if not asked:
         return None
-    left, right, top, bottom = LEFT, width - RIGHT, 12, height - 28
-    first = min(m.at for m in (*asked, *read))
-    x = time_axis((*asked, *read), ahead, end, width)
-
-    def y(weight: float) -> float:
-        return round(bottom - weight * (bottom - top), 1)
-
-    lines = steps_path(asked, end, x, y)
+    frame = ChartFrame(width, height, 12, 28)
+    x, y = time_axis((*asked, *read), ahead, end, width), frame.y
     body = steps_path(read, end, x, y)
-    area = f"{body} V{bottom} H{x(read[0].at):.1f} Z" if read else ""
     future = ""
     if ahead and read:
         future = steps_path([Moment(end, read[-1].weight), *ahead[:-1]], ahead[-1].at, x, y)
-    marks = tuple(_mark(o, x, y) for o in observed if o.calls)
+    turns = [min(m.at for m in (*asked, *read)), *(m.at for m in (*read, *ahead)), *([] if live else [end])]
     steps = "; ".join(f"{round(m.weight * 100, 2):g} %" for m in read) or "nothing yet"
     return Timeline(
-        width,
-        height,
-        left,
-        right,
-        top,
-        bottom,
-        lines,
+        frame,
+        steps_path(asked, end, x, y),
         body,
-        area,
+        f"{body} V{frame.bottom} H{x(read[0].at):.1f} Z" if read else "",
         future,
         round(x(end), 1) if live else None,
-        _time_ticks(
-            [first, *(m.at for m in read), *([end] if not live else []), *(m.at for m in ahead)], x, left, right
-        ),
+        _time_ticks(turns, x, frame),
         tuple(Tick(y(v), f"{v * 100:g} %") for v in (0.0, 0.5, 1.0)),
-        marks,
+        tuple(_mark(o, x, y) for o in observed if o.calls),
         f"weight of the canary over time; read back: {steps}",
     )
 
@@ -238,7 +245,7 @@ def _mark(o: Observed, x: TimeScale, y: _Level) -> ObservedMark:
     return ObservedMark(begin, end, round((begin + end) / 2, 1), y(o.share), y(low), y(high), text)
 
 
-def _time_ticks(moments: Sequence[datetime], x: TimeScale, left: float, right: float) -> tuple[Tick, ...]:
+def _time_ticks(moments: Sequence[datetime], x: TimeScale, frame: ChartFrame) -> tuple[Tick, ...]:
     """Ticks at these times, as many as fit without touching: with seconds for minutes, with the day for days."""
     found: list[Tick] = []
     length = (max(moments) - min(moments)).total_seconds()
@@ -248,53 +255,9 @@ def _time_ticks(moments: Sequence[datetime], x: TimeScale, left: float, right: f
     for at in sorted(set(moments)):
         place, text = round(x(at), 1), at.strftime(form)
         size = LETTER * len(text)
-        anchor = "start" if place - size / 2 < left else "end" if place + size / 2 > right else "middle"
+        anchor = "start" if place - size / 2 < frame.left else "end" if place + size / 2 > frame.right else "middle"
         begin = place - {"start": 0.0, "middle": size / 2, "end": size}[anchor]
         if begin >= free:
             found.append(Tick(place, text, at, anchor, style))
             free = begin + size + GAP
     return tuple(found)
-
-
-# ------------------------------------------------------------------ meters and intervals
-
-
-@dataclass(frozen=True, slots=True)
-class Whisker:
-    """An interval of a difference around 0: places on an axis from 0 to `width`."""
-
-    width: int
-    zero: float
-    low: float
-    high: float
-    point: float | None
-    margin: float | None
-
-
-def whisker(
-    interval: Sequence[float], difference: float | None, margin: float | None, reach: float, width: int = 140
-) -> Whisker:
-    """`reach` is the difference at either end of the axis; what lies beyond is cut off there."""
-
-    def place(value: float) -> float:
-        return round(width / 2 * (1 + max(-1.0, min(1.0, value / reach))), 1)
-
-    low, high = interval
-    return Whisker(
-        width,
-        width / 2,
-        place(low),
-        place(high),
-        None if difference is None else place(difference),
-        None if margin is None else place(margin),
-    )
-
-
-def reach_of(metrics: Sequence[MetricSummary]) -> float:
-    """One axis for all metrics: wide enough for every margin and most intervals, in steps of 5 points."""
-    widest = 0.1
-    for m in metrics:
-        if m.interval is not None and m.difference is not None:
-            widest = max(widest, *map(abs, m.interval))
-        widest = max(widest, 1.25 * (m.margin or 0.0))
-    return min(1.0, math.ceil(widest * 20) / 20)

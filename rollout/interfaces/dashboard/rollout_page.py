@@ -18,7 +18,7 @@ from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
-from rollout.interfaces.dashboard import buttons, call_charts, charts, formatting, history_charts, story
+from rollout.interfaces.dashboard import buttons, charts, evidence_charts, formatting, history_charts, story
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.paging import page_of
@@ -96,11 +96,11 @@ class MetricRow:
 
     of: MetricSummary
     name: str
-    bar: call_charts.Balance | None  # None: there is nothing to compare
+    bar: evidence_charts.Balance | None  # None: there is nothing to compare
     stands: str
     difference: float | None
     interval: tuple[float, float]
-    whisker: charts.Whisker
+    whisker: evidence_charts.Whisker
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def arms(r: Rollout, now: datetime) -> list[ArmGates]:
 
 
 def _arm(a: ArmSummary, now: datetime) -> ArmGates:
-    reach = charts.reach_of(a.metrics)
+    reach = evidence_charts.reach_of(a.metrics)
     expected = forecast_wording.words(a.forecast, a.calls_per_day, now) if a.decides else ""
     return ArmGates(a, [_of_good_calls(m, reach) for m in a.metrics], reach, expected)
 
@@ -132,8 +132,8 @@ def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
     margin = None if m.margin is None else -m.margin
     bar = None
     if m.difference is not None:
-        bar = call_charts.balance(m.harm.part, None if m.proof is None else m.proof.part)
-    whisker = charts.whisker(interval, difference, margin, reach)
+        bar = evidence_charts.balance(m.harm.part, None if m.proof is None else m.proof.part)
+    whisker = evidence_charts.whisker(interval, difference, margin, reach)
     return MetricRow(m, history_charts.words(m.outcome), bar, _stands(m), difference, interval, whisker)
 
 

@@ -58,7 +58,8 @@ def routes(app: App, service: ApiService) -> APIRouter:
     bound = type("BoundPageRoute", (PageRoute,), {"page_state": page_state})
     service.error_page = partial(outer_error, page_state)
     router = APIRouter(route_class=bound)
-    _pages(router)
+    _rollout_pages(router)
+    _number_pages(router)
     _sign_in_routes(router)
     actions.add(router)
     bulk_page.add(router)
@@ -71,7 +72,7 @@ def routes(app: App, service: ApiService) -> APIRouter:
     return router
 
 
-def _pages(router: APIRouter) -> None:
+def _rollout_pages(router: APIRouter) -> None:
     @router.get("/", **shown(Right.READ))
     async def overview_page(request: Request) -> Response:
         """Every live rollout; with `q` as a phone number, that number."""
@@ -114,6 +115,8 @@ def _pages(router: APIRouter) -> None:
         id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
         return EventStream(service.hub, service.hub.subscribe(id_, caller, max(0, min(after, MOST_SEQ))))
 
+
+def _number_pages(router: APIRouter) -> None:
     @router.get("/numbers", **shown(Right.READ))
     async def account_page(request: Request) -> Response:
         """Every number of the account, as Retell listed them some seconds ago or, with `fresh`, now."""

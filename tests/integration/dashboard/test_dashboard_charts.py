@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.gates.summary import ArmCalls, Meter, MetricSummary
-from rollout.interfaces.dashboard import charts
+from rollout.interfaces.dashboard import charts, evidence_charts
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.charts import Moment, Observed
 from rollout.interfaces.dashboard.render import environment
@@ -83,9 +83,9 @@ def test_the_read_back_goes_up_where_it_was_read_and_not_where_it_was_asked() ->
     made = line(asked, read, after(60))
     assert made.asked.count("V") == 1
     assert made.read.count("V") == 2
-    full = made.bottom - made.top
-    assert f"V{made.bottom - 0.5 * full:.1f}" in made.read
-    assert made.now == made.right
+    full = made.frame.bottom - made.frame.top
+    assert f"V{made.frame.bottom - 0.5 * full:.1f}" in made.read
+    assert made.now == made.frame.right
     assert "10 %; 50 %" in made.label
 
 
@@ -101,7 +101,9 @@ def test_what_lies_ahead_takes_two_fifths_at_most() -> None:
     read = [Moment(START, 0.1)]
     made = line(read, read, after(1), ahead=[Moment(after(60), 0.5), Moment(after(10_000), 0.5)])
     assert made.now is not None
-    assert (made.right - made.now) / (made.right - made.left) == pytest.approx(charts.AHEAD_MOST, abs=0.01)
+    assert (made.frame.right - made.now) / (made.frame.right - made.frame.left) == pytest.approx(
+        charts.AHEAD_MOST, abs=0.01
+    )
     assert made.ahead
 
 
@@ -118,8 +120,8 @@ def test_ticks_do_not_touch_and_name_what_is_needed() -> None:
     assert len(made.x_ticks) >= 3
     ends = [extent(t) for t in made.x_ticks]
     assert all(b[0] > a[1] for a, b in pairwise(ends)), ends
-    assert ends[0][0] >= made.left
-    assert ends[-1][1] <= made.right
+    assert ends[0][0] >= made.frame.left
+    assert ends[-1][1] <= made.frame.right
     assert {t.style for t in made.x_ticks} == {"minutes"}
     assert {t.style for t in line(moments[:3], moments[:3], after(3)).x_ticks} == {"seconds"}
     far = [Moment(START, 0.1), Moment(after(3000), 1.0)]
@@ -146,7 +148,7 @@ def test_observed_shares_carry_their_range_by_chance() -> None:
 
 
 def test_a_whisker_is_cut_at_the_ends_of_its_axis() -> None:
-    made = charts.whisker([-0.9, 0.05], 0.0, 0.1, 0.2, width=100)
+    made = evidence_charts.whisker([-0.9, 0.05], 0.0, 0.1, 0.2, width=100)
     assert (made.low, made.zero, made.point) == (0.0, 50.0, 50.0)
     assert made.high == pytest.approx(62.5)
     assert made.margin == pytest.approx(75)
@@ -156,7 +158,7 @@ def test_one_axis_fits_every_margin() -> None:
     calls, none, meter = ArmCalls(1, 10), ArmCalls(0, 0), Meter(1.0, 10.0)
     proven = MetricSummary("success", "success", calls, calls, (-0.02, 0.03), meter, meter, 0.15)
     alone = MetricSummary("slow", "slow:p50", calls, none, (-1, 1), meter, None, None)
-    assert charts.reach_of([proven, alone]) == pytest.approx(0.2)
+    assert evidence_charts.reach_of([proven, alone]) == pytest.approx(0.2)
 
 
 def test_a_bar_says_what_it_measures() -> None:

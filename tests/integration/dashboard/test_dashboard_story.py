@@ -12,7 +12,7 @@ from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.interfaces.dashboard import call_charts, history_charts, rollout_page, story
+from rollout.interfaces.dashboard import evidence_charts, history_charts, rollout_page, story
 from rollout.interfaces.dashboard.page_state import Line, line_of
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
 from tests.support.clock import START
@@ -104,7 +104,7 @@ def test_nothing_is_overridden_where_nothing_is_waited_for() -> None:
 def test_a_bar_lies_between_harmful_and_safe_and_reaches_a_line_where_it_decides(
     harm: float, proof: float, tone: str
 ) -> None:
-    bar = call_charts.balance(harm, proof)
+    bar = evidence_charts.balance(harm, proof)
     assert bar.tone == tone
     assert bar.enough is not None
     assert 0 < bar.harmful <= bar.place <= bar.enough < bar.width
@@ -114,7 +114,7 @@ def test_a_bar_lies_between_harmful_and_safe_and_reaches_a_line_where_it_decides
 
 
 def test_a_metric_that_is_only_watched_has_no_line_to_be_safe_at() -> None:
-    assert call_charts.balance(0.2, None).enough is None
+    assert evidence_charts.balance(0.2, None).enough is None
 
 
 def lines_of(scene: GateScene) -> list[Line]:
@@ -128,7 +128,7 @@ def test_calls_and_rates_stand_on_the_time_axis_of_the_weights(scene: GateScene)
     assert found.calls is not None
     assert [rate.name for rate in found.rates] == ["success", "hard error"]
     assert found.weights.now is not None
-    assert all(found.weights.left <= bar.x <= found.weights.now for bar in found.calls.bars)
+    assert all(found.weights.frame.left <= bar.x <= found.weights.now for bar in found.calls.bars)
     verdict = r.verdict
     assert verdict is not None
     canary, baseline = (sum(c.started[i] for c in verdict.arms["canary"].evidence.tally.cells) for i in (0, 1))
