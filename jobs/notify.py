@@ -26,7 +26,8 @@ from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices import conditions as states
-from rollout.domain.notices.events import ENDS, TOLD_KINDS, Notice, of_entry, wanted
+from rollout.domain.notices.events import ENDS, TOLD_KINDS, of_entry
+from rollout.domain.notices.notice import Notice, wanted
 from rollout.domain.plan.notices import Severity
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from rollout.adapters.egress_guard import built_complaint, complaint, guarded
-from rollout.domain.notices.events import clean
+from rollout.domain.notices.notice import clean
 from rollout.domain.plan.notices import NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 

@@ -105,36 +105,31 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
         )
     )
     if code == FAIL:
-        return _Decision(GateOutcome.FAIL, None, reasons.harm(config, n.e_gate, n.harm, n.counts, n.compared))
+        return _Decision(GateOutcome.FAIL, None, reasons.harm(config, n))
     watch = n.e_watch >= config.watch_alarm
     if watch and config.watch_acts and (config.edition == 1 or (tally.last and tally.weight >= 1.0)):
-        return _Decision(GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n.e_watch))
+        return _Decision(GateOutcome.FAIL, Alarm.WATCH, reasons.watch(config, n))
     if tally.unavailable:
         return _Decision(GateOutcome.UNMEASURABLE, None, f"The gate cannot read the calls: {tally.unavailable}.")
     if code == SPLIT:
-        return _Decision(
-            GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n.e_split, n.compared, n.weights, tally.strata)
-        )
+        return _Decision(GateOutcome.UNDECIDED, Alarm.SPLIT, reasons.split(config, n, tally.strata))
     if code == LABELS:
-        return _Decision(GateOutcome.UNDECIDED, Alarm.LABELS, reasons.labels(config, n.e_labels, n.compared))
+        return _Decision(GateOutcome.UNDECIDED, Alarm.LABELS, reasons.labels(config, n))
     if blind := _unmeasured(config, tally, n):
         return _Decision(GateOutcome.UNMEASURABLE, None, blind)
     if watch:
-        return _Decision(GateOutcome.UNDECIDED, Alarm.WATCH, reasons.watch(config, n.e_watch))
+        return _Decision(GateOutcome.UNDECIDED, Alarm.WATCH, reasons.watch(config, n))
     if code == AMBER:
-        return _Decision(GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n.e_gate, n.harm))
+        return _Decision(GateOutcome.UNDECIDED, Alarm.AMBER, reasons.amber(config, n))
     if any(beyond.values()):
         name = next(name for name, count in beyond.items() if count)
         return _Decision(GateOutcome.UNDECIDED, None, f"{name} is outside its limit; the gate fails if it stays there.")
     if tally.weight >= 1.0:
-        return _Decision(GateOutcome.PASS, None, reasons.at_full_weight(config, n.measured))
+        return _Decision(GateOutcome.PASS, None, reasons.at_full_weight(config, n))
     if code == PASS:
-        return _Decision(
-            GateOutcome.PASS, None, reasons.passed(config, n.margins, n.safe, n.in_step, n.measured, n.compared)
-        )
-    missing = n.safe, n.in_wave, n.margins, n.in_step, n.floor
-    forecast = words(reasons.still_needed(config, tally, *missing), tally.calls_per_day)
-    return _Decision(GateOutcome.UNDECIDED, None, reasons.wait(config, *missing), forecast)
+        return _Decision(GateOutcome.PASS, None, reasons.passed(config, n))
+    forecast = words(reasons.still_needed(config, tally, n.figures()), tally.calls_per_day)
+    return _Decision(GateOutcome.UNDECIDED, None, reasons.wait(config, n), forecast)
 
 
 def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:

@@ -9,8 +9,9 @@ from rollout.domain.gates import forecast
 from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.metrics import MetricRule, sample, told
 from rollout.domain.gates.profiles import GateConfig
-from rollout.domain.gates.tally import Cell, Stratum, Tally
-from rollout.domain.gates.weighing import strata_e
+from rollout.domain.gates.tally import Cell, Stratum, Tally, totals
+from rollout.domain.gates.verdict import Figures
+from rollout.domain.gates.weighing import MetricFigures, strata_e
 
 Counts = Sequence[int]
 NEVER_COMPARED = (
@@ -24,22 +25,21 @@ def figure(e: float) -> str:
     return f"{e:.2g}" if e < 10 else f"{e:,.0f}" if e < 1e6 else "over a million"
 
 
-def harm(
-    config: GateConfig,
-    e_gate: float,
-    by_metric: Mapping[str, float],
-    counts: Mapping[str, Counts],
-    cells: Sequence[Cell],
-) -> str:
+def harm(config: GateConfig, n: MetricFigures) -> str:
     """The canary is worse: the counts of the metric with the strongest evidence."""
-    worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
-    series = max(worst.series, key=lambda s: counts[s][0])
-    fc, sc, fb, sb = counts[series]
+    worst = _worst(config, n)
+    series = max(worst.series, key=lambda s: n.counts[s][0])
+    fc, sc, fb, sb = n.counts[series]
     return (
         f"The canary is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, compared with {fb} of the "
-        f"baseline's {fb + sb} (evidence of harm {figure(e_gate)}; the limit is {1 / config.alpha:g})."
-        + _sample(worst, cells)
+        f"baseline's {fb + sb} (evidence of harm {figure(n.e_gate)}; the limit is {1 / config.alpha:g})."
+        + _sample(worst, n.compared)
     )
+
+
+def _worst(config: GateConfig, n: MetricFigures) -> MetricRule:
+    """The metric with the strongest evidence of harm."""
+    return max(config.compared, key=lambda m: m.share * n.harm[m.name])
 
 
 def external(metric: MetricRule, value: float | None, looks: int) -> str:
@@ -51,35 +51,30 @@ def external(metric: MetricRule, value: float | None, looks: int) -> str:
     return f"{metric.name} was {limit} on {looks} looks in a row ({shown})."
 
 
-def watch(config: GateConfig, e_watch: float) -> str:
+def watch(config: GateConfig, n: MetricFigures) -> str:
     """Fewer calls go well than the baseline's record predicts, at a weight that leaves no baseline to compare with."""
     return (
         "Since all calls go to the canary, fewer of them go well than the baseline's record predicts (evidence "
-        f"{figure(e_watch)}; the alarm is at {config.watch_alarm:g}). No calls go to the baseline any more, so the cause "
+        f"{figure(n.e_watch)}; the alarm is at {config.watch_alarm:g}). No calls go to the baseline any more, so the cause "
         "may also lie outside the canary."
     )
 
 
-def split(
-    config: GateConfig,
-    e_split: Mapping[str, float],
-    cells: Sequence[Cell],
-    weights: Sequence[float],
-    strata: Sequence[Stratum],
-) -> str:
+def split(config: GateConfig, n: MetricFigures, strata: Sequence[Stratum]) -> str:
     """Calls do not follow the weights, or the results of one version are being lost."""
+    e_split = n.e_split
     what = max(e_split, key=lambda k: e_split[k])
     if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
         return (
             f"Results for {what} are being lost for one version more than for the other "
             f"(evidence {figure(e_split[what])}), so the gate cannot compare them."
         )
-    where, canary, total = "", sum(c.started[0] for c in cells), sum(sum(c.started) for c in cells)
+    where, canary, total = "", sum(c.started[0] for c in n.compared), sum(sum(c.started) for c in n.compared)
     numbers = bool(strata) and strata[0][0].startswith("+")
     if what == "strata" or (numbers and e_split.get("strata", 0.0) >= config.strata_from):
-        name, canary, total = _worst_split(strata, weights)
+        name, canary, total = _worst_split(strata, n.weights)
         where = f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
-    ordered = ", ".join(f"{100 * w:g} %" for w in weights)
+    ordered = ", ".join(f"{100 * w:g} %" for w in n.weights)
     return (
         f"The calls{where} do not follow the weights: {canary} of {total} went to the canary, whose weight is {ordered} "
         f"(evidence {figure(e_split[what])}). Look for an inbound webhook that overrides the split, "
@@ -93,26 +88,25 @@ def _worst_split(strata: Sequence[Stratum], weights: Sequence[float]) -> tuple[s
     return name, sum(c for _, c, _ in by_weight), sum(c + b for _, c, b in by_weight)
 
 
-def labels(config: GateConfig, e_labels: Mapping[str, float], cells: Sequence[Cell]) -> str:
+def labels(config: GateConfig, n: MetricFigures) -> str:
     """More results are missing for one version than for the other."""
-    what = max(e_labels, key=lambda k: e_labels[k])
-    lost = [sum(c.lost.get(what, (0, 0))[arm] for c in cells) for arm in (0, 1)]
-    judged = [sum(sum(c.counts[what][2 * arm : 2 * arm + 2]) for c in cells) for arm in (0, 1)]
+    what = max(n.e_labels, key=lambda k: n.e_labels[k])
+    lost = [sum(c.lost.get(what, (0, 0))[arm] for c in n.compared) for arm in (0, 1)]
+    judged = n.measured[what]
     name = next(m.name for m in config.critical if what in m.series)
     return (
         f"Results for {name} are missing more often for one version: {lost[0]} of {lost[0] + judged[0]} finished canary "
         f"calls have none, compared with {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence "
-        f"{figure(e_labels[what])}; the alarm is at {config.labels_alarm:g}). The missing calls may be the bad ones, so "
+        f"{figure(n.e_labels[what])}; the alarm is at {config.labels_alarm:g}). The missing calls may be the bad ones, so "
         "the gate does not pass. Check the call analysis of the canary's agent."
     )
 
 
-def amber(config: GateConfig, e_gate: float, by_metric: Mapping[str, float]) -> str:
+def amber(config: GateConfig, n: MetricFigures) -> str:
     """The canary is probably worse: the weight stays where it is."""
-    worst = max(config.compared, key=lambda m: m.share * by_metric[m.name])
     return (
-        f"The canary looks worse in {worst.name}, but this may still be chance: evidence of harm {figure(e_gate)}; it "
-        f"waits from {config.amber:g} and rolls back at {1 / config.alpha:g}."
+        f"The canary looks worse in {_worst(config, n).name}, but this may still be chance: evidence of harm "
+        f"{figure(n.e_gate)}; it waits from {config.amber:g} and rolls back at {1 / config.alpha:g}."
     )
 
 
@@ -125,41 +119,34 @@ def unmeasured(metric: MetricRule, who: str, calls: int) -> str:
     )
 
 
-def passed(
-    config: GateConfig,
-    margins: Mapping[str, float],
-    safe: Mapping[str, float],
-    calls: int,
-    measured: Mapping[str, Sequence[int]],
-    cells: Sequence[Cell],
-) -> str:
+def passed(config: GateConfig, n: MetricFigures) -> str:
     """The canary is not worse: the counts that show it."""
-    blind = _blind(config, measured) + "".join(_sample(m, cells) for m in config.compared)
-    if not margins:
+    blind = _blind(config, n) + "".join(_sample(m, n.compared) for m in config.compared)
+    if not n.margins:
         return (
-            f"Nothing suggests that the canary is worse after {calls} calls; every external metric is within its limit."
+            f"Nothing suggests that the canary is worse after {n.in_step} calls; every external metric is within its limit."
             + blind
         )
-    proven = " and ".join(f"{100 * d:g} points worse in {name}" for name, d in margins.items())
-    least = figure(min(safe.values()))
+    proven = " and ".join(f"{100 * d:g} points worse in {name}" for name, d in n.margins.items())
+    least = figure(min(n.safe.values()))
     return (
-        f"The canary is less than {proven}, as {calls} calls of this step show "
+        f"The canary is less than {proven}, as {n.in_step} calls of this step show "
         f"(evidence {least}, {1 / config.beta:g} needed).{blind}"
     )
 
 
-def at_full_weight(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
+def at_full_weight(config: GateConfig, n: MetricFigures) -> str:
     """All calls go to the canary, and the watch has raised no alarm."""
-    return "All calls go to the canary, and nothing suggests that it is worse." + _blind(config, measured)
+    return "All calls go to the canary, and nothing suggests that it is worse." + _blind(config, n)
 
 
-def _blind(config: GateConfig, measured: Mapping[str, Sequence[int]]) -> str:
+def _blind(config: GateConfig, n: MetricFigures) -> str:
     """The metrics that were not judged because one version, or both, had no data for them."""
     if config.edition == 1:
         return ""
     found = []
     for m in config.compared:
-        missing = {arm for s in m.series for arm, n in zip(("canary", "baseline"), measured[s], strict=True) if not n}
+        missing = {arm for s in m.series for arm, k in zip(("canary", "baseline"), n.measured[s], strict=True) if not k}
         if missing:
             who = "either version" if len(missing) == 2 else f"the {next(iter(missing))}"
             found.append(f"{m.name} (no data from {who})")
@@ -172,22 +159,19 @@ def _sample(metric: MetricRule, cells: Sequence[Cell]) -> str:
     return f" {metric.name} is judged on a sample: {judged:,} of {ended:,} calls." if 0 < judged < ended else ""
 
 
-def wait(
-    config: GateConfig,
-    safe: Mapping[str, float],
-    counts: Mapping[str, Counts],
-    margins: Mapping[str, float],
-    calls: int,
-    floor: int,
-) -> str:
+def wait(config: GateConfig, n: MetricFigures) -> str:
     """The missing evidence: the rates so far, and what is not ruled out yet."""
-    needed = 1 / config.beta
-    open_metrics = [m for m in config.critical if safe[m.name] < needed]
+    open_metrics = _unproven(config, n.safe)
     if not open_metrics:
-        return f"{calls} of the {floor} canary calls that this step needs have been judged."
-    m = min(open_metrics, key=lambda m: safe[m.name])
+        return f"{n.in_step} of the {n.floor} canary calls that this step needs have been judged."
+    m = min(open_metrics, key=lambda m: n.safe[m.name])
     change = "drop" if m.name == "success" else f"rise in {m.name}"
-    return f"{_rates(m, counts)}Not enough calls yet to rule out a {100 * margins[m.name]:g}-point {change}."
+    return f"{_rates(m, n.in_wave)}Not enough calls yet to rule out a {100 * n.margins[m.name]:g}-point {change}."
+
+
+def _unproven(config: GateConfig, safe: Mapping[str, float]) -> list[MetricRule]:
+    """The critical metrics that are not yet shown to be safe."""
+    return [m for m in config.critical if safe[m.name] < 1 / config.beta]
 
 
 def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
@@ -203,25 +187,19 @@ def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
     return f"{canary} of the canary's {fc + sc} calls were {were}, {baseline} of the baseline's {fb + sb}. "
 
 
-def still_needed(
-    config: GateConfig,
-    tally: Tally,
-    safe: Mapping[str, float],
-    counts: Mapping[str, Counts],
-    margins: Mapping[str, float],
-    calls: int,
-    floor: int,
-) -> Forecast | None:
+def still_needed(config: GateConfig, tally: Tally, f: Figures) -> Forecast | None:
     """The longest wait of the step: for its minimum of calls, or for the proof of a critical metric."""
-    w = tally.weight
-    if not 0.0 < w < 1.0:
+    weight = tally.weight
+    if not 0.0 < weight < 1.0:
         return None
-    missing = max(0, floor - calls) / w
-    parts: list[Forecast | None] = [Forecast(missing, "calls")]
-    for m in config.critical:
-        if safe[m.name] < 1 / config.beta:
-            for s in m.series:
-                ln_e = math.log(max(safe[m.name], 1e-300))
-                parts.append(forecast.to_promote(w, margins[m.name], counts[s], config.beta, ln_e, m.name))
+    own = config.edition >= 2  # since then a wave proves itself on its own calls
+    cells = [c for c in tally.compared if not own or c.wave == tally.wave]
+    parts: list[Forecast | None] = [Forecast(max(0, f.floor - f.canary_calls) / weight, "calls")]
+    for m in _unproven(config, f.safe):
+        ln_e = math.log(max(f.safe[m.name], 1e-300))
+        parts += [
+            forecast.to_promote(weight, f.margins[m.name], totals(cells, s), config.beta, ln_e, m.name)
+            for s in m.series
+        ]
     known = [p for p in parts if p is not None]
     return max(known, key=lambda p: p.half) if len(known) == len(parts) else None

@@ -216,10 +216,4 @@ def _interval(by_weight: tuple[tuple[float, Counts], ...]) -> tuple[float, float
 def _forecast(evidence: GateEvidence) -> Forecast | None:
     from rollout.domain.gates.reasons import still_needed
 
-    figures, tally = evidence.figures, evidence.tally
-    own = evidence.config.edition >= 2  # since then a wave proves itself on its own calls
-    cells = [c for c in tally.compared if not own or c.wave == tally.wave]
-    counts = {s: totals(cells, s) for s in evidence.config.series}
-    return still_needed(
-        evidence.config, tally, figures.safe, counts, figures.margins, figures.canary_calls, figures.floor
-    )
+    return still_needed(evidence.config, evidence.tally, evidence.figures)

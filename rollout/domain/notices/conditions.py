@@ -12,7 +12,7 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.domain.notices.events import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
+from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
 from rollout.domain.plan.notices import NoticeEvent, Severity
 
 # A rollback that is not read back is told after so many seconds, then every two hours: rising noise.

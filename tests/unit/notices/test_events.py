@@ -16,7 +16,8 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices import conditions as states
-from rollout.domain.notices.events import TOLD_KINDS, Notice, Scope, clean, of_entry, wanted
+from rollout.domain.notices.events import TOLD_KINDS, of_entry
+from rollout.domain.notices.notice import Notice, Scope, clean, wanted
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from tests.support.clock import START
 from tests.support.values import plan, rollout, said

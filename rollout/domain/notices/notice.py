@@ -1,0 +1,96 @@
+"""A notice: what happened, why, what comes next, and the one command to intervene. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
+from rollout.domain.plan.plan import Plan
+
+QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
+_LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
+_MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])")
+
+
+class Scope(StrEnum):
+    """To whose addresses a notice goes."""
+
+    ALL = "all"
+    SETTINGS = "settings"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """One notice. `event` is unique: whoever finds it again, after a restart or on another replica, knows it."""
+
+    event: str
+    rollout_id: str | None
+    kind: NoticeEvent
+    severity: Severity
+    title: str
+    body: str
+    scope: Scope = Scope.ALL
+
+
+def wanted(told: Notice, notice: NoticeRule | None = None) -> bool:
+    """True if an address is told this; `notice` None: an address of the settings, which is told all but steps."""
+    if notice is None:
+        return told.kind in QUIET and told.scope is not Scope.PLAN
+    kinds = QUIET if notice.events is None else frozenset(notice.events)
+    loud = _LOUDNESS[told.severity] >= _LOUDNESS[notice.min_severity]
+    return told.kind in kinds and loud and told.scope is not Scope.SETTINGS
+
+
+def clean(text: str, most: int = 600) -> str:
+    """One line of printable text that pings nobody: names and reasons come from outside.
+
+    Control characters, line ends and marks that turn the direction of text become spaces, so that no header,
+    no second line and no escape can be smuggled in.
+    """
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    line = _MENTION.sub(lambda m: m[0] + " ", line)
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeText:
+    """The text of a notice; `command` is the line to type to step in."""
+
+    kind: NoticeEvent
+    severity: Severity
+    what: str
+    why: str
+    next: str
+    command: str
+
+
+def compose(event: str, r: Rollout, w: NoticeText, anchor: str = "", scope: Scope = Scope.ALL) -> Notice:
+    """The notice of these words about one rollout."""
+    name = clean(r.name, 80)
+    lines = [f"{w.what[:1].upper()}{w.what[1:]}.", f"Why: {clean(w.why) or 'no reason was given'}", f"Next: {w.next}"]
+    lines += [f"To intervene: {w.command}", anchor]
+    body = "\n".join(line for line in lines if line)
+    return Notice(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
+
+
+def weights(plan: Plan, step: int) -> str:
+    """The shares of a step: `10 % canary`, `20 % b, 20 % c`."""
+    shares = plan.weights(step)
+    if len(shares) == 1:
+        return f"{next(iter(shares.values())) / 100:g} % canary"
+    return ", ".join(f"{points / 100:g} % {name}" for name, points in shares.items())
+
+
+def moment_text(at: datetime) -> str:
+    """A moment as people read it, in UTC."""
+    return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def stamp(at: datetime) -> int:
+    """A moment in milliseconds, for the name of an event."""
+    return int(at.timestamp() * 1000)
