@@ -45,7 +45,7 @@ from rollout.domain.gates.tally import strata_of
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.proposals import expected_calls
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES
-from rollout.domain.rehearsal.simulation import Ends, PlayStep, Policy, Runs, every_call, gate
+from rollout.domain.rehearsal.simulation import Ends, PlayStep, Policy, Runs, gate
 
 CALLS, PER_DAY = 2000, 50.0
 OURS = "forty bets"
@@ -56,6 +56,11 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 def spacing(done: int) -> int:
     return 1 if done < 200 else 5
+
+
+def every_call(done: int) -> int:
+    """A look after every call."""
+    return 1
 
 
 def scheduled(policy: Policy, at: int) -> Policy:

@@ -48,12 +48,10 @@ class Preflight:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
         found = [*self.problems, *(self.warnings if strict else ())]
         if self.named is not None:
-            raise NameTaken("pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5), rollout_id=self.named)
+            raise NameTaken("pre-flight refuses: " + _first_of(found), rollout_id=self.named)
         if found:
             raise PreflightRefused(
-                "pre-flight refuses: " + "; ".join(found[:5]) + _and_more(found, 5),
-                problems=list(self.problems),
-                warnings=list(self.warnings),
+                "pre-flight refuses: " + _first_of(found), problems=list(self.problems), warnings=list(self.warnings)
             )
 
     def columns(self) -> dict[str, Any]:
@@ -275,5 +273,5 @@ def _ordered(plan: Plan, numbers: list[str], seed: int) -> list[str]:
     return order
 
 
-def _and_more(found: Sequence[str], shown: int) -> str:
-    return f"; and {len(found) - shown} more" if len(found) > shown else ""
+def _first_of(found: Sequence[str]) -> str:
+    return "; ".join([*found[:5], *([f"and {len(found) - 5} more"] if len(found) > 5 else [])])

@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, event
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
-from rollout.adapters.store.engine import Database, make_engine
+from rollout.adapters.store.engine import Database, Opener
 from rollout.domain.errors import NotReachable
 from tests.support.scratch import scratch
 
@@ -55,7 +55,7 @@ class File:
     def __init__(self) -> None:
         self.path = folder() / f"history-{os.getpid()}.db"
         self.url = f"sqlite:///{self.path}"
-        self.engine: Engine = make_engine(self.url)
+        self.engine: Engine = Opener(self.url).engine()
 
         @event.listens_for(self.engine, "connect")
         def _fast(connection: Any, _record: Any) -> None:

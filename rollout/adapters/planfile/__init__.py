@@ -95,9 +95,9 @@ def plan_document(text: str, name: str = "plan") -> dict[str, Any]:
     return found
 
 
-def edit_plan(text: str, changes: Mapping[str, Any], name: str = "plan") -> str:
+def edit_plan(text: str, changes: Mapping[str, Any]) -> str:
     """The text with these keys changed (None: left out) and all others as they stand; PlanError as above."""
-    return edited(text, _parsed(Plan, text, name), changes, list(Plan.model_fields))
+    return edited(text, _parsed(Plan, text, "plan"), changes, list(Plan.model_fields))
 
 
 @cache

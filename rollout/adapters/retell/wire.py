@@ -174,13 +174,6 @@ def optional_text(document: Mapping[str, Any], name: str) -> str | None:
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
 
 
-def number_in(document: Any, *path: str) -> float | None:
-    """A finite number at this place, or None."""
-    for name in path:
-        document = document.get(name) if isinstance(document, dict) else None
-    return float(document) if is_number(document) else None
-
-
 def is_number(value: Any) -> bool:
     """True for a JSON number of a believable size."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _HUGE

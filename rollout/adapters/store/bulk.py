@@ -7,14 +7,15 @@ one answer for a thousand rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Dialect, Table
 
+T = TypeVar("T")
 Rows = Sequence[Mapping[str, Any]]  # all with the same names, which are the table's
 
 
@@ -28,6 +29,11 @@ class Bulk:
     def run(self, connection: Connection) -> None:
         """Raise what the database says, for example sqlalchemy.exc.IntegrityError; then no row is changed."""
         connection.exec_driver_sql(self.statement, self.parameters)
+
+
+def in_parts(values: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
+    """These values, so many at a time: SQLite takes a limited number of parameters in one statement."""
+    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def inserts(dialect: Dialect, table: Table, rows: Rows) -> list[Bulk]:

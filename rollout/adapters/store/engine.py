@@ -46,11 +46,6 @@ _END_STUCK = text(
 )
 
 
-def make_engine(url: str, pool_size: int = 10) -> Engine:
-    """An engine for a SQLite file or PostgreSQL; SettingsError for anything else."""
-    return Opener(url).engine(pool_size)
-
-
 class Opener:
     """Opens the connections of one database."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Text, func, or_, select, type_coerce
 
 from rollout.adapters.store import names
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
 from rollout.adapters.store.rows import to_rollout
@@ -139,8 +140,8 @@ class Lookups:
         with self.database.read() as connection:
             was_in = connection.execute(whose.where(t.number == number)).all()
             ids, shown = [row.rollout_id for row in was_in], list[str]()
-            for start in range(0, len(ids), limit):
-                shown += names.seen(connection, ids[start : start + limit], within)
+            for some in in_parts(ids, limit):
+                shown += names.seen(connection, some, within)
                 if len(shown) >= limit:
                     break
             driving = names.seen(connection, [row.rollout_id for row in was_in if row.driven], within)
@@ -166,7 +167,7 @@ class Lookups:
         query = select(targets.c.rollout_id).where(targets.c.number == number)
         with self.database.read() as connection:
             ids = list(connection.execute(query).scalars())
-            return sum(len(names.seen(connection, ids[i : i + 500], within)) for i in range(0, len(ids), 500))
+            return sum(len(names.seen(connection, some, within)) for some in in_parts(ids))
 
     def driven(self) -> set[str]:
         """Every number of a live rollout."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BindParameter, Connection, Text, and_, bindparam, case, func, select, type_coerce
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.heartbeats import ALIVE_WITHIN
 from rollout.adapters.store.observations import CallsUnreadable, unreadable
@@ -30,7 +31,6 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 
 MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
 ENDED_WITHIN = timedelta(days=1)
-_READ_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def _left_out(connection: Connection, shown: int, since: Mapping[str, datetime])
 
 def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:
     found: dict[str, Changed] = {}
-    for some in _batches(ids):
+    for some in in_parts(ids, 200):
         of: dict[str, list[Target]] = {id_: [] for id_ in some}
         for row in connection.execute(_TARGETS, {"ids": some}):
             of[row.rollout_id].append(to_target(row))
@@ -161,10 +161,6 @@ def _changed(connection: Connection, ids: Sequence[str]) -> dict[str, Changed]:
             rollout = replace(to_rollout(row), targets=tuple(of[row.id]))
             found[row.id] = Changed(rollout, counts[row.id])
     return found
-
-
-def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (ids[start : start + _READ_SIZE] for start in range(0, len(ids), _READ_SIZE))
 
 
 def rollbacks(database: Database, since: datetime | None) -> list[tuple[str, int, str, datetime]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, select, text
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.tables import LIVE, rollouts, targets
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
 from rollout.domain.lifecycle.machine import Phase
@@ -40,8 +41,8 @@ def meant(connection: Connection, asked: str, within: frozenset[str] | None = No
     if live:
         return live[0]
     ended = connection.execute(_ENDED, {"wanted": asked}).scalars().all()
-    for start in range(0, len(ended), _READ_SIZE):
-        if found := seen(connection, ended[start : start + _READ_SIZE], within):
+    for some in in_parts(ended, _READ_SIZE):
+        if found := seen(connection, some, within):
             return found[0]
     if begun := seen(connection, _begun_by(connection, asked), within):
         if len(begun) > 1:

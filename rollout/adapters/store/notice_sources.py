@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, text
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.key_values import set_once, set_value, value_of
@@ -22,7 +23,7 @@ from rollout.domain.lifecycle.state import Rollout
 
 MARK = "notices:mark"
 KEY_SINCE = "notices:key"
-_PAGE = 200
+ROLLOUTS_READ = 200  # whose entries are read in one transaction
 
 
 class NoticeSources:
@@ -54,10 +55,8 @@ class NoticeSources:
 
         Of each rollout in `behind` those after the sequence that stands there, and none from before `since`.
         """
-        ids = list(behind)
-        for start in range(0, len(ids), _PAGE):
-            some = ids[start : start + _PAGE]
-            j = journal.c
+        j = journal.c
+        for some in in_parts(list(behind), ROLLOUTS_READ):
             query = select(journal).where(j.rollout_id.in_(some), j.at >= since, j.kind.in_(list(kinds)))
             with self.database.read() as connection:
                 found = connection.execute(query.order_by(j.at, j.rollout_id, j.seq))

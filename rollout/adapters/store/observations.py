@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, case, or_, select, tuple_, update
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into
 from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
@@ -45,11 +46,11 @@ class ObservationTable:
         those that ended first in front; at most so many."""
         o, found = observations.c, []
         with self.database.read() as connection:
-            for start in range(0, len(numbers), 500):
+            for some in in_parts(numbers):
                 query = (
                     select(o.ended_at, o.call_id)
                     .where(
-                        o.number.in_(numbers[start : start + 500]),
+                        o.number.in_(some),
                         o.channel.in_(("inbound", "outbound")),
                         tuple_(o.agent_id, o.agent_version).in_(agents),
                         o.started_at >= since - _LONGEST_CALL,  # of which there is an index
@@ -77,11 +78,11 @@ class ObservationTable:
         failed, upset = o.successful.is_(False), o.sentiment == "Negative"
         rank = case((o.reason.in_(hard), 0), (failed, 1), else_=2)
         with self.database.read() as connection:
-            for start in range(0, len(numbers), 500):
+            for some in in_parts(numbers):
                 query = (
                     select(observations, rank.label("rank"))
                     .where(
-                        o.number.in_(numbers[start : start + 500]),
+                        o.number.in_(some),
                         tuple_(o.agent_id, o.agent_version).in_(agents),
                         o.started_at >= since,
                         or_(o.reason.in_(hard), failed, upset),
@@ -138,10 +139,13 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
     again = [r for r in records if first.setdefault(r.call_id, r) is not r]
     rows = {id_: _row(first[id_]) for id_ in sorted(first)}
     known: dict[str, Row[Any]] = {}
-    ids = list(rows)
-    for start in range(0, len(ids), 500):
-        some = observations.c.call_id.in_(ids[start : start + 500])
-        query = select(observations).where(some).order_by(observations.c.call_id).with_for_update()
+    for some in in_parts(list(rows)):
+        query = (
+            select(observations)
+            .where(observations.c.call_id.in_(some))
+            .order_by(observations.c.call_id)
+            .with_for_update()
+        )
         known |= {row.call_id: row for row in connection.execute(query)}
     fresh, changed = [], []
     for id_, values in rows.items():
@@ -215,10 +219,8 @@ def calls(
     """Calls of these numbers and channels that started from `since` on (and before `until`), oldest first."""
     found: list[CallRecord] = []
     o = observations.c
-    for start in range(0, len(numbers), 500):
-        query = select(observations).where(
-            o.number.in_(numbers[start : start + 500]), o.channel.in_(channels), o.started_at >= since
-        )
+    for some in in_parts(numbers):
+        query = select(observations).where(o.number.in_(some), o.channel.in_(channels), o.started_at >= since)
         if until is not None:
             query = query.where(o.started_at < until)
         found += [_record(row) for row in connection.execute(query)]
@@ -254,8 +256,8 @@ def _record(row: Row[Any]) -> CallRecord:
 def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, str], FetchMark]:
     """The marks of these numbers, by number and channel."""
     found: dict[tuple[str, str], FetchMark] = {}
-    for start in range(0, len(numbers), 500):
-        for r in connection.execute(select(marks).where(marks.c.number.in_(numbers[start : start + 500]))):
+    for some in in_parts(numbers):
+        for r in connection.execute(select(marks).where(marks.c.number.in_(some))):
             found[r.number, r.channel] = FetchMark(
                 r.number, r.channel, r.since, r.polled_at, r.trouble, r.trouble_since
             )

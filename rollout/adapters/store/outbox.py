@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, delete, or_, select, update
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into, set_value, value_of
 from rollout.adapters.store.rows import to_rollout
@@ -20,7 +21,6 @@ from rollout.adapters.store.tables import UNSENT, meta, outbox, rollouts
 from rollout.domain.lifecycle.state import Rollout
 
 FAILING = "notices:fail:"  # and 24 characters of the digest
-_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,8 @@ class Outbox:
         pairs = {(row["event"], row["channel"]) for row in rows}
         with self.database.read() as connection:
             known = set()
-            events = sorted({event for event, _ in pairs})
-            for start in range(0, len(events), _PAGE):
-                query = select(outbox.c.event, outbox.c.channel)
-                query = query.where(outbox.c.event.in_(events[start : start + _PAGE]))
+            for some in in_parts(sorted({event for event, _ in pairs})):
+                query = select(outbox.c.event, outbox.c.channel).where(outbox.c.event.in_(some))
                 known |= {(row.event, row.channel) for row in connection.execute(query)}
         fresh = [row for row in rows if (row["event"], row["channel"]) not in known]
         if not fresh:
@@ -77,8 +75,8 @@ class Outbox:
             now = self.database.now(connection)
             values = [{**row, "created_at": now, "due_at": now, "tries": 0, "trouble": ""} for row in fresh]
             added = 0
-            for start in range(0, len(values), 100):
-                query = insert_into(connection, outbox).values(values[start : start + 100]).on_conflict_do_nothing()
+            for some in in_parts(values, 100):
+                query = insert_into(connection, outbox).values(some).on_conflict_do_nothing()
                 added += len(connection.execute(query.returning(outbox.c.id)).all())
             return added
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, exists, func, insert, or_, select
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import (
     LIVE,
@@ -37,6 +38,7 @@ from rollout.domain.lifecycle.state import TargetState
 BEFORE = timedelta(days=2)  # calls before a rollout's start that its gates may ask for, with a margin
 BEATS = timedelta(days=1)
 BATCH = 2000  # rows of one transaction
+MOST_PRUNED = 500  # rollouts asked for at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,76 +62,64 @@ class Pruning:
         self.database = database
 
     def prunable(self, keep: timedelta) -> list[str]:
-        """Ids of ended rollouts older than `keep`, the oldest first, at most 500 at a time."""
+        """Ids of rollouts that ended before now - keep and are watched no more, the oldest first."""
         with self.database.read() as connection:
-            return prunable(connection, self.database.now(connection), keep)
+            over = _over(self.database.now(connection), keep)
+            query = select(rollouts.c.id).where(over).order_by(rollouts.c.updated_at).limit(MOST_PRUNED)
+            return list(connection.execute(query).scalars())
 
     def beyond_kits(self, ids: Sequence[str], keep: timedelta, soon: timedelta) -> list[str]:
-        """Those of these rollouts whose kit is of no use any more."""
+        """Those of these ended rollouts that no kit can roll back any more, or need.
+
+        Rolled back for `soon`; ended for `keep`; or with no number left that shows what they wrote.
+        """
+        r, t = rollouts.c, targets.c
+        found: list[str] = []
         with self.database.read() as connection:
-            return beyond_kits(connection, ids, self.database.now(connection), keep, soon)
+            now = self.database.now(connection)
+            for some in in_parts(ids):
+                shows = t.rollout_id.in_(some) & t.written & (t.state != TargetState.SUPERSEDED)
+                left = set(connection.execute(select(t.rollout_id).where(shows).distinct()).scalars())
+                for row in connection.execute(select(r.id, r.phase, r.updated_at).where(r.id.in_(some), ~LIVE)):
+                    ago = now - row.updated_at
+                    if ago > keep or (row.phase == Phase.ROLLED_BACK and ago > soon) or row.id not in left:
+                        found.append(row.id)
+        return found
 
     def remove(self, rollout_id: str, keep: timedelta, head: str | None = None) -> bool:
-        """Remove one ended rollout whole; False when it is not (or no more) past its time, or has a newer entry."""
+        """Remove one ended rollout whole, so that a chain is never cut in the middle; False when it must stay.
+
+        It must stay while it is not past its time, or when somebody has acted on it meanwhile. `head` is the hash of
+        the last entry that was exported: an entry added since would be lost.
+        """
         with self.database.write() as connection:
-            return remove(connection, rollout_id, self.database.now(connection), keep, head)
+            now = self.database.now(connection)
+            row = connection.execute(
+                select(rollouts.c.journal_hash, rollouts.c.journal_seq)
+                .where(rollouts.c.id == rollout_id, _over(now, keep))
+                .with_for_update()
+            ).one_or_none()
+            if row is None or (head is not None and row.journal_hash != head):
+                return False
+            connection.execute(delete(meta).where(meta.c.key == "pruning"))
+            connection.execute(insert(meta), {"key": "pruning", "value": rollout_id})  # the journal's trigger asks
+            for table in (journal, writes, targets, looks):
+                connection.execute(delete(table).where(table.c.rollout_id == rollout_id))
+            connection.execute(delete(rollouts).where(rollouts.c.id == rollout_id))
+            told = meta.c.key.startswith(f"watched:{rollout_id}:", autoescape=True)
+            connection.execute(delete(meta).where((meta.c.key == "pruning") | told))
+            # Else it would look like a rollout that somebody removed with its chain.
+            data = {"rollout": rollout_id, "entries": row.journal_seq, "hash": row.journal_hash}
+            record_in(connection, JournalEntry("pruned", "service", "past its time", data), now)
+            return True
 
     def sweep(self, limits: Retention) -> dict[str, int]:
-        """Remove one batch of what is past its time in every other table; rows removed by table."""
+        """Remove one batch of what is past its time in every other table; rows removed by table.
+
+        To be repeated while a count is a whole batch.
+        """
         with self.database.write() as connection:
-            return sweep(connection, self.database.now(connection), limits)
-
-
-def prunable(connection: Connection, now: datetime, keep: timedelta, most: int = 500) -> list[str]:
-    """Ids of rollouts that ended before now - keep and are watched no more, the oldest first."""
-    query = select(rollouts.c.id).where(_over(now, keep)).order_by(rollouts.c.updated_at).limit(most)
-    return list(connection.execute(query).scalars())
-
-
-def beyond_kits(
-    connection: Connection, ids: Sequence[str], now: datetime, keep: timedelta, soon: timedelta
-) -> list[str]:
-    """Those of these ended rollouts that no kit can roll back any more, or need.
-
-    Rolled back for `soon`; ended for `keep`; or with no number left that shows what they wrote.
-    """
-    r, t = rollouts.c, targets.c
-    found: list[str] = []
-    for start in range(0, len(ids), 500):
-        some = ids[start : start + 500]
-        shows = t.rollout_id.in_(some) & t.written & (t.state != TargetState.SUPERSEDED)
-        left = set(connection.execute(select(t.rollout_id).where(shows).distinct()).scalars())
-        for row in connection.execute(select(r.id, r.phase, r.updated_at).where(r.id.in_(some), ~LIVE)):
-            ago = now - row.updated_at
-            if ago > keep or (row.phase == Phase.ROLLED_BACK and ago > soon) or row.id not in left:
-                found.append(row.id)
-    return found
-
-
-def remove(connection: Connection, rollout_id: str, now: datetime, keep: timedelta, head: str | None = None) -> bool:
-    """Remove one rollout whole, so that a chain is never cut in the middle; False when it must stay.
-
-    It must stay when somebody has acted on it meanwhile. `head` is the hash of the last entry that was
-    exported: an entry added since would be lost.
-    """
-    row = connection.execute(
-        select(rollouts.c.journal_hash, rollouts.c.journal_seq)
-        .where(rollouts.c.id == rollout_id, _over(now, keep))
-        .with_for_update()
-    ).one_or_none()
-    if row is None or (head is not None and row.journal_hash != head):
-        return False
-    connection.execute(delete(meta).where(meta.c.key == "pruning"))
-    connection.execute(insert(meta), {"key": "pruning", "value": rollout_id})  # the journal's trigger asks
-    for table in (journal, writes, targets, looks):
-        connection.execute(delete(table).where(table.c.rollout_id == rollout_id))
-    connection.execute(delete(rollouts).where(rollouts.c.id == rollout_id))
-    told = meta.c.key.startswith(f"watched:{rollout_id}:", autoescape=True)
-    connection.execute(delete(meta).where((meta.c.key == "pruning") | told))
-    # Else it would look like a rollout that somebody removed with its chain.
-    data = {"rollout": rollout_id, "entries": row.journal_seq, "hash": row.journal_hash}
-    record_in(connection, JournalEntry("pruned", "service", "past its time", data), now)
-    return True
+            return _sweep(connection, self.database.now(connection), limits)
 
 
 def _over(now: datetime, keep: timedelta) -> ColumnElement[bool]:
@@ -138,8 +128,7 @@ def _over(now: datetime, keep: timedelta) -> ColumnElement[bool]:
     return and_(~LIVE, r.updated_at < now - keep, ~watched)
 
 
-def sweep(connection: Connection, now: datetime, limits: Retention) -> dict[str, int]:
-    """One batch of every other table; rows removed by table. To be repeated while a count is a whole batch."""
+def _sweep(connection: Connection, now: datetime, limits: Retention) -> dict[str, int]:
     counts = {"looks": _looks(connection, now, limits), "observations": _observations(connection, now, limits)}
     plain: tuple[tuple[Table, ColumnElement[bool]], ...] = (
         (marks, marks.c.polled_at < now - limits.observations),

@@ -5,13 +5,14 @@ Each is asked inside the caller's transaction. What people look at is read by lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, or_, select
 
+from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.rows import to_plan, to_rollout, to_target, to_write
 from rollout.adapters.store.snapshots import Head, Snapshots
 from rollout.adapters.store.tables import DRIVEN, LEFT, LIVE, rollouts, targets, writes
@@ -100,7 +101,7 @@ def watched(connection: Connection, since: datetime) -> list[Watched]:
     """Everything a drift scan compares: live rollouts, and final ones still under watch at `since`."""
     rows = [*connection.execute(_DRIVEN), *connection.execute(_LEFT)]
     of: dict[str, Row[Any]] = {}
-    for some in _batches(sorted({row.rollout_id for row in rows})):
+    for some in in_parts(sorted({row.rollout_id for row in rows})):
         of |= {r.id: r for r in connection.execute(_PLANS, {"ids": some})}
     plans: dict[str, Plan] = {}
     found = []
@@ -122,19 +123,14 @@ _PLANS = select(*(rollouts.c[name] for name in ("id", "phase", "plan", "plan_dig
 )
 
 
-def _batches(ids: Sequence[str], size: int = 500) -> Iterator[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
-
-
-def drivers(connection: Connection, numbers: Iterable[str], batch: int = 500) -> dict[str, tuple[str, str]]:
+def drivers(connection: Connection, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
     """number -> (rollout id, name) of the live rollout that drives it."""
-    wanted = list(numbers)
     found: dict[str, tuple[str, str]] = {}
-    for start in range(0, len(wanted), batch):
+    for some in in_parts(numbers):
         query = (
             select(targets.c.number, rollouts.c.id, rollouts.c.name)
             .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-            .where(DRIVEN, targets.c.number.in_(wanted[start : start + batch]))
+            .where(DRIVEN, targets.c.number.in_(some))
         )
         found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
     return found

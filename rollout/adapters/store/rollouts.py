@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, se
 
 from rollout.adapters.store import journal as journals
 from rollout.adapters.store import names, signals
-from rollout.adapters.store.bulk import Bulk, inserts, update_one, updates
+from rollout.adapters.store.bulk import Bulk, in_parts, inserts, update_one, updates
 from rollout.adapters.store.journal import GENESIS, Worded, worded
 from rollout.adapters.store.queries import head_of
 from rollout.adapters.store.rows import from_rollout, from_target, from_write
@@ -66,9 +66,7 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
         raise taken(rollout_id, [t.number for t in added]) from None
 
 
-def supersede(
-    connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime, batch: int = 500
-) -> None:
+def supersede(connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime) -> None:
     """End the watch of earlier, finished rollouts over these numbers.
 
     What the new rollout writes may look like a late write of theirs, and they would put their own end back. Whoever
@@ -76,12 +74,12 @@ def supersede(
     """
     t = targets.c
     earlier: dict[str, list[str]] = {}
-    for start in range(0, len(numbers), batch):
+    for some in in_parts(numbers):
         query = (
             select(t.rollout_id, t.number)
             .join(rollouts, rollouts.c.id == t.rollout_id)
             .where(
-                t.number.in_(numbers[start : start + batch]),
+                t.number.in_(some),
                 t.rollout_id != rollout_id,
                 t.driven.is_(False),
                 t.state != TargetState.SUPERSEDED,
@@ -234,9 +232,9 @@ def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: date
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
 
 
-def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime, batch: int = 500) -> None:
-    for start in range(0, len(numbers), batch):
-        row = connection.execute(_OPEN, {"numbers": numbers[start : start + batch], "at": now}).first()
+def _refuse_open(connection: Connection, numbers: Sequence[str], now: datetime) -> None:
+    for some in in_parts(numbers):
+        row = connection.execute(_OPEN, {"numbers": some, "at": now}).first()
         if row is not None:
             raise ClaimLost("a write on this number may still take effect", number=row.number)
 

@@ -91,8 +91,8 @@ def to_target(row: Row[Any]) -> Target:
     return Target(*values)
 
 
-def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[str, Any]:
-    """The columns of a target's row."""
+def from_target(rollout_id: str, target: Target) -> dict[str, Any]:
+    """The columns of the row of a target that is to be driven."""
     return {
         **dict(zip(_TARGET_FIELDS, _target_values(target), strict=True)),
         "rollout_id": rollout_id,
@@ -100,7 +100,7 @@ def from_target(rollout_id: str, target: Target, driven: bool = True) -> dict[st
         "split": dict(target.split),
         "state": str(target.state),
         "live": None if target.live is None else dict(target.live),
-        "driven": driven,
+        "driven": True,
     }
 
 

@@ -102,10 +102,13 @@ def hard_reasons(named: Collection[str] | None) -> frozenset[str]:
     return HARD_REASONS if named is None else frozenset(named)
 
 
-def quantile_of(figures: Iterable[float], quantile: float, least: int = 30) -> float | None:
-    """Return this quantile of the baseline's own earlier calls; None with fewer than `least` of them."""
+LEAST_FIGURES = 30
+
+
+def quantile_of(figures: Iterable[float], quantile: float) -> float | None:
+    """Return this quantile of the baseline's own earlier calls; None with fewer than LEAST_FIGURES of them."""
     values = sorted(figures)
-    return None if len(values) < least else values[int(quantile * (len(values) - 1))]
+    return None if len(values) < LEAST_FIGURES else values[int(quantile * (len(values) - 1))]
 
 
 DETAILS_WAIT = timedelta(minutes=10)  # from the end of a call: then it is not read any more, and is unknown

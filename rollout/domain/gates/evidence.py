@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Side = Literal["harm", "safe"]
 
+LEVEL = 0.05  # the error of an interval on each side
 # The table of bets: each believes that the baseline is bad with rate b and the canary with odds o times those
 # of b. The second number is the prior weight of o; bets on "worse" (o > 1) are the forty equal ones.
 RATES = (0.01, 0.03, 0.07, 0.15, 0.25, 0.40, 0.60, 0.85)
@@ -280,7 +281,7 @@ def split_e(canary: ArrayLike, baseline: ArrayLike, weights: Sequence[float]) ->
     return e
 
 
-def interval(counts: ArrayLike, weights: Sequence[float], level: float = 0.05) -> tuple[float, float]:
+def interval(counts: ArrayLike, weights: Sequence[float], level: float = LEVEL) -> tuple[float, float]:
     """Canary minus baseline, bad rate: (low, high) that hold at any time with error `level` on each side.
 
     `counts` has shape (weights, 4). Without evidence the interval is (-1, 1). See `shown_interval`.
@@ -309,13 +310,13 @@ def interval(counts: ArrayLike, weights: Sequence[float], level: float = 0.05) -
     return (float(GRID[up - 1]) if up else -1.0), (float(GRID[len(GRID) - down]) if down else 1.0)
 
 
-def shown_interval(counts: ArrayLike, weights: Sequence[float], level: float = 0.05) -> tuple[float, float]:
+def shown_interval(counts: ArrayLike, weights: Sequence[float]) -> tuple[float, float]:
     """The interval for people: its lower end is at least 0 once "not worse" itself is refuted.
 
     The forty bets on "worse" are quicker than the bets of the grid, and never wrong when the canary is worse.
     """
-    low, high = interval(counts, weights, level)
-    worse = bool(log_e(counts, weights) >= -math.log(level))
+    low, high = interval(counts, weights)
+    worse = bool(log_e(counts, weights) >= -math.log(LEVEL))
     return (max(low, 0.0), max(high, 0.0)) if worse else (low, high)
 
 

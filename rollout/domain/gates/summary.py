@@ -40,13 +40,16 @@ class ArmCalls:
         return wilson((self.calls - self.bad) / self.calls, self.calls) if self.calls else None
 
 
-def wilson(share: float, calls: int, z: float = 1.96) -> tuple[float, float]:
+Z = 1.96  # of the normal distribution, for 95 %
+
+
+def wilson(share: float, calls: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share seen in so many calls; for looking once, unlike the intervals of differences."""
     if not calls:
         return 0.0, 1.0
-    middle = share + z * z / (2 * calls)
-    half = z * math.sqrt(share * (1 - share) / calls + z * z / (4 * calls * calls))
-    scale = 1 + z * z / calls
+    middle = share + Z * Z / (2 * calls)
+    half = Z * math.sqrt(share * (1 - share) / calls + Z * Z / (4 * calls * calls))
+    scale = 1 + Z * Z / calls
     return max(0.0, min(share, (middle - half) / scale)), min(1.0, max(share, (middle + half) / scale))
 
 

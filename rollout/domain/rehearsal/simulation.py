@@ -74,11 +74,6 @@ class Ends:
     days: Array
 
 
-def every_call(done: int) -> int:
-    """A look after every call."""
-    return 1
-
-
 def thinning(done: int) -> int:
     """A look at every call at first, then each time about 3 % more calls are in: 150 looks for 2,000 calls. A
     decision is then at most 3 % late; the gate itself loses nothing by looking less often."""

@@ -66,14 +66,17 @@ class Balance:
     tone: str
 
 
-def balance(harm: float, proof: float | None, width: int = 240) -> Balance:
+BALANCE_WIDTH = 240
+
+
+def balance(harm: float, proof: float | None) -> Balance:
     """`harm` and `proof`: how far the evidence has come towards either line, 0..1."""
-    middle = width / 2
+    middle = BALANCE_WIDTH / 2
     reach = middle * 0.88
     net = -harm if harm > (proof or 0.0) else proof or 0.0
     tone = "harmful" if harm >= 1 else "safe" if proof is not None and proof >= 1 else "unknown"
     return Balance(
-        width,
+        BALANCE_WIDTH,
         middle,
         round(middle + net * reach, 1),
         round(middle - reach, 1),

@@ -382,7 +382,7 @@ def test_a_notice_whose_sender_died_is_sent_by_another(replicas: Replicas, recei
 def test_entries_are_read_by_pages(replicas: Replicas, monkeypatch: pytest.MonkeyPatch) -> None:
     from rollout.adapters.store import notice_sources
 
-    monkeypatch.setattr(notice_sources, "_PAGE", 3)
+    monkeypatch.setattr(notice_sources, "ROLLOUTS_READ", 3)
     job = replicas.another("json://127.0.0.1:9/")
     started(replicas, *[f"r{i}" for i in range(8)])
     assert job.fill() == 8

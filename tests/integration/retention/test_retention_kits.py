@@ -129,6 +129,6 @@ def test_pruning_goes_on_until_nothing_past_its_time_is_left(
     for i in range(7):
         put(f"old{i}", Phase.ROLLED_BACK)
     clock.advance(500 * DAY)
-    monkeypatch.setattr(pruning.prunable, "__defaults__", (2,))
+    monkeypatch.setattr(pruning, "MOST_PRUNED", 2)
     assert len(store.pruning.prunable(timedelta(days=400))) == 2
     assert Prune(app).tick() == 7

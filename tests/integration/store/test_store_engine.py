@@ -14,7 +14,7 @@ from sqlalchemy import QueuePool, create_engine
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store import migrate
 from rollout.adapters.store.database_file import DatabaseFile
-from rollout.adapters.store.engine import Database, make_engine
+from rollout.adapters.store.engine import Database, Opener
 from rollout.adapters.store.repository import Store
 from rollout.domain.errors import NoDatabase, NotReachable, Refused, SettingsError
 from tests.support.clock import FakeClock
@@ -33,7 +33,7 @@ from tests.support.hand import Hand
 )
 def test_a_wrong_address_is_refused_with_what_to_write(url: str, words: str) -> None:
     with pytest.raises(SettingsError, match="ROLLOUT_DATABASE_URL: ") as refused:
-        make_engine(url)
+        Opener(url)
     assert words in refused.value.message
 
 
@@ -180,7 +180,7 @@ def test_one_service_holds_the_file_however_it_is_spelled(make: Callable[[Path, 
 
 
 def test_a_pool_that_is_used_up_is_told_as_a_database_out_of_reach(sqlite_url: str) -> None:
-    engine = make_engine(sqlite_url)
+    engine = Opener(sqlite_url).engine()
     small = create_engine(engine.url, poolclass=QueuePool, pool_size=1, max_overflow=0, pool_timeout=0.01)
     database = Database(sqlite_url, SystemClock(), small)
     with (
