@@ -64,9 +64,9 @@ def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Differe
     return differences
 
 
-def _set(connection: Any, settings: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Set them for the session; as PostgreSQL shows each one now."""
-    query = "SELECT " + ", ".join("set_config(%s, %s, false)" for _ in settings)
+def _set(connection: Any, settings: Sequence[tuple[str, str]], *, local: bool = False) -> dict[str, str]:
+    """Set them for the session, or for this transaction alone; as PostgreSQL shows each one then."""
+    query = "SELECT " + ", ".join(f"set_config(%s, %s, {local})" for _ in settings)
     row = connection.execute(query, [part for pair in settings for part in pair]).fetchone()
     return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}
 
@@ -91,7 +91,7 @@ def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list
             "a pooler shares PostgreSQL's sessions between processes (transaction pooling), so their settings, locks "
             "and signals mix; set pool_mode = session, or connect to PostgreSQL itself"
         )
-    asked = _shown(first, (*options, *OURS))
+    asked = _set(first, (*options, *OURS), local=True)
     differ = {str(d): d for c in (first, second) for d in compare(c, asked)}
     if differ:
         troubles.append("these settings are not what this program sets: " + "; ".join(differ))
@@ -99,13 +99,6 @@ def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list
     if encoding not in (None, UTF8):
         troubles.append(not_utf8(encoding))
     return troubles
-
-
-def _shown(connection: Any, settings: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The values as PostgreSQL shows them, without setting them beyond a transaction."""
-    query = "SELECT " + ", ".join("set_config(%s, %s, true)" for _ in settings)
-    row = connection.execute(query, [part for pair in settings for part in pair]).fetchone()
-    return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}
 
 
 def not_utf8(encoding: str) -> str:

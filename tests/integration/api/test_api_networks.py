@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 
 from rollout.domain.errors import NotReachable, SettingsError
 from rollout.interfaces.backend.http import Remote
 from tests.integration.api.live import Live, live
-from tests.integration.api.test_api_oidc import Provider, provider, settings_for
+from tests.integration.api.test_api_oidc import Provider, begin, provider, settings_for
 from tests.support.tunnel import Authority, Proxy, TlsFront, authority
 
 __all__ = ["provider"]
@@ -120,12 +120,8 @@ def test_the_sign_in_provider_is_asked_through_a_proxy_by_a_private_authority(
         monkeypatch.setenv("SSL_CERT_FILE", str(private.ca))
         monkeypatch.setenv("NO_PROXY", "10.0.0.0/8")
         with live(tmp_path, ticking=False, **settings_for(provider)) as found:
-            begun = found.ask("GET", "/auth/oidc/login", token=None)
-            assert begun.status == 303, begun.raw
-            query = {k: v[0] for k, v in parse_qs(urlsplit(begun.headers["location"]).query).items()}
-            provider.nonce = query["nonce"]
-            cookie = {"Cookie": begun.headers["set-cookie"].partition(";")[0]}
-            done = found.ask("GET", f"/auth/oidc/callback?code=c&state={query['state']}", token=None, headers=cookie)
+            path, cookie = begin(found, provider)
+            done = found.ask("GET", path, token=None, headers=cookie)
             assert done.status == 200, done.raw
         assert proxy.asked and {head.split("\r\n")[0] for head in proxy.asked} == {f"CONNECT {HOST}:443 HTTP/1.1"}
 

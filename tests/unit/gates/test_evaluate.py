@@ -9,6 +9,7 @@ import pytest
 from rollout.domain.errors import InputError
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.evaluate import evaluate
+from tests.unit.gates.definition import ratios, split_cost, won
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
 
@@ -118,20 +119,12 @@ def exact(history, counts, weight, margin, side):
         on_rate = Decimal("0.8") * believed / sum(density) + (Decimal("0.2") / 8 if b in even else 0)
         for o, share in odds.items():
             c = Decimal(o) * b / (1 - b + Decimal(o) * b)
-            if not (c - b > d + Decimal("1e-9") if side == "harm" else c - b < d - Decimal("1e-9")):
+            if (factors := ratios(w, d, b, c, side)) is None:
                 continue
-            low, high = max(Decimal(0), -d), min(Decimal(1), 1 - d)
-            for _ in range(110):
-                x = (low + high) / 2
-                slope = w * (x + d - c) * x * (1 - x) + (1 - w) * (x - b) * (x + d) * (1 - x - d)
-                low, high = (x, high) if slope < 0 else (low, x)
-            ratios = (c / (x + d), (1 - c) / (1 - x - d), b / x, (1 - b) / (1 - x))
             weight_of_bet = on_rate * Decimal(share)
-            money += weight_of_bet * sum(n * r.ln() for n, r in zip(counts, ratios, strict=True)).exp()
+            money += weight_of_bet * won(counts, factors)
             total += weight_of_bet
-    nc, nb = sum(counts[:2]), sum(counts[2:])
-    cost = sum(n * (Decimal(n) / (nc + nb) / share).ln() for n, share in ((nc, w), (nb, 1 - w)) if n)
-    return float((money / total).ln() - cost)
+    return float((money / total).ln() - split_cost(counts, w))
 
 
 @pytest.mark.parametrize("history", ["0", "0.003", "0.15", "0.97"])

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.domain.gates import evidence as ev
+from tests.unit.gates.definition import ratios, split_cost, won
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "gate-vectors.json").read_text())
 steady = settings(deadline=None, derandomize=True, max_examples=60)
@@ -99,20 +100,11 @@ def exact_log_e(counts, weight, margin, side):
         for odds, prior in ev.ODDS:
             b, o = Decimal(repr(rate)), Decimal(repr(odds))
             c = o * b / (1 - b + o * b)
-            if not (c - b > d + Decimal("1e-9") if side == "harm" else c - b < d - Decimal("1e-9")):
+            if (factors := ratios(w, d, b, c, side)) is None:
                 continue
-            low, high = max(Decimal(0), -d), min(Decimal(1), 1 - d)
-            for _ in range(110):
-                x = (low + high) / 2
-                slope = w * (x + d - c) * x * (1 - x) + (1 - w) * (x - b) * (x + d) * (1 - x - d)
-                low, high = (x, high) if slope < 0 else (low, x)
-            b0, c0 = x, x + d
-            ratios = (c / c0, (1 - c) / (1 - c0), b / b0, (1 - b) / (1 - b0))
-            money += Decimal(repr(prior)) * sum(n * r.ln() for n, r in zip(counts, ratios, strict=True)).exp()
+            money += Decimal(repr(prior)) * won(counts, factors)
             total += Decimal(repr(prior))
-    nc, nb = sum(counts[:2]), sum(counts[2:])
-    cost = sum(n * (Decimal(n) / (nc + nb) / share).ln() for n, share in ((nc, w), (nb, 1 - w)) if n)
-    return float((money / total).ln() - cost)
+    return float((money / total).ln() - split_cost(counts, w))
 
 
 @pytest.mark.parametrize(
