@@ -20,7 +20,7 @@ _BEGIN, _END = "<!-- layers: made by python -m tests.documents -->\n", "<!-- end
 _PHASES = {
     Phase.PENDING: "waits for its start",
     Phase.PROGRESSING: "goes through its steps",
-    Phase.PAUSED: "a person holds; gates go on watching",
+    Phase.PAUSED: "a person holds, or the plan leaves the end of its A/B test to one; gates go on watching",
     Phase.HELD: "the service holds, with a reason, until a person answers",
     Phase.PROMOTED: "the last step finished its bake; still watched, and can still be rolled back",
     Phase.ROLLING_BACK: "the baselines are being written back until they are read back and stable",

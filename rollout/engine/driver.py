@@ -158,18 +158,31 @@ class Driver:
             data = replace(data, retreated=values.get("retreated", r.retreated))
         if verdict is not None and action.event in _JUDGED:
             data, values["verdict"] = replace(data, verdict=verdict), verdict
-        if action.event in _BY_HAND:
-            data = replace(data, by_hand=r.hand)
         change = Change(rollout=values, targets=action.targets)
+        if action.event in _BY_HAND:
+            data = replace(data, by_hand=change.applied_to(r, r.updated_at).hand)
         now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data.to_json())])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
-        if action.event in (Event.BEGUN, Event.ADVANCED):
+        if action.event in (Event.BEGUN, Event.ADVANCED, Event.SHIPPED):
             self.on_step(state.rollout)
         if action.event in _ANEW:
             state.look = None  # what was read before says nothing about what comes now
 
 
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
-_BY_HAND = frozenset({Event.CONFIRMED, Event.REACHED, Event.COMPLETED})
-_ANEW = frozenset({Event.ADVANCED, Event.BEGUN, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED})
-_JUDGED = frozenset({Event.ADVANCED, Event.COMPLETED, Event.FAILED, Event.FAILURE_PAUSED, Event.HELD})
+_BY_HAND = frozenset({Event.CONFIRMED, Event.REACHED, Event.SHIPPED, Event.COMPLETED})
+_ANEW = frozenset(
+    {Event.ADVANCED, Event.BEGUN, Event.SHIPPED, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED}
+)
+_JUDGED = frozenset(
+    {
+        Event.ADVANCED,
+        Event.SHIPPED,
+        Event.DECISION_KEPT,
+        Event.DECISION_PAUSED,
+        Event.COMPLETED,
+        Event.FAILED,
+        Event.FAILURE_PAUSED,
+        Event.HELD,
+    }
+)

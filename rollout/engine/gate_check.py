@@ -13,17 +13,17 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.gates.history import BaselineHistory
-from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
-from rollout.domain.gates.profiles import EDITION, before_full
-from rollout.domain.gates.tally import Cell, Tally, strata_of
-from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict, Memory, Verdict, joined
+from rollout.domain.gates.observations import Observations, baseline_pairs
+from rollout.domain.gates.profiles import EDITION
+from rollout.domain.gates.shipping import better, leader, versus
+from rollout.domain.gates.verdict import Alarm, Comparison, GateOutcome, GateVerdict, Memory, Verdict, joined
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
+from rollout.engine.gate_tally import tally_of
 from rollout.engine.ports import GateRecords, GateReport
 
 if TYPE_CHECKING:
-    from rollout.domain.gates.counting import CallRules
     from rollout.domain.gates.profiles import GateConfig
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
@@ -84,9 +84,11 @@ class GateCheck:
             seen = replace(seen, limits=history.limits)
         judged = self._judge(config, rollout, seen, now)
         verdict = _together(judged, now, rollout.position)
-        if rollout.shipped is not None and rollout.verdict is not None:
+        if rollout.shipped is None:
+            verdict = replace(verdict, comparison=_comparison(rollout, seen, judged, now))
+        elif rollout.verdict is not None:
             # What was said of the others stays; it moves nothing any more.
-            verdict = replace(verdict, arms={**rollout.verdict.arms, **judged})
+            verdict = replace(verdict, arms={**rollout.verdict.arms, **judged}, comparison=rollout.verdict.comparison)
         if _new(rollout, verdict, now):
             self.records.keep_look(rollout, verdict, now)
         return GateReport(verdict, seen.calls_in_step(rollout))
@@ -134,77 +136,34 @@ class GateCheck:
         return self.records.fix_history(rollout.id, found)
 
     def _judge(self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime) -> dict[str, Verdict]:
-        from rollout.domain.gates.counting import USUAL_WAIT, CallRules, hard_reasons, longest_wait
         from rollout.domain.gates.judge import judge
 
         plan = rollout.plan
         external = self.external(plan) if any(m.external for m in config.metrics) else {}
         before = {} if rollout.verdict is None else rollout.verdict.arms
-        baseline = frozenset(baseline_pairs(rollout.targets))
-        wait = longest_wait(seen.delays(now)) if config.edition >= 2 else USUAL_WAIT
         verdicts = {}
-        for name, ref in plan.arms.items():
+        for name in plan.arms:
             if rollout.shipped not in (None, name):
                 continue
-            rules = CallRules(
-                ref.pair,
-                baseline,
-                config.metrics,
-                seen.limits,
-                hard_reasons(plan.gates.hard_error_reasons),
-                plan.gates.max_call_time,
-                wait,
-            )
-            tally = replace(_tally(rollout, seen, name, rules, now), external=external)
+            tally = replace(tally_of(rollout, config, seen, now, name), external=external)
             memory = _uncounted(before[name].memory if name in before else None, external)
             verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
         return verdicts
 
 
-def _tally(rollout: Rollout, seen: Observations, arm: str, rules: CallRules, now: datetime) -> Tally:
-    """The calls of one canary or variant and of the baseline, counted; without external values."""
-    from rollout.domain.gates.counting import QUARTERS
-
-    plan, step = rollout.plan, rollout.position.step
-    cells, still_open = _cells(rollout, seen, arm, rules, now)
-    numbers = [t.number for t in rollout.targets]
-    here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
-    shares = [share(plan.weights(each), arm) for each in range(1, plan.last_step + 1)]
-    shares[step - 1] = share(rollout.weights_at(rollout.step), arm)
-    return Tally(
-        cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
-        position=index(plan, rollout.position, rollout.hand),
-        step=step,
-        weight=shares[step - 1],
-        unavailable=seen.unavailable,
-        open=still_open,
-        calls_per_day=seen.per_day(now, here),
-        wave=rollout.position.wave,
-        narrow=before_full(shares, step),
-        last=rollout.position == rollout.last_position,
-        strata=strata_of(cells, numbers if len(numbers) > 1 else QUARTERS),
-    )
-
-
-def _cells(rollout: Rollout, seen: Observations, arm: str, rules: CallRules, now: datetime) -> tuple[list[Cell], int]:
-    """The cells of all waves, and the most calls that any of them still waits for."""
-    from rollout.domain.gates.counting import quarter, tabulate
-
-    cells: list[Cell] = []
-    still_open = 0
-    for wave in range(1, rollout.waves + 1):
-        mine = {t.number for t in rollout.targets if t.wave == wave}
-        table = tabulate(
-            [c for c in seen.calls if c.number in mine],
-            seen.spans(rollout.plan, arm, wave),
-            now,
-            rules,
-            wave=wave,
-            stratum=(lambda call: call.number) if len(rollout.targets) > 1 else quarter,
-        )
-        cells += table.cells
-        still_open = max(still_open, *table.open.values()) if table.open else still_open
-    return cells, still_open
+def _comparison(
+    rollout: Rollout, seen: Observations, judged: Mapping[str, Verdict], now: datetime
+) -> Comparison | None:
+    """The variant that leads, held against each other one; as it stands now, and independent of earlier looks."""
+    first = None if rollout.plan.variants is None else leader(judged)
+    if first is None:
+        return None
+    config, over = versus(judged[first].evidence.config), {}
+    for name in judged:
+        if name != first:
+            by_strata = judged[first].memory.by_strata or judged[name].memory.by_strata
+            over[name] = better(config, tally_of(rollout, config, seen, now, first, name), by_strata=by_strata)
+    return Comparison(first, over)
 
 
 def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:

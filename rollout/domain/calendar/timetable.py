@@ -24,6 +24,7 @@ from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.calendar import Calendar
+from rollout.domain.plan.decide import Decide
 from rollout.domain.plan.fields import shown
 from rollout.domain.plan.plan import Plan
 from rollout.domain.plan.steps import Step
@@ -38,6 +39,7 @@ class Happens(StrEnum):
     STEP = "step"  # the position's weights are written
     RETREAT = "retreat"  # closing time: the retreat weight is written
     RETURN = "return"  # opening time: the position's weights are written again
+    DECISION = "decision"  # the plan decides its A/B test: what follows, the calls say
     PROMOTED = "promoted"  # the last step stood its bake
     DEADLINE = "deadline"  # the plan's deadline comes before the next step can
 
@@ -80,7 +82,7 @@ def remaining(
         return list(walk.from_start(r.start_at))
     walk.deadline, walk.raised_at, walk.hand = r.deadline_at, r.raised_at, r.hand
     if r.promote_asked or (r.plan.retreat is None and r.confirmed_at is not None):
-        return list(walk.after_step(r.position, r.confirmed_at or now, asked=r.promote_asked))
+        return list(walk.after_step(r.position, r.counts_since or now, asked=r.promote_asked))
     return list(walk.from_standing(r))
 
 
@@ -147,6 +149,9 @@ class _StepWalk:
             step, after = self.plan.step(position.step), self._next(position)
             left = step.hold.duration if left is None else left
             at = self.now if asked else self._leaves(step, confirmed, left)
+            decides = None if asked or after is not None or self._ships else self.plan.decide
+            if decides is not None and at is not None:
+                at = self._opening(max(at, confirmed.astimezone(UTC) + decides.after))
             if not asked and self._retreats(position):
                 nights, at = self._nights(position, confirmed, left)
                 for row in nights:
@@ -157,7 +162,9 @@ class _StepWalk:
                 return
             happens = Happens.PROMOTED if after is None else Happens.STEP
             needs = () if asked else _needs(step)
-            if after is None and not asked and self._set_at(position) is not None:
+            if decides is not None:
+                happens, needs = Happens.DECISION, _decision_needs(decides)
+            elif after is None and not asked and self._set_at(position) is not None:
                 needs = (*needs, "a person to say how it ends")
             yield self._row(at, happens, after or position, needs)
             if after is None or at is None:
@@ -180,6 +187,10 @@ class _StepWalk:
             return False
         earlier = position.wave > 1 and self.plan.last_step in self.plan.steps_above
         return earlier or sum(self._weights(position).values()) > retreat
+
+    @property
+    def _ships(self) -> bool:
+        return self.hand is not None and self.hand.ships is not None
 
     def _set_at(self, position: Position) -> HandSplit | None:
         return self.hand if self.hand is not None and position == (self.hand.wave, self.hand.step) else None
@@ -227,6 +238,10 @@ class _StepWalk:
         self, at: datetime | None, happens: Happens, position: Position, needs: tuple[str, ...] = ()
     ) -> TimetableRow:
         return TimetableRow(at, self.zone, happens, position, self._weights(position), needs)
+
+
+def _decision_needs(decide: Decide) -> tuple[str, ...]:
+    return (f"{decide.min_calls} calls of every variant",) if decide.min_calls else ()
 
 
 def _needs(step: Step) -> tuple[str, ...]:

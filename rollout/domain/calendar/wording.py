@@ -13,7 +13,7 @@ from rollout.domain.plan.calendar import Calendar, Day, Window
 
 _WEEK = tuple(Day)
 _FIRST = Position(1, 1)
-_WORDS = {Happens.PROMOTED: "promoted", Happens.DEADLINE: "the deadline"}
+_WORDS = {Happens.DECISION: "the A/B test is decided", Happens.PROMOTED: "promoted", Happens.DEADLINE: "the deadline"}
 
 
 def sentence(rows: Sequence[TimetableRow], now: datetime) -> str:

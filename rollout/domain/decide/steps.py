@@ -7,6 +7,7 @@ from typing import Any
 
 from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
+from rollout.domain.decide.decision import decision
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
 from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner, unread
@@ -24,6 +25,7 @@ def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
     return (
         what_is_wrong(r, f, now)
         or _what_is_unfinished(r, f, now)
+        or decision(r, f, now)
         or _what_to_wait_for(r, f, now)
         or _next_step(r, f, now)
     )

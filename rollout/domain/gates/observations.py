@@ -27,8 +27,8 @@ class Observations:
     unavailable: str | None
     fetched: bool = True
 
-    def spans(self, plan: Plan, arm: str, wave: int) -> list[WeightSpan]:
-        """The times in which one confirmed weight was in force on the numbers of one wave."""
+    def spans(self, plan: Plan, arm: str, wave: int, against: str | None = None) -> list[WeightSpan]:
+        """The times in which one confirmed weight was in force on the numbers of one wave; of `share`."""
         spans: list[WeightSpan] = []
         begun: tuple[datetime, Position, int | None, HandSplit | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
@@ -38,7 +38,7 @@ class Observations:
             if begun is not None:
                 since, position, retreated, hand = begun
                 if weights := _weights(plan, position, hand, wave):
-                    part, place = share(weights, arm), index(plan, position, hand)
+                    part, place = share(weights, arm, against), index(plan, position, hand)
                     if retreated is not None:
                         # Its calls are evidence at the retreat's weight, and none of the position's own calls.
                         part, place = min(part, retreated / splits.TOTAL), -place
@@ -122,10 +122,10 @@ def baseline_pairs(targets: Iterable[Target]) -> set[tuple[str, int]]:
     return pairs
 
 
-def share(weights: Mapping[str, int], arm: str) -> float:
-    """The arm's share among the calls of this arm and the baseline, by the basis points of all arms."""
+def share(weights: Mapping[str, int], arm: str, against: str | None = None) -> float:
+    """The arm's share among the calls of this arm and the baseline, or another arm, by the basis points of all arms."""
     own = weights.get(arm, 0)
-    rest = splits.TOTAL - sum(weights.values())
+    rest = splits.TOTAL - sum(weights.values()) if against is None else weights.get(against, 0)
     return own / (own + rest) if own + rest else 0.0
 
 

@@ -161,11 +161,27 @@ class _StoredArms(Mapping[str, Verdict]):
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """The variant with the best rate in the first metric so far, and by each other one the verdict that it is better."""
+
+    leader: str
+    over: Mapping[str, Verdict]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"leader": self.leader, "over": {name: verdict.to_json() for name, verdict in self.over.items()}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Comparison:
+        return cls(data["leader"], _StoredArms(data["over"]))
+
+
+@dataclass(frozen=True, slots=True)
 class GateVerdict:
     """The verdict on a rollout at one look: that on its one canary, or that on all variants together.
 
     at: when (None where version 0.x kept it); position: (wave, step). arms: the verdict on each, empty while the
-    baseline's own calls are being read.
+    baseline's own calls are being read. comparison: of the variants with each other; None without variants, before
+    they have calls, and once one is shipped.
     """
 
     outcome: GateOutcome
@@ -174,6 +190,7 @@ class GateVerdict:
     at: datetime | None = None
     position: tuple[int, int] | None = None
     arms: Mapping[str, Verdict] = field(default_factory=dict)
+    comparison: Comparison | None = None
 
     @property
     def outlook(self) -> str:
@@ -188,6 +205,8 @@ class GateVerdict:
             found["at"] = self.at.isoformat()
         if self.position is not None:
             found["position"] = {"wave": self.position[0], "step": self.position[1]}
+        if self.comparison is not None:
+            found["comparison"] = self.comparison.to_json()
         return {**found, "arms": {name: arm.to_json() for name, arm in self.arms.items()}}
 
     @classmethod
@@ -201,6 +220,7 @@ class GateVerdict:
             datetime.fromisoformat(data["at"]) if "at" in data else None,
             None if position is None else (position["wave"], position["step"]),
             _StoredArms(data.get("arms", {})),
+            Comparison.from_json(data["comparison"]) if "comparison" in data else None,
         )
 
 

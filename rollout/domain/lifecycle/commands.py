@@ -18,7 +18,7 @@ from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
-from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after
+from rollout.domain.lifecycle.machine import Event, HeldReason, PauseReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
@@ -113,6 +113,8 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     values: dict[str, Any] = {"phase": phase, "reason": None}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
+    if r.reason == PauseReason.DECISION:
+        values["back_at"] = now  # the test goes on, and is decided again after as long
     return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 
 

@@ -97,7 +97,7 @@ class ObservedNumbers:
 class ServiceEvent:
     """What the service did by itself. reason: what it is held for. retreated: the retreat weight in basis points that
     is wanted or was read back. verdict: that of the gates, where it decided. by_hand: the
-    split that a person set, where that was read back. position: None of what befell all of it."""
+    split that a person set, where that was read back, or that the plan ships. position: None of what befell all of it."""
 
     position: Position | None
     reason: str | None = None

@@ -39,7 +39,9 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
     points = _points_of(r.plan, weights)
     if points == r.weights_at(r.step) and r.retreated is None:
         raise Refused("these weights are in force already: nothing to set", **where(r))
-    split = HandSplit(_next_number(r), *r.position, points)
+    if len(r.hand_splits) >= MOST_SPLITS:
+        raise Refused(f"weights were set {MOST_SPLITS} times: promote, ship, stop or roll it back", **where(r))
+    split = HandSplit(len(r.hand_splits) + 1, *r.position, points)
     for target in r.targets:
         try:
             lists_with(r.plan, target.baseline, points)
@@ -72,10 +74,8 @@ def ship(
         raise Refused(f"{variant} has every call already: promote ends its bake", **where(r))
     if missing is not None and not anyway:
         raise Refused(f"{missing}; to ship it all the same, write --anyway: the journal keeps that", **where(r))
-    split = HandSplit(_next_number(r), *r.last_position, {variant: splits.TOTAL}, variant)
-    values = {"phase": phase, "wave": split.wave, "step": split.step, **_wanted(r, split, now)}
-    values |= {"reason": None} if r.reason is not None else {}
-    values |= {"promote_asked": False} if r.promote_asked else {}
+    split = shipping(r, variant)
+    values = {"phase": phase, **shipping_columns(r, split, now)}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
         values["waived"] = True
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
@@ -86,11 +86,16 @@ def ship(
     )
 
 
-def _next_number(r: Rollout) -> int:
-    number = len(r.hand_splits) + 1
-    if number > MOST_SPLITS:
-        raise Refused(f"weights were set {MOST_SPLITS} times: promote, stop or roll it back", **where(r))
-    return number
+def shipping(r: Rollout, variant: str) -> HandSplit:
+    """The split that gives a version every call of every number."""
+    return HandSplit(len(r.hand_splits) + 1, *r.last_position, {variant: splits.TOTAL}, variant)
+
+
+def shipping_columns(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
+    """The columns by which a version is shipped, whoever asks for it."""
+    values = {"wave": split.wave, "step": split.step, **_wanted(r, split, now)}
+    values |= {"reason": None} if r.reason is not None else {}
+    return values | ({"promote_asked": False} if r.promote_asked else {})
 
 
 def _wanted(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:

@@ -52,6 +52,12 @@ class HeldReason(StrEnum):
     LABELS = "labels"  # the results of one version go missing
 
 
+class PauseReason(StrEnum):
+    """The reason of a pause that the plan asked for; people write their own."""
+
+    DECISION = "decision"  # the plan decided to ship nothing, and leaves the rest to a person
+
+
 class Event(StrEnum):
     """Facts are past participles; what people ask for ends in _asked."""
 
@@ -64,6 +70,9 @@ class Event(StrEnum):
     RETREATED = "retreated"  # closing time: the retreat weight is wanted
     RETURNED = "returned"  # opening time: the position's weights are wanted again
     REACHED = "reached"  # what closing or opening time wanted was read back
+    SHIPPED = "shipped"  # by the plan: every call is wanted for one version
+    DECISION_KEPT = "decision_kept"  # by the plan: nothing is shipped, and the test goes on
+    DECISION_PAUSED = "decision_paused"  # by the plan: nothing is shipped, and a person decides
     COMPLETED = "completed"
     FAILED = "failed"
     FAILURE_PAUSED = "failure_paused"
@@ -108,6 +117,9 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PROGRESSING, _E.PROMOTE_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.SET_ASKED): _P.PROGRESSING,
     (_P.PROGRESSING, _E.SHIP_ASKED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.SHIPPED): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.DECISION_KEPT): _P.PROGRESSING,
+    (_P.PROGRESSING, _E.DECISION_PAUSED): _P.PAUSED,
     (_P.PROGRESSING, _E.COMPLETED): _P.PROMOTED,
     (_P.PROGRESSING, _E.FAILED): _P.ROLLING_BACK,
     (_P.PROGRESSING, _E.FAILURE_PAUSED): _P.PAUSED,

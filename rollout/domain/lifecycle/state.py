@@ -298,6 +298,15 @@ class Rollout:
         """The part of the position's hold that had not been stood at `counts_since`."""
         return self.plan.hold(self.position.step).duration - timedelta(seconds=self.stood or 0)
 
+    @property
+    def decides_at(self) -> datetime | None:
+        """The earliest moment at which the plan ends its A/B test. None: it does not; its last step is not confirmed
+        yet; or a version is being shipped."""
+        decide, since = self.plan.decide, self.counts_since
+        if decide is None or since is None or self.position != self.last_position or self.shipped is not None:
+            return None
+        return max(since + decide.after, since + self.hold_left)
+
     def cleared(self, *names: str) -> dict[str, Any]:
         """None for those of these columns that have a value: what is unchanged is not recorded."""
         return {name: None for name in names if getattr(self, name) is not None}

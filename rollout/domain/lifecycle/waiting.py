@@ -16,6 +16,7 @@ class WaitingFor(StrEnum):
     CALLS = "calls"  # the least number of canary calls of the step
     EVIDENCE = "evidence"  # a verdict of the gates
     SPLIT = "split"  # calls that follow the weights again, after a person went on in spite of the alarm
+    DECISION = "decision"  # the moment at which the plan decides its A/B test
     OPENING = "opening"  # hours in which its steps may advance
     APPROVAL = "approval"  # a person who promotes: all other conditions are met
     RETELL = "retell"  # Retell: it cannot be reached, or does not show yet what was written

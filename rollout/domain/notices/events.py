@@ -134,6 +134,44 @@ def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
     )
 
 
+def _shipped(r: Rollout, e: RecordedEvent) -> NoticeText | None:
+    said = parse(e.kind, e.data)
+    if not isinstance(said, ServiceEvent) or said.by_hand is None:
+        return None  # a person who ships knows it
+    bake = render(r.plan.hold(r.plan.last_step).duration)
+    return NoticeText(
+        NoticeEvent.STEP,
+        Severity.INFO,
+        f"the A/B test is decided: {said.by_hand.ships} is shipped",
+        e.reason,
+        f"{said.by_hand.ships} gets every call; it bakes for {bake}, watched by its gates, and is promoted",
+        f"rollout rollback {r.id}",
+    )
+
+
+def _kept(r: Rollout, e: RecordedEvent) -> NoticeText:
+    after = "" if r.plan.decide is None else f" after another {render(r.plan.decide.after)}"
+    return NoticeText(
+        NoticeEvent.STEP,
+        Severity.INFO,
+        "the A/B test goes on: nothing is shipped",
+        e.reason,
+        f"the split stays as it is, and the plan decides again{after}",
+        f"rollout report {r.id}",
+    )
+
+
+def _decision_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
+    return NoticeText(
+        NoticeEvent.NEEDS_PERSON,
+        Severity.WARNING,
+        "the A/B test is over and nothing is shipped: it needs your decision",
+        e.reason,
+        "the split stays as it is until you ship a version, roll back or stop, or resume to test for as long again",
+        f"rollout report {r.id}",
+    )
+
+
 def _paused(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     said = parse(e.kind, e.data)
     if not isinstance(said, CommandGiven) or said.alert is None:
@@ -239,6 +277,9 @@ _MAKERS: dict[str, _Maker] = {
     "rollback": _rolling_back,
     "held": _held,
     "failure_paused": _failure_paused,
+    "shipped": _shipped,
+    "decision_kept": _kept,
+    "decision_paused": _decision_paused,
     "pause": _paused,
     "stop": _stopped,
     "observed": _observed,

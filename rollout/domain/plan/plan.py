@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_v
 
 from rollout.domain.plan.agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
 from rollout.domain.plan.calendar import Calendar, Closing, ClosingField, Freezes, Holidays, Retreat, Windows, Zone
+from rollout.domain.plan.decide import Decide, decide_problems
 from rollout.domain.plan.fields import (
     WRITTEN_NOW,
     Duration,
@@ -98,6 +99,7 @@ class Plan(Part):
     start: Moment | None = Field(None, description="Not before this time; left out: at once.")
     after: Name | None = Field(None, description="Name of a plan that must have been promoted first.")
     deadline: Duration | None = Field(None, description="After this long, on_deadline applies.")
+    decide: Decide | None = Field(None, description="How an A/B test ends by itself; left out: a person ends it.")
     on_failure: Reaction = Reaction.ROLLBACK
     on_deadline: Reaction = Reaction.PAUSE
     alerts: Annotated[tuple[AlertRule, ...], OneOrMany()] = Field((), max_length=50)
@@ -198,7 +200,7 @@ class Plan(Part):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        if found := [*arm_problems(self), *time_problems(self)]:
+        if found := [*arm_problems(self), *time_problems(self), *decide_problems(self)]:
             raise complaints(found)
         return self
 

@@ -128,6 +128,9 @@ class RolloutModel(Summary):
         description="The weights that a person set in place of the step's; null: the step's own are wanted."
     )
     shipped: str | None = Field(description="The version that gets every call at the end; null: none was chosen.")
+    decides_at: datetime | None = Field(
+        description="The earliest moment at which the plan ends its A/B test; null: it does not, or not in this step."
+    )
     waves: int
     plan: dict[str, Any]
     channels: list[str]

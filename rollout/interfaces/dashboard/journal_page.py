@@ -34,6 +34,7 @@ KINDS = (
     "restore",
     "rollback",
     "advanced",
+    "shipped",
     "completed",
     "failed",
     "held",

@@ -14,7 +14,7 @@ from rollout.adapters.store.lookups import EndedSearch
 from rollout.domain.errors import InputError
 from rollout.domain.gates.summary import meters
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import PauseReason, Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.splits import splits
@@ -227,8 +227,9 @@ def fits_text(r: Rollout, text: str) -> bool:
 
 
 def needs_answer(r: Rollout) -> bool:
-    """True if it waits for a person: held, or green at a step that a person must approve."""
-    return r.phase is Phase.HELD or r.waiting_for is WaitingFor.APPROVAL
+    """True if it waits for a person: held, green at a step that a person must approve, or an undecided A/B test."""
+    undecided = r.phase is Phase.PAUSED and r.reason == PauseReason.DECISION
+    return r.phase is Phase.HELD or r.waiting_for is WaitingFor.APPROVAL or undecided
 
 
 def row(r: Rollout, numbers: int) -> OverviewRow:

@@ -76,6 +76,8 @@ def lead(r: Rollout, gates: GateSummary | None, now: datetime) -> Lead:
             until = r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds)
         what = f"The {word} of step {r.position.step} is running" if until is None else f"The {word} ends"
         return Lead(what, until, _still_open(gates))
+    if r.waiting_for is WaitingFor.DECISION:
+        return Lead("The plan decides the A/B test", r.decides_at, _still_open(gates))
     if r.waiting_for is WaitingFor.START and r.start_at is not None and r.start_at > now:
         return Lead("It starts", r.start_at)
     return Lead(sentence(r.why).removesuffix("."))

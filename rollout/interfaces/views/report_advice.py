@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rollout.domain.gates.reasons import figure
+from rollout.domain.gates.shipping import best
 from rollout.domain.gates.summary import ArmSummary, GateSummary
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.gate_check import config_of
-from rollout.interfaces.views.words import metric
+from rollout.interfaces.views.words import metric, moment
 
 
 class Advice(StrEnum):
@@ -49,6 +50,9 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
         none = "No calls have been judged yet." if gated else "This plan has no gates: no calls are judged."
         change = "The first judged calls." if gated else "Only your own decision: no call can."
         return Recommendation(Advice.WAIT, "Wait: there is nothing to go by yet.", (none,), change)
+    if r.shipped is not None:
+        what = f"Wait: {r.shipped} is shipped, and bakes like the last step of the plan."
+        return Recommendation(Advice.WAIT, what, reasons, "Its gates, which may still fail; or promote, which ends its bake.")
     return _by_calls(r, arms, reasons)
 
 
@@ -56,31 +60,27 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
     failing = [a for a in arms if a.outcome is GateOutcome.FAIL]
     passing = [a for a in arms if a.outcome is GateOutcome.PASS]
     avoid = f"Do not use {_names(failing)}: worse than the baseline." if failing else ""
-    if passing:
-        best = max(passing, key=_first_rate)
-        if len(arms) == 1:
-            what = f"Promote {best.name}: it is proven not to be worse than the baseline by the margins of this plan."
-        elif len(passing) == 1:
-            what = f"{_ship(r, best)}: of all versions it alone is proven not to be worse than the baseline."
-        else:
-            what = (
-                f"{_ship(r, best)}: it has the highest rate of {_first_name(best)} so far; {_names(passing)} are "
-                "proven not to be worse than the baseline by the margins of this plan."
-            )
-        change = f"Evidence of harm of {best.rollback.line:g} or more; it is {figure(best.rollback.e)} now."
-        if len(passing) > 1:
-            change += " The order of these versions is not proven: more calls may change it."
+    found = None if r.plan.variants is None else best(r.verdict)
+    if chosen := next((a for a in passing if found is None or a.name == found.name), None):
+        what = (
+            f"Promote {chosen.name}: it is proven not to be worse than the baseline by the margins of this plan."
+            if found is None
+            else f"Ship {chosen.name} (rollout ship {r.id} --variant {chosen.name}): {found.why}."
+        )
+        change = f"Evidence of harm of {chosen.rollback.line:g} or more; it is {figure(chosen.rollback.e)} now."
         return Recommendation(Advice.PROMOTE, f"{what} {avoid}".strip(), reasons, change)
     if len(failing) == len(arms):
         change = "Nothing that calls can show: a gate that failed stays failed. Only a person can go on, with resume."
         return Recommendation(Advice.GIVE_UP, f"{avoid} Roll back.", reasons, change)
     open_ = [a for a in arms if a.outcome is not GateOutcome.FAIL]
-    what = f"{avoid} Wait: the calls do not decide it yet.".strip()
+    why = "the calls do not decide it yet" if found is None or not passing else found.why
+    what = f"{avoid} Wait: {why}.{_by_plan(r)}".strip()
     return Recommendation(Advice.WAIT, what, reasons, " ".join(_needs(r, a, len(arms) > 1) for a in open_))
 
 
-def _ship(r: Rollout, best: ArmSummary) -> str:
-    return f"Ship {best.name} (rollout ship {r.id} --variant {best.name})"
+def _by_plan(r: Rollout) -> str:
+    """When the plan decides the test, if it will."""
+    return "" if r.decides_at is None else f" The plan decides it at the earliest on {moment(r.decides_at)}."
 
 
 def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
@@ -116,11 +116,3 @@ def _names(arms: Sequence[ArmSummary]) -> str:
 
 def _verb(arms: Sequence[ArmSummary]) -> str:
     return "is" if len(arms) == 1 else "are"
-
-
-def _first_rate(a: ArmSummary) -> float:
-    return (a.metrics[0].canary.good or 0.0) if a.metrics else 0.0
-
-
-def _first_name(a: ArmSummary) -> str:
-    return metric(a.metrics[0].outcome) if a.metrics else "results"

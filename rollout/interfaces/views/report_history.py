@@ -31,6 +31,8 @@ _TOLD: Mapping[str, str] = {
     "set": "Weights set by hand",
     "ship": "Ship ordered",
     "shipped": "Shipped",
+    "decision_kept": "Not decided",
+    "decision_paused": "Not decided, paused",
     "pause": "Paused",
     "resume": "Resumed",
     "held": "Held",

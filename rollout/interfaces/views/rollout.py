@@ -58,6 +58,7 @@ def show(r: Rollout) -> dict[str, Any]:
         "waves": r.waves,
         "by_hand": None if r.hand is None else {n: points / splits.TOTAL for n, points in r.hand.weights.items()},
         "shipped": r.shipped,
+        "decides_at": when(r.decides_at),
         "plan": plan_document(r.plan),
         "channels": [str(c) for c in r.plan.channels],
         "confirmed_at": when(r.confirmed_at),

@@ -24,7 +24,20 @@ from rollout.interfaces.dashboard.render import environment
 EXAMPLES = sorted((Path(__file__).parents[3] / "config" / "plans").iterdir())
 CHANNELS = [channel.value for channel in Channel]
 TEMPLATES = environment(Assets())
-SHOWN = {*TEXTS, *CHOICES, *LINES, *LISTS, "version", "closing", "tests", "channels", "canary", "variants", "steps"}
+SHOWN = {
+    *TEXTS,
+    *CHOICES,
+    *LINES,
+    *LISTS,
+    "version",
+    "closing",
+    "decide",
+    "tests",
+    "channels",
+    "canary",
+    "variants",
+    "steps",
+}
 
 
 class Browser(HTMLParser):
@@ -135,6 +148,18 @@ _gates: st.SearchStrategy[Any] = st.just([]) | st.fixed_dictionaries(
         "floors": st.lists(st.integers(1, 100), min_size=1, max_size=3),
     },
 )
+_decides = st.builds(
+    lambda after, more: {"after": after} | more,
+    _durations,
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "min_calls": st.integers(0, 1_000_000),
+            "ship": st.sampled_from(["best", "none"]),
+            "otherwise": st.sampled_from(["rollback", "pause", "keep"]),
+        },
+    ),
+)
 
 
 @st.composite
@@ -181,6 +206,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             "start": st.sampled_from(["2026-12-01T09:00:00-08:00", "2026-12-01T09:00:00Z"]),
             "after": _names,
             "deadline": _durations,
+            "decide": _decides,
             "on_failure": st.sampled_from(["rollback", "pause"]),
             "on_deadline": st.sampled_from(["rollback", "pause"]),
             "baseline": _refs | st.just([{"agent_id": "a", "weight": 0.25}, {"agent_id": "b", "weight": 0.75}]),

@@ -14,12 +14,15 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store.gate_records import StoredGateRecords
+from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.views import report_pages, report_plots
 from rollout.interfaces.views.report import MOST_LOOKS, Report, report
-from rollout.interfaces.views.report_advice import Advice
+from rollout.interfaces.views.report_advice import Advice, recommend
 from tests.scenarios.gates.test_gate_scenarios import VARIANTS, GateScene, judged, make_plan
+from tests.support.verdicts import ENOUGH, ab_verdict
+from tests.unit.decide.test_decision import in_test
 
 MARIA = By("token:ab12:Maria", "callers complain")
 
@@ -202,6 +205,31 @@ def test_the_report_of_an_ab_test_compares_every_variant_and_ends_undecided(scen
         assert [line.tone for line in plot.lines] == ["baseline", "v1", "v2"]
         places = [float(n) for line in plot.lines for n in re.findall(r"[ML]([\d.]+) ", line.path + line.band)]
         assert min(places) >= plot.left and max(places) <= plot.right
+
+
+@pytest.mark.parametrize(
+    ("rates", "advice", "what"),
+    [
+        (
+            (0.2, 0.1),
+            Advice.PROMOTE,
+            "Ship c (rollout ship r1 --variant c): c is proven not worse than the baseline, and ",
+        ),
+        ((0.2, 0.2), Advice.WAIT, "Wait: b is not proven better than c: success: evidence "),
+        ((0.2, 0.4), Advice.PROMOTE, "Ship b (rollout ship r1 --variant b): "),
+        ((0.4, 0.4), Advice.GIVE_UP, "Do not use b and c: worse than the baseline. Roll back."),
+    ],
+)
+def test_the_advice_on_an_ab_test_is_what_the_plan_would_decide(
+    rates: tuple[float, float], advice: Advice, what: str
+) -> None:
+    verdict = ab_verdict({"b": (ENOUGH, rates[0]), "c": (ENOUGH, rates[1])})
+    r = in_test(timedelta(days=1), verdict=verdict)
+    found = recommend(r, summarise(r))
+    assert found is not None
+    assert (found.advice, found.what[: len(what)]) == (advice, what)
+    decides = "The plan decides it at the earliest on 15 Nov 2026, 17:00 UTC."
+    assert (decides in found.what) is (advice is Advice.WAIT)
 
 
 def test_a_report_of_a_thousand_looks_draws_as_many_as_can_be_seen_and_the_last_one(scene: GateScene) -> None:

@@ -198,6 +198,28 @@ def test_nothing_remains_of_what_ends(phase: Phase) -> None:
     assert sentence([], TUESDAY) == ""
 
 
+AB: dict[str, Any] = {
+    "canary": None,
+    "variants": {"b": {"agent_id": "a", "agent_version": 8}, "c": {"agent_id": "a", "agent_version": 9}},
+    "decide": {"after": "7d", "min_calls": 400},
+}
+
+
+def test_a_plan_that_decides_its_test_says_when_and_not_what_follows() -> None:
+    half = {"weights": {"b": 0.25, "c": 0.25}, "hold": "1d"}
+    p = Plan.model_validate({k: v for k, v in plan(half, **AB).canonical().items() if k != "canary"})
+    rows = rows_of(p, TUESDAY)
+    assert [(row.happens, row.at, row.needs) for row in rows[1:]] == [
+        (Happens.DECISION, TUESDAY + timedelta(days=7), ("400 calls of every variant",))
+    ]
+    assert sentence(rows, TUESDAY).endswith("the A/B test is decided Tue 9 Jun 14:00 at the earliest (UTC)")
+    again = standing(p, (1, 1), TUESDAY, back_at=TUESDAY + timedelta(days=7))
+    assert remaining(again, None, NO_DAYS, TUESDAY)[0].at == TUESDAY + timedelta(days=14)
+    split = {"number": 1, "wave": 1, "step": 1, "weights": {"b": 10_000}, "ships": "b"}
+    shipped = standing(p, (1, 1), TUESDAY, by_hand=[split], hand_split=1)
+    assert [row.happens for row in remaining(shipped, None, NO_DAYS, TUESDAY)] == [Happens.PROMOTED]
+
+
 # ------------------------------------------------------------------ words
 
 

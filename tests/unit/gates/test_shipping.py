@@ -1,12 +1,17 @@
-"""The evidence that a version needs before it gets every call."""
+"""The evidence that a version needs before it gets every call, and which variant of an A/B test is best."""
 
 from __future__ import annotations
 
+import json
+
+import pytest
+
 from rollout.domain.gates.judge import judge
 from rollout.domain.gates.profiles import gate_config
-from rollout.domain.gates.shipping import missing_evidence
+from rollout.domain.gates.shipping import best, leader, missing_evidence, versus
 from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict, Verdict
+from tests.support.verdicts import ENOUGH, FEW, ab_verdict
 
 CONFIG = gate_config("standard")
 
@@ -47,3 +52,75 @@ def test_a_version_that_has_proven_them_lacks_nothing_whatever_the_others_say() 
 
 def test_a_worse_version_lacks_it_however_many_calls_there_are() -> None:
     assert missing_evidence(looked(b=judged(3_000, bad=0.2)), "b") is not None
+
+
+# ------------------------------------------------------------------ variant against variant
+
+
+def test_the_best_is_not_worse_than_the_baseline_and_better_than_every_other_variant() -> None:
+    found = best(ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1), "d": (ENOUGH, 0.19)}))
+    assert found.name == "c"
+    assert found.why.startswith("c is proven not worse than the baseline, and better than b (success: evidence ")
+    assert "d (success: evidence " in found.why
+
+
+def test_a_single_variant_has_only_the_baseline_to_beat() -> None:
+    found = best(ab_verdict({"b": (ENOUGH, 0.2)}))
+    assert (found.name, found.why) == ("b", "b is proven not worse than the baseline")
+    assert best(ab_verdict({"b": (ENOUGH, 0.3)})).name is None
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.2])
+def test_a_tie_has_no_best_however_good_both_are(rate: float) -> None:
+    found = best(ab_verdict({"b": (ENOUGH, rate), "c": (ENOUGH, rate)}))
+    assert found.name is None
+    assert found.why.startswith("b is not proven better than c: success: evidence ")
+    assert found.why.endswith(" of 10")
+
+
+def test_the_better_of_two_that_are_worse_than_the_baseline_is_not_best() -> None:
+    found = best(ab_verdict({"b": (ENOUGH, 0.45), "c": (ENOUGH, 0.35)}))
+    assert found.name is None
+    assert found.why.startswith("c has the best rate, but the gates of c say fail: ")
+
+
+def test_what_is_not_proven_by_the_margins_before_weight_1_is_not_best() -> None:
+    found = best(ab_verdict({"b": (400, 0.2), "c": (400, 0.4)}, baseline=(400, 0.2)))
+    assert found.name is None
+    assert found.why.startswith("b has the best rate, but ")
+
+
+def test_few_calls_prove_nothing_whatever_they_say() -> None:
+    found = best(ab_verdict({"b": (ENOUGH, 0.5), "c": (FEW, 0.0)}))
+    assert found.name is None
+    assert found.why.startswith("c has the best rate, but the margins that hold before weight 1 are not proven of c: ")
+
+
+def test_without_calls_there_is_no_best() -> None:
+    for verdict in (None, looked(), ab_verdict({"b": (0, 0.0), "c": (0, 0.0)}, baseline=(0, 0.0))):
+        assert best(verdict).name is None
+        assert best(verdict).why == "the variants have no calls to compare yet"
+
+
+def test_a_variant_whose_calls_have_no_results_is_beaten_by_none_and_is_not_best() -> None:
+    found = ab_verdict({"b": (ENOUGH, 0.1), "c": (ENOUGH, 0.1)}, lost="c")
+    assert found.arms["c"].outcome is not GateOutcome.PASS
+    assert found.comparison is not None
+    assert found.comparison.leader == "b"
+
+
+def test_the_leader_has_the_best_rate_and_of_equals_the_first() -> None:
+    assert leader(ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1)}).arms) == "c"
+    assert leader(ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.2)}).arms) == "b"
+
+
+def test_the_comparison_asks_for_the_first_metric_alone_with_a_margin_of_0() -> None:
+    [metric] = versus(CONFIG).metrics
+    assert (metric.name, metric.margins, versus(CONFIG).floors) == ("success", (0.0,), CONFIG.floors)
+
+
+def test_a_comparison_is_stored_with_its_verdict_and_says_the_same_again() -> None:
+    found = ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1)})
+    again = GateVerdict.from_json(json.loads(json.dumps(found.to_json())))
+    assert best(again) == best(found)
+    assert "comparison" not in looked().to_json()

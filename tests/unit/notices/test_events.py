@@ -57,6 +57,8 @@ def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] |
         ("restored_outside", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside the service"),
         ("reopened", NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part"),
         ("contested", NoticeEvent.TROUBLE, Severity.CRITICAL, "another program or person overwrites the rollback"),
+        ("decision_kept", NoticeEvent.STEP, Severity.INFO, "the A/B test goes on: nothing is shipped"),
+        ("decision_paused", NoticeEvent.NEEDS_PERSON, Severity.WARNING, "it needs your decision"),
         ("failure_paused", NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, "step 1.2 failed and is paused"),
         ("refused", NoticeEvent.STOPPED, Severity.WARNING, "not started"),
         ("stop", NoticeEvent.STOPPED, Severity.INFO, "stopped"),
@@ -108,6 +110,15 @@ def test_a_pause_is_told_when_an_alert_did_it() -> None:
         told("pause", "alert HighErrors (grafana): 5xx", {**where(rollout()), "alert": "HighErrors"}).kind
         is NoticeEvent.NEEDS_PERSON
     )
+
+
+def test_a_version_that_the_plan_ships_is_told_and_one_that_a_person_ships_is_not() -> None:
+    split = {"number": 1, "wave": 1, "step": 3, "weights": {"c": 10_000}, "ships": "c"}
+    found = told("shipped", "c is better", {"position": "1.3", "by_hand": split})
+    assert (found.kind, found.severity) == (NoticeEvent.STEP, Severity.INFO)
+    assert "the A/B test is decided: c is shipped" in found.title
+    assert "Next: c gets every call; it bakes for 1d, watched by its gates, and is promoted" in found.body
+    assert of_entry(rollout(), Written("shipped", data={**where(rollout()), "by_hand": split})) is None
 
 
 def test_a_foreign_edit_is_told_only_after_the_end() -> None:

@@ -40,6 +40,7 @@ PLACES: dict[str, list[tuple[dict[str, Any], tuple[str | int, ...]]]] = {
     "BaselineEntry": [({**PLAN, "baseline": [{"agent_id": "agent_abc"}]}, ("baseline", 0))],
     "CallLength": [(metric(duration={}), (*LAST, "duration"))],
     "Cost": [(metric(cost={}), (*LAST, "cost"))],
+    "Decide": [({**WITH_VARIANTS, "decide": {"after": "14d"}}, ("decide",))],
     "EarlyHangup": [(metric(early_hangup={}), (*LAST, "early_hangup"))],
     "Latency": [(metric(latency={}), (*LAST, "latency"))],
     "Gates": [({**PLAN, "gates": {"profile": "standard"}}, ("gates",)), (metric(custom="booked"), ("gates",))],

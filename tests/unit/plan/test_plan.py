@@ -639,7 +639,7 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
         ),
         (
             {"epoch": 5},
-            "epoch: there is no such key; leave it out; known here: version, name, numbers, channels, canary, variants, baseline, steps, waves, wave_order, seed, gates, tests, start, after, deadline, on_failure, on_deadline, alerts, calendar, windows, zone, holidays, freezes, closing, notify",
+            "epoch: there is no such key; leave it out; known here: version, name, numbers, channels, canary, variants, baseline, steps, waves, wave_order, seed, gates, tests, start, after, deadline, decide, on_failure, on_deadline, alerts, calendar, windows, zone, holidays, freezes, closing, notify",
         ),
         (
             {"name": "key_" + "0a" * 12},

@@ -26,6 +26,7 @@ def inputs_of(document: Mapping[str, Any]) -> dict[str, str]:
     found |= {f"channel.{c}": "on" for c in _CHANNELS if c in _listed(document.get("channels"))}
     closing = document.get("closing")
     found["closing"] = percent(closing.get("retreat")) if isinstance(closing, Mapping) else ""
+    found["decide"] = "" if document.get("decide") is None else to_line("decide", document["decide"])
     if document.get("tests") is not None:
         found["tests"] = "on"
     found |= _gate_inputs(document.get("gates"))
@@ -41,7 +42,7 @@ def changes(document: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
     """The keys of the document that the fields change, None for those to leave out."""
     before, after = _tidy(inputs_of(document)), _tidy(inputs)
     found: dict[str, Any] = {}
-    for key in (*TEXTS, *CHOICES, *LINES, *LISTS, "closing"):
+    for key in (*TEXTS, *CHOICES, *LINES, *LISTS, "closing", "decide"):
         if after.get(key, "") != before[key]:
             found[key] = _value(key, after.get(key, ""))
     if _of(after, "channel.") != _of(before, "channel."):
@@ -94,6 +95,8 @@ def _value(key: str, text: str) -> Any:
         return int(text) if text.isascii() and text.isdigit() and len(text) < 17 else text
     if key == "closing":
         return {"retreat": share(text)}
+    if key == "decide":
+        return from_line(key, text)
     if key in LINES:
         return _entries(key, text)
     if key in LISTS:
