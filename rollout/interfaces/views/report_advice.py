@@ -52,7 +52,7 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
         return Recommendation(Advice.WAIT, "Wait: there is nothing to go by yet.", (none,), change)
     if r.shipped is not None:
         what = f"Wait: {r.shipped} is shipped, and bakes like the last step of the plan."
-        return Recommendation(Advice.WAIT, what, reasons, "Its gates, which may still fail; or promote, which ends its bake.")
+        return Recommendation(Advice.WAIT, what, reasons, "A gate that fails; or promote, which ends its bake.")
     return _by_calls(r, arms, reasons)
 
 
