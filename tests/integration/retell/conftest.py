@@ -10,6 +10,7 @@ import pytest
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
 from tests.integration.retell import retell_specification as specification
+from tests.integration.retell.foreign_retell import ForeignCase
 from tests.integration.retell.retell_peer import KEY, Behaviour, Peer
 
 
@@ -58,3 +59,11 @@ def client(serve: Callable[..., Peer]) -> Iterator[Callable[..., RetellClient]]:
 def soon() -> Callable[[float], float]:
     """Seconds from now on the clock that counts suspended time."""
     return lambda seconds: SystemClock().boot() + seconds
+
+
+@pytest.fixture
+def case(sqlite_url: str, serve: Callable[..., Peer]) -> Iterator[ForeignCase]:
+    """The product beside a server of other hands."""
+    made = ForeignCase(sqlite_url, serve)
+    yield made
+    made.app.close()
