@@ -19,9 +19,9 @@ _BEGIN, _END = "<!-- layers: made by python -m tests.documents -->\n", "<!-- end
 
 _PHASES = {
     Phase.PENDING: "waits for its start",
-    Phase.PROGRESSING: "goes through its steps",
-    Phase.PAUSED: "a person holds, or the plan leaves the end of its A/B test to one; gates go on watching",
-    Phase.HELD: "the service holds, with a reason, until a person answers",
+    Phase.PROGRESSING: "takes its steps",
+    Phase.PAUSED: "a person paused it, or the plan leaves the end of its A/B test to one; gates keep watching",
+    Phase.HELD: "the service holds it, with a reason, until a person answers",
     Phase.PROMOTED: "the last step finished its bake; still watched, and can still be rolled back",
     Phase.ROLLING_BACK: "the baselines are being written back until they are read back and stable",
     Phase.ROLLED_BACK: "every number shows its baseline; still watched",
@@ -31,13 +31,13 @@ _REASONS = {
     HeldReason.DRIFT: "the live split is not the one last confirmed, or a tag that the baseline names was moved or deleted",
     HeldReason.TOUCHED: "somebody wrote the number, and nothing visible changed",
     HeldReason.MISSING: "a number is gone",
-    HeldReason.IDENTITY: "a number was deleted and made again",
-    HeldReason.REJECTED: "Retell refuses what is sent, and asking again changes nothing",
+    HeldReason.IDENTITY: "a number was deleted and created again",
+    HeldReason.REJECTED: "Retell refuses what is sent, and trying again does not help",
     HeldReason.ROLLBACK_IMPOSSIBLE: "a version of the baseline is gone, so a rollback would be refused",
-    HeldReason.POISON: "working on it has crashed five times in a row",
+    HeldReason.POISON: "the service crashed on it five times in a row",
     HeldReason.DEADLINE: "the plan's deadline passed",
     HeldReason.SPLIT: "the calls do not follow the weights",
-    HeldReason.LABELS: "results of one version go missing; adopt to go on without them",
+    HeldReason.LABELS: "more results of one version are missing; adopt to continue without them",
 }
 
 
@@ -47,7 +47,7 @@ def state_machine() -> str:
         "# The state machine",
         (
             "Drawn from the table in `rollout/domain/lifecycle/machine.py` by `make docs`. "
-            "Nothing changes a phase but this table."
+            "Only this table changes a phase."
         ),
         "```mermaid\n" + "\n".join(_diagram()) + "\n```",
         "## Phases",
@@ -55,7 +55,7 @@ def state_machine() -> str:
         "## Why the service holds",
         "\n".join(["| reason | meaning |", "| --- | --- |", *(f"| `{r}` | {_REASONS[r]} |" for r in HeldReason)]),
         "## Transitions",
-        "Facts are past participles; what a person asks for ends in `_asked`. A dash is refused, and changes nothing.",
+        "Facts are past participles; what a person asks for ends in `_asked`. A dash means refused: nothing changes.",
         "\n".join(_matrix()),
     ]
     return "\n\n".join(parts) + "\n"

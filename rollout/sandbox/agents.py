@@ -66,7 +66,7 @@ class Behaviour:
     custom: Mapping[str, float | Sequence[Sequence[Any]]] = field(default_factory=dict)
     """Custom analysis fields: true with the given probability, or pairs of a value of any kind and its probability."""
     backup_model: float = 0.0
-    """Share of calls in which a backup model spoke; only get-call tells."""
+    """Share of calls in which a backup model answered; only get-call tells."""
     tool_failed: float = 0.0
     """Share of calls in which a tool call failed; only get-call tells."""
     test_pass: float = 0.95

@@ -112,7 +112,7 @@ class Conversation:
         return shown
 
     def _utterances(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """The utterances, and the same with a tool call; utterances say which backup model spoke, if one did."""
+        """The utterances, and the same with a tool call; utterances say which backup model answered, if one did."""
         said: list[dict[str, Any]] = [
             {"role": "agent", "content": "Hello, how can I help?", "words": []},
             {"role": "user", "content": "A modelled caller.", "words": []},

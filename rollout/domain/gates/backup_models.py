@@ -20,7 +20,7 @@ SAMPLE = 400
 
 @dataclass(frozen=True, slots=True)
 class BackupShare:
-    """The calls of one side that were read, and those of them in which a backup model spoke."""
+    """The calls of one side that were read, and those of them in which a backup model answered."""
 
     backed_up: int
     read: int

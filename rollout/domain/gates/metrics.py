@@ -233,7 +233,7 @@ KINDS: Mapping[str, MetricKind] = {
     ),
     "hard_error": MetricKind(
         Known.AT_END,
-        "the call ended for a reason that speaks of the agent or its engine (list can be replaced)",
+        "the call ended for a reason that points to the agent or its engine (a plan can replace the list)",
         "ended by an error",
         0.01,
         bad=lambda _call, _rule, hard: hard,
@@ -241,7 +241,7 @@ KINDS: Mapping[str, MetricKind] = {
     "slow": MetricKind(
         Known.AT_END,
         "the call's median latency is above the p50, and above the p90, of the baseline's own earlier calls: two "
-        "bets, their mean counts",
+        "bets, of which the mean counts",
         "slower",
         figure=_latency,
         unit="ms",
@@ -296,18 +296,18 @@ KINDS: Mapping[str, MetricKind] = {
         unit="ms",
     ),
     "backup_model": MetricKind(
-        Known.DETAILS, "a backup model spoke at least once", "answered by a backup model", 0.02, bad=_backup_model
+        Known.DETAILS, "a backup model answered at least once", "answered by a backup model", 0.02, bad=_backup_model
     ),
     "tool_failed": MetricKind(
         Known.DETAILS,
-        "a call of the tool of this name failed; fine where it was not called",
+        "a call of the tool with this name failed; a call without it is good",
         "with a failed call of {rule.detail}",
         0.03,
         bad=_tool_failed,
     ),
     "custom": MetricKind(
         Known.ANALYSIS,
-        "the field of the custom analysis is false (`bad: true` turns it around), one of `bad_values: [..]`, below "
+        "the field of the custom analysis is false (`bad: true`: is true), one of `bad_values: [..]`, below "
         "`bad_below` or above `bad_above`",
         "",
         bad=_custom,
