@@ -147,7 +147,8 @@ class GateCheck:
                 continue
             tally = replace(tally_of(rollout, config, seen, now, name), external=external)
             memory = _uncounted(before[name].memory if name in before else None, external)
-            verdicts[name] = judge(config, tally, memory if not rollout.waived else _unfailed(memory))
+            gate = config if plan.variants is None else replace(config, variant=name)
+            verdicts[name] = judge(gate, tally, memory if not rollout.waived else _unfailed(memory))
         return verdicts
 
 

@@ -143,7 +143,7 @@ def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | Non
     closed = [sum(c.closed[arm] for c in n.compared) for arm in (0, 1)]
     for m in config.critical:
         for s in m.series:
-            for arm, who in enumerate(("canary", "baseline")):
+            for arm, who in enumerate((config.who, "the baseline")):
                 if closed[arm] >= n.floor and not n.measured[s][arm]:
                     return reasons.unmeasured(m, who, closed[arm])
     return None

@@ -43,7 +43,7 @@ class GateConfig:
     without which nothing is rolled back. watch_acts: a watch alarm in the last hold, at weight 1, fails instead of
     telling. labels_alarm: e-value at which results are said to go missing on one side; strata_from: the one from
     which a wrong split is paid for per number. edition: see EDITION; history: the baseline's bad rate before the
-    rollout, by series, where it was known.
+    rollout, by series, where it was known. variant: the one that is judged; empty: the plan's only canary.
     """
 
     profile: str = "standard"
@@ -60,6 +60,12 @@ class GateConfig:
     strata_from: float = 10.0
     edition: int = EDITION
     history: Mapping[str, float] = field(default_factory=dict)
+    variant: str = ""
+
+    @property
+    def who(self) -> str:
+        """The version that is judged, as sentences name it."""
+        return f"variant {self.variant}" if self.variant else "the canary"
 
     @property
     def compared(self) -> tuple[MetricRule, ...]:

@@ -1,4 +1,7 @@
-"""The sentences of a verdict: what is known, from which counts, and what is still missing."""
+"""The sentences of a verdict: what is known, from which counts, and what is still missing.
+
+Each names the version that is judged, so that those of several variants can stand side by side.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from rollout.domain.gates.weighing import MetricFigures, strata_e
 
 Counts = Sequence[int]
 NEVER_COMPARED = (
-    "All calls go to the canary, so there is no baseline to compare it with; add a step below weight 1, "
+    "No calls go to the baseline, so there is nothing to compare with; add a step below weight 1, "
     "or write profile: none."
 )
 
@@ -25,13 +28,17 @@ def figure(e: float) -> str:
     return f"{e:.2g}" if e < 10 else f"{e:,.0f}" if e < 1e6 else "over a million"
 
 
+def _first(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
 def harm(config: GateConfig, n: MetricFigures) -> str:
     """The canary is worse: the counts of the metric with the strongest evidence."""
     worst = _worst(config, n)
     series = max(worst.series, key=lambda s: n.counts[s][0])
     fc, sc, fb, sb = n.counts[series]
     return (
-        f"The canary is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, compared with {fb} of the "
+        f"{_first(config.who)} is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, compared with {fb} of the "
         f"baseline's {fb + sb} (evidence of harm {figure(n.e_gate)}; the limit is {1 / config.alpha:g})."
         + _sample(worst, n.compared)
     )
@@ -54,9 +61,9 @@ def external(metric: MetricRule, value: float | None, looks: int) -> str:
 def watch(config: GateConfig, n: MetricFigures) -> str:
     """Fewer calls go well than the baseline's record predicts, at a weight that leaves no baseline to compare with."""
     return (
-        "Since all calls go to the canary, fewer of them go well than the baseline's record predicts (evidence "
-        f"{figure(n.e_watch)}; the alarm is at {config.watch_alarm:g}). No calls go to the baseline any more, so the cause "
-        "may also lie outside the canary."
+        f"Since no calls go to the baseline any more, fewer calls of {config.who} go well than the baseline's record "
+        f"predicts (evidence {figure(n.e_watch)}; the alarm is at {config.watch_alarm:g}). The cause may also lie outside "
+        f"{config.who}."
     )
 
 
@@ -66,7 +73,7 @@ def split(config: GateConfig, n: MetricFigures, strata: Sequence[Stratum]) -> st
     what = max(e_split, key=lambda k: e_split[k])
     if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
         return (
-            f"Results for {what} are being lost for one version more than for the other "
+            f"Results for {what} are being lost unequally between {config.who} and the baseline "
             f"(evidence {figure(e_split[what])}), so the gate cannot compare them."
         )
     where, canary, total = "", sum(c.started[0] for c in n.compared), sum(sum(c.started) for c in n.compared)
@@ -76,9 +83,9 @@ def split(config: GateConfig, n: MetricFigures, strata: Sequence[Stratum]) -> st
         where = f" {'on' if name.startswith('+') else 'between'} {name}{'' if name.startswith('+') else ' UTC'}"
     ordered = ", ".join(f"{100 * w:g} %" for w in n.weights)
     return (
-        f"The calls{where} do not follow the weights: {canary} of {total} went to the canary, whose weight is {ordered} "
+        f"The calls{where} do not follow the weights: {canary} of {total} went to {config.who}, {ordered} were expected "
         f"(evidence {figure(e_split[what])}). Look for an inbound webhook that overrides the split, "
-        "a moved tag, or canary calls that fail before they are recorded."
+        "a moved tag, or calls that fail before they are recorded."
     )
 
 
@@ -95,18 +102,18 @@ def labels(config: GateConfig, n: MetricFigures) -> str:
     judged = n.measured[what]
     name = next(m.name for m in config.critical if what in m.series)
     return (
-        f"Results for {name} are missing more often for one version: {lost[0]} of {lost[0] + judged[0]} finished canary "
-        f"calls have none, compared with {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence "
+        f"Results for {name} are missing more often for one version: {lost[0]} of {lost[0] + judged[0]} finished "
+        f"calls of {config.who} have none, and {lost[1]} of {lost[1] + judged[1]} of the baseline's (evidence "
         f"{figure(n.e_labels[what])}; the alarm is at {config.labels_alarm:g}). The missing calls may be the bad ones, so "
-        "the gate does not pass. Check the call analysis of the canary's agent."
+        f"the gate does not pass. Check the call analysis of {config.who}'s agent."
     )
 
 
 def amber(config: GateConfig, n: MetricFigures) -> str:
     """The canary is probably worse: the weight stays where it is."""
     return (
-        f"The canary looks worse in {_worst(config, n).name}, but this may still be chance: evidence of harm "
-        f"{figure(n.e_gate)}; it waits from {config.amber:g} and rolls back at {1 / config.alpha:g}."
+        f"{_first(config.who)} looks worse in {_worst(config, n).name}, but this may still be chance: evidence of harm "
+        f"{figure(n.e_gate)}; from {config.amber:g} on the step waits, and at {1 / config.alpha:g} the gate fails."
     )
 
 
@@ -114,7 +121,7 @@ def unmeasured(metric: MetricRule, who: str, calls: int) -> str:
     """A metric for which no finished call has a value."""
     what = f"custom field {metric.custom!r}" if metric.custom else metric.name
     return (
-        f"{metric.name} cannot be measured: none of the {who}'s {calls} finished calls has {what}. "
+        f"{metric.name} cannot be measured: none of {who}'s {calls} finished calls has {what}. "
         "Check the name, and that call analysis is on; until then this gate cannot pass."
     )
 
@@ -124,20 +131,20 @@ def passed(config: GateConfig, n: MetricFigures) -> str:
     blind = _blind(config, n) + "".join(_sample(m, n.compared) for m in config.compared)
     if not n.margins:
         return (
-            f"Nothing suggests that the canary is worse after {n.in_step} calls; every external metric is within its limit."
+            f"Nothing suggests that {config.who} is worse after {n.in_step} calls; every external metric is within its limit."
             + blind
         )
     proven = " and ".join(f"{100 * d:g} points worse in {name}" for name, d in n.margins.items())
     least = figure(min(n.safe.values()))
     return (
-        f"The canary is less than {proven}, as {n.in_step} calls of this step show "
+        f"{_first(config.who)} is less than {proven}, as {n.in_step} calls of this step show "
         f"(evidence {least}, {1 / config.beta:g} needed).{blind}"
     )
 
 
 def at_full_weight(config: GateConfig, n: MetricFigures) -> str:
-    """All calls go to the canary, and the watch has raised no alarm."""
-    return "All calls go to the canary, and nothing suggests that it is worse." + _blind(config, n)
+    """No calls go to the baseline, and the watch has raised no alarm."""
+    return f"No calls go to the baseline, and nothing suggests that {config.who} is worse." + _blind(config, n)
 
 
 def _blind(config: GateConfig, n: MetricFigures) -> str:
@@ -146,10 +153,10 @@ def _blind(config: GateConfig, n: MetricFigures) -> str:
         return ""
     found = []
     for m in config.compared:
-        missing = {arm for s in m.series for arm, k in zip(("canary", "baseline"), n.measured[s], strict=True) if not k}
+        both = config.who, "the baseline"
+        missing = {who for s in m.series for who, k in zip(both, n.measured[s], strict=True) if not k}
         if missing:
-            who = "either version" if len(missing) == 2 else f"the {next(iter(missing))}"
-            found.append(f"{m.name} (no data from {who})")
+            found.append(f"{m.name} (no data from {'either version' if len(missing) == 2 else missing.pop()})")
     return f" Not judged: {', '.join(found)}." if found else ""
 
 
@@ -163,10 +170,12 @@ def wait(config: GateConfig, n: MetricFigures) -> str:
     """The missing evidence: the rates so far, and what is not ruled out yet."""
     open_metrics = _unproven(config, n.safe)
     if not open_metrics:
-        return f"{n.in_step} of the {n.floor} canary calls that this step needs have been judged."
+        return f"This step needs {n.floor} judged calls of {config.who}; {n.in_step} so far."
     m = min(open_metrics, key=lambda m: n.safe[m.name])
     change = "drop" if m.name == "success" else f"rise in {m.name}"
-    return f"{_rates(m, n.in_wave)}Not enough calls yet to rule out a {100 * n.margins[m.name]:g}-point {change}."
+    of = f" of {config.who}" if config.variant else ""
+    rates = _rates(config.who, m, n.in_wave)
+    return f"{rates}Not enough calls yet to rule out a {100 * n.margins[m.name]:g}-point {change}{of}."
 
 
 def _unproven(config: GateConfig, safe: Mapping[str, float]) -> list[MetricRule]:
@@ -174,7 +183,7 @@ def _unproven(config: GateConfig, safe: Mapping[str, float]) -> list[MetricRule]
     return [m for m in config.critical if safe[m.name] < 1 / config.beta]
 
 
-def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
+def _rates(who: str, metric: MetricRule, counts: Mapping[str, Counts]) -> str:
     """Both versions' rates so far; empty while one of them has no judged call."""
     series = max(metric.series, key=lambda s: counts[s][0])
     fc, sc, fb, sb = counts[series]
@@ -184,7 +193,7 @@ def _rates(metric: MetricRule, counts: Mapping[str, Counts]) -> str:
         fc, sc, fb, sb = sc, fc, sb, fb
     were = "successful" if metric.name == "success" else told(metric, series)
     canary, baseline = (f"{100 * n / total:.0f} %" for n, total in ((fc, fc + sc), (fb, fb + sb)))
-    return f"{canary} of the canary's {fc + sc} calls were {were}, {baseline} of the baseline's {fb + sb}. "
+    return f"{canary} of {who}'s {fc + sc} calls were {were}, {baseline} of the baseline's {fb + sb}. "
 
 
 def still_needed(config: GateConfig, tally: Tally, f: Figures) -> Forecast | None:

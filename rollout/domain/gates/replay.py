@@ -55,4 +55,4 @@ def _measured_by(config: GateConfig, stored: GateConfig) -> GateConfig:
     """The other gate, as far as the stored counts can feed it."""
     known = set(stored.series) | {m.name for m in stored.metrics if m.external}
     kept = tuple(m for m in config.metrics if m.external or set(m.series) <= known)
-    return replace(config, metrics=kept, history=stored.history)
+    return replace(config, metrics=kept, history=stored.history, variant=stored.variant)

@@ -234,9 +234,8 @@ class StoredLook:
 
 
 def joined(arms: Mapping[str, Verdict], outcome: GateOutcome, sentences: Mapping[str, str]) -> str:
-    """The sentences of the arms that have this outcome, in one; with their names where there are several arms."""
-    said = {name: sentences[name] for name, arm in arms.items() if arm.outcome is outcome}
-    return "; ".join(text if len(arms) == 1 else f"{name}: {text}" for name, text in said.items())
+    """The sentences of the arms that have this outcome, one after the other; what several of them say stands once."""
+    return " ".join(dict.fromkeys(sentences[name] for name, arm in arms.items() if arm.outcome is outcome))
 
 
 def _said(verdict: Verdict | GateVerdict) -> dict[str, Any]:

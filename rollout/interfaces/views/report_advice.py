@@ -40,7 +40,7 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
         return None
     arms = () if found is None else found.arms
-    reasons = tuple(f"{a.name}: {a.reason}" if len(arms) > 1 else a.reason for a in arms)
+    reasons = tuple(dict.fromkeys(a.reason for a in arms))
     if r.phase is Phase.HELD:
         what = "Answer the hold first: adopt the live split, restore ours, roll back or stop."
         why = (f"The service holds: {r.reason}.", *([r.why] if r.why else reasons))

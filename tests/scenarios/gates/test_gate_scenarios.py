@@ -396,7 +396,7 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
     assert found is not None
     assert (found.outcome, found.alarm) == ("undecided", None)
     assert list(found.arms) == ["b", "c"]
-    assert found.reason.startswith("b: ") and "; c: " in found.reason
+    assert "of variant b. " in found.reason and "of variant c." in found.reason
     served = iter([6, 6, 6, 7] * 100)  # b has its share, and c has no call at all
     for version in served:
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
@@ -408,6 +408,7 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
     verdict = scene.rollout.verdict
     assert verdict is not None and verdict.alarm == "split"
     assert (verdict.arms["b"].alarm, verdict.arms["c"].alarm) == (None, "split")
+    assert "0 of " in verdict.reason and "went to variant c, 25 % were expected" in verdict.reason
 
 
 def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: GateScene) -> None:
@@ -427,7 +428,7 @@ def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: Gat
     scene.app.store.wake([scene.id], look=False)
     scene.drive()
     scene.stands("rolled_back")
-    assert str(scene.rollout.reason).startswith("c: ")
+    assert str(scene.rollout.reason).startswith("Variant c is worse: ")
     assert scene.weight(ONE, 6) == 1
 
 

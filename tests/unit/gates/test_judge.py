@@ -93,7 +93,7 @@ def test_the_same_calls_do_not_pass_the_narrower_margin_of_weight_one_half():
 def test_the_floor_counts_this_steps_calls_only():
     found = verdict(GOOD, position=2, step=2)
     assert found.outcome is GateOutcome.UNDECIDED
-    assert "0 of the 30 canary calls" in found.reason
+    assert "needs 30 judged calls of the canary; 0 so far" in found.reason
 
 
 def test_amber_holds_a_step_that_is_proven_but_doubtful():
@@ -124,7 +124,7 @@ def test_results_that_go_missing_on_one_side_raise_the_labels_alarm_and_never_pa
     one_sided = replace(GOOD, counts={**GOOD.counts, "success": success}, lost={"success": lost})
     found = verdict(one_sided)
     assert (found.outcome, found.alarm) == (GateOutcome.UNDECIDED, "labels")
-    assert f"{lost[0]} of {lost[0] + nc} finished canary calls" in found.reason
+    assert f"{lost[0]} of {lost[0] + nc} finished calls of the canary" in found.reason
     assert f"{lost[1]} of {lost[1] + nb} of the baseline's" in found.reason
 
 
@@ -223,7 +223,7 @@ def test_a_pass_at_weight_1_names_every_metric_without_data_too():
         full = cell(weight=1.0, position=2, success=(6, 44, 0, 0))
         found = verdict(before, full, weight=1.0, position=2, step=2)
         assert found.outcome is GateOutcome.PASS
-        assert found.reason == "All calls go to the canary, and nothing suggests that it is worse." + told
+        assert found.reason == "No calls go to the baseline, and nothing suggests that the canary is worse." + told
 
 
 def test_provider_down_is_unmeasurable_not_fail_and_not_pass():
@@ -480,3 +480,24 @@ def test_the_former_name_of_a_key_is_refused_with_the_new_one():
     stored = {"name": "x", "gates": {"profile": "strict", "act_after_promotion": True}}
     assert with_new_names(stored)["gates"] == {"profile": "strict", "act_at_full_weight": True}
     assert with_new_names({"name": "x"}) == {"name": "x"}
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        (),
+        (cell(success=(20, 0, 10, 90)),),
+        (cell(success=(8, 3, 3, 60)),),
+        (cell(success=(1, 9, 14, 76)),),
+        (cell(success=(0, 0, 14, 86)),),
+        (replace(GOOD, counts={**GOOD.counts, "negative": (0, 0, 90, 360)}),),
+        (replace(GOOD, lost={"success": (15, 0)}),),
+        (GOOD, cell(weight=1.0, position=2, success=(6, 44, 0, 0))),
+    ],
+)
+def test_a_variants_verdict_names_the_variant_and_no_canary(cells):
+    last = cells[-1] if cells else None
+    at_full = {"weight": 1.0, "position": 2, "step": 2} if last is not None and last.weight == 1.0 else {}
+    found = verdict(*cells, config=replace(STANDARD, variant="b"), **at_full)
+    assert "ariant b" in found.reason and "canary" not in found.reason
+    assert rejudge(found.evidence).reason == found.reason
