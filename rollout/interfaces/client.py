@@ -167,7 +167,7 @@ class Client:
     def pause(
         self, rollout: str, *, expect: str | None = None, reason: str = "", request_id: str | None = None
     ) -> RolloutStatus:
-        """Hold where it stands; gates go on watching."""
+        """Hold at the current position; gates keep watching."""
         return self._change("pause", rollout, expect, _by(reason, request_id))
 
     def resume(

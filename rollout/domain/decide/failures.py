@@ -81,7 +81,7 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
         )
     edited = look.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
     if edited:
-        return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that is not ours")
+        return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that this rollout did not write")
     older = look.numbers(Finding.STALE)
     if older and r.tries >= MOST_STALE:
         return hold(

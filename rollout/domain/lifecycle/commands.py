@@ -95,7 +95,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
-    """Hold where it stands. Gates go on watching."""
+    """Hold at the current position. Gates keep watching."""
     if r.phase is Phase.PAUSED and expect is None:
         return None
     phase = after(r.phase, Event.PAUSE_ASKED)
@@ -133,7 +133,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
 
 
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
-    """Take the live split of every number as ours, and go on."""
+    """Accept the live split of every number, and continue."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     expect_at(r, expect)
     not_stopping(r)
@@ -171,7 +171,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 
 
 def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
-    """Write our split again over what the numbers show now, and go on."""
+    """Write the rollout's split over what the numbers show now, and continue."""
     if moved := tags.moved(r.tags):
         raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r))
     paused = _was_paused(r)
@@ -199,7 +199,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     return (
         Change(rollout=values, targets=targets),
         JournalEntry("restore", by.actor, by.reason, where(r)),
-        "a person asked to restore our split",
+        "a person asked to restore the rollout's split",
     )
 
 

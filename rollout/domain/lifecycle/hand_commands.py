@@ -38,7 +38,7 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
         raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **where(r))
     points = _points_of(r.plan, weights)
     if points == r.weights_at(r.step) and r.retreated is None:
-        raise Refused("these weights are in force already: nothing to set", **where(r))
+        raise Refused("these weights are already set: write others", **where(r))
     if len(r.hand_splits) >= MOST_SPLITS:
         raise Refused(f"weights were set {MOST_SPLITS} times: promote, ship, stop or roll it back", **where(r))
     split = HandSplit(len(r.hand_splits) + 1, *r.position, points)
@@ -73,7 +73,7 @@ def ship(
     if r.position == r.last_position and r.weights_at(r.step).get(variant) == splits.TOTAL:
         raise Refused(f"{variant} has every call already: promote ends its bake", **where(r))
     if missing is not None and not anyway:
-        raise Refused(f"{missing}; to ship it all the same, write --anyway: the journal keeps that", **where(r))
+        raise Refused(f"{missing}; to ship it anyway, add --anyway: the journal records that", **where(r))
     split = shipping(r, variant)
     values = {"phase": phase, **shipping_columns(r, split, now)}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:

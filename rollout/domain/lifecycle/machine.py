@@ -128,7 +128,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.PROGRESSING, _E.STOP_ASKED): _P.PAUSED,  # paused while a write is in flight, then ended
     (_P.PROGRESSING, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
     (_P.PROGRESSING, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
-    # a person holds; gates go on watching
+    # a person paused it; gates keep watching
     (_P.PAUSED, _E.CONFIRMED): _P.PAUSED,
     (_P.PAUSED, _E.REACHED): _P.PAUSED,
     (_P.PAUSED, _E.RESUME_ASKED): _P.PROGRESSING,

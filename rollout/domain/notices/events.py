@@ -73,9 +73,9 @@ def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
     position, by_hand = (said.position, said.by_hand) if isinstance(said, ServiceEvent) else (None, None)
     step = 0 if position is None else position.step
     hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
-    what = f"step {position} is in force"
+    what = f"step {position} is live"
     if by_hand is not None:
-        what = f"the weights that a person set at {position} are in force"
+        what = f"the weights that a person set at {position} are live"
         if by_hand.ships is not None:
             what = f"{by_hand.ships} gets every call"
     return NoticeText(NoticeEvent.STEP, Severity.INFO, what, e.reason, hold or "it holds", f"rollout rollback {r.id}")
@@ -118,7 +118,8 @@ def _held(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.CRITICAL if reason in _ALARMING else Severity.WARNING,
         f"held{known}: it needs your decision",
         e.reason,
-        "nothing is written until you adopt (take the live split), restore (write ours again), roll back or stop",
+        "nothing is written until you adopt (accept the live split), restore (write the rollout's split again), roll back "
+        "or stop",
         f"rollout {'stop' if impossible else 'rollback'} {r.id}",
     )
 
@@ -209,7 +210,7 @@ def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
         NoticeEvent.TROUBLE,
         Severity.WARNING,
         "somebody changed the split after the rollout ended",
-        f"{names} shows a split that is not ours",
+        f"{names} shows a split that this rollout did not write",
         "the service leaves it as it is",
         f"rollout show {r.id}",
     )

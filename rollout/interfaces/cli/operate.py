@@ -44,8 +44,8 @@ def register(app: typer.Typer) -> None:
     for name, words in (
         ("resume", "Continue after a pause."),
         ("stop", "End the rollout and leave the split as it is."),
-        ("adopt", "Resolve drift: take the live split as ours, and continue."),
-        ("restore", "Resolve drift: write our split again, and continue."),
+        ("adopt", "Resolve drift: accept the live split, and continue."),
+        ("restore", "Resolve drift: write the rollout's split again, and continue."),
     ):
         app.command(name, help=words)(_plain_command(name))
     app.command()(rollback)
@@ -102,7 +102,7 @@ def ship(
     id: RolloutId,
     variant: Annotated[str, typer.Option("--variant", metavar="NAME", help="The variant; of a single canary: canary.")],
     anyway: Annotated[
-        bool, typer.Option("--anyway", help="Also without enough evidence; the journal keeps it.")
+        bool, typer.Option("--anyway", help="Ship even without enough evidence; the journal records it.")
     ] = False,
     reason: Reason = "",
     expect: Expect = None,
@@ -147,7 +147,7 @@ def pause(
     request_id: RequestId = None,
     json: Json = False,
 ) -> None:
-    """Hold where it stands; gates go on watching. One that is scheduled does not start until it is resumed."""
+    """Hold at the current position; gates keep watching. One that is scheduled does not start until it is resumed."""
     if (id is not None) == every:
         raise InputError(
             "pause: name a rollout, or write --all" if id is None else "pause: write an ID or --all, not both"

@@ -23,9 +23,9 @@ from rollout.interfaces.views import rollout as views
 _POOLS = {BulkCommand.PAUSE: "urgent", BulkCommand.RESUME: "change", BulkCommand.ROLLBACK: "urgent"}
 _VERBS = {BulkCommand.PAUSE: "Pause", BulkCommand.RESUME: "Resume", BulkCommand.ROLLBACK: "Roll back"}
 _SAYS = {
-    BulkCommand.PAUSE: "Each rollout stays at its position: callers go on reaching what they reach now, and no step "
-    "follows until somebody resumes it. Gates go on watching and may still roll it back.",
-    BulkCommand.RESUME: "Each rollout goes on from its position; the next step follows when its hold and gates allow.",
+    BulkCommand.PAUSE: "Each rollout stays at its position: callers keep reaching the same versions, and no step "
+    "follows until somebody resumes it. Gates keep watching and may still roll it back.",
+    BulkCommand.RESUME: "Each rollout continues from its position; the next step follows when its hold and gates allow.",
     BulkCommand.ROLLBACK: "Every number goes back to its baseline now, whatever hold, gate, window or pause says.",
 }
 

@@ -65,7 +65,7 @@ def buttons(r: Rollout) -> list[Button]:
         ),
         ("resume", "Resume", r.phase is Phase.PAUSED),
         ("adopt", "Adopt the live split", allows(r.phase, Event.ADOPT_ASKED)),
-        ("restore", "Restore our split", allows(r.phase, Event.RESTORE_ASKED) and not tags.moved(r.tags)),
+        ("restore", "Restore the split", allows(r.phase, Event.RESTORE_ASKED) and not tags.moved(r.tags)),
         ("pause", "Pause", allows(r.phase, Event.PAUSE_ASKED)),
         ("stop", "Stop", allows(r.phase, Event.STOP_ASKED)),
     ):

@@ -73,8 +73,8 @@ def _promote(r: Rollout, full: bool) -> Intent:
         return Intent(
             "promote",
             f"Write step {r.position} of {r.name} now",
-            f"It was closed before step {r.position} was confirmed. Its weights are written now, outside the plan's "
-            "hours.",
+            f"The calendar closed before step {r.position} was confirmed. Its weights are written now, outside the "
+            "plan's hours.",
             f"Write step {r.position} now",
             grouped(forward_bodies(raised, raised.outstanding)),
             _pending_writes(r),
@@ -106,8 +106,8 @@ def _promote(r: Rollout, full: bool) -> Intent:
     return Intent(
         "promote",
         f"Promote {r.name} to {goal}",
-        f"It goes from {r.position} to {goal} now, without waiting for hold and gates. New calls then reach the "
-        f"canary with weight {share}.",
+        f"It goes from {r.position} to {goal} now, without waiting for hold and gates. The canary then gets new calls "
+        f"with weight {share}.",
         f"Promote to {goal}",
         grouped(forward_bodies(moved, moved.outstanding)),
         _pending_writes(r),
@@ -127,8 +127,8 @@ def _set(r: Rollout, weights: Mapping[str, str] | None) -> Intent:
     return Intent(
         "set",
         f"Set the weights of {r.name}",
-        f"Your weights replace those of step {r.position}. Its hold starts anew and its gates count anew at these "
-        "weights; after that the plan goes on with its next step. What is left goes to the baseline.",
+        f"Your weights replace those of step {r.position}. Its hold starts again, and its gates count the calls at these "
+        "weights only. After that the plan continues with its next step. The baseline gets the rest.",
         "Set these weights",
         orders,
         _pending_writes(r) if orders else "The exact PATCH bodies are shown here before you confirm.",
@@ -147,8 +147,8 @@ def _ship(r: Rollout, variant: str) -> Intent:
     return Intent(
         "ship",
         f"Ship {variant or 'a version'} of {r.name}",
-        "It gets every call of every number. It then bakes like the last step of the plan, watched by its gates, and ends "
-        "as promoted. A rollback still brings the baseline back.",
+        "It gets every call of every number. Then it bakes like the last step of the plan, watched by its gates, and ends "
+        "as promoted. You can still roll back to the baseline.",
         f"Ship {variant}" if missing is None else f"Ship {variant} anyway",
         orders,
         _pending_writes(r) if orders else "The exact PATCH bodies are shown here before you confirm.",
@@ -162,7 +162,7 @@ def _pause(r: Rollout) -> Intent:
     return Intent(
         "pause",
         f"Pause {r.name}",
-        f"It stays at {r.position}. Gates go on watching and may still roll it back.",
+        f"It stays at {r.position}. Gates keep watching and may still roll it back.",
         "Pause",
         (),
         _pending_writes(r) or "Nothing is written.",
@@ -175,7 +175,7 @@ def has_failed(r: Rollout) -> bool:
 
 
 def _resume(r: Rollout) -> Intent:
-    says = f"It goes on from {r.position}."
+    says = f"It continues from {r.position}."
     if has_failed(r):
         says += " Its gates have failed: resuming overrides that failure."
     waiting = r.started_at is not None and r.confirmed_at is None
@@ -188,11 +188,10 @@ def _adopt(r: Rollout) -> Intent:
     return Intent(
         "adopt",
         f"Adopt the live split of {r.name}",
-        "What the numbers show now is taken as ours, and the rollout goes on from there. The numbers are read once "
-        "more before that.",
+        "The rollout accepts what the numbers show now and continues from there. The numbers are read once more first.",
         "Adopt",
         (),
-        "Nothing is written now. The next step writes over the adopted split.",
+        "Nothing is written now. The next step overwrites the adopted split.",
     )
 
 
@@ -201,7 +200,7 @@ def _restore(r: Rollout) -> Intent:
     return Intent(
         "restore",
         f"Restore the split of {r.name}",
-        "Our split is written again over what the numbers show now, and the rollout goes on.",
+        "The rollout's split is written over what the numbers show now, and the rollout continues.",
         "Restore",
         grouped(forward_bodies(r, chosen)),
         _pending_writes(r),
@@ -213,8 +212,8 @@ def _stop(r: Rollout) -> Intent:
     return Intent(
         "stop",
         f"Stop {r.name}",
-        f"It ends here, and the numbers go on serving what they serve: the canary with weight {percent(weight)}. To go "
-        "back to the baseline, roll back instead.",
+        f"It ends here, and the numbers keep their split: the canary with weight {percent(weight)}. To go back to the "
+        "baseline, roll back instead.",
         "Stop",
         (),
         _pending_writes(r) or "Nothing is written.",
@@ -231,14 +230,14 @@ def _rollback(r: Rollout) -> Intent:
             (),
             "Nothing is written.",
         )
-    # A rollback of a finished rollout begins anew; only a number that Retell does not know is left out.
+    # A rollback of a finished rollout begins again; only a number that Retell does not know is left out.
     settled = {TargetState.MISSING} if r.phase.is_final else _SETTLED
     todo = [t for t in r.written if t.state not in settled]
     says = "Every baseline is written back now and read back, whatever hold, gate, window or pause says."
     if not todo:
         says = "No number was written by this rollout, so there is nothing to write back. It ends as rolled back."
         if r.phase is Phase.ROLLING_BACK:
-            says = "Every baseline has been written back already; what is left is to be sure that it stays."
+            says = "Every baseline has been written back already; the service still makes sure that it stays."
     return Intent(
         "rollback",
         f"Roll back {r.name}",

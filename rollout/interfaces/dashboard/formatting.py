@@ -46,13 +46,13 @@ VERDICTS: Mapping[str, str] = {
 }
 # What each reason of a hold means, and what answers it.
 HELD: Mapping[str, str] = {
-    HeldReason.DRIFT: "The live split is not the one we wrote. Adopt it, restore ours, roll back or stop.",
+    HeldReason.DRIFT: "The live split is not this rollout's. Adopt it, restore the rollout's, roll back or stop.",
     HeldReason.TOUCHED: "Somebody wrote a number, and nothing visible changed. Adopt, restore, roll back or stop.",
-    HeldReason.IDENTITY: "A number is not the one we knew. Look at it in Retell before you answer.",
+    HeldReason.IDENTITY: "A number was deleted and created again. Check it in Retell before you answer.",
     HeldReason.MISSING: "Retell does not know a number any more.",
-    HeldReason.REJECTED: "Retell refuses what we send, and asking again changes nothing.",
+    HeldReason.REJECTED: "Retell refuses what the rollout sends, and trying again does not help.",
     HeldReason.ROLLBACK_IMPOSSIBLE: "The baseline's version is gone, so a rollback of that number would be refused.",
-    HeldReason.POISON: "Working on this rollout has crashed five times in a row; the service's log says where.",
+    HeldReason.POISON: "The service crashed on this rollout five times in a row; its log says where.",
     HeldReason.SPLIT: "The calls do not follow the weights. Something else decides which version answers.",
     HeldReason.LABELS: "Results of one version go missing, and what is missing may be what went wrong. Look at the "
     "analysis of its agent; adopt to go on without it.",

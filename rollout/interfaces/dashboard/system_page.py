@@ -1,4 +1,4 @@
-"""The service itself: replicas, lag, Retell's answers, notices, database, versions, settings in force. For admins."""
+"""The service itself: replicas, lag, Retell's answers, notices, database, versions, settings. For admins."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class OperationLine:
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """A setting in force; `changed`: somebody has set it."""
+    """A setting; `changed`: somebody has set it."""
 
     name: str
     value: str
@@ -86,7 +86,7 @@ def _kind(status: str) -> str:
 
 
 def settings_lines(app: App) -> list[SettingLine]:
-    """Every setting in force, without secrets, those first that somebody has set."""
+    """Every setting, without secrets; those that were set come first."""
     given, fields = app.settings.model_fields_set, type(app.settings).model_fields
     lines = [
         SettingLine(f"ROLLOUT_{name.upper()}", value, fields[name].description or "", name in given)

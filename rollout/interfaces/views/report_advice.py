@@ -42,14 +42,14 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
     arms = () if found is None else found.arms
     reasons = tuple(dict.fromkeys(a.reason for a in arms))
     if r.phase is Phase.HELD:
-        what = "Answer the hold first: adopt the live split, restore ours, roll back or stop."
+        what = "Answer the hold first: adopt the live split, restore the rollout's, roll back or stop."
         why = (f"The service holds: {r.reason}.", *([r.why] if r.why else reasons))
-        return Recommendation(Advice.ANSWER, what, why, "Nothing goes on until a person answers.")
+        return Recommendation(Advice.ANSWER, what, why, "Nothing continues until a person answers.")
     if not arms:
         gated = config_of(r.plan) is not None
         none = "No calls have been judged yet." if gated else "This plan has no gates: no calls are judged."
         change = "The first judged calls." if gated else "Only your own decision: no call can."
-        return Recommendation(Advice.WAIT, "Wait: there is nothing to go by yet.", (none,), change)
+        return Recommendation(Advice.WAIT, "Wait: there are no judged calls yet.", (none,), change)
     if r.shipped is not None:
         what = f"Wait: {r.shipped} is shipped, and bakes like the last step of the plan."
         return Recommendation(Advice.WAIT, what, reasons, "A gate that fails; or promote, which ends its bake.")
@@ -70,7 +70,9 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
         change = f"Evidence of harm of {chosen.rollback.line:g} or more; it is {figure(chosen.rollback.e)} now."
         return Recommendation(Advice.PROMOTE, f"{what} {avoid}".strip(), reasons, change)
     if len(failing) == len(arms):
-        change = "Nothing that calls can show: a gate that failed stays failed. Only a person can go on, with resume."
+        change = (
+            "Nothing that calls can show: a gate that failed stays failed. Only a person can continue it, with resume."
+        )
         return Recommendation(Advice.GIVE_UP, f"{avoid} Roll back.", reasons, change)
     open_ = [a for a in arms if a.outcome is not GateOutcome.FAIL]
     why = "the calls do not decide it yet" if found is None or not passing else found.why
@@ -94,7 +96,7 @@ def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
     good = f"proof that it is not worse ({', '.join(proofs)})" if proofs else f"{a.floor:,} of its calls in this step"
     end = "rolls it back" if r.plan.on_failure == "rollback" else "pauses it"
     harm = f"evidence of harm of {a.rollback.line:g} {end} (now {figure(a.rollback.e)})"
-    return f"{name}{good} lets it go on; {harm}."
+    return f"{name}{good} lets it continue; {harm}."
 
 
 def results(found: GateSummary | None) -> str:

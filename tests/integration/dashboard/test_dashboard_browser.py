@@ -201,7 +201,7 @@ def test_answers_to_drift(service: World, operator: Page, button: str, version: 
     service.sandbox.edit(number, inbound_agents=[{"agent_id": AGENT, "agent_version": 8, "weight": 1}])
     shows(operator, service, id_)
     expect(operator.locator(".standing .badge")).to_contain_text("held: drift")
-    expect(operator.locator(".targets")).to_contain_text("not ours")
+    expect(operator.locator(".targets")).to_contain_text("differs")
     press(operator, button)
     expect(operator.locator(".standing .badge")).to_contain_text("progressing")
     service.until(lambda: version in [v for v, _ in service.served(number)])

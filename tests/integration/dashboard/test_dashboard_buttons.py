@@ -31,7 +31,7 @@ def test_the_buttons_of_each_phase() -> None:
     assert labels(buttons(last)) == ["End the bake", "Set weights", "Ship a version", "Pause", "Stop"]
     assert labels(buttons(rollout(phase=Phase.PAUSED))) == ["Ship a version", "Resume", "Stop"]
     held = rollout(phase=Phase.HELD, reason="drift")
-    assert labels(buttons(held)) == ["Adopt the live split", "Restore our split", "Stop"]
+    assert labels(buttons(held)) == ["Adopt the live split", "Restore the split", "Stop"]
     for phase in (Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK):
         assert buttons(rollout(phase=phase)) == []
     for phase in (Phase.PAUSED, Phase.HELD):

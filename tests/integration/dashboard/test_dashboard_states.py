@@ -352,11 +352,11 @@ def test_a_new_plan_that_decides_late_is_shown_the_ladder_to_write(still: World)
     plan = still.plan(still.number(), name="late", deadline="7d", steps=steps, gates={"profile": "standard"})
     answer = still.ask("POST", "/new/check", {"csrf": csrf, "plan": json.dumps(plan)}, cookie=cookie)
     assert answer.status == 200
-    assert "It would decide late" in answer.text
+    assert "It would take long to decide" in answer.text
     assert "{weight: 0.5, hold: 30m}" in answer.text
     plan["steps"].insert(1, {"weight": 0.5, "hold": "30m"})
     again = still.ask("POST", "/new/check", {"csrf": csrf, "plan": json.dumps(plan)}, cookie=cookie)
-    assert "It would decide late" not in again.text
+    assert "It would take long to decide" not in again.text
 
 
 def test_a_hostile_search_comes_back_as_text(still: World) -> None:

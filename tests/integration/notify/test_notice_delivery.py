@@ -179,7 +179,7 @@ def test_a_plan_tells_its_own_people(sqlite_url: str, receiver: Receiver, second
         scene.app.commands.rollback(scene.id, ME)
         scene.drive()
         tell(job)
-        assert titles(second)[0] == "step 1.1 is in force"
+        assert titles(second)[0] == "step 1.1 is live"
         assert [t.split(":")[0] for t in titles(second)[1:]] == ["rolling back", "rolled back"]
         assert len(titles(receiver)) == 3  # an address that both name is told once
         assert all(n == 1 for n in receiver.counts().values())

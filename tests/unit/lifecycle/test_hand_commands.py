@@ -58,7 +58,7 @@ def test_set_again_adds_a_split_and_a_promotion_clears_it() -> None:
     with pytest.raises(Refused, match=r"step 1.1 is still being written"):
         hand_commands.set_weights(once, NOW, ME, None, {"canary": 0.3})
     there = replace(once, confirmed_at=NOW)
-    with pytest.raises(Refused, match="these weights are in force already"):
+    with pytest.raises(Refused, match="these weights are already set"):
         hand_commands.set_weights(there, NOW, ME, None, {"canary": 0.2})
     twice = hand_commands.set_weights(there, NOW, ME, None, {"canary": 0.3})[0].rollout
     assert (twice["hand_split"], [h["weights"]["canary"] for h in twice["by_hand"]]) == (2, [2000, 3000])

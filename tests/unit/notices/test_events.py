@@ -49,7 +49,7 @@ def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] |
     ("kind", "event", "severity", "what"),
     [
         ("begun", NoticeEvent.STARTED, Severity.INFO, "started"),
-        ("confirmed", NoticeEvent.STEP, Severity.INFO, "step 1.2 is in force"),
+        ("confirmed", NoticeEvent.STEP, Severity.INFO, "step 1.2 is live"),
         ("completed", NoticeEvent.PROMOTED, Severity.INFO, "promoted"),
         ("failed", NoticeEvent.ROLLED_BACK, Severity.CRITICAL, "rolling back"),
         ("rollback", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolling back"),
@@ -126,7 +126,7 @@ def test_a_foreign_edit_is_told_only_after_the_end() -> None:
     assert of_entry(rollout(), Written("observed", data=data)) is None
     found = told("observed", data=data, phase=Phase.PROMOTED)
     assert found.kind is NoticeEvent.TROUBLE
-    assert "+14157774444 shows a split that is not ours" in found.body
+    assert "+14157774444 shows a split that this rollout did not write" in found.body
     assert of_entry(rollout(phase=Phase.PROMOTED), Written("observed", data={"findings": {}})) is None
 
 

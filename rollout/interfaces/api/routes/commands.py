@@ -90,7 +90,7 @@ async def pause(
     body: CommandBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Gates go on watching, and may still roll back."""
+    """Gates keep watching, and may still roll back."""
     return await _do(request, "pause", "urgent", id, body, idempotency_key)
 
 
@@ -122,14 +122,14 @@ async def stop(
     body: CommandBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Nothing is written; the numbers go on serving what they serve."""
+    """Nothing is written; the numbers keep their split."""
     return await _do(request, "stop", "change", id, body, idempotency_key)
 
 
 @router.post(
     "/adopt",
     response_model=CommandAnswer,
-    summary="Take the live split as ours",
+    summary="Accept the live split",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )
 async def adopt(
@@ -145,7 +145,7 @@ async def adopt(
 @router.post(
     "/restore",
     response_model=CommandAnswer,
-    summary="Write our split again",
+    summary="Write the rollout's split again",
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )
 async def restore(
