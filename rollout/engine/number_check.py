@@ -33,7 +33,7 @@ def problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[di
         if expected is not None and not splits.same(entries, expected):
             found.append(
                 f"{reading.number} serves {splits.describe(entries)} on {channel.value}, and the plan's baseline "
-                f"is {splits.describe(expected)}"
+                f"is {splits.describe(expected)}: write what it serves, or set its agents in Retell"
             )
         baseline[channel.field] = [dict(entry) for entry in entries]
     if found:

@@ -111,7 +111,7 @@ def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | N
     if taken := _driven(drivers([n for n in readings if n not in listed])):
         return Preflight(plan, problems=tuple(taken))
     problems += workspace.limits.problems(plan, [*readings, *missing])
-    problems += [f"{number}: Retell does not know this number" for number in missing]
+    problems += [f"{number}: Retell does not know this number: write one of the key's workspace" for number in missing]
     if not readings and not missing:
         problems.append("no number of the account matches the plan's numbers; see `rollout check`")
     baselines: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -202,7 +202,7 @@ def _arm_problems(plan: Plan, versions: VersionLookup) -> Iterator[str]:
         elif not found.is_published:
             yield f"{what} is a draft: publish it before you start"
         elif found.is_suspended:
-            yield f"{what}: the agent is suspended"
+            yield f"{what}: the agent is suspended, so its calls would fail: write another version"
 
 
 def _why_gone(versions: VersionLookup, agent_id: str) -> str:

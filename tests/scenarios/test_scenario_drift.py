@@ -205,7 +205,7 @@ def test_a_number_that_was_taken_down_cannot_be_adopted(scene: Scene) -> None:
     scene.sandbox.edit(ONE, inbound_agents=None)
     scene.scan()
     scene.stands("held", 1, "drift")
-    with pytest.raises(Refused, match="has no inbound_agents now: there is nothing to adopt"):
+    with pytest.raises(Refused, match="has no inbound_agents now: restore, roll back or stop instead"):
         scene.app.commands.adopt(scene.id, ME)
     scene.app.commands.restore(scene.id, ME)
     scene.drive()

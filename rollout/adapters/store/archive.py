@@ -105,7 +105,9 @@ def check_text(text: str, name: str) -> list[Chain]:
         entries.setdefault(latest, []).append(entry)
         faults.setdefault(latest, [])
     if not entries:
-        raise InputError(f"{name}: there is no entry in this file")
+        raise InputError(
+            f"{name}: there is no entry in this file; name an export made by `rollout history ID --export FILE`"
+        )
     hashes = {(e.rollout_id, e.seq): e.hash for found in entries.values() for e in found}
     for id_ in entries:
         faults[id_] += ends_before(anchors, hashes, {id_})

@@ -143,7 +143,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
         lists = {field: reading.lists.get(field) for field in target.baseline}
         empty = [field for field, entries in lists.items() if not entries]
         if empty:
-            raise Refused(f"{target.number} has no {empty[0]} now: there is nothing to adopt", **where(r))
+            raise Refused(f"{target.number} has no {empty[0]} now: restore, roll back or stop instead", **where(r))
         targets[target.number] = {
             "split": lists,
             "modified": reading.modified,
@@ -208,7 +208,11 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
     if r.phase is Phase.ROLLED_BACK:
         return None
     if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + KEEP_BASELINE:
-        raise Refused(f"it ended as {r.phase} more than 30 days ago: its baseline is no longer kept", **where(r))
+        raise Refused(
+            f"it ended as {r.phase} more than 30 days ago, and its baseline is no longer kept: "
+            "start a rollout of the version to return to",
+            **where(r),
+        )
     if r.phase is Phase.STOPPED and not r.written:
         return None
     phase = after(r.phase, Event.ROLLBACK_ASKED)

@@ -58,10 +58,10 @@ def ship(
 ) -> Decision:
     """Give a version every call of every number; then it bakes like the last step, and is promoted.
 
-    `missing`: what evidence it lacks; `anyway`: ship it all the same, which the journal keeps.
+    `missing`: what evidence it lacks; `anyway`: ship it anyway, which the journal records.
     """
     if r.started_at is None:
-        raise Refused("it has not started yet: there is nothing to ship", **where(r))
+        raise Refused("it has not started yet: ship it after its start", **where(r))
     phase = after(r.phase, Event.SHIP_ASKED)
     expect_at(r, expect)
     not_stopping(r)

@@ -177,16 +177,15 @@ _WORDS: dict[Event, str] = {
 _ADVICE: dict[tuple[Phase, Event], str] = {
     (_P.PAUSED, _E.PROMOTE_ASKED): "resume it first",
     (_P.PAUSED, _E.SET_ASKED): "resume it first",
-    (_P.HELD, _E.RESUME_ASKED): "use adopt, restore, rollback or stop",
-    (_P.HELD, _E.PROMOTE_ASKED): "answer it first: adopt, restore, rollback or stop",
-    (_P.HELD, _E.SET_ASKED): "answer it first: adopt, restore, rollback or stop",
-    (_P.HELD, _E.SHIP_ASKED): "answer it first: adopt, restore, rollback or stop",
+    (_P.PAUSED, _E.PAUSE_ASKED): "it is already paused",
     (_P.PROGRESSING, _E.RESUME_ASKED): "it is already running",
-    (_P.PROGRESSING, _E.ADOPT_ASKED): "there is no drift to resolve",
-    (_P.PROGRESSING, _E.RESTORE_ASKED): "there is no drift to resolve",
-    (_P.PENDING, _E.PROMOTE_ASKED): "it has not started yet",
-    (_P.PENDING, _E.SET_ASKED): "it has not started yet",
-    (_P.PENDING, _E.SHIP_ASKED): "it has not started yet",
+}
+_ADVICE_IN: dict[Phase, str] = {
+    _P.PENDING: "it has not started yet",
+    _P.PROGRESSING: "there is no drift to resolve",
+    _P.PAUSED: "there is no drift to resolve",
+    _P.HELD: "answer it first: adopt, restore, rollback or stop",
+    _P.ROLLING_BACK: "wait until its rollback has ended",
 }
 
 
@@ -200,7 +199,8 @@ def after(phase: Phase, event: Event) -> Phase:
     try:
         return TRANSITIONS[phase, event]
     except KeyError:
-        advice = _ADVICE.get((phase, event)) or (f"it has ended as {phase}" if phase.is_final else f"it is {phase}")
+        ended = f"it has ended as {phase}; start a new rollout"
+        advice = _ADVICE.get((phase, event)) or _ADVICE_IN.get(phase, ended)
         raise IllegalTransition(
             f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}",
             phase=str(phase),

@@ -11,8 +11,8 @@ from rollout.domain.strict_json import Fault, JsonFault, parse
 MAX_DEPTH = 32
 MAX_DIGITS = 30
 _LARGEST = 10**MAX_DIGITS
-_TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH} levels"
-_TOO_LONG = f"a number with more than {MAX_DIGITS} digits is too large"
+_TOO_DEEP = f"the body is nested deeper than {MAX_DEPTH} levels; nest it less"
+_TOO_LONG = f"a number with more than {MAX_DIGITS} digits is too large; write a smaller one"
 
 
 def read_json(raw: bytes) -> Any:
@@ -29,11 +29,11 @@ def read_json(raw: bytes) -> Any:
 
 def _words(error: JsonFault) -> str:
     return {
-        Fault.ENCODING: f"the body is not UTF-8 text {error.what}",
-        Fault.SYNTAX: f"the body is not JSON {error.what}",
+        Fault.ENCODING: f"the body is not UTF-8 text {error.what}; send UTF-8",
+        Fault.SYNTAX: f"the body is not JSON {error.what}; check commas, quotes and brackets",
         Fault.DEPTH: _TOO_DEEP,
         Fault.TWICE: f"{error.what[:60]!r} is written twice in one object; write it once",
-        Fault.CONSTANT: f"{error.what} is not a JSON number",
+        Fault.CONSTANT: f"{error.what} is not a JSON number; write a finite one",
     }[error.fault]
 
 
@@ -47,7 +47,7 @@ def _walk(document: Any) -> None:
                 raise InputError("a text has a NUL or half a surrogate pair in it; take it out")
             continue
         if isinstance(value, float) and not math.isfinite(value):
-            raise InputError("a number is too large or has too many digits")
+            raise InputError("a number is too large; write a smaller one")
         if isinstance(value, int) and abs(value) >= _LARGEST:
             raise InputError(_TOO_LONG)
         if not isinstance(value, dict | list):

@@ -91,7 +91,7 @@ class Remote:
         if expect is not None:
             body["expect"] = {"wave": expect.wave, "step": expect.step}
         if not re.fullmatch("[a-z]+", command):
-            raise InputError(f"there is no command {command!r}")
+            raise InputError(f"there is no command {command!r}; write for example pause")
         return self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120)
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:

@@ -214,11 +214,11 @@ def plan_text(path: str) -> tuple[str, str]:
     try:
         return file.read_text(encoding="utf-8"), str(file)
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
+        raise InputError(f"{path}: there is no such file; write another path, or - for standard input") from None
     except IsADirectoryError:
         raise InputError(f"{path}: this is a folder; name a plan file") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: this is not UTF-8 text") from None
+        raise InputError(f"{path}: this is not UTF-8 text; save the file as UTF-8") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
 

@@ -91,7 +91,7 @@ def _confirm_page(
     possible = command == "rollback" or allows(r.phase, event)
     impossible = ""
     if not possible:
-        impossible = f"A rollout that is {r.phase.replace('_', ' ')} cannot be asked this."
+        impossible = f"This is not possible while the rollout is {r.phase.replace('_', ' ')}."
     elif command == "resume" and r.phase is not Phase.PAUSED:
         impossible = "It is not paused."
     try:

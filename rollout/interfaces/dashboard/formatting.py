@@ -54,8 +54,8 @@ HELD: Mapping[str, str] = {
     HeldReason.ROLLBACK_IMPOSSIBLE: "The baseline's version is gone, so a rollback of that number would be refused.",
     HeldReason.POISON: "The service crashed on this rollout five times in a row; its log says where.",
     HeldReason.SPLIT: "The calls do not follow the weights. Something else decides which version answers.",
-    HeldReason.LABELS: "Results of one version go missing, and what is missing may be what went wrong. Look at the "
-    "analysis of its agent; adopt to go on without it.",
+    HeldReason.LABELS: "More results of one version are missing, and those may be the bad calls. Check the analysis of its "
+    "agent, or adopt to continue without them.",
     HeldReason.DEADLINE: "The plan's deadline has passed.",
 }
 

@@ -244,7 +244,7 @@ def test_set_weights_by_hand(rollout: CommandLine) -> None:
 def test_ship_a_version(rollout: CommandLine) -> None:
     id_ = started(rollout)
     done = rollout("ship", id_, "--variant", "canary", "--anyway", "--reason", "the best of three")
-    assert done.code == 3 and "it has not started yet: there is nothing to ship" in done.err
+    assert done.code == 3 and "it has not started yet: ship it after its start" in done.err
     assert rollout("ship", id_).code == 2, "which version has to be said"
     assert show(rollout, id_)["shipped"] is None
 

@@ -78,7 +78,10 @@ def test_a_bad_plan(rollout: CommandLine, retell: Sandbox, text: str, words: tup
 @pytest.mark.parametrize("command", ["start", "check"])
 def test_a_missing_file(rollout: CommandLine, command: str) -> None:
     done = rollout(command, "none.yaml")
-    assert (done.code, done.err) == (2, "rollout: none.yaml: there is no such file\n")
+    assert (done.code, done.err) == (
+        2,
+        "rollout: none.yaml: there is no such file; write another path, or - for standard input\n",
+    )
 
 
 def test_a_folder_and_a_picture_are_no_plans(rollout: CommandLine) -> None:

@@ -99,7 +99,7 @@ def test_commands_beside_a_running_service(rollout: CommandLine, retell: Sandbox
         wait_until(lambda: rollout.stored(held).phase == "held")
         refused = rollout("resume", held)
         assert refused.code == 3
-        assert "use adopt, restore, rollback or stop" in refused.err
+        assert "answer it first: adopt, restore, rollback or stop" in refused.err
         assert answer(rollout("restore", held, "--json")) == (0, "progressing", 1)
         wait_until(lambda: weight(retell) == 0.1)
         wait_until(lambda: rollout.stored(held).confirmed_at)

@@ -149,7 +149,10 @@ def test_an_output_that_is_not_utf8_shows_what_it_can(rollout: CommandLine, rete
 def test_half_a_character_fails_no_command(rollout: CommandLine) -> None:
     """A terminal's bytes that are no text come in as half a surrogate pair."""
     done = rollout("check", "no-\udce9-plan.yaml")
-    assert (done.code, done.err) == (2, "rollout: no-?-plan.yaml: there is no such file\n")
+    assert (done.code, done.err) == (
+        2,
+        "rollout: no-?-plan.yaml: there is no such file; write another path, or - for standard input\n",
+    )
 
 
 def test_a_plan_from_standard_input_is_utf8_whatever_the_terminal_speaks(rollout: CommandLine) -> None:

@@ -99,10 +99,10 @@ SET_WHERE = {
     Phase.PROGRESSING: None,
     Phase.PAUSED: "resume it first",
     Phase.HELD: "answer it first: adopt, restore, rollback or stop",
-    Phase.PROMOTED: "it has ended as promoted",
-    Phase.ROLLING_BACK: "it is rolling_back",
-    Phase.ROLLED_BACK: "it has ended as rolled_back",
-    Phase.STOPPED: "it has ended as stopped",
+    Phase.PROMOTED: "it has ended as promoted; start a new rollout",
+    Phase.ROLLING_BACK: "wait until its rollback has ended",
+    Phase.ROLLED_BACK: "it has ended as rolled_back; start a new rollout",
+    Phase.STOPPED: "it has ended as stopped; start a new rollout",
 }
 
 
@@ -172,7 +172,7 @@ def test_ship_without_evidence_says_what_is_missing_and_anyway_is_kept() -> None
     lacks = "the gates of b say undecided: 12 of 50 calls"
     with pytest.raises(Refused) as refused:
         shipped(ab(), missing=lacks)
-    assert refused.value.message == f"{lacks}; to ship it all the same, write --anyway: the journal keeps that"
+    assert refused.value.message == f"{lacks}; to ship it anyway, add --anyway: the journal records that"
     _, recorded, _ = hand_commands.ship(ab(), NOW, ME, None, variant="b", missing=lacks, anyway=True)
     assert recorded.data is not None
     assert recorded.data["missing"] == lacks
@@ -202,7 +202,7 @@ def test_ship_where_it_may_be_and_a_sentence_where_not(phase: Phase) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"started_at": None, "phase": Phase.PAUSED}, "it has not started yet: there is nothing to ship"),
+        ({"started_at": None, "phase": Phase.PAUSED}, "it has not started yet: ship it after its start"),
         ({"stop_asked": True, "phase": Phase.PAUSED}, "it is being stopped"),
     ],
 )

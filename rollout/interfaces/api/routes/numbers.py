@@ -37,7 +37,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
     stays = service.lookups.stays(number, caller.numbers)
     earlier = service.lookups.count_on(number, caller.numbers) - len(stays)
     if not stays and not (fresh and caller.covers([number])):
-        raise UnknownRollout(f"no rollout has used {number}", number=number)
+        raise UnknownRollout(f"no rollout has used {number}; ?fresh=true reads it from Retell", number=number)
     serves, seen_at = None, None
     newest = max((s for s in stays if s.live_at is not None), key=lambda s: str(s.live_at), default=None)
     if newest is not None:
@@ -46,7 +46,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
         with service.app.numbers.session([number]) as session:
             reading = session.read([number]).get(number)
         if isinstance(reading, Failure) and reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
-            raise UnknownRollout(f"Retell does not know {number}", number=number)
+            raise UnknownRollout(f"Retell does not know {number}; write a number of the key's workspace", number=number)
         if not isinstance(reading, Reading):
             raise NotReachable(f"{number} cannot be read: {reading.detail if reading else 'no answer'}")
         serves, seen_at = dict(reading.lists), service.app.store.now()
