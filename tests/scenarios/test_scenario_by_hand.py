@@ -93,7 +93,7 @@ def ship(scene: Scene, variant: str = "c", **how: bool) -> None:
 def test_the_winner_is_shipped_to_every_number_baked_and_promoted(scene: Scene) -> None:
     scene.given_at(1, **AB)
     assert [scene.weight(n, 8) for n in (ONE, TWO, THREE)] == [0.1, 0.1, 0.0]
-    with pytest.raises(Refused, match="no gate has judged c yet; to ship it all the same, write --anyway"):
+    with pytest.raises(Refused, match="no gate has judged c yet; to ship it anyway, add --anyway"):
         ship(scene, anyway=False)
     ship(scene)
     scene.drive()
