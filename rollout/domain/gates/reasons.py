@@ -131,8 +131,8 @@ def passed(config: GateConfig, n: MetricFigures) -> str:
     blind = _blind(config, n) + "".join(_sample(m, n.compared) for m in config.compared)
     if not n.margins:
         return (
-            f"Nothing suggests that {config.who} is worse after {n.in_step} calls; every external metric is within its limit."
-            + blind
+            f"Nothing suggests that {config.who} is worse after {n.in_step} calls; every external metric is within its "
+            f"limit.{blind}"
         )
     proven = " and ".join(f"{100 * d:g} points worse in {name}" for name, d in n.margins.items())
     least = figure(min(n.safe.values()))
