@@ -1,4 +1,4 @@
-"""The heads of all chains written to the log, where whoever can change the database cannot change them."""
+"""The heads of all chains written to the log, where the owner of the database cannot change them."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class _Looked:
 
 
 class Notify:
-    """The regular look for what people must be told, and the delivery of it."""
+    """The regular check for new notices, and their delivery."""
 
     def __init__(self, app: App, courier: Courier | None = None) -> None:
         self.app = app
@@ -80,7 +80,7 @@ class Notify:
             self.courier.warm()
 
     def tick(self) -> int:
-        """One look; returns how many notices were new. Deliveries go on after it has returned."""
+        """One look; returns how many notices were new. Deliveries continue after it has returned."""
         if self._nothing_new():
             return 0
         added = self.fill()
@@ -90,7 +90,7 @@ class Notify:
     # -------------------------------------------------------------- filling
 
     def fill(self) -> int:
-        """Put what is to be told into the outbox; return how many rows were new."""
+        """Put new notices into the outbox; return how many rows were new."""
         mark, now = self.sources.mark()
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
         entries, _ = self.sources.glance(since)  # before they are read: one that comes meanwhile is news
@@ -113,7 +113,7 @@ class Notify:
         return added
 
     def _nothing_new(self) -> bool:
-        """True if the last look, not long ago, saw all there is, and nothing lasts that is to be told again."""
+        """True if the last look, not long ago, saw all there is, and no lasting condition needs a notice again."""
         last = self._looked
         if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
             return False
@@ -143,7 +143,7 @@ class Notify:
                 yield told, by_id.get(told.rollout_id or "")
 
     def _failing(self, now: datetime) -> list[dict[str, Any]]:
-        """A service that fails is told to the others, and shown with this process."""
+        """A notice about a service that fails goes to the others, and shown with this process."""
         failing = self.outbox.failing()
         self.trouble = "; ".join(f"notices cannot be delivered to {f.name}: {f.trouble}" for f in failing)
         rows = []
@@ -246,7 +246,7 @@ class Notify:
         return next((a for _, a in of_plan(rollout.plan) if a.digest == item.channel), None)
 
     def stop(self, seconds: float = 5.0) -> None:
-        """Start nothing more and wait a little for what is being sent; what is not goes on elsewhere or later."""
+        """Start nothing more and wait a little for what is being sent; the rest continues elsewhere or later."""
         self._stopping.set()
         self.settle(seconds)
 

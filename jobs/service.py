@@ -1,4 +1,4 @@
-"""`rollout serve`: one process with the scheduler and, unless told otherwise, the HTTP API and the page."""
+"""`rollout serve`: one process with the scheduler and, unless switched off, the HTTP API and the page."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _quietly(work: Callable[[], object]) -> None:
 
 
 def _observed(app: App, records: Sequence[CallRecord]) -> None:
-    """Calls that Retell told us of by webhook: kept, and their rollouts look at their gates."""
+    """Calls that Retell reported by webhook: stored, and their rollouts check their gates."""
     if app.store.calls.observe(records):
         drivers = app.store.drivers(sorted({record.number for record in records}))
         if drivers:

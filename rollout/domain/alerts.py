@@ -30,7 +30,7 @@ _GENERIC = frozenset({"status", "labels", "numbers", "summary", "id", "starts_at
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One alert. `key` names this very outbreak of it: the same key is the same event told again.
+    """One alert. `key` names this very outbreak of it: the same key is the same event sent again.
 
     `lasting` False: the tool gives an outbreak no name of its own, so `key` comes back at the next one and
     is to be forgotten when the alert is resolved.

@@ -23,7 +23,7 @@ def dumps(value: Any) -> str:
 
 
 def loads(text: str) -> Any:
-    """The document, made anew at each call. Raises ValueError for what is not JSON."""
+    """The document, made again at each call. Raises ValueError for what is not JSON."""
     if _BEYOND_64_BITS.search(text):  # orjson would make it a double
         return json.loads(text)
     return orjson.loads(text)

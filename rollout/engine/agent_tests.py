@@ -61,7 +61,7 @@ def plan_tests(
 
 
 def _engine(name: str, version: AgentVersion, problems: list[str]) -> ResponseEngine | None:
-    """The response engine that is tested in this version's place; None: it cannot be tested, and why is told."""
+    """The response engine that is tested in this version's place; None: it cannot be tested; the other value says why."""
     engine = ResponseEngine.of(version.document)
     what = f"tests: {name}: {version.agent_id} version {version.version}"
     if engine is None or not engine.is_kept:
@@ -160,7 +160,7 @@ def poll(batch_tests: BatchTests, tests: AgentTests) -> TestReport | Failure:
 def run_by_hand(
     batch_tests: BatchTests, wanted: Tests, tests: AgentTests, clock: Clock, told: Callable[[str], None]
 ) -> AgentTests:
-    """Run these tests now and wait for their end, which is told on the way.
+    """Run these tests now and wait for their end; progress is reported.
 
     Raises NotReachable where Retell does not answer a request for a batch, and PreflightRefused where it refuses
     one; what was begun then runs to its end. Polls that fail are repeated until the deadline.

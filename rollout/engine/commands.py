@@ -120,7 +120,7 @@ class Commands:
     def set_weights(
         self, id_: str, by: By, *, weights: Mapping[str, object], expect: Position | None = None
     ) -> dict[str, Any]:
-        """Write these weights (0..1, by version) in place of the step's; its hold starts anew."""
+        """Write these weights (0..1, by version) in place of the step's; its hold starts again."""
         return self._change(
             id_,
             partial(hand_commands.set_weights, by=by, expect=expect, weights=weights),
@@ -139,7 +139,7 @@ class Commands:
         return self._change(id_, decide, by.request("ship", id_, expect, variant, anyway))
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
-        """Hold where it stands. Gates go on watching."""
+        """Hold at the current position. Gates keep watching."""
         return self._change(id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect))
 
     def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
@@ -153,14 +153,14 @@ class Commands:
     # -------------------------------------------------------------- answers to drift
 
     def adopt(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
-        """Take the live split of every number as ours, and go on."""
+        """Accept the live split of every number, and continue."""
         live = self._live(id_, Event.ADOPT_ASKED)
         return self._change(
             id_, partial(commands.adopt, by=by, expect=expect, live=live), by.request("adopt", id_, expect)
         )
 
     def restore(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
-        """Write our split again over what the numbers show now, and go on."""
+        """Write the rollout's split over what the numbers show now, and continue."""
         live = self._live(id_, Event.RESTORE_ASKED)
         return self._change(
             id_, partial(commands.restore, by=by, expect=expect, live=live), by.request("restore", id_, expect)

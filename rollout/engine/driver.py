@@ -1,4 +1,4 @@
-"""One rollout, one pass: load, gather facts, decide, act, record, and let go.
+"""One rollout, one pass: load, gather facts, decide, act, record, and release.
 
 The only place where decisions and effects meet. Everything it knows comes from the store, from
 readings and from the gates; everything it does is one of decide's actions.
@@ -45,7 +45,7 @@ class Driver:
         begin: Callable[[Rollout], Preflight],
         on_step: Callable[[Rollout], None] = lambda _rollout: None,
     ) -> None:
-        """`begin` is the pre-flight of a rollout that starts later; `on_step` is told of each step that is begun."""
+        """`begin` is the pre-flight of a rollout that starts later; `on_step` is called for each step that begins."""
         self.store = store
         self.protocol = protocol
         self.facts = facts
@@ -54,7 +54,7 @@ class Driver:
         self.on_step = on_step
 
     def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
-        """One pass over the rollout of this claim; returns it as it stands when let go.
+        """One pass over the rollout of this claim; returns it as it is when released.
 
         `until` ends the pass early (a rollback command returns once every number is read back).
         Raises ClaimLost when somebody else took over: then nothing more was recorded.

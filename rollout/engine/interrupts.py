@@ -1,4 +1,4 @@
-"""Rollouts that a command has taken away from whoever drives them."""
+"""Rollouts that a command has taken away from their driver."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Interrupts:
         self.woken.set()
 
     def taken(self, id_: str, epoch: int) -> None:
-        """A command of any process gave the rollout this epoch; who drives it under an older one lets go."""
+        """A command of any process gave the rollout this epoch; a driver with an older one releases it."""
         with self._lock:
             self._keep(self._epochs, id_, max(epoch, self._epochs.get(id_, 0)))
         self.woken.set()

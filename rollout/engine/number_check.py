@@ -1,4 +1,4 @@
-"""One number before the first write: its baseline, and what speaks against it or is to be told."""
+"""One number before the first write: its baseline, the problems, and the warnings."""
 
 from __future__ import annotations
 

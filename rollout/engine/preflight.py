@@ -167,7 +167,7 @@ def _targets(
 def _served(
     baselines: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]], versions: VersionLookup
 ) -> list[AgentVersion]:
-    """The versions that the numbers serve; what cannot be looked up here is told elsewhere."""
+    """The versions that the numbers serve; what cannot be looked up is reported elsewhere."""
     pairs = {
         (entry["agent_id"], entry.get("agent_version")): None
         for lists in baselines.values()
@@ -179,7 +179,7 @@ def _served(
 
 
 def _tried(plan: Plan, versions: VersionLookup) -> dict[str, AgentVersion]:
-    """The versions that are tried, by name; what cannot be looked up here is told elsewhere."""
+    """The versions that are tried, by name; what cannot be looked up is reported elsewhere."""
     found = {name: versions.look_up(ref.agent_id, ref.agent_version) for name, ref in plan.arms.items()}
     return {name: version for name, version in found.items() if isinstance(version, AgentVersion)}
 

@@ -388,6 +388,6 @@ def _doubted(
 
 
 def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[JournalEntry]:
-    """The third time that another hand has written over the baseline is told, once."""
+    """The record, once, that another program or person has overwritten the baseline three times."""
     fought = rollout.fought_over(numbers)
     return [JournalEntry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []

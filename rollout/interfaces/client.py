@@ -111,7 +111,7 @@ class Client:
         """Follow a rollout until it is promoted; `on_change` is called with every status that differs.
 
         NotPromoted when it ends otherwise, with `id` and `phase` in `details`; TimeoutError after `timeout` seconds.
-        The rollout goes on whatever happens to this call.
+        The rollout continues whatever happens to this call.
         """
         give_up = None if timeout is None else SystemClock().boot() + timeout
         status = None
@@ -147,7 +147,7 @@ class Client:
         reason: str = "",
         request_id: str | None = None,
     ) -> RolloutStatus:
-        """Set the canary's weight by hand, or those of variants by name; the step's hold starts anew."""
+        """Set the canary's weight by hand, or those of variants by name; the step's hold starts again."""
         by_arm = dict(weights) if isinstance(weights, Mapping) else {"canary": weights}
         return self._change("set", rollout, expect, _by(reason, request_id), weights=by_arm)
 
@@ -187,7 +187,7 @@ class Client:
     ) -> RolloutStatus:
         """Write every baseline back; returns when every number is read back.
 
-        NotReachable after `timeout` seconds; the order stands, and the service goes on trying.
+        NotReachable after `timeout` seconds; the order is recorded, and the service keeps trying.
         """
         ordered = self._remote.rollback(rollout, _by(reason, request_id))
         return RolloutStatus.of(self._remote.follow_rollback(str(ordered["id"]), timeout))

@@ -9,7 +9,7 @@ import time
 class SandboxClock:
     """Seconds since the epoch, `speed` times as fast as real time. Not locked: the world's lock guards it.
 
-    With speed 1 and no advance it equals wall time; with speed 0 it stands still until `advance`.
+    With speed 1 and no advance it equals wall time; with speed 0 it stops until `advance`.
     """
 
     def __init__(self, speed: float = 1.0, epoch: float | None = None) -> None:

@@ -204,7 +204,7 @@ class Operations:
             return self._service.log.to_json(since=since, number=number, method=method)
 
     def clear_log(self) -> None:
-        """Drop the entries; `seq` goes on."""
+        """Drop the entries; `seq` continues."""
         with self._service.lock:
             self._service.log.entries.clear()
 
@@ -238,7 +238,7 @@ class Operations:
             return list(self._service.webhooks.sent)
 
     def reset(self) -> None:
-        """Back to the world as it was at the start; the clock goes on."""
+        """Back to the world as it was at the start; the clock keeps running."""
         self._service.reset()
 
 

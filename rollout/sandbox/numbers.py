@@ -31,7 +31,7 @@ class State:
     seq: int | None = None
     """The request of the log that made it."""
     served: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Channel -> `agent@version` -> calls or chats started while this state stood."""
+    """Channel -> `agent@version` -> calls or chats started in this state."""
     unserved: dict[str, int] = field(default_factory=dict)
     """Channel -> callers who came while no agent was bound."""
     cached: bytes | None = None
@@ -86,7 +86,7 @@ class Number:
         return self.split("outbound")
 
     def state_at(self, at: float) -> State:
-        """The state that stood at a time of the sandbox's clock; the first one for earlier times."""
+        """The state at a time of the sandbox's clock; the first one for earlier times."""
         for state in reversed(self.states):
             if state.at <= at:
                 return state

@@ -42,7 +42,7 @@ class Entry:
 
 
 class RequestLog:
-    """The latest entries; `seq` goes on when old ones are dropped or the log is cleared."""
+    """The latest entries; `seq` continues when old ones are dropped or the log is cleared."""
 
     def __init__(self, kept: int = KEPT_ENTRIES) -> None:
         self.entries: deque[Entry] = deque(maxlen=kept)

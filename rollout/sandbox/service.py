@@ -41,7 +41,7 @@ class Service:
         self.reset()
 
     def reset(self) -> None:
-        """Forget numbers, agents, calls, faults, log and webhooks; the clock goes on."""
+        """Forget numbers, agents, calls, faults, log and webhooks; the clock keeps running."""
         with self.lock:
             self.world = World(self.seed)
             self.routes = Routes(self.world, self.key, self.strict, self.preconditions)

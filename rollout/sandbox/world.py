@@ -1,4 +1,4 @@
-"""The state behind the API: numbers, agents, calls and chats. Pure: every method is told what time it is.
+"""The state behind the API: numbers, agents, calls and chats. Pure: every method takes the time.
 
 Not locked; the owner of a world holds one lock around each use. `now` is seconds of the sandbox's clock.
 """
@@ -50,7 +50,7 @@ class World:
         bypass: Mapping[str, Any] | None = None,
         phone_number_type: str = "retell-twilio",
     ) -> Number:
-        """A new number, or the same one made anew; its callers go on from where they were."""
+        """A new number, or the same one created again; its callers continue from where they were."""
         self.catch_up(now)
         old = self.numbers.get(phone_number)
         self._created += 1

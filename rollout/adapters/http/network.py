@@ -66,7 +66,7 @@ class Network:
 
     @property
     def sentence(self) -> str:
-        """The route in force, for people: no user, no password."""
+        """The current route, for people: no user, no password."""
         if self.proxy is not None:
             user = " with a user name" if self.proxy.credentials else ""
             way = f"through the proxy {self.proxy.place} (HTTPS_PROXY{user})"

@@ -1,4 +1,4 @@
-"""Values that remember where they stood in a text, and the limits on such texts."""
+"""Values that remember their place in a text, and the limits on such texts."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def audit(
 ) -> tuple[list[str], int]:
     """(what is wrong, one sentence each; how many entries were checked), of one rollout or of everything.
 
-    Everything is seen at one moment, so a service that goes on working beside it looks like no alteration.
+    Everything is seen at one moment, so a service that works meanwhile does not look like an alteration.
     `say` is told how far it is.
     """
     with database.read() as connection:

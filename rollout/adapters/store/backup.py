@@ -1,4 +1,4 @@
-"""A copy of a SQLite database that is whole, taken while the service goes on working."""
+"""A copy of a SQLite database that is whole, taken while the service keeps working."""
 
 from __future__ import annotations
 

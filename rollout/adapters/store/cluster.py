@@ -48,7 +48,7 @@ class DatabaseIdentity:
     database: str = ""
 
     def may_be(self, other: DatabaseIdentity) -> bool:
-        """True if the other may be the same database: a promoted standby is, one made anew of a dump is not."""
+        """True if the other may be the same database: a promoted standby is, one restored from a dump is not."""
         pairs = ((self.system, other.system), (self.database, other.database))
         return all(not a or not b or a == b for a, b in pairs)
 

@@ -189,7 +189,7 @@ class Database:
         return moment
 
     def end_stuck(self) -> int:
-        """End sessions of this program that stand still inside a transaction; return how many there were.
+        """End sessions of this program that are inactive inside a transaction; return how many there were.
 
         A process that was stopped there (a suspended machine) would keep its locks for as long as it
         stands, also from a rollback. On SQLite nobody but that process can give the file's lock back.

@@ -96,7 +96,7 @@ def looks_of(connection: Connection, rollout_id: str, most: int | None = None) -
 
 
 def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
-    """(kind, at, data) of the journal entries that begin or end a time in which a weight was in force."""
+    """(kind, at, data) of the journal entries that begin or end a time in which a weight was live."""
     kinds = (
         "confirmed",
         "advanced",

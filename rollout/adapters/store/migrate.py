@@ -90,7 +90,7 @@ def make_default(database: Database, settings: Settings) -> None:
 
 @contextmanager
 def scratch() -> Iterator[str]:
-    """The address of a database without any row, for whoever can do without one; gone after the block."""
+    """The address of a database without any row, for a caller that needs no data; removed after the block."""
     with TemporaryDirectory(prefix="rollout-") as folder:
         url = URL.create("sqlite", database=str(Path(folder) / "none.db")).render_as_string()
         with closing(Database(url, SystemClock())) as database:

@@ -78,7 +78,7 @@ class NoticeSources:
             return entries, bool(waits)
 
     def telling(self) -> list[tuple[Rollout, datetime | None]]:
-        """Live rollouts (without targets) whose state may have to be told, and since when their gates are blind."""
+        """Live rollouts (without targets) whose state may need a notice, and since when their gates are blind."""
         query = select(rollouts).where(text(TELLING)).order_by(rollouts.c.id)
         with self.database.read() as connection:
             found = [to_rollout(row) for row in connection.execute(query)]

@@ -239,7 +239,7 @@ class Store:
             return queries.summaries(connection, live, before, limit, name)
 
     def meant(self, text: str, within: frozenset[str] | None = None) -> str:
-        """The id of the rollout that an id or a name means to whoever sees these numbers (None: all of them)."""
+        """The id of the rollout that an id or a name means to a caller who sees these numbers (None: all of them)."""
         with self.database.read() as connection:
             return names.meant(connection, text, within)
 

@@ -173,7 +173,7 @@ def commit(
 def command(
     connection: Connection, row: Row[Any], change: Change, entry: JournalEntry, now: datetime, why: str
 ) -> tuple[int, Head]:
-    """A person's record: raises the epoch, so that whoever drives lets go, and makes the rollout due now.
+    """A person's record: raises the epoch, so that its driver releases it, and makes the rollout due now.
 
     Returns the new epoch and the new head of the journal. The caller holds the row (`head_row`).
     """
@@ -194,7 +194,7 @@ def command(
 
 
 def settle(connection: Connection, rollout_id: str, record: Recording, entry: JournalEntry, now: datetime) -> None:
-    """Facts about writes after the claim was lost: a definite answer is true whoever drives now.
+    """Facts about writes after the claim was lost: a definite answer stays true under any driver.
 
     Only outcomes that are still unknown are set, by the write's id. What a number was read back at goes
     with its write, unless something newer has been seen: otherwise our own split would look like drift.
@@ -227,7 +227,7 @@ def settle(connection: Connection, rollout_id: str, record: Recording, entry: Jo
 
 
 def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: datetime) -> None:
-    """An entry that changes nothing, whoever drives."""
+    """An entry that changes nothing, under any driver."""
     row = head_row(connection, rollout_id)
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
 

@@ -34,7 +34,7 @@ _NOTIFY = text("SELECT pg_notify(:channel, :signal)")
 
 
 def taken(rollout_id: str, epoch: int) -> str:
-    """The signal that a command gave this rollout a new epoch, and so took it from whoever drives it."""
+    """The signal that a command gave this rollout a new epoch, and so took it from its driver."""
     return f"{_TAKEN}{epoch}:{rollout_id}"
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class WriterQueue:
-    """A lock with two lines: whoever is urgent comes before all others, and else who came first. For threads."""
+    """A lock with two lines: urgent callers come before all others, and otherwise the first comes first. For threads."""
 
     def __init__(self, patience: float, urgent_patience: float) -> None:
         self._patience = {False: patience, True: urgent_patience}

@@ -95,7 +95,7 @@ class _RepeatedLine:
 
 
 class Counting(logging.StreamHandler[TextIO]):
-    """Writes a warning or an error once a minute; what repeats it is counted, and told as `repeated`.
+    """Writes a warning or an error once a minute; repetitions are counted, and logged as `repeated`.
 
     Two lines are the same when they differ in nothing but their time and their numbers. A trouble that lasts gives
     one line a minute, however often it is met; lines below a warning are written as they come.
@@ -122,7 +122,7 @@ class Counting(logging.StreamHandler[TextIO]):
         super().emit(record)
 
     def close(self) -> None:
-        """Write what was counted and not told yet."""
+        """Write what was counted and not logged yet."""
         with self.lock or contextlib.nullcontext():
             for known in self._known.values():
                 if known.times and not self.stream.closed:

@@ -55,7 +55,7 @@ def moved_tags(r: Rollout, f: Facts) -> Record | None:
 
 
 def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
-    """The action on numbers that show something not ours."""
+    """The action on numbers that show something this rollout did not write."""
     gone = look.numbers(Blocked.MISSING)
     if gone:
         why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"

@@ -1,4 +1,4 @@
-"""Testing the agent before the first step: begin the batches, wait for their end, go on or end as stopped.
+"""Testing the agent before the first step: begin the batches, wait for their end, continue or end as stopped.
 
 Only tests that passed lead on. Errors of Retell's own are neither passed nor failed: they are waited for until the
 plan's deadline of the tests, and then nothing begins.

@@ -38,7 +38,7 @@ def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read 
 
 
 def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
-    """Before a step is counted or the last word is said: every number is looked at, after every horizon.
+    """Before a step counts or an end is declared: every number is read, after every horizon.
 
     None once this pass has seen them all; what they show is judged before (`wrong`).
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rollout.domain.lifecycle.records import CallRecord
 
 LEVEL = 0.05
-"""How often versions without a difference may be told of, in a whole rollout."""
+"""How often versions without a difference may cause a notice, in a whole rollout."""
 SAMPLE = 400
 """Calls of a rollout whose details are read for this alone."""
 

@@ -74,7 +74,7 @@ class CallRules:
 
 @dataclass(frozen=True, slots=True)
 class WeightSpan:
-    """A time in which one confirmed weight was in force: from its read-back until the next order.
+    """A time in which one confirmed weight was live: from its read-back until the next order.
 
     `weight` is the canary's share among calls of canary and baseline (see observations.share), `position` counts
     the rollout's positions in order (with a fraction: weights that a person set there; negative: while it had retreated

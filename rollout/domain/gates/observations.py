@@ -28,7 +28,7 @@ class Observations:
     fetched: bool = True
 
     def spans(self, plan: Plan, arm: str, wave: int, against: str | None = None) -> list[WeightSpan]:
-        """The times in which one confirmed weight was in force on the numbers of one wave; of `share`."""
+        """The times in which one confirmed weight was live on the numbers of one wave; of `share`."""
         spans: list[WeightSpan] = []
         begun: tuple[datetime, Position, int | None, HandSplit | None] | None = None
         turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
@@ -53,7 +53,7 @@ class Observations:
         return spans
 
     def calls_in_step(self, rollout: Rollout) -> int:
-        """Canary calls (of any arm) that started since the position was confirmed, while its weights stood."""
+        """Canary calls (of any arm) that started since the position was confirmed, at its weights."""
         if rollout.confirmed_at is None:
             return 0
         arms = {ref.pair for ref in rollout.plan.arms.values()}

@@ -137,7 +137,7 @@ class GateSummary:
 
 
 def summarise(r: Rollout) -> GateSummary | None:
-    """The newest verdict on a rollout; None while there is none. Without forecasts unless the rollout goes on and its
+    """The newest verdict on a rollout; None while there is none. Without forecasts unless the rollout continues and its
     calls decide what comes next."""
     verdict = r.verdict
     if verdict is None:

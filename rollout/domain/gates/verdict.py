@@ -27,7 +27,7 @@ class GateOutcome(StrEnum):
 
 
 class Alarm(StrEnum):
-    """What people are told beside an outcome."""
+    """The alarm beside an outcome."""
 
     SPLIT = "split"  # the calls do not follow the weights
     LABELS = "labels"  # results go missing on one side
@@ -122,7 +122,7 @@ class Verdict:
 
     @property
     def outlook(self) -> str:
-        """The reason with the forecast: while the rollout goes on."""
+        """The reason with the forecast: while the rollout continues."""
         return f"{self.reason.removesuffix('.')}: {self.forecast}." if self.forecast else self.reason
 
     @property
@@ -194,7 +194,7 @@ class GateVerdict:
 
     @property
     def outlook(self) -> str:
-        """The reason with the forecasts: while the rollout goes on."""
+        """The reason with the forecasts: while the rollout continues."""
         if not any(arm.forecast for arm in self.arms.values()):
             return self.reason
         return joined(self.arms, self.outcome, {name: arm.outlook for name, arm in self.arms.items()})

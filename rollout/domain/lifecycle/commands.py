@@ -232,7 +232,7 @@ def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
 
 
 def _asked(r: Rollout, by: By) -> dict[str, Any]:
-    """Where a rollout stood, and which alert asked for it, if one did."""
+    """The position of a rollout, and the alert that asked for it, if one did."""
     return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by.alert).to_json()
 
 
@@ -262,7 +262,7 @@ def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
 
 
 def _was_paused(r: Rollout) -> bool:
-    """True if an answer leads back to paused: also before the start, which only `resume` goes on to."""
+    """True if an answer leads back to paused: also before the start, which only `resume` leads to."""
     return r.resume_phase is Phase.PAUSED or r.started_at is None
 
 

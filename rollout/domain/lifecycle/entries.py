@@ -120,7 +120,7 @@ class ServiceEvent:
 
 @dataclass(frozen=True, slots=True)
 class CommandGiven:
-    """Where a rollout stood when a command was given. alert: the name of the alert that gave it, if one did; by_hand:
+    """The position of a rollout when a command was given. alert: the name of the alert that gave it, if one did; by_hand:
     the split that `set` or `ship` asked for; missing: the evidence that what is shipped lacked."""
 
     id: str
@@ -149,7 +149,7 @@ class CommandGiven:
 
 @dataclass(frozen=True, slots=True)
 class PromoteGiven:
-    """From which position to which a person went on; full: to the last one."""
+    """From which position to which a person promoted; full: to the last one."""
 
     since: Position
     to: Position
@@ -165,7 +165,7 @@ class PromoteGiven:
 
 @dataclass(frozen=True, slots=True)
 class PreflightTold:
-    """What pre-flight told: warnings, and what differs between the versions, as JSON."""
+    """What pre-flight found: warnings, and what differs between the versions, as JSON."""
 
     warnings: tuple[str, ...] = ()
     differences: tuple[Mapping[str, Any], ...] = field(default=())

@@ -24,7 +24,7 @@ from rollout.domain.writes.protocol import lists_with
 
 
 def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]) -> Decision:
-    """Write a person's weights in place of the step's on the numbers of its wave; its hold starts anew.
+    """Write a person's weights in place of the step's on the numbers of its wave; its hold starts again.
 
     `weights`: the share of each arm, above 0 and below 1. InputError for what cannot be written.
     """

@@ -1,4 +1,4 @@
-"""The reasons that rollouts wait for, as values that programs read; people are told by a sentence beside it."""
+"""The reasons that rollouts wait for, as values for programs; a sentence beside it is for people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rollout.domain.lifecycle.machine import Phase
 
 
 class WaitingFor(StrEnum):
-    """The one thing that has to happen before a rollout goes on; the names are part of the contract."""
+    """The one thing that has to happen before a rollout continues; the names are part of the contract."""
 
     START = "start"  # its moment, or the promotion of the rollout it follows
     TESTS = "tests"  # the tests of its agent

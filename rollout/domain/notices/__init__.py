@@ -1,1 +1,1 @@
-"""Notices: the events and conditions that people are told of."""
+"""Notices: the events and conditions that are sent to people."""

@@ -1,4 +1,4 @@
-"""Conditions that people are told of: states that last and have no entry in the journal, approval wanted, trouble.
+"""Conditions that cause notices: states that last and have no entry in the journal, approval wanted, trouble.
 
 Pure. Each state has a time since when; the event of its notice is made of it, so that it is told once.
 """

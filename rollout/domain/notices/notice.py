@@ -26,7 +26,7 @@ class Scope(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice. `event` is unique: whoever finds it again, after a restart or on another replica, knows it."""
+    """One notice. `event` is unique: so a restart or another replica does not send it again."""
 
     event: str
     rollout_id: str | None
@@ -38,7 +38,7 @@ class Notice:
 
 
 def wanted(told: Notice, notice: NoticeRule | None = None) -> bool:
-    """True if an address is told this; `notice` None: an address of the settings, which is told all but steps."""
+    """True if an address gets this; `notice` None: an address of the settings, which gets all but steps."""
     if notice is None:
         return told.kind in QUIET and told.scope is not Scope.PLAN
     kinds = QUIET if notice.events is None else frozenset(notice.events)

@@ -93,7 +93,7 @@ def difference_lines(differences: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def difference(before: str, after: str, old: VersionDocument, new: VersionDocument) -> VersionDifference:
-    """Compares two versions, named `before` and `after`. Secrets are masked, and told when they differ."""
+    """Compares two versions, named `before` and `after`. Secrets are masked; the result says when they differ."""
     found = [*_compared("", old.agent, new.agent)]
     unread = tuple(
         f"{name}: {document.unread}" for name, document in ((before, old), (after, new)) if document.unread is not None

@@ -169,7 +169,7 @@ def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now:
 
 
 def _state_of_returned(r: Rollout, target: Target) -> TargetState:
-    """The state of a number that was gone and is back as we knew it: it has to be undone, or goes on, like others."""
+    """The state of a number that was gone and is back as we knew it: it has to be undone, or continues, like others."""
     if r.phase in _UNDOING and target.step == 0:
         return TargetState.RESTORED
     return TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED

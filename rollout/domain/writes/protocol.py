@@ -103,7 +103,7 @@ class Finding(StrEnum):
     """The meaning of one reading for one target."""
 
     AS_EXPECTED = "as_expected"
-    OTHER_FIELDS = "other_fields"  # as expected; another field was edited: noted, goes on
+    OTHER_FIELDS = "other_fields"  # as expected; another field was edited: noted, continues
     APPLIED = "applied"  # one of our open writes turned out to have been applied
     NOT_APPLIED = "not_applied"  # the open writes can no longer take effect, and did not
     PENDING = "pending"  # an open write may still take effect: wait for its horizon

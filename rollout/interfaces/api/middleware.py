@@ -135,7 +135,7 @@ class Middleware:
 
 
 def _head_of(send: Send) -> Send:
-    """End an answer after its head, also one that would go on for ever."""
+    """End an answer after its head, also one that would never end."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -57,7 +57,7 @@ class Subscriber:
         return True
 
     def end(self) -> None:
-        """End the stream. Where the queue is full all of it goes: whoever reconnects is behind the last entry sent."""
+        """End the stream. A full queue is dropped: a client that reconnects continues after the last entry sent."""
         if self.waiting.full():
             while not self.waiting.empty():
                 self.waiting.get_nowait()
@@ -172,7 +172,7 @@ class Hub:
 
 
 class EventStream(Response):
-    """An answer that goes on until the client leaves, is too slow, or the service stops."""
+    """An answer that lasts until the client leaves, is too slow, or the service stops."""
 
     media_type = "text/event-stream"
 

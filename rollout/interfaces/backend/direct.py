@@ -36,7 +36,7 @@ class Backend(Protocol):
     def check(
         self, written: PlanText, *, strict: bool = False, tests: Callable[[str], None] | None = None
     ) -> dict[str, Any]:
-        """With `tests`, which is told how far they are, run the plan's tests as well and wait for their result."""
+        """With `tests`, which is called with their progress, run the plan's tests as well and wait for their result."""
         ...
 
     def start(

@@ -19,7 +19,7 @@ from rollout.interfaces.views import agent_tests, rollout
 
 
 def examine(app: App, plan: Plan, strict: bool, tests: Callable[[str], None] | None) -> dict[str, Any]:
-    """The report; `strict`: warnings refuse, too. `tests` is told how far they are."""
+    """The report; `strict`: warnings refuse, too. `tests` is called with their progress."""
     found = app.commands.check(plan)
     report = rollout.check(found)
     report["ok"] = report["ok"] and not (strict and found.warnings)

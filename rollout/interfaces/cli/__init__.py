@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _run() -> tuple[int, CommandFailure | None]:
-    """Run the command of this process: its exit code and, told on standard error, its failure."""
+    """Run the command of this process: its exit code; its failure goes to standard error."""
     try:
         with _interruptible():
             return _asked_for(sys.argv[1:])(prog_name="rollout", standalone_mode=False) or 0, None

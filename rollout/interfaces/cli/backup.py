@@ -1,4 +1,4 @@
-"""db backup: a copy of the database while the service goes on working."""
+"""db backup: a copy of the database while the service keeps working."""
 
 from __future__ import annotations
 

@@ -180,7 +180,7 @@ def remote() -> Remote | None:
 
 
 def say_if_nobody_works(service: Backend, *phases: str) -> None:
-    """On standard error, when no service runs that could go on with rollouts in these phases."""
+    """On standard error, when no service runs that could continue rollouts in these phases."""
     from rollout.domain.lifecycle.machine import FINAL
 
     if phases and set(phases) <= FINAL:

@@ -88,7 +88,7 @@ def set_weights(
     request_id: RequestId = None,
     json: Json = False,
 ) -> None:
-    """Set the weights by hand, between the plan's steps: the step's hold starts anew, then the plan goes on."""
+    """Set the weights by hand, between the plan's steps: the step's hold starts again, then the plan continues."""
     if (weight is None) == (weights is None):
         raise InputError("set: write --weight 0.2, or --weights b=0.2,c=0.1 for a plan with variants")
     asked = _weights(weights) if weight is None else {"canary": _share("weight", weight)}

@@ -173,7 +173,7 @@ def _position(form: Mapping[str, str]) -> Position | None:
 
 
 async def _follow(request: Request, id_: str) -> None:
-    """Drive the rollback here and now, and wait a while for its end; the scheduler goes on without us."""
+    """Drive the rollback here and now, and wait a while for its end; the scheduler continues it."""
     following = asyncio.wrap_future(service_of(request).followers.follow(id_))
     following.add_done_callback(lambda f: f.cancelled() or f.exception())
     await asyncio.wait({following}, timeout=ROLLBACK_SECONDS)

@@ -81,7 +81,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """Calls that started while one position stood: `share` of them reached the canary."""
+    """Calls that started at one position: `share` of them reached the canary."""
 
     begin: datetime
     end: datetime
@@ -230,7 +230,7 @@ def _between(at: datetime, turns: Sequence[datetime], places: Sequence[float]) -
 
 
 def steps_path(moments: Sequence[Moment], end: datetime, x: TimeScale, y: _Level) -> str:
-    """A path that goes on at one weight until the next moment."""
+    """A path that stays at one weight until the next moment."""
     if not moments:
         return ""
     parts = [f"M{x(moments[0].at):.1f} {y(moments[0].weight)}"]

@@ -131,7 +131,7 @@ def _together(counted: Sequence[tuple[str, str, list[call_charts.Counted]]]) -> 
 
 
 def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[charts.Observed]:
-    """The share of calls that reached the canary (all variants together) while each position stood."""
+    """The share of calls that reached the canary (all variants together) at each position."""
     verdicts = {} if r.verdict is None else r.verdict.arms
     found = []
     for period in stood:

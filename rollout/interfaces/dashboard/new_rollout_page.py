@@ -62,7 +62,7 @@ def rehearse(page_state: PageState, plan: Plan) -> dict[str, Any] | None:
 
 
 def run_tests(page_state: PageState, caller: Caller, plan: Plan, told: Callable[[str], None]) -> str:
-    """Run the plan's batch tests on Retell now and wait for their end, told on the way; the outcome in a sentence."""
+    """Run the plan's batch tests on Retell now and wait for their end, with progress; the outcome in a sentence."""
     page_state.service.allow_plan(caller, plan)
     if plan.tests is None:
         raise InputError("tests: the plan has none; tick *Run Retell's batch tests first*")

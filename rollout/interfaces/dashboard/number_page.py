@@ -1,4 +1,4 @@
-"""One phone number: what it serves now, whether that is ours, and its history across rollouts."""
+"""One phone number: what it serves now, whether a rollout wrote that, and its history across rollouts."""
 
 from __future__ import annotations
 

@@ -251,6 +251,6 @@ def _address(request: Request) -> str:
 
 
 def safe_next(text: str) -> str:
-    """An address of this site to go on to after signing in; `/` for anything else."""
+    """The address of this site to show after signing in; `/` for anything else."""
     plain = text.isascii() and text.isprintable() and "\\" not in text and len(text) <= 500
     return text if plain and text.startswith("/") and not text.startswith(("//", SIGN_IN)) else "/"

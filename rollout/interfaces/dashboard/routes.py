@@ -176,7 +176,7 @@ def _sign_in_routes(router: APIRouter) -> None:
 
     @router.post("/sign-in", **shown(Right.PUBLIC))
     async def sign_in_form(request: Request) -> Response:
-        """Start a session, then go on to where the reader wanted to be."""
+        """Start a session, then show the page that the reader asked for."""
         check_origin(request)
         await read_form(request)
         form, service = form_of(request), service_of(request)

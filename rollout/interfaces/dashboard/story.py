@@ -27,7 +27,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Why it does not go on yet: what is missing, until when (where a moment is known), and the rest of the sentence."""
+    """Why it does not continue yet: what is missing, until when (where a moment is known), and the rest of the sentence."""
 
     missing: str
     until: datetime | None = None

@@ -1,4 +1,4 @@
-"""The history of the weights, from the journal: what was asked, what was read back, and what stood how long."""
+"""The history of the weights, from the journal: what was asked, what was read back, and how long each weight was live."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rollout.interfaces.dashboard.page_state import Line
 
 
 class WeightPeriod(NamedTuple):
-    """A time in which one read-back weight was in force; `retreated`: its basis points at closing time; `by_hand`: what
+    """A time in which one read-back weight was live; `retreated`: its basis points at closing time; `by_hand`: what
     a person had set in place of the position's weights."""
 
     position: str
@@ -27,7 +27,7 @@ class WeightPeriod(NamedTuple):
 def weight_history(
     plan: Plan, lines: Sequence[Line], now: datetime
 ) -> tuple[list[charts.Moment], list[charts.Moment], list[WeightPeriod], datetime]:
-    """From the journal: (asked, read back, every time in which a weight stood, the last moment)."""
+    """From the journal: (asked, read back, every time in which a weight was live, the last moment)."""
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
     stood: list[WeightPeriod] = []

@@ -71,7 +71,7 @@ _STATES: Mapping[TargetState, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ReportedEvent:
-    """One event. weight: the share of new calls (0..1) of the versions being tried that it put in force, if it did."""
+    """One event. weight: the share of new calls (0..1) of the versions being tried that it made live, if it did."""
 
     at: datetime
     actor: str
@@ -91,7 +91,7 @@ class Ending:
 
 
 def events(r: Rollout, journal: Sequence[RecordedEntry]) -> tuple[ReportedEvent, ...]:
-    """The told entries of the journal, oldest first."""
+    """The journal's entries that the report shows, oldest first."""
     found = []
     for entry in journal:
         if (title := _TOLD.get(entry.kind)) is None:
@@ -114,7 +114,7 @@ def _weight(r: Rollout, kind: str, data: Mapping[str, Any]) -> float | None:
 
 
 def ending(r: Rollout, happened: Sequence[ReportedEvent], found: GateSummary | None, now: datetime) -> Ending | None:
-    """None while the rollout may still go on."""
+    """None while the rollout may still continue."""
     if r.phase not in _ENDS:
         return None
     last = next((e for e in reversed(happened) if e.kind in _ENDS[r.phase]), None)

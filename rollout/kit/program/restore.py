@@ -88,7 +88,7 @@ def _fact(entry: Any) -> Any:
 
 
 class Number:
-    """One phone number. `stage` says where it stands, `why` what stands in the way, `due` when to go on.
+    """One phone number. `stage` says how far it is, `why` what prevents more, `due` when to continue.
 
     `step` makes the next request and notes what came of it; it is to be called until `ended`.
     """

@@ -60,7 +60,7 @@ async def set_weights(
     body: SetBody,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """Write them in place of the step's on the numbers of its wave; its hold starts anew, then the plan goes on."""
+    """Write them in place of the step's on the numbers of its wave; its hold starts again, then the plan continues."""
     return await _do(request, "set", "change", id, body, idempotency_key, weights=body.by_arm)
 
 
@@ -138,7 +138,7 @@ async def adopt(
     body: CommandBody | None = None,
     idempotency_key: IdempotencyKey = None,
 ) -> JSONResponse:
-    """An answer to drift: what the numbers show now is right; go on from there."""
+    """An answer to drift: what the numbers show now is right; continue from there."""
     return await _do(request, "adopt", "retell", id, body, idempotency_key)
 
 
