@@ -21,13 +21,13 @@ def missing_evidence(verdict: GateVerdict | None, arm: str) -> str | None:
     if kept is None:
         return f"no gate has judged {arm} yet"
     if kept.outcome is not GateOutcome.PASS:
-        return f"the gates of {arm} say {kept.outcome}: {kept.reason}"
+        return f"the gates of {arm} say {kept.outcome}: {_clause(kept)}"
     from rollout.domain.gates.judge import judge
 
     evidence = kept.evidence
     at_last = judge(evidence.config, replace(evidence.tally, narrow=True, step=_LAST), evidence.before)
     if at_last.outcome is not GateOutcome.PASS:
-        return f"the margins that hold before weight 1 are not proven of {arm}: {at_last.reason}"
+        return f"the margins that hold before weight 1 are not proven of {arm}: {_clause(at_last)}"
     return None
 
 
@@ -95,10 +95,15 @@ def _short(said: Verdict) -> str:
     """What the proof that one variant is better still lacks."""
     figures: Figures = said.evidence.figures
     if said.alarm is not None or said.outcome is GateOutcome.UNMEASURABLE:
-        return said.reason.removesuffix(".")
+        return _clause(said)
     if figures.canary_calls < figures.floor:
         return f"{figures.canary_calls} of {figures.floor} calls with a result in this step"
     return f"{_evidence(said)} of {1 / said.evidence.config.beta:g}"
+
+
+def _clause(said: Verdict) -> str:
+    """The reason, for a sentence that goes on after it."""
+    return said.reason.removesuffix(".")
 
 
 def _evidence(said: Verdict) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.domain.gates.summary import ArmCalls, ArmSummary, ExternalSummary, GateSummary, MetricSummary
+from rollout.interfaces.views import words
 
 
 def verdict(found: GateSummary | None) -> dict[str, Any] | None:
@@ -74,15 +75,15 @@ def _external(m: ExternalSummary) -> dict[str, Any]:
 
 def lines(found: GateSummary | None) -> list[str]:
     """A verdict in sentences, one per arm and one per metric, for a terminal. Rates are those of good calls."""
-    return [] if found is None else [line for a in found.arms for line in _lines(a)]
+    return [] if found is None else [line for a in found.arms for line in _lines(a, several=len(found.arms) > 1)]
 
 
-def _lines(a: ArmSummary) -> list[str]:
+def _lines(a: ArmSummary, *, several: bool) -> list[str]:
     from rollout.domain.gates.reasons import figure  # lists of rollouts need no arithmetic
 
-    found = [f"{a.outcome}: {a.reason}"]
+    found = [f"{a.name} {a.outcome}: {a.reason}" if several else f"{a.outcome}: {a.reason}"]
     for m in a.metrics:
-        text = f"  {m.outcome.replace(':', ' '):<12} canary {good(m.canary)}, baseline {good(m.baseline)}"
+        text = f"  {m.outcome.replace(':', ' '):<12} {a.name} {good(m.canary)}, baseline {good(m.baseline)}"
         if m.difference is not None:
             text += f", {points(-m.difference)} points"
         if m.interval is not None:
@@ -94,10 +95,7 @@ def _lines(a: ArmSummary) -> list[str]:
         if m.proof is not None:
             text += f"; safe {figure(m.proof.e)} of {m.proof.line:.0f}"
         found.append(text)
-    for x in a.external:
-        value = "not read" if x.value is None else f"{x.value:g}"
-        found.append(f"  {x.name:<12} {value} (max {x.maximum}, min {x.minimum})")
-    return found
+    return [*found, *(f"  {x.name:<12} {words.external(x)}" for x in a.external)]
 
 
 def good(arm: ArmCalls) -> str:

@@ -37,7 +37,7 @@ def _lines(report: Report) -> list[str]:
     if end is not None:
         found += ["", f"What was done: {end.what} {end.results}", *(f"  {line}" for line in end.followed)]
     for version in report.versions:
-        found += ["", f"{version.name} ({version.serves}): {version.calls:,} calls"]
+        found += ["", f"{version.name} ({version.serves}): {version.calls:,} call{'' if version.calls == 1 else 's'}"]
         found += [f"  {line}" for line in map(_metric, version.metrics)]
     for arm in () if report.gates is None else report.gates.arms:
         found += [f"  {name}: {value}" for name, value in external(arm)]
@@ -83,13 +83,7 @@ def shown_events(report: Report) -> tuple[tuple[ReportedEvent, ...], int]:
 
 def external(arm: ArmSummary) -> list[tuple[str, str]]:
     """The values from elsewhere with their limits, in words."""
-    found = []
-    for x in arm.external:
-        limits = [f"at most {x.maximum:g}"] if x.maximum is not None else []
-        limits += [f"at least {x.minimum:g}"] if x.minimum is not None else []
-        value = "not read" if x.value is None else f"{x.value:g}"
-        found.append((words.metric(x.name), f"{value} ({', '.join(limits)})"))
-    return found
+    return [(words.metric(x.name), words.external(x)) for x in arm.external]
 
 
 def html(report: Report) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from rollout.domain.gates.summary import ArmCalls
+from rollout.domain.gates.summary import ArmCalls, ExternalSummary
 from rollout.domain.gates.verdict import GateOutcome
 
 NONE = "\N{EN DASH}"
@@ -51,6 +51,14 @@ def _signed(value: float) -> str:
 def counted(calls: ArmCalls) -> str:
     """`85 of 100`: the good calls of those judged."""
     return "no calls judged" if not calls.calls else f"{calls.calls - calls.bad:,} of {calls.calls:,}"
+
+
+def external(found: ExternalSummary) -> str:
+    """`0.01 (at most 0.05)`: a value from elsewhere with its limits."""
+    limits = [f"at most {found.maximum:g}"] if found.maximum is not None else []
+    limits += [f"at least {found.minimum:g}"] if found.minimum is not None else []
+    value = "not read" if found.value is None else f"{found.value:g}"
+    return f"{value} ({', '.join(limits)})"
 
 
 def result(outcome: GateOutcome | None, margin: float | None) -> str:

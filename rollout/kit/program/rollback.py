@@ -180,7 +180,8 @@ def main(argv: list[str] | None = None) -> int:
     numbers = [Number(number, kept, rules, note, mode) for number, kept in chosen.items()]
     what = "check" if options.check else "rollback"
     zone = time.strftime("%z")
-    note("start", None, f"{what} of {len(numbers)} numbers begins (times are UTC{zone})", what=what, watch=watch)
+    count = f"{len(numbers)} number{'' if len(numbers) == 1 else 's'}"
+    note("start", None, f"{what} of {count} begins (times are UTC{zone})", what=what, watch=watch)
     if options.no_watch:
         note.say(_given_up())
     code = _carry_out(numbers, Workers(numbers, retell), note)

@@ -80,7 +80,17 @@ def test_values_from_elsewhere_stand_beside_the_metrics():
     (value,) = found.arms[0].external
     assert (value.name, value.value, value.maximum, value.minimum) == ("errors", 0.01, 0.05, None)
     assert gates.arms(found)[0]["metrics"][-1]["value"] == 0.01
-    assert gates.lines(found)[-1] == "  errors       0.01 (max 0.05, min None)"
+    assert gates.lines(found)[-1] == "  errors       0.01 (at most 0.05)"
+
+
+def test_the_lines_of_several_variants_say_whose_they_are():
+    found = shown((5, 45, 45, 405))
+    (arm,) = found.arms
+    several = gates.lines(replace(found, arms=(replace(arm, name="b"), replace(arm, name="c"))))
+    assert gates.lines(found)[0] == f"{arm.outcome}: {arm.reason}"
+    assert [line for line in several if arm.reason in line] == [f"{n} {arm.outcome}: {arm.reason}" for n in "bc"]
+    rows = [line for line in several if line.startswith("  ")]
+    assert [n for row in rows for n in "bc" if f" {n} " in row] == ["b"] * 5 + ["c"] * 5
 
 
 @pytest.mark.parametrize(
