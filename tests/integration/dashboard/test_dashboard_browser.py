@@ -275,7 +275,7 @@ def test_two_browsers_press_promote_at_the_same_step(service: World, browser: Br
             two.click("#confirm")
         assert answer.value.status == 409
         expect(two.locator("#trouble")).to_contain_text("Nothing was changed")
-        expect(two.locator("#trouble")).to_contain_text("It stands at 1.2 now")
+        expect(two.locator("#trouble")).to_contain_text("The rest of this page is for position 1.2.")
         expect(two.locator("h1")).to_contain_text("to 1.3")  # pressing again is a new decision
         assert two.input_value("#reason") == "both of us"
         assert service.position(id_) == "1.2"
