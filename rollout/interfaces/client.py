@@ -22,6 +22,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.backend.following import documents
 from rollout.interfaces.backend.http import Remote
 from rollout.interfaces.backend.plan_text import PlanText
+from rollout.interfaces.views.report_form import ReportForm
 
 __all__ = ["Client", "NotPromoted", "RolloutError", "RolloutStatus"]
 
@@ -191,6 +192,15 @@ class Client:
         """
         ordered = self._remote.rollback(rollout, _by(reason, request_id))
         return RolloutStatus.of(self._remote.follow_rollback(str(ordered["id"]), timeout))
+
+    def report(self, rollout: str) -> dict[str, Any]:
+        """What `rollout report --json` prints: the versions, their rates and evidence, and what to do or was done."""
+        found: dict[str, Any] = json.loads(self._remote.report(rollout, ReportForm.JSON))
+        return found
+
+    def report_html(self, rollout: str) -> str:
+        """The report as one self-contained HTML page, to be sent or printed."""
+        return self._remote.report(rollout, ReportForm.HTML)
 
     def _change(self, command: str, rollout: str, expect: str | None, by: By, **asked: Any) -> RolloutStatus:
         position = None if expect is None else parse_position(expect)

@@ -215,6 +215,27 @@ class Checked(BaseModel):
     )
 
 
+class ReportAnswer(BaseModel):
+    """The report on a rollout. Rates are those of good calls, 0..1, with their 95 % intervals."""
+
+    rollout: Summary
+    at: datetime
+    since: datetime | None = Field(description="When it started.")
+    until: datetime | None = Field(description="When it ended.")
+    numbers: list[str]
+    channels: list[str]
+    calls: int
+    metric: str = Field(description="The first one of the gates; empty without gates.", examples=["success"])
+    versions: list[dict[str, Any]] = Field(description="The baseline and every version tried, by metric.")
+    arms: list[dict[str, Any]] = Field(description="The gates, as in the answer about the rollout.")
+    recommendation: dict[str, Any] | None = Field(description="What to do, why, and what would change it.")
+    ending: dict[str, Any] | None = Field(description="Once it is over: what was done and what followed.")
+    events: list[dict[str, Any]]
+    weights: list[dict[str, Any]] = Field(description="The share of new calls of the versions tried, from when on.")
+    rates: dict[str, list[dict[str, Any]]] = Field(description="By version, its rate in the first metric at each look.")
+    evidence: dict[str, dict[str, Any]] = Field(description="By variant, its e-values at each look.")
+
+
 class NumberAnswer(BaseModel):
     """One phone number across rollouts."""
 

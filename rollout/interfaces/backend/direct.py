@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.plan_text import PlanText
     from rollout.interfaces.views.report import Report
+    from rollout.interfaces.views.report_form import ReportForm
 
 PAGE = 500  # rollouts read at a time
 # The commands by their names, and the methods of `engine.commands.Commands` that carry them out.
@@ -66,6 +67,8 @@ class Backend(Protocol):
     def show(self, id_: str) -> dict[str, Any]: ...
 
     def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]: ...
+
+    def report(self, id_: str, form: ReportForm) -> str: ...
 
     def on_number(self, number: str) -> str: ...
 
@@ -182,7 +185,12 @@ class Direct:
             return error.message
         return sentence(rows, now) if rows else None
 
-    def report(self, r: Rollout) -> Report:
+    def report(self, id_: str, form: ReportForm) -> str:
+        from rollout.interfaces.views.report_pages import written
+
+        return written(self.report_on(self.app.store.load(self.app.commands.resolve(id_))[0]), form)
+
+    def report_on(self, r: Rollout) -> Report:
         """The report on a rollout as it stands."""
         from rollout.adapters.store.gate_records import StoredGateRecords
         from rollout.interfaces.views import report

@@ -27,6 +27,7 @@ from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.phone_numbers import is_e164, plus_advice
 from rollout.interfaces.backend.plan_text import PlanText
+from rollout.interfaces.views.report_form import ReportForm
 from rollout.settings import LOOPBACK
 
 TRIES = 3
@@ -144,6 +145,12 @@ class Remote:
                 return found
             after = int(page["next"])
 
+    def report(self, id_: str, form: ReportForm) -> str:
+        status, text = self._answered("GET", f"{_at(id_)}/report?format={form}")
+        if status != 200:
+            _read(status, text, self.url)
+        return text.decode()
+
     def on_number(self, number: str) -> str:
         if not is_e164(number):  # the service takes no other; its complaint would be about its own route
             raise errors.UnknownRollout(f"no rollout has written {number}{plus_advice(number)}", number=number)
@@ -176,16 +183,21 @@ class Remote:
     def _ask(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
     ) -> dict[str, Any]:
+        return _read(*self._answered(method, path, body, timeout), self.url)
+
+    def _answered(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, timeout: float | None = None
+    ) -> tuple[int, bytes]:
+        """Status and body, asked again where no answer came."""
         trouble = ""
         for attempt in range(TRIES):
             if attempt:
                 time.sleep(PAUSE * attempt)
             try:
-                status, text = self._once(method, path, body, timeout)
+                return self._once(method, path, body, timeout)
             except httpx.TransportError as error:
                 trouble = _words(error)
-                continue  # reading twice is harmless, and every change carries its request id
-            return _read(status, text, self.url)
+                # reading twice is harmless, and every change carries its request id
         raise NotReachable(
             f"the service at {self.url} cannot be reached ({trouble}); unset ROLLOUT_URL to work on the database"
         )

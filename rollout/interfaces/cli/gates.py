@@ -10,7 +10,7 @@ import typer
 
 from rollout.domain.errors import InputError, RolloutError
 from rollout.interfaces.cli.answer import print_json
-from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, direct_app, plan_text, read_plan
+from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, backend, direct_app, plan_text, read_plan
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
 
@@ -165,22 +165,21 @@ def report(
     json: Json = False,
 ) -> None:
     """What was tried, what the calls said of each version, and what to do; after the end, what was done and followed."""
-    from rollout.interfaces.backend.direct import Direct
-    from rollout.interfaces.views import report_pages
+    from rollout.interfaces.views.report_form import ReportForm
 
-    with direct_app() as app, waiting("reading the gates' evidence"):
-        rollout, _ = app.store.load(app.commands.resolve(id))
-        found = Direct(app).report(rollout)
+    form = ReportForm.HTML if html is not None else ReportForm.JSON if json else ReportForm.TEXT
+    with backend() as service, waiting("reading the gates' evidence"):
+        found = service.report(id, form)
     if html is not None:
         try:
-            html.write_text(report_pages.html(found), encoding="utf-8")
+            html.write_text(found, encoding="utf-8")
         except OSError as error:
             raise InputError(f"{html}: cannot be written: {error.strerror}") from None
         echo(str(html))
     elif json:
-        print_json(found.to_json())
+        print_json(jsons.loads(found))
     else:
-        for line in report_pages.text(found).splitlines():
+        for line in found.splitlines():
             echo(plain(line))
 
 

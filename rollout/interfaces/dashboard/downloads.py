@@ -45,7 +45,7 @@ def _file(router: APIRouter, path: str, name: str, media_type: str, right: Right
 
 
 def _report(app: App, r: Rollout) -> str:
-    return report_pages.html(Direct(app).report(r))
+    return report_pages.html(Direct(app).report_on(r))
 
 
 def _journal(app: App, r: Rollout) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rollout.domain.gates.summary import ArmSummary
 from rollout.interfaces.views import words
 from rollout.interfaces.views.report import Report, ReportedMetric, ReportedVersion
+from rollout.interfaces.views.report_form import ReportForm
 from rollout.interfaces.views.report_history import ReportedEvent
 
 if TYPE_CHECKING:
@@ -19,6 +21,17 @@ MOST_EVENTS = 60
 STYLES = TEMPLATES / "report.css"
 # Signs that a plain terminal may not have: a lost minus would turn a difference around.
 _ASCII = str.maketrans({"\N{MINUS SIGN}": "-", "\N{EN DASH}": "-", "\N{NO-BREAK SPACE}": " "})
+
+
+def written(report: Report, form: ReportForm) -> str:
+    """The whole report in this form."""
+    match form:
+        case ReportForm.JSON:
+            return json.dumps(report.to_json(), ensure_ascii=False, allow_nan=False)
+        case ReportForm.TEXT:
+            return text(report)
+        case ReportForm.HTML:
+            return html(report)
 
 
 def text(report: Report) -> str:

@@ -71,6 +71,15 @@ def test_wait_raises_when_its_time_is_over_and_the_rollout_goes_on(service: Live
     assert client.get(id_).phase is Phase.PROGRESSING
 
 
+def test_the_report_is_read_as_a_mapping_and_as_a_page(service: Live, client: Client) -> None:
+    id_ = service.start()
+    found = client.report(id_)
+    assert found["rollout"]["id"] == id_ and [v["name"] for v in found["versions"]] == ["baseline", "canary"]
+    assert client.report_html(id_).startswith("<!doctype html>")
+    with pytest.raises(UnknownRollout):
+        client.report("nobody")
+
+
 def test_errors_are_those_of_the_command_line(service: Live, client: Client) -> None:
     plan = service.plan()
     client.start(plan)

@@ -30,6 +30,7 @@ UNKNOWN_IDS = {  # any text is an id or a name by shape, and none exists
 } | {
     "GET /api/v1/rollouts/{id}",
     "GET /api/v1/rollouts/{id}/history",
+    "GET /api/v1/rollouts/{id}/report",
     "DELETE /api/v1/tokens/{id}",
     "GET /api/v1/numbers/{number}",
 }

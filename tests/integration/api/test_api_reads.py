@@ -19,6 +19,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.commands import By
+from rollout.interfaces.api.answers import ReportAnswer
 from rollout.interfaces.api.worker_pools import POOLS
 from rollout.interfaces.views import rollout
 from tests.integration.api.live import Live, live
@@ -168,3 +169,21 @@ def test_a_rollback_waits_for_no_reader_of_the_same_token(tmp_path: Path) -> Non
                 assert reader.result().status == 200
         finally:
             held.set()
+
+
+def test_the_report_comes_in_three_forms_and_only_to_who_may_see_the_rollout(service: Live) -> None:
+    id_ = service.start()
+    address = f"/api/v1/rollouts/{id_}/report"
+    found = service.ask("GET", address, token="viewer")
+    assert found.headers["content-type"] == "application/json"
+    assert ReportAnswer.model_validate(found.json).model_dump(exclude_unset=True).keys() == found.json.keys()
+    page = service.ask("GET", f"{address}?format=html", token="viewer")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert page.headers["content-disposition"] == f'attachment; filename="report-{id_}.html"'
+    assert page.raw.startswith(b"<!doctype html>")
+    text = service.ask("GET", f"{address}?format=text", token="viewer")
+    assert text.headers["content-type"] == "text/plain; charset=utf-8"
+    assert text.raw.decode().splitlines()[0].endswith(f"({id_}): progressing")
+    assert service.ask("GET", f"{address}?format=pdf", token="viewer").status == 422
+    other = service.ask("POST", "/api/v1/tokens", {"name": "o", "role": "viewer", "numbers": ["+14158880000"]}).json
+    assert service.ask("GET", address, token=other["token"]).status == 404

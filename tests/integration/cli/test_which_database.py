@@ -15,7 +15,6 @@ from tests.support.plans import PLAN
 
 SERVICE = {"ROLLOUT_URL": "http://127.0.0.1:1", "ROLLOUT_TOKEN": "rlt_x"}
 READING = [
-    ("report", "x"),
     ("replay", "x"),
     ("kit", "x"),
     ("verify",),

@@ -34,7 +34,7 @@ def scene(sqlite_url: str) -> Iterator[GateScene]:
 
 
 def report_of(scene: GateScene) -> Report:
-    return Direct(scene.app).report(scene.rollout)
+    return Direct(scene.app).report_on(scene.rollout)
 
 
 class Page(HTMLParser):

@@ -15,7 +15,7 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Rollout
-from rollout.interfaces.api.answers import History, RolloutModel, Started, Summaries
+from rollout.interfaces.api.answers import History, ReportAnswer, RolloutModel, Started, Summaries
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.plan_body import plan_of
@@ -24,6 +24,8 @@ from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
 from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.views import rollout
+from rollout.interfaces.views.report_form import ReportForm
+from rollout.interfaces.views.report_pages import written
 
 router = APIRouter(prefix="/api/v1/rollouts", tags=["rollouts"], route_class=Guarded)
 IdempotencyKey = Annotated[
@@ -36,6 +38,11 @@ IdempotencyKey = Annotated[
     ),
 ]
 MOST_ITEMS, PAGE, ENTRIES = 200, 50, 100
+_REPORT_TYPES = {
+    ReportForm.JSON: "application/json",
+    ReportForm.TEXT: "text/plain; charset=utf-8",
+    ReportForm.HTML: "text/html; charset=utf-8",
+}
 PLAN_BYTES = 320 * KIB  # a plan of 256 KiB, and what escaping it in JSON adds
 
 
@@ -130,6 +137,32 @@ async def history(
         return {"items": items, "next": items[-1]["seq"] if len(found) > limit else None}
 
     return await _answer(service, work)
+
+
+_REPORT = needs(Right.READ, errors=(404, 409, 422))
+_REPORT["responses"][200] = {
+    "content": {media_type: {"schema": {"type": "string"}} for media_type in ("text/html", "text/plain")}
+}
+
+
+@router.get("/{id}/report", response_model=ReportAnswer, summary="The report", **_REPORT)
+async def report(
+    request: Request,
+    id: RolloutId,  # noqa: A002
+    form: Annotated[
+        ReportForm, Query(alias="format", description="json; text, for a terminal; html, one self-contained page.")
+    ] = ReportForm.JSON,
+) -> Response:
+    """What was tried, what the calls said of each version, and what to do; after the end, what was done and followed."""
+    service, caller = service_of(request), caller_of(request)
+
+    def work() -> Response:
+        found = service.find(caller, id)
+        headers = {"Content-Disposition": f'attachment; filename="report-{found.id}.html"'}
+        content = written(service.direct.report_on(found), form)
+        return Response(content, 200, headers if form is ReportForm.HTML else None, _REPORT_TYPES[form])
+
+    return await service.pools.run("read", work)
 
 
 @router.get(
