@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -36,6 +37,7 @@ def judge(sim: Simulation, onlooker: Onlooker) -> list[str]:
         found += story.faults
         found += _at_rest(sim, story)
         found += _after_the_end(sim, story)
+        found += _left_alone(sim, story)
         found += _overtaken(sim, story)
         found += _pace(sim, story)
     found += _conditional(sim)
@@ -123,6 +125,16 @@ def _after_the_end(sim: Simulation, story: Chronicle) -> Iterator[str]:
             wrote = any(m.number == target.number for m in story.messages(sim) if m.sent_at <= since)
             if wrote and "missing" not in (target.state, story.state_at(target.number, since)):
                 yield f"I4: {story.rollout.id} is rolled_back while {target.number} shows our split"
+
+
+def _left_alone(sim: Simulation, story: Chronicle) -> Iterator[str]:
+    """What a rollback leaves alone as somebody's own edit is no split that this rollout wrote."""
+    for target in story.rollout.targets:
+        if target.state is not TargetState.FOREIGN or target.live is None:
+            continue
+        ours = (json.loads(m.body) for m in story.messages(sim) if m.number == target.number and m.forward)
+        if any(shows(target.live, lists) for lists in ours):
+            yield f"I4: {story.rollout.id} leaves its own split on {target.number}, as if it were somebody's"
 
 
 def _overtaken(sim: Simulation, story: Chronicle) -> Iterator[str]:

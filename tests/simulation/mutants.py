@@ -20,7 +20,7 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.domain.writes import drift, outcomes
+from rollout.domain.writes import drift, outcomes, protocol
 from rollout.domain.writes.answers import Failure, Order, Reading
 from rollout.domain.writes.protocol import Examined, Finding, examine
 from rollout.engine import driver, write_protocol
@@ -227,6 +227,11 @@ def _no_if_match() -> Patches:
     return [(write_protocol, "Order", lambda number, body, _etag=None: Order(number, body))]
 
 
+def _plan_alone_is_ours() -> Patches:
+    ours = protocol.is_ours
+    return [(protocol, "is_ours", lambda target, lists, plan, _by_hand=(): ours(target, lists, plan))]
+
+
 def _baselines_in_one_form_only() -> Patches:
     return [(outcomes, "_has_other_form", lambda *_args: False)]
 
@@ -243,6 +248,11 @@ def _slow(w: Weather) -> Weather:
 def _contested(w: Weather) -> Weather:
     """A program that writes over every rollback, and nothing else that goes wrong."""
     return Weather(reasserts=1.0, hasty=1.0, bounds=w.bounds)
+
+
+def _written_over(w: Weather) -> Weather:
+    """The same, once people have had the time to set weights."""
+    return replace(_contested(w), hasty=0.0)
 
 
 def _kept_open(w: Weather) -> Weather:
@@ -298,6 +308,9 @@ MUTANTS: dict[str, Mutant] = {
         {"I11"},
         _baselines_in_one_form_only,
         _hands(nearly_one=1.0),
+    ),
+    "splits by hand": Mutant(
+        "a split that people set is ours when it comes back", 112, {"I4"}, _plan_alone_is_ours, _written_over
     ),
     "precondition": Mutant(
         "P4: a number that has changed since it was read is not written, where Retell offers that",
