@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -33,6 +33,9 @@ POOLS: dict[str, tuple[int, int | None]] = {
     "sign_in": (2, 1000),  # as many as there can be connections: a crowd of guessers fills no queue
     "minor": (1, 200),  # last use, refusals: lost rather than waited for
 }
+
+
+QUIET_SECONDS = 15.0
 
 
 class Busy(RolloutError):
@@ -71,6 +74,25 @@ class WorkerPools:
         """The result of work done in a pool."""
         return await asyncio.wrap_future(self.submit(pool, work))
 
+    def lines(self, pool: str, work: Callable[[Callable[[str], None]], str]) -> AsyncIterator[str]:
+        """Begin work that takes minutes; each line that it tells as it comes, and last the line that it returns.
+
+        An empty line comes after every quiet 15 s, so that nobody takes the answer for lost. Busy when the pool is full.
+        """
+        loop, lines = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+        def tell(line: str | None) -> None:
+            loop.call_soon_threadsafe(lines.put_nowait, line)
+
+        def run() -> None:
+            try:
+                tell(work(tell))
+            finally:
+                tell(None)
+
+        asyncio.wrap_future(self.submit(pool, run)).add_done_callback(lambda f: f.cancelled() or f.exception())
+        return _written(lines)
+
     def later(self, work: Callable[[], object]) -> None:
         """Do something small when there is time; never raises, and is dropped when there is none."""
 
@@ -89,6 +111,17 @@ class WorkerPools:
         """Let what is running end; what waits is dropped."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+async def _written(lines: asyncio.Queue[str | None]) -> AsyncIterator[str]:
+    while True:
+        try:
+            line = await asyncio.wait_for(lines.get(), QUIET_SECONDS)
+        except TimeoutError:
+            line = ""
+        if line is None:
+            return
+        yield line.replace("\n", " ") + "\n"
 
 
 class Followers:

@@ -5,9 +5,8 @@ The page works without JavaScript: then the plan is written or pasted as YAML, a
 
 from __future__ import annotations
 
-import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -163,9 +162,12 @@ def _checks(router: APIRouter) -> None:
         caller = visitor(request).caller
 
         def work(told: Callable[[str], None]) -> str:
-            return new_rollout_page.run_tests(page_state, caller, plan, told)
+            try:
+                return new_rollout_page.run_tests(page_state, caller, plan, told)
+            except RolloutError as error:
+                return f"✗ {error.message}"
 
-        return StreamingResponse(_progress(request, work), media_type="text/plain; charset=utf-8")
+        return StreamingResponse(service_of(request).pools.lines("tests", work), media_type="text/plain; charset=utf-8")
 
     @router.post("/new/start", **shown(Right.OPERATE, "retell"))
     async def start(request: Request) -> Response:
@@ -213,25 +215,3 @@ async def _rehearsal(request: Request, page_state: PageState, text: str) -> Mapp
         if error.status != 503:
             raise
         return {"trouble": error.message}
-
-
-async def _progress(request: Request, work: Callable[[Callable[[str], None]], str]) -> AsyncIterator[str]:
-    """Each line that the work tells, and last its outcome; an error is the last line."""
-    loop = asyncio.get_running_loop()
-    lines: asyncio.Queue[str | None] = asyncio.Queue()
-
-    def tell(line: str | None) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, line)
-
-    def run() -> None:
-        try:
-            tell(work(tell))
-        except RolloutError as error:
-            tell(f"✗ {error.message}")
-        finally:
-            tell(None)
-
-    running = asyncio.wrap_future(service_of(request).pools.submit("tests", run))
-    running.add_done_callback(lambda f: f.cancelled() or f.exception())
-    while (line := await lines.get()) is not None:
-        yield line.replace("\n", " ") + "\n"

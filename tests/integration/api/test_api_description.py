@@ -21,6 +21,7 @@ BODIES_WITH_RULES = {  # valid by shape, refused by rules that a schema cannot s
     "POST /api/v1/rollouts",
     "POST /api/v1/plans/check",
     "POST /api/v1/plans/rehearse",
+    "POST /api/v1/plans/tests",
     "POST /api/v1/tokens",
     "POST /hooks/alerts/{source}",
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
+from rollout.domain.errors import InputError, RolloutError, code_of
+from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.answers import Checked
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.plan_body import plan_of
@@ -33,6 +37,40 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
         return service.direct.examine(plan, strict=body.strict)
 
     return JSONResponse(await service.pools.run("retell", work))
+
+
+_TESTS = needs(Right.OPERATE, "retell", PLAN_BYTES, ERRORS)
+_TESTS["responses"][200] = {
+    "description": "Lines of JSON: `told`, how far they are; and last `report`, as of `check`, or `problem`, why not.",
+    "content": {"application/jsonl": {"schema": {"type": "string"}, "example": '{"told": "tests: 4 of 12 runs"}\n'}},
+}
+
+
+@router.post("/tests", response_class=StreamingResponse, summary="Check a plan and run its tests", **_TESTS)
+async def tests(request: Request, body: PlanBody) -> StreamingResponse:
+    """As `check`, and then the plan's tests of the agent on Retell, which take minutes. Changes no number."""
+    service, caller = service_of(request), caller_of(request)
+
+    def read() -> Plan:
+        plan = plan_of(body)
+        service.allow_plan(caller, plan)
+        if plan.tests is None:
+            raise InputError("plan: it has no tests; write for example tests: {cases: all}", field="plan")
+        return plan
+
+    plan = await service.pools.run("retell", read)
+
+    def work(told: Callable[[str], None]) -> str:
+        try:
+            report = service.direct.examine(
+                plan, strict=body.strict, tests=lambda line: told(json.dumps({"told": line}))
+            )
+        except RolloutError as error:
+            problem = {"status": error.status, "code": code_of(type(error)), "detail": error.message}
+            return json.dumps({"problem": error.details | problem})
+        return json.dumps({"report": report})
+
+    return StreamingResponse(service.pools.lines("tests", work), media_type="application/jsonl")
 
 
 @router.post(
