@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 USUAL_CALLS_PER_DAY = 200.0
 HISTORY = timedelta(days=7)
 MOST_NUMBERS, MOST_CALLS = 25, 2_000
+_PASSES_AT_LAST = "its gates pass when the plan decides; what it ships is played apart, from the last step on"
+FEW_RUNS = 300  # of what is played beside the plan itself
 
 
 def rehearse(
@@ -43,13 +45,15 @@ def rehearse(
     canary: Mapping[str, float] | None = None,
     runs: int = 1000,
 ) -> dict[str, Any]:
-    """{"line", "notes", "scenarios": [...], "calls_per_day", "runs", "rates", "begins"}; the gate is the real one.
+    """{"line", "notes", "scenarios": [...], "calls_per_day", "runs", "rates", "begins", "decision"}; the gate is the real
+    one. decision: of a plan that decides its A/B test, {"calls", "days", "runs", "ends": [...]}.
 
     `canary` are rates by metric as people say them ("success": 0.75 is the share of successful calls). Days count
     from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
     be used, or that never opens.
     """
     from rollout.domain.gates.profiles import GateConfig
+    from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
     from rollout.domain.rehearsal.rehearsal import DEADLINE
     from rollout.domain.rehearsal.rehearsal import rehearse as play
     from rollout.domain.rehearsal.simulation import DAY
@@ -77,9 +81,14 @@ def rehearse(
     if plan.retreat is not None:
         notes.append("The retreat is not modelled: calls outside the hours count as calls at the step's weight.")
     found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
+    if (test := ab_test(plan, calls_per_day)) is not None:
+        few = min(runs, FEW_RUNS)
+        ends = [asdict(end) for end in rehearse_decision(config, test, runs=few)]
+        found["decision"] = {"calls": test.calls, "days": test.days, "runs": few, "ends": ends}
+        found["notes"] = (*notes, f"One variant is played beside the baseline: promoted means that {_PASSES_AT_LAST}.")
     if better is None:
         return found
-    then = play(better.config, better.steps, calls_per_day, runs=min(runs, 300), deadline=later, hours=open_)
+    then = play(better.config, better.steps, calls_per_day, runs=min(runs, FEW_RUNS), deadline=later, hours=open_)
     proposal = {**_proposed(plan, better, calls_per_day), "now": _played(played), "then": _played(then)}
     return {**found, "proposal": proposal}
 
@@ -102,8 +111,10 @@ def _steps(plan: Plan) -> list[PlayStep]:
     steps, above = [], plan.steps_above
     for i, s in enumerate(plan.steps, 1):
         # Time at the retreat weight counts for no hold.
-        opens = s.hold.open or i in above
-        steps.append(PlayStep(s.points().get(arm, 0), s.hold.seconds, s.min_calls, s.approve, opens))
+        opens, hold = s.hold.open or i in above, s.hold.seconds
+        if plan.decide is not None and i == plan.last_step:
+            opens, hold = False, plan.decide.after.total_seconds()
+        steps.append(PlayStep(s.points().get(arm, 0), hold, s.min_calls, s.approve, opens))
     return steps
 
 

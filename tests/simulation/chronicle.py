@@ -18,6 +18,7 @@ from .remote import Message, State
 
 FOREVER = float("inf")
 _ANSWERS = frozenset({"adopt", "restore"})  # a person's answers to drift
+_DECISIONS = frozenset({"decision_kept", "decision_paused"})
 _BY_HAND = frozenset({"set", "shipped"})  # weights that a person wants in place of the position's
 
 
@@ -56,11 +57,13 @@ class _Walk:
         self.sim, self.story = sim, Chronicle(rollout)
         self.table = Rebuilt()
         self.answered_at = -1.0  # when a person last answered drift, or set weights by hand
+        self.shipped_at = -1.0  # when a person, or the plan, gave a version every call
         self.adopted = False  # the last such answer took the live split as ours
         self.confirmed: dict[Position, float] = {}
         self.stood = 0.0  # seconds that the position has stood at its own weights, before `up_since`
         self.up_since: float | None = None  # None: they are not what was read back last
         self.skipped = False
+        self.again = 0.0  # when the time until the plan's decision last counted anew, after its step was confirmed
         self.since: dict[str, float] = {}
         self.final: tuple[Phase, float] | None = None
         self.undo: float | None = None
@@ -85,12 +88,15 @@ class _Walk:
         position = Position(self.table.rollout.get("wave", 1), self.table.rollout.get("step", 1))
         for write in change.new_writes:
             self._intent(name, write, before, at)
-        if entry.kind in (*_ANSWERS, *_BY_HAND):
+        by_plan = entry.actor == "service"
+        if entry.kind in (*_ANSWERS, *_BY_HAND) and not by_plan:
             self.answered_at, self.adopted = at, entry.kind == "adopt"
-        if entry.kind in _BY_HAND:
-            self.sim.world.faults[f"by hand: {entry.kind}"] += 1
+        if entry.kind in (*_BY_HAND, *_DECISIONS):
+            self.sim.world.faults[f"{'by plan' if by_plan else 'by hand'}: {entry.kind}"] += 1
         if entry.kind == "shipped":
-            self.skipped = True
+            self.skipped, self.shipped_at = True, at
+        if by_plan and (entry.kind in (*_BY_HAND, *_DECISIONS) or entry.reason.startswith("decided by the plan")):
+            self._decided(name, entry.kind, position, at)
         if entry.kind == "confirmed":
             self._confirmed(name, position, self.sim.world.seconds(change.rollout["confirmed_at"]))
         if entry.kind == "held":
@@ -111,6 +117,8 @@ class _Walk:
             self.fault(f"M1: {name}: rolled back on a verdict that is {said}")
         if entry.kind == "confirmed":
             self._as_wanted(name, data)
+        if change.rollout.get("back_at") is not None:
+            self.again = self.sim.world.seconds(change.rollout["back_at"])
         if entry.kind not in _ANSWERS:
             for number, values in change.targets.items():
                 self._observed(name, number, values, at)
@@ -283,7 +291,7 @@ class _Walk:
 
     def _confirmed(self, name: str, position: Position, at: float) -> None:
         reached = max(self.confirmed, default=Position(1, 0))
-        again = position in self.confirmed and self.confirmed[position] < self.answered_at
+        again = position in self.confirmed and self.confirmed[position] < max(self.answered_at, self.shipped_at)
         if position in self.confirmed and not again:
             self.fault(f"I7: {name}: {position} is confirmed twice")
         if position < reached:
@@ -318,6 +326,19 @@ class _Walk:
             self.fault(f"M1: {name}: goes on with a verdict that is {verdict['outcome']}")
         if self.story.rollout.plan.steps[position.step - 1].approve and (split is None or split.get("ships") is None):
             self.fault(f"approve: {name}: goes on without a person's approval")
+
+    def _decided(self, name: str, kind: str, position: Position, at: float) -> None:
+        """A plan decides in its last step, no sooner than it says, and ships nothing over another hand's edit."""
+        plan = self.story.rollout.plan
+        assert plan.decide is not None
+        if position != self.story.rollout.last_position or position not in self.confirmed:
+            self.fault(f"D1: {name}: decided at {position}")
+            return
+        tested = at - max(self.confirmed[position], self.again)
+        if tested < plan.decide.after.total_seconds() - 1e-6:
+            self.fault(f"D2: {name}: decided after {tested:.1f} s, of {plan.decide.after}")
+        if kind == "shipped":
+            self._counted(name, at)
 
     # -------------------------------------------------------------- phases
 

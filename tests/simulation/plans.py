@@ -9,10 +9,12 @@ from random import Random
 from typing import Any
 
 from rollout.domain.decide.facts import Opening
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateReport
 from tests.support.values import said
+from tests.support.verdicts import ENOUGH, ab_verdict
 
 from .world import World
 
@@ -20,6 +22,8 @@ AGENT = "agent_a"
 BASE, CANARY, OTHER, FOREIGN, SECOND = 6, 7, 8, 9, 11
 WEIGHTS = ((1.0,), (0.5, 1.0), (0.1, 1.0), (0.1, 0.5, 1.0), (0.2, 0.3), (0.1, 0.1, 1.0))
 HOLDS = (0, 1, 20, 60, 300, 900)
+_WINNER = ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1)})
+_TIE = ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.2)})
 CHANNELS = (["inbound"], ["inbound"], ["outbound"], ["inbound", "outbound"], ["inbound", "inbound_sms"])
 
 
@@ -40,6 +44,14 @@ def ships(seed: int) -> bool:
     Every third one from 100 on, with chances of their own, so that all others replay as they were noted down.
     """
     return seed >= 100 and seed % 3 == 1
+
+
+def decides(seed: int) -> bool:
+    """Whether some plans of this history have two variants and decide between them at the end of the last step.
+
+    Every third one from 3,002 on, with chances of their own, so that all others replay as they were noted down.
+    """
+    return seed >= 3_002 and seed % 3 == 2
 
 
 def draw_nights(seed: int, span: float) -> list[tuple[float, float]]:
@@ -95,7 +107,29 @@ def draw_plan(rng: Random, numbers: list[str], name: str, seed: int = 0) -> Plan
         document["variants"] = {arm: {"agent_id": AGENT, "agent_version": version} for arm, version in pairs.items()}
         for step in steps:
             step["weights"] = dict.fromkeys(pairs, step.pop("weight") / 2)
+    if decides(seed) and (chance := Random(f"decides {seed} {name}")).random() < 0.7:
+        document |= _decided(document, chance)
     return Plan.model_validate(document)
+
+
+def _decided(document: dict[str, Any], chance: Random) -> dict[str, Any]:
+    """What changes in a plan that ends by a decision between two variants."""
+    pairs = {"b": CANARY, "c": SECOND}
+    *before, last = document["steps"]
+    steps = [{**step, "weights": dict.fromkeys(pairs, step["weight"] / 2), "weight": None} for step in before]
+    steps.append({"weights": dict.fromkeys(pairs, 0.3), "hold": last["hold"]})
+    after = max(int(last["hold"].removesuffix("s")), chance.choice((1, 20, 60, 300, 900)))
+    ship, otherwise = chance.choice(
+        [("best", "rollback"), ("best", "pause"), ("best", "keep"), ("none", "rollback"), ("none", "pause")]
+    )
+    return {
+        "canary": None,
+        "variants": {arm: {"agent_id": AGENT, "agent_version": version} for arm, version in pairs.items()},
+        "steps": steps,
+        "gates": {"profile": "standard"},
+        "decide": {"after": f"{after}s", "ship": ship, "otherwise": otherwise},
+        "deadline": None if document.get("deadline") is None else f"{4000 + after}s",
+    }
 
 
 def nearly_one() -> dict[str, list[dict[str, Any]]]:
@@ -129,6 +163,14 @@ class ScriptedGates:
     watched: dict[str, bool] = field(default_factory=dict)
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
+        found, chance = self._story(rollout), Random(f"best {self.world.seed} {rollout.id}")
+        if rollout.plan.decide is None:
+            return found
+        if found.verdict is not None and found.verdict.outcome is not GateOutcome.PASS and chance.random() < 0.3:
+            return found  # mostly it comes to the decision
+        return GateReport(_TIE if not self.world.calm and chance.random() < 0.4 else _WINNER, 100)
+
+    def _story(self, rollout: Rollout) -> GateReport:
         if not self.watched.setdefault(rollout.id, self.rng.random() < self.chance):
             return GateReport()
         key = (rollout.id, str(rollout.position))

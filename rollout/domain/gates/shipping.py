@@ -9,7 +9,7 @@ from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.tally import Tally
 from rollout.domain.gates.verdict import Figures, GateOutcome, GateVerdict, Memory, Verdict
 
-_LAST = 10_000  # a step behind every list of margins: the last one holds
+LAST = 10_000  # a step behind every list of margins: the last one holds
 
 
 def missing_evidence(verdict: GateVerdict | None, arm: str) -> str | None:
@@ -25,7 +25,7 @@ def missing_evidence(verdict: GateVerdict | None, arm: str) -> str | None:
     from rollout.domain.gates.judge import judge
 
     evidence = kept.evidence
-    at_last = judge(evidence.config, replace(evidence.tally, narrow=True, step=_LAST), evidence.before)
+    at_last = judge(evidence.config, replace(evidence.tally, narrow=True, step=LAST), evidence.before)
     if at_last.outcome is not GateOutcome.PASS:
         return f"the margins that hold before weight 1 are not proven of {arm}: {_clause(at_last)}"
     return None

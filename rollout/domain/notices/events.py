@@ -141,7 +141,7 @@ def _shipped(r: Rollout, e: RecordedEvent) -> NoticeText | None:
         return None  # a person who ships knows it
     bake = render(r.plan.hold(r.plan.last_step).duration)
     return NoticeText(
-        NoticeEvent.STEP,
+        NoticeEvent.PROMOTED,
         Severity.INFO,
         f"the A/B test is decided: {said.by_hand.ships} is shipped",
         e.reason,
@@ -158,17 +158,6 @@ def _kept(r: Rollout, e: RecordedEvent) -> NoticeText:
         "the A/B test goes on: nothing is shipped",
         e.reason,
         f"the split stays as it is, and the plan decides again{after}",
-        f"rollout report {r.id}",
-    )
-
-
-def _decision_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
-    return NoticeText(
-        NoticeEvent.NEEDS_PERSON,
-        Severity.WARNING,
-        "the A/B test is over and nothing is shipped: it needs your decision",
-        e.reason,
-        "the split stays as it is until you ship a version, roll back or stop, or resume to test for as long again",
         f"rollout report {r.id}",
     )
 
@@ -256,6 +245,13 @@ _MAKERS: dict[str, _Maker] = {
         "nothing was written; fix the problem above and start the plan again",
         "show",
     ),
+    "decision_paused": _always(
+        NoticeEvent.NEEDS_PERSON,
+        Severity.WARNING,
+        "the A/B test is over and nothing is shipped: it needs your decision",
+        "the split stays as it is until you ship a version, roll back or stop, or resume to test for as long again",
+        "report",
+    ),
     "watched": _always(
         NoticeEvent.TROUBLE,
         Severity.CRITICAL,
@@ -280,7 +276,6 @@ _MAKERS: dict[str, _Maker] = {
     "failure_paused": _failure_paused,
     "shipped": _shipped,
     "decision_kept": _kept,
-    "decision_paused": _decision_paused,
     "pause": _paused,
     "stop": _stopped,
     "observed": _observed,

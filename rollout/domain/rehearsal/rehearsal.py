@@ -76,18 +76,29 @@ class ModelCallers:
 
     def draw(self, scene: Scene, first: int, calls: int) -> Array:
         canary = self.rng.binomial(calls, scene.weight)
-        return np.concatenate([self._arm(canary, self.canary), self._arm(calls - canary, self.baseline)], axis=-1)
+        arms = ((canary, self.canary), (calls - canary, self.baseline))
+        return np.concatenate([draw_calls(self.series, n, rates, self.rng) for n, rates in arms], axis=-1)
 
-    def _arm(self, n: NDArray[np.int64], rates: Mapping[str, float]) -> Array:
-        bad: dict[str, NDArray[np.int64]] = {}
-        for inner, outer in (("hard_error", "success"), ("slow:p90", "slow:p50")):
-            p, q = rates[inner], max(rates[inner], rates[outer])
-            bad[inner] = self.rng.binomial(n, p)
-            bad[outer] = bad[inner] + self.rng.binomial(n - bad[inner], 0.0 if p >= 1 else (q - p) / (1 - p))
-        rows = [bad[s] if s in bad else self.rng.binomial(n, rates[s]) for s in self.series]
-        rows.append(np.zeros_like(n))  # the last row only counts the calls
-        both = np.stack(rows).astype(np.float64)
-        return np.stack([both, n - both], axis=-1)
+
+def draw_calls(
+    series: Sequence[str], n: NDArray[np.int64], rates: Mapping[str, float], rng: np.random.Generator
+) -> Array:
+    """The outcomes of `n` calls of one version in each run: shape (series + 1, runs, 2), bad and fine; the last row's sums
+    are all calls."""
+    bad: dict[str, NDArray[np.int64]] = {}
+    for inner, outer in (("hard_error", "success"), ("slow:p90", "slow:p50")):
+        p, q = rates[inner], max(rates[inner], rates[outer])
+        bad[inner] = rng.binomial(n, p)
+        bad[outer] = bad[inner] + rng.binomial(n - bad[inner], 0.0 if p >= 1 else (q - p) / (1 - p))
+    rows = [bad[s] if s in bad else rng.binomial(n, rates[s]) for s in series]
+    rows.append(np.zeros_like(n))
+    both = np.stack(rows).astype(np.float64)
+    return np.stack([both, n - both], axis=-1)
+
+
+def base_rates(config: GateConfig, rates: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The baseline's bad rate by series: the usual ones, but for those that are known."""
+    return {**dict.fromkeys((*config.series, *USUAL_RATES), OTHER_RATE), **USUAL_RATES, **(rates or {})}
 
 
 def rehearse(  # noqa: PLR0913 - what is assumed of callers, each given by its name
@@ -109,7 +120,7 @@ def rehearse(  # noqa: PLR0913 - what is assumed of callers, each given by its n
     One wave is played; a person asked to promote is taken to answer at once, and the baseline's own rates are taken
     to be known from before.
     """
-    base = {**dict.fromkeys((*config.series, *USUAL_RATES), OTHER_RATE), **USUAL_RATES, **(rates or {})}
+    base = base_rates(config, rates)
     config = replace(config, history={s: base[s] for s in config.series})
     kinds = {"equal" if p == 0 else f"{p} points worse": {**base, **_worse(config, base, p / 100)} for p in _POINTS}
     kinds["dead"] = {**base, **dict.fromkeys(("success", "hard_error", *_first(config)), 1.0)}

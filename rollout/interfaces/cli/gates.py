@@ -102,6 +102,12 @@ def _show_rehearsal(document: dict[str, Any], heading: str) -> None:
     out.print(plain(document["line"]))
     out.print(heading)
     out.print(_scenarios(document["scenarios"]))
+    if (decision := document.get("decision")) is not None:
+        out.print(
+            f"the A/B test is decided after {decision['days']:.1f} days and {decision['calls']:,} calls; of "
+            f"{decision['runs']} tests of each kind"
+        )
+        out.print(_decisions(decision["ends"]))
     for note in document["notes"]:
         out.print(f"note: {plain(note)}", style="yellow")
     if (better := document.get("proposal")) is not None:
@@ -154,6 +160,16 @@ def _scenarios(scenarios: list[dict[str, Any]]) -> Table:
             _number(s["canary_to_roll_back"]),
             _number(s["days_to_roll_back"]),
         )
+    return shown
+
+
+def _decisions(ends: list[dict[str, Any]]) -> Table:
+    first, *_ = variants = list(ends[0]["shipped"])
+    columns = (*(f"{name} shipped" for name in variants), "nothing shipped", "gates failed before")
+    shown = table(f"{first} is", *columns, keys=(f"{first} is",))
+    for end in ends:
+        parts = (*end["shipped"].values(), end["nothing"], end["failed"])
+        shown.add_row(end["name"], *map(_share, parts))
     return shown
 
 

@@ -115,7 +115,7 @@ def test_a_pause_is_told_when_an_alert_did_it() -> None:
 def test_a_version_that_the_plan_ships_is_told_and_one_that_a_person_ships_is_not() -> None:
     split = {"number": 1, "wave": 1, "step": 3, "weights": {"c": 10_000}, "ships": "c"}
     found = told("shipped", "c is better", {"position": "1.3", "by_hand": split})
-    assert (found.kind, found.severity) == (NoticeEvent.STEP, Severity.INFO)
+    assert (found.kind, found.severity) == (NoticeEvent.PROMOTED, Severity.INFO)
     assert "the A/B test is decided: c is shipped" in found.title
     assert "Next: c gets every call; it bakes for 1d, watched by its gates, and is promoted" in found.body
     assert of_entry(rollout(), Written("shipped", data={**where(rollout()), "by_hand": split})) is None
