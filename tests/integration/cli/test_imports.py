@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from pydantic import SecretStr
 
@@ -9,7 +11,7 @@ from rollout.app import build
 from rollout.domain.lifecycle.machine import Phase
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings
-from tests.support.command_line import CommandLine
+from tests.support.command_line import REPOSITORY, CommandLine
 
 NUMBER = "+14157774444"
 # What no command on a rollout needs: arithmetic, servers, the tools of other commands.
@@ -80,3 +82,29 @@ def test_a_command_on_a_rollout_loads_nothing_heavy(
     names = loaded(done.err)
     assert "rollout.adapters.store.repository" in names  # the profile is one of the whole command
     assert names & HEAVY == set()
+
+
+SITE = """\
+import atexit, gc, sys
+
+usual, begun = gc.get_threshold(), []
+gc.callbacks.append(lambda phase, _info: begun.append(phase) if gc.get_threshold() != usual else None)
+
+@atexit.register
+def say():
+    print(f"looked for garbage {len(begun)} times; {gc.get_freeze_count() // 10_000} are left alone", file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_command_on_a_rollout_looks_for_no_garbage(
+    words: tuple[str, ...], equipped: CommandLine, retell: Sandbox
+) -> None:
+    """It was a third of the time that a command takes: once and again while it loads, and once more at its end."""
+    written(equipped, retell)
+    site = equipped.folder / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(SITE)
+    done = equipped.alone(*words, PYTHONPATH=f"{site}:{REPOSITORY}")
+    assert done.code == 0, done.err
+    assert re.search(r"looked for garbage 0 times; [1-9]\d are left alone", done.err), done.err
