@@ -16,7 +16,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.lifecycle import commands, hand_commands
-from rollout.domain.lifecycle.commands import By, where
+from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Event, Phase, after, allows
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
@@ -211,6 +211,6 @@ class Commands:
         request: Request | None,
         urgent: bool = False,
     ) -> dict[str, Any]:
-        answer = self.store.change(id_, decide, where, request, urgent=urgent)
+        answer = self.store.change(id_, decide, request, urgent=urgent)
         self.changed(id_, urgent)
         return answer

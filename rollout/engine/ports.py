@@ -205,11 +205,12 @@ class Rollouts(Protocol):
         self,
         rollout_id: str,
         decide: Callable[[Rollout, datetime], Decision | None],
-        answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None = None,
         *,
         urgent: bool = False,
-    ) -> dict[str, Any]: ...
+    ) -> dict[str, Any]:
+        """Record a command; the answer says where the rollout stands afterwards."""
+        ...
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...
 

@@ -20,6 +20,7 @@ from rollout.adapters.store.snapshots import Snapshots
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.commands import where
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
@@ -164,7 +165,6 @@ class Store:
         self,
         rollout_id: str,
         decide: Callable[[Rollout, datetime], Decision | None],
-        answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None = None,
         *,
         urgent: bool = False,
@@ -173,25 +173,24 @@ class Store:
 
         `urgent`: a rollback, which waits for no other writer of this process, for which room is kept when the disk
         is full, and whose `decide` is not shown the open writes. `decide` returns None when there
-        is nothing to do; it raises to refuse. `answer` is made of the rollout as it is afterwards, and kept
-        under the request's id.
+        is nothing to do; it raises to refuse. The answer says where the rollout stands afterwards, and is
+        kept under the request's id.
         """
         if not urgent:
             self.database.require_same()  # it would be lost; a rollback is carried out all the same
         try:
-            return self._with_room(urgent, lambda: self._change(rollout_id, decide, answer, request, urgent))
+            return self._with_room(urgent, lambda: self._change(rollout_id, decide, request, urgent))
         except NotReachable:
             # The row may be locked by a process that stands still: then it is freed, and tried once more. A rollback
             # is tried once more in any case: the server may have been restarted a moment ago.
             if not self.database.end_stuck() and not urgent:
                 raise
-            return self._change(rollout_id, decide, answer, request, urgent)
+            return self._change(rollout_id, decide, request, urgent)
 
     def _change(
         self,
         rollout_id: str,
         decide: Callable[[Rollout, datetime], Decision | None],
-        answer: Callable[[Rollout], dict[str, Any]],
         request: Request | None,
         urgent: bool,
     ) -> dict[str, Any]:
@@ -210,7 +209,7 @@ class Store:
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
                 after = change.applied_to(before, now)
                 after = replace(after, epoch=epoch, due_at=now, why=why, waiting_for=at_rest(after.phase))
-            given = answer(after)
+            given = where(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
         self.known.follow(rollout_id, queries.head_of(row), head, change)

@@ -137,11 +137,8 @@ def test_a_rollout_that_is_rolled_back_meanwhile_stays(store: Store, hand: Hand,
     ended(hand, "r1", ONE)
     clock.advance(500 * 86_400)
     assert store.pruning.prunable(400 * DAY) == ["r1"]
-    store.change(
-        "r1",
-        lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), JournalEntry("rollback", "cli:x"), ""),
-        lambda r: {},
-    )
+    entry = JournalEntry("rollback", "cli:x")
+    store.change("r1", lambda r, now: (Change({"phase": Phase.ROLLING_BACK}), entry, ""))
     assert not store.pruning.remove("r1", 400 * DAY)
     assert ids(store) == {"r1"}
 
@@ -235,7 +232,7 @@ def test_a_repeated_request_id_is_answered_as_long_as_the_limit_says(
 ) -> None:
     request = Request("cli:x", "id-1", "pause", "digest")
     hand.begun("r1", confirmed(ONE))
-    store.change("r1", lambda r, now: None, lambda r: {"id": r.id}, request)
+    store.change("r1", lambda r, now: None, request)
     clock.advance(6 * 86_400)
     Prune(make_app()).tick()
     assert store.answered(request) == {"id": "r1"}

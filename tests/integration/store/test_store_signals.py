@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from rollout.adapters.store import signals
+from rollout.adapters.store import repository, signals
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.changes import Change
@@ -41,13 +41,13 @@ def test_a_command_is_heard_with_its_epoch(heard: tuple[Store, Heard]) -> None:
     store, came = heard
     Hand(store).create("r1")
     assert came.get(timeout=20) == signals.WAKE
-    store.change("r1", lambda r, now: (Change(rollout={"look_asked": True}), BY, "why"), lambda r: {})
+    store.change("r1", lambda r, now: (Change(rollout={"look_asked": True}), BY, "why"))
     signal = came.get(timeout=20)
     assert signals.rollout_of(signal) == ("r1", store.load("r1")[0].epoch)
 
 
 @pytest.mark.postgres
-def test_what_is_not_committed_is_not_heard(heard: tuple[Store, Heard]) -> None:
+def test_what_is_not_committed_is_not_heard(heard: tuple[Store, Heard], monkeypatch: pytest.MonkeyPatch) -> None:
     store, came = heard
     Hand(store).create("r1")
     assert came.get(timeout=20) == signals.WAKE
@@ -55,8 +55,9 @@ def test_what_is_not_committed_is_not_heard(heard: tuple[Store, Heard]) -> None:
     def refuse(*_: object) -> None:
         raise RuntimeError("in the middle")
 
+    monkeypatch.setattr(repository, "where", refuse)
     with pytest.raises(RuntimeError):
-        store.change("r1", lambda r, now: (Change(rollout={"look_asked": True}), BY, "why"), refuse)
+        store.change("r1", lambda r, now: (Change(rollout={"look_asked": True}), BY, "why"))
     store.wake(["r1"])
     assert came.get(timeout=20) == signals.WAKE
     assert came.empty()
