@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import time
 import venv
 import zipfile
@@ -25,10 +26,11 @@ pytest.importorskip("hatchling", reason="hatchling is a development dependency")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the wheel and the archive of the sources."""
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder],
+        [sys.executable, "-m", "hatchling", "build", "-d", folder],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
@@ -36,7 +38,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    (made,) = folder.glob("*.whl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(built: Path) -> Path:
+    (made,) = built.glob("*.whl")
     return made
 
 
@@ -84,15 +91,17 @@ def world(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def test_the_wheel_carries_the_program_the_migrations_and_the_page(wheel: Path) -> None:
+def test_the_wheel_carries_the_program_the_migrations_the_page_and_the_example_plans(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     migrations = {p.name for p in (REPOSITORY / "alembic" / "versions").glob("*.py")}
     assert {f"rollout/_alembic/versions/{name}" for name in migrations} <= names
     assert {"rollout/_alembic/env.py", "rollout/interfaces/cli/__init__.py", "jobs/scheduler.py"} <= names
-    page = REPOSITORY / "rollout" / "interfaces" / "dashboard"
-    files = [p for kind in ("static", "templates") for p in (page / kind).rglob("*") if p.is_file()]
+    faces = REPOSITORY / "rollout" / "interfaces"
+    folders = [faces / "dashboard" / "static", faces / "dashboard" / "templates", faces / "views" / "templates"]
+    files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
     assert files
     assert {p.relative_to(REPOSITORY).as_posix() for p in files} <= names
+    assert {f"rollout/_plans/{p.name}" for p in (REPOSITORY / "config" / "plans").iterdir()} <= names
     kits = {p.relative_to(REPOSITORY).as_posix() for p in (REPOSITORY / "rollout" / "kit" / "program").glob("*.py")}
     assert kits
     assert kits <= names
@@ -111,6 +120,14 @@ def test_the_wheel_carries_nothing_else(wheel: Path) -> None:
     assert "rollout/_alembic/__init__.py" not in names
 
 
+def test_the_archive_of_the_sources_carries_what_the_wheel_is_built_from(built: Path) -> None:
+    (made,) = built.glob("*.tar.gz")
+    with tarfile.open(made) as archive:
+        tops = {name.split("/")[1] for name in archive.getnames()}
+    folders = {"rollout", "jobs", "alembic", "config"}
+    assert tops == folders | {"README.md", "CHANGELOG.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore"}
+
+
 def test_it_runs_where_there_is_no_checkout(installed: Path, tmp_path: Path, world: dict[str, str]) -> None:
     def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, cwd=tmp_path, env=world, capture_output=True, text=True, timeout=60, check=False)
@@ -122,6 +139,9 @@ def test_it_runs_where_there_is_no_checkout(installed: Path, tmp_path: Path, wor
     assert Path(jobs).is_relative_to(installed.parent)
 
     assert run(installed / "rollout", "--help").stdout.startswith("Usage: rollout ")
+    examples = "from rollout.adapters.planfile.examples import example_plans; print(*example_plans())"
+    plans = sorted(p.stem for p in (REPOSITORY / "config" / "plans").glob("*.yaml"))
+    assert run(installed / "python", "-c", examples).stdout.split() == plans
     upgraded = run(installed / "rollout", "db", "upgrade")
     assert upgraded.returncode == 0, upgraded.stderr
     assert run(installed / "rollout", "db", "check").returncode == 0
