@@ -11,6 +11,8 @@ from rollout.sandbox.clock import milliseconds
 
 PEOPLE = "+1212555"
 """How the numbers of modelled people begin; four digits follow."""
+TOOL = "look_up"
+"""The tool that a modelled agent calls in every phone call."""
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Conversation:
         ]
         if self.backup_model:
             said[0]["metadata"] = {"backup_model_used": {"backup_model": "gpt-4.1-mini"}}
-        call = {"tool_call_id": "tool_1", "name": "look_up", "arguments": "{}"}
+        call = {"tool_call_id": "tool_1", "name": TOOL, "arguments": "{}"}
         result = {"tool_call_id": "tool_1", "content": "{}", "successful": not self.tool_failed}
         tools: list[dict[str, Any]] = [{"role": "tool_call_invocation", **call}, {"role": "tool_call_result", **result}]
         return said, [*said, *tools]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from rollout.sandbox.conversations import PEOPLE, Conversation
+from rollout.sandbox.conversations import PEOPLE, TOOL, Conversation
 from rollout.sandbox.messages import BAD_REQUEST, ApiError
 
 Test = Callable[[Conversation, float], bool]
@@ -95,8 +95,8 @@ def compile_filter(criteria: Any, *, chats: bool) -> list[Test]:
             tests.append(_agent_test(value))
         elif name in _KEYED:
             tests.extend(_keyed_test(name, item) for item in _expect_list(name, value))
-        elif name == "tool_calls" and _expect_list(name, value):
-            tests.append(lambda _call, _now: False)  # modelled agents call no tools
+        elif name == "tool_calls":
+            tests.extend(map(_tool_test, _expect_list(name, value)))
     return tests
 
 
@@ -165,6 +165,19 @@ def _keyed_test(name: str, item: Any) -> Test:
     if item.get("type") == "present":
         return lambda call, now: (getter(call, now) is not None) == (item.get("op") == "pr")
     return _test(name, str(item.get("type")), getter, item)
+
+
+def _tool_test(item: Any) -> Test:
+    """A filter on the one tool that a modelled agent calls in every phone call; how long it took is not modelled."""
+    name = item.get("name") if isinstance(item, dict) else None
+    if not isinstance(name, str):
+        raise _refuse("tool_calls", "a list of filters with the name of a tool")
+    tests: list[Test] = [lambda call, now: name == TOOL and not call.is_chat and now >= call.end]
+    if "success" in item:
+        tests.append(_test("tool_calls.success", "boolean", lambda call, _now: not call.tool_failed, item["success"]))
+    if "latency_ms" in item:
+        tests.append(_test("tool_calls.latency_ms", "number", lambda _call, _now: None, item["latency_ms"]))
+    return lambda call, now: all(test(call, now) for test in tests)
 
 
 def _test(name: str, kind: str, getter: Getter, value: Any) -> Test:

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.entries import CommandGiven
+from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.state import Position
 from rollout.interfaces.views.journal import wording
 
+SHIPPED = CommandGiven(
+    "r1", Phase.PROGRESSING, None, Position(1, 2), 3, by_hand=HandSplit(1, 1, 2, {"b": 10_000}, "b"), missing="Too few."
+).to_json()
 WRITES = {"change": {"new_writes": [{}, {}]}}
 
 
@@ -43,6 +50,7 @@ WRITES = {"change": {"new_writes": [{}, {}]}}
         ("promote", "", {"from": "1.1", "to": "1.2"}, "from 1.1 to 1.2"),
         ("promote", "good", {}, "good"),
         ("pause", "calls drop", {}, "calls drop"),
+        ("shipped", "b books more", SHIPPED, "b, although Too few: b books more"),
     ],
 )
 def test_an_entry_says_what_happened(kind: str, reason: str, data: dict[str, Any], words: str) -> None:

@@ -35,7 +35,7 @@ def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
             step = f"from {since} to {to}"
             return f"{step}: {reason}" if reason else step
         case CommandGiven(by_hand=HandSplit(ships=str() as variant), missing=missing):
-            shipped = variant if missing is None else f"{variant}, although {missing}"
+            shipped = variant if missing is None else f"{variant}, although {missing.removesuffix('.')}"
             return f"{shipped}: {reason}" if reason else shipped
         case CommandGiven(by_hand=HandSplit() as split):
             weights = _weights(split)

@@ -29,7 +29,6 @@ _TOLD: Mapping[str, str] = {
     "confirmed": "Confirmed",
     "promote": "Promoted by hand",
     "set": "Weights set by hand",
-    "ship": "Ship ordered",
     "shipped": "Shipped",
     "decision_kept": "Not decided",
     "decision_paused": "Not decided, paused",
@@ -123,7 +122,7 @@ def ending(r: Rollout, happened: Sequence[ReportedEvent], found: GateSummary | N
     why = f": {r.reason.rstrip('.')}" if r.reason else ""
     match r.phase:
         case Phase.PROMOTED:
-            what = f"Promoted{by}: {_split(r)} on {number_count(len(r.targets))}."
+            what = f"Promoted{by}: {_split(r)} on {number_count(len(r.targets))}.{_shipped(happened)}"
             followed = _after_promotion(r, now)
         case Phase.STOPPED:
             left = f" The split was left as it was: {_split(r)}." if r.written else " Nothing had been changed."
@@ -133,6 +132,15 @@ def ending(r: Rollout, happened: Sequence[ReportedEvent], found: GateSummary | N
             what, followed = f"{verb}{by}{why}.", _after_rollback(r, now)
     later = [f"{e.what.rstrip('.')}." for e in happened if e.at > at and e.kind not in _BACK]
     return Ending(at, what, results(found), (*followed, *later))
+
+
+def _shipped(happened: Sequence[ReportedEvent]) -> str:
+    """Who gave a version every call, and why; empty where the plan's last step did."""
+    last = next((e for e in reversed(happened) if e.kind == "shipped"), None)
+    if last is None:
+        return ""
+    by = "" if last.actor == "service" else f" by {last.actor}"
+    return f" Shipped{by}: {last.what.removeprefix(_TOLD['shipped'] + ': ').removesuffix('.')}."
 
 
 def _split(r: Rollout) -> str:

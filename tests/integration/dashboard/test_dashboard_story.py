@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.interfaces.dashboard import evidence_charts, history_charts, rollout_page, story
 from rollout.interfaces.dashboard.page_state import Line, line_of
+from tests.integration.dashboard.world import World, _server
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
 from tests.support.clock import START
 from tests.support.values import confirmed, only, plan, rollout, target
@@ -147,6 +148,18 @@ def test_without_a_verdict_only_the_weights_are_drawn() -> None:
     found = history_charts.history(rollout(targets=(confirmed(),)), [line], START, 350)
     assert found is not None
     assert (found.calls, found.rates) == (None, ())
+
+
+def test_a_metric_that_is_judged_on_a_sample_says_on_how_many_calls(
+    scene: GateScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rollout.domain.gates.summary.sample", lambda _rule, _cells: (1_500, 9_000))
+    shown = World(scene.app, scene.sandbox, None, _server(scene.app, None, 0))
+    try:
+        page = shown.ask("GET", f"/rollouts/{scene.id}").text
+    finally:
+        shown.server.stop()
+    assert "judged on 1,500 of 9,000 calls" in page
 
 
 # ------------------------------------------------------------------ journal

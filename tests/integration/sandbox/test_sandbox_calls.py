@@ -98,6 +98,25 @@ def test_filters(busy: Sandbox, still: Any, criteria: dict[str, Any], keep: Call
     assert trivial or criteria == {"from_number": text("eq", N1)} or 0 < len(wanted) < len(every)
 
 
+def test_calls_are_found_by_what_their_tool_did(stopped: Sandbox, still: Any) -> None:
+    stopped.add_agent("agent_frontdesk", [{"version": 6, "tool_failed": 0.3}])
+    stopped.clock(advance=1800)
+    ended = [call["call_id"] for call in stopped.calls() if "end_timestamp" in call]
+    results = {id_: still("GET", f"/v2/get-call/{id_}").body["transcript_with_tool_calls"][-1] for id_ in ended}
+    failed = [id_ for id_, result in results.items() if not result["successful"]]
+    assert 0 < len(failed) < len(ended)
+
+    def found(*tools: dict[str, Any]) -> list[str]:
+        body = {"filter_criteria": {"tool_calls": list(tools)}, "limit": 1000, "sort_order": "ascending"}
+        return [call["call_id"] for call in still("POST", CALLS, body).body["items"]]
+
+    assert found({"name": "look_up"}) == ended
+    assert found({"name": "look_up", "success": yes(False)}) == failed
+    assert found({"name": "look_up"}, {"name": "look_up", "success": yes(False)}) == failed
+    assert found({"name": "book"}) == found({"name": "look_up", "latency_ms": number("ge", 0)}) == []
+    assert len(found()) >= len(ended)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -113,6 +132,8 @@ def test_filters(busy: Sandbox, still: Any, criteria: dict[str, Any], keep: Call
         {"filter_criteria": {"agent": {"agent_id": "a"}}},
         {"filter_criteria": {"agent": [{"agent_id": "a", "version": ["6"]}]}},
         {"filter_criteria": {"metadata": [{"type": "present"}]}},
+        {"filter_criteria": {"tool_calls": [{"success": yes(True)}]}},
+        {"filter_criteria": {"tool_calls": [{"name": "look_up", "success": True}]}},
         {"limit": 0},
         {"limit": 1001},
         {"limit": "50"},

@@ -167,6 +167,23 @@ def test_the_report_of_a_stopped_rollout_says_what_was_left(scene: GateScene) ->
     assert found.ending.results == "No calls were judged."
 
 
+def test_the_report_of_a_shipped_version_says_who_shipped_it_and_what_it_lacked(scene: GateScene) -> None:
+    steps = [{"weights": {"b": 0.3, "c": 0.3}, "hold": "1d"}]
+    scene.given(make_plan(canary=None, variants=VARIANTS, steps=steps, gates={"profile": "none"}))
+    scene.drive()
+    scene.app.commands.ship(scene.id, MARIA, variant="c", anyway=True)
+    scene.after(86_400)
+    scene.stands("promoted")
+    found = report_of(scene)
+    agree(found)
+    assert found.ending is not None
+    assert found.ending.what == (
+        "Promoted: c takes 100\u00a0% of new calls on 1 number. "
+        "Shipped by Maria: c, although no gate has judged c yet: callers complain."
+    )
+    assert [w.weight for w in found.weights] == [0.6, 1.0]
+
+
 def test_the_report_of_an_ab_test_compares_every_variant_and_ends_undecided(scene: GateScene) -> None:
     steps = [{"weights": {"b": 0.3, "c": 0.3}, "hold": "14d", "approve": True}]
     gates = {"profile": "low-traffic"}
