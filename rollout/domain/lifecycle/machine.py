@@ -196,13 +196,14 @@ def allows(phase: Phase, event: Event) -> bool:
 
 def after(phase: Phase, event: Event) -> Phase:
     """The phase that follows; IllegalTransition when the table has no such cell."""
-    try:
-        return TRANSITIONS[phase, event]
-    except KeyError:
-        ended = f"it has ended as {phase}; start a new rollout"
-        advice = _ADVICE.get((phase, event)) or _ADVICE_IN.get(phase, ended)
-        raise IllegalTransition(
-            f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}",
-            phase=str(phase),
-            event=str(event),
-        ) from None
+    if not allows(phase, event):
+        raise refusal(phase, event)
+    return TRANSITIONS[phase, event]
+
+
+def refusal(phase: Phase, event: Event) -> IllegalTransition:
+    """What a person is told where the table has no such cell: why not, and what to do instead."""
+    advice = _ADVICE.get((phase, event)) or _ADVICE_IN.get(phase, f"it has ended as {phase}; start a new rollout")
+    return IllegalTransition(
+        f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}", phase=str(phase), event=str(event)
+    )

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Request, Response
 
 from rollout.domain.errors import InputError, NotReachable, Refused
 from rollout.domain.lifecycle.commands import MOST_REASON, By, parse_position
-from rollout.domain.lifecycle.machine import Phase, allows
+from rollout.domain.lifecycle.machine import Phase, allows, refusal
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line
 from rollout.interfaces.api.service import service_of
@@ -88,10 +88,9 @@ def _confirm_page(
     request: Request, r: Rollout, command: str, asked: Mapping[str, Any], status: int, trouble: str, reason: str
 ) -> Response:
     event = buttons.EVENTS[command]
-    possible = command == "rollback" or allows(r.phase, event)
     impossible = ""
-    if not possible:
-        impossible = f"This is not possible while the rollout is {r.phase.replace('_', ' ')}."
+    if command != "rollback" and not allows(r.phase, event):
+        impossible = f"{refusal(r.phase, event).message}."
     elif command == "resume" and r.phase is not Phase.PAUSED:
         impossible = "It is not paused."
     try:

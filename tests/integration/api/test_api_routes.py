@@ -11,8 +11,9 @@ import pytest
 from rollout.domain.errors import NotReachable
 from rollout.interfaces.api.server import run_server
 from rollout.interfaces.backend.direct import Direct
-from tests.integration.api.live import Live
+from tests.integration.api.live import Live, live
 from tests.support.logs import captured
+from tests.support.phases import commands_in_every_phase
 
 
 def test_a_rollout_goes_its_way_over_http(service: Live) -> None:
@@ -58,6 +59,17 @@ def test_weights_are_set_by_hand(service: Live) -> None:
         assert refused.status == 422 and said in str(refused.json), refused.json
     assert service.ask("POST", path, {"weight": 0.3}).status == 409
     assert service.ask("POST", path, {"weight": 0.2}, token="responder").status == 403
+
+
+def test_set_and_ship_in_every_phase_where_they_may_be_and_a_sentence_where_not(tmp_path: Path) -> None:
+    with live(tmp_path, ticking=False) as service:
+        id_ = service.start(confirmed=False)
+        bodies = {"set": {"weight": 0.3}, "ship": {"variant": "canary", "anyway": True}}
+        for command, refused in commands_in_every_phase(service.app.store, id_):
+            epoch = service.app.store.load(id_)[0].epoch
+            answer = service.ask("POST", f"/api/v1/rollouts/{id_}/{command}", bodies[command])
+            assert (answer.status, answer.json.get("detail")) == (409 if refused else 200, refused)
+            assert (service.app.store.load(id_)[0].epoch == epoch) is (refused is not None)
 
 
 def test_a_version_is_shipped_and_promoted(service: Live) -> None:

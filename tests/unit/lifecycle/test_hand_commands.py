@@ -15,6 +15,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.writes.protocol import wanted_lists
 from tests.support.clock import START
+from tests.support.phases import SET_WHERE, SHIP_WHERE
 from tests.support.values import AGENT, ONE, TWO, confirmed, entry, plan, rollout, said, target
 
 ME = By("cli:sam", "because")
@@ -94,18 +95,6 @@ def test_weights_that_cannot_be_written_are_refused_by_name(weights: dict[str, A
     assert message in refused.value.message
 
 
-SET_WHERE = {
-    Phase.PENDING: "it has not started yet",
-    Phase.PROGRESSING: None,
-    Phase.PAUSED: "resume it first",
-    Phase.HELD: "answer it first: adopt, restore, rollback or stop",
-    Phase.PROMOTED: "it has ended as promoted; start a new rollout",
-    Phase.ROLLING_BACK: "wait until its rollback has ended",
-    Phase.ROLLED_BACK: "it has ended as rolled_back; start a new rollout",
-    Phase.STOPPED: "it has ended as stopped; start a new rollout",
-}
-
-
 @pytest.mark.parametrize("phase", list(Phase))
 def test_set_where_it_may_be_and_a_sentence_where_not(phase: Phase) -> None:
     r, advice = standing(phase=phase), SET_WHERE[phase]
@@ -183,9 +172,6 @@ def test_ship_over_a_failed_gate_overrides_that_failure() -> None:
     after = shipped(r, missing="the gates of b say fail: it is worse", anyway=True)
     assert (after.phase, after.reason, after.waived, after.promote_asked) == (Phase.PROGRESSING, None, True, False)
     assert not shipped(r).waived, "b itself has passed: what failed is no longer judged"
-
-
-SHIP_WHERE = {**SET_WHERE, Phase.PAUSED: None}
 
 
 @pytest.mark.parametrize("phase", list(Phase))
