@@ -37,7 +37,7 @@ KINDS = {
     "returned": "opening time: the position's weights are wanted again",
     "reached": "what closing or opening time wanted was read back on every number",
     "advanced": "the next position is wanted: the hold is over and the gates passed",
-    "decision_kept": "the plan's `decide` found nothing to ship and says `otherwise: keep`: the test goes on",
+    "decision_kept": "the plan's `decide` found nothing to ship and says `otherwise: keep`: the test continues",
     "decision_paused": "the plan's `decide` found nothing to ship and says `otherwise: pause`: a person decides",
     "completed": "the last step finished its bake: promoted",
     "failed": "a gate, a step or the deadline failed, or the plan's `decide` says so: the rollback begins",

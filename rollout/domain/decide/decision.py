@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.decide import Decide, Otherwise, Ship
 
-_OTHERWISE = {Otherwise.ROLLBACK: "roll back", Otherwise.PAUSE: "pause", Otherwise.KEEP: "go on"}
+_OTHERWISE = {Otherwise.ROLLBACK: "roll back", Otherwise.PAUSE: "pause", Otherwise.KEEP: "continue the test"}
 
 
 def decision(r: Rollout, f: Facts, now: datetime) -> Action | None:
@@ -77,4 +77,4 @@ def _nothing(decide: Decide, now: datetime, why: str) -> Record:
         case Otherwise.PAUSE:
             return Record(Event.DECISION_PAUSED, why, {"reason": PauseReason.DECISION.value})
         case Otherwise.KEEP:
-            return Record(Event.DECISION_KEPT, f"{why}; the test goes on", {"back_at": now})
+            return Record(Event.DECISION_KEPT, f"{why}; the test continues", {"back_at": now})

@@ -76,7 +76,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         if r.retreated is not None:
             values |= {"retreated": None, "turning_since": now}
     if r.confirmed_at is None and r.retreated is not None and (not full or goal == r.position):
-        # It was closed before its step was confirmed; to go on is to write that step now.
+        # The calendar closed before its step was confirmed: promoting writes that step now.
         goal = r.position
         what = f"step {r.position} is written now"
     elif r.confirmed_at is None and not full:
@@ -114,7 +114,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
     if r.reason == PauseReason.DECISION:
-        values["back_at"] = now  # the test goes on, and is decided again after as long
+        values["back_at"] = now  # the test continues, and is decided again after as long
     return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 
 
@@ -195,7 +195,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         }
     values: dict[str, Any] = {"phase": phase, "reason": None, "confirmed_at": None}
     if r.retreated is not None:
-        values["turning_since"] = now  # the retreat weight has to be read back anew
+        values["turning_since"] = now  # the retreat weight has to be read back again
     return (
         Change(rollout=values, targets=targets),
         JournalEntry("restore", by.actor, by.reason, where(r)),

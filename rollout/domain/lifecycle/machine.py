@@ -71,7 +71,7 @@ class Event(StrEnum):
     RETURNED = "returned"  # opening time: the position's weights are wanted again
     REACHED = "reached"  # what closing or opening time wanted was read back
     SHIPPED = "shipped"  # by the plan: every call is wanted for one version
-    DECISION_KEPT = "decision_kept"  # by the plan: nothing is shipped, and the test goes on
+    DECISION_KEPT = "decision_kept"  # by the plan: nothing is shipped, and the test continues
     DECISION_PAUSED = "decision_paused"  # by the plan: nothing is shipped, and a person decides
     COMPLETED = "completed"
     FAILED = "failed"

@@ -155,7 +155,7 @@ def _kept(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.STEP,
         Severity.INFO,
-        "the A/B test goes on: nothing is shipped",
+        "the A/B test continues: nothing is shipped",
         e.reason,
         f"the split stays as it is, and the plan decides again{after}",
         f"rollout report {r.id}",

@@ -38,7 +38,7 @@ class Decide(Part):
 
     after: Duration = Field(
         description="Counts from the moment at which the last step is confirmed on every number, as its hold does. "
-        "It counts anew after weights that a person sets there, after a resume from `otherwise: pause`, and after "
+        "It starts again after weights that a person sets there, after a resume from `otherwise: pause`, and after "
         "`otherwise: keep`."
     )
     min_calls: int = Field(
@@ -56,7 +56,7 @@ class Decide(Part):
     )
     otherwise: Otherwise = Field(
         Otherwise.PAUSE,
-        description="Where nothing is shipped: rollback; pause, for a person to decide; or keep: the test goes on, and "
+        description="Where nothing is shipped: rollback; pause, for a person to decide; or keep: the test continues, and "
         "is decided again after as long.",
     )
 
@@ -64,7 +64,7 @@ class Decide(Part):
     def _has_an_effect(self) -> Self:
         if self.ship is Ship.NONE and self.otherwise is Otherwise.KEEP:
             raise complaint(
-                "nothing is shipped and the test goes on, so nothing is decided",
+                "nothing is shipped and the test continues, so nothing is decided",
                 "write otherwise: rollback or pause, or leave decide out",
                 ("otherwise",),
             )

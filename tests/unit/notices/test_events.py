@@ -57,7 +57,7 @@ def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] |
         ("restored_outside", NoticeEvent.ROLLED_BACK, Severity.WARNING, "rolled back outside the service"),
         ("reopened", NoticeEvent.TROUBLE, Severity.WARNING, "a late write undid part"),
         ("contested", NoticeEvent.TROUBLE, Severity.CRITICAL, "another program or person overwrites the rollback"),
-        ("decision_kept", NoticeEvent.STEP, Severity.INFO, "the A/B test goes on: nothing is shipped"),
+        ("decision_kept", NoticeEvent.STEP, Severity.INFO, "the A/B test continues: nothing is shipped"),
         ("decision_paused", NoticeEvent.NEEDS_PERSON, Severity.WARNING, "it needs your decision"),
         ("failure_paused", NoticeEvent.NEEDS_PERSON, Severity.CRITICAL, "step 1.2 failed and is paused"),
         ("refused", NoticeEvent.STOPPED, Severity.WARNING, "not started"),

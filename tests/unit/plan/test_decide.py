@@ -58,7 +58,7 @@ def test_defaults_and_the_way_there_and_back() -> None:
         (
             {"after": "14d", "ship": "none", "otherwise": "keep"},
             {},
-            "decide.otherwise: nothing is shipped and the test goes on, so nothing is decided; write otherwise: rollback or",
+            "decide.otherwise: nothing is shipped and the test continues, so nothing is decided; write otherwise: rollback",
         ),
         (
             {"after": "14d"},
