@@ -41,6 +41,18 @@ def judge(stage: Stage, ids: Sequence[str], *, at_rest: bool = True, hold: float
     return faults
 
 
+def judge_by_hand(stage: Stage, r: Rollout) -> list[str]:
+    """As `judge`, of a rollout whose splits are not the plan's: what does not depend on the order of its steps."""
+    faults, _ = audit(stage.app.store.database)
+    return [*faults, *_covered(stage, r), *_one_forward_in_flight(stage, r), *_nothing_forward_after_rollback(stage, r)]
+
+
+def changes(stage: Stage, r: Rollout, number: str) -> list[dict[str, Any]]:
+    """The lists of the plan's channels that each PATCH made live, in order."""
+    fields = r.by_number[number].baseline
+    return [{f: state[f] for f in fields} for state in stage.sandbox.history(number) if state["by"] == "patch"]
+
+
 def writes_of(stage: Stage, id_: str) -> list[Any]:
     """The intents of one rollout, oldest first."""
     w = writes_table
