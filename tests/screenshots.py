@@ -7,6 +7,7 @@ A service on a file, its clock in our hand; calls come from a seed, so the same 
 from __future__ import annotations
 
 import random
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,24 +16,30 @@ from datetime import timedelta
 from itertools import product
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.machine import HeldReason
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.auth.roles import create_token
 from tests.integration.dashboard.conftest import CHROMIUM, FLAGS
+from tests.integration.dashboard.test_dashboard_states import keep
 from tests.integration.dashboard.world import World, _server
 from tests.support.clock import FakeClock
 from tests.support.scene import Scene
+from tests.support.values import plan
 
 AGENT = "agent_frontdesk"
 MARIA = By("token:t1:Maria", "booking flow reworked in v7")
+CALENDARS = Path(__file__).parents[1] / "config" / "calendars.example.toml"
 IMAGES = Path(__file__).parents[1] / "docs" / "img"
 DESK, PHONE = (1280, 800), (390, 844)
 PICTURES = {  # of the documents: the state, the size, the theme
@@ -42,7 +49,12 @@ PICTURES = {  # of the documents: the state, the size, the theme
     "page-rolled-back": ("airport-v7", DESK, "dark"),
     "page-confirm": ("confirm-promote", DESK, "light"),
 }
+AB_STEPS = [{"weights": {"b": 0.2, "c": 0.2}, "hold": "2h"}, {"weights": {"b": 0.3, "c": 0.3}, "hold": "14d"}]
 STEPS = [{"weight": 0.1, "hold": "2h"}, {"weight": 0.5, "hold": "1d"}, {"weight": 1.0, "hold": "1d"}]
+
+
+def _version(version: int) -> dict[str, Any]:
+    return {"agent_id": AGENT, "agent_version": version}
 
 
 class Gallery(Scene):
@@ -64,6 +76,7 @@ class Gallery(Scene):
         entry = {"agent_id": AGENT, "agent_version": 6, "weight": 1}
         self.sandbox.add_number(number, inbound_agents=[entry], nickname=name.replace("-", " ").title())
         later = changes.pop("later", None)
+        self.app.store.calls.observe([self._call(number, 6, 0.15, ago=timedelta(hours=i)) for i in range(1, 200)])
         plan: dict[str, Any] = {
             "version": 1,
             "name": name,
@@ -74,7 +87,8 @@ class Gallery(Scene):
             "gates": {"profile": "standard"},
         }
         at = None if later is None else self.clock.now() + later
-        self.id = str(self.app.commands.start(Plan.model_validate({**plan, **changes}), MARIA, at=at)["id"])
+        given = {key: value for key, value in {**plan, **changes}.items() if value is not None}
+        self.id = str(self.app.commands.start(Plan.model_validate(given), MARIA, at=at)["id"])
         self.made[name] = number
         self.drive()
         return self.id
@@ -84,8 +98,9 @@ class Gallery(Scene):
         each = max(1, count // most_looks)
         for i in range(count):
             self.clock.advance(every * self.random.expovariate(1))
-            canary = self.random.random() < self.weight(number)
-            self.app.store.calls.observe([self._call(number, canary, bad if canary else 0.15)])
+            entries = self.live(number)
+            version = self.random.choices(entries, [e["weight"] for e in entries])[0]["agent_version"]
+            self.app.store.calls.observe([self._call(number, version, 0.15 if version == 6 else bad)])
             if i % each and i != count - 1:
                 continue
             now = self.clock.now()
@@ -95,13 +110,13 @@ class Gallery(Scene):
             if self.rollout.phase.is_final:
                 return
 
-    def _call(self, number: str, canary: bool, bad: float) -> CallRecord:
-        at, went_wrong = self.clock.now(), self.random.random() < bad
+    def _call(self, number: str, version: int, bad: float, *, ago: timedelta = timedelta()) -> CallRecord:
+        at, went_wrong = self.clock.now() - ago, self.random.random() < bad
         hard = went_wrong and self.random.random() < 0.15
         return CallRecord(
             f"call_{self.random.randrange(16**10):010x}",
             AGENT,
-            7 if canary else 6,
+            version,
             number,
             "inbound",
             at,
@@ -169,10 +184,27 @@ def play(g: Gallery) -> dict[str, str]:
         g.app.store.wake([g.id], look=False)
         g.drive()
 
+    def shipped(number: str) -> None:
+        g.calls(number, 400, bad=0.10, every=90)
+        g.app.commands.ship(g.id, By("token:t1:Maria", "c keeps more callers"), variant="c", anyway=True)
+        g.drive()
+
+    def set_by_hand(number: str) -> None:
+        g.calls(number, 200, bad=0.10, every=90)
+        g.app.commands.promote(g.id, MARIA, full=True)
+        g.drive()
+        g.app.commands.set_weights(g.id, By("token:t1:Maria", "half of them for a while"), weights={"canary": "0.8"})
+        g.drive()
+        g.after(90_000)
+
+    two = {"canary": None, "variants": {"b": _version(7), "c": _version(8)}, "steps": AB_STEPS}
     state("downtown-v7", promoted)
     state("airport-v7", rolled_back)
     state("ferry-v7", asked_back)
     state("harbour-v7", stopped)
+    state("gym-ab", shipped, **two)
+    state("cinema-ab", lambda number: g.calls(number, 900, bad=0.12, every=60), **two)
+    state("museum-hand", set_by_hand, gates={"profile": "none"})
     state("clinic-v7", paused)
     state("hotel-v7", drifted)
     state("museum-v7", unread)
@@ -184,10 +216,23 @@ def play(g: Gallery) -> dict[str, str]:
     state("support-v7", lambda number: g.calls(number, 70, bad=0.12, every=60))
     state("bakery-v7", lambda _: None)
     state("theatre-v7", by_hand)
-    found |= {"overview": "/", "new": "/new", "number": f"/numbers/{g.made['airport-v7']}"}
-    for command in ("rollback", "promote"):
-        found[f"confirm-{command}"] = f"{found['support-v7']}/{command}"
+    found |= {name: f"/{name}" for name in ("new", "numbers", "journal", "calendars", "tokens", "system", "sign-in")}
+    found |= {"overview": "/", "number": f"/numbers/{g.made['airport-v7']}", "error": "/rollouts/nothing"}
+    found |= {f"bulk-{command}": f"/bulk/{command}" for command in ("pause", "resume", "rollback")}
+    for command in ("rollback", "promote", "set", "ship?variant=canary", "pause", "stop"):
+        found[f"confirm-{command.partition('?')[0]}"] = f"{found['support-v7']}/{command}"
+    found |= {f"confirm-{command}": f"{found['hotel-v7']}/{command}" for command in ("adopt", "restore")}
     return found
+
+
+def holds(service: World) -> dict[str, str]:
+    """A rollout held for each reason, as the store has it."""
+    made = {}
+    for i, reason in enumerate(HeldReason):
+        number = f"+1415556{1000 + i}"
+        of = plan([number], name=f"held-{reason}")
+        made[f"held-{reason}"] = f"/rollouts/{keep(service, i, [number], of, phase='held', reason=str(reason))}"
+    return made
 
 
 @contextmanager
@@ -198,10 +243,12 @@ def gallery() -> Iterator[tuple[World, dict[str, str], Gallery]]:
         database = Database(url, FakeClock())
         migrate.upgrade(database)
         database.close()
-        with Gallery(url, read_rate=10_000) as scene:
+        with Gallery(url, read_rate=10_000, change_rate=10_000) as scene:  # its clock stands still
             paths = play(scene)
             service = World(scene.app, scene.sandbox, None, _server(scene.app, None, 0))
-            service.tokens["operator"] = create_token(scene.app.store, "operator", "Maria", None, None, "cli:test")[1]
+            for role, name in (("operator", "Maria"), ("admin", "Ada")):
+                service.tokens[role] = create_token(scene.app.store, role, name, None, None, "cli:test")[1]
+            scene.app.__dict__["calendars"] = calendars_at(CALENDARS)
             try:
                 yield service, paths, scene
             finally:
@@ -215,7 +262,9 @@ def draw(service: World, page: Page, path: str, file: Path, *, whole: bool) -> N
     page.screenshot(path=file, full_page=whole)
 
 
-def opened(browser: Browser, service: World, scene: Gallery, size: tuple[int, int], scheme: str) -> Page:
+def opened(
+    browser: Browser, service: World, scene: Gallery, size: tuple[int, int], scheme: str, role: str = "operator"
+) -> Page:
     """A page of that size in that theme, at the time of the scene."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
@@ -226,8 +275,20 @@ def opened(browser: Browser, service: World, scene: Gallery, size: tuple[int, in
     )
     page = context.new_page()
     page.clock.set_fixed_time(scene.clock.now())
-    service.sign_in(page, "operator")
+    service.sign_in(page, role)
     return page
+
+
+def _a_plan_checked(page: Page, service: World, scene: Gallery, file: Path) -> None:
+    """The form of a new rollout with a plan that was checked."""
+    page.goto(f"{service.url}/new?number={quote(scene.made['downtown-v7'])}")
+    page.fill("#f-name", "downtown-v8")
+    page.fill("#arm-0-agent", AGENT)
+    page.fill("#arm-0-version", "8")
+    expect(page.locator("#plan")).to_have_value(re.compile("agent_version: 8"))
+    page.click("#check")
+    page.wait_for_selector("#start")
+    page.screenshot(path=file, full_page=True)
 
 
 def main(folder: Path | None) -> None:
@@ -240,10 +301,20 @@ def main(folder: Path | None) -> None:
                 draw(service, page, paths[name], IMAGES / f"{picture}.png", whole=False)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            for size, scheme in product((DESK, PHONE), ("light", "dark")):
-                page = opened(browser, service, scene, size, scheme)
-                for name, path in paths.items():
-                    draw(service, page, path, folder / f"{name}-{size[0]}-{scheme}.png", whole=True)
+            looks = {
+                (size, scheme, role): opened(browser, service, scene, size, scheme, role)
+                for size, scheme, role in product((DESK, PHONE), ("light", "dark"), ("operator", "admin"))
+            }
+            for shown in (paths, {"new-checked": "/new"}, holds(service)):
+                for (size, scheme, role), page in looks.items():
+                    for name, path in shown.items():
+                        file = folder / f"{name}-{size[0]}-{scheme}.png"
+                        if role != ("admin" if name in ("tokens", "system") else "operator"):
+                            continue
+                        if name == "new-checked":
+                            _a_plan_checked(page, service, scene, file)
+                        else:
+                            draw(service, page, path, file, whole=True)
         browser.close()
 
 

@@ -193,7 +193,7 @@ def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], n
     if blind:
         return blind[0].trouble
     if not marks and rollout.started_at is not None and now - rollout.started_at > BLIND_AFTER:
-        return "no calls have been fetched yet; is `rollout serve` running?"
+        return "no calls have been fetched yet, which `rollout serve` does"
     return None
 
 

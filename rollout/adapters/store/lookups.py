@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Text, func, or_, select, type_coerce
+from sqlalchemy import ColumnElement, Text, case, func, or_, select, type_coerce
 
 from rollout.adapters.store import names
 from rollout.adapters.store.bulk import in_parts
@@ -17,6 +17,7 @@ from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import DRIVEN, LIVE, rollouts, targets
+from rollout.domain import compact_json
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
@@ -41,18 +42,19 @@ class NumberHistory:
 
 @dataclass(frozen=True, slots=True)
 class NumberOwner:
-    """A number's place in one rollout: the one that drives it, or the newest that wrote it."""
+    """The rollout that drives a number."""
 
     rollout_id: str
     name: str
     phase: str
-    baseline: dict[str, Any]
-    confirmed: dict[str, Any]
 
-    @property
-    def left(self) -> dict[str, Any]:
-        """The lists that the rollout left on the number: the baseline once it is rolled back."""
-        return self.baseline if self.phase == Phase.ROLLED_BACK else self.confirmed
+
+@dataclass(frozen=True, slots=True)
+class LeftLists:
+    """The lists that the newest rollout of a number left there: the baseline once it is rolled back."""
+
+    rollout_id: str
+    lists: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,37 +178,33 @@ class Lookups:
 
     def drivers(self) -> dict[str, NumberOwner]:
         """Each number of a live rollout, with that rollout."""
+        r = rollouts.c
+        query = select(targets.c.number, r.id, r.name, r.phase).join(rollouts, targets.c.rollout_id == r.id)
         with self.database.read() as connection:
-            return _owners(connection.execute(_OWNERS.where(DRIVEN)))
+            return {number: NumberOwner(*owner) for number, *owner in connection.execute(query.where(DRIVEN)).all()}
 
-    def newest_writers(self) -> dict[str, NumberOwner]:
-        """Each number that was ever written, with the newest rollout that wrote it."""
+    def left(self) -> dict[str, LeftLists]:
+        """Each number that was ever written, with what the newest rollout that wrote it left there."""
         t, r = targets.c, rollouts.c
         age = func.row_number().over(partition_by=t.number, order_by=(r.created_at.desc(), r.id.desc()))
-        ranked = (
-            select(t.rollout_id, t.number, age.label("age"))
-            .join(rollouts, t.rollout_id == r.id)
-            .where(t.written)
-            .subquery()
-        )
-        newest = (t.rollout_id == ranked.c.rollout_id) & (t.number == ranked.c.number) & (ranked.c.age == 1)
+        lists = type_coerce(case((r.phase == Phase.ROLLED_BACK, t.baseline), else_=t.split), Text)
+        written = select(t.number, t.rollout_id, lists.label("lists"), age.label("age"))
+        ranked = written.join(rollouts, t.rollout_id == r.id).where(t.written).subquery()
+        newest = select(ranked.c.number, ranked.c.rollout_id, ranked.c.lists).where(ranked.c.age == 1)
+        parsed: dict[str, Any] = {}  # a fleet's numbers show the same few lists
+        found = {}
         with self.database.read() as connection:
-            return _owners(connection.execute(_OWNERS.join(ranked, newest)))
+            for number, id_, text in connection.execute(newest).all():
+                if text not in parsed:
+                    parsed[text] = compact_json.loads(text)
+                found[number] = LeftLists(id_, parsed[text])
+        return found
 
     def probe(self) -> None:
         """Write a row: NotReachable unless the database can be written."""
         with self.database.write() as connection:
             # Its value changes each time: SQLite writes nothing where nothing changes.
             set_value(connection, _PROBE, secrets.token_hex(8))
-
-
-_OWNERS = select(
-    targets.c.number, rollouts.c.id, rollouts.c.name, rollouts.c.phase, targets.c.baseline, targets.c.split
-).join(rollouts, targets.c.rollout_id == rollouts.c.id)
-
-
-def _owners(rows: Iterable[Row[Any]]) -> dict[str, NumberOwner]:
-    return {row.number: NumberOwner(row.id, row.name, row.phase, row.baseline, row.split) for row in rows}
 
 
 def _containing(text: str) -> ColumnElement[bool]:

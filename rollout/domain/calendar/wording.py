@@ -47,9 +47,13 @@ def _when(row: TimetableRow, now: datetime) -> str:
     return "not within two years" if row.at is None else moment_text(row.at, row.zone, now)
 
 
+def event_text(row: TimetableRow) -> str:
+    """What happens, without its time: `10 %`, `promoted`."""
+    return weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
+
+
 def _add_part(parts: list[str], said: int, row: TimetableRow, now: datetime) -> int:
-    what = weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
-    text = f"{what} {_when(row, now)}"
+    text = f"{event_text(row)} {_when(row, now)}"
     fixed = row.happens is Happens.STEP and row.position == _FIRST and not row.needs
     if not said and not fixed and row.at is not None:
         text, said = f"{text} at the earliest", len(parts) + 1

@@ -124,7 +124,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         )
     if after is None and r.hand is not None and r.shipped is None:
         why = f"a person set {weight(r, r.step)} in the last step: somebody must promote, ship, stop or roll it back"
-        return Wait(sooner(None, now, f), "promote, stop or rollback", why, WaitingFor.APPROVAL)
+        return Wait(sooner(None, now, f), "promote, ship, stop or rollback", why, WaitingFor.APPROVAL)
     return None
 
 

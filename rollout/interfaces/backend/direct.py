@@ -18,6 +18,7 @@ from rollout.interfaces.views import rollout
 
 if TYPE_CHECKING:
     from rollout.app import App
+    from rollout.domain.calendar.timetable import TimetableRow
     from rollout.domain.lifecycle.commands import By
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.plan_text import PlanText
@@ -173,17 +174,20 @@ class Direct:
         return rollout.unreadable(self.app.store.calls.unreadable(r.id)) if r.phase.is_live else None
 
     def timetable(self, r: Rollout) -> str | None:
-        """The timetable of all that is still to come; None once it ended, and while it is held."""
-        if r.phase is Phase.HELD:
-            return None  # nothing comes before a person answers, and nobody knows when that is
+        """The timetable of all that is still to come in words; None where there are no rows."""
         from rollout.domain.calendar.wording import sentence
 
-        now = self.app.store.now()
         try:
-            rows = self.app.calendars.remaining(r, now)
+            rows = self.timetable_rows(r)
         except InputError as error:
             return error.message
-        return sentence(rows, now) if rows else None
+        return sentence(rows, self.app.store.now()) if rows else None
+
+    def timetable_rows(self, r: Rollout) -> builtins.list[TimetableRow]:
+        """What is still to come; [] once it ended, and while it is held. InputError: its calendar cannot be read."""
+        if r.phase is Phase.HELD:
+            return []  # nothing comes before a person answers, and nobody knows when that is
+        return self.app.calendars.remaining(r, self.app.store.now())
 
     def report(self, id_: str, form: ReportForm) -> str:
         from rollout.interfaces.views.report_pages import written

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.adapters.store.lookups import NumberOwner
+from rollout.adapters.store.lookups import LeftLists, NumberOwner
 from rollout.domain.patterns import fits
 from rollout.domain.splits import splits
 from rollout.domain.writes.answers import Failure, Reading
@@ -31,11 +31,20 @@ class AccountNumber:
 
     number: str
     nickname: str
-    serves: str
     lists: Mapping[str, Any]
-    changed: datetime
+    modified: int  # milliseconds since 1970
     driver: NumberOwner | None
     drift: tuple[str, ...]
+
+    @property
+    def serves(self) -> str:
+        """Its lists in words; only the rows that are shown, searched or sorted by them need these."""
+        return formatting.lists_text(self.lists) if self.lists else "nothing"
+
+    @property
+    def changed(self) -> datetime:
+        """When anything about it was changed last."""
+        return datetime.fromtimestamp(self.modified / 1000, UTC)
 
     def matches(self, text: str) -> bool:
         """True if number, nickname, what it serves or its driver contains this text, or the nickname fits it."""
@@ -43,7 +52,8 @@ class AccountNumber:
             return fits(self.nickname, text)
         wanted = text.casefold()
         driver = "" if self.driver is None else self.driver.name
-        return any(wanted in part.casefold() for part in (self.number, self.nickname, self.serves, driver))
+        parts = (self.number, self.nickname, driver)
+        return any(wanted in part.casefold() for part in parts) or wanted in self.serves.casefold()
 
 
 class AccountSnapshot:
@@ -71,26 +81,25 @@ class AccountSnapshot:
 
 def account_numbers(service: ApiService, caller: Caller, readings: Sequence[Reading]) -> list[AccountNumber]:
     """The rows of the numbers that are this caller's business."""
-    drivers, writers = service.lookups.drivers(), service.lookups.newest_writers()
+    drivers, left = service.lookups.drivers(), service.lookups.left()
     if caller.numbers is not None:
         readings = [reading for reading in readings if reading.number in caller.numbers]
-        mine = service.business_of(caller, {o.rollout_id for o in (*drivers.values(), *writers.values())})
+        mine = service.business_of(caller, {o.rollout_id for owners in (drivers, left) for o in owners.values()})
         drivers = {number: owner for number, owner in drivers.items() if owner.rollout_id in mine}
-        writers = {number: owner for number, owner in writers.items() if owner.rollout_id in mine}
-    return [account_number(r, drivers.get(r.number), writers.get(r.number)) for r in readings]
+        left = {number: lists for number, lists in left.items() if lists.rollout_id in mine}
+    return [account_number(r, drivers.get(r.number), left.get(r.number)) for r in readings]
 
 
-def account_number(reading: Reading, driver: NumberOwner | None, writer: NumberOwner | None) -> AccountNumber:
-    """One number as a row; `writer` is the newest rollout that wrote it."""
+def account_number(reading: Reading, driver: NumberOwner | None, left: LeftLists | None) -> AccountNumber:
+    """One number as a row; `left`: by the newest rollout that wrote it."""
     shown = {field: entries for field, entries in reading.lists.items() if entries}
     return AccountNumber(
         reading.number,
         reading.nickname or "",
-        formatting.lists_text(shown) if shown else "nothing",
         shown,
-        datetime.fromtimestamp(reading.modified / 1000, UTC),
+        reading.modified,
         driver,
-        drifted(reading.lists, {} if writer is None else writer.left),
+        drifted(reading.lists, {} if left is None else left.lists),
     )
 
 
@@ -107,7 +116,7 @@ def in_order(rows: Sequence[AccountNumber], sort: str) -> list[AccountNumber]:
         "nickname": lambda row: row.nickname.casefold(),
         "serves": lambda row: row.serves if row.lists else "",
         "driver": lambda row: "" if row.driver is None else row.driver.name.casefold(),
-        "changed": lambda row: row.changed,
+        "changed": lambda row: row.modified,
         "drift": lambda row: "drift" if row.drift else "",
     }
     found = sorted(rows, key=lambda row: row.number)
@@ -122,7 +131,7 @@ def page(service: ApiService, snapshot: AccountSnapshot, caller: Caller, query: 
     text, sort = query.get("q", "").strip()[:100], query.get("sort", "number")
     readings, at, trouble = snapshot.read(query.get("fresh") == "1")
     everything = account_numbers(service, caller, readings)
-    found = in_order([row for row in everything if row.matches(text)], sort)
+    found = in_order([row for row in everything if row.matches(text)] if text else everything, sort)
     rows, number, pages = page_of(found, PER_PAGE, query.get("page", ""))
     return {
         "rows": rows,

@@ -73,6 +73,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{round(share * 100, 2):g}\u00a0%"
 
 
+def percent0(share: float) -> str:
+    """How far something has come: `12 %`."""
+    return f"{share * 100:.0f}\u00a0%"
+
+
 def percent1(share: float) -> str:
     """A measured share, to a tenth: `12.3 %`."""
     return f"{share * 100:.1f}\u00a0%"

@@ -30,7 +30,7 @@ from rollout.interfaces.views.listing import ListOrder
 PER_PAGE = 50
 ENDED_PER_PAGE = 20
 ORDER_WORDS: Mapping[ListOrder, str] = {
-    ListOrder.PHASE: "what needs you first",
+    ListOrder.PHASE: "urgency",
     ListOrder.CREATED: "newest first",
     ListOrder.UPDATED: "last change",
     ListOrder.DUE: "next check",
@@ -271,5 +271,6 @@ def evidence_of(verdict: GateVerdict | None) -> Evidence | None:
         elif proofs:
             safe.append(min(proof.part for proof in proofs))
     rollback, promotion = max(back), min(safe, default=0.0)
-    label = f"{rollback:.0%} of the way to a rollback, {promotion:.0%} to the proof that it is not worse"
+    back_, safe_ = formatting.percent0(rollback), formatting.percent0(promotion)
+    label = f"{back_} of the way to a rollback, {safe_} to the proof that it is not worse"
     return Evidence(str(verdict.outcome), rollback, promotion, label)

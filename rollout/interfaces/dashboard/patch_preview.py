@@ -30,11 +30,14 @@ def grouped(bodies: Iterable[tuple[str, str]]) -> tuple[PatchPreview, ...]:
 
 
 def summary(orders: Iterable[PatchPreview]) -> str:
-    """`the same PATCH for 12 numbers`, or `no PATCH`."""
+    """`the same PATCH for 12 numbers`, `one PATCH`, or `no PATCH`."""
     listed = list(orders)
     if not listed:
         return "no PATCH"
-    total = number_count(sum(len(o.numbers) for o in listed))
+    count = sum(len(o.numbers) for o in listed)
+    if count == 1:
+        return "one PATCH"
+    total = number_count(count)
     return f"the same PATCH for {total}" if len(listed) == 1 else f"{len(listed)} PATCH bodies for {total}"
 
 

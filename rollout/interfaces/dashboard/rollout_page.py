@@ -9,6 +9,8 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
+from rollout.domain.calendar import wording
+from rollout.domain.errors import InputError
 from rollout.domain.gates import forecast_wording
 from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
@@ -47,7 +49,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "asked": story.asked(r),
         "seen": _seen_now(r, lines, now),
         "lead": story.lead(r, summarise(r), now),
-        "timetable": page_state.service.direct.timetable(r),
+        "ahead": ahead(page_state, r),
         "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,
         "tests": agent_tests.lines(rollout.tests(r)),
         "difference": "\n".join(next((line.differences for line in reversed(lines) if line.differences), ())),
@@ -69,6 +71,17 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "last_seq": lines[-1].seq if lines else 0,
         "trouble": "" if r.phase.is_final else page_state.trouble(),
     }
+
+
+def ahead(page_state: PageState, r: Rollout) -> str | Sequence[tuple[str, datetime]]:
+    """What is still to come, each with its earliest moment; the timetable in words where a calendar has its own zone."""
+    direct = page_state.service.direct
+    try:
+        rows = direct.timetable_rows(r)
+    except InputError as error:
+        return error.message
+    found = [(wording.event_text(row), row.at) for row in rows if row.zone == "UTC" and row.at is not None]
+    return found if len(found) == len(rows) else direct.timetable(r) or ""
 
 
 def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observed | None:
@@ -147,8 +160,8 @@ def _stands(m: MetricSummary) -> str:
     if proof >= 1:
         return "safe"
     if m.harm.part > proof:
-        return f"unknown, {m.harm.part:.0%} of the way to harmful"
-    return "unknown, only watched" if m.proof is None else f"unknown, {proof:.0%} of the way to safe"
+        return f"unknown, {formatting.percent0(m.harm.part)} of the way to harmful"
+    return "unknown, only watched" if m.proof is None else f"unknown, {formatting.percent0(proof)} of the way to safe"
 
 
 # ------------------------------------------------------------------ the worst calls

@@ -13,6 +13,7 @@ from tests.integration.dashboard.world import World
 
 pytestmark = pytest.mark.browser
 DESK = {"viewport": {"width": 1280, "height": 800}}
+COMMANDS = ("rollback", "promote", "pause", "stop", "adopt", "set", "ship?variant=canary")
 LOOKS = [(DESK, "light"), (DESK, "dark"), (PHONE, "light")]
 
 
@@ -46,7 +47,7 @@ def test_no_page_has_a_serious_finding(
         "/rollouts/nothing",
         f"/numbers/{number}x",
     ]
-    paths += [f"/rollouts/{id_}/{command}" for command in ("rollback", "promote", "pause", "stop", "adopt")]
+    paths += [f"/rollouts/{id_}/{command}" for command in COMMANDS]
     context = context_of(browser, look)
     try:
         page = context.new_page()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page, expect
 
 from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.interfaces.auth.roles import create_token
@@ -22,6 +22,9 @@ PAGES = (
     "/?group=agent&sort=name",
     "/bulk/pause",
     "/bulk/rollback?q=x",
+    "/bulk/resume",
+    "/numbers",
+    "/new",
     "/calendars",
     "/journal",
     "/tokens",
@@ -61,3 +64,20 @@ def test_nothing_is_wider_than_the_screen_and_everybody_can_use_it(
         assert too_wide <= 0, path
         assert findings(page) == [], path
     context.close()
+
+
+@pytest.mark.browser
+def test_what_a_form_answers_has_no_serious_finding(full: World, page: Page) -> None:
+    full.sign_in(page, "admin")
+    page.goto(f"{full.url}/bulk/pause")
+    page.fill("#reason", "a test")
+    page.click("#confirm")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Pause: 20 ordered")
+    assert findings(page) == []
+    page.goto(f"{full.url}/tokens")
+    page.click("text=Create a token")
+    page.fill("#name", "somebody")
+    page.click("text=Create token")
+    expect(page.locator("#secret")).to_be_visible()
+    page.locator(".revoke summary").first.click()
+    assert findings(page) == []
