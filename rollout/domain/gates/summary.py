@@ -6,13 +6,14 @@ Counts are of bad calls, as everywhere in the gates; whoever shows them turns th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
 from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.metrics import MetricRule, sample
 from rollout.domain.gates.tally import Cell, Counts, totals
-from rollout.domain.gates.verdict import Alarm, GateEvidence, GateOutcome, Verdict
+from rollout.domain.gates.verdict import Alarm, Comparison, GateEvidence, GateOutcome, Verdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
@@ -127,13 +128,24 @@ class ArmSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class VariantProof:
+    """How far the variant with the best rate has come towards the proof that it is better than another one."""
+
+    leader: str
+    other: str
+    metric: str
+    proof: Meter
+
+
+@dataclass(frozen=True, slots=True)
 class GateSummary:
-    """The verdict on all arms together, and each of them."""
+    """The verdict on all arms together, and each of them. against: of the variant with the best rate, by each other one."""
 
     outcome: GateOutcome
     alarm: Alarm | None
     reason: str
     arms: tuple[ArmSummary, ...]
+    against: tuple[VariantProof, ...] = ()
 
 
 def summarise(r: Rollout) -> GateSummary | None:
@@ -145,7 +157,14 @@ def summarise(r: Rollout) -> GateSummary | None:
     decides = r.phase in (Phase.PROGRESSING, Phase.PAUSED)
     said = verdict.outlook if decides else verdict.reason
     arms = tuple(_arm(name, kept, decides=decides) for name, kept in verdict.arms.items())
-    return GateSummary(verdict.outcome, verdict.alarm, said, arms)
+    against = () if r.shipped is not None or verdict.comparison is None else tuple(_against(verdict.comparison))
+    return GateSummary(verdict.outcome, verdict.alarm, said, arms, against)
+
+
+def _against(found: Comparison) -> Iterator[VariantProof]:
+    for name, said in found.over.items():
+        for metric, e in said.evidence.figures.safe.items():
+            yield VariantProof(found.leader, name, metric, Meter(e, 1 / said.evidence.config.beta))
 
 
 def meters(verdict: Verdict) -> tuple[Meter, tuple[Meter, ...]]:

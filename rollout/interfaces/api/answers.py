@@ -139,6 +139,9 @@ class RolloutModel(Summary):
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
     verdict: VerdictModel | None = Field(description="The verdict of the gates; null: none yet.")
     gates: list[dict[str, Any]] = Field(description="Their evidence, by arm.")
+    comparison: list[dict[str, Any]] = Field(
+        description="How far the variant with the best rate has come towards the proof that it is better than each other."
+    )
     gates_text: list[str] = Field(description="The same in words.")
     tests: TestsModel | None = Field(description="null: the plan has none, or they have not run yet.")
     targets: list[TargetModel]

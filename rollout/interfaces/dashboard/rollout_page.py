@@ -25,7 +25,7 @@ from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.paging import page_of
 from rollout.interfaces.dashboard.weight_history import weight_history
-from rollout.interfaces.views import agent_tests, rollout
+from rollout.interfaces.views import agent_tests, gates, rollout
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
@@ -39,7 +39,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
     """Everything the rollout's page shows. `query`: state, number (filters of the targets), tpage, before."""
     r = page_state.service.find(caller, text)
     now = page_state.service.app.store.now()
-    lines = page_state.history(r.id)
+    lines, found = page_state.history(r.id), summarise(r)
     return {
         "r": r,
         "row": row(r, len(r.targets)),
@@ -48,8 +48,9 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "place": story.place(r),
         "asked": story.asked(r),
         "seen": _seen_now(r, lines, now),
-        "lead": story.lead(r, summarise(r), now),
+        "lead": story.lead(r, found, now),
         "ahead": ahead(page_state, r),
+        "against": [] if found is None else gates.against_lines(found),
         "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,
         "tests": agent_tests.lines(rollout.tests(r)),
         "difference": "\n".join(next((line.differences for line in reversed(lines) if line.differences), ())),

@@ -75,7 +75,28 @@ def _external(m: ExternalSummary) -> dict[str, Any]:
 
 def lines(found: GateSummary | None) -> list[str]:
     """A verdict in sentences, one per arm and one per metric, for a terminal. Rates are those of good calls."""
-    return [] if found is None else [line for a in found.arms for line in _lines(a, several=len(found.arms) > 1)]
+    if found is None:
+        return []
+    several = len(found.arms) > 1
+    return [*(line for a in found.arms for line in _lines(a, several=several)), *against_lines(found)]
+
+
+def against_lines(found: GateSummary) -> list[str]:
+    """How far the variant with the best rate has come towards the proof that it is better than each other one."""
+    from rollout.domain.gates.reasons import figure
+
+    return [
+        f"{a.leader} has the best rate; better than {a.other} on {a.metric}: {figure(a.proof.e)} of {a.proof.line:g}"
+        for a in found.against
+    ]
+
+
+def comparison(found: GateSummary | None) -> list[dict[str, Any]]:
+    """One entry for each variant that the one with the best rate is held against; `at` is where it is proven better."""
+    return [
+        {"leader": a.leader, "other": a.other, "metric": a.metric, "E": a.proof.e, "at": a.proof.line}
+        for a in (() if found is None else found.against)
+    ]
 
 
 def _lines(a: ArmSummary, *, several: bool) -> list[str]:

@@ -68,7 +68,7 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
             else f"Ship {chosen.name} (rollout ship {r.id} --variant {chosen.name}): {found.why}."
         )
         change = f"Evidence of harm of {chosen.rollback.line:g} or more; it is {figure(chosen.rollback.e)} now."
-        return Recommendation(Advice.PROMOTE, f"{what} {avoid}".strip(), reasons, change)
+        return Recommendation(Advice.PROMOTE, f"{what}{_by_plan(r)} {avoid}".strip(), reasons, change)
     if len(failing) == len(arms):
         change = (
             "Nothing that calls can show: a gate that failed stays failed. Only a person can continue it, with resume."

@@ -14,6 +14,7 @@ from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.views import gates
 from tests.support.values import rollout
+from tests.support.verdicts import ENOUGH, ab_verdict
 
 FINE = dict.fromkeys(("hard_error", "slow:p50", "slow:p90", "negative"), (0, 50, 0, 450))
 NOW = datetime(2026, 3, 2, 10, tzinfo=UTC)
@@ -115,3 +116,15 @@ def test_the_interval_of_a_rate_is_that_of_good_calls() -> None:
     assert ArmCalls(15, 100).good == 0.85
     assert ArmCalls(15, 100).good_interval == pytest.approx((0.76717, 0.90694), abs=1e-4)
     assert ArmCalls(0, 0).good is ArmCalls(0, 0).good_interval is None
+
+
+def test_the_variant_with_the_best_rate_is_shown_against_each_other_one() -> None:
+    found = summarise(rollout(verdict=ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1), "d": (ENOUGH, 0.1)})))
+    assert found is not None
+    assert [(a.leader, a.other, a.metric, a.proof.line) for a in found.against] == [
+        ("c", "b", "success", 10.0),
+        ("c", "d", "success", 10.0),
+    ]
+    assert found.against[0].proof.e > 10 > found.against[1].proof.e
+    assert gates.lines(found)[-1].startswith("c has the best rate; better than d on success: ")
+    assert [entry["other"] for entry in gates.comparison(found)] == ["b", "d"]
