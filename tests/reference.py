@@ -134,8 +134,8 @@ def cli() -> str:
         if rows:
             parts.append(_table("argument or option | means", rows))
     head = (
-        '`--json` gives stable JSON; of a failure `{"error": {"code", "message", "hint"}}`, beside what was found until '
-        "then. Standard error has the same message. [Exit codes](exit-codes.md) are the same for every command."
+        '`--json` gives stable JSON; after a failure also `{"error": {"code", "message", "hint"}}` beside what was found '
+        "before it. Standard error has the same message. [Exit codes](exit-codes.md) are the same for every command."
     )
     return _page("Command line", head, *parts)
 

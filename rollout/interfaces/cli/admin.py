@@ -103,7 +103,7 @@ def _examined() -> dict[str, Any]:
 
 
 def verify(
-    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    id: Annotated[str | None, typer.Argument(metavar="[ID]", help="Check only the journal of this rollout.")] = None,
     file: Annotated[
         str | None, typer.Option("--file", metavar="FILE", help="Check an export; needs no database.")
     ] = None,

@@ -16,6 +16,7 @@ from rollout.interfaces.cli.common import (
     Expect,
     Interrupted,
     Json,
+    OptionalRolloutId,
     Reason,
     RequestId,
     RolloutId,
@@ -32,7 +33,7 @@ from rollout.interfaces.cli.screen import echo, local, plain, plain_lines
 if TYPE_CHECKING:
     from rollout.interfaces.backend.direct import Backend
 
-All = Annotated[bool, typer.Option("--all", help="Pause every live rollout, also scheduled ones.")]
+All = Annotated[bool, typer.Option("--all", help="Every live rollout, also scheduled ones.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -140,7 +141,7 @@ def _share(field: str, text: str) -> float:
 
 
 def pause(
-    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    id: OptionalRolloutId = None,
     every: All = False,
     reason: Reason = "",
     expect: Expect = None,
@@ -235,7 +236,7 @@ def _plain_command(name: str) -> Any:
 
 
 def rollback(
-    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    id: OptionalRolloutId = None,
     number: Annotated[str | None, typer.Option("--number", metavar="+1...", help="The rollout of this number.")] = None,
     every: All = False,
     no_wait: Annotated[

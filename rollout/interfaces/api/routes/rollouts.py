@@ -153,7 +153,7 @@ async def report(
         ReportForm, Query(alias="format", description="json; text, for a terminal; html, one self-contained page.")
     ] = ReportForm.JSON,
 ) -> Response:
-    """What was tried, what the calls said of each version, and what to do; after the end, what was done and followed."""
+    """What was tried, how the calls of each version went, and what to do; after the end, what was done and followed."""
     service, caller = service_of(request), caller_of(request)
 
     def work() -> Response:
