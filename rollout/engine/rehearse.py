@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
-from itertools import islice
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
-from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.errors import InputError
 from rollout.domain.gates.forecast_wording import round_calls
-from rollout.domain.gates.history import BaselineHistory
-from rollout.domain.gates.observations import baseline_pairs
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.hours import hours
-from rollout.domain.writes.answers import Failure
 from rollout.engine.calendars import Calendars
 from rollout.engine.gate_check import config_of
-from rollout.engine.ports import Calls
-from rollout.engine.preflight import Preflight
 
 if TYPE_CHECKING:
     from rollout.domain.gates.profiles import GateConfig
@@ -30,8 +24,6 @@ if TYPE_CHECKING:
     from rollout.domain.rehearsal.simulation import PlayStep
 
 USUAL_CALLS_PER_DAY = 200.0
-HISTORY = timedelta(days=7)
-MOST_NUMBERS, MOST_CALLS = 25, 2_000
 _PASSES_AT_LAST = "its gates pass when the plan decides; what it ships is played apart, from the last step on"
 FEW_RUNS = 300  # of what is played beside the plan itself
 
@@ -53,7 +45,6 @@ def rehearse(
     be used, or that never opens.
     """
     from rollout.domain.gates.profiles import GateConfig
-    from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
     from rollout.domain.rehearsal.rehearsal import DEADLINE
     from rollout.domain.rehearsal.rehearsal import rehearse as play
     from rollout.domain.rehearsal.simulation import DAY
@@ -73,24 +64,37 @@ def rehearse(
     if begins is None:
         raise InputError("windows: none opens within two years; write hours in which steps may advance")
     played = play(config, steps, calls_per_day, canary=bad, runs=runs, deadline=deadline, hours=open_)
-    notes = list(played.notes)
+    notes = [*played.notes]
     if open_.turns:
-        at = moment_text(begins, calendar.zone or "UTC", now)
-        when = hours_text(calendar) if calendar.windows else "outside its holidays and freezes"
-        notes.append(f"Steps advance only while the plan's calendar is open ({when}); days count from {at}.")
+        notes.append(_hours_note(calendar, begins, now))
     if plan.retreat is not None:
         notes.append("The retreat is not modelled: calls outside the hours count as calls at the step's weight.")
-    found = {**asdict(played), "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
-    if (test := ab_test(plan, calls_per_day)) is not None:
-        few = min(runs, FEW_RUNS)
-        ends = [asdict(end) for end in rehearse_decision(config, test, runs=few)]
-        found["decision"] = {"calls": test.calls, "days": test.days, "runs": few, "ends": ends}
-        found["notes"] = (*notes, f"One variant is played beside the baseline: promoted means that {_PASSES_AT_LAST}.")
+    decision = _decision(plan, config, calls_per_day, min(runs, FEW_RUNS))
+    if decision:
+        notes.append(f"One variant is played beside the baseline: promoted means that {_PASSES_AT_LAST}.")
+    found = {**asdict(played), **decision, "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
     if better is None:
         return found
     then = play(better.config, better.steps, calls_per_day, runs=min(runs, FEW_RUNS), deadline=later, hours=open_)
     proposal = {**_proposed(plan, better, calls_per_day), "now": _played(played), "then": _played(then)}
     return {**found, "proposal": proposal}
+
+
+def _hours_note(calendar: Calendar, begins: datetime, now: datetime) -> str:
+    when = hours_text(calendar) if calendar.windows else "outside its holidays and freezes"
+    at = moment_text(begins, calendar.zone or "UTC", now)
+    return f"Steps advance only while the plan's calendar is open ({when}); days count from {at}."
+
+
+def _decision(plan: Plan, config: GateConfig, calls_per_day: float, runs: int) -> dict[str, Any]:
+    """The ends of an A/B test whose plan decides it; empty for any other plan."""
+    from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
+
+    test = ab_test(plan, calls_per_day)
+    if test is None:
+        return {}
+    ends = [asdict(end) for end in rehearse_decision(config, test, runs=runs)]
+    return {"decision": {"calls": test.calls, "days": test.days, "runs": runs, "ends": ends}}
 
 
 def _played(played: Rehearsal) -> dict[str, Any]:
@@ -267,63 +271,3 @@ def parse_canary(text: str | None) -> dict[str, float] | None:
         if not name or not 0 <= found[name] <= 1:
             raise InputError(f"--canary: {part.strip()} is not a rate; write for example success=0.75,hard_error=0.05")
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """The traffic of a plan's numbers, from Retell's lists.
-
-    Calls a day in the last week (None: hardly any), and what the baseline's
-    own calls of the last 30 days say."""
-
-    calls_per_day: float | None
-    history: BaselineHistory
-
-
-def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
-    """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls. Of either, at
-    most 2,000 calls are read, shared equally by the numbers. NotReachable when the list cannot be read."""
-    from rollout.domain.gates.counting import hard_reasons
-    from rollout.domain.gates.earlier_calls import BEFORE, LEAST_CALLS, baseline_history
-
-    asked = found.targets[:MOST_NUMBERS]
-    pairs = frozenset(baseline_pairs(asked))
-    week = _listed(found, calls, pairs, now - HISTORY)
-    per_day = sum(_per_day(part, most, now - HISTORY, now) for part, most in week)
-    per_day *= len(found.targets) / len(asked) if asked else 0.0
-    config = config_of(found.plan)
-    if config is None:
-        return Traffic(per_day if per_day >= 1 else None, BaselineHistory())
-    known = [call for part, _ in week for call in part]
-    if sum(c.analyzed for c in known) < LEAST_CALLS:
-        known = [call for part, _ in _listed(found, calls, pairs, now - BEFORE) for call in part]
-    history = baseline_history(known, pairs, config, hard_reasons(found.plan.gates.hard_error_reasons))
-    return Traffic(per_day if per_day >= 1 else None, history)
-
-
-def _listed(
-    found: Preflight, calls: Calls, pairs: frozenset[tuple[str, int]], since: datetime
-) -> list[tuple[list[CallRecord], int]]:
-    """For each number and channel its oldest calls since then, and how many were asked for at most."""
-    asked = [(t.number, str(channel)) for t in found.targets[:MOST_NUMBERS] for channel in found.plan.channels]
-    listed = []
-    for number, channel in asked:
-        most, part = MOST_CALLS // len(asked), []
-        for item in islice(calls.since(number, channel, tuple(sorted(pairs)), since), most):
-            if isinstance(item, Failure):
-                raise NotReachable(f"Retell's calls cannot be read: {item.detail}")
-            part.append(item)
-        listed.append((part, most))
-    return listed
-
-
-def _per_day(part: Sequence[CallRecord], most: int, since: datetime, now: datetime) -> float:
-    """Calls a day of one number; where there were more than were read, over the time that those which were read cover."""
-    last = part[-1].started_at if len(part) == most else now
-    length = max((last or now) - since, timedelta(minutes=1))
-    return len(part) / (length / timedelta(days=1))
-
-
-def calls_per_day(found: Preflight, calls: Calls, now: datetime) -> float:
-    """Calls a day that the plan's numbers took in the last week, by Retell's own list."""
-    return traffic(found, calls, now).calls_per_day or 0.0

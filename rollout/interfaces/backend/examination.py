@@ -15,6 +15,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine import rehearse
 from rollout.engine.gate_check import config_of
 from rollout.engine.preflight import Preflight
+from rollout.engine.traffic import Traffic, traffic
 from rollout.interfaces.views import agent_tests, rollout
 
 
@@ -45,11 +46,11 @@ def examine(app: App, plan: Plan, strict: bool, tests: Callable[[str], None] | N
     return report
 
 
-def _traffic(app: App, found: Preflight) -> rehearse.Traffic | None:
+def _traffic(app: App, found: Preflight) -> Traffic | None:
     """The numbers' traffic, from Retell's lists; None where it cannot be read: a forecast is worth no refusal."""
     if app.calls is not None:
         with contextlib.suppress(NotReachable):
-            return rehearse.traffic(found, app.calls, app.store.now())
+            return traffic(found, app.calls, app.store.now())
     return None
 
 

@@ -125,7 +125,7 @@ def _show_rehearsal(document: dict[str, Any], heading: str) -> None:
 
 def _last_weeks(plan: Plan) -> float:
     """Calls a day that the plan's numbers took in the last week, by Retell's list."""
-    from rollout.engine.rehearse import calls_per_day
+    from rollout.engine.traffic import calls_per_day
 
     with direct_app(Needs.NOTHING) as app:
         assert app.calls is not None

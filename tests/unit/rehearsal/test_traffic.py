@@ -12,7 +12,7 @@ from rollout.domain.errors import NotReachable
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.preflight import Preflight
-from rollout.engine.rehearse import HISTORY, MOST_CALLS, traffic
+from rollout.engine.traffic import HISTORY, MOST_CALLS, traffic
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, plan, target
 
