@@ -177,13 +177,22 @@ class _Walk:
                 self.fault(f"I9: {name}: a step is counted over an edit of {number} at {edits[0].at:.1f} s")
 
     def _held(self, name: str, data: Mapping[str, Any]) -> None:
-        """What another hand wrote is answered at a position that was in force, or was being written."""
+        """What another hand wrote is answered at a position that was in force, or was being written.
+
+        In force without being confirmed is one whose weights every number has by writes of a later one: a promotion to
+        the end that had got no further.
+        """
         if data.get("reason") not in ("drift", "touched") or not self.confirmed:
             return
         wave, step = (int(part) for part in str(data["position"]).split("."))
         begun = any((w["wave"], self._plan_step(w["step"])) == (wave, step) for w in self.table.writes.values())
         again = any(t["step"] == -1 for t in self.table.targets.values())
-        if Position(wave, step) not in self.confirmed and not begun and not again:
+        last = self.story.rollout.plan.last_step
+        live = all(
+            self._plan_step(t["step"]) == (last if t["wave"] < wave else step if t["wave"] == wave else 0)
+            for t in self.table.targets.values()
+        )
+        if Position(wave, step) not in self.confirmed and not begun and not again and not live:
             self.fault(f"I7: {name}: held at {wave}.{step}, which was never in force")
 
     # -------------------------------------------------------------- closing time

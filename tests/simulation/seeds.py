@@ -25,5 +25,9 @@ KEPT: dict[int, str] = {
     9991: "an edit before the start, seen a reading's staleness before the claim: the judge took a step for counted over it",
 }
 
-KEPT_HONOURED: dict[int, str] = {2519: "as 2032", 2621: "as 2032"}
-"""Those that broke one where Retell honours If-Match; in KEPT each history draws what it does."""
+KEPT_IF_MATCH: dict[tuple[int, str], str] = {
+    (2519, "honoured"): "as 2032",
+    (2621, "honoured"): "as 2032",
+    (6739, "ignored"): "held at a position that every number was at, though no step had stopped there",
+}
+"""Those that broke one where Retell does this with If-Match; in KEPT each history draws what it does."""

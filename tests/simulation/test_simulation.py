@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from .history import play
-from .seeds import KEPT, KEPT_HONOURED
+from .seeds import KEPT, KEPT_IF_MATCH
 
 SEEDS = 240
 PART = 60
@@ -27,9 +27,9 @@ def test_what_was_once_broken_stays_whole(seed: int) -> None:
     assert not play(seed).broken, KEPT[seed]
 
 
-@pytest.mark.parametrize("seed", KEPT_HONOURED, ids=str)
-def test_what_was_once_broken_with_if_match_honoured_stays_whole(seed: int) -> None:
-    assert not play(seed, preconditions="honoured").broken, KEPT_HONOURED[seed]
+@pytest.mark.parametrize(("seed", "preconditions"), KEPT_IF_MATCH, ids=str)
+def test_what_was_once_broken_with_if_match_stays_whole(seed: int, preconditions: str) -> None:
+    assert not play(seed, preconditions=preconditions).broken, KEPT_IF_MATCH[seed, preconditions]
 
 
 def test_one_seed_is_one_history() -> None:
