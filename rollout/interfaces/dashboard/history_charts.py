@@ -153,10 +153,18 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
     """
     if r.phase is not Phase.PROGRESSING or r.confirmed_at is None or r.waves > 1 or r.plan.retreat is not None:
         return []
-    at = max(now, r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds))
+    at = max(now, r.decides_at or r.confirmed_at + _lasts(r, r.position.step))
     found = []
     for step in range(r.position.step + 1, r.plan.last_step + 1):
         found.append(charts.Moment(at, sum(r.plan.weights(step).values()) / splits.TOTAL))
-        at += timedelta(seconds=r.plan.hold(step).seconds)
+        at += _lasts(r, step)
     last = found[-1].weight if found else sum(r.weights_at(r.step).values()) / splits.TOTAL
     return [*found, charts.Moment(at, last)]
+
+
+def _lasts(r: Rollout, step: int) -> timedelta:
+    """How long a step lasts at least: its hold, or in the last step of an A/B test until the plan decides it."""
+    hold, decide = r.plan.hold(step).duration, r.plan.decide
+    if decide is None or step != r.plan.last_step or r.shipped is not None:
+        return hold
+    return max(hold, decide.after)

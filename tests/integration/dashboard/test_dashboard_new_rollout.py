@@ -33,7 +33,7 @@ def test_the_yaml_follows_the_form_and_the_form_follows_the_yaml(service: World,
     operator.fill("#plan", example_plans()["ab-test"])
     expect(operator.locator("#f-name")).to_have_value("greeting-test")
     expect(operator.locator(".arm")).to_have_count(2)
-    expect(operator.locator("[name='step.1.weight.1']")).to_have_value("20")
+    expect(operator.locator("[name='step.1.weight.1']")).to_have_value("30")
     operator.check("[name='channel.outbound']")
     expect(operator.locator("#plan")).to_have_value(
         example_plans()["ab-test"].replace("channels: [inbound]", "channels: [inbound, outbound]")
