@@ -81,8 +81,8 @@ class Settings(BaseSettings):
         60.0,
         gt=0,
         le=60_000,
-        description="Calls read one by one in a minute, for gates on `tool_failed` and `backup_model`; where more end, "
-        "a sample is judged. Of other rollouts with gates 400 are read, to tell of backup models.",
+        description="Calls read one by one in a minute, for gates on `tool_failed` and `backup_model`; if more end, "
+        "a sample is judged. Of other rollouts with gates 400 are read, to find backup models.",
     )
     prune_seconds: float = Field(86_400.0, gt=0, description="Interval between two removals of expired data.")
     notify_seconds: float = Field(2.0, gt=0, description="Interval between two checks for notices to send.")

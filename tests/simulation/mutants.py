@@ -289,7 +289,7 @@ MUTANTS: dict[str, Mutant] = {
         _no_look_before_a_step_is_counted,
         _hands(holds_drift=1.0),
     ),
-    "position in force": Mutant(
+    "live position": Mutant(
         "held where the numbers stand, not where they are wanted",
         2,
         {"I7"},

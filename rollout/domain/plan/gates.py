@@ -43,7 +43,7 @@ class Gates(Part):
         False,
         strict=True,
         description="In the last hold, at weight 1, there is no baseline to compare with: true does on_failure when "
-        "the watch raises its alarm, false tells. After the rollout is promoted it tells in either case.",
+        "the watch raises its alarm, false sends a notice. After the promotion it only sends a notice.",
     )
     hard_error_reasons: tuple[Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,79}$", strict=True)], ...] | None = Field(
         None, min_length=1, max_length=100, description="Retell's disconnection reasons that count as hard errors."

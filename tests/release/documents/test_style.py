@@ -24,6 +24,9 @@ NOT_OURS = {
     "stood its bake": r"\bstood its\b",
     "looked at again": r"\blooked at again\b",
     "mend": r"\bmend(s|ed|ing)?\b",
+    "anew": r"\banew\b",
+    "goes on": r"\b(go|goes|went|going) on(?! to\b)\b(?!-)",
+    "in force": r"\bin force\b",
     "for want of": r"\bfor want of\b",
     "should it": r"[,(] ?should (it|its|the|retell)\b",
 }
