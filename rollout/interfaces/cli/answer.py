@@ -25,6 +25,15 @@ def print_json(value: Any) -> None:
     _found.append(value)
 
 
+def say_where(command: str, answer: dict[str, Any], as_json: bool) -> None:
+    """Print where a rollout stands after a command."""
+    if as_json:
+        print_json(answer)
+        return
+    at = answer["position"]
+    echo(f"{answer['id']}: {command}: {answer['phase']} at {at['wave']}.{at['step']}")
+
+
 def finish(failure: CommandFailure | None, as_json: bool) -> None:
     """Print what the command has found. With --json a failure is `error` in it: {"code", "message", "hint"}.
 

@@ -27,7 +27,7 @@ def test_an_unforeseen_error_in_rollback_says_what_and_where(
     done = inside("rollback", live)
     assert done.code == 1
     assert "unexpected ZeroDivisionError at " in done.err
-    assert "operate.py:" in done.err
+    assert "stop_the_line.py:" in done.err
     assert "seven by nothing" in done.err
     assert "the rollback is ordered" in done.err
     assert "the log has it" not in done.err
