@@ -30,8 +30,8 @@ NOT_REBUILT = SCHEDULING | {
     "history",  # fixed by the gates at the first look; every look that is kept carries it
 }
 
-# Columns of the fifth, tenth, twelfth and later revisions (and labels_waived, of the eighth): journals that began before do
-# not name them.
+# Columns that later revisions added, labels_waived aside: journals that began before do not name them, and they begin as
+# NULL. A new column of a rollout belongs here, too; tests/release/upgrade says so when it is missing.
 _LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at", "tests", "tags", "by_hand", "hand_split")
 
 
