@@ -148,6 +148,26 @@ def test_drift_over_what_is_shipped_is_restored_with_it(scene: Scene) -> None:
     scene.stands("promoted")
 
 
+def test_what_does_not_serve_the_shipped_version_is_not_adopted_for_it(scene: Scene) -> None:
+    scene.given_at(1, **AB)
+    scene.sandbox.fault("status", status=422, method="PATCH", times=None)
+    ship(scene)
+    scene.drive()
+    scene.stands("held", 2, "rejected")
+    with pytest.raises(Refused, match=rf"c is being shipped, and \{ONE} does not serve it: restore, roll back or stop"):
+        scene.app.commands.adopt(scene.id, ME)
+    scene.sandbox.clear_faults()
+    scene.app.commands.restore(scene.id, ME)
+    scene.drive()
+    assert [scene.live(n) for n in (ONE, TWO, THREE)] == [[entry(8)]] * 3
+    scene.sandbox.edit(ONE, inbound_agents=[entry(8)])
+    scene.scan()
+    scene.stands("held", 2, "touched")
+    scene.app.commands.adopt(scene.id, ME)
+    scene.after(86_400)
+    scene.stands("promoted")
+
+
 def test_a_bake_that_fails_takes_what_is_shipped_back(scene: Scene) -> None:
     scene.given_at(1, **AB)
     ship(scene)

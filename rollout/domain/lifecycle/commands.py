@@ -24,7 +24,7 @@ from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetStat
 from rollout.domain.one_line import one_line
 from rollout.domain.versions import tags
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.protocol import others_of
+from rollout.domain.writes.protocol import others_of, shows, wanted_lists
 
 MOST_REASON = 1000  # characters
 KEEP_BASELINE = timedelta(days=30)
@@ -144,6 +144,9 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
         empty = [field for field, entries in lists.items() if not entries]
         if empty:
             raise Refused(f"{target.number} has no {empty[0]} now: restore, roll back or stop instead", **where(r))
+        if r.shipped is not None and target.written and not shows(lists, wanted_lists(r, target)):
+            told = f"{r.shipped} is being shipped, and {target.number} does not serve it"
+            raise Refused(f"{told}: restore, roll back or stop instead", **where(r))
         targets[target.number] = {
             "split": lists,
             "modified": reading.modified,
