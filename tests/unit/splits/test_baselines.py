@@ -92,10 +92,11 @@ def parts(cuts: list[int], scale: int, off: int) -> list[float]:
     st.lists(st.integers(1, 1000), min_size=1, max_size=8),
     st.sampled_from([100, 1000, 10_000, 10**6]),
     st.integers(-99, 99),
-    st.sampled_from([6, "6", 6.0, "prod", None]),
+    st.sampled_from([60, "60", 60.0, "prod", None]),  # of no other entry
 )
-@example([7, 2, 1], 10, 0, 6)
-@example([1, 1, 1], 10_000, 0, 6)
+@example([7, 2, 1], 10, 0, 60)
+@example([1, 1, 1], 10_000, 0, 60)
+@example([1, 366, 1, 1, 3, 6, 9, 273], 10_000, 1, 60)
 def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
     cuts: list[int], scale: int, off: int, version: Any
 ) -> None:
