@@ -266,10 +266,14 @@ class _Walk:
             return
         if values.get("step", 0) < 0:
             return
+        # A process that was stopped for long records what it read before later intents.
+        read = self.sim.world.seconds(values["live_at"]) if values.get("live_at") else at
         writes = [
             w
             for w in self.table.writes.values()
-            if w["number"] == number and w["kind"] == ("forward" if values.get("step") else "baseline")
+            if w["number"] == number
+            and w["kind"] == ("forward" if values.get("step") else "baseline")
+            and self.sim.world.seconds(w["intent_at"]) <= read
         ]
         since = self.sim.world.seconds(writes[-1]["intent_at"]) if writes else 0.0
         if not writes and values.get("step"):

@@ -23,6 +23,9 @@ KEPT: dict[int, str] = {
     "and undid the later one's end",
     9168: "two edits before the start, the first with a stamp ahead: the judge took the first for overwritten",
     9991: "an edit before the start, seen a reading's staleness before the claim: the judge took a step for counted over it",
+    12395: "a process that was stopped recorded what it had read before a later intent: the judge looked behind that",
+    13247: "promoted to the end while the writes of a step were on their way, then edited: held at the end, whose weights "
+    "restore would have written",
 }
 
 KEPT_IF_MATCH: dict[tuple[int, str], str] = {

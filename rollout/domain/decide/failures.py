@@ -119,15 +119,21 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
 
 
 def in_force(r: Rollout) -> tuple[Position, int | None]:
-    """The position, and the number of a person's split, that the numbers were last confirmed at, as long as nothing of
-    what is wanted now has been written."""
+    """The position, and the number of a person's split, that the numbers were last confirmed at or, with writes on
+    their way, are being written at, as long as nothing of what is wanted now has been written."""
+    wanted = r.position, r.hand_split
     stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
-    if r.confirmed_at is not None or not stand or any(t.step < 0 for t in r.targets):
-        return r.position, r.hand_split
-    was = Position(max(stand), stand[max(stand)])  # of the last wave that was begun, the number furthest behind
-    begun = any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets)
+    sent = [w for w in r.unresolved if w.kind is Kind.FORWARD]
+    if r.confirmed_at is not None or not (stand or sent) or any(t.step < 0 for t in r.targets):
+        return wanted
+    if stand:
+        was = Position(max(stand), stand[max(stand)])  # of the last wave that was begun, the number furthest behind
+        if any(t.step == r.wanted_step(t) != r.wanted_step(t, was) for t in r.targets):
+            return wanted
+    if sent:
+        was = Position(sent[-1].wave, sent[-1].step)
     number = was.step - r.plan.last_step
     position = was if number <= 0 else Position(r.hand_splits[number - 1].wave, r.hand_splits[number - 1].step)
-    if begun or any(w.kind is Kind.FORWARD for w in r.unresolved) or position > r.position:
-        return r.position, r.hand_split
+    if position > r.position:
+        return wanted
     return position, number if number > 0 else None

@@ -331,6 +331,16 @@ IN_FORCE: list[tuple[str, Rollout, Position]] = [
         promoted_to(Position(1, 2), confirmed(), writes=(write(step=2),)),
         Position(1, 2),
     ),
+    (
+        "writes of the step before may land",
+        promoted_to(Position(1, 3), confirmed(), writes=(write(step=2),)),
+        Position(1, 2),
+    ),
+    (
+        "writes of the first step may land",
+        promoted_to(Position(1, 3), target(), writes=(write(step=1),)),
+        Position(1, 1),
+    ),
     ("it is to be written again", promoted_to(Position(1, 2), confirmed(step=-1)), Position(1, 2)),
     ("the first step", promoted_to(Position(1, 1), target()), Position(1, 1)),
     ("it is confirmed", promoted_to(Position(1, 2), confirmed(step=2), confirmed_at=START), Position(1, 2)),
