@@ -173,7 +173,7 @@ def bare(url: str, count: int) -> dict[str, Any]:
 
 
 def fill(database_url: str, count: int) -> dict[str, Any]:
-    """Puts `count` rollouts into the database that wait for their start in a month."""
+    """Puts `count` rollouts into the database that were made yesterday and wait for their start in a month."""
     from rollout.adapters.store.journal import GENESIS
     from rollout.adapters.store.rows import from_rollout
     from rollout.adapters.store.tables import rollouts
@@ -182,9 +182,9 @@ def fill(database_url: str, count: int) -> dict[str, Any]:
 
     app = wired("http://127.0.0.1:1", database_url)
     now = app.store.now()
-    far = now + timedelta(days=30)
+    made, far = now - timedelta(days=1), now + timedelta(days=30)
     plan = plan_of(["+14157000000"], "waiting")
-    one = Rollout("w", "waiting", plan, Phase.PENDING, None, Position(1, 1), 0, now, now, start_at=far, due_at=far)
+    one = Rollout("w", "waiting", plan, Phase.PENDING, None, Position(1, 1), 0, made, made, start_at=far, due_at=far)
     row = {**from_rollout(one), "journal_seq": 0, "journal_hash": GENESIS}
     with app.database.write() as connection:
         for start in range(0, count, 5000):
