@@ -158,9 +158,9 @@ def _usual_rates(config: GateConfig) -> dict[str, float]:
 
 
 def _proposed(plan: Plan, found: Proposal, per_day: float) -> dict[str, Any]:
-    days = found.calls_now / per_day
+    days, calls = found.calls_now / per_day, "call" if round(per_day) == 1 else "calls"
     why = (
-        f"at {per_day:,.0f} calls a day half of the rollouts of an equally good canary need {days:,.0f} days or more "
+        f"at {per_day:,.0f} {calls} a day half of the rollouts of an equally good canary need {days:,.0f} days or more "
         f"(about {round_calls(found.calls_now):,} calls)"
     )
     return {"why": why, "change": found.words, "yaml": _as_yaml(plan, found)}

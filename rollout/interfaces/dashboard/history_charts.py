@@ -73,6 +73,7 @@ def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> His
             call_charts.rates_panel(counts, floor, x, width, 130 if high else 110),
         )
         for name, series, counts in counted
+        if any(any(c.judged) for c in counts)
     )
     calls = call_charts.calls_panel(_together(counted), read, end, x, width, 130 if high else 110)
     return HistoryCharts(made, calls, rates)

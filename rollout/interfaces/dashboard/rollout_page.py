@@ -154,7 +154,7 @@ def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
 def _stands(m: MetricSummary) -> str:
     """Where a metric stands between harmful and safe, in words."""
     if m.difference is None:
-        return "no calls to compare yet"
+        return "no calls to compare"
     proof = 0.0 if m.proof is None else m.proof.part
     if m.harm.part >= 1:
         return "harmful"
