@@ -64,6 +64,8 @@ def test_the_better_of_two_variants_is_shipped_by_plan_and_promoted(scene: GateS
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.08}, 2)
     assert scene.rollout.shipped == "c"
     assert scene.live(ONE) == [entry(8)]
+    heads = [line for line in show(scene.rollout)["gates_text"] if not line.startswith(" ")]
+    assert [line.split()[0] for line in heads] == ["c"], "b is judged no more"
     assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.08}, 3)
     scene.stands("promoted")
