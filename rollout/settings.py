@@ -89,10 +89,12 @@ class Settings(BaseSettings):
     send_window: float = Field(2.0, gt=0, description="A write is sent within this time of its intent, or not at all.")
     request_deadline: float = Field(15.0, gt=0, description="One request to Retell ends after this long.")
     lease: float = Field(45.0, gt=0, description="How long a process keeps a rollout without renewing its lease.")
-    provider_idle: float = Field(120.0, ge=0, description="K: idle time after which Retell closes a connection.")
-    provider_apply: float = Field(60.0, ge=0, description="D: from bytes received to applied, at most.")
-    read_staleness: float = Field(0.0, ge=0, description="R: how old a read may be.")
-    horizon_margin: float = Field(15.0, ge=0, description="Added to K + D + R: the write horizon H.")
+    provider_idle: float = Field(120.0, ge=0, description="Retell closes a connection that was idle this long.")
+    provider_apply: float = Field(60.0, ge=0, description="Retell applies what it received within this time.")
+    read_staleness: float = Field(0.0, ge=0, description="What Retell answers to a read is at most this old.")
+    horizon_margin: float = Field(
+        15.0, ge=0, description="Added to provider_idle, provider_apply and read_staleness: the write horizon."
+    )
     poll_seconds: float = Field(5.0, gt=0, description="Interval between two reads while something is unsettled.")
     watch_seconds: float = Field(10.0, gt=0, description="Interval between two checks of the gates while waiting.")
 

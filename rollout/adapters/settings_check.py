@@ -38,7 +38,7 @@ def problems(settings: Settings) -> Iterator[str]:
 
 
 def shown_settings(settings: Settings) -> dict[str, str]:
-    """Every setting by its name, as text; of a secret only that it is set, and of an address no password."""
+    """Every setting by its name, as it is written; of a secret only that it is set, and of an address no password."""
     shown = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
     return {**shown, "database_url": parse_address(settings.database_url).shown}
 
@@ -48,7 +48,11 @@ def _shown(value: object) -> str:
         return "not set"
     if isinstance(value, SecretStr):
         return "set, not shown"
-    return ", ".join(map(_shown, value)) if isinstance(value, tuple) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(_shown, value))
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.15g}" if isinstance(value, float) else str(value)
 
 
 def _no_folder(path: Path) -> str:

@@ -36,6 +36,12 @@ def test_settings_are_shown_and_secrets_are_not(still: World) -> None:
     assert "ROLLOUT_RETELL_API_KEY" in text and "sqlite:///" in text
 
 
+def test_settings_are_shown_as_they_are_written() -> None:
+    shown = shown_settings(Settings(prune_seconds=86_400, tick_seconds=0.25, keep_days=400))
+    found = {name: shown[name] for name in ("prune_seconds", "tick_seconds", "keep_days", "behind_tls_proxy")}
+    assert found == {"prune_seconds": "86400", "tick_seconds": "0.25", "keep_days": "400", "behind_tls_proxy": "false"}
+
+
 def test_no_secret_of_the_settings_is_ever_shown() -> None:
     settings = Settings(
         database_url="postgresql://me:hush1@db/x",
