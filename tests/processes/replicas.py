@@ -30,7 +30,7 @@ def with_kills(
     steps = [{"weight": weight, "hold": f"{HOLD:g}s"} for weight in WEIGHTS[-2:]]
     part = -(-rollouts // parts)
     ids = stage.start_many(part, "0s", steps=steps)
-    back = set(ids[::5])
+    pattern, back = stage.load(ids[0]), set(ids[::5])
     running = [stage.serve() for _ in range(replicas)]
     limit = time.monotonic() + 60 + 2 * rollouts
     next_kill = time.monotonic() + rng.uniform(*every)
@@ -56,7 +56,7 @@ def with_kills(
             running[victim].kill()
             tally.kills["one of the replicas"] += 1
             if len(ids) < rollouts:
-                more = stage.start_many(min(part, rollouts - len(ids)), "0s", steps=steps)
+                more = stage.start_many(min(part, rollouts - len(ids)), "0s", pattern, steps=steps)
                 ids += more
                 back |= set(more[::5])
             running[victim] = stage.serve()
@@ -69,6 +69,6 @@ def with_kills(
         phase = stage.phase(id_)
         tally.ends[phase] += 1
         if phase != ("rolled_back" if id_ in ordered else "promoted"):
-            tally.faults.append(f"{id_} ended as {phase}")
+            tally.faults.append(f"{id_} ended as {phase}: {stage.load(id_).reason}")
     tally.faults += judge(stage, ids, hold=HOLD)
     return tally

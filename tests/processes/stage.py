@@ -166,11 +166,15 @@ class Stage:
         """Starts a rollout on new numbers; returns its id."""
         return str(self.app.commands.start(self.plan(self.numbers(count), hold, **more), TESTER)["id"])
 
-    def start_many(self, count: int, hold: str, **more: Any) -> list[str]:
-        """Many at once, on one number each: one pre-flight, and the others recorded after its pattern."""
-        first = self.load(self.start(1, hold, **more))
-        ids = [first.id]
-        for number in self.numbers(count - 1):
+    def start_many(self, count: int, hold: str, like: Rollout | None = None, **more: Any) -> list[str]:
+        """Many at once, on one number each: one pre-flight, and the others recorded after its pattern.
+
+        Where services run, `like` is a pattern of before, of the same plan: they drive one that is started now before
+        it can be read.
+        """
+        first = like or self.load(self.start(1, hold, **more))
+        ids = [] if like else [first.id]
+        for number in self.numbers(count - len(ids)):
             plan = self.plan([number], hold, **more)
             target = replace(first.targets[0], number=number, modified=self.sandbox.number(number).timestamp)
             made = replace(first, id=new_id(), name=plan.name, plan=plan, targets=(target,), epoch=0)
