@@ -222,6 +222,9 @@ def play(g: Gallery) -> dict[str, str]:
     for command in ("rollback", "promote", "set", "ship?variant=canary", "pause", "stop"):
         found[f"confirm-{command.partition('?')[0]}"] = f"{found['support-v7']}/{command}"
     found |= {f"confirm-{command}": f"{found['hotel-v7']}/{command}" for command in ("adopt", "restore")}
+    found |= {"confirm-resume": f"{found['clinic-v7']}/resume"}
+    told = ("downtown-v7", "airport-v7", "harbour-v7", "gym-ab", "cinema-ab", "reception-v7", "bakery-v7")
+    found |= {f"report-{name}": f"{found[name]}/report" for name in told}
     return found
 
 

@@ -42,6 +42,10 @@ class AccountNumber:
         return formatting.lists_text(self.lists) if self.lists else "nothing"
 
     @property
+    def _serves_typed(self) -> str:
+        return self.serves.replace(formatting.NO_BREAK, " ").casefold()
+
+    @property
     def changed(self) -> datetime:
         """When anything about it was changed last."""
         return datetime.fromtimestamp(self.modified / 1000, UTC)
@@ -53,7 +57,7 @@ class AccountNumber:
         wanted = text.casefold()
         driver = "" if self.driver is None else self.driver.name
         parts = (self.number, self.nickname, driver)
-        return any(wanted in part.casefold() for part in parts) or wanted in self.serves.casefold()
+        return any(wanted in part.casefold() for part in parts) or wanted in self._serves_typed
 
 
 class AccountSnapshot:

@@ -15,6 +15,8 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.splits.splits import describe
 from rollout.domain.versions import tags
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 # Closed: a test holds each of these against its enum, so that no state, phase, reason or verdict is without words.
 # phase -> (what it is called, a sign that is not a colour, its tone in the style sheet)
 PHASES: Mapping[str, tuple[str, str, str]] = {
@@ -142,15 +144,18 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def split_text(entries: Sequence[Mapping[str, Any]] | None) -> str:
-    """One list in words: `100 % agent_abc v6`; of several versions of one agent, `agent_abc: 10 % v7, 90 % v6`."""
+    """One list in words: `100 % agent_abc v6`; of several versions of one agent, `agent_abc: 10 % v7, 90 % v6`.
+
+    No share is broken over two lines.
+    """
     if not entries:
         return "nothing bound"
     text = describe([dict(e) for e in entries])
     agents = {str(e.get("agent_id")) for e in entries}
-    if len(agents) > 1 or len(entries) == 1:
-        return text
-    agent = agents.pop()
-    return f"{agent}: {text.replace(f' {agent} ', ' ')}"
+    if len(agents) == 1 and len(entries) > 1:
+        agent = agents.pop()
+        text = f"{agent}: {text.replace(f' {agent} ', NO_BREAK)}"
+    return text.replace(" %", f"{NO_BREAK}%")
 
 
 def lists_text(lists: Mapping[str, Any] | None) -> str:

@@ -39,7 +39,7 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
     """None once the rollout is over or goes back: then there is nothing left to recommend."""
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
         return None
-    arms = () if found is None else found.arms
+    arms = () if found is None else [a for a in found.arms if r.shipped in (None, a.name)]
     reasons = tuple(dict.fromkeys(a.reason for a in arms))
     if r.phase is Phase.HELD:
         what = "Answer the hold first: adopt the live split, restore the rollout's, roll back or stop."
@@ -87,7 +87,6 @@ def _by_plan(r: Rollout) -> str:
 
 def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
     """The evidence that would decide on one version, either way."""
-    name = f"{a.name}: " if named else ""
     proofs = [
         f"{metric(m.outcome)} at {figure(m.proof.e)} of {m.proof.line:g}"
         for m in a.metrics
@@ -96,7 +95,8 @@ def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
     good = f"proof that it is not worse ({', '.join(proofs)})" if proofs else f"{a.floor:,} of its calls in this step"
     end = "rolls it back" if r.plan.on_failure == "rollback" else "pauses it"
     harm = f"evidence of harm of {a.rollback.line:g} {end} (now {figure(a.rollback.e)})"
-    return f"{name}{good} lets it continue; {harm}."
+    needs = f"{good} lets it continue; {harm}."
+    return f"{a.name}: {needs}" if named else needs[0].upper() + needs[1:]
 
 
 def results(found: GateSummary | None) -> str:

@@ -119,12 +119,13 @@ def rates(report: Report, width: int) -> Plot | None:
 
 
 def evidence(curve: EvidenceCurve, width: int) -> Plot | None:
-    """Evidence of harm and proof over the calls of both sides, on a logarithmic scale. None for less than two looks."""
+    """Evidence of harm and proof over the calls of both sides, on a logarithmic scale. None for less than two looks
+    or no calls."""
     points = curve.points
-    if len(points) < 2:
+    most = max((p.calls for p in points), default=0)
+    if len(points) < 2 or not most:
         return None
     right, bottom = width - RIGHT, HEIGHT - BOTTOM
-    most = max(p.calls for p in points) or 1
     values = [p.harm for p in points] + [p.proof for p in points if p.proof is not None]
     low = max(LOWEST, math.floor(_log(min(values))))
     high = math.ceil(_log(max(curve.rolls_back_at, curve.proven_at))) + 1  # more than that decides no more than that

@@ -52,7 +52,9 @@ def test_drift_is_what_differs_from_what_the_newest_rollout_left() -> None:
     assert account_number(reading("+1"), None, None).drift == ()
 
 
-@pytest.mark.parametrize("text", ["front", "+1415", "frontdesk v6", "evening", "Front*", "?ront desk", ""])
+@pytest.mark.parametrize(
+    "text", ["front", "+1415", "frontdesk v6", "100 % agent", "evening", "Front*", "?ront desk", ""]
+)
 def test_a_search_finds_by_number_nickname_split_and_driver(text: str) -> None:
     assert account_number(reading("+14150001", "Front desk"), owner("evening-v7"), None).matches(text)
 

@@ -148,7 +148,7 @@ def test_ship_a_version(service: World, operator: Page) -> None:
     operator.click("#do-ship")
     expect(operator.locator("#confirm")).to_have_count(0)  # nothing is confirmed before its body is shown
     operator.click("text=Show what will be written")
-    expect(operator.locator("#missing")).to_contain_text("no gate has judged canary yet")
+    expect(operator.locator("#missing")).to_contain_text("No gate has judged canary yet")
     shown = json.loads(operator.locator(".order pre").inner_text())
     operator.fill("#reason", "it is the best")
     operator.click("#confirm")

@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
 from rollout.interfaces.dashboard import actions, buttons, formatting
+from rollout.interfaces.dashboard.formatting import NO_BREAK
 from rollout.interfaces.views import words
 from rollout.interfaces.views.listing import PHASE_ORDER
 from tests.support.clock import START
@@ -57,16 +58,20 @@ def test_times_are_in_utc() -> None:
 
 
 def test_a_split_names_its_agent_once() -> None:
-    assert formatting.split_text([entry(7, 0.1), entry(6, 0.9)]) == "agent_frontdesk: 10 % v7, 90 % v6"
-    assert formatting.split_text([entry(6)]) == "100 % agent_frontdesk v6"
+    assert formatting.split_text([entry(7, 0.1), entry(6, 0.9)]) == "agent_frontdesk: 10~%~v7, 90~%~v6".replace(
+        "~", NO_BREAK
+    )
+    assert formatting.split_text([entry(6)]) == f"100{NO_BREAK}% agent_frontdesk v6"
     other = entry(1, 0.5, agent="agent_b")
-    assert formatting.split_text([entry(7, 0.5), other]) == "50 % agent_frontdesk v7, 50 % agent_b v1"
+    two = "50~% agent_frontdesk v7, 50~% agent_b v1".replace("~", NO_BREAK)
+    assert formatting.split_text([entry(7, 0.5), other]) == two
     assert formatting.split_text(None) == "nothing bound"
 
 
 def test_channels_are_named_when_there_are_several() -> None:
     lists = {"inbound_agents": [entry(6)], "outbound_sms_agents": None}
-    assert formatting.lists_text(lists) == "inbound: 100 % agent_frontdesk v6; outbound sms: nothing bound"
+    text = f"inbound: 100{NO_BREAK}% agent_frontdesk v6; outbound sms: nothing bound"
+    assert formatting.lists_text(lists) == text
     assert formatting.lists_text(None) == "–"
 
 

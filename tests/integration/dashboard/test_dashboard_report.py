@@ -56,6 +56,14 @@ def test_on_paper_the_report_stands_alone(service: World, operator: Page) -> Non
     service.app.commands.rollback(id_, By("cli:test", "done"))
 
 
+def test_what_is_printed_is_dark_on_white_whatever_the_theme(service: World, operator: Page) -> None:
+    operator.goto(service.url)
+    operator.evaluate("document.documentElement.dataset.theme = 'dark'")
+    expect(operator.locator("h1")).to_have_css("color", "rgb(229, 232, 236)")
+    operator.emulate_media(media="print")
+    expect(operator.locator("h1")).to_have_css("color", "rgb(23, 26, 31)")
+
+
 def test_who_may_not_read_a_rollout_gets_no_report(service: World) -> None:
     id_ = service.start()
     assert service.ask("GET", f"/rollouts/{id_}/report").status == 303, "to the sign-in"

@@ -11,6 +11,9 @@ import pytest
 
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates.replay import replay
+from rollout.domain.gates.summary import summarise
+from rollout.interfaces.dashboard.rollout_page import arms
+from rollout.interfaces.views.report_advice import recommend
 from rollout.interfaces.views.rollout import show
 from tests.scenarios.gates.test_gate_scenarios import ONE, VARIANTS, GateScene, make_plan
 from tests.support.values import entry
@@ -66,6 +69,9 @@ def test_the_better_of_two_variants_is_shipped_by_plan_and_promoted(scene: GateS
     assert scene.live(ONE) == [entry(8)]
     heads = [line for line in show(scene.rollout)["gates_text"] if not line.startswith(" ")]
     assert [line.split()[0] for line in heads] == ["c"], "b is judged no more"
+    assert [a.of.name for a in arms(scene.rollout, scene.clock.now())] == ["c"]
+    told = recommend(scene.rollout, summarise(scene.rollout))
+    assert told is not None and "ariant b" not in " ".join(told.why)
     assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.08}, 3)
     scene.stands("promoted")
