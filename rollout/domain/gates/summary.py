@@ -139,13 +139,22 @@ class VariantProof:
 
 @dataclass(frozen=True, slots=True)
 class GateSummary:
-    """The verdict on all arms together, and each of them. against: of the variant with the best rate, by each other one."""
+    """The verdict on all arms together, and each of them. against: of the variant with the best rate, by each other one.
+
+    shipped: the variant that is being shipped; of the others `arms` has what was said of them last.
+    """
 
     outcome: GateOutcome
     alarm: Alarm | None
     reason: str
     arms: tuple[ArmSummary, ...]
     against: tuple[VariantProof, ...] = ()
+    shipped: str | None = None
+
+    @property
+    def judged(self) -> tuple[ArmSummary, ...]:
+        """The arms whose gates still decide."""
+        return tuple(a for a in self.arms if self.shipped in (None, a.name))
 
 
 def summarise(r: Rollout) -> GateSummary | None:
@@ -158,7 +167,7 @@ def summarise(r: Rollout) -> GateSummary | None:
     said = verdict.outlook if decides else verdict.reason
     arms = tuple(_arm(name, kept, decides=decides) for name, kept in verdict.arms.items())
     against = () if r.shipped is not None or verdict.comparison is None else tuple(_against(verdict.comparison))
-    return GateSummary(verdict.outcome, verdict.alarm, said, arms, against)
+    return GateSummary(verdict.outcome, verdict.alarm, said, arms, against, r.shipped)
 
 
 def _against(found: Comparison) -> Iterator[VariantProof]:

@@ -130,7 +130,7 @@ class ArmGates:
 def arms(r: Rollout, now: datetime) -> list[ArmGates]:
     """Each judged canary's gates: counts, interval and meters per metric, and what is still missing."""
     found = summarise(r)
-    return [] if found is None else [_arm(a, now) for a in found.arms if r.shipped in (None, a.name)]
+    return [] if found is None else [_arm(a, now) for a in found.judged]
 
 
 def _arm(a: ArmSummary, now: datetime) -> ArmGates:

@@ -73,16 +73,12 @@ def _external(m: ExternalSummary) -> dict[str, Any]:
     return {"name": m.name, "critical": False, "external": True, "value": m.value, "max": m.maximum, "min": m.minimum}
 
 
-def lines(found: GateSummary | None, shipped: str | None = None) -> list[str]:
-    """A verdict in sentences, one per arm and one per metric, for a terminal. Rates are those of good calls.
-
-    `shipped`: the version that is being shipped; the others are judged no more.
-    """
+def lines(found: GateSummary | None) -> list[str]:
+    """A verdict in sentences, one per judged arm and one per metric, for a terminal. Rates are those of good calls."""
     if found is None:
         return []
-    arms = [a for a in found.arms if shipped in (None, a.name)]
     several = len(found.arms) > 1
-    return [*(line for a in arms for line in _lines(a, several=several)), *against_lines(found)]
+    return [*(line for a in found.judged for line in _lines(a, several=several)), *against_lines(found)]
 
 
 def against_lines(found: GateSummary) -> list[str]:

@@ -39,7 +39,7 @@ def recommend(r: Rollout, found: GateSummary | None) -> Recommendation | None:
     """None once the rollout is over or goes back: then there is nothing left to recommend."""
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
         return None
-    arms = () if found is None else [a for a in found.arms if r.shipped in (None, a.name)]
+    arms = () if found is None else found.judged
     reasons = tuple(dict.fromkeys(a.reason for a in arms))
     if r.phase is Phase.HELD:
         what = "Answer the hold first: adopt the live split, restore the rollout's, roll back or stop."

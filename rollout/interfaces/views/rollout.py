@@ -74,7 +74,7 @@ def show(r: Rollout) -> dict[str, Any]:
         "verdict": gates.verdict(found),
         "gates": gates.arms(found),
         "comparison": gates.comparison(found),
-        "gates_text": gates.lines(found, r.shipped),
+        "gates_text": gates.lines(found),
         "tests": tests(r),
         "targets": [target(r, t) for t in r.targets],
     }
