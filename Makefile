@@ -42,7 +42,7 @@ demo: install ## a good version promoted and a bad one rolled back, live, in abo
 test: install-dev ## the whole suite; a test that cannot run says why
 	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
-test-fast: install-dev ## the rules and the scenarios alone, in under a minute
+test-fast: install-dev ## the rules and the scenarios alone, in about 100 seconds on two cores
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(LIGHT) tests/unit tests/scenarios $(ARGS)
 
 coverage: install-dev ## lines and branches of the rules and the engine that the quick tests reach; fails below 95 %
