@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 
 import structlog
 
@@ -29,10 +30,12 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
     KeySource(settings)()  # a missing key is said now, and not at the first step
     refuse_unusable(settings)
     os.umask(0o077)
-    stopped = threading.Event()
+    # A handler runs in the middle of whatever the main thread does. Event.set() would wait for ever there when that is
+    # Event.wait(), which holds the same lock; SimpleQueue.put() is documented to be safe.
+    signals: SimpleQueue[int] = SimpleQueue()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(name) is not signal.SIG_IGN or name is not signal.SIGHUP:  # nohup: it is to stay
-            signal.signal(name, lambda *_: stopped.set())
+            signal.signal(name, lambda number, _: signals.put(number))
     app = build(settings)
     many_threads_and_objects()
     # The place of the service is given back after every connection is closed.
@@ -46,10 +49,10 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
             migrations.upgrade(app.database)
         migrations.make_default(app.database, settings)
         migrations.require_current(app.database)
-        _serve(app, stopped, http=http)
+        _serve(app, signals, http=http)
 
 
-def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
+def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
     settings = app.settings
     scheduler = Scheduler(app)
     server = None
@@ -75,16 +78,21 @@ def _serve(app: App, stopped: threading.Event, *, http: bool) -> None:
         scheduler.start()
         where = server.url if server else "no HTTP"
         log.info("serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url)
-        # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
-        # does) is seen by this one only when it wakes.
-        while not stopped.wait(0.5):
-            pass
-        log.info("stopping")
+        log.info("stopping", signal=_first(signals))
     finally:
         if server is not None:
             server.stop()
         scheduler.stop()
         log.info("stopped")
+
+
+def _first(signals: SimpleQueue[int]) -> str:
+    """Wait for a signal; its name."""
+    while True:
+        # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
+        # does) is seen by this one only when it wakes.
+        with contextlib.suppress(Empty):
+            return signal.Signals(signals.get(timeout=0.5)).name
 
 
 def _quietly(work: Callable[[], object]) -> None:

@@ -9,6 +9,7 @@ import random
 import signal
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -177,18 +178,20 @@ def run(
 
     Raises OSError when the port is taken.
     """
-    ending = threading.Event()
+    signals: SimpleQueue[int] = SimpleQueue()  # not an Event: a handler would wait for the lock that it interrupts
 
-    def end(_signum: int, _frame: FrameType | None) -> None:
-        ending.set()
+    def end(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         with Sandbox(host, port, key, seed, speed, strict=strict, latency=latency) as sandbox:
             sandbox.add_ready_world()
             print(_welcome(sandbox, key), flush=True)
-            while not ending.wait(1.0):
-                pass
+            while True:
+                with contextlib.suppress(Empty):
+                    signals.get(timeout=1.0)
+                    break
     finally:
         for number, handler in before.items():
             with contextlib.suppress(TypeError):

@@ -58,23 +58,3 @@ def test_a_process_stopped_inside_a_transaction_does_not_stand_before_a_rollback
     stage.until_phase(id_, "rolled_back", timeout=30)
     assert sender.stop() == 0
     assert judge(stage, [id_]) == []
-
-
-def test_sigterm_to_a_stopped_service_ends_it_when_it_goes_on(sqlite_stage: Stage) -> None:
-    """The system may hand that signal to any thread; the one that waits must notice."""
-    service = sqlite_stage.serve()
-    service.until_said('"serving"')
-    for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGCONT):
-        service.send(number)
-    assert service.wait(15) == 0, service.said()
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_each_signal_that_asks_for_an_end_ends_a_service_with_0_and_its_last_word(
-    sqlite_stage: Stage, number: signal.Signals
-) -> None:
-    service = sqlite_stage.serve()
-    service.until_said('"serving"')
-    service.send(number)
-    assert service.wait(15) == 0, service.said()
-    assert '"stopped"' in service.said()
