@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from rollout.domain.lifecycle.commands import By
 from tests.integration.dashboard.conftest import PHONE
@@ -87,16 +87,55 @@ def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> 
     shows(operator, service, id_)
     expect(operator.locator(".facts")).to_contain_text("step 1 of 3")
     operator.evaluate("window.sameDocument = true")
-    operator.evaluate("document.getElementById('stream').addEventListener('entry', () => { window.told = true })")
+    listen(operator)
     operator.click("details.plan summary")
     service.app.commands.promote(id_, By("cli:test", "from elsewhere"))
     expect(operator.locator(".facts")).to_contain_text("step 2 of 3")
     expect(operator.locator(".facts")).to_contain_text("50 %")
     expect(operator.locator(".journal")).to_contain_text("from elsewhere")
-    # Not wait_for_function: it evaluates a string in the page, which the page's policy forbids.
-    wait_until(lambda: operator.evaluate("window.told === true"), 20)  # the stream of events told it, too
+    is_told(operator)
     assert operator.evaluate("window.sameDocument")
     assert operator.locator("details.plan").get_attribute("open") is not None, "what was open was closed"
+
+
+def listen(page: Page) -> None:
+    """Note it when the stream of events tells of an entry."""
+    page.evaluate("document.getElementById('stream').addEventListener('entry', () => { window.told = true })")
+
+
+def is_told(page: Page) -> None:
+    """Wait until it does. Not wait_for_function: that evaluates a string, which the page's policy forbids."""
+    wait_until(lambda: page.evaluate("window.told === true"), 20)
+
+
+def test_the_stream_of_events_opens_when_its_script_comes_late(service: World, operator: Page) -> None:
+    def late(route: Route) -> None:
+        operator.wait_for_timeout(1000)
+        route.continue_()
+
+    operator.route("**/hx-sse*", late)
+    id_ = service.start()
+    with operator.expect_request(re.compile(rf"/rollouts/{id_}/events")):
+        shows(operator, service, id_)
+
+
+def test_the_stream_of_events_opens_after_its_first_request_failed(service: World, operator: Page) -> None:
+    failed = iter([True])
+
+    def first_fails(route: Route) -> None:
+        if next(failed, False):
+            route.abort()
+        else:
+            route.continue_()
+
+    operator.route("**/events?*", first_fails)
+    id_ = service.start()
+    with operator.expect_response(re.compile(rf"/rollouts/{id_}/events")):
+        shows(operator, service, id_)
+    listen(operator)
+    service.app.commands.promote(id_, By("cli:test", "from elsewhere"))
+    is_told(operator)
+    assert next(failed, None) is None
 
 
 def test_promote(service: World, operator: Page) -> None:
