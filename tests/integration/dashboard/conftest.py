@@ -38,7 +38,7 @@ def base_url() -> str:
     return ""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """A running service with the sandbox behind it and a token of each role."""
     with world(tmp_path_factory.mktemp("page")) as found:
