@@ -10,6 +10,8 @@ COUNT ?= 200
 MINUTES ?= 60
 LIGHT = -p no:schemathesis -p no:playwright -p no:base_url # plugins that the quick tests do without and that load slowly
 
+unexport PYTHONDONTWRITEBYTECODE # every process that a test starts would compile the whole product anew
+
 .DEFAULT_GOAL := help
 .PHONY: help install install-dev demo test test-fast coverage mutants lint types format bench bench-gates simulate kill soak docs site lock clean
 
@@ -39,8 +41,8 @@ install-dev: $(VENV)/.dev ## those and the ones for development
 demo: install ## a good version promoted and a bad one rolled back, live, in about a minute
 	@$(BIN)/python -m rollout demo
 
-test: install-dev ## the whole suite; a test that cannot run says why
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+test: install-dev ## the whole suite in four processes, as many tests wait; one that cannot run says why
+	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 test-fast: install-dev ## the rules and the scenarios alone, in about 100 seconds on two cores
 	@$(BIN)/python -m pytest -q -n $(JOBS) --dist worksteal -m "not slow" $(LIGHT) tests/unit tests/scenarios $(ARGS)
