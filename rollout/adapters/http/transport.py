@@ -2,8 +2,7 @@
 
 An `httpx.Client` finds, opens and reopens connections as it likes. The write protocol must not: a connection is open
 before the intent is recorded, and nothing that sends can open another one. So the client is httpx's, and the transport
-under it is this one, which has no means to connect. Redirects, cookies, environment and resends are the client's
-options, and are off.
+under it is this one, which has no means to connect. Redirects, cookies, environment and resends are off.
 """
 
 from __future__ import annotations
@@ -49,10 +48,24 @@ class OpenConnections(httpx.BaseTransport):
         return httpx.Response(answer.status, headers=answer.headers, content=answer.body)
 
 
+class _NoCookies(httpx.Cookies):
+    """A jar that takes nothing. httpx would turn each request into one of urllib's to look: an eighth of a step."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
+class _Client(httpx.Client):
+    """httpx's client without a jar of cookies."""
+
+    _none = _NoCookies()
+    cookies = property(lambda self: self._none)
+
+
 def make_client() -> httpx.Client:
-    """A client that sends on open connections alone, knows no proxy and follows no redirect."""
+    """A client that sends on open connections alone, knows no proxy, no redirect and no cookie."""
     timeout = httpx.Timeout(None)  # the deadline is the connection's, over the whole answer
-    return httpx.Client(transport=OpenConnections(), trust_env=False, follow_redirects=False, timeout=timeout)
+    return _Client(transport=OpenConnections(), trust_env=False, follow_redirects=False, timeout=timeout)
 
 
 def _on_the_wire(request: httpx.Request) -> bytes:

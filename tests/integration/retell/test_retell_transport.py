@@ -39,5 +39,10 @@ def test_the_client_takes_nothing_from_its_surroundings() -> None:
     client = make_client()
     assert not client.trust_env
     assert not client.follow_redirects
+    answer = httpx.Response(
+        200, headers={"Set-Cookie": "a=b"}, request=httpx.Request("GET", "https://api.retellai.com/")
+    )
+    client.cookies.extract_cookies(answer)
+    assert not client.cookies
     with pytest.raises(KeyError):  # a request that names no connection has none, and none is opened for it
         client.get("http://127.0.0.1:9/")
