@@ -18,7 +18,6 @@ from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
 from rollout.domain import alerts
 from rollout.domain.errors import RolloutError
-from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -28,10 +27,9 @@ MOST_BATCHES = 500  # of one round: a million rows; the next round goes on
 
 def limits(settings: Settings) -> Retention:
     """The settings' limits. What can still be rolled back is kept, whatever `keep_days` says."""
-    rollback = max(timedelta(days=settings.rollback_days), KEEP_BASELINE)
     return Retention(
-        rollback=rollback,
-        rollouts=max(timedelta(days=settings.keep_days), rollback),
+        rollback=settings.baseline_kept,
+        rollouts=max(timedelta(days=settings.keep_days), settings.baseline_kept),
         looks=timedelta(days=settings.keep_looks_days),
         observations=timedelta(days=settings.keep_observations_days),
         requests=timedelta(days=settings.keep_requests_days),

@@ -229,7 +229,13 @@ class App:
 
         ids = self._given.get("ids") or new_id
         return Commands(
-            self.store, self._workspace, ids, self.settings.retell_base_url, self.interrupts.changed, self.calendars.of
+            self.store,
+            self._workspace,
+            ids,
+            self.settings.retell_base_url,
+            self.interrupts.changed,
+            self.calendars.of,
+            self.settings.baseline_kept,
         )
 
     # -------------------------------------------------------------- the whole

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from rollout.domain.errors import SettingsError
+from rollout.domain.lifecycle.machine import KEEP_BASELINE
 from rollout.domain.setting_values import checked
 
 RETELL = "https://api.retellai.com"
@@ -114,7 +116,7 @@ class Settings(BaseSettings):
     metric_hosts: tuple[str, ...] = Field((), description="Hosts that plans may read metrics from.")
     keep_days: int = Field(400, ge=30, description="Days a finished rollout's history is kept.")
     rollback_days: int = Field(
-        30, ge=1, description="Days that an ended rollout is kept, to be rolled back; below 30 it is 30."
+        30, ge=1, description="Days after its end that a rollout can be rolled back; below 30 it is 30."
     )
     keep_looks_days: int = Field(180, ge=1, description="Days the gates' evidence of an ended rollout is kept.")
     keep_observations_days: int = Field(90, ge=1, description="Days that calls are kept when no rollout needs them.")
@@ -147,6 +149,11 @@ class Settings(BaseSettings):
             return f"https://{self.allowed_hosts[0]}{self.root_path}"
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - a name, not a bind
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}{self.root_path}"
+
+    @property
+    def baseline_kept(self) -> timedelta:
+        """How long a rollout can be rolled back after another end."""
+        return max(timedelta(days=self.rollback_days), KEEP_BASELINE)
 
     @property
     def horizon(self) -> float:

@@ -8,7 +8,7 @@ takes it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.lifecycle import commands, hand_commands
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.machine import Event, Phase, after, allows
+from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, Phase, after, allows
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
@@ -39,6 +39,7 @@ class Commands:
         base_url: str,
         changed: Callable[[str, bool], None] = lambda _id, _urgent: None,
         calendar: Callable[[Plan], object] = lambda _plan: None,
+        baseline_kept: timedelta = KEEP_BASELINE,
     ) -> None:
         self.store = store
         self.workspace = workspace
@@ -46,6 +47,7 @@ class Commands:
         self.base_url = base_url
         self.changed = changed  # told of every change: wakes the scheduler, stops a fan-out under way
         self.calendar = calendar  # InputError for a plan whose calendar cannot be used here
+        self.baseline_kept = baseline_kept  # after the end of a rollout
 
     # -------------------------------------------------------------- before the first write
 
@@ -181,7 +183,9 @@ class Commands:
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         """Commit the desired state: every baseline back. Always wins, needs no expected state."""
-        return self._change(id_, partial(commands.rollback, by=by), by.request("rollback", id_), urgent=True)
+        return self._change(
+            id_, partial(commands.rollback, by=by, kept=self.baseline_kept), by.request("rollback", id_), urgent=True
+        )
 
     # -------------------------------------------------------------- finding the rollout that is meant
 

@@ -18,7 +18,7 @@ from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
-from rollout.domain.lifecycle.machine import Event, HeldReason, PauseReason, Phase, after
+from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PauseReason, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
@@ -27,7 +27,6 @@ from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import others_of, shows, wanted_lists
 
 MOST_REASON = 1000  # characters
-KEEP_BASELINE = timedelta(days=30)
 RESTORABLE = frozenset({TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED})
 _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3})")
 
@@ -206,13 +205,16 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     )
 
 
-def rollback(r: Rollout, now: datetime, by: By) -> Decision | None:
-    """Commit the desired state: every baseline back. Always wins, needs no expected state."""
+def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE) -> Decision | None:
+    """Commit the desired state: every baseline back. Always wins, needs no expected state.
+
+    `kept`: how long after another end the baseline is kept. Refused after that.
+    """
     if r.phase is Phase.ROLLED_BACK:
         return None
-    if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + KEEP_BASELINE:
+    if r.phase in (Phase.PROMOTED, Phase.STOPPED) and now > r.updated_at + kept:
         raise Refused(
-            f"it ended as {r.phase} more than 30 days ago, and its baseline is no longer kept: "
+            f"it ended as {r.phase} more than {kept.days} days ago, and its baseline is no longer kept: "
             "start a rollout of the version to return to",
             **where(r),
         )

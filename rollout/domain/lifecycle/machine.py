@@ -34,6 +34,7 @@ class Phase(StrEnum):
 
 
 WATCH_AFTER_END = timedelta(days=7)  # numbers, and after a promotion the calls, too
+KEEP_BASELINE = timedelta(days=30)  # at least: so long after another end a rollout can be rolled back
 FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED})
 
 

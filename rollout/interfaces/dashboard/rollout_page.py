@@ -14,7 +14,6 @@ from rollout.domain.errors import InputError
 from rollout.domain.gates import forecast_wording
 from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
-from rollout.domain.lifecycle.commands import KEEP_BASELINE
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
@@ -66,7 +65,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "needs_answer": needs_answer(r),
         "held": formatting.held(r),
         "took": _took(r),
-        "rollback_until": r.updated_at + KEEP_BASELINE,
+        "rollback_until": r.updated_at + page_state.service.app.commands.baseline_kept,
         "targets": targets(r, query),
         "journal": journal(lines, query.get("before", "")),
         "last_seq": lines[-1].seq if lines else 0,

@@ -28,7 +28,9 @@ from rollout.adapters.store.tables import (
     tokens,
 )
 from rollout.app import App, build
+from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry, Request
 from rollout.settings import Settings
@@ -101,6 +103,19 @@ def test_what_can_be_rolled_back_or_is_watched_stays(
     clock.advance(2 * 86_400)
     assert job.tick() == 1
     assert ids(store) == {"watched"}
+
+
+def test_what_is_kept_longer_can_be_rolled_back_longer(
+    hand: Hand, clock: FakeClock, make_app: Callable[..., App]
+) -> None:
+    app = make_app(rollback_days=50)
+    ended(hand, "r1", ONE)
+    clock.advance(49 * 86_400)
+    assert app.commands.rollback("r1", By("me"))["phase"] == "rolling_back"
+    ended(hand, "r2", TWO)
+    clock.advance(51 * 86_400)
+    with pytest.raises(Refused, match="more than 50 days ago"):
+        app.commands.rollback("r2", By("me"))
 
 
 def test_a_journal_is_exported_before_it_goes(

@@ -11,7 +11,7 @@ import pytest
 from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.lifecycle import commands
 from rollout.domain.lifecycle.commands import By, parse_position
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import KEEP_BASELINE, Phase
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
 from rollout.domain.writes.answers import Reading
 from tests.support.clock import START
@@ -277,11 +277,14 @@ def test_a_rollback_ordered_again_keeps_its_time() -> None:
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.STOPPED])
 def test_a_baseline_is_kept_for_thirty_days_after_the_end(phase: Phase) -> None:
-    r = standing(3, phase=phase, updated_at=NOW - commands.KEEP_BASELINE)
+    r = standing(3, phase=phase, updated_at=NOW - KEEP_BASELINE)
     assert commands.rollback(r, NOW, ME) is not None
     with pytest.raises(Refused, match=f"it ended as {phase} more than 30 days ago"):
         commands.rollback(r, NOW + timedelta(seconds=1), ME)
-    live = standing(updated_at=NOW - 2 * commands.KEEP_BASELINE)
+    assert commands.rollback(r, NOW + timedelta(seconds=1), ME, timedelta(days=40)) is not None
+    with pytest.raises(Refused, match="more than 40 days ago"):
+        commands.rollback(r, NOW + timedelta(days=10, seconds=1), ME, timedelta(days=40))
+    live = standing(updated_at=NOW - 2 * KEEP_BASELINE)
     assert commands.rollback(live, NOW, ME) is not None
 
 
