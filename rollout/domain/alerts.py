@@ -22,6 +22,7 @@ from rollout.domain.plan.notices import Reaction
 
 SOURCES = ("alertmanager", "grafana", "pagerduty", "datadog", "generic")
 MOST_ALERTS = 1000
+UNNAMED = "alert"
 KEEP = timedelta(days=30)  # that an alert is known as taken: it may go on firing for weeks
 FIRING, RESOLVED, OTHER = "firing", "resolved", "other"
 _NUMBER_LABELS = ("number", "phone_number", "to_number", "from_number")
@@ -43,7 +44,7 @@ class Alert:
     summary: str
     numbers: tuple[str, ...] = ()
     lasting: bool = True
-    name: str = field(default="alert")
+    name: str = field(default=UNNAMED)
 
     @property
     def is_blind(self) -> bool:
@@ -111,7 +112,7 @@ def _alertmanager(document: Mapping[str, Any], source: str = "alertmanager") -> 
         status = str(item.get("status") or document.get("status") or "")
         started = clean(item.get("startsAt") or "", 60)
         print_ = clean(item.get("fingerprint") or "", 80) or _digest(labels)
-        name = labels.get("alertname") or clean(document.get("title") or "alert", 120)
+        name = labels.get("alertname") or clean(document.get("title") or UNNAMED, 120)
         yield Alert(
             source,
             f"{print_}|{started}",
@@ -131,7 +132,7 @@ def _grafana(document: Mapping[str, Any]) -> Iterator[Alert]:
     state = document.get("state")
     if not isinstance(state, str):
         return
-    name = clean(document.get("ruleName") or document.get("title") or "alert", 120)
+    name = clean(document.get("ruleName") or document.get("title") or UNNAMED, 120)
     labels = {**_labels(document.get("tags")), "alertname": name}
     key = clean(document.get("ruleId") or "", 80) or _digest(labels)
     status = {"alerting": FIRING, "ok": RESOLVED}.get(state, OTHER)
@@ -200,7 +201,7 @@ def _datadog(document: Mapping[str, Any]) -> Iterator[Alert]:
     status = _DATADOG.get(transition, kind if not transition else OTHER)
     cycle = labels.get("aggreg_key", "")
     key = f"{labels.get('alert_id', '')}|{cycle}" if labels.get("alert_id") or cycle else _digest(labels)
-    name = labels.get("title", "alert")
+    name = labels.get("title", UNNAMED)
     summary = clean(document.get("body") or name, 300)
     yield Alert("datadog", key, status, labels, summary, _numbers(labels), False, name)
 
@@ -231,7 +232,7 @@ def _generic(document: Mapping[str, Any]) -> Iterator[Alert]:
             clean(item.get("summary") or "", 300),
             numbers,
             bool(own or started),
-            labels.get("alertname", own or "alert"),
+            labels.get("alertname", own or UNNAMED),
         )
 
 

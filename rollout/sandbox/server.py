@@ -207,7 +207,7 @@ def _welcome(sandbox: Sandbox, key: str | None) -> str:
         f"    {ready.BASELINE} baseline, {ready.GOOD} good, {ready.BAD} drops calls, {ready.DRAFT} draft",
         *(f"  number {number.phone_number}  {number.state.fields['nickname']}" for number in sandbox.numbers()),
         "",
-        f"  export ROLLOUT_RETELL_BASE_URL={sandbox.url} ROLLOUT_RETELL_API_KEY=sandbox",
+        f"  export ROLLOUT_RETELL_BASE_URL={sandbox.url} RETELL_API_KEY={key or 'any'}",
         f"  curl {sandbox.url}/sandbox      what else can be asked of it",
     ]
     return "\n".join(lines)

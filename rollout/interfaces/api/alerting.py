@@ -59,7 +59,8 @@ def _act(
         return {"done": False, "why": "it is neither firing nor resolved"}
     if service.access.known([digest]):
         return {"done": False, "why": "it was already handled"}
-    reason = alerts.clean(f"alert {alert.name} ({alert.source}): {alert.summary or alert.name}", 500)
+    named = "alert" if alert.name == alerts.UNNAMED else f"alert {alert.name}"
+    reason = alerts.clean(f"{named} ({alert.source}): {alert.summary or alert.name}", 500)
     # Names of outbreaks come back where a tool gives none, so their request id says when it was taken.
     moment = "" if alert.lasting else service.app.store.now().isoformat()
     request_id = "alert-" + hashlib.sha256(f"{digest}{moment}".encode()).hexdigest()[:40]

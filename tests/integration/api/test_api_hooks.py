@@ -102,6 +102,12 @@ def test_each_tool(service: Live, source: str) -> None:
     assert service.show(id_)["phase"] == "paused"
 
 
+def test_an_alert_without_a_name_is_not_given_one_in_its_reason(service: Live) -> None:
+    id_, _ = listening(service, "nameless", "pause")
+    alert(service, "generic", {"status": "firing", "labels": {"team": "nameless"}, "summary": "calls drop"})
+    assert service.show(id_)["reason"] == "alert (generic): calls drop"
+
+
 def test_a_generic_alert_acts_again_after_it_was_resolved(service: Live) -> None:
     id_, _ = listening(service, "again", "pause")
     body = {"status": "firing", "labels": {"team": "again"}}

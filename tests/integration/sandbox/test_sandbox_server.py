@@ -156,7 +156,10 @@ def test_run_serves_until_it_is_told_to_end(number: int) -> None:
         process.send_signal(number)
         assert process.wait(5) == 0
         told = process.stdout.read()
-    assert all(word in told for word in ("agent_frontdesk", NUMBER, "ROLLOUT_RETELL_BASE_URL", "8 drops calls"))
+    assert all(
+        word in told
+        for word in ("agent_frontdesk", NUMBER, "ROLLOUT_RETELL_BASE_URL", " RETELL_API_KEY=any", "8 drops calls")
+    )
 
 
 def test_it_answers_a_thousand_requests_quickly(sandbox: Sandbox, client: Any) -> None:
