@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from email.message import EmailMessage
-from typing import Any
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from rollout.domain.lifecycle.commands import where
 from rollout.domain.lifecycle.machine import HeldReason, Phase
-from rollout.domain.lifecycle.state import Position
-from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import TOLD_KINDS, of_entry
-from rollout.domain.notices.notice import Notice, Scope, clean, wanted
-from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
+from rollout.domain.plan.notices import NoticeEvent, Severity
 from tests.support.clock import START
 from tests.support.values import plan, rollout, said
+from tests.unit.notices.written import HASH, Written, told
 
-HASH = "ab" * 32
 PATIENCE = timedelta(minutes=10)
-
-
-@dataclass(frozen=True)
-class Written:
-    """A journal entry."""
-
-    kind: str
-    reason: str = "because of the calls"
-    data: dict[str, Any] = field(default_factory=lambda: {"position": "1.2"})
-    seq: int = 7
-    at: datetime = START
-    actor: str = "service"
-    hash: str = HASH
-
-
-def told(kind: str, reason: str = "because of the calls", data: dict[str, Any] | None = None, **changes: Any) -> Notice:
-    found = of_entry(rollout(**changes), Written(kind, reason, {"position": "1.2"} if data is None else data))
-    assert found is not None
-    return found
 
 
 @pytest.mark.parametrize(
@@ -136,53 +110,6 @@ def test_the_rest_of_the_journal_is_told_to_nobody(kind: str) -> None:
     assert of_entry(rollout(), Written(kind)) is None
 
 
-# ------------------------------------------------------------------ states
-
-
-def test_an_approval_is_asked_for_once_per_step() -> None:
-    waiting = rollout(position=Position(1, 2), confirmed_at=START, waiting_for=WaitingFor.APPROVAL)
-    (found,) = states.of_state(waiting, START, None, PATIENCE)
-    assert found.kind is NoticeEvent.NEEDS_PERSON
-    assert "To intervene: rollout promote r1 --expect 1.2" in found.body
-    assert "step 1.3 follows: 100 % canary" in found.body
-    (again,) = states.of_state(waiting, START + timedelta(hours=1), None, PATIENCE)
-    assert again.event == found.event
-    later = replace(waiting, position=Position(1, 3))
-    assert states.of_state(later, START, None, PATIENCE)[0].event != found.event
-    assert states.of_state(replace(waiting, waiting_for=WaitingFor.HOLD), START, None, PATIENCE) == []
-
-
-def test_a_rollback_that_takes_long_is_told_with_rising_noise() -> None:
-    r = rollout(phase=Phase.ROLLING_BACK, rollback_at=START, why="Retell cannot be read: 503")
-    at = [1, 59, 61, 200, 301, 1700, 1801, 7199, 7201, 14401]
-    events = [[t.event for t in states.of_state(r, START + timedelta(seconds=s), None, PATIENCE)] for s in at]
-    assert [len(e) for e in events] == [0, 0, 1, 1, 1, 1, 1, 1, 1, 1]
-    assert len({e[0] for e in events if e}) == 5
-    (loud,) = states.of_state(r, START + timedelta(seconds=90), None, PATIENCE)
-    assert loud.severity is Severity.CRITICAL
-    assert "the rollback is not complete after 1m30s" in loud.title
-    assert "Why: Retell cannot be read: 503" in loud.body
-    assert states.of_state(replace(r, restored_at=START), START + timedelta(days=1), None, PATIENCE) == []
-
-
-def test_gates_that_cannot_measure_are_told_after_some_patience() -> None:
-    r = rollout(verdict=said("unmeasurable", "no calls have been fetched"))
-    assert states.of_state(r, START + timedelta(minutes=9), START, PATIENCE) == []
-    (found,) = states.of_state(r, START + timedelta(minutes=10), START, PATIENCE)
-    assert "Why: no calls have been fetched" in found.body
-    assert found.kind is NoticeEvent.TROUBLE
-
-
-def test_a_refused_key_is_one_notice_for_the_service() -> None:
-    many = [rollout(id=f"r{i}", why="Retell refuses the API key (401): nothing is sent") for i in range(3)]
-    found = states.key_refused(many, START)
-    assert [t.scope for t in found] == [Scope.PLAN] * 3 + [Scope.SETTINGS]
-    assert [t.event for t in states.key_refused(many, START)] == [t.event for t in found]
-    assert sum(wanted(t) for t in found) == 1
-    assert sum(wanted(t, NoticeRule(url="json://example.com")) for t in found) == 3
-    assert states.key_refused([], START) == []
-
-
 def test_events_fit_into_their_column() -> None:
     r = rollout(id="x" * 40, phase=Phase.ROLLING_BACK, rollback_at=START, verdict=said("unmeasurable"))
     late = START + timedelta(days=300)
@@ -195,37 +122,6 @@ def test_events_fit_into_their_column() -> None:
     ]
     assert len(found) == 6
     assert all(t is not None and len(t.event) <= 80 for t in found)
-
-
-# ------------------------------------------------------------------ who wants what
-
-
-def test_the_settings_are_told_all_but_steps() -> None:
-    assert not wanted(told("confirmed"))
-    assert all(wanted(told(kind)) for kind in ("begun", "held", "failed", "read_back", "completed", "stop"))
-
-
-def test_a_plan_says_what_it_wants_to_be_told() -> None:
-    loud = NoticeRule(url="json://example.com", min_severity=Severity.CRITICAL)
-    steps = NoticeRule(url="json://example.com", events=(NoticeEvent.STEP,))
-    plain = NoticeRule(url="json://example.com")
-    assert [wanted(told(kind), loud) for kind in ("begun", "rollback", "failed")] == [False, False, True]
-    assert [wanted(told(kind), steps) for kind in ("begun", "confirmed")] == [False, True]
-    assert [wanted(told(kind), plain) for kind in ("begun", "confirmed")] == [True, False]
-
-
-# ------------------------------------------------------------------ nothing is smuggled in
-
-
-@given(st.text(max_size=2000))
-def test_cleaned_text_is_one_printable_line(text: str) -> None:
-    line = clean(text)
-    assert line.isprintable()
-    assert len(line) <= 600
-    assert clean(line) == line
-    message = EmailMessage()
-    message["Subject"] = line  # raises when a header could be injected
-    assert "@everyone" not in line
 
 
 @pytest.mark.parametrize(
@@ -241,8 +137,3 @@ def test_what_comes_from_outside_adds_no_line(evil: str) -> None:
     plan_told = of_entry(rollout(name=evil, created_by=evil, plan=plan()), Written("begun", evil))
     assert plan_told is not None
     assert plan_told.body.replace("\n", "").isprintable()
-
-
-@pytest.mark.parametrize("ping", ["@everyone wake", "@here", "<!channel> x", "<@U123> hi", "@channel"])
-def test_nobody_is_pinged(ping: str) -> None:
-    assert ping.split()[0] not in clean(ping)
