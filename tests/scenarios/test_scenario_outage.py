@@ -185,4 +185,4 @@ def test_event_streams_back_off_and_live_on(
     monkeypatch.setattr(hub, "_look", look)
     run_without_waiting(hub._poll())
     pools.stop()
-    assert [b - a for a, b in pairwise(looks)] == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 5, 5, 5], abs=0.2)
+    assert [b - a for a, b in pairwise(looks)] == pytest.approx([0.3, 0.6, 1.2, 2.4, 4.8, 5, 5, 5])
