@@ -6,7 +6,7 @@ pause and rollback, which also take --all, are in stop_the_line.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,6 +26,9 @@ from rollout.interfaces.cli.common import (
 )
 from rollout.interfaces.cli.screen import echo
 from rollout.interfaces.cli.stop_the_line import pause, rollback
+
+if TYPE_CHECKING:
+    from rollout.domain.lifecycle.commands import By
 
 
 def register(app: typer.Typer) -> None:
@@ -54,10 +57,7 @@ def promote(
     json: Json = False,
 ) -> None:
     """Go to the next step now, whatever the hold and the gates; in the last step, end its bake."""
-    with backend() as service:
-        answer = service.command("promote", id, by(reason, request_id), expect=position(expect), full=full)
-        say_where("promote", answer, json)
-        say_if_nobody_works(service, answer["phase"])
+    _order("promote", id, by(reason, request_id), expect, json, full=full)
 
 
 def set_weights(
@@ -77,10 +77,7 @@ def set_weights(
     if (weight is None) == (weights is None):
         raise InputError("set: write --weight 0.2, or --weights b=0.2,c=0.1 for a plan with variants")
     asked = _weights(weights) if weight is None else {"canary": _share("weight", weight)}
-    with backend() as service:
-        answer = service.command("set", id, by(reason, request_id), expect=position(expect), weights=asked)
-        say_where("set", answer, json)
-        say_if_nobody_works(service, answer["phase"])
+    _order("set", id, by(reason, request_id), expect, json, weights=asked)
 
 
 def ship(
@@ -95,11 +92,7 @@ def ship(
     json: Json = False,
 ) -> None:
     """Give a version every call of every number; it bakes like the last step, and is promoted."""
-    with backend() as service:
-        asked = {"variant": variant, "anyway": anyway}
-        answer = service.command("ship", id, by(reason, request_id), expect=position(expect), **asked)
-        say_where("ship", answer, json)
-        say_if_nobody_works(service, answer["phase"])
+    _order("ship", id, by(reason, request_id), expect, json, variant=variant, anyway=anyway)
 
 
 def _weights(text: str | None) -> dict[str, float]:
@@ -128,12 +121,17 @@ def _plain_command(name: str) -> Any:
     def run(
         id: RolloutId, reason: Reason = "", expect: Expect = None, request_id: RequestId = None, json: Json = False
     ) -> None:
-        with backend() as service:
-            answer = service.command(name, id, by(reason, request_id), expect=position(expect))
-            say_where(name, answer, json)
-            say_if_nobody_works(service, answer["phase"])
+        _order(name, id, by(reason, request_id), expect, json)
 
     return run
+
+
+def _order(name: str, id_: str, who: By, expect: str | None, as_json: bool, **more: Any) -> None:
+    """Give one command, and say where that leads and whether a service is at work."""
+    with backend() as service:
+        answer = service.command(name, id_, who, expect=position(expect), **more)
+        say_where(name, answer, as_json)
+        say_if_nobody_works(service, answer["phase"])
 
 
 def kit(
