@@ -48,6 +48,7 @@ def test_reads(text: str, value: timedelta) -> None:
         ("1H30M", "1H30M is not in the form of a duration; write 1h30m"),
         ("1h 30m", "1h 30m is not in the form of a duration; write 1h30m"),
         ("soon", "soon is not a duration; write for example 90s, 15m, 1h30m or 3d"),
+        ("h", "h is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("", "'' is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("30m1h", "30m1h is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         ("-5m", "-5m is not a duration; write for example 90s, 15m, 1h30m or 3d"),

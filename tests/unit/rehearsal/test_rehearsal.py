@@ -185,7 +185,9 @@ def test_results_that_go_missing_are_played_and_weighed_as_judge_does(edition, a
             out = np.zeros((len(config.series) + 1, len(canary), 4))
             for k in range(len(config.series) + 1):
                 known = rng.binomial(canary, 0.5) if k == 0 else canary
-                out[k, :, 1], out[k, :, 3] = known, calls - canary
+                bad = [rng.binomial(n, 0.1 if k < len(config.series) else 0) for n in (known, calls - canary)]
+                out[k, :, 0], out[k, :, 1] = bad[0], known - bad[0]
+                out[k, :, 2], out[k, :, 3] = bad[1], calls - canary - bad[1]
             return out
 
     engine, codes = Runs(config, (PlayStep(1000),), Losing(), 1, 1e9), []
