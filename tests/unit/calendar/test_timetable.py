@@ -180,6 +180,16 @@ def test_what_remains_is_the_end_of_the_whole() -> None:
     assert remaining(pending, p.own_calendar, NO_DAYS, TUESDAY) == whole
 
 
+def test_a_return_is_still_to_come_only_while_it_has_not_begun() -> None:
+    p = plan(*STEPS, **OFFICE, closing={"retreat": 0.05})
+    confirmed, night = la("2026-06-02 11:00"), la("2026-06-02 22:00")
+    down = standing(p, (1, 2), confirmed, retreated=500)
+    on_its_way_up = standing(p, (1, 2), confirmed, turning_since=la("2026-06-03 09:00"))
+    of = {r: [row.happens for row in remaining(r, p.own_calendar, NO_DAYS, night)] for r in (down, on_its_way_up)}
+    assert of[down] == [Happens.RETURN, *of[on_its_way_up]]
+    assert of[on_its_way_up][0] is not Happens.RETURN
+
+
 def test_what_is_overdue_is_due_now_or_at_the_opening() -> None:
     r = standing(plan(*STEPS, **OFFICE), (1, 1), la("2026-06-02 09:00"))
     noon, night = la("2026-06-02 12:00"), la("2026-06-02 22:00")

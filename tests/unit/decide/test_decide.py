@@ -521,6 +521,13 @@ def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, 
     assert (action.event, action.values["reason"]) == (event, reason)
 
 
+def test_a_number_that_keeps_showing_an_older_state_is_held_at_the_fifth_look() -> None:
+    older = Facts(look=look(Finding.STALE), trouble="Retell shows an older state")
+    assert isinstance(decide(standing(tries=4), older, START), Wait)
+    held = record_of(decide(standing(tries=5), older, START))
+    assert (held.event, held.values["reason"]) == (Event.HELD, "identity")
+
+
 def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -> None:
     r = standing(2, writes=(write(step=2),))
     action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE)), START))

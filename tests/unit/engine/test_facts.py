@@ -13,6 +13,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.facts import FactFinder, Pass
 from rollout.engine.ports import GateReport
+from rollout.engine.version_lookup import VersionCheck
 from rollout.engine.write_protocol import Timing
 from tests.support.clock import START
 from tests.support.values import confirmed, rollout, said
@@ -26,8 +27,14 @@ class Sources:
     def __init__(self) -> None:
         self.judged: list[GateVerdict | None] = []
 
+        self.checked: list[str] = []
+
     def now(self) -> datetime:
         return START
+
+    def check(self, r: Rollout) -> VersionCheck:
+        self.checked.append(r.id)
+        return VersionCheck()
 
     def look(self, r: Rollout, now: datetime) -> GateReport:
         self.judged.append(r.verdict)
@@ -54,6 +61,15 @@ def test_a_second_look_of_a_pass_goes_on_from_the_first() -> None:
     for _ in range(2):
         finder(sources).find(known)
     assert sources.judged == [None, said("undecided", "look 1")]
+
+
+@pytest.mark.parametrize("phase", Phase)
+@pytest.mark.parametrize("trouble", [None, "503"])
+def test_versions_are_looked_up_before_a_step_is_written(phase: Phase, trouble: str | None) -> None:
+    for target, missing in ((confirmed(), False), (confirmed(step=0), True)):
+        sources = Sources()
+        finder(sources).find(Pass(rollout(phase=phase, confirmed_at=START, targets=(target,)), trouble=trouble))
+        assert bool(sources.checked) is (phase is Phase.PROGRESSING and missing and trouble is None)
 
 
 @pytest.mark.parametrize("phase", Phase)

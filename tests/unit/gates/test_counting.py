@@ -262,6 +262,10 @@ def test_quarters_of_the_utc_day(hour, name):
     assert name in QUARTERS
 
 
+def test_a_call_without_a_start_belongs_to_the_first_quarter():
+    assert quarter(replace(call(0), started_at=None)) == QUARTERS[0]
+
+
 @pytest.mark.parametrize(
     ("delays", "wait"),
     [

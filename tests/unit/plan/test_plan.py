@@ -566,6 +566,16 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             'gates.metrics[0].prometheus.url: "file:///etc/passwd" is not a web address; write for example https://metrics.example.com/value',
         ),
         (
+            {
+                "gates": {
+                    "metrics": [
+                        {"name": "e", "share": 0.5, "http": {"url": "https://x.example/v", "field": "v", "max": 1}}
+                    ]
+                }
+            },
+            "gates.metrics[0].share: share belongs to metrics of calls; leave it out and write max or min",
+        ),
+        (
             {"gates": {"metrics": [{"name": "success", "margins": [1.5]}]}},
             "gates.metrics[0].margins[0]: 1.5 is not a margin; write a number from 0 to 1, for example 0.25",
         ),
