@@ -132,6 +132,12 @@ def test_what_cannot_be_read_is_an_input_error(source: str, body: Any) -> None:
         read(source, body)
 
 
+def test_a_generic_alert_says_what_it_is_about() -> None:
+    with pytest.raises(InputError, match="labels: write at least one label"):
+        read("generic", {"status": "firing"})
+    assert read("generic", {"status": "firing", "numbers": ["+14157774444"]})[0].labels == {}
+
+
 def test_too_many_and_unknown_tools() -> None:
     with pytest.raises(InputError, match="too many"):
         read("generic", {"alerts": [{"status": "firing", "labels": {"a": "b"}}] * 1001})

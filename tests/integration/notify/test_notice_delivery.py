@@ -171,6 +171,17 @@ def test_a_look_that_finds_nothing_new_is_one_statement(told: Scene, receiver: R
         assert len(said) > 1, "and so does time, for entries that became visible late"
 
 
+def test_the_mark_is_moved_once_a_minute(told: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    with told as scene:
+        job, moved = Notify(scene.app), list[object]()
+        monkeypatch.setattr(job.sources, "set_mark", moved.append)
+        monkeypatch.setattr(job.sources, "mark", lambda: (moved[-1] if moved else None, scene.app.store.now()))
+        for seconds, times in ((0, 1), (30, 1), (31, 2)):
+            scene.clock.advance(seconds)
+            job.fill()
+            assert len(moved) == times
+
+
 def test_a_plan_tells_its_own_people(sqlite_url: str, receiver: Receiver, second: Receiver) -> None:
     own = {"url": second.url(), "events": ["step", "rolled_back"], "min_severity": "info"}
     with Scene(sqlite_url, notify_urls=[receiver.url()], notify_hosts=["127.0.0.1"]) as scene:

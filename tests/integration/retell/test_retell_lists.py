@@ -144,8 +144,10 @@ def test_without_the_list_nobody_is_suspended(serve: Serve, client: Make) -> Non
     ]
 
 
-def test_a_chat_agent_is_found_where_chat_agents_are(serve: Serve, client: Make) -> None:
-    peer = serve(routes(get_chat_agent=agent(3), v2_list_agents={"items": []}))
+@pytest.mark.parametrize("status", [404, 422])
+def test_a_chat_agent_is_found_where_chat_agents_are(serve: Serve, client: Make, status: int) -> None:
+    unknown = says(http({"message": "not found"}, status))
+    peer = serve(routes(get_agent=unknown, get_chat_agent=agent(3), v2_list_agents={"items": []}))
     assert client(peer).version("agent_abc", 3) == AgentVersion("agent_abc", 3, True, False, "Front")
 
 

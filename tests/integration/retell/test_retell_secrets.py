@@ -89,6 +89,8 @@ def test_a_lookup_that_hangs_ends_and_the_last_answer_serves(monkeypatch: pytest
         answers.append(1)
         if len(answers) == 1:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", 443))]
+        if len(answers) == 2:
+            return []
         raise socket.gaierror("no")
 
     monkeypatch.setattr(socket, "getaddrinfo", lookup)
@@ -97,6 +99,9 @@ def test_a_lookup_that_hangs_ends_and_the_last_answer_serves(monkeypatch: pytest
     known = [(socket.AF_INET, ("192.0.2.7", 443))]
     assert resolver.addresses(1) == known
     assert resolver.addresses(1) == known and len(answers) == 2
+    assert resolver.addresses(1) == known and len(answers) == 3
+    assert Resolver("192.0.2.9", 443, SystemClock()).addresses(1) == [(socket.AF_INET, ("192.0.2.9", 443))]
+    assert len(answers) == 3, "an address is not looked up"
     assert Resolver("other.example", 443, SystemClock()).addresses(1) == []
 
 
