@@ -28,7 +28,7 @@ def calls(version: int, backed_up: int, others: int, unknown: int = 0) -> list[C
 def test_shares_that_differ_are_told_in_either_direction(canary: tuple[int, int], baseline: tuple[int, int]) -> None:
     sentence = told([*calls(7, *canary), *calls(6, *baseline)], [NEW], [OLD])
     assert sentence is not None
-    assert f"{canary[0]} of {sum(canary)} calls" in sentence
+    assert f"{canary[0]} of {sum(canary)} calls ({100 * canary[0] / sum(canary):.3g} %)" in sentence
     assert f"{baseline[0]} of {sum(baseline)} calls" in sentence
 
 

@@ -575,6 +575,13 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             },
             "gates.metrics[0].share: share belongs to metrics of calls; leave it out and write max or min",
         ),
+        *(
+            (
+                {"gates": {"metrics": [{"name": "success", "margins": [none]}]}},
+                f"gates.metrics[0].margins[0]: {none} is not a margin; write a number above 0 and below 1, for example 0.25",
+            )
+            for none in (0, 1)
+        ),
         (
             {"gates": {"metrics": [{"name": "success", "margins": [1.5]}]}},
             "gates.metrics[0].margins[0]: 1.5 is not a margin; write a number from 0 to 1, for example 0.25",
