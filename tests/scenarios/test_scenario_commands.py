@@ -22,6 +22,16 @@ FAIL = said("fail", "the canary is worse")
 # ------------------------------------------------------------------ promote
 
 
+def test_who_drives_is_told_of_a_command_and_whether_it_cannot_wait(scene: Scene) -> None:
+    scene.given_at(1)
+    told: list[tuple[str, bool]] = []
+    scene.app.commands.changed = lambda id_, urgent: told.append((id_, urgent))
+    scene.app.commands.promote(scene.id, ME)
+    scene.app.commands.rollback(scene.id, ME)
+    scene.app.commands.rollback(scene.id, ME)
+    assert told == [(scene.id, False), (scene.id, True), (scene.id, True)]
+
+
 def test_promote_goes_to_the_next_step_now(scene: Scene) -> None:
     scene.given_at(1)
     answer = scene.app.commands.promote(scene.id, ME)
