@@ -167,6 +167,14 @@ def test_the_report_of_a_stopped_rollout_says_what_was_left(scene: GateScene) ->
     assert found.ending.results == "No calls were judged."
 
 
+def test_names_between_backticks_are_set_as_code_in_the_report(scene: GateScene) -> None:
+    scene.given(judged())  # type: ignore[arg-type]
+    scene.app.commands.stop(scene.id, By("cli:noor", "see `runbook` <b>"))
+    page = report_pages.html(report_of(scene))
+    assert "see <code>runbook</code> &lt;b&gt;" in page
+    assert "`" not in page.partition("<style>")[0] + page.partition("</style>")[2]
+
+
 def test_the_report_of_a_shipped_version_says_who_shipped_it_and_what_it_lacked(scene: GateScene) -> None:
     steps = [{"weights": {"b": 0.3, "c": 0.3}, "hold": "1d"}]
     scene.given(make_plan(canary=None, variants=VARIANTS, steps=steps, gates={"profile": "none"}))
