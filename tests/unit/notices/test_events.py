@@ -7,8 +7,11 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.commands import where
+from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import HeldReason, Phase
+from rollout.domain.lifecycle.state import Position
 from rollout.domain.notices import conditions as states
 from rollout.domain.notices.events import TOLD_KINDS, of_entry
 from rollout.domain.plan.notices import NoticeEvent, Severity
@@ -49,6 +52,14 @@ def test_each_kind_has_its_words(kind: str, event: NoticeEvent, severity: Severi
     assert lines[3].endswith(" r1")
     assert "because of the calls" in lines[1]
     assert lines[4] == f"Journal of r1: entry 7, 2026-11-02 17:00:00 UTC, hash {HASH}"
+
+
+@pytest.mark.parametrize(
+    ("ships", "what"), [(None, "the weights that a person set at 1.2 are live"), ("b", "b gets every call")]
+)
+def test_a_split_that_a_person_set_is_told_as_that(ships: str | None, what: str) -> None:
+    by_hand = HandSplit(1, 1, 2, {"b": 10_000}, ships)
+    assert what in told("confirmed", data=ServiceEvent(Position(1, 2), by_hand=by_hand).to_json()).title
 
 
 def test_a_started_rollout_says_its_steps() -> None:

@@ -34,6 +34,11 @@ def test_every_field_that_differs_is_told(old: Any, new: Any, told: list[str]) -
     assert lines(old, new) == told
 
 
+def test_a_long_value_is_cut_at_two_hundred_characters() -> None:
+    assert lines({}, {"words": ["x" * 196]}) == [f'words: nothing -> ["{"x" * 196}"]']
+    assert lines({}, {"words": ["x" * 197]}) == [f'words: nothing -> ["{"x" * 195}...']
+
+
 def test_a_prompt_is_told_as_a_unified_diff() -> None:
     old, new = "You are kind.\nAsk for the name.\nBook.", "You are kind.\nAsk for the number.\nBook."
     told = lines({}, {}, {"general_prompt": old}, {"general_prompt": new})
