@@ -10,13 +10,16 @@ from datetime import datetime, timedelta
 import pytest
 from rich.console import Console
 
-from jobs.observe import Observe
+from jobs.observe import Observe, _is_past
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.telemetry.prometheus import metrics_text
+from rollout.domain.lifecycle.records import FetchMark
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.direct import Direct
 from rollout.interfaces.cli.look import picture
+from tests.support.clock import START
 from tests.support.scene import ME, Scene
+from tests.support.values import ONE, rollout
 
 GATED = {"profile": "standard"}
 
@@ -130,3 +133,15 @@ def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(scene: Scene
     else:
         assert began <= datetime.fromisoformat(found["since"]) <= scene.app.store.now()
     assert not re.search(r"unreadable_seconds\{[^}]*" + "ended", metrics_text(scene.app).decode())
+
+
+@pytest.mark.parametrize(
+    ("since", "started", "asked", "past"),
+    [(0, 1, True, True), (0, 0, True, False), (0, 0, False, True), (None, 0, True, False), (0, None, True, False)],
+)
+def test_trouble_from_before_a_rollout_or_of_another_channel_is_none_of_it(
+    since: int | None, started: int | None, asked: bool, past: bool
+) -> None:
+    at = [None if s is None else START + timedelta(seconds=s) for s in (since, started)]
+    mark = FetchMark(ONE, "inbound", START, START, "503", at[0])
+    assert _is_past(mark, rollout(started_at=at[1]), asked) is past

@@ -98,6 +98,11 @@ def test_two_canary_calls_are_called_two():
     assert "a hold of 12 hours at 40 calls a day sees two canary calls" in found.notes[0]
 
 
+def test_a_step_that_waits_for_its_least_calls_says_how_many():
+    many = rehearse(gate_config(), (PlayStep(1000, DAY / 2, min_calls=5_000), RAMP[1]), 40, runs=5, seed=1)
+    assert "expect the step to wait for its 5000 canary calls" in many.notes[0]
+
+
 def test_no_gates_and_no_baseline_are_told():
     assert "no gates" in rehearse(from_plan({"profile": "none"}), RAMP, 40, runs=5).notes[0]
     alone = rehearse(gate_config(), (PlayStep(10_000, DAY),), 40, runs=5, deadline=3 * DAY)
