@@ -33,7 +33,7 @@ def test_defaults_and_the_way_there_and_back() -> None:
         ({"cases": "a"}, "cases", "names no test case", "write all"),
         ({"cases": ["a", "a"]}, "cases", "listed twice", "runs says how often"),
         ({"cases": ["a", 5]}, "cases", "5 is not the id", "copy it"),
-        ({"cases": [" a"]}, "cases", "is not the id", "copy it"),
+        *(({"cases": [odd]}, "cases", "is not the id", "copy it") for odd in (" a", "a ", "", "x" * 201, "a\tb")),
         ({"cases": [str(i) for i in range(1001)]}, "cases", "1001 test cases", "at most 1000"),
         ({"max_failed": 1.5}, "max_failed", "1.5 is not a share", "from 0 to 1"),
         ({"max_failed": True}, "max_failed", "true is not a share", "for example 0.1"),
