@@ -62,6 +62,15 @@ class Result:
     @property
     def faults(self) -> list[str]:
         """Why it did not pass; empty when it did."""
+        found = self.wrong
+        found += [f"a step began {late:.1f} s late" for late in self.late if late > LATE_SECONDS]
+        if (median := self.median()) >= MEDIAN_SECONDS:
+            found.append(f"the median reload took {1000 * median:.0f} ms")
+        return found
+
+    @property
+    def wrong(self) -> list[str]:
+        """What no slow machine excuses: an answer that is an error, no event, no step."""
         found = []
         for kind, seen in self.seen.items():
             wrong = {status: n for status, n in seen.statuses.items() if status != 200}
@@ -71,9 +80,6 @@ class Result:
             found.append("no step was left")
         if not self.events:
             found.append("no page was told of an event")
-        found += [f"a step began {late:.1f} s late" for late in self.late if late > LATE_SECONDS]
-        if (median := self.median()) >= MEDIAN_SECONDS:
-            found.append(f"the median reload took {1000 * median:.0f} ms")
         return found
 
     def median(self) -> float:

@@ -13,15 +13,16 @@ from tests.integration.api.load import RELOADS, Result, load
 
 
 @pytest.mark.slow
-@pytest.mark.real_time
 @pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def test_pages_are_answered_and_steps_are_not_late(tmp_path: Path, kind: str, request: pytest.FixtureRequest) -> None:
-    # A third of the whole load: the machine is shared.
+def test_pages_and_hooks_are_answered_while_a_fleet_steps(
+    tmp_path: Path, kind: str, request: pytest.FixtureRequest
+) -> None:
+    # A third of the whole load, and not judged by the clock: the machine is shared.
     # In a thread of its own: an event loop runs in this one once a browser's test has been here.
     url = request.getfixturevalue("postgres_url") if kind == "postgres" else None
     with ThreadPoolExecutor(1) as pool:
         found = pool.submit(load, tmp_path, seconds=8, pages=9, hooks=7, numbers=30, hold=1, url=url).result()
-    assert found.faults == []
+    assert found.wrong == []
     assert found.seen["call"].statuses.total() + found.seen["alert"].statuses.total() == 8 * 7
     assert len(found.late) >= 2
 
