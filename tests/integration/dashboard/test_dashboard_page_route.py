@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from rollout.interfaces.auth.roles import ALLOWED, Right, Role, create_token, revoke_token
 from rollout.interfaces.dashboard.page_route import PageRoute, safe_next, shown
 from tests.integration.dashboard.world import World, world
+from tests.support.journal import given_by_people
 
 COMMANDS = ("promote", "set", "ship", "pause", "resume", "stop", "adopt", "restore", "rollback")
 
@@ -122,11 +123,11 @@ def test_the_matrix_of_roles(service: World, rollout_id: str) -> None:
 def test_a_viewer_changes_nothing(service: World, rollout_id: str, command: str) -> None:
     cookie = service.session("viewer")
     csrf = service.ask("GET", "/", cookie=cookie).csrf
-    before = service.app.store.load(rollout_id)[0].epoch
+    before = given_by_people(service.app.store, rollout_id)
     form = {"csrf": csrf, "reason": "no", "expect": service.position(rollout_id)}
     answer = service.ask("POST", f"/rollouts/{rollout_id}/{command}", form, cookie=cookie)
     assert answer.status == 403
-    assert service.app.store.load(rollout_id)[0].epoch == before
+    assert given_by_people(service.app.store, rollout_id) == before
 
 
 BAD_ORIGINS = {
