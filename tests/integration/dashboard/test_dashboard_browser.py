@@ -81,7 +81,6 @@ def test_a_number_in_the_search_leads_to_its_page(service: World, operator: Page
     expect(operator.locator("#main")).to_contain_text("100 % agent_frontdesk v8")
 
 
-@pytest.mark.real_time  # a machine that stalls for seconds may reconnect the stream later than the page asks by itself
 def test_the_rollout_moves_without_reloading(service: World, operator: Page) -> None:
     id_ = service.start()
     shows(operator, service, id_)
