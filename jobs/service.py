@@ -78,7 +78,8 @@ def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
         scheduler.start()
         where = server.url if server else "no HTTP"
         log.info("serving", version=__version__, where=where, owner=app.owner, retell=settings.retell_base_url)
-        log.info("stopping", signal=_first(signals))
+        received = _wait_for(signals)
+        log.info("stopping", signal=received)
     finally:
         if server is not None:
             server.stop()
@@ -86,8 +87,8 @@ def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
         log.info("stopped")
 
 
-def _first(signals: SimpleQueue[int]) -> str:
-    """Wait for a signal; its name."""
+def _wait_for(signals: SimpleQueue[int]) -> str:
+    """Wait until a signal asks for the end; its name."""
     while True:
         # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
         # does) is seen by this one only when it wakes.
