@@ -41,7 +41,7 @@ install-dev: $(VENV)/.dev ## those and the ones for development
 demo: install ## a good version promoted and a bad one rolled back, live, in about a minute
 	@$(BIN)/python -m rollout demo
 
-test: install-dev ## the whole suite in four processes, as many tests wait; one that cannot run says why
+test: install-dev ## the whole suite, in four processes; a test that cannot run says why
 	@$(BIN)/python -m pytest -n 4 --dist loadfile $(ARGS)
 
 test-fast: install-dev ## the rules and the scenarios alone, in about 100 seconds on two cores
