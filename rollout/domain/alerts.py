@@ -87,7 +87,7 @@ def reaction(rules: Sequence[Rule], numbers: Sequence[str], alert: Alert) -> Rea
 
 def clean(text: object, most: int) -> str:
     """Text from outside for a reason: one line, without control characters, cut to `most` characters."""
-    plain = "".join(c if c.isprintable() else " " for c in str(text)[: most * 2])
+    plain = "".join(c if c.isprintable() else " " for c in str(text))
     return " ".join(plain.split())[:most]
 
 
@@ -118,7 +118,7 @@ def _alertmanager(document: Mapping[str, Any], source: str = "alertmanager") -> 
             f"{print_}|{started}",
             status if status in (FIRING, RESOLVED) else OTHER,
             labels,
-            clean(notes.get("summary") or notes.get("description") or "", 300),
+            notes.get("summary") or notes.get("description") or "",
             _numbers(labels),
             bool(started),
             name,
