@@ -50,12 +50,12 @@ def _worst(config: GateConfig, n: MetricFigures) -> MetricRule:
 
 
 def external(metric: MetricRule, value: float | None, looks: int) -> str:
-    """An external metric was outside its limit on too many looks in a row."""
+    """An external metric was outside its limit on too many looks in a row, this one included: it has a value now."""
     limit = f"above {metric.maximum:g}" if metric.maximum is not None else f"below {metric.minimum:g}"
     if metric.maximum is not None and metric.minimum is not None:
         limit = f"outside {metric.minimum:g} to {metric.maximum:g}"
-    shown = "it cannot be read now" if value is None else f"now {value:g}"
-    return f"{metric.name} was {limit} on {looks} looks in a row ({shown})."
+    times = "" if looks == 1 else f" on {looks} looks in a row"
+    return f"{metric.name} was {limit}{times} (now {value:g})."
 
 
 def watch(config: GateConfig, n: MetricFigures) -> str:
