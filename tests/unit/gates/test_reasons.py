@@ -143,8 +143,9 @@ def test_waiting_says_what_is_not_ruled_out_yet_by_the_metric_with_the_least_pro
         "82 % of the canary's 50 calls were successful, 90 % of the baseline's 450. "
         "Not enough calls yet to rule out a 25-point drop."
     )
-    for alone in (counted((0, 30), success=(0, 0, 4, 26)), counted((4, 0), success=(1, 3, 0, 0))):
-        assert waits(alone) == "Not enough calls yet to rule out a 25-point drop.", "there are no two rates"
+    alone, only = counted((4, 0), success=(1, 3, 0, 0)), counted((0, 30), success=(0, 0, 4, 26))
+    assert waits(alone) == "Not enough calls yet to rule out a 25-point drop.", "there are no two rates"
+    assert waits(only) == "Not enough calls yet to rule out a 20-point rise in slow.", "there are no two rates"
     assert waits(verdict(cell(success=(1, 9, 14, 76)), config=replace(STANDARD, variant="b"))) == (
         "0 % of variant b's 10 calls were ended by an error, 0 % of the baseline's 90. "
         "Not enough calls yet to rule out a 15-point rise in hard_error of variant b."
