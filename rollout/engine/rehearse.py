@@ -50,7 +50,7 @@ def rehearse(
     from rollout.domain.rehearsal.simulation import DAY
 
     if not 0 < calls_per_day <= 10_000_000:
-        raise InputError("--calls-per-day: write a number above 0")
+        raise InputError("--calls-per-day: write a number above 0 and not above 10000000")
     if not 1 <= runs <= 100_000:
         raise InputError("--runs: write a number from 1 to 100000")
     config = config_of(plan) or GateConfig(profile="none")
@@ -208,7 +208,6 @@ def _number(value: Any) -> str:
 
 def quick_line(plan: Plan, calls_per_day: float) -> str:
     """The one-line version, by the formulas instead of by playing: milliseconds."""
-    from rollout.domain.gates import evidence as ev
     from rollout.domain.gates.profiles import before_full
     from rollout.domain.rehearsal.proposals import expected_calls
     from rollout.domain.rehearsal.simulation import PlayStep
@@ -216,40 +215,40 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
     config = config_of(plan)
     if config is None:
         return "no gates: every step follows when its hold is over, whatever happens to the calls"
+    if not config.compared:
+        return "the gates read outside values and compare no calls: one that fails every call is not detected"
     arm = next(iter(plan.arms))
     base = _usual_rates(config)
     shares = [plan.weights(i).get(arm, 0) / 10_000 for i in range(1, plan.last_step + 1)]
     total, parts = 0.0, []
-    for i, step in enumerate(plan.steps, 1):
-        points = plan.weights(i).get(arm, 0)
-        if 0 < points < 10_000:
-            played = PlayStep(points, 0.0, step.min_calls)
+    for i, (share, step) in enumerate(zip(shares, plan.steps, strict=True), 1):
+        if 0 < share < 1:
+            played = PlayStep(plan.weights(i)[arm], 0.0, step.min_calls)
             calls, _ = expected_calls(config, played, i - 1, base, narrow=before_full(shares, i))
             total += calls
-            parts.append(f"{points / 100:g} % takes about {max(calls, 1):,.0f} calls")
+            parts.append(f"{share * 100:g} % takes about {calls:,.0f} calls")
     if not parts:
         return "no step serves both versions, so nothing can be compared"
-    first = plan.weights(1).get(arm, 0) / 10_000
-    dead = (
-        next((n for n in range(1, 40) if _dead(ev, first, n, base.get("success", 0.1)) >= 1 / config.alpha), None)
-        if 0 < first < 1
-        else None
-    )
     each = f"{calls_per_day:,.0f} call{'' if round(calls_per_day) == 1 else 's'}"
     line = f"at {each} a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
-    return (
-        line
-        if dead is None
-        else f"{line}; one that fails every call is rolled back after about {max(3, dead)} of its calls"
-    )
+    dead = _dead_calls(config, shares[0], base["success"])
+    return line if dead is None else f"{line}; one that fails every call is rolled back after about {dead} of its calls"
 
 
-def _dead(ev: Any, weight: float, canary: int, rate: float) -> float:
+def _dead_calls(config: GateConfig, weight: float, rate: float) -> int | None:
+    """Calls of a canary that fails each of them until it is rolled back; None: the first step does not see it."""
     import math
 
-    others = canary * (1 - weight) / weight
-    counts = [[canary, 0, others * rate, others * (1 - rate)]]
-    return math.exp(min(700.0, float(ev.log_e(counts, (weight,)))))
+    from rollout.domain.gates import evidence as ev
+
+    if not 0 < weight < 1:
+        return None
+    for canary in range(config.least_bad, 40):
+        others = canary * (1 - weight) / weight
+        counts = [[canary, 0, others * rate, others * (1 - rate)]]
+        if float(ev.log_e(counts, (weight,))) >= -math.log(config.alpha):
+            return canary
+    return None
 
 
 def _days(calls: float, per_day: float) -> str:

@@ -81,7 +81,7 @@ def rehearse(
         if calls_per_day is not None:
             raise InputError("write --calls-per-day or --from-history, not both")
         calls_per_day = _last_weeks(loaded)
-    per_day = calls_per_day or rehearsals.USUAL_CALLS_PER_DAY
+    per_day = rehearsals.USUAL_CALLS_PER_DAY if calls_per_day is None else calls_per_day
     with waiting(f"{loaded.name}: playing {runs} rollouts of each kind"):
         document = rehearsals.rehearse(
             loaded,

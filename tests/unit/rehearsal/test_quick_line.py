@@ -10,6 +10,7 @@ import pytest
 from rollout.engine.rehearse import quick_line
 from tests.support.values import plan
 
+ERRORS = {"name": "errors", "http": {"url": "https://m.example.com/v", "field": "v", "max": 0.05}}
 GATED: dict[str, Any] = {"gates": {"profile": "standard"}}
 
 
@@ -23,12 +24,22 @@ def test_each_step_that_serves_both_versions_says_the_calls_that_it_takes() -> N
     assert found, said
     first, second = (int(n.replace(",", "")) for n in found.groups()[:2])
     assert float(found[3]) == pytest.approx((first + second) / 500, abs=0.06)
-    assert 3 <= int(found[4]) <= 10
+    assert int(found[4]) == 3
+
+
+@pytest.mark.parametrize(("weight", "calls"), [(0.01, 3), (0.5, 5), (0.8, 10), (0.999, None)])
+def test_the_larger_the_first_weight_the_later_a_dead_canary_is_seen(weight: float, calls: int | None) -> None:
+    """There are fewer calls of the baseline to compare with; of nearly none, nothing is promised."""
+    steps = [{"weight": weight, "hold": "30m"}, {"weight": 1.0, "hold": "1d"}]
+    end = f"; one that fails every call is rolled back after about {calls} of its calls"
+    said = quick_line(plan(steps=steps, **GATED), 500)
+    assert said.endswith(" in all)" if calls is None else end), said
 
 
 def test_days_become_hours_where_there_are_many_calls() -> None:
     assert " hours in all)" in quick_line(plan(**GATED), 100_000)
     assert "at 1 call a day" in quick_line(plan(**GATED), 1)
+    assert "at 2 calls a day" in quick_line(plan(**GATED), 2)
 
 
 def test_least_calls_are_part_of_what_a_step_takes() -> None:
@@ -44,11 +55,15 @@ def test_least_calls_are_part_of_what_a_step_takes() -> None:
             "no gates: every step follows when its hold is over, whatever happens to the calls",
         ),
         (
+            {"gates": {"profile": "none", "metrics": [ERRORS]}},
+            "the gates read outside values and compare no calls: one that fails every call is not detected",
+        ),
+        (
             {"steps": [{"weight": 1.0, "hold": "1d"}], **GATED},
             "no step serves both versions, so nothing can be compared",
         ),
     ],
-    ids=["no-gates", "full-at-once"],
+    ids=["no-gates", "outside-values", "full-at-once"],
 )
 def test_where_nothing_is_compared_it_says_so(changes: dict[str, Any], words: str) -> None:
     assert quick_line(plan(**changes), 500) == words
