@@ -19,7 +19,7 @@ from rollout.domain.phone_numbers import is_e164
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
 OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less
 NEWEST_MS = 60 * 1000
-EVENTS = frozenset({"call_started", "call_ended", "call_analyzed"})
+EVENTS = ("call_started", "call_ended", "call_analyzed")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -47,24 +47,27 @@ def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int
 
 def sample(document: object) -> CallRecord | None:
     """The phone call in one webhook body; None for any other event and for what cannot be used."""
-    event = document.get("event") if isinstance(document, Mapping) else None
-    if not isinstance(document, Mapping) or not isinstance(event, str) or event not in EVENTS:
+    if not isinstance(document, Mapping) or document.get("event") not in EVENTS:
         return None
     call = document.get("call")
     if not isinstance(call, Mapping) or call.get("call_type", "phone_call") != "phone_call":
         return None
     direction = call.get("direction")
     number = call.get({"inbound": "to_number", "outbound": "from_number"}.get(str(direction), ""))
-    call_id, agent_id, version = call.get("call_id"), call.get("agent_id"), call.get("agent_version")
-    if not is_e164(number) or not _name(call_id, 120) or not _name(agent_id, 128):
+    call_id, agent_id, version = (
+        _text(call.get("call_id"), 120),
+        _text(call.get("agent_id"), 128),
+        call.get("agent_version"),
+    )
+    if not is_e164(number) or call_id is None or agent_id is None:
         return None
     if type(version) is not int or not 0 <= version < 2**31:
         return None
     analysis = call.get("call_analysis")
     analysis = analysis if isinstance(analysis, Mapping) else {}
     return CallRecord(
-        call_id=str(call_id),
-        agent_id=str(agent_id),
+        call_id=call_id,
+        agent_id=agent_id,
         agent_version=version,
         number=str(number),
         channel=str(direction),
@@ -80,12 +83,8 @@ def sample(document: object) -> CallRecord | None:
         custom={k: v for k, v in call_documents.custom(analysis).items() if not isinstance(v, str)},
         analyzed=bool(analysis),
         figures=call_documents.figures(call),
-        details=call_documents.details(call) if event != "call_started" else None,
+        details=call_documents.details(call) if document["event"] != "call_started" else None,
     )
-
-
-def _name(value: object, most: int) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= most and value.isprintable()
 
 
 def _text(value: object, most: int) -> str | None:

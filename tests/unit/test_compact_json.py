@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import struct
+from types import MappingProxyType
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -42,6 +44,32 @@ def test_every_double_is_written_the_same_or_not_quickly(bits: int) -> None:
 @given(documents)
 def test_dumps_and_loads_are_inverse(document: object) -> None:
     assert compact_json.loads(compact_json.dumps(document)) == document
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [1, {"a": -math.inf}]])
+def test_what_is_no_number_has_no_text(value: object) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        compact_json.dumps(value)
+
+
+@pytest.mark.parametrize("value", [{1, 2}, {"a": object()}])
+def test_what_has_no_json_form_is_refused_by_its_type(value: object) -> None:
+    with pytest.raises(TypeError, match=r"(set|object) has no JSON form"):
+        compact_json.dumps(value)
+
+
+def test_texts_are_compact_and_in_the_order_of_their_keys() -> None:
+    assert compact_json.dumps({"b": [None, "é"], "a": 1.5}) == '{"b":[null,"é"],"a":1.5}'
+    assert compact_json.dumps(MappingProxyType({"b": 1})) == '{"b":1}'
+    assert compact_json.sorted_bytes({"b": [1, "é"], "a": 0.5}) == '{"a":0.5,"b":[1,"é"]}'.encode()
+    for slow_ in ({"a": 1e-7}, [0.00002], -1e-9, {"a": {1}}):
+        assert compact_json.sorted_bytes(slow_) is None
+
+
+@pytest.mark.parametrize("number", [10**17, 10**18, 2**63, 2**64, 10**30, -(10**30)])
+def test_a_large_integer_stays_exact(number: int) -> None:
+    assert compact_json.dumps([number]) == f"[{number}]"
+    assert compact_json.loads(f"[{number}]") == [number]
 
 
 def test_a_fleets_change_is_hashed_as_every_other_entry() -> None:

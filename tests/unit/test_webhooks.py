@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.lifecycle.records import CallDetails
+from rollout.domain.lifecycle.records import LATEST_MS, CallDetails
 from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, sample, verify
 
 NOW = 1_790_000_000_000
@@ -107,6 +107,66 @@ def test_figures_and_details_are_taken_and_no_text_that_may_name_the_caller() ->
 )
 def test_what_cannot_be_used_is_left_out(field: str, value: Any) -> None:
     assert sample(document(**{field: value})) is None
+
+
+@pytest.mark.parametrize("event", ["chat_ended", "call_transferred", [], None])
+def test_events_of_other_kinds_are_left_out(event: Any) -> None:
+    assert sample({**document(), "event": event}) is None
+
+
+def test_what_is_just_within_its_bounds_is_taken() -> None:
+    for version in (0, 2**31 - 1):
+        found = sample(document(agent_version=version))
+        assert found is not None and found.agent_version == version
+    found = sample(
+        document(
+            call_id="c" * 120,
+            agent_id="a" * 128,
+            call_status="s" * 40,
+            disconnection_reason="d" * 80,
+            start_timestamp=0,
+            end_timestamp=LATEST_MS,
+            call_analysis={"user_sentiment": "u" * 20, "call_successful": False, "in_voicemail": True},
+            latency={"e2e": {"p50": 900}},
+        )
+    )
+    assert found is not None
+    assert (found.call_id, found.agent_id) == ("c" * 120, "a" * 128)
+    assert (found.status, found.disconnection_reason, found.sentiment) == ("s" * 40, "d" * 80, "u" * 20)
+    assert (found.started_at, found.ended_at) == (datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC))
+    assert (found.successful, found.in_voicemail, found.analyzed, found.e2e_p50_ms) == (False, True, True, 900.0)
+
+
+def test_what_is_just_beyond_its_bounds_is_missing() -> None:
+    found = sample(
+        document(
+            call_status="s" * 41,
+            disconnection_reason="d" * 81,
+            start_timestamp=-1,
+            end_timestamp=LATEST_MS + 1,
+            call_analysis={"user_sentiment": "u" * 21, "in_voicemail": 1},
+        )
+    )
+    assert found is not None
+    assert (found.status, found.disconnection_reason, found.sentiment) == ("unknown", None, None)
+    assert (found.started_at, found.ended_at, found.in_voicemail, found.analyzed) == (None, None, None, True)
+    assert sample(document(start_timestamp=True)) == sample(document())
+    assert sample(document(agent_id="a" * 129)) is None
+
+
+def test_an_inbound_call_is_of_the_number_that_was_called() -> None:
+    found = sample(document(direction="inbound", call_type="phone_call", to_number="+14157774445"))
+    assert found is not None and (found.number, found.channel) == ("+14157774445", "inbound")
+    untyped = document()
+    del untyped["call"]["call_type"]
+    assert sample(untyped) == sample(document())
+
+
+def test_a_call_that_has_only_begun_has_no_details_yet() -> None:
+    said = document(transcript_with_tool_calls=[])
+    ended, begun = sample(said), sample({**said, "event": "call_started"})
+    assert ended is not None and begun is not None
+    assert (ended.details, begun.details) == (CallDetails(False, {}), None)
 
 
 @pytest.mark.parametrize(

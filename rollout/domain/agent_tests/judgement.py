@@ -78,19 +78,23 @@ def judge(canary: RunCounts, baseline: RunCounts | None, max_failed: float | Non
         return TestVerdict(TestOutcome.UNMEASURABLE, f"tests: no run could be judged ({_counts(canary)})")
     if max_failed is not None:
         # the hair is for doubles: 3 of 30 is not above 0.1
-        fails = [bad > max_failed * canary.total + 1e-9 for bad in (canary.failed, canary.failed + canary.errors)]
+        at_best, at_worst = (
+            bad > max_failed * canary.total + 1e-9 for bad in (canary.failed, canary.failed + canary.errors)
+        )
         allowed = f"{max_failed:.4g} of them may fail"
     else:
         assert baseline is not None
-        fails = [
-            _is_worse(canary.failed, canary.passed + canary.errors, baseline.failed + baseline.errors, baseline.passed),
-            _is_worse(canary.failed + canary.errors, canary.passed, baseline.failed, baseline.passed + baseline.errors),
-        ]
+        at_best = _is_worse(
+            canary.failed, canary.passed + canary.errors, baseline.failed + baseline.errors, baseline.passed
+        )
+        at_worst = _is_worse(
+            canary.failed + canary.errors, canary.passed, baseline.failed, baseline.passed + baseline.errors
+        )
         allowed = f"the baseline: {_counts(baseline)}"
     words = f"{_counts(canary)}; {allowed}"
-    if fails[0] and fails[1]:
+    if at_best:
         return TestVerdict(TestOutcome.FAILED, f"tests failed: {words}")
-    if not fails[0] and not fails[1]:
+    if not at_worst:
         return TestVerdict(TestOutcome.PASSED, f"tests passed: {words}")
     return TestVerdict(TestOutcome.UNMEASURABLE, f"tests: too many runs ended in an error at Retell: {words}")
 

@@ -28,10 +28,8 @@ UNSURE = "tests: Retell did not answer the request for a batch, which may be run
 
 def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
     """The next thing to do for the tests; None: they passed, or there are none."""
-    if r.plan.tests is None or r.tests is None:
-        return None
     tests = r.tests
-    if tests.verdict is not None:
+    if r.plan.tests is None or tests is None or tests.verdict is not None:
         return None
     if tests.began_at is None:
         begun = replace(tests, began_at=now)

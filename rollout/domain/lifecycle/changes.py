@@ -174,8 +174,6 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, datetime):
         return utc_text(value)
-    if isinstance(value, (Phase, WriteOutcome, TargetState, Kind)):
-        return str(value)
     if isinstance(value, tuple):
         return tags.to_json(value)
     return value.to_json() if isinstance(value, (GateVerdict, BaselineHistory, AgentTests)) else value

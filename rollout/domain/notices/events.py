@@ -63,7 +63,7 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
         Severity.INFO,
         "started",
         f"requested by {clean(r.created_by, 80)}; {e.reason}",
-        f"{clean(steps, 300)}",
+        clean(steps, 300),
         f"rollout rollback {r.id}",
     )
 
@@ -71,14 +71,13 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
 def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
     said = parse(e.kind, e.data)
     position, by_hand = (said.position, said.by_hand) if isinstance(said, ServiceEvent) else (None, None)
-    step = 0 if position is None else position.step
-    hold = f"it holds for {render(r.plan.hold(step).duration)}" if 1 <= step <= r.plan.last_step else ""
+    hold = "it holds" if position is None else f"it holds for {render(r.plan.hold(position.step).duration)}"
     what = f"step {position} is live"
     if by_hand is not None:
         what = f"the weights that a person set at {position} are live"
         if by_hand.ships is not None:
             what = f"{by_hand.ships} gets every call"
-    return NoticeText(NoticeEvent.STEP, Severity.INFO, what, e.reason, hold or "it holds", f"rollout rollback {r.id}")
+    return NoticeText(NoticeEvent.STEP, Severity.INFO, what, e.reason, hold, f"rollout rollback {r.id}")
 
 
 def _completed(r: Rollout, e: RecordedEvent) -> NoticeText:

@@ -82,7 +82,7 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
         back = batch.backs.get(number)
         fresh = back if isinstance(back, Reading) else None
         settled = _settled(write, target, answer, fresh, number in batch.agreed)
-        status = answer.status if failure is None else failure.status
+        status = answer.status
         found.summary[number] = SettledWrite(settled, status, None if fresh is None else fresh.modified)
         match settled:
             case Settled.APPLIED | Settled.SEEN:

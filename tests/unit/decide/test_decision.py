@@ -94,7 +94,9 @@ def test_a_hold_that_is_longer_in_open_hours_is_stood_first() -> None:
 @pytest.mark.parametrize("verdict", [None, said("undecided"), said("unmeasurable")])
 def test_missing_data_decides_nothing(verdict: GateVerdict | None) -> None:
     found = waits(in_test(of=ab_plan(otherwise="rollback")), seen(verdict))
-    assert found.waiting_for is WaitingFor.EVIDENCE
+    assert (found.waiting_for, found.until) == (WaitingFor.EVIDENCE, START + timedelta(seconds=30))
+    assert found.next == "ship the best variant, or roll back"
+    assert found.why == ("no calls have been judged yet" if verdict is None else verdict.outlook)
 
 
 def test_a_variant_that_cannot_be_measured_is_waited_for() -> None:
@@ -105,7 +107,7 @@ def test_a_variant_that_cannot_be_measured_is_waited_for() -> None:
 def test_too_few_calls_of_one_variant_are_waited_for() -> None:
     few = ab_verdict({"b": (ENOUGH, 0.2), "c": (FEW, 0.1)})
     found = waits(in_test(of=ab_plan(min_calls=FEW + 1)), seen(few))
-    assert found.waiting_for is WaitingFor.CALLS
+    assert (found.waiting_for, found.until) == (WaitingFor.CALLS, START + timedelta(seconds=30))
     assert found.why == (
         f"{FEW + 1} calls with a result are needed of every variant in this step: {ENOUGH} of b, {FEW} of c so far"
     )
@@ -155,6 +157,8 @@ def test_a_plan_that_ships_none_asks_no_gate() -> None:
         "decided by the plan after 14d: nothing is shipped: the plan ships no version",
     )
     assert waits(in_test(DAY, of=ab_plan(ship="none")), Facts()).next == "pause"
+    counted = waits(in_test(of=ab_plan(ship="none", min_calls=5)), Facts())
+    assert counted.waiting_for is WaitingFor.EVIDENCE, "but the calls it wants are counted"
 
 
 # ------------------------------------------------------------------ what goes before

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.domain.agent_tests.runs import BatchProgress
 from rollout.domain.agent_tests.state import AgentTests, CaseFailure, TestArm
-from rollout.domain.decide.actions import Action, BeginBatch, Record, Wait
+from rollout.domain.decide.actions import Action, Begin, BeginBatch, Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts, Opening, TestReport
 from rollout.domain.lifecycle.machine import Event, Phase
@@ -53,6 +53,13 @@ def test_first_it_is_recorded_that_they_begin() -> None:
     action = decided(PLANNED)
     assert recorded(action, Event.TESTS_PROGRESSED) == BEGUN
     assert action.why == "tests of canary: 2 runs, each case 1 times"
+
+
+def test_without_tests_or_before_they_are_known_nothing_is_tested() -> None:
+    assert isinstance(decide(pending(None, targets=()), Facts(), START), Begin)
+    for known in (None, BEGUN):
+        action = decide(replace(pending(known), plan=plan()), Facts(), START)
+        assert isinstance(action, Record) and action.event is Event.BEGUN
 
 
 def test_then_every_batch_is_begun_and_waited_for() -> None:

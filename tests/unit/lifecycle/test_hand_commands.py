@@ -78,6 +78,7 @@ def test_set_of_variants_leaves_the_rest_to_the_baseline() -> None:
     [
         ({}, "weights: none is given; write for example 0.2"),
         ({"d": 0.1}, "weights: there is no version d; write one of: b, c"),
+        ({"d" * 41: 0.1}, f"weights: there is no version {'d' * 40}; write one of: b, c"),
         ({"b": 0}, "weights: b: 0 is not a weight; leave b out or write above 0"),
         ({"b": 1}, "weights: they add up to 1, which leaves nothing for the baseline; write less than 1"),
         ({"b": 0.7, "c": 0.5}, "weights: they add up to 1.2, which leaves nothing"),
@@ -209,6 +210,8 @@ def test_what_is_shipped_is_shipped_once_and_no_weights_are_set_over_it() -> Non
         shipped(standing(3), "canary")
     with pytest.raises(InputError, match="variant: there is no version d; write one of: b, c"):
         shipped(ab(), "d")
+    with pytest.raises(InputError, match=f"there is no version {'d' * 40}; write one of"):
+        shipped(ab(), "d" * 41)
     with pytest.raises(StaleExpectation):
         hand_commands.ship(ab(), NOW, ME, Position(1, 2), variant="b", missing=None, anyway=False)
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.domain.anchors import Anchor
 from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.commands import where
 from rollout.domain.lifecycle.entries import ServiceEvent
@@ -52,6 +53,76 @@ def test_each_kind_has_its_words(kind: str, event: NoticeEvent, severity: Severi
     assert lines[3].endswith(" r1")
     assert "because of the calls" in lines[1]
     assert lines[4] == f"Journal of r1: entry 7, 2026-11-02 17:00:00 UTC, hash {HASH}"
+
+
+@pytest.mark.parametrize("kind", sorted(TOLD_KINDS))
+def test_the_notice_of_an_end_carries_the_anchors_to_keep(kind: str) -> None:
+    alert = {**where(rollout()), "alert": "HighErrors"}
+    by_hand = HandSplit(1, 1, 2, {"b": 10_000}, "b").to_json()
+    data = {
+        "pause": alert,
+        "shipped": {"position": "1.2", "by_hand": by_hand},
+        "observed": {"findings": {"+14157774444": "drift"}},
+    }
+    shared = (Anchor("system", 3, "cd" * 32), Anchor("token.t1", 1, "ef" * 32))
+    ended = rollout(phase=Phase.PROMOTED)
+    found = of_entry(ended, Written(kind, data=data.get(kind, {"position": "1.2"})), shared)
+    assert found is not None
+    *_, last = found.body.splitlines()
+    keep = f"Keep for `rollout verify --anchor FILE`: anchor:r1:7:{HASH} {shared[0]} {shared[1]}"
+    if kind in ("completed", "read_back", "restored_outside", "refused", "stop"):
+        assert last == keep
+    else:
+        assert last.startswith("Journal of r1: entry 7")
+
+
+def test_a_confirmed_step_says_its_hold() -> None:
+    assert "\nNext: it holds for 2h\n" in told("confirmed").body
+    assert "\nNext: it holds\n" in told("confirmed", data={}).body
+
+
+def test_who_asked_and_why_stands_behind_why() -> None:
+    begun = told("begun", created_by="cli:" + "x" * 100)
+    assert f"\nWhy: requested by cli:{'x' * 75}…; because of the calls\n" in begun.body
+    by = {"actor": "cli:" + "x" * 100}
+    for kind, words in (("rollback", "ordered by"), ("stop", "by")):
+        for reason, said_ in (("bad calls", "bad calls"), ("", "no reason was given")):
+            found = of_entry(rollout(), Written(kind, reason, **by))
+            assert found is not None
+            assert f"\nWhy: {said_} ({words} cli:{'x' * 75}…)\n" in found.body
+    assert "\nWhy: bad calls\n" in told("failed", "bad calls").body
+    assert "\nWhy: no reason was given\n" in told("failed", "").body
+
+
+def test_the_steps_of_a_long_plan_are_cut() -> None:
+    many = plan(steps=[{"weight": i / 1000, "hold": "30m"} for i in range(1, 41)])
+    steps = ", ".join(f"{i / 10:g} % canary for 30m" for i in range(1, 41))
+    assert f"\nNext: {steps[:299]}…\n" in told("begun", plan=many).body
+
+
+def test_a_promotion_names_what_was_shipped() -> None:
+    shipped = [{"number": 1, "wave": 1, "step": 3, "weights": {"b": 10_000}, "ships": "b"}]
+    assert told("completed").title == "frontdesk-v7 (r1): promoted"
+    found = told("completed", by_hand=shipped, hand_split=1)
+    assert found.title == "frontdesk-v7 (r1): promoted: b is shipped"
+
+
+def test_a_test_that_continues_says_when_the_plan_decides_again() -> None:
+    arms = {name: {"agent_id": "agent_frontdesk", "agent_version": v} for name, v in (("b", 7), ("c", 8))}
+    steps = [{"weights": {"b": 0.1, "c": 0.1}, "hold": "1d"}]
+    ab = plan(canary=None, variants=arms, steps=steps, gates={"profile": "standard"}, decide={"after": "3d"})
+    assert (
+        "\nNext: the split stays as it is, and the plan decides again after another 3d\n"
+        in told("decision_kept", plan=ab).body
+    )
+    assert "and the plan decides again\n" in told("decision_kept").body
+
+
+def test_a_reason_to_hold_that_is_not_known_is_left_out() -> None:
+    for data in ({}, {"reason": "of an earlier version"}):
+        found = told("held", data=data)
+        assert found.title == "frontdesk-v7 (r1): held: it needs your decision"
+        assert found.severity is Severity.WARNING
 
 
 @pytest.mark.parametrize(
@@ -113,6 +184,9 @@ def test_a_foreign_edit_is_told_only_after_the_end() -> None:
     assert found.kind is NoticeEvent.TROUBLE
     assert "+14157774444 shows a split that this rollout did not write" in found.body
     assert of_entry(rollout(phase=Phase.PROMOTED), Written("observed", data={"findings": {}})) is None
+    for many, names in ((3, "n0, n1, n2"), (4, "n0, n1, n2 and 1 more"), (5, "n0, n1, n2 and 2 more")):
+        data = {"findings": {f"n{i}": "drift" for i in range(many)}}
+        assert f"Why: {names} shows a split" in told("observed", data=data, phase=Phase.PROMOTED).body
 
 
 @pytest.mark.parametrize("kind", ["intended", "settled", "baselines", "advanced", "resume", "adopt", "superseded"])

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.message import EmailMessage
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.notices.notice import clean, wanted
+from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, wanted, weights
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
+from tests.support.values import plan, rollout
 from tests.unit.notices.written import told
 
 
@@ -41,3 +43,41 @@ def test_cleaned_text_is_one_printable_line(text: str) -> None:
 @pytest.mark.parametrize("ping", ["@everyone wake", "@here", "<!channel> x", "<@U123> hi", "@channel"])
 def test_nobody_is_pinged(ping: str) -> None:
     assert ping.split()[0] not in clean(ping)
+
+
+def test_a_text_that_is_too_long_ends_in_an_ellipsis() -> None:
+    assert clean("x" * 600) == "x" * 600
+    assert clean("x" * 601) == "x" * 599 + "…"
+    assert clean("ab cd", 4) == "ab…", "no blank before the ellipsis"
+
+
+def test_a_notice_is_a_title_and_a_line_for_each_of_its_parts() -> None:
+    words = NoticeText(
+        NoticeEvent.TROUBLE, Severity.WARNING, "odd things happen", "", "more of them", "rollout show r1"
+    )
+    found = compose("r1:7", rollout(name="n" * 81), words, "Journal")
+    assert found == Notice(
+        "r1:7",
+        "r1",
+        NoticeEvent.TROUBLE,
+        Severity.WARNING,
+        f"{'n' * 79}… (r1): odd things happen",
+        "Odd things happen.\nWhy: no reason was given\nNext: more of them\nTo intervene: rollout show r1\nJournal",
+        Scope.ALL,
+    )
+    assert len(compose("r1:7", rollout(), replace(words, what="x" * 300)).title) == 200
+    assert compose("r1:7", rollout(), words).body.splitlines()[-1] == "To intervene: rollout show r1"
+
+
+def test_notices_go_to_the_addresses_of_their_scope() -> None:
+    rule, everywhere = NoticeRule(url="json://example.com"), told("held")
+    for scope, settings, of_plan in ((Scope.ALL, True, True), (Scope.SETTINGS, True, False), (Scope.PLAN, False, True)):
+        notice = replace(everywhere, scope=scope)
+        assert (wanted(notice), wanted(notice, rule)) == (settings, of_plan)
+
+
+def test_the_weights_of_variants_are_named() -> None:
+    arms = {name: {"agent_id": "agent_frontdesk", "agent_version": v} for name, v in (("b", 7), ("c", 8))}
+    two = plan(canary=None, variants=arms, steps=[{"weights": {"b": 0.2, "c": 0.125}, "hold": "30m"}])
+    assert weights(two, 1) == "20 % b, 12.5 % c"
+    assert weights(plan(), 1) == "10 % canary"

@@ -47,6 +47,27 @@ def test_a_prompt_is_told_as_a_unified_diff() -> None:
     assert "   You are kind." in told
 
 
+def test_tabs_are_kept_and_other_controls_are_not_printed() -> None:
+    told = lines({}, {}, {"prompt": "a"}, {"prompt": "a\tb\x1b[2J\nc"})
+    assert told == ["response_engine.prompt:", "  @@ -1 +1,2 @@", "  -a", "  +a\tb?[2J", "  +c"]
+    assert lines({"name": "a"}, {"name": "\u202eb"}) == ['name: "a" -> "?b"']
+
+
+def test_a_diff_of_a_text_shows_two_lines_around_and_no_header() -> None:
+    old = [f"line {i}" for i in range(9)]
+    told = lines({"prompt": "\n".join(old)}, {"prompt": "\n".join([*old[:4], "new", *old[5:]])})
+    assert told == ["prompt:", "  @@ -3,5 +3,5 @@", *(f"   line {i}" for i in (2, 3)), "  -line 4", "  +new"] + [
+        f"   line {i}" for i in (5, 6)
+    ]
+    assert lines({"prompt": "a\r\nb"}, {"prompt": "a\nb"}) == ["prompt:", "  only line endings or masked values differ"]
+
+
+def test_a_text_of_more_than_two_hundred_characters_is_told_as_a_diff() -> None:
+    assert lines({"x": "a" * 200}, {"x": "b"}) == [f'x: "{"a" * 196}... -> "b"']
+    assert lines({"x": "a" * 201}, {"x": "b"})[0] == "x:"
+    assert lines({}, {"x": "a\nb"}) == ["x:", "  @@ -0,0 +1,2 @@", "  +a", "  +b"]
+
+
 def test_model_voice_prompt_and_tools_come_first() -> None:
     old = {"ambient_sound": "a", "voice_id": "Adrian"}
     new = {"ambient_sound": "b", "voice_id": "Kate"}

@@ -107,6 +107,12 @@ def test_a_number_that_had_changed_to_what_was_sent_was_written() -> None:
     assert (found.changed, found.targets[ONE]["state"]) == ([], TargetState.CONFIRMED)
 
 
+def test_an_answer_that_cannot_be_read_counts_as_taken() -> None:
+    found = judged(Answer(200, failure=Failure(Trouble.UNKNOWN, "Retell answered 200, but it is not JSON", 200)))
+    assert found.writes == {"w1": WriteResult(answered=200)}
+    assert found.written_over == []
+
+
 def test_no_answer_is_not_known_and_its_pause_is_kept() -> None:
     found = judged(Answer(503, failure=Failure(Trouble.UNKNOWN, "Retell answered 503", 503, 7.5)))
     assert found.writes == {"w1": WriteResult(answered=503)}
