@@ -142,6 +142,7 @@ def test_slow_is_missing_without_thresholds():
 
 def test_thresholds_need_enough_calls_and_are_values_that_were_seen():
     assert quantile_of(range(29), 0.5) is None
+    assert quantile_of(range(30), 0.5) == 14
     assert [quantile_of([float(x) for x in range(101)], q) for q in (0.5, 0.9)] == [50.0, 90.0]
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rollout.domain.gates.counting import HARD_REASONS
-from rollout.domain.gates.earlier_calls import baseline_history
+from rollout.domain.gates.earlier_calls import baseline_history, margin_warnings
 from rollout.domain.gates.history import BaselineHistory
-from rollout.domain.gates.profiles import gate_config
+from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -50,6 +50,8 @@ def test_fewer_than_a_hundred_judged_calls_say_nothing_of_a_rate():
     calls = [call(i, successful=None if i % 2 else True, sentiment=None) for i in range(150)]
     found = read(calls)
     assert set(found.rates) == {"hard_error", "slow:p50", "slow:p90"}
+    assert "success" in read([*calls, *(call(i, call_id=f"x{i}") for i in range(25))]).rates, "75 and 25 are enough"
+    assert "success" not in read([*calls, *(call(i, call_id=f"x{i}") for i in range(24))]).rates
     assert read([]).rates == {}
     assert read([]).limits == {}
 
@@ -64,3 +66,31 @@ def test_a_history_comes_back_from_json():
     for found in (read([call(i) for i in range(200)]), BaselineHistory(), BaselineHistory(edition=1)):
         assert BaselineHistory.from_json(found.to_json()) == found
     assert BaselineHistory.from_json({"edition": 1}) == BaselineHistory(edition=1)
+
+
+# ------------------------------------------------------------------ margins that are too wide for the baseline's rate
+
+
+def warned(rate, **margins):
+    metrics = [{"name": n, "margins": list(m)} for n, m in margins.items()]
+    config = from_plan({"metrics": metrics})
+    return margin_warnings(config, BaselineHistory(rates=dict.fromkeys(config.series, rate), calls=1234))
+
+
+def test_a_last_margin_too_wide_for_the_baselines_rate_is_told_with_the_one_to_use():
+    (told,) = warned(0.06, success=(0.25, 0.1))
+    assert told == (
+        "success: the last margin is 10 points, but 94 % of the baseline's last 1,234 calls were good, so a canary with "
+        "only 84 % could be promoted; write margins: [0.25, 0.05]"
+    )
+    assert warned(0.18, success=(0.12, 0.13)) == [], "the least of them holds before weight 1"
+    assert warned(0.06, success=(0.2, 0.05)) == []
+    assert warned(0.06, success=(0.06,))[0].endswith("write margins: [0.05]")
+
+
+def test_a_metric_of_two_series_is_told_once_and_one_without_a_rate_not_at_all():
+    told = warned(0.06, success=(0.1,), slow=(0.2,))
+    assert [t.split(":")[0] for t in told] == ["success", "slow"]
+    assert margin_warnings(gate_config(), BaselineHistory()) == []
+    config = from_plan({"metrics": [{"name": "slow", "margins": [0.2]}, {"name": "success"}]})
+    assert len(margin_warnings(config, BaselineHistory(rates={"slow:p90": 0.1}, calls=1))) == 1

@@ -29,6 +29,11 @@ def test_reference_values(vector):
     assert out["safe"][vector["margin"]]["E"] == pytest.approx(vector["E"], rel=1e-6, abs=0)
 
 
+@pytest.mark.parametrize("vector", VECTORS["split"], ids=lambda v: v["name"])
+def test_reference_splits(vector):
+    assert evaluate({"cells": vector["cells"]})["split"]["E"] == pytest.approx(vector["E_split"], rel=1e-6)
+
+
 @pytest.mark.parametrize("vector", VECTORS["interval"], ids=lambda v: v["name"])
 def test_reference_intervals(vector):
     assert evaluate({"cells": vector["cells"]})["interval"] == pytest.approx(
@@ -147,3 +152,35 @@ def test_a_history_changes_the_bets_and_nothing_else():
 def test_a_history_that_is_no_rate_is_refused_with_what_to_write(history):
     with pytest.raises(InputError, match=r"history: .* is not a rate; write .*0\.12"):
         evaluate({"cells": [], "history": history})
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"cells": [[f"0.{i:03}1", [0, 0, 0, 1]] for i in range(100)]},
+        {"cells": [["0.1", [0, 0, 0, 0]]] * 10_000},
+        {"cells": [["0", [0, 0, 0, 0]], ["1", [10**9, 0, 0, 0]]], "history": "1", "margins": ["-0.999", "0.999"]},
+        {"cells": [], "history": 0},
+    ],
+)
+def test_input_up_to_its_bounds_is_read(document):
+    assert evaluate(document)["prob_worse"] >= 0.5
+
+
+@pytest.mark.parametrize("margin", ["-1", "1", 1.0, "nan", None, [0.1]])
+def test_a_margin_at_its_bound_or_of_another_kind_is_refused(margin):
+    with pytest.raises(InputError, match="is not a margin; write a decimal above -1 and below 1"):
+        evaluate({"cells": [], "margins": [margin]})
+
+
+@pytest.mark.parametrize("value", [[0.1], ["0.1", [1, 2, 3, 4], 5], "0.1", None])
+def test_a_cell_that_is_no_pair_is_refused(value):
+    with pytest.raises(InputError, match=r"cells\[1\]: .* is not a pair"):
+        evaluate({"cells": [["0.1", [1, 2, 3, 4]], value]})
+
+
+@pytest.mark.parametrize(("length", "shown"), [(38, "'" + "x" * 38 + "'"), (39, "'" + "x" * 36 + "...")])
+def test_a_wrong_value_is_repeated_up_to_forty_characters(length, shown):
+    with pytest.raises(InputError) as refused:
+        evaluate({"cells": "x" * length})
+    assert str(refused.value).startswith(f"cells: {shown} is not a list")

@@ -54,7 +54,13 @@ def test_evidence_already_there_shortens_the_wait():
     assert to_promote(0.1, 0.25, (4, 26, 40, 230), 0.1, 99.0, "s").half == 0
 
 
-@pytest.mark.parametrize(("calls", "shown"), [(0.2, 1), (7.1, 8), (42, 45), (118, 120), (1234, 1300), (26_501, 27_000)])
+@pytest.mark.parametrize(
+    ("calls", "shown"),
+    [
+        *((0, 1), (0.2, 1), (7.1, 8), (20, 20), (20.5, 25), (42, 45), (95.5, 100), (100.5, 110), (118, 120)),
+        *((999, 1000), (1000.5, 1100), (1234, 1300), (26_501, 27_000)),
+    ],
+)
 def test_no_more_digits_than_a_forecast_knows(calls, shown):
     assert round_calls(calls) == shown
 
@@ -62,10 +68,18 @@ def test_no_more_digits_than_a_forecast_knows(calls, shown):
 @pytest.mark.parametrize(
     ("at", "shown"),
     [
+        ((2026, 3, 2, 10), "this morning"),
+        ((2026, 3, 2, 12), "this afternoon"),
         ((2026, 3, 2, 15), "this afternoon"),
+        ((2026, 3, 2, 18), "this evening"),
+        ((2026, 3, 3, 0), "tomorrow night"),
+        ((2026, 3, 3, 5), "tomorrow night"),
+        ((2026, 3, 3, 6), "tomorrow morning"),
+        ((2026, 3, 4, 6), "Wednesday morning"),
         ((2026, 3, 3, 9), "tomorrow morning"),
         ((2026, 3, 5, 14), "Thursday afternoon"),
         ((2026, 3, 8, 20), "Sunday evening"),
+        ((2026, 3, 9, 9), "on 9 March"),
         ((2026, 3, 12, 3), "on 12 March"),
         ((2027, 1, 4, 3), "on 4 January 2027"),
     ],
@@ -74,11 +88,19 @@ def test_day_words(at, shown):
     assert day_words(datetime(*at, tzinfo=NOW.tzinfo), NOW) == shown
 
 
+def test_what_is_left_of_the_day_after_midnight_is_tonight():
+    assert day_words(NOW.replace(hour=5), NOW.replace(hour=1)) == "tonight"
+
+
 @pytest.mark.parametrize(
     ("forecast", "per_day", "now", "shown"),
     [
         (Forecast(118), 37, NOW, "about 120 more calls, Thursday afternoon at this week's traffic"),
         (Forecast(118), 37, None, "about 120 more calls, 3.2 days at this week's traffic"),
+        (Forecast(2), 50, NOW, "about 2 more calls, this morning at this week's traffic"),
+        (Forecast(12_340), 100, None, "about 13,000 more calls, 123.4 days at this week's traffic"),
+        (Forecast(365), 1, None, "about 370 more calls, 365.0 days at this week's traffic"),
+        (Forecast(366), 1, None, "about 370 more calls, more than a year at this week's traffic"),
         (Forecast(0), 50, NOW, "about 1 more call, this morning at this week's traffic"),
         (Forecast(500), 0, NOW, "about 500 more calls, but there were none in the last seven days"),
         (Forecast(500), None, NOW, "about 500 more calls"),
@@ -88,3 +110,12 @@ def test_day_words(at, shown):
 )
 def test_words(forecast, per_day, now, shown):
     assert words(forecast, per_day, now) == shown
+
+
+def test_a_forecast_names_what_is_waited_for_and_counts_the_calls_of_both_versions_alike():
+    found = to_promote(0.1, 0.25, (4, 26, 40, 230), 0.1, 0.0, "success")
+    assert found == to_prove(0.1, 0.25, (44 + 0.5) / (300 + 1), 0.1, 0.0, "success")
+    assert found.what == "success"
+    assert to_promote(0.1, 0.25, (0, 0, 0, 1), 0.1, 0.0, "s") is not None, "one call tells a rate"
+    sooner = to_promote(0.1, 0.25, (4, 26, 40, 230), 0.2, 0.0, "success")
+    assert found.half - sooner.half == pytest.approx(np.log(2) / ev.information(0.1, 0.25, 44.5 / 301, 44.5 / 301))

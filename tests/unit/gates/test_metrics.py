@@ -76,7 +76,12 @@ def test_a_good_call_is_fine_in_every_metric():
     [
         (after(10), {"early_hangup"}),
         (after(4.9), {"early_hangup", "hangup_5"}),
+        (after(5), {"early_hangup"}),
         (after(15), set()),
+        (after(600), set()),
+        (call(figures={"cost": 30.0, "llm_p90": 900.0}, e2e_p50_ms=1500.0), set()),
+        (call(figures={"cost": 40.0, "llm_p90": 400.0}), {"cost"}),
+        (call(custom={**call().custom, "score": 3.0, "tries": 2.5}), set()),
         (after(3, disconnection_reason="agent_hangup"), set()),
         (call(disconnection_reason="call_transfer"), {"transferred"}),
         (call(disconnection_reason="transfer_bridged"), {"transferred"}),
