@@ -77,7 +77,7 @@ def parse_proxy(text: str) -> Proxy:
     else:
         if parts.path not in ("", "/") or "?" in rest or "#" in rest:
             host = ""
-    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or not 0 < port < 65536:
+    if not re.fullmatch(r"[A-Za-z0-9._:-]+", host) or not port:
         raise ValueError(f"HTTPS_PROXY: it is not an address; {PROXY_ADVICE}")
     user, at, _ = parts.netloc.rpartition("@")
     name, _, password = user.partition(":")
@@ -111,7 +111,7 @@ def exception_for(host: str, port: int, environ: Mapping[str, str]) -> str:
             continue
         name = found.group(1).strip("[]").rstrip(".")
         name = name[2:] if name.startswith("*.") else name.lstrip(".")
-        if name == "*" or host == name or (address is None and name and host.endswith("." + name)):
+        if name == "*" or host == name or (address is None and host.endswith("." + name)):
             return entry
     return ""
 
