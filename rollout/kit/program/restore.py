@@ -202,7 +202,7 @@ class Number:
         shown = read_shown(reply.body, self.number, self.baseline)
         if shown.modified < self._newest:
             self._stale += 1
-            if self._stale % MOST_STALE == 0:
+            if self._stale >= MOST_STALE:
                 self.stage = SEND
             # No growing pause: callers may be on the wrong split, and the next reading is likely a good one.
             self._trouble("a reading is older than our write", steady=min(1.0, self.rules.poll))
@@ -256,7 +256,7 @@ class Number:
             self._fail("somebody or something keeps changing it; stop them, then start this kit again")
             return
         self.why = "it showed " + what
-        grown = min(60.0, 2.0 ** min(self._taken - 1, 6)) if self._taken else 0.0
+        grown = min(60.0, 2.0 ** min(self._taken - 1, 6))
         self.due = max(now, self._sent_at + max(self.rules.poll, grown))
 
     # ---------------------------------------------------------------- trouble

@@ -55,7 +55,7 @@ def origin(base_url: str) -> Origin:
     """The parts of a base URL. Raises ValueError unless it is https, or http on this machine."""
     parts = urlsplit(base_url)
     host = parts.hostname or ""
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment or not host:
+    if parts.username is not None or parts.query or parts.fragment or not host:
         raise ValueError(f"base URL {base_url!r}: write https://HOST, without user, query or fragment")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_this_machine(host)):
         raise ValueError(f"base URL {base_url!r} would send the API key in the clear: write https://HOST")
@@ -123,8 +123,6 @@ class Retell:
             return min(CONNECT, until - time.monotonic())
 
         for family, address in self._addresses(host, port, until):
-            if time.monotonic() >= until:
-                break
             sock = socket.socket(family, socket.SOCK_STREAM)
             try:
                 sock.settimeout(remaining())
@@ -152,7 +150,7 @@ class Retell:
 
         thread = threading.Thread(target=look_up, daemon=True)
         thread.start()
-        thread.join(max(0.0, min(CONNECT, until - time.monotonic())))
+        thread.join(min(CONNECT, until - time.monotonic()))
         return self._known
 
 
@@ -215,4 +213,4 @@ def _plain(error: Exception) -> str:
         return "the connection was closed without an answer"
     if isinstance(error, http.client.HTTPException):
         return "the answer ended early or was not HTTP"
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -9,8 +9,21 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.splits import splits
 from rollout.kit.program import restore
-from rollout.kit.program.restore import CHECK, DONE, FAILED, READ, SEND, WATCH, KeyRefused, Number, Rules, read_shown
+from rollout.kit.program.restore import (
+    CHECK,
+    DONE,
+    FAILED,
+    READ,
+    SEND,
+    WATCH,
+    KeyRefused,
+    Number,
+    Rules,
+    read_shown,
+    same,
+)
 from rollout.kit.program.wire import NoAnswer, Reply
 
 ONE, OTHER = "+14155550100", "+14155550101"
@@ -30,9 +43,10 @@ def status(code: int, retry_after: float | None = None, message: str = "") -> Re
 
 
 class Retell:
-    """Answers with what the test wrote down, in this order."""
+    """Answers with what the test wrote down, in this order, each after so many seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: SimpleNamespace) -> None:
+        self.clock, self.seconds = clock, 0.0
         self.answers: list[Reply | Exception] = []
         self.asked: list[str] = []
         self.bodies: list[Any] = []
@@ -48,6 +62,7 @@ class Retell:
 
     def _next(self) -> Reply:
         answer = self.answers.pop(0)
+        self.clock.now += self.seconds
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -58,7 +73,7 @@ class Way:
 
     def __init__(self, clock: SimpleNamespace, stage: str, embedded: dict[str, Any] | None = None) -> None:
         self.clock = clock
-        self.retell = Retell()
+        self.retell = Retell(clock)
         self.notes: list[tuple[str, str | None, dict[str, Any]]] = []
         kept = embedded or {"baseline": BASELINE, "confirmed": FORWARD}
         self.number = Number(ONE, kept, RULES, self._note, stage)
@@ -140,6 +155,12 @@ def test_an_answer_about_another_number_proves_nothing(clock: SimpleNamespace, s
 # ------------------------------------------------------------------ sent, read back, watched
 
 
+def test_of_a_number_that_was_not_asked_for_nothing_is_claimed(clock: SimpleNamespace) -> None:
+    number = Way(clock, SEND).number
+    assert (number.ended, number.at_baseline, number.unreachable, number.restored_at) == (False, False, False, None)
+    assert (number.sent, number.due) == (0, clock.now)
+
+
 def test_sent_read_back_and_watched_to_the_end(way: Way) -> None:
     assert way.step(shows(BASELINE, 20)) == READ
     assert way.pause == 0
@@ -160,8 +181,40 @@ def test_sent_read_back_and_watched_to_the_end(way: Way) -> None:
 def test_a_reading_that_began_before_the_end_of_the_watch_does_not_end_it(way: Way) -> None:
     way.step(shows(BASELINE, 20))
     way.step(shows(BASELINE, 20))
+    way.retell.seconds = 2.0
     assert way.step(shows(BASELINE, 20), at=1099.999) == WATCH
+    assert way.pause == 0, "the end of the watch has come meanwhile"
     assert way.step(shows(BASELINE, 20), at=1100.0) == DONE
+
+
+def test_the_journal_tells_how_long_it_all_took(clock: SimpleNamespace) -> None:
+    way = Way(clock, SEND)
+    way.retell.seconds = 0.12345
+    way.step(shows(BASELINE, 20))
+    way.step(shows(BASELINE, 21))
+    way.step(shows(BASELINE, 22), at=1100.12345 + 0.0004)
+    assert way.notes == [
+        ("sending", None, {"body": json.dumps(BASELINE), "attempt": 1}),
+        ("answered", None, {"modified": 20, "ms": 123}),
+        ("restored", "restored: reads back at its baseline, 0.2 s after the start", {"modified": 21, "seconds": 0.247}),
+        ("done", None, {"modified": 22, "watched": 100.0}),
+    ]
+
+
+def test_the_journal_tells_of_trouble_what_and_when_it_goes_on(
+    clock: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restore, "random", SimpleNamespace(uniform=lambda low, high: low + 0.00123 * high))
+    way = Way(clock, SEND)
+    way.step(status(500))
+    assert way.notes[-1] == (
+        "trouble",
+        "Retell answered 500; trying again",
+        {"why": "Retell answered 500", "stage": SEND, "pause": 0.15},
+    )
+    way.step(status(502))
+    assert way.pause == 0.50123, "half of the pause at least, and a random part of the rest"
+    assert way.notes[-1][2]["pause"] == 0.501
 
 
 @pytest.mark.parametrize("refusal", [400, 404, 422])
@@ -190,7 +243,8 @@ def test_every_further_send_begins_the_watch_anew(way: Way) -> None:
 @pytest.mark.parametrize(
     ("taken", "pause"), [(1, 5.0), (2, 5.0), (3, 5.0), (4, 8.0), (5, 16.0), (6, 32.0), (7, 60.0), (9, 60.0)]
 )
-def test_the_pauses_grow_while_another_hand_writes_over_it(way: Way, taken: int, pause: float) -> None:
+def test_the_pauses_grow_while_another_hand_writes_over_it(clock: SimpleNamespace, taken: int, pause: float) -> None:
+    way = Way(clock, SEND)
     way.number.rules = RULES._replace(give_up=1_000.0)
     for i in range(taken):
         assert way.step(shows(BASELINE, 20 + i)) == READ
@@ -238,7 +292,8 @@ def test_a_200_that_leaves_the_list_out_is_decided_by_the_read_back(way: Way) ->
     assert way.number.why == ""
 
 
-def test_three_readings_older_than_our_200_are_answered_by_sending_again(way: Way) -> None:
+def test_three_readings_older_than_our_200_are_answered_by_sending_again(clock: SimpleNamespace) -> None:
+    way = Way(clock, SEND)
     way.step(shows(BASELINE, 20))
     for stage in (READ, READ, SEND):
         assert way.step(shows(BASELINE, 19)) == stage
@@ -247,6 +302,11 @@ def test_three_readings_older_than_our_200_are_answered_by_sending_again(way: Wa
     assert way.step(shows(BASELINE, 21)) == READ
     for stage in (READ, READ, SEND):
         assert way.step(shows(BASELINE, 20)) == stage
+
+
+def test_older_readings_are_counted_anew_after_a_good_one(way: Way) -> None:
+    for modified, stage in ((20, READ), (19, READ), (19, READ), (20, WATCH), (19, WATCH), (19, WATCH), (19, SEND)):
+        assert way.step(shows(BASELINE, modified)) == stage
 
 
 def test_what_was_read_last_is_the_least_that_is_believed(way: Way) -> None:
@@ -259,7 +319,8 @@ def test_what_was_read_last_is_the_least_that_is_believed(way: Way) -> None:
 # ------------------------------------------------------------------ trouble
 
 
-def test_the_pauses_after_trouble_grow_and_retry_after_is_heeded(way: Way) -> None:
+def test_the_pauses_after_trouble_grow_and_retry_after_is_heeded(clock: SimpleNamespace) -> None:
+    way = Way(clock, SEND)
     for pause in (0.3, 1.0, 2.0, 4.0, 8.0, 15.0, 15.0):
         assert way.step(status(503, message="down"), at=way.clock.now) == SEND
         assert way.pause == pause
@@ -322,6 +383,9 @@ def test_something_unforeseen_is_trouble_like_any_other(way: Way) -> None:
 def test_a_refused_key_ends_it(clock: SimpleNamespace, stage: str, code: int) -> None:
     with pytest.raises(KeyRefused, match=str(code)):
         Way(clock, stage).step(status(code))
+    if stage == SEND:
+        with pytest.raises(KeyRefused, match=str(code)):
+            Way(clock, stage).step(status(422), status(code))
 
 
 # ------------------------------------------------------------------ refused, and gone
@@ -350,6 +414,10 @@ def test_a_refused_sum_is_sent_adding_up_to_exactly_one_and_only_once(
     way = Way(clock, SEND, {"baseline": THIRDS, "confirmed": FORWARD, "exact": EXACT})
     assert way.step(status(code), shows(FORWARD)) == (SEND if again else FAILED)
     if again:
+        event, text, _ = way.notes[-1]
+        assert event == "refused" and text is not None
+        assert text.startswith(f"Retell refuses the baseline as it was read ({code}); sending it in the same")
+        assert way.pause == 0
         assert way.step(shows(EXACT, 20)) == READ
         assert way.retell.bodies == [THIRDS, EXACT]
         assert way.step(shows(EXACT, 20)) == WATCH
@@ -384,3 +452,61 @@ def test_a_check_reads_once_and_writes_nothing(
     assert (way.number.result, way.number.at_baseline) == (words, at_baseline)
     assert way.retell.asked == [f"GET {ONE}"]
     assert way.events == ["checked"]
+
+
+BOTH = {**BASELINE, "outbound_agents": BASELINE["inbound_agents"]}
+AWAY = {**FORWARD, "outbound_agents": FORWARD["inbound_agents"]}
+
+
+@pytest.mark.parametrize(
+    ("inbound", "outbound", "words"),
+    [
+        (BOTH, BOTH, "its baseline"),
+        (AWAY, AWAY, "the split that was confirmed"),
+        (BOTH, AWAY, "something else: "),
+        (AWAY, BOTH, "something else: "),
+    ],
+)
+def test_a_number_is_where_all_its_lists_are(
+    clock: SimpleNamespace, inbound: dict[str, Any], outbound: dict[str, Any], words: str
+) -> None:
+    way = Way(clock, CHECK, {"baseline": BOTH, "confirmed": AWAY})
+    lists = {"inbound_agents": inbound["inbound_agents"], "outbound_agents": outbound["outbound_agents"]}
+    assert way.step(shows(lists)) == DONE
+    assert way.number.result.startswith(f"shows {words}")
+
+
+def entries(version: Any = 6, weight: Any = 1, **more: Any) -> list[Any]:
+    return [{"agent_id": "a", "agent_version": version, "weight": weight, **more}]
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        (entries("6"), entries(6), True),
+        (entries(6.0), entries(6), True),
+        (entries(6.5), entries(6), False),
+        (entries("9" * 18), entries(int("9" * 18)), True),
+        (entries("9" * 19), entries(int("9" * 19)), False),
+        (entries("6a"), entries("6a"), True),
+        (entries("\u0666"), entries(6), False),
+        (entries(weight=1.0), entries(weight=1), True),
+        (entries(weight=0.3333330), entries(weight=0.3333334), True),
+        (entries(weight=0.3333330), entries(weight=0.3333336), False),
+        (entries(weight=10_000.0), entries(weight=10_000), True),
+        (entries(weight=10_001.0), entries(weight=10_001), False),
+        (entries(weight=True), entries(weight=1), False),
+        (entries(weight="1"), entries(weight=1), False),
+        (entries(dynamic_variables={}), entries(), True),
+        ([*entries(5), *entries(6)], [*entries(6), *entries(5)], True),
+        ([*entries(), *entries()], entries(), False),
+        (["a"], ["a"], True),
+        (["a"], ["b"], False),
+        ([{}], [None], False),
+        (None, None, True),
+        (None, [], False),
+    ],
+)
+def test_which_lists_are_the_same_split_is_what_the_service_thinks(a: Any, b: Any, alike: bool) -> None:
+    assert same(a, b) is same(b, a) is alike
+    assert splits.same(a, b) is alike

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import gc
 import ipaddress
 import socket
 import ssl
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from rollout.kit.program import wire
-from rollout.kit.program.wire import NoAnswer, Retell, origin
+from rollout.kit.program.wire import NoAnswer, Reply, Retell, origin
 from rollout.sandbox import Sandbox
 from tests.integration.kit.kit_program import KEY, ONE, Kit
 from tests.support.tunnel import Proxy, TlsFront, authority
@@ -75,10 +80,39 @@ def test_no_redirect_is_followed(listen: Callable[..., Listener]) -> None:
     other = listen(b"")
     first = listen(f"HTTP/1.1 302 Found\r\nLocation: {other.url}/\r\nContent-Length: 0\r\n\r\n".encode())
     assert Retell(first.url, KEY).write(ONE, b"{}").status == 302
-    assert other.seen == []
-    (request,) = first.seen
-    assert request.startswith(b"PATCH /update-phone-number/%2B14155550100 HTTP/1.1\r\n")
-    assert request.count(b"\r\nHost: 127.0.0.1:") == 1
+    assert other.seen == [] and len(first.seen) == 1
+
+
+def test_what_is_sent_is_one_request_to_the_number_and_no_more(listen: Callable[..., Listener]) -> None:
+    peer = listen(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+    retell = Retell(peer.url + "/base/", KEY)
+    assert retell.read(ONE) == retell.write(ONE, b'{"inbound_agents": []}') == Reply(200, b"{}", None)
+    common = [
+        f"Host: {peer.url.partition('//')[2]}",
+        f"Authorization: Bearer {KEY}",
+        "Accept: application/json",
+        "Accept-Encoding: identity",
+        "User-Agent: rollout-kit",
+        "Connection: close",
+    ]
+    read, write = (request.decode().partition("\r\n\r\n") for request in peer.seen)
+    assert read[0].split("\r\n") == ["GET /base/get-phone-number/%2B14155550100 HTTP/1.1", *common] and read[2] == ""
+    first, *headers = write[0].split("\r\n")
+    assert first == "PATCH /base/update-phone-number/%2B14155550100 HTTP/1.1"
+    assert sorted(headers) == sorted([*common, "Content-Type: application/json", "Content-Length: 22"])
+    assert write[2] == '{"inbound_agents": []}'
+
+
+def test_no_connection_is_left_open(listen: Callable[..., Listener]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ResourceWarning)
+        for answer in (b"HTTP/1.1 204 No\r\n\r\n", b"nonsense\r\n\r\n"):
+            with contextlib.suppress(NoAnswer):
+                Retell(listen(answer).url, KEY).read(ONE)
+        with contextlib.suppress(NoAnswer):
+            Retell("http://127.0.0.1:1", KEY).read(ONE)
+        gc.collect()
+    assert [str(warning.message) for warning in caught] == []
 
 
 def test_this_machine_is_never_reached_through_a_proxy(
@@ -106,6 +140,16 @@ def test_a_kit_goes_through_the_companys_tunnel(world: Sandbox, kit: Callable[..
     assert "Proxy-Authorization: Basic bWU6cEBzcw==\r\n" in proxy.asked[0]
     assert KEY.encode() not in proxy.heard and ONE[1:].encode() not in proxy.heard
     assert "p%40ss" not in ran.out + ran.err + made.log.read_text()
+
+
+def test_a_request_goes_through_the_tunnel(world: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    private = authority(tmp_path, "api.retell.test")
+    with TlsFront(private, world.port) as front, Proxy({"api.retell.test:443": front.port}) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(private.ca))
+        assert Retell("https://api.retell.test", KEY).read(ONE).status == 422
+    assert [head.split("\r\n")[0] for head in proxy.asked] == ["CONNECT api.retell.test:443 HTTP/1.1"]
+    assert [entry["number"] for entry in world.log()] == [ONE]
 
 
 def test_no_proxy_keeps_a_kit_away_from_the_proxy(kit: Callable[..., Kit]) -> None:
@@ -148,11 +192,88 @@ def test_every_answer_ends(
         assert Retell(slow.url, KEY).read(ONE).body == b""
 
 
-def test_what_is_not_http_is_no_answer(listen: Callable[..., Listener]) -> None:
-    for answer in (b"hello\r\n\r\n", b"", b"HTTP/1.1 xxx OK\r\n\r\n", b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000):
-        peer = listen(answer)
-        with pytest.raises(NoAnswer):
-            Retell(peer.url, KEY).read(ONE)
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"hello\r\n\r\n", "the answer ended early or was not HTTP"),
+        (b"", "the connection was closed without an answer"),
+        (b"HTTP/1.1 xxx OK\r\n\r\n", "the answer ended early or was not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 70_000, "the answer ended early or was not HTTP"),
+    ],
+    ids=["text", "nothing", "no status", "a long line"],
+)
+def test_what_is_not_a_whole_answer_is_none(answer: bytes, why: str, listen: Callable[..., Listener]) -> None:
+    with pytest.raises(NoAnswer) as refused:
+        Retell(listen(answer).url, KEY).read(ONE)
+    assert str(refused.value) == why
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (ConnectionRefusedError(111, "Connection refused"), "Connection refused"),
+        (TimeoutError("timed out"), "no whole answer in time"),
+        (OSError("the proxy does not speak HTTP"), "the proxy does not speak HTTP"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_why_there_was_no_connection_is_said_in_a_few_words(
+    error: OSError, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fails(socket.socket):
+        def connect(self, _address: object) -> None:
+            raise error
+
+    monkeypatch.setattr(socket, "socket", Fails)
+    with pytest.raises(NoAnswer) as refused:
+        Retell("http://127.0.0.1:1", KEY).read(ONE)
+    assert str(refused.value) == why
+
+
+def test_no_address_takes_more_than_its_share_and_all_of_them_no_more_than_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    waits: list[float | None] = []
+
+    class Silent(socket.socket):
+        def connect(self, _address: object) -> None:
+            waits.append(self.gettimeout())
+            clock.now += waits[-1] or 1e9
+            raise TimeoutError("timed out")
+
+    places = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"192.0.2.{i}", 443)) for i in range(5)]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: places)
+    monkeypatch.setattr(socket, "socket", Silent)
+    monkeypatch.setattr(wire, "DEADLINE", 12.0)
+    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    with pytest.raises(NoAnswer, match="no whole answer in time"):
+        Retell("https://retell.test", KEY).read(ONE)
+    assert waits == [5.0, 5.0, 2.0]
+
+
+def test_the_next_address_serves_where_one_does_not_and_the_last_known_where_no_name_is_found(
+    listen: Callable[..., Listener], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    private = authority(tmp_path, "api.retell.test")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(private.leaf)
+    peer = listen(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", tls=context)
+    ports = (1, int(peer.url.rpartition(":")[2]))
+    found = [[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports], []]
+    asked: list[tuple[object, ...]] = []
+
+    def look_up(*name: object, **_: object) -> list[tuple[Any, ...]]:
+        asked.append(name)
+        if not found:
+            raise socket.gaierror("no such name")
+        return found.pop(0)
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(private.ca))
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    retell = Retell("https://api.retell.test", KEY)
+    assert [retell.read(ONE).body for _ in range(3)] == [b"{}"] * 3
+    assert asked == [("api.retell.test", 443)] * 3
 
 
 @pytest.mark.parametrize(
@@ -259,7 +380,9 @@ def test_a_name_server_that_hangs_costs_little(monkeypatch: pytest.MonkeyPatch) 
 def test_origin() -> None:
     assert origin("https://api.retellai.com")[:4] == (True, "api.retellai.com", 443, "")
     assert origin("http://[::1]:8090/base/")[:4] == (False, "::1", 8090, "/base")
+    assert origin("http://localhost")[:4] == (False, "localhost", 80, "")
     assert origin("http://localhost:1").authority == "localhost:1"
-    for bad in ("http://10.0.0.1", "ftp://x", "https://", "https://a/?q", "https://a@b", "", "https://a:b"):
+    refused = ["http://10.0.0.1", "ftp://localhost", "https://", "https:///a", "https://a/?q", "https://a/#f", ""]
+    for bad in (*refused, "https://a@b", "https://@b", "https://:p@b", "https://a:b"):
         with pytest.raises(ValueError):
             origin(bad)
