@@ -1,89 +1,62 @@
 """Draws random mutants of the code that matters and counts those that the tests kill.
 
-The quick tests run once with coverage, which tells the tests that reach each line. Then each mutant runs in a copy of
-the tree against the tests that reach its line. The same seed draws the same mutants of the same code. Ends with
-status 1 when fewer than --goal of them are killed, and with 2 when none was played.
+The quick tests run once with coverage, which tells the tests that reach each line. Then each mutant is shown to the
+tests that reach its line, those first that reach few others. The same seed draws the same mutants of the same code.
+Ends with status 1 when fewer than --goal of them are killed, and with 2 when none was played.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import os
 import random
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+import pytest
 from coverage import CoverageData
 
 from tests.mutation import reached
 from tests.mutation.operators import Mutant, mutants_of
+from tests.mutation.play import Outcome, Player
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ("rollout/domain/", "rollout/engine/", "rollout/kit/program/", "rollout/adapters/retell/", "jobs/")
-TESTS = (
-    "tests/unit", "tests/scenarios", "tests/integration/planfile",
-    "tests/integration/retell", "tests/integration/kit", "tests/integration/notify",
+TESTS = (  # in two parts, which are measured side by side
+    ("tests/unit", "tests/scenarios", "tests/integration/notify", "tests/integration/planfile"),
+    ("tests/simulation", "--ignore=tests/simulation/test_mutants.py",
+     *(f"tests/integration/{part}" for part in ("retell", "kit", "api", "store", "retention", "sandbox"))),
 )  # fmt: skip
-FIRST_TESTS, MOST_TESTS = 60, 800  # for one mutant: most are killed by the first, the others are shown to all
-SECONDS = 120  # a mutant that runs longer with its first tests hangs, and is killed by that
-WITHOUT = ("cacheprovider", "xdist", "schemathesis", "playwright", "base_url")  # plugins that take long to load
-PYTEST = (sys.executable, "-B", "-m", "pytest", "-q", *(f"-pno:{plugin}" for plugin in WITHOUT))
+WITHOUT = ("cacheprovider", "xdist", "schemathesis", "playwright", "base_url")
+PYTEST = ("-q", "-m", "not slow and not postgres", *(f"-pno:{plugin}" for plugin in WITHOUT))
 
-
-@dataclass(frozen=True)
-class Reach:
-    """Which tests reach which lines, the most telling first: unit tests, then whoever reaches few other lines."""
-
-    lines: dict[str, dict[int, list[str]]]
-
-    @classmethod
-    def of(cls, data: Path, without: set[str]) -> Reach:
-        """As coverage has measured it, without tests that fail by themselves."""
-        measured = CoverageData(str(data))
-        measured.read()
-        lines = {file: measured.contexts_by_lineno(file) for file in sorted(measured.measured_files())}
-        width = Counter(test for by_line in lines.values() for tests in by_line.values() for test in tests)
-
-        def order(test: str) -> tuple[bool, int, str]:
-            return not test.startswith("tests/unit/"), width[test], test
-
-        return cls(
-            {
-                file: {line: sorted(set(t) - without - {""}, key=order) for line, t in by_line.items()}
-                for file, by_line in lines.items()
-            }
-        )
-
-    def tests(self, mutant: Mutant) -> list[str]:
-        """The tests that reach a mutant."""
-        lines = self.lines[mutant.file]
-        return (lines.get(mutant.line) or lines.get(mutant.statement) or [])[:MOST_TESTS]
+Reach = dict[str, dict[int, list[str]]]
+"""The tests that reach each line of each file, the most telling first."""
 
 
 def main() -> int:
-    """Plays the mutants and prints the survivors."""
+    """Plays the mutants and prints those that were not killed."""
     options = _parser().parse_args()
-    until = time.monotonic() + options.minutes * 60
+    os.chdir(ROOT)
     with tempfile.TemporaryDirectory(prefix="rollout-mutants-") as folder:
-        trees = [_copy(Path(folder) / str(i)) for i in range(options.jobs)]
-        reach = _measured(trees[0], options.coverage)
-        drawn = _drawn(trees[0], reach, options.seed, options.count, options.only)
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = folder  # what fails with a mutant is no example for later
+        reach = _reach(options.coverage or Path(folder) / "reached", Path(folder))
+        drawn = _drawn(reach, options.seed, options.count, options.only)
         print(f"{len(drawn)} mutants, seed {options.seed}", flush=True)
-        killed, survived = _play(drawn, trees, reach, until)
-    played = killed + survived
-    if not played:
+        player = Player(drawn, options.jobs, time.monotonic() + options.minutes * 60)
+        pytest.main([*PYTEST, *(test for part in TESTS for test in part)], plugins=[player])
+    killed, survived = player.outcomes[Outcome.KILLED], player.outcomes[Outcome.SURVIVED]
+    if not (played := killed + survived):
         print("no mutant was played")
         return 2
-    late = len(drawn) - played
-    print(f"{killed} of {played} mutants killed, {killed / played:.1%}" + (f"; {late} not begun in time" * (late > 0)))
+    rest = len(drawn) - played
+    print(f"{killed} of {played} mutants killed, {killed / played:.1%}" + (f"; {rest} not played" if rest else ""))
     return 0 if killed / played >= options.goal else 1
 
 
@@ -101,90 +74,59 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _copy(target: Path) -> Path:
-    """The tree as it is, with what is not committed yet."""
-    command = ["git", "ls-files", "-z", "-co", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    for name in listed.stdout.decode().split("\0"):
-        if name and (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
-    return target
-
-
-def _measured(tree: Path, kept: Path | None) -> Reach:
-    data = (kept or tree / "reached").resolve()
+def _reach(data: Path, folder: Path) -> Reach:
     failed = data.with_suffix(".failed")
     if not data.exists():
         print("which tests reach which lines: one run with coverage ...", flush=True)
-        settings = tree / ".coveragerc-mutation"
+        settings = folder / "coveragerc"
         settings.write_text(f"[run]\nrelative_files = True\nsource = {', '.join(CODE)}\n")
-        failed.write_text("")
-        subprocess.run(
-            [sys.executable, "-B", "-m", "coverage", "run", f"--rcfile={settings}", f"--data-file={data}",
-             *PYTEST[2:], "-m", "not slow", "-p", "tests.mutation.reached", *TESTS],
-            cwd=tree, env={**os.environ, reached.FAILED: str(failed)}, check=False, stdout=subprocess.DEVNULL,
-        )  # fmt: skip
+        failed.touch()
+        parts = [folder / f"part-{i}" for i in range(len(TESTS))]
+
+        def measure(part: Path, tests: tuple[str, ...]) -> None:
+            command = ["coverage", "run", f"--rcfile={settings}", f"--data-file={part}", "-m", "pytest", *PYTEST]
+            command = [sys.executable, "-m", *command, "-p", "tests.mutation.reached", *tests]
+            told = {**os.environ, reached.FAILED: str(failed)}
+            subprocess.run(command, env=told, check=False, stdout=subprocess.DEVNULL)
+
+        with ThreadPoolExecutor(len(parts)) as pool:
+            list(pool.map(measure, parts, TESTS))
+        whole = CoverageData(str(data))
+        for part in parts:
+            whole.update(_read(part))
+        whole.write()
     without = set(failed.read_text().split())
     for name in sorted(without):
         print("fails without a mutant, and is left out:", name, flush=True)
-    return Reach.of(data, without)
+    measured = _read(data)
+    lines = {file: measured.contexts_by_lineno(file) for file in sorted(measured.measured_files())}
+    width = Counter(test for by_line in lines.values() for tests in by_line.values() for test in tests)
+
+    def order(test: str) -> tuple[bool, int, str]:
+        return not test.startswith("tests/unit/"), width[test], test
+
+    return {
+        file: {line: sorted({*tests} - without - {""}, key=order) for line, tests in by_line.items()}
+        for file, by_line in lines.items()
+    }
 
 
-def _drawn(tree: Path, reach: Reach, seed: int, count: int, only: str) -> list[Mutant]:
-    sources = {file: (tree / file).read_bytes() for file in reach.lines if only in file and (tree / file).exists()}
-    every = [m for file, source in sources.items() for m in mutants_of(file, source) if reach.tests(m)]
+def _read(data: Path) -> CoverageData:
+    found = CoverageData(str(data))
+    found.read()
+    return found
+
+
+def _drawn(reach: Reach, seed: int, count: int, only: str) -> list[tuple[Mutant, list[str]]]:
+    every = [
+        (mutant, tests)
+        for file, lines in reach.items()
+        if only in file
+        for mutant in mutants_of(file, Path(file).read_bytes())
+        if (tests := lines.get(mutant.line) or lines.get(mutant.statement))
+    ]
     shuffled = random.Random(seed).sample(every, len(every))
-    return list(islice((m for m in shuffled if m.compiles(sources[m.file])), count))
-
-
-def _play(drawn: list[Mutant], trees: list[Path], reach: Reach, until: float) -> tuple[int, int]:
-    """How many were killed and how many survived."""
-    free = list(trees)
-
-    def survives(mutant: Mutant) -> bool | None:
-        if time.monotonic() > until:
-            return None
-        tree = free.pop()
-        try:
-            return _survives(mutant, tree, reach.tests(mutant))
-        finally:
-            free.append(tree)
-
-    found: Counter[bool | None] = Counter()
-    with concurrent.futures.ThreadPoolExecutor(len(trees)) as pool:
-        for mutant, survived in zip(drawn, pool.map(survives, drawn), strict=True):
-            found[survived] += 1
-            if found.total() % 20 == 0:
-                print(f"... {found[False]} killed, {found[True]} survived", flush=True)
-            if survived:
-                print("survived:", mutant, flush=True)
-    return found[False], found[True]
-
-
-def _survives(mutant: Mutant, tree: Path, tests: list[str]) -> bool:
-    path = tree / mutant.file
-    source = path.read_bytes()
-    path.write_bytes(mutant.apply(source))
-    try:
-        first, rest = tests[:FIRST_TESTS], tests[FIRST_TESTS:]
-        return _pass(tree, first, SECONDS, late=False) and _pass(tree, rest, 3 * SECONDS, late=True)
-    finally:
-        path.write_bytes(source)
-
-
-def _pass(tree: Path, tests: list[str], seconds: float, *, late: bool) -> bool:
-    """Whether all of these pass; `late` when they take longer."""
-    if not tests:
-        return True
-    command = [*PYTEST, "-x", *tests]
-    try:
-        done = subprocess.run(command, cwd=tree, check=False, timeout=seconds, capture_output=True, text=True)
-    except subprocess.TimeoutExpired:
-        return late
-    if "ERROR: not found:" in done.stdout + done.stderr:
-        raise RuntimeError("the tests are not those that were measured: measure anew, without --coverage")
-    return done.returncode == 0
+    return list(islice((m for m in shuffled if m[0].compiles(Path(m[0].file).read_bytes())), count))
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Mutant:
     kind: str
 
     def __str__(self) -> str:
-        before, after = (" ".join(text.split())[:60] for text in (self.before, self.text))
+        before, after = (" ".join(text.split())[:80] for text in (self.before, self.text))
         return f"{self.file}:{self.line} {self.kind}: {before} -> {after}"
 
     def apply(self, source: bytes) -> bytes:
@@ -93,10 +93,13 @@ class _Text:
             self._starts[node.end_lineno - 1] + node.end_col_offset,
         )
 
+    def __getitem__(self, span: slice) -> str:
+        return self._source[span].decode()
+
     def between(self, left: ast.expr, right: ast.expr, word: str) -> tuple[int, int] | None:
         """The span of an operator between its operands; None where a comment makes it hard to find."""
         (_, start), (end, _) = self.span(left), self.span(right)
-        gap = self._source[start:end].decode()
+        gap = self[start:end]
         if gap.translate(_BLANKS).split() != word.split():
             return None
         first, last = word.split()[0], word.split()[-1]
@@ -134,12 +137,18 @@ def _changes(node: ast.expr | ast.stmt, text: _Text) -> Iterator[tuple[int, int,
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
         yield (*text.span(node), str(node.value + 1), "constant")  # type: ignore[operator]
     elif isinstance(node, ast.IfExp | ast.If | ast.While):
-        yield (*text.span(node.test), "True", "condition")
-        yield (*text.span(node.test), "False", "condition")
+        yield from _instead(text, node.test, "True or", "condition")
+        yield from _instead(text, node.test, "False and", "condition")
     elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
-        yield (*text.span(node.value), "None", "return")
+        yield from _instead(text, node.value, "None and", "return")
     elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        yield (*text.span(node), "pass", "statement")
+        yield from _instead(text, node, "None and", "statement")
+
+
+def _instead(text: _Text, node: ast.expr | ast.Expr, word: str, kind: str) -> Iterator[tuple[int, int, str, str]]:
+    """Puts a constant in place of an expression that is never evaluated then, but still names its variables."""
+    start, end = text.span(node)
+    yield start, end, f"{word} ({text[start:end]})", kind
 
 
 def _swapped(

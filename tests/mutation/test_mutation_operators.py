@@ -26,9 +26,9 @@ def changed(text: str) -> list[str]:
         ("x = 7", ["x = 8"]),
         ("x = True", ["x = False"]),
         ("x = any(y)", ["x = all(y)"]),
-        ("x = a if b else c", ["x = a if False else c", "x = a if True else c"]),
-        ("go()", ["pass"]),
-        ("def f():\n    return a", ["def f():\n    return None"]),
+        ("x = a if b else c", ["x = a if False and (b) else c", "x = a if True or (b) else c"]),
+        ("go()", ["None and (go())"]),
+        ("def f():\n    return a", ["def f():\n    return None and (a)"]),
     ],
 )
 def test_each_place_is_changed_by_itself(text: str, mutants: list[str]) -> None:
