@@ -36,6 +36,7 @@ _LONGEST_SLEEP = 0.5  # seconds; a signal of the system and a lost wake-up are n
 # Seconds between two looks that fail. A command, and a database that is heard again, make the next one at once.
 LONGEST_PAUSE = 5.0
 LONGEST_PAUSE_OF_JOBS = 30.0
+BEAT_EVERY = 5.0  # seconds; a process without a beat for heartbeats.ALIVE_WITHIN counts as gone
 
 _NAMES = {EVENT_JOB_ERROR: "errors", EVENT_JOB_MISSED: "missed", EVENT_JOB_MAX_INSTANCES: "overlaps"}
 
@@ -57,6 +58,7 @@ class Scheduler:
         self.last_error = ""
         self._ticks = 0
         self._beats = 0
+        self._beat_due = 0.0  # Clock.boot
         self._stopping = threading.Event()
         self._waker = threading.Thread(target=self._wake, name="waker", daemon=True)
         self._listener = Listener(app.database, self._heard)
@@ -130,10 +132,11 @@ class Scheduler:
             return
         try:
             self._ticks += 1
-            if self._ticks % max(1, round(5 / self.app.settings.tick_seconds)) == 1:
+            if self.app.clock.boot() >= self._beat_due:
                 trouble = self.last_error or self.notify.trouble
                 self._look_back()
                 self._beats = self.app.store.heartbeats.beat(self.app.owner, ticks=self._ticks, trouble=trouble)
+                self._beat_due = self.app.clock.boot() + BEAT_EVERY
                 self.app.store.disk_reserve.keep()
                 self.app.adjust()
             self.advance.tick(before=self._look_back)

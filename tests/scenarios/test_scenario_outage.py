@@ -78,6 +78,26 @@ def test_a_hold_that_ends_during_an_outage_makes_no_spin(
     assert scheduler.counts["errors"] == 1, "the clock's own ticks ask again, one by one"
 
 
+def test_the_end_of_a_hold_is_looked_at_when_it_comes_and_only_once(
+    scheduler: Scheduler, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, looks = scene.clock.boot(), list[float]()
+    monkeypatch.setattr(scheduler.advance, "tick", lambda **_: looks.append(scene.clock.boot() - began))
+    scheduler._wake()
+    assert looks == [2.0]
+
+
+def test_after_a_failure_the_end_of_a_hold_waits_for_the_next_try(
+    scheduler: Scheduler, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, looks = scene.clock.boot(), list[float]()
+    for _ in range(3):  # the next try is four seconds from now
+        scheduler._backoff.failed(began)
+    monkeypatch.setattr(scheduler.advance, "tick", lambda **_: looks.append(scene.clock.boot() - began))
+    scheduler._wake()
+    assert looks == [4.0]
+
+
 def test_a_look_that_hangs_is_not_asked_for_again_and_again(scheduler: Scheduler) -> None:
     """A tick that waits for its connection holds the lock; the waker must not run round meanwhile."""
     scheduler._tick_lock = Locked(scheduler.app.clock)  # type: ignore[assignment]
