@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.sandbox import Sandbox
 from tests.integration.retell.retell_peer import Peer, drops, http, on, says
+from tests.integration.retell.scripted_reader import ScriptedReader, failure
 
 Serve = Callable[..., Peer]
 Make = Callable[..., RetellClient]
@@ -132,3 +134,90 @@ def test_a_run_of_an_unknown_kind_is_an_error_and_never_passed(serve: Serve, cli
     assert runs[0] == TestRun("a", "A", RunStatus.ERROR, None)
     assert (runs[1].case_id, runs[1].status, len(runs[1].explanation or "")) == ("unknown", RunStatus.ERROR, 1000)
     assert len(runs) == 2
+
+
+# ------------------------------------------------------------------ request by request
+
+CASES = "/v2/list-test-case-definitions?type=retell-llm&llm_id=llm_agent_frontdesk&limit=1000"
+RUNS = "/v2/list-test-runs/b%2F1?limit=1000"
+
+
+def of(answers: dict[str, Any]) -> tuple[BatchTestClient, ScriptedReader]:
+    reader = ScriptedReader(answers)
+    return BatchTestClient(reader, within=3.0), reader  # type: ignore[arg-type]
+
+
+def more(*items: Any) -> dict[str, Any]:
+    return {"items": list(items), "has_more": True, "pagination_key": "k 1"}
+
+
+def test_every_case_of_every_page_is_found() -> None:
+    first = more({"test_case_definition_id": "c1", "name": "One"}, {"test_case_definition_id": ""}, {"name": "x"}, 5)
+    second = {"items": [{"test_case_definition_id": "c2", "name": ""}]}
+    tests, reader = of({CASES: first, f"{CASES}&pagination_key=k+1": second})
+    assert tests.cases(LLM) == (TestCase("c1", "One"), TestCase("c2", "c2"))
+    assert reader.within == [3.0, 3.0]
+    tests, _ = of({CASES: first, f"{CASES}&pagination_key=k+1": failure(500)})
+    assert tests.cases(LLM) == failure(500)
+
+
+def test_every_run_of_every_page_is_found() -> None:
+    runs = [{"test_case_definition_id": f"c{i}", "status": status} for i, status in enumerate(RunStatus)]
+    tests, reader = of({RUNS: more(*runs[:1]), f"{RUNS}&pagination_key=k+1": {"items": runs[1:]}})
+    assert tests.runs("b/1") == tuple(TestRun(f"c{i}", f"c{i}", status) for i, status in enumerate(RunStatus))
+    assert reader.within == [3.0, 3.0]
+    tests, _ = of({RUNS: more(*runs), f"{RUNS}&pagination_key=k+1": failure(500)})
+    assert tests.runs("b/1") == failure(500)
+
+
+def test_an_explanation_is_one_line_of_at_most_a_thousand_characters() -> None:
+    items = [{"result_explanation": "two\nlines"}, {"result_explanation": "x" * 1001}, {"result_explanation": 5}]
+    tests, _ = of({RUNS: {"items": items}})
+    found = tests.runs("b/1")
+    assert isinstance(found, tuple)
+    assert [run.explanation for run in found] == ["two lines", "x" * 1000, None]
+
+
+def test_what_is_begun_are_these_cases_with_this_engine() -> None:
+    tests, reader = of({"/create-batch-test": JOB})
+    assert tests.begin(["case_a", "case_b"], LLM) == BatchProgress("b1", False, 1, 0, 0, 3)
+    [ask] = reader.asked
+    assert (ask.method, ask.once, reader.within) == ("POST", True, [3.0])
+    assert json.loads(ask.body or b"") == {
+        "test_case_definition_ids": ["case_a", "case_b"],
+        "response_engine": {"type": "retell-llm", "llm_id": "llm_agent_frontdesk", "version": 7},
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        (
+            failure(402, Trouble.UNKNOWN),
+            Failure(Trouble.REJECTED, "Retell says that the account cannot pay for tests (402)", 402),
+        ),
+        (failure(429, Trouble.UNKNOWN), Failure(Trouble.UNREACHABLE, "Retell answered 429", 429)),
+        (failure(500, Trouble.UNKNOWN), failure(500, Trouble.UNKNOWN)),
+        (failure(None, Trouble.UNKNOWN), failure(None, Trouble.UNKNOWN)),
+        (
+            {**JOB, "test_case_batch_job_id": ""},
+            Failure(Trouble.UNKNOWN, "Retell answered 200, but it has no test_case_batch_job_id", 200),
+        ),
+        ([], Failure(Trouble.UNKNOWN, "Retell answered 200, but it has no test_case_batch_job_id", 200)),
+    ],
+)
+def test_a_batch_that_did_not_begin_may_have_begun_unless_retell_says_no(answer: object, found: Failure) -> None:
+    assert of({"/create-batch-test": answer})[0].begin(["case_a"], LLM) == found
+
+
+@pytest.mark.parametrize(("count", "is_one"), [(0, True), (2**31 - 1, True), (2**31, False), (-1, False), (1.0, False)])
+@pytest.mark.parametrize("name", ["pass_count", "fail_count", "error_count", "total_count"])
+def test_progress_counts_in_whole_numbers(name: str, count: float, is_one: bool) -> None:
+    tests, reader = of({"/get-batch-test/b1": {**JOB, "status": "complete", name: count}})
+    found = tests.progress("b1")
+    if is_one:
+        assert isinstance(found, BatchProgress) and found.is_complete
+        assert count in (found.passed, found.failed, found.errors, found.total)
+    else:
+        assert isinstance(found, Failure) and "is not a whole number" in found.detail
+    assert reader.within == [3.0]
