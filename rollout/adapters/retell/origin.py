@@ -77,7 +77,7 @@ class Resolver:
                 self._thread = threading.Thread(target=self._look_up, name="retell-lookup", daemon=True)
                 self._thread.start()
             thread = self._thread
-        thread.join(max(0.0, within))
+        thread.join(within)
         return self._known
 
     def _look_up(self) -> None:

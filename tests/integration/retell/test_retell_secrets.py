@@ -37,6 +37,8 @@ Make = Callable[..., RetellClient]
         ("http://127.8.8.8", "http://127.8.8.8"),
         ("http://localhost:1", "http://localhost:1"),
         ("http://[::1]:8090", "http://[::1]:8090"),
+        ("https://api.retellai.com:1", "https://api.retellai.com:1"),
+        ("https://api.retellai.com:65535", "https://api.retellai.com:65535"),
     ],
 )
 def test_base_urls(url: str, expected: str) -> None:
@@ -62,6 +64,8 @@ def test_base_urls(url: str, expected: str) -> None:
         "https://api.retellai.com#x",
         "https://",
         "https:///path",
+        "https://api.retellai.com:0",
+        "https://api.retellai.com:65536",
         "https://api.retellai.com:99999",
         "https://api retellai.com",
         "https://api.retellai.com\r\nHost: x",
