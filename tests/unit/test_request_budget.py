@@ -51,6 +51,14 @@ def test_a_throttled_account_gives_half_and_comes_back() -> None:
     assert rollback.wait == 0
 
 
+def test_rollbacks_stand_in_a_line_of_their_own() -> None:
+    a, first = deal(Allowance(), NOW, 4, 10, urgent=True)
+    assert (first.count, first.wait, first.gap) == (4, 0, pytest.approx(0.1))
+    _, second = deal(a, NOW, 1, 10, urgent=True)
+    assert second.wait == pytest.approx(4 * 0.1 - 0.05), "what nobody took for a twentieth of a second is caught up"
+    assert deal(a, NOW, 1, 10, urgent=False)[1].wait == pytest.approx(0.4)
+
+
 def test_a_storm_never_takes_everything() -> None:
     a = Allowance()
     for second in range(100):

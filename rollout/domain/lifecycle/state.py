@@ -357,7 +357,7 @@ class Rollout:
         if self.phase is Phase.ROLLED_BACK or not self.targets:
             return {}
         here = [t for t in self.targets if t.wave == self.position.wave]
-        step = min({t.step for t in here} - {self.step}, default=self.step) if here else 0
+        step = min({t.step for t in here} - {self.step}, default=self.step)
         weights = self.weights_at(step) if step > 0 else {}
         if self.is_down and step in self.steps_above and any(t.retreated is not None for t in here):
             return dict.fromkeys(weights, self.plan.retreat or 0)

@@ -68,6 +68,8 @@ def test_of_several_variants_the_worst_decides(b: BatchProgress, c: BatchProgres
 
 def test_how_far_they_are_counts_what_has_not_begun() -> None:
     assert TESTS.with_batches([batch(1, 1, 0, complete=False)]).judged(None).reason == "tests: 1 of 8 runs done"
+    both = TESTS.with_batches([batch(1, 1, 1), batch(2, 0, 1, 1, complete=False)])
+    assert both.judged(None).reason == "tests: 4 of 8 runs done"
 
 
 def test_the_cases_that_failed_stand_in_the_reason_and_the_baselines_do_not() -> None:

@@ -639,6 +639,9 @@ def test_an_open_horizon_keeps_its_own_number_back_and_no_other() -> None:
     assert [t.number for t in action.targets] == [TWO]
     alone = rollout(position=Position(1, 2), targets=(confirmed(),), writes=(closing,))
     assert wait_of(decide(alone, Facts(), START)).until == closing.horizon_until
+    later = applied(write(TWO, id="w2", step=2), START + timedelta(seconds=30))
+    both = replace(r, writes=(closing, later))
+    assert wait_of(decide(both, Facts(), START)).until == closing.horizon_until, "the first number is ready then"
 
 
 @pytest.mark.parametrize(
@@ -699,6 +702,9 @@ def test_stop_ends_it_once_nothing_can_land_any_more() -> None:
     r = standing(**PAUSED, stop_asked=True, writes=(closing,))
     assert wait_of(decide(r, Facts(), START)).until == closing.horizon_until
     assert record_of(decide(standing(**PAUSED, stop_asked=True), Facts(), START)).event is Event.ENDED
+    last = applied(write(TWO, id="w2"), START + timedelta(seconds=30))
+    r = standing(**PAUSED, stop_asked=True, writes=(closing, last))
+    assert wait_of(decide(r, Facts(), START)).until == last.horizon_until
 
 
 def test_a_step_written_when_the_pause_came_is_confirmed_all_the_same() -> None:

@@ -168,6 +168,9 @@ def test_two_looks_merge_by_number_and_keep_the_earlier_beginning() -> None:
     assert both.change.targets == {ONE: {"step": 1, "modified": 5}}
     assert both.notes == ("a", "b")
     assert both.numbers(Finding.DRIFT, Finding.AS_EXPECTED) == [ONE, TWO]
+    anew = NumberScan(later, {TWO: Finding.DRIFT, ONE: Finding.AS_EXPECTED}, Change())
+    assert one.merged(anew).began == later, "no earlier reading counts any more"
+    assert two.merged(one).began == START
 
 
 # ------------------------------------------------------------------ a time stamp that several readings deny
