@@ -245,20 +245,25 @@ def test_pending_begins_at_once() -> None:
 def test_pending_waits_for_its_start() -> None:
     at = START + timedelta(hours=1)
     r = rollout(**PENDING, start_at=at, targets=())
-    assert wait_of(decide(r, Facts(), START)).until == at
+    found = wait_of(decide(r, Facts(), START))
+    assert (found.until, found.next) == (at, "check the numbers and begin")
     assert isinstance(decide(r, Facts(), at), Begin)
+    known = wait_of(decide(replace(r, targets=(target(),)), Facts(), START))
+    assert known.next == "step 1.1: 10 % canary"
 
 
 def test_pending_waits_for_the_plan_before_it() -> None:
     r = rollout(**PENDING, plan=plan(after="frontdesk-v6"), targets=())
     for known in (None, False):
-        assert "frontdesk-v6" in wait_of(decide(r, Facts(after_promoted=known), START)).why
+        found = wait_of(decide(r, Facts(after_promoted=known), START))
+        assert (found.until, found.why) == (START + WATCH, "waiting for frontdesk-v6 to be promoted")
     assert isinstance(decide(r, Facts(after_promoted=True), START), Begin)
 
 
 def test_pending_waits_for_its_window_and_for_retell() -> None:
     assert wait_of(decide(rollout(**PENDING), Facts(opening=CLOSED), START)).until == CLOSED.until
-    assert wait_of(decide(rollout(**PENDING, targets=()), Facts(trouble="down"), START)).why == "down"
+    away = wait_of(decide(rollout(**PENDING, targets=()), Facts(trouble="down"), START))
+    assert (away.until, away.why, away.waiting_for) == (START + POLL, "down", WaitingFor.RETELL)
 
 
 def test_the_deadline_counts_from_the_beginning() -> None:

@@ -45,6 +45,17 @@ def test_a_request_is_told_apart_by_what_it_asks() -> None:
     assert (one.actor, one.id, one.command) == ("sam", "x" * 120, "pause")
 
 
+def test_an_order_for_many_rollouts_is_one_request_for_each() -> None:
+    by = By("sam", "calls drop", "evening", alert="HighErrors")
+    one, again, other = by.each("r1"), by.each("r1"), by.each("r2")
+    assert one == again != other
+    assert replace(one, request_id="evening") == by
+    assert one.request_id is not None
+    assert len(one.request_id) <= 120
+    assert replace(by, request_id="noon").each("r1") != one
+    assert By("sam").each("r1") == By("sam")
+
+
 # ------------------------------------------------------------------ promote
 
 

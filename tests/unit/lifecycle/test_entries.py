@@ -53,6 +53,14 @@ def test_what_is_recorded_is_read_again(kind: str, said: Any) -> None:
     assert parse(kind, said.to_json()) == said
 
 
+def test_only_what_is_said_is_recorded() -> None:
+    assert IntendedBatch(Kind.FORWARD, AT).to_json() == {"kind": "forward", "position": "1.2"}
+    assert SettledWrite(Settled.NOT_SENT).to_json() == {"outcome": "not_sent", "status": None}
+    assert ServiceEvent(None).to_json() == {}
+    given = CommandGiven("r1", Phase.PAUSED, None, AT, 3).to_json()
+    assert list(given) == ["id", "phase", "reason", "position", "epoch"]
+
+
 def test_a_verdict_is_recorded_with_what_it_decided() -> None:
     said = parse("failed", ServiceEvent(AT, verdict=VERDICT).to_json())
     assert isinstance(said, ServiceEvent) and said.verdict is not None
@@ -83,6 +91,16 @@ def test_a_verdict_is_recorded_with_what_it_decided() -> None:
             IntendedBatch(Kind.FORWARD, AT, writes=1),
         ),
         ("token_created", {"token": "t1"}, None),
+        ("promote", {}, None),
+        ("promote", {"from": "1.1", "to": {"wave": 1, "step": 2}}, PromoteGiven(Position(1, 1), AT)),
+        ("pause", {}, None),
+        ("observed", {}, ObservedNumbers({})),
+        ("created", {}, PreflightTold()),
+        (
+            "settled",
+            {"kind": "baseline", "outcomes": {ONE: {"outcome": "unknown"}}},
+            SettledBatch(Kind.BASELINE, {ONE: SettledWrite(Settled.UNKNOWN)}),
+        ),
         ("superseded", {}, None),
     ],
 )
