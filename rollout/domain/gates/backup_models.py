@@ -26,7 +26,7 @@ class BackupShare:
     read: int
 
     def __str__(self) -> str:
-        return f"{self.backed_up} of {self.read} calls ({100 * self.backed_up / max(self.read, 1):.3g} %)"
+        return f"{self.backed_up} of {self.read} calls ({100 * self.backed_up / self.read:.3g} %)"
 
 
 def told(

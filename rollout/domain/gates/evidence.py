@@ -270,8 +270,6 @@ def split_e(canary: ArrayLike, baseline: ArrayLike, weights: Sequence[float]) ->
     """E against "calls follow the weights"; last axis: calls per weight. Alarm at 100."""
     from scipy.special import betaln
 
-    if not len(weights):
-        return np.ones(np.shape(canary)[:-1])
     nc, nb = np.asarray(canary, dtype=np.float64), np.asarray(baseline, dtype=np.float64)
     w = np.asarray(weights, dtype=np.float64)
     a, b = SPLIT_PRIOR * w, SPLIT_PRIOR * (1 - w)
@@ -287,8 +285,6 @@ def interval(counts: ArrayLike, weights: Sequence[float], level: float = LEVEL) 
     `counts` has shape (weights, 4). Without evidence the interval is (-1, 1). See `shown_interval`.
     """
     array = np.asarray(counts, dtype=np.float64)
-    if not len(weights) or not array.sum():
-        return -1.0, 1.0
     b, c, weight = _bets()
     money = sum(np.tensordot(array[i], _grid_factors(w), axes=1) for i, w in enumerate(weights))
     cost = float(split_cost(array, weights))

@@ -194,7 +194,7 @@ def _arm(name: str, verdict: Verdict, *, decides: bool) -> ArmSummary:
         verdict.outlook if decides else verdict.reason,
         config.profile,
         meters(verdict)[0],
-        Meter(max(figures.e_split.values(), default=1.0), config.split_alarm),
+        Meter(max(figures.e_split.values()), config.split_alarm),
         Meter(max(figures.e_labels.values(), default=1.0), config.labels_alarm),
         figures.canary_calls,
         figures.floor,
@@ -214,7 +214,7 @@ def _arm(name: str, verdict: Verdict, *, decides: bool) -> ArmSummary:
 
 def _metric(evidence: GateEvidence, metric: MetricRule, series: str) -> MetricSummary:
     config, figures = evidence.config, evidence.figures
-    fc, sc, fb, sb = figures.counts.get(series, (0, 0, 0, 0))
+    fc, sc, fb, sb = figures.counts[series]
     line = 1 / config.alpha / metric.share if metric.share else math.inf
     safe = figures.safe.get(metric.name)
     judged, ended = sample(metric, ((c.counts, c.lost) for c in evidence.tally.cells))
@@ -224,7 +224,7 @@ def _metric(evidence: GateEvidence, metric: MetricRule, series: str) -> MetricSu
         ArmCalls(fc, fc + sc),
         ArmCalls(fb, fb + sb),
         _interval(_by_weight(evidence.tally.cells, series)) if fc + sc + fb + sb else None,
-        Meter(figures.harm.get(metric.name, 1.0), line),
+        Meter(figures.harm[metric.name], line),
         None if safe is None else Meter(safe, 1 / config.beta),
         None if safe is None else figures.margins[metric.name],
         (judged, ended) if judged < ended else None,

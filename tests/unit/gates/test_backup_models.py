@@ -33,9 +33,22 @@ def test_shares_that_differ_are_told_in_either_direction(canary: tuple[int, int]
 
 
 @pytest.mark.parametrize(
+    ("told_at", "not_at", "baseline"),
+    [(4, 3, (0, 360)), (13, 12, (36, 324)), (0, 1, (20, 80)), (20, 19, (20, 80)), (5, 6, (20, 20)), (35, 34, (20, 20))],
+)
+def test_where_a_difference_begins_to_be_told(told_at: int, not_at: int, baseline: tuple[int, int]) -> None:
+    def sentence(backed_up: int) -> str | None:
+        return told([*calls(7, backed_up, 40 - backed_up), *calls(6, *baseline)], [NEW], [OLD])
+
+    assert sentence(told_at) is not None
+    assert sentence(not_at) is None
+
+
+@pytest.mark.parametrize(
     "found",
     [
         [],
+        calls(6, 10, 0),
         calls(7, 10, 0),
         calls(7, 10, 30) + calls(6, 100, 300),
         calls(7, 1, 39) + calls(6, 0, 360),

@@ -52,6 +52,8 @@ def test_fewer_than_a_hundred_judged_calls_say_nothing_of_a_rate():
     assert set(found.rates) == {"hard_error", "slow:p50", "slow:p90"}
     assert "success" in read([*calls, *(call(i, call_id=f"x{i}") for i in range(25))]).rates, "75 and 25 are enough"
     assert "success" not in read([*calls, *(call(i, call_id=f"x{i}") for i in range(24))]).rates
+    thirds = read([call(i, successful=i % 3 != 0) for i in range(150)])
+    assert thirds.rates["success"] == 0.3333, "to four digits"
     assert read([]).rates == {}
     assert read([]).limits == {}
 

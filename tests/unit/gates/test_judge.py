@@ -300,6 +300,63 @@ def test_an_outside_value_fails_after_its_looks_in_a_row():
     assert "above 300 on 3 looks in a row (now 330)" in found.reason
 
 
+def test_looks_beyond_a_limit_are_remembered_by_value_and_those_that_read_nothing_leave_the_count():
+    source = {"url": "https://m.example", "field": "x", "max": 3, "for": 9}
+    config = from_plan({"metrics": [{"name": "success"}, *({"name": n, "http": source} for n in ("a", "b"))]})
+    memory = None
+    for a, b, beyond in (
+        (4, 1, (1, 0)),
+        (5, None, (2, 0)),
+        (None, 9, (2, 1)),
+        (float("inf"), 3, (2, 0)),
+        (3, 4, (0, 1)),
+    ):
+        memory = judge(config, tally(GOOD, external={"a": a, "b": b}), memory).memory
+        assert memory.beyond == dict(zip("ab", beyond, strict=True))
+
+
+def test_rows_are_asked_in_their_order():
+    """Each of these looks has the reasons of those after it as well."""
+    source = {"url": "https://m.example", "field": "x", "max": 3, "for": 2}
+    config = from_plan({"metrics": [{"name": n} for n in ("success", "negative")] + [{"name": "x", "http": source}]})
+    worse = (12, 18, 54, 306)
+    ill = Cell(0.1, 1, "2026-03-02", (80, 360), (80, 360), {"success": worse, "negative": (0, 0, 9, 351)})
+    ill = replace(ill, lost={"success": (50, 0)})
+    look = tally(ill, external={"x": 9.0}, unavailable="no answer")
+    fails = judge(config, look, Memory(beyond={"x": 1}))
+    assert (fails.outcome, fails.reason.split(" ")[0]) == (GateOutcome.FAIL, "x")
+    seen = [judge(config, look)]
+    assert seen[0].reason == "The gate cannot read the calls: no answer."
+    look = replace(look, unavailable=None)
+    seen.append(judge(config, look))
+    look = replace(look, cells=(replace(ill, started=(40, 360), closed=(40, 360)),))
+    seen.append(judge(config, look))
+    look = replace(look, cells=(replace(look.cells[0], lost={}),))
+    seen.append(judge(config, replace(look, external={"x": None})))
+    seen.append(judge(config, look))
+    calm = replace(look.cells[0], counts={"success": (5, 35, 54, 306), "negative": (4, 36, 40, 320)})
+    seen.append(judge(config, replace(look, cells=(calm,))))
+    seen.append(judge(config, replace(look, cells=(calm,), external={"x": 3.0})))
+    assert [v.alarm or v.outcome for v in seen] == [
+        "unmeasurable",
+        "split",
+        "labels",
+        "unmeasurable",
+        "amber",
+        "undecided",
+        "pass",
+    ]
+    assert seen[5].reason == "x is outside its limit; the gate fails if it stays there."
+
+
+def test_at_weight_1_a_value_beyond_its_limit_still_waits_for_its_looks():
+    source = {"url": "https://m.example", "field": "x", "max": 3, "for": 2}
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "x", "http": source}]})
+    look = {"weight": 1.0, "position": 2, "step": 2}
+    assert judge(config, tally(GOOD, external={"x": 4}, **look)).outcome is GateOutcome.UNDECIDED
+    assert judge(config, tally(GOOD, external={"x": 3}, **look)).outcome is GateOutcome.PASS
+
+
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
 def test_an_outside_value_that_is_no_number_holds(value):
     found = judge(OUTSIDE, tally(external={"handle_time": value}))
@@ -332,6 +389,11 @@ def test_the_watch_tells_and_acts_only_if_asked(acts, outcome):
     assert "alarm is at 40" in judge(replace(config, watch_alarm=40.0), full).reason
     earlier = judge(config, replace(full, last=False))
     assert earlier.outcome is GateOutcome.UNDECIDED, "it acts in the last hold only"
+    assert judge(config, replace(full, weight=0.5)).outcome is GateOutcome.UNDECIDED, "and at weight 1"
+    first = replace(config, edition=1)
+    assert judge(first, replace(full, last=False)).outcome is outcome, "under edition 1 in every hold at weight 1"
+    exact = replace(config, watch_alarm=found.evidence.figures.e_watch)
+    assert judge(exact, full).alarm == "watch", "from the alarm on"
 
 
 def days_at_full_weight(good, dead, edition):
@@ -374,6 +436,10 @@ def test_variants_are_judged_alone_and_combined():
     assert combine(found) is GateOutcome.FAIL
     assert combine({"b": found["b"]}) is GateOutcome.PASS
     assert combine({"b": found["b"], "c": verdict()}) is GateOutcome.UNDECIDED
+    down = verdict(unavailable="no answer")
+    assert combine({"b": found["b"], "c": verdict(), "d": down}) is GateOutcome.UNMEASURABLE
+    assert combine({**found, "d": down}) is GateOutcome.FAIL
+    assert combine({}) is GateOutcome.PASS
 
 
 # ------------------------------------------------------------------ configs

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import words
 from rollout.domain.gates.judge import Cell, Tally, from_plan, gate_config, judge
 from rollout.domain.gates.summary import ArmCalls, Meter, summarise, wilson
@@ -42,6 +43,73 @@ def test_an_interval_says_worse_when_the_forty_bets_do():
     assert shown((3, 0, 4, 23)).arms[0].metrics[0].interval[0] >= 0
 
 
+def test_meters_end_where_the_verdict_is_made() -> None:
+    config = from_plan({"metrics": [{"name": n, "share": s} for n, s in (("success", 0.4), ("slow", 0))]})
+    (arm,) = shown((1, 9, 10, 20), config=config).arms
+    assert [(m.outcome, m.harm.line) for m in arm.metrics] == [
+        ("success", pytest.approx(25.0)),
+        ("slow:p50", math.inf),
+        ("slow:p90", math.inf),
+    ]
+    success, slow, _ = arm.metrics
+    assert (success.proof.line, success.margin, slow.proof, slow.margin) == (10.0, 0.25, None, None)
+    assert (arm.rollback.line, arm.split.line, arm.labels) == (10.0, 100.0, Meter(1.0, 100.0))
+    assert arm.split.e > 1, "a quarter of the calls at a tenth"
+    assert (success.canary, success.baseline, success.sample) == (ArmCalls(1, 10), ArmCalls(10, 30), None)
+    assert success.interval == (-0.69, 0.37)
+
+
+def test_an_interval_is_that_of_the_cells_in_which_both_served_by_weight() -> None:
+    counts = {
+        0.1: ((1, 9, 10, 80), (3, 17, 20, 160)),
+        0.5: ((5, 35, 4, 36),),
+        0.0: ((0, 0, 9, 9),),
+        1.0: ((9, 9, 0, 0),),
+    }
+    cells = tuple(
+        Cell(w, i, "2026-03-02", (n[0] + n[1], n[2] + n[3]), (1, 1), dict.fromkeys(gate_config().series, n))
+        for w, several in counts.items()
+        for i, n in enumerate(several)
+    )
+    arm = judge(gate_config(), Tally(cells, 1, 1, 0.5))
+    found = summarise(rollout(verdict=GateVerdict(arm.outcome, arm.alarm, arm.reason, arms={"canary": arm})))
+    assert found is not None
+    row = found.arms[0].metrics[0]
+    assert (row.canary, row.baseline) == (ArmCalls(9, 70), ArmCalls(34, 310))
+    assert row.interval == ev.shown_interval([(4, 26, 30, 240), (5, 35, 4, 36)], [0.1, 0.5])
+
+
+@pytest.mark.parametrize(("lost", "sample"), [((0, 0), None), ((1, 0), (60, 61)), ((30, 270), (60, 360))])
+def test_a_metric_that_judges_a_sample_says_of_how_many(lost: tuple[int, int], sample: tuple[int, int] | None) -> None:
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "backup_model"}]})
+    counts = {"success": (5, 45, 45, 405), "backup_model": (0, 10, 1, 49)}
+    cell = Cell(0.1, 1, "2026-03-02", (50, 450), (50, 450), counts, {"backup_model": lost})
+    arm = judge(config, Tally((cell,), 1, 1, 0.1))
+    found = summarise(rollout(verdict=GateVerdict(arm.outcome, None, arm.reason, arms={"canary": arm})))
+    assert found is not None
+    assert [m.sample for m in found.arms[0].metrics] == [None, sample]
+
+
+def test_the_reason_tells_the_forecast_while_the_rollout_continues_and_not_after() -> None:
+    arm = judge(gate_config(), Tally((), 1, 1, 0.1, calls_per_day=5.0, open=3))
+    kept = GateVerdict(arm.outcome, None, arm.reason, arms={"canary": arm})
+    for phase, said in ((Phase.PROGRESSING, arm.outlook), (Phase.PAUSED, arm.outlook), (Phase.HELD, arm.reason)):
+        found = summarise(rollout(verdict=kept, phase=phase))
+        assert found is not None
+        assert found.reason == found.arms[0].reason == said
+    assert arm.outlook != arm.reason
+    (shown_,) = found.arms
+    assert (shown_.open, shown_.calls_per_day, shown_.canary_calls, shown_.floor) == (3, 5.0, 0, 30)
+
+
+def test_arms_that_are_not_shipped_are_judged_no_more() -> None:
+    found = shown((5, 45, 45, 405))
+    arms = tuple(replace(found.arms[0], name=n) for n in "bc")
+    assert replace(found, arms=arms).judged == arms
+    assert replace(found, arms=arms, shipped="c").judged == arms[1:]
+    assert summarise(rollout(verdict=None)) is None
+
+
 def test_meters_are_full_when_the_verdict_is_made():
     (failed,) = shown((30, 20, 45, 405)).arms
     assert (failed.outcome, failed.rollback.part) == ("fail", 1.0)
@@ -52,7 +120,8 @@ def test_meters_are_full_when_the_verdict_is_made():
 
 
 @pytest.mark.parametrize(
-    ("e", "line", "part"), [(0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)]
+    ("e", "line", "part"),
+    [(5, 1, 0.0), (0.9, 0.5, 0.0), (0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)],
 )
 def test_a_meter_is_full_where_it_decides(e, line, part):
     assert Meter(e, line).part == pytest.approx(part)
@@ -109,6 +178,13 @@ def test_evidence_reads_the_same_in_a_line_as_in_a_reason(e: float, written: str
 def test_wilson_stays_a_share_around_what_was_seen(share: float, calls: int) -> None:
     low, high = wilson(share, calls)
     assert 0 <= low <= share <= high <= 1
+
+
+def test_wilson_of_nothing_seen_is_everything_and_of_one_side_alone_ends_there() -> None:
+    """Against R's binom.confint(0, 10, methods = "wilson") and (10, 10)."""
+    assert wilson(0.5, 0) == (0.0, 1.0)
+    assert wilson(0.0, 10) == pytest.approx((0.0, 0.27754), abs=1e-4)
+    assert wilson(1.0, 10) == pytest.approx((0.72246, 1.0), abs=1e-4)
 
 
 def test_the_interval_of_a_rate_is_that_of_good_calls() -> None:

@@ -165,6 +165,14 @@ def test_the_evidence_of_strata_is_the_mean_of_theirs_and_1_without_any():
     assert figures(strata=strata_of([], ["a"])).e_split["strata"] == 1.0
 
 
+def test_missing_results_are_weighed_with_all_calls_also_of_cells_in_which_none_is_missing():
+    lost = replace(cell(success=(3, 27, 40, 320)), lost={"success": (12, 30)})
+    silent = replace(cell(day="2026-03-03", success=(2, 28, 30, 240)), lost={})
+    counts = [(0.1, (12, 30, 30, 360)), (0.1, (0, 30, 0, 270))]
+    weights, ledgers = ev.pool(counts)
+    assert figures(lost, silent).e_labels == {"success": float(ev.labels_e(ledgers, weights)), "hard_error": 1.0}
+
+
 # ------------------------------------------------------------------ the watch
 
 
