@@ -5,7 +5,6 @@ A tick that is late, skipped or lost is a delay, never a loss.
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -92,7 +91,8 @@ class Scheduler:
             fetch = self.guarded("observe", settings.observe_seconds, self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
         # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
-        importlib.import_module("rollout.domain.gates.judge")
+        from rollout.domain.gates import judge as _judge  # noqa: F401
+
         self.notify.warm()
         tracing.start(traces_wanted())
         try:

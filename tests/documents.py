@@ -105,10 +105,10 @@ def layers_picture(contracts: list[dict[str, Any]]) -> str:
     )
     rows = upper + lower[lower.index(upper[-1]) + 1 :]
     lines = ["```mermaid", "flowchart TD"]
-    lines += [f'    {_node(name)}["{name}"]' for row in rows for name in row]
     lines += [
-        f"    {' & '.join(map(_node, above))} ~~~ {' & '.join(map(_node, below))}" for above, below in pairwise(rows)
+        f"    {' & '.join(map(_box, above))} ~~~ {' & '.join(map(_node, below))}" for above, below in pairwise(rows)
     ]
+    lines.append(f"    {' & '.join(map(_box, rows[-1]))}")
     for contract in contracts:
         if contract["type"] == "protected":
             library = " and ".join(contract["protected_modules"])
@@ -117,6 +117,10 @@ def layers_picture(contracts: list[dict[str, Any]]) -> str:
                 place = max((n for row in rows for n in row if name.startswith(n)), key=len)
                 lines.append(f'    {_node(place)} -. "{user}" .-> {contract["protected_modules"][0]}(({library}))')
     return "\n".join([*lines, "```"]) + "\n"
+
+
+def _box(name: str) -> str:
+    return f'{_node(name)}["{name}"]'
 
 
 def _node(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from rollout.adapters.planfile import load_plan
 from rollout.domain.plan.plan import Plan
 
 
@@ -19,6 +20,4 @@ class PlanText:
     @classmethod
     def read(cls, text: str, name: str) -> Self:
         """PlanError with every complaint, with line and column."""
-        from rollout.adapters.planfile import load_plan  # most commands read no plan
-
         return cls(text, name, load_plan(text, name))

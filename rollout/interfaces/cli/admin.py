@@ -10,9 +10,9 @@ import typer
 from rollout.domain.errors import InputError, RolloutError, SchemaRefused
 from rollout.interfaces.cli import backup
 from rollout.interfaces.cli.answer import print_json
-from rollout.interfaces.cli.common import Json, direct_app, quiet_logs, require_one
+from rollout.interfaces.cli.common import Json, direct_app, quiet_logs, remote, require_one
 from rollout.interfaces.cli.progress import waiting
-from rollout.interfaces.cli.screen import echo, plain, table
+from rollout.interfaces.cli.screen import console, echo, plain, table
 
 db = typer.Typer(help="The database's schema.", no_args_is_help=True)
 
@@ -53,8 +53,6 @@ def check(json: Json = False) -> None:
 
 
 def _database(*, makes: bool = False) -> Any:
-    from contextlib import closing
-
     from rollout.adapters.clock import SystemClock
     from rollout.adapters.store.engine import Database
     from rollout.settings import load_settings
@@ -71,8 +69,6 @@ def doctor(json: Json = False) -> None:
     if json:
         print_json(report)
     else:
-        from rollout.interfaces.cli.screen import console
-
         shown = table("what", "state", "detail", keys=("what", "state"))
         for item in report["checks"]:
             state = ("WARNING" if item["warning"] else "ok") if item["ok"] else "TROUBLE"
@@ -90,7 +86,6 @@ def doctor(json: Json = False) -> None:
 
 def _examined() -> dict[str, Any]:
     from rollout.interfaces.cli import doctor as doctors
-    from rollout.interfaces.cli.common import remote
 
     if (service := remote()) is not None:
         with closing(service):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import io
 import os
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -16,6 +18,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, NoDatabase, RolloutError, UnknownRollout
+from rollout.domain.lifecycle.machine import FINAL
+from rollout.domain.one_line import in_one_line
 from rollout.interfaces.cli.screen import echo, plain
 
 if TYPE_CHECKING:
@@ -52,8 +56,6 @@ def actor() -> str:
     """Who is at this command line."""
     import getpass
 
-    from rollout.domain.one_line import in_one_line
-
     try:
         return f"cli:{in_one_line(getpass.getuser(), '?')[:100]}"  # LOGNAME and USER hold anything
     except (KeyError, OSError):
@@ -62,8 +64,6 @@ def actor() -> str:
 
 def unexpected(error: Exception) -> str:
     """An error that nobody foresaw: what it was, and where."""
-    import traceback
-
     from rollout.adapters.telemetry.logs import REDACTOR
 
     frames = traceback.extract_tb(error.__traceback__)
@@ -146,8 +146,6 @@ def _suggesting(service: Backend) -> Iterator[None]:
 
 def _near(asked: str, rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names and ids that are nearly what was asked for, the nearest first."""
-    import difflib
-
     known = [r[key] for r in rollouts for key in ("name", "id")]
     return [plain(text) for text in difflib.get_close_matches(asked[:100], dict.fromkeys(known), 2, 0.7)]
 
@@ -183,8 +181,6 @@ def remote() -> Remote | None:
 
 def say_if_nobody_works(service: Backend, *phases: str) -> None:
     """On standard error, when no service runs that could continue rollouts in these phases."""
-    from rollout.domain.lifecycle.machine import FINAL
-
     if phases and set(phases) <= FINAL:
         return
     with contextlib.suppress(RolloutError):  # the command itself is done

@@ -12,13 +12,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from jobs.scheduler import Scheduler
+from rollout.adapters.planfile import load_plan
+from rollout.adapters.store import migrate
+from rollout.adapters.telemetry import logs
+from rollout.app import App, build
+from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import IntendedBatch, parse
+from rollout.domain.lifecycle.state import Kind, WriteOutcome
+from rollout.interfaces.cli.look import picture
 from rollout.interfaces.cli.screen import console, percent, table
-
-if TYPE_CHECKING:
-    from rollout.app import App
-    from rollout.sandbox import Sandbox
+from rollout.interfaces.views import rollout as views
+from rollout.sandbox import Sandbox
+from rollout.settings import Settings
 
 NUMBER = "+14157774444"
 AGENT = "agent_frontdesk"
@@ -71,13 +84,6 @@ def run(keep: Path | None = None) -> int:
 
 @contextmanager
 def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
-    from jobs.scheduler import Scheduler
-    from rollout.adapters.store import migrate
-    from rollout.adapters.telemetry import logs
-    from rollout.app import build
-    from rollout.sandbox import Sandbox
-    from rollout.settings import Settings
-
     logs.set_up("error", json_lines=False)
     with Sandbox() as sandbox:
         sandbox.add_agent(AGENT, versions=[OLD, GOOD, BAD])
@@ -111,16 +117,11 @@ def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
 
 
 def _play(app: App, sandbox: Sandbox, name: str, version: int) -> str:
-    from rollout.adapters.planfile import load_plan
-    from rollout.domain.lifecycle.commands import By
-
     plan = load_plan(PLAN.format(name=name, number=NUMBER, agent=AGENT, version=version))
     id_ = str(app.commands.start(plan, By("demo"))["id"])
     out = console()
     end = time.perf_counter() + LONGEST
     if out.is_terminal:
-        from rich.live import Live
-
         with Live(console=out, refresh_per_second=8) as live:
             _until_final(app, id_, end, lambda document: live.update(_scene(document, sandbox)))
     else:
@@ -142,8 +143,6 @@ def _play(app: App, sandbox: Sandbox, name: str, version: int) -> str:
 
 
 def _until_final(app: App, id_: str, end: float, see: Callable[[dict[str, Any]], None]) -> None:
-    from rollout.interfaces.views import rollout as views
-
     while time.perf_counter() < end:
         rollout, _ = app.store.load(id_)
         see(views.show(rollout))
@@ -153,11 +152,6 @@ def _until_final(app: App, id_: str, end: float, see: Callable[[dict[str, Any]],
 
 
 def _scene(document: dict[str, Any], sandbox: Sandbox) -> Any:
-    from rich.console import Group
-    from rich.text import Text
-
-    from rollout.interfaces.cli.look import picture
-
     served = sandbox.history(NUMBER)[-1]["served"].get("inbound", {})
     calls = ", ".join(f"v{agent.rpartition('@')[2]}: {count}" for agent, count in sorted(served.items()))
     return Group(picture(document), Text(f"calls served with this split   {calls or 'none yet'}", style="dim"))
@@ -193,10 +187,6 @@ def _account(app: App, sandbox: Sandbox, *ids: str) -> None:
 
 
 def _writes(app: App, ids: tuple[str, ...]) -> list[dict[str, str]]:
-    from rollout.domain.lifecycle.changes import Change
-    from rollout.domain.lifecycle.entries import IntendedBatch, parse
-    from rollout.domain.lifecycle.state import Kind, WriteOutcome
-
     found = []
     for id_ in ids:
         rollout, _ = app.store.load(id_)

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rollout.adapters.store import archive
+from rollout.adapters.store.anchors import all_anchors, anchors_of, shared_anchors
+from rollout.domain.anchors import find
 from rollout.domain.errors import InputError, NotReachable, RolloutError
+from rollout.domain.lifecycle.changes import utc_text
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import direct_app, plan_text
 from rollout.interfaces.cli.screen import echo, plain
@@ -18,9 +22,6 @@ if TYPE_CHECKING:
 
 def export(id_: str, destination: str) -> None:
     """Write the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
-    from rollout.adapters.store import archive
-    from rollout.adapters.store.anchors import anchors_of, shared_anchors
-
     with direct_app() as app:
         entries = app.store.history(app.commands.resolve(id_))
         anchors = [*anchors_of(entries), *shared_anchors(app.database)]
@@ -34,8 +35,6 @@ def export(id_: str, destination: str) -> None:
 
 def read_anchors(file: str) -> Sequence[Anchor]:
     """The anchors in a file of any kind; InputError when there is none."""
-    from rollout.domain.anchors import find
-
     text, name = plan_text(file)
     found = find(text)
     if not found:
@@ -48,9 +47,6 @@ def read_anchors(file: str) -> Sequence[Anchor]:
 
 def write_anchors(store: Store, destination: str) -> None:
     """Write the heads of all chains and tokens, one a line, to a file, or to standard output for `-`."""
-    from rollout.adapters.store.anchors import all_anchors
-    from rollout.domain.lifecycle.changes import utc_text
-
     lines = [f"# heads of all journals and tokens at {utc_text(store.now())}"]
     lines += [str(anchor) for anchor in all_anchors(store.database)]
     if destination == "-":
@@ -68,8 +64,6 @@ def write_anchors(store: Store, destination: str) -> None:
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:
     """Check an export alone. Exit 1 if anything in it was altered, or if it does not end at `head`."""
-    from rollout.adapters.store import archive
-
     chains = archive.check_file(file)
     faults = [fault for chain in chains for fault in chain.faults]
     if head is not None and head not in {chain.hash for chain in chains}:

@@ -22,6 +22,7 @@ from rollout.interfaces.cli.common import (
     read_plan,
     say_if_nobody_works,
 )
+from rollout.interfaces.cli.look import follow
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, percent, plain, plain_lines, table
 
@@ -143,8 +144,6 @@ def start(
             echo(plain(line), err=True)
         say_if_nobody_works(service)
         if wait:
-            from rollout.interfaces.cli.look import follow
-
             follow(service, answer["id"], json)
 
 

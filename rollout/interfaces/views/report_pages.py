@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rollout.domain.gates.summary import ArmSummary
+from rollout.interfaces.views import report_plots as plots
 from rollout.interfaces.views import words
 from rollout.interfaces.views.report import Report, ReportedMetric, ReportedVersion
 from rollout.interfaces.views.report_form import ReportForm
 from rollout.interfaces.views.report_history import ReportedEvent
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 MOST_EVENTS = 60
@@ -106,8 +106,6 @@ def html(report: Report) -> str:
 
 def parts(report: Report) -> dict[str, Any]:
     """What `report_body.html` shows beside the report itself."""
-    from rollout.interfaces.views import report_plots as plots
-
     sizes = (plots.WIDE, plots.NARROW)
     events, left_out = shown_events(report)
     curves = [(c.version, [plots.evidence(c, width) for width in sizes]) for c in report.evidence]
@@ -140,8 +138,6 @@ def rows(
 def environment(*folders: Path) -> Environment:
     """Templates of these folders and of the report: autoescape is on for every one, nothing is ever marked as safe, and
     a name that is not given is an error, not an empty text."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     made = Environment(
         loader=FileSystemLoader([*folders, TEMPLATES]),
         autoescape=True,

@@ -101,10 +101,11 @@ def test_another_contract_makes_another_picture() -> None:
     users = ["rollout.left.store", "rollout.faces.page.forms"]
     protected = {"type": "protected", "protected_modules": ["sql"], "allowed_importers": users}
     drawn = documents.layers_picture([layers, above, protected]).splitlines()
-    assert [line.strip() for line in drawn if "~~~" in line] == [
-        "faces_page ~~~ ticks",
-        "ticks ~~~ app",
-        "app ~~~ left & right",
+    assert [line.strip() for line in drawn if "[" in line] == [
+        'faces_page["faces.page"] ~~~ ticks',
+        'ticks["ticks"] ~~~ app',
+        'app["app"] ~~~ left & right',
+        'left["left"] & right["right"]',
     ]
     assert [line.strip() for line in drawn if ".->" in line] == [
         'left -. "rollout.left.store" .-> sql((sql))',
