@@ -5,7 +5,6 @@ Without the SDK (the extra `otel`), or without OTEL_EXPORTER_OTLP_ENDPOINT, ever
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,8 +38,9 @@ def start(wanted: bool, exporter: SpanExporter | None = None) -> bool:
             from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
             if exporter is None:
-                otlp = importlib.import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-                processor: Any = BatchSpanProcessor(otlp.OTLPSpanExporter())
+                from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+                processor: Any = BatchSpanProcessor(OTLPSpanExporter())
             else:
                 processor = SimpleSpanProcessor(exporter)
         except ImportError as error:
