@@ -173,6 +173,11 @@ def test_a_rollback_writes_a_number_again_a_poll_later_at_the_earliest() -> None
     r = back(writes=(UNSETTLED,))
     assert wait_of(decide(r, Facts(), START + SECOND)).until == START + POLL
     assert isinstance(decide(r, Facts(), START + POLL), Restore)
+    later = write(TWO, 0, kind=Kind.BASELINE, id="b2", at=START + SECOND)
+    two = back(targets=(confirmed(), confirmed(TWO, ord=1)), writes=(UNSETTLED, later))
+    waits = wait_of(decide(two, Facts(), START + 2 * SECOND))
+    assert (waits.until, waits.why) == (START + POLL, "2 numbers not at the baseline yet"), "it is back for the first"
+    assert waits.waiting_for is WaitingFor.RETELL
 
 
 @pytest.mark.parametrize(("tries", "pause"), [(0, 5), (1, 10), (2, 20), (3, 30), (40, 30)])
@@ -394,14 +399,8 @@ STOOD = standing(ago=HOLD, plan=STRICT)
 GREEN = Facts(verdict=PASS, canary_calls=50)
 
 WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
-    (
-        "too few calls",
-        standing(ago=HOLD, plan=STRICT),
-        Facts(canary_calls=49),
-        "49 of 50 canary calls seen",
-        WaitingFor.CALLS,
-    ),
-    ("calls not counted", standing(ago=HOLD, plan=STRICT), Facts(), "0 of 50 canary calls seen", WaitingFor.CALLS),
+    ("too few calls", STOOD, Facts(canary_calls=49), "49 of 50 canary calls seen", WaitingFor.CALLS),
+    ("calls not counted", STOOD, Facts(), "0 of 50 canary calls seen", WaitingFor.CALLS),
     ("undecided", READY, Facts(verdict=UNDECIDED), "not decided yet", WaitingFor.EVIDENCE),
     ("unmeasurable", READY, Facts(verdict=UNMEASURABLE), "no calls can be read", WaitingFor.EVIDENCE),
     ("closed", READY, Facts(opening=CLOSED), "closed until nine", WaitingFor.OPENING),
@@ -452,6 +451,11 @@ WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
 def test_what_is_waited_for(r: Rollout, facts: Facts, why: str, cause: WaitingFor) -> None:
     wait = wait_of(decide(r, facts, START))
     assert (wait.why, wait.waiting_for) == (why, cause)
+    if cause in (WaitingFor.CALLS, WaitingFor.EVIDENCE, WaitingFor.SPLIT):
+        assert (wait.until, wait.next) == (
+            START + WATCH,
+            "step 1.2: " + ("100 %" if r is STOOD else "50 %") + " canary",
+        )
 
 
 ORDER: list[tuple[Facts, str]] = [

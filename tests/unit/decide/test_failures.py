@@ -150,6 +150,12 @@ def test_an_edit_while_the_first_writes_fly_is_answered_at_what_they_write() -> 
     assert "step" not in recorded(nothing_sent, seen(Finding.DRIFT)).values
 
 
+def test_an_edit_before_the_first_write_of_a_wave_is_answered_at_the_end_of_the_wave_before() -> None:
+    targets = (confirmed(step=3), target(TWO, ord=1, wave=2))
+    found = recorded(standing(confirmed_at=None, targets=targets, position=Position(2, 1)), seen(Finding.DRIFT))
+    assert found.values == {"reason": "drift", "resume_phase": Phase.PROGRESSING, "wave": 1, "step": 3}
+
+
 def test_a_hold_that_is_no_edit_keeps_the_position() -> None:
     ahead = standing(confirmed_at=None, position=Position(1, 2))
     assert recorded(ahead, seen(Finding.DRIFT)).values["step"] == 1

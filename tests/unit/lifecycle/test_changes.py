@@ -96,7 +96,12 @@ CHANGES = st.builds(
 @given(CHANGES)
 def test_a_change_survives_the_journal(change: Change) -> None:
     text = json.dumps(change.to_json(), allow_nan=False)
-    assert Change.from_json(json.loads(text)) == change
+    read = Change.from_json(json.loads(text))
+    assert read == change
+    kinds = {"phase": Phase, "resume_phase": Phase, "state": TargetState, "outcome": WriteOutcome}
+    values = [*read.rollout.items(), *(each for t in read.targets.values() for each in t.items())]
+    values += [each for result in read.writes.values() for each in result.columns().items()]
+    assert all(isinstance(value, kinds[name]) for name, value in values if name in kinds), "values and not their texts"
 
 
 @given(CHANGES, CHANGES)

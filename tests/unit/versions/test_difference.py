@@ -94,6 +94,27 @@ def test_one_more_tool_is_one_difference_whatever_its_place() -> None:
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ([{"name": ""}, {"name": "b"}], [{"name": "b"}]),
+        ([{"name": 5}], [{"name": 6}]),
+        ([{"name": "a"}, {"name": "a"}], [{"name": "a"}]),
+        (["a"], ["b"]),
+        ([{"name": "a"}, "b"], [{"name": "a"}]),
+    ],
+)
+def test_a_list_without_a_name_of_its_own_for_each_is_one_value(old: list[Any], new: list[Any]) -> None:
+    found = difference("a", "b", VersionDocument({"x": old}), VersionDocument({"x": new})).fields
+    assert "x" in [item.field for item in found]
+
+
+def test_objects_are_told_apart_by_the_first_key_that_names_them_all() -> None:
+    old = [{"name": "a", "id": "1", "v": 1}, {"name": "a", "id": "2", "v": 1}]
+    new = [{"name": "a", "id": "1", "v": 1}, {"name": "a", "id": "2", "v": 2}]
+    assert lines({"x": old}, {"x": new}) == ["x[2].v: 1 -> 2"]
+
+
+@pytest.mark.parametrize(
     "tool",
     [
         {"headers": {"Authorization": "Bearer hunter2"}},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -34,6 +35,7 @@ def test_nothing_moved_changes_nothing() -> None:
     finding, _, change = look(Shown(FIRST), confirmed())
     assert finding is Finding.AS_EXPECTED
     assert not change
+    assert absorb(rollout(targets=(confirmed(),)), {ONE: Shown(FIRST)}, START, START).notes == ()
 
 
 @pytest.mark.parametrize("phase", GOING)
@@ -156,6 +158,42 @@ def test_a_number_that_cannot_be_read_keeps_what_is_known(blocked: Blocked) -> N
 def test_a_number_that_is_gone_is_marked() -> None:
     _, values, _ = look(Blocked.MISSING, confirmed())
     assert values == {"state": TargetState.MISSING}
+
+
+@pytest.mark.parametrize(
+    ("phase", "known", "shown", "state"),
+    [
+        (Phase.PROGRESSING, target(), only(6), TargetState.UNTOUCHED),
+        (Phase.PROGRESSING, confirmed(), FIRST, TargetState.CONFIRMED),
+        (Phase.PROMOTED, confirmed(), FIRST, TargetState.CONFIRMED),
+        (Phase.ROLLING_BACK, confirmed(), FIRST, TargetState.CONFIRMED),
+        (Phase.ROLLING_BACK, target(written=True), only(6), TargetState.RESTORED),
+        (Phase.ROLLED_BACK, target(written=True), only(6), TargetState.RESTORED),
+        (Phase.STOPPED, target(written=True), only(6), TargetState.CONFIRMED),
+    ],
+)
+@pytest.mark.parametrize(("modified", "others"), [(1_000, "digest"), (2_000, "digest"), (2_000, "new")])
+def test_a_number_that_was_gone_and_is_back_as_it_was_goes_on_like_the_others(
+    phase: Phase, known: Target, shown: dict[str, object], state: TargetState, modified: int, others: str
+) -> None:
+    gone = replace(known, state=TargetState.MISSING)
+    _, values, _ = look(Shown(shown, modified, others), gone, phase)
+    assert values == {"modified": modified, "others": others, "state": state, "live": shown, "live_at": START}
+
+
+@pytest.mark.parametrize(
+    ("phase", "shown", "state"),
+    [
+        (Phase.PROGRESSING, FOREIGN, TargetState.DRIFTED),
+        (Phase.ROLLING_BACK, FOREIGN, TargetState.FOREIGN),
+        (Phase.ROLLING_BACK, only(6), TargetState.RESTORED),
+    ],
+)
+def test_a_number_that_was_gone_and_shows_something_else_is_judged_like_the_others(
+    phase: Phase, shown: dict[str, object], state: TargetState
+) -> None:
+    _, values, _ = look(Shown(shown, 2_000), confirmed(state=TargetState.MISSING), phase)
+    assert values["state"] is state
 
 
 def test_two_looks_merge_by_number_and_keep_the_earlier_beginning() -> None:
