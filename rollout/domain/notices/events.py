@@ -10,7 +10,7 @@ from rollout.domain.anchors import Anchor
 from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.entries import CommandGiven, ObservedNumbers, ServiceEvent, parse
 from rollout.domain.lifecycle.machine import HeldReason, Phase
-from rollout.domain.lifecycle.state import Position, Rollout
+from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.notices.notice import Notice, NoticeText, clean, compose, moment_text, weights
 from rollout.domain.plan.notices import NoticeEvent, Severity
 from rollout.domain.writes.protocol import Finding
@@ -69,8 +69,8 @@ def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _confirmed(r: Rollout, e: RecordedEvent) -> NoticeText:
-    said = parse(e.kind, e.data)
-    position, by_hand = (said.position, said.by_hand) if isinstance(said, ServiceEvent) else (None, None)
+    said = ServiceEvent.from_json(e.data)
+    position, by_hand = said.position, said.by_hand
     hold = "it holds" if position is None else f"it holds for {render(r.plan.hold(position.step).duration)}"
     what = f"step {position} is live"
     if by_hand is not None:
@@ -108,8 +108,7 @@ def _rolling_back(r: Rollout, e: RecordedEvent) -> NoticeText | None:
 
 
 def _held(r: Rollout, e: RecordedEvent) -> NoticeText:
-    said = parse(e.kind, e.data)
-    reason = (said.reason if isinstance(said, ServiceEvent) else None) or ""
+    reason = ServiceEvent.from_json(e.data).reason or ""
     impossible = reason == HeldReason.ROLLBACK_IMPOSSIBLE
     known = f" ({reason})" if reason in set(HeldReason) else ""
     return NoticeText(
@@ -127,7 +126,7 @@ def _failure_paused(r: Rollout, e: RecordedEvent) -> NoticeText:
     return NoticeText(
         NoticeEvent.NEEDS_PERSON,
         Severity.CRITICAL,
-        f"step {_position(e)} failed and is paused: it needs your decision",
+        f"step {ServiceEvent.from_json(e.data).position} failed and is paused: it needs your decision",
         e.reason,
         "the split stays as it is until you roll back, or resume and override the gates",
         f"rollout rollback {r.id}",
@@ -188,8 +187,7 @@ def _stopped(r: Rollout, e: RecordedEvent) -> NoticeText:
 
 
 def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
-    said = parse(e.kind, e.data)
-    findings = said.findings if isinstance(said, ObservedNumbers) else {}
+    findings = ObservedNumbers.from_json(e.data).findings
     edited = [number for number, finding in findings.items() if finding == Finding.DRIFT]
     if not edited or not r.phase.is_final:
         return None  # while it is live it is held for this, and that is told
@@ -281,8 +279,3 @@ _MAKERS: dict[str, _Maker] = {
 }
 TOLD_KINDS = frozenset(_MAKERS)
 ENDS = frozenset({"completed", "read_back", "restored_outside", "refused", "stop"})
-
-
-def _position(e: RecordedEvent) -> Position | None:
-    said = parse(e.kind, e.data)
-    return said.position if isinstance(said, ServiceEvent) else None

@@ -818,6 +818,16 @@ def test_a_difference_that_could_not_be_read_is_looked_for_again(phase: Phase) -
     assert wait_of(decide(r, blind, START)).until == START + 2 * POLL
 
 
+@pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.HELD])
+def test_a_difference_that_the_scan_saw_is_read_while_a_person_thinks(phase: Phase) -> None:
+    r = standing(phase=phase, look_asked=True, targets=(confirmed(), confirmed(TWO, ord=1)))
+    assert decide(r, Facts(), START) == Read((ONE, TWO), "the scan saw a difference")
+    for facts in (Facts(trouble="503"), BOTH_SEEN):
+        assert isinstance(decide(r, facts, START), Wait)
+    assert isinstance(decide(replace(r, targets=()), Facts(), START), Wait)
+    assert isinstance(decide(replace(r, look_asked=False), Facts(), START), Wait)
+
+
 def test_a_difference_that_could_not_be_read_is_looked_for_again_before_the_hold_ends() -> None:
     blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503")
     wait = wait_of(decide(standing(look_asked=True), blind, START))

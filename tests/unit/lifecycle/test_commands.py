@@ -13,6 +13,7 @@ from rollout.domain.lifecycle import commands
 from rollout.domain.lifecycle.commands import By, parse_position
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Phase
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
+from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Reading
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, applied, confirmed, only, plan, rollout, said, target, write
@@ -34,6 +35,12 @@ def standing(step: int = 1, **changes: Any) -> Rollout:
 def test_a_request_id_is_short_and_printable(id_: str) -> None:
     with pytest.raises(InputError, match="request_id: write 1 to 120"):
         By("sam", "", id_)
+
+
+def test_the_name_of_who_asks_has_at_most_two_hundred_characters() -> None:
+    assert By("x" * 200).actor == "x" * 200
+    with pytest.raises(InputError, match=r"^actor: write at most 200 characters, not 201$"):
+        By("x" * 201)
 
 
 def test_a_request_is_told_apart_by_what_it_asks() -> None:
@@ -227,6 +234,44 @@ def test_an_answer_leads_back_to_where_it_was(command: Any, changes: dict[str, A
 def test_what_is_empty_cannot_be_adopted(lists: dict[str, Any]) -> None:
     with pytest.raises(Refused, match=f"\\{ONE} has no inbound_agents now"):
         commands.adopt(held(), NOW, ME, None, {ONE: Reading(ONE, lists, 2_000, "")})
+
+
+MOVED = BaselineTag("agent_frontdesk", "stable", 6, is_moved=True, now=8)
+
+
+def test_adopt_takes_moved_tags_for_right_and_restore_cannot_move_them_back() -> None:
+    r = held(tags=(MOVED,))
+    change, _, _ = commands.adopt(r, NOW, ME, None, LIVE)
+    assert change.rollout["tags"] == (BaselineTag("agent_frontdesk", "stable", 8),)
+    with pytest.raises(Refused, match="the tag stable can only be moved back in Retell: adopt, rollback or stop"):
+        commands.restore(r, NOW, ME, None, LIVE)
+    assert "tags" not in commands.adopt(held(), NOW, ME, None, LIVE)[0].rollout
+    assert commands.restore(held(tags=(replace(MOVED, is_moved=False),)), NOW, ME, None, LIVE)
+
+
+def shipping(**changes: Any) -> Rollout:
+    """Every call is wanted for the canary; the edit that it is held for came before its write."""
+    splits = [{"number": 1, "wave": 1, "step": 3, "weights": {"canary": 10_000}, "ships": "canary"}]
+    return held(**{"position": Position(1, 3), "by_hand": splits, "hand_split": 1, **changes})
+
+
+def test_what_does_not_serve_the_version_that_is_shipped_cannot_be_adopted() -> None:
+    with pytest.raises(Refused, match=f"canary is being shipped, and \\{ONE} does not serve it: restore, roll back or"):
+        commands.adopt(shipping(), NOW, ME, None, LIVE)
+    served = {ONE: Reading(ONE, only(7), 2_000, "")}
+    adopted = commands.adopt(shipping(), NOW, ME, None, served)[0].targets[ONE]
+    assert (adopted["split"], adopted["step"]) == (only(7), 4), "the split by hand is step 4 of three"
+    untouched = shipping(targets=(target(state=TargetState.DRIFTED),))
+    assert commands.adopt(untouched, NOW, ME, None, LIVE)[0].targets[ONE]["step"] == 0
+
+
+def test_adopt_counts_a_number_as_written_with_the_weights_that_a_person_set() -> None:
+    splits = [{"number": 1, "wave": 1, "step": 1, "weights": {"canary": 2000}}]
+    r = held(by_hand=splits, hand_split=1)
+    assert commands.adopt(r, NOW, ME, None, LIVE)[0].targets[ONE]["step"] == 4
+    second = held(by_hand=splits, hand_split=1, targets=(confirmed(), replace(confirmed(TWO, ord=1, wave=2), step=4)))
+    live = {**LIVE, TWO: Reading(TWO, only(5), 2_000, "")}
+    assert commands.adopt(second, NOW, ME, None, live)[0].targets[TWO]["step"] == 4, "not wanted yet: where it was"
 
 
 @pytest.mark.parametrize("state", [TargetState.DRIFTED, TargetState.TOUCHED, TargetState.REJECTED])

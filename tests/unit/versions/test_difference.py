@@ -139,7 +139,22 @@ def test_no_secret_of_a_tool_is_shown(tool: dict[str, Any]) -> None:
 def test_a_secret_that_changed_is_told_as_changed() -> None:
     old, new = ({"mcps": [{"name": "m", "headers": {"X-Key": key}}]} for key in ("one", "two"))
     assert lines({}, {}, old, new) == ["response_engine.mcps[m].headers.X-Key: *** -> *** (another value)"]
+    assert lines({}, {"api_key": "x"}) == ["api_key: nothing -> ***"]
+    assert lines({"api_key": "x"}, {}) == ["api_key: *** -> nothing"]
     assert lines({"max_tokens": 5}, {"max_tokens": 6}) == ["max_tokens: 5 -> 6"]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://x.example/a/b", "https://x.example/a/b"),
+        ("https://u:p@x.example:8443/a", "https://***@x.example:8443/a"),
+        ("https://x.example/?a=1&b&c=#d", "https://x.example/?a=***&b=***&c=***"),
+        ("https://[x/?key=hunter2", "***"),
+    ],
+)
+def test_a_web_address_is_shown_without_what_could_be_a_secret(url: str, shown: str) -> None:
+    assert lines({}, {"url": f"see {url} first"}) == [f'url: nothing -> "see {shown} first"']
 
 
 def test_a_huge_difference_is_cut_and_says_so() -> None:
@@ -148,7 +163,22 @@ def test_a_huge_difference_is_cut_and_says_so() -> None:
     text = VersionDocument({"prompt": "\n".join(map(str, range(5000)))})
     cut = difference("a", "b", text, VersionDocument({"prompt": "x"})).fields[0].diff
     assert len(cut) == MOST_LINES + 1
-    assert "more lines" in cut[-1]
+    assert cut[-1] == "... and 4702 more lines"
+    assert difference_lines([found.to_json()])[-1] == "  and 200 more fields"
+
+
+def test_the_lines_of_all_texts_together_are_bounded() -> None:
+    many = "\n".join(map(str, range(200)))
+    old, new = ({"a": text, "b": text, "c": text} for text in (many, "x"))
+    first, second, third = difference("v1", "v2", VersionDocument(old), VersionDocument(new)).fields
+    assert len(first.diff) == 202
+    assert (len(second.diff), second.diff[-1]) == (MOST_LINES - 202 + 1, "... and 104 more lines")
+    assert third.diff == ("... and 202 more lines",)
+
+
+def test_versions_without_a_difference_say_so() -> None:
+    same = difference("v1", "v2", VersionDocument({"a": 1}), VersionDocument({"a": 1}))
+    assert difference_lines([same.to_json()]) == ["from v1 to v2 nothing differs"]
 
 
 def test_an_engine_that_cannot_be_read_is_told_and_not_compared() -> None:

@@ -10,11 +10,13 @@ import pytest
 from rollout.domain.lifecycle.changes import WriteResult
 from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import TargetState, WriteOutcome
+from rollout.domain.splits.baselines import exactly
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
-from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble
+from rollout.domain.writes.drift import Blocked
+from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Settled, lists_at
 from tests.support.clock import START
-from tests.support.values import ONE, THREE, TWO, only, plan, rollout, target, write
+from tests.support.values import FIELD, ONE, THREE, TWO, entry, only, plan, rollout, target, write
 
 AT = START + timedelta(seconds=3)
 STALE = timedelta(seconds=2)
@@ -140,9 +142,33 @@ def test_a_refused_baseline_leaves_the_target_to_be_restored() -> None:
     assert found.trouble == f"{ONE}: Retell refuses the baseline: no such agent"
 
 
+ROUNDED = {FIELD: [entry(5, 0.33), entry(6, 0.66)]}
+
+
+@pytest.mark.parametrize(
+    ("baseline", "lists", "status", "as_read"),
+    [
+        (ROUNDED, ROUNDED, 400, [ONE]),
+        (ROUNDED, ROUNDED, 422, [ONE]),
+        (ROUNDED, ROUNDED, 404, []),  # of the agent, whatever the form
+        (ROUNDED, exactly(ROUNDED), 422, []),  # it has that form already
+        (only(6), only(6), 422, []),  # there is no other one
+    ],
+)
+def test_a_baseline_that_is_refused_as_it_was_read_is_noted_for_its_other_form(
+    baseline: Any, lists: Any, status: int, as_read: list[str]
+) -> None:
+    r = rollout(targets=(target(ONE, baseline=baseline, split=SPLIT, step=1, written=True),))
+    batch = SentBatch({ONE: write(ONE, 0, lists=lists)}, {ONE: refused(status)}, AT)
+    found = outcomes(r, batch, staleness=STALE, told_to_stop=False)
+    assert found.as_read == as_read
+    assert (found.trouble is None) is bool(as_read)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_is_no_fault_of_the_split(status: int) -> None:
     found = judged(refused(status))
+    assert found.key_refused
     assert found.targets == {}
     assert found.trouble == f"Retell refuses the API key ({status}): nothing is sent until the key works again"
 
@@ -174,6 +200,21 @@ def test_many_troubles_are_told_in_a_line() -> None:
     found = several(*(Answer(503, failure=Failure(Trouble.UNKNOWN, f"answer {i}", 503, i)) for i in range(3)))
     assert found.trouble == (f"{ONE}: outcome not known: answer 0; {TWO}: outcome not known: answer 1; and 1 more")
     assert found.retry_after == 2
+
+
+def test_what_a_reading_that_failed_means_for_its_number() -> None:
+    failures = [
+        (Trouble.REJECTED, 404, Blocked.MISSING),
+        (Trouble.REJECTED, 422, Blocked.MISSING),
+        (Trouble.REJECTED, 401, Blocked.KEY),
+        (Trouble.REJECTED, 403, Blocked.KEY),
+        (Trouble.REJECTED, 400, Blocked.UNREACHABLE),
+        (Trouble.UNREACHABLE, 404, Blocked.UNREACHABLE),
+        (Trouble.UNREACHABLE, None, Blocked.UNREACHABLE),
+    ]
+    got: dict[str, Reading | Failure] = {str(i): Failure(t, "why", s) for i, (t, s, _) in enumerate(failures)}
+    assert list(shown(got).values()) == [blocked for *_, blocked in failures]
+    assert shown({ONE: reading()}) == {ONE: reading()}
 
 
 def test_readings_that_failed_say_what_is_in_the_way() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.lifecycle.state import Kind, Target, Write
-from rollout.domain.writes.answers import Trouble
+from rollout.domain.writes.answers import Reading, Trouble
 from rollout.domain.writes.protocol import (
     Finding,
     Settled,
@@ -19,6 +19,7 @@ from rollout.domain.writes.protocol import (
     examine,
     is_ours,
     lists_at,
+    others_of,
     settle,
     shows,
 )
@@ -89,6 +90,23 @@ def test_what_is_sent_is_not_shared_between_numbers() -> None:
 )
 def test_shows(shown: dict[str, Any], same: bool) -> None:
     assert shows(shown, FIRST) is same
+
+
+def test_a_digest_of_the_rest_changes_with_what_is_not_ours_alone() -> None:
+    def others(**lists: Any) -> str:
+        return others_of(Reading("+1", lists, 1_000, "digest"), only(6))
+
+    assert others(inbound_agents=[entry(7)]) == others(inbound_agents=[entry(6)], outbound_agents=None) == "digest"
+    assert others(outbound_agents=[]) == "digest"
+    texts = [
+        others(outbound_agents=[entry(6)]),
+        others(outbound_agents=[entry(7)]),
+        others(inbound_sms_agents=[entry(6)]),
+    ]
+    assert len({"digest", *texts}) == 4
+    assert others(outbound_agents=[entry(6)]) == texts[0]
+    both = others(outbound_agents=[entry(6)], inbound_sms_agents=[entry(7)])
+    assert both == others(inbound_sms_agents=[entry(7)], outbound_agents=[entry(6)]), "the order says nothing"
 
 
 # ------------------------------------------------------------------ what a reading means
@@ -174,6 +192,7 @@ def test_is_ours(lists: dict[str, Any], ours: bool) -> None:
 OLD, NEW = Shown(only(6)), Shown(FIRST, 2_000)
 NEWER_FOREIGN = Shown(FOREIGN, 3_000)
 LISTLESS = Shown({}, 2_000)
+NOW, EARLY = Shown(FIRST), Shown(FIRST, 999)
 
 ENDINGS: list[tuple[str, dict[str, Any], Settled]] = [
     ("200 and read back", {"answer": NEW, "back": NEW}, Settled.APPLIED),
@@ -190,6 +209,14 @@ ENDINGS: list[tuple[str, dict[str, Any], Settled]] = [
     ("no answer, nothing read", {"answer": None, "back": None}, Settled.UNKNOWN),
     ("a definite no", {"answer": None, "trouble": Trouble.REJECTED}, Settled.REJECTED),
     ("a definite no, whatever is read", {"answer": None, "trouble": Trouble.REJECTED, "back": NEW}, Settled.REJECTED),
+    ("it had changed", {"answer": None, "trouble": Trouble.CHANGED, "back": NEWER_FOREIGN}, Settled.CHANGED),
+    ("it had changed, and it shows", {"answer": None, "trouble": Trouble.CHANGED, "back": NEW}, Settled.SEEN),
+    ("it had changed, nothing read", {"answer": None, "trouble": Trouble.CHANGED}, Settled.CHANGED),
+    ("equal readings without a newer time stamp", {"answer": NOW, "back": NOW, "agreed": True}, Settled.APPLIED),
+    ("equal readings older than the answer", {"answer": NEW, "back": NOW, "agreed": True}, Settled.UNKNOWN),
+    ("equal readings and no answer", {"answer": None, "back": Shown(FIRST, 999), "agreed": True}, Settled.UNKNOWN),
+    ("older than before, though read back", {"answer": EARLY, "back": EARLY}, Settled.UNKNOWN),
+    ("equal readings older than before", {"answer": EARLY, "back": EARLY, "agreed": True}, Settled.APPLIED),
     ("no byte left", {"answer": None, "trouble": Trouble.UNREACHABLE}, Settled.NOT_SENT),
 ]
 
