@@ -28,8 +28,6 @@ class ThreadPool:
 
         `opens`: the work opens connections. Threads that are at work for another session come when they are free.
         """
-        if most <= 0:
-            return
         threads = min(most, self._concurrency)
         pool = self._openers if opens else self._pools[urgent]
         # With the context of this thread: log lines carry the rollout's id, and spans their parent.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import pytest
 
 from rollout.adapters.retell import RetellClient
 from rollout.adapters.retell.number_session import AHEAD
+from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.domain.writes.answers import Failure, Order, Reading
 from tests.integration.retell.retell_peer import BODY, Peer, Seen, good, http, shown
 
@@ -120,3 +122,103 @@ def test_a_session_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
         assert abs(left - wanted) <= 6
     else:
         assert 4 <= at <= 8, "not before each thread has had an answer: it may be behind an older session"
+
+
+# ------------------------------------------------------------------ the threads themselves
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPool]:
+    made = ThreadPool(3)
+    yield made
+    made.close()
+
+
+def side_by_side(pool: ThreadPool, most: int, count: int, **how: bool) -> None:
+    """Passes if exactly so many threads do this work at the same time."""
+    met, began = threading.Barrier(count), list[int]()
+
+    def work() -> None:
+        began.append(threading.get_ident())
+        met.wait(10)
+
+    pool.run(work, most, **how)
+    assert len(set(began)) == count and threading.get_ident() in began
+
+
+@pytest.mark.parametrize(("most", "count"), [(1, 1), (2, 2), (3, 3), (4, 3), (100, 3)])
+@pytest.mark.parametrize("how", [{}, {"urgent": True}, {"opens": True}], ids=str)
+def test_work_is_done_by_as_many_threads_as_asked_for_and_there_are(
+    pool: ThreadPool, most: int, count: int, how: dict[str, bool]
+) -> None:
+    side_by_side(pool, most, count, **how)
+
+
+def test_a_session_that_goes_back_or_opens_its_connections_waits_for_no_other(pool: ThreadPool) -> None:
+    over, at_work = threading.Event(), threading.Barrier(3 + 1)
+
+    def busy() -> None:
+        at_work.wait(10)
+        assert over.wait(10)
+
+    other = threading.Thread(target=pool.run, args=(busy, 3))
+    other.start()
+    at_work.wait(10)
+    side_by_side(pool, 3, 3, urgent=True)
+    side_by_side(pool, 3, 3, opens=True)
+    over.set()
+    other.join(10)
+
+
+def test_work_that_fails_in_another_thread_fails_here(pool: ThreadPool) -> None:
+    met, me = threading.Barrier(3), threading.get_ident()
+
+    def work() -> None:
+        met.wait(10)
+        if threading.get_ident() != me:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        pool.run(work, 3)
+
+
+def test_work_that_fails_here_waits_for_the_others(pool: ThreadPool) -> None:
+    met, failed, me, done = threading.Barrier(3), threading.Event(), threading.get_ident(), list[int]()
+
+    def work() -> None:
+        met.wait(10)
+        if threading.get_ident() == me:
+            failed.set()
+            raise RuntimeError("a bug")
+        assert failed.wait(10)
+        done.append(1)
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        pool.run(work, 3)
+    assert done == [1, 1]
+
+
+def test_every_thread_has_the_context_of_who_asked(pool: ThreadPool) -> None:
+    rollout: ContextVar[str] = ContextVar("rollout", default="none")
+    met, seen = threading.Barrier(3), list[str]()
+    rollout.set("k7m2p4r6t8")
+
+    def work() -> None:
+        met.wait(10)
+        seen.append(rollout.get())
+
+    pool.run(work, 3)
+    assert seen == ["k7m2p4r6t8"] * 3
+
+
+def test_threads_end_with_their_pool() -> None:
+    before = set(threading.enumerate())
+    made = ThreadPool(2)
+    for how in ({}, {"urgent": True}, {"opens": True}):
+        side_by_side(made, 2, 2, **how)
+    begun = set(threading.enumerate()) - before
+    assert len(begun) == 3
+    made.close()
+    for thread in begun:
+        thread.join(10)
+        assert not thread.is_alive()
