@@ -105,7 +105,7 @@ class Reader:
         try:
             connection, reply = self._exchange_on(connection, ask, until)
         except AnswerTooLarge as error:
-            return Oversized(Trouble.UNREACHABLE, str(error)), None
+            return Oversized(no_answer(error, write=ask.once).trouble, str(error)), None
         except SendRefused as error:
             return Final(Trouble.UNREACHABLE, str(error)), None
         except (NotSent, NoAnswer) as error:
