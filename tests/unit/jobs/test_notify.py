@@ -31,6 +31,7 @@ class Courier:
     def __init__(self) -> None:
         self.taken: list[tuple[str, Message]] = []
         self.trouble: NotTaken | None = None
+        self.pause = 0.0
         self.before: Callable[[], object] = lambda: None
 
     def warm(self) -> None:
@@ -41,7 +42,7 @@ class Courier:
         if self.trouble is not None:
             raise self.trouble
         self.taken.append((address.url, message))
-        return 0.0
+        return self.pause
 
 
 @pytest.fixture
@@ -124,6 +125,17 @@ def test_more_notices_than_one_claim_takes_go_one_after_the_other(
         tell(job)
     assert [message.rollout_id for _, message in courier.taken] == ids
     assert [e["rollout"] for e in logged if e["event"] == "told"] == ids
+
+
+def test_a_service_that_asks_for_a_pause_between_two_notices_gets_it(
+    make: Callable[..., Notify], courier: Courier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, waited = make(URLS[0]), list[float]()
+    begin(job, "r1", "r2")
+    courier.pause = 0.5
+    monkeypatch.setattr(job._stopping, "wait", waited.append)
+    tell(job)
+    assert waited == [0.5, 0.5]
 
 
 def test_a_job_that_stops_lets_go_of_what_it_has_not_sent(make: Callable[..., Notify], courier: Courier) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from jobs import observe
 from jobs.observe import Observe
+from rollout.adapters.store.tables import observations
 from rollout.app import App
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.verdict import GateVerdict
@@ -161,6 +162,10 @@ def test_trouble_is_marked_with_its_reason_and_what_was_listed_before_it_is_kept
     app: App, job: Observe, listed: Listed, hand: Hand, clock: FakeClock
 ) -> None:
     begin(hand)
+    listed.calls = [DOWN]
+    job.tick()
+    assert len(listed.asked) == 1, "the month before is read once the number can be"
+    listed.calls = []
     job.tick()
     before = mark(job)
     clock.advance(5)
@@ -173,6 +178,20 @@ def test_trouble_is_marked_with_its_reason_and_what_was_listed_before_it_is_kept
     listed.calls = []
     job.tick()
     assert (mark(job).trouble, mark(job).trouble_since) == ("", None)
+
+
+def test_what_single_calls_show_wakes_where_a_metric_asks_for_it(
+    app: App, job: Observe, listed: Listed, hand: Hand, clock: FakeClock
+) -> None:
+    begin(hand, plan=plan(gates={"metrics": [{"name": "success"}, {"name": "backup_model"}]}))
+    listed.calls = [call(START)]
+    job.tick()
+    app.store.release(hand.claim(), _wait())
+    clock.advance(70)
+    with app.database.write() as connection:
+        connection.execute(observations.update().values(details=None))
+    assert job.tick() == 0, "it is listed as it was"
+    assert due(app)
 
 
 # ------------------------------------------------------------------ who is asked for
@@ -264,7 +283,7 @@ def test_a_hundred_judged_calls_of_the_baseline_in_a_day_are_enough(
     begin(hand)
     listed.calls = [call(START - timedelta(hours=2) + i * SECOND) for i in range(count)]
     listed.calls += [call(START - HOUR, "canary", version=7), call(START - HOUR, "open", analyzed=False)]
-    job.tick()
+    assert job.tick() == len(listed.calls)
     assert len(listed.asked) == 1 + further
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED, SchedulerEvent
 
 from jobs.scheduler import Scheduler
 from rollout.app import App
@@ -266,6 +267,26 @@ def test_a_look_that_fails_is_said_and_counted_and_the_next_one_is_made(
     scheduler.advance.tick = real  # type: ignore[method-assign]
     scheduler.tick()
     assert scheduler.last_error == ""
+    assert scheduler._backoff.left(0.0) == 0.0, "and the clock's own look need not wait"
+
+
+def test_what_becomes_of_the_clocks_turns_is_counted(make: MakeScheduler) -> None:
+    scheduler = make()
+    for code in (EVENT_JOB_ERROR, EVENT_JOB_MISSED, EVENT_JOB_MISSED, EVENT_JOB_MAX_INSTANCES):
+        scheduler._scheduler._dispatch_event(SchedulerEvent(code))
+    assert scheduler.counts == {"errors": 1, "missed": 2, "overlaps": 1}
+
+
+def test_disk_space_for_rollbacks_is_reserved_again_with_every_beat(
+    make: MakeScheduler, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, kept = make(), list[float]()
+    monkeypatch.setattr(scheduler.app.store.disk_reserve, "keep", lambda: kept.append(clock.boot()))
+    monkeypatch.setattr(scheduler.app, "adjust", lambda: kept.append(-clock.boot()))
+    for _ in range(8):
+        scheduler.tick()
+        clock.advance(1)
+    assert kept == [1_000, -1_000, 1_005, -1_005], "and the limits of the account are taken over"
 
 
 def test_nothing_is_looked_at_once_it_stops_or_while_another_look_is_under_way(make: MakeScheduler) -> None:
