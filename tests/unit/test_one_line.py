@@ -53,7 +53,7 @@ def test_a_character_that_forges_lines_is_refused_by_the_name_of_its_field(actin
 @pytest.mark.parametrize("good", GOOD, ids=ascii)
 def test_what_people_write_is_taken_as_it_is(good: str) -> None:
     assert By("cli:me", good).reason == good
-    assert one_line("name", good, 80) == good
+    assert one_line("name", good, 80) == one_line("name", good, len(good)) == good
 
 
 def test_a_text_that_is_too_long_is_refused_with_the_length() -> None:

@@ -51,7 +51,7 @@ def points(weight: object) -> int:
     if scaled != scaled.to_integral_value():
         raise SplitError(
             f"{weight} has more than four decimals; write at most four, for example {exact:.4f}"
-            if exact >= Decimal("0.00005")
+            if exact > Decimal("0.00005")
             else f"{weight} has more than four decimals; the smallest weight is 0.0001"
         )
     return int(scaled)

@@ -407,6 +407,7 @@ WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
     ("closed, gates pass", READY, Facts(verdict=PASS, opening=CLOSED), "closed until nine", WaitingFor.OPENING),
     ("approval", STOOD, GREEN, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL),
     ("hold", standing(), Facts(), "the hold of 30m is running", WaitingFor.HOLD),
+    ("bake", standing(3), Facts(), "the bake of 1d is running", WaitingFor.HOLD),
     (
         "calls beside the weights, though a person went on",
         replace(READY, split_waived=True),
