@@ -40,8 +40,8 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
         failed = fail(r, said.reason, now)
         if failed.event is Event.FAILED:
             return failed
-    started = r.phase is Phase.PAUSED and r.targets and r.started_at
-    if started and not r.outstanding and (back := read_back(r, now)) is not None:
+    reached = r.phase is Phase.PAUSED and r.targets and not r.outstanding
+    if reached and (back := read_back(r, now)) is not None:
         return back
     again = now + pause(r, f) if r.look_asked and f.trouble is not None else None
     return Wait(sooner(again, now, f), _answer(r), _why(r), WaitingFor.PERSON)
@@ -65,7 +65,7 @@ def _why(r: Rollout) -> str:
 def ended(r: Rollout, f: Facts, now: datetime) -> Action:
     """Nothing to do, but for a write of ours that lands after the end."""
     late = _late(r)
-    open_on = {w.number for w in r.open_writes(now)} if late else set()
+    open_on = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in late if t.number not in open_on)
     if ready and f.trouble is None:
         return Apply(ready, "an earlier write took effect after the end: write the last step again")

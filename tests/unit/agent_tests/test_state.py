@@ -42,6 +42,7 @@ def test_the_counts_are_those_of_each_version() -> None:
     assert (found.counts("canary").passed, found.counts("canary").failed) == (3, 1)
     assert (found.counts("baseline").failed, found.counts("baseline").errors) == (2, 1)
     assert found.is_complete
+    assert TESTS.with_batches([batch(1, 2)]).counts("canary").passed == 2, "of those that began"
 
 
 def test_a_run_that_a_batch_does_not_count_is_lost_and_not_passed() -> None:

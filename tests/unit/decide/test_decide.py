@@ -720,6 +720,11 @@ def test_stop_ends_it_once_nothing_can_land_any_more() -> None:
 def test_a_step_written_when_the_pause_came_is_confirmed_all_the_same() -> None:
     r = rollout(**PAUSED, targets=(confirmed(),))
     assert record_of(decide(r, Facts(), START)).event is Event.CONFIRMED
+    unwritten = [
+        replace(r, targets=t, started_at=s) for t, s in (((), START), ((target(),), START), ((target(),), None))
+    ]
+    for waits in (*unwritten, replace(r, **HELD)):
+        assert isinstance(decide(waits, Facts(), START), Wait)
 
 
 def test_an_unknown_outcome_is_looked_into_while_paused() -> None:

@@ -72,6 +72,13 @@ def test_a_moved_tag_asks_nobody_who_is_asked_already(changes: dict[str, Any]) -
     assert not (isinstance(action, Record) and action.event is Event.HELD)
 
 
+def test_a_tag_that_was_moved_is_answered_without_restore() -> None:
+    for tag, answers in ((STABLE.seen_at(8), "adopt, rollback or stop"), (STABLE, "adopt, restore, rollback or stop")):
+        action = decide(standing(phase=Phase.HELD, reason="drift", tags=(tag,)), Facts(), START)
+        assert isinstance(action, Wait)
+        assert action.next == answers
+
+
 # ------------------------------------------------------------------ gates
 
 
