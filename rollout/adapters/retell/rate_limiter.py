@@ -62,9 +62,8 @@ class RateLimiter:
         with self._lock:
             if self._account is not None:
                 self._ceiling = max(1, min(self._own, self._account // standing.services))
-            self._limit = min(self._limit, max(1.0, self._ceiling * standing.left), float(self._ceiling))
-            if standing.pause > 0:
-                self._paused_until = max(self._paused_until, self._clock.boot() + standing.pause)
+            self._limit = min(self._limit, max(1.0, self._ceiling * standing.left))
+            self._paused_until = max(self._paused_until, self._clock.boot() + standing.pause)
 
     def enter(self, *, urgent: bool, until: float) -> float | None:
         """Wait for a turn until `until` (seconds of Clock.boot).
@@ -130,7 +129,7 @@ class RateLimiter:
                 self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
                 if self._rate:
                     self._rate = min(self._fastest, self._rate + 1 / self._rate)
-            self._turn[self._urgent_waiting > 0].notify(2 if self._limit < self._ceiling else 1)
+            self._turn[self._urgent_waiting > 0].notify()  # who comes in wakes the next
         if pause is not None and self._limits is not None:
             try:
                 self._limits.throttled(pause)
