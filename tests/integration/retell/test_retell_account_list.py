@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.retell import account_list
 from rollout.adapters.retell.account_list import WORTH, AccountList
 from rollout.adapters.retell.paging import Page
 from rollout.domain.writes.answers import Failure, Trouble
@@ -188,3 +189,85 @@ def test_a_list_that_has_changed_is_walked_again(how: str) -> None:
     shelf.fails = False
     assert list(listing.read(wanted)) == list(found)
     assert None in shelf.asked or len(shelf.asked) <= 3
+
+
+def test_a_walk_waits_for_one_of_the_others_to_end_and_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = Account()
+    listing = AccountList(account.pages)
+    monkeypatch.setattr(account_list, "_PATIENCE", 1000.0)
+    asking = []
+    for begun in (1, 2, 2):
+        asking.append(Asking(listing, NUMBERS[:20]))
+        wait_until(lambda begun=begun: len(account.begun) == begun)
+    wait_until(lambda: listing._lines[False].next is not None)
+    account.open(1)
+    wait_until(lambda: len(account.begun) == 3)
+    monkeypatch.setattr(account_list, "_PATIENCE", 0.01)
+    asking.append(Asking(listing, NUMBERS[:20]))
+    wait_until(lambda: len(account.begun) == 4)
+    account.open()
+    assert {one.walk() for one in asking} == {1, 2, 3, 4}
+    assert listing._lines[False].under_way == 0
+
+
+def test_what_is_no_number_in_the_list_is_passed_over() -> None:
+    odd: list[Any] = ["x", None, {}, {"phone_number": None}, {"phone_number": [1]}, {"phone_number": NUMBERS[0]}]
+    again = [item(NUMBERS[1], 7), item(NUMBERS[1], 8)]
+    listing = AccountList(lambda _urgent, _start: iter([Page([*odd, *again])]))
+    found = listing.read(NUMBERS[:WORTH])
+    assert {number: reading.modified for number, reading in found.items()} == {NUMBERS[1]: 7}
+
+
+def test_how_large_the_account_is_is_learned_from_a_walk_to_its_end() -> None:
+    shelf = Shelf()
+    listing = AccountList(shelf.pages)
+    every = list(shelf.numbers)
+    assert listing.pages == 1
+    assert len(listing.read(every[:20])) == 20 and shelf.asked == [None], "no page more than needed"
+    assert listing.pages == 1
+    unknown = [f"+1415777{i:04}" for i in range(60)]
+    for size, pages in ((6000, 6), (5001, 6), (5000, 5), (1, 1), (0, 1)):
+        shelf.numbers = every[:size]
+        assert listing.read(unknown) == {}
+        assert listing.pages == pages
+    shelf.numbers = every
+    listing.read(unknown)
+    listing.read(every[:1000])
+    assert listing.pages == 6, "as far as known"
+
+
+def test_a_list_costs_less_than_ten_reads_a_page() -> None:
+    shelf = Shelf()
+    listing = AccountList(shelf.pages)
+    every = list(shelf.numbers)
+    assert [listing.is_cheaper(every[:count]) for count in (0, 9, 10)] == [False, False, True]
+    listing.read(every)
+    assert [listing.is_cheaper(every[:count]) for count in (59, 60)] == [False, True]
+
+
+@pytest.mark.parametrize(("last", "asked"), [(3000, {None, "1000", "2000"}), (3001, None)])
+def test_half_of_the_pages_are_asked_for_by_their_keys_and_more_in_one_walk(last: int, asked: set[str | None]) -> None:
+    shelf = Shelf()
+    listing = AccountList(shelf.pages)
+    every = list(shelf.numbers)
+    listing.read(every)
+    starts: list[str | None] = []
+    pages = listing._pages
+    listing._pages = lambda urgent, start: starts.append(start) or pages(urgent, start)  # type: ignore[func-returns-value]
+    assert len(listing.read(every[:last])) == last
+    assert set(starts) == (asked or {None}) and len(starts) == (3 if asked else 1)
+
+
+def test_pages_are_remembered_up_to_a_limit_and_what_was_forgotten_is_found_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(account_list, "_MOST_PLACES", 2000)
+    shelf = Shelf()
+    listing = AccountList(shelf.pages)
+    every = list(shelf.numbers)
+    listing.read(every)
+    for batch, asked in ((every[5000:5500], ["5000"]), (every[:500], [None])):
+        shelf.asked.clear()
+        assert list(listing.read(batch)) == batch
+        assert shelf.asked == asked
+    assert len(listing._places) <= 3000
