@@ -176,13 +176,9 @@ def _as_yaml(plan: Plan, found: Proposal) -> str:
         written.insert(found.half_step, {**written[found.half_step - 1], "weight": 0.5})
         written[found.half_step].pop("min_calls", None)
         written[found.half_step].pop("approve", None)
-    if len(written) == len(found.steps):
-        for document, played in zip(written, found.steps, strict=True):
-            document["weight"] = played.weight / 10_000
-    else:  # a first weight of 0.5 stands for every smaller one
-        small = len(written) - len(found.steps)
-        written = written[small:]
-        written[0]["weight"] = 0.5
+    written = written[len(written) - len(found.steps) :]  # a raised first weight stands for the smaller ones before it
+    for document, played in zip(written, found.steps, strict=True):
+        document["weight"] = played.weight / 10_000
     lines = ["steps:", *(f"  - {{{_flow(document)}}}" for document in written)]
     if found.profile is not None:
         gates = plan.gates.model_dump(mode="json", by_alias=True, exclude_defaults=True)

@@ -6,6 +6,7 @@ step at weight 0.5 before everybody gets the canary; then wider margins; then a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -16,6 +17,8 @@ from rollout.domain.rehearsal.simulation import DAY, PlayStep
 
 PATIENCE = 30 * DAY  # what people wait for a decision, in a plan that names no deadline
 _MARGIN_FOR_CHANCE = 0.8  # of that time, for the median rollout: half of them take longer
+_MOST_DAYS = 365  # of a deadline that is proposed
+_NEVER = 1e12  # calls for a margin so small that no number of calls proves it
 HALF = 5000
 
 
@@ -59,8 +62,9 @@ def propose(
     patience: float = PATIENCE,
 ) -> Proposal | None:
     """The smallest change with which the plan decides within `patience` seconds; None where it does so as it is, or
-    where no step compares anything. `base`: the baseline's bad rates by series."""
-    if not config.critical or not any(0 < s.weight < 10_000 for s in steps) or calls_per_day <= 0:
+    where no step compares anything, and where no change decides within a year. `base`: the baseline's bad rates by
+    series. calls_per_day: above 0."""
+    if not config.critical or all(s.weight >= 10_000 for s in steps):
         return None
     budget = _MARGIN_FOR_CHANCE * calls_per_day * patience / DAY
     now = calls_of(config, steps, calls_per_day, base)
@@ -72,49 +76,33 @@ def propose(
     if fits is not None:
         return fits
     best = min(tried, key=lambda p: p.calls_then)
-    days = -(-best.calls_then / calls_per_day // _MARGIN_FOR_CHANCE)
-    return replace(best, deadline=days * DAY)
+    days = best.calls_then / calls_per_day / _MARGIN_FOR_CHANCE
+    return None if days > _MOST_DAYS else replace(best, deadline=math.ceil(days) * DAY)
 
 
 def _candidates(config: GateConfig, steps: tuple[PlayStep, ...], now: float) -> list[Proposal]:
-    full = next((i for i, s in enumerate(steps) if s.weight >= 10_000), None)
-    half = full if full and 0 < steps[full - 1].weight < HALF else None
-    with_half = steps
-    if half is not None:
-        step = replace(steps[half - 1], weight=HALF, min_calls=0, approve=False)
-        with_half = (*steps[:half], step, *steps[half:])
-    low = as_profile(config, "low-traffic") if config.profile in ("standard", "strict") else None
+    ladders: list[tuple[int | None, tuple[PlayStep, ...]]] = [(None, steps)]
+    full = next((i for i, s in enumerate(steps) if s.weight >= 10_000), 0)
+    if full and steps[full - 1].weight < HALF:
+        step = replace(steps[full - 1], weight=HALF, min_calls=0, approve=False)
+        ladders.insert(0, (full, (*steps[:full], step, *steps[full:])))
+    gates = [config] if config.profile == "low-traffic" else [config, as_profile(config, "low-traffic")]
     found = []
-    for first in (None, 2000, 3000, HALF):
-        if first is not None and first <= steps[0].weight:
-            continue
-        for at, ladder in ((half, with_half), (None, steps)):
-            for profile in (None, low):
-                if (at is None and half is not None and first is None and profile is None) or (
-                    at is None and first is None and profile is None
-                ):
-                    continue
-                raised = tuple(_raised(s, first) for s in ladder)
-                if first == HALF:
-                    raised = tuple(s for i, s in enumerate(raised) if not i or s.weight != raised[i - 1].weight)
-                found.append(
-                    Proposal(
-                        raised,
-                        profile or config,
-                        now,
-                        now,
-                        None if first == HALF else at,
-                        first,
-                        None if profile is None else profile.profile,
-                    )
-                )
-            if half is None:
-                break
+    for first in (None, *(w for w in (2000, 3000, HALF) if w > steps[0].weight)):
+        for half, ladder in ladders if first != HALF else [(None, steps)]:
+            for gate in gates:
+                if (half, first, gate) == (None, None, config):
+                    continue  # the plan as it is
+                tried = ladder if first is None else _raised(ladder, first)
+                profile = None if gate is config else gate.profile
+                found.append(Proposal(tried, gate, now, now, half, first, profile))
     return found
 
 
-def _raised(step: PlayStep, first: int | None) -> PlayStep:
-    return step if first is None else replace(step, weight=max(step.weight, first))
+def _raised(steps: tuple[PlayStep, ...], first: int) -> tuple[PlayStep, ...]:
+    """The ladder with this first weight: its step stands for every smaller one before it."""
+    small = next((i for i, s in enumerate(steps) if s.weight > first), len(steps))
+    return tuple(replace(s, weight=max(s.weight, first)) for s in steps[small - 1 :])
 
 
 def as_profile(config: GateConfig, name: str) -> GateConfig:
@@ -143,7 +131,7 @@ def expected_calls(
     """Calls after which half of the rollouts of an equal canary leave a step if it stood alone, and what they
     wait for. `narrow`: it stands before weight 1."""
     w = step.weight / 10_000
-    if not 0.0 < w < 1.0 or not config.compared:
+    if not 0.0 < w < 1.0:
         return 0.0, "nothing"
     floor = max(step.min_calls, at_step(config.floors, w, index + 1))
     parts = [Forecast(floor / w, "calls")]
@@ -152,6 +140,6 @@ def expected_calls(
             rate = min(max(base[s], 0.001), 0.999)
             margin = at_step(m.margins, w, index + 1, narrow=narrow)
             found = forecast.to_prove(w, margin, rate, config.beta, what=m.name)
-            parts.append(found or Forecast(float("inf"), m.name))
+            parts.append(found or Forecast(_NEVER, m.name))
     longest = max(parts, key=lambda p: p.half)
     return longest.half, longest.what

@@ -233,8 +233,6 @@ def _line(scenarios: Sequence[Scenario], per_day: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    if not np.isfinite(seconds):
-        return "forever"
     for unit, size in (("day", DAY), ("hour", 3600.0), ("min", 60.0)):
         if seconds >= 0.95 * size:
             n = round(seconds / size, 1 if seconds < 9.5 * size else 0)

@@ -6,10 +6,11 @@ from datetime import timedelta
 import pytest
 
 from rollout.adapters.planfile import load_plan
+from rollout.domain.gates import forecast
 from rollout.domain.gates.earlier_calls import margin_warnings
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import from_plan, gate_config
-from rollout.domain.rehearsal.proposals import calls_of, propose
+from rollout.domain.rehearsal.proposals import Proposal, as_profile, calls_of, expected_calls, propose
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.calendars import Calendars
@@ -30,8 +31,8 @@ steps:
 """
 
 
-def found(steps, per_day, config=None, **more):
-    return propose(config or gate_config(), steps, per_day, USUAL_RATES, **more)
+def found(steps, per_day, config=None, base=USUAL_RATES, **more):
+    return propose(config or gate_config(), steps, per_day, base, **more)
 
 
 def test_a_jump_to_1_gets_a_step_at_one_half_where_it_decides_too_late():
@@ -58,6 +59,135 @@ def test_fewer_calls_ask_for_more_change_and_in_the_end_for_time():
     least = found(JUMP, 3)
     assert least.deadline is not None and least.deadline % DAY == 0
     assert least.words.endswith("days")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"half_step": 1}, "a step at weight 0.5 before weight 1"),
+        ({"first": 2000}, "a first weight of 0.2"),
+        ({"profile": "low-traffic", "deadline": 40.6 * DAY}, "profile: low-traffic and a deadline of 41 days"),
+        (
+            {"half_step": 1, "first": 3000, "profile": "low-traffic"},
+            "a step at weight 0.5 before weight 1, a first weight of 0.3 and profile: low-traffic",
+        ),
+    ],
+    ids=["one", "first", "two", "three"],
+)
+def test_changes_are_listed_with_one_and(changes, words):
+    assert Proposal(JUMP, gate_config(), 2, 1, **changes).words == words
+
+
+LADDER = (
+    PlayStep(1000, 60, min_calls=7),
+    PlayStep(2000, 120, min_calls=8),
+    PlayStep(4000, 180, min_calls=9, approve=True, open=True),
+    PlayStep(10_000, 240, min_calls=10),
+)
+
+
+@pytest.mark.parametrize(
+    ("per_day", "words", "steps"),
+    [
+        (
+            15,
+            "a step at weight 0.5 before weight 1 and a first weight of 0.2",
+            [LADDER[1], LADDER[2], PlayStep(5000, 180, open=True), LADDER[3]],
+        ),
+        (10, "a first weight of 0.3", [replace(LADDER[1], weight=3000), *LADDER[2:]]),
+        (8, "a first weight of 0.5", [replace(LADDER[2], weight=5000), LADDER[3]]),
+        (3, "a first weight of 0.5 and a deadline of 64 days", [replace(LADDER[2], weight=5000), LADDER[3]]),
+    ],
+)
+def test_a_raised_first_weight_stands_for_the_smaller_ones_before_it(per_day, words, steps):
+    config = gate_config("low-traffic")
+    better = found(LADDER, per_day, config)
+    assert (better.words, list(better.steps)) == (words, steps)
+    assert better.calls_then == calls_of(config, steps, per_day, USUAL_RATES) < better.calls_now
+
+
+def test_a_wider_profile_is_tried_before_a_larger_first_weight_and_keeps_what_is_measured():
+    for profile in ("standard", "strict"):
+        config = replace(gate_config(profile), watch_acts=True, history={"success": 0.2})
+        better = found((PlayStep(1000), PlayStep(5000), PlayStep(10_000)), 20, config)
+        assert (better.half_step, better.first, better.profile) == (None, None, "low-traffic")
+        assert better.config == replace(gate_config("low-traffic"), watch_acts=True, history={"success": 0.2})
+    own = from_plan({"metrics": [{"name": "booked", "custom": "booked", "margins": [0.05]}, {"name": "slow"}]})
+    assert as_profile(own, "low-traffic").metrics == own.metrics, "the profile knows no margins of these"
+
+
+@pytest.mark.parametrize(
+    ("steps", "half_step", "weights"),
+    [
+        ((PlayStep(1000), PlayStep(3000), PlayStep(10_000)), 2, [1000, 3000, 5000, 10_000]),
+        ((PlayStep(1000), PlayStep(4999), PlayStep(10_000), PlayStep(10_000)), 2, [1000, 4999, 5000, 10_000, 10_000]),
+        ((PlayStep(1000), PlayStep(5000), PlayStep(10_000)), None, [1000, 5000, 10_000]),
+        ((PlayStep(1000), PlayStep(2000)), None, [1000, 2000]),
+    ],
+    ids=["half", "just below", "has it", "no end"],
+)
+def test_the_half_step_stands_before_the_first_step_at_weight_1(steps, half_step, weights):
+    per_day = 27 if half_step else 15
+    better = found(steps, per_day)
+    assert (better.half_step, [s.weight for s in better.steps]) == (half_step, weights)
+
+
+def test_a_proposed_deadline_leaves_a_quarter_more_than_half_of_the_rollouts_need():
+    config = gate_config("low-traffic")
+    steps = (PlayStep(5000), PlayStep(10_000))
+    need = calls_of(config, steps, 1, USUAL_RATES)
+    whole = -(-need / 0.8 // 1)
+    assert found(steps, 1, config).deadline == whole * DAY
+    assert found(steps, whole / 365, config).deadline == 365 * DAY
+    assert found(steps, whole / 367, config) is None, "nobody waits for longer than a year"
+
+
+def test_a_margin_too_small_to_be_proven_is_told_and_nothing_proposed():
+    plan = load_plan(PLAN + "gates: {metrics: [{name: booked, custom: booked, margins: [0.0000001]}]}\n")
+    assert proposal(plan, 200) is None
+    config = from_plan(plan.canonical()["gates"])
+    notes = rehearse(config, JUMP, 200, runs=1, deadline=DAY).notes
+    assert "the proof of booked, about 1,000,000,000,000 calls" in notes[0]
+    assert "This plan cannot decide" in notes[1]
+
+
+SUCCESS = from_plan({"metrics": [{"name": "success"}]})
+
+
+@pytest.mark.parametrize(
+    ("step", "index", "narrow", "base", "expected"),
+    [
+        (PlayStep(1000), 0, False, 0.2, 300),
+        (PlayStep(1000), 0, True, 0.2, forecast.to_prove(0.1, 0.08, 0.2, 0.1).half),
+        (PlayStep(5000), 1, False, 0.2, forecast.to_prove(0.5, 0.08, 0.2, 0.1).half),
+        (PlayStep(1000), 0, True, 0.0, forecast.to_prove(0.1, 0.08, 0.001, 0.1).half),
+        (PlayStep(1000), 0, True, 1.0, 300),
+        (PlayStep(1000, min_calls=400), 0, True, 0.2, 4000),
+    ],
+)
+def test_a_step_waits_for_its_slowest_proof_or_for_its_calls(step, index, narrow, base, expected):
+    calls, what = expected_calls(SUCCESS, step, index, {"success": base}, narrow=narrow)
+    assert calls == pytest.approx(expected)
+    assert what == ("calls" if expected in (300, 4000) else "success")
+
+
+def test_each_step_of_a_list_of_margins_has_its_own():
+    config = from_plan({"metrics": [{"name": "success", "margins": [0.3, 0.2, 0.1]}], "floors": [10, 20, 30]})
+    for index, margin in enumerate((0.3, 0.2, 0.1)):
+        calls, _ = expected_calls(config, PlayStep(1000), index, {"success": 0.2})
+        assert calls == pytest.approx(forecast.to_prove(0.1, margin, 0.2, 0.1).half)
+        assert expected_calls(config, PlayStep(1000), index, {"success": 1.0})[0] == pytest.approx(100 * (index + 1))
+
+
+@pytest.mark.parametrize("weight", [0, 10_000])
+def test_a_step_with_one_version_alone_waits_for_no_proof(weight):
+    assert expected_calls(SUCCESS, PlayStep(weight, min_calls=9), 0, {"success": 0.2}) == (0.0, "nothing")
+
+
+def test_calls_of_a_ladder_are_the_longer_of_hold_and_proof_of_each_step():
+    steps = (PlayStep(1000, DAY), PlayStep(5000, 100 * DAY), PlayStep(10_000, 2 * DAY))
+    proof, _ = expected_calls(SUCCESS, steps[0], 0, {"success": 0.2})
+    assert calls_of(SUCCESS, steps, 50, {"success": 0.2}) == proof + 100 * 50 + 2 * 50
 
 
 def test_a_deadline_of_the_plan_is_the_time_there_is():

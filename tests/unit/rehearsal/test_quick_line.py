@@ -47,6 +47,12 @@ def test_least_calls_are_part_of_what_a_step_takes() -> None:
     assert "10 % takes about 50,000 calls" in quick_line(plan(steps=steps, **GATED), 500)
 
 
+def test_a_gate_that_asks_another_server_alone_still_waits_for_its_floor() -> None:
+    source = {"url": "https://shop.example/v", "field": "v", "max": 1}
+    asked = plan(gates={"metrics": [{"name": "errors", "http": source}]})
+    assert "10 % takes about 300 calls, 50 % takes about 200 calls" in quick_line(asked, 500)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
