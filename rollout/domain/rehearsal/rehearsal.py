@@ -164,10 +164,6 @@ def _median(values: NDArray[np.int64] | Array) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def _before_full(steps: Sequence[PlayStep], index: int) -> bool:
-    return before_full([s.weight / 10_000 for s in steps], index + 1)
-
-
 def _notes(
     config: GateConfig,
     steps: Sequence[PlayStep],
@@ -181,9 +177,9 @@ def _notes(
         return ("This plan has no gates: every step follows when its hold is over, whatever happens to the calls.",)
     if config.critical and all(s.weight >= 10_000 for s in steps):
         return (_AT_ONCE,)
-    for i, step in enumerate(steps):
-        w = step.weight / 10_000
-        calls, what = expected_calls(config, step, i, base, narrow=_before_full(steps, i))
+    shares = [s.weight / 10_000 for s in steps]
+    for i, (step, w) in enumerate(zip(steps, shares, strict=True)):
+        calls, what = expected_calls(config, step, i, base, narrow=before_full(shares, i + 1))
         seen = step.hold / DAY * per_day * w
         if calls and step.hold / DAY * per_day < calls:
             waits = (
@@ -220,7 +216,7 @@ def _line(scenarios: Sequence[Scenario], per_day: float) -> str:
     by_name = {s.name: s for s in scenarios}
     equal, ten, dead = by_name["equal"], by_name["10 points worse"], by_name["dead"]
     good = (
-        f"an equal canary is promoted in {equal.promoted:.0%} of rollouts after {_span((equal.days_to_promote or 0) * DAY)}"
+        f"an equal canary is promoted in {equal.promoted:.0%} of rollouts after {_span(equal.days_to_promote * DAY)}"
         if equal.days_to_promote is not None
         else "an equal canary is never promoted before the deadline"
     )

@@ -250,8 +250,7 @@ def _at_step(runs: Runs, here: Ints, index: int) -> Ints:
     """The decision for the runs that stand at this step (from 0)."""
     config, second = runs.config, runs.config.edition >= 2
     w, rows = runs.steps[index].weight / 10_000, int(runs.cell.max()) + 1
-    everyone = len(here) == len(runs.scene.ids)
-    ledgers = runs.ledgers[:, :, :rows] if everyone else runs.ledgers[:, here, :rows]
+    ledgers = runs.ledgers[:, here, :rows]
     narrow = second and bool(runs.narrow[index])
     margins = {m.name: at_step(m.margins, w, index + 1, narrow=narrow) for m in config.critical}
     by_series = dict(zip(runs.series, ledgers[:-1], strict=True))

@@ -6,7 +6,7 @@ import pytest
 from rollout.domain.gates.judge import Cell, GateOutcome, Tally, from_plan, gate_config, judge
 from rollout.domain.gates.tally import strata_of
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
-from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, rehearse
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, base_rates, draw_calls, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
@@ -93,14 +93,168 @@ def test_a_plan_that_cannot_decide_says_so_and_what_could():
     assert "It needs about 830 calls, 83 days at this traffic." in text
 
 
-def test_two_canary_calls_are_called_two():
-    found = rehearse(gate_config(), (PlayStep(1000, DAY / 2), RAMP[1]), 40, runs=5, seed=1)
-    assert "a hold of 12 hours at 40 calls a day sees two canary calls" in found.notes[0]
+WIDE = from_plan({"metrics": [{"name": "success", "margins": [0.9]}], "floors": [30, 100]})
 
 
-def test_a_step_that_waits_for_its_least_calls_says_how_many():
-    many = rehearse(gate_config(), (PlayStep(1000, DAY / 2, min_calls=5_000), RAMP[1]), 40, runs=5, seed=1)
-    assert "expect the step to wait for its 5000 canary calls" in many.notes[0]
+def notes(*steps, per_day=100.0, config=WIDE, **more):
+    """The notes of a plan, of which one call is played."""
+    return rehearse(config, steps, per_day, runs=1, deadline=DAY / per_day, **more).notes
+
+
+@pytest.mark.parametrize(
+    ("hold", "said"),
+    [
+        (30, "30 s"),
+        (56, "56 s"),
+        (58, "1 min"),
+        (90, "1.5 min"),
+        (9.4 * 60, "9.4 min"),
+        (9.6 * 60, "10 min"),
+        (3600, "1 hour"),
+        (5400, "1.5 hours"),
+        (12.2 * 3600, "12 hours"),
+        (DAY, "1 day"),
+        (2.5 * DAY, "2.5 days"),
+        (20.2 * DAY, "20 days"),
+    ],
+)
+def test_a_span_is_said_in_its_largest_unit(hold, said):
+    assert notes(PlayStep(1000, hold), per_day=10)[0].startswith(f"Step 1: a hold of {said} at 10 calls a day sees ")
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (0, "no canary calls;"),
+        (10, "one canary call;"),
+        (14, "one canary call;"),
+        (20, "two canary calls;"),
+        (50, "five canary calls;"),
+        (60, "about 6 canary calls;"),
+        (213, "about 25 canary calls;"),
+    ],
+)
+def test_a_few_canary_calls_are_said_in_words(calls, said):
+    assert f"at 100 calls a day sees {said} expect" in notes(PlayStep(1000, calls / 100 * DAY))[0]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (PlayStep(1000), "wait for its 30 canary calls, about 300 calls or 3 days."),
+        (PlayStep(5000), "wait for its 100 canary calls, about 200 calls or 2 days."),
+        (PlayStep(1000, min_calls=5_000), "wait for its 5000 canary calls, about 50,000 calls or 500 days."),
+    ],
+)
+def test_a_step_that_waits_for_its_least_calls_says_how_many(step, said):
+    assert notes(step)[0].endswith(said)
+    enough = PlayStep(step.weight, max(step.min_calls / 0.1, 300) / 100 * DAY, step.min_calls)
+    assert not [note for note in notes(enough) if note.startswith("Step")]
+
+
+def test_a_step_that_waits_for_a_proof_names_its_metric_and_the_margin_counts_that_holds_before_weight_1():
+    config = from_plan({"metrics": [{"name": "success"}]})
+    apart, before_full = (
+        notes(PlayStep(5000), PlayStep(1000), *last, config=config) for last in ((), (PlayStep(10_000),))
+    )
+    assert "Step 2: a hold of 0 s at 100 calls a day sees no canary calls; expect the step to wait for" in apart[1]
+    assert "its 30 canary calls, about 300 calls" in apart[1]
+    assert "the proof of success, about 1,500 calls or 15 days" in before_full[1]
+    assert "Step 1" in before_full[0] and "the proof of success" in before_full[0]
+
+
+def test_each_kind_of_note_says_it_in_one_sentence():
+    waits, person, undecided = notes(PlayStep(1000, approve=True), PlayStep(10_000))
+    assert waits == (
+        "Step 1: a hold of 0 s at 100 calls a day sees no canary calls; expect the step to wait for its 30 canary "
+        "calls, about 300 calls or 3 days."
+    )
+    assert person == "Step 1 needs a person's approval; these times assume that it comes at once."
+    assert undecided == (
+        "This plan cannot decide at 100 calls a day: within 14 min only 0% of the rollouts of an equally good canary "
+        "are promoted. It needs about 300 calls, 3 days at this traffic."
+    )
+
+
+def test_the_notes_and_the_line_say_what_was_played_and_medians_are_of_the_runs_that_ended_so():
+    played = rehearse(gate_config(), RAMP, 200, runs=12, seed=1)
+    by_name = {s.name: s for s in played.scenarios}
+    five, ten, equal, dead = (by_name[n] for n in ("5 points worse", "10 points worse", "equal", "dead"))
+    assert five.rolled_back < 0.8 <= ten.rolled_back
+    assert played.notes[-1] == (
+        f"A canary 5 points worse is rolled back in {five.rolled_back:.0%} of the rollouts and promoted in "
+        f"{five.promoted:.0%}; one 10 points worse is rolled back in {ten.rolled_back:.0%}."
+    )
+    assert not any("cannot decide" in note for note in played.notes)
+    assert played.line == (
+        f"At 200 calls a day an equal canary is promoted in {equal.promoted:.0%} of rollouts after "
+        f"{equal.days_to_promote:.2g} days, one 10 points worse is rolled back in {ten.rolled_back:.0%}, "
+        f"one that fails every call is rolled back after {dead.canary_to_roll_back:.0f} of its calls."
+    )
+    assert five.days_to_promote == pytest.approx(five.calls_to_promote / 200)
+    assert five.days_to_roll_back == pytest.approx(five.calls_to_roll_back / 200)
+    assert 0 < five.canary_to_roll_back < five.calls_to_roll_back
+    short = rehearse(gate_config(), RAMP, 200, runs=1, deadline=1)
+    never = short.scenarios[0]
+    assert (never.calls_to_promote, never.days_to_promote, never.canary_to_roll_back) == (None, None, None)
+    assert short.line == (
+        "At 200 calls a day an equal canary is never promoted before the deadline, one 10 points worse is rolled back "
+        "in 0%, one that fails every call is not detected."
+    )
+
+
+def promoted(step, per_day, **more):
+    return rehearse(from_plan({"profile": "none"}), (step,), per_day, runs=1, **more).scenarios[0].promoted
+
+
+def test_a_run_ends_undecided_at_the_deadline_and_after_20_000_calls():
+    assert [promoted(PlayStep(10_000, days * DAY), 10, deadline=3 * DAY) for days in (3, 3.01)] == [1, 0]
+    assert [promoted(PlayStep(10_000, days * DAY), 10) for days in (60, 60.1)] == [1, 0]
+    assert [promoted(PlayStep(10_000, days * DAY), 20_000) for days in (1, 1.001)] == [1, 0]
+    assert [promoted(PlayStep(10_000, min_calls=n), 0.1, deadline=DAY) for n in (1, 2)] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [
+        [{"name": "booked", "custom": "booked", "margins": [0.1]}],
+        [{"name": "slow", "margins": [0.1]}, {"name": "negative"}],
+        [{"name": "negative"}, {"name": "success"}],
+    ],
+    ids=["own", "two thresholds", "success"],
+)
+def test_a_worse_canary_is_worse_by_success_or_else_by_the_first_metric(metrics):
+    found = rehearse(from_plan({"metrics": metrics}), RAMP, 300, runs=5, deadline=10 * DAY)
+    by_name = {s.name: s for s in found.scenarios}
+    assert by_name["40 points worse"].rolled_back == by_name["dead"].rolled_back == 1
+    assert by_name["dead"].canary_to_roll_back < by_name["40 points worse"].canary_to_roll_back
+
+
+def test_a_rate_cannot_exceed_all_calls():
+    assert rehearse(gate_config(), RAMP, 5, runs=1, deadline=DAY, rates={"success": 0.95}).rates["success"] == 0.95
+
+
+def test_what_is_not_known_of_the_baseline_is_usual():
+    config = from_plan({"metrics": [{"name": "success"}, {"name": "booked", "custom": "booked"}, {"name": "slow"}]})
+    usual = base_rates(config)
+    assert (usual["slow:p50"], usual["slow:p90"]) == (0.5, 0.1)
+    assert 0 < usual["hard_error"] < usual["success"] < usual["booked"] + 0.1 < 0.5
+    assert base_rates(config, {"booked": 0.7}) == {**usual, "booked": 0.7}
+
+
+@pytest.mark.parametrize(
+    ("inner", "outer", "both"), [(0.3, 0.5, 0.5), (0.3, 0.1, 0.3), (1.0, 0.2, 1.0), (0.0, 0.4, 0.4)]
+)
+def test_a_call_that_implies_another_is_drawn_within_its_rate(inner, outer, both):
+    series = ("success", "hard_error", "slow:p50", "slow:p90", "negative")
+    rates = {"success": outer, "hard_error": inner, "slow:p50": outer, "slow:p90": inner, "negative": 0.25}
+    calls = 200_000
+    drawn = draw_calls(series, np.array([calls]), rates, np.random.default_rng(7))
+    assert (drawn.sum(axis=-1) == calls).all() and drawn[-1, 0].tolist() == [0, calls]
+    found = dict(zip(series, drawn[:, 0, 0] / calls, strict=False))
+    assert found == pytest.approx(
+        {"success": both, "hard_error": inner, "slow:p50": both, "slow:p90": inner, "negative": 0.25}, abs=0.005
+    )
 
 
 def test_no_gates_and_no_baseline_are_told():

@@ -117,6 +117,7 @@ PLAIN, EARLIER, ACTING = gate_config(), gate_config(edition=1), gate_config(act_
 OUTSIDE = from_plan(
     {"metrics": [{"name": "slow"}, {"name": "errors", "http": {"url": "https://x.example", "field": "v", "max": 1}}]}
 )
+EACH_STEP = gate_config(metrics=[{"name": "success", "margins": [0.3, 0.12, 0.05]}], floors=[20, 90, 400])
 RAMP = (PlayStep(1000), PlayStep(5000), PlayStep(10_000))
 WAVES = (PlayStep(1000), PlayStep(5000), PlayStep(1000, wave=2), PlayStep(5000, wave=2))
 
@@ -126,10 +127,12 @@ WAVES = (PlayStep(1000), PlayStep(5000), PlayStep(1000, wave=2), PlayStep(5000, 
     [
         (PLAIN, RAMP, {}, {WAIT, PASS}),
         (PLAIN, RAMP, {"canary": 0.35}, {WAIT, AMBER, FAIL}),
-        (PLAIN, RAMP, {"at_full": 0.6}, {WAIT, PASS}),
+        (PLAIN, RAMP, {"at_full": 0.3}, {WAIT, PASS}),
+        (EACH_STEP, RAMP, {}, {WAIT, PASS}),
         (ACTING, RAMP, {"at_full": 0.6}, {WAIT, PASS, FAIL}),
         (ACTING, (*RAMP, PlayStep(10_000)), {"at_full": 0.6}, {WAIT, PASS, FAIL}),
-        (EARLIER, RAMP, {"at_full": 0.6}, {WAIT, PASS}),
+        (EARLIER, RAMP, {"at_full": 0.3}, {WAIT, PASS}),
+        (EARLIER, WAVES, {}, {WAIT, PASS}),
         (EARLIER, WAVES, {"judged": 0.5}, {WAIT, SPLIT}),
         (gate_config(edition=1, act_at_full_weight=True), RAMP, {"at_full": 0.6}, {WAIT, PASS, FAIL}),
         (PLAIN, RAMP, {"judged": 0.5}, {WAIT, LABELS}),
@@ -141,7 +144,8 @@ WAVES = (PlayStep(1000), PlayStep(5000), PlayStep(1000, wave=2), PlayStep(5000, 
         (OUTSIDE, RAMP, {}, {WAIT, PASS}),
     ],
     ids=[
-        "equal", "worse", "worse at full weight", "acts", "acts in the last step", "edition 1", "edition 1, results lost",
+        "equal", "worse", "worse at full weight", "margins of each step", "acts", "acts in the last step", "edition 1",
+        "edition 1, waves", "edition 1, results lost",
         "edition 1 acts", "results lost", "waves", "waves by number", "one number overridden", "never compared",
         "nothing critical", "nothing critical in steps",
     ],
