@@ -21,7 +21,7 @@ class Counted:
 
 def test_a_good_answer_serves_for_a_while_and_is_then_dropped() -> None:
     clock, agents = FakeClock(), Counted()
-    lookup = VersionLookup(agents, clock)  # type: ignore[arg-type]
+    lookup = VersionLookup(agents, clock)
     for _ in range(2):
         lookup.look_up("agent_a", 1)
     assert agents.asked == 1
