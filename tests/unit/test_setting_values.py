@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from rollout.domain.setting_values import checked
 
+LONGEST = "a." * 126 + "a"  # name of a host: 253 characters
 GOOD: list[tuple[str, Any, Any]] = [
     ("poll_seconds", 1e9, 1e9),
     ("retention_days", 36_500, 36_500),
@@ -16,6 +17,10 @@ GOOD: list[tuple[str, Any, Any]] = [
     ("allowed_hosts", ("Rollout.example.com.", "[::1]", "10.0.0.7", "fe80::1%eth0"),
      ("Rollout.example.com.", "::1", "10.0.0.7", "fe80::1%eth0")),
     ("notify_hosts", ("a_b.internal",), ("a_b.internal",)),
+    ("host", LONGEST, LONGEST),
+    ("host", "a" * 63, "a" * 63),
+    ("oidc_redirect_url", "http://127.0.0.1/cb", "http://127.0.0.1/cb"),
+    ("oidc_redirect_url", "http://[::1]/cb", "http://[::1]/cb"),
     ("allowed_numbers", ("+14157774444",), ("+14157774444",)),
     ("oidc_roles", ("a=b=admin", "ops=viewer"), ("a=b=admin", "ops=viewer")),
     ("oidc_issuer", "https://id.example.com/x", "https://id.example.com/x"),
@@ -52,7 +57,10 @@ BAD: list[tuple[str, Any, str]] = [
     ("host", "a..b", "is not a host's name"),
     ("host", "-a.example", "is not a host's name"),
     ("host", "a" * 64, "is not a host's name"),
-    ("host", ".".join(["a" * 60] * 5), "is not a host's name"),
+    ("host", f"a{LONGEST}", "is not a host's name"),
+    ("host", "a-.example", "is not a host's name"),
+    ("host", "a:b:c", "is not a host's name"),
+    ("oidc_redirect_url", "ftp://localhost/cb", "it is not an https address"),
     ("allowed_hosts", ("good.example", "bad host"), "bad host is not a host's name"),
     ("allowed_numbers", ("1 415 777 4444",), "1 415 777 4444 is not E.164; write +14157774444"),
     ("allowed_numbers", ("none",), "none is not E.164; write +14157774444, for example"),

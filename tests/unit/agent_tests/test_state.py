@@ -81,6 +81,11 @@ def test_the_cases_that_failed_stand_in_the_reason_and_the_baselines_do_not() ->
     assert ended.verdict.reason == (
         "tests failed: case 0 (2 of 2), case 1 (2 of 2), case 2 (2 of 2), case 3 (2 of 2), case 4 (2 of 2) and 1 more"
     )
+    five = replace(tests, failures=failed[:5]).ended(TestVerdict(TestOutcome.FAILED, "tests failed"))
+    assert five.verdict is not None
+    assert five.verdict.reason.endswith(", case 4 (2 of 2)")
+    of_baseline = replace(tests, failures=tests.failures[-1:]).ended(TestVerdict(TestOutcome.FAILED, "tests failed"))
+    assert of_baseline.verdict == TestVerdict(TestOutcome.FAILED, "tests failed")
     passed = tests.ended(TestVerdict(TestOutcome.PASSED, "tests passed"))
     assert passed.verdict is not None
     assert passed.verdict.reason == "tests passed"
@@ -101,6 +106,13 @@ def test_failures_are_by_case_the_canarys_and_the_most_frequent_first() -> None:
         CaseFailure("canary", "name of a", 1, "because"),
         CaseFailure("baseline", "name of a", 1, "because"),
     )
+
+
+def test_of_many_failures_the_first_fifty_are_kept_and_their_texts_are_cut() -> None:
+    runs = [TestRun(str(i), "n" * 201, RunStatus.FAIL, "w" * 301) for i in range(51)]
+    found = failures_of({"canary": runs})
+    assert len(found) == 50
+    assert found[0] == CaseFailure("canary", "n" * 200, 1, "w" * 300)
 
 
 def test_to_json_and_back() -> None:

@@ -114,6 +114,19 @@ def test_trouble_is_waited_for_until_the_deadline() -> None:
     assert action.why == "the tests had no result within 20m: no answer"
 
 
+def test_no_wait_for_tests_goes_past_their_deadline() -> None:
+    over, late = START + 20 * MINUTE, START + 20 * MINUTE - timedelta(seconds=1)
+    running = decided(RUNNING, late, tests=TestReport((batch(1, complete=False),)))
+    unsure = decided(replace(BEGUN, unsure=4, asked_at=late), late)
+    for action, cause in ((running, WaitingFor.TESTS), (unsure, WaitingFor.RETELL)):
+        assert isinstance(action, Wait)
+        assert (action.until, action.waiting_for) == (over, cause)
+    ended = decided(RUNNING, over)
+    recorded(ended, Event.REFUSED)
+    assert isinstance(ended, Record)
+    assert ended.why == "the tests had no result within 20m: tests: 0 of 2 runs done"
+
+
 def test_a_result_counts_also_after_the_deadline() -> None:
     action = decided(RUNNING, START + timedelta(hours=3), tests=TestReport((batch(2),)))
     recorded(action, Event.TESTS_PASSED)
@@ -141,7 +154,10 @@ def test_a_request_without_an_answer_is_repeated_later_and_later(unsure: int, mi
 
 
 def test_and_is_given_up_after_the_fifth() -> None:
-    recorded(decided(replace(BEGUN, unsure=5, asked_at=START)), Event.REFUSED)
+    action = decided(replace(BEGUN, unsure=5, asked_at=START))
+    recorded(action, Event.REFUSED)
+    assert isinstance(action, Record)
+    assert action.why.startswith("the tests could not start: Retell did not answer 5 requests for a batch")
 
 
 def test_opening_hours_are_waited_for_before_tests_begin_and_after_they_passed_not_meanwhile() -> None:

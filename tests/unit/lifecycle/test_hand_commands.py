@@ -115,6 +115,8 @@ def test_set_is_refused_for_another_position_a_bake_that_ends_and_the_two_hundre
     splits = [{"number": n, "wave": 1, "step": 1, "weights": {"canary": 100 + n}} for n in range(1, 201)]
     with pytest.raises(Refused, match="weights were set 200 times"):
         hand_commands.set_weights(standing(by_hand=splits), NOW, ME, None, {"canary": 0.3})
+    last = hand_commands.set_weights(standing(by_hand=splits[:199]), NOW, ME, None, {"canary": 0.3})[0]
+    assert last.rollout["hand_split"] == 200
 
 
 def test_set_at_closing_time_writes_the_weights_as_a_promotion_does() -> None:
@@ -124,6 +126,11 @@ def test_set_at_closing_time_writes_the_weights_as_a_promotion_does() -> None:
     assert change.rollout["retreated"] is None
     assert change.rollout["turning_since"] == change.rollout["raised_at"] == NOW
     assert change.applied_to(r, NOW).steps_above == {1, 2, 3, 4}
+    same, _, _ = hand_commands.set_weights(r, NOW, ME, None, {"canary": 0.1})
+    assert same.rollout["retreated"] is None, "the step's own weights may be set while they are down"
+    by_day = hand_commands.set_weights(replace(r, retreated=None), NOW, ME, None, {"canary": 0.3})[0].rollout
+    assert by_day["raised_at"] == NOW
+    assert "turning_since" not in by_day
 
 
 # ------------------------------------------------------------------ ship
@@ -196,6 +203,14 @@ def test_ship_where_it_may_be_and_a_sentence_where_not(phase: Phase) -> None:
 def test_ship_is_refused_before_the_start_and_while_it_stops(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(Refused, match=message):
         shipped(ab(**changes))
+
+
+def test_a_version_that_has_every_call_of_one_wave_is_shipped_to_all() -> None:
+    two = (confirmed(step=3), target(TWO, ord=1, wave=2))
+    r = standing(3, targets=two, verdict=said("pass"))
+    after = shipped(r, "canary", anyway=True)
+    assert [t.number for t in after.outstanding] == [ONE, TWO]
+    assert not after.waived, "no gate has failed"
 
 
 def test_what_is_shipped_is_shipped_once_and_no_weights_are_set_over_it() -> None:

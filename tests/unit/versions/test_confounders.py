@@ -31,10 +31,14 @@ def test_contact_memory_is_named_for_the_version_that_has_it_on() -> None:
     [sentence] = told({}, {"contact_memory_config": on})
     assert sentence.startswith("a v2 has contact memory on (read and update)")
     assert len(told({"contact_memory_config": on}, {"contact_memory_config": on})) == 2
+    [sentence] = told({"contact_memory_config": {"enable_update": True}}, {"contact_memory_config": "on"})
+    assert sentence.startswith("a v1 has contact memory on (update)")
 
 
 def test_other_languages_and_channels_are_named() -> None:
     assert "en-US and de-DE, en-US" in told({}, {"language": ["en-US", "de-DE"]})[0]
+    assert "(Retell's default and en-US)" in told({"language": None}, {})[0]
+    assert told({"language": ["a", "b"]}, {"language": ["b", "a"]}) == []
     chat = VersionDocument({"language": "en-US"})
     assert list(confounders("a", "b", VersionDocument(SAME), chat)) == [
         "b and the baseline's a are for different channels (voice and chat)"
