@@ -20,10 +20,9 @@ _SCHEME = re.compile(r"[a-z][a-z0-9+.-]{0,30}://.", re.IGNORECASE)
 
 def checked(name: str, value: Any) -> Any:
     """The value of this setting; ValueError for one that can never work."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        most = MOST_DAYS if name.endswith("_days") else MOST_SECONDS
-        if value > most:
-            raise ValueError(f"{value:g} is too large; write at most {most:,.0f}")
+    most = MOST_DAYS if name.endswith("_days") else MOST_SECONDS
+    if isinstance(value, int | float) and value > most:
+        raise ValueError(f"{value:g} is too large; write at most {most:,.0f}")
     if name in _EACH:
         return tuple(_EACH[name](each) for each in value)
     if name == "notify_urls":

@@ -67,6 +67,17 @@ def test_of_several_variants_the_worst_decides(b: BatchProgress, c: BatchProgres
         assert tests.judged(0.0).reason.startswith("b: tests")
 
 
+def test_a_version_is_held_against_the_baseline_where_the_plan_gives_no_limit() -> None:
+    even = TESTS.with_batches([batch(1, 2), batch(2, 1, 1), batch(3, 2), batch(4, 1, 1)])
+    found = even.judged(None)
+    assert (found.outcome, found.reason) == (
+        TestOutcome.PASSED,
+        "tests passed: 1 of 4 runs failed; the baseline: 1 of 4 runs failed",
+    )
+    worse = TESTS.with_batches([batch(1, 0, 2), batch(2, 0, 2), batch(3, 2), batch(4, 2)])
+    assert worse.judged(None).outcome is TestOutcome.FAILED
+
+
 def test_how_far_they_are_counts_what_has_not_begun() -> None:
     assert TESTS.with_batches([batch(1, 1, 0, complete=False)]).judged(None).reason == "tests: 1 of 8 runs done"
     both = TESTS.with_batches([batch(1, 1, 1), batch(2, 0, 1, 1, complete=False)])

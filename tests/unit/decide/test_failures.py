@@ -11,8 +11,9 @@ import pytest
 from rollout.domain.decide.actions import Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
+from rollout.domain.decide.failures import hold
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import Event, Phase
+from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
 from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.drift import Blocked, NumberScan
@@ -143,6 +144,11 @@ def test_a_rejected_split_names_its_numbers() -> None:
     rejected = confirmed(TWO, ord=1, state=TargetState.REJECTED)
     found = recorded(standing(targets=(confirmed(), rejected)), Facts())
     assert (found.why, found.values["reason"]) == (f"Retell refuses the split for {TWO}", "rejected")
+
+
+def test_what_is_held_once_more_leads_back_to_where_it_was_before_the_first_time() -> None:
+    again = hold(standing(phase=Phase.HELD, resume_phase=Phase.PAUSED), HeldReason.POISON, "five crashes in a row")
+    assert again == Record(Event.HELD, "five crashes in a row", {"reason": "poison", "resume_phase": Phase.PAUSED})
 
 
 # ------------------------------------------------------------------ what is in force

@@ -129,6 +129,20 @@ def test_pause_holds_and_says_why() -> None:
     assert unsaid[0].rollout["reason"] is None
 
 
+def test_what_an_alert_orders_is_told_as_that() -> None:
+    for by, who in ((By("hook:grafana", alert="HighErrors"), "an alert"), (By("cli:sam"), "a person")):
+        for decision, what in (
+            (commands.pause(standing(), NOW, by, None), f"paused by {who}"),
+            (commands.rollback(standing(), NOW, by), f"rollback ordered by {who}"),
+        ):
+            assert decision is not None
+            _, recorded, why = decision
+            assert why == what
+            assert recorded.data is not None
+            assert recorded.data.get("alert") == by.alert
+            assert decision[0].rollout["reason"] in (None, f"rolled back by {who}")
+
+
 def test_pause_of_what_is_paused_is_done_already_unless_something_else_was_expected() -> None:
     paused = standing(phase=Phase.PAUSED)
     assert commands.pause(paused, NOW, ME, None) is None

@@ -317,6 +317,7 @@ def test_a_fingerprint_sees_meaning_only() -> None:
         {"agent_id": "a", "agent_version": "3", "weight": 0.1},
     ]
     assert same(ours, theirs)
+    assert same(ours, [{**theirs[1], "agent_version": 3.0}, theirs[0]])
     assert hash(fingerprint(ours)) == hash(fingerprint(theirs))
     assert fingerprint(ours) == (("a", 3, 100_000), ("b", "prod", 900_000))
 

@@ -136,6 +136,11 @@ def test_no_secret_of_a_tool_is_shown(tool: dict[str, Any]) -> None:
         assert "hunter2" not in "\n".join(told)
 
 
+def test_a_secret_inside_of_a_value_is_masked_there() -> None:
+    told = lines({}, {"tools": [{"token": "hunter2", "max_tokens": 5}, {"url": "https://x.example/?key=hunter2"}]})
+    assert told == ['tools: nothing -> [{"max_tokens": 5, "token": "***"}, {"url": "https://x.example/?key=***"}]']
+
+
 def test_a_secret_that_changed_is_told_as_changed() -> None:
     old, new = ({"mcps": [{"name": "m", "headers": {"X-Key": key}}]} for key in ("one", "two"))
     assert lines({}, {}, old, new) == ["response_engine.mcps[m].headers.X-Key: *** -> *** (another value)"]

@@ -138,6 +138,13 @@ def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None
     assert change.writes == {"a": WriteResult(WriteOutcome.NOT_APPLIED), "b": WriteResult(WriteOutcome.NOT_APPLIED)}
 
 
+def test_a_stale_reading_settles_nothing_whenever_it_began() -> None:
+    old = write(at=START - timedelta(hours=1))
+    finding, _, change = look(Shown(only(6), 999), target(written=True), writes=(old,))
+    assert finding is Finding.STALE
+    assert not change
+
+
 def test_another_rollouts_write_is_waited_for_and_never_settled_by_us() -> None:
     theirs = write(lists=SECOND, rollout_id="other")
     values = rollout(targets=(target(written=True),), foreign_open=(theirs,))
@@ -227,6 +234,7 @@ def test_a_baseline_that_equal_readings_show_is_settled_whatever_stamp_was_seen_
     known = target(state=TargetState.RESTORED, written=True, modified=AHEAD)
     assert look(Shown(only(6)), known, phase)[0] is Finding.STALE
     assert believed(Shown(only(6)), known, phase) == (Finding.AS_EXPECTED, {"modified": 1_000})
+    assert believed(Shown(only(6), AHEAD), known, phase) == (Finding.AS_EXPECTED, {}), "it is as it was"
 
 
 @pytest.mark.parametrize("phase", UNDOING)
