@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from rollout.domain.gates.judge import judge
-from rollout.domain.gates.profiles import gate_config
-from rollout.domain.gates.shipping import best, leader, missing_evidence, versus
+from rollout.domain.gates.profiles import from_plan, gate_config
+from rollout.domain.gates.shipping import best, better, leader, missing_evidence, versus
 from rollout.domain.gates.tally import Cell, Tally
-from rollout.domain.gates.verdict import GateOutcome, GateVerdict, Verdict
+from rollout.domain.gates.verdict import Comparison, GateOutcome, GateVerdict, Verdict
 from tests.support.verdicts import ENOUGH, FEW, ab_verdict
 
 CONFIG = gate_config("standard")
@@ -124,3 +125,41 @@ def test_a_comparison_is_stored_with_its_verdict_and_says_the_same_again() -> No
     again = GateVerdict.from_json(json.loads(json.dumps(found.to_json())))
     assert best(again) == best(found)
     assert "comparison" not in looked().to_json()
+
+
+def compared_by(*, calls: int = ENOUGH, lost: int = 0, unavailable: str | None = None) -> GateVerdict:
+    """b has proven everything beside the baseline; against c its own comparison has these calls of either."""
+    found = ab_verdict({"b": (ENOUGH, 0.1), "c": (ENOUGH, 0.2)})
+    pair = versus(CONFIG)
+    counts = {"success": (0, calls - lost, 0, calls)}
+    cell = Cell(0.5, 2, "2026-03-02", (calls, calls), (calls, calls), counts, {"success": (lost, 0)})
+    tally = Tally((cell,), position=2, step=2, weight=1.0, unavailable=unavailable)
+    return replace(found, comparison=Comparison("b", {"c": better(pair, tally, by_strata=False)}))
+
+
+def test_what_the_comparison_lacks_is_told_by_what_keeps_it_from_its_proof() -> None:
+    lacks = "b is not proven better than c: "
+    assert best(compared_by(calls=99)).why == lacks + "99 of 100 calls with a result in this step"
+    assert best(compared_by(calls=100)).why.startswith(lacks + "success: evidence ")
+    down = best(compared_by(unavailable="no answer"))
+    assert down.why == lacks + "The gate cannot read the calls: no answer"
+    alarm = best(compared_by(lost=60))
+    assert alarm.why.startswith(lacks + "Results for success are missing more often")
+    assert not alarm.why.endswith(".")
+
+
+def test_two_variants_are_compared_at_every_weight_with_the_highest_floor() -> None:
+    """At weight 0 or 1 one of them has no calls in this step: the earlier ones still compare."""
+    said = compared_by().comparison
+    assert said is not None
+    figures = said.over["c"].evidence.figures
+    assert (figures.floor, figures.margins, figures.canary_calls) == (100, {"success": 0.0}, ENOUGH)
+
+
+def test_without_metrics_of_calls_there_is_no_leader() -> None:
+    outside = {"name": "x", "http": {"url": "u", "max": 1}}
+    config = from_plan({"profile": "none", "metrics": [outside]})
+    cell = Cell(0.5, 1, "2026-03-02", (9, 9), (9, 9), {})
+    assert leader({"b": judge(config, Tally((cell,), 1, 1, 0.5, external={"x": 0.5}))}) is None
+    assert leader({}) is None
+    assert leader({"b": judged(0), "c": judged(10, bad=1.0)}) == "c", "one without calls has no rate"
