@@ -139,6 +139,18 @@ def test_a_call_waits_for_its_details_ten_minutes_from_its_end():
     assert given_up["booking"] is None and given_up["backup_model"] is None
 
 
+def test_of_a_call_whose_end_is_not_told_details_are_waited_for_from_its_start():
+    unread = call(ended_at=None, details=None)
+    assert "booking" not in settled(unread, RULES, T0 + timedelta(minutes=9.9))
+    assert settled(unread, RULES, T0 + timedelta(minutes=10))["booking"] is None
+
+
+@pytest.mark.parametrize("odd", [{"status": "not_connected"}, {"disconnection_reason": "dial_busy"}])
+def test_a_call_that_never_reached_the_agent_waits_for_nothing(odd):
+    unborn = call(details=None, analyzed=False, successful=None, **odd)
+    assert settled(unborn, RULES, T0 + timedelta(minutes=2)) == dict.fromkeys(CONFIG.series)
+
+
 # ------------------------------------------------------------------ calls as Retell shows them
 
 RECORDED: dict[str, Any] = {

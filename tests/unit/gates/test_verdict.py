@@ -24,6 +24,7 @@ def test_a_verdict_comes_back_as_it_was():
     found = again(whole())
     assert found.to_json() == whole().to_json()
     assert replace(found, arms={}) == replace(whole(), arms={})
+    assert (list(found.arms), len(found.arms), found.position, found.alarm) == (["canary"], 1, (1, 2), Alarm.AMBER)
     (arm,), (kept,) = whole().arms.values(), found.arms.values()
     assert (kept.evidence.figures, kept.evidence.tally, kept.memory) == (
         arm.evidence.figures,
@@ -40,6 +41,15 @@ def test_a_forecast_stands_beside_the_reason_and_not_in_it():
     assert Verdict.from_json(json.loads(json.dumps(waiting.to_json()))).outlook == waiting.outlook
     together = GateVerdict(waiting.outcome, None, waiting.reason, None, None, {"b": waiting, "c": waiting})
     assert together.outlook == waiting.outlook, "what both say stands once"
+
+
+def test_the_outlook_of_several_is_that_of_those_with_the_common_outcome():
+    waiting, passed = judge(STANDARD, tally(calls_per_day=50)), judge(STANDARD, tally(GOOD))
+    other = judge(replace(STANDARD, variant="d"), tally(calls_per_day=50))
+    arms = {"b": waiting, "c": passed, "d": other}
+    assert GateVerdict(GateOutcome.UNDECIDED, None, "-", arms=arms).outlook == f"{waiting.outlook} {other.outlook}"
+    assert GateVerdict(GateOutcome.PASS, None, "as it was", arms={"c": passed}).outlook == "as it was"
+    assert passed.outlook == passed.reason
 
 
 def test_what_earlier_versions_kept_is_read():
