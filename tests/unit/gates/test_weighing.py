@@ -202,6 +202,13 @@ def test_without_a_record_of_the_baseline_the_watch_says_nothing():
     assert figures(full(), config=first, weight=1.0, position=2).e_watch == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("edition", [1, 2])
+def test_a_baseline_half_of_whose_calls_are_bad_is_a_record_too(edition):
+    config = from_plan({"metrics": [{"name": "success", "share": 1}]}, edition)
+    found = figures(cell(success=(25, 25, 225, 225)), full(bad=39, fine=1), config=config, weight=1.0, position=2)
+    assert found.e_watch > 100
+
+
 def test_the_watch_takes_the_mean_of_a_metrics_two_bets():
     config = from_plan({"metrics": [{"name": "slow", "margins": [0.2]}]})
     before = Cell(
