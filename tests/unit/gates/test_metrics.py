@@ -76,6 +76,7 @@ def test_a_good_call_is_fine_in_every_metric():
     [
         (after(10), {"early_hangup"}),
         (after(4.9), {"early_hangup", "hangup_5"}),
+        (after(0), {"early_hangup", "hangup_5"}),
         (after(5), {"early_hangup"}),
         (after(15), set()),
         (after(600), set()),

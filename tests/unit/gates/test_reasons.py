@@ -143,6 +143,8 @@ def test_waiting_says_what_is_not_ruled_out_yet_by_the_metric_with_the_least_pro
         "82 % of the canary's 50 calls were successful, 90 % of the baseline's 450. "
         "Not enough calls yet to rule out a 25-point drop."
     )
+    even = waits(counted((10, 90), success=(5, 5, 45, 45)))
+    assert even.startswith("50 % of the canary's 10 calls were successful, 50 % of the baseline's 90. ")
     alone, only = counted((4, 0), success=(1, 3, 0, 0)), counted((0, 30), success=(0, 0, 4, 26))
     assert waits(alone) == "Not enough calls yet to rule out a 25-point drop.", "there are no two rates"
     assert waits(only) == "Not enough calls yet to rule out a 20-point rise in slow.", "there are no two rates"
@@ -201,11 +203,12 @@ def test_the_labels_alarm_names_the_metric_of_the_series_whose_results_are_missi
     counts = {"success": (6, 44, 60, 390), "slow:p50": (5, 30, 45, 405), "slow:p90": (5, 30, 45, 405)}
     made = Cell(0.1, 1, "2026-03-02", (50, 450), (50, 450), counts, {"slow:p50": (15, 0), "slow:p90": (15, 0)})
     config = from_plan({"metrics": [{"name": "success"}, {"name": "slow", "margins": [0.2]}]})
-    found = judge(config, tally(made))
+    whole = replace(made, day="2026-03-03", counts=dict.fromkeys(counts, (0, 1, 0, 9)), lost={})
+    found = judge(config, tally(made, whole))
     assert found.alarm == "labels"
     assert found.reason.startswith(
-        "Results for slow are missing more often for one version: 15 of 50 finished calls of the canary have none, "
-        "and 0 of 450 of the baseline's (evidence "
+        "Results for slow are missing more often for one version: 15 of 51 finished calls of the canary have none, "
+        "and 0 of 459 of the baseline's (evidence "
     )
 
 

@@ -113,6 +113,7 @@ def test_a_variant_whose_calls_have_no_results_is_beaten_by_none_and_is_not_best
 def test_the_leader_has_the_best_rate_and_of_equals_the_first() -> None:
     assert leader(ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.1)}).arms) == "c"
     assert leader(ab_verdict({"b": (ENOUGH, 0.2), "c": (ENOUGH, 0.2)}).arms) == "b"
+    assert leader(ab_verdict({"b": (FEW, 0.3), "c": (ENOUGH, 0.1)}).arms) == "c", "of its own calls, however many"
 
 
 def test_the_comparison_asks_for_the_first_metric_alone_with_a_margin_of_0() -> None:
