@@ -50,7 +50,7 @@ def to_promote(
     weight: float, margin: float, counts: Sequence[float], level: float, ln_e: float, what: str
 ) -> Forecast | None:
     """Forecast of the proof that the canary is not worse by the margin, at the pooled rate seen so far."""
-    fc, sc, fb, sb = counts
-    if fc + sc + fb + sb == 0:
+    if not any(counts):
         return None
+    fc, sc, fb, sb = counts
     return to_prove(weight, margin, smoothed(fc + fb, sc + sb), level, ln_e, what)

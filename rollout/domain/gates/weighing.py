@@ -108,7 +108,7 @@ class MetricFigures:
         self.margins = {m.name: at_step(m.margins, tally.weight, tally.step, narrow=narrow) for m in config.critical}
         self.floor = at_step(config.floors, tally.weight, tally.step)
         self.weights = ev.pool([(c.weight, (0, 0, 0, 0)) for c in self.compared])[0]
-        self.e_strata = strata_e(tally.strata, self.weights) if second else 1.0
+        self.e_strata = strata_e(tally.strata, self.weights)
         self.by_strata = second and (by_strata or self.e_strata >= config.strata_from)
         here = [c for c in self.compared if c.wave == tally.wave]
         self.waves = second and len(here) < len(self.compared)
