@@ -91,17 +91,14 @@ class Change:
     def applied_to(self, rollout: Rollout, now: datetime) -> Rollout:
         """The snapshot after this change."""
         values = dict(self.rollout)
-        if "wave" in values or "step" in values:
-            values["position"] = Position(
-                values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step)
-            )
+        position = Position(values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step))
         targets, writes = self.targets_after(rollout.targets), rollout.writes
         if self.writes or self.new_writes:
             # None is dropped here, also when its horizon has passed by now: a reading that is under way
             # may have begun before, and must be held against it.
             changed = (_changed(w, self.writes[w.id].columns()) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
-        return replace(rollout, **values, targets=targets, writes=writes, updated_at=now)
+        return replace(rollout, **values, position=position, targets=targets, writes=writes, updated_at=now)
 
     def targets_after(self, targets: Sequence[Target]) -> Sequence[Target]:
         """These targets after this change."""

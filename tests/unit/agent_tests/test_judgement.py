@@ -53,6 +53,7 @@ def test_by_a_limit(canary: RunCounts, limit: float, outcome: TestOutcome) -> No
         (runs(2, 8), runs(6, 2, 2), PASSED),
         (runs(0, 10), runs(0, 0, 10), UNMEASURABLE),
         (runs(0, 0, 10), runs(10, 0), UNMEASURABLE),
+        (runs(10, 0), runs(0, 0, 10), UNMEASURABLE),
     ],
 )
 def test_by_the_baseline(canary: RunCounts, baseline: RunCounts, outcome: TestOutcome) -> None:

@@ -167,6 +167,9 @@ def test_an_edit_before_the_first_write_of_a_wave_is_answered_at_the_end_of_the_
     targets = (confirmed(step=3), target(TWO, ord=1, wave=2))
     found = recorded(standing(confirmed_at=None, targets=targets, position=Position(2, 1)), seen(Finding.DRIFT))
     assert found.values == {"reason": "drift", "resume_phase": Phase.PROGRESSING, "wave": 1, "step": 3}
+    begun = (confirmed(step=3), confirmed(TWO, ord=1, wave=2))
+    later = recorded(standing(confirmed_at=None, targets=begun, position=Position(2, 2)), seen(Finding.DRIFT))
+    assert (later.values["step"], "wave" in later.values) == (1, True), "of the wave that was begun last"
 
 
 def test_a_hold_that_is_no_edit_keeps_the_position() -> None:

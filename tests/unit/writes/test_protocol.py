@@ -109,6 +109,13 @@ def test_a_digest_of_the_rest_changes_with_what_is_not_ours_alone() -> None:
     assert both == others(inbound_sms_agents=[entry(7)], outbound_agents=[entry(6)]), "the order says nothing"
 
 
+def test_a_number_shows_its_lists_only_if_it_shows_each_of_them() -> None:
+    both = {**only(6), "outbound_agents": [entry(5)]}
+    assert shows(both, both)
+    assert not shows({**both, "outbound_agents": [entry(4)]}, both)
+    assert not shows({**both, **only(4)}, both)
+
+
 # ------------------------------------------------------------------ what a reading means
 
 UNKNOWN = write(step=1)
