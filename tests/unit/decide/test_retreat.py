@@ -125,6 +125,16 @@ def test_what_was_read_back_last(retreated: int | None, turning: datetime | None
     assert _asked(r) == {"canary": 0.5 if retreated is None else 0.2}
 
 
+def test_callers_get_the_retreat_weight_once_every_number_was_read_back_at_it_and_until_all_are_back() -> None:
+    other = at(2, TWO, ord=1)
+    way_down = standing(retreated=2000, turning_since=START, targets=(low(), other))
+    assert way_down.weights == {"canary": 5000}
+    way_up = standing(turning_since=START, targets=(low(), other))
+    assert way_up.weights == {"canary": 2000}
+    assert replace(way_up, targets=(at(2), other)).weights == {"canary": 5000}
+    assert standing(1, retreated=2000, targets=(at(1),)).weights == {"canary": 1000}, "its step is below it"
+
+
 def test_the_weights_of_a_number_to_be_written_again_are_nothing_and_no_error() -> None:
     assert standing(targets=(at(-1),)).weights == {}
 
