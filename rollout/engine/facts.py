@@ -73,7 +73,7 @@ class FactFinder:
             verdict=gates.verdict,
             canary_calls=gates.canary_calls,
             opening=self.calendar.opening(r, now) if by_hours else Opening(),
-            hold_until=self.calendar.hold_until(r) if by_hours and r.confirmed_at else None,
+            hold_until=self.calendar.hold_until(r) if by_hours else None,
             stood=self.calendar.stood(r, now) if by_hours else None,
             canary_gone=versions.canary_gone,
             baseline_gone=versions.baseline_gone,

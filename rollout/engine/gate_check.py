@@ -228,9 +228,6 @@ def _unread(now: datetime, position: Position) -> GateVerdict:
 def _together(verdicts: Mapping[str, Verdict], now: datetime, position: Position) -> GateVerdict:
     from rollout.domain.gates.judge import combine
 
-    if len(verdicts) == 1:
-        only = next(iter(verdicts.values()))
-        return GateVerdict(only.outcome, only.alarm, only.reason, now, position, verdicts)
     outcome = combine(verdicts)
     said = joined(verdicts, outcome, {name: v.reason for name, v in verdicts.items()})
     alarms = [v.alarm for v in verdicts.values() if v.alarm is not None]

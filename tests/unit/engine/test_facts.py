@@ -105,11 +105,9 @@ def test_the_calendar_is_asked_only_by_what_waits_for_it(phase: Phase) -> None:
     assert (facts.opening is CLOSED) is (phase in (Phase.PENDING, Phase.PROGRESSING))
 
 
-def test_the_hours_of_a_hold_count_from_its_confirmation(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hours_of_a_hold_are_asked_for_with_the_opening() -> None:
     facts = finder(Sources()).find(Pass(rollout(confirmed_at=START, targets=(confirmed(),))))
     assert (facts.hold_until, facts.stood) == (HOLD, STOOD)
-    facts = finder(Sources()).find(Pass(rollout()))
-    assert (facts.hold_until, facts.opening) == (None, CLOSED)
     facts = finder(Sources()).find(Pass(rollout(phase=Phase.PAUSED, confirmed_at=START)))
     assert (facts.hold_until, facts.stood, facts.opening) == (None, None, Opening())
 

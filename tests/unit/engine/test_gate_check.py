@@ -11,16 +11,19 @@ import pytest
 
 from rollout.domain.gates.counting import USUAL_WAIT
 from rollout.domain.gates.history import BaselineHistory
-from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.gates.profiles import EDITION
+from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
+from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.lifecycle.state import Rollout
-from rollout.engine.gate_check import BLIND_AFTER, KEEP_EVERY, GateCheck
-from rollout.engine.ports import StoredCalls
+from rollout.domain.plan.plan import Plan
+from rollout.engine.gate_check import BLIND_AFTER, KEEP_EVERY, GateCheck, MetricReadings, config_of
+from rollout.engine.ports import GateReport, StoredCalls
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, confirmed, plan, rollout
 
-MINUTE, SECOND = timedelta(minutes=1), timedelta(seconds=1)
+HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 CONFIRMED = ("confirmed", START, '{"position": "1.1"}')
 ERRORS = {"name": "errors", "http": {"url": "https://m.example.com/v", "field": "v", "max": 0.05, "for": 3}}
 EXTERNAL_ONLY = {"profile": "none", "metrics": [ERRORS]}
@@ -188,3 +191,217 @@ def test_only_later_editions_learn_how_long_to_wait_for_an_analysis() -> None:
         assert found is not None
         still_open[edition] = found.arms["canary"].evidence.tally.open
     assert still_open == {1: 1, 2: 0}
+
+
+# ------------------------------------------------------------------ what is looked at
+
+
+LEAST = [{"weight": 0.1, "hold": "1h"}, {"weight": 0.5, "hold": "1h", "min_calls": 5}, {"weight": 1.0, "hold": "1d"}]
+
+
+def test_a_plan_without_gates_counts_canary_calls_where_any_step_asks_for_some() -> None:
+    records = Records(calls=[call(1, 7), call(2, 7), call(3, 6), call(-1, 7)])
+    gates = GateCheck(records)
+    counted = _judged(plan=plan(steps=LEAST))
+    assert gates.look(counted, START + 9 * MINUTE) == GateReport(canary_calls=2)
+    assert gates.look(_judged(plan=plan()), START + 9 * MINUTE) == GateReport()
+    assert gates.look(replace(counted, started_at=None), START + 9 * MINUTE) == GateReport()
+    assert records.kept == []
+
+
+def test_the_report_of_a_gate_has_the_canary_calls_of_the_step() -> None:
+    records = Records(calls=[call(1, 7), call(2, 6)])
+    found = GateCheck(records).look(_judged(), START + 9 * MINUTE)
+    assert (found.canary_calls, found.verdict is None) == (1, False)
+    records.read = ()
+    waits = GateCheck(records).look(_judged(), START + MINUTE)
+    assert (waits.canary_calls, waits.verdict is None) == (1, False)
+    assert waits.verdict is not None
+    assert (waits.verdict.outcome, waits.verdict.at, waits.verdict.position) == ("undecided", START + MINUTE, (1, 1))
+
+
+def test_outside_values_are_read_only_where_the_plan_has_some() -> None:
+    read: list[Plan] = []
+
+    def values(of: Plan) -> dict[str, float | None]:
+        read.append(of)
+        return {"errors": 0.01}
+
+    gates = GateCheck(Records(), values)
+    gates.look(_judged(), START + MINUTE)
+    assert read == []
+    of = plan(gates=EXTERNAL_ONLY)
+    gates.look(_judged(plan=of), START + MINUTE)
+    assert read == [of]
+
+
+def test_a_value_that_comes_again_is_no_second_reading() -> None:
+    """`for: 3` means three readings, however often they are looked at."""
+    readings = [MetricReadings({"errors": 0.5}), *[MetricReadings({"errors": 0.5}, frozenset({"errors"}))] * 3]
+    readings += [MetricReadings({"errors": 0.5})] * 2
+    gates = GateCheck(Records(), lambda _plan: readings.pop(0))
+    verdict, said = None, []
+    for minute in range(6):
+        verdict = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict), START + minute * MINUTE).verdict
+        assert verdict is not None
+        said.append(str(verdict.outcome))
+    assert said == ["undecided"] * 5 + ["fail"]
+
+
+@pytest.mark.parametrize(("waived", "outcome"), [(False, "fail"), (True, "pass")])
+def test_a_failure_stays_one_until_a_person_resumes(waived: bool, outcome: str) -> None:
+    values = [0.5, 0.5, 0.5, 0.01]
+    gates = GateCheck(Records(), lambda _plan: {"errors": values.pop(0)})
+    verdict = None
+    for minute in range(3):
+        verdict = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict), START + minute * MINUTE).verdict
+    found = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict, waived=waived), START + 3 * MINUTE).verdict
+    assert found is not None
+    assert found.outcome == outcome
+
+
+# ------------------------------------------------------------------ what has been fetched
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(0, "undecided"), (1, "unmeasurable")])
+def test_a_rollout_whose_calls_nobody_fetches_is_blind_after_ninety_seconds(seconds: int, outcome: str) -> None:
+    found = GateCheck(Records(read=())).look(_judged(history=BaselineHistory()), START + BLIND_AFTER + seconds * SECOND)
+    assert found.verdict is not None
+    assert found.verdict.outcome == outcome
+    if seconds:
+        assert "no calls have been fetched yet, which `rollout serve` does" in found.verdict.reason
+
+
+@dataclass
+class Marked(Records):
+    """Marks as the test wrote them down."""
+
+    marks: dict[tuple[str, str], FetchMark] = field(default_factory=dict)
+
+    def seen(self, rollout: Rollout) -> StoredCalls:
+        return StoredCalls(self.calls, (CONFIRMED,), self.marks)
+
+
+def fetched(number: str = ONE, channel: str = "inbound", at: datetime = START, trouble: str = "") -> FetchMark:
+    return FetchMark(number, channel, START, at, trouble, START if trouble else None)
+
+
+@pytest.mark.parametrize(
+    ("marks", "fixed"),
+    [
+        ([fetched()], True),
+        ([fetched(at=START - SECOND)], False),
+        ([fetched(trouble="no answer")], False),
+        ([fetched(TWO)], False),
+        ([fetched(channel="outbound")], False),
+    ],
+    ids=["since the start", "before it", "with trouble", "of the second wave", "of another channel"],
+)
+def test_the_baseline_is_known_once_the_first_wave_was_fetched(marks: list[FetchMark], fixed: bool) -> None:
+    records = Marked(earlier=EARLIER, marks={(m.number, m.channel): m for m in marks})
+    of = plan([ONE, TWO], gates=None, waves=[1, "100%"])
+    targets = (confirmed(ONE, of=of), confirmed(TWO, step=1, of=of, ord=1, wave=2))
+    GateCheck(records).look(_judged(plan=of, targets=targets), START + MINUTE)
+    assert (records.history is not None) is fixed
+
+
+def test_every_channel_of_the_plan_has_to_be_fetched() -> None:
+    of = plan(gates=None, channels=["inbound", "outbound"])
+    records = Marked(earlier=EARLIER, marks={(ONE, "inbound"): fetched()})
+    judged = _judged(plan=of, targets=(confirmed(of=of),))
+    GateCheck(records).look(judged, START + MINUTE)
+    assert records.history is None
+    records.marks[ONE, "outbound"] = fetched(channel="outbound")
+    GateCheck(records).look(judged, START + MINUTE)
+    assert records.history is not None
+
+
+# ------------------------------------------------------------------ what is new
+
+
+def test_another_position_another_alarm_and_another_answer_are_new() -> None:
+    records = Records(calls=[call(1)])
+    gates = GateCheck(records)
+    gates.look(_judged(), START + 3 * MINUTE)
+    (first,) = records.kept
+    for number, changed in enumerate(
+        [replace(first, position=(1, 2)), replace(first, alarm=Alarm.SPLIT), replace(first, outcome=GateOutcome.PASS)]
+    ):
+        gates.look(_judged(verdict=changed), START + 4 * MINUTE)
+        assert len(records.kept) == 2 + number
+    promoted = replace(first, position=(1, 2))
+    gates.look(_judged(verdict=promoted, phase=Phase.PROMOTED), START + 4 * MINUTE)
+    assert len(records.kept) == 4
+
+
+# ------------------------------------------------------------------ variants
+
+TWO_ARMS: dict[str, Any] = {
+    "canary": None,
+    "variants": {n: {"agent_id": AGENT, "agent_version": v} for n, v in (("b", 7), ("c", 8))},
+    "steps": [{"weights": {"b": 0.3, "c": 0.3}, "hold": "1h"}],
+    "gates": None,
+}
+AB = plan(**TWO_ARMS)
+
+
+def both(bad: int, **changes: Any) -> tuple[Records, Rollout]:
+    """Calls of both variants and of the baseline; of c so many of ten are bad."""
+    calls = [
+        call(i * 0.5, 6 + i % 3, call_id=f"c{i}", successful=not (i % 3 == 2 and (i // 3) % 10 < bad))
+        for i in range(300)
+    ]
+    judged = _judged(plan=AB, targets=(confirmed(of=AB),), history=BaselineHistory(), **changes)
+    return Records(calls=calls), judged
+
+
+def test_each_variant_is_judged_and_the_leader_is_held_against_the_others() -> None:
+    records, judged = both(9)
+    found = GateCheck(records).look(judged, START + 3 * HOUR).verdict
+    assert found is not None
+    assert set(found.arms) == {"b", "c"}
+    assert found.arms["c"].outcome == "fail"
+    assert found.outcome == "fail"
+    assert found.reason == found.arms["c"].reason
+    assert found.comparison is not None
+    assert (found.comparison.leader, set(found.comparison.over)) == ("b", {"c"})
+    counts = found.comparison.over["c"].evidence.figures.counts["success"]
+    assert counts == (0, 100, 90, 10), "of b, and of c in the baseline's place"
+    assert found.comparison.over["c"].evidence.tally.weight == 0.5
+
+
+def test_a_version_that_is_shipped_is_judged_alone_and_what_was_said_of_the_others_stays() -> None:
+    records, judged = both(9)
+    gates = GateCheck(records)
+    before = gates.look(judged, START + 3 * HOUR).verdict
+    assert before is not None
+    ships = HandSplit(1, 1, 1, {"b": 10_000}, ships="b")
+    shipped = replace(judged, by_hand=(ships.to_json(),), hand_split=1, verdict=before)
+    assert shipped.shipped == "b"
+    later = gates.look(shipped, START + 4 * HOUR).verdict
+    assert later is not None
+    assert later.arms["c"] is before.arms["c"]
+    assert later.arms["b"] is not before.arms["b"]
+    assert later.comparison is before.comparison
+    assert later.outcome == later.arms["b"].outcome
+    alone = gates.look(replace(shipped, verdict=None), START + 4 * HOUR).verdict
+    assert alone is not None
+    assert (set(alone.arms), alone.comparison) == ({"b"}, None)
+
+
+def test_a_canary_is_compared_with_no_other() -> None:
+    found = GateCheck(Records(calls=[call(1, 7)])).look(_judged(history=BaselineHistory()), START + HOUR).verdict
+    assert found is not None
+    assert found.comparison is None
+
+
+# ------------------------------------------------------------------ editions
+
+
+def test_a_gate_is_read_by_the_rules_that_the_rollout_began_under() -> None:
+    earlier, later = config_of(plan(gates=None), 1), config_of(plan(gates=None))
+    assert earlier is not None
+    assert later is not None
+    assert (earlier.edition, later.edition) == (1, EDITION)
+    assert config_of(plan()) is None
+    assert config_of(plan(gates=EXTERNAL_ONLY)) is not None
