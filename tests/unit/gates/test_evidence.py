@@ -226,9 +226,16 @@ def test_prob_worse_of_equal_arms_is_a_half(n):
     assert ev.prob_worse((n, 3 * n, n, 3 * n)) == pytest.approx(0.5, rel=1e-6)
 
 
-def test_prob_worse_by_quadrature_and_by_sum_agree_where_they_meet():
+@pytest.mark.parametrize(("fewer", "p"), [(-1_000, 0.730120), (-3_000, 0.9670758), (10_000, 5.1704e-10)])
+def test_prob_worse_of_millions_of_calls(fewer, p):
+    """Against a quadrature over the canary's rate."""
+    assert ev.prob_worse((2 * 10**6, 0, 0, 2 * 10**6)) == 1.0
+    assert ev.prob_worse((1_000_001, 3_000_000, 1_000_000 + fewer, 3_000_000)) == pytest.approx(p, rel=1e-3)
+
+
+def test_prob_worse_of_millions_and_of_fewer_agree_where_they_meet():
     below, above = (10**6, 3 * 10**6, 999_000, 3 * 10**6), (10**6 + 1, 3 * 10**6, 999_000, 3 * 10**6)
-    assert ev.prob_worse(below) == pytest.approx(ev.prob_worse(above), rel=2e-3)
+    assert ev.prob_worse(below) == pytest.approx(ev.prob_worse(above), rel=1e-3)
     assert ev.prob_worse(below) < ev.prob_worse(above)
 
 

@@ -115,6 +115,7 @@ def test_meters_are_full_when_the_verdict_is_made():
     assert (failed.outcome, failed.rollback.part) == ("fail", 1.0)
     (passed,) = shown((5, 45, 45, 405)).arms
     assert passed.outcome == "pass"
+    assert (passed.decides, passed.forecast) == (False, None), "nothing is waited for any more"
     assert [m.proof.part for m in passed.metrics if m.proof] == [1.0, 1.0]
     assert passed.rollback.part == 0.0
 
