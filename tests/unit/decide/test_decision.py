@@ -86,13 +86,6 @@ def test_after_weights_by_hand_and_a_resume_the_time_counts_anew() -> None:
     assert in_test(confirmed_at=None).decides_at is None
 
 
-def test_a_hold_that_is_longer_than_the_test_is_stood_first() -> None:
-    r = in_test(timedelta(), of=ab_plan(after="1h"))
-    assert r.decides_at == START + DAY
-    assert replace(r, stood=3600.0).decides_at == START + 23 * timedelta(hours=1)
-    assert replace(r, stood=86_400.0).decides_at == START + timedelta(hours=1)
-
-
 def test_a_hold_that_is_longer_in_open_hours_is_stood_first() -> None:
     later = START + DAY
     assert waits(in_test(), seen(WINNER, hold_until=later)).waiting_for is WaitingFor.DECISION
