@@ -224,7 +224,7 @@ class App:
 
     @cached_property
     def commands(self) -> Commands:
-        """What people may ask for."""
+        """The commands that people give."""
         from rollout.engine.commands import Commands
 
         ids = self._given.get("ids") or new_id

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
 
     @property
     def address(self) -> str:
-        """Where people reach the page, as far as the settings say: through the proxy, if there is one."""
+        """The address of the page for people, as far as the settings say: through the proxy, if there is one."""
         if self.behind_tls_proxy and self.allowed_hosts:
             return f"https://{self.allowed_hosts[0]}{self.root_path}"
         host = "127.0.0.1" if self.host in ("", "0.0.0.0", "::") else self.host  # noqa: S104 - a name, not a bind
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
 
     @property
     def baseline_kept(self) -> timedelta:
-        """How long a rollout can be rolled back after another end."""
+        """The period in which a rollout can be rolled back after another end."""
         return max(timedelta(days=self.rollback_days), KEEP_BASELINE)
 
     @property

@@ -188,7 +188,7 @@ def plain_host(host: str) -> str:
 
 
 def complaint(url: str, hosts: Iterable[str]) -> str | None:
-    """Why the address of a plan is not used, and what to write instead; None when nothing speaks against it."""
+    """The objection to a plan's address, and what to write instead; None when nothing speaks against it."""
     try:
         parts = urlsplit(url)
         host = plain_host(parts.hostname or "")

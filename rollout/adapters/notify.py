@@ -43,7 +43,7 @@ class NotTaken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where notices go. `name` and `digest` may be shown; `url` may not. `trusted`: of the settings, not of a plan."""
+    """A place for notices. `name` and `digest` may be shown; `url` may not. `trusted`: of the settings, not of a plan."""
 
     url: str = field(repr=False)
     digest: str
@@ -168,7 +168,7 @@ class Courier:
 
 
 def objection(url: str, hosts: Iterable[str]) -> str | None:
-    """Why the address of a plan is not used, and what to write instead; None when nothing speaks against it.
+    """The objection to a plan's address, and what to write instead; None when nothing speaks against it.
 
     Judged by what apprise builds of it; nothing is read or reached for that. Loads apprise, a second of work.
     """
@@ -220,7 +220,7 @@ def _threaded(url: str, message: Message) -> str:
 
 
 def _words(said: str) -> str:
-    """Why a service did not take it, by its status alone: its own words may hold the address."""
+    """The reason that a service did not take it, by its status alone: its own words may hold the address."""
     if found := _STATUS.search(said):
         return f"it answered {found[1]}"
     if "onnection error" in said or "ould not" in said:

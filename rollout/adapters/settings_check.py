@@ -56,7 +56,7 @@ def _shown(value: object) -> str:
 
 
 def _no_folder(path: Path) -> str:
-    """Why no file can be made in this folder, which is made itself if need be; empty when it can."""
+    """The reason that no file can be made in this folder, which is made itself if need be; empty when it can."""
     nearest = path.absolute()
     while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent

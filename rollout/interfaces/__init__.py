@@ -1,1 +1,1 @@
-"""Where people and programs come in. No decisions are made here."""
+"""The ways in for people and programs. No decisions are made here."""

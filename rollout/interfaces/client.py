@@ -29,7 +29,7 @@ __all__ = ["Client", "NotPromoted", "RolloutError", "RolloutStatus"]
 
 @dataclass(frozen=True, slots=True)
 class RolloutStatus:
-    """Where a rollout stands; wave and step count from 1.
+    """A rollout's phase, wave and step; wave and step count from 1.
 
     `document` is the whole answer of the service. After `get`, `list` and `wait` it has the fields that
     `rollout show --json` prints, among them `weight`, `why`, `waiting_for` and `targets`.
@@ -80,7 +80,7 @@ class Client:
         self._remote.close()
 
     def check(self, plan: str | Path | Mapping[str, Any], *, strict: bool = False) -> dict[str, Any]:
-        """What `rollout check --json` prints: `ok`, `problems`, `warnings` and the exact requests. Writes nothing."""
+        """The answer of `rollout check --json`: `ok`, `problems`, `warnings` and the exact requests. Writes nothing."""
         return self._remote.check(_plan(plan), strict=strict)
 
     def start(
@@ -194,7 +194,7 @@ class Client:
         return RolloutStatus.of(self._remote.follow_rollback(str(ordered["id"]), timeout))
 
     def report(self, rollout: str) -> dict[str, Any]:
-        """What `rollout report --json` prints: the versions, their rates and evidence, and what to do or was done."""
+        """The answer of `rollout report --json`: the versions, their rates and evidence, and what to do or was done."""
         found: dict[str, Any] = json.loads(self._remote.report(rollout, ReportForm.JSON))
         return found
 

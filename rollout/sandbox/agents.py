@@ -36,7 +36,7 @@ _SIZES = (
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How calls of one agent version turn out. Shares are probabilities 0..1, times seconds unless named."""
+    """The behaviour of calls to one agent version. Shares are probabilities 0..1, times seconds unless named."""
 
     success: float = 0.9
     """Share judged successful; a call with a hard error never is."""

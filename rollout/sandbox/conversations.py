@@ -54,12 +54,12 @@ class Conversation:
 
     @property
     def from_number(self) -> str:
-        """Who dialled."""
+        """The caller's number."""
         return self.other if self.direction == "inbound" else self.number
 
     @property
     def to_number(self) -> str:
-        """Who was dialled."""
+        """The number that was called."""
         return self.number if self.direction == "inbound" else self.other
 
     @property

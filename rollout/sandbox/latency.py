@@ -1,4 +1,4 @@
-"""How long an answer takes: not every endpoint's is alike, and none takes the same time twice.
+"""Latencies of answers: they differ by endpoint, and none is the same twice.
 
 As seen with Retell through its edge: a phone number is the slowest thing to ask for but for a list of them; agents
 come out of a cache, and what is refused is refused at once.

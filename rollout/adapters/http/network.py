@@ -100,7 +100,7 @@ def literal_addresses(host: str) -> list[tuple[socket.AddressFamily, str]]:
 
 
 def countdown(clock: Clock, ends: float) -> Callable[[], float]:
-    """How many seconds are left until `ends` (of Clock.boot); TimeoutError when none are."""
+    """The seconds left until `ends` (of Clock.boot); TimeoutError when none are."""
 
     def left() -> float:
         seconds = ends - clock.boot()

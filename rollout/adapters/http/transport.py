@@ -19,7 +19,7 @@ _SENDING = "rollout.sending"
 
 @dataclass(frozen=True, slots=True)
 class Sending:
-    """How one request is sent. `deadline` is in seconds of Clock.boot, `limit` in bytes of the answer's body.
+    """The terms of sending one request. `deadline` is in seconds of Clock.boot, `limit` in bytes of the answer's body.
 
     `before` is called right before the first byte; a text that it returns refuses the request.
     """

@@ -1,4 +1,4 @@
-"""Which hosts plans may read metrics from: the server's settings decide, whatever a plan says.
+"""The hosts that plans may read metrics from: the server's settings decide, whatever a plan says.
 
 An entry of ROLLOUT_METRIC_HOSTS is a host or a host with its port. A host alone may be asked by https where it
 leads to public addresses. A host with its port may also lead to private ones, and on loopback be asked by http.
@@ -34,7 +34,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class ValueUnreadable(Exception):
-    """Why a value could not be read; the text is for people and names no address's secrets."""
+    """The reason that a value could not be read; the text is for people and names no address's secrets."""
 
 
 class Late(ValueUnreadable):
@@ -128,7 +128,7 @@ def asked(source: Prometheus | Http) -> str:
 
 
 def addresses(place: AllowedAddress, lookup: Lookup | None = None) -> list[Address]:
-    """Where to connect to: every address behind the host, looked up once. ValueUnreadable when one is not allowed.
+    """The addresses to connect to: every one behind the host, looked up once. ValueUnreadable when one is not allowed.
 
     `localhost` and IP addresses are not looked up. One bad address refuses all: which of them is taken would be
     a matter of chance.

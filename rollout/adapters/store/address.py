@@ -32,7 +32,7 @@ class SqliteAddress:
 
     @property
     def place(self) -> str:
-        """Where the database is, for people."""
+        """The database's place, for people."""
         return str(self.path)
 
     @property
@@ -50,7 +50,7 @@ class PostgresAddress:
 
     @property
     def place(self) -> str:
-        """Where the database is, for people: never with a password."""
+        """The database's place, for people: never with a password."""
         host = self.url.host or self.url.query.get("host") or "the local server"
         return f"{self.url.database or self.url.username or ''} on {host if isinstance(host, str) else ', '.join(host)}"
 

@@ -69,7 +69,7 @@ def against(connection: Connection, kept: Sequence[Anchor], system: Iterable[Rec
 
 
 def tokens_by_journal(connection: Connection, system: Iterable[RecordedEntry]) -> list[str]:
-    """Where the token table is not what the system's chain says, one sentence each."""
+    """Differences of the token table from the system's chain, one sentence each."""
     made: dict[str, RecordedEntry] = {}
     revoked: set[str] = set()
     faults = []

@@ -90,7 +90,7 @@ _RELEASING = (
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:
-    """When the next rollout becomes due that nobody is at work on.
+    """The moment at which the next rollout becomes due that nobody is at work on.
 
     One whose lease has run out is due. One that is leased comes back when it is let go of, and is passed over.
     """

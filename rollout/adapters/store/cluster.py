@@ -1,4 +1,4 @@
-"""Which PostgreSQL cluster is this, and may it lose what it has confirmed?
+"""The identity of a PostgreSQL cluster, and whether it may lose what it has confirmed.
 
 A standby that was promoted goes on under a new timeline, and a restored dump lives in a cluster with another
 system identifier: a process that starts after either sees it, without having known the database before. SQLite has
@@ -42,7 +42,7 @@ class ClusterName:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseIdentity:
-    """Which database of which cluster a session is in; empty where it cannot be known."""
+    """The database and cluster of a session; empty where it cannot be known."""
 
     system: str = ""
     database: str = ""

@@ -58,7 +58,7 @@ class DatabaseFile:
         )
 
     def _refusal(self) -> str:
-        """Why the system does not let this file be written, or files be made beside it; empty when it does."""
+        """The system's reason not to let this file be written, or files be made beside it; empty when it does."""
         folder = self._absolute.parent
         if os.statvfs(folder).f_flag & os.ST_RDONLY:
             return "Read-only file system"

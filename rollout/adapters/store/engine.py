@@ -148,7 +148,7 @@ class Database:
 
     @property
     def place(self) -> str:
-        """Where the database is, for people: never with a password."""
+        """The database's place, for people: never with a password."""
         return self.opener.address.place
 
     @contextmanager
@@ -224,7 +224,7 @@ class Database:
             yield connection.connection.driver_connection
 
     def encoding(self) -> str:
-        """How PostgreSQL keeps texts; UTF8 on SQLite."""
+        """PostgreSQL's encoding of texts; UTF8 on SQLite."""
         if self.is_sqlite:
             return UTF8
         with self.read() as connection:

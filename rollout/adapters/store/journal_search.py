@@ -21,7 +21,7 @@ Place = tuple[datetime, str, int]
 
 @dataclass(frozen=True, slots=True)
 class JournalSearch:
-    """Which entries are asked for; "" and None: any.
+    """The conditions of a search in the journal; "" and None: any.
 
     `actor`: a part of who it was; `by_people`: False the service's own entries, True all others; `rollout`: an id, or
     a part of a name; `since` and `until`: from, and before. `system`: those that concern no rollout, too. `within`:

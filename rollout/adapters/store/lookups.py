@@ -59,7 +59,7 @@ class LeftLists:
 
 @dataclass(frozen=True, slots=True)
 class EndedSearch:
-    """Which ended rollouts are asked for: with a text in name, id or a number, of one phase, of an agent; "": any."""
+    """A search among ended rollouts: with a text in name, id or a number, of one phase, of an agent; "": any."""
 
     containing: str = ""
     phase: str = ""
@@ -165,7 +165,7 @@ class Lookups:
             ]
 
     def count_on(self, number: str, within: frozenset[str] | None = None) -> int:
-        """How many rollouts ever had this number; `within` as in `stays`."""
+        """The number of rollouts that ever had this number; `within` as in `stays`."""
         query = select(targets.c.rollout_id).where(targets.c.number == number)
         with self.database.read() as connection:
             ids = list(connection.execute(query).scalars())

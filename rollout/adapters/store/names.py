@@ -1,4 +1,4 @@
-"""Which rollout an id, a name or the beginning of an id means, and that a live rollout's name is its own.
+"""The rollout that an id, a name or the beginning of an id means; a live rollout's name is its own.
 
 A name means its live rollout, else its newest ended one, among those that the asker may see. Two live ones of one
 name are left over from older databases, or come about when an ended rollout is rolled back: then the name means

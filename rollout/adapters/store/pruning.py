@@ -43,7 +43,7 @@ MOST_PRUNED = 500  # rollouts asked for at a time
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long rows are kept. `rollback`: how long an ended rollout can still be rolled back."""
+    """Periods for which rows are kept. `rollback`: how long an ended rollout can still be rolled back."""
 
     rollback: timedelta
     rollouts: timedelta

@@ -95,7 +95,7 @@ def rebuild(entries: Iterable[RecordedEntry]) -> Rebuilt:
 
 
 def differences(connection: Connection, rollout_id: str, entries: Iterable[RecordedEntry] | None = None) -> list[str]:
-    """Where the tables are not what the journal says, one sentence each; empty when they agree.
+    """Differences of the tables from the journal, one sentence each; empty when they agree.
 
     `entries`: the rollout's, if they were read already.
     """

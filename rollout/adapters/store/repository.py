@@ -114,7 +114,7 @@ class Store:
             claims.wake(connection, ids, self.database.now(connection), look)
 
     def next_due_in(self) -> timedelta | None:
-        """How long until the next rollout becomes due; not above 0: one is due."""
+        """Seconds until the next rollout becomes due; not above 0: one is due."""
         with self.database.read() as connection:
             now = self.database.now(connection)
             due = claims.next_due(connection, now)

@@ -1,4 +1,4 @@
-"""How the service stands as a whole, read at one moment: its replicas, what is late, its notices, its database."""
+"""The state of the whole service, read at one moment: its replicas, what is late, its notices, its database."""
 
 from __future__ import annotations
 

@@ -192,7 +192,7 @@ def _of_notices(found: metrics_queries.StoreFigures) -> Iterator[Metric]:
 
 
 class _Rollbacks:
-    """How long rollbacks took, from the journal; read once, and then only what is new."""
+    """The durations of rollbacks, from the journal; read once, and then only what is new."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""How much one token may ask, and how often a source may guess. A rollback is behind none of these.
+"""Limits of what one token may ask and of how often a source may guess. A rollback is behind none of these.
 
 Everything is bounded: a table that grows with what strangers send would be a way to take the service down.
 """

@@ -60,7 +60,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address that it listens on."""
         return f"http://{self._at}"
 
     @property

@@ -1,4 +1,4 @@
-"""Who may do what: the role table, and tokens as people and programs hold them.
+"""Roles and what they may do, and tokens as people and programs hold them.
 
 A token is `rlt_` and 43 URL-safe characters (256 random bits). Only its SHA-256 is stored: a secret of that
 entropy needs no slow hash. It is shown once, when it is made.
@@ -60,7 +60,7 @@ ALLOWED: dict[Role, frozenset[Right]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks. `id` None: nobody in particular, on loopback while no token exists; may only read.
+    """The caller of a request. `id` None: nobody in particular, on loopback while no token exists; may only read.
 
     `numbers` None: every number; else only rollouts whose numbers are all among these.
     """
@@ -73,7 +73,7 @@ class Caller:
 
     @property
     def actor(self) -> str:
-        """How the journal names this caller; request ids are scoped by it."""
+        """The caller's name in the journal; request ids are scoped by it."""
         return "anonymous" if self.id is None else f"token:{self.id}:{self.name}"
 
     def may(self, right: Right) -> bool:

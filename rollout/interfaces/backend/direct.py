@@ -74,7 +74,7 @@ class Backend(Protocol):
     def on_number(self, number: str) -> str: ...
 
     def address(self) -> str:
-        """Where the service's page is, without the slash at its end."""
+        """The address of the service's page, without the slash at its end."""
         ...
 
     def service_is_alive(self) -> bool: ...
@@ -184,7 +184,7 @@ class Direct:
         return sentence(rows, self.app.store.now()) if rows else None
 
     def timetable_rows(self, r: Rollout) -> builtins.list[TimetableRow]:
-        """What is still to come; [] once it ended, and while it is held. InputError: its calendar cannot be read."""
+        """The moments still to come; [] once it ended, and while it is held. InputError: its calendar cannot be read."""
         if r.phase is Phase.HELD:
             return []  # nothing comes before a person answers, and nobody knows when that is
         return self.app.calendars.remaining(r, self.app.store.now())

@@ -1,4 +1,4 @@
-"""What `check` tells of a plan: pre-flight, the exact requests, the timetable, a forecast, and its tests if asked."""
+"""The answer of `check` on a plan: pre-flight, the exact requests, the timetable, a forecast, and its tests if asked."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Interrupted(BaseException):
 
 
 def actor() -> str:
-    """Who is at this command line."""
+    """The person at this command line."""
     import getpass
 
     try:

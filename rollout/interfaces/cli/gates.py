@@ -180,7 +180,7 @@ def report(
     ] = None,
     json: Json = False,
 ) -> None:
-    """What was tried, how the calls of each version went, and what to do; after the end, what was done and followed."""
+    """The report: what was tried, how the calls of each version went, and what to do or was done."""
     from rollout.interfaces.views.report_form import ReportForm
 
     form = ReportForm.HTML if html is not None else ReportForm.JSON if json else ReportForm.TEXT

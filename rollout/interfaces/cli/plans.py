@@ -113,7 +113,7 @@ def _addresses(loaded: Plan) -> list[str]:
 
 
 def _numbers(loaded: Plan) -> str:
-    """How many numbers a plan names, for people who wait."""
+    """The number of a plan's numbers, for people who wait."""
     if any(not isinstance(n, str) for n in loaded.numbers):
         return "the numbers it selects"
     return f"{len(loaded.numbers)} number{'' if len(loaded.numbers) == 1 else 's'}"

@@ -105,7 +105,7 @@ def local(text: str | None) -> str:
 
 
 def span(text: str | None) -> str:
-    """How far a time is from now: `in 4 min`, `2 h ago`."""
+    """The distance of a time from now: `in 4 min`, `2 h ago`."""
     if not text:
         return "-"
     seconds = (datetime.fromisoformat(text) - _now()).total_seconds()

@@ -47,7 +47,7 @@ class AccountNumber:
 
     @property
     def changed(self) -> datetime:
-        """When anything about it was changed last."""
+        """The moment of its last change."""
         return datetime.fromtimestamp(self.modified / 1000, UTC)
 
     def matches(self, text: str) -> bool:

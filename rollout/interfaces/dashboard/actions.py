@@ -154,7 +154,7 @@ async def _do(request: Request, command: str, id_: str) -> Response:
 
 
 def by_of(caller: Caller, form: Mapping[str, str], command: str) -> By:
-    """Who orders this and why; InputError without a reason of one line. A rollback is not refused for its reason."""
+    """The actor and the reason; InputError without a reason of one line. A rollback is not refused for its reason."""
     reason = form.get("reason", "").strip()
     if command == "rollback":
         reason = in_one_line(reason)[:MOST_REASON] or NO_REASON

@@ -31,7 +31,7 @@ class BulkCommand(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BulkAnswer:
-    """What became of the order for one rollout; `trouble` says why nothing was changed, "" if it was done."""
+    """The outcome of the order for one rollout; `trouble` says why nothing was changed, "" if it was done."""
 
     id: str
     name: str

@@ -38,7 +38,7 @@ class StripBar:
 
 @dataclass(frozen=True, slots=True)
 class MonthMark:
-    """Where a month begins in a strip."""
+    """A month's beginning in a strip."""
 
     x: int
     name: str

@@ -112,13 +112,13 @@ def rates_panel(counted: Sequence[Counted], floor: float, x: TimeScale, width: i
 
 
 def rate_floor(of: Sequence[Sequence[Counted]]) -> float:
-    """Where the axis of every rate begins: below the lowest interval, in steps of twenty points."""
+    """The beginning of every rate's axis: below the lowest interval, in steps of twenty points."""
     shares = [wilson(c.good[i] / c.judged[i], c.judged[i])[0] for one in of for c in one for i in (0, 1) if c.judged[i]]
     return max(0.0, math.floor(min(shares, default=0.0) * 5) / 5)
 
 
 def _told(what: str, of: Sequence[CallsBar | RateMark]) -> str:
-    """What a panel shows, in words: its newest period."""
+    """A panel in words: its newest period."""
     return f"{what} over time; newest {'; '.join(m.text for m in of[-2:])}" if of else f"{what} over time; none yet"
 
 

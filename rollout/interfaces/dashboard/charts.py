@@ -125,12 +125,12 @@ class ChartFrame:
 
     @property
     def right(self) -> int:
-        """Where the time axis ends."""
+        """The right end of the time axis."""
         return self.width - RIGHT
 
     @property
     def bottom(self) -> int:
-        """Where the time axis stands."""
+        """The height of the time axis."""
         return self.height - self.foot
 
     def y(self, part: float) -> float:
@@ -195,14 +195,14 @@ def timeline(  # noqa: PLR0913 - four series, and the measures of the picture by
 
 
 def time_axis(moments: Sequence[Moment], ahead: Sequence[Moment], end: datetime, width: int) -> TimeScale:
-    """Where a time stands in a picture of this width; charts of the same moments stand under each other."""
+    """A time's place in a picture of this width; charts of the same moments stand under each other."""
     turns = sorted({end, *(m.at for m in (*moments, *ahead))})
     places = _places(turns, end, LEFT, width - RIGHT)
     return lambda at: _between(at, turns, places)
 
 
 def _places(turns: Sequence[datetime], end: datetime, left: float, right: float) -> list[float]:
-    """Where on the axis each of these times stands."""
+    """The place of each of these times on the axis."""
     spans = [max((b - a).total_seconds(), 0.0) ** SHORTENED for a, b in pairwise(turns)]
     behind = sum(span for span, b in zip(spans, turns[1:], strict=True) if b <= end)
     ahead = sum(spans) - behind

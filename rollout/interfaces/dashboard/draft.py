@@ -37,7 +37,7 @@ class Draft:
 
     @property
     def values(self) -> dict[str, Any]:
-        """What the templates of form, staircase and complaints need."""
+        """The values for the templates of form, staircase and complaints."""
         inputs = self.inputs or {}
         return {
             "f": inputs,

@@ -1,4 +1,4 @@
-"""How values read on the page: shares, times, splits, phases. Pure text; escaping is the templates' business."""
+"""Values as the page words them: shares, times, splits, phases. Pure text; escaping is the templates' business."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def percent(share: float | None) -> str:
 
 
 def percent0(share: float) -> str:
-    """How far something has come: `12 %`."""
+    """A share of the way: `12 %`."""
     return f"{share * 100:.0f}\u00a0%"
 
 
@@ -173,7 +173,7 @@ def channel_of(field: str) -> str:
 
 
 def tried(plan: Plan) -> str:
-    """What a plan tries: `agent_abc v6 → v7` where it names the baseline, else `agent_abc v7`; variants in turn."""
+    """The versions in a plan: `agent_abc v6 → v7` where it names the baseline, else `agent_abc v7`; variants in turn."""
     arms = list(plan.arms.values())
     base = plan.baseline or ()
     if len(arms) == len(base) == 1 and base[0].agent_id == arms[0].agent_id and base[0].agent_version is not None:

@@ -148,7 +148,7 @@ def observed(r: Rollout, stood: Sequence[WeightPeriod], now: datetime) -> list[c
 
 
 def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
-    """When the next steps could come at the earliest, by their holds alone; the last moment is the end.
+    """The earliest moments of the next steps, by their holds alone; the last moment is the end.
 
     Nothing for a plan that retreats: its timetable says more than a staircase of holds could.
     """
@@ -164,7 +164,7 @@ def ahead(r: Rollout, now: datetime) -> list[charts.Moment]:
 
 
 def _lasts(r: Rollout, step: int) -> timedelta:
-    """How long a step lasts at least: its hold, or in the last step of an A/B test until the plan decides it."""
+    """The shortest duration of a step: its hold, or in the last step of an A/B test until the plan decides it."""
     hold, decide = r.plan.hold(step).duration, r.plan.decide
     if decide is None or step != r.plan.last_step or r.shipped is not None:
         return hold

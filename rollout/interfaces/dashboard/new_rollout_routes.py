@@ -148,7 +148,7 @@ def _checks(router: APIRouter) -> None:
 
     @router.post("/new/rehearse", **shown(Right.OPERATE, "model"))
     async def rehearse(request: Request) -> Response:
-        """What rehearsal expects of the plan."""
+        """A rehearsal of the plan."""
         page_state: PageState = request.state.page_state
         text = new_rollout_page.text_of(form_of(request))
         return render(request, "new_rehearsal.html", rehearsal=await _rehearsal(request, page_state, text))

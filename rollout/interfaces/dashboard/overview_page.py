@@ -41,7 +41,7 @@ ORDER_WORDS: Mapping[ListOrder, str] = {
 
 @dataclass(frozen=True, slots=True)
 class OverviewFilter:
-    """What a reader has chosen. `phase`: "" for any; `agent`: ID, ID:VERSION, or "" for any."""
+    """A reader's choice. `phase`: "" for any; `agent`: ID, ID:VERSION, or "" for any."""
 
     text: str = ""
     phase: str = ""
@@ -56,7 +56,7 @@ class OverviewFilter:
 
     @property
     def query(self) -> str:
-        """What was chosen as a part of an address, without what is not chosen."""
+        """The choice as a part of an address, without what is not chosen."""
         chosen = {
             "q": self.text,
             "phase": self.phase,
@@ -92,7 +92,7 @@ def read_filter(query: Mapping[str, str]) -> OverviewFilter:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """How far the gates have come, 0..1 each; `outcome` is the verdict's."""
+    """The progress of the gates, 0..1 each; `outcome` is the verdict's."""
 
     outcome: str
     rollback: float
@@ -195,7 +195,7 @@ def _ended(
 
 
 def write_cursor(last: Rollout) -> str:
-    """Where the next page begins: behind this rollout."""
+    """The cursor of the next page: behind this rollout."""
     return f"{last.updated_at.isoformat()} {last.id}"
 
 

@@ -48,7 +48,7 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who is looking. Without a session: nobody in particular, on loopback while no token exists."""
+    """The reader of a page. Without a session: nobody in particular, on loopback while no token exists."""
 
     caller: Caller
     session: Session | None

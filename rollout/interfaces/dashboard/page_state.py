@@ -74,7 +74,7 @@ class PageState:
         return lines
 
     def trouble(self) -> str:
-        """Why nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
+        """The reason that nothing moves at the moment, if so: no process of the service ticks, or one says what it lacks."""
         return _trouble(self.service.app.store.heartbeats.services())
 
 

@@ -74,7 +74,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
 
 
 def ahead(page_state: PageState, r: Rollout) -> str | Sequence[tuple[str, datetime]]:
-    """What is still to come, each with its earliest moment; the timetable in words where a calendar has its own zone."""
+    """The steps to come, each with its earliest moment; the timetable in words where a calendar has its own zone."""
     direct = page_state.service.direct
     try:
         rows = direct.timetable_rows(r)
@@ -151,7 +151,7 @@ def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
 
 
 def _stands(m: MetricSummary) -> str:
-    """Where a metric stands between harmful and safe, in words."""
+    """A metric's place between harmful and safe, in words."""
     if m.difference is None:
         return "no calls to compare"
     proof = 0.0 if m.proof is None else m.proof.part

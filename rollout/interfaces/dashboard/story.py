@@ -27,7 +27,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Lead:
-    """Why it does not continue yet: what is missing, until when (where a moment is known), and the rest of the sentence."""
+    """The reason to wait: what is missing, until when (where a moment is known), and the rest of the sentence."""
 
     missing: str
     until: datetime | None = None
@@ -95,7 +95,7 @@ def _evidence(r: Rollout, gates: GateSummary, now: datetime) -> Lead:
 
 
 def _still_open(gates: GateSummary | None) -> str:
-    """What the gates would say if the hold ended now."""
+    """The gates' answer if the hold ended now."""
     if gates is None:
         return ""
     if gates.outcome is GateOutcome.PASS:
@@ -107,7 +107,7 @@ def _still_open(gates: GateSummary | None) -> str:
 
 
 def overridden(r: Rollout) -> list[str]:
-    """What a promotion does not wait for any more, one sentence each; the hold and the gates as they stand."""
+    """Conditions that a promotion no longer waits for, one sentence each; the hold and the gates as they stand."""
     if r.phase is not Phase.PROGRESSING or r.promote_asked:
         return []
     found = []

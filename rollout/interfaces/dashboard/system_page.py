@@ -100,7 +100,7 @@ def add(router: APIRouter) -> None:
 
     @router.get("/system", **shown(Right.ADMIN))
     async def system_page(request: Request) -> Response:
-        """How the service stands."""
+        """The state of the service."""
         page_state: PageState = request.state.page_state
         template = "system_live.html" if is_fragment(request) else "system.html"
         look = request.app.state.checks.look

@@ -82,7 +82,7 @@ def lines(found: GateSummary | None) -> list[str]:
 
 
 def against_lines(found: GateSummary) -> list[str]:
-    """How far the variant with the best rate has come towards the proof that it is better than each other one."""
+    """The best variant's progress towards the proof that it is better than each other one."""
     from rollout.domain.gates.reasons import figure
 
     return [
@@ -120,7 +120,7 @@ def _lines(a: ArmSummary, *, several: bool) -> list[str]:
 
 
 def good(arm: ArmCalls) -> str:
-    """How many calls of an arm were good, and their share: beside a metric called success, nothing else is clear."""
+    """The count and share of an arm's good calls: beside a metric called success, nothing else is clear."""
     rate = "" if arm.rate is None else f" ({100 * (1 - arm.rate):.1f} %)"
     return f"{arm.calls - arm.bad:,} of {arm.calls:,} good{rate}"
 

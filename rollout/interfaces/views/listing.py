@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 class ListOrder(StrEnum):
-    """What comes first in a list."""
+    """The order of a list."""
 
     CREATED = "created"
     UPDATED = "updated"

@@ -192,7 +192,7 @@ def _versions(r: Rollout, found: GateSummary | None) -> tuple[ReportedVersion, .
 
 
 def _baselines(r: Rollout) -> str:
-    """What the numbers served before: each split once."""
+    """The splits that the numbers served before, each once."""
     found = list(
         dict.fromkeys(splits.describe(entries) for t in r.targets for entries in t.baseline.values() if entries)
     )

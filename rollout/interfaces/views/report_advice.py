@@ -1,4 +1,4 @@
-"""What the report recommends while a rollout is live, why, and what would change it."""
+"""The report's recommendation while a rollout is live, its reason, and what would change it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rollout.interfaces.views.words import metric, moment
 
 
 class Advice(StrEnum):
-    """What a person should do now."""
+    """The next action for a person."""
 
     WAIT = "wait"
     PROMOTE = "promote"
@@ -81,7 +81,7 @@ def _by_calls(r: Rollout, arms: Sequence[ArmSummary], reasons: tuple[str, ...]) 
 
 
 def _by_plan(r: Rollout) -> str:
-    """When the plan decides the test, if it will."""
+    """The moment at which the plan decides the test, if it will."""
     return "" if r.decides_at is None else f" The plan decides it at the earliest on {moment(r.decides_at)}."
 
 
@@ -100,7 +100,7 @@ def _needs(r: Rollout, a: ArmSummary, named: bool) -> str:
 
 
 def results(found: GateSummary | None) -> str:
-    """What the calls had shown when a rollout ended."""
+    """The results of the calls when a rollout ended."""
     if found is None or not found.arms:
         return "No calls were judged."
     failing = [a for a in found.arms if a.outcome is GateOutcome.FAIL]

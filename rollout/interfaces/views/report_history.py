@@ -1,4 +1,4 @@
-"""What the report tells of a rollout's journal: the events a manager reads, how it ended, and what followed."""
+"""A rollout's journal as the report tells it: the events a manager reads, how it ended, and what followed."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ReportedEvent:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a rollout ended, in sentences: what was done, what the calls had shown by then, and what followed."""
+    """The end of a rollout, in sentences: what was done, what the calls had shown by then, and what followed."""
 
     at: datetime
     what: str
@@ -135,7 +135,7 @@ def ending(r: Rollout, happened: Sequence[ReportedEvent], found: GateSummary | N
 
 
 def _shipped(happened: Sequence[ReportedEvent]) -> str:
-    """Who gave a version every call, and why; empty where the plan's last step did."""
+    """The person who gave a version every call, and the reason; empty where the plan's last step did."""
     last = next((e for e in reversed(happened) if e.kind == "shipped"), None)
     if last is None:
         return ""
@@ -179,7 +179,7 @@ def _after_rollback(r: Rollout, now: datetime) -> tuple[str, ...]:
 
 
 def _watch(r: Rollout, now: datetime) -> tuple[str, ...]:
-    """What is watched after the end, and until when."""
+    """The watch after the end, and its own end."""
     if r.watch_until is None:
         return ()
     what = "Its numbers and calls" if r.phase is Phase.PROMOTED else "Its numbers"

@@ -71,7 +71,7 @@ def _metric(m: ReportedMetric) -> str:
 
 
 def facts(report: Report) -> list[tuple[str, str]]:
-    """What was tried, on which numbers, since when and on how many calls."""
+    """The versions compared, their numbers, the time and the calls."""
     baseline, *tried = report.versions
     count = len(report.numbers)
     numbers = (
@@ -105,7 +105,7 @@ def html(report: Report) -> str:
 
 
 def parts(report: Report) -> dict[str, Any]:
-    """What `report_body.html` shows beside the report itself."""
+    """The parts of `report_body.html` beside the report itself."""
     sizes = (plots.WIDE, plots.NARROW)
     events, left_out = shown_events(report)
     curves = [(c.version, [plots.evidence(c, width) for width in sizes]) for c in report.evidence]

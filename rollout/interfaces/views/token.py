@@ -9,7 +9,7 @@ from rollout.interfaces.views.rollout import when
 
 
 def token(row: TokenRow) -> dict[str, Any]:
-    """Whose it is, what it may do, and its times in UTC."""
+    """A token's owner, what it may do, and its times in UTC."""
     return {
         "id": row.id,
         "name": row.name,

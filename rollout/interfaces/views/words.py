@@ -1,4 +1,4 @@
-"""How values read, the same wherever people meet them. Times are in UTC, rates those of good calls."""
+"""Values in words, the same wherever people meet them. Times are in UTC, rates those of good calls."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def external(found: ExternalSummary) -> str:
 
 
 def result(outcome: GateOutcome | None, margin: float | None) -> str:
-    """What the gates say of a version, `margin` being that of the metric it stands beside."""
+    """The gates' result for a version, `margin` being that of the metric it stands beside."""
     match outcome:
         case None:
             return NONE
@@ -96,7 +96,7 @@ def number_count(count: int) -> str:
 
 
 def actor_name(text: str) -> str:
-    """Who it was, without the prefix and the id that only programs need: `token:ab12:Maria` is Maria."""
+    """The actor's name, without the prefix and the id that only programs need: `token:ab12:Maria` is Maria."""
     if text.startswith("token:") and text.count(":") >= 2:
         return text.split(":", 2)[2]
     return text.removeprefix("cli:")

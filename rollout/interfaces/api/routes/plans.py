@@ -80,7 +80,7 @@ async def tests(request: Request, body: PlanBody) -> StreamingResponse:
     **needs(Right.OPERATE, "model", PLAN_BYTES, (*ERRORS, 501)),
 )
 async def rehearse(request: Request, body: PlanBody) -> JSONResponse:
-    """When each step would be decided, and what the plan can and cannot detect. Writes nothing."""
+    """Play a plan: when each step would be decided, and what the plan can and cannot detect. Writes nothing."""
     service, caller = service_of(request), caller_of(request)
     play = service.rehearse
     if play is None:

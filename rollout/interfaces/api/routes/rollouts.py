@@ -115,7 +115,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
 
 @router.get("/{id}", response_model=RolloutModel, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
-    """Where it stands, what happens next, when, and why not yet; its targets with their live split."""
+    """One rollout: where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
     return await _answer(service, lambda: service.direct.document(service.find(caller, id)))
 
@@ -153,7 +153,7 @@ async def report(
         ReportForm, Query(alias="format", description="json; text, for a terminal; html, one self-contained page.")
     ] = ReportForm.JSON,
 ) -> Response:
-    """What was tried, how the calls of each version went, and what to do; after the end, what was done and followed."""
+    """The report: what was tried, how the calls of each version went, and what to do or was done."""
     service, caller = service_of(request), caller_of(request)
 
     def work() -> Response:

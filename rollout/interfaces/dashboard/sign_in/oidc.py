@@ -38,7 +38,7 @@ MOST_ASKING = 50  # requests to the provider at the same time
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who the provider says it is, with the role that its groups give."""
+    """The person as the provider names it, with the role that its groups give."""
 
     name: str
     role: Role
@@ -136,7 +136,7 @@ class Provider:
         self._client = httpx.AsyncClient(timeout=SECONDS, transport=way, trust_env=False)
 
     async def login_url(self, state: str, nonce: str, verifier: str) -> str:
-        """Where the browser goes to sign in."""
+        """The address at which the browser signs in."""
         query = {
             "response_type": "code",
             "client_id": self.client_id,
