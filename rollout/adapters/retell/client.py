@@ -129,7 +129,8 @@ class RetellClient:
         """
         seen: set[str] = set()
         unreadable: Failure | None = None
-        for index, items in enumerate(self._walk_numbers()):
+        pages = self._walk_numbers(self._deadline * _LIST_DEADLINES, urgent=False, start=None)
+        for index, items in enumerate(pages):
             if isinstance(items, Failure):
                 if index == 0 and items.status == 404:
                     yield from self._all_by_the_older_list()
@@ -201,15 +202,12 @@ class RetellClient:
         found = self._reader.ask(ask, lambda document: calls.details(document, call_id), within=self._deadline)
         return CallDetails() if isinstance(found, Failure) and found.status in (404, 422) else found
 
-    def _walk_numbers(
-        self, within: float | None = None, *, urgent: bool = False, start: str | None = None
-    ) -> Iterator[Page | Failure]:
+    def _walk_numbers(self, within: float, *, urgent: bool, start: str | None) -> Iterator[Page | Failure]:
         def ask(size: int, key: str | None) -> RequestSpec:
             path = f"/v2/list-phone-numbers?limit={size}"
             path += "" if key is None else f"&pagination_key={segment(key)}"
             return RequestSpec("list-phone-numbers", "GET", path, limit=LARGE)
 
-        within = within or self._deadline * _LIST_DEADLINES
         return walk(self._reader, ask, within=within, urgent=urgent, start=start)
 
     def _all_by_the_older_list(self) -> Iterator[Reading | Failure]:

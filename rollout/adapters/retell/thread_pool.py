@@ -23,7 +23,7 @@ class ThreadPool:
         # One session opens its connections while the threads of another send.
         self._openers = ThreadPoolExecutor(concurrency, thread_name_prefix="retell-open")
 
-    def run(self, work: Callable[[], None], most: int, *, urgent: bool = False, opens: bool = False) -> None:
+    def run(self, work: Callable[[], None], most: int, *, urgent: bool, opens: bool = False) -> None:
         """Run `work` in up to `most` threads, this one among them; return when all have ended.
 
         `opens`: the work opens connections. Threads that are at work for another session come when they are free.

@@ -186,9 +186,9 @@ def _text(document: Any, name: str) -> str:
     return value
 
 
-def _whole(document: Any, name: str, most: int) -> int:
+def _whole(document: Mapping[str, Any], name: str, most: int) -> int:
     """A whole number from 0 to `most`: what is beyond would overflow where it is kept or shown."""
-    value = document.get(name) if isinstance(document, dict) else None
+    value = document.get(name)
     if not isinstance(value, int) or isinstance(value, bool):
         raise AnswerError(f"its {name} is missing or not an integer")
     if not 0 <= value <= most:

@@ -431,6 +431,7 @@ def test_a_number_that_is_gone(clock: SimpleNamespace, stage: str, code: int) ->
     way = Way(clock, stage)
     assert way.step(status(code)) == FAILED
     assert way.number.result == f"gone: Retell does not know this number ({code})"
+    assert way.notes == [("failed", f"FAILED: {way.number.result}", {"why": way.number.result})]
 
 
 # ------------------------------------------------------------------ checked only

@@ -104,6 +104,7 @@ def test_numbers_that_all_go_back_end_it_with_0(
     assert (first["event"], first["what"], first["watch"]) == ("start", "rollback", 0.06)
     assert (last["event"], last["exit"]) == ("end", 0)
     assert last["numbers"] == dict.fromkeys((ONE, TWO), "restored, sent once")
+    assert "standing" not in [event["event"] for event in events(tmp_path)], "it took less than ten seconds"
     assert retell.serves == dict.fromkeys((ONE, TWO), BASELINE)
     assert "number" not in first and {ONE, TWO} <= {event.get("number") for event in events(tmp_path)}
 
@@ -320,7 +321,6 @@ def test_an_interrupt_says_how_much_of_the_watch_was_left(
     retell: Retell, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rollback, "KIT", {**rollback.KIT, "lease": 1e5, "horizon": 1e5})
-    monkeypatch.setattr(rollback, "HEARTBEAT", 0.0)
     monkeypatch.setattr(rollback, "POLL", 1000.0)
     ended = threading.Event()
     other = threading.Thread(target=interrupt_when_both_are_watched, args=(retell, ended))
@@ -363,6 +363,22 @@ def test_a_mistake_of_our_own_is_trouble_of_one_number_alone(
     line = Retell._answer.__code__.co_firstlineno + 4
     assert f"in line {line}: " in why[0], "where it was raised"
     assert f"  {TWO}  restored, sent once" in said(capsys)
+
+
+def test_where_it_stands_is_said_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollback, "HEARTBEAT", 0.0)
+    beats = []
+
+    class UntilTwo(Number):
+        def step(self, _retell: Any) -> None:
+            self.due = time.monotonic() + 0.01
+            if len(beats) >= 2:
+                self.stage = "done"
+
+    kept, rules = {"baseline": BASELINE, "confirmed": FORWARD}, Rules(1.0, 1.0, 1.0, 1.0)
+    workers = Workers([UntilTwo(ONE, kept, rules, lambda *_, **__: None, SEND)], None)  # type: ignore[arg-type]
+    workers.run(lambda: beats.append(1))
+    assert len(beats) >= 2
 
 
 @pytest.mark.parametrize(("count", "threads"), [(1, 1), (8, 8), (9, 8)])

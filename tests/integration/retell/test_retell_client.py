@@ -96,6 +96,7 @@ def test_every_number_of_every_page_is_given_out_once_and_what_cannot_be_read_la
     why = f"Retell's list has {TWO}, but its last_modification_timestamp is missing or not an integer"
     assert numbers(client.all()) == [ONE, THREE, Failure(Trouble.UNREACHABLE, why, 200)]
     assert reader.within == [20.0, 20.0], "four deadlines for a page"
+    assert reader.urgent == [False, False]
 
 
 def test_a_failure_ends_the_numbers(scripted: Make) -> None:
@@ -105,6 +106,8 @@ def test_a_failure_ends_the_numbers(scripted: Make) -> None:
         assert OLDER not in reader.paths
     client, _ = scripted({LIST: failure(403), OLDER: [shown(ONE)]})
     assert numbers(client.all()) == [failure(403)]
+    client, _ = scripted({LIST: {"items": [shown(ONE)]}})
+    assert numbers(client.all()) == [ONE]
 
 
 def test_the_older_list_serves_where_there_is_no_other(scripted: Make) -> None:

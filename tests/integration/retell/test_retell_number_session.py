@@ -180,6 +180,22 @@ def test_the_next_session_uses_an_idle_connection_that_lives(serve: Serve, clien
             time.sleep(0.05)
 
 
+def test_every_connection_of_a_session_serves_the_next_one(serve: Serve, client: Make, soon: Soon) -> None:
+    met = threading.Barrier(4)
+
+    def together(seen: Seen, sock: socket.socket) -> None:
+        met.wait(5)
+        good(seen, sock)
+
+    peer = serve(together)
+    made = client(peer, concurrency=4, deadline=5.0)
+    for first in (0, 4):
+        with made.session(NUMBERS[first : first + 4], urgent=True) as session:
+            answers = session.write(ORDERS[first : first + 4], send_by=soon(5), stop=never)
+        assert {answer.status for answer in answers.values()} == {200}
+    assert peer.accepted == 4
+
+
 def test_a_rollback_needs_no_read(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     with client(peer).session(NUMBERS[:3], urgent=True) as session:

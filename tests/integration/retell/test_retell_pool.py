@@ -153,8 +153,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Open:
     def script(clock: FakeClock, *ends: tuple[float, BaseException | None]) -> list[tuple[Any, float]]:
         left, tries = list(ends), list[tuple[Any, float]]()
 
-        def open_socket(address: Any, _network: Network, _clock: FakeClock, *, within: float, tls: Any) -> Any:
+        def open_socket(address: Any, network: Network, _clock: FakeClock, *, within: float, tls: Any) -> Any:
             tries.append((address, round(within, 6)))
+            assert (tls is None) is (network.origin.scheme == "http")
             seconds, error = left.pop(0)
             clock.advance(seconds)
             if error is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from email.utils import format_datetime
@@ -21,6 +22,7 @@ from rollout.domain.errors import SettingsError
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from tests.integration.retell.retell_peer import KEY, NUMBER, shown
 from tests.support.clock import FakeClock
+from tests.support.logs import captured
 
 ORIGIN = parse_base_url("https://api.retell.test/base")
 GET = RequestSpec("get-it", "GET", "/it/a%2Fb", number=NUMBER)
@@ -311,14 +313,20 @@ def test_a_request_has_its_key_and_no_more_than_it_needs() -> None:
     assert line.limits == [(1005.0, LARGE)]
 
 
-def test_each_request_is_counted_with_its_time_and_its_status_if_it_has_one() -> None:
+def test_each_request_is_counted_with_its_time_and_its_status_if_it_has_one(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
     clock, counted = FakeClock(), list[object]()
     sender = RequestSender(ORIGIN, lambda: KEY, clock, lambda *what: counted.append(what))
-    line = Line(clock, answered({}, 404), NoAnswer("broken"), seconds=0.25)
-    sender.once(line, GET, deadline=2000)  # type: ignore[arg-type]
-    with pytest.raises(NoAnswer):
+    line = Line(clock, answered({}, 404), NoAnswer("broken"), seconds=0.25006)
+    with captured() as lines:
         sender.once(line, GET, deadline=2000)  # type: ignore[arg-type]
-    assert counted == [("get-it", "GET", 404, 0.25), ("get-it", "GET", None, 0.25)]
+        with pytest.raises(NoAnswer):
+            sender.once(line, GET, deadline=2000)  # type: ignore[arg-type]
+    assert [(said["operation"], said["status"], said["ms"]) for said in lines] == [
+        ("get-it", 404, 250.1),
+        ("get-it", None, 250.1),
+    ]
+    assert counted == [("get-it", "GET", 404, pytest.approx(0.25006)), ("get-it", "GET", None, pytest.approx(0.25006))]
 
 
 def refuses(error: Exception) -> Callable[[], str]:

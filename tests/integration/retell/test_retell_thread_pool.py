@@ -134,7 +134,7 @@ def pool() -> Iterator[ThreadPool]:
     made.close()
 
 
-def side_by_side(pool: ThreadPool, most: int, count: int, **how: bool) -> None:
+def side_by_side(pool: ThreadPool, most: int, count: int, *, urgent: bool = False, opens: bool = False) -> None:
     """Passes if exactly so many threads do this work at the same time."""
     met, began = threading.Barrier(count), list[int]()
 
@@ -142,7 +142,7 @@ def side_by_side(pool: ThreadPool, most: int, count: int, **how: bool) -> None:
         began.append(threading.get_ident())
         met.wait(10)
 
-    pool.run(work, most, **how)
+    pool.run(work, most, urgent=urgent, opens=opens)
     assert len(set(began)) == count and threading.get_ident() in began
 
 
@@ -161,7 +161,7 @@ def test_a_session_that_goes_back_or_opens_its_connections_waits_for_no_other(po
         at_work.wait(10)
         assert over.wait(10)
 
-    other = threading.Thread(target=pool.run, args=(busy, 3))
+    other = threading.Thread(target=pool.run, args=(busy, 3), kwargs={"urgent": False})
     other.start()
     at_work.wait(10)
     side_by_side(pool, 3, 3, urgent=True)
@@ -179,7 +179,7 @@ def test_work_that_fails_in_another_thread_fails_here(pool: ThreadPool) -> None:
             raise RuntimeError("a bug")
 
     with pytest.raises(RuntimeError, match="a bug"):
-        pool.run(work, 3)
+        pool.run(work, 3, urgent=False)
 
 
 def test_work_that_fails_here_waits_for_the_others(pool: ThreadPool) -> None:
@@ -194,7 +194,7 @@ def test_work_that_fails_here_waits_for_the_others(pool: ThreadPool) -> None:
         done.append(1)
 
     with pytest.raises(RuntimeError, match="a bug"):
-        pool.run(work, 3)
+        pool.run(work, 3, urgent=False)
     assert done == [1, 1]
 
 
@@ -207,7 +207,7 @@ def test_every_thread_has_the_context_of_who_asked(pool: ThreadPool) -> None:
         met.wait(10)
         seen.append(rollout.get())
 
-    pool.run(work, 3)
+    pool.run(work, 3, urgent=False)
     assert seen == ["k7m2p4r6t8"] * 3
 
 

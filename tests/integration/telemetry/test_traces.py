@@ -119,7 +119,7 @@ def test_every_line_of_a_pass_carries_its_rollout() -> None:
         seen.append((threading.current_thread().name, structlog.contextvars.get_contextvars().get("rollout")))
 
     with structlog.contextvars.bound_contextvars(rollout="r1"):
-        pool.run(work, 2)
+        pool.run(work, 2, urgent=False)
     pool.close()
     assert len({name for name, _ in seen}) == 2
     assert [rollout for _, rollout in seen] == ["r1", "r1"]
