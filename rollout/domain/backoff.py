@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass
 class Backoff:
-    """When a loop may try again. Times are seconds of one clock that never goes back."""
+    """The next try of a loop. Times are seconds of one clock that never goes back."""
 
     first: float
     longest: float

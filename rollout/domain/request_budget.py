@@ -50,7 +50,7 @@ class RequestTurns:
 
 
 def batch(rate: float) -> int:
-    """How many turns are dealt at once: enough for a fifth of a second, so that dealing costs little."""
+    """The number of turns dealt at once: enough for a fifth of a second, so that dealing costs little."""
     return max(1, min(_LARGEST_DEAL, math.floor(rate * _DEAL_SECONDS)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 
 class Fault(StrEnum):
-    """Why a text is not taken."""
+    """The fault of a text that is refused."""
 
     ENCODING = "encoding"  # not UTF-8
     SYNTAX = "syntax"

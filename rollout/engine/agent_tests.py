@@ -32,7 +32,7 @@ class TestPlanning:
     problems: list[str] = field(default_factory=list)
 
     def tests(self, plan: Plan) -> AgentTests | None:
-        """What will be run; None: nothing."""
+        """The tests that will be run; None: no tests."""
         return None if plan.tests is None else AgentTests(tuple(self.arms), plan.tests.runs)
 
 
@@ -136,7 +136,7 @@ def _add_baseline(found: TestPlanning, served: Iterable[AgentVersion]) -> None:
 
 
 def poll(batch_tests: BatchTests, tests: AgentTests) -> TestReport | Failure:
-    """How far the batches are that had not ended; with the cases that failed once all have. Ends at the first Failure."""
+    """Progress of the batches that had not ended; with the cases that failed once all have. Ends at the first Failure."""
     batches: list[BatchProgress] = []
     for batch in tests.batches:
         found = batch if batch.is_complete else batch_tests.progress(batch.batch_id)

@@ -86,7 +86,7 @@ class _Throughput:
 
 
 class Batches:
-    """How large batches are, learned from what was sent, and the threads that overlap them. Safe for threads.
+    """The sizes of batches, learned from what was sent, and the threads that overlap them. Safe for threads.
 
     `concurrency`: requests under way at the same time, at most; `most`: numbers in one batch.
     """

@@ -45,7 +45,7 @@ class ClosedDays:
 
 
 class Calendars:
-    """Which calendar a plan goes by, and what it says. Safe to share between threads.
+    """The calendar that a plan goes by, and what it says. Safe to share between threads.
 
     `shared` has the calendars that plans name.
     """
@@ -70,7 +70,7 @@ class Calendars:
         return usable(self._named(plan.calendar))
 
     def timetable(self, plan: Plan, now: datetime, *, waves: int = 1) -> list[TimetableRow]:
-        """When each step of the plan would happen at the earliest; InputError as `of`."""
+        """The earliest moment of each step of the plan; InputError as `of`."""
         calendar, closed = self.of(plan)
         return timetable(plan, calendar, closed, now, waves=waves)
 
@@ -117,7 +117,7 @@ class Calendars:
         return windows.open_time_between(calendar, closed, since, now)
 
     def hold_until(self, rollout: Rollout) -> datetime | None:
-        """When the hold in open hours is over; None for a hold that counts elapsed time.
+        """The end of a hold in open hours; None for a hold that counts elapsed time.
 
         A hold that is not over within `windows.SEARCH` gives the end of that search: not before then.
         """

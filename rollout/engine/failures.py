@@ -7,7 +7,7 @@ from rollout.domain.writes.answers import Failure
 
 
 def unreachable(failure: Failure) -> str:
-    """Why Retell could not be asked, for people."""
+    """The reason that Retell could not be asked, for people."""
     if failure.key_refused:
         return f"Retell refuses the API key ({failure.status})"
     return f"Retell cannot be reached: {failure.detail}"

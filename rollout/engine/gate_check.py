@@ -179,7 +179,7 @@ def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:
 
 
 def _remembered(verdict: GateVerdict, *, whole: bool) -> dict[str, Any]:
-    """What the arms hand on to the next look; `whole`: and all that they rest on."""
+    """The state that the arms hand on to the next look; `whole`: and all that they rest on."""
     found = {}
     for name, arm in verdict.arms.items():
         evidence = arm.evidence

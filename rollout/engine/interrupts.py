@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Interrupts:
-    """Which rollouts a command has just taken away from a fan-out under way, in this process or in another."""
+    """The rollouts that a command has just taken away from a fan-out under way, in this process or in another."""
 
     MOST = 1000  # kept of each kind: of rollouts that other processes drive nothing is ever taken off
 

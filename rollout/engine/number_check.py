@@ -48,7 +48,7 @@ def problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[di
 
 
 def warnings(plan: Plan, reading: Reading) -> Iterator[str]:
-    """What to know about this number before the first step, a sentence each."""
+    """Warnings about this number before the first step, a sentence each."""
     yield from _webhook_warnings(plan, reading)
     for channel in plan.channels:
         entries = reading.lists.get(channel.field) or []

@@ -155,7 +155,7 @@ class Calls(Protocol):
         ...
 
     def details(self, call_id: str) -> CallDetails | Failure:
-        """What only the call itself shows; nothing known of it where Retell has no such call (404)."""
+        """Details that only the call itself shows; nothing known of it where Retell has no such call (404)."""
         ...
 
 
@@ -234,7 +234,7 @@ class Rollouts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BudgetState:
-    """How the limits stand: processes that share them, what 429s have left of them (above 0, at most 1), and for
+    """The state of the limits: processes that share them, what 429s have left of them (above 0, at most 1), and for
     how many seconds forward work still pauses."""
 
     services: int = 1
@@ -302,12 +302,12 @@ class GateJudge(Protocol):
 
 
 class OpeningHours(Protocol):
-    """When steps may advance."""
+    """The hours in which steps may advance."""
 
     def opening(self, rollout: Rollout, now: datetime) -> Opening: ...
 
     def hold_until(self, rollout: Rollout) -> datetime | None:
-        """When the hold of the confirmed position ends; None: by elapsed time alone."""
+        """The end of the confirmed position's hold; None: by elapsed time alone."""
         ...
 
     def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
@@ -320,7 +320,7 @@ class SharedCalendars(Protocol):
 
     @property
     def place(self) -> str:
-        """Where they are written, for messages."""
+        """The place where they are written, for messages."""
         ...
 
     def load(self) -> Mapping[str, Calendar]:

@@ -133,7 +133,7 @@ def _better(plan: Plan, config: GateConfig, calls_per_day: float, rates: Mapping
 
 
 def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None = None) -> dict[str, Any] | None:
-    """Where the plan cannot decide at this traffic: the change that could, as YAML, with the figures of both, by the
+    """For a plan that cannot decide at this traffic: the change that could, as YAML, with the figures of both, by the
     formulas. `rates`: the baseline's own, where known. None where it decides.
 
     {"why", "change", "yaml", "now": {"calls", "days"}, "then": {"calls", "days"}}

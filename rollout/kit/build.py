@@ -118,7 +118,7 @@ def _numbers(rollout: Rollout) -> dict[str, Any]:
 
 
 def _head(rollout: Rollout, made_at: str, watch: float) -> list[str]:
-    """How long the kit is valid and what it cannot know, in ASCII, for its head and for its start."""
+    """The kit's validity and what it cannot know, in ASCII, for its head and for its start."""
     channels = ", ".join(channel.value for channel in rollout.plan.channels)
     count = len(rollout.targets)
     numbers = f"{count} number{'s' * (count != 1)}, channels: {channels}"

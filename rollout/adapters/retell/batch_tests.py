@@ -61,7 +61,7 @@ class BatchTestClient:
         return found
 
     def progress(self, batch_id: str) -> BatchProgress | Failure:
-        """How far a batch is."""
+        """The progress of a batch."""
 
         def parse(document: Any) -> BatchProgress:
             found = _progress(document)

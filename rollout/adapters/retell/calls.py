@@ -90,7 +90,7 @@ def _record(
 
 
 def details(document: Any, call_id: str) -> CallDetails:
-    """What get-call shows of a call and no list does. Raises AnswerError if it is about another call."""
+    """Details that get-call shows of a call and no list does. Raises AnswerError if it is about another call."""
     if not isinstance(document, dict) or document.get("call_id") != call_id:
         raise AnswerError("it is about a call_id that was not asked for")
     return call_documents.details(document) or CallDetails()

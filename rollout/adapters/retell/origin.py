@@ -1,4 +1,4 @@
-"""Where Retell is: the base URL, checked, and the addresses behind its host, found within a deadline."""
+"""Retell's origin: the base URL, checked, and the addresses behind its host, found within a deadline."""
 
 from __future__ import annotations
 

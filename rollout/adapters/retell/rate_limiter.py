@@ -1,4 +1,4 @@
-"""How many requests may be under way, and how fast they follow: the limiter before every request.
+"""The limiter before every request: how many may be under way, and how fast they follow.
 
 Concurrency and rate shrink by half when Retell throttles (429) and grow back by one per round of
 good answers. A rollback's requests go first, keep a share of their own and wait for no pause.

@@ -39,7 +39,7 @@ class TestRun:
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is, in runs."""
+    """The progress of a batch, in runs."""
 
     batch_id: str
     is_complete: bool

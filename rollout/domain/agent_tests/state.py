@@ -97,7 +97,7 @@ class AgentTests:
 
     @property
     def progress(self) -> str:
-        """How far they are, for people."""
+        """Their progress, for people."""
         return f"tests: {sum(batch.done for batch in self.batches)} of {self.total} runs done"
 
     def with_batches(self, batches: Iterable[BatchProgress]) -> AgentTests:

@@ -1,4 +1,4 @@
-"""When each step of a plan would happen at the earliest.
+"""The earliest moment of each step of a plan.
 
 Pure. It walks the rules of `decide` with writes that take no time and gates that pass at once: what then really
 happens is this or later, and exactly this when nothing else is waited for.
@@ -172,7 +172,7 @@ class _StepWalk:
             position, confirmed, asked, left = after, at, False, None
 
     def _leaves(self, step: Step, confirmed: datetime, left: timedelta) -> datetime | None:
-        """When a step confirmed at `confirmed` may be left: its hold is over, and the calendar is open."""
+        """The moment at which a step confirmed at `confirmed` may be left: its hold is over, and the calendar is open."""
         until = self._held_until(step, confirmed, left)
         return None if until is None else self._opening(max(until, self.now))
 

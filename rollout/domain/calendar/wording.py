@@ -48,7 +48,7 @@ def _when(row: TimetableRow, now: datetime) -> str:
 
 
 def event_text(row: TimetableRow) -> str:
-    """What happens, without its time: `10 %`, `promoted`."""
+    """An event without its time: `10 %`, `promoted`."""
     return weight_text(row.weights) if row.happens is Happens.STEP else _WORDS[row.happens]
 
 

@@ -34,7 +34,7 @@ class DaySpan:
 
     @property
     def days(self) -> int:
-        """How many."""
+        """The number of days."""
         return (self.last - self.first).days + 1
 
 

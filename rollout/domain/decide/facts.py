@@ -26,7 +26,7 @@ class Opening:
 
 @dataclass(frozen=True, slots=True)
 class TestReport:
-    """How far each batch that began is and, once all are complete, which cases failed."""
+    """The progress of each batch that began and, once all are complete, which cases failed."""
 
     __test__ = False
 

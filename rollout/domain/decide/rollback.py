@@ -83,7 +83,7 @@ def _end(r: Rollout) -> Action:
 
 
 def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
-    """When this number's baseline may be written again: a poll after the last try, and by growing pauses (1, 2, 4 ...
+    """The next try to write this number's baseline: a poll after the last try, and by growing pauses (1, 2, 4 ...
     60 s) where Retell has taken it and the number shows something else all the same."""
     back = r.went_back.get(t.number)
     if back is None:

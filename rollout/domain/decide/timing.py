@@ -1,4 +1,4 @@
-"""When to look again, and what a look must have seen before something is called over."""
+"""The time of the next look, and what a look must have seen before something is called over."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
 
 
 def reopens(r: Rollout, f: Facts, now: datetime) -> datetime:
-    """When to look again for an opening or closing; a shared calendar may be edited meanwhile."""
+    """The next look for an opening or closing; a shared calendar may be edited meanwhile."""
     again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
     return again if f.opening.until is None else min(f.opening.until, again)

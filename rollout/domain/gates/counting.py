@@ -56,7 +56,7 @@ NOT_THE_AGENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CallRules:
-    """How calls of one rollout (or of one variant) are read.
+    """The rules by which calls of one rollout (or of one variant) are read.
 
     canary, baseline: (agent_id, agent_version). limits: by series, the quantile of the baseline's own earlier calls.
     longest_call: a call without an end after this long is closed. longest_wait: how long after its start an
@@ -117,7 +117,7 @@ LEAST_DELAYS = 50  # analyses whose delay was seen, before the usual wait gives 
 
 
 def longest_wait(delays: Sequence[float]) -> timedelta:
-    """How long to wait for the analysis of a call, from the delays seen (in seconds from the start of a call to its
+    """The longest wait for the analysis of a call, from the delays seen (in seconds from the start of a call to its
     analysis): their 99.5 % quantile, at least ten minutes and at most a day; two hours while few were seen."""
     if len(delays) < LEAST_DELAYS:
         return USUAL_WAIT

@@ -15,7 +15,7 @@ LEAST_CALLS = 100  # judged calls of the baseline, below which its rate is not k
 
 
 def margin_warnings(config: GateConfig, history: BaselineHistory) -> list[str]:
-    """Where the last margin of a metric is too wide for the baseline's own rate, with the margin to use."""
+    """Warnings where a metric's last margin is too wide for the baseline's own rate, with the margin to use."""
     found = []
     for metric in config.critical:
         for series in metric.series:

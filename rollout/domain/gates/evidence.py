@@ -1,4 +1,4 @@
-"""How strongly calls speak for or against a canary: e-values, intervals and alarms from plain counts.
+"""The strength of evidence for or against a canary: e-values, intervals and alarms from plain counts.
 
 Counts are always (canary bad, canary fine, baseline bad, baseline fine) at one canary weight; "bad" is the
 undesired value of a yes-or-no metric. Every function is exact arithmetic on counts, so neither the order of

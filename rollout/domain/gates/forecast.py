@@ -1,4 +1,4 @@
-"""How many more calls, and how many days, until a verdict.
+"""The calls and days that a verdict still needs.
 
 The formula is a random walk's: evidence grows by r nats a call in the mean, so half of all rollouts cross the
 line after (ln(1/level) + a - ln E) / r calls. How far above the line, a, was fitted to simulated rollouts.

@@ -1,4 +1,4 @@
-"""What a rollout keeps of its baseline's calls from before: usual rates and limits, fixed at the first gate check.
+"""A rollout's record of its baseline's earlier calls: usual rates and limits, fixed at the first gate check.
 
 Bets made around the baseline's usual rates find a small harm sooner. As they are fixed by calls from before the
 first one that counts, what is proven of the gate holds for them as for any others, also when the history is wrong.

@@ -133,7 +133,7 @@ def _decide(  # noqa: C901 - a decision table, read from top to bottom: the firs
 
 
 def _unmeasured(config: GateConfig, tally: Tally, n: MetricFigures) -> str | None:
-    """Why this gate cannot be measured at all, if so: such a gate never passes."""
+    """The reason that this gate cannot be measured at all, if so: such a gate never passes."""
     for m in config.metrics:
         value = tally.external.get(m.name) if m.external else 0.0
         if value is None or not math.isfinite(value):

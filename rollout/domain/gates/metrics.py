@@ -23,7 +23,7 @@ USUAL_QUANTILE = "p90"  # of the baseline's own earlier calls, where a plan name
 
 
 class Known(StrEnum):
-    """When the outcome of a call is known to a metric."""
+    """The moment from which a metric knows the outcome of a call."""
 
     AT_END = "at its end"
     ANALYSIS = "after the analysis"

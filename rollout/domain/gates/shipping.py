@@ -13,7 +13,7 @@ LAST = 10_000  # a step behind every list of margins: the last one holds
 
 
 def missing_evidence(verdict: GateVerdict | None, arm: str) -> str | None:
-    """What the newest verdict lacks for weight 1, as a sentence; None: nothing.
+    """The evidence that the newest verdict lacks for weight 1, as a sentence; None: nothing.
 
     As before the last step of a plan, the narrowest margins have to be proven, whatever the weight that was tried.
     """
@@ -92,7 +92,7 @@ def best(verdict: GateVerdict | None) -> BestVariant:
 
 
 def _short(said: Verdict) -> str:
-    """What the proof that one variant is better still lacks."""
+    """The evidence still missing for the proof that one variant is better."""
     figures: Figures = said.evidence.figures
     if said.alarm is not None or said.outcome is GateOutcome.UNMEASURABLE:
         return _clause(said)

@@ -1,4 +1,4 @@
-"""What a verdict shows to people, as one value: the command line, the API, the page and the report all show this.
+"""A verdict as people see it, as one value: the command line, the API, the page and the report all show this.
 
 Counts are of bad calls, as everywhere in the gates; whoever shows them turns them into good ones.
 """
@@ -63,7 +63,7 @@ class Meter:
 
     @property
     def part(self) -> float:
-        """How far it has come, 0..1 on a logarithmic scale."""
+        """Its progress, 0..1 on a logarithmic scale."""
         if self.line <= 1 or self.e <= 1:
             return 0.0
         return min(1.0, math.log(self.e) / math.log(self.line))
@@ -129,7 +129,7 @@ class ArmSummary:
 
 @dataclass(frozen=True, slots=True)
 class VariantProof:
-    """How far the variant with the best rate has come towards the proof that it is better than another one."""
+    """The best variant's progress towards the proof that it is better than another one."""
 
     leader: str
     other: str
@@ -177,7 +177,7 @@ def _against(found: Comparison) -> Iterator[VariantProof]:
 
 
 def meters(verdict: Verdict) -> tuple[Meter, tuple[Meter, ...]]:
-    """How far an arm has come towards a rollback, and towards the proof of each critical metric."""
+    """An arm's progress towards a rollback, and towards the proof of each critical metric."""
     config, figures = verdict.evidence.config, verdict.evidence.figures
     proofs = tuple(Meter(e, 1 / config.beta) for e in figures.safe.values())
     return Meter(figures.e_gate, 1 / config.alpha), proofs

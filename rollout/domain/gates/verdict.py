@@ -127,7 +127,7 @@ class Verdict:
 
     @property
     def memory(self) -> Memory:
-        """What the next look has to know."""
+        """The state that the next look goes on from."""
         return self.evidence.after
 
     def to_json(self) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _POSITION = re.compile(r"(?:(?P<wave>[1-9][0-9]{0,3})\.)?(?P<step>[1-9][0-9]{0,3
 
 @dataclass(frozen=True, slots=True)
 class By:
-    """Who asks, why, and under which request id; InputError for what would forge lines where it is shown.
+    """The actor, reason and request id of a command; InputError for what would forge lines where it is shown.
 
     alert: the name of the alert that asks, where no person does.
     """
@@ -246,7 +246,7 @@ def _who(by: By) -> str:
 
 
 def where(r: Rollout) -> dict[str, Any]:
-    """Where a rollout stands, for answers and refusals."""
+    """A rollout's position, for answers and refusals."""
     return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch).to_json()
 
 
@@ -259,7 +259,7 @@ def parse_position(text: str) -> Position:
 
 
 def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
-    """Where a target stands whose live split was adopted: where it is wanted, and not behind where it was."""
+    """The position of a target whose live split was adopted: where it is wanted, and not behind where it was."""
     step, retreated = r.wanted(target)
     if max(step, target.step) <= r.plan.last_step:
         return r.standing(max(target.step, step), retreated)

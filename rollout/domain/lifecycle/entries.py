@@ -49,7 +49,7 @@ class IntendedBatch:
 
 @dataclass(frozen=True, slots=True)
 class SettledWrite:
-    """What became of one write. status: Retell's HTTP status; modified: the time stamp read back, ms since 1970."""
+    """The outcome of one write. status: Retell's HTTP status; modified: the time stamp read back, ms since 1970."""
 
     outcome: Settled
     status: int | None = None
@@ -66,7 +66,7 @@ class SettledWrite:
 
 @dataclass(frozen=True, slots=True)
 class SettledBatch:
-    """What became of the writes of one batch, by number."""
+    """The outcomes of the writes of one batch, by number."""
 
     kind: Kind
     outcomes: Mapping[str, SettledWrite]
@@ -81,7 +81,7 @@ class SettledBatch:
 
 @dataclass(frozen=True, slots=True)
 class ObservedNumbers:
-    """What numbers showed that was not as expected, by number: a Finding, or why it could not be read (Blocked)."""
+    """Readings that were not as expected, by number: a Finding, or why it could not be read (Blocked)."""
 
     findings: Mapping[str, str]
 
@@ -95,7 +95,7 @@ class ObservedNumbers:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEvent:
-    """What the service did by itself. reason: what it is held for. retreated: the retreat weight in basis points that
+    """An act of the service by itself. reason: what it is held for. retreated: the retreat weight in basis points that
     is wanted or was read back. verdict: that of the gates, where it decided. by_hand: the
     split that a person set, where that was read back, or that the plan ships. position: None of what befell all of it."""
 
@@ -165,7 +165,7 @@ class PromoteGiven:
 
 @dataclass(frozen=True, slots=True)
 class PreflightTold:
-    """What pre-flight found: warnings, and what differs between the versions, as JSON."""
+    """The findings of pre-flight: warnings, and what differs between the versions, as JSON."""
 
     warnings: tuple[str, ...] = ()
     differences: tuple[Mapping[str, Any], ...] = field(default=())

@@ -13,7 +13,7 @@ from rollout.domain.errors import IllegalTransition
 
 
 class Phase(StrEnum):
-    """Where a rollout stands; the names are part of the contract."""
+    """A phase of a rollout; the names are part of the contract."""
 
     PENDING = "pending"
     PROGRESSING = "progressing"
@@ -39,7 +39,7 @@ FINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED})
 
 
 class HeldReason(StrEnum):
-    """Why the service holds and needs a person."""
+    """A reason that the service holds and needs a person."""
 
     DRIFT = "drift"  # the live split is not the one last confirmed
     TOUCHED = "touched"  # the time stamp moved and nothing visible changed
@@ -203,7 +203,7 @@ def after(phase: Phase, event: Event) -> Phase:
 
 
 def refusal(phase: Phase, event: Event) -> IllegalTransition:
-    """What a person is told where the table has no such cell: why not, and what to do instead."""
+    """The refusal where the table has no such cell: why not, and what to do instead."""
     advice = _ADVICE.get((phase, event)) or _ADVICE_IN.get(phase, f"it has ended as {phase}; start a new rollout")
     return IllegalTransition(
         f"a rollout that is {phase} cannot be {_WORDS.get(event, event)}: {advice}", phase=str(phase), event=str(event)

@@ -72,7 +72,7 @@ CustomValue = bool | float | str
 
 @dataclass(frozen=True, slots=True)
 class CallDetails:
-    """What only the call itself shows, and no list of calls. None: it does not say.
+    """Details that only the call itself shows, and no list of calls. None: it does not say.
 
     tools: by name of the tools that were called: True if a call of it failed, None if that is not known.
     """

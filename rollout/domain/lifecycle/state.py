@@ -30,7 +30,7 @@ SCHEDULING = frozenset({"due_at", "tries", "next", "why", "waiting_for", "look_a
 
 
 class Position(NamedTuple):
-    """Where a rollout stands; both count from 1."""
+    """A rollout's wave and step; both count from 1."""
 
     wave: int
     step: int

@@ -1,4 +1,4 @@
-"""Who serves and where: agents with their versions, phone numbers, and the ways to select numbers."""
+"""The agents that serve, and where: agents with their versions, phone numbers, and the ways to select numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When steps may advance: open hours, holidays, freezes. Data only; nothing here delays a rollback."""
+"""The hours in which steps may advance: open hours, holidays, freezes. Data only; nothing here delays a rollback."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from rollout.domain.plan.metrics import Metric
 
 
 class ProfileName(StrEnum):
-    """How much proof a gate asks for. `low-traffic` accepts wider margins, `strict` half the errors."""
+    """The amount of proof that a gate asks for. `low-traffic` accepts wider margins, `strict` half the errors."""
 
     STANDARD = "standard"
     LOW_TRAFFIC = "low-traffic"
@@ -25,7 +25,7 @@ class ProfileName(StrEnum):
 
 
 class Gates(Part):
-    """How the calls of each step are judged."""
+    """The rules by which the calls of each step are judged."""
 
     profile: ProfileName = ProfileName.STANDARD
     metrics: tuple[Metric, ...] | None = Field(

@@ -59,7 +59,7 @@ class NoticeEvent(StrEnum):
 
 
 class Severity(StrEnum):
-    """How loud."""
+    """The urgency of a notice."""
 
     INFO = "info"
     WARNING = "warning"

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """How long a confirmed step must stand. `open`: only hours in which the calendar is open count."""
+    """The time that a confirmed step must stand. `open`: only hours in which the calendar is open count."""
 
     seconds: float
     open: bool = False
@@ -112,7 +112,7 @@ class Step(Part):
 
 
 class WaveOrder(StrEnum):
-    """Which numbers go first: as the plan lists them, or drawn by a seed."""
+    """The order of a plan's numbers: as the plan lists them, or drawn by a seed."""
 
     PLAN = "plan"
     RANDOM = "random"
@@ -147,7 +147,7 @@ Wave = Annotated[
 
 
 def wave_of(count: int, waves: Sequence[int | str] | None) -> list[int]:
-    """How many of `count` numbers are reached at the end of each wave; the last is always all of them.
+    """The count of `count` numbers reached at the end of each wave; the last is always all of them.
 
     Entries are cumulative; percentages round up. A wave that would add no number is left out.
     """

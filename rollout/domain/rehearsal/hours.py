@@ -26,13 +26,13 @@ class Hours:
         return sum(end - begin for begin, end in zip(passed[::2], passed[1::2], strict=False))
 
     def turn(self, day: float) -> float:
-        """When it next closes or opens after `day`; infinity when it never does."""
+        """The next closing or opening after `day`; infinity when it never does."""
         later = self.turns[bisect_right(self.turns, day) :]
         return later[0] if later else float("inf")
 
 
 def hours(calendar: Calendar, holidays: Container[date], start: datetime, days: float) -> tuple[datetime | None, Hours]:
-    """When a plan handed in at `start` can begin (None: not within the calendar's search), and its hours then."""
+    """The beginning of a plan handed in at `start` (None: not within the calendar's search), and its hours."""
     begins = next_opening(calendar, holidays, start)
     if begins is None:
         return None, Hours()

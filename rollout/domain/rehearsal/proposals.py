@@ -1,4 +1,4 @@
-"""Where a plan cannot decide at its traffic: the smallest change that can, with the figures of both.
+"""For a plan that cannot decide at its traffic: the smallest change that can, with the figures of both.
 
 A proof of "not worse by eight points" lives on canary calls, of which a small weight has few. What helps most is a
 step at weight 0.5 before everybody gets the canary; then wider margins; then a larger first weight; then time.

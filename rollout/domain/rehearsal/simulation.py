@@ -39,7 +39,7 @@ class PlayStep:
 
 @dataclass(slots=True)
 class Scene:
-    """Where the runs still going stand: their ids, believed weights, steps, calls since the step began, and the
+    """The state of the runs still going: their ids, believed weights, steps, calls since the step began, and the
     canary's calls in the step."""
 
     ids: Ints

@@ -25,7 +25,7 @@ AGENTS_ANEW = "set the number's agents again in Retell, with weights that add up
 
 
 def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:
-    """Why Retell would refuse this list, and what to do; None: there is a form of it that Retell takes."""
+    """Retell's reason to refuse this list, and what to do; None: there is a form of it that Retell takes."""
     weights = [splits.exact_weight(entry.get("weight")) for entry in entries]
     for entry, weight in zip(entries, weights, strict=True):
         if weight is None or not 0 < weight <= 1:

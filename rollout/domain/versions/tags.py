@@ -30,7 +30,7 @@ class BaselineTag:
 
     @property
     def sentence(self) -> str:
-        """What became of a tag that is moved, and what follows from it."""
+        """The new place of a tag that was moved, and what follows from it."""
         name = f"the tag {self.tag} of {self.agent_id}, which the baseline names,"
         if self.now is None:
             return f"{name} was deleted (it pointed to version {self.version}): a rollback to it would be refused"

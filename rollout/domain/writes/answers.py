@@ -29,7 +29,7 @@ class Reading:
 
 
 class Trouble(StrEnum):
-    """Why a request did not give what was asked, by what the caller must do."""
+    """The kind of failure of a request, by what the caller must do."""
 
     CHANGED = "changed"  # 412: the number has changed since it was read, and the write was not applied
     REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell said no; asking again changes nothing

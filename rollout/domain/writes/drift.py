@@ -24,7 +24,7 @@ _SHOWN_AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.
 
 
 class Blocked(StrEnum):
-    """Why a number could not be read."""
+    """The reason that a number could not be read."""
 
     MISSING = "missing"  # 404 or 422: Retell does not know it
     KEY = "key"  # 401 or 403: Retell does not accept the key

@@ -42,7 +42,7 @@ class Reply(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where Retell is."""
+    """Retell's address."""
 
     secure: bool
     host: str
