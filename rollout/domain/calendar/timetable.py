@@ -81,8 +81,8 @@ def remaining(
     if r.started_at is None:
         return list(walk.from_start(r.start_at))
     walk.deadline, walk.raised_at, walk.hand = r.deadline_at, r.raised_at, r.hand
-    if r.promote_asked or (r.plan.retreat is None and r.confirmed_at is not None):
-        return list(walk.after_step(r.position, r.counts_since or now, asked=r.promote_asked))
+    if r.promote_asked:
+        return list(walk.after_step(r.position, now, asked=True))
     return list(walk.from_standing(r))
 
 
@@ -116,7 +116,7 @@ class _StepWalk:
         yield from self.after_step(position, at)
 
     def from_standing(self, r: Rollout) -> Iterator[TimetableRow]:
-        """The rows that follow for a rollout whose plan retreats, or whose step is not confirmed yet."""
+        """The rows that follow for a rollout as it stands, its step confirmed or not yet."""
         closed = self._retreats(r.position) and not self._kept_up(self.now)
         opens = self._opening(self.now) if closed or r.retreated is not None else self.now
         if r.confirmed_at is None:

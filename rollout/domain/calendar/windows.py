@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-from rollout.domain.plan.calendar import Calendar, Day, Freeze, freeze_days
+from rollout.domain.plan.calendar import Calendar, Day, Freeze
 
 SEARCH = timedelta(days=732)  # how far ahead an opening is looked for: two years with a leap day, and one more
 _STRETCH = timedelta(days=7)
@@ -147,8 +147,7 @@ def _turns(calendar: Calendar, start: datetime, end: datetime) -> Iterator[datet
     times = [time(minute // 60, minute % 60) for minute in minutes]
     while start < end:
         until = min(start + _STRETCH, end)
-        found = {moment for moment in edges if start <= moment < until}
-        found.update(_shifts(zone, start, until))
+        found = {*edges, *_shifts(zone, start, until)}
         # A day more on both sides: when the clock is put back over midnight, a date comes, goes and comes again.
         day, last = start.astimezone(zone).date() - _DAY, until.astimezone(zone).date() + _DAY
         while day <= last:
@@ -192,7 +191,7 @@ def _freeze_edges(calendar: Calendar, start: datetime, end: datetime) -> Iterato
                 if start <= moment < end:
                     yield moment.astimezone(UTC)
         else:
-            first, last = freeze_days(freeze)
+            first, last = freeze.begins, freeze.ends
             # "to: 9999-12-31" means for ever: there is no day after it, and none is needed.
             for day in (first, last + _DAY if last < near[1] else last):
                 if near[0] <= day <= near[1]:

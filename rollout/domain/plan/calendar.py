@@ -6,7 +6,7 @@ import difflib
 import re
 import zoneinfo
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Self
 
@@ -197,10 +197,3 @@ class Calendar(Part):
         if found := calendar_problems(self.windows, self.zone, self.holidays, self.freezes):
             raise complaints(found)
         return self
-
-
-def freeze_days(freeze: Freeze) -> tuple[date, date]:
-    """First and last day of a freeze that is written in days."""
-    if isinstance(freeze.begins, datetime) or isinstance(freeze.ends, datetime):
-        raise TypeError("this freeze is written in times")
-    return freeze.begins, freeze.ends

@@ -102,5 +102,4 @@ def decide_problems(plan: Plan) -> Iterator[Finding]:
 
 
 def _proves(plan: Plan) -> bool:
-    gates = plan.gates.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return bool(profiles.from_plan(gates).critical)
+    return bool(profiles.from_plan(plan.gates.model_dump(mode="json")).critical)

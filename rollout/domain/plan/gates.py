@@ -82,7 +82,7 @@ class Gates(Part):
                 ("profile",),
             )
         try:
-            profiles.from_plan(self.model_dump(mode="json", by_alias=True, exclude_none=True))
+            profiles.from_plan(self.model_dump(mode="json"))
         except InputError as error:
             problem, _, advice = error.message.removeprefix("gates.metrics: ").rstrip(".").partition("; ")
             raise complaint(problem, advice or "write other metrics", ("metrics",)) from error

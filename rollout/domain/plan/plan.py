@@ -261,7 +261,7 @@ class Plan(Part):
 
     def canonical(self) -> dict[str, Any]:
         """The plan as JSON values, defaults written out; `Plan.model_validate` reads it back equal."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+        return self.model_dump(mode="json", exclude_none=True)
 
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex: two plans that mean the same have the same."""

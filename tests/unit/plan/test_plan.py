@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,8 @@ from pydantic import ValidationError
 from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
 from rollout.domain.gates.profiles import GateConfig, from_plan
+from rollout.domain.plan.agents import is_version_or_tag
+from rollout.domain.plan.fields import shown
 from rollout.domain.plan.gates import Gates, ProfileName
 from rollout.domain.plan.notices import Reaction
 from rollout.domain.plan.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
@@ -155,6 +157,8 @@ def test_serving_compares_versions_as_numbers() -> None:
     assert isinstance(serving, ByServing)
     assert serving.matches([{"agent_id": "a", "agent_version": "3"}])
     assert not serving.matches([{"agent_id": "a", "agent_version": "prod"}])
+    assert not serving.matches([{"agent_id": "b", "agent_version": 3}])
+    assert serving.matches([{"agent_id": "a", "agent_version": 2}, {"agent_id": "a", "agent_version": 3}])
 
 
 def test_a_calendar_in_the_plan() -> None:
@@ -187,6 +191,73 @@ def test_a_plan_is_frozen() -> None:
 # ------------------------------------------------------------------ canonical form
 
 
+def test_a_retreat_takes_down_the_steps_above_it() -> None:
+    steps = [{"weight": 0.05}, {"weight": 0.1}, {"weight": 0.3}, {"weight": 1}]
+    plan = build_plan(document(**OFFICE, closing={"retreat": 0.1}, steps=steps))
+    assert (plan.retreat, plan.steps_above) == (1000, {3, 4})
+    stays = build_plan(document(**OFFICE, steps=steps))
+    assert (stays.retreat, stays.steps_above) == (None, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("written", "has_one"),
+    [
+        ({}, False),
+        ({"zone": "UTC"}, False),
+        ({"zone": "UTC", "windows": {"from": "09:00", "to": "17:00"}}, True),
+        ({"zone": "UTC", "holidays": "US"}, True),
+        ({"zone": "UTC", "freezes": {"from": "2026-12-24", "to": "2026-12-24", "reason": "x"}}, True),
+    ],
+    ids=["nothing", "zone", "windows", "holidays", "freezes"],
+)
+def test_hours_holidays_and_freezes_are_a_calendar_and_a_zone_alone_is_none(
+    written: dict[str, Any], has_one: bool
+) -> None:
+    assert (build_plan(document(**written)).own_calendar is not None) is has_one
+
+
+def test_a_window_opens_and_closes_at_minutes_of_the_day() -> None:
+    calendar = build_plan(
+        document(zone="UTC", windows=[{"from": "09:05", "to": "17:30"}, {"from": "00:00", "to": "24:00"}])
+    )
+    assert [(w.opens_minute, w.closes_minute) for w in calendar.windows] == [(545, 1050), (0, 1440)]
+
+
+def test_waves_are_kept_as_they_are_written() -> None:
+    assert build_plan(document(waves=[1, "10%", 20, "50%"])).waves == (1, "10%", 20, "50%")
+
+
+@pytest.mark.parametrize(
+    ("version", "taken"),
+    [(0, True), (-1, False), (2**31 - 1, True), (2**31, False), ("prod", True), ("v3", False), ("3", False)],
+)
+def test_an_entry_takes_the_number_of_a_version_or_a_tag(version: int | str, taken: bool) -> None:
+    assert is_version_or_tag(version) is taken
+
+
+def test_what_a_complaint_shows_is_short_and_printable() -> None:
+    assert shown("x" * 58) == f'"{"x" * 58}"'
+    assert shown("x" * 59) == f'"{"x" * 56}...'
+    assert shown({"a": "\u202e"}) == '{"a": "?"}'
+    assert shown(datetime(2026, 12, 1)) == '"2026-12-01 00:00:00"'
+    assert shown({(1, 2): 3}) == "a dict"
+    loop: list[Any] = []
+    loop.append(loop)
+    assert shown(loop) == "a list"
+
+
+def test_dates_and_times_may_be_given_as_such() -> None:
+    begins = datetime(2026, 12, 24, 10, tzinfo=UTC)
+    freezes = [
+        {"from": date(2026, 12, 24), "to": date(2026, 12, 26), "reason": "x"},
+        {"from": begins, "to": begins + timedelta(hours=1), "reason": "y"},
+    ]
+    plan = build_plan(document(zone="UTC", freezes=freezes, start=begins))
+    assert [freeze.by_days for freeze in plan.freezes] == [True, False]
+    assert plan.freezes[0].ends == date(2026, 12, 26)
+    assert plan.start == plan.freezes[1].begins == begins
+
+
 def test_canonical_is_json_and_is_read_back_equal() -> None:
     plan = build_plan(document(start="2026-12-01T09:00:00-08:00", deadline="36h", waves=[1, "10%"]))
     text = json.dumps(plan.canonical(), allow_nan=False)
@@ -202,7 +273,11 @@ def test_the_digest_follows_the_meaning_and_not_the_spelling() -> None:
     assert build_plan(document(numbers=["+1 415-777-4444"])).digest() == plan.digest()
     assert build_plan(document(deadline="90m")).digest() == build_plan(document(deadline="1h30m")).digest()
     assert build_plan(document(steps=[{"weight": 0.2}])).digest() != plan.digest()
-    assert len(plan.digest()) == 64
+    assert build_plan(document(name="Büro")).digest().startswith("6ddeb6f47ad60599"), "as in earlier versions"
+    swapped = {name: VARIANTS["variants"][name] for name in ("c", "b")}
+    assert (
+        build_plan(document(**VARIANTS | {"variants": swapped})).digest() == build_plan(document(**VARIANTS)).digest()
+    )
 
 
 weights = st.integers(1, 10_000).map(lambda share: share / 10_000)
@@ -654,6 +729,186 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             {"notify": {"url": "slack"}},
             "notify[0].url: this is not the address of a service; write an apprise address, for example mailto://ops@example.com",
         ),
+        ({"name": "n/a"}, 'name: "n/a" has a slash; write a name without slashes, for example n-a'),
+        (
+            {"name": ".."},
+            'name: ".." cannot be used in a web address; write a name without slashes, for example frontdesk-v7',
+        ),
+        ({"name": True}, 'name: true is not text; put it in quotes: "true"'),
+        ({"name": []}, "name: [] is not text; write text"),
+        (
+            {"numbers": [-14157774444.0]},
+            'numbers[0]: -14157774444.0 is a number, so YAML drops its plus; put it in quotes: "+14157774444"',
+        ),
+        *(
+            (
+                {"numbers": [odd]},
+                f'numbers[0]: {said} is not a phone number; write plus, country code and number in quotes, for example "+14157774444"',
+            )
+            for odd, said in ((True, "true"), ([], "[]"))
+        ),
+        (
+            {"numbers": [NUMBER, {"nickname": "a"}, {"nickname": "a"}]},
+            "numbers[2]: this selection is listed twice, first as entry 2; list it once",
+        ),
+        *(
+            (
+                {"canary": {"agent_id": "a", "agent_version": odd}},
+                f"canary.agent_version: {odd} is not a version; write the version's whole number, for example 7",
+            )
+            for odd in (-1, 2**31)
+        ),
+        (
+            {"canary": {"agent_id": 7, "agent_version": 7}},
+            "canary.agent_id: 7 is not an agent id; write the id as Retell shows it, for example agent_1a2b3c",
+        ),
+        *(
+            ({"baseline": {"agent_id": "a", "agent_version": odd}}, f"baseline[0].agent_version: {said}")
+            for odd, said in (
+                ("v3", '"v3" is text; write 3'),
+                ("03", '"03" is text; write 3 without quotes'),
+                ("New!", '"New!" is neither a version nor a tag; write a number or a tag of the agent'),
+                (-1, "-1 is not a version; write the version's whole number, for example 7"),
+            )
+        ),
+        *(
+            (
+                VARIANTS | {"variants": {name: {"agent_id": "a", "agent_version": 1}}},
+                f'variants.{name}: "{name}" cannot name a variant; write a short lower-case name, for example b',
+            )
+            for name in ("baseline", "1b")
+        ),
+        (
+            VARIANTS | {"baseline": {"agent_id": "agent_abc", "agent_version": 9}},
+            "variants.c.agent_version: c is already in the baseline, so there is nothing to try; write another version",
+        ),
+        (
+            {"steps": [{"weight": 0.1, "weights": {"b": 0.1}}]},
+            "steps[0].weights: weight and weights are both given; write one of them",
+        ),
+        *(
+            (
+                {"steps": [{"weight": text}]},
+                f'steps[0].weight: "{text}" is text; write a number from 0 to 1 without quotes, for example {example}',
+            )
+            for text, example in (("12.5 %", "0.125"), ("100%", "1"), ("101%", "0.1"), ("half", "0.1"))
+        ),
+        *(
+            (
+                {"steps": [{"weight": odd}]},
+                f"steps[0].weight: {said} is not a weight; write a number above 0 and at most 1, for example 0.1",
+            )
+            for odd, said in ((True, "true"), ([1], "[1]"))
+        ),
+        *(
+            (
+                {"waves": [odd]},
+                f'waves[0]: {said} is not a wave; write a count of numbers, for example 1, or a share, for example "10%"',
+            )
+            for odd, said in ((0, "0"), (True, "true"), ("10", '"10"'))
+        ),
+        *(
+            ({"waves": [odd]}, f'waves[0]: {odd} is not a share of the numbers; write above "0%" and at most "100%"')
+            for odd in ("0%", "0.00%", "100.01%")
+        ),
+        ({"start": 5}, "start: 5 is not a time; write for example 2026-12-01T09:00:00-08:00"),
+        (
+            {"start": datetime(2026, 12, 1, 9)},
+            "start: 2026-12-01T09:00:00 has no UTC offset; write the offset, too: 2026-12-01T09:00:00-08:00, or 2026-12-01T09:00:00Z for UTC",
+        ),
+        ({"gates": None, "deadline": 90}, "deadline: 90 has no unit; write 90s for seconds or 90m for minutes"),
+        (
+            {"gates": {"act_after_promotion": True}},
+            "gates.act_after_promotion: has been renamed, because it acts in the last hold at weight 1 and not after promotion; write act_at_full_weight",
+        ),
+        (
+            {"alerts": {"match": []}},
+            "alerts[0].match: [] matches no alert; write labels and their values, for example {service: frontdesk}",
+        ),
+        *(
+            (
+                {"alerts": {"match": {odd: "x"}}},
+                f"alerts[0].match: {said} is not a label; write for example alertname or service",
+            )
+            for odd, said in (("1st", '"1st"'), (7, "7"))
+        ),
+        *(
+            ({"alerts": {"match": {"a": odd}}}, f"alerts[0].match.a: the value {said} is not text; write text")
+            for odd, said in (("", '""'), ("b\u0007", '"b\\u0007"'), (["b"], '["b"]'))
+        ),
+        (
+            {"alerts": {"match": {"a": "x" * 201}}},
+            f'alerts[0].match.a: the value "{"x" * 56}... is not text; write text',
+        ),
+        *(
+            (
+                {"notify": {"url": odd}},
+                "notify[0].url: this is not the address of a service; write an apprise address, for example mailto://ops@example.com",
+            )
+            for odd in (5, "slack://" + "x" * 1993, "Slack://x", "slack://a b")
+        ),
+        *(
+            (
+                {"steps": [{"weight": 0.1}], **written},
+                f"{key}: {key} are given without a time zone; write the time zone, too, for example zone: America/Los_Angeles",
+            )
+            for key, written in (
+                ("holidays", {"holidays": "US"}),
+                ("freezes", {"freezes": {"from": "2026-12-24", "to": "2026-12-24", "reason": "x"}}),
+            )
+        ),
+        *(
+            (
+                {"zone": zone},
+                f"zone: there is no time zone {json.dumps(zone)}; write an IANA time zone, for example {guess}",
+            )
+            for zone, guess in (
+                ("new york", "America/New_York"),
+                ("Germany/Berlin", "Europe/Berlin"),
+                ("Europe/Berln", "Europe/Berlin"),
+                ("x" * 10, "America/Los_Angeles"),
+                (8, "America/Los_Angeles"),
+            )
+        ),
+        *(
+            (
+                OFFICE | {"windows": [{"from": odd, "to": "17:00"}]},
+                f'windows[0].from: {said} is not a time of day; write hours and minutes, for example "09:00" or "17:30"',
+            )
+            for odd, said in (("24:01", '"24:01"'), ("09:60", '"09:60"'), (540, "540"))
+        ),
+        (
+            OFFICE | {"windows": [{"from": "24:00", "to": "17:00"}]},
+            'windows[0].from: a window cannot open at 24:00; write "00:00" of the next day',
+        ),
+        (
+            OFFICE | {"windows": [{"days": ["mon", "tue", "mon"], "from": "09:00", "to": "17:00"}]},
+            "windows[0].days: a day is named twice; name each day once",
+        ),
+        (
+            {"calendar": "office", "zone": "UTC"},
+            "calendar: calendar and zone are both given; leave one out; zone can stand in the calendar",
+        ),
+        *(
+            (OFFICE | {"holidays": odd}, f"holidays[0]: {said} is not a country or region; write {advice}")
+            for odd, said, advice in (
+                ("us-ca", '"us-ca"', "US-CA"),
+                ("Us", '"Us"', "for example US or US-CA"),
+                ([5], "5", "for example US or US-CA"),
+            )
+        ),
+        *(
+            (
+                {"freezes": {"from": "2026-12-24T10:00:00Z", "to": to, "reason": "x"}},
+                "freezes[0].to: the freeze ends before it begins; write an end after its beginning",
+            )
+            for to in ("2026-12-24T10:00:00Z", "2026-12-24T09:59:59Z", "2026-12-24T10:30:00+01:00")
+        ),
+        (
+            {"freezes": {"from": "2026-12-24", "to": 5, "reason": "x"}},
+            "freezes[0].to: 5 is not a time; write for example 2026-12-01T09:00:00-08:00",
+        ),
+        ({"closing": 5}, "closing: 5 is not known here; write keep, or {retreat: 0.1}"),
         (
             {"epoch": 5},
             "epoch: there is no such key; leave it out; known here: version, name, numbers, channels, canary, variants, baseline, steps, waves, wave_order, seed, gates, tests, start, after, deadline, decide, on_failure, on_deadline, alerts, calendar, windows, zone, holidays, freezes, closing, notify",
@@ -663,10 +918,95 @@ def test_waves_always_rise_to_the_count(count: int, waves: list[int | str]) -> N
             "this looks like a Retell API key; remove it, revoke it and issue a new one, and give that to the service in ROLLOUT_RETELL_API_KEY",
         ),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_what_is_wrong_and_what_to_write(changes: dict[str, Any], sentence: str) -> None:
     assert complaints(**changes) == [sentence]
+
+
+def measured(**more: Any) -> dict[str, Any]:
+    """A plan whose second metric is this one."""
+    return document(gates={"metrics": [{"name": "success"}, {"name": "own"} | more]})
+
+
+def asked(**more: Any) -> dict[str, Any]:
+    return measured(http={"url": "https://x.example/v", "field": "v", **more})
+
+
+def at(url: str) -> dict[str, Any]:
+    return asked(url=url, max=1)
+
+
+NO_ADDRESS = "is not a web address; write for example https://metrics.example.com/value"
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        *((at(url), f"http.url: {json.dumps(url)} {NO_ADDRESS}") for url in ("https://", "https://x.example:99999/", "ftp://x.example", "https://x.example/a b", "https://x.example/\x7f".replace("\x7f", "<"))),
+        (at("https://x.example/" + "v" * 1983), f'http.url: "https://x.example/{"v" * 38}... {NO_ADDRESS}'),
+        *((at(f"https://{who}@x.example/"), "http.url: the address carries a user name or password; write the address without them") for who in ("u", ":p")),
+        (at("http://x.example/" + "v" * 200), f"http.url: the address is not encrypted; write https://x.example/{'v' * 96}"),
+        (asked(max=1, min=1), "http.min: min is not below max; write a min below max"),
+        (asked(max=1e16), "http.max: 1e+16 is not a limit; write a number from -1e+15 to 1e+15, for example 0.05"),
+        (asked(min=-1.1e15), "http.min: -1100000000000000.0 is not a limit; write a number from -1e+15 to 1e+15, for example 0.05"),
+        (asked(max=True), "http.max: true is not a limit; write a number, for example 0.05"),
+        (asked(max=float("inf")), "http.max: Infinity is not a limit; write a number, for example 0.05"),
+        (measured(custom="x", share=0), "share: 0 is too small; write a number above 0 and at most 1, for example 0.25"),
+        (measured(custom="x", share=1.1), "share: 1.1 is not a part of 1; write a number from 0 to 1, for example 0.25"),
+        (measured(custom="x", bad_values=[""]), 'bad_values[0]: "" is not a value to compare with; write 1 to 100 printable characters'),
+        (measured(custom="x", bad_values=["a\u0007"]), 'bad_values[0]: "a\\u0007" is not a value to compare with; write 1 to 100 printable characters'),
+        (measured(custom="x", bad_values=["a" * 101]), f'bad_values[0]: "{"a" * 56}... is not a value to compare with; write 1 to 100 printable characters'),
+        (measured(custom="x", bad_values=[1e10]), "bad_values[0]: 10000000000.0 is not true, false, a number or text; write a number from -1e+09 to 1e+09, for example 1"),
+        (measured(cost={"above": 1.1e9}), "cost.above: 1100000000.0 is not a limit or one of p50, p90, p95, p99; write a number from 0 to 1e+09, for example 40"),
+        (measured(custom="x", cost={}), "cost: custom and cost are both given; keep one of them"),
+        (measured(custom="x", cost={}, http={"url": "https://x.example", "field": "v", "max": 1}), "cost: custom and cost and http are both given; keep one of them"),
+        (measured(name="qqq"), 'name: there is no metric "qqq"; write one of success, '),
+        (measured(http={"url": "https://x.example", "field": "v", "max": 1}, margins=[0.1]), "margins: margins belongs to metrics of calls; leave it out and write max or min"),
+        (measured(tool_failed="x", bad=True), "bad: bad belongs to custom fields; leave it out"),
+        (measured(custom="x", bad=True, bad_below=0), "bad_below: bad and bad_below are both given; keep one of them"),
+        (measured(custom="x", bad_values=[1], bad_below=0, bad_above=1), "bad_below: bad_values and bad_below and bad_above are both given; keep one of them"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_metric(source: dict[str, Any], sentence: str) -> None:
+    (line,) = complaints(**source)
+    assert line.startswith(f"gates.metrics[1].{sentence}")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        *(at(url) for url in ("http://localhost:9090/v", "http://127.0.0.1/v", "http://[::1]/v", "https://x.example/" + "v" * 1982)),
+        *(asked(max=high) for high in (1e15, 0, -1e15)),
+        asked(min=0.5, max=0.6),
+        measured(custom="x", share=1.0) | {"gates": {"metrics": [{"name": "own", "custom": "x", "share": 1.0, "margins": [0.1]}]}},
+        measured(custom="x", share=0.9) | {"gates": {"metrics": [{"name": "success", "share": 0.9}, {"name": "slow", "share": 0.1}]}},
+        *(measured(custom="x", bad_values=[value]) for value in ("a", "a" * 100, True, 1e9, -1e9)),
+        *(measured(cost={"above": above}) for above in (0, 1e9, "p50")),
+        measured(custom="x", bad_below=2, bad_above=2),
+        measured(custom="x", bad_below=0),
+        measured(custom="x", bad=False, bad_above=3),
+        document(gates={"metrics": [{"name": "cost", "cost": {}}, {"name": "success"}]}),
+        document(gates={"profile": "none", "metrics": [{"name": "e", "http": {"url": "https://x.example", "field": "v", "min": 1}}]}),
+        document(name="x" * 80),
+        document(freezes={"from": "2026-12-24", "to": "2026-12-24", "reason": "x" * 200}, zone="UTC"),
+        document(freezes={"from": "2026-12-24T10:00:00Z", "to": "2026-12-24T10:00:01Z", "reason": "x"}),
+        document(alerts={"match": {"a": "x" * 200}}),
+        document(notify={"url": "slack://" + "x" * 1992}),
+        document(canary={"agent_id": "a", "agent_version": 0}),
+        document(canary={"agent_id": "a", "agent_version": 2**31 - 1}),
+        document(waves=["0.01%", "100%"]),
+        document(waves=[5, "1%", 6, "2%"]),
+        document(wave_order="random", seed=0),
+        document(zone="UTC", holidays="US-CA", steps=[{"weight": 0.1, "hold": {"open": "1h"}}], closing={"retreat": 0.05}),
+        document(calendar="office", steps=[{"weight": 0.1, "hold": {"open": "1h"}}], closing={"retreat": 0.05}),
+        document(zone="UTC", windows=[{"from": "00:00", "to": "24:00"}]),
+        document(**VARIANTS | {"steps": [{"weights": {"b": 0.5, "c": 0.5}}]}),
+    ],
+)  # fmt: skip
+def test_what_may_be_written_up_to_its_limit(source: dict[str, Any]) -> None:
+    plan = build_plan(source)
+    assert load_plan(dump_plan(plan)) == plan
 
 
 def test_all_complaints_come_at_once() -> None:
@@ -699,6 +1039,7 @@ def test_a_recorded_number_is_read_whatever_is_known_of_countries_today() -> Non
     with pytest.raises(PlanError, match="too few or too many digits"):
         build_plan(document(numbers=[impossible]))
     assert Plan.model_validate(document(numbers=[impossible])).numbers == (impossible,)
+    assert Plan.model_validate(document(numbers=["+1 415 777 4444"])).numbers == (NUMBER,)
 
 
 def test_every_metric_of_calls_in_one_plan_and_back() -> None:
