@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -201,6 +202,108 @@ def test_what_is_overdue_is_due_now_or_at_the_opening() -> None:
     assert [row.happens for row in remaining(late, r.plan.own_calendar, NO_DAYS, night)] == [Happens.DEADLINE]
 
 
+RETREATS = {**OFFICE, "closing": {"retreat": 0.05}}
+
+
+def happenings(rows: list[TimetableRow]) -> list[tuple[datetime | None, str, int]]:
+    return [(row.at, row.happens.value, row.weights["canary"]) for row in rows]
+
+
+def test_a_hold_is_stood_over_the_nights_at_the_retreat_weight() -> None:
+    p = plan({"weight": 0.1, "hold": "10h"}, {"weight": 0.5, "hold": "8h"}, {"weight": 1.0}, **RETREATS)
+    assert happenings(rows_of(p, la("2026-06-02 09:00"))) == [
+        (la("2026-06-02 09:00"), "step", 1000),
+        (la("2026-06-02 17:00"), "retreat", 500),
+        (la("2026-06-03 09:00"), "return", 1000),
+        (la("2026-06-03 11:00"), "step", 5000),
+        (la("2026-06-03 17:00"), "retreat", 500),
+        (la("2026-06-04 09:00"), "return", 5000),
+        (la("2026-06-04 11:00"), "step", 10_000),
+        (la("2026-06-04 11:00"), "promoted", 10_000),
+    ]
+
+
+def test_a_hold_that_ends_as_it_closes_is_left_in_the_morning() -> None:
+    p = plan({"weight": 0.1, "hold": "8h"}, {"weight": 1.0}, **RETREATS)
+    assert happenings(rows_of(p, la("2026-06-02 09:00")))[1:4] == [
+        (la("2026-06-02 17:00"), "retreat", 500),
+        (la("2026-06-03 09:00"), "return", 1000),
+        (la("2026-06-03 09:00"), "step", 10_000),
+    ]
+
+
+def test_only_a_weight_above_the_retreat_is_taken_down_and_from_the_second_wave_on_that_of_the_first() -> None:
+    p = plan({"weight": 0.05, "hold": "10h"}, {"weight": 1.0}, **RETREATS)
+    rows = rows_of(p, la("2026-06-02 09:00"), waves=2)
+    assert [(row.happens, str(row.position)) for row in rows] == [
+        (Happens.STEP, "1.1"),
+        (Happens.STEP, "1.2"),
+        (Happens.STEP, "2.1"),
+        (Happens.RETREAT, "2.1"),
+        (Happens.RETURN, "2.1"),
+        (Happens.STEP, "2.2"),
+        (Happens.PROMOTED, "2.2"),
+    ]
+    small = plan({"weight": 0.02, "hold": "10h"}, {"weight": 0.05}, **RETREATS)
+    assert Happens.RETREAT not in [row.happens for row in rows_of(small, la("2026-06-02 09:00"), waves=2)]
+
+
+@pytest.mark.parametrize(("deadline", "nights"), [("8h", 0), ("8h1s", 1), ("24h", 1), ("24h1s", 2)])
+def test_nights_end_with_the_deadline(deadline: str, nights: int) -> None:
+    p = plan({"weight": 0.1, "hold": "3d"}, {"weight": 1.0}, deadline=deadline, **RETREATS)
+    found = [row.happens.value for row in rows_of(p, la("2026-06-02 09:00"))]
+    assert found == ["step", *["retreat", "return"][:nights], "deadline"]
+
+
+def test_a_calendar_that_closes_for_good_retreats_and_does_not_return() -> None:
+    freeze = {"from": date(2026, 6, 3), "to": date.max, "reason": "for ever"}
+    p = plan({"weight": 0.1, "hold": "10h"}, {"weight": 1.0}, freezes=freeze, **RETREATS)
+    assert happenings(rows_of(p, la("2026-06-02 09:00"))) == [
+        (la("2026-06-02 09:00"), "step", 1000),
+        (la("2026-06-02 17:00"), "retreat", 500),
+        (None, "step", 10_000),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("hold", "leaves"), [("13h", "2026-06-03 11:00"), ({"open": "2h"}, "2026-06-03 11:00")], ids=["time", "open hours"]
+)
+def test_a_step_that_a_person_promoted_at_night_stays_up_until_the_opening(hold: object, leaves: str) -> None:
+    night = la("2026-06-02 22:00")
+    p = plan({"weight": 0.1}, {"weight": 0.5, "hold": hold}, {"weight": 1.0}, **RETREATS)
+    raised = standing(p, (1, 2), night, raised_at=night)
+    assert happenings(remaining(raised, p.own_calendar, NO_DAYS, night))[0] == (la(leaves), "step", 10_000)
+
+
+def test_what_has_been_stood_of_a_hold_is_not_stood_again() -> None:
+    ten = la("2026-06-02 10:00")
+    for hold, left in (("5h", 3), ({"open": "5h"}, 3)):
+        p = plan({"weight": 0.1, "hold": hold}, {"weight": 1.0}, **RETREATS)
+        r = standing(p, (1, 1), ten - timedelta(days=1), back_at=ten, stood=3600.0)
+        rows = remaining(r, p.own_calendar, NO_DAYS, ten + timedelta(hours=1))
+        assert happenings(rows)[0] == (ten + timedelta(hours=1 + left), "step", 10_000)
+
+
+def test_a_step_that_is_being_written_at_night_goes_on_unless_the_plan_retreats() -> None:
+    night, morning = la("2026-06-02 22:00"), la("2026-06-03 09:00")
+    for written, at in ((OFFICE, night), (RETREATS, morning)):
+        r = standing(plan(*STEPS, **written), (1, 2), None)
+        assert happenings(remaining(r, r.plan.own_calendar, NO_DAYS, night))[0] == (at, "step", 5000)
+
+
+def test_weights_that_a_person_set_are_those_that_return_and_at_the_end_a_person_says_how() -> None:
+    p = plan({"weight": 0.1}, {"weight": 1.0, "hold": "2h"}, **RETREATS)
+    split = {"number": 1, "wave": 1, "step": 2, "weights": {"canary": 3000}}
+    down = standing(p, (1, 2), la("2026-06-02 16:00"), retreated=500, by_hand=[split], hand_split=1)
+    rows = remaining(down, p.own_calendar, NO_DAYS, la("2026-06-02 22:00"))
+    assert happenings(rows)[0] == (la("2026-06-03 09:00"), "return", 3000)
+    assert rows[-1].needs == ("a person to say how it ends",)
+    elsewhere = replace(down, by_hand=[{**split, "step": 1}])
+    rows = remaining(elsewhere, p.own_calendar, NO_DAYS, la("2026-06-02 22:00"))
+    assert happenings(rows)[0] == (la("2026-06-03 09:00"), "return", 10_000)
+    assert rows[-1].needs == ()
+
+
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED, Phase.ROLLING_BACK])
 def test_nothing_remains_of_what_ends(phase: Phase) -> None:
     r = standing(plan(*STEPS), (1, 1), TUESDAY, phase=phase)
@@ -230,7 +333,52 @@ def test_a_plan_that_decides_its_test_says_when_and_not_what_follows() -> None:
     assert [row.happens for row in remaining(shipped, None, NO_DAYS, TUESDAY)] == [Happens.PROMOTED]
 
 
+def test_a_test_is_decided_in_open_hours_and_after_its_hold() -> None:
+    half = {"weights": {"b": 0.25, "c": 0.25}, "hold": "1d"}
+    ab = {k: v for k, v in plan(half, **AB, **OFFICE).canonical().items() if k != "canary"}
+    p = Plan.model_validate({**ab, "decide": {"after": "30h"}})
+    decision = rows_of(p, la("2026-06-02 12:00"))[-1]
+    assert (decision.happens, decision.at, decision.needs) == (Happens.DECISION, la("2026-06-04 09:00"), ())
+
+
 # ------------------------------------------------------------------ words
+
+
+def row(text: str | None, happens: Happens, points: int, position: tuple[int, int] = (1, 1)) -> TimetableRow:
+    return TimetableRow(
+        None if text is None else la(f"2026-06-{text}"), LA, happens, Position(*position), {"canary": points}
+    )
+
+
+@pytest.mark.parametrize(
+    ("nights", "said"),
+    [
+        ([("02 17:00", "retreat"), ("03 09:00", "return")], "5 % from Tue 17:00 to Wed 09:00"),
+        ([("02 17:00", "retreat"), ("03 09:00", "return")] * 2, "5 % from Tue 17:00 to Wed 09:00 and once more"),
+        ([("02 17:00", "retreat"), ("03 09:00", "return")] * 3, "5 % from Tue 17:00 to Wed 09:00 and 2 times more"),
+        ([("02 17:00", "retreat")], "5 % from Tue 17:00 on"),
+        ([("03 09:00", "return")], "again 10 % Wed 09:00"),
+        ([(None, "return")], "again 10 % not within two years"),
+        (
+            [("02 09:00", "return"), ("02 17:00", "retreat"), ("03 09:00", "return")],
+            "again 10 % Tue 09:00, 5 % from Tue 17:00 to Wed 09:00",
+        ),
+    ],
+)
+def test_nights_are_said_together(nights: list[tuple[str | None, str]], said: str) -> None:
+    between = [row(at, Happens(what), 500 if what == "retreat" else 1000) for at, what in nights]
+    assert sentence(between, TUESDAY) == f"{said} ({LA})"
+    rows = [
+        row("02 07:00", Happens.STEP, 1000),
+        *between,
+        row("04 09:00", Happens.STEP, 5000, (1, 2)),
+        row("04 09:00", Happens.PROMOTED, 5000, (1, 2)),
+    ]
+    assert sentence(rows, TUESDAY) == (
+        f"10 % Tue 07:00, {said}, 50 % Thu 09:00 at the earliest, then promoted Thu 09:00 ({LA})"
+    )
+    again = [*rows[:1], *rows[-2:-1], *between]
+    assert sentence(again, TUESDAY) == f"10 % Tue 07:00, 50 % Thu 09:00 at the earliest, then {said} ({LA})"
 
 
 @pytest.mark.parametrize(
@@ -240,6 +388,9 @@ def test_a_plan_that_decides_its_test_says_when_and_not_what_follows() -> None:
         ("2026-06-08 09:00", "Mon 09:00"),
         ("2026-06-09 09:00", "Tue 9 Jun 09:00"),  # a week on, the day's name alone would mean today
         ("2026-06-01 09:00", "Mon 1 Jun 09:00"),
+        ("2026-06-01 23:59", "Mon 1 Jun 23:59"),
+        ("2026-06-08 23:59:30", "Mon 23:59:30"),
+        ("2026-06-02 09:00:00.5", "Tue 09:00:00"),
         ("2027-01-04 09:00:05", "Mon 4 Jan 2027 09:00:05"),
     ],
 )

@@ -18,6 +18,7 @@ from rollout.domain.calendar.windows import (
     next_opening,
     open_time_between,
     spans,
+    stays_up,
 )
 from rollout.domain.plan.calendar import Calendar
 
@@ -392,6 +393,42 @@ def test_a_calendar_that_never_opens_again_says_so_and_soon() -> None:
         assert next_opening(frozen, NO_DAYS, now) is None
         assert add_open_time(frozen, NO_DAYS, now, HOUR) is None
         assert closes_at(frozen, NO_DAYS, now) == now
+
+
+def test_a_freeze_in_times_may_last_until_the_end_of_time() -> None:
+    last = datetime.fromisoformat("9999-12-31T23:59:59-08:00")
+    begins = at("2026-06-01 10:00")
+    for more in ({}, {"windows": hours("09:00", "17:00")}):
+        frozen = calendar(freezes={"from": begins, "to": last, "reason": "sold"}, **more)
+        assert closes_at(frozen, NO_DAYS, begins - MINUTE) == begins
+        assert next_opening(frozen, NO_DAYS, begins) is None
+
+
+def test_no_time_has_no_spans() -> None:
+    now = at("2026-06-01 12:00")
+    assert list(spans(OFFICE, NO_DAYS, now, now)) == list(spans(OFFICE, NO_DAYS, now, now - DAY)) == []
+    closed = at("2026-06-01 20:00")
+    assert add_open_time(OFFICE, NO_DAYS, closed, timedelta(0)) == closed
+    assert add_open_time(OFFICE, NO_DAYS, closed, TICK) == at("2026-06-02 09:00") + TICK
+
+
+def test_of_two_freezes_the_one_listed_first_counts() -> None:
+    whole = {"from": "2026-11-26", "to": "2026-11-30", "reason": "sale"}
+    hour = {"from": "2026-11-27T10:00:00-08:00", "to": "2026-11-27T11:00:00-08:00", "reason": "moving house"}
+    found = [freeze_at(calendar(freezes=both), at("2026-11-27 10:30")) for both in ([whole, hour], [hour, whole])]
+    assert [freeze.reason for freeze in found if freeze] == ["sale", "moving house"]
+    assert [
+        freeze_at(calendar(freezes=whole), at(day)) is None for day in ("2026-11-25 23:59", "2026-11-26 00:00")
+    ] == [True, False]
+
+
+def test_a_promotion_while_it_is_closed_stands_until_the_opening() -> None:
+    night, morning = at("2026-06-01 22:00"), at("2026-06-02 09:00")
+    up = [stays_up(OFFICE, NO_DAYS, night, t) for t in (night - TICK, night, morning - TICK, morning, morning + DAY)]
+    assert up == [False, True, True, False, False]
+    assert not stays_up(OFFICE, NO_DAYS, None, night)
+    for_ever = calendar(freezes={"from": date(2026, 1, 1), "to": date.max, "reason": "for ever"})
+    assert stays_up(for_ever, NO_DAYS, night, night + 999 * DAY)
 
 
 def test_a_date_that_comes_goes_and_comes_again() -> None:

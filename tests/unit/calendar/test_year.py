@@ -43,7 +43,19 @@ def test_a_freeze_goes_before_a_holiday_and_a_holiday_before_the_hours() -> None
     freeze = {"from": "2026-12-24", "to": "2026-12-25", "reason": "year's end"}
     assert kinds(of(), christmas, 1) == [("open", "")], "no holidays without a region"
     assert kinds(of(holidays="US"), christmas, 1) == [("holiday", "Christmas Day")]
-    assert kinds(of(holidays="US", freezes=[freeze]), christmas, 2) == [("freeze", "year's end"), ("closed", "")]
+    assert kinds(of(holidays="US", freezes=[freeze]), date(2026, 12, 23), 4) == [
+        ("open", ""),
+        ("freeze", "year's end"),
+        ("freeze", "year's end"),
+        ("closed", ""),
+    ]
+
+
+def test_a_day_is_open_if_any_window_opens_on_it_and_always_without_windows() -> None:
+    both = [{"days": ["mon"], "from": "09:00", "to": "17:00"}, {"days": ["tue"], "from": "10:00", "to": "11:00"}]
+    monday = date(2026, 11, 30)
+    assert [kind for kind, _ in kinds(of(windows=both), monday, 3)] == ["open", "open", "closed"]
+    assert kinds(of(windows=[]), monday, 7) == [("open", "")] * 7
 
 
 def test_a_freeze_in_times_counts_on_each_day_it_touches_in_the_zone() -> None:
