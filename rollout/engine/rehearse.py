@@ -211,8 +211,6 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
     config = config_of(plan)
     if config is None:
         return "no gates: every step follows when its hold is over, whatever happens to the calls"
-    if not config.compared:
-        return "the gates read outside values and compare no calls: one that fails every call is not detected"
     arm = next(iter(plan.arms))
     base = _usual_rates(config)
     shares = [plan.weights(i).get(arm, 0) / 10_000 for i in range(1, plan.last_step + 1)]
@@ -227,6 +225,9 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
         return "no step serves both versions, so nothing can be compared"
     each = f"{calls_per_day:,.0f} call{'' if round(calls_per_day) == 1 else 's'}"
     line = f"at {each} a day an equal canary: {', '.join(parts)} ({_days(total, calls_per_day)} in all)"
+    if not config.compared:
+        unseen = "the gates compare no calls: one that fails every call is not detected"
+        return f"{line}; {unseen}" if total else unseen
     dead = _dead_calls(config, shares[0], base["success"])
     return line if dead is None else f"{line}; one that fails every call is rolled back after about {dead} of its calls"
 

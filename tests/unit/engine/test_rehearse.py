@@ -122,7 +122,7 @@ def gated(steps: list[dict[str, Any]], **changes: Any) -> Plan:
             ["0.5, hold: 30m, min_calls: 20, approve: true", "1, hold: 1h", LOW, "deadline: 96d"],
         ),
         (gated(LADDER), 40, ["0.05, hold: 30m", "0.1, hold: 1h", "0.5, hold: 3h", "1, hold: 1h", LOW]),
-        (gated(LADDER), 20, ["0.2, hold: 30m", "0.2, hold: 1h", "0.5, hold: 3h", "1, hold: 1h", LOW]),
+        (gated(LADDER), 20, ["0.2, hold: 1h", "0.5, hold: 3h", "1, hold: 1h", LOW]),
         (gated(LADDER), 7, ["0.5, hold: 3h", "1, hold: 1h", LOW]),
         (
             gated(LADDER, gates={"metrics": [{"name": "success", "margins": [0.2, 0.08]}]}),
@@ -133,7 +133,15 @@ def gated(steps: list[dict[str, Any]], **changes: Any) -> Plan:
             ],
         ),
     ],
-    ids=["half step", "first weight", "deadline", "profile", "two first weights", "first of one half", "metrics"],
+    ids=[
+        "half step",
+        "first weight",
+        "deadline",
+        "profile",
+        "a first weight of two steps",
+        "first of one half",
+        "metrics",
+    ],
 )
 def test_a_proposal_is_written_as_the_entries_of_the_plan_that_change(
     of: Plan, per_day: float, yaml: list[str]
