@@ -506,6 +506,7 @@ def entries(version: Any = 6, weight: Any = 1, **more: Any) -> list[Any]:
         ([{}], [None], False),
         (None, None, True),
         (None, [], False),
+        (None, {}, False),
     ],
 )
 def test_which_lists_are_the_same_split_is_what_the_service_thinks(a: Any, b: Any, alike: bool) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import gc
 import ipaddress
+import re
 import socket
 import ssl
 import threading
@@ -50,7 +51,7 @@ class Listener:
             connection.settimeout(2)
             try:
                 with self.tls.wrap_socket(connection, server_side=True) if self.tls else connection as peer:
-                    self.seen.append(peer.recv(65536))
+                    self.seen.append(whole_request(peer))
                     peer.sendall(self.answer)
                     while self.drip and not self.over.wait(0.02):
                         peer.sendall(self.drip)
@@ -61,6 +62,18 @@ class Listener:
         self.over.set()
         self.thread.join()
         self.server.close()
+
+
+def whole_request(peer: socket.socket) -> bytes:
+    """One request with its body, or what came of it before the other end closed."""
+    request = b""
+    while data := peer.recv(65536):
+        request += data
+        head, ended, body = request.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        if ended and len(body) >= (int(length[1]) if length else 0):
+            break
+    return request
 
 
 @pytest.fixture
@@ -250,6 +263,33 @@ def test_no_address_takes_more_than_its_share_and_all_of_them_no_more_than_the_d
     with pytest.raises(NoAnswer, match="no whole answer in time"):
         Retell("https://retell.test", KEY).read(ONE)
     assert waits == [5.0, 5.0, 2.0]
+
+
+def test_every_wait_of_a_request_ends_with_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    waits: list[float | None] = []
+
+    class Slow(socket.socket):
+        def takes(self, seconds: float) -> None:
+            waits.append(self.gettimeout())
+            clock.now += seconds
+
+        def connect(self, _address: object) -> None:
+            self.takes(4.0)
+
+        def sendall(self, _data: object, _flags: int = 0) -> None:
+            self.takes(3.0)
+
+        def recv_into(self, buffer: Any, *_: int) -> int:
+            self.takes(6.0)
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+            buffer[: len(answer)] = answer
+            return len(answer)
+
+    monkeypatch.setattr(socket, "socket", Slow)
+    monkeypatch.setattr(wire, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    assert Retell("http://127.0.0.1:1", KEY).read(ONE).body == b"{}"
+    assert waits == [5.0, 11.0, 8.0]
 
 
 def test_the_next_address_serves_where_one_does_not_and_the_last_known_where_no_name_is_found(

@@ -249,6 +249,38 @@ def test_a_small_server_that_drops_connections_gets_them_one_by_one(opened: Open
     assert pauses == [0.9, 0.0, 0.91, 0.002], "a short pause before each, once one was dropped"
 
 
+@pytest.mark.parametrize("is_small", [False, True])
+def test_connections_are_opened_side_by_side_but_to_a_small_server(
+    monkeypatch: pytest.MonkeyPatch, is_small: bool
+) -> None:
+    clock, lock = FakeClock(), threading.Lock()
+    met = threading.Barrier(2)
+    inside, most = 0, []
+
+    def open_socket(*_: object, **__: object) -> socket.socket:
+        nonlocal inside
+        with lock:
+            inside += 1
+            most.append(inside)
+        if not is_small:
+            met.wait(10)
+        with lock:
+            inside -= 1
+        return socket.socket()
+
+    pool = of(clock)
+    if is_small:
+        monkeypatch.setattr(module, "open_socket", lambda *_, **__: clock.advance(1.0) or socket.socket())
+        pool.dial(clock.boot() + 5).close()
+    monkeypatch.setattr(module, "open_socket", open_socket)
+    threads = [threading.Thread(target=lambda: pool.dial(clock.boot() + 5).close()) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert sorted(most) == ([1, 1] if is_small else [1, 2])
+
+
 def test_a_long_way_by_tls_is_no_small_server(opened: Open) -> None:
     clock = FakeClock()
     opened(clock, (1.0, None), (0.0, None))

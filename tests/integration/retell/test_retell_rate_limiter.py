@@ -439,6 +439,28 @@ def test_turns_that_this_process_deals_itself_begin_where_the_last_ones_end() ->
     assert came == [0.5, 0.75, 1.0, 1.25, 1.5, 1.55, 1.6, 1.65, 1.7]
 
 
+def test_turns_are_dealt_to_one_thread_and_the_others_wait_for_them() -> None:
+    clock, dealt = Hand(), threading.Event()
+
+    class Slow(Dealer):
+        def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
+            found = super().take(count, rate, urgent=urgent)
+            assert dealt.wait(10)
+            return found
+
+    dealer = Slow(clock, *[RequestTurns(4, 0.0, 0.0)] * 3)
+    pace = RateLimiter(clock, concurrency=100, rate=20, limits=dealer)
+    came: list[float | None] = []
+    threads = [threading.Thread(target=lambda: came.append(go(pace, clock)), daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(dealer.asked) + len(pace._turn[False]._waiters) == 3)  # type: ignore[attr-defined]
+    dealt.set()
+    for thread in threads:
+        thread.join(10)
+    assert (came, len(dealer.asked)) == ([None] * 3, 1)
+
+
 def test_without_a_rate_no_turns_are_dealt() -> None:
     clock = Hand()
     dealer = Dealer(clock)
