@@ -291,7 +291,7 @@ def test_a_long_way_by_tls_is_no_small_server(opened: Open) -> None:
     assert clock.boot() == before
 
 
-def test_certificates_are_loaded_once_and_only_for_tls(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_certificates_are_loaded_once_and_only_for_tls(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[Network] = []
 
     def tls(network: Network) -> ssl.SSLContext:
@@ -305,6 +305,10 @@ def test_certificates_are_loaded_once_and_only_for_tls(monkeypatch: pytest.Monke
         pool.ready()
         pool.ready()
         assert loaded == [network] * times
+    clock = FakeClock()
+    opened(clock, (0.0, None))
+    of(clock, FAR, tls=None).dial(clock.boot() + 5).close()
+    assert loaded == [FAR], "a connection needs them"
 
 
 def test_a_connection_that_was_opened_is_a_connection(opened: Open) -> None:
