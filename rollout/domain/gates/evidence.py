@@ -241,7 +241,7 @@ def ledger_e(
     ledger that was never opened, so ragged runs may be padded at the end. `history` and `cost` as in `log_e`.
     """
     array = np.asarray(ledgers, dtype=np.float64)
-    if not len(weights) or not array.shape[-3]:
+    if not array.shape[-3]:
         return np.ones(array.shape[:-3])
     with np.errstate(over="ignore"):
         e = np.exp(log_e(array, weights, history=history, cost=cost))

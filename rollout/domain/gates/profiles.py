@@ -238,5 +238,6 @@ def _with_shares(metrics: list[MetricRule]) -> tuple[MetricRule, ...]:
         raise InputError(f"gates.metrics: the shares add up to {given:g}{left}; write smaller ones.")
     others = max(1, sum(n not in _USUAL_SHARES for n in missing))
     parts = {n: _USUAL_SHARES.get(n, 0.125 / others) for n in missing}
-    scale = (1.0 - given) / sum(parts.values()) if parts else 0.0
-    return tuple(replace(m, share=parts[m.name] * scale) if m.share < 0 else m for m in metrics)
+    return tuple(
+        replace(m, share=parts[m.name] * ((1.0 - given) / sum(parts.values()))) if m.share < 0 else m for m in metrics
+    )

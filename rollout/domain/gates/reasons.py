@@ -70,8 +70,8 @@ def watch(config: GateConfig, n: MetricFigures) -> str:
 def split(config: GateConfig, n: MetricFigures, strata: Sequence[Stratum]) -> str:
     """Calls do not follow the weights, or the results of one version are being lost."""
     e_split = n.e_split
-    what = max(e_split, key=lambda k: e_split[k])
-    if what not in ("calls", "strata") and e_split["calls"] < e_split[what]:
+    what = max(e_split, key=lambda k: e_split[k])  # of equals the first: "calls"
+    if what not in ("calls", "strata"):
         return (
             f"Results for {what} are being lost unequally between {config.who} and the baseline "
             f"(evidence {figure(e_split[what])}), so the gate cannot compare them."

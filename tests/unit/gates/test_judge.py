@@ -215,6 +215,8 @@ def test_a_pass_names_the_metrics_that_had_no_data(series, who):
     assert found.outcome is GateOutcome.PASS
     assert found.reason.endswith(f"Not judged: {name} (no data from {who}).")
     assert "Not judged" not in verdict(GOOD).reason
+    first = judge(gate_config(edition=1), found.evidence.tally)
+    assert (first.outcome, "Not judged" in first.reason) == (GateOutcome.PASS, False), "as it was said under edition 1"
 
 
 def test_a_pass_at_weight_1_names_every_metric_without_data_too():

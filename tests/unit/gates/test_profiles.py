@@ -101,6 +101,7 @@ def test_profile_none_asks_for_no_calls():
     [
         (0.3, "standard", 0.2),
         (0.12, "standard", 0.08),
+        (0.2, "standard", 0.13),
         (0.02, "standard", 0.05),
         (0.3, "strict", 0.2),
         (0.3, "low-traffic", 0.3),

@@ -10,7 +10,7 @@ import pytest
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import words
 from rollout.domain.gates.judge import Cell, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.summary import ArmCalls, Meter, summarise, wilson
+from rollout.domain.gates.summary import ArmCalls, Meter, meters, summarise, wilson
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.views import gates
@@ -57,6 +57,8 @@ def test_meters_end_where_the_verdict_is_made() -> None:
     assert arm.split.e > 1, "a quarter of the calls at a tenth"
     assert (success.canary, success.baseline, success.sample) == (ArmCalls(1, 10), ArmCalls(10, 30), None)
     assert success.interval == (-0.69, 0.37)
+    rollback, proofs = meters(judge(config, Tally((), 1, 1, 0.1)))
+    assert (rollback.line, [p.line for p in proofs]) == (10.0, [10.0])
 
 
 def test_an_interval_is_that_of_the_cells_in_which_both_served_by_weight() -> None:
