@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -275,3 +276,98 @@ def test_holidays_of_any_year_and_of_each_region() -> None:
     assert date(2049, 7, 5) in closed  # the 4th is a Sunday
     assert date(2026, 3, 3) not in closed
     assert "2026-12-25" not in closed
+
+
+# ------------------------------------------------------------------ closing time
+
+
+def test_what_is_said_of_a_retreat_is_until_when_why_and_the_hours() -> None:
+    opening = Calendars().opening(rollout(closing={"retreat": 0.05}, **OFFICE), la("2026-06-05 18:00"))
+    hours = "Mon-Fri 09:00-17:00 America/Los_Angeles"
+    assert opening.retreat_why == f"until Mon 09:00 (outside the plan's hours); {hours}"
+    frozen = rollout(
+        closing={"retreat": 0.05}, freezes={"from": "2026-06-05", "to": "2026-06-05", "reason": "sale"}, **OFFICE
+    )
+    opening = Calendars().opening(frozen, la("2026-06-05 10:00"))
+    assert opening.retreat_why.endswith("; America/Los_Angeles")
+    assert Calendars().opening(rollout(**OFFICE), la("2026-06-05 18:00")).retreat_why == ""
+
+
+def test_a_rollout_that_was_raised_while_it_is_closed_stays_up_until_the_next_closing() -> None:
+    closed = la("2026-06-05 18:00")
+    r = replace(rollout(closing={"retreat": 0.05}, **OFFICE), raised_at=closed)
+    opening = Calendars().opening(r, closed + timedelta(hours=1))
+    assert (opening.is_open, opening.retreat_to) == (False, None)
+    assert Calendars().opening(r, la("2026-06-08 18:00")).retreat_to == 500
+
+
+@pytest.mark.parametrize(
+    ("freeze", "why"),
+    [
+        (
+            {"from": "2026-12-24", "to": "2027-01-03", "reason": "holidays"},
+            "freeze: holidays until the end of Sun 3 Jan 2027; opens Mon 4 Jan 00:00 UTC",
+        ),
+        (
+            {"from": "2026-12-24T00:00:00Z", "to": "2026-12-26T12:30:00Z", "reason": "move"},
+            "freeze: move until Sat 12:30; opens Sat 12:30 UTC",
+        ),
+    ],
+)
+def test_a_freeze_of_a_plan_without_a_zone_is_told_in_utc(freeze: dict[str, Any], why: str) -> None:
+    zone = {} if "T" in freeze["from"] else {"zone": "UTC"}
+    opening = Calendars().opening(rollout(freezes=freeze, **zone), datetime(2026, 12, 24, 9, tzinfo=UTC))
+    assert opening.why == why
+
+
+# ------------------------------------------------------------------ open time that was stood
+
+OPEN_HOLD = [{"weight": 0.5, "hold": {"open": "12h"}}]
+
+
+def test_open_time_is_counted_where_the_plan_retreats() -> None:
+    confirmed = la("2026-06-05 15:00")
+    retreating: dict[str, Any] = {"steps": OPEN_HOLD, "closing": {"retreat": 0.05}, **OFFICE}
+    r = rollout(confirmed, **retreating)
+    stood = [Calendars().stood(r, la(text)) for text in ("2026-06-05 16:30", "2026-06-06 12:00", "2026-06-08 10:00")]
+    assert stood == [timedelta(hours=1.5), timedelta(hours=2), timedelta(hours=3)]
+    none = [
+        rollout(confirmed, steps=OPEN_HOLD, **OFFICE),
+        rollout(None, **retreating),
+        replace(r, retreated=500),
+        rollout(confirmed, closing={"retreat": 0.05}, **OFFICE),
+        rollout(confirmed, **{**retreating, "holidays": "US-CALI"}),
+    ]
+    assert [Calendars().stood(each, la("2026-06-05 16:30")) for each in none] == [None] * 5
+
+
+def test_a_hold_ends_with_what_was_left_of_it(tmp_path: Path) -> None:
+    r = replace(rollout(la("2026-06-05 10:00"), steps=OPEN_HOLD, **OFFICE), stood=10 * 3_600)
+    assert Calendars().hold_until(r) == la("2026-06-05 12:00")
+    lost = rollout(la("2026-06-05 10:00"), steps=OPEN_HOLD, calendar="office")
+    assert Calendars().hold_until(lost) is None
+    unread = Calendars(CalendarFile(tmp_path / "none.toml"))
+    assert unread.hold_until(lost) is None
+
+
+# ------------------------------------------------------------------ what is known
+
+
+def test_the_calendars_that_plans_can_name_are_those_of_the_file() -> None:
+    assert Calendars().shared() == {}
+    assert sorted(Calendars(CalendarFile(EXAMPLE)).shared()) == ["freezes-only", "nights", "office"]
+
+
+def test_many_calendars_are_answered_right_however_few_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rollout.engine.calendars._MOST_SPANS", 2)
+    calendars = Calendars()
+    plans = [rollout(zone="UTC", windows={"from": f"{hour:02}:00", "to": "20:00"}) for hour in range(5)]
+    at = datetime(2026, 6, 5, 2, 30, tzinfo=UTC)
+    for _ in range(2):
+        assert [calendars.opening(r, at).is_open for r in plans] == [True, True, True, False, False]
+        assert len(calendars._spans) <= 2
+
+
+def test_the_rest_of_a_rollout_is_planned_by_its_calendar() -> None:
+    rows = Calendars().remaining(rollout(la("2026-06-05 16:30"), **OFFICE), la("2026-06-05 16:40"))
+    assert rows[-1].at == la("2026-06-08 09:00"), "the hold ends after closing time"
