@@ -306,7 +306,7 @@ def test_a_rollout_that_was_raised_while_it_is_closed_stays_up_until_the_next_cl
     [
         (
             {"from": "2026-12-24", "to": "2027-01-03", "reason": "holidays"},
-            "freeze: holidays until the end of Sun 3 Jan 2027; opens Mon 4 Jan 00:00 UTC",
+            "freeze: holidays until the end of Sun 3 Jan 2027; opens Mon 4 Jan 2027 00:00 UTC",
         ),
         (
             {"from": "2026-12-24T00:00:00Z", "to": "2026-12-26T12:30:00Z", "reason": "move"},
@@ -315,7 +315,7 @@ def test_a_rollout_that_was_raised_while_it_is_closed_stays_up_until_the_next_cl
     ],
 )
 def test_a_freeze_of_a_plan_without_a_zone_is_told_in_utc(freeze: dict[str, Any], why: str) -> None:
-    zone = {} if "T" in freeze["from"] else {"zone": "UTC"}
+    zone: dict[str, Any] = {} if "T" in freeze["from"] else {"zone": "UTC"}
     opening = Calendars().opening(rollout(freezes=freeze, **zone), datetime(2026, 12, 24, 9, tzinfo=UTC))
     assert opening.why == why
 
