@@ -40,9 +40,11 @@ class Account:
         self.versions: dict[Pair, AgentVersion | Failure] = {(AGENT, v): version(v) for v in (5, 6, 7)}
         self.versions[AGENT, None] = version(7)
         self.asked: list[Pair] = []
+        self.sessions: list[list[str]] = []
         self.clock = FakeClock()
 
     def session(self, numbers: Sequence[str], *, urgent: bool = False) -> Account:
+        self.sessions.append(list(numbers))
         return self
 
     def __enter__(self) -> Account:

@@ -181,6 +181,8 @@ def test_batches_that_have_ended_are_not_asked_for_again_and_failed_cases_are_sh
     ]
     retell.shown = DOWN
     assert poll(retell, of(PASSED, second)) is DOWN
+    retell.results = [RUNNING]
+    assert isinstance(poll(retell, of(FAILED, second)), TestReport), "cases are shown when every batch has ended"
     retell.results = [DOWN]
     assert poll(retell, of(second, PASSED)) is DOWN
 

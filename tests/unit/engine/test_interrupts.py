@@ -15,7 +15,7 @@ def test_an_urgent_command_interrupts_every_drive_until_the_next_begins() -> Non
     interrupts = Interrupts()
     interrupts.changed("r1", urgent=False)
     assert interrupts.woken.is_set()
-    assert not interrupts("r1", 9)
+    assert not interrupts("r1", 0)
     interrupts.changed("r1", urgent=True)
     assert interrupts("r1", 9)
     assert not interrupts("r2", 1)

@@ -140,6 +140,19 @@ def test_a_tag_of_a_baseline_is_kept_with_its_version_and_a_draft_behind_it_is_n
     assert found.columns()["tags"] == found.tags
 
 
+def test_where_a_tag_points_is_told_where_retell_shows_agent_roots() -> None:
+    account = Account(reading(ONE, entry("prod")))
+    account.versions[AGENT, "prod"] = version(5)
+
+    class Roots:
+        def tags(self, _agent_id: str) -> dict[str, Any]:
+            return {"prod": {"version": 5}}
+
+    said = f"the tag prod of {AGENT} points to version 5 now"
+    assert said in account.preflight(plan(), versions=account.lookup(roots=Roots())).warnings
+    assert said not in account.preflight(plan()).warnings
+
+
 # ------------------------------------------------------------------ numbers
 
 
@@ -177,6 +190,7 @@ def test_numbers_are_chosen_by_their_nickname_or_by_what_they_serve() -> None:
         reading(ONE, nickname="desk 1"), reading(TWO, nickname="home"), reading(THREE, entry(5), nickname="desk 2")
     )
     assert [t.number for t in account.preflight(chosen({"nickname": "desk*"})).targets] == [ONE, THREE]
+    assert account.sessions == [], "the list of the account has them"
     serving = {"serving": {"agent_id": AGENT, "agent_version": 6}}
     assert [t.number for t in account.preflight(chosen(serving)).targets] == [ONE, TWO]
     assert [t.number for t in account.preflight(chosen(THREE, serving)).targets] == [THREE, ONE, TWO]

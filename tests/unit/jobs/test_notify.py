@@ -285,10 +285,14 @@ def test_a_look_is_left_out_for_less_than_a_minute(make: Callable[..., Notify], 
 
     job.fill = counted  # type: ignore[method-assign]
     began = clock.boot()
+    begin(job, "r1")
+    found = []
     for _ in range(13):
-        job.tick()
+        found.append(job.tick())
+        job.settle(20)
         clock.advance(10)
     assert [at - began for at in looks] == [0, 60, 120]
+    assert found == [1] + [0] * 12
 
 
 def test_a_mark_of_a_clock_that_was_ahead_is_set_right(make: Callable[..., Notify], clock: FakeClock) -> None:

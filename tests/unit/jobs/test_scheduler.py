@@ -165,9 +165,10 @@ def test_a_process_tells_of_its_trouble_and_how_often_it_has_looked(make: MakeSc
     assert told() == (4, "")
 
 
-def test_a_process_that_begins_is_there_at_once_and_one_that_stops_is_gone(make: MakeScheduler) -> None:
+def test_a_process_that_begins_is_there_and_looks_at_once_and_one_that_stops_is_gone(make: MakeScheduler) -> None:
     scheduler = make()
     scheduler.start()
+    assert scheduler.last_good is not None
     assert [s.owner for s in scheduler.app.store.heartbeats.services()] == [scheduler.app.owner]
     scheduler.stop()
     assert scheduler.app.store.heartbeats.services() == []

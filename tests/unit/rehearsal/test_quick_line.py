@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rollout.engine.rehearse import quick_line
-from tests.support.values import plan
+from tests.support.values import AGENT, plan
 
 ERRORS = {"name": "errors", "http": {"url": "https://m.example.com/v", "field": "v", "max": 0.05}}
 GATED: dict[str, Any] = {"gates": {"profile": "standard"}}
@@ -53,6 +53,15 @@ def test_a_gate_that_asks_another_server_alone_still_waits_for_its_floor() -> No
     assert quick_line(asked, 500) == (
         "at 500 calls a day an equal canary: 10 % takes about 300 calls, 50 % takes about 200 calls (1.0 days in all); "
         "the gates compare no calls: one that fails every call is not detected"
+    )
+
+
+def test_a_variant_that_comes_later_is_not_looked_for_in_the_first_step() -> None:
+    variants = {name: {"agent_id": AGENT, "agent_version": v} for name, v in (("b", 7), ("c", 8))}
+    steps = [{"weights": {"c": 0.3}, "hold": "1h"}, {"weights": {"b": 0.2, "c": 0.3}, "hold": "1h"}]
+    said = quick_line(plan(canary=None, variants=variants, steps=steps, **GATED), 500)
+    assert re.fullmatch(
+        r"at 500 calls a day an equal canary: 20 % takes about [\d,]+ calls \([\d.]+ hours in all\)", said
     )
 
 
