@@ -237,3 +237,53 @@ def test_a_few_that_went_quicker_than_was_known_count(known: Batches) -> None:
     slow = sizes(known, 40)
     run(known, FLEET[:1], lambda *_: FEW)
     assert sizes(known, 40)[0] > slow[0]
+
+
+def test_threads_of_a_rollback_are_not_those_of_steps(batches: Batches) -> None:
+    back = rollout(targets=FLEET, rollback_at=START)
+    for of, name in ((SOME, "batch"), (back, "batch-back")):
+        send = Sender(nearly=True)
+        batches.run(of, HELD, FLEET[:15], send, lambda _done: None)
+        assert {thread.rpartition("_")[0] for thread in send.threads if thread.startswith("batch")} == {name}
+
+
+def test_a_batch_is_never_larger_than_the_most() -> None:
+    small = Batches(send_window=2.0, concurrency=4, most=20)
+    assert small.size == 20
+    run(small, FLEET, lambda *_: BatchWrite(SOME, sent=40, seconds=0.01))
+    assert small.size == 20
+    small.close()
+    assert Batches(send_window=2.0, concurrency=4).size == 32
+
+
+@pytest.mark.parametrize(("sent", "learned"), [(7, False), (8, True)])
+def test_two_writes_of_each_connection_show_what_all_get_through(batches: Batches, sent: int, learned: bool) -> None:
+    run(batches, FLEET[:1], lambda *_: BatchWrite(SOME, sent=sent, seconds=1.0))
+    assert (batches.size != 10) is learned
+
+
+def test_the_first_error_of_several_is_raised(batches: Batches) -> None:
+    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+        nearly()
+        raise ClaimLost(f"at {targets[0].ord}", rollout_id="r1")
+
+    with pytest.raises(ClaimLost, match="at 0"):
+        run(batches, FLEET[:15], send)
+
+
+def test_what_cannot_be_recorded_ends_the_action(batches: Batches) -> None:
+    """The caller raises while it takes over what a batch did."""
+    send = Sender(nearly=False)
+
+    def took(_done: BatchWrite) -> None:
+        raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        batches.run(SOME, HELD, FLEET, send, took)
+    assert len(send.given) == 1
+
+
+def test_a_small_first_batch_says_nothing_of_the_rate(batches: Batches) -> None:
+    """It was small so that a rollback's first write left at once."""
+    run(batches, FLEET[:10], lambda *_: BatchWrite(SOME, sent=10, seconds=0.1), first=4)
+    assert batches.size == 10

@@ -260,6 +260,19 @@ def test_a_failure_stays_one_until_a_person_resumes(waived: bool, outcome: str) 
     assert found.outcome == outcome
 
 
+def test_readings_from_before_a_person_resumed_still_count() -> None:
+    gates = GateCheck(Records(), lambda _plan: {"errors": 0.5})
+    verdict = None
+    for minute in range(2):
+        verdict = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict), START + minute * MINUTE).verdict
+    found = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict, waived=True), START + 2 * MINUTE).verdict
+    assert found is not None
+    assert found.outcome == "fail"
+    fresh = gates.look(_judged(EXTERNAL_ONLY, waived=True), START).verdict
+    assert fresh is not None
+    assert fresh.outcome == "undecided"
+
+
 # ------------------------------------------------------------------ what has been fetched
 
 

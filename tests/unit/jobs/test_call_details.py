@@ -128,6 +128,13 @@ def test_samples_are_as_large_as_they_need_to_be_and_read_once(monkeypatch: pyte
     assert len(store.kept) == 8, "one that had ended and is live again"
 
 
+def test_what_a_metric_needs_is_read_beyond_the_size_of_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call_details, "SAMPLE", 4)
+    store = Store({ONE: 100})
+    reader(store).read([judged("r1", gates=NEEDS)], START)
+    assert len(store.kept) == 60
+
+
 def test_two_samples_are_read_at_the_same_time() -> None:
     store = Store({ONE: 1_000, TWO: 1_000})
     reader(store).read([judged("r1", ONE), judged("r2", TWO)], START)
