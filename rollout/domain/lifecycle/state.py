@@ -305,7 +305,7 @@ class Rollout:
         decide, since = self.plan.decide, self.counts_since
         if decide is None or since is None or self.position != self.last_position or self.shipped is not None:
             return None
-        return max(since + decide.after, since + self.hold_left)
+        return since + decide.after
 
     def cleared(self, *names: str) -> dict[str, Any]:
         """None for those of these columns that have a value: what is unchanged is not recorded."""
