@@ -8,9 +8,11 @@ exactly 1.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
+from itertools import chain, product
 from typing import Any
 
 from rollout.domain import compact_json
@@ -49,8 +51,9 @@ def missed(entries: Sequence[Mapping[str, Any]]) -> Decimal | None:
 def exactly(baseline: Lists) -> dict[str, list[dict[str, Any]]]:
     """These lists in the form that the strictest Retell takes; a list that has none stays as it is.
 
-    Whole basis points in the old proportions, in an order that adds up to exactly 1.0 as doubles where there is
-    one; versions as numbers where they are some, and no field that Retell does not name.
+    Whole basis points in the old proportions, in an order that adds up to exactly 1.0 as doubles; where none does, up
+    to three points go from one entry to another (not always enough for fifteen or more that are nearly equal).
+    Versions as numbers where they are some, and no field that Retell does not name.
     """
     return {
         field: [dict(entry) for entry in _exact(compact_json.dumps(entries or []))]
@@ -63,6 +66,18 @@ def _exact(text: str) -> list[dict[str, Any]]:
     entries: list[dict[str, Any]] = compact_json.loads(text)
     some = [entry for entry in entries if splits.exact_weight(entry.get("weight")) != 0]
     try:
-        return splits.to_wire(splits.compose(some, {}, {}))
+        split = splits.compose(some, {}, {})
     except SplitError:
         return entries
+    wires = (splits.to_wire(each) for each in chain([split], _beside(split)))
+    return next((wire for wire in wires if add([entry["weight"] for entry in wire]) == 1.0), splits.to_wire(split))
+
+
+def _beside(split: splits.Split) -> Iterator[splits.Split]:
+    """The splits in which one entry has one to three basis points less and another one as many more."""
+    firsts = {entry.points: i for i, entry in reversed([*enumerate(split)])}  # of equal entries one is enough
+    lasts = {entry.points: i for i, entry in enumerate(split)}
+    for off, less, more in product((1, 2, 3), firsts.values(), lasts.values()):
+        if less != more and split[less].points > off:
+            points = {less: split[less].points - off, more: split[more].points + off}
+            yield tuple(replace(e, points=points.get(i, e.points)) for i, e in enumerate(split))

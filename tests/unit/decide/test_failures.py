@@ -172,6 +172,11 @@ def test_an_edit_before_the_first_write_of_a_wave_is_answered_at_the_end_of_the_
     assert (later.values["step"], "wave" in later.values) == (1, True), "of the wave that was begun last"
 
 
+def test_a_number_ahead_of_the_position_takes_it_nowhere() -> None:
+    ahead = standing(confirmed_at=None, targets=(confirmed(step=2),))
+    assert "step" not in recorded(ahead, seen(Finding.DRIFT)).values
+
+
 def test_a_hold_that_is_no_edit_keeps_the_position() -> None:
     ahead = standing(confirmed_at=None, position=Position(1, 2))
     assert recorded(ahead, seen(Finding.DRIFT)).values["step"] == 1

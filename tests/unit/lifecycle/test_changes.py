@@ -115,6 +115,18 @@ def test_merging_is_applying_one_after_the_other(one: Change, two: Change) -> No
     assert together.targets == apart.targets
 
 
+def test_of_two_results_of_a_write_the_later_one_counts_where_it_says_something() -> None:
+    first = Change(writes={"w1": WriteResult(answered=200, horizon_until=START), "w2": WriteResult(answered=503)})
+    later = Change(
+        writes={"w1": WriteResult(WriteOutcome.APPLIED, horizon_until=None), "w3": WriteResult(answered=422)}
+    )
+    assert first.merged(later).writes == {
+        "w1": WriteResult(WriteOutcome.APPLIED, 200, START),
+        "w2": WriteResult(answered=503),
+        "w3": WriteResult(answered=422),
+    }
+
+
 @pytest.mark.parametrize(
     "known",
     [

@@ -48,6 +48,9 @@ def test_a_request_is_told_apart_by_what_it_asks() -> None:
     by = By("sam", "", "x" * 120)
     one, again, other = by.request("pause", "r1"), by.request("pause", "r1"), by.request("pause", "r2")
     assert one == again != other
+    assert by.request("set", {"b": 1, "c": 2}) == by.request("set", {"c": 2, "b": 1}), (
+        "the order of weights says nothing"
+    )
     assert one is not None
     assert (one.actor, one.id, one.command) == ("sam", "x" * 120, "pause")
 

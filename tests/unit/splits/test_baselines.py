@@ -97,6 +97,8 @@ def parts(cuts: list[int], scale: int, off: int) -> list[float]:
 @example([7, 2, 1], 10, 0, 60)
 @example([1, 1, 1], 10_000, 0, 60)
 @example([1, 366, 1, 1, 3, 6, 9, 273], 10_000, 1, 60)
+@example([55, 250, 291, 290, 290, 290, 290, 283], 100, 0, 60)  # no order of its whole points adds up to 1.0
+@example([1] * 10, 100, 0, 60)  # nor with one point moved
 def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
     cuts: list[int], scale: int, off: int, version: Any
 ) -> None:

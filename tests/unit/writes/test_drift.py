@@ -13,7 +13,7 @@ from rollout.domain.lifecycle.state import Kind, Target, TargetState, Write, Wri
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.protocol import Finding, lists_at
 from tests.support.clock import START
-from tests.support.values import FIELD, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
+from tests.support.values import FIELD, HORIZON, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
 
 PLAN = plan()
 FIRST, SECOND, LAST = (lists_at(PLAN, only(6), step) for step in (1, 2, 3))
@@ -136,6 +136,13 @@ def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None
     _, values, change = look(Shown(only(6)), target(written=True), writes=writes)
     assert values == {}
     assert change.writes == {"a": WriteResult(WriteOutcome.NOT_APPLIED), "b": WriteResult(WriteOutcome.NOT_APPLIED)}
+
+
+@pytest.mark.parametrize(("seconds", "over"), [(-1, False), (0, True)])
+def test_a_write_is_closed_by_a_reading_that_began_when_its_horizon_had_passed(seconds: int, over: bool) -> None:
+    unknown = write(at=START - HORIZON - timedelta(seconds=seconds))
+    _, _, change = look(Shown(FOREIGN, 2_000), target(written=True), writes=(unknown,))
+    assert change.writes == ({"w1": WriteResult(WriteOutcome.NOT_APPLIED)} if over else {})
 
 
 def test_a_stale_reading_settles_nothing_whenever_it_began() -> None:
