@@ -124,10 +124,13 @@ def test_meters_are_full_when_the_verdict_is_made():
 
 @pytest.mark.parametrize(
     ("e", "line", "part"),
-    [(5, 1, 0.0), (0.9, 0.5, 0.0), (0.2, 10, 0.0), (1, 10, 0.0), (math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)],
+    [
+        *((5, 1, 0.0), (0.9, 0.5, 0.0), (0.2, 10, 0.0), (1, 10, 0.0), (1.5, 10, 0.17609), (1.2, 1.5, 0.44966)),
+        *((math.sqrt(10), 10, 0.5), (10, 10, 1), (1e300, 10, 1)),
+    ],
 )
 def test_a_meter_is_full_where_it_decides(e, line, part):
-    assert Meter(e, line).part == pytest.approx(part)
+    assert Meter(e, line).part == pytest.approx(part, abs=1e-5)
     assert Meter(e, math.inf).part == 0.0
 
 
