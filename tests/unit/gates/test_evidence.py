@@ -206,6 +206,11 @@ def test_leading_axes_change_nothing(cells):
     )
 
 
+def test_without_a_ledger_every_run_is_worth_1():
+    assert ev.ledger_e(np.zeros((3, 2, 0, 1, 4)), (0.1,)).tolist() == [[1.0, 1.0]] * 3
+    assert ev.watch_e(np.zeros((3, 2, 0)), np.zeros((3, 2, 0)), 0.1).tolist() == [[1.0, 1.0]] * 3
+
+
 @steady
 @given(st.tuples(*[st.integers(0, 30)] * 4))
 def test_prob_worse_is_the_exact_sum(counts):

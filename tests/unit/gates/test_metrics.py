@@ -120,6 +120,12 @@ def test_what_is_missing_or_of_another_kind_is_unknown(odd, series):
     assert {s for s, found in outcomes(odd, RULES).items() if found is None} == series
 
 
+def test_a_value_from_elsewhere_says_nothing_of_a_call():
+    rules = replace(RULES, metrics=(*RULES.metrics, MetricRule("outside", external=True, maximum=3.0)))
+    assert outcomes(call(), rules) == outcomes(call(), RULES)
+    assert settled(call(), rules, T0 + timedelta(minutes=3)) == settled(call(), RULES, T0 + timedelta(minutes=3))
+
+
 def test_a_limit_of_the_baseline_that_is_not_known_leaves_its_metric_unknown():
     found = outcomes(call(), replace(RULES, limits={}))
     assert found["cost"] is None and found["slow_llm"] is None and found["costly"] is False

@@ -87,6 +87,8 @@ def test_waiting_tells_the_rates_of_the_wave():
     own = replace(cell(success=(2, 8, 10, 80)), wave=2, position=3, day="2026-03-09")
     found = verdict(GOOD, own, wave=2, position=3)
     assert "of the canary's 10 calls" in found.reason and "of the baseline's 90" in found.reason
+    first = verdict(GOOD, own, config=gate_config(edition=1), weight=0.5, wave=2, position=3)
+    assert "of the canary's 60 calls" in first.reason, "edition 1 told those of all waves"
 
 
 # ------------------------------------------------------------------ the split by stratum
