@@ -479,6 +479,14 @@ def test_a_journal_is_continued_and_never_ends_a_rollback(
     note("event", None, "text")
 
 
+def test_each_line_is_seen_at_once_where_it_goes_to_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(seen))
+    note = Journal(tmp_path / "j.log", KEY)
+    note.say("text")
+    assert seen.getvalue() == b"text\n"
+
+
 def test_after_its_end_nothing_more_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     note = Journal(path := tmp_path / "j.log", KEY)
     note.end()

@@ -115,6 +115,8 @@ def test_429s_without_a_time_pause_longer_each() -> None:
     assert go(pace, clock, within=60) is None
     pace.leave(200, urgent=False)
     assert go(pace, clock, within=0) is None
+    pace.leave(429, None, urgent=False)
+    assert go(pace, clock, within=0) == 0.5, "a good answer ends the row"
 
 
 def test_the_rate_shrinks_too() -> None:
