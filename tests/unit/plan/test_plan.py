@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
+from rollout.domain.gates.metrics import BUILT_IN
 from rollout.domain.gates.profiles import GateConfig, from_plan
 from rollout.domain.plan.agents import is_version_or_tag
 from rollout.domain.plan.fields import shown
@@ -961,7 +962,7 @@ NO_ADDRESS = "is not a web address; write for example https://metrics.example.co
         (measured(cost={"above": 1.1e9}), "cost.above: 1100000000.0 is not a limit or one of p50, p90, p95, p99; write a number from 0 to 1e+09, for example 40"),
         (measured(custom="x", cost={}), "cost: custom and cost are both given; keep one of them"),
         (measured(custom="x", cost={}, http={"url": "https://x.example", "field": "v", "max": 1}), "cost: custom and cost and http are both given; keep one of them"),
-        (measured(name="qqq"), 'name: there is no metric "qqq"; write one of success, '),
+        (measured(name="qqq"), f'name: there is no metric "qqq"; write one of {", ".join(BUILT_IN)}, or say where it is measured: custom, tool_failed, prometheus or http'),
         (measured(http={"url": "https://x.example", "field": "v", "max": 1}, margins=[0.1]), "margins: margins belongs to metrics of calls; leave it out and write max or min"),
         (measured(tool_failed="x", bad=True), "bad: bad belongs to custom fields; leave it out"),
         (measured(custom="x", bad=True, bad_below=0), "bad_below: bad and bad_below are both given; keep one of them"),
@@ -970,7 +971,7 @@ NO_ADDRESS = "is not a web address; write for example https://metrics.example.co
 )  # fmt: skip
 def test_what_is_wrong_with_a_metric(source: dict[str, Any], sentence: str) -> None:
     (line,) = complaints(**source)
-    assert line.startswith(f"gates.metrics[1].{sentence}")
+    assert line == f"gates.metrics[1].{sentence}"
 
 
 @pytest.mark.parametrize(

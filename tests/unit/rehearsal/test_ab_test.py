@@ -13,7 +13,7 @@ from rollout.domain.gates.shipping import best, better, leader, versus
 from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import Comparison, GateOutcome, GateVerdict
 from rollout.domain.plan.plan import Plan
-from rollout.domain.rehearsal.ab_test import BASELINE, ABTest, PlayedCalls, ab_test, rehearse_decision
+from rollout.domain.rehearsal.ab_test import BASELINE, ABTest, PlayedCalls, ab_test, play_decision, rehearse_decision
 from rollout.domain.rehearsal.rehearsal import base_rates
 from rollout.engine.calendars import Calendars
 from rollout.engine.rehearse import rehearse
@@ -91,6 +91,33 @@ def test_what_is_shipped_where_the_first_variant_is_better_or_worse() -> None:
     assert ends["10 points better"].shipped["b"] >= 0.9
     assert ends["10 points worse"].shipped["b"] == 0.0
     assert ends["equal"].nothing >= 0.8
+
+
+def test_a_variant_whose_every_call_is_bad_fails_the_test_and_too_few_calls_decide_nothing() -> None:
+    base = base_rates(CONFIG)
+    bad = {**base, "success": 1.0, "hard_error": 1.0}
+    played: dict[str, Any] = {"name": "x", "runs": 3, "rng": np.random.default_rng(2)}
+    for first, second in ((bad, base), (base, bad)):
+        rates = {BASELINE: base, "b": first, "c": second}
+        end = play_decision(CONFIG, ABTest(THIRDS, 120, 2.0), rates, **played)
+        assert (end.name, end.failed, end.nothing, dict(end.shipped)) == ("x", 1.0, 0.0, {"b": 0.0, "c": 0.0})
+    ends = rehearse_decision(CONFIG, ABTest(THIRDS, 20, 1.0), runs=2)
+    assert [(end.failed, end.nothing) for end in ends] == [(0.0, 1.0)] * 5
+
+
+def test_calls_are_counted_by_version_and_by_their_part_of_the_test() -> None:
+    test = ABTest({"b": 2000, "c": 3000}, 100, 3.5)
+    calls = PlayedCalls(
+        CONFIG, test, dict.fromkeys((BASELINE, "b", "c"), base_rates(CONFIG)), 2, np.random.default_rng(4)
+    )
+    assert dict(calls.points) == {BASELINE: 5000, "b": 2000, "c": 3000}
+    for _ in range(10):
+        calls.take(10)
+    assert calls.done == 100
+    by_cell = sum(counts[-1].sum(axis=-1) for counts in calls.counts.values())
+    assert by_cell.tolist() == [[30, 20, 30, 20]] * 2
+    long = PlayedCalls(CONFIG, ABTest({"b": 5000}, 100, 400.0), {}, 1, np.random.default_rng(4))
+    assert long.cells == 30
 
 
 def test_the_rehearsal_of_a_plan_that_decides_has_its_decision_and_no_other_has() -> None:

@@ -203,6 +203,13 @@ def test_the_notes_and_the_line_say_what_was_played_and_medians_are_of_the_runs_
     )
 
 
+def test_where_every_worse_canary_is_found_or_none_is_nothing_is_said_of_them():
+    rare, config = {"success": 0.001, "hard_error": 0.0005}, from_plan({"metrics": [{"name": "success"}]})
+    found = rehearse(config, RAMP, 300, runs=3, deadline=10 * DAY, rates=rare)
+    assert [s.rolled_back for s in found.scenarios[1:5]] == [1, 1, 1, 1]
+    assert not [note for note in (*found.notes, *notes(*RAMP)) if note.startswith("A canary")]
+
+
 def promoted(step, per_day, **more):
     return rehearse(from_plan({"profile": "none"}), (step,), per_day, runs=1, **more).scenarios[0].promoted
 
