@@ -36,8 +36,6 @@ class Hold:
 
 
 def _hold(value: object) -> Hold:
-    if isinstance(value, Hold):
-        return value
     if isinstance(value, Mapping):
         if set(value) != {"open"}:
             raise complaint(f"{shown(value)} is not a hold", "write for example 30m, or {open: 8h} for open hours")

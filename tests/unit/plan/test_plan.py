@@ -18,8 +18,9 @@ from rollout.domain.errors import PlanError
 from rollout.domain.gates.metrics import BUILT_IN
 from rollout.domain.gates.profiles import GateConfig, from_plan
 from rollout.domain.plan.agents import is_version_or_tag
+from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.fields import shown
-from rollout.domain.plan.gates import Gates, ProfileName
+from rollout.domain.plan.gates import Gates, ProfileName, with_new_names
 from rollout.domain.plan.notices import Reaction
 from rollout.domain.plan.plan import AgentRef, ByNickname, ByServing, Channel, Hold, Plan, wave_of
 from rollout.domain.splits import splits
@@ -1041,6 +1042,36 @@ def test_a_recorded_number_is_read_whatever_is_known_of_countries_today() -> Non
         build_plan(document(numbers=[impossible]))
     assert Plan.model_validate(document(numbers=[impossible])).numbers == (impossible,)
     assert Plan.model_validate(document(numbers=["+1 415 777 4444"])).numbers == (NUMBER,)
+
+
+def test_gates_without_a_value_are_refused() -> None:
+    with pytest.raises(PlanError, match=r"gates: nothing is given; write \[\] for none, or leave the key out"):
+        build_plan({**document(), "gates": None})
+
+
+def test_a_recorded_plan_is_read_with_the_names_of_today() -> None:
+    former = document(gates={"act_after_promotion": True, "profile": "strict"})
+    assert with_new_names(former) == document(gates={"act_at_full_weight": True, "profile": "strict"})
+    for kept in (document(), document(gates=[]), document(gates={"act_at_full_weight": True})):
+        assert with_new_names(kept) == kept
+
+
+@pytest.mark.parametrize(
+    ("written", "refused"),
+    [
+        ({}, False),
+        ({"windows": {"from": "09:00", "to": "17:00"}}, True),
+        ({"windows": {"from": "09:00", "to": "17:00"}, "zone": "UTC"}, False),
+        ({"freezes": {"from": "2026-12-24T10:00:00Z", "to": "2026-12-24T11:00:00Z", "reason": "x"}}, False),
+    ],
+    ids=["nothing", "no zone", "zone", "times"],
+)
+def test_a_shared_calendar_needs_a_zone_for_its_days_and_hours(written: dict[str, Any], refused: bool) -> None:
+    if refused:
+        with pytest.raises(ValidationError, match="windows are given without a time zone"):
+            Calendar.model_validate(written)
+    else:
+        Calendar.model_validate(written)
 
 
 def test_every_metric_of_calls_in_one_plan_and_back() -> None:

@@ -46,40 +46,48 @@ def test_the_test_lasts_as_long_as_the_plan_says_and_until_the_smallest_variant_
 def test_a_rehearsal_decides_as_the_gates_do_on_the_same_calls() -> None:
     rates = {name: base_rates(CONFIG) for name in (BASELINE, "b", "c")}
     rates["c"] = {**rates["c"], "success": 0.05}
-    runs = 12
+    runs = 6
     calls = PlayedCalls(CONFIG, ABTest(THIRDS, 1_800, 3.0), rates, runs, np.random.default_rng(3))
-    while calls.done < 1_800:
-        calls.take(100)
     against = versus(CONFIG)
 
     def tally(config: Any, run: int, arm: str, other: str) -> Tally:
         cells = []
-        for day in range(3):
+        for day in range(min(3, calls.done // 600 + 1)):
             both = np.concatenate([calls.counts[arm], calls.counts[other]], axis=-1)[:, run, day].astype(int)
             by_series = dict(zip(CONFIG.series, map(tuple, both[:-1]), strict=True))
             n = int(both[-1][:2].sum()), int(both[-1][2:].sum())
-            weight = calls.points[arm] / (calls.points[arm] + calls.points[other])
             counts = {s: by_series[s] for s in config.series}
-            cells.append(Cell(weight, 1, f"2026-03-0{day + 1}", n, n, counts))  # type: ignore[arg-type]
-        return Tally(tuple(cells), position=1, step=1, weight=weight)
+            cells.append(Cell(weight(arm, other), 1, f"2026-03-0{day + 1}", n, n, counts))  # type: ignore[arg-type]
+        return Tally(tuple(cells), position=1, step=1, weight=weight(arm, other), narrow=True)
+
+    def weight(arm: str, other: str) -> float:
+        return calls.points[arm] / (calls.points[arm] + calls.points[other])
 
     found = []
-    for run in range(runs):
-        arms = {arm: judge(CONFIG, tally(CONFIG, run, arm, BASELINE)) for arm in THIRDS}
-        assert [arms[a].outcome is GateOutcome.FAIL for a in arms] == [bool(calls.harmed(CONFIG, a)[run]) for a in arms]
-        first = leader(arms)
-        assert first is not None
-        other = "b" if first == "c" else "c"
-        over = {other: better(against, tally(against, run, first, other), by_strata=False)}
-        decided = best(GateVerdict(combine(arms), None, "", arms=arms, comparison=Comparison(first, over))).name
-        found.append(decided)
-        played = [
-            arm
-            for arm in THIRDS
-            if calls.proven(CONFIG, arm, BASELINE)[run] and calls.proven(against, arm, "b" if arm == "c" else "c")[run]
-        ]
-        assert played == ([] if decided is None else [decided])
-    assert found.count("c") > runs / 2
+    while calls.done < 1_800:
+        calls.take(100)
+        if calls.done % 300:
+            continue
+        for run in range(runs):
+            arms = {arm: judge(CONFIG, tally(CONFIG, run, arm, BASELINE)) for arm in THIRDS}
+            failed = [arms[a].outcome is GateOutcome.FAIL for a in arms]
+            assert failed == [bool(calls.harmed(CONFIG, a)[run]) for a in arms]
+            passed = [arms[a].outcome is GateOutcome.PASS for a in arms]
+            assert passed == [bool(calls.proven(CONFIG, a, BASELINE)[run]) for a in arms], (calls.done, run)
+            first = leader(arms)
+            assert first is not None
+            other = "b" if first == "c" else "c"
+            over = {other: better(against, tally(against, run, first, other), by_strata=False)}
+            decided = best(GateVerdict(combine(arms), None, "", arms=arms, comparison=Comparison(first, over))).name
+            found.append(decided)
+            played = [
+                arm
+                for arm in THIRDS
+                if calls.proven(CONFIG, arm, BASELINE)[run]
+                and calls.proven(against, arm, "b" if arm == "c" else "c")[run]
+            ]
+            assert played == ([] if decided is None else [decided])
+    assert found[:runs].count("c") < runs < found[-2 * runs :].count("c")
 
 
 def test_what_is_shipped_where_the_first_variant_is_better_or_worse() -> None:

@@ -31,11 +31,15 @@ CODES = {
 
 @dataclass
 class Drawn:
-    """Callers of one or two numbers: bad rates of the first series by arm and weight, and the part that is judged."""
+    """Callers of one or two numbers: bad rates of the first series by arm and weight, and the part that is judged.
+
+    At weight 1 the canary is worse from call `turns` on. The last series of several loses results of the canary.
+    """
 
     config: GateConfig
     canary: float = 0.1
     at_full: float = 0.1
+    turns: int = 0
     judged: float = 1.0
     reaches: tuple[float, ...] = (1.0,)
     seed: int = 3
@@ -51,8 +55,13 @@ class Drawn:
             canary = self.rng.binomial(n, scene.weight * reaches)
             rows = np.zeros((len(self.config.series) + 1, len(n), 4))
             for k in range(len(self.config.series)):
-                known = self.rng.binomial(canary, self.judged if k == 0 else 1.0)
-                rate = np.where(scene.weight >= 1, self.at_full, self.canary) if k == 0 else np.full(len(n), 0.05)
+                part = self.judged if k == 0 else 0.8 if k == len(self.config.series) - 1 else 1.0
+                known = self.rng.binomial(canary, part)
+                rate = (
+                    np.where((scene.weight >= 1) & (first >= self.turns), self.at_full, self.canary)
+                    if k == 0
+                    else np.full(len(n), 0.05)
+                )
                 bad = self.rng.binomial(known, rate), self.rng.binomial(n - canary, 0.1 if k == 0 else 0.05)
                 rows[k] = np.stack([bad[0], known - bad[0], bad[1], n - canary - bad[1]], axis=-1)
             rows[-1, :, 1], rows[-1, :, 3] = canary, n - canary
@@ -128,6 +137,7 @@ WAVES = (PlayStep(1000), PlayStep(5000), PlayStep(1000, wave=2), PlayStep(5000, 
         (PLAIN, RAMP, {}, {WAIT, PASS}),
         (PLAIN, RAMP, {"canary": 0.35}, {WAIT, AMBER, FAIL}),
         (PLAIN, RAMP, {"at_full": 0.3}, {WAIT, PASS}),
+        (PLAIN, RAMP, {"at_full": 0.4, "turns": 1000}, {WAIT, PASS}),
         (EACH_STEP, RAMP, {}, {WAIT, PASS}),
         (ACTING, RAMP, {"at_full": 0.6}, {WAIT, PASS, FAIL}),
         (ACTING, (*RAMP, PlayStep(10_000)), {"at_full": 0.6}, {WAIT, PASS, FAIL}),
@@ -137,16 +147,17 @@ WAVES = (PlayStep(1000), PlayStep(5000), PlayStep(1000, wave=2), PlayStep(5000, 
         (gate_config(edition=1, act_at_full_weight=True), RAMP, {"at_full": 0.6}, {WAIT, PASS, FAIL}),
         (PLAIN, RAMP, {"judged": 0.5}, {WAIT, LABELS}),
         (PLAIN, WAVES, {}, {WAIT, PASS}),
-        (PLAIN, WAVES, {"reaches": (0.8, 1.2)}, {WAIT, PASS, AMBER, SPLIT, FAIL}),
+        (PLAIN, WAVES, {"reaches": (0.85, 1.15), "seed": 5}, {WAIT, PASS, AMBER}),
+        (PLAIN, RAMP[:2], {"reaches": (0.85, 1.15), "seed": 6}, {WAIT, PASS, SPLIT}),
         (PLAIN, RAMP, {"reaches": (0.0, 1.0)}, {WAIT, SPLIT}),
         (PLAIN, (PlayStep(10_000),), {}, {WAIT}),
         (OUTSIDE, (PlayStep(10_000),), {}, {PASS}),
         (OUTSIDE, RAMP, {}, {WAIT, PASS}),
     ],
     ids=[
-        "equal", "worse", "worse at full weight", "margins of each step", "acts", "acts in the last step", "edition 1",
-        "edition 1, waves", "edition 1, results lost",
-        "edition 1 acts", "results lost", "waves", "waves by number", "one number overridden", "never compared",
+        "equal", "worse", "worse at full weight", "worse later", "margins of each step", "acts", "acts in the last step",
+        "edition 1", "edition 1, waves", "edition 1, results lost", "edition 1 acts",
+        "results lost", "waves", "waves by number", "steps by number", "one number overridden", "never compared",
         "nothing critical", "nothing critical in steps",
     ],
 )  # fmt: skip
