@@ -12,7 +12,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.engine.calendars import Calendars
 from rollout.engine.rehearse import _days, _flow, parse_canary, proposal, rehearse
 from tests.support.clock import START
-from tests.support.values import plan
+from tests.support.values import AGENT, plan
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,9 @@ def test_the_least_that_can_be_played_is_one_rollout() -> None:
 def test_a_canary_of_ones_own_is_played_with_the_rates_that_were_given() -> None:
     """`success` is the share of good calls, and every other metric the share of bad ones."""
     played: dict[str, Any] = {"calendars": Calendars(), "now": START, "runs": 2}
-    gated = plan(gates={"profile": "standard"}, deadline="1d")
+    variant = {"b": {"agent_id": AGENT, "agent_version": 7}}
+    half = [{"weights": {"b": 0.5}, "hold": "30m"}]
+    gated = plan(canary=None, variants=variant, steps=half, gates={"profile": "standard"}, deadline="1d")
     good = rehearse(gated, 400, canary={"success": 0.99, "hard_error": 0.0}, **played)
     bad = rehearse(gated, 400, canary={"success": 0.99, "hard_error": 0.5}, **played)
     assert [s["name"] for s in good["scenarios"]][-1] == "as given"
