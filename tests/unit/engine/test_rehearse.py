@@ -73,8 +73,8 @@ def test_a_canary_of_ones_own_is_played_with_the_rates_that_were_given() -> None
     variant = {"b": {"agent_id": AGENT, "agent_version": 7}}
     half = [{"weights": {"b": 0.5}, "hold": "30m"}]
     gated = plan(canary=None, variants=variant, steps=half, gates={"profile": "standard"}, deadline="1d")
-    good = rehearse(gated, 400, canary={"success": 0.99, "hard_error": 0.0}, **played)
-    bad = rehearse(gated, 400, canary={"success": 0.99, "hard_error": 0.5}, **played)
+    good = rehearse(gated, 150, canary={"success": 0.99, "hard_error": 0.0}, **played)
+    bad = rehearse(gated, 150, canary={"success": 0.99, "hard_error": 0.5}, **played)
     assert [s["name"] for s in good["scenarios"]][-1] == "as given"
     assert (good["scenarios"][-1]["rolled_back"], bad["scenarios"][-1]["rolled_back"]) == (0.0, 1.0)
 

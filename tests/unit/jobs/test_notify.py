@@ -13,6 +13,7 @@ from jobs import notify
 from jobs.notify import Notify
 from rollout.adapters.notify import Address, Message, NotTaken, of_plan
 from rollout.adapters.store.tables import outbox
+from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
@@ -200,7 +201,7 @@ def test_the_notice_of_an_address_that_is_gone_from_its_plan_is_given_up(
     make: Callable[..., Notify], courier: Courier
 ) -> None:
     job = make()
-    ours, other = {"url": "json://ours.example.com/"}, {"url": "json://other.example.com/"}
+    ours, other = {"url": "json://ops:hunter2hunter2@ours.example.com/"}, {"url": "json://other.example.com/"}
     begin(job, "r1", plan=plan(notify=[ours]))
     ((_, gone),) = of_plan(plan(notify=[other]))
     notice = {"kind": "started", "severity": "critical", "title": "t", "body": "b"}
@@ -217,6 +218,7 @@ def test_the_notice_of_an_address_that_is_gone_from_its_plan_is_given_up(
     assert [(url, message.event, str(message.severity)) for url, message in courier.taken] == [
         (ours["url"], "kept", "critical")
     ]
+    assert ours["url"] not in REDACTOR.clean(f"sent to {ours['url']}"), "an address of a plan is a secret, too"
 
 
 def test_addresses_of_plans_never_take_all_threads_and_those_of_the_settings_never_wait(
