@@ -383,6 +383,17 @@ def test_each_variant_is_judged_and_the_leader_is_held_against_the_others() -> N
     assert found.comparison.over["c"].evidence.tally.weight == 0.5
 
 
+def test_an_alarm_of_one_variant_is_one_of_the_rollout() -> None:
+    """Nobody is sent to b, and c and the baseline have their share."""
+    calls = [call(i * 0.5, 6 if i % 7 < 4 else 8, call_id=f"c{i}") for i in range(350)]
+    judged = _judged(plan=AB, targets=(confirmed(of=AB),), history=BaselineHistory())
+    found = GateCheck(Records(calls=calls)).look(judged, START + 4 * HOUR).verdict
+    assert found is not None
+    assert {name: arm.alarm for name, arm in found.arms.items()} == {"b": Alarm.SPLIT, "c": None}
+    assert (found.alarm, found.at, found.position) == (Alarm.SPLIT, START + 4 * HOUR, (1, 1))
+    assert found.outcome == "undecided"
+
+
 def test_a_version_that_is_shipped_is_judged_alone_and_what_was_said_of_the_others_stays() -> None:
     records, judged = both(9)
     gates = GateCheck(records)

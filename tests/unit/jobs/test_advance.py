@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from jobs.advance import Advance
+from jobs.advance import MOST_CRASHES, Advance
 from rollout.app import App
 from rollout.domain.errors import ClaimLost, NotReachable
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim
+from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support import logs
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
@@ -168,3 +169,30 @@ def test_nothing_is_taken_once_it_stops(job: Advance, hand: Hand, driver: Driver
     job.stop()
     assert job.tick() == 0
     assert driver.driven == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "before", "resumes"),
+    [
+        (Phase.PAUSED, Phase.PROGRESSING, Phase.PAUSED),
+        (Phase.PROGRESSING, Phase.PROGRESSING, Phase.PROGRESSING),
+        (Phase.HELD, Phase.PAUSED, Phase.PAUSED),
+        (Phase.ROLLING_BACK, Phase.PROGRESSING, None),
+    ],
+    ids=["paused", "progressing", "held while paused", "rolling back"],
+)
+def test_what_keeps_crashing_is_held_and_goes_on_later_where_it_was(
+    job: Advance, hand: Hand, driver: Driver, clock: FakeClock, phase: Phase, before: Phase, resumes: Phase | None
+) -> None:
+    hand.create(phase=phase, resume_phase=before, started_at=hand.store.now())
+    for _ in range(MOST_CRASHES):
+        assert hand.store.claim("crashing", job.lease)
+        clock.advance(job.app.timing.lease)
+    once(job)
+    found, _ = job.app.store.load("r1")
+    if resumes is None:
+        assert (driver.driven, found.phase) == (["r1"], phase)
+    else:
+        assert driver.driven == []
+        assert (found.phase, found.reason, found.resume_phase) == (Phase.HELD, "poison", resumes)
+        assert found.waiting_for is WaitingFor.PERSON

@@ -65,6 +65,11 @@ def test_a_variant_that_comes_later_is_not_looked_for_in_the_first_step() -> Non
     )
 
 
+def test_after_a_first_step_with_every_call_no_dead_canary_is_spoken_of() -> None:
+    steps = [{"weight": 1.0, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}]
+    assert quick_line(plan(steps=steps, **GATED), 500).endswith(" in all)")
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
