@@ -144,6 +144,18 @@ def test_a_number_that_is_fought_over_holds_up_no_other() -> None:
     assert [t.number for t in action.targets] == [TWO]
 
 
+def test_trouble_is_waited_out_unless_retell_took_every_baseline() -> None:
+    refused = write(TWO, 0, id="b2", kind=Kind.BASELINE, answered=422, outcome=WriteOutcome.NOT_APPLIED)
+    numbers = (confirmed(), confirmed(TWO, ord=1))
+    away = Facts(trouble="503")
+    r = back(targets=numbers, writes=(*taken(1), refused), rollback_at=START - SECOND, tries=2)
+    assert wait_of(decide(r, away, START)).until == START + 4 * POLL
+    both = replace(r, writes=(*taken(1), *taken(1, TWO)))
+    assert wait_of(decide(both, away, START)).until == START + SECOND
+    untried = replace(r, writes=taken(1))
+    assert wait_of(decide(untried, away, START)).until == START + 4 * POLL
+
+
 def test_what_was_taken_before_this_rollback_was_ordered_does_not_count() -> None:
     earlier = taken(5, last=START - SECOND)
     assert isinstance(decide(back(writes=earlier), Facts(), START), Restore)
