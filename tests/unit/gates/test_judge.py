@@ -221,7 +221,12 @@ def test_a_pass_names_the_metrics_that_had_no_data(series, who):
 
 def test_a_pass_at_weight_1_names_every_metric_without_data_too():
     blind = cell(success=(6, 44, 60, 390), hard=(0, 50, 3, 447), slow=(0, 0, 45, 405), negative=(10, 40, 90, 360))
-    for before, told in ((GOOD, ""), (blind, " Not judged: slow (no data from the canary).")):
+    none = replace(GOOD, counts={**GOOD.counts, "negative": (0, 0, 0, 0)})
+    for before, told in (
+        (GOOD, ""),
+        (blind, " Not judged: slow (no data from the canary)."),
+        (none, " Not judged: negative (no data from either version)."),
+    ):
         full = cell(weight=1.0, position=2, success=(6, 44, 0, 0))
         found = verdict(before, full, weight=1.0, position=2, step=2)
         assert found.outcome is GateOutcome.PASS
