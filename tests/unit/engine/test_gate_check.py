@@ -431,15 +431,23 @@ def test_a_gate_is_read_by_the_rules_that_the_rollout_began_under() -> None:
     assert config_of(plan(gates=EXTERNAL_ONLY)) is not None
 
 
-@pytest.mark.parametrize(("edition", "slow"), [(1, 1), (2, 0)])
-def test_what_is_slow_is_known_from_before_or_kept_with_the_rollout(edition: int, slow: int) -> None:
+@pytest.mark.parametrize(
+    ("history", "slow"),
+    [
+        (BaselineHistory(edition=1), 1),
+        (BaselineHistory(edition=2), 0),
+        (BaselineHistory(edition=2, limits={"slow:p90": 150.0}), 1),
+    ],
+    ids=["read from before", "not known", "kept"],
+)
+def test_what_is_slow_is_known_from_before_or_kept_with_the_rollout(history: BaselineHistory, slow: int) -> None:
     """Edition 1 did not keep its limits: they are read from the baseline's calls of the week before."""
     before = [call(-i - 1, call_id=f"old_{i}", e2e_p50_ms=100.0 + i) for i in range(200)]
     records = Records(earlier=before, calls=[call(1, 7, e2e_p50_ms=5_000.0), call(2, 6, e2e_p50_ms=120.0)])
     of = plan(gates={"metrics": [{"name": "success"}, {"name": "slow"}]})
-    judged = _judged(plan=of, targets=(confirmed(of=of),), history=BaselineHistory(edition=edition))
+    judged = _judged(plan=of, targets=(confirmed(of=of),), history=history)
     found = GateCheck(records).look(judged, START + 3 * HOUR).verdict
     assert found is not None
     evidence = found.arms["canary"].evidence
-    assert evidence.config.edition == edition
+    assert evidence.config.edition == history.edition
     assert evidence.figures.counts["slow:p90"][0] == slow

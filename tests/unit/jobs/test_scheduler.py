@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -269,6 +270,59 @@ def test_a_look_that_fails_is_said_and_counted_and_the_next_one_is_made(
     scheduler.tick()
     assert scheduler.last_error == ""
     assert scheduler._backoff.left(0.0) == 0.0, "and the clock's own look need not wait"
+
+
+@pytest.mark.parametrize(("tick", "pauses"), [(1, [1, 2, 4, 5, 5]), (60, [60, 60])])
+def test_the_pauses_between_looks_that_fail_grow_to_five_seconds(
+    make: MakeScheduler, clock: FakeClock, tick: float, pauses: list[float]
+) -> None:
+    scheduler = make(tick_seconds=tick)
+    scheduler.advance.tick = away  # type: ignore[method-assign]
+    found = []
+    for _ in pauses:
+        scheduler.tick_by_clock()
+        found.append(scheduler._backoff.left(clock.boot()))
+        clock.advance(found[-1] - 0.001)
+        scheduler.tick_by_clock()
+        clock.advance(0.001)
+    assert found == pytest.approx(pauses)
+    assert scheduler.counts["errors"] == len(pauses)
+
+
+def test_a_job_that_was_well_in_between_begins_with_the_first_pause_again(
+    make: MakeScheduler, clock: FakeClock
+) -> None:
+    answers: list[Callable[[], int]] = [away, away, lambda: 1, away, lambda: 1]
+    ran: list[float] = []
+
+    def job() -> int:
+        ran.append(clock.boot())
+        return answers[len(ran) - 1]()
+
+    run = make().guarded("drift", 10.0, job)
+    while len(ran) < len(answers):
+        run()
+        clock.advance(1)
+    assert [b - a for a, b in pairwise(ran)] == [9, 19, 1, 9], (
+        "a second early, for the turns of the clock are not exact"
+    )
+
+
+@pytest.mark.parametrize(("seconds", "longest"), [(2, 30), (60, 60)])
+def test_a_job_that_goes_on_failing_is_tried_every_half_minute_or_at_its_own_turns(
+    make: MakeScheduler, clock: FakeClock, seconds: float, longest: float
+) -> None:
+    ran: list[float] = []
+
+    def job() -> int:
+        ran.append(clock.boot())
+        return int(away())
+
+    run = make().guarded("drift", seconds, job)
+    for _ in range(400):
+        run()
+        clock.advance(1)
+    assert max(b - a for a, b in pairwise(ran)) == longest - 1
 
 
 def test_what_becomes_of_the_clocks_turns_is_counted(make: MakeScheduler) -> None:
