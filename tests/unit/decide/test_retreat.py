@@ -106,6 +106,14 @@ def test_where_a_number_is_wanted(
     assert bool(r.outstanding) is (wanted != (here.step, here.retreated))
 
 
+def test_only_a_wave_that_was_begun_or_stands_above_has_something_to_take_down() -> None:
+    assert not standing(1).retreats
+    assert standing(2).retreats
+    second = standing(1, position=Position(2, 1), targets=(at(3), at(1, TWO, wave=2)))
+    assert second.retreats, "the first wave stands at the last step"
+    assert not standing(1, position=Position(1, 1), targets=(at(1), at(0, TWO, wave=2))).retreats
+
+
 def test_a_plan_that_keeps_wants_what_it_wanted() -> None:
     r = rollout(position=Position(1, 2), targets=(confirmed(step=2),))
     assert (r.steps_above, r.retreats, r.is_down, r.outstanding) == (frozenset(), False, False, ())

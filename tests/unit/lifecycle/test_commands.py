@@ -35,6 +35,7 @@ def standing(step: int = 1, **changes: Any) -> Rollout:
 def test_a_request_id_is_short_and_printable(id_: str) -> None:
     with pytest.raises(InputError, match="request_id: write 1 to 120"):
         By("sam", "", id_)
+    assert By("sam", "", "x").request_id == "x"
 
 
 def test_the_name_of_who_asks_has_at_most_two_hundred_characters() -> None:

@@ -80,6 +80,11 @@ def test_what_misses_one_by_a_hundredth_or_less_is_accepted_and_said(weights: li
     assert missed(served(*weights)) == (None if total is None else Decimal(total))
 
 
+def test_a_weight_that_cannot_be_read_counts_as_none() -> None:
+    assert missed(served(0.5, None)) == missed(served(0.5, "half")) == Decimal("0.5")
+    assert refused(served(0.5, None)) == "an entry has the weight None, which is not above 0 and at most 1"
+
+
 def parts(cuts: list[int], scale: int, off: int) -> list[float]:
     """Weights of these proportions that add up to about 1, rounded to `scale`, the first of them off by a little."""
     whole = sum(cuts)
