@@ -33,3 +33,4 @@ def test_everything_else_has_a_fault(raw: bytes, fault: Fault, what: str) -> Non
     with pytest.raises(JsonFault) as refused:
         parse(raw)
     assert refused.value.fault is fault and refused.value.what.startswith(what)
+    assert str(refused.value) == f"{fault}: {refused.value.what}"
