@@ -15,6 +15,7 @@ from rollout.domain.errors import NotReachable
 from rollout.domain.request_budget import Allowance, RequestTurns, deal, throttled
 from rollout.engine.ports import BudgetState
 from tests.integration.retell.retell_peer import until
+from tests.support.logs import captured
 
 
 class Hand:
@@ -243,12 +244,16 @@ def test_without_the_database_each_process_keeps_the_rate_itself() -> None:
     account.down = True
     pace = RateLimiter(clock, concurrency=100, rate=20, limits=account)
     began = clock.at
-    for _ in range(41):
+    with captured() as lines:
+        for _ in range(41):
+            assert go(pace, clock) is None
+            pace.leave(200, urgent=False)
+        assert clock.at - began == pytest.approx(2.0, abs=0.2)
         assert go(pace, clock) is None
-        pace.leave(200, urgent=False)
-    assert clock.at - began == pytest.approx(2.0, abs=0.2)
-    assert go(pace, clock) is None
-    pace.leave(429, 1.0, urgent=False)
+        pace.leave(429, 1.0, urgent=False)
+    said = [(line["event"], line["error"]) for line in lines]
+    assert said[0] == ("turns are dealt by this process alone", "the database cannot be used")
+    assert said[-1] == ("the others were not told of a 429", "the database cannot be used")
 
 
 def test_a_429_to_one_process_is_told_to_the_others() -> None:
