@@ -144,6 +144,8 @@ def test_a_rejected_split_names_its_numbers() -> None:
     rejected = confirmed(TWO, ord=1, state=TargetState.REJECTED)
     found = recorded(standing(targets=(confirmed(), rejected)), Facts())
     assert (found.why, found.values["reason"]) == (f"Retell refuses the split for {TWO}", "rejected")
+    gone = recorded(standing(targets=(confirmed(), rejected)), Facts(canary_gone="v7 is gone"))
+    assert (gone.event, gone.why) == (Event.FAILED, "v7 is gone"), "it explains the refusal"
 
 
 def test_what_is_held_once_more_leads_back_to_where_it_was_before_the_first_time() -> None:
