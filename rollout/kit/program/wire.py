@@ -118,9 +118,10 @@ class Retell:
         failed: OSError = OSError(f"the name {host} was not found")
 
         def remaining() -> float:
-            if time.monotonic() >= until:
+            left = until - time.monotonic()
+            if left <= 0:
                 raise socket.timeout("timed out")  # noqa: UP041 - a class of its own before Python 3.10
-            return min(CONNECT, until - time.monotonic())
+            return min(CONNECT, left)
 
         for family, address in self._addresses(host, port, until):
             sock = socket.socket(family, socket.SOCK_STREAM)
