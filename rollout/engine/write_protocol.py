@@ -15,7 +15,6 @@ from rollout.domain.decide.wording import another_hand
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import IntendedBatch, ObservedNumbers, SettledBatch
-from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exactly
@@ -171,8 +170,7 @@ class WriteProtocol:
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
             entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), ObservedNumbers(odd).to_json())]
-        if rollout.phase in (Phase.ROLLING_BACK, Phase.ROLLED_BACK):
-            entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))
+        entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))  # of a rollback: nothing else counts them
         now = self.store.commit(held, change, entries)
         return change.applied_to(rollout, now), (change,)
 

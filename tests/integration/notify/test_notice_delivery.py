@@ -6,7 +6,7 @@ import json
 import logging
 import socket
 import threading
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -353,29 +353,6 @@ def test_what_happened_while_no_service_ran_is_told_later(replicas: Replicas, re
     replicas.hand.run("UPDATE meta SET value = :v WHERE key = 'notices:mark'", v=moved)
     assert tell(replicas.another(receiver.url())) == 1
     assert len(receiver.taken) == 1
-
-
-@pytest.mark.parametrize(
-    ("looked", "from_"),
-    [
-        (None, notify.FIRST_LOOK),
-        (timedelta(seconds=30), timedelta(seconds=30) + notify.OVERLAP),
-        (timedelta(days=3), timedelta(days=3) + notify.OVERLAP),
-        (timedelta(days=30), notify.GIVE_UP),
-        (-timedelta(days=1), notify.OVERLAP),
-    ],
-    ids=["never", "just-now", "days-ago", "too-long-ago", "by-a-clock-that-was-ahead"],
-)
-def test_a_service_looks_back_to_its_last_look_and_a_little_further(
-    replicas: Replicas, looked: timedelta | None, from_: timedelta, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job = replicas.another("json://127.0.0.1:9/")
-    now = replicas.store.now()
-    asked: list[datetime] = []
-    monkeypatch.setattr(job.sources, "mark", lambda: (None if looked is None else now - looked, now))
-    monkeypatch.setattr(job.sources, "entries", lambda since, *_kinds: (asked.append(since), iter(()))[1])
-    job.fill()
-    assert asked == [now - from_]
 
 
 def test_a_notice_whose_sender_died_is_sent_by_another(replicas: Replicas, receiver: Receiver) -> None:

@@ -232,13 +232,16 @@ def test_outside_values_are_read_only_where_the_plan_has_some() -> None:
     assert read == []
     of = plan(gates=EXTERNAL_ONLY)
     gates.look(_judged(plan=of), START + MINUTE)
-    assert read == [of]
+    both = plan(gates={"metrics": [{"name": "success"}, ERRORS]})
+    gates.look(_judged(plan=both, targets=(confirmed(of=both),)), START + MINUTE)
+    assert read == [of, both]
 
 
 def test_a_value_that_comes_again_is_no_second_reading() -> None:
     """`for: 3` means three readings, however often they are looked at."""
-    readings = [MetricReadings({"errors": 0.5}), *[MetricReadings({"errors": 0.5}, frozenset({"errors"}))] * 3]
-    readings += [MetricReadings({"errors": 0.5})] * 2
+    readings = [MetricReadings({"errors": 0.5})] * 2
+    readings += [MetricReadings({"errors": 0.5}, frozenset({"errors"}))] * 3
+    readings += [MetricReadings({"errors": 0.5})]
     gates = GateCheck(Records(), lambda _plan: readings.pop(0))
     verdict, said = None, []
     for minute in range(6):

@@ -194,6 +194,11 @@ def test_numbers_are_chosen_by_their_nickname_or_by_what_they_serve() -> None:
     serving = {"serving": {"agent_id": AGENT, "agent_version": 6}}
     assert [t.number for t in account.preflight(chosen(serving)).targets] == [ONE, TWO]
     assert [t.number for t in account.preflight(chosen(THREE, serving)).targets] == [THREE, ONE, TWO]
+    sms = {"lists": {"inbound_sms_agents": [entry(5)]}}
+    one_of_two = Account(reading(ONE, **sms), reading(TWO, entry(5), **sms)).preflight(
+        plan([serving], channels=["inbound", "inbound_sms"])  # type: ignore[list-item]
+    )
+    assert [t.number for t in one_of_two.targets] == [ONE], "on any of the plan's channels"
     nobody = account.preflight(chosen({"nickname": "shop*"}))
     assert nobody.problems == ("no number of the account matches the plan's numbers; see `rollout check`",)
     account.listed = [reading(ONE), DOWN]

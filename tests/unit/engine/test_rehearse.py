@@ -117,6 +117,7 @@ def gated(steps: list[dict[str, Any]], **changes: Any) -> Plan:
     ("of", "per_day", "yaml"),
     [
         (gated(JUMP), 50, ["0.1, hold: 30m, min_calls: 20, approve: true", "0.5, hold: 30m", "1, hold: 1h"]),
+        (gated([{"weight": 0.1}, {"weight": 1.0}]), 50, ["0.1, hold: 0s", "0.5, hold: 0s", "1, hold: 0s"]),
         (gated(JUMP), 9, ["0.3, hold: 30m, min_calls: 20, approve: true", "1, hold: 1h", LOW]),
         (
             gated(JUMP, deadline="20d"),
@@ -137,6 +138,7 @@ def gated(steps: list[dict[str, Any]], **changes: Any) -> Plan:
     ],
     ids=[
         "half step",
+        "no holds",
         "first weight",
         "deadline",
         "profile",

@@ -271,6 +271,7 @@ def test_a_412_for_a_number_that_shows_what_we_know_is_written_without_its_condi
     world.answers = {TWO: [CHANGED]}
     done = world.protocol().apply(r, HELD, BOTH)
     assert [(o.number, o.etag) for o in world.orders] == [(ONE, "e1000"), (TWO, "e1000"), (TWO, None)]
+    assert ("read", [TWO], True) in world.log, "it is read as before any other write"
     assert [reason for kind, reason in world.told if kind == "intended"] == [
         "",
         "Retell answered 412 although the number shows the expected split: written without that condition",

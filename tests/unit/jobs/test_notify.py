@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -295,6 +295,34 @@ def test_a_look_is_left_out_for_less_than_a_minute(make: Callable[..., Notify], 
         clock.advance(10)
     assert [at - began for at in looks] == [0, 60, 120]
     assert found == [1] + [0] * 12
+
+
+@pytest.mark.parametrize(
+    ("looked", "from_"),
+    [
+        (None, notify.FIRST_LOOK),
+        (timedelta(seconds=30), timedelta(seconds=30) + notify.OVERLAP),
+        (timedelta(days=3), timedelta(days=3) + notify.OVERLAP),
+        (timedelta(days=30), notify.GIVE_UP),
+        (-timedelta(days=1), notify.OVERLAP),
+    ],
+    ids=["never", "just-now", "days-ago", "too-long-ago", "by-a-clock-that-was-ahead"],
+)
+def test_a_service_looks_back_to_its_last_look_and_a_little_further(
+    make: Callable[..., Notify], looked: timedelta | None, from_: timedelta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make(URLS[0])
+    now = job.app.store.now()
+    asked: list[datetime] = []
+    monkeypatch.setattr(job.sources, "mark", lambda: (None if looked is None else now - looked, now))
+
+    def entries(since: datetime, *_kinds: object) -> list[object]:
+        asked.append(since)
+        return []
+
+    monkeypatch.setattr(job.sources, "entries", entries)
+    job.fill()
+    assert asked == [now - from_]
 
 
 def test_a_mark_of_a_clock_that_was_ahead_is_set_right(make: Callable[..., Notify], clock: FakeClock) -> None:

@@ -344,6 +344,15 @@ def test_disk_space_for_rollbacks_is_reserved_again_with_every_beat(
     assert kept == [1_000, -1_000, 1_005, -1_005], "and the limits of the account are taken over"
 
 
+def test_a_database_that_was_replaced_is_noticed_also_when_nothing_is_due(
+    make: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = make()
+    monkeypatch.setattr(scheduler.app.store.heartbeats, "require_same", away)
+    scheduler.tick()
+    assert scheduler.last_error == "the database cannot be read: connection refused"
+
+
 def test_nothing_is_looked_at_once_it_stops_or_while_another_look_is_under_way(make: MakeScheduler) -> None:
     scheduler, looks = make(), list[str]()
     scheduler.advance.tick = partial(noting, looks, "look")  # type: ignore[method-assign]
