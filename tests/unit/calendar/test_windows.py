@@ -393,6 +393,8 @@ def test_a_calendar_that_never_opens_again_says_so_and_soon() -> None:
         assert next_opening(frozen, NO_DAYS, now) is None
         assert add_open_time(frozen, NO_DAYS, now, HOUR) is None
         assert closes_at(frozen, NO_DAYS, now) == now
+    always = {"from": date.min, "to": date.max, "reason": "always"}
+    assert next_opening(calendar("Europe/Berlin", freezes=always), NO_DAYS, now) is None
 
 
 def test_a_freeze_in_times_may_last_until_the_end_of_time() -> None:
