@@ -156,7 +156,7 @@ class Calendars:
         known = self._shared.load()
         if name in known:
             return known[name]
-        near = difflib.get_close_matches(name, known, 1, 0.6)
+        near = difflib.get_close_matches(name, known, 1)
         names = ", ".join(sorted(known)) or "none"
         place = self._shared.place
         advice = f"write {near[0]}; known are: {names}" if near else f"known in {place} are: {names}"

@@ -239,12 +239,16 @@ def test_a_few_that_went_quicker_than_was_known_count(known: Batches) -> None:
     assert sizes(known, 40)[0] > slow[0]
 
 
-def test_threads_of_a_rollback_are_not_those_of_steps(batches: Batches) -> None:
+def test_threads_of_a_rollback_are_not_those_of_steps() -> None:
+    batches = Batches(send_window=2.0, concurrency=4)
+    batches.size = 10
     back = rollout(targets=FLEET, rollback_at=START)
     for of, name in ((SOME, "batch"), (back, "batch-back")):
         send = Sender(nearly=True)
         batches.run(of, HELD, FLEET[:15], send, lambda _done: None)
         assert {thread.rpartition("_")[0] for thread in send.threads if thread.startswith("batch")} == {name}
+        batches.size = 10
+    batches.close()
 
 
 def test_a_batch_is_never_larger_than_the_most() -> None:

@@ -82,6 +82,7 @@ TAG = BaselineTag(AGENT, "prod", 6)
         (None, f"the tags of {AGENT} cannot be read: Retell has no agent roots here"),
         (DOWN, f"the tags of {AGENT} could not be read: no answer"),
         ({}, f"{AGENT} has no tag prod now, though the baseline names it"),
+        ({"prod": {"version": 6, "dynamic_variables": ["name"]}}, f"the tag prod of {AGENT} points to version 6 now"),
         ({"prod": {"version": 6}}, f"the tag prod of {AGENT} points to version 6 now"),
         ({"prod": {"version": 0, "dynamic_variables": {}}}, f"the tag prod of {AGENT} points to version 0 now"),
         ({"prod": {"version": True}}, f"the tag prod of {AGENT} points to no version, which means the latest one now"),

@@ -300,7 +300,7 @@ def test_a_412_for_a_number_that_was_edited_is_not_written() -> None:
 
 def test_a_rollback_goes_first_reads_nothing_before_it_and_no_command_stops_it() -> None:
     numbers = (confirmed(ONE), confirmed(TWO, ord=1))
-    world, r = World(*numbers), fresh(*numbers, **BACK)
+    world, r = World(*numbers), fresh(*numbers, **BACK, retreated=500)
     world.interrupted = True
     done = world.protocol().restore(r, HELD, numbers)
     assert world.log[0] == ("session", [ONE, TWO], True)
@@ -314,6 +314,7 @@ def test_a_rollback_goes_first_reads_nothing_before_it_and_no_command_stops_it()
     assert done.is_clean
     assert world.entries[0].data is not None
     assert world.entries[0].data["kind"] == "baseline"
+    assert world.entries[0].data.get("retreated") is None, "a baseline is no weight of closing time"
 
 
 def test_a_baseline_that_retell_refuses_as_it_was_read_is_written_in_its_other_form() -> None:

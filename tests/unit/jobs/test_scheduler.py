@@ -173,6 +173,21 @@ def test_a_process_that_begins_is_there_and_looks_at_once_and_one_that_stops_is_
     assert [s.owner for s in scheduler.app.store.heartbeats.services()] == [scheduler.app.owner]
     scheduler.stop()
     assert scheduler.app.store.heartbeats.services() == []
+    scheduler.last_good = None
+    scheduler.tick()
+    assert scheduler.last_good is None, "nothing more is taken"
+
+
+def test_whatever_runs_beside_the_ticks_is_waited_for_at_the_end(
+    make: MakeScheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, ended = make({"calls": Calls()}), list[str]()
+    for name in ("advance", "observe", "notify", "_listener"):
+        monkeypatch.setattr(getattr(scheduler, name), "stop", partial(noting, ended, name))
+    scheduler.stop()
+    assert sorted(ended) == ["_listener", "advance", "notify", "observe"]
+    monkeypatch.undo()
+    cast(Any, scheduler.observe).stop()
 
 
 def test_a_process_that_cannot_sign_off_stops_all_the_same(
