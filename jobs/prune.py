@@ -72,11 +72,8 @@ class Prune:
 
         An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.
         """
-        access = AccessStore(self.app.database)
-        access.forget_old("w", self.limits.deliveries)
-        kept = max(alerts.KEEP, self.limits.deliveries)
-        access.forget_old("a", kept)
-        return replace(self.limits, deliveries=kept)
+        AccessStore(self.app.database).forget_old("w", self.limits.deliveries)
+        return replace(self.limits, deliveries=max(alerts.KEEP, self.limits.deliveries))
 
     def _remove(self, id_: str) -> bool:
         folder = self.app.settings.export_dir

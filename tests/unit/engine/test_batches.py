@@ -291,3 +291,11 @@ def test_a_small_first_batch_says_nothing_of_the_rate(batches: Batches) -> None:
     """It was small so that a rollback's first write left at once."""
     run(batches, FLEET[:10], lambda *_: BatchWrite(SOME, sent=10, seconds=0.1), first=4)
     assert batches.size == 10
+
+
+def test_a_batch_of_which_nothing_left_is_halved_down_to_one_number(batches: Batches) -> None:
+    sizes = []
+    for _ in range(5):
+        run(batches, FLEET, lambda *_: BatchWrite(SOME, unsent=10))
+        sizes.append(batches.size)
+    assert sizes == [5, 2, 1, 1, 1]
