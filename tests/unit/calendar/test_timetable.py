@@ -258,6 +258,8 @@ def test_nights_end_with_the_deadline(deadline: str, nights: int) -> None:
 def test_a_calendar_that_closes_for_good_retreats_and_does_not_return() -> None:
     freeze = {"from": date(2026, 6, 3), "to": date.max, "reason": "for ever"}
     p = plan({"weight": 0.1, "hold": "10h"}, {"weight": 1.0}, freezes=freeze, **RETREATS)
+    closed = remaining(standing(p, (1, 1), None), p.own_calendar, NO_DAYS, la("2026-06-03 12:00"))
+    assert happenings(closed) == [(None, "step", 1000)]
     assert happenings(rows_of(p, la("2026-06-02 09:00"))) == [
         (la("2026-06-02 09:00"), "step", 1000),
         (la("2026-06-02 17:00"), "retreat", 500),

@@ -62,6 +62,9 @@ def test_a_freeze_in_times_counts_on_each_day_it_touches_in_the_zone() -> None:
     freeze = {"from": "2026-12-18T18:00:00-08:00", "to": "2026-12-20T00:00:00-08:00", "reason": "x"}
     calendar = of(zone="America/Los_Angeles", freezes=[freeze])
     assert [kind for kind, _ in kinds(calendar, date(2026, 12, 17), 4)] == ["open", "freeze", "freeze", "closed"]
+    whole = {"from": "2026-12-18T00:00:00-08:00", "to": "2026-12-19T00:00:00-08:00", "reason": "x"}
+    calendar = of(zone="America/Los_Angeles", freezes=[whole])
+    assert [kind for kind, _ in kinds(calendar, date(2026, 12, 17), 3)] == ["open", "freeze", "closed"]
 
 
 @pytest.mark.parametrize("zone", ["UTC", "America/Los_Angeles", "Australia/Lord_Howe"])

@@ -961,6 +961,7 @@ NO_ADDRESS = "is not a web address; write for example https://metrics.example.co
         (measured(custom="x", bad_values=["a" * 101]), f'bad_values[0]: "{"a" * 56}... is not a value to compare with; write 1 to 100 printable characters'),
         (measured(custom="x", bad_values=[1e10]), "bad_values[0]: 10000000000.0 is not true, false, a number or text; write a number from -1e+09 to 1e+09, for example 1"),
         (measured(cost={"above": 1.1e9}), "cost.above: 1100000000.0 is not a limit or one of p50, p90, p95, p99; write a number from 0 to 1e+09, for example 40"),
+        (measured(duration={"above": "p80"}), "duration.above: p80 is not a duration; write for example 90s, 15m, 1h30m or 3d"),
         (measured(custom="x", cost={}), "cost: custom and cost are both given; keep one of them"),
         (measured(custom="x", cost={}, http={"url": "https://x.example", "field": "v", "max": 1}), "cost: custom and cost and http are both given; keep one of them"),
         (measured(name="qqq"), f'name: there is no metric "qqq"; write one of {", ".join(BUILT_IN)}, or say where it is measured: custom, tool_failed, prometheus or http'),
