@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -10,10 +11,17 @@ from typing import TYPE_CHECKING, Any
 from rollout.domain.calendar.durations import render
 from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.errors import InputError
+from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import round_calls
+from rollout.domain.gates.profiles import GateConfig, before_full
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.plan import Plan
+from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
 from rollout.domain.rehearsal.hours import hours
+from rollout.domain.rehearsal.proposals import PATIENCE, expected_calls, propose
+from rollout.domain.rehearsal.rehearsal import DEADLINE, OTHER_RATE, USUAL_RATES
+from rollout.domain.rehearsal.rehearsal import rehearse as play
+from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.calendars import Calendars
 from rollout.engine.gate_check import config_of
 
@@ -44,11 +52,6 @@ def rehearse(
     from `begins`: the plan's start, or `now`, or when its hours open next. InputError for a calendar that cannot
     be used, or that never opens.
     """
-    from rollout.domain.gates.profiles import GateConfig
-    from rollout.domain.rehearsal.rehearsal import DEADLINE
-    from rollout.domain.rehearsal.rehearsal import rehearse as play
-    from rollout.domain.rehearsal.simulation import DAY
-
     if not 0 < calls_per_day <= 10_000_000:
         raise InputError("--calls-per-day: write a number above 0 and not above 10000000")
     if not 1 <= runs <= 100_000:
@@ -88,8 +91,6 @@ def _hours_note(calendar: Calendar, begins: datetime, now: datetime) -> str:
 
 def _decision(plan: Plan, config: GateConfig, calls_per_day: float, runs: int) -> dict[str, Any]:
     """The ends of an A/B test whose plan decides it; empty for any other plan."""
-    from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
-
     test = ab_test(plan, calls_per_day)
     if test is None:
         return {}
@@ -109,8 +110,6 @@ def _played(played: Rehearsal) -> dict[str, Any]:
 
 
 def _steps(plan: Plan) -> list[PlayStep]:
-    from rollout.domain.rehearsal.simulation import PlayStep
-
     arm = next(iter(plan.arms))
     steps, above = [], plan.steps_above
     for i, s in enumerate(plan.steps, 1):
@@ -124,8 +123,6 @@ def _steps(plan: Plan) -> list[PlayStep]:
 
 def _better(plan: Plan, config: GateConfig, calls_per_day: float, rates: Mapping[str, float]) -> Proposal | None:
     """The ladder to propose, for a plan with one canary."""
-    from rollout.domain.rehearsal.proposals import PATIENCE, propose
-
     if plan.variants is not None:
         return None
     patience = PATIENCE if plan.deadline is None else plan.deadline.total_seconds()
@@ -152,8 +149,6 @@ def proposal(plan: Plan, calls_per_day: float, rates: Mapping[str, float] | None
 
 
 def _usual_rates(config: GateConfig) -> dict[str, float]:
-    from rollout.domain.rehearsal.rehearsal import OTHER_RATE, USUAL_RATES
-
     return {**dict.fromkeys(config.series, OTHER_RATE), **USUAL_RATES}
 
 
@@ -204,10 +199,6 @@ def _number(value: Any) -> str:
 
 def quick_line(plan: Plan, calls_per_day: float) -> str:
     """The one-line version, by the formulas instead of by playing: milliseconds."""
-    from rollout.domain.gates.profiles import before_full
-    from rollout.domain.rehearsal.proposals import expected_calls
-    from rollout.domain.rehearsal.simulation import PlayStep
-
     config = config_of(plan)
     if config is None:
         return "no gates: every step follows when its hold is over, whatever happens to the calls"
@@ -234,10 +225,6 @@ def quick_line(plan: Plan, calls_per_day: float) -> str:
 
 def _dead_calls(config: GateConfig, weight: float, rate: float) -> int | None:
     """Calls of a canary that fails each of them until it is rolled back; None: the first step does not see it."""
-    import math
-
-    from rollout.domain.gates import evidence as ev
-
     if not 0 < weight < 1:
         return None
     for canary in range(config.least_bad, 40):

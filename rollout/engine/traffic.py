@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from rollout.domain.errors import NotReachable
+from rollout.domain.gates.counting import hard_reasons
+from rollout.domain.gates.earlier_calls import BEFORE, LEAST_CALLS, baseline_history
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.lifecycle.records import CallRecord
@@ -34,9 +36,6 @@ class Traffic:
 def traffic(found: Preflight, calls: Calls, now: datetime) -> Traffic:
     """By Retell's own list, of at most 25 numbers; the month is read only where the week has too few calls. Of either, at
     most 2,000 calls are read, shared equally by the numbers. NotReachable when the list cannot be read."""
-    from rollout.domain.gates.counting import hard_reasons
-    from rollout.domain.gates.earlier_calls import BEFORE, LEAST_CALLS, baseline_history
-
     asked = found.targets[:MOST_NUMBERS]
     pairs = frozenset(baseline_pairs(asked))
     week = _listed(found, calls, pairs, now - HISTORY)

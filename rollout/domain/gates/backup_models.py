@@ -10,6 +10,7 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from rollout.domain.gates import evidence
 from rollout.domain.lifecycle.records import CallRecord
 
 LEVEL = 0.05
@@ -49,8 +50,6 @@ def _share(known: Iterable[CallRecord], versions: Collection[tuple[str, int]]) -
 
 def _differ(a: BackupShare, b: BackupShare) -> bool:
     """By the evidence of the gates, in either direction, so that looking often tells nothing that is not there."""
-    from rollout.domain.gates import evidence
-
     return any(
         float(evidence.log_e([[x.backed_up, x.read - x.backed_up, y.backed_up, y.read - y.backed_up]], (share,)))
         >= math.log(2 / LEVEL)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rollout.domain.errors import InputError
+from rollout.domain.gates import evidence as ev
 
 _MOST_CALLS = 10**9
 _MOST_CELLS = 10_000
@@ -25,7 +26,6 @@ def evaluate(document: object) -> dict[str, Any]:
     Raises InputError naming the field and what to write instead.
     """
     cells, margins, history = _read(document)
-    from rollout.domain.gates import evidence as ev  # numpy is only loaded once the input is known to be right
 
     weights, ledgers = ev.pool(cells)
     whole = ledgers[0] if len(ledgers) else ledgers.reshape(0, 4)
