@@ -76,7 +76,12 @@ class Settings(BaseSettings):
         (), description="group=role; the highest role wins, and without a group there is no access."
     )
 
-    tick_seconds: float = Field(1.0, gt=0, le=60, description="Interval between two checks for what is due.")
+    tick_seconds: float = Field(
+        1.0,
+        gt=0,
+        le=20,  # a heartbeat goes with a check, and who has none for 30 s counts as gone
+        description="Interval between two checks for what is due, at most 20.",
+    )
     drift_seconds: float = Field(15.0, gt=0, description="Interval between two scans of the account for drift.")
     observe_seconds: float = Field(5.0, gt=0, description="Interval between two fetches of calls for the gates.")
     call_details_per_minute: float = Field(
@@ -289,7 +294,8 @@ def load_settings(**given: Any) -> Settings:
             text = problem["msg"].removeprefix("Value error, ")
             if problem["type"] == "extra_forbidden":
                 text = f"there is no such setting{_nearest(name, list(Settings.model_fields))}"
-            text = _ADVICE.get(problem["type"], text)
+            if advice := _ADVICE.get(problem["type"]):
+                text = advice.format_map(problem.get("ctx", {}))
             lines.append(f"ROLLOUT_{name.upper()}: {text}" if name else text)
         raise SettingsError("; ".join(lines)) from None
     except (OSError, ValueError) as error:
@@ -318,6 +324,10 @@ _ADVICE = {
     "int_from_float": "write a whole number, for example 8080",
     "bool_parsing": "write true or false",
     "finite_number": "write a number, for example 1.5",
+    "greater_than": "is too small; write a number above {gt:g}",
+    "greater_than_equal": "is too small; write at least {ge:g}",
+    "less_than": "is too large; write a number below {lt:g}",
+    "less_than_equal": "is too large; write at most {le:g}",
     "string_pattern_mismatch": "write debug, info, warning or error",
 }
 

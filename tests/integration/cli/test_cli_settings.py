@@ -35,6 +35,7 @@ BY_FORM = [
     ("OIDC_ROLES", "ops=root", "ops=root is not group=role"),
     ("LOG_LEVEL", "verbose", "write debug, info, warning or error"),
     ("TICK_SECONDS", "nan", "write a number"),
+    ("TICK_SECONDS", "30", "is too large; write at most 20"),
     ("DRIFT_SECONDS", "inf", "write a number"),
     ("LEASE", "1e12", "is too large; write at most 1,000,000,000"),
     ("KEEP_DAYS", "1000000", "is too large; write at most 36,500"),
