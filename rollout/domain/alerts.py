@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain import blind
+from rollout.domain import no_data_alerts
 from rollout.domain.errors import InputError
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.plan.notices import AlertRule as Rule
@@ -49,7 +49,7 @@ class Alert:
     @property
     def is_blind(self) -> bool:
         """True if it says that monitoring sees nothing, and not that something is wrong."""
-        return blind.says_so(self.name, self.labels)
+        return no_data_alerts.is_no_data_alert(self.name, self.labels)
 
 
 def read(source: str, document: object) -> list[Alert]:
@@ -78,7 +78,7 @@ def reaction(rules: Sequence[Rule], numbers: Sequence[str], alert: Alert) -> Rea
     matched = {
         rule.action
         for rule in rules
-        if _matches(rule.match, alert) and (not alert.is_blind or blind.NAMES & rule.match.keys())
+        if _matches(rule.match, alert) and (not alert.is_blind or no_data_alerts.NAMES & rule.match.keys())
     }
     if Reaction.ROLLBACK in matched:
         return Reaction.ROLLBACK
@@ -107,8 +107,8 @@ def _alertmanager(document: Mapping[str, Any], source: str = "alertmanager") -> 
     for item in _list(document.get("alerts")):
         labels = _labels(item.get("labels"))
         notes = _labels(item.get("annotations"))
-        if blind.REASON in notes:  # Grafana says there why it is in this state
-            labels.setdefault(blind.REASON, notes[blind.REASON])
+        if no_data_alerts.REASON in notes:  # Grafana says there why it is in this state
+            labels.setdefault(no_data_alerts.REASON, notes[no_data_alerts.REASON])
         status = str(item.get("status") or document.get("status") or "")
         started = clean(item.get("startsAt") or "", 60)
         print_ = clean(item.get("fingerprint") or "", 80) or _digest(labels)
@@ -273,6 +273,6 @@ def _numbers(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 def _digest(labels: Mapping[str, str]) -> str:
     """A name for an alert without one: by its labels, without those that move while it lasts."""
-    moving = ("transition", "alert_type", "status", "date", "id", blind.REASON)
+    moving = ("transition", "alert_type", "status", "date", "id", no_data_alerts.REASON)
     still = {k: v for k, v in labels.items() if k not in moving}
     return hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()[:32]

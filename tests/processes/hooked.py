@@ -31,7 +31,7 @@ _MODULES = (
     "jobs.service",
     "sqlalchemy.dialects.postgresql.psycopg",
     "sqlalchemy.dialects.sqlite.pysqlite",
-    "rollout.adapters.planfile.yamltext",
+    "rollout.adapters.planfile.yaml_reader",
 )
 
 

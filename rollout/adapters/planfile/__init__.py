@@ -16,9 +16,9 @@ from pydantic import ValidationError
 
 from rollout.adapters.planfile.complaints import Complaint, message, placed, translate
 from rollout.adapters.planfile.edit import edited, from_one_line, on_one_line, written
-from rollout.adapters.planfile.jsontext import JsonParser
-from rollout.adapters.planfile.tree import MAX_BYTES, Node, TextError
-from rollout.adapters.planfile.yamltext import read_yaml
+from rollout.adapters.planfile.json_reader import JsonParser
+from rollout.adapters.planfile.text_positions import MAX_BYTES, Node, TextError
+from rollout.adapters.planfile.yaml_reader import read_yaml
 from rollout.domain.calendar.public_holidays import UnknownRegion, require
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.fields import WRITTEN_NOW, Part, shown

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rollout.adapters.planfile.tree import Node
+from rollout.adapters.planfile.text_positions import Node
 from rollout.domain.plan.fields import shown
 
 _EXAMPLES = {

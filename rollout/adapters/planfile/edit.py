@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rollout.adapters.planfile.tree import Node, TextError
-from rollout.adapters.planfile.yamltext import read_yaml
+from rollout.adapters.planfile.text_positions import Node, TextError
+from rollout.adapters.planfile.yaml_reader import read_yaml
 
 # words, durations, days and times: text without quotes wherever it stands
 _PLAIN = re.compile(

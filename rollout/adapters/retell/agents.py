@@ -10,7 +10,7 @@ from rollout.adapters.retell.paging import walk
 from rollout.adapters.retell.reader import Reader
 from rollout.adapters.retell.request import LARGE, RequestSpec
 from rollout.adapters.retell.wire import agent_version, listed_agent, listed_version, segment
-from rollout.domain.versions.listed import ListedAgent, ListedVersion
+from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.ports import AgentVersion, Clock
 

@@ -26,8 +26,8 @@ from rollout.adapters.retell.wire import AnswerError, reading, segment
 from rollout.domain.errors import SettingsError
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.phone_numbers import is_e164
+from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.versions.documents import ResponseEngine
-from rollout.domain.versions.listed import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.engine.ports import AccountLimits, AgentVersion, BudgetState, Clock
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from rollout.adapters.planfile import build_plan, load_plan
-from rollout.adapters.planfile.tree import MAX_BYTES
+from rollout.adapters.planfile.text_positions import MAX_BYTES
 from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.problems import BodyTooLarge
 from rollout.interfaces.api.schemas import PlanBody

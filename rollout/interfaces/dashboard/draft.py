@@ -11,7 +11,7 @@ from rollout.adapters.planfile import dump_plan, edit_plan, load_plan, plan_docu
 from rollout.adapters.planfile.examples import example_plans
 from rollout.domain.errors import InputError, PlanError, RolloutError
 from rollout.domain.plan.agents import Channel
-from rollout.domain.versions.listed import ListedAgent, ListedVersion
+from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import plan_form

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rollout.adapters.planfile import build_plan, dump_plan, load_calendar, load_plan, read_calendar, read_plan, schema
-from rollout.adapters.planfile.yamltext import read_yaml
+from rollout.adapters.planfile.yaml_reader import read_yaml
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.plan import Plan
 from tests.support.values import plan

@@ -12,7 +12,7 @@ import pytest
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
 from rollout.adapters.retell.agents import AgentReader
-from rollout.domain.versions.listed import ListedAgent, ListedVersion
+from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.ports import AgentVersion
 from rollout.sandbox import Sandbox

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rollout.adapters.retell.calls import moment
 from rollout.adapters.retell.wire import AnswerError, agent_version, listed_version, page, parse_json, reading
-from rollout.domain.versions.listed import ListedVersion
+from rollout.domain.versions.agent_list import ListedVersion
 
 ONE = "+14157774444"
 

@@ -6,7 +6,7 @@ import json
 import re
 from bisect import bisect_right
 
-from rollout.adapters.planfile.tree import MAX_DEPTH, MAX_VALUES, Node, TextError, number
+from rollout.adapters.planfile.text_positions import MAX_DEPTH, MAX_VALUES, Node, TextError, number
 
 
 class JsonParser:

@@ -19,7 +19,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from rollout.adapters.planfile.tree import FLOAT, INT, MAX_DEPTH, MAX_VALUES, Node, TextError, number
+from rollout.adapters.planfile.text_positions import FLOAT, INT, MAX_DEPTH, MAX_VALUES, Node, TextError, number
 
 _NO_NUMBER = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", re.ASCII)
 _WORDS: dict[str, bool | None] = {

@@ -32,7 +32,7 @@ _REASONS = frozenset({"nodata", "error", "missingseries"})
 _TITLE = re.compile(r"\s*\[(?:re-?)?no[ _-]?data\b", re.IGNORECASE)  # Datadog: "[No data] Success rate of ..."
 
 
-def says_so(name: str, labels: Mapping[str, str]) -> bool:
+def is_no_data_alert(name: str, labels: Mapping[str, str]) -> bool:
     """True if an alert of this name with these labels says that monitoring is blind."""
     for text in (name, labels.get("alertname", ""), labels.get("title", "")):
         bare = _bare(text)
