@@ -9,28 +9,28 @@ from decimal import Decimal
 from typing import Any
 
 from rollout.sandbox.agents import Agent, Version
-from rollout.sandbox.asked import Asked, json_body, paged, whole
 from rollout.sandbox.batch_tests import BatchTest, drawn
 from rollout.sandbox.messages import BAD_REQUEST, NOT_FOUND, NOT_FOUND_ASSET, Answer, ApiError, json_answer
+from rollout.sandbox.route_request import RouteRequest, json_body, paged, whole
 from rollout.sandbox.world import World
 
-EngineRoute = Callable[[World, Asked], Answer]
+EngineRoute = Callable[[World, RouteRequest], Answer]
 MOST_CASES = 1000
 
 _IDS = {"retell-llm": "llm_id", "conversation-flow": "conversation_flow_id"}
 
 
-def get_llm(world: World, asked: Asked) -> Answer:
+def get_llm(world: World, asked: RouteRequest) -> Answer:
     """GET /get-retell-llm/{llm_id}?version="""
     return _engine(world, asked, "retell-llm", 422)
 
 
-def get_flow(world: World, asked: Asked) -> Answer:
+def get_flow(world: World, asked: RouteRequest) -> Answer:
     """GET /get-conversation-flow/{conversation_flow_id}?version="""
     return _engine(world, asked, "conversation-flow", 404)
 
 
-def _engine(world: World, asked: Asked, kind: str, missing: int) -> Answer:
+def _engine(world: World, asked: RouteRequest, kind: str, missing: int) -> Answer:
     text = asked.request.query.get("version")
     found = _behind(world, kind, asked.argument, whole(text))
     if found is None:
@@ -38,13 +38,13 @@ def _engine(world: World, asked: Asked, kind: str, missing: int) -> Answer:
     return json_answer(found[0].engine_json(found[1]))
 
 
-def get_root(world: World, asked: Asked) -> Answer:
+def get_root(world: World, asked: RouteRequest) -> Answer:
     """GET /get-agent-root/{agent_id}: its tags, with an ETag"""
     agent = world.agent(asked.argument, 404)
     return Answer(200, json_answer(agent.root_json()).body, headers=(("etag", f'"{agent.modified}"'),))
 
 
-def list_cases(world: World, asked: Asked) -> Answer:
+def list_cases(world: World, asked: RouteRequest) -> Answer:
     """GET /v2/list-test-case-definitions?type=&llm_id=&conversation_flow_id="""
     query = asked.request.query
     kind = query.get("type", "")
@@ -63,7 +63,7 @@ def list_cases(world: World, asked: Asked) -> Answer:
     return paged(asked.request, items)
 
 
-def create_batch(world: World, asked: Asked) -> Answer:
+def create_batch(world: World, asked: RouteRequest) -> Answer:
     """POST /create-batch-test"""
     body = json_body(asked.request)
     ids = body.get("test_case_definition_ids")
@@ -93,12 +93,12 @@ def create_batch(world: World, asked: Asked) -> Answer:
     return json_answer(batch.to_json(asked.now), 201)
 
 
-def get_batch(world: World, asked: Asked) -> Answer:
+def get_batch(world: World, asked: RouteRequest) -> Answer:
     """GET /get-batch-test/{test_case_batch_job_id}"""
     return json_answer(_batch(world, asked).to_json(asked.now))
 
 
-def list_runs(world: World, asked: Asked) -> Answer:
+def list_runs(world: World, asked: RouteRequest) -> Answer:
     """GET /v2/list-test-runs/{test_case_batch_job_id}"""
     batch = _batch(world, asked)
     items = [
@@ -107,7 +107,7 @@ def list_runs(world: World, asked: Asked) -> Answer:
     return paged(asked.request, items)
 
 
-def _batch(world: World, asked: Asked) -> BatchTest:
+def _batch(world: World, asked: RouteRequest) -> BatchTest:
     found = world.batches.get(asked.argument)
     if found is None:
         raise ApiError(404, NOT_FOUND)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from rollout.sandbox.agents import Version, version_list_json
-from rollout.sandbox.asked import BEFORE_LAST, Asked, json_body, paged, whole
 from rollout.sandbox.engine_routes import ENGINE_ROUTES
 from rollout.sandbox.filters import compile_filter, lower_bound, only_number, page
 from rollout.sandbox.messages import (
@@ -23,10 +22,11 @@ from rollout.sandbox.messages import (
     json_answer,
 )
 from rollout.sandbox.numbers import Number, State
+from rollout.sandbox.route_request import BEFORE_LAST, RouteRequest, json_body, paged, whole
 from rollout.sandbox.rules import check_assets, read_patch
 from rollout.sandbox.world import World
 
-Route = Callable[["Routes", Asked], Answer]
+Route = Callable[["Routes", RouteRequest], Answer]
 Preconditions = Literal["honoured", "ignored"]
 """Numbers are shown with an ETag, and an If-Match that does not fit is answered 412, or is not looked at."""
 
@@ -42,7 +42,7 @@ class Routes:
         self.strict = strict
         self.preconditions = preconditions
 
-    def handle(self, asked: Asked) -> Answer:
+    def handle(self, asked: RouteRequest) -> Answer:
         """Check the key, find the route, run it; every refusal has Retell's error body."""
         try:
             request = asked.request
@@ -66,7 +66,7 @@ class Routes:
 
     # -- phone numbers
 
-    def get_number(self, asked: Asked) -> Answer:
+    def get_number(self, asked: RouteRequest) -> Answer:
         """GET /get-phone-number/{phone_number}"""
         number = self.world.number(asked.argument)
         seen = _seen(number, asked)
@@ -75,7 +75,7 @@ class Routes:
     def _etag(self, state: State) -> tuple[tuple[str, str], ...]:
         return () if self.preconditions is None else (("etag", f'"{state.timestamp}"'),)
 
-    def update_number(self, asked: Asked) -> Answer:
+    def update_number(self, asked: RouteRequest) -> Answer:
         """PATCH /update-phone-number/{phone_number}"""
         world = self.world
         number = world.number(asked.argument)
@@ -91,14 +91,14 @@ class Routes:
             200, state.to_bytes(number), headers=self._etag(state), applied=changes, timestamp=state.timestamp
         )
 
-    def list_numbers(self, asked: Asked) -> Answer:
+    def list_numbers(self, asked: RouteRequest) -> Answer:
         """GET /v2/list-phone-numbers: by creation, newest first unless told otherwise."""
         ordered = sorted(self.world.numbers.values(), key=lambda number: number.order)
         return paged(asked.request, [(number.order, _seen(number, asked).to_json(number)) for number in ordered])
 
     # -- agents
 
-    def get_agent(self, asked: Asked) -> Answer:
+    def get_agent(self, asked: RouteRequest) -> Answer:
         """GET /get-agent/{agent_id}?version= (number or tag; latest, perhaps a draft, when left out)"""
         agent = self.world.agent(asked.argument)
         text = asked.request.query.get("version")
@@ -108,7 +108,7 @@ class Routes:
             raise ApiError(422, NOT_FOUND_ASSET)
         return json_answer(agent.version_json(version))
 
-    def list_agents(self, asked: Asked) -> Answer:
+    def list_agents(self, asked: RouteRequest) -> Answer:
         """POST /v2/list-agents, with filters channel and query; the page is asked for in the query string."""
         criteria = json_body(asked.request).get("filter_criteria") or {}
         if not isinstance(criteria, dict):
@@ -122,23 +122,23 @@ class Routes:
         ]
         return paged(asked.request, items)
 
-    def list_versions(self, asked: Asked) -> Answer:
+    def list_versions(self, asked: RouteRequest) -> Answer:
         """GET /list-agent-versions/{agent_id}, as today's SDK asks"""
         versions = sorted(self.world.agent(asked.argument).versions.items())
         return paged(asked.request, [(number + 1, version_list_json(version)) for number, version in versions])
 
-    def get_versions(self, asked: Asked) -> Answer:
+    def get_versions(self, asked: RouteRequest) -> Answer:
         """GET /get-agent-versions/{agent_id}, the older bare list"""
         agent = self.world.agent(asked.argument)
         return json_answer([agent.version_json(version) for _, version in sorted(agent.versions.items())])
 
-    def create_version(self, asked: Asked) -> Answer:
+    def create_version(self, asked: RouteRequest) -> Answer:
         """POST /create-agent-version/{agent_id}"""
         agent = self.world.agent(asked.argument, 404)
         base = self._version(asked.argument, json_body(asked.request).get("base_version"), "base_version")
         return json_answer(agent.version_json(self.world.create_version(agent, base, asked.now)), 201)
 
-    def publish_version(self, asked: Asked) -> Answer:
+    def publish_version(self, asked: RouteRequest) -> Answer:
         """POST /publish-agent-version/{agent_id}: 200 with an empty body"""
         agent = self.world.agent(asked.argument, 404)
         body = json_body(asked.request)
@@ -147,7 +147,7 @@ class Routes:
         self.world.publish(agent, version, title if isinstance(title, str) else None, asked.now)
         return Answer(200)
 
-    def delete_version(self, asked: Asked) -> Answer:
+    def delete_version(self, asked: RouteRequest) -> Answer:
         """DELETE /delete-agent-version/{agent_id}?version=: 204"""
         agent = self.world.agent(asked.argument, 404)
         version = self._version(asked.argument, whole(asked.request.query.get("version")), "version")
@@ -164,15 +164,15 @@ class Routes:
 
     # -- calls, chats, the key
 
-    def list_calls(self, asked: Asked) -> Answer:
+    def list_calls(self, asked: RouteRequest) -> Answer:
         """POST /v3/list-calls"""
         return self._conversations(asked, chats=False)
 
-    def list_chats(self, asked: Asked) -> Answer:
+    def list_chats(self, asked: RouteRequest) -> Answer:
         """POST /v3/list-chats"""
         return self._conversations(asked, chats=True)
 
-    def _conversations(self, asked: Asked, *, chats: bool) -> Answer:
+    def _conversations(self, asked: RouteRequest, *, chats: bool) -> Answer:
         body = json_body(asked.request)
         criteria = body.get("filter_criteria", {})
         tests = compile_filter(criteria, chats=chats)
@@ -189,14 +189,14 @@ class Routes:
             answer["total"] = total
         return json_answer(answer)
 
-    def get_call(self, asked: Asked) -> Answer:
+    def get_call(self, asked: RouteRequest) -> Answer:
         """GET /v2/get-call/{call_id}"""
         call = self.world.conversation(asked.argument, asked.now)
         if call.is_chat:
             raise ApiError(422, NOT_FOUND_ASSET)
         return json_answer(call.to_json(asked.now, transcript=True))
 
-    def key_info(self, _asked: Asked) -> Answer:
+    def key_info(self, _asked: RouteRequest) -> Answer:
         """GET /get-api-key-info"""
         return json_answer({"api_key_name": "sandbox", "org_id": "org_sandbox", "org_name": "Sandbox"})
 
@@ -220,7 +220,7 @@ ROUTES: dict[tuple[str, str], Route] = {
 """(method, path) -> route; a path that ends with a slash takes one argument."""
 
 
-def _seen(number: Number, asked: Asked) -> State:
+def _seen(number: Number, asked: RouteRequest) -> State:
     """The state that a read shows."""
     if asked.as_of is None:
         return number.state

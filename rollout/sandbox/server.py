@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType, TracebackType
 from typing import Self
 
-from rollout.sandbox import ready
+from rollout.sandbox import example_world
 from rollout.sandbox.connection import Connection
 from rollout.sandbox.control import Operations
 from rollout.sandbox.controlroutes import Control
@@ -114,10 +114,12 @@ class Sandbox(Operations):
     def add_ready_world(
         self, *, calls_per_hour: float = 120.0, duration_s: float = 90.0, analysis_delay_s: float = 20.0
     ) -> None:
-        """Add the ready-made world (`rollout.sandbox.ready`), and go back to it on reset."""
+        """Add the ready-made world (`rollout.sandbox.example_world`), and go back to it on reset."""
 
         def build() -> None:
-            ready.build(self, calls_per_hour=calls_per_hour, duration_s=duration_s, analysis_delay_s=analysis_delay_s)
+            example_world.build(
+                self, calls_per_hour=calls_per_hour, duration_s=duration_s, analysis_delay_s=analysis_delay_s
+            )
 
         build()
         self._service.on_reset = build
@@ -203,8 +205,11 @@ def _welcome(sandbox: Sandbox, key: str | None) -> str:
     lines = [
         f"Sandbox of the Retell API on {sandbox.url} (key: {'the one given' if key else 'any'})",
         "",
-        f"  agent {ready.AGENT}: versions",
-        f"    {ready.BASELINE} baseline, {ready.GOOD} good, {ready.BAD} drops calls, {ready.DRAFT} draft",
+        f"  agent {example_world.AGENT}: versions",
+        (
+            f"    {example_world.BASELINE} baseline, {example_world.GOOD} good, "
+            f"{example_world.BAD} drops calls, {example_world.DRAFT} draft"
+        ),
         *(f"  number {number.phone_number}  {number.state.fields['nickname']}" for number in sandbox.numbers()),
         "",
         f"  export ROLLOUT_RETELL_BASE_URL={sandbox.url} RETELL_API_KEY={key or 'any'}",

@@ -6,11 +6,11 @@ One object, so that a reset is one assignment of fresh parts and nothing keeps a
 import threading
 from collections.abc import Callable
 
-from rollout.sandbox.asked import BEFORE_LAST, Asked
 from rollout.sandbox.clock import SandboxClock
 from rollout.sandbox.faults import FaultList
 from rollout.sandbox.messages import Answer, Request
 from rollout.sandbox.requestlog import Entry, RequestLog
+from rollout.sandbox.route_request import BEFORE_LAST, RouteRequest
 from rollout.sandbox.routes import Preconditions, Routes
 from rollout.sandbox.webhooks import Webhooks
 from rollout.sandbox.world import World
@@ -56,14 +56,14 @@ class Service:
         """Serve a request properly, and note what it changed."""
         with self.lock:
             now = self.clock.now()
-            answer = self.routes.handle(Asked(request, now, seq=entry.seq))
+            answer = self.routes.handle(RouteRequest(request, now, seq=entry.seq))
             self.log.took_effect(entry, answer, now)
             return answer
 
     def pretend(self, request: Request, variant: str) -> Answer:
         """The answer of a lying server: as if applied, or (variant `old`) the number as it is."""
         with self.lock:
-            answer = self.routes.handle(Asked(request, self.clock.now(), pretend=True))
+            answer = self.routes.handle(RouteRequest(request, self.clock.now(), pretend=True))
             if variant == "old" and answer.status == 200 and request.number is not None:
                 number = self.world.number(request.number)
                 answer = Answer(200, number.state.to_bytes(number))
@@ -74,7 +74,7 @@ class Service:
         with self.lock:
             now = self.clock.now()
             as_of = BEFORE_LAST if seconds is None else now - seconds * (self.clock.speed or 1.0)
-            return self.routes.handle(Asked(request, now, as_of=as_of))
+            return self.routes.handle(RouteRequest(request, now, as_of=as_of))
 
     def _look(self) -> float:
         """The time, after letting everybody call who should have; the webhooks ask this."""

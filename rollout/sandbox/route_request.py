@@ -10,7 +10,7 @@ BEFORE_LAST = float("-inf")
 
 
 @dataclass(slots=True)
-class Asked:
+class RouteRequest:
     """The request that a route answers."""
 
     request: Request
