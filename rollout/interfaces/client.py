@@ -20,8 +20,8 @@ from rollout.domain.errors import NotPromoted, RolloutError, SettingsError
 from rollout.domain.lifecycle.commands import By, parse_position
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.backend.following import documents
-from rollout.interfaces.backend.http import Remote
 from rollout.interfaces.backend.plan_text import PlanText
+from rollout.interfaces.backend.remote import RemoteBackend
 from rollout.interfaces.views.report_form import ReportForm
 
 __all__ = ["Client", "NotPromoted", "RolloutError", "RolloutStatus"]
@@ -67,7 +67,7 @@ class Client:
             raise SettingsError(
                 "url: give the service's address, or set ROLLOUT_URL, for example http://127.0.0.1:8080"
             )
-        self._remote = Remote(url, token or os.environ.get("ROLLOUT_TOKEN") or None, timeout)
+        self._remote = RemoteBackend(url, token or os.environ.get("ROLLOUT_TOKEN") or None, timeout)
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ _MODULES = (
     "alembic.command",
     "psycopg",
     "rollout.app",
-    "rollout.interfaces.backend.direct",
+    "rollout.interfaces.backend.local",
     "rollout.interfaces.cli",
     "rollout.interfaces.cli.doctor",
     "rollout.domain.gates.judge",

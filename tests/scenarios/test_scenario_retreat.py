@@ -14,7 +14,7 @@ from jobs.drift import Drift
 from rollout.adapters.store.audit import audit
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.state import Position
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.backend.plan_text import PlanText
 from rollout.interfaces.views import rollout
 from tests.support.scene import ME, Scene
@@ -411,7 +411,7 @@ def test_a_shared_calendar_that_is_edited_reaches_it_within_minutes(sqlite_url: 
 def test_check_prints_the_body_of_closing_time_and_the_timetable(scene: Scene) -> None:
     morning(scene)
     text = json.dumps(plan(**PLAN).canonical())
-    report = Direct(scene.app).check(PlanText.read(text, "plan.json"))
+    report = LocalBackend(scene.app).check(PlanText.read(text, "plan.json"))
     (request,) = report["requests"]
     at_two(scene)
     at(scene, "18:00")
@@ -424,13 +424,13 @@ def test_check_prints_the_body_of_closing_time_and_the_timetable(scene: Scene) -
 def test_show_says_what_remains_and_where_it_is(scene: Scene) -> None:
     at_two(scene)
     at(scene, "18:00")
-    document = Direct(scene.app).show(scene.id)
+    document = LocalBackend(scene.app).show(scene.id)
     assert document["weight"] == document["retreated"] == 0.05
     assert document["weights"] == {"canary": 0.05}
     assert document["timetable"].startswith("again 50 % ")
     assert "100 %" in document["timetable"]
     at(scene, "09:00", days=1)
-    document = Direct(scene.app).show(scene.id)
+    document = LocalBackend(scene.app).show(scene.id)
     assert (document["weight"], document["retreated"]) == (0.5, None)
 
 

@@ -17,7 +17,7 @@ import rollout.adapters.retell
 import rollout.adapters.store.audit
 import rollout.adapters.store.migrate
 import rollout.app
-import rollout.interfaces.backend.direct
+import rollout.interfaces.backend.local
 import rollout.interfaces.cli
 import rollout.interfaces.cli.doctor
 import rollout.interfaces.views.rollout

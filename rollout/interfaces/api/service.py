@@ -26,7 +26,7 @@ from rollout.interfaces.api.webhook_intake import WebhookIntake
 from rollout.interfaces.api.worker_pools import Followers, WorkerPools
 from rollout.interfaces.auth import roles
 from rollout.interfaces.auth.roles import NOBODY, Caller
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.views import rollout as views
 
 log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ class ApiService:
     def __post_init__(self) -> None:
         clock, settings = self.app.clock, self.app.settings
         self.pools = WorkerPools()
-        self.direct = Direct(self.app)
+        self.backend = LocalBackend(self.app)
         self.access = AccessStore(self.app.database)
         self.lookups = Lookups(self.app.database)
         self.followers = Followers(self.app)
@@ -153,8 +153,8 @@ class ApiService:
         id_ = self.app.store.meant(text, caller.numbers)
         try:
             if name == "rollback":
-                return self.direct.rollback(id_, by)
-            return self.direct.command(name, id_, by, **more)
+                return self.backend.rollback(id_, by)
+            return self.backend.command(name, id_, by, **more)
         except Refused as error:
             self.note("command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_})
             if "position" not in error.details:

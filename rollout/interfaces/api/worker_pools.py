@@ -15,7 +15,7 @@ import structlog
 
 from rollout.app import App
 from rollout.domain.errors import RolloutError
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -134,7 +134,7 @@ class Followers:
     SECONDS = 20.0
 
     def __init__(self, app: App) -> None:
-        self._direct = Direct(app)
+        self._backend = LocalBackend(app)
         self._pool = ThreadPoolExecutor(16, "api-rollback")
         self._running: dict[str, Future[dict[str, object]]] = {}
         self._lock = threading.Lock()
@@ -151,7 +151,7 @@ class Followers:
 
     def _follow(self, id_: str) -> dict[str, object]:
         try:
-            return self._direct.follow_rollback(id_, self.SECONDS)
+            return self._backend.follow_rollback(id_, self.SECONDS)
         except RolloutError:
             raise
         except Exception as error:

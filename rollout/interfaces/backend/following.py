@@ -10,7 +10,7 @@ from rollout.domain.errors import NotReachable
 from rollout.domain.lifecycle.machine import FINAL
 
 if TYPE_CHECKING:
-    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.local import Backend
 
 FAILED_READS = 20  # in a row, a second apart: longer than a service takes to be replaced
 

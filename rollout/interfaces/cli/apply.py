@@ -22,7 +22,7 @@ from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, plain, table
 
 if TYPE_CHECKING:
-    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.local import Backend
     from rollout.interfaces.backend.plan_text import PlanText
 
 SUFFIXES = (".yaml", ".yml", ".json")

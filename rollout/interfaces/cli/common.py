@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from rollout.app import App
     from rollout.domain.lifecycle.commands import By
     from rollout.domain.lifecycle.state import Position
-    from rollout.interfaces.backend.direct import Backend
-    from rollout.interfaces.backend.http import Remote
+    from rollout.interfaces.backend.local import Backend
     from rollout.interfaces.backend.plan_text import PlanText
+    from rollout.interfaces.backend.remote import RemoteBackend
     from rollout.settings import Settings
 
 Json = Annotated[bool, typer.Option("--json", help="Stable JSON instead of text.")]
@@ -123,9 +123,9 @@ def direct_app(needs: Needs = Needs.DATABASE) -> Iterator[App]:
         if needs is Needs.NEW:
             migrate.make_default(app.database, settings)
         migrate.require_current(app.database)
-        from rollout.interfaces.backend.direct import Direct
+        from rollout.interfaces.backend.local import LocalBackend
 
-        with _suggesting(Direct(app)):
+        with _suggesting(LocalBackend(app)):
             yield app
 
 
@@ -169,14 +169,14 @@ def require_one(settings: Settings) -> None:
         )
 
 
-def remote() -> Remote | None:
+def remote() -> RemoteBackend | None:
     """The running service that ROLLOUT_URL names; None: it names none."""
     url = os.environ.get("ROLLOUT_URL")
     if not url:
         return None
-    from rollout.interfaces.backend.http import Remote
+    from rollout.interfaces.backend.remote import RemoteBackend
 
-    return Remote(url, os.environ.get("ROLLOUT_TOKEN"))
+    return RemoteBackend(url, os.environ.get("ROLLOUT_TOKEN"))
 
 
 def say_if_nobody_works(service: Backend, *phases: str) -> None:
@@ -198,10 +198,10 @@ def backend(needs: Needs = Needs.DATABASE) -> Iterator[Backend]:
         with contextlib.closing(service), _suggesting(service):
             yield service
         return
-    from rollout.interfaces.backend.direct import Direct
+    from rollout.interfaces.backend.local import LocalBackend
 
     with direct_app(needs) as app:
-        yield Direct(app)
+        yield LocalBackend(app)
 
 
 def plan_text(path: str) -> tuple[str, str]:

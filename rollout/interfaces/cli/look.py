@@ -31,7 +31,7 @@ from rollout.interfaces.views.listing import ORDERS, ListOrder, fits
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.local import Backend
 
 LISTED = 100  # rollouts of a list that nobody has asked to be longer
 NONE_YET = "no rollouts yet; start one with `rollout start PLAN`"

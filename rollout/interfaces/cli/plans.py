@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from rollout.domain.plan.plan import Plan
-    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.local import Backend
     from rollout.interfaces.backend.plan_text import PlanText
 
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse on warnings, too.")]

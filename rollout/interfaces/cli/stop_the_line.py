@@ -28,7 +28,7 @@ from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import echo, local, plain, plain_lines
 
 if TYPE_CHECKING:
-    from rollout.interfaces.backend.direct import Backend
+    from rollout.interfaces.backend.local import Backend
 
 All = Annotated[bool, typer.Option("--all", help="Every live rollout, also scheduled ones.")]
 

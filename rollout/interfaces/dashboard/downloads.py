@@ -13,7 +13,7 @@ from rollout.app import App
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.dashboard.page_route import shown, visitor
 from rollout.interfaces.views import report_pages
 from rollout.interfaces.views import rollout as views
@@ -45,7 +45,7 @@ def _file(router: APIRouter, path: str, name: str, media_type: str, right: Right
 
 
 def _report(app: App, r: Rollout) -> str:
-    return report_pages.html(Direct(app).report_on(r))
+    return report_pages.html(LocalBackend(app).report_on(r))
 
 
 def _journal(app: App, r: Rollout) -> str:

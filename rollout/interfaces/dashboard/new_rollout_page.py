@@ -35,7 +35,7 @@ def plan_of(text: str) -> Plan:
 def check(page_state: PageState, caller: Caller, plan: Plan) -> dict[str, Any]:
     """Pre-flight of a plan: its report, and the bodies as orders by step. Reads Retell, writes nothing."""
     page_state.service.allow_plan(caller, plan)
-    report = page_state.service.direct.examine(plan)
+    report = page_state.service.backend.examine(plan)
     return {
         **report,
         "tests": agent_tests.lines(report.get("tests")),
@@ -66,7 +66,7 @@ def run_tests(page_state: PageState, caller: Caller, plan: Plan, told: Callable[
     page_state.service.allow_plan(caller, plan)
     if plan.tests is None:
         raise InputError("tests: the plan has none; tick *Run Retell's batch tests first*")
-    report = page_state.service.direct.examine(plan, tests=told)
+    report = page_state.service.backend.examine(plan, tests=told)
     if not report["ok"]:
         return "✗ " + "; ".join(report["problems"])
     return "✓ " + agent_tests.lines(report["tests"])[0]

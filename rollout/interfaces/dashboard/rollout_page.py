@@ -75,13 +75,13 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
 
 def ahead(page_state: PageState, r: Rollout) -> str | Sequence[tuple[str, datetime]]:
     """The steps to come, each with its earliest moment; the timetable in words where a calendar has its own zone."""
-    direct = page_state.service.direct
+    backend = page_state.service.backend
     try:
-        rows = direct.timetable_rows(r)
+        rows = backend.timetable_rows(r)
     except InputError as error:
         return error.message
     found = [(wording.event_text(row), row.at) for row in rows if row.zone == "UTC" and row.at is not None]
-    return found if len(found) == len(rows) else direct.timetable(r) or ""
+    return found if len(found) == len(rows) else backend.timetable(r) or ""
 
 
 def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observed | None:

@@ -100,7 +100,7 @@ def _rollout_pages(router: APIRouter) -> None:
 
         def work() -> Response:
             service = service_of(request)
-            found = service.direct.report_on(service.find(caller, id))
+            found = service.backend.report_on(service.find(caller, id))
             return render(request, "report.html", report=found, **report_pages.parts(found))
 
         return await service_of(request).pools.run("read", work)

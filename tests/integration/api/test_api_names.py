@@ -10,8 +10,8 @@ import pytest
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
-from rollout.interfaces.backend.direct import Direct
-from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.backend.local import LocalBackend
+from rollout.interfaces.backend.remote import RemoteBackend
 from rollout.interfaces.dashboard import overview_page
 from rollout.interfaces.dashboard.page_state import PageState
 from tests.integration.api.live import Live, live
@@ -67,7 +67,7 @@ def test_a_limited_token_reaches_its_own_of_two_that_have_one_name(service: Live
         assert service.ask("GET", f"/api/v1/rollouts/{other}", token=token).status == 404
         answer = service.ask("POST", f"/api/v1/rollouts/{name}/pause", {"reason": "mine"}, token=token)
         assert answer.json["id"] == own
-        remote = Remote(service.server.url, token)
+        remote = RemoteBackend(service.server.url, token)
         assert remote.show(f"shop{one}")["id"] == own
         remote.close()
     assert service.served(one) == service.served(two) == [(7, 0.1), (6, 0.9)]
@@ -84,7 +84,7 @@ def test_a_limited_token_cannot_capture_a_name(service: Live) -> None:
 
 
 def test_a_name_with_odd_characters_is_reached_and_one_with_a_slash_by_its_id(service: Live) -> None:
-    remote = Remote(service.server.url, service.tokens["admin"])
+    remote = RemoteBackend(service.server.url, service.tokens["admin"])
     for name in ("a?b#c%2F &=+", "Büro 50 %", "..."):
         id_ = service.start(name=name)
         assert remote.show(name)["id"] == id_
@@ -93,7 +93,7 @@ def test_a_name_with_odd_characters_is_reached_and_one_with_a_slash_by_its_id(se
     assert refused.status == 422 and "has a slash; write a name without slashes" in refused.json["detail"]
     assert service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(name="shop/berlin")}).status == 422
     Hand(service.app.store).run("UPDATE rollouts SET name = 'shop/berlin' WHERE id = :id", id=id_)
-    assert remote.show(id_)["name"] == "shop/berlin" and Direct(service.app).show("shop/berlin")["id"] == id_
+    assert remote.show(id_)["name"] == "shop/berlin" and LocalBackend(service.app).show("shop/berlin")["id"] == id_
     with pytest.raises(InputError, match="write the rollout's id"):
         remote.show("shop/berlin")
     remote.close()
@@ -119,12 +119,12 @@ def test_nothing_is_capped_before_it_is_filtered(crowded: tuple[Live, str, str])
     done = service.ask("POST", "/hooks/alerts/generic", body, token="trigger", timeout=60).json["done"]
     assert [(d["rollout"], d["done"]) for d in done] == [(id_, True)]
     # what "every live rollout" means on the command line, here and over the network
-    remote = Remote(service.server.url, service.tokens["admin"])
-    for backend in (Direct(service.app), remote):
+    remote = RemoteBackend(service.server.url, service.tokens["admin"])
+    for backend in (LocalBackend(service.app), remote):
         listed = backend.list(live=True)
         assert len(listed) == OVER + 2 and listed[-1]["id"] == id_
     remote.close()
-    limited = Remote(service.server.url, token)
+    limited = RemoteBackend(service.server.url, token)
     assert [r["id"] for r in limited.list(live=True)] == [id_]
     limited.close()
     # the overview's counts, and what it is searched for

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from rollout.domain.errors import NotReachable, SettingsError
-from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.backend.remote import RemoteBackend
 from tests.integration.api.live import Live, live
 from tests.integration.api.test_api_oidc import Provider, begin, provider, settings_for
 from tests.support.tunnel import Authority, Proxy, TlsFront, authority
@@ -29,7 +29,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
-    monkeypatch.setattr("rollout.interfaces.backend.http.PAUSE", 0.0)
+    monkeypatch.setattr("rollout.interfaces.backend.remote.PAUSE", 0.0)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_the_command_line_goes_through_a_proxy_by_a_private_authority(
     service, proxy = far
     monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:secret@"))
     monkeypatch.setenv("SSL_CERT_FILE", str(private.ca))
-    remote = Remote(f"https://{HOST}", service.tokens["viewer"])
+    remote = RemoteBackend(f"https://{HOST}", service.tokens["viewer"])
     assert remote.list() == [] and remote.service_is_alive()
     remote.close()
     assert len(proxy.asked) == 1 and proxy.asked[0].startswith(f"CONNECT {HOST}:443 ")
@@ -61,7 +61,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(
 ) -> None:
     service, proxy = far
     monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-    remote = Remote(f"https://{HOST}", service.tokens["viewer"])
+    remote = RemoteBackend(f"https://{HOST}", service.tokens["viewer"])
     with pytest.raises(NotReachable, match=r"certificate is not trusted: .*; name your certificates in SSL_CERT_FILE"):
         remote.list()
     remote.close()
@@ -70,7 +70,7 @@ def test_an_authority_that_nobody_named_is_not_trusted(
 def test_a_proxy_that_refuses_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with Proxy({}) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
-        remote = Remote(f"https://{HOST}", "rlt_x")
+        remote = RemoteBackend(f"https://{HOST}", "rlt_x")
         with pytest.raises(NotReachable, match="the proxy refuses the connection: 403"):
             remote.list()
         remote.close()
@@ -80,7 +80,7 @@ def test_a_service_on_this_machine_is_reached_directly(tmp_path: Path, monkeypat
     with live(tmp_path, ticking=False) as service, Proxy({}) as proxy:
         for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
-        remote = Remote(service.server.url, service.tokens["viewer"])
+        remote = RemoteBackend(service.server.url, service.tokens["viewer"])
         assert remote.list() == []
         remote.close()
         assert proxy.accepted == 0
@@ -98,12 +98,12 @@ def test_a_service_on_this_machine_is_reached_directly(tmp_path: Path, monkeypat
 def test_variables_that_name_nothing_are_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"{name}: "):
-        Remote(f"https://{HOST}", "rlt_x")
+        RemoteBackend(f"https://{HOST}", "rlt_x")
 
 
 def test_a_redirect_of_the_service_is_not_followed(private: Authority, provider: Provider) -> None:
     provider.moved = "/healthz-elsewhere"
-    remote = Remote(provider.url, "rlt_x")
+    remote = RemoteBackend(provider.url, "rlt_x")
     with pytest.raises(NotReachable, match="answered 302 with something that is not the service's JSON"):
         remote.list()
     remote.close()

@@ -24,15 +24,15 @@ from rollout.domain.errors import (
 )
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
-from rollout.interfaces.backend.direct import Backend, Direct
-from rollout.interfaces.backend.http import Remote
+from rollout.interfaces.backend.local import Backend, LocalBackend
 from rollout.interfaces.backend.plan_text import PlanText
+from rollout.interfaces.backend.remote import RemoteBackend
 from tests.integration.api.live import Live
 
 
 @pytest.fixture
-def remote(service: Live) -> Iterator[Remote]:
-    found = Remote(service.server.url, service.tokens["operator"])
+def remote(service: Live) -> Iterator[RemoteBackend]:
+    found = RemoteBackend(service.server.url, service.tokens["operator"])
     yield found
     found.close()
 
@@ -44,12 +44,12 @@ def written(service: Live, *numbers: str, **more: object) -> PlanText:
     return PlanText.read(dump_plan(build_plan(service.plan(*numbers, **more))), "plan.yaml")
 
 
-def test_a_whole_rollout(service: Live, remote: Remote) -> None:
+def test_a_whole_rollout(service: Live, remote: RemoteBackend) -> None:
     backend: Backend = remote
     number = service.number()
     plan = written(service, number, name="by-remote")
     report = backend.check(plan)
-    there = Direct(service.app).check(plan)
+    there = LocalBackend(service.app).check(plan)
     assert report["ok"] and {**report, "timetable": ""} == {**there, "timetable": ""}  # it begins at the second of now
     id_ = backend.start(plan, ME)["id"]
     service.until(lambda: backend.show(id_)["confirmed_at"])
@@ -66,12 +66,12 @@ def test_a_whole_rollout(service: Live, remote: Remote) -> None:
     assert service.served(number) == [(6, 1)]
     service.until(lambda: backend.show(id_)["phase"] == "rolled_back")
     entries = backend.history(id_)
-    assert entries == Direct(service.app).history(id_) and entries[0]["reason"] == "because"
+    assert entries == LocalBackend(service.app).history(id_) and entries[0]["reason"] == "because"
     assert backend.history(id_, entries[-1]["seq"]) == []
     assert backend.service_is_alive()
 
 
-def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
+def test_errors_are_the_same_ones(service: Live, remote: RemoteBackend) -> None:
     with pytest.raises(PlanError, match=r"plan\.yaml:1:1"):
         remote.check(replace(written(service), text="- 1"))
     with pytest.raises(UnknownRollout) as unknown:
@@ -82,9 +82,9 @@ def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
     with pytest.raises(UnknownRollout):
         remote.on_number("+19995550003")
     with pytest.raises(Forbidden):
-        Remote(service.server.url, service.tokens["viewer"]).start(written(service), ME)
+        RemoteBackend(service.server.url, service.tokens["viewer"]).start(written(service), ME)
     with pytest.raises(Unauthenticated) as nobody:
-        Remote(service.server.url, None).list()
+        RemoteBackend(service.server.url, None).list()
     assert nobody.value.exit_code == 4
     with pytest.raises(InputError):
         remote.command("Rollback!", "x", ME)
@@ -106,20 +106,20 @@ def test_errors_are_the_same_ones(service: Live, remote: Remote) -> None:
 )
 def test_addresses_that_would_leak_or_mean_nothing_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="ROLLOUT_URL"):
-        Remote(url, "rlt_x")
+        RemoteBackend(url, "rlt_x")
 
 
 def test_a_token_with_a_line_break_is_refused() -> None:
     with pytest.raises(SettingsError, match="ROLLOUT_TOKEN"):
-        Remote("http://127.0.0.1:1", "rlt_x\r\nX: y")
+        RemoteBackend("http://127.0.0.1:1", "rlt_x\r\nX: y")
 
 
 def test_nobody_there_and_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rollout.interfaces.backend.http.PAUSE", 0.0)
+    monkeypatch.setattr("rollout.interfaces.backend.remote.PAUSE", 0.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         with pytest.raises(NotReachable, match="cannot be reached") as gone:
-            Remote(f"http://127.0.0.1:{free.getsockname()[1]}", "rlt_x").list()
+            RemoteBackend(f"http://127.0.0.1:{free.getsockname()[1]}", "rlt_x").list()
         assert gone.value.exit_code == 4
     with socket.create_server(("127.0.0.1", 0)) as other:
 
@@ -132,12 +132,12 @@ def test_nobody_there_and_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(NotReachable, match="not the service's JSON"):
-            Remote(f"http://127.0.0.1:{other.getsockname()[1]}", "rlt_x").list()
+            RemoteBackend(f"http://127.0.0.1:{other.getsockname()[1]}", "rlt_x").list()
         thread.join()
 
 
 def test_a_lost_answer_is_asked_again_and_has_one_effect(
-    service: Live, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    service: Live, remote: RemoteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     id_ = service.start(name="lost-answer")
     once, lost = remote._once, []
@@ -156,13 +156,13 @@ def test_a_lost_answer_is_asked_again_and_has_one_effect(
 
 
 def test_every_rollout_is_listed_however_many_answers_that_takes(
-    service: Live, remote: Remote, monkeypatch: pytest.MonkeyPatch
+    service: Live, remote: RemoteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """1,000 of 5,001 were given as if they were all."""
     for i in range(5):
         service.start(name=f"listed-{i}")
-    monkeypatch.setattr("rollout.interfaces.backend.http.PAGE", 2)
-    whole = [r["id"] for r in Direct(service.app).list()]
+    monkeypatch.setattr("rollout.interfaces.backend.remote.PAGE", 2)
+    whole = [r["id"] for r in LocalBackend(service.app).list()]
     assert [r["id"] for r in remote.list()] == whole
     assert [r["id"] for r in remote.list(limit=3)] == whole[:3]
     assert [r["name"] for r in remote.list(name="listed-3")] == ["listed-3"]

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.domain.errors import NotReachable
 from rollout.interfaces.api.server import run_server
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from tests.integration.api.live import Live, live
 from tests.support.logs import captured
 from tests.support.phases import commands_in_every_phase
@@ -301,11 +301,11 @@ def test_readiness_says_that_the_database_file_was_replaced(service: Live) -> No
 def test_an_unforeseen_error_in_a_rollback_is_in_the_log_as_the_answer_says(
     service: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_self: Direct, _id: str, _timeout: float) -> None:
+    def broken(_self: LocalBackend, _id: str, _timeout: float) -> None:
         raise ZeroDivisionError("seven by nothing")
 
     id_ = service.start()
-    monkeypatch.setattr(Direct, "follow_rollback", broken)
+    monkeypatch.setattr(LocalBackend, "follow_rollback", broken)
     with captured() as lines:
         answer = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback?wait=5")
     assert answer.status == 202

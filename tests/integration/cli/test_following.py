@@ -9,8 +9,8 @@ import pytest
 
 from rollout.domain.errors import NotReachable
 from rollout.interfaces.backend import following
-from rollout.interfaces.backend.direct import Backend
 from rollout.interfaces.backend.following import FAILED_READS, documents
+from rollout.interfaces.backend.local import Backend
 
 
 class Answers:

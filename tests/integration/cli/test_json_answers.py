@@ -8,7 +8,7 @@ import pytest
 
 from rollout.domain import errors
 from rollout.domain.errors import RolloutError
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from tests.support.inside import Inside
 from tests.support.plans import PLAN
 
@@ -47,10 +47,10 @@ def test_a_failure_is_a_document_with_the_same_sentence_and_exit_code(live: Insi
 
 
 def test_an_unforeseen_failure_is_a_document_too(live: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_self: Direct, _id: str) -> None:
+    def broken(_self: LocalBackend, _id: str) -> None:
         raise ZeroDivisionError("seven by nothing")
 
-    monkeypatch.setattr(Direct, "show", broken)
+    monkeypatch.setattr(LocalBackend, "show", broken)
     done = live("show", "x", "--json")
     assert (done.code, done.json["error"]["code"]) == (1, "unexpected")
     assert done.json["error"]["message"].endswith(": seven by nothing")

@@ -13,7 +13,7 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.machine import Phase
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import target
@@ -24,7 +24,7 @@ ENDED, LIVE = 25, 2  # the live ones are the oldest
 @pytest.fixture
 def long(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside) -> Inside:
     """Twenty-seven rollouts, of which the two that are live began before all others."""
-    monkeypatch.setattr("rollout.interfaces.backend.direct.PAGE", 4)
+    monkeypatch.setattr("rollout.interfaces.backend.local.PAGE", 4)
     database = Database(sqlite_url, SystemClock())
     hand = Hand(Store(database))
     for i in range(LIVE + ENDED):
@@ -65,7 +65,7 @@ def test_every_page_is_read_where_all_are_asked_for(long: Inside, sqlite_url: st
     from rollout.settings import Settings
 
     app = build(Settings(database_url=sqlite_url, retell_api_key="key_x"))  # type: ignore[arg-type]
-    backend = Direct(app)
+    backend = LocalBackend(app)
     assert [r["id"] for r in backend.list()] == EVERY
     assert [r["id"] for r in backend.list(live=True)] == EVERY[-LIVE:]
     assert [r["id"] for r in backend.list(limit=9)] == EVERY[:9]
@@ -76,16 +76,16 @@ def test_every_page_is_read_where_all_are_asked_for(long: Inside, sqlite_url: st
 def test_a_rollout_that_ends_while_the_list_is_read_is_in_it_once(
     long: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Direct.list
+    read = LocalBackend.list
 
-    def ends(self: Direct, live: bool | None = None, **more: Any) -> list[dict[str, Any]]:
+    def ends(self: LocalBackend, live: bool | None = None, **more: Any) -> list[dict[str, Any]]:
         found = read(self, live, **more)
         if live:
             with self.app.database.write() as connection:
                 connection.execute(text("UPDATE rollouts SET phase = 'rolled_back' WHERE id = 'r01'"))
         return found
 
-    monkeypatch.setattr(Direct, "list", ends)
+    monkeypatch.setattr(LocalBackend, "list", ends)
     found = json.loads(long("list", "--all", "--json").out)
     assert [(r["id"], r["phase"]) for r in found if r["id"] == "r01"] == [("r01", "rolled_back")]
     assert [r["id"] for r in found] == EVERY

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.errors import Refused
-from rollout.interfaces.backend import direct
+from rollout.interfaces.backend import local
 from tests.support.inside import Inside
 from tests.support.values import ONE, THREE, TWO
 
@@ -71,14 +71,14 @@ def test_one_refusal_does_not_keep_the_others_going(
 ) -> None:
     ids = [start(inside, "first"), start(inside, "middle", TWO), start(inside, "last", THREE)]
     name = "command" if command == "pause" else "rollback"
-    kept = getattr(direct.Direct, name)
+    kept = getattr(local.LocalBackend, name)
 
     def one_is_refused(self: Any, *args: Any, **more: Any) -> Any:
         if ids[1] in args:
             raise Refused("it has just ended")
         return kept(self, *args, **more)
 
-    monkeypatch.setattr(direct.Direct, name, one_is_refused)
+    monkeypatch.setattr(local.LocalBackend, name, one_is_refused)
     done = inside(command, "--all")
     assert done.code == 3 and f"{ids[1]}: it has just ended" in done.err
     monkeypatch.undo()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from tests.support.inside import Inside
 from tests.support.plans import PLAN
 
@@ -20,10 +20,10 @@ def live(inside: Inside) -> str:
 def test_an_unforeseen_error_in_rollback_says_what_and_where(
     inside: Inside, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_self: Direct, _id: str, _timeout: float) -> None:
+    def broken(_self: LocalBackend, _id: str, _timeout: float) -> None:
         raise ZeroDivisionError("seven by\nnothing")
 
-    monkeypatch.setattr(Direct, "follow_rollback", broken)
+    monkeypatch.setattr(LocalBackend, "follow_rollback", broken)
     done = inside("rollback", live)
     assert done.code == 1
     assert "unexpected ZeroDivisionError at " in done.err
@@ -36,10 +36,10 @@ def test_an_unforeseen_error_in_rollback_says_what_and_where(
 def test_an_unforeseen_error_in_any_command_says_what_and_where(
     inside: Inside, live: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_self: Direct, _id: str) -> None:
+    def broken(_self: LocalBackend, _id: str) -> None:
         raise ZeroDivisionError("seven by nothing")
 
-    monkeypatch.setattr(Direct, "show", broken)
+    monkeypatch.setattr(LocalBackend, "show", broken)
     done = inside("show", live)
     assert done.code == 1
     first = done.err.splitlines()[0]

@@ -59,7 +59,7 @@ def test_an_agent_is_filtered_and_shown_with_its_version(many: World) -> None:
 
 @pytest.mark.parametrize("order", ListOrder)
 def test_the_orders_are_those_of_rollout_list(many: World, order: ListOrder) -> None:
-    newest = many.server.service.direct.list(live=True)
+    newest = many.server.service.backend.list(live=True)
     wanted = [r["id"] for r in sorted(newest, key=ORDERS[order])]
     assert ids(shown(many, f"sort={order}"))[: len(wanted)] == wanted
 

@@ -31,7 +31,7 @@ from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.difference import difference
 from rollout.domain.versions.documents import ResponseEngine, VersionDocument
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.cli import look
 from rollout.interfaces.dashboard import buttons
 from rollout.interfaces.dashboard import formatting as words
@@ -219,7 +219,7 @@ def test_pages_are_there_in_every_phase_with_numbers_in_every_state(
     page = unescape(still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text)
     assert [state for state in TargetState if words.TARGETS[state][0] not in page] == []
     assert words.PHASES[phase][0] in page and (reason is None or words.HELD[reason] in page)
-    listed = Direct(still.app)
+    listed = LocalBackend(still.app)
     assert {t["state"] for t in listed.show(id_)["targets"]} == set(TargetState)
     buffer = io.StringIO()
     Console(file=buffer, width=200).print(look.picture(listed.show(id_)))

@@ -15,7 +15,7 @@ from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.engine.gate_check import GateCheck
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.cli.look import picture
 from tests.support.clock import START
 from tests.support.scene import ME, Scene
@@ -46,7 +46,7 @@ def look(scene: Scene) -> None:
 
 def shown(scene: Scene) -> str:
     text = io.StringIO()
-    Console(file=text, width=200, soft_wrap=True, markup=False).print(picture(Direct(scene.app).show(scene.id)))
+    Console(file=text, width=200, soft_wrap=True, markup=False).print(picture(LocalBackend(scene.app).show(scene.id)))
     return text.getvalue()
 
 
@@ -59,13 +59,13 @@ def test_an_outage_of_the_call_list_is_seen_from_the_first_failed_look(scene: Sc
     scene.given(gates=GATED)
     scene.drive()
     look(scene)
-    assert Direct(scene.app).show(scene.id)["calls_unreadable"] is None
+    assert LocalBackend(scene.app).show(scene.id)["calls_unreadable"] is None
     assert "cannot be read" not in shown(scene)
     assert sample(scene) == []
     outage(scene)
     began = scene.app.store.now()
     look(scene)
-    found = Direct(scene.app).show(scene.id)["calls_unreadable"]
+    found = LocalBackend(scene.app).show(scene.id)["calls_unreadable"]
     assert began <= datetime.fromisoformat(found["since"]) <= scene.app.store.now()
     assert "503" in found["why"]
     assert "calls   cannot be read since " in shown(scene)
@@ -74,14 +74,14 @@ def test_an_outage_of_the_call_list_is_seen_from_the_first_failed_look(scene: Sc
     assert f'id="{scene.id}"' in line and "503" in line
     scene.after(30)
     look(scene)
-    assert Direct(scene.app).show(scene.id)["calls_unreadable"]["since"] == found["since"], "the first one counts"
+    assert LocalBackend(scene.app).show(scene.id)["calls_unreadable"]["since"] == found["since"], "the first one counts"
     if scene.app.database.is_sqlite:  # the other one has a clock of its own
         assert float(sample(scene)[0].rpartition(" ")[2]) >= 30
     scene.drive()
     assert scene.rollout.verdict is None or scene.rollout.verdict.outcome != "unmeasurable", "it may wait"
     scene.sandbox.clear_faults()
     look(scene)
-    assert Direct(scene.app).show(scene.id)["calls_unreadable"] is None
+    assert LocalBackend(scene.app).show(scene.id)["calls_unreadable"] is None
     assert sample(scene) == []
 
 
@@ -113,7 +113,7 @@ def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(scene: Scene
     look(scene)
     scene.app.commands.rollback(scene.id, ME)
     scene.after(400)
-    ended = Direct(scene.app).show(scene.id)
+    ended = LocalBackend(scene.app).show(scene.id)
     assert (ended["phase"], ended["calls_unreadable"]) == ("rolled_back", None)
     scene.sandbox.clear_faults()
     number = scene.rollout.targets[0].number
@@ -123,11 +123,11 @@ def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(scene: Scene
     scene.given(name="later", **later)
     scene.drive()
     look(scene)
-    assert Direct(scene.app).show(scene.id)["calls_unreadable"] is None
+    assert LocalBackend(scene.app).show(scene.id)["calls_unreadable"] is None
     outage(scene)
     began = scene.app.store.now()
     look(scene)
-    found = Direct(scene.app).show(scene.id)["calls_unreadable"]
+    found = LocalBackend(scene.app).show(scene.id)["calls_unreadable"]
     if later["gates"] == []:
         assert found is None, "nobody asks for its calls"
     else:

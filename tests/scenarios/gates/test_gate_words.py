@@ -10,7 +10,7 @@ import pytest
 from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.dashboard.rollout_page import arms as page_arms
 from rollout.interfaces.views import gates, report_pages, rollout
 from rollout.interfaces.views.report import Report, report
@@ -95,10 +95,10 @@ def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
     with GateScene(sqlite_url) as scene:
         scene.given(judged())  # type: ignore[arg-type]
         scene.drive()
-        assert Direct(scene.app).show(scene.id)["timetable"]
+        assert LocalBackend(scene.app).show(scene.id)["timetable"]
         scene.calls(300, share=0.0, canary_bad=0.15, look_every=20)
         scene.stands("held", 1, reason="split")
-        assert Direct(scene.app).show(scene.id)["timetable"] is None
+        assert LocalBackend(scene.app).show(scene.id)["timetable"] is None
 
 
 def test_no_forecast_after_a_pass(passed: Rollout) -> None:

@@ -17,7 +17,7 @@ from rollout.domain.gates.replay import replay
 from rollout.domain.gates.verdict import Figures
 from rollout.domain.notices.events import of_entry
 from rollout.engine.gate_check import GateCheck
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.backend.plan_text import PlanText
 from rollout.sandbox import Sandbox
 from tests.support.clock import START
@@ -205,16 +205,16 @@ def checked(scene: Worlds, success: float, calls_per_hour: float, text: str = PL
     scene.number(ONE, QUIET, calls_per_hour)
     scene.clock.to(scene.clock.now() + timedelta(days=10))
     scene.sandbox.clock(advance=timedelta(days=10).total_seconds())
-    return Direct(scene.app).check(PlanText.read(text, "plan.yaml"), **more)
+    return LocalBackend(scene.app).check(PlanText.read(text, "plan.yaml"), **more)
 
 
 def test_check_holds_the_margin_against_the_baselines_own_rate(scene: Worlds) -> None:
     report = checked(scene, 0.995, 20)
     assert next(w for w in report["warnings"] if w.startswith("success:")).endswith("write margins: [0.25, 0.05]")
     assert report["ok"]
-    assert not Direct(scene.app).check(PlanText.read(PLAN, "plan.yaml"), strict=True)["ok"]
+    assert not LocalBackend(scene.app).check(PlanText.read(PLAN, "plan.yaml"), strict=True)["ok"]
     mended = PLAN + "gates: {metrics: [{name: success, margins: [0.25, 0.05]}, {name: hard_error}]}"
-    assert not any("margin" in w for w in Direct(scene.app).check(PlanText.read(mended, "plan.yaml"))["warnings"])
+    assert not any("margin" in w for w in LocalBackend(scene.app).check(PlanText.read(mended, "plan.yaml"))["warnings"])
 
 
 def test_check_proposes_a_ladder_that_decides_at_the_numbers_own_traffic(scene: Worlds) -> None:
@@ -224,7 +224,7 @@ def test_check_proposes_a_ladder_that_decides_at_the_numbers_own_traffic(scene: 
     assert "{weight: 0.5, hold: 30m}" in better["yaml"]
     assert better["then"]["days"] < better["now"]["days"]
     written = PLAN[: PLAN.index("steps:")] + better["yaml"]
-    assert Direct(scene.app).check(PlanText.read(written, "plan.yaml"))["proposal"] is None
+    assert LocalBackend(scene.app).check(PlanText.read(written, "plan.yaml"))["proposal"] is None
 
 
 def test_check_proposes_nothing_where_the_plan_decides(scene: Worlds) -> None:

@@ -16,7 +16,7 @@ import pytest
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.commands import By
-from rollout.interfaces.backend.direct import Direct
+from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.views import report_pages, report_plots
 from rollout.interfaces.views.report import MOST_LOOKS, Report, report
 from rollout.interfaces.views.report_advice import Advice, recommend
@@ -34,7 +34,7 @@ def scene(sqlite_url: str) -> Iterator[GateScene]:
 
 
 def report_of(scene: GateScene) -> Report:
-    return Direct(scene.app).report_on(scene.rollout)
+    return LocalBackend(scene.app).report_on(scene.rollout)
 
 
 class Page(HTMLParser):

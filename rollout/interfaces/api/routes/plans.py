@@ -34,7 +34,7 @@ async def check(request: Request, body: PlanBody) -> JSONResponse:
     def work() -> dict[str, Any]:
         plan = plan_of(body)
         service.allow_plan(caller, plan)
-        return service.direct.examine(plan, strict=body.strict)
+        return service.backend.examine(plan, strict=body.strict)
 
     return JSONResponse(await service.pools.run("retell", work))
 
@@ -62,7 +62,7 @@ async def tests(request: Request, body: PlanBody) -> StreamingResponse:
 
     def work(told: Callable[[str], None]) -> str:
         try:
-            report = service.direct.examine(
+            report = service.backend.examine(
                 plan, strict=body.strict, tests=lambda line: told(json.dumps({"told": line}))
             )
         except RolloutError as error:

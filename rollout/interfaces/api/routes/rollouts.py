@@ -117,7 +117,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
 async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
     """One rollout: where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
-    return await _answer(service, lambda: service.direct.document(service.find(caller, id)))
+    return await _answer(service, lambda: service.backend.document(service.find(caller, id)))
 
 
 @router.get("/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 409, 422)))
@@ -159,7 +159,7 @@ async def report(
     def work() -> Response:
         found = service.find(caller, id)
         headers = {"Content-Disposition": f'attachment; filename="report-{found.id}.html"'}
-        content = written(service.direct.report_on(found), form)
+        content = written(service.backend.report_on(found), form)
         return Response(content, 200, headers if form is ReportForm.HTML else None, _REPORT_TYPES[form])
 
     return await service.pools.run("read", work)

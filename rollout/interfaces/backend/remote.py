@@ -36,8 +36,8 @@ MOST_BYTES = 64 * 1024 * 1024
 PAGE = 200  # rollouts of one answer; the service gives no more
 
 
-class Remote:
-    """Implementation of rollout.interfaces.backend.direct.Backend on a service at `url` with a token.
+class RemoteBackend:
+    """Implementation of rollout.interfaces.backend.local.Backend on a service at `url` with a token.
 
     Every change carries a request id, so asking again after a lost answer has no second effect. Plain http
     is only for loopback: the token would be readable on the way.

@@ -1,7 +1,7 @@
 """The operations that the command line offers, on a running service or directly on the database.
 
-`Direct` is the database; `rollout.interfaces.backend.http.Remote` speaks to a service. Both return the values of
-rollout.interfaces.views.rollout, so nothing on the command line depends on which one it talks to.
+`LocalBackend` works on the database, `rollout.interfaces.backend.remote.RemoteBackend` through a service. Both return
+the values of rollout.interfaces.views.rollout, so nothing on the command line depends on which one it talks to.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
-class Direct:
+class LocalBackend:
     """The operations on the database itself, with the service running beside or not."""
 
     def __init__(self, app: App) -> None:
