@@ -166,7 +166,7 @@ class Scheduler:
             log.warning("a signal was not handled", signal=signal, error=error.message)
 
     def _look_back(self) -> None:
-        """Before anything is driven: commits that were lost, intents among them, must not be built upon."""
+        """Check first that the database has not lost commits: driving a rollout on lost intents would be unsafe."""
         beats, elsewhere = self.app.store.heartbeats.lineage()
         if beats < self._beats or elsewhere:
             concerned = self.app.store.heartbeats.rearm(timedelta(seconds=self.app.timing.horizon))

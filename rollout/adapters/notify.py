@@ -168,9 +168,9 @@ class Courier:
 
 
 def objection(url: str, hosts: Iterable[str]) -> str | None:
-    """The objection to a plan's address, and what to write instead; None when nothing speaks against it.
+    """The reason to refuse a plan's address, with what to write instead; None if it is acceptable.
 
-    Judged by what apprise builds of it; nothing is read or reached for that. Loads apprise, a second of work.
+    Judged by what apprise builds from it; no file is read and no host is contacted. Loads apprise, a second of work.
     """
     if (why := complaint(url, hosts)) is not None:
         return why
@@ -202,7 +202,7 @@ def _threaded(url: str, message: Message) -> str:
     """The address with what ties the messages of one rollout together, where the service has such a thing.
 
     Mail gets a References header, Google Chat a thread key, webhooks two fields. Slack, Discord and Telegram
-    know threads only by ids of their own: those are written into the address by whoever wants one.
+    know threads only by ids of their own: if you want a thread there, write its id into the address.
     """
     scheme = _scheme(url)
     extra: dict[str, str] = {}

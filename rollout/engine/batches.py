@@ -96,7 +96,7 @@ class Batches:
         self.size = min(most, FIRST_ROUNDS * concurrency)
         self._enough = ROUNDS * concurrency
         self._rate: float | None = None  # writes a second that all connections get through together
-        # A rollback's batches stand in no line behind those of steps. As many as drivers have under way.
+        # Rollbacks have a pool of their own, so they never queue behind steps. Sized for all drivers together.
         self._pools = {
             undoes: ThreadPoolExecutor(64, thread_name_prefix="batch-back" if undoes else "batch")
             for undoes in (False, True)
@@ -116,8 +116,7 @@ class Batches:
         took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
-        """Deliver to the targets in their order: the first batch in this thread, and those that the sessions let begin
-        beside it in others.
+        """Write to the targets in order: the first batch in this thread, batches that may overlap it in others.
 
         `took` gets what each batch did, in their order and in this thread, while later ones are under way. `first`:
         the size of the first batch, for an action whose first request must leave at once. Raises what one of them

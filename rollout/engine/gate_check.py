@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
 BLIND_AFTER = timedelta(seconds=90)
-# A live rollout keeps a look at least this often, however little its calls say anew.
+# A live rollout stores a gate check at least this often, even if nothing has changed.
 KEEP_EVERY = timedelta(hours=1)
 
 External = Callable[[Plan], Mapping[str, float | None]]
@@ -66,7 +66,7 @@ class GateCheck:
         self.external = external
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
-        """The verdict now, kept if it says something else than the last one kept."""
+        """Compute the current verdict; store it if it differs from the last stored one, or that one is old."""
         config = config_of(rollout.plan)
         counted = any(step.min_calls for step in rollout.plan.steps)
         if rollout.started_at is None or (config is None and not counted):

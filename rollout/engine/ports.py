@@ -246,7 +246,7 @@ class AccountLimits(Protocol):
     """The limit of all processes' requests to Retell. Raises NotReachable when the database is."""
 
     def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
-        """So many turns of the account's `rate` a second; rollbacks (`urgent`) stand in no line."""
+        """Reserve this many requests at the account's `rate` a second; rollbacks (`urgent`) do not queue."""
         ...
 
     def throttled(self, pause: float) -> None:

@@ -99,7 +99,7 @@ class Client:
         return str(self._remote.start(_plan(plan), _by(reason, request_id), at=at, strict=strict)["id"])
 
     def get(self, rollout: str) -> RolloutStatus:
-        """Where a rollout stands."""
+        """The state of a rollout."""
         return RolloutStatus.of(self._remote.show(rollout))
 
     def list(self, *, live: bool | None = None, limit: int | None = None) -> builtins.list[RolloutStatus]:

@@ -199,7 +199,7 @@ class _Answer:
             self.keeps_open = self.keeps_open and not self._more
 
     def end(self) -> None:
-        """Let go of the parser, which holds this answer: a thousand such pairs are a pause of the collector's."""
+        """Break the reference cycle with the parser: a thousand of them would make the garbage collector pause us."""
         del self._parser
 
     def _closed(self) -> None:

@@ -1,7 +1,7 @@
 """Single values by name, and rows that several processes may make at the same moment.
 
-On PostgreSQL two replicas may both find that a row is missing and both insert it: whoever comes second would fail.
-So a row that more than one process makes is inserted with its conflict settled in the same statement.
+On PostgreSQL two replicas may both find that a row is missing and both insert it, and the second would fail. So a row
+that more than one process makes is inserted with ON CONFLICT in the same statement.
 """
 
 from __future__ import annotations
@@ -15,33 +15,33 @@ from rollout.adapters.store.tables import meta
 
 
 def insert_into(connection: Connection, table: Table) -> Any:
-    """An INSERT of this database's own kind, which can say what happens on a conflict."""
+    """An INSERT in this database's dialect, which has ON CONFLICT."""
     return _insert(connection.dialect.name)(table)
 
 
 def value_of(connection: Connection, key: str) -> str | None:
-    """The value kept under this key."""
+    """The value stored under this key."""
     found: str | None = connection.execute(_VALUE, {"wanted": key}).scalar_one_or_none()
     return found
 
 
 def set_value(connection: Connection, key: str, value: str) -> None:
-    """Keep a value under this key, over the one that is there."""
+    """Store a value; replace the one that is there."""
     connection.execute(_setting(connection.dialect.name, over=True), {"key": key, "value": value})
 
 
 def set_once(connection: Connection, key: str, value: str) -> None:
-    """Keep a value under this key unless there is one: the first one stays."""
+    """Store a value unless the key exists."""
     connection.execute(_setting(connection.dialect.name, over=False), {"key": key, "value": value})
 
 
 def set_first(connection: Connection, key: str, value: str) -> bool:
-    """Keep a value under this key unless there is one; whether this was the first."""
+    """Store a value unless the key exists; return True if it was stored."""
     query = insert_into(connection, meta).values(key=key, value=value).on_conflict_do_nothing()
     return bool(connection.execute(query.returning(meta.c.key)).scalars().all())
 
 
-# Built once: every process asks these every few seconds, for ever.
+# Built once: every process runs it every few seconds.
 _VALUE = select(meta.c.value).where(meta.c.key == bindparam("wanted"))
 
 

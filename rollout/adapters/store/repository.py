@@ -282,7 +282,7 @@ class Store:
             return [queries.load(connection, id_, now) for id_ in queries.promoted_lately(connection, now)]
 
     def note_once_a_day(self, rollout_id: str, entry: JournalEntry) -> bool:
-        """Record an entry that changes nothing, unless any process did so on this UTC day; whether it was recorded."""
+        """Record an entry that changes nothing, unless a process has on this UTC day; return True if it was recorded."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             day = now.date().isoformat()

@@ -2,8 +2,8 @@
 
 A fleet has thousands of targets, and reading them costs more than everything else of a pass. Every change of a
 target is in the journal, and its head is a hash over all of them: the same head means the same targets, in
-whatever process they were changed. So nothing here can be out of date; it is only not there, and then read. What
-has ended is read too rarely for the room it takes.
+whatever process they were changed. An entry is therefore never stale: it is either present and correct, or absent and
+read again. Ended rollouts are left out: they are read too rarely to be worth the memory.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ class UnknownToken(InputError):
 
     @classmethod
     def called(cls, id_: str) -> UnknownToken:
-        """There is none of this id."""
+        """The error for an id that no token has."""
         return cls(f"there is no token {id_}; `rollout token list` shows them")
 
 
@@ -237,7 +237,7 @@ def _record(database: Database, connection: Connection, entry: JournalEntry) -> 
 
 
 def record_in(connection: Connection, entry: JournalEntry, now: datetime) -> None:
-    """Add an entry to the system's chain within a transaction that goes on."""
+    """Add an entry to the system's chain within a transaction of the caller's."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     before = head_of_system(connection)

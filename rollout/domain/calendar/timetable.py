@@ -40,7 +40,7 @@ class Happens(StrEnum):
     RETREAT = "retreat"  # closing time: the retreat weight is written
     RETURN = "return"  # opening time: the position's weights are written again
     DECISION = "decision"  # the plan decides its A/B test: what follows, the calls say
-    PROMOTED = "promoted"  # the last step stood its bake
+    PROMOTED = "promoted"  # the last step finished its bake
     DEADLINE = "deadline"  # the plan's deadline comes before the next step can
 
 

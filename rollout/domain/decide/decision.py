@@ -20,7 +20,10 @@ _OTHERWISE = {Otherwise.ROLLBACK: "roll back", Otherwise.PAUSE: "pause", Otherwi
 
 
 def decision(r: Rollout, f: Facts, now: datetime) -> Action | None:
-    """The end of the test, or what it waits for. None: no plan decides here, or a person has ended its last step."""
+    """The action that ends the A/B test, or the wait for it.
+
+    None: the plan decides nothing, its last step is not confirmed yet, or the test has been ended already.
+    """
     decide, due = r.plan.decide, r.decides_at
     if decide is None or due is None or r.promote_asked:
         return None

@@ -21,7 +21,7 @@ _NOT_DECIDED = frozenset({GateOutcome.UNDECIDED, GateOutcome.UNMEASURABLE})
 
 
 def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
-    """The first of these that has something to say."""
+    """The action of the first rule that has one."""
     return (
         what_is_wrong(r, f, now)
         or _what_is_unfinished(r, f, now)
@@ -74,7 +74,7 @@ def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
 
 
 def read_back(r: Rollout, now: datetime) -> Record | None:
-    """Nothing is outstanding: what was wanted is recorded as read back, once."""
+    """Once nothing is outstanding, record that the wanted weights were read back. None: that is recorded already."""
     where = f"on {count(reached(r), 'number')}, read back"
     if r.retreated is None and r.confirmed_at is None:
         values = {"confirmed_at": now, **r.cleared("turning_since", "stood", "back_at")}

@@ -17,7 +17,7 @@ from rollout.domain.writes.protocol import Finding
 
 
 def seen_after(look: NumberScan | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[NumberScan]:
-    """P9: whether this look covers all of these and began after every horizon had closed."""
+    """P9: true if this scan covers all of these numbers and began after every write horizon had passed."""
     return look is not None and look.began >= horizons_over(r) and all(t.number in look.findings for t in targets)
 
 
@@ -38,9 +38,9 @@ def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read 
 
 
 def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
-    """Before a step counts or an end is declared: every number is read, after every horizon.
+    """Read every number, once all write horizons have passed, before a step counts or an end is declared.
 
-    None once this pass has seen them all; what they show is judged before (`wrong`).
+    None once this pass has read them all; `failures` has judged by then what they show.
     """
     if not seen_after(f.look, r, r.targets):
         if f.trouble is not None:
@@ -77,7 +77,7 @@ def pause(r: Rollout, f: Facts) -> timedelta:
 
 
 def sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
-    """Gates and the baseline's tags are watched while anything waits: come back earlier when there are some."""
+    """The earlier of two times: the wait's own end, and the next check of gates and baseline tags, if there are any."""
     if f.verdict is None and not f.tags:
         return until
     return now + f.watch if until is None else min(until, now + f.watch)

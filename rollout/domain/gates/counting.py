@@ -190,10 +190,12 @@ def tabulate(
     wave: int = 1,
     stratum: Callable[[CallRecord], str] | None = None,
 ) -> CallTable:
-    """Counts per cell. A series counts calls that started before the oldest call still without its result:
-    good news that takes longer to arrive than bad news must not look like bad news. Each series has its own
-    such limit, so that slow analysis does not hold back what the end of a call already tells. `stratum` names the
-    part of the calls that a call belongs to (None: they are not told apart)."""
+    """Counts per cell.
+
+    A series counts only calls that started before the oldest call that still has no result: good results that arrive
+    later than bad ones must not look like bad ones. Each series has a limit of its own, so that slow analysis does not
+    delay what is known as soon as a call ends. `stratum` names the stratum of a call (None: there is only one).
+    """
     placed: list[tuple[datetime, int, WeightSpan, dict[str, bool | None], CallRecord]] = []
     for call in {c.call_id: c for c in calls}.values():
         who = (call.agent_id, call.agent_version)

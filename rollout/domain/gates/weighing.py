@@ -157,9 +157,9 @@ class MetricFigures:
         return min(judged, default=sum(c.started[0] for c in here))
 
     def _split(self, config: GateConfig) -> dict[str, float]:
-        """Do the calls follow the weights, all together and in each stratum?
+        """E-values against the hypothesis that calls follow the weights, over all calls and per stratum.
 
-        Edition 1 asked it of the results, too; since then the labels alarm asks whether those of one arm are lost.
+        Edition 1 tested the calls with a result, too. Later editions have the labels alarm for results that are lost.
         """
         found = {"calls": self._split_of([c.started for c in self.compared])}
         if config.edition >= 2:
@@ -178,7 +178,7 @@ class MetricFigures:
         return float(ev.split_e([n[0] for n in sums.values()], [n[1] for n in sums.values()], self.weights))
 
     def _labels(self, config: GateConfig) -> dict[str, float]:
-        """Do results go missing on both sides alike? By series of the critical metrics."""
+        """E-values against the hypothesis that both sides lose results alike, by series of the critical metrics."""
         found = {}
         for metric in config.critical:
             for s in metric.series:
@@ -190,7 +190,7 @@ class MetricFigures:
         return found
 
     def _watch(self, config: GateConfig, tally: Tally) -> float:
-        """At weight 1 no baseline is beside the canary: its calls against a fixed limit, with fresh ledgers by day."""
+        """Evidence at weight 1, where no baseline calls exist: canary calls against a fixed limit, a new ledger each day."""
         full = [c for c in tally.cells if c.weight >= 1.0]
         days = sorted({c.day for c in full})
         total = config.unbet

@@ -57,11 +57,10 @@ class TargetState(StrEnum):
 class Target:
     """One phone number in a rollout.
 
-    `baseline` and `split` map the list fields of the plan's channels to Retell's lists; `split` is
-    what the number is expected to show now, `step` the plan's step it was last confirmed at
-    (0: its baseline; -1: none, it has to be written again), `retreated` the basis points of the retreat
-    weight if it stands at that and not at the step's. `modified` is the newest last_modification_timestamp
-    seen, in milliseconds.
+    `baseline` and `split` map the list fields of the plan's channels to Retell's lists. `split` is what the number is
+    expected to show now. `step` is the step it was last confirmed at (0: its baseline; -1: none, it must be written
+    again). `retreated` is the retreat weight in basis points if the number has that instead of the step's weight.
+    `modified` is the newest last_modification_timestamp seen, in milliseconds.
     """
 
     number: str
@@ -118,7 +117,11 @@ class Write:
 
 
 class WentBack(NamedTuple):
-    """The last write of a number's baseline, whether Retell took it by a definite 200, and how often it lately did."""
+    """The latest baseline write of a number.
+
+    last: when it was recorded. taken: Retell confirmed it with a 200. times: how many Retell has confirmed since the
+    rollback was ordered, among the writes that were loaded.
+    """
 
     last: datetime
     taken: bool
@@ -229,7 +232,7 @@ class Rollout:
         return self.position.step if self.hand_split is None else self.plan.last_step + self.hand_split
 
     def weights_at(self, step: int) -> Mapping[str, int]:
-        """Basis points of each arm in a step of the plan, or in a person's split (a step behind the plan's last)."""
+        """Basis points of each arm at a step. Steps after the plan's last one stand for splits that people set."""
         number = step - self.plan.last_step
         return self.plan.weights(step) if number <= 0 else self.hand_splits[number - 1].weights
 
@@ -308,7 +311,7 @@ class Rollout:
         return since + decide.after
 
     def cleared(self, *names: str) -> dict[str, Any]:
-        """None for those of these columns that have a value: what is unchanged is not recorded."""
+        """Maps each of these columns that has a value to None; columns that are already empty are left out."""
         return {name: None for name in names if getattr(self, name) is not None}
 
     @cached_property
@@ -338,7 +341,7 @@ class Rollout:
         return found
 
     def fought_over(self, numbers: Iterable[str]) -> list[str]:
-        """Those whose baseline Retell has now taken for the third time, though they showed something else each time."""
+        """The numbers among these whose baseline Retell has accepted three times: each time they showed something else later."""
         return [n for n in numbers if n in self.went_back and self.went_back[n].times == CONTESTED]
 
     @cached_property
@@ -348,7 +351,7 @@ class Rollout:
 
     @cached_property
     def its_own(self) -> tuple[Target, ...]:
-        """Those of them that no later rollout has: what it may still watch and undo by itself."""
+        """Written targets that no later rollout has taken over; only these may be watched and undone automatically."""
         return tuple(t for t in self.written if t.state is not TargetState.SUPERSEDED)
 
     @property

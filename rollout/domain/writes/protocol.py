@@ -187,7 +187,7 @@ class Settled(StrEnum):
 
 
 def answers_with(wanted: Lists, before: int, answer: Reading, *, changes: bool) -> bool:
-    """P5: whether a 200 is by itself a definite success: it shows our split and a newer time stamp.
+    """P5: true if a 200 alone proves the write: it shows our split with a newer time stamp.
 
     `before` is the newest time stamp (ms) seen before the write. A write that changes nothing need
     not move it. An answer that leaves the lists out says nothing: the read-back decides.

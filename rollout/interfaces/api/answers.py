@@ -11,14 +11,14 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 
 
 class PositionModel(BaseModel):
-    """Where a rollout stands."""
+    """The position of a rollout: its wave and step."""
 
     wave: int = Field(examples=[1])
     step: int = Field(examples=[2])
 
 
 class CommandAnswer(BaseModel):
-    """Where a rollout stands after a command."""
+    """The state of a rollout after a command."""
 
     id: str = Field(examples=["k7m2x9p4qa"])
     phase: str = Field(examples=["paused"])

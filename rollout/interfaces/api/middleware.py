@@ -124,7 +124,7 @@ class Middleware:
             except TimeoutError:
                 raise TooSlow(f"the body did not arrive within {BODY_SECONDS:g} s") from None
             if message["type"] == "http.disconnect":
-                raise LeftEarly  # nobody hears the answer: a refusal like any other, and nothing for the log
+                raise LeftEarly  # the client has gone: refused like other requests, and not logged
             size += len(message.get("body", b""))
             if size > MAX_BODY:
                 raise BodyTooLarge(f"the body is larger than {MAX_BODY // 1024} KiB")

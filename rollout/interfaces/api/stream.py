@@ -153,7 +153,7 @@ class Hub:
                     await asyncio.sleep(apart)  # an open page reloads when it is told: not all at the same moment
 
     def _tell(self, subscriber: Subscriber, state: tuple[int, Rollout], events: list[tuple[int, str]]) -> bool:
-        """Give a subscriber what is new to it; whether anything was."""
+        """Give a subscriber what is new to it; return True if anything was."""
         head, rollout = state
         subscriber.seq = min(subscriber.seq, head)  # an id from the future: begin at the end
         texts = [text for _, text in events]

@@ -25,12 +25,12 @@ POOLS: dict[str, tuple[int, int | None]] = {
     "read": (6, 500),
     "change": (4, 200),
     "retell": (4, 50),  # what asks Retell something before it answers: check, start, adopt, restore
-    "look": (4, 50),  # a number read from Retell now: whoever only looks keeps nobody from those four
+    "look": (4, 50),  # reads of one number from Retell: readers cannot occupy the threads of "retell"
     "model": (1, 4),  # rehearsals: all processor time
     "tests": (2, 2),  # batch tests of an agent that a person waits for: minutes each
     "hooks": (2, 200),
     "urgent": (6, None),  # rollback and pause
-    "sign_in": (2, 1000),  # as many as there can be connections: a crowd of guessers fills no queue
+    "sign_in": (2, 1000),  # as many as there can be connections: people who guess tokens cannot fill it
     "minor": (1, 200),  # last use, refusals: lost rather than waited for
 }
 
@@ -125,10 +125,9 @@ async def _written(lines: asyncio.Queue[str | None]) -> AsyncIterator[str]:
 
 
 class Followers:
-    """A pool that drives rollbacks that were ordered here at once, each only once however many people ask.
+    """A pool that starts at once to drive the rollbacks ordered here, each only once however many people ask.
 
-    The order itself is committed before this begins: whatever happens here, the scheduler of any process
-    goes on with it.
+    The order is committed before this begins: whatever happens here, the scheduler of any process continues it.
     """
 
     SECONDS = 20.0

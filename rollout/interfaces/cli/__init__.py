@@ -58,8 +58,8 @@ for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 unexpected, 2 input, 3 refused, 4 not reachable, 5 not promoted."""
-    # What a command loads, some 130,000 objects, stays: to look through it for garbage, while it loads and once more at
-    # the end, is a third of its time.
+    # A command loads some 130,000 objects that stay until it ends: scanning them for garbage, while they load and once
+    # more at the end, would take a third of its time.
     gc.set_threshold(200_000, 20, 50)
     atexit.register(gc.freeze)
     write_what_can_be_written()

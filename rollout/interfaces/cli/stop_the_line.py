@@ -1,4 +1,4 @@
-"""pause and rollback, of one rollout or with --all of every one: every order is given, whatever comes of the others."""
+"""The commands pause and rollback. With --all, each live rollout gets the command, even if others fail."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """One phone number on its way back: send the baseline until Retell has confirmed it, read it back, watch it.
 
-Why it is not enough to send and to read: a write that got no answer leaves no trace on a number that happens
-to show its baseline, and a write that the service had decided on before may still land after ours. So a
-number is done only by a 200 of our own and a read that begins lease + horizon after it; every further send
-begins that time anew.
+Sending and reading once is not enough. A write without an answer leaves no trace on a number that happens to show
+its baseline, and a write that the service decided on earlier may still land after ours. So a number is done only
+after a 200 of our own and a read that begins lease + horizon later; every further send starts that time again.
 """
 # ruff: noqa: TID251 - a kit runs where rollout.adapters.clock is not
 

@@ -124,7 +124,7 @@ def _gate_inputs(gates: Any) -> dict[str, str]:
 
 
 def _gates(before: Any, after: Inputs) -> dict[str, Any] | None:
-    """What has no field stays."""
+    """The plan's gates after the form; keys without a field of their own are kept."""
     profile = after.get("gates.profile", "")
     shown = {
         "profile": None if profile == "standard" else profile,
