@@ -1,8 +1,8 @@
 """Notices on their way: the outbox is filled from the journal and from lasting states, and emptied when due.
 
-Every replica does both. An event is put in once, because its row is unique; a notice is sent by whoever
-claims it. Each address has a thread of its own while it has something due: one that hangs keeps no other
-waiting, and nothing here is ever waited for by a driver.
+Every replica does both. An event is put in once, because its row is unique; the replica that claims a notice sends it.
+Each address has a thread of its own while it has something due, so one that hangs delays no other. No driver ever waits
+for anything here.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from rollout.settings import Settings
 
 log = structlog.get_logger(__name__)
 
-MOST_BATCHES = 500  # of one round: a million rows; the next round goes on
+MOST_BATCHES = 500  # of one round: a million rows; the next round continues
 
 
 def limits(settings: Settings) -> Retention:
@@ -68,9 +68,9 @@ class Prune:
         return len(removed)
 
     def _deliveries(self) -> Retention:
-        """Forgets webhooks by their setting, and alerts by their own time; the limits for the other tables.
+        """Forget webhooks by their setting, and alerts by their own time; return the limits for the other tables.
 
-        An alert may go on firing for weeks, and must not be acted on a second time because it was forgotten.
+        An alert may keep firing for weeks, and must not be acted on a second time because it was forgotten.
         """
         AccessStore(self.app.database).forget_old("w", self.limits.deliveries)
         return replace(self.limits, deliveries=max(alerts.KEEP, self.limits.deliveries))

@@ -61,7 +61,7 @@ class Scheduler:
         self._stopping = threading.Event()
         self._waker = threading.Thread(target=self._wake, name="waker", daemon=True)
         self._listener = Listener(app.database, self._heard)
-        # The default misfire grace of one second loses jobs for ever; None runs them late.
+        # With the default misfire grace of one second, late jobs are dropped; None runs them late.
         self._scheduler = BackgroundScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         )
@@ -98,8 +98,8 @@ class Scheduler:
         try:
             self._greet()
         except NotReachable as error:
-            # A process that stood still inside a transaction had its session ended by the server. With a new one it
-            # goes on; a database that is really gone says so a second time.
+            # If this process stopped responding inside a transaction, the server has ended its session. A new session
+            # works; if the database is really gone, the second try says so.
             log.warning("the database is asked again", error=error.message)
             self._greet()
         self._scheduler.start()
@@ -189,8 +189,8 @@ class Scheduler:
                 woken.clear()
                 self.tick(_LONGEST_SLEEP)
             elif due <= _LONGEST_SLEEP:
-                # One look for each due moment: after one that fails or hangs, the clock's ticks go on alone until a
-                # look has said again when the next rollout becomes due.
+                # One tick for each due moment: after one that fails or hangs, only the clock's ticks continue, until one
+                # of them finds out when the next rollout becomes due.
                 self.advance.next_due = None
                 self.tick_by_clock(_LONGEST_SLEEP)
 

@@ -30,8 +30,8 @@ def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None
     KeySource(settings)()  # a missing key is said now, and not at the first step
     refuse_unusable(settings)
     os.umask(0o077)
-    # A handler runs in the middle of whatever the main thread does. Event.set() would wait for ever there when that is
-    # Event.wait(), which holds the same lock; SimpleQueue.put() is documented to be safe.
+    # A handler interrupts the main thread anywhere. If that is inside Event.wait(), which holds the same lock,
+    # Event.set() would never return; SimpleQueue.put() is documented to be safe.
     signals: SimpleQueue[int] = SimpleQueue()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(name) is not signal.SIG_IGN or name is not signal.SIGHUP:  # nohup: it is to stay
@@ -97,7 +97,7 @@ def _wait_for(signals: SimpleQueue[int]) -> str:
 
 
 def _quietly(work: Callable[[], object]) -> None:
-    with contextlib.suppress(Exception):  # whoever asks in earnest is told
+    with contextlib.suppress(Exception):  # the request that really needs it reports the error
         work()
 
 

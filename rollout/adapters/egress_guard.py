@@ -119,7 +119,7 @@ class Guard:
             return  # a descriptor that is open already
         real = os.path.realpath(os.fsdecode(path))
         if real not in ("/dev/null", "/dev/urandom", "/etc/mime.types") and not real.startswith(_OWN_FILES):
-            # Not noted as refused: libraries look for files of theirs (.netrc) and go on without.
+            # Not noted as refused: libraries look for files of their own (.netrc) and work without them.
             raise Inside("it reads a local file")
 
     def _refuse(self, why: str) -> None:

@@ -23,7 +23,7 @@ from rollout.domain.plan.notices import Reaction
 SOURCES = ("alertmanager", "grafana", "pagerduty", "datadog", "generic")
 MOST_ALERTS = 1000
 UNNAMED = "alert"
-KEEP = timedelta(days=30)  # that an alert is known as taken: it may go on firing for weeks
+KEEP = timedelta(days=30)  # how long an alert is known as handled: it may keep firing for weeks
 FIRING, RESOLVED, OTHER = "firing", "resolved", "other"
 _NUMBER_LABELS = ("number", "phone_number", "to_number", "from_number")
 _GENERIC = frozenset({"status", "labels", "numbers", "summary", "id", "starts_at"})

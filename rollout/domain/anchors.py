@@ -1,8 +1,8 @@
 """Anchors: heads of chains that were kept elsewhere, and what they prove about the history now.
 
-A chain that is whole may have been cut at its end, or written anew from its beginning. Its head, kept where whoever
-could do that cannot reach, shows it. An anchor is one word, so that it can be found again in a file, a log, a mail
-or an export: `anchor:CHAIN:SEQUENCE:HASH`. The chain is a rollout's id, `system`, or `token.ID`: a token counts as a
+A chain that verifies may still have been cut at its end, or rewritten from its beginning. Its head, kept where people
+who could do that have no access, shows it. An anchor is one word, so that you can find it in a file, a log, a mail or
+an export: `anchor:CHAIN:SEQUENCE:HASH`. The chain is a rollout's id, `system`, or `token.ID`: a token counts as a
 chain of one entry, and of two once it is revoked.
 """
 

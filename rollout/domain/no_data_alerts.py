@@ -1,8 +1,8 @@
-"""Alerts that say that monitoring is blind: its data source fails, there is no data, or the line itself is tried.
+"""Alerts that say that monitoring is blind: its data source fails, there is no data, or the alert is a heartbeat.
 
 They say nothing of the calls, so they neither fire nor resolve unless a plan names them. Names and words are those
 of the tools' documentation: Grafana's DatasourceError, DatasourceNoData and grafana_state_reason; the Watchdog and
-DeadMansSwitch that Alertmanager's usual rules send without end, and Dead Man's Snitch that watches for them;
+DeadMansSwitch that Alertmanager's usual rules keep sending, and Dead Man's Snitch that watches for them;
 Datadog's "No Data".
 """
 

@@ -1,6 +1,6 @@
 """JSON from others, read strictly: one document in UTF-8, each key once in its object, no NaN and no infinity.
 
-Whoever reads it says what was wrong in words of its own: `JsonFault.fault` is for that.
+Callers word their own errors: `JsonFault.fault` tells them what was wrong.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""One action on a fleet, batch by batch: the next is begun while the last requests of the one before are under way.
+"""One action on a fleet, batch by batch: the next one begins while the last requests of the one before are under way.
 
-A batch is as large as fits into the send window (P4 of docs/reliability.md). Between its requests lie a reading,
-a record of intents, a reading back and a record of outcomes; with one batch after the other Retell would be idle
-for all of these. So when a batch is nearly through (the session says so: few of its requests are left), the next one is
-begun beside it: other numbers, under the same claim. What cannot overlap is what lies before the first batch's
-requests and after the last one's, so these two are small. A batch with a trouble is the last; what is left of the
-fleet is decided anew.
+A batch is as large as fits into the send window (P4 of docs/reliability.md). Besides sending, a batch reads its numbers,
+records intents, reads back and records outcomes; with one batch after the other, Retell would be idle during all of
+these. So when only a few requests of a batch are left (the session says so), the next one begins beside it, with other
+numbers and under the same claim. Nothing can overlap with what the first batch does before its requests, nor with what
+the last one does after them, so these two are small. After a batch with a trouble no other one begins, and the rollout
+is decided again.
 """
 
 from __future__ import annotations

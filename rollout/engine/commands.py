@@ -1,8 +1,8 @@
 """The commands. The command line, the HTTP API and the page call these and nothing else.
 
 Each command is a pure decision about the rollout it finds (rollout.domain.lifecycle.commands), recorded with its actor,
-its reason and its request id in one transaction. Nobody drives here: the rollout becomes due, and whoever drives
-takes it.
+its reason and its request id in one transaction. Nothing is driven here: the rollout becomes due, and a driver takes
+it.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class Commands:
         return self._change(id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect))
 
     def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
-        """Go on after a pause. After a failed gate this overrides that failure."""
+        """Continue after a pause. After a failed gate this overrides that failure."""
         return self._change(id_, partial(commands.resume, by=by, expect=expect), by.request("resume", id_, expect))
 
     def stop(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class FactFinder:
         versions = self._versions(known)
         gates = self.gates.look(r, now) if _is_judged(r) else GateReport()
         if gates.verdict is not None:
-            known.rollout = r = replace(r, verdict=gates.verdict)  # the next look of this pass goes on from here
+            known.rollout = r = replace(r, verdict=gates.verdict)  # for the next check of this pass
         by_hours = r.phase in (Phase.PENDING, Phase.PROGRESSING)  # no other phase waits for the calendar, or on it
         return Facts(
             look=known.look,

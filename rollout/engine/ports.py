@@ -1,9 +1,8 @@
 """The engine's ports: all that it needs from the world, as Protocols and plain values.
 
-The driver and the commands see adapters only through this file. Nothing here does I/O. A little over 300
-lines: whoever writes an adapter or a fake finds all that it must do in one place.
-Batches are the unit (a batch of numbers), so that fan-out and its limits live in the adapter and
-the driver stays one straight line, also when it is run by a simulated scheduler.
+The driver and the commands see adapters only through this file. Nothing here does I/O. A little over 300 lines: an
+author of an adapter or a fake finds everything that it must do in one place. The unit is a batch of numbers, so that
+concurrency and its limits live in the adapter and the driver runs step by step, also under a simulated scheduler.
 """
 
 from __future__ import annotations
@@ -246,7 +245,7 @@ class AccountLimits(Protocol):
     """The limit of all processes' requests to Retell. Raises NotReachable when the database is."""
 
     def take(self, count: int, rate: float, *, urgent: bool) -> RequestTurns:
-        """Reserve this many requests at the account's `rate` a second; rollbacks (`urgent`) do not queue."""
+        """Reserve this many requests at the account's `rate` a second; rollbacks (`urgent`) do not wait for steps."""
         ...
 
     def throttled(self, pause: float) -> None:

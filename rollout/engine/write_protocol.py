@@ -193,8 +193,8 @@ class WriteProtocol:
             batch = _Batch(rollout, held, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
             done = self._deliver(batch, nearly)
             if second := (*done.as_read, *done.changed):
-                # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: looked
-                # at again before the second write.
+                # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: read it
+                # again before the second write.
                 again = self._look(done.rollout, held, session, second, to_write=True)
                 assert again.look is not None
                 known = {n for n in second if again.look.findings[n] in _AS_KNOWN}

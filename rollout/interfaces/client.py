@@ -174,7 +174,7 @@ class Client:
     def resume(
         self, rollout: str, *, expect: str | None = None, reason: str = "", request_id: str | None = None
     ) -> RolloutStatus:
-        """Go on after a pause."""
+        """Continue after a pause."""
         return self._change("resume", rollout, expect, _by(reason, request_id))
 
     def stop(

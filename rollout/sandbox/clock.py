@@ -24,7 +24,7 @@ class SandboxClock:
         return self._base + (time.monotonic() - self._mark) * self.speed
 
     def set_speed(self, speed: float) -> None:
-        """Go on from the present instant at another speed."""
+        """Continue from the present instant at another speed."""
         if speed < 0:
             raise ValueError(f"speed {speed} is negative: write 0 for a clock that is moved by hand, or more")
         self._base, self._mark, self.speed = self.now(), time.monotonic(), speed

@@ -24,7 +24,7 @@ FIELDS = (
     "allowed_outbound_country_list",
     "fallback_number",
 )
-"""Fields of a number that another hand may set to anything, legal or not."""
+"""Fields of a number that a test may set to anything, legal or not, as somebody else would."""
 Rates = float | Mapping[str, float]
 
 
@@ -72,7 +72,7 @@ class Operations:
         bypass: Mapping[str, Any] | None = None,
         **fields: Any,
     ) -> Number:
-        """Another hand edits a number: nothing is checked. `touch` moves the time stamp only.
+        """Edit a number as somebody else would: nothing is checked. `touch` moves the time stamp only.
 
         `calls_per_hour` and `bypass` (`{}` ends it) change the callers and leave the time stamp alone.
         """
@@ -183,13 +183,13 @@ class Operations:
     # -- faults, log, calls, clock
 
     def fault(self, kind: str, **fields: Any) -> Fault:
-        """Put a fault in force; see `rollout.sandbox.faults` for kinds and fields."""
+        """Add a fault; see `rollout.sandbox.faults` for kinds and fields."""
         made = Fault.read({"kind": kind, **fields})
         with self._service.lock:
             return self._service.faults.add(made)
 
     def faults(self) -> list[Fault]:
-        """Faults in force; one that has been met `times` times is gone."""
+        """Active faults; one that has been met `times` times is gone."""
         with self._service.lock:
             return list(self._service.faults.active)
 

@@ -123,14 +123,14 @@ def _fits(path: str, pattern: str) -> bool:
 
 
 class FaultList:
-    """Faults in force, first come first met; a request meets at most one."""
+    """Active faults, oldest first; a request meets at most one."""
 
     def __init__(self) -> None:
         self.active: list[Fault] = []
         self._id = 0
 
     def add(self, fault: Fault) -> Fault:
-        """Put a fault in force and give it an id."""
+        """Add a fault and give it an id."""
         self._id += 1
         fault.id = self._id
         self.active.append(fault)

@@ -27,7 +27,7 @@ class State:
     """`last_modification_timestamp`, milliseconds."""
     fields: dict[str, Any]
     by: str
-    """Who made it: created, patch, or edit (another hand)."""
+    """What made it: created, patch, or edit (by somebody else)."""
     seq: int | None = None
     """The request of the log that made it."""
     served: dict[str, dict[str, int]] = field(default_factory=dict)

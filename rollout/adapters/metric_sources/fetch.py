@@ -95,8 +95,8 @@ def get(
 def strict_tls() -> ssl.SSLContext:
     """TLS that verifies, by the certificates of certifi, of this system and of the environment's variables.
 
-    Whoever runs the service sets those; they add to what is trusted, for a plan's hosts may be anybody's. Raises
-    SettingsError.
+    The operator sets these variables. They add to what is trusted and replace nothing, because a plan may name any
+    host. Raises SettingsError.
     """
     return trust(system_tls(), named_certificates(os.environ))
 

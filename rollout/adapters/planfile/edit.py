@@ -66,7 +66,7 @@ def edited(text: str, root: Node, changes: Mapping[str, Any], order: Sequence[st
     """The text with these top-level keys changed, None for those to leave out. `root` is what it was read as.
 
     A new key goes behind those that come before it in `order`. Only blocks of YAML can be changed in place; any
-    other text is written anew, JSON as JSON.
+    other text is rewritten as a whole, JSON as JSON.
     """
     before = root.plain()
     merged = {**before, **changes}

@@ -4,8 +4,8 @@ Retell lists 1,000 numbers a page with the same fields that a GET shows. A numbe
 list that breaks off, is no answer: the caller then asks for that number alone. Callers that ask at the same time
 share one walk through the list, as long as it begins after each of them has asked.
 
-Which page a number was on is remembered, so that a batch of a large account is read by its own pages. They are read
-anew each time; a number that is not there any more has the whole list walked again.
+It remembers which page a number was on, so that a batch in a large account reads only its own pages. The pages are read
+again each time; if a number has left its page, the whole list is walked again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rollout.domain.writes.answers import Failure, Reading
 
 PAGE = 1000
 WORTH = 10  # single reads to a page: it is larger, and each of them takes one of the few places on the way to Retell
-_AT_ONCE = 2  # walks of the same urgency; whoever comes meanwhile shares the next
+_AT_ONCE = 2  # walks of the same urgency; callers who come meanwhile share the next
 _PATIENCE = 2.0  # seconds to wait for one of them to end
 _MOST_PLACES = 50_000  # numbers whose page is remembered
 

@@ -150,7 +150,7 @@ class RateLimiter:
         try:
             turns = self._limits.take(count, rate, urgent=urgent)
         except RolloutError as error:
-            # Without the database nothing forward is written; a rollback by the kit's rule goes on, at our own rate.
+            # Without the database no step is written; a rollback continues at our own rate, as a kit's does.
             _log.warning("turns are dealt by this process alone", error=error.message)
         finally:
             with self._lock:

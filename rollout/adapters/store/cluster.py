@@ -1,7 +1,7 @@
 """The identity of a PostgreSQL cluster, and whether it may lose what it has confirmed.
 
-A standby that was promoted goes on under a new timeline, and a restored dump lives in a cluster with another
-system identifier: a process that starts after either sees it, without having known the database before. SQLite has
+A standby that was promoted has a new timeline, and a restored dump lives in a cluster with another system identifier: a
+process that starts after either sees it, without having known the database before. SQLite has
 neither. An ordinary role may ask for both; a hosted PostgreSQL that refuses is not asked again by this process.
 """
 

@@ -34,7 +34,7 @@ _SILENCE = {
 PING_AFTER = 0.1  # seconds; no server is restarted in less
 CLOCK_GOOD_FOR = 1.0  # seconds; a fail-over to a server with another clock is noticed after it
 _CLOCK = text("SELECT clock_timestamp()")
-_REAL = SystemClock()  # PostgreSQL's clock goes on in a test that holds ours
+_REAL = SystemClock()  # PostgreSQL's clock runs on in a test that stops ours
 
 # PostgreSQL's own limit for idle transactions does not see a client that stopped in the middle of a batch
 # of statements, so sessions of ours that say nothing inside a transaction are looked for as well.

@@ -64,9 +64,9 @@ def record(connection: Connection, cluster: str) -> None:
 def rearm(connection: Connection, now: datetime, horizon: timedelta) -> list[str]:
     """Open a horizon on every number that a live rollout may have written; return the rollouts' ids.
 
-    The marker is a write that is known not to have been sent by us, with a horizon: it stands for those that
-    may have been sent and of which nothing is left. Such numbers count as written, so that a rollback covers
-    them. The rollouts' epochs rise, so that whoever drives reads everything anew.
+    The marker is a write that we know we did not send, with a horizon: it stands for writes that may have been sent
+    and whose records are lost. Such numbers count as written, so that a rollback covers them. The rollouts' epochs
+    rise, so that their drivers read everything again.
     """
     live = (str(Phase.PROGRESSING), str(Phase.PAUSED), str(Phase.HELD), str(Phase.ROLLING_BACK))
     ids = list(

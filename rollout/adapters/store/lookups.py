@@ -97,7 +97,7 @@ class Lookups:
     def ended(self, search: EndedSearch, before: tuple[datetime, str] | None = None, limit: int = 100) -> list[Rollout]:
         """Ended rollouts that fit, without their targets and writes, the latest end first.
 
-        `before`: the end and the id behind which to go on. The end is the last change that was recorded.
+        `before`: the end and the id after which to continue. The end is the last change that was recorded.
         """
         r = rollouts.c
         query = select(rollouts).where(~LIVE).order_by(r.updated_at.desc(), r.id.desc()).limit(limit)

@@ -65,8 +65,8 @@ def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str
             connection.execute(text("SET LOCAL statement_timeout = '10min'"))
         before = MigrationContext.configure(connection).get_current_revision()
         if before not in (None, head()) and not database.is_sqlite:
-            # Whoever records locks a row here first. Taken late, after an index was made, the two would wait for
-            # each other.
+            # Every process that records locks a row here first. Taken later, after an index was made, this lock
+            # and theirs would wait for each other.
             connection.execute(text("LOCK TABLE rollouts IN ACCESS EXCLUSIVE MODE"))
         if before is not None and before not in REVISIONS:
             raise SchemaRefused(_newer(before))

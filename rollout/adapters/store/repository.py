@@ -137,7 +137,7 @@ class Store:
         try:
             return self._create(make, request, also)
         except (exc.IntegrityError, Refused):
-            # The same request, sent twice, may be under way twice: whoever comes second gets the first answer.
+            # The same request, sent twice, may be under way twice: the second one gets the first answer.
             given = None if request is None else self.answered(request)
             if given is None:
                 raise
@@ -232,7 +232,7 @@ class Store:
     ) -> list[Rollout]:
         """Rollouts without their targets and writes, newest first; `live` True: unfinished ones only.
 
-        `limit` None: all of them, which is what whoever filters them needs.
+        `limit` None: all of them, for callers that filter them.
         """
         with self.database.read() as connection:
             return queries.summaries(connection, live, before, limit, name)

@@ -1,7 +1,7 @@
 """Rollouts in the store: create, and the one way to change them.
 
 Every change goes through `commit` (a driver that holds the claim, or a command) or through `settle`
-(facts about a write, which are true whoever holds the claim). Both write tables and journal in one
+(facts about a write, which are true with or without the claim). Both write tables and journal in one
 transaction. A little over 300 lines: what may be written, and under which condition, is read together.
 """
 
@@ -69,8 +69,8 @@ def add_targets(connection: Connection, rollout_id: str, added: Sequence[Target]
 def supersede(connection: Connection, rollout_id: str, name: str, numbers: Sequence[str], now: datetime) -> None:
     """End the watch of earlier, finished rollouts over these numbers.
 
-    What the new rollout writes may look like a late write of theirs, and they would put their own end back. Whoever
-    watches one of them at this moment lets go: what they have read is from before.
+    They could take what the new rollout writes for a late write of their own, and write their own split over it. A
+    process that watches one of them at this moment loses its claim: its readings are from before.
     """
     t = targets.c
     earlier: dict[str, list[str]] = {}

@@ -18,7 +18,7 @@ from rollout.domain.backoff import Backoff
 CHANNEL = "rollout"
 LIMITS = "limits"  # Retell has throttled one of us
 WAKE = "wake"  # something is due
-_TAKEN = "taken:"  # a command took this rollout from whoever drives it
+_TAKEN = "taken:"  # a command took this rollout from its driver
 _LOOK_SECONDS = 0.5  # between two looks whether to stop
 _AGAIN_SECONDS = 1.0
 _LONGEST_PAUSE = 5.0

@@ -34,13 +34,13 @@ _QUIET = ("httpx", "httpcore", "alembic", "uvicorn.access")
 class Redactor:
     """Removes known secrets (plain, base64, URL-encoded) and whatever looks like one from every record.
 
-    Safe for threads. The secrets of the settings are known for ever, those of plans until `_MOST_OF_PLANS` are newer.
+    Safe for threads. The secrets of the settings stay known, those of plans until `_MOST_OF_PLANS` are newer.
     """
 
     def __init__(self) -> None:
         self._own: tuple[str, ...] = ()
         self._of_plans: tuple[str, ...] = ()
-        self._forms: tuple[str, ...] = ()  # bound anew, never changed: other threads go through it
+        self._forms: tuple[str, ...] = ()  # replaced as a whole, never changed: other threads iterate over it
         self._lock = Lock()
 
     def know(self, secrets: Iterable[str]) -> None:

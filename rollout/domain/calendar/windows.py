@@ -192,7 +192,7 @@ def _freeze_edges(calendar: Calendar, start: datetime, end: datetime) -> Iterato
                     yield moment.astimezone(UTC)
         else:
             first, last = freeze.begins, freeze.ends
-            # "to: 9999-12-31" means for ever: there is no day after it, and none is needed.
+            # "to: 9999-12-31" means forever: there is no day after it, and none is needed.
             for day in (first, last + _DAY if last < near[1] else last):
                 if near[0] <= day <= near[1]:
                     yield from _instants(day, time(0), zone)

@@ -105,7 +105,7 @@ def fail(r: Rollout, why: str, now: datetime) -> Record:
 def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     """The service holds and needs a person.
 
-    An edit by somebody else is answered at the step that was in force: `restore` writes that one.
+    After an edit by somebody else the position is the step that was live before: `restore` writes that one.
     """
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
     values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}

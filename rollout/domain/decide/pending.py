@@ -22,7 +22,7 @@ def pending(r: Rollout, f: Facts, now: datetime) -> Action:
         return Wait(r.start_at, first, "waiting for its start", WaitingFor.START)
     if r.plan.after is not None and not f.after_promoted:
         return Wait(now + f.watch, first, f"waiting for {r.plan.after} to be promoted", WaitingFor.START)
-    tested = r.tests is not None and r.tests.began_at is not None  # what began goes on while it is closed
+    tested = r.tests is not None and r.tests.began_at is not None  # they continue while it is closed
     if (f.opening.is_open or tested) and (tests := testing(r, f, now, first)) is not None:
         return tests
     if not f.opening.is_open:

@@ -74,7 +74,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
         if watched:
             return Read(tuple(watched), "watch after the end")
     if r.phase is Phase.ROLLED_BACK:
-        # By what is recorded, not by this pass's look: whoever saw it may have died before saying so.
+        # By what is recorded, not by this pass's scan: the process that saw it may have died before recording it.
         back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
         if back:
             return Record(Event.REOPENED, f"an earlier write took effect late on {name(back)}")

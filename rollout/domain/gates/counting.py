@@ -1,8 +1,8 @@
 """From calls to counts: what one call says about each metric, and which calls may be counted yet.
 
 Missing data is missing: it is never read as good or bad. The one exception is a call that started and never
-ended, which counts against the arm that served it. Counts are always made anew from all calls, so results
-that arrive late, twice or corrected need no bookkeeping. Facts about Retell's fields: its list-calls schema.
+ended, which counts against the arm that served it. Counts are always made from all calls again, so
+results that arrive late, twice or corrected need no bookkeeping. Facts about Retell's fields: its list-calls schema.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ QUARTERS = ("00-06", "06-12", "12-18", "18-24")
 
 
 def ended(call: CallRecord) -> bool:
-    """True once a call can no longer change its outcome by going on."""
+    """True once a call can no longer change its outcome by lasting longer."""
     return call.ended_at is not None or call.status in ("ended", "error", "not_connected")
 
 

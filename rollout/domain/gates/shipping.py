@@ -102,7 +102,7 @@ def _short(said: Verdict) -> str:
 
 
 def _clause(said: Verdict) -> str:
-    """The reason, for a sentence that goes on after it."""
+    """The reason without its full stop, for a sentence that continues after it."""
     return said.reason.removesuffix(".")
 
 

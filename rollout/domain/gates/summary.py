@@ -1,6 +1,6 @@
 """A verdict as people see it, as one value: the command line, the API, the page and the report all show this.
 
-Counts are of bad calls, as everywhere in the gates; whoever shows them turns them into good ones.
+Counts are of bad calls, as everywhere in the gates; the views turn them into good ones.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A verdict as a value and as JSON: what was said, and everything that it rests on.
+"""A verdict as a value and as JSON: the outcome, and everything that it rests on.
 
-Kept with the rollout, with each stored look and in the journal. Without numpy, so that whoever only shows a verdict
-need not load what makes one.
+Stored with the rollout, with each gate check and in the journal. Free of numpy, so that a program that only shows a
+verdict need not load what computes one.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Verdict:
 
     @property
     def memory(self) -> Memory:
-        """The state that the next look goes on from."""
+        """The state from which the next gate check continues."""
         return self.evidence.after
 
     def to_json(self) -> dict[str, Any]:

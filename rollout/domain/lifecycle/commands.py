@@ -1,7 +1,7 @@
 """The commands that people give: each command as a pure decision about the rollout it finds.
 
-None means that nothing has to be done: it is so already. Refused and StaleExpectation change nothing. A command
-raises the rollout's epoch when it is recorded, so whoever drives lets go.
+None means that the rollout already is as asked. Refused and StaleExpectation change nothing. A command raises the
+rollout's epoch when it is recorded, so the driver of that moment loses its claim.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
 
 
 def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision:
-    """Go on after a pause. After a failed gate this overrides that failure."""
+    """Continue after a pause. After a failed gate this overrides that failure."""
     unstarted = r.phase is Phase.PAUSED and r.started_at is None
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
     expect_at(r, expect)

@@ -92,7 +92,7 @@ def shipping(r: Rollout, variant: str) -> HandSplit:
 
 
 def shipping_columns(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
-    """The columns by which a version is shipped, whoever asks for it."""
+    """The columns by which a version is shipped, by a person or by the plan."""
     values = {"wave": split.wave, "step": split.step, **_wanted(r, split, now)}
     values |= {"reason": None} if r.reason is not None else {}
     return values | ({"promote_asked": False} if r.promote_asked else {})

@@ -152,7 +152,7 @@ TRANSITIONS: dict[tuple[Phase, Event], Phase] = {
     (_P.HELD, _E.ENDED): _P.STOPPED,
     (_P.HELD, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
     (_P.HELD, _E.RESTORED_OUTSIDE): _P.ROLLED_BACK,
-    # writing the baselines back, without end
+    # writing the baselines back until that succeeds
     (_P.ROLLING_BACK, _E.ROLLBACK_ASKED): _P.ROLLING_BACK,
     (_P.ROLLING_BACK, _E.READ_BACK): _P.ROLLING_BACK,
     (_P.ROLLING_BACK, _E.RESTORED): _P.ROLLED_BACK,

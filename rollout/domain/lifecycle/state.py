@@ -162,9 +162,9 @@ class Rollout:
     watch_until: datetime | None = None
     promote_asked: bool = False
     stop_asked: bool = False
-    waived: bool = False  # a person went on after a failed gate
-    split_waived: bool = False  # a person went on after a split alarm
-    labels_waived: bool = False  # a person went on although results go missing on one side
+    waived: bool = False  # a person overrode a failed gate
+    split_waived: bool = False  # a person overrode a split alarm
+    labels_waived: bool = False  # a person overrode a labels alarm: results go missing on one side
     resume_phase: Phase = Phase.PROGRESSING
     rollback_at: datetime | None = None
     restored_at: datetime | None = None
@@ -341,7 +341,7 @@ class Rollout:
         return found
 
     def fought_over(self, numbers: Iterable[str]) -> list[str]:
-        """The numbers among these whose baseline Retell has accepted three times: each time they showed something else later."""
+        """The numbers whose baseline Retell has just accepted for the third time; they showed something else after each."""
         return [n for n in numbers if n in self.went_back and self.went_back[n].times == CONTESTED]
 
     @cached_property

@@ -15,7 +15,7 @@ class WaitingFor(StrEnum):
     HOLD = "hold"  # the end of the step's hold, or of the last step's bake
     CALLS = "calls"  # the least number of canary calls of the step
     EVIDENCE = "evidence"  # a verdict of the gates
-    SPLIT = "split"  # calls that follow the weights again, after a person went on in spite of the alarm
+    SPLIT = "split"  # calls that follow the weights again, after a person overrode the alarm
     DECISION = "decision"  # the moment at which the plan decides its A/B test
     OPENING = "opening"  # hours in which its steps may advance
     APPROVAL = "approval"  # a person who promotes: all other conditions are met

@@ -135,8 +135,8 @@ def settles(phase: Phase) -> bool:
 def _over(writes: Sequence[Write], began: datetime) -> dict[str, WriteResult]:
     """Writes that this reading settles by its time alone: it began after their horizon.
 
-    Whatever the number shows by then, such a write is not what it shows and can no longer take effect. A
-    write that is left without an outcome would keep its number closed for ever.
+    Whatever the number shows by then, it is not the result of such a write, and the write can no longer take effect.
+    A write without an outcome would block its number forever.
     """
     return {
         w.id: WriteResult(WriteOutcome.NOT_APPLIED) for w in writes if w.outcome is None and began >= w.horizon_until

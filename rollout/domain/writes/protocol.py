@@ -1,7 +1,7 @@
 """The judgements of the write protocol, pure: what to send, what a reading means, what became of a write.
 
-The rules are P2, P5, P6 and P8 of the protocol (docs/reliability.md). Whoever wants to know why a
-number was written, or why not, finds the reason here.
+The rules are P2, P5, P6 and P8 of the protocol (docs/reliability.md). To find out why a number was written, or why
+not, look here.
 """
 
 from __future__ import annotations

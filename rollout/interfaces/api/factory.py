@@ -60,7 +60,7 @@ def make_api(
 
     observe: takes calls that webhooks told of. metrics: Prometheus text. rehearse: plays a plan.
     hosts: more names that the Host header may have, beside the settings' and loopback's. pages: the web page's
-    routes, from whoever serves them beside the API.
+    routes, served beside the API.
     `api.state.service` is the Service; call its `stop()` at the end.
     """
     service = ApiService(app, scheduler_state, observe, metrics, rehearse)

@@ -82,7 +82,7 @@ class PatientProtocol(HttpToolsProtocol):
         self._start_timer()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        # A trailer is no header: whoever looked at the head (a proxy, this service) has not seen it.
+        # A trailer is no header: code that checked the head (in a proxy, in this service) has not seen it.
         if self._in_head:
             super().on_header(name, value)
 

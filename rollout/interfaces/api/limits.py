@@ -52,8 +52,8 @@ class _Source:
 class Attempts:
     """Failed sign-ins by source address: 429 beyond some, for that source's failures only.
 
-    Whether a token is good is found out before this is asked, so nobody can lock out a good one; and nobody is
-    made to wait: a token has 256 random bits, and whoever waits holds a place that others need.
+    A token is checked before this is asked, so nobody can lock out a good one. Nobody is made to wait: a token has 256
+    random bits, and a request that waits takes a place that others need.
     """
 
     WINDOW = 60.0

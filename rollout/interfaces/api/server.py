@@ -42,7 +42,7 @@ class Server:
         self.port = port
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        # Without the graceful time-out an open event stream would keep the process for ever.
+        # Without the graceful time-out an open event stream would keep the process alive.
         config = uvicorn.Config(
             api,
             http=Patience().protocol(),

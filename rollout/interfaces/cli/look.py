@@ -1,4 +1,4 @@
-"""list, show, watch, history, open: what is going on, what comes next and why."""
+"""The commands list, show, watch, history and open: what is happening, what comes next and why."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def check(
             if len(plan) == 1:
                 raise
             echo(plain_lines(error.message), err=True)
-            refusal = error  # the others are looked at, too: people mend all of them at once
+            refusal = error  # check the others, too, so that you can fix all of them at once
     reports = []
     with contextlib.ExitStack() as stack:
         service = None if offline or not plans else stack.enter_context(backend(Needs.NOTHING))

@@ -72,7 +72,7 @@ class AccountSnapshot:
 
     def read(self, fresh: bool = False) -> tuple[tuple[Reading, ...], datetime | None, str]:
         """The numbers, when they were read, and why they could not be read now, if so. `fresh`: ask Retell anyway."""
-        with self._lock:  # whoever comes meanwhile shares the answer
+        with self._lock:  # readers that come meanwhile share the answer
             if fresh or self._at is None or self._clock.boot() - self._read_at > FRESH_SECONDS:
                 found = list(self._numbers().all())
                 trouble = next((item.detail for item in found if isinstance(item, Failure)), "")

@@ -45,7 +45,7 @@ class Assets:
         return f"/static/{name}?v={self._files[name].tag}"
 
     def answer(self, name: str, version: str | None) -> Response | None:
-        """The file; None when there is no such file. Under the address of its hash it may be kept for ever."""
+        """The file; None when there is no such file. Browsers may keep it forever under an address with its hash."""
         found = self._files.get(name)
         if found is None:
             return None

@@ -69,7 +69,7 @@ def _form(router: APIRouter, command: BulkCommand) -> None:
         if command is BulkCommand.ROLLBACK:
             for answer in answers:
                 if not answer.trouble:
-                    service.followers.follow(answer.id)  # driven here at once; any process goes on with it
+                    service.followers.follow(answer.id)  # driven here at once; any process continues it
         failed = [a for a in answers if a.trouble]
         done = [a for a in answers if not a.trouble]
         return render(request, "bulk_done.html", verb=_VERBS[command], done=done, failed=failed)

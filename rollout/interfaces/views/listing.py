@@ -22,7 +22,7 @@ class ListOrder(StrEnum):
     WEIGHT = "weight"
 
 
-# What a person has to answer comes first, then what goes back, then what goes on, and last what has ended.
+# First the rollouts that need a person, then those that roll back, then those that progress, and last the ended ones.
 PHASE_ORDER = (
     Phase.HELD,
     Phase.ROLLING_BACK,

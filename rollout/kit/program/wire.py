@@ -187,7 +187,7 @@ class _Timed(io.RawIOBase):
         return self._in_time().recv_into(buffer)
 
     def close(self) -> None:
-        """Nothing: http.client closes before it has read; whoever opened the socket closes it."""
+        """Do nothing: http.client closes before it has read, and the code that opened the socket closes it."""
 
 
 def _seconds(text: str | None) -> float | None:

@@ -1,9 +1,12 @@
-"""What people read keeps to docs/style.md: documents outside of code and quotations, messages, and the page."""
+"""What people read keeps to docs/style.md: documents outside of code and quotations, messages, the page, and what
+the code says of itself in docstrings and comments."""
 
 from __future__ import annotations
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,11 +64,30 @@ def messages(source: str) -> Iterator[str]:
             yield node.value
 
 
+def explanations(source: str) -> Iterator[str]:
+    """The docstrings and comments of a module; comments on lines that follow each other are one text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield prose(node.value.value)
+    block, last = "", 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if token.start[0] != last + 1:
+                yield prose(block)
+                block = ""
+            block, last = f"{block} {token.string.lstrip('# ')}", token.start[0]
+    yield prose(block)
+
+
+def modules() -> Iterator[Path]:
+    for folder in ("rollout", "jobs"):
+        yield from (REPOSITORY / folder).rglob("*.py")
+
+
 def test_messages_and_the_page_do_without_them_too() -> None:
     found = []
-    for folder in ("rollout", "jobs"):
-        for module in (REPOSITORY / folder).rglob("*.py"):
-            found += [(module.name, said) for text in messages(module.read_text("utf-8")) for said in ruled_out(text)]
+    for module in modules():
+        found += [(module.name, said) for text in messages(module.read_text("utf-8")) for said in ruled_out(text)]
     for template in (REPOSITORY / "rollout").rglob("*.html"):
         found += [(template.name, said) for said in ruled_out(template.read_text("utf-8"))]
     assert found == []
@@ -74,6 +96,25 @@ def test_messages_and_the_page_do_without_them_too() -> None:
 def test_a_message_with_such_a_word_would_be_seen() -> None:
     source = '"""Another hand."""\nraise ValueError(f"{name} is tried for ever")\n'
     assert [said for text in messages(source) for said in ruled_out(text)] == [" is tried for ever"]
+
+
+def test_docstrings_and_comments_do_without_them_too() -> None:
+    found = []
+    for module in modules():
+        texts = explanations(module.read_text("utf-8"))
+        found += [(str(module.relative_to(REPOSITORY)), said) for text in texts for said in ruled_out(text)]
+    assert found == []
+
+
+def test_a_comment_or_docstring_with_such_a_word_would_be_seen() -> None:
+    source = (
+        '''"""Read `anew`."""\nX = 1  # tried for\n# ever\n\nY = 2  # whoever\n\n\ndef f():\n    """It goes on."""\n'''
+    )
+    assert sorted(said.strip() for text in explanations(source) for said in ruled_out(text)) == [
+        "It goes on.",
+        "tried for ever",
+        "whoever",
+    ]
 
 
 @pytest.mark.parametrize("word", NOT_OURS)

@@ -26,7 +26,7 @@ SCHEMA_SECONDS = 30.0
 
 @router.get("/healthz", response_model=Ready, summary="The process is alive", **needs(Right.PUBLIC))
 async def health(request: Request) -> JSONResponse:
-    """Say nothing of the database or of Retell: a restart would not mend those."""
+    """Say nothing of the database or of Retell: a restart would not fix those."""
     return JSONResponse({"status": "alive"})
 
 
