@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, timedelta
 
+import scipy.special  # noqa: F401 - what judges imports it late; loaded here, no rollout's first gate waits for it
 import structlog
 from apscheduler.events import EVENT_JOB_ERROR, EVENT_JOB_MAX_INSTANCES, EVENT_JOB_MISSED
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -90,9 +91,6 @@ class Scheduler:
         if self.observe is not None:
             fetch = self.guarded("observe", settings.observe_seconds, self.observe.tick)
             self._scheduler.add_job(fetch, "interval", seconds=settings.observe_seconds, id="observe")
-        # numpy and scipy take a second to import: not at the first gate, with a rollout waiting
-        from rollout.domain.gates import judge as _judge  # noqa: F401
-
         self.notify.warm()
         tracing.start(traces_wanted())
         try:

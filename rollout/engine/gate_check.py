@@ -10,11 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from rollout.domain.gates.counting import hard_reasons
+from rollout.domain.gates.earlier_calls import BEFORE, baseline_history, limits_of
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import Observations, baseline_pairs
-from rollout.domain.gates.profiles import EDITION
+from rollout.domain.gates.profiles import EDITION, GateConfig, from_plan
 from rollout.domain.gates.shipping import better, leader, versus
 from rollout.domain.gates.verdict import Alarm, Comparison, GateOutcome, GateVerdict, Memory, Verdict, joined
 from rollout.domain.lifecycle.records import FetchMark
@@ -22,9 +24,6 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_tally import tally_of
 from rollout.engine.ports import GateRecords, GateReport
-
-if TYPE_CHECKING:
-    from rollout.domain.gates.profiles import GateConfig
 
 BASELINE_CALLS_BEFORE = timedelta(days=7)  # latency thresholds of rollouts that began under edition 1
 # Calls of a number that cannot be fetched for this long make the gate unmeasurable, not merely late.
@@ -45,8 +44,6 @@ class MetricReadings(dict[str, float | None]):
 
 @lru_cache(maxsize=256)
 def _config(gates: str, edition: int) -> GateConfig:
-    from rollout.domain.gates.profiles import from_plan
-
     return from_plan(json.loads(gates), edition)
 
 
@@ -108,8 +105,6 @@ class GateCheck:
 
     def _limits(self, rollout: Rollout) -> dict[str, float]:
         """Those of a rollout that began under edition 1, which did not keep them."""
-        from rollout.domain.gates.earlier_calls import limits_of
-
         config, ours = config_of(rollout.plan, 1), baseline_pairs(rollout.targets)
         before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
         return {} if config is None else limits_of(config, [c for c in before if (c.agent_id, c.agent_version) in ours])
@@ -123,9 +118,6 @@ class GateCheck:
         then, but outside values and the calls that webhooks told of may still say that it fails. A gate that compares
         no calls has nothing to wait for.
         """
-        from rollout.domain.gates.counting import hard_reasons
-        from rollout.domain.gates.earlier_calls import BEFORE, baseline_history
-
         if rollout.history is not None:
             return rollout.history
         if config.compared and not seen.fetched:

@@ -5,24 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
+from rollout.domain.gates.counting import (
+    QUARTERS,
+    USUAL_WAIT,
+    CallRules,
+    WeightSpan,
+    hard_reasons,
+    longest_wait,
+    quarter,
+    tabulate,
+)
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
-from rollout.domain.gates.profiles import before_full
+from rollout.domain.gates.profiles import GateConfig, before_full
 from rollout.domain.gates.tally import Cell, Tally, strata_of
 from rollout.domain.lifecycle.state import Rollout
-
-if TYPE_CHECKING:
-    from rollout.domain.gates.counting import CallRules, WeightSpan
-    from rollout.domain.gates.profiles import GateConfig
 
 
 def tally_of(
     rollout: Rollout, config: GateConfig, seen: Observations, now: datetime, arm: str, against: str | None = None
 ) -> Tally:
     """The calls of one canary or variant and of the baseline, or of another variant, counted; without external values."""
-    from rollout.domain.gates.counting import QUARTERS
-
     plan, step = rollout.plan, rollout.position.step
     rules = _rules(rollout, config, seen, now, arm, against)
     cells, still_open = _cells(rollout, seen, now, rules, partial(seen.spans, plan, arm, against=against))
@@ -48,8 +51,6 @@ def tally_of(
 def _rules(
     rollout: Rollout, config: GateConfig, seen: Observations, now: datetime, arm: str, against: str | None
 ) -> CallRules:
-    from rollout.domain.gates.counting import USUAL_WAIT, CallRules, hard_reasons, longest_wait
-
     plan = rollout.plan
     return CallRules(
         plan.pairs[arm],
@@ -66,8 +67,6 @@ def _cells(
     rollout: Rollout, seen: Observations, now: datetime, rules: CallRules, spans: Callable[[int], list[WeightSpan]]
 ) -> tuple[list[Cell], int]:
     """The cells of all waves, and the most calls that any of them still waits for. spans: of a wave."""
-    from rollout.domain.gates.counting import quarter, tabulate
-
     cells: list[Cell] = []
     still_open = 0
     for wave in range(1, rollout.waves + 1):
