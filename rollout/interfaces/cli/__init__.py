@@ -17,7 +17,7 @@ import typer
 from typer.models import CommandInfo, TyperInfo
 
 from rollout.domain.errors import InputError, RolloutError, code_of
-from rollout.interfaces.cli import admin, apply, gates, init, look, operate, plans, serve, tokens
+from rollout.interfaces.cli import admin, apply, gates, init, operate, plans, serve, show_commands, tokens
 from rollout.interfaces.cli.answer import CommandFailure, finish
 from rollout.interfaces.cli.common import Interrupted, unexpected
 from rollout.interfaces.cli.screen import echo, plain, plain_lines, write_what_can_be_written
@@ -52,7 +52,7 @@ def program(
     """Safe, gradual rollout of voice-agent versions on Retell phone numbers."""
 
 
-for module in (plans, apply, init, operate, look, gates, serve, tokens, admin):
+for module in (plans, apply, init, operate, show_commands, gates, serve, tokens, admin):
     module.register(app)
 
 

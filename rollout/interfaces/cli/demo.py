@@ -27,8 +27,8 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.entries import IntendedBatch, parse
 from rollout.domain.lifecycle.state import Kind, WriteOutcome
-from rollout.interfaces.cli.look import picture
 from rollout.interfaces.cli.screen import console, percent, table
+from rollout.interfaces.cli.show_commands import picture
 from rollout.interfaces.views import rollout as views
 from rollout.sandbox import Sandbox
 from rollout.settings import Settings

@@ -1,6 +1,6 @@
 """promote, set, ship, resume, stop, adopt, restore, kit: what a person does to a rollout.
 
-pause and rollback, which also take --all, are in stop_the_line.py.
+pause and rollback, which also take --all, are in pause_and_rollback.py.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from rollout.interfaces.cli.common import (
     position,
     say_if_nobody_works,
 )
+from rollout.interfaces.cli.pause_and_rollback import pause, rollback
 from rollout.interfaces.cli.screen import echo
-from rollout.interfaces.cli.stop_the_line import pause, rollback
 
 if TYPE_CHECKING:
     from rollout.domain.lifecycle.commands import By

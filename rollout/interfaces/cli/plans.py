@@ -22,9 +22,9 @@ from rollout.interfaces.cli.common import (
     read_plan,
     say_if_nobody_works,
 )
-from rollout.interfaces.cli.look import follow
 from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, percent, plain, plain_lines, table
+from rollout.interfaces.cli.show_commands import follow
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -21,7 +21,7 @@ from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.one_line import in_one_line
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Caller
-from rollout.interfaces.dashboard import buttons, confirmations, formatting, patch_preview, story
+from rollout.interfaces.dashboard import buttons, confirmations, formatting, patch_preview, rollout_sentences
 from rollout.interfaces.dashboard.page_route import form_of, render, shown, to, visitor
 
 ROLLBACK_SECONDS = 8.0  # how long the button waits for the read-back before it shows where it stands
@@ -110,12 +110,12 @@ def _confirm_page(
         impossible=impossible,
         reason=reason,
         expect=str(r.position),
-        place=story.place(r),
+        place=rollout_sentences.step_text(r),
         request_id=secrets.token_hex(10),
         summary=patch_preview.summary(intent.orders),
         pretty=formatting.pretty_json,
         held=formatting.held(r),
-        overrides=story.overridden(r) if command == "promote" and not impossible else [],
+        overrides=rollout_sentences.overridden(r) if command == "promote" and not impossible else [],
     )
 
 

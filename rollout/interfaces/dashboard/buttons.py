@@ -8,7 +8,7 @@ from rollout.domain.lifecycle.machine import Event, Phase, allows
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.versions import tags
 from rollout.interfaces.auth.roles import Right
-from rollout.interfaces.dashboard.story import weight_at
+from rollout.interfaces.dashboard.rollout_sentences import weight_at
 
 EVENTS = {
     "promote": Event.PROMOTE_ASKED,

@@ -17,10 +17,10 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
 from rollout.domain.writes.protocol import body_of, lists_at
-from rollout.interfaces.dashboard import story
+from rollout.interfaces.dashboard import rollout_sentences
 from rollout.interfaces.dashboard.formatting import percent
 from rollout.interfaces.dashboard.patch_preview import PatchPreview, forward_bodies, grouped
-from rollout.interfaces.views.words import number_count
+from rollout.interfaces.views.value_text import number_count
 
 _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOREIGN})
 
@@ -102,7 +102,7 @@ def _promote(r: Rollout, full: bool) -> Intent:
             full,
         )
     moved = replace(raised, position=goal, confirmed_at=None, hand_split=None)
-    share = story.weight_at(r, goal)
+    share = rollout_sentences.weight_at(r, goal)
     return Intent(
         "promote",
         f"Promote {r.name} to {goal}",

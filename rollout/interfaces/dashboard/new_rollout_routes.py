@@ -16,11 +16,11 @@ from rollout.adapters.planfile.examples import example_plans
 from rollout.domain.errors import RolloutError
 from rollout.interfaces.api.service import service_of
 from rollout.interfaces.auth.roles import Right
-from rollout.interfaces.dashboard import draft as drafts
 from rollout.interfaces.dashboard import formatting, new_rollout_page
-from rollout.interfaces.dashboard.draft import Draft
+from rollout.interfaces.dashboard import plan_draft as drafts
 from rollout.interfaces.dashboard.page_route import form_of, is_fragment, render, shown, template_text, to, visitor
 from rollout.interfaces.dashboard.page_state import PageState
+from rollout.interfaces.dashboard.plan_draft import Draft
 
 _NOT_FIELDS = frozenset({"csrf", "plan", "file", "button"})
 

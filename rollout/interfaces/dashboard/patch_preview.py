@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.writes.protocol import body_of, wanted_lists
-from rollout.interfaces.views.words import number_count
+from rollout.interfaces.views.value_text import number_count
 
 
 @dataclass(frozen=True, slots=True)

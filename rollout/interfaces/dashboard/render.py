@@ -11,7 +11,7 @@ from jinja2 import Environment
 from rollout.domain.version import __version__
 from rollout.interfaces.dashboard import formatting
 from rollout.interfaces.dashboard.assets import Assets
-from rollout.interfaces.views import report_pages, words
+from rollout.interfaces.views import report_pages, value_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -32,8 +32,8 @@ def environment(assets: Assets) -> Environment:
         "split": formatting.split_text,
         "lists": formatting.lists_text,
         "channel": formatting.channel_of,
-        "actor": words.actor_name,
-        "numbers": words.number_count,
+        "actor": value_text.actor_name,
+        "numbers": value_text.number_count,
         "tojson_text": _json,
     }
     made.globals |= {

@@ -19,7 +19,7 @@ from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
-from rollout.interfaces.dashboard import buttons, charts, evidence_charts, formatting, history_charts, story
+from rollout.interfaces.dashboard import buttons, charts, evidence_charts, formatting, history_charts, rollout_sentences
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.paging import page_of
@@ -43,11 +43,11 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "r": r,
         "row": row(r, len(r.targets)),
         "now": now,
-        "move": story.move(r),
-        "place": story.place(r),
-        "asked": story.asked(r),
+        "move": rollout_sentences.version_change(r),
+        "place": rollout_sentences.step_text(r),
+        "asked": rollout_sentences.canary_share(r),
         "seen": _seen_now(r, lines, now),
-        "lead": story.lead(r, found, now),
+        "lead": rollout_sentences.wait_sentence(r, found, now),
         "ahead": ahead(page_state, r),
         "against": [] if found is None else gates.against_lines(found),
         "unreadable": page_state.service.app.store.calls.unreadable(r.id) if r.phase.is_live else None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rollout.domain.gates.summary import ArmCalls, ArmSummary, ExternalSummary, GateSummary, MetricSummary
-from rollout.interfaces.views import words
+from rollout.interfaces.views import value_text
 
 
 def verdict(found: GateSummary | None) -> dict[str, Any] | None:
@@ -116,7 +116,7 @@ def _lines(a: ArmSummary, *, several: bool) -> list[str]:
         if m.proof is not None:
             text += f"; safe {figure(m.proof.e)} of {m.proof.line:.0f}"
         found.append(text)
-    return [*found, *(f"  {x.name:<12} {words.external(x)}" for x in a.external)]
+    return [*found, *(f"  {x.name:<12} {value_text.external(x)}" for x in a.external)]
 
 
 def good(arm: ArmCalls) -> str:

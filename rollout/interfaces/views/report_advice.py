@@ -13,7 +13,7 @@ from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.gate_check import config_of
-from rollout.interfaces.views.words import metric, moment
+from rollout.interfaces.views.value_text import metric, moment
 
 
 class Advice(StrEnum):

@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
 from rollout.interfaces.views.journal import wording
 from rollout.interfaces.views.report_advice import results
-from rollout.interfaces.views.words import actor_name, counted, metric, moment, number_count, rate, share, span
+from rollout.interfaces.views.value_text import actor_name, counted, metric, moment, number_count, rate, share, span
 
 if TYPE_CHECKING:
     from rollout.adapters.store.journal import RecordedEntry

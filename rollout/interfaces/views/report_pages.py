@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from rollout.domain.gates.summary import ArmSummary
 from rollout.interfaces.views import report_plots as plots
-from rollout.interfaces.views import words
+from rollout.interfaces.views import value_text
 from rollout.interfaces.views.report import Report, ReportedMetric, ReportedVersion
 from rollout.interfaces.views.report_form import ReportForm
 from rollout.interfaces.views.report_history import ReportedEvent
@@ -56,17 +56,17 @@ def _lines(report: Report) -> list[str]:
         found += [f"  {name}: {value}" for name, value in external(arm)]
     found += ["", "What happened:"]
     told, left_out = shown_events(report)
-    found += [f"  {words.moment(e.at)}  {e.actor}: {e.what}" for e in told]
+    found += [f"  {value_text.moment(e.at)}  {e.actor}: {e.what}" for e in told]
     found += [f"  {left_out} events between the first and these are in the journal"] if left_out else []
     return found
 
 
 def _metric(m: ReportedMetric) -> str:
-    line = f"{words.metric(m.name):<16} {words.counted(m.rate)}"
+    line = f"{value_text.metric(m.name):<16} {value_text.counted(m.rate)}"
     if m.rate.calls:
-        line += f" good, {words.rate(m.rate.good)} ({words.span(m.rate.good_interval)})"
+        line += f" good, {value_text.rate(m.rate.good)} ({value_text.span(m.rate.good_interval)})"
     if m.difference is not None:
-        line += f"; {words.points(m.difference)} against the baseline ({words.points_span(m.interval)})"
+        line += f"; {value_text.points(m.difference)} against the baseline ({value_text.points_span(m.interval)})"
     return line
 
 
@@ -75,16 +75,18 @@ def facts(report: Report) -> list[tuple[str, str]]:
     baseline, *tried = report.versions
     count = len(report.numbers)
     numbers = (
-        f"{words.number_count(count)}: {', '.join(report.numbers)}" if 0 < count <= 4 else words.number_count(count)
+        f"{value_text.number_count(count)}: {', '.join(report.numbers)}"
+        if 0 < count <= 4
+        else value_text.number_count(count)
     )
     return [
         ("Tried", "; ".join(f"{v.name}: {v.serves}" for v in tried)),
         ("Against", baseline.serves or "the numbers have not been read yet"),
         ("Numbers", f"{numbers} ({', '.join(c.replace('_', ' ') for c in report.channels)})"),
-        ("Since", words.moment(report.since) if report.since else "not begun yet"),
-        *([("Until", words.moment(report.until))] if report.until else []),
+        ("Since", value_text.moment(report.since) if report.since else "not begun yet"),
+        *([("Until", value_text.moment(report.until))] if report.until else []),
         ("Calls", f"{report.calls:,}: " + ", ".join(f"{v.name} {v.calls:,}" for v in report.versions)),
-        ("As of", words.moment(report.at)),
+        ("As of", value_text.moment(report.at)),
     ]
 
 
@@ -95,8 +97,8 @@ def shown_events(report: Report) -> tuple[tuple[ReportedEvent, ...], int]:
 
 
 def external(arm: ArmSummary) -> list[tuple[str, str]]:
-    """The values from elsewhere with their limits, in words."""
-    return [(words.metric(x.name), words.external(x)) for x in arm.external]
+    """The values from elsewhere with their limits, in value_text."""
+    return [(value_text.metric(x.name), value_text.external(x)) for x in arm.external]
 
 
 def html(report: Report) -> str:
@@ -147,12 +149,12 @@ def environment(*folders: Path) -> Environment:
         finalize=_shown,
         auto_reload=False,
     )
-    made.globals["words"] = words
+    made.globals["value_text"] = value_text
     return made
 
 
 def _shown(value: Any) -> Any:
     """Every value on its way into a page: characters that nobody would see, or that turn text, are replaced."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
-        return words.visible(value)
+        return value_text.visible(value)
     return value

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from rollout.interfaces.views.report import BASELINE, EvidenceCurve, Report
-from rollout.interfaces.views.words import metric, share
+from rollout.interfaces.views.value_text import metric, share
 
 WIDE, NARROW = 720, 350
 HEIGHT = 290

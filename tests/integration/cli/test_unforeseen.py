@@ -27,7 +27,7 @@ def test_an_unforeseen_error_in_rollback_says_what_and_where(
     done = inside("rollback", live)
     assert done.code == 1
     assert "unexpected ZeroDivisionError at " in done.err
-    assert "stop_the_line.py:" in done.err
+    assert "pause_and_rollback.py:" in done.err
     assert "seven by nothing" in done.err
     assert "the rollback is ordered" in done.err
     assert "the log has it" not in done.err
@@ -45,4 +45,4 @@ def test_an_unforeseen_error_in_any_command_says_what_and_where(
     first = done.err.splitlines()[0]
     assert first.startswith("rollout: unexpected ZeroDivisionError at ")
     assert first.endswith(": seven by nothing")
-    assert "look.py:" in first, "the innermost line of ours"
+    assert "show_commands.py:" in first, "the innermost line of ours"

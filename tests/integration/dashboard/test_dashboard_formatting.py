@@ -15,7 +15,7 @@ from rollout.domain.lifecycle.state import TargetState
 from rollout.interfaces.cli import screen
 from rollout.interfaces.dashboard import actions, buttons, formatting
 from rollout.interfaces.dashboard.formatting import NO_BREAK
-from rollout.interfaces.views import words
+from rollout.interfaces.views import value_text
 from rollout.interfaces.views.listing import PHASE_ORDER
 from tests.support.clock import START
 from tests.support.values import entry
@@ -76,7 +76,7 @@ def test_channels_are_named_when_there_are_several() -> None:
 
 
 def test_characters_that_hide_or_turn_text_are_seen() -> None:
-    assert words.visible("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
+    assert value_text.visible("a\u202eb\u200bc\x1b[31m\n") == "a\ufffdb\ufffdc\ufffd[31m\n"
 
 
 def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
@@ -84,9 +84,9 @@ def test_evidence_in_as_many_digits_as_it_is_worth() -> None:
 
 
 def test_actors_are_people() -> None:
-    assert words.actor_name("token:ab12:Maria: night") == "Maria: night"
-    assert words.actor_name("cli:noor") == "noor"
-    assert words.actor_name("service") == "service"
+    assert value_text.actor_name("token:ab12:Maria: night") == "Maria: night"
+    assert value_text.actor_name("cli:noor") == "noor"
+    assert value_text.actor_name("service") == "service"
 
 
 STYLES = (Path(formatting.__file__).parent / "static" / "page.css").read_text()

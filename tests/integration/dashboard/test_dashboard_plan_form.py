@@ -15,7 +15,7 @@ from rollout.adapters.planfile import build_plan, dump_plan, edit_plan, load_pla
 from rollout.adapters.planfile.examples import example_plans
 from rollout.domain.errors import PlanError
 from rollout.domain.plan.plan import Channel, Plan
-from rollout.interfaces.dashboard import draft as drafts
+from rollout.interfaces.dashboard import plan_draft as drafts
 from rollout.interfaces.dashboard import plan_form
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.plan_form.fields import CHOICES, LINES, LISTS, TEXTS

@@ -32,7 +32,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.difference import difference
 from rollout.domain.versions.documents import ResponseEngine, VersionDocument
 from rollout.interfaces.backend.local import LocalBackend
-from rollout.interfaces.cli import look
+from rollout.interfaces.cli import show_commands
 from rollout.interfaces.dashboard import buttons
 from rollout.interfaces.dashboard import formatting as words
 from rollout.interfaces.dashboard.page_state import PageState
@@ -222,7 +222,7 @@ def test_pages_are_there_in_every_phase_with_numbers_in_every_state(
     listed = LocalBackend(still.app)
     assert {t["state"] for t in listed.show(id_)["targets"]} == set(TargetState)
     buffer = io.StringIO()
-    Console(file=buffer, width=200).print(look.picture(listed.show(id_)))
+    Console(file=buffer, width=200).print(show_commands.picture(listed.show(id_)))
     assert [state for state in TargetState if state not in buffer.getvalue()] == []
     metrics_text(still.app)
 

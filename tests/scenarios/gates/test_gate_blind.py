@@ -16,7 +16,7 @@ from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.local import LocalBackend
-from rollout.interfaces.cli.look import picture
+from rollout.interfaces.cli.show_commands import picture
 from tests.support.clock import START
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, rollout

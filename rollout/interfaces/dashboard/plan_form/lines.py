@@ -8,7 +8,7 @@ from typing import Any
 
 from rollout.adapters.planfile import from_one_line, on_one_line
 from rollout.domain.plan.calendar import Day
-from rollout.interfaces.views.words import visible
+from rollout.interfaces.views.value_text import visible
 
 _DAYS = [day.value for day in Day]
 _SERVING = re.compile(r"serving: (\S+)(?: (\S+))?")

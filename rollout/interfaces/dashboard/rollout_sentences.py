@@ -17,7 +17,7 @@ from rollout.interfaces.dashboard.formatting import percent, sentence
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class VersionChange:
     """From which versions to which: `agent v6 → v7`, or both in full where the agents differ."""
 
     agent: str
@@ -26,7 +26,7 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Lead:
+class WaitSentence:
     """The reason to wait: what is missing, until when (where a moment is known), and the rest of the sentence."""
 
     missing: str
@@ -34,7 +34,7 @@ class Lead:
     rest: str = ""
 
 
-def move(r: Rollout) -> Move:
+def version_change(r: Rollout) -> VersionChange:
     """The versions that serve before and after, by the baselines of all numbers."""
     before = {
         (str(e.get("agent_id")), str(e.get("agent_version")))
@@ -45,8 +45,8 @@ def move(r: Rollout) -> Move:
     after = [(a.agent_id, str(a.agent_version)) for a in r.plan.arms.values()]
     agents = {agent for agent, _ in (*before, *after)}
     if len(agents) == 1:
-        return Move(agents.pop(), _versions([v for _, v in sorted(before)]), _versions([v for _, v in after]))
-    return Move("", _named(sorted(before)), _named(after))
+        return VersionChange(agents.pop(), _versions([v for _, v in sorted(before)]), _versions([v for _, v in after]))
+    return VersionChange("", _named(sorted(before)), _named(after))
 
 
 def _versions(versions: Sequence[str]) -> str:
@@ -59,13 +59,13 @@ def _named(pairs: Sequence[tuple[str, str]]) -> str:
     return shown if len(pairs) <= 3 else f"{shown} and {len(pairs) - 3} more"
 
 
-def place(r: Rollout) -> str:
+def step_text(r: Rollout) -> str:
     """`step 2 of 3`, and the wave where there are several."""
     step = f"step {r.position.step} of {r.plan.last_step}"
     return step if r.waves == 1 else f"wave {r.position.wave} of {r.waves}, {step}"
 
 
-def lead(r: Rollout, gates: GateSummary | None, now: datetime) -> Lead:
+def wait_sentence(r: Rollout, gates: GateSummary | None, now: datetime) -> WaitSentence:
     """One sentence on what a live rollout waits for, what is missing first."""
     if r.phase is Phase.PROGRESSING and r.waiting_for is WaitingFor.EVIDENCE and gates is not None:
         return _evidence(r, gates, now)
@@ -75,23 +75,23 @@ def lead(r: Rollout, gates: GateSummary | None, now: datetime) -> Lead:
         if not r.plan.hold(r.position.step).open and r.stood is None:
             until = r.confirmed_at + timedelta(seconds=r.plan.hold(r.position.step).seconds)
         what = f"The {word} of step {r.position.step} is running" if until is None else f"The {word} ends"
-        return Lead(what, until, _still_open(gates))
+        return WaitSentence(what, until, _still_open(gates))
     if r.waiting_for is WaitingFor.DECISION:
-        return Lead("The plan decides the A/B test", r.decides_at, _still_open(gates))
+        return WaitSentence("The plan decides the A/B test", r.decides_at, _still_open(gates))
     if r.waiting_for is WaitingFor.START and r.start_at is not None and r.start_at > now:
-        return Lead("It starts", r.start_at)
-    return Lead(sentence(r.why).removesuffix("."))
+        return WaitSentence("It starts", r.start_at)
+    return WaitSentence(sentence(r.why).removesuffix("."))
 
 
-def _evidence(r: Rollout, gates: GateSummary, now: datetime) -> Lead:
+def _evidence(r: Rollout, gates: GateSummary, now: datetime) -> WaitSentence:
     waiting = [a for a in gates.arms if a.decides]
     slowest = max(waiting, key=lambda a: -1.0 if a.forecast is None else a.forecast.half, default=None)
     rest = "" if r.verdict is None else sentence(r.verdict.reason)
     if slowest is None or slowest.forecast is None:
         blind = gates.outcome is GateOutcome.UNMEASURABLE
-        return Lead("The gates cannot judge it" if blind else "The calls do not decide it yet", None, rest)
+        return WaitSentence("The gates cannot judge it" if blind else "The calls do not decide it yet", None, rest)
     said = forecast_wording.words(slowest.forecast, slowest.calls_per_day, now)
-    return Lead(sentence(said).removesuffix("."), None, rest)
+    return WaitSentence(sentence(said).removesuffix("."), None, rest)
 
 
 def _still_open(gates: GateSummary | None) -> str:
@@ -125,7 +125,7 @@ def overridden(r: Rollout) -> list[str]:
     return found
 
 
-def asked(r: Rollout) -> str:
+def canary_share(r: Rollout) -> str:
     """The share of new calls that is asked for the canary now."""
     undone = r.phase in (Phase.PENDING, Phase.ROLLING_BACK, Phase.ROLLED_BACK)
     return percent(0.0 if undone else sum(r.weights.values()) / splits.TOTAL)

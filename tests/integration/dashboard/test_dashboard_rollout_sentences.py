@@ -12,7 +12,7 @@ from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.interfaces.dashboard import evidence_charts, history_charts, rollout_page, story
+from rollout.interfaces.dashboard import evidence_charts, history_charts, rollout_page, rollout_sentences
 from rollout.interfaces.dashboard.page_state import Line, line_of
 from tests.integration.dashboard.world import World, _server
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
@@ -34,21 +34,23 @@ def scene(sqlite_url: str) -> Iterator[GateScene]:
 
 
 def test_one_agent_is_named_once_and_its_versions_around_an_arrow() -> None:
-    moved = story.move(rollout())
+    moved = rollout_sentences.version_change(rollout())
     assert (moved.agent, moved.before, moved.after) == ("agent_frontdesk", "v6", "v7")
 
 
 def test_several_baselines_are_all_named_and_other_agents_in_full() -> None:
     two = rollout(targets=(target(), target("+14157774445", baseline=only(5))))
-    assert story.move(two).before == "v5, v6"
+    assert rollout_sentences.version_change(two).before == "v5, v6"
     other = rollout(plan=plan(canary={"agent_id": "agent_new", "agent_version": 1}))
-    assert story.move(other) == story.Move("", "agent_frontdesk v6", "agent_new v1")
+    assert rollout_sentences.version_change(other) == rollout_sentences.VersionChange(
+        "", "agent_frontdesk v6", "agent_new v1"
+    )
 
 
 def test_the_place_counts_steps_and_waves_where_there_are_several() -> None:
-    assert story.place(rollout()) == "step 1 of 3"
+    assert rollout_sentences.step_text(rollout()) == "step 1 of 3"
     two = rollout(targets=(target(), target("+14157774445", wave=2)))
-    assert story.place(two) == "wave 1 of 2, step 1 of 3"
+    assert rollout_sentences.step_text(two) == "wave 1 of 2, step 1 of 3"
 
 
 # ------------------------------------------------------------------ what is missing
@@ -56,7 +58,7 @@ def test_the_place_counts_steps_and_waves_where_there_are_several() -> None:
 
 def test_missing_calls_come_first_and_are_told_once(scene: GateScene) -> None:
     r = replace(scene.rollout, waiting_for=WaitingFor.EVIDENCE)
-    said = story.lead(r, summarise(r), scene.clock.now())
+    said = rollout_sentences.wait_sentence(r, summarise(r), scene.clock.now())
     assert said.missing.startswith("About ")
     assert "more call" in said.missing
     assert "more call" not in said.rest
@@ -67,7 +69,7 @@ def test_a_hold_says_when_it_ends_and_what_the_gates_say_meanwhile(scene: GateSc
     r = scene.rollout
     assert r.waiting_for is WaitingFor.HOLD
     assert r.confirmed_at is not None
-    said = story.lead(r, summarise(r), scene.clock.now())
+    said = rollout_sentences.wait_sentence(r, summarise(r), scene.clock.now())
     assert said.until == r.confirmed_at + timedelta(minutes=30)
     assert said.rest.startswith("The gates are undecided")
 
@@ -75,14 +77,14 @@ def test_a_hold_says_when_it_ends_and_what_the_gates_say_meanwhile(scene: GateSc
 def test_a_start_to_come_is_a_moment() -> None:
     at = START + timedelta(hours=3)
     r = rollout(phase=Phase.PENDING, start_at=at, waiting_for=WaitingFor.START, why="waiting for its start")
-    assert story.lead(r, None, START) == story.Lead("It starts", at)
+    assert rollout_sentences.wait_sentence(r, None, START) == rollout_sentences.WaitSentence("It starts", at)
 
 
 # ------------------------------------------------------------------ what a promotion overrides
 
 
 def test_a_promotion_tells_the_hold_and_the_calls_that_it_does_not_wait_for(scene: GateScene) -> None:
-    hold, gates = story.overridden(scene.rollout)
+    hold, gates = rollout_sentences.overridden(scene.rollout)
     assert hold.startswith("The hold of step 1 is not over")
     arm = summarise(scene.rollout)
     assert arm is not None
@@ -91,8 +93,8 @@ def test_a_promotion_tells_the_hold_and_the_calls_that_it_does_not_wait_for(scen
 
 
 def test_nothing_is_overridden_where_nothing_is_waited_for() -> None:
-    assert story.overridden(rollout()) == []
-    assert story.overridden(rollout(phase=Phase.HELD, waiting_for=WaitingFor.PERSON)) == []
+    assert rollout_sentences.overridden(rollout()) == []
+    assert rollout_sentences.overridden(rollout(phase=Phase.HELD, waiting_for=WaitingFor.PERSON)) == []
 
 
 # ------------------------------------------------------------------ bars and charts
