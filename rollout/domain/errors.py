@@ -59,7 +59,7 @@ class UnknownRollout(InputError):
     hint = "`rollout list` shows the rollouts"
 
     @classmethod
-    def called(cls, text: str) -> Self:
+    def for_id(cls, text: str) -> Self:
         """For an id or a name that nothing has."""
         return cls(f"there is no rollout {text}; `rollout list` shows them", id=text)
 

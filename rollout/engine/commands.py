@@ -194,7 +194,7 @@ class Commands:
 
         UnknownRollout when there is none; AmbiguousName, with the ids, when two live ones have the name.
         """
-        return self.store.meant(text)
+        return self.store.resolve(text)
 
     def on_number(self, number: str) -> str:
         """The rollout a rollback of this number means: the one that drives it, else the newest that wrote it."""

@@ -213,7 +213,7 @@ class Rollouts(Protocol):
 
     def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...
 
-    def meant(self, text: str, within: frozenset[str] | None = None) -> str:
+    def resolve(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means; UnknownRollout, AmbiguousName."""
         ...
 

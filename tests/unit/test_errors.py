@@ -38,5 +38,5 @@ def test_an_error_says_its_message_or_what_its_kind_says() -> None:
     assert StaleExpectation().message == "The rollout has moved on since you looked."
     error = Refused("wait until it is confirmed", phase="paused")
     assert (error.message, error.details) == ("wait until it is confirmed", {"phase": "paused"})
-    unknown = UnknownRollout.called("r9")
+    unknown = UnknownRollout.for_id("r9")
     assert (unknown.message, unknown.details) == ("there is no rollout r9; `rollout list` shows them", {"id": "r9"})

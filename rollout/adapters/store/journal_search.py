@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_, case, func, or_, select
 
-from rollout.adapters.store import names
+from rollout.adapters.store import rollout_names
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import journal, rollouts
 from rollout.adapters.store.tokens import SYSTEM
@@ -68,7 +68,7 @@ def search_journal(
         for _ in range(_READS):  # where most is not the asker's business
             rows = connection.execute(query if before is None else query.where(_behind(before))).all()
             ids = sorted({row.rollout_id for row in rows})
-            mine = ids if search.within is None else names.seen(connection, ids, search.within)
+            mine = ids if search.within is None else rollout_names.visible_ids(connection, ids, search.within)
             for row in rows[:limit]:
                 before = (row.at, row.rollout_id, row.seq)
                 if row.rollout_id in mine:

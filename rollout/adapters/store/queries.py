@@ -1,6 +1,6 @@
 """Rollouts out of the store, for those that decide: whole, by number, and all that a drift scan compares.
 
-Each is asked inside the caller's transaction. What people look at is read by lookups.py, too.
+Each is asked inside the caller's transaction. What people look at is read by interface_queries.py, too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def load(
     wanted = {"wanted": rollout_id}
     row = connection.execute(_ROLLOUT, wanted).one_or_none()
     if row is None:
-        raise UnknownRollout.called(rollout_id)
+        raise UnknownRollout.for_id(rollout_id)
     head = head_of(row)
     found = known.get(rollout_id, head) if known is not None else None
     if found is None:
@@ -83,7 +83,7 @@ _ANSWERED = select(writes).where(
 def exists(connection: Connection, rollout_id: str) -> None:
     """UnknownRollout when there is no such rollout."""
     if connection.execute(select(rollouts.c.id).where(rollouts.c.id == rollout_id)).first() is None:
-        raise UnknownRollout.called(rollout_id)
+        raise UnknownRollout.for_id(rollout_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ def phase(connection: Connection, rollout_id: str) -> Phase:
     """The phase of a rollout; UnknownRollout."""
     found = connection.execute(select(rollouts.c.phase).where(rollouts.c.id == rollout_id)).scalar_one_or_none()
     if found is None:
-        raise UnknownRollout.called(rollout_id)
+        raise UnknownRollout.for_id(rollout_id)
     return Phase(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import exc
 
-from rollout.adapters.store import claims, journal, key_values, names, queries, rollouts
+from rollout.adapters.store import claims, journal, key_values, queries, rollout_names, rollouts
 from rollout.adapters.store import requests as request_ids
 from rollout.adapters.store.disk_reserve import GIVEN_BACK, DiskReserve
 from rollout.adapters.store.engine import Database
@@ -237,20 +237,20 @@ class Store:
         with self.database.read() as connection:
             return queries.summaries(connection, live, before, limit, name)
 
-    def meant(self, text: str, within: frozenset[str] | None = None) -> str:
+    def resolve(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means to a caller who sees these numbers (None: all of them)."""
         with self.database.read() as connection:
-            return names.meant(connection, text, within)
+            return rollout_names.resolve(connection, text, within)
 
     def live_named(self, name: str) -> str | None:
         """The id of the newest live rollout of this name."""
         with self.database.read() as connection:
-            return next(iter(names.live_named(connection, name)), None)
+            return next(iter(rollout_names.live_named(connection, name)), None)
 
     def was_promoted(self, name: str) -> bool:
         """True if a rollout of this name stands as promoted."""
         with self.database.read() as connection:
-            return names.was_promoted(connection, name)
+            return rollout_names.was_promoted(connection, name)
 
     def writers(self, number: str) -> list[tuple[str, Phase]]:
         """Ids and phases of the rollouts that have written this number, newest first."""

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Row, bindparam, exc, insert, or_, select, update
 
 from rollout.adapters.store import journal as journals
-from rollout.adapters.store import names, signals
+from rollout.adapters.store import rollout_names, signals
 from rollout.adapters.store.bulk import Bulk, in_parts, inserts, update_one, updates
 from rollout.adapters.store.journal import GENESIS, Worded, worded
 from rollout.adapters.store.queries import head_of
@@ -38,7 +38,7 @@ def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: d
     NameTaken when a live rollout has its name, Refused when one drives a number of it.
     """
     if rollout.phase.is_live:
-        names.take(connection, rollout.name)
+        rollout_names.claim_name(connection, rollout.name)
     data = {
         **(entry.data or {}),
         "rollout": {
@@ -119,7 +119,7 @@ def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
     """The head of the rollout's row, which is locked for the rest of the transaction."""
     row = connection.execute(_HEAD, {"wanted": rollout_id}).one_or_none()
     if row is None:
-        raise UnknownRollout.called(rollout_id)
+        raise UnknownRollout.for_id(rollout_id)
     return row
 
 

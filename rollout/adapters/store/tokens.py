@@ -111,7 +111,7 @@ class AccessStore:
         with self.database.write() as connection:
             row = connection.execute(select(tokens).where(tokens.c.id == id_).with_for_update()).one_or_none()
             if row is None:
-                raise UnknownToken.called(id_)
+                raise UnknownToken.for_id(id_)
             if row.revoked_at is not None:
                 return False
             now = self.database.now(connection)
@@ -227,7 +227,7 @@ class UnknownToken(InputError):
     status = 404
 
     @classmethod
-    def called(cls, id_: str) -> UnknownToken:
+    def for_id(cls, id_: str) -> UnknownToken:
         """The error for an id that no token has."""
         return cls(f"there is no token {id_}; `rollout token list` shows them")
 

@@ -43,7 +43,7 @@ def take(service: ApiService, caller: Caller, source: str, document: object) -> 
 def _candidates(service: ApiService, caller: Caller) -> list[tuple[Rollout, list[str]]]:
     """Live rollouts that listen to alerts and are this caller's business, with their numbers."""
     listening = [r for r in service.live(caller) if r.plan.alerts]
-    numbers = service.lookups.numbers([r.id for r in listening])
+    numbers = service.queries.numbers([r.id for r in listening])
     return [(r, numbers.get(r.id) or service.numbers_of(r)) for r in listening]
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import structlog
 from fastapi import Request
 
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
 from rollout.domain.errors import Forbidden, Refused, Unauthenticated
@@ -59,10 +59,10 @@ class ApiService:
         self.pools = WorkerPools()
         self.backend = LocalBackend(self.app)
         self.access = AccessStore(self.app.database)
-        self.lookups = Lookups(self.app.database)
+        self.queries = InterfaceQueries(self.app.database)
         self.followers = Followers(self.app)
-        self.hub = Hub(self.app.store, self.lookups, self.access, self.pools, settings.event_clients)
-        self.intake = WebhookIntake(settings, clock, self.lookups, self.access, self.observe)
+        self.hub = Hub(self.app.store, self.queries, self.access, self.pools, settings.event_clients)
+        self.intake = WebhookIntake(settings, clock, self.queries, self.access, self.observe)
         self.reads = Buckets(clock, settings.read_rate)
         self.changes = Buckets(clock, settings.change_rate)
         self.attempts = Attempts(clock)
@@ -112,7 +112,7 @@ class ApiService:
     def find(self, caller: Caller, text: str) -> Rollout:
         """The rollout that this id or name means to this caller; UnknownRollout also when it is not theirs to see."""
         store = self.app.store
-        return store.load(store.meant(text, caller.numbers))[0]
+        return store.load(store.resolve(text, caller.numbers))[0]
 
     def live(self, caller: Caller) -> list[Rollout]:
         """Every unfinished rollout (without targets) that is this caller's business, newest first."""
@@ -129,12 +129,12 @@ class ApiService:
         """Those of these rollouts (without targets) that are this caller's business."""
         if caller.numbers is None:
             return found
-        numbers = self.lookups.numbers([r.id for r in found])
+        numbers = self.queries.numbers([r.id for r in found])
         return [r for r in found if caller.covers(numbers.get(r.id) or listed(r.plan.numbers))]
 
     def business_of(self, caller: Caller, ids: Collection[str]) -> set[str]:
         """Those of these ids whose rollouts are this caller's business."""
-        found = [rollout for _, rollout in self.lookups.states(ids).values()]
+        found = [rollout for _, rollout in self.queries.states(ids).values()]
         return {r.id for r in self.visible(caller, found)}
 
     def allow_plan(self, caller: Caller, plan: Plan) -> None:
@@ -150,7 +150,7 @@ class ApiService:
 
     def command(self, caller: Caller, name: str, text: str, by: By, **more: Any) -> dict[str, Any]:
         """A command on one rollout; a refusal says where the rollout stands."""
-        id_ = self.app.store.meant(text, caller.numbers)
+        id_ = self.app.store.resolve(text, caller.numbers)
         try:
             if name == "rollback":
                 return self.backend.rollback(id_, by)

@@ -17,7 +17,7 @@ import structlog
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.backoff import Backoff
@@ -67,9 +67,11 @@ class Subscriber:
 class Hub:
     """The hub that feeds the subscribers of one process; everything but `stop` runs on the event loop."""
 
-    def __init__(self, store: Store, lookups: Lookups, access: AccessStore, pools: WorkerPools, most: int) -> None:
+    def __init__(
+        self, store: Store, queries: InterfaceQueries, access: AccessStore, pools: WorkerPools, most: int
+    ) -> None:
         """`most`: streams that may be open at a time."""
-        self._store, self._lookups, self._access, self._pools, self._most = (store, lookups, access, pools, most)
+        self._store, self._queries, self._access, self._pools, self._most = (store, queries, access, pools, most)
         self._subscribers: set[Subscriber] = set()
         self._callers: Counter[str] = Counter()
         self._poller: asyncio.Task[None] | None = None
@@ -133,7 +135,7 @@ class Hub:
         tokens = {s.caller.id for group in groups.values() for s in group if s.caller.id is not None}
 
         def ask() -> tuple[dict[str, Any], set[str], dict[tuple[str, int], list[tuple[int, str]]]]:
-            states = self._lookups.states(groups)
+            states = self._queries.states(groups)
             behind = {(id_, s.seq) for id_, (head, _) in states.items() for s in groups[id_] if s.seq < head}
             entries = {
                 (id_, seq): [

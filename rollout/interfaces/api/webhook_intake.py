@@ -14,7 +14,7 @@ from datetime import timedelta
 
 import structlog
 
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain import webhooks
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
@@ -40,10 +40,10 @@ class WebhookIntake:
     """The queue and its worker; the thread starts with the first webhook."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, lookups: Lookups, access: AccessStore, observe: Observe | None
+        self, settings: Settings, clock: Clock, queries: InterfaceQueries, access: AccessStore, observe: Observe | None
     ) -> None:
         self._settings, self._clock = settings, clock
-        self._lookups, self._access, self._observe = lookups, access, observe
+        self._queries, self._access, self._observe = queries, access, observe
         self._most = settings.webhook_queue
         self._queue: deque[tuple[str, bytes]] = deque()
         self._bytes = 0
@@ -140,7 +140,7 @@ class WebhookIntake:
     def _live_numbers(self) -> frozenset[str]:
         now = self._clock.boot()
         if self._live_at is None or now - self._live_at >= LIVE_SECONDS:
-            self._live, self._live_at = frozenset(self._lookups.driven()), now
+            self._live, self._live_at = frozenset(self._queries.driven_numbers()), now
         return self._live
 
     def stop(self, seconds: float = 2.0) -> None:

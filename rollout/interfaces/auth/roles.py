@@ -166,7 +166,7 @@ def revoke_token(store: HasDatabase, id_: str, actor: str, within: frozenset[str
     UnknownToken for an id that there is not `within` these numbers (None: at all).
     """
     if within is not None and id_ not in {row.id for row in list_tokens(store, within)}:
-        raise UnknownToken.called(id_)
+        raise UnknownToken.for_id(id_)
     return AccessStore(store.database).revoke(id_, actor)
 
 

@@ -13,7 +13,7 @@ from rollout.adapters.settings_check import problems as settings_problems
 from rollout.adapters.settings_check import shown_settings
 from rollout.adapters.store import migrate
 from rollout.adapters.store.disk_reserve import GIVEN_BACK
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.app import App, build
 from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
 from rollout.domain.writes.answers import Failure
@@ -97,7 +97,7 @@ def examine(settings: Settings) -> dict[str, Any]:
 
 
 def _examine_database(app: App, note: _Notes) -> None:
-    Lookups(app.database).probe()  # a full disk is noticed by writing alone
+    InterfaceQueries(app.database).probe()  # a full disk is noticed by writing alone
     note("database", True, "can be written")
     if app.store.disk_reserve.given_back:
         note("disk", False, GIVEN_BACK)

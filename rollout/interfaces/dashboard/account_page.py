@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.adapters.store.lookups import LeftLists, NumberOwner
+from rollout.adapters.store.interface_queries import LeftLists, NumberOwner
 from rollout.domain.patterns import fits
 from rollout.domain.splits import splits
 from rollout.domain.writes.answers import Failure, Reading
@@ -85,7 +85,7 @@ class AccountSnapshot:
 
 def account_numbers(service: ApiService, caller: Caller, readings: Sequence[Reading]) -> list[AccountNumber]:
     """The rows of the numbers that are this caller's business."""
-    drivers, left = service.lookups.drivers(), service.lookups.left()
+    drivers, left = service.queries.owners(), service.queries.left_lists()
     if caller.numbers is not None:
         readings = [reading for reading in readings if reading.number in caller.numbers]
         mine = service.business_of(caller, {o.rollout_id for owners in (drivers, left) for o in owners.values()})

@@ -84,7 +84,7 @@ async def _ask(
     def work() -> Response:
         fitting = chosen.live(page_state, caller)[1]
         touched = [r for r in fitting if bulk.touches(command, r)]
-        sizes = page_state.service.lookups.sizes([r.id for r in touched])
+        sizes = page_state.service.queries.sizes([r.id for r in touched])
         values: dict[str, Any] = {
             "command": str(command),
             "verb": _VERBS[command],

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
 
-from rollout.adapters.store.lookups import EndedSearch
+from rollout.adapters.store.interface_queries import EndedSearch
 from rollout.domain.errors import InputError
 from rollout.domain.gates.summary import meters
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict
@@ -138,7 +138,7 @@ def page(page_state: PageState, caller: Caller, query: Mapping[str, str]) -> dic
     everything, fitting = chosen.live(page_state, caller)
     shown, number, pages = page_of(fitting, PER_PAGE, query.get("page", ""))
     ended, older = _ended(page_state, caller, chosen, query.get("before", ""))
-    sizes = page_state.service.lookups.sizes([r.id for r in (*shown, *ended)])
+    sizes = page_state.service.queries.sizes([r.id for r in (*shown, *ended)])
     counts = Counter(r.phase for r in fitting)
     return {
         "groups": _groups(shown, fitting, sizes, chosen.by_agent),
@@ -180,7 +180,7 @@ def _ended(
     found: list[Rollout] = []
     last: Rollout | None = None
     for _ in range(10):  # where most is not the caller's business
-        batch = page_state.service.lookups.ended(search, before, ENDED_PER_PAGE + 1)
+        batch = page_state.service.queries.ended(search, before, ENDED_PER_PAGE + 1)
         for r in page_state.service.visible(caller, batch):
             if not listing.fits(views.summary(r), None, chosen.agent or None):
                 continue

@@ -112,7 +112,7 @@ def _rollout_pages(router: APIRouter) -> None:
         last = request.headers.get("last-event-id", "")
         if last.isascii() and last.isdigit():
             after = int(last[:16])
-        id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
+        id_ = await service.pools.run("read", lambda: service.app.store.resolve(id, caller.numbers))
         return EventStream(service.hub, service.hub.subscribe(id_, caller, max(0, min(after, MOST_SEQ))))
 
 

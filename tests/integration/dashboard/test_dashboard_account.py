@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from rollout.adapters.store.lookups import LeftLists, NumberOwner
+from rollout.adapters.store.interface_queries import LeftLists, NumberOwner
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.interfaces.auth.roles import Caller, Role

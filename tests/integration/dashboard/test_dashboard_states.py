@@ -19,7 +19,7 @@ from sqlalchemy import text as sql
 
 from rollout.adapters.store import archive
 from rollout.adapters.store import rollouts as rows
-from rollout.adapters.store.lookups import EndedSearch, Lookups
+from rollout.adapters.store.interface_queries import EndedSearch, InterfaceQueries
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.agent_tests.judgement import TestOutcome, TestVerdict
 from rollout.domain.agent_tests.runs import BatchProgress
@@ -387,7 +387,7 @@ def test_what_a_page_leaves_out_is_said(still: World, monkeypatch: pytest.Monkey
             connection.execute(sql("UPDATE targets SET driven = false WHERE number = :n"), {"n": number})
     cookie = still.session("viewer")
     assert "before them" not in still.ask("GET", f"/numbers/{number}", cookie=cookie).text
-    monkeypatch.setattr(Lookups.stays, "__defaults__", (None, 1))
+    monkeypatch.setattr(InterfaceQueries.history_of, "__defaults__", (None, 1))
     page = unescape(still.ask("GET", f"/numbers/{number}", cookie=cookie).text)
     assert "These are the newest 1; it was in 2 more before them." in page
 
@@ -412,10 +412,10 @@ def test_finished_rollouts_are_searched_by_the_database(still: World) -> None:
     """Each search read up to a thousand of them whole."""
     for index, name in ((910, "Quick-100%_a"), (911, "quick-1000b")):
         keep(still, index, [f"+1419890{index:04}"], phase=Phase.STOPPED, name=name)
-    lookups = Lookups(still.app.database)
+    queries = InterfaceQueries(still.app.database)
 
     def found(text: str) -> list[str]:
-        return [r.name for r in lookups.ended(EndedSearch(text))]
+        return [r.name for r in queries.ended(EndedSearch(text))]
 
     assert sorted(found("QUICK-100")) == ["Quick-100%_a", "quick-1000b"]
     assert found("100%_") == ["Quick-100%_a"], "what LIKE calls a wildcard is a letter here"

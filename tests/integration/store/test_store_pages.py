@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from rollout.adapters.store.interface_queries import EndedSearch, InterfaceQueries
 from rollout.adapters.store.journal_search import JournalSearch, search_journal
-from rollout.adapters.store.lookups import EndedSearch, Lookups
 from rollout.adapters.store.outbox import Outbox
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.system_state import system_state
@@ -25,20 +25,20 @@ def test_ended_rollouts_come_by_their_end_page_by_page(store: Store, hand: Hand)
         of = plan([NUMBERS[i]], canary=agent)
         hand.create(f"r{i}", target(NUMBERS[i]), plan=of, name=f"shop-{i}", phase=phase)
     hand.run("UPDATE rollouts SET updated_at = :at WHERE id = 'r0'", at=store.now())
-    lookups = Lookups(store.database)
-    assert {r.id for r in lookups.ended(EndedSearch())} == {"r0", "r1", "r2", "r4"}
-    whole = [r.id for r in lookups.ended(EndedSearch())]
+    queries = InterfaceQueries(store.database)
+    assert {r.id for r in queries.ended(EndedSearch())} == {"r0", "r1", "r2", "r4"}
+    whole = [r.id for r in queries.ended(EndedSearch())]
     assert whole[0] == "r0", "it changed last"
     parts, before = list[str](), None
-    while found := lookups.ended(EndedSearch(), before, 1):
+    while found := queries.ended(EndedSearch(), before, 1):
         parts.append(found[0].id)
         before = (found[0].updated_at, found[0].id)
     assert parts == whole
-    assert {r.id for r in lookups.ended(EndedSearch(phase="stopped"))} == {"r0", "r4"}
-    assert {r.id for r in lookups.ended(EndedSearch(agent_id="agent_y"))} == {"r1"}
-    assert lookups.ended(EndedSearch(agent_id="agent_")) == []
-    assert [r.id for r in lookups.ended(EndedSearch(NUMBERS[1]))] == ["r1"]
-    assert lookups.sizes(["r0", "r3", "nothing"]) == {"r0": 1, "r3": 1}
+    assert {r.id for r in queries.ended(EndedSearch(phase="stopped"))} == {"r0", "r4"}
+    assert {r.id for r in queries.ended(EndedSearch(agent_id="agent_y"))} == {"r1"}
+    assert queries.ended(EndedSearch(agent_id="agent_")) == []
+    assert [r.id for r in queries.ended(EndedSearch(NUMBERS[1]))] == ["r1"]
+    assert queries.sizes(["r0", "r3", "nothing"]) == {"r0": 1, "r3": 1}
 
 
 def test_the_journals_are_searched_together(store: Store, hand: Hand) -> None:

@@ -21,7 +21,7 @@ from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
 from rollout.adapters.store.gate_records import StoredGateRecords
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.gate_check import GateCheck
@@ -225,9 +225,9 @@ def _jobs(old: Scene, anchors: Anchors) -> Iterator[Callable[[], Any]]:
 
 def _webhooks(old: Scene) -> None:
     """What the intake of webhooks asks every second."""
-    lookups = Lookups(old.app.database)
+    queries = InterfaceQueries(old.app.database)
     now = old.clock.now()
-    for number in sorted(lookups.driven())[:2]:
+    for number in sorted(queries.driven_numbers())[:2]:
         call = CallRecord(
             f"hook-{number}-{now}",
             AGENT,

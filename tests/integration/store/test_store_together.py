@@ -13,8 +13,8 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.key_values import value_of
-from rollout.adapters.store.lookups import Lookups
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
@@ -60,7 +60,7 @@ def test_probes(database: Database) -> None:
 
     seen = {probed()}
     for _ in range(5):
-        at_once(lambda _i: Lookups(database).probe())
+        at_once(lambda _i: InterfaceQueries(database).probe())
         seen.add(probed())
     assert len(seen) == 6 and None in seen  # each time somebody's row was written
 

@@ -63,7 +63,7 @@ class Store:
     def live_named(self, _name: str) -> str | None:
         return self.named
 
-    def meant(self, text: str) -> str:
+    def resolve(self, text: str) -> str:
         return f"id of {text}"
 
     def drivers(self, _numbers: Any) -> dict[str, tuple[str, str]]:

@@ -34,8 +34,8 @@ async def get_number(
 
 def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
-    stays = service.lookups.stays(number, caller.numbers)
-    earlier = service.lookups.count_on(number, caller.numbers) - len(stays)
+    stays = service.queries.history_of(number, caller.numbers)
+    earlier = service.queries.count_on(number, caller.numbers) - len(stays)
     if not stays and not (fresh and caller.covers([number])):
         raise UnknownRollout(f"no rollout has used {number}; ?fresh=true reads it from Retell", number=number)
     serves, seen_at = None, None
@@ -52,7 +52,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
         serves, seen_at = dict(reading.lists), service.app.store.now()
     driving = next((s.rollout for s in stays if s.driven), None)
     try:
-        rollback = service.app.store.meant(service.app.commands.on_number(number), caller.numbers)
+        rollback = service.app.store.resolve(service.app.commands.on_number(number), caller.numbers)
     except UnknownRollout:
         rollback = None
     return {

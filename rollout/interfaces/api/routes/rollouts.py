@@ -131,7 +131,7 @@ async def history(
     service, caller = service_of(request), caller_of(request)
 
     def work() -> dict[str, Any]:
-        id_ = service.app.store.meant(id, caller.numbers)
+        id_ = service.app.store.resolve(id, caller.numbers)
         found = service.app.store.history(id_, after, limit + 1)
         items = [rollout.entry(e) for e in found[:limit]]
         return {"items": items, "next": items[-1]["seq"] if len(found) > limit else None}
@@ -195,7 +195,7 @@ async def events(
         if not (last_event_id.isascii() and last_event_id.isdigit() and int(last_event_id) <= MOST_SEQ):
             raise InputError("Last-Event-ID: write the id of an event, a whole number")
         after = int(last_event_id)
-    id_ = await service.pools.run("read", lambda: service.app.store.meant(id, caller.numbers))
+    id_ = await service.pools.run("read", lambda: service.app.store.resolve(id, caller.numbers))
     return EventStream(service.hub, service.hub.subscribe(id_, caller, after))
 
 

@@ -122,7 +122,7 @@ class Checks:
 
     def _probe(self) -> None:
         self._service.app.store.heartbeats.require_same()
-        self._service.lookups.probe()
+        self._service.queries.probe()
 
     def _ticks(self, now: float) -> str:
         scheduler = self._service.scheduler

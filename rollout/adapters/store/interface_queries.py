@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, case, func, or_, select, type_coerce
 
-from rollout.adapters.store import names
+from rollout.adapters.store import rollout_names
 from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
@@ -66,7 +66,7 @@ class EndedSearch:
     agent_id: str = ""
 
 
-class Lookups:
+class InterfaceQueries:
     """Reads of several rollouts at once."""
 
     def __init__(self, database: Database) -> None:
@@ -114,7 +114,7 @@ class Lookups:
         with self.database.read() as connection:
             return [to_rollout(row) for row in connection.execute(query)]
 
-    def stays(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[NumberHistory]:
+    def history_of(self, number: str, within: frozenset[str] | None = None, limit: int = 100) -> list[NumberHistory]:
         """The rollouts a number was in, newest first: so many of them, and in any case the one that drives it.
 
         `within`: of those that somebody who sees these numbers may see; None: of all.
@@ -143,10 +143,10 @@ class Lookups:
             was_in = connection.execute(whose.where(t.number == number)).all()
             ids, shown = [row.rollout_id for row in was_in], list[str]()
             for some in in_parts(ids, limit):
-                shown += names.seen(connection, some, within)
+                shown += rollout_names.visible_ids(connection, some, within)
                 if len(shown) >= limit:
                     break
-            driving = names.seen(connection, [row.rollout_id for row in was_in if row.driven], within)
+            driving = rollout_names.visible_ids(connection, [row.rollout_id for row in was_in if row.driven], within)
             rows = connection.execute(query.where(rollouts.c.id.in_({*shown[:limit], *driving})))
             return [
                 NumberHistory(
@@ -165,25 +165,25 @@ class Lookups:
             ]
 
     def count_on(self, number: str, within: frozenset[str] | None = None) -> int:
-        """The number of rollouts that ever had this number; `within` as in `stays`."""
+        """The number of rollouts that ever had this number; `within` as in `history_of`."""
         query = select(targets.c.rollout_id).where(targets.c.number == number)
         with self.database.read() as connection:
             ids = list(connection.execute(query).scalars())
-            return sum(len(names.seen(connection, some, within)) for some in in_parts(ids))
+            return sum(len(rollout_names.visible_ids(connection, some, within)) for some in in_parts(ids))
 
-    def driven(self) -> set[str]:
+    def driven_numbers(self) -> set[str]:
         """Every number of a live rollout."""
         with self.database.read() as connection:
             return set(connection.execute(select(targets.c.number).where(DRIVEN)).scalars())
 
-    def drivers(self) -> dict[str, NumberOwner]:
+    def owners(self) -> dict[str, NumberOwner]:
         """Each number of a live rollout, with that rollout."""
         r = rollouts.c
         query = select(targets.c.number, r.id, r.name, r.phase).join(rollouts, targets.c.rollout_id == r.id)
         with self.database.read() as connection:
             return {number: NumberOwner(*owner) for number, *owner in connection.execute(query.where(DRIVEN)).all()}
 
-    def left(self) -> dict[str, LeftLists]:
+    def left_lists(self) -> dict[str, LeftLists]:
         """Each number that was ever written, with what the newest rollout that wrote it left there."""
         t, r = targets.c, rollouts.c
         age = func.row_number().over(partition_by=t.number, order_by=(r.created_at.desc(), r.id.desc()))

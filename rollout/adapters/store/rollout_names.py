@@ -28,30 +28,30 @@ _ENDED = _NAMED.where(~LIVE)
 _PROMOTED = _NAMED.where(_r.phase == Phase.PROMOTED).limit(1)
 
 
-def meant(connection: Connection, asked: str, within: frozenset[str] | None = None) -> str:
+def resolve(connection: Connection, asked: str, within: frozenset[str] | None = None) -> str:
     """The id of the rollout that an id, a name or the beginning of one id means; UnknownRollout, AmbiguousName.
 
     `within`: the asker sees only rollouts whose numbers are all among these; None: every rollout.
     """
-    if seen(connection, [asked], within):
+    if visible_ids(connection, [asked], within):
         return asked
-    live = seen(connection, live_named(connection, asked), within)
+    live = visible_ids(connection, live_named(connection, asked), within)
     if len(live) > 1:
         raise AmbiguousName(ambiguous(asked, live), ids=live)
     if live:
         return live[0]
     ended = connection.execute(_ENDED, {"wanted": asked}).scalars().all()
     for some in in_parts(ended, _READ_SIZE):
-        if found := seen(connection, some, within):
+        if found := visible_ids(connection, some, within):
             return found[0]
-    if begun := seen(connection, _begun_by(connection, asked), within):
+    if begun := visible_ids(connection, _starting_with(connection, asked), within):
         if len(begun) > 1:
             raise AmbiguousName(begins_several(asked, begun), ids=begun)
         return begun[0]
-    raise UnknownRollout.called(asked)
+    raise UnknownRollout.for_id(asked)
 
 
-def _begun_by(connection: Connection, start: str) -> Sequence[str]:
+def _starting_with(connection: Connection, start: str) -> Sequence[str]:
     """Ids that begin so; none for a start that is too short to be meant."""
     if len(start) < SHORTEST_START:
         return []
@@ -69,7 +69,7 @@ def was_promoted(connection: Connection, name: str) -> bool:
     return connection.execute(_PROMOTED, {"wanted": name}).first() is not None
 
 
-def take(connection: Connection, name: str) -> None:
+def claim_name(connection: Connection, name: str) -> None:
     """Hold the name for a rollout that this transaction records; NameTaken when a live one has it.
 
     Of two transactions that want one name the second waits for the first, and then sees its rollout: on SQLite
@@ -83,7 +83,7 @@ def take(connection: Connection, name: str) -> None:
         raise NameTaken(name_taken(name, live[0]), rollout_id=live[0])
 
 
-def seen(connection: Connection, ids: Sequence[str], within: frozenset[str] | None) -> list[str]:
+def visible_ids(connection: Connection, ids: Sequence[str], within: frozenset[str] | None) -> list[str]:
     """Those of these ids that are rollouts the asker may see, in the order given."""
     if within is None:
         there = set(connection.execute(select(_r.id).where(_r.id.in_(ids))).scalars())

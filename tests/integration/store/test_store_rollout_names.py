@@ -12,7 +12,7 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.lookups import Lookups
+from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.repository import Store
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
 from rollout.domain.lifecycle.machine import FINAL, Phase
@@ -49,7 +49,7 @@ def test_a_live_name_is_refused_in_every_phase_and_its_owner_is_named(store: Sto
 def test_a_name_is_free_again_once_its_rollout_ended(store: Store, hand: Hand, phase: Phase) -> None:
     hand.create("first", name="shop", phase=phase)
     hand.create("second", target(TWO), name="shop")
-    assert store.meant("shop") == "second"
+    assert store.resolve("shop") == "second"
 
 
 def test_of_many_threads_that_start_one_name_at_once_one_gets_it(open_store: Callable[[], Store]) -> None:
@@ -99,10 +99,10 @@ def twins(hand: Hand) -> None:
 def test_live_duplicates_of_an_older_database_are_refused_with_both_ids(store: Store, hand: Hand) -> None:
     twins(hand)
     with pytest.raises(AmbiguousName, match=r"2 live rollouts are named shop: write the id .*, new or old$") as refused:
-        store.meant("shop")
+        store.resolve("shop")
     assert (refused.value.exit_code, refused.value.status) == (3, 409)
     assert sorted(refused.value.details["ids"]) == ["new", "old"]
-    assert store.meant("old") == "old" and store.meant("new") == "new"
+    assert store.resolve("old") == "old" and store.resolve("new") == "new"
     with pytest.raises(NameTaken):
         hand.create("third", target(THREE), name="shop")
 
@@ -110,15 +110,15 @@ def test_live_duplicates_of_an_older_database_are_refused_with_both_ids(store: S
 def test_a_name_means_what_the_asker_sees(store: Store, hand: Hand) -> None:
     twins(hand)
     hand.create("ended", target(THREE), phase=Phase.ROLLED_BACK, name="shop", plan=plan([THREE]))
-    assert store.meant("shop", frozenset({ONE})) == "old"
-    assert store.meant("shop", frozenset({TWO})) == "new"
-    assert store.meant("shop", frozenset({THREE})) == "ended"
-    assert store.meant("shop", frozenset({TWO, THREE})) == "new"
+    assert store.resolve("shop", frozenset({ONE})) == "old"
+    assert store.resolve("shop", frozenset({TWO})) == "new"
+    assert store.resolve("shop", frozenset({THREE})) == "ended"
+    assert store.resolve("shop", frozenset({TWO, THREE})) == "new"
     with pytest.raises(AmbiguousName):
-        store.meant("shop", frozenset({ONE, TWO}))
+        store.resolve("shop", frozenset({ONE, TWO}))
     for text, within in (("shop", {number(1)}), ("old", {TWO}), ("shop", set())):
         with pytest.raises(UnknownRollout):
-            store.meant(text, frozenset(within))
+            store.resolve(text, frozenset(within))
 
 
 def test_a_scheduled_rollout_is_seen_by_the_numbers_its_plan_lists(store: Store, hand: Hand) -> None:
@@ -128,18 +128,18 @@ def test_a_scheduled_rollout_is_seen_by_the_numbers_its_plan_lists(store: Store,
         lambda _now: created(id="some", name="some", plan=plan([ONE, {"nickname": "x*"}]), targets=()),  # type: ignore[list-item]
         None,
     )
-    assert store.meant("later", frozenset({ONE})) == "later"
+    assert store.resolve("later", frozenset({ONE})) == "later"
     with pytest.raises(UnknownRollout):
-        store.meant("some", frozenset({ONE}))
-    assert store.meant("some") == "some"
+        store.resolve("some", frozenset({ONE}))
+    assert store.resolve("some") == "some"
 
 
 def test_behind_many_that_are_hidden_the_own_one_is_found(store: Store, hand: Hand) -> None:
     hand.create("mine", target(ONE), phase=Phase.STOPPED, name="shop")
     for i in range(230):
         hand.create(f"theirs{i}", target(number(i)), phase=Phase.STOPPED, name="shop")
-    assert store.meant("shop", frozenset({ONE})) == "mine"
-    assert store.meant("shop") == "theirs229"
+    assert store.resolve("shop", frozenset({ONE})) == "mine"
+    assert store.resolve("shop") == "theirs229"
 
 
 def test_a_number_shows_the_askers_rollouts_behind_many_that_are_hidden(store: Store, hand: Hand) -> None:
@@ -156,7 +156,7 @@ def test_a_number_shows_the_askers_rollouts_behind_many_that_are_hidden(store: S
             one=ONE,
             id=f"theirs{i}",
         )
-    stays = Lookups(store.database).stays
+    stays = InterfaceQueries(store.database).history_of
     assert [s.rollout.id for s in stays(ONE)][:2] == ["theirs229", "theirs228"] and len(stays(ONE)) == 100
     assert [s.rollout.id for s in stays(ONE, frozenset({ONE}))] == ["mine"]
 
@@ -166,14 +166,14 @@ def test_the_number_that_an_old_rollout_drives_is_told_behind_a_hundred_newer_on
     for i in range(101):
         hand.create(f"r{i}", target(number(i)), phase=Phase.STOPPED)
     hand.run("UPDATE targets SET number = :same, driven = :no WHERE rollout_id != 'driving'", same=ONE, no=False)
-    stays = Lookups(store.database).stays(ONE)
+    stays = InterfaceQueries(store.database).history_of(ONE)
     assert [s.rollout.id for s in stays if s.driven] == ["driving"] and len(stays) == 101
 
 
 def test_an_id_goes_before_a_name(store: Store, hand: Hand) -> None:
     hand.create("r1")
     hand.create("r2", target(TWO), name="r1")
-    assert store.meant("r1") == "r1"
+    assert store.resolve("r1") == "r1"
 
 
 def test_whether_a_plan_was_promoted_is_seen_behind_any_number_of_others(store: Store, hand: Hand) -> None:
