@@ -1,8 +1,8 @@
 """decide(rollout, facts, now): the one next thing to do with a rollout, and why.
 
-Pure. The driver fetches facts, asks, carries out what it is told and asks again until it is told to
-wait. The order of the rules is the order of their precedence: undoing before everything, then what is
-wrong, then what is unfinished, then waiting, then the next step.
+Pure. The driver fetches facts, calls this, carries out the action and calls again until the action is to wait. The rules
+are in the order of their precedence: rollback first, then faults, then unfinished writes, then waiting, then the next
+step.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def decide(rollout: Rollout, facts: Facts, now: datetime) -> Action:
 
 
 def _by_deadline(r: Rollout, action: Action) -> Action:
-    """No wait goes past the plan's deadline: somebody has to be there when it strikes."""
+    """The action; a wait ends at the plan's deadline at the latest."""
     if not isinstance(action, Wait) or r.deadline_at is None:
         return action
     until = r.deadline_at if action.until is None else min(action.until, r.deadline_at)
@@ -45,7 +45,7 @@ def _by_deadline(r: Rollout, action: Action) -> Action:
 
 
 def _by_calendar(r: Rollout, f: Facts, now: datetime, action: Action) -> Action:
-    """No wait of a plan that retreats goes past the moment at which its calendar closes or opens."""
+    """The action; if the plan retreats, a wait ends when its calendar closes or opens at the latest."""
     if not isinstance(action, Wait) or r.plan.retreat is None:
         return action
     turn = reopens(r, f, now)

@@ -1,4 +1,4 @@
-"""The end of an A/B test by its plan: when it is decided, and what becomes of it by the calls."""
+"""The end of an A/B test by its plan: when the plan decides it, and what it decides from the calls."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _why(decide: Decide, found: BestVariant) -> str:
 
 
 def _calls(decide: Decide, f: Facts, now: datetime, next_: str) -> Wait | None:
-    """Wait while the variants have too few calls, or these cannot be judged: missing data decides nothing."""
+    """Wait while the variants have too few calls, or the calls cannot be judged: missing data decides nothing."""
     if not decide.min_calls and decide.ship is Ship.NONE:
         return None
     arms = {} if f.verdict is None else f.verdict.arms

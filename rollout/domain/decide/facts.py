@@ -43,7 +43,7 @@ class Facts:
     canary_calls: int | None = None
     opening: Opening = field(default_factory=Opening)
     hold_until: datetime | None = None  # of the position, by the plan's calendar
-    stood: timedelta | None = None  # open time of a hold in open hours since it counts; None: elapsed time
+    stood: timedelta | None = None  # of a hold in open hours: open time since it counts; None: elapsed time
     canary_gone: str | None = None  # a sentence, when a version the plan tries is known to be gone
     baseline_gone: str | None = None
     trouble: str | None = None  # what went wrong with Retell in this pass

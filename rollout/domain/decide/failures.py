@@ -1,4 +1,4 @@
-"""Reasons to stop a rollout: numbers that are not as we wrote them, a deadline, versions that are gone, gates."""
+"""Reasons to stop a rollout: numbers that show something else, a deadline, missing versions, failed gates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_STALE = 5  # reads in a row that show an older state before it no longer co
 
 
 def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
-    """Numbers first, then the deadline, then versions, then gates."""
+    """The action on the first fault: of numbers, then the deadline, then versions, then gates."""
     if f.look is not None and (wrong := wrong_numbers(r, f.look)):
         return wrong
     if r.deadline_at is not None and now >= r.deadline_at:
@@ -46,7 +46,7 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
 
 
 def moved_tags(r: Rollout, f: Facts) -> Record | None:
-    """The action on tags of the baseline that were moved or deleted; a person knows whether that was meant."""
+    """The action on tags of the baseline that were moved or deleted: hold, since only a person knows if that was meant."""
     moved = [tag.sentence for tag in f.tags if tag.is_moved]
     if not moved:
         return None
@@ -64,7 +64,7 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
         return fail(r, why, look.began)
     back = set(look.numbers(Finding.AT_BASELINE))
     if back and all(t.number in back or t.state is TargetState.RESTORED for t in r.written):
-        # A write of ours that may still land keeps it from being over: then it is watched as a rollback.
+        # If a write of ours may still land, this is not over yet: it is then watched as a rollback.
         landing = bool(r.open_writes(look.began))
         return Record(
             Event.FAILED if landing else Event.RESTORED_OUTSIDE,
@@ -96,14 +96,14 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
 
 
 def fail(r: Rollout, why: str, now: datetime) -> Record:
-    """`on_failure` of the plan: back, or a person decides."""
+    """Roll back, or pause for a person, by the plan's `on_failure`."""
     if r.plan.on_failure == "pause":
         return Record(Event.FAILURE_PAUSED, why, {"reason": why})
     return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
 
 
 def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
-    """The service holds and needs a person.
+    """Hold until a person answers.
 
     After an edit by somebody else the position is the step that was live before: `restore` writes that one.
     """
@@ -119,8 +119,11 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
 
 
 def in_force(r: Rollout) -> tuple[Position, int | None]:
-    """The position, and the number of a person's split, that the numbers were last confirmed at or, with writes on
-    their way, are being written at, as long as nothing of what is wanted now has been written."""
+    """The live position, and the number of the person's split if one is live.
+
+    As long as nothing of the wanted step has been written, that is the one that the numbers were last confirmed at or,
+    with writes under way, the one being written.
+    """
     wanted = r.position, r.hand_split
     stand = {t.wave: t.step for t in sorted(r.targets, key=lambda t: -t.step) if t.step > 0}
     sent = [w for w in r.unresolved if w.kind is Kind.FORWARD]

@@ -1,4 +1,4 @@
-"""Before the first step."""
+"""The rules before the first step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paused or held, while people think; and ended, while a late write may still come back."""
+"""The rules for rollouts that are paused or held, and for ended ones while a late write may still land."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rollout.domain.versions import tags
 
 
 def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Paused or held: nothing is written; what happens to the numbers, and what the gates say, still counts."""
+    """The action while paused or held: nothing is written, but drift and gates still count."""
     if f.look is not None:
         wrong = wrong_numbers(r, f.look)
         if wrong is not None and (wrong.event is not Event.HELD or r.phase is Phase.PAUSED):
@@ -63,7 +63,7 @@ def _why(r: Rollout) -> str:
 
 
 def ended(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Nothing to do, but for a write of ours that lands after the end."""
+    """The action after the end: none, unless a write of ours lands late."""
     late = _late(r)
     open_on = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in late if t.number not in open_on)
@@ -85,7 +85,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
 
 
 def _late(r: Rollout) -> tuple[Target, ...]:
-    """The numbers of a promoted rollout that show an earlier split of ours: one that cannot be written is left."""
+    """The numbers of a promoted rollout that show an earlier split of ours, without those that cannot be written."""
     if r.phase is not Phase.PROMOTED:
         return ()
     return tuple(t for t in r.outstanding if t.step == -1 and t.state is TargetState.CONFIRMED)

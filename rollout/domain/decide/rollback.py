@@ -20,9 +20,9 @@ _SETTLED = frozenset({TargetState.RESTORED, TargetState.MISSING, TargetState.FOR
 
 
 def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
-    """Write every baseline back, say when all are read back, watch until the horizons are over, then end.
+    """Write every baseline back, record when all are read back, watch until the horizons have passed, then end.
 
-    Everything before it waits: no gate, hold, freeze or deadline is asked.
+    Nothing delays it: gates, holds, freezes and deadlines do not count.
     """
     if todo := tuple(t for t in r.its_own if t.state not in _SETTLED):
         return _write_back(r, f, now, todo)
@@ -37,7 +37,7 @@ def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> 
     again = {t.number: _again_at(r, t, f) for t in todo}
     ready = sorted((t for t in todo if again[t.number] <= now), key=lambda t: t.number in r.went_back)
     if f.trouble is None and ready:
-        # Those that were never tried go first: a batch with a trouble is the last of its pass.
+        # Numbers that were not tried yet go first: a batch with a trouble is the last of its pass.
         return Restore(tuple(ready), f"{count(len(ready), 'number')} to restore")
     until = min(again.values())
     if f.trouble is not None and not _all_taken(r, todo):
@@ -57,7 +57,7 @@ def _read_back(r: Rollout, now: datetime) -> Action:
 
 
 def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
-    """P9: no end before a reading that began after the last horizon."""
+    """P9: read until a reading has begun after the last horizon; only then may it end."""
     over = horizons_over(r)
     if now >= over and f.trouble is None:
         return Read(tuple(t.number for t in r.its_own), "read every number before declaring it rolled back")
@@ -83,8 +83,8 @@ def _end(r: Rollout) -> Action:
 
 
 def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
-    """The next try to write this number's baseline: a poll after the last try, and by growing pauses (1, 2, 4 ...
-    60 s) where Retell has taken it and the number shows something else all the same."""
+    """The next try to write this number's baseline: one poll after the last try, or after growing pauses (1, 2, 4 ...
+    60 s) if Retell accepted it and the number shows something else."""
     back = r.went_back.get(t.number)
     if back is None:
         return r.created_at
@@ -94,12 +94,12 @@ def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
 
 
 def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
-    """True if nothing is wrong with Retell: it took each of these, and somebody wrote over it."""
+    """True if Retell accepted every one of these baselines: then it works, and somebody else overwrites them."""
     return all(t.number in r.went_back and r.went_back[t.number].taken for t in todo)
 
 
 def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
-    """Said from the third time on: somebody has to stop the other program."""
+    """The warning, from the third time on, that another program or person overwrites the baselines; else None."""
     fought = [t.number for t in todo if t.number in r.went_back and r.went_back[t.number].times >= CONTESTED]
     if not fought:
         return None

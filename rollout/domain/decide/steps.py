@@ -1,4 +1,4 @@
-"""Going through the steps: what is wrong, then what is unfinished, then waiting, then the next step."""
+"""The rules while the steps run: faults, then unfinished writes, then waiting, then the next step."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     if r.look_asked and f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     if r.look_asked and f.look is not None and (blind := unread(r, f, f.look, now, "look again")) is not None:
-        return blind  # also where an edit is behind a time stamp that is older than one seen before
+        return blind  # an older time stamp may hide an edit
     if (turn := _turn(r, f, now)) is not None:
         return turn
     if not r.outstanding:
@@ -60,7 +60,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
 
 
 def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
-    """Closing time, if the plan retreats, and the opening after it. A person's promotion is not turned back."""
+    """The retreat at closing time, if the plan has one, and the return at opening; a promotion is never undone."""
     if r.retreated is None and f.opening.retreat_to is not None and r.retreats and not r.promote_asked:
         values: dict[str, Any] = {"retreated": f.opening.retreat_to, "turning_since": now}
         if (since := r.counts_since) is not None:

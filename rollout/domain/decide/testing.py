@@ -1,7 +1,7 @@
-"""Testing the agent before the first step: begin the batches, wait for their end, continue or end as stopped.
+"""The rules for testing the agent before the first step: begin the batches, wait for their end, continue or stop.
 
-Only tests that passed lead on. Errors of Retell's own are neither passed nor failed: they are waited for until the
-plan's deadline of the tests, and then nothing begins.
+The rollout starts only if the tests pass. Retell's own errors count as neither passed nor failed: the rollout waits
+for a result until the plan's deadline for the tests, and then does not start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rollout.domain.plan.tests import Tests
 
 MOST_UNSURE = 5
 FIRST_PAUSE = timedelta(minutes=1)
-"""After a request for a batch whose answer did not come; doubled each time, for each may cost money."""
+"""After a request for a batch that got no answer; doubled each time, since each request may cost money."""
 UNSURE = "tests: Retell did not answer the request for a batch, which may be running anyway"
 
 

@@ -1,4 +1,4 @@
-"""The time of the next look, and what a look must have seen before something is called over."""
+"""When to look next, and what must have been read before a step or a rollout counts as finished."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def horizons_over(r: Rollout) -> datetime:
 
 
 def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read | Wait | None:
-    """The action while the outcome of a write is not known: look, and look again; None when all are known."""
+    """Read while the outcome of a write is unknown, and wait between readings; None once all outcomes are known."""
     if not r.unresolved:
         return None
     if f.look is None and f.trouble is None:
@@ -62,13 +62,13 @@ def unread(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) ->
 
 
 def look_again(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:
-    """The next look at what may change until `over`: not past that moment, and by growing pauses after it."""
+    """The next look at what may change until `over`: at that moment at the latest; after it, by growing pauses."""
     grown = pause(r, f)
     return min(now + max(f.poll, grown), over) if over > now else now + grown
 
 
 def pause(r: Rollout, f: Facts) -> timedelta:
-    """The growing pause between attempts; as long as Retell asks for, within reason."""
+    """The pause between attempts: it grows, and is at least as long as Retell asks for, up to a limit."""
     grown: timedelta = f.poll * int(2 ** min(r.tries, 10))
     asked = timedelta(seconds=f.retry_after or 0)
     if r.phase is Phase.ROLLING_BACK:

@@ -1,7 +1,7 @@
-"""Splits that people set between the steps of the plan, or ship at its end: kept with the rollout, in their order.
+"""Splits that people set between the steps of the plan, or ship at its end: stored with the rollout, in their order.
 
-They stand beside its position. Each has a number, from 1. In targets and writes it counts as a step behind the plan's
-last one, so that what reads and writes steps knows these as well: number 2 of a plan with three steps is step 5.
+They do not change its position. Each has a number, from 1. In targets and writes it counts as a step after the plan's
+last one, so that code for steps works with it, too: number 2 of a plan with three steps is step 5.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ MOST_SPLITS = 200  # of one rollout: each is a split of ours that a late write m
 class HandSplit:
     """One split: the basis points of each arm, and the position (wave, step of the plan) whose weights it replaces.
 
-    On every number of that wave. `ships`: the variant that it ships, which ends the rollout; on every number of all.
+    It is written to every number of that wave. `ships`: the variant that it ships, which ends the rollout; it is then
+    written to every number of the rollout.
     """
 
     number: int

@@ -1,4 +1,4 @@
-"""A change to one rollout as data: what the store writes, the journal keeps and a snapshot takes over.
+"""A change to one rollout as data: the store writes it, the journal records it, and a snapshot applies it.
 
 One value serves all three, so that the tables can be rebuilt from the journal alone, and so that a
 driver that holds the claim carries its snapshot forward without reading thousands of rows again.
@@ -28,7 +28,7 @@ def _times(kind: type) -> frozenset[str]:
     return frozenset(f.name for f in fields(kind) if str(f.type).startswith("datetime"))
 
 
-# What is what in JSON follows from the fields of the snapshot: a new one needs no list here.
+# Types in JSON follow from the fields of the snapshot: a new field needs no entry here.
 ROLLOUT_TIMES = _times(Rollout) - SCHEDULING - {"created_at"}
 _TARGET_TIMES, _WRITE_TIMES = _times(Target), _times(Write)
 _TARGET_KEYS = tuple(f.name for f in fields(Target) if f.name != "retreated")  # none has retreated when it is recorded
@@ -37,7 +37,7 @@ _WRITE_KEYS = tuple(f.name for f in fields(Write) if f.name not in ("lists", "re
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """News of a recorded write; None: as it was.
+    """What has become known of a recorded write; None: unchanged.
 
     answered: Retell's HTTP status. horizon_until: until then the write may still take effect.
     """
@@ -51,7 +51,7 @@ class WriteResult:
         return {name: value for name in _RESULT_KEYS if (value := getattr(self, name)) is not None}
 
     def then(self, later: WriteResult) -> WriteResult:
-        """Both; where both say something, what the later one says."""
+        """Both results; where both have a value, the later one's."""
         return replace(self, **later.columns())
 
     def to_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class WriteResult:
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> WriteResult:
-        """The inverse of to_json; also of null for what stays as it was, which earlier versions kept."""
+        """The inverse of to_json; also accepts null for unchanged values, as earlier versions recorded them."""
         return cls(**{name: _write_value(name, value) for name, value in document.items()})
 
 
@@ -94,8 +94,8 @@ class Change:
         position = Position(values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step))
         targets, writes = self.targets_after(rollout.targets), rollout.writes
         if self.writes or self.new_writes:
-            # None is dropped here, also when its horizon has passed by now: a reading that is under way
-            # may have begun before, and must be held against it.
+            # Keep every write, even if its horizon has passed by now: a reading that is under way may have begun
+            # earlier, and must be compared with it.
             changed = (_changed(w, self.writes[w.id].columns()) if w.id in self.writes else w for w in writes)
             writes = (*changed, *self.new_writes)
         return replace(rollout, **values, position=position, targets=targets, writes=writes, updated_at=now)
@@ -215,7 +215,7 @@ _PLACES = {
 
 
 def _changed(value: T, values: Mapping[str, Any]) -> T:
-    """dataclasses.replace, at half its price: a fleet's step makes ten thousand of these."""
+    """dataclasses.replace in half the time: a fleet's step calls this ten thousand times."""
     get, places = _PLACES[type(value)]
     given = list(get(value))
     for name, new in values.items():

@@ -50,7 +50,7 @@ class By:
             raise InputError("request_id: write 1 to 120 printable characters", field="request_id")
 
     def each(self, id_: str) -> By:
-        """The same for one of several rollouts: each order is a request of its own."""
+        """The same for one of several rollouts: each command is a request of its own."""
         if self.request_id is None:
             return self
         digest = hashlib.sha256(f"{self.request_id}\n{id_}".encode()).hexdigest()
@@ -71,7 +71,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
     goal = r.last_position if full else r.next_position
     values: dict[str, Any] = {"phase": phase}
     if r.plan.retreat is not None:
-        values["raised_at"] = now  # a person is not turned back before the next opening
+        values["raised_at"] = now  # no retreat undoes a person's promotion before the next opening
         if r.retreated is not None:
             values |= {"retreated": None, "turning_since": now}
     if r.confirmed_at is None and r.retreated is not None and (not full or goal == r.position):
@@ -94,7 +94,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
-    """Hold at the current position. Gates keep watching."""
+    """Hold at the current position. The gates still judge calls."""
     if r.phase is Phase.PAUSED and expect is None:
         return None
     phase = after(r.phase, Event.PAUSE_ASKED)
@@ -187,7 +187,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         if not made_anew and target.state not in RESTORABLE:
             continue
         lists = {field: reading.lists.get(field) for field in target.baseline}
-        # What is live now is what the pre-read must find; the step says that ours is missing.
+        # The pre-read must find what is live now; step -1 says that our split must be written again.
         targets[target.number] = {
             "split": lists,
             "modified": reading.modified,
@@ -259,26 +259,26 @@ def parse_position(text: str) -> Position:
 
 
 def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
-    """The position of a target whose live split was adopted: where it is wanted, and not behind where it was."""
+    """The columns of a target whose live split was adopted: the step that is wanted, but no earlier one than before."""
     step, retreated = r.wanted(target)
     if max(step, target.step) <= r.plan.last_step:
         return r.standing(max(target.step, step), retreated)
-    return r.standing(step or target.step, retreated)  # a person's split is neither before nor behind a step
+    return r.standing(step or target.step, retreated)  # a person's split has no order among steps
 
 
 def _was_paused(r: Rollout) -> bool:
-    """True if an answer leads back to paused: also before the start, which only `resume` leads to."""
+    """True if an answer to drift leads back to paused: also before the start, since only `resume` starts a rollout."""
     return r.resume_phase is Phase.PAUSED or r.started_at is None
 
 
 def not_stopping(r: Rollout) -> None:
-    """Refused while it is being stopped."""
+    """Raise Refused while the rollout is being stopped."""
     if r.stop_asked:
         raise Refused("it is being stopped: only a rollback can still be ordered", **where(r))
 
 
 def expect_at(r: Rollout, expect: Position | None) -> None:
-    """StaleExpectation where it stands elsewhere than the asker saw."""
+    """Raise StaleExpectation if the rollout is not at the position that the caller saw."""
     if expect is not None and expect != r.position:
         raise StaleExpectation(
             f"you expected it at {expect}, but it is at {r.position} ({r.phase}); nothing was changed", **where(r)

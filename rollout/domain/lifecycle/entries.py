@@ -1,8 +1,8 @@
 """The data of journal entries that the product reads again: one value for each kind, its parser beside its renderer.
 
 Every parser also takes what earlier versions recorded. The data of other kinds (tokens, sign-ins, refusals, pruning)
-is only shown, and stays a mapping of plain values. What the tables are rebuilt from stands in the same data as
-`change`, `rollout` and `targets`, and is read in rollout.domain.lifecycle.changes.
+is only shown, and stays a mapping of plain values. The same data holds what the tables are rebuilt from, as `change`,
+`rollout` and `targets`; rollout.domain.lifecycle.changes reads that.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _EVENTS = frozenset(map(str, Event))
 
 @dataclass(frozen=True, slots=True)
 class IntendedBatch:
-    """Writes that are about to be sent. retreated: the retreat weight in basis points, where that is written; by_hand:
-    the split that a person set, where that is.
+    """Writes that are about to be sent.
 
-    writes: how many; None where the data was read without the change of the tables.
+    retreated: the retreat weight in basis points, if that is written. by_hand: the person's split, if that is written.
+    writes: how many; None if the data was read without the change of the tables.
     """
 
     kind: Kind
@@ -95,9 +95,12 @@ class ObservedNumbers:
 
 @dataclass(frozen=True, slots=True)
 class ServiceEvent:
-    """An act of the service by itself. reason: what it is held for. retreated: the retreat weight in basis points that
-    is wanted or was read back. verdict: that of the gates, where it decided. by_hand: the
-    split that a person set, where that was read back, or that the plan ships. position: None of what befell all of it."""
+    """Something that the service did by itself.
+
+    position: None if it concerns the whole rollout. reason: why it is held. retreated: the retreat weight in basis
+    points that is wanted or was read back. verdict: the gates' verdict, if that was the cause. by_hand: the person's
+    split that was read back, or the one that the plan ships.
+    """
 
     position: Position | None
     reason: str | None = None

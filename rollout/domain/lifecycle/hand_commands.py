@@ -1,6 +1,6 @@
-"""The commands that put a split of a person's own in place of the plan's: set weights, and ship a version.
+"""The commands that replace the plan's split by a person's: set weights, and ship a version.
 
-As rollout.domain.lifecycle.commands: pure, and what is refused changes nothing.
+Like rollout.domain.lifecycle.commands, they are pure, and a refused one changes nothing.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _wanted(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
     values = {"by_hand": [h.to_json() for h in (*r.hand_splits, split)], "hand_split": split.number}
     values |= {"confirmed_at": None, **r.cleared("stood", "back_at")}
     if r.plan.retreat is not None:
-        values["raised_at"] = now  # as with a promotion: not turned back before the next opening
+        values["raised_at"] = now  # as with a promotion: no retreat before the next opening
         if r.retreated is not None:
             values |= {"retreated": None, "turning_since": now}
     return values

@@ -1,7 +1,7 @@
 """The phases of a rollout and the literal table of transitions between them.
 
-Everything that may change a phase is in this table; no cell, no move, and nothing has changed.
-This file knows neither who is asking nor what time it is. docs/state-machine.md is drawn from it.
+Only the transitions in this table exist; anything else is refused and changes nothing. Nothing here depends on the
+caller or the time. docs/state-machine.md is generated from it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Values that pass between the core and its edges: a claim, a journal entry, a call."""
+"""Values that the domain, the engine and the adapters exchange: a claim, a journal entry, a call."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from rollout.domain.lifecycle.changes import Change
 
 LATEST_MS = 32_503_680_000_000
-"""The year 3000 in milliseconds since 1970: a time stamp beyond is none, and would overflow where it is kept or shown."""
+"""The year 3000 in milliseconds since 1970: a later time stamp is invalid, and could overflow where it is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class JournalEntry:
 
 
 Decision = tuple[Change, JournalEntry, str]
-"""What a command makes of the rollout it finds: the change, its entry, and the words for `show`."""
+"""The result of a command: the change, its journal entry, and the sentence for `show`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class CallRecord:
     in_voicemail: bool | None = None
     custom: Mapping[str, CustomValue] = field(default_factory=dict)
     analyzed: bool = False
-    # When its analysis was seen to arrive, by us; None where it was there at once. No part of what a call says.
+    # When we first saw its analysis; None if it had one when we first saw the call. Not part of the call's data.
     analyzed_at: datetime | None = field(default=None, compare=False)
     figures: Mapping[str, float] = field(default_factory=dict)
     details: CallDetails | None = None

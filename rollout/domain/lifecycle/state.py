@@ -1,4 +1,4 @@
-"""One rollout as values: where it stands, its targets and its writes. What can be derived is derived here."""
+"""One rollout as values: its position, its targets, its writes, and everything that can be derived from them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.tags import BaselineTag
 
 RECENT = timedelta(minutes=10)  # longer than six of the longest pauses between two writes of a baseline
-CONTESTED = 3  # so many times taken by Retell and written over: told
+CONTESTED = 3  # times that Retell accepts a baseline and somebody overwrites it before the service reports that
 
 Lists = Mapping[str, list[dict[str, Any]] | None]
 
 
-# Fields of a rollout that say when it is looked at next and what is told meanwhile: moved without a journal entry,
-# and no part of what can be rebuilt from the journal.
+# Fields that say when a rollout is due and what `show` says until then: they change without a journal entry, and are not
+# rebuilt from the journal.
 SCHEDULING = frozenset({"due_at", "tries", "next", "why", "waiting_for", "look_asked", "updated_at", "verdict"})
 
 
@@ -49,7 +49,7 @@ class TargetState(StrEnum):
     MISSING = "missing"  # Retell does not know the number
     REJECTED = "rejected"  # Retell refused the write
     RESTORED = "restored"  # shows its baseline again, as read back
-    SUPERSEDED = "superseded"  # a later rollout has the number now; this one watches it no more
+    SUPERSEDED = "superseded"  # a later rollout has the number now; this one no longer watches it
     FOREIGN = "foreign"  # edited by somebody after our rollback; left alone
 
 
@@ -94,7 +94,7 @@ class WriteOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """An intent and, once known, its outcome. A write may still take effect until `horizon_until`."""
+    """An intent and, once known, its outcome. The write may still take effect until `horizon_until`."""
 
     id: str
     number: str
@@ -112,7 +112,7 @@ class Write:
     retreated: int | None = None  # it writes the retreat weight, in basis points, and not the step's
 
     def is_open(self, now: datetime) -> bool:
-        """True if this write may still take effect, or what it did is not known."""
+        """True if this write may still take effect, or its outcome is not known."""
         return self.outcome is None or self.horizon_until > now
 
 
@@ -132,17 +132,17 @@ class WentBack(NamedTuple):
 class Rollout:
     """A snapshot of one rollout as the store has it.
 
-    `writes` are those that were open when it was loaded and those made since, oldest first; while it goes back also
-    those of its last minutes that Retell answered (`RECENT`): they tell which numbers were tried, and whether another
-    hand writes too.
+    `writes` are the ones that were open when it was loaded and the ones made since, oldest first. While it rolls back,
+    also those of the last minutes (`RECENT`) that Retell answered: they show which numbers were tried, and whether
+    somebody else writes them, too.
 
-    `retreated` is what closing time wants: these basis points on every number whose step has more; None: the
-    position's own weights. `turning_since` is when closing or opening time last asked for a change that is not
-    read back on every number yet. The position's hold counts from `back_at` (None: `confirmed_at`), and `stood`
-    seconds of it were over before. `raised_at` is when a person last promoted a plan that retreats.
+    `retreated` is the weight wanted after closing time, in basis points, on every number whose step has more; None: the
+    position's own weights. `turning_since` is when closing or opening time last asked for a change that has not been
+    read back on every number yet. The position's hold counts from `back_at` (None: `confirmed_at`), and `stood` seconds
+    of it had passed before. `raised_at` is when a person last promoted a plan that retreats.
 
-    `by_hand` are the splits that people set (`HandSplit`), in their order; `hand_split` is the number of the one that
-    is wanted instead of the position's weights, None: these.
+    `by_hand` are the splits that people set (`HandSplit`), in their order. `hand_split` is the number of the one that is
+    wanted instead of the position's weights (None: no such split).
     """
 
     id: str
@@ -218,7 +218,7 @@ class Rollout:
 
     @property
     def hand(self) -> HandSplit | None:
-        """The split of theirs that is wanted instead of the position's weights."""
+        """The person's split that is wanted instead of the position's weights."""
         return None if self.hand_split is None else self.hand_splits[self.hand_split - 1]
 
     @property
@@ -253,13 +253,13 @@ class Rollout:
         return step if target.wave == wave else 0
 
     def standing(self, step: int, retreated: int | None = None) -> dict[str, Any]:
-        """The columns of a target that stands here; the second only where the plan has a retreat."""
+        """The columns of a target that was confirmed at this step; `retreated` only if the plan has a retreat."""
         return {"step": step} | ({} if self.plan.retreat is None else {"retreated": retreated})
 
     def wanted(self, target: Target) -> tuple[int, int | None]:
-        """(step, retreated) where this target must be confirmed: by its position, or by closing time.
+        """(step, retreated) at which this target must be confirmed, by the position or by closing time.
 
-        A number that stands at the retreat weight, or at or below it, is left alone until the opening.
+        A number that is at the retreat weight or below it is left alone until the opening.
         """
         step = self.wanted_step(target)
         if self.retreated is None or step not in self.steps_above:
@@ -273,7 +273,7 @@ class Rollout:
 
     @cached_property
     def steps_above(self) -> frozenset[int]:
-        """As the plan says, and people's splits alike; kept, because every target is asked for it."""
+        """Steps above the retreat weight, with people's splits. Cached, because it is used for every target."""
         retreat, last = self.plan.retreat, self.plan.last_step
         if retreat is None:
             return frozenset()
@@ -281,7 +281,7 @@ class Rollout:
 
     @property
     def retreats(self) -> bool:
-        """True if closing time has something to take down: a number that is wanted above the retreat weight."""
+        """True if closing time lowers a number: one that is wanted above the retreat weight."""
         return self.step in self.steps_above or (self.position.wave > 1 and self.plan.last_step in self.steps_above)
 
     @property
@@ -291,20 +291,22 @@ class Rollout:
 
     @property
     def counts_since(self) -> datetime | None:
-        """From when on the position's hold counts, after the `stood` seconds; None while it does not count."""
+        """The moment from which the position's hold counts, after the `stood` seconds; None while it does not count."""
         if self.confirmed_at is None or self.retreated is not None or self.turning_since is not None:
             return None
         return self.back_at or self.confirmed_at
 
     @property
     def hold_left(self) -> timedelta:
-        """The part of the position's hold that had not been stood at `counts_since`."""
+        """The part of the position's hold that was left at `counts_since`."""
         return self.plan.hold(self.position.step).duration - timedelta(seconds=self.stood or 0)
 
     @property
     def decides_at(self) -> datetime | None:
-        """The earliest moment at which the plan ends its A/B test. None: it does not; its last step is not confirmed
-        yet; or a version is being shipped."""
+        """The earliest moment at which the plan ends its A/B test.
+
+        None: the plan has no such end, its last step is not confirmed yet, or a version is being shipped.
+        """
         decide, since = self.plan.decide, self.counts_since
         if decide is None or since is None or self.position != self.last_position or self.shipped is not None:
             return None
@@ -316,7 +318,7 @@ class Rollout:
 
     @cached_property
     def outstanding(self) -> tuple[Target, ...]:
-        """Targets that are not yet confirmed where the position, or closing time, wants them."""
+        """Targets that are not yet confirmed at what the position, or closing time, asks for."""
         return tuple(t for t in self.targets if (t.step, t.retreated) != self.wanted(t))
 
     @cached_property
@@ -331,7 +333,7 @@ class Rollout:
 
     @cached_property
     def went_back(self) -> Mapping[str, WentBack]:
-        """By number, what is known of the baseline's writes since the rollback was ordered."""
+        """The latest baseline write by number, since the rollback was ordered."""
         since, found = self.rollback_at or self.created_at, dict[str, WentBack]()
         for w in self.writes:
             if w.kind is Kind.BASELINE and w.intent_at >= since:

@@ -26,5 +26,5 @@ class WaitingFor(StrEnum):
 
 
 def at_rest(phase: Phase) -> WaitingFor | None:
-    """The reason to wait as soon as a rollout is in this phase; None: what its next pass finds."""
+    """The reason to wait as soon as a rollout is in this phase; None: its next pass finds the reason."""
     return WaitingFor.PERSON if phase in (Phase.PAUSED, Phase.HELD) else None

@@ -1,1 +1,1 @@
-"""The judgements of the write protocol: applied, not applied or unknown; drift."""
+"""The pure rules of the write protocol: what to send, whether a write was applied, and drift."""

@@ -1,4 +1,4 @@
-"""Values that travel between a decision and the wire: what a number showed, what is sent, what came back."""
+"""Values that the rules and the adapter of Retell exchange: readings, orders and answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Reading:
 
     `lists` holds those of the four agent lists that were present in the answer, verbatim;
     `modified` is last_modification_timestamp in milliseconds; `others` is a digest of every other
-    visible field, to tell a change of ours to care about from a change of, say, the nickname.
+    visible field, to tell a change of the lists from a change of, say, the nickname.
     """
 
     number: str
@@ -32,7 +32,7 @@ class Trouble(StrEnum):
     """The kind of failure of a request, by what the caller must do."""
 
     CHANGED = "changed"  # 412: the number has changed since it was read, and the write was not applied
-    REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell said no; asking again changes nothing
+    REJECTED = "rejected"  # 400, 401, 403, 404, 422: Retell refused; a retry changes nothing
     UNREACHABLE = "unreachable"  # no byte of the request was sent, or a read got no usable answer
     UNKNOWN = "unknown"  # a write that may have happened, or may still happen
 
@@ -56,7 +56,7 @@ class Failure:
 class Order:
     """One PATCH to send: the exact JSON text of its body, as recorded in the intent.
 
-    `etag`: Retell shall apply it only to the number as it was read with this ETag (`If-Match`).
+    `etag`: Retell must apply it only if the number still has this ETag (`If-Match`).
     """
 
     number: str

@@ -1,7 +1,7 @@
-"""Drift, and all else that readings change in what we know: the split we confirmed against the split we read.
+"""What readings change in our records: drift from the confirmed split, and outcomes of earlier writes.
 
-`absorb` is the only place where a reading becomes a change of a target or the outcome of an earlier
-write. It decides nothing about the rollout as a whole; that is `decide`.
+`absorb` is the only place where a reading changes a target or the outcome of an earlier write. It decides nothing
+about the rollout as a whole; `decide` does that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, W
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import Examined, Finding, examine, others_of
 
-# Phases in which our own split must come back by itself if somebody's late write moved it.
+# Phases in which the baseline must be written again if a late write changed it.
 _UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 _SHOWN_AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.TOUCHED, Finding.NOT_APPLIED})
 
@@ -33,7 +33,7 @@ class Blocked(StrEnum):
 
 @dataclass(frozen=True)
 class NumberScan:
-    """One look at some numbers, begun at `began`: what each said, and what that changes."""
+    """One scan of some numbers, begun at `began`: the finding for each, and what it changes in our records."""
 
     began: datetime
     findings: Mapping[str, Finding | Blocked]
@@ -45,7 +45,7 @@ class NumberScan:
         return [number for number, finding in self.findings.items() if finding in wanted]
 
     def merged(self, later: NumberScan) -> NumberScan:
-        """The look with a later one laid over it; it began when its oldest reading that still counts did."""
+        """Both scans, the later one over this one. It began with the oldest reading that still counts."""
         renewed = self.findings.keys() <= later.findings.keys()
         return NumberScan(
             later.began if renewed else min(self.began, later.began),
@@ -64,7 +64,7 @@ def absorb(
 ) -> NumberScan:
     """The scan that these readings, begun at `began`, make of the rollout's targets and open writes.
 
-    The time stamps of `believed` numbers are taken although they are older than one seen before (see `settles`).
+    The time stamps of `believed` numbers are accepted although an earlier reading showed a newer one (see `settles`).
     """
     open_by_number: dict[str, list[Write]] = {}
     for write in (*rollout.writes, *rollout.foreign_open):
@@ -99,14 +99,14 @@ class _Absorbed:
         return NumberScan(self.began, self.findings, Change(targets=self.targets, writes=writes), tuple(self.notes))
 
     def blocked(self, number: str, why: Blocked, writes: Sequence[Write]) -> None:
-        """Take over that a number could not be read; one that is gone is a finding like any other."""
+        """Record that a number could not be read. A number that is gone is a finding like any other."""
         self.findings[number] = why
         if why is Blocked.MISSING:
             self.targets[number] = {"state": TargetState.MISSING}
             self.writes |= _over(writes, self.began)
 
     def reading(self, target: Target, shown: Reading, writes: Sequence[Write], *, believed: bool) -> None:
-        """Take over what a number shows; `believed`: also where that is older than what was seen before."""
+        """Record what a number shows; `believed`: even if an earlier reading showed a newer time stamp."""
         older = believed and shown.modified < target.modified
         if older:
             target = replace(target, modified=shown.modified)
@@ -126,8 +126,8 @@ class _Absorbed:
 def settles(phase: Phase) -> bool:
     """True if several equal readings settle what a number shows, although it showed a newer time stamp before.
 
-    A reading is stale for at most R seconds, so a stamp that several readings, R apart, do not show was a mistake of
-    Retell's. Where a step may follow, nothing is settled this way and a person is asked (held: identity).
+    A reading is stale for at most R seconds, so a time stamp that several readings, R apart, do not show was a mistake of
+    Retell's. Where a step may follow, nothing is settled this way: the rollout is held for a person (identity).
     """
     return phase.is_final or phase in (Phase.ROLLING_BACK, Phase.HELD)
 
@@ -158,7 +158,7 @@ def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now:
         case Finding.OTHER_FIELDS:
             return newest
         case Finding.TOUCHED:
-            # While undoing, and after the end, a touch that changed nothing is of no concern.
+            # During a rollback and after the end, a touch that changed nothing does not matter.
             unconcerned = r.phase in _UNDOING or r.phase.is_final
             return newest if unconcerned else {"state": TargetState.TOUCHED, **seen}
         case Finding.DRIFT | Finding.AT_BASELINE | Finding.LATE_OWN:
@@ -169,7 +169,7 @@ def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now:
 
 
 def _state_of_returned(r: Rollout, target: Target) -> TargetState:
-    """The state of a number that was gone and is back as we knew it: it has to be undone, or continues, like others."""
+    """The state of a number that was gone and is back unchanged: from now on it is treated like the others."""
     if r.phase in _UNDOING and target.step == 0:
         return TargetState.RESTORED
     return TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED
@@ -184,11 +184,11 @@ def _applied(r: Rollout, write: Write) -> dict[str, Any]:
 
 
 def _moved_by_us(r: Rollout, target: Target, shown: Reading, finding: Finding) -> dict[str, Any] | None:
-    """The fields for a split that we know and did not expect now; None where it counts as somebody else's."""
+    """The columns for a known split that we did not expect now; None if it counts as somebody else's."""
     split = {"split": _managed(target, shown)}
     match finding:
         case Finding.LATE_OWN if r.phase in _UNDOING or r.phase is Phase.PROMOTED:
-            # An earlier write of ours landed late: what was there has to be written again.
+            # An earlier write of ours landed late: the wanted split must be written again.
             return {"state": TargetState.CONFIRMED, **split, "step": -1}
         case Finding.AT_BASELINE if r.phase in _UNDOING:
             return {"state": TargetState.RESTORED, **split, **r.standing(0)}

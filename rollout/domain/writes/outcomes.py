@@ -1,7 +1,7 @@
-"""P6 and P7: what the answers to one batch's PATCHes, and the readings after them, amount to.
+"""P6 and P7: the outcomes of one batch's PATCHes, from the answers and the readings after them.
 
-Pure: intents and answers in, what is to be recorded out. What one answer means is judged in
-rollout.domain.writes.protocol; here it becomes the change of a write and of its target, and a sentence for people.
+Pure: intents and answers in, changes to record out. rollout.domain.writes.protocol judges each answer; this module
+turns that into the change of a write and its target, and into a sentence for people.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Outcomes:
     summary: dict[str, SettledWrite] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
     key_refused: bool = False
-    written_over: list[str] = field(default_factory=list)  # taken by Retell, and they show something else since
-    changed: list[str] = field(default_factory=list)  # not written: somebody wrote them after they were read
-    as_read: list[str] = field(default_factory=list)  # their baseline is refused as it was read: it has another form
+    written_over: list[str] = field(default_factory=list)  # accepted by Retell, but they show something else since
+    changed: list[str] = field(default_factory=list)  # not written: somebody else wrote them after they were read
+    as_read: list[str] = field(default_factory=list)  # baseline refused as it was read; it has another form
 
     @property
     def change(self) -> Change:
@@ -65,7 +65,7 @@ class SentBatch:
 
     @property
     def none_sent(self) -> bool:
-        """Not one byte left. Otherwise what was not sent goes with the next batch, and is no trouble."""
+        """True if not one byte was sent. Otherwise the unsent rest goes with the next batch, and is no trouble."""
         return all(a.failure and a.failure.trouble is Trouble.UNREACHABLE for a in self.answers.values())
 
 
@@ -106,7 +106,7 @@ def outcomes(rollout: Rollout, batch: SentBatch, *, staleness: timedelta, told_t
                     found.troubles.append((f"{number}: {failure.detail}", failure.retry_after))
             case Settled.UNKNOWN:
                 _unknown(found, number, answer, fresh)
-                # A 200 counts as taken only where it was read back, or seen to be written over.
+                # A 200 counts as accepted only if it was read back, or if somebody was seen to overwrite it.
                 if status is not None and (answer.shown is None or number in found.written_over):
                     found.writes[write.id] = WriteResult(answered=status)
     return found
@@ -117,7 +117,7 @@ def _without_effect(batch: SentBatch, status: int | None = None) -> WriteResult:
 
 
 def _refused(found: Outcomes, write: Write, target: Target, failure: Failure, missing: bool) -> None:
-    """Record what a definite no says: about the key, the number, the form of its baseline, or the split."""
+    """Record a definite refusal: of the key, the number, the form of its baseline, or the split."""
     if failure.key_refused:
         found.key_refused = True
         found.troubles.append((_key_trouble(failure), None))
@@ -142,7 +142,7 @@ def _unknown(found: Outcomes, number: str, answer: Answer, fresh: Reading | None
 
 
 def _has_other_form(write: Write, target: Target) -> bool:
-    """True if this wrote a baseline verbatim, and there is a form of it that a stricter Retell may take."""
+    """True if this wrote a baseline verbatim, and a stricter Retell may accept another form of it."""
     return write.step == 0 and write.lists == target.baseline and exactly(target.baseline) != target.baseline
 
 
@@ -160,7 +160,7 @@ def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None
 
 
 def _standing(rollout: Rollout, write: Write, target: Target, fresh: Reading, at: datetime) -> dict[str, Any]:
-    """The target once its write was read back."""
+    """The columns of a target whose write was read back."""
     return {
         "split": dict(write.lists),
         **rollout.standing(write.step, write.retreated),

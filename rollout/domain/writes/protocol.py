@@ -1,4 +1,4 @@
-"""The judgements of the write protocol, pure: what to send, what a reading means, what became of a write.
+"""The pure rules of the write protocol: what to send, what a reading means, and what a write did.
 
 The rules are P2, P5, P6 and P8 of the protocol (docs/reliability.md). To find out why a number was written, or why
 not, look here.
@@ -38,7 +38,7 @@ def lists_at(plan: Plan, baseline: Lists, step: int, retreated: int | None = Non
 
 
 def wanted_lists(r: Rollout, target: Target) -> dict[str, list[dict[str, Any]]]:
-    """The lists that a target must show now: of its position, of a person's split, or of closing time."""
+    """The lists that a target must show now, by its position, a person's split, or closing time."""
     step, retreated = r.wanted(target)
     if step <= r.plan.last_step:
         return lists_at(r.plan, target.baseline, step, retreated)
@@ -47,7 +47,7 @@ def wanted_lists(r: Rollout, target: Target) -> dict[str, list[dict[str, Any]]]:
 
 
 def lists_with(plan: Plan, baseline: Lists, points: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
-    """The lists in which each arm has these basis points, laid over a baseline; SplitError for what cannot be had."""
+    """The baseline's lists with these basis points for each arm; SplitError if there are no such lists."""
     arms = tuple((name, (ref.agent_id, ref.agent_version)) for name, ref in plan.arms.items())
     weights = tuple(points.items())
     return {
@@ -60,7 +60,7 @@ def lists_with(plan: Plan, baseline: Lists, points: Mapping[str, int]) -> dict[s
 def _composed(
     entries: str, arms: tuple[tuple[str, tuple[str, int]], ...], weights: tuple[tuple[str, int], ...]
 ) -> list[dict[str, Any]]:
-    # A fleet's numbers mostly share one baseline: composing and ordering is done once for all of them.
+    # Most numbers of a fleet share one baseline: compose and order it once for all of them.
     return splits.to_wire(splits.compose(json.loads(entries), dict(arms), dict(weights)))
 
 
@@ -83,13 +83,13 @@ def shows(shown: Lists, wanted: Lists) -> bool:
 
 
 def shows_baseline(shown: Lists, baseline: Lists) -> bool:
-    """True if a number shows its baseline: as it was read, or in the form that is written where Retell refuses that."""
+    """True if a number shows its baseline as it was read, or in the form that is written if Retell refuses that."""
     return shows(shown, baseline) or shows(shown, exactly(baseline))
 
 
 def others_of(shown: Reading, managed: Container[str]) -> str:
-    """A digest of everything a number shows that is not ours to write: its other fields, and the lists of
-    channels that the plan does not name. An edit there is noted; it is neither drift nor a touch."""
+    """A digest of everything a number shows that the plan does not manage: its other fields, and the lists of channels
+    that the plan does not name. An edit there is noted; it is neither drift nor a touch."""
     rest = {field: entries for field, entries in shown.lists.items() if field not in managed and entries}
     if not rest:
         return shown.others
@@ -140,8 +140,8 @@ def examine(
     unknown = [w for w in writes if w.outcome is None]
     expected = shows(shown.lists, target.split)
     for write in reversed(unknown):
-        # P8: a live split equal to the target means applied. A write that changes nothing leaves no
-        # other trace than the time stamp. Another rollout's write on other channels says nothing of ours.
+        # P8: a live split equal to the target means applied. A write that changes nothing shows only in the
+        # time stamp. Another rollout's write on other channels says nothing about ours.
         ours = write.lists.keys() == target.baseline.keys()
         if ours and shows(shown.lists, write.lists) and (not expected or shown.modified > target.modified):
             return Examined(Finding.APPLIED, write)
@@ -163,7 +163,7 @@ def examine(
 
 
 def is_ours(target: Target, lists: Lists, plan: Plan, by_hand: Sequence[HandSplit] = ()) -> bool:
-    """True if this rollout writes these lists on this target: of some step, of its retreat, or set by a person."""
+    """True if this rollout writes these lists to this target: for a step, for its retreat, or for a person's split."""
     ours = [lists_at(plan, target.baseline, step) for step in range(1, plan.last_step + 1)]
     ours += [lists_with(plan, target.baseline, split.weights) for split in by_hand]
     if plan.retreat is not None:
@@ -180,9 +180,9 @@ class Settled(StrEnum):
     APPLIED = "applied"  # answered and read back: the horizon closes
     SEEN = "seen"  # no answer, yet the number shows it: applied, and the horizon stays open
     ANSWERED = "answered"  # a definite 200, not read back yet: the horizon shortens to R
-    REJECTED = "rejected"  # a definite no: the same request would be refused again
-    CHANGED = "changed"  # a definite no: somebody wrote the number after it was read
-    NOT_SENT = "not_sent"  # no byte left
+    REJECTED = "rejected"  # refused: the same request would be refused again
+    CHANGED = "changed"  # refused: somebody else wrote the number after it was read
+    NOT_SENT = "not_sent"  # not one byte was sent
     UNKNOWN = "unknown"  # may have happened, or may still happen
 
 
@@ -190,7 +190,7 @@ def answers_with(wanted: Lists, before: int, answer: Reading, *, changes: bool) 
     """P5: true if a 200 alone proves the write: it shows our split with a newer time stamp.
 
     `before` is the newest time stamp (ms) seen before the write. A write that changes nothing need
-    not move it. An answer that leaves the lists out says nothing: the read-back decides.
+    not move it. An answer without the lists proves nothing: the read-back decides.
     """
     newer = answer.modified > before if changes else answer.modified >= before
     return newer and shows(answer.lists, wanted)
