@@ -57,7 +57,7 @@ def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
     scheduler = Scheduler(app)
     server = None
     if http:
-        from rollout.adapters.telemetry.prometheus import metrics_text
+        from rollout.adapters.exposition.prometheus import metrics_text
         from rollout.interfaces import dashboard
         from rollout.interfaces.api.server import run_server  # a scheduler alone needs no web framework
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Collection
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -83,48 +84,69 @@ def _matrix() -> list[str]:
 def architecture() -> str:
     """docs/architecture.md with the picture that the import contract makes."""
     before, _, rest = ARCHITECTURE.read_text(encoding="utf-8").partition(_BEGIN)
-    return before + _BEGIN + layers_picture(_contracts()) + _END + rest.partition(_END)[2]
+    return before + _BEGIN + layers_picture(contracts()) + _END + rest.partition(_END)[2]
 
 
-def _contracts() -> list[dict[str, Any]]:
+def contracts() -> list[dict[str, Any]]:
+    """The import contracts of pyproject.toml."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     found: list[dict[str, Any]] = project["tool"]["importlinter"]["contracts"]
     return found
 
 
 def layers_picture(contracts: list[dict[str, Any]]) -> str:
-    """The layers, top to bottom, and the libraries that one place alone may use.
+    """The layers, top to bottom, each in the box of its package, and what one place alone may use.
 
     Layers have no arrows between them: the contract says what a layer may not import, and not what it does import.
     """
-    upper, lower = (
-        [[name.strip().removeprefix("rollout.") for name in layer.split("|")] for layer in contract["layers"]]
-        for contract in sorted(
-            (c for c in contracts if c["type"] == "layers"), key=lambda c: c.get("exhaustive", False)
-        )
-    )
-    rows = upper + lower[lower.index(upper[-1]) + 1 :]
+    layers = [(c["containers"][0], _rows(c)) for c in contracts if c["type"] == "layers"]
+    boxes = {package: rows for package, rows in layers if any(package in row for _, above in layers for row in above)}
+    ((_, outer),) = ((package, rows) for package, rows in layers if package not in boxes)
     lines = ["```mermaid", "flowchart TD"]
-    lines += [
-        f"    {' & '.join(map(_box, above))} ~~~ {' & '.join(map(_node, below))}" for above, below in pairwise(rows)
-    ]
-    lines.append(f"    {' & '.join(map(_box, rows[-1]))}")
+    for package, rows in boxes.items():
+        lines += [f"    subgraph {_node(package)}", *(f"    {line}" for line in _stack(rows)), "    end"]
+    lines += _stack(outer, boxes)
+    known = [name for _, rows in layers for row in rows for name in row]
     for contract in contracts:
         if contract["type"] == "protected":
-            library = " and ".join(contract["protected_modules"])
-            for user in contract["allowed_importers"]:
-                name = user.removeprefix("rollout.")
-                place = max((n for row in rows for n in row if name.startswith(n)), key=len)
-                lines.append(f'    {_node(place)} -. "{user}" .-> {contract["protected_modules"][0]}(({library}))')
+            lines += _users(contract, known)
     return "\n".join([*lines, "```"]) + "\n"
 
 
-def _box(name: str) -> str:
-    return f'{_node(name)}["{name}"]'
+def _rows(contract: dict[str, Any]) -> list[list[str]]:
+    """The modules of each layer, by their full names."""
+    (package,) = contract["containers"]
+    return [[f"{package}.{name.strip()}" for name in layer.split("|")] for layer in contract["layers"]]
+
+
+def _stack(rows: list[list[str]], drawn: Collection[str] = ()) -> list[str]:
+    """Lines that put each layer below the one before; `drawn` are boxes already."""
+
+    def boxes(row: list[str]) -> str:
+        return " & ".join(
+            _node(name) if name in drawn else f'{_node(name)}["{name.rpartition(".")[2]}"]' for name in row
+        )
+
+    below = [f"    {boxes(above)} ~~~ {' & '.join(map(_node, row))}" for above, row in pairwise(rows)]
+    return [*below, f"    {boxes(rows[-1])}"]
+
+
+def _users(contract: dict[str, Any], known: list[str]) -> list[str]:
+    """A dotted arrow from everything that may import what is protected; it says so when only a part may."""
+    library = f"{_node(contract['protected_modules'][0])}(({' and '.join(contract['protected_modules'])}))"
+    whole = [name for name in contract["allowed_importers"] if name in known]
+    lines = [f"    {' & '.join(map(_node, whole))} -.-> {library}"] if whole else []
+    for user in contract["allowed_importers"]:
+        if user not in known:
+            place = max(
+                (name for name in known if user.startswith(f"{name}.")), key=len, default=user.partition(".")[0]
+            )
+            lines.append(f'    {_node(place)} -. "{user.removeprefix(f"{place}.")}" .-> {library}')
+    return lines
 
 
 def _node(name: str) -> str:
-    return name.replace(".", "_").strip("_")
+    return name.removeprefix("rollout.").replace(".", "_").strip("_")
 
 
 def gates() -> str:

@@ -1,1 +1,1 @@
-"""Logs, traces and metrics of this process."""
+"""Logs and traces of this process, and how long its requests took."""

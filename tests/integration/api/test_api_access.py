@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.adapters.store.tokens import AccessStore
-from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.errors import Forbidden, InputError, SettingsError
 from rollout.interfaces.api.guard import Guarded, needs
 from rollout.interfaces.api.middleware import refuse_unsafe_bind

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rollout.adapters.telemetry.prometheus import metrics_text
+from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
 from rollout.interfaces.backend.local import LocalBackend

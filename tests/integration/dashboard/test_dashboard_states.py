@@ -17,10 +17,10 @@ from playwright.sync_api import Page, expect
 from rich.console import Console
 from sqlalchemy import text as sql
 
+from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.adapters.store import archive
 from rollout.adapters.store import rollouts as rows
 from rollout.adapters.store.interface_queries import EndedSearch, InterfaceQueries
-from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.agent_tests.judgement import TestOutcome, TestVerdict
 from rollout.domain.agent_tests.runs import BatchProgress
 from rollout.domain.agent_tests.state import AgentTests, CaseFailure, TestArm

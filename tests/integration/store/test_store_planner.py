@@ -20,9 +20,9 @@ from jobs.notify import Notify
 from jobs.observe import Observe
 from jobs.prune import Prune
 from jobs.scheduler import Scheduler
+from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.interface_queries import InterfaceQueries
-from rollout.adapters.telemetry.prometheus import metrics_text
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.engine.gate_check import GateCheck
 from tests.support.scene import ME, Scene

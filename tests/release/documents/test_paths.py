@@ -96,19 +96,31 @@ def test_the_table_of_metrics_is_made_from_the_code() -> None:
 
 
 def test_another_contract_makes_another_picture() -> None:
-    layers = {"type": "layers", "exhaustive": True, "layers": ["faces", "app", "left | right"]}
-    above = {"type": "layers", "layers": ["rollout.faces.page", "ticks", "rollout.app"]}
-    users = ["rollout.left.store", "rollout.faces.page.forms"]
+    layers = {"type": "layers", "containers": ["rollout"], "layers": ["__main__", "faces", "left | right"]}
+    inner = {"type": "layers", "containers": ["rollout.faces"], "layers": ["page", "api | auth"]}
+    users = ["rollout.left", "rollout.faces.api", "rollout.faces.page.forms", "ticks.clock"]
     protected = {"type": "protected", "protected_modules": ["sql"], "allowed_importers": users}
-    drawn = documents.layers_picture([layers, above, protected]).splitlines()
-    assert [line.strip() for line in drawn if "[" in line] == [
-        'faces_page["faces.page"] ~~~ ticks',
-        'ticks["ticks"] ~~~ app',
-        'app["app"] ~~~ left & right',
+    drawn = documents.layers_picture([layers, inner, protected])
+    assert [line.strip() for line in drawn.splitlines()[2:-1]] == [
+        "subgraph faces",
+        'faces_page["page"] ~~~ faces_api & faces_auth',
+        'faces_api["api"] & faces_auth["auth"]',
+        "end",
+        'main["__main__"] ~~~ faces',
+        "faces ~~~ left & right",
         'left["left"] & right["right"]',
+        "left & faces_api -.-> sql((sql))",
+        'faces_page -. "forms" .-> sql((sql))',
+        'ticks -. "clock" .-> sql((sql))',
     ]
-    assert [line.strip() for line in drawn if ".->" in line] == [
-        'left -. "rollout.left.store" .-> sql((sql))',
-        'faces_page -. "rollout.faces.page.forms" .-> sql((sql))',
-    ]
-    assert not any("-->" in line for line in drawn), "which layer imports which other one is not in the contract"
+    assert "-->" not in drawn, "which layer imports which other one is not in the contract"
+
+
+def test_every_import_contract_of_layers_leaves_no_module_out() -> None:
+    layers = [c for c in documents.contracts() if c["type"] == "layers"]
+    assert {c["containers"][0] for c in layers if c["exhaustive"]} == {
+        "rollout",
+        "rollout.interfaces",
+        "rollout.adapters",
+    }
+    assert len(layers) == 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.telemetry.rollout_metrics import _asked, _confirmed
+from rollout.adapters.exposition.rollout_metrics import _asked, _confirmed
 from rollout.domain.calendar.timetable import Happens, remaining, timetable
 from rollout.domain.calendar.windows import stays_up
 from rollout.domain.calendar.wording import sentence

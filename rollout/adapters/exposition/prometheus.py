@@ -17,11 +17,11 @@ from prometheus_client import disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from rollout.adapters.exposition.families import Given, gauge, lines_by_family, one, since, text_of
+from rollout.adapters.exposition.rollout_metrics import EACH, family, of_each, of_time
 from rollout.adapters.store import metrics_queries
 from rollout.adapters.store.engine import Database
-from rollout.adapters.telemetry.families import Given, gauge, lines_by_family, one, since, text_of
 from rollout.adapters.telemetry.request_stats import Latencies, RequestMeter
-from rollout.adapters.telemetry.rollout_metrics import EACH, family, of_each, of_time
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout

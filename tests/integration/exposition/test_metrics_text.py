@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.notify import Notify
+from rollout.adapters.exposition.prometheus import _Rollbacks
 from rollout.adapters.store import gate_records
-from rollout.adapters.telemetry.prometheus import _Rollbacks
 from rollout.domain.gates.judge import Tally, gate_config, judge
-from tests.integration.telemetry.scrape import Scrape, Ticks
+from tests.integration.exposition.scrape import Scrape, Ticks
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, said
 
@@ -246,8 +246,8 @@ def test_targets_are_read_again_only_when_something_was_recorded(scene: Scene, m
 
 
 def test_nothing_is_made_anew_of_a_rollout_that_did_not_change(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rollout.adapters.exposition import prometheus
     from rollout.adapters.store import metrics_queries
-    from rollout.adapters.telemetry import prometheus
 
     made: list[str] = []
     real, to_rollout = prometheus.of_each, metrics_queries.to_rollout

@@ -13,9 +13,9 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from jobs.notify import Notify
-from rollout.adapters.telemetry.prometheus import metrics_text
+from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.interfaces.cli import app
-from tests.integration.telemetry.scrape import Ticks
+from tests.integration.exposition.scrape import Ticks
 from tests.support.scene import ME, Scene
 
 ROOT = Path(__file__).parents[3]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from rollout.adapters.telemetry.prometheus import metrics_text
+from rollout.adapters.exposition.prometheus import metrics_text
 from tests.support.scene import Scene
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
+from rollout.adapters.exposition.families import gauge, since
 from rollout.adapters.store.observations import CallsUnreadable
-from rollout.adapters.telemetry.families import gauge, since
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState

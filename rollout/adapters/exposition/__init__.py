@@ -1,0 +1,1 @@
+"""What `/metrics` answers, in the text format of Prometheus."""
