@@ -22,13 +22,13 @@ from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.engine.write_protocol import BatchWrite
 
-FILLED = 0.8  # of the send window; what does not leave in time goes with the next batch
+FILLED = 0.8  # of the send window; writes that are not sent in time go with the next batch
 LONG = 0.6  # seconds of sending; an action that takes longer goes in several batches, so that they overlap
 FIRST = 0.25  # seconds of sending in the first batch: as long as the next one needs to be read and recorded
-MIDDLE = 0.8  # seconds of sending in one between them: two fit into the send window, one behind the other
-LAST = 0.2  # seconds of sending in the last one: as long as what the one before has still to record
-ROUNDS = 2  # writes of each connection from which on they show what all connections get through
-FIRST_ROUNDS = 8  # writes of each connection in a batch, before anything is known
+MIDDLE = 0.8  # seconds of sending in each batch between them: two in a row fit into the send window
+LAST = 0.2  # seconds of sending in the last one: as long as the one before it takes to record
+ROUNDS = 2  # writes per connection before they show the rate of all connections
+FIRST_ROUNDS = 8  # writes per connection in a batch, before the rate is known
 
 Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
 
@@ -159,10 +159,10 @@ class Batches:
         return None if self._rate is None or count / self._rate <= LONG else self._rate
 
     def _learn(self, done: BatchWrite, throughput: _Throughput) -> None:
-        """Take over what a batch shows of the rate.
+        """Learn the rate from a batch.
 
-        Few writes do not keep every connection busy, so one number's 50 ms say nothing against a fleet's 640 a second;
-        and refusals come at once. Only what the send window cut off is always a limit.
+        A few writes do not keep every connection busy, so the 50 ms of one number say nothing about a fleet's 640 a
+        second; and refusals come at once. Only writes that the send window cut off always show a limit.
         """
         if done.unsent and not done.sent:
             self.size = max(1, self.size // 2)

@@ -1,7 +1,7 @@
 """The calendars of plans: their own or shared ones, with holidays.
 
 Implements `rollout.engine.ports.OpeningHours`. A calendar that cannot be used counts as closed, with the reason, and never
-as an error: a rollback asks for the opening too, and nothing that is wrong with hours may stand before it.
+as an error: a rollback asks for the opening, too, and a fault in the hours must never block it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Calendars:
         return Opening(False, until, f"{cause}{bracket}; {opens}{there}", retreat, retreat_why)
 
     def stood(self, rollout: Rollout, now: datetime) -> timedelta | None:
-        """Open time that a hold in open hours has stood since it last began to count, where the plan retreats.
+        """Open time that a hold in open hours has counted since it last began to count, if the plan retreats.
 
         None for a hold that counts elapsed time, and for one that does not count now.
         """
@@ -128,8 +128,8 @@ class Calendars:
         try:
             calendar, closed = self.of(rollout.plan)
         except InputError:
-            # `opening` says closed for the same reason; should the file change between the two, the hours of the
-            # calendar last read are still right to count by.
+            # `opening` says closed for the same reason; if the file changes between the two calls, the hours of the
+            # calendar that was read last still count.
             known = self._shared.last_read(rollout.plan.calendar or "") if self._shared else None
             if known is None:
                 return None

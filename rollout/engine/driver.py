@@ -121,7 +121,7 @@ class Driver:
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 
     def _begin_batch(self, state: Pass, held: Claim, action: BeginBatch) -> None:
-        """One request, and its record at once: who dies in between leaves one batch that nobody counts."""
+        """Ask for one batch and record it at once: a process that dies in between leaves a batch that nobody counts."""
         r, order = state.rollout, action.order
         assert self.facts.batch_tests is not None
         assert r.tests is not None
@@ -166,7 +166,7 @@ class Driver:
         if action.event in (Event.BEGUN, Event.ADVANCED, Event.SHIPPED):
             self.on_step(state.rollout)
         if action.event in _ANEW:
-            state.look = None  # what was read before says nothing about what comes now
+            state.look = None  # earlier readings say nothing about the numbers after a write
 
 
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})

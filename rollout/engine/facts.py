@@ -1,4 +1,4 @@
-"""Everything a decision is made from: what the store, the gates, the calendar and Retell say of one rollout now."""
+"""The facts of a decision: what the store, the gates, the calendar and Retell say about one rollout now."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Pass:
     tests_refused: str | None = None
 
     def take(self, batch: BatchWrite) -> None:
-        """Take over what one batch did; another may have been begun from the same snapshot before it."""
+        """Apply what one batch did; another one may have begun from the same snapshot before it."""
         for change in batch.changes:
             self.rollout = change.applied_to(self.rollout, batch.rollout.updated_at)
         if batch.look is not None:
@@ -43,14 +43,14 @@ class Pass:
         self.retry_after = batch.retry_after or self.retry_after
 
     def take_failure(self, failure: Failure) -> None:
-        """Take over why Retell could not be asked."""
+        """Note why Retell could not be asked."""
         self.trouble, self.key_refused = unreachable(failure), failure.key_refused
         self.retry_after = failure.retry_after or self.retry_after
 
 
 @dataclass
 class FactFinder:
-    """The sources of a decision's facts. Asks each only when its answer can matter."""
+    """The sources of a decision's facts; each is asked only if its answer can matter."""
 
     store: Rollouts
     versions: VersionLookup

@@ -1,6 +1,6 @@
 """The gate check: from stored calls and the journal to a verdict.
 
-The statistics are in rollout.domain.gates; this file brings them what they need and keeps what they say.
+The statistics are in rollout.domain.gates; this file gives them their input and stores their verdicts.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class GateCheck:
         if rollout.shipped is None:
             verdict = replace(verdict, comparison=_comparison(rollout, seen, judged, now))
         elif rollout.verdict is not None:
-            # What was said of the others stays; it moves nothing any more.
+            # The last verdict on the other variants stays; it no longer decides anything.
             verdict = replace(verdict, arms={**rollout.verdict.arms, **judged}, comparison=rollout.verdict.comparison)
         if _new(rollout, verdict, now):
             self.records.keep_look(rollout, verdict, now)
@@ -104,7 +104,7 @@ class GateCheck:
         )
 
     def _limits(self, rollout: Rollout) -> dict[str, float]:
-        """Those of a rollout that began under edition 1, which did not keep them."""
+        """The limits of a rollout that began under edition 1, which did not store them."""
         config, ours = config_of(rollout.plan, 1), baseline_pairs(rollout.targets)
         before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
         return {} if config is None else limits_of(config, [c for c in before if (c.agent_id, c.agent_version) in ours])
@@ -112,11 +112,11 @@ class GateCheck:
     def _history(
         self, config: GateConfig, rollout: Rollout, seen: Observations, now: datetime
     ) -> BaselineHistory | None:
-        """The baseline's usual rates from before, fixed at the first look that can know them; None until then.
+        """The baseline's usual rates from before, fixed at the first check that can know them; None until then.
 
-        While the calls cannot be read it is judged by bets that are spread evenly, and nothing is fixed: it cannot pass
-        then, but outside values and the calls that webhooks told of may still say that it fails. A gate that compares
-        no calls has nothing to wait for.
+        While calls cannot be read, the bets are spread evenly and nothing is fixed: the gate cannot pass then, but it
+        may still fail on external values and on calls that webhooks reported. A gate that compares no calls does not
+        wait.
         """
         if rollout.history is not None:
             return rollout.history
@@ -147,7 +147,7 @@ class GateCheck:
 def _comparison(
     rollout: Rollout, seen: Observations, judged: Mapping[str, Verdict], now: datetime
 ) -> Comparison | None:
-    """The variant that leads, held against each other one; as it stands now, and independent of earlier looks."""
+    """The leading variant compared with each other one, by the calls so far and independent of earlier checks."""
     first = None if rollout.plan.variants is None else leader(judged)
     if first is None:
         return None
@@ -160,8 +160,11 @@ def _comparison(
 
 
 def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:
-    """True if a look says what the last one kept did not, or that one is old. The sentence and the calls a day do not
-    count: they move with the clock. A promoted rollout is watched for a week: there, only a new answer counts."""
+    """True if a check differs from the last stored one, or that one is old.
+
+    The sentence and the calls a day do not count, since they change with the clock. After the end only a new answer
+    counts.
+    """
     old, final = rollout.verdict, rollout.phase.is_final
     if old is None or (old.outcome, old.alarm) != (verdict.outcome, verdict.alarm):
         return True
@@ -171,7 +174,7 @@ def _new(rollout: Rollout, verdict: GateVerdict, now: datetime) -> bool:
 
 
 def _remembered(verdict: GateVerdict, *, whole: bool) -> dict[str, Any]:
-    """The state that the arms hand on to the next look; `whole`: and all that they rest on."""
+    """The state that the arms hand on to the next check; `whole`: and everything that they rest on."""
     found = {}
     for name, arm in verdict.arms.items():
         evidence = arm.evidence
@@ -190,7 +193,7 @@ def _unavailable(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark], n
 
 
 def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bool:
-    """True if the calls of the first wave's numbers were fetched since the start, those from before with them."""
+    """True if the calls of the first wave's numbers were fetched since the start, which includes those before it."""
     started = rollout.started_at
     if started is None:
         return False
@@ -200,12 +203,12 @@ def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bo
 
 
 def _unfailed(memory: Memory | None) -> Memory | None:
-    """A person resumed after the failure: it is not held against the rollout again by memory alone."""
+    """The memory without the failure that a person has overridden: only new calls may fail the gate again."""
     return None if memory is None else replace(memory, failed=None)
 
 
 def _uncounted(memory: Memory | None, external: Mapping[str, float | None]) -> Memory | None:
-    """Without the count of the values that come again: `for: 3` means three readings, however often we look."""
+    """The memory without counting repeated values again: `for: 3` means three readings, however often we look."""
     if memory is None or not isinstance(external, MetricReadings):
         return memory
     again = {name: max(0, memory.beyond.get(name, 0) - 1) for name in external.repeated}

@@ -30,7 +30,7 @@ def tally_of(
     rules = _rules(rollout, config, seen, now, arm, against)
     cells, still_open = _cells(rollout, seen, now, rules, partial(seen.spans, plan, arm, against=against))
     numbers = [t.number for t in rollout.targets]
-    here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # whose calls are waited for
+    here = {t.number for t in rollout.targets if t.wave == rollout.position.wave}  # only their calls are waited for
     shares = [share(plan.weights(each), arm, against) for each in range(1, plan.last_step + 1)]
     shares[step - 1] = share(rollout.weights_at(rollout.step), arm, against)
     return Tally(

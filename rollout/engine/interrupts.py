@@ -13,7 +13,7 @@ T = TypeVar("T")
 class Interrupts:
     """The rollouts that a command has just taken away from a fan-out under way, in this process or in another."""
 
-    MOST = 1000  # kept of each kind: of rollouts that other processes drive nothing is ever taken off
+    MOST = 1000  # of each kind: entries for rollouts that other processes drive are never removed otherwise
 
     def __init__(self) -> None:
         self._ids: dict[str, bool] = {}
@@ -28,20 +28,20 @@ class Interrupts:
         self.woken.set()
 
     def taken(self, id_: str, epoch: int) -> None:
-        """A command of any process gave the rollout this epoch; a driver with an older one releases it."""
+        """Note that a command in any process gave the rollout this epoch; a driver with an older one releases it."""
         with self._lock:
             self._keep(self._epochs, id_, max(epoch, self._epochs.get(id_, 0)))
         self.woken.set()
 
     def _keep(self, known: dict[str, T], id_: str, value: T) -> None:
-        """The newest last; the oldest goes, and its drive ends with its next commit instead of its next request."""
+        """Put the newest last and drop the oldest, whose drive then ends at its next commit, not at its next request."""
         known.pop(id_, None)
         known[id_] = value
         if len(known) > self.MOST:
             del known[next(iter(known))]
 
     def clear(self, held: Claim) -> None:
-        """A drive under this claim begins: what was before it is no interruption of it."""
+        """Forget earlier interruptions, because a drive under this claim begins."""
         with self._lock:
             self._ids.pop(held.rollout_id, None)
             if self._epochs.get(held.rollout_id, 0) <= held.epoch:

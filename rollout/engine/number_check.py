@@ -14,7 +14,7 @@ from rollout.domain.writes.protocol import lists_at
 
 
 def problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[dict[str, Any]]] | None]:
-    """(what speaks against this number, a sentence each; its baseline by field of Retell's, None with a problem)."""
+    """(reasons to refuse this number, a sentence each; its baseline by Retell's field, None if there is a reason)."""
     found: list[str] = []
     baseline: dict[str, list[dict[str, Any]]] = {}
     for channel in plan.channels:

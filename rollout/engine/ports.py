@@ -68,7 +68,7 @@ class NumberSession(Protocol):
         """Send each order exactly once, on a connection that was open before.
 
         No byte leaves after `send_by` (seconds of Clock.boot) or once `stop()` is true: such an
-        order comes back as UNREACHABLE, that is: surely not sent. `nearly` may be called, at most once and in
+        order comes back as UNREACHABLE: it was certainly not sent. `nearly` may be called, at most once and in
         any thread, once few orders are left and none so far was refused or failed.
         """
         ...
@@ -186,7 +186,7 @@ class Rollouts(Protocol):
     def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None: ...
 
     def release(self, held: Claim, wait: Wait, tries: int = 0) -> bool:
-        """Lets go until then; False when the claim was lost meanwhile."""
+        """Release the claim; the rollout is due again when the wait ends. False if the claim was lost meanwhile."""
         ...
 
     def answered(self, request: Request) -> dict[str, Any] | None:
@@ -249,7 +249,7 @@ class AccountLimits(Protocol):
         ...
 
     def throttled(self, pause: float) -> None:
-        """Retell answered 429 and forward work pauses for so many seconds: all processes shall know."""
+        """Tell all processes that Retell answered 429, so that their forward work pauses for so many seconds."""
         ...
 
     def standing(self) -> BudgetState: ...
@@ -260,8 +260,11 @@ class AccountLimits(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoredCalls:
-    """The stored calls of a rollout at one moment: the calls since it began, oldest first; (kind, at,
-    data) of the journal entries at which a weight came into force or ceased to be; marks by number and channel."""
+    """The stored calls of a rollout at one moment.
+
+    calls: those since it began, oldest first. turns: (kind, at, data) of the journal entries at which a weight became
+    live or stopped being live. marks: by number and channel.
+    """
 
     calls: Sequence[CallRecord]
     turns: Sequence[tuple[str, datetime, str]]
@@ -269,7 +272,7 @@ class StoredCalls:
 
 
 class GateRecords(Protocol):
-    """The records that gates read and keep. Each method is one transaction. Only for rollouts that have begun."""
+    """The records that gates read and store. Each method is one transaction. Only for rollouts that have begun."""
 
     def seen(self, rollout: Rollout) -> StoredCalls: ...
 
@@ -278,11 +281,11 @@ class GateRecords(Protocol):
         ...
 
     def fix_history(self, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
-        """Keep what the baseline's calls from before say, unless that is done; return what is kept."""
+        """Store the baseline's history unless one is stored already; return the stored one."""
         ...
 
     def keep_look(self, rollout: Rollout, verdict: GateVerdict, at: datetime) -> None:
-        """Add a look to those kept, and make it the rollout's verdict."""
+        """Store a gate check, and make its verdict the rollout's."""
         ...
 
 

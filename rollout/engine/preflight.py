@@ -94,9 +94,9 @@ class Workspace:
 def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | None = None) -> Preflight:
     """Read the plan's numbers and versions and judge them; NotReachable when Retell cannot be asked.
 
-    `named` is the live rollout that has the plan's name. Where that, or a number's driver, is in the way, that alone
-    is told: what the numbers serve meanwhile is that rollout's doing. `seed` draws the order of waves where the plan
-    asks for chance.
+    `named` is the live rollout that has the plan's name. If that rollout, or one that drives a number, is in the way,
+    nothing else is reported: what the numbers serve now is its doing. `seed` draws the order of waves if the plan
+    asks for a random one.
     """
     numbers, versions, drivers = workspace.numbers, workspace.versions, workspace.drivers
     listed = [n for n in plan.numbers if isinstance(n, str)]

@@ -10,8 +10,8 @@ from rollout.domain.plan.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """`numbers`: the only ones that are ever written; None: all. `metrics`: what speaks against the addresses
-    that a plan reads metrics from, and `addresses` what speaks against those of its notices, a sentence each."""
+    """`numbers`: the only ones that are ever written; None: all. `metrics`: reasons to refuse the addresses that a plan
+    reads metrics from, and `addresses` reasons to refuse those of its notices, a sentence each."""
 
     numbers: frozenset[str] | None = None
     metrics: Callable[[Plan], Iterable[str]] = lambda _plan: ()

@@ -26,7 +26,7 @@ class VersionComparison:
 def compare(
     baselines: Iterable[AgentVersion], tried: Iterable[AgentVersion], engines: ResponseEngines | None
 ) -> VersionComparison:
-    """Each version that is tried against each that the numbers serve, at most ten pairs.
+    """Compare each version that is tried with each that the numbers serve, at most ten pairs.
 
     Without `engines`, and where Retell does not show one, agents are compared alone.
     """

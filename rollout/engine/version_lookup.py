@@ -18,7 +18,7 @@ Pair = tuple[str, int | str | None]
 
 @dataclass(frozen=True, slots=True)
 class VersionCheck:
-    """The existence of every version that a rollout needs; `trouble`: it could not be found out."""
+    """The existence of every version that a rollout needs; `trouble`: why that is not known."""
 
     trouble: str | None = None
     key_refused: bool = False
@@ -79,7 +79,7 @@ class VersionLookup:
         return VersionCheck(None, False, canary_gone, baseline_gone)
 
     def tags(self, rollout: Rollout) -> tuple[BaselineTag, ...]:
-        """The tags of its baseline as they point now; what Retell does not say stays as it was known."""
+        """The tags of its baseline with the versions they point to now; one that Retell does not show stays as it was."""
         return tuple(self._tag(tag) for tag in rollout.tags or ())
 
     def _tag(self, tag: BaselineTag) -> BaselineTag:

@@ -1,7 +1,7 @@
 """P2 to P7 of the write protocol for one batch of numbers: connect, read, intend, send, read back, record.
 
-This is the only place that sends a split to a phone number. What the answers amount to is found in
-rollout.domain.writes.outcomes; what to do about it is decided in rollout.domain.decide.decide.
+This is the only place that sends a split to a phone number. rollout.domain.writes.outcomes judges
+the answers; rollout.domain.decide.decide decides what to do next.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from rollout.domain.writes.protocol import Finding, body_of, shows, wanted_lists
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 
 Nearly = Callable[[], None] | None  # see NumberSession.write in ports
-SERVICE = "service"  # the actor of everything that no person asked for
-EQUAL = 3  # equal readings in a row are believed, also when the number showed a newer time stamp before
+SERVICE = "service"  # the actor of everything that the service does by itself
+EQUAL = 3  # equal readings in a row are believed, even after a newer time stamp
 EQUAL_APART = 1.0  # seconds between them, at least; R, if that is more
 _AS_KNOWN = frozenset({Finding.AS_EXPECTED, Finding.OTHER_FIELDS})
-_READ_BACK = frozenset({Trouble.UNKNOWN, Trouble.CHANGED})  # an edge may have sent it twice, and 412 met our own write
+_READ_BACK = frozenset({Trouble.UNKNOWN, Trouble.CHANGED})  # 412: a proxy may have sent our own write twice
 _SUSPECT = frozenset(
     {Finding.DRIFT, Finding.TOUCHED, Finding.AT_BASELINE, Finding.LATE_OWN, Finding.STALE, Blocked.MISSING}
 )
@@ -73,7 +73,7 @@ class BatchWrite:
 
     @property
     def is_clean(self) -> bool:
-        """True if all of it was written as it should, so that more of the same may follow without a decision."""
+        """True if everything was written as planned, so that the next batch may follow without a decision."""
         return self.trouble is None and not (self.unsent or self.rejected or self.changed) and self.sent > 0
 
 
@@ -129,7 +129,7 @@ class WriteProtocol:
         look = absorb(rollout, shown(got), began, self.store.now())
         suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
         if suspects:
-            # One odd reading may be a stale or a broken one: nothing is believed before a second.
+            # One unexpected reading may be stale or broken: it counts only if a second one confirms it.
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
             again = session.read(suspects, to_write=to_write)
@@ -147,7 +147,7 @@ class WriteProtocol:
         return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
 
     def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
-        """Read these numbers until there are `EQUAL` readings of each; those of which all were equal."""
+        """Read these numbers until there are `EQUAL` readings of each; return those whose readings were all equal."""
         while seen and len(next(iter(seen.values()))) < EQUAL:
             self.clock.sleep(max(self.timing.staleness, EQUAL_APART))
             for number, reading in session.read(list(seen)).items():
@@ -184,7 +184,7 @@ class WriteProtocol:
             assert seen.look is not None
             odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
             if odd or seen.look.numbers(Blocked.MISSING):
-                return seen  # decide says what follows; nothing forward is sent beside a drifted number
+                return seen  # `decide` says what follows; no step is written while a number has drifted
             rollout = seen.rollout
             ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
             if not ready:
@@ -220,7 +220,7 @@ class WriteProtocol:
     # -------------------------------------------------------------- writing back
 
     def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
-        """Write the baselines back, without a condition: the order is newer than any edit."""
+        """Write the baselines back unconditionally: the rollback was ordered after any edit."""
         with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
             batch = _Batch(rollout, held, session, targets, wanted, Kind.BASELINE)
@@ -251,7 +251,7 @@ class WriteProtocol:
     # -------------------------------------------------------------- P3 to P7
 
     def _deliver(self, batch: _Batch, nearly: Nearly = None) -> BatchWrite:
-        """One batch through the protocol, a phase after the other: intend, send, read back, record."""
+        """Take one batch through the phases of the protocol: intend, send, read back, record."""
         # The window opens before the intents are recorded: a slow database shortens it, never a horizon.
         send_by = self.clock.boot() + self.timing.send_window
         batch, intended, intents = self._intend(batch)
@@ -347,7 +347,7 @@ class WriteProtocol:
         try:
             now = self.store.commit(batch.held, change, [entry, *fought])
         except ClaimLost:
-            # The claim went to somebody else, yet what Retell answered stays true.
+            # Another driver has the claim now, but Retell's answers stay true.
             self.store.settle(rollout.id, change, entry)
             raise
         return change.applied_to(rollout, now), settled
@@ -357,7 +357,7 @@ class WriteProtocol:
 
 
 def _laid_over(rollout: Rollout, look: NumberScan, later: NumberScan) -> NumberScan:
-    """The look with a second reading of some numbers: what the first said of these is forgotten."""
+    """The scan with a second reading of some numbers in place of the first."""
     again = {w.id for w in rollout.writes if w.number in later.findings}
     kept = Change(
         targets={n: v for n, v in look.change.targets.items() if n not in later.findings},

@@ -49,7 +49,7 @@ def _share(known: Iterable[CallRecord], versions: Collection[tuple[str, int]]) -
 
 
 def _differ(a: BackupShare, b: BackupShare) -> bool:
-    """By the evidence of the gates, in either direction, so that looking often tells nothing that is not there."""
+    """True if the shares differ in either direction, by the gates' evidence, which stays valid when we look often."""
     return any(
         float(evidence.log_e([[x.backed_up, x.read - x.backed_up, y.backed_up, y.read - y.backed_up]], (share,)))
         >= math.log(2 / LEVEL)

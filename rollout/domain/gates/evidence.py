@@ -36,8 +36,8 @@ ODDS = (
 )
 WORSE = (1.4, 2.0, 4.0, 12.0, 100.0)
 
-# With the baseline's own rate known from before the rollout, the bets gather around it: a fifth of the money stays
-# where it was, for a history that is wrong.
+# If the baseline's own rate is known from before the rollout, most bets are placed around it; a fifth of the money stays
+# spread evenly, in case the history is wrong.
 HISTORY_RATES = (
     0.01,
     0.02,
@@ -71,7 +71,7 @@ LARGEST = 1.7976931348623157e308  # JSON has no infinity: e-values beyond are sh
 
 
 def _pairs(rates: Sequence[float]) -> tuple[Array, Array]:
-    """The baseline's and the canary's rate of each bet, the odds going through for each of these rates."""
+    """The baseline's and the canary's rate of each bet: every odds of the table for each of these rates."""
     b = np.repeat(np.array(rates), len(ODDS))
     o = np.tile(np.array([odds for odds, _ in ODDS]), len(rates))
     return b, o * b / (1 - b + o * b)
@@ -181,7 +181,7 @@ def strata_cost(arms: Array, weights: Sequence[float]) -> Array:
 
 
 def _cost(canary: Array, baseline: Array, weights: Sequence[float]) -> Array:
-    from scipy.special import rel_entr  # scipy is only loaded by who judges
+    from scipy.special import rel_entr  # only a process that judges loads scipy
 
     w = np.asarray(weights, dtype=np.float64)
     total = canary + baseline

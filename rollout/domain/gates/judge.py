@@ -62,7 +62,7 @@ def combine(verdicts: Mapping[str, Verdict]) -> GateOutcome:
 
 
 def _beyond(config: GateConfig, tally: Tally, before: Memory) -> dict[str, int]:
-    """Looks in a row on which each external value was beyond its limit; an unread value leaves the count."""
+    """The number of checks in a row that found each external value beyond its limit; an unread value changes nothing."""
     out = {}
     for m in config.metrics:
         if m.external:

@@ -97,10 +97,10 @@ class MetricRule:
 
 @dataclass(frozen=True, slots=True)
 class MetricKind:
-    """One row of the table: either `bad` says it of a call, or its `figure` does that is held against a limit.
+    """One row of the table: either `bad` judges a call, or its `figure` is compared with a limit.
 
     bad: (call, rule, hard) -> True for bad, None for unknown; hard: the call ended by a hard error. meaning: for the
-    reference. told: for the sentences of a verdict, after "7 of its 50 calls were"; of a figure the comparative.
+    reference. told: for the sentences of a verdict, after "7 of its 50 calls were"; for a figure, the comparative.
     quantiles: by series, where the limits are always the baseline's own. usual: the bad rate of a plain voice agent.
     """
 

@@ -1,4 +1,4 @@
-"""The observations under a gate's verdict: stored calls, and the turns of the journal at which weights changed."""
+"""The observations under a gate's verdict: stored calls, and the journal entries at which weights changed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Observations:
         )
 
     def _away(self) -> list[tuple[datetime, datetime | None]]:
-        """From each retreat's order until the position's weights were read back again."""
+        """The times from each retreat's order until the position's weights were read back again."""
         away: list[tuple[datetime, datetime | None]] = []
         for kind, at, text in self.turns:
             down = bool(away) and away[-1][1] is None
@@ -98,7 +98,7 @@ class Observations:
 
 
 def _weights(plan: Plan, position: Position, hand: HandSplit | None, wave: int) -> Mapping[str, int]:
-    """Basis points of each arm on the numbers of a wave while this position, or a person's split, stands; or none."""
+    """Basis points of each arm on a wave's numbers at this position or person's split; empty before the wave begins."""
     if hand is not None and (hand.ships is not None or wave == position.wave):
         return hand.weights
     if wave > position.wave:
@@ -130,5 +130,5 @@ def share(weights: Mapping[str, int], arm: str, against: str | None = None) -> f
 
 
 def index(plan: Plan, position: Position, hand: HandSplit | None = None) -> float:
-    """Positions counted in the order in which they are reached; between two of them what a person set at the first."""
+    """A position as a number, in the order in which they are reached; a person's split lies behind its position's."""
     return (position.wave - 1) * plan.last_step + position.step + (0 if hand is None else hand.number / 1000)

@@ -77,7 +77,7 @@ class GateConfig:
 
     @property
     def unbet(self) -> float:
-        """The part of the whole euro that no share bets; it stays in the pocket and counts E = 1."""
+        """The part of the money that no metric's share bets; it counts as E = 1."""
         left = 1.0 - sum(m.share for m in self.compared)
         return left if left > 1e-9 else 0.0
 
@@ -140,7 +140,7 @@ def at_step(values: Sequence[N], weight: float, step: int, *, narrow: bool = Fal
 def usual_margin(rate: float, profile: str = "standard") -> float:
     """The widest last margin that suits a baseline with this bad rate: two thirds of it, at least five points.
 
-    Low-traffic accepts a canary half as bad again before it is promoted: there, the rate itself.
+    The low-traffic profile accepts more: the rate itself, at least eight points.
     """
     part = 1.0 if profile == "low-traffic" else 2 / 3
     return max(0.08 if profile == "low-traffic" else 0.05, round(part * rate, 2))
@@ -160,7 +160,7 @@ def from_plan(gates: Mapping[str, Any], edition: int = EDITION) -> GateConfig:
     """The `gates:` entry of a plan, as validated data, as a GateConfig. Raises InputError naming the field.
 
     Keys whose value is None count as left out. `max_call_time` and `hard_error_reasons` belong to how calls
-    are read (counting.CallRules) and are not looked at here.
+    are read (counting.CallRules) and are ignored here.
     """
     name = str(gates.get("profile") or "standard")
     if name != "none" and name not in PROFILES:

@@ -104,9 +104,12 @@ class ExternalSummary:
 
 @dataclass(frozen=True, slots=True)
 class ArmSummary:
-    """The gates of one canary or variant. canary_calls and floor: of the step under way; open: calls that have no result
-    yet; calls_per_day: of the last seven days. decides: its calls decide what comes next; forecast: of what they still
-    have to show then, where one can be made."""
+    """The gates of one canary or variant.
+
+    canary_calls and floor: of the current step. open: calls that have no result yet. calls_per_day: over the last seven
+    days. decides: True if its calls decide what comes next. forecast: of the evidence still needed then, if one is
+    possible.
+    """
 
     name: str
     outcome: GateOutcome

@@ -101,7 +101,7 @@ class Tally:
         return cls(**{**data, "cells": cells, "strata": strata})
 
     def to_json(self) -> dict[str, Any]:
-        """As `from_json` reads it. By hand: a fleet's strata are tens of thousands of numbers."""
+        """As `from_json` reads it. Written out for speed: a fleet's strata hold tens of thousands of numbers."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             **plain,
@@ -114,8 +114,10 @@ class Tally:
         }
 
     def without_strata(self) -> Tally:
-        """The same without the counts of each stratum in each cell: all that is needed while the split is not paid
-        for by stratum, and far less where there are many numbers."""
+        """The same without the counts of each stratum in each cell.
+
+        That is enough while the split is not paid for by stratum, and far smaller if there are many numbers.
+        """
         return replace(self, cells=tuple(replace(c, strata={}) for c in self.cells))
 
 

@@ -74,9 +74,9 @@ class Figures:
 
 @dataclass(frozen=True)
 class GateEvidence:
-    """All that a verdict rests on: the gate, what earlier looks handed on and what this one does, figures and counts.
+    """Everything a verdict rests on: the gate, the memory before and after this check, figures and counts.
 
-    counted: the tally; as JSON until somebody asks for it, for lists of rollouts show the figures alone.
+    counted: the tally; it stays JSON until first used, because lists of rollouts show only the figures.
     """
 
     config: GateConfig
@@ -141,7 +141,7 @@ class Verdict:
 
 
 class _StoredArms(Mapping[str, Verdict]):
-    """The verdicts of a stored look by arm, read when they are asked for: most who load a rollout do not ask."""
+    """The verdicts of a stored check by arm, parsed on first use: most code that loads a rollout never uses them."""
 
     def __init__(self, stored: Mapping[str, Any]) -> None:
         self._stored = stored
