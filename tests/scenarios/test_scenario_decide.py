@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store.rebuild import differences
+from rollout.domain.lifecycle.machine import PausedBy
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT, ONE, THREE, TWO, entry, said
 from tests.support.verdicts import ENOUGH, ab_verdict
@@ -120,11 +121,13 @@ def test_a_tie_is_paused_until_a_person_answers(scene: Scene, answer: str) -> No
     scene.gates.verdict = TIE
     given_test(scene, otherwise="pause")
     scene.after(WEEK)
-    scene.stands("paused", 2, "decision")
+    scene.stands("paused", 2)
+    assert scene.rollout.paused_by is PausedBy.DECISION
     assert scene.rollout.why.startswith("decided by the plan after 7d: nothing is shipped: ")
     scene.restart()
     scene.after(WEEK)
-    scene.stands("paused", 2, "decision")
+    scene.stands("paused", 2)
+    assert scene.rollout.why.startswith("decided by the plan after 7d: nothing is shipped: ")
     assert scene.weight(ONE, 8) == 0.3
     if answer == "ship":
         scene.app.commands.ship(scene.id, ME, variant="b", anyway=True)

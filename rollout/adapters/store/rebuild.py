@@ -32,7 +32,18 @@ NOT_REBUILT = SCHEDULING | {
 
 # Columns that later revisions added, labels_waived aside: journals that began before do not name them, and they begin as
 # NULL. A new column of a rollout belongs here, too; tests/release/upgrade says so when it is missing.
-_LATER = ("retreated", "turning_since", "stood", "back_at", "raised_at", "tests", "tags", "by_hand", "hand_split")
+_LATER = (
+    "retreated",
+    "turning_since",
+    "stood",
+    "back_at",
+    "raised_at",
+    "tests",
+    "tags",
+    "by_hand",
+    "hand_split",
+    "paused_by",
+)
 
 
 @dataclass

@@ -13,17 +13,16 @@ from typing import Any, cast
 
 from sqlalchemy import Row
 
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.gates import with_new_names
 from rollout.domain.plan.plan import Plan
 
 # The fields of a rollout that are columns as they are; the others are made of columns below, or of other tables.
+_ENUMS = ("phase", "resume_phase", "paused_by", "waiting_for")
 SAME_NAME = tuple(
-    f.name
-    for f in fields(Rollout)
-    if f.name not in ("plan", "phase", "resume_phase", "position", "waiting_for", "targets", "writes", "foreign_open")
+    f.name for f in fields(Rollout) if f.name not in (*_ENUMS, "plan", "position", "targets", "writes", "foreign_open")
 )
 _TARGET_FIELDS = tuple(f.name for f in fields(Target))
 _target_values, _STATE = attrgetter(*_TARGET_FIELDS), _TARGET_FIELDS.index("state")
@@ -60,6 +59,7 @@ def to_rollout(
         plan=to_plan(row.plan, row.plan_digest),
         phase=Phase(row.phase),
         resume_phase=Phase(row.resume_phase),
+        paused_by=None if row.paused_by is None else PausedBy(row.paused_by),
         waiting_for=None if row.waiting_for is None else WaitingFor(row.waiting_for),
         position=Position(row.wave, row.step),
         targets=tuple(targets),
@@ -78,6 +78,7 @@ def from_rollout(rollout: Rollout) -> dict[str, Any]:
         "plan_digest": digest,
         "phase": str(rollout.phase),
         "resume_phase": str(rollout.resume_phase),
+        "paused_by": rollout.paused_by,
         "waiting_for": rollout.waiting_for,
         "wave": rollout.position.wave,
         "step": rollout.position.step,

@@ -28,7 +28,22 @@ from rollout.domain.versions import tags
 
 # The migrations this program knows, oldest first; a test holds this against alembic/versions. Kept here so that
 # a command need not import Alembic (a third of a second) to see that the schema fits.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012", "0013")
+REVISIONS = (
+    "0001",
+    "0002",
+    "0003",
+    "0004",
+    "0005",
+    "0006",
+    "0007",
+    "0008",
+    "0009",
+    "0010",
+    "0011",
+    "0012",
+    "0013",
+    "0014",
+)
 
 # Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
 # condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
@@ -91,6 +106,7 @@ rollouts = Table(
     Column("split_waived", Boolean, nullable=False),
     Column("labels_waived", Boolean, nullable=False, server_default=false()),
     Column("resume_phase", String(20), nullable=False),
+    Column("paused_by", String(12)),
     Column("look_asked", Boolean, nullable=False),
     Column("verdict", ValueText(GateVerdict.to_json, GateVerdict.from_json)),
     # the baseline's, from before the rollout: what its gates bet on

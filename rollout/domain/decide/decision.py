@@ -11,7 +11,7 @@ from rollout.domain.decide.timing import look_first, reopens, sooner
 from rollout.domain.gates.shipping import BestVariant, best
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.hand_commands import shipping, shipping_columns
-from rollout.domain.lifecycle.machine import Event, PauseReason
+from rollout.domain.lifecycle.machine import Event, PausedBy
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.decide import Decide, Otherwise, Ship
@@ -78,6 +78,6 @@ def _nothing(decide: Decide, now: datetime, why: str) -> Record:
         case Otherwise.ROLLBACK:
             return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
         case Otherwise.PAUSE:
-            return Record(Event.DECISION_PAUSED, why, {"reason": PauseReason.DECISION.value})
+            return Record(Event.DECISION_PAUSED, why, {"reason": why, "paused_by": PausedBy.DECISION})
         case Otherwise.KEEP:
             return Record(Event.DECISION_KEPT, f"{why}; the test continues", {"back_at": now})

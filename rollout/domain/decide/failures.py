@@ -10,7 +10,7 @@ from rollout.domain.decide.actions import Action, Record
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.gates.verdict import Alarm, GateOutcome
-from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
+from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
@@ -98,7 +98,7 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
 def fail(r: Rollout, why: str, now: datetime) -> Record:
     """Roll back, or pause for a person, by the plan's `on_failure`."""
     if r.plan.on_failure == "pause":
-        return Record(Event.FAILURE_PAUSED, why, {"reason": why})
+        return Record(Event.FAILURE_PAUSED, why, {"reason": why, "paused_by": PausedBy.FAILURE})
     return Record(Event.FAILED, why, {"reason": why, "rollback_at": now})
 
 

@@ -11,7 +11,7 @@ from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import find_out, pause, sooner
 from rollout.domain.decide.wording import name, percent
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.machine import Event, HeldReason, PauseReason, Phase
+from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.versions import tags
@@ -48,17 +48,22 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
 
 
 def _answer(r: Rollout) -> str:
-    if r.reason == PauseReason.DECISION:
-        return "ship, resume, rollback or stop"
     if r.phase is Phase.PAUSED:
+        match r.paused_by:
+            case PausedBy.DECISION:
+                return "ship, resume, rollback or stop"
+            case PausedBy.FAILURE:
+                return "resume, rollback or stop"
         return "resume"
     return "adopt, rollback or stop" if tags.moved(r.tags) else "adopt, restore, rollback or stop"
 
 
 def _why(r: Rollout) -> str:
-    if r.phase is Phase.PAUSED and r.reason != PauseReason.DECISION:
+    if r.phase is Phase.PAUSED and r.paused_by in (PausedBy.PERSON, None):  # None: paused by an earlier version
         low = f"; it stays at the retreat weight, {percent(r.plan.retreat or 0)}" if r.is_down else ""
         return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"
+    if r.phase is Phase.PAUSED:
+        return r.reason or "paused by the plan"
     return r.why or f"held: {r.reason}"
 
 

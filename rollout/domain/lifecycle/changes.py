@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.state import SCHEDULING, Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.versions import tags
 
@@ -185,6 +185,7 @@ _PARSERS: Mapping[str, Callable[[Any], object]] = {
     "history": BaselineHistory.from_json,
     "tags": tags.from_json,
     "tests": AgentTests.from_json,
+    "paused_by": PausedBy,
 }
 
 

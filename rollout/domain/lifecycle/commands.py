@@ -18,7 +18,7 @@ from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
-from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PauseReason, Phase, after
+from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PausedBy, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
@@ -99,7 +99,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
         return None
     phase = after(r.phase, Event.PAUSE_ASKED)
     expect_at(r, expect)
-    values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase}
+    values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase, "paused_by": PausedBy.PERSON}
     return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
 
 
@@ -109,10 +109,10 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
     expect_at(r, expect)
     not_stopping(r)
-    values: dict[str, Any] = {"phase": phase, "reason": None}
+    values: dict[str, Any] = {"phase": phase, "reason": None, "paused_by": None}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
-    if r.reason == PauseReason.DECISION:
+    if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
         values["back_at"] = now  # the test continues, and is decided again after as long
     return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
 

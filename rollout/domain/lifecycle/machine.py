@@ -53,9 +53,11 @@ class HeldReason(StrEnum):
     LABELS = "labels"  # the results of one version go missing
 
 
-class PauseReason(StrEnum):
-    """The reason of a pause that the plan asked for; people write their own."""
+class PausedBy(StrEnum):
+    """The cause of a pause."""
 
+    PERSON = "person"
+    FAILURE = "failure"  # the canary failed, and the plan has `on_failure: pause`
     DECISION = "decision"  # the plan decided to ship nothing, and leaves the rest to a person
 
 

@@ -13,7 +13,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.by_hand import HandSplit
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
 from rollout.domain.versions.tags import BaselineTag
@@ -166,6 +166,7 @@ class Rollout:
     split_waived: bool = False  # a person overrode a split alarm
     labels_waived: bool = False  # a person overrode a labels alarm: results go missing on one side
     resume_phase: Phase = Phase.PROGRESSING
+    paused_by: PausedBy | None = None  # None: by an earlier version, or nobody
     rollback_at: datetime | None = None
     restored_at: datetime | None = None
     look_asked: bool = False

@@ -14,7 +14,7 @@ from rollout.adapters.store.interface_queries import EndedSearch
 from rollout.domain.errors import InputError
 from rollout.domain.gates.summary import meters
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict
-from rollout.domain.lifecycle.machine import PauseReason, Phase
+from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.splits import splits
@@ -227,9 +227,9 @@ def fits_text(r: Rollout, text: str) -> bool:
 
 
 def needs_answer(r: Rollout) -> bool:
-    """True if it waits for a person: held, green at a step that a person must approve, or an undecided A/B test."""
-    undecided = r.phase is Phase.PAUSED and r.reason == PauseReason.DECISION
-    return r.phase is Phase.HELD or r.waiting_for is WaitingFor.APPROVAL or undecided
+    """True if it waits for a person: held, green at a step that a person must approve, or paused by its plan."""
+    by_plan = r.phase is Phase.PAUSED and r.paused_by in (PausedBy.FAILURE, PausedBy.DECISION)
+    return r.phase is Phase.HELD or r.waiting_for is WaitingFor.APPROVAL or by_plan
 
 
 def row(r: Rollout, numbers: int) -> OverviewRow:

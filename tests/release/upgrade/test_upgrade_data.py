@@ -125,6 +125,7 @@ def full(quick_folder: Path) -> str:
     with Scene(url) as scene:
         scene.given_at(2)
         scene.app.commands.pause(scene.id, By("cli:anna", "lunch", "request-1"))
+        scene.app.commands.resume(scene.id, ME)
         store, now = scene.app.store, scene.app.store.now()
         store.calls.observe([CallRecord("call", AGENT, 7, ONE, "inbound", now, now, "ended", successful=True)])
         with store.database.write() as connection:

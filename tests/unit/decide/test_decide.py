@@ -12,7 +12,7 @@ from rollout.domain.decide.actions import Action, Apply, Begin, Read, Record, Re
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts, Opening
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import Event, Phase, allows
+from rollout.domain.lifecycle.machine import Event, PausedBy, Phase, allows
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.writes.drift import Blocked, NumberScan
@@ -623,7 +623,11 @@ def test_the_deadline_may_roll_back() -> None:
 def test_a_failure_may_pause_instead() -> None:
     r = standing(plan=plan(on_failure="pause"))
     action = record_of(decide(r, Facts(verdict=FAIL), START))
-    assert (action.event, action.values) == (Event.FAILURE_PAUSED, {"reason": "the canary is worse"})
+    assert action.event is Event.FAILURE_PAUSED
+    assert action.values == {"reason": "the canary is worse", "paused_by": PausedBy.FAILURE}
+    paused = decide(replace(r, phase=Phase.PAUSED, **action.values), Facts(), START)
+    assert isinstance(paused, Wait)
+    assert (paused.next, paused.why) == ("resume, rollback or stop", "the canary is worse"), "not: by a person"
 
 
 @pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.HELD])

@@ -14,7 +14,7 @@ from rollout.domain.decide.facts import Facts, Opening
 from rollout.domain.gates.verdict import Alarm, GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.commands import By, resume
-from rollout.domain.lifecycle.machine import Event, PauseReason, Phase
+from rollout.domain.lifecycle.machine import Event, PausedBy, Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan
@@ -137,7 +137,7 @@ def test_it_is_shipped_after_a_look_at_every_number_and_in_open_hours() -> None:
     ("otherwise", "event", "values"),
     [
         ("rollback", Event.FAILED, {"rollback_at": START}),
-        ("pause", Event.DECISION_PAUSED, {"reason": "decision"}),
+        ("pause", Event.DECISION_PAUSED, {"paused_by": PausedBy.DECISION}),
         ("keep", Event.DECISION_KEPT, {"back_at": START}),
     ],
 )
@@ -177,11 +177,11 @@ def test_a_person_who_ends_the_last_step_decides_instead() -> None:
 
 
 def test_a_person_goes_on_after_the_pause_and_the_time_counts_anew() -> None:
-    paused = in_test(phase=Phase.PAUSED, reason=PauseReason.DECISION.value, why="decided by the plan after 14d: ...")
+    paused = in_test(phase=Phase.PAUSED, reason="decided by the plan after 14d: ...", paused_by=PausedBy.DECISION)
     found = waits(paused, Facts(verdict=TIE))
-    assert (found.next, found.why) == ("ship, resume, rollback or stop", paused.why)
+    assert (found.next, found.why) == ("ship, resume, rollback or stop", paused.reason)
     change, _, _ = resume(paused, START, By("cli:test"), None)
     assert change.rollout["back_at"] == START
     assert change.applied_to(paused, START).decides_at == START + 14 * DAY
-    by_person = in_test(phase=Phase.PAUSED, reason="lunch")
+    by_person = in_test(phase=Phase.PAUSED, reason="decision", paused_by=PausedBy.PERSON)
     assert "back_at" not in resume(by_person, START, By("cli:test"), None)[0].rollout

@@ -126,7 +126,12 @@ def test_pause_holds_and_says_why() -> None:
     decision = commands.pause(standing(), NOW, ME, Position(1, 1))
     assert decision is not None
     change, recorded, _ = decision
-    assert change.rollout == {"phase": "paused", "reason": "because", "resume_phase": "progressing"}
+    assert change.rollout == {
+        "phase": "paused",
+        "reason": "because",
+        "resume_phase": "progressing",
+        "paused_by": "person",
+    }
     assert recorded.data == commands.where(standing())
     unsaid = commands.pause(standing(), NOW, By("sam"), None)
     assert unsaid is not None
@@ -157,10 +162,10 @@ def test_pause_of_what_is_paused_is_done_already_unless_something_else_was_expec
 @pytest.mark.parametrize(
     ("changes", "values"),
     [
-        ({}, {"phase": "progressing", "reason": None}),
-        ({"started_at": None}, {"phase": "pending", "reason": None}),
-        ({"verdict": said("fail")}, {"phase": "progressing", "reason": None, "waived": True}),
-        ({"verdict": said("pass")}, {"phase": "progressing", "reason": None}),
+        ({}, {"phase": "progressing", "reason": None, "paused_by": None}),
+        ({"started_at": None}, {"phase": "pending", "reason": None, "paused_by": None}),
+        ({"verdict": said("fail")}, {"phase": "progressing", "reason": None, "paused_by": None, "waived": True}),
+        ({"verdict": said("pass")}, {"phase": "progressing", "reason": None, "paused_by": None}),
     ],
     ids=["started", "not-started", "failed", "passed"],
 )
