@@ -162,7 +162,7 @@ class WriteProtocol:
     def _record_look(self, rollout: Rollout, held: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
         seen = set(look.findings) - set(look.numbers(Finding.STALE, Blocked.UNREACHABLE, Blocked.KEY))
-        if rollout.look_asked and seen >= {t.number for t in rollout.its_own}:
+        if rollout.look_asked and seen >= {t.number for t in rollout.owned_targets}:
             change = change.merged(Change(rollout={"look_asked": False}))
         if not change:
             return rollout, ()
@@ -170,7 +170,8 @@ class WriteProtocol:
         if change.targets or change.writes:
             odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
             entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), ObservedNumbers(odd).to_json())]
-        entries += _fought_over(rollout, look.numbers(Finding.LATE_OWN))  # of a rollback: nothing else counts them
+        # Late writes of a rollback: nothing else counts them.
+        entries += _contested_entries(rollout, look.numbers(Finding.LATE_OWN))
         now = self.store.commit(held, change, entries)
         return change.applied_to(rollout, now), (change,)
 
@@ -343,7 +344,7 @@ class WriteProtocol:
         change = settled.change
         entry = JournalEntry("settled", SERVICE, "", SettledBatch(batch.kind, settled.summary).to_json())
         written_over = [] if batch.is_forward else settled.written_over
-        fought = _fought_over(change.applied_to(rollout, found.answered_at), written_over)
+        fought = _contested_entries(change.applied_to(rollout, found.answered_at), written_over)
         try:
             now = self.store.commit(batch.held, change, [entry, *fought])
         except ClaimLost:
@@ -385,7 +386,7 @@ def _doubted(
     return found
 
 
-def _fought_over(rollout: Rollout, numbers: Sequence[str]) -> list[JournalEntry]:
+def _contested_entries(rollout: Rollout, numbers: Sequence[str]) -> list[JournalEntry]:
     """The record, once, that another program or person has overwritten the baseline three times."""
-    fought = rollout.fought_over(numbers)
+    fought = rollout.contested_numbers(numbers)
     return [JournalEntry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []

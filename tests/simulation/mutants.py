@@ -213,7 +213,7 @@ def _held_where_it_is_wanted() -> Patches:
 
 def _no_growing_pauses() -> Patches:
     def a_poll_later(r: Rollout, t: Target, f: Facts) -> datetime:
-        back = r.went_back.get(t.number)
+        back = r.baseline_writes.get(t.number)
         return r.created_at if back is None else back.last + f.poll
 
     return [(rollback, "_again_at", a_poll_later)]

@@ -20,7 +20,7 @@ from rollout.adapters.store.snapshots import Snapshots
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.commands import where
+from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, Decision, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
@@ -209,7 +209,7 @@ class Store:
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
                 after = change.applied_to(before, now)
                 after = replace(after, epoch=epoch, due_at=now, why=why, waiting_for=at_rest(after.phase))
-            given = where(after)
+            given = state_of(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
         self.known.follow(rollout_id, queries.head_of(row), head, change)

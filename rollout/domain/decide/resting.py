@@ -75,7 +75,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
     if ready and f.trouble is None:
         return Apply(ready, "an earlier write took effect after the end: write the last step again")
     if (r.unresolved or r.look_asked) and f.look is None and f.trouble is None:
-        watched = dict.fromkeys([*(t.number for t in r.its_own), *(w.number for w in r.unresolved)])
+        watched = dict.fromkeys([*(t.number for t in r.owned_targets), *(w.number for w in r.unresolved)])
         if watched:
             return Read(tuple(watched), "watch after the end")
     if r.phase is Phase.ROLLED_BACK:

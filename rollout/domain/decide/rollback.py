@@ -24,18 +24,18 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
 
     Nothing delays it: gates, holds, freezes and deadlines do not count.
     """
-    if todo := tuple(t for t in r.its_own if t.state not in _SETTLED):
+    if todo := tuple(t for t in r.owned_targets if t.state not in _SETTLED):
         return _write_back(r, f, now, todo)
     if r.restored_at is None:
         return _read_back(r, now)
-    if not seen_after(f.look, r, r.its_own):
+    if not seen_after(f.look, r, r.owned_targets):
         return _watch(r, f, now)
     return unread(r, f, f.look, now, "rolled_back") or _end(r)
 
 
 def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> Action:
     again = {t.number: _again_at(r, t, f) for t in todo}
-    ready = sorted((t for t in todo if again[t.number] <= now), key=lambda t: t.number in r.went_back)
+    ready = sorted((t for t in todo if again[t.number] <= now), key=lambda t: t.number in r.baseline_writes)
     if f.trouble is None and ready:
         # Numbers that were not tried yet go first: a batch with a trouble is the last of its pass.
         return Restore(tuple(ready), f"{count(len(ready), 'number')} to restore")
@@ -51,7 +51,7 @@ def _read_back(r: Rollout, now: datetime) -> Action:
     took = (now - (r.rollback_at or now)).total_seconds()
     return Record(
         Event.READ_BACK,
-        f"{count(len(r.its_own), 'number')} read back at the baseline {took:.3f} s after the order",
+        f"{count(len(r.owned_targets), 'number')} read back at the baseline {took:.3f} s after the order",
         {"restored_at": now},
     )
 
@@ -60,9 +60,9 @@ def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
     """P9: read until a reading has begun after the last horizon; only then may it end."""
     over = horizons_over(r)
     if now >= over and f.trouble is None:
-        return Read(tuple(t.number for t in r.its_own), "read every number before declaring it rolled back")
+        return Read(tuple(t.number for t in r.owned_targets), "read every number before declaring it rolled back")
     if f.look is None and f.trouble is None:
-        return Read(tuple(t.number for t in r.its_own), "watch for writes of ours that land late")
+        return Read(tuple(t.number for t in r.owned_targets), "watch for writes of ours that land late")
     return Wait(
         look_again(r, f, now, over),
         "rolled_back",
@@ -72,8 +72,8 @@ def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
 
 
 def _end(r: Rollout) -> Action:
-    edited = [t.number for t in r.its_own if t.state is TargetState.FOREIGN]
-    gone = [t.number for t in r.its_own if t.state is TargetState.MISSING]
+    edited = [t.number for t in r.owned_targets if t.state is TargetState.FOREIGN]
+    gone = [t.number for t in r.owned_targets if t.state is TargetState.MISSING]
     why = "every number shows its baseline" if r.written else "nothing had been written"
     if edited:
         why += f"; changed by somebody since, and left as they are: {name(edited)}"
@@ -85,7 +85,7 @@ def _end(r: Rollout) -> Action:
 def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
     """The next try to write this number's baseline: one poll after the last try, or after growing pauses (1, 2, 4 ...
     60 s) if Retell accepted it and the number shows something else."""
-    back = r.went_back.get(t.number)
+    back = r.baseline_writes.get(t.number)
     if back is None:
         return r.created_at
     if not back.taken:
@@ -95,15 +95,16 @@ def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
 
 def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
     """True if Retell accepted every one of these baselines: then it works, and somebody else overwrites them."""
-    return all(t.number in r.went_back and r.went_back[t.number].taken for t in todo)
+    return all(t.number in r.baseline_writes and r.baseline_writes[t.number].taken for t in todo)
 
 
 def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
     """The warning, from the third time on, that another program or person overwrites the baselines; else None."""
-    fought = [t.number for t in todo if t.number in r.went_back and r.went_back[t.number].times >= CONTESTED]
+    writes = r.baseline_writes
+    fought = [t.number for t in todo if t.number in writes and writes[t.number].times >= CONTESTED]
     if not fought:
         return None
-    return f"{another_hand(fought)} ({r.went_back[fought[0]].times} times recently)"
+    return f"{another_hand(fought)} ({writes[fought[0]].times} times recently)"
 
 
 def _not_yet(todo: Sequence[Target]) -> str:

@@ -50,7 +50,7 @@ class WriteResult:
         """The columns of the write that this sets."""
         return {name: value for name in _RESULT_KEYS if (value := getattr(self, name)) is not None}
 
-    def then(self, later: WriteResult) -> WriteResult:
+    def merged(self, later: WriteResult) -> WriteResult:
         """Both results; where both have a value, the later one's."""
         return replace(self, **later.columns())
 
@@ -81,10 +81,11 @@ class Change:
 
     def merged(self, other: Change) -> Change:
         """Both changes; where they name the same column, the other's value."""
+        writes = {i: self.writes.get(i, WriteResult()).merged(later) for i, later in other.writes.items()}
         return Change(
             {**self.rollout, **other.rollout},
             {**self.targets, **{n: {**self.targets.get(n, {}), **values} for n, values in other.targets.items()}},
-            {**self.writes, **{i: self.writes.get(i, WriteResult()).then(later) for i, later in other.writes.items()}},
+            {**self.writes, **writes},
             (*self.new_writes, *other.new_writes),
         )
 

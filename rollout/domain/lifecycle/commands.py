@@ -79,10 +79,10 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         goal = r.position
         what = f"step {r.position} is written now"
     elif r.confirmed_at is None and not full:
-        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
+        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **state_of(r))
     elif goal is None or goal == r.position:
         if r.promote_asked or r.confirmed_at is None:
-            raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
+            raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **state_of(r))
         values["promote_asked"] = True
         what = f"the bake of step {r.position} is ended"
     else:
@@ -114,7 +114,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
         values["waived"] = True
     if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
         values["back_at"] = now  # the test continues, and is decided again after as long
-    return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, where(r)), "resumed by a person")
+    return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, state_of(r)), "resumed by a person")
 
 
 def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
@@ -128,7 +128,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-    return Change(rollout=values), JournalEntry("stop", by.actor, by.reason, where(r)), why
+    return Change(rollout=values), JournalEntry("stop", by.actor, by.reason, state_of(r)), why
 
 
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
@@ -142,10 +142,10 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
         lists = {field: reading.lists.get(field) for field in target.baseline}
         empty = [field for field, entries in lists.items() if not entries]
         if empty:
-            raise Refused(f"{target.number} has no {empty[0]} now: restore, roll back or stop instead", **where(r))
+            raise Refused(f"{target.number} has no {empty[0]} now: restore, roll back or stop instead", **state_of(r))
         if r.shipped is not None and target.written and not shows(lists, wanted_lists(r, target)):
             told = f"{r.shipped} is being shipped, and {target.number} does not serve it"
-            raise Refused(f"{told}: restore, roll back or stop instead", **where(r))
+            raise Refused(f"{told}: restore, roll back or stop instead", **state_of(r))
         targets[target.number] = {
             "split": lists,
             "modified": reading.modified,
@@ -164,7 +164,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
         values["deadline_at"] = None
     if r.tags:
         values["tags"] = tags.adopted(r.tags)
-    data = {**where(r), "lists": {n: t["split"] for n, t in targets.items()}}
+    data = {**state_of(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return (
         Change(rollout=values, targets=targets),
         JournalEntry("adopt", by.actor, by.reason, data),
@@ -175,7 +175,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
 def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
     """Write the rollout's split over what the numbers show now, and continue."""
     if moved := tags.moved(r.tags):
-        raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **where(r))
+        raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **state_of(r))
     paused = _was_paused(r)
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     expect_at(r, expect)
@@ -200,7 +200,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         values["turning_since"] = now  # the retreat weight has to be read back again
     return (
         Change(rollout=values, targets=targets),
-        JournalEntry("restore", by.actor, by.reason, where(r)),
+        JournalEntry("restore", by.actor, by.reason, state_of(r)),
         "a person asked to restore the rollout's split",
     )
 
@@ -216,7 +216,7 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
         raise Refused(
             f"it ended as {r.phase} more than {kept.days} days ago, and its baseline is no longer kept: "
             "start a rollout of the version to return to",
-            **where(r),
+            **state_of(r),
         )
     if r.phase is Phase.STOPPED and not r.written:
         return None
@@ -245,7 +245,7 @@ def _who(by: By) -> str:
     return "a person" if by.alert is None else "an alert"
 
 
-def where(r: Rollout) -> dict[str, Any]:
+def state_of(r: Rollout) -> dict[str, Any]:
     """A rollout's position, for answers and refusals."""
     return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch).to_json()
 
@@ -274,12 +274,12 @@ def _was_paused(r: Rollout) -> bool:
 def not_stopping(r: Rollout) -> None:
     """Raise Refused while the rollout is being stopped."""
     if r.stop_asked:
-        raise Refused("it is being stopped: only a rollback can still be ordered", **where(r))
+        raise Refused("it is being stopped: only a rollback can still be ordered", **state_of(r))
 
 
 def expect_at(r: Rollout, expect: Position | None) -> None:
     """Raise StaleExpectation if the rollout is not at the position that the caller saw."""
     if expect is not None and expect != r.position:
         raise StaleExpectation(
-            f"you expected it at {expect}, but it is at {r.position} ({r.phase}); nothing was changed", **where(r)
+            f"you expected it at {expect}, but it is at {r.position} ({r.phase}); nothing was changed", **state_of(r)
         )

@@ -13,7 +13,7 @@ from rollout.domain.errors import InputError, Refused, SplitError
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, where
+from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state_of
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.machine import Event, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry
@@ -31,16 +31,16 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
     phase = after(r.phase, Event.SET_ASKED)
     expect_at(r, expect)
     if r.confirmed_at is None:
-        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **where(r))
+        raise Refused(f"step {r.position} is still being written: wait until it is confirmed", **state_of(r))
     if r.promote_asked:
-        raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **where(r))
+        raise Refused(f"step {r.position} is the last one, and its bake is already being ended", **state_of(r))
     if r.shipped is not None:
-        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **where(r))
+        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **state_of(r))
     points = _points_of(r.plan, weights)
     if points == r.weights_at(r.step) and r.retreated is None:
-        raise Refused("these weights are already set: write others", **where(r))
+        raise Refused("these weights are already set: write others", **state_of(r))
     if len(r.hand_splits) >= MOST_SPLITS:
-        raise Refused(f"weights were set {MOST_SPLITS} times: promote, ship, stop or roll it back", **where(r))
+        raise Refused(f"weights were set {MOST_SPLITS} times: promote, ship, stop or roll it back", **state_of(r))
     split = HandSplit(len(r.hand_splits) + 1, *r.position, points)
     for target in r.targets:
         try:
@@ -61,7 +61,7 @@ def ship(
     `missing`: what evidence it lacks; `anyway`: ship it anyway, which the journal records.
     """
     if r.started_at is None:
-        raise Refused("it has not started yet: ship it after its start", **where(r))
+        raise Refused("it has not started yet: ship it after its start", **state_of(r))
     phase = after(r.phase, Event.SHIP_ASKED)
     expect_at(r, expect)
     not_stopping(r)
@@ -69,11 +69,11 @@ def ship(
         known = ", ".join(r.plan.arms)
         raise InputError(f"variant: there is no version {variant[:40]}; write one of: {known}", field="variant")
     if r.shipped is not None:
-        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **where(r))
+        raise Refused(f"{r.shipped} is being shipped: promote ends its bake, rollback takes it back", **state_of(r))
     if r.position == r.last_position and r.weights_at(r.step).get(variant) == splits.TOTAL:
-        raise Refused(f"{variant} has every call already: promote ends its bake", **where(r))
+        raise Refused(f"{variant} has every call already: promote ends its bake", **state_of(r))
     if missing is not None and not anyway:
-        raise Refused(f"{missing}; to ship it anyway, add --anyway: the journal records that", **where(r))
+        raise Refused(f"{missing}; to ship it anyway, add --anyway: the journal records that", **state_of(r))
     split = shipping(r, variant)
     values = {"phase": phase, **shipping_columns(r, split, now)}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:

@@ -116,7 +116,7 @@ class Write:
         return self.outcome is None or self.horizon_until > now
 
 
-class WentBack(NamedTuple):
+class BaselineWrite(NamedTuple):
     """The latest baseline write of a number.
 
     last: when it was recorded. taken: Retell confirmed it with a 200. times: how many Retell has confirmed since the
@@ -333,19 +333,19 @@ class Rollout:
         )
 
     @cached_property
-    def went_back(self) -> Mapping[str, WentBack]:
+    def baseline_writes(self) -> Mapping[str, BaselineWrite]:
         """The latest baseline write by number, since the rollback was ordered."""
-        since, found = self.rollback_at or self.created_at, dict[str, WentBack]()
+        since, found = self.rollback_at or self.created_at, dict[str, BaselineWrite]()
         for w in self.writes:
             if w.kind is Kind.BASELINE and w.intent_at >= since:
                 before = found.get(w.number)
                 taken = w.answered == 200
-                found[w.number] = WentBack(w.intent_at, taken, (before.times if before else 0) + taken)
+                found[w.number] = BaselineWrite(w.intent_at, taken, (before.times if before else 0) + taken)
         return found
 
-    def fought_over(self, numbers: Iterable[str]) -> list[str]:
+    def contested_numbers(self, numbers: Iterable[str]) -> list[str]:
         """The numbers whose baseline Retell has just accepted for the third time; they showed something else after each."""
-        return [n for n in numbers if n in self.went_back and self.went_back[n].times == CONTESTED]
+        return [n for n in numbers if n in self.baseline_writes and self.baseline_writes[n].times == CONTESTED]
 
     @cached_property
     def written(self) -> tuple[Target, ...]:
@@ -353,7 +353,7 @@ class Rollout:
         return tuple(t for t in self.targets if t.written)
 
     @cached_property
-    def its_own(self) -> tuple[Target, ...]:
+    def owned_targets(self) -> tuple[Target, ...]:
         """Written targets that no later rollout has taken over; only these may be watched and undone automatically."""
         return tuple(t for t in self.written if t.state is not TargetState.SUPERSEDED)
 

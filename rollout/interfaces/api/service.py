@@ -14,7 +14,7 @@ from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
 from rollout.domain.errors import Forbidden, Refused, Unauthenticated
-from rollout.domain.lifecycle.commands import By, where
+from rollout.domain.lifecycle.commands import By, state_of
 from rollout.domain.lifecycle.records import CallRecord, JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
@@ -158,7 +158,7 @@ class ApiService:
         except Refused as error:
             self.note("command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_})
             if "position" not in error.details:
-                error.details |= where(self.app.store.load(id_)[0])
+                error.details |= state_of(self.app.store.load(id_)[0])
             raise
 
     def shown(self, id_: str) -> dict[str, Any]:

@@ -134,7 +134,7 @@ def test_the_pauses_grow_while_another_hand_writes_over_the_baseline(times: int,
 @pytest.mark.parametrize("times", [2, 3, 4])
 def test_a_number_is_told_as_fought_over_once_at_the_third_time(times: int) -> None:
     r = back(rollback_at=START - timedelta(hours=1), writes=taken(times))
-    assert r.fought_over([ONE, TWO]) == [ONE] * (times == 3)
+    assert r.contested_numbers([ONE, TWO]) == [ONE] * (times == 3)
 
 
 def test_a_number_that_is_fought_over_holds_up_no_other() -> None:

@@ -132,7 +132,7 @@ def test_pause_holds_and_says_why() -> None:
         "resume_phase": "progressing",
         "paused_by": "person",
     }
-    assert recorded.data == commands.where(standing())
+    assert recorded.data == commands.state_of(standing())
     unsaid = commands.pause(standing(), NOW, By("sam"), None)
     assert unsaid is not None
     assert unsaid[0].rollout["reason"] is None
@@ -426,7 +426,7 @@ def test_what_is_no_position_is_refused(text: str) -> None:
 
 
 def test_where_it_stands_is_said_in_one_form() -> None:
-    assert commands.where(standing(2, reason="x")) == {
+    assert commands.state_of(standing(2, reason="x")) == {
         "id": "r1",
         "phase": "progressing",
         "reason": "x",

@@ -236,4 +236,4 @@ def test_a_rollback_of_what_is_shipped_covers_what_was_written() -> None:
     decision = commands.rollback(r, NOW, ME)
     assert decision is not None
     after = decision[0].applied_to(r, NOW)
-    assert (after.phase, [t.number for t in after.its_own]) == (Phase.ROLLING_BACK, [ONE])
+    assert (after.phase, [t.number for t in after.owned_targets]) == (Phase.ROLLING_BACK, [ONE])

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WentBack, Write
+from rollout.domain.lifecycle.state import BaselineWrite, Kind, Position, Rollout, TargetState, Write
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, applied, confirmed, plan, rollout, target, write
 
@@ -72,20 +72,23 @@ def test_baselines_written_back_are_counted_since_the_order() -> None:
         write(),
     )
     r = rollout(phase=Phase.ROLLING_BACK, rollback_at=START, writes=writes)
-    assert r.went_back == {ONE: WentBack(START + 2 * SECOND, True, 2), TWO: WentBack(START + 3 * SECOND, False, 0)}
-    assert r.fought_over([ONE, TWO, THREE]) == []
+    assert r.baseline_writes == {
+        ONE: BaselineWrite(START + 2 * SECOND, True, 2),
+        TWO: BaselineWrite(START + 3 * SECOND, False, 0),
+    }
+    assert r.contested_numbers([ONE, TWO, THREE]) == []
     earlier = replace(r, rollback_at=START - SECOND)
-    assert earlier.went_back[ONE].times == 3
-    assert earlier.fought_over([TWO, ONE, THREE]) == [ONE]
+    assert earlier.baseline_writes[ONE].times == 3
+    assert earlier.contested_numbers([TWO, ONE, THREE]) == [ONE]
     fourth = replace(earlier, writes=(*writes, back("f", 4, 200)))
-    assert fourth.fought_over([ONE]) == [], "it is told once"
+    assert fourth.contested_numbers([ONE]) == [], "it is told once"
 
 
 def test_what_a_later_rollout_has_was_written_and_is_not_its_own() -> None:
     targets = (confirmed(), confirmed(TWO, ord=1, state=TargetState.SUPERSEDED), target(THREE, ord=2))
     r = rollout(targets=targets)
     assert [t.number for t in r.written] == [ONE, TWO]
-    assert [t.number for t in r.its_own] == [ONE]
+    assert [t.number for t in r.owned_targets] == [ONE]
 
 
 def test_a_hold_counts_from_the_read_back_or_the_return_and_less_what_was_stood() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rollout.domain.anchors import Anchor
 from rollout.domain.lifecycle.by_hand import HandSplit
-from rollout.domain.lifecycle.commands import where
+from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
@@ -57,7 +57,7 @@ def test_each_kind_has_its_words(kind: str, event: NoticeEvent, severity: Severi
 
 @pytest.mark.parametrize("kind", sorted(TOLD_KINDS))
 def test_the_notice_of_an_end_carries_the_anchors_to_keep(kind: str) -> None:
-    alert = {**where(rollout()), "alert": "HighErrors"}
+    alert = {**state_of(rollout()), "alert": "HighErrors"}
     by_hand = HandSplit(1, 1, 2, {"b": 10_000}, "b").to_json()
     data = {
         "pause": alert,
@@ -150,20 +150,20 @@ def test_held_asks_for_an_answer(reason: HeldReason) -> None:
 
 def test_who_ordered_a_rollback_is_named() -> None:
     found = of_entry(
-        rollout(), Written("rollback", "too many complaints", where(rollout(phase=Phase.HELD)), actor="cli:ana")
+        rollout(), Written("rollback", "too many complaints", state_of(rollout(phase=Phase.HELD)), actor="cli:ana")
     )
     assert found is not None
     assert "Why: too many complaints (ordered by cli:ana)" in found.body
 
 
 def test_a_rollback_ordered_again_is_not_told_again() -> None:
-    assert of_entry(rollout(), Written("rollback", data=where(rollout(phase=Phase.ROLLING_BACK)))) is None
+    assert of_entry(rollout(), Written("rollback", data=state_of(rollout(phase=Phase.ROLLING_BACK)))) is None
 
 
 def test_a_pause_is_told_when_an_alert_did_it() -> None:
     assert of_entry(rollout(), Written("pause", "alert HighErrors made me look")) is None
     assert (
-        told("pause", "alert HighErrors (grafana): 5xx", {**where(rollout()), "alert": "HighErrors"}).kind
+        told("pause", "alert HighErrors (grafana): 5xx", {**state_of(rollout()), "alert": "HighErrors"}).kind
         is NoticeEvent.NEEDS_PERSON
     )
 
@@ -174,7 +174,7 @@ def test_a_version_that_the_plan_ships_is_told_and_one_that_a_person_ships_is_no
     assert (found.kind, found.severity) == (NoticeEvent.PROMOTED, Severity.INFO)
     assert "the A/B test is decided: c is shipped" in found.title
     assert "Next: c gets every call; it bakes for 1d, watched by its gates, and is promoted" in found.body
-    assert of_entry(rollout(), Written("shipped", data={**where(rollout()), "by_hand": split})) is None
+    assert of_entry(rollout(), Written("shipped", data={**state_of(rollout()), "by_hand": split})) is None
 
 
 def test_a_foreign_edit_is_told_only_after_the_end() -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse
 
 from rollout.domain.errors import NotReachable, UnknownRollout
-from rollout.domain.lifecycle.commands import where
+from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.interfaces.api.answers import NumberAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
@@ -57,7 +57,7 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
         rollback = None
     return {
         "number": number,
-        "driven_by": None if driving is None else where(driving),
+        "driven_by": None if driving is None else state_of(driving),
         "serves": serves,
         "seen_at": rollout.when(seen_at),
         "rollback": rollback,
