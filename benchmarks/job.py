@@ -17,6 +17,7 @@ import threading
 import time
 import urllib.request
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event, insert
@@ -213,8 +214,7 @@ def waiting(database_url: str, count: int) -> dict[str, Any]:
 
 
 def _resident_mb() -> float:
-    with open("/proc/self/statm") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def log(url: str, last: int = 100_000) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ class Connection(asyncio.Protocol):
         status, document = self.world.answer(method, url, body)
         text = orjson.dumps(document)
         head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n"
-        self.transport.write(head.encode() + text)  # type: ignore[attr-defined]
+        self.transport.write(head.encode() + text)
 
 
 async def serve(count: int, number_seconds: float) -> None:

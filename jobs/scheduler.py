@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, timedelta
+from typing import Any
 
 import scipy.special  # noqa: F401 - what judges imports it late; loaded here, no rollout's first gate waits for it
 import structlog
@@ -221,8 +222,8 @@ class Scheduler:
 
         return run
 
-    def _count(self, event: object) -> None:
-        self.counts[_NAMES[event.code]] += 1  # type: ignore[attr-defined]
+    def _count(self, event: Any) -> None:
+        self.counts[_NAMES[event.code]] += 1
 
     def stop(self) -> None:
         """Take nothing more, wait for what is under way, and say goodbye."""

@@ -62,7 +62,7 @@ class Gallery(Scene):
 
     def __enter__(self) -> Gallery:
         super().__enter__()
-        self.gates = GateCheck(StoredGateRecords(self.app.database))  # type: ignore[assignment]
+        self.gates = GateCheck(StoredGateRecords(self.app.database))
         self.app.close()
         self.app = self._build()
         self.random = random.Random(7)
@@ -271,7 +271,7 @@ def opened(
     """A page of that size in that theme, at the time of the scene."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
-        color_scheme=scheme,  # type: ignore[arg-type]
+        color_scheme=scheme,
         device_scale_factor=1,
         timezone_id="America/New_York",
         is_mobile=size == PHONE,

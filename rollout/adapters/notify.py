@@ -86,7 +86,7 @@ def schemes() -> frozenset[str]:
     from apprise.manager_plugins import NotificationManager
 
     _apprise()  # loads its plugins
-    return frozenset(NotificationManager().schemas())  # type: ignore[no-untyped-call]
+    return frozenset(NotificationManager().schemas())  # type: ignore[no-untyped-call]  # apprise gives it no types
 
 
 def usable(url: str) -> bool:

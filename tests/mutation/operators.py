@@ -135,7 +135,7 @@ def _changes(node: ast.expr | ast.stmt, text: _Text) -> Iterator[tuple[int, int,
     elif isinstance(node, ast.Constant) and type(node.value) is bool:
         yield (*text.span(node), str(not node.value), "constant")
     elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
-        yield (*text.span(node), str(node.value + 1), "constant")  # type: ignore[operator]
+        yield (*text.span(node), str(node.value + 1), "constant")
     elif isinstance(node, ast.IfExp | ast.If | ast.While):
         yield from _instead(text, node.test, "True or", "condition")
         yield from _instead(text, node.test, "False and", "condition")

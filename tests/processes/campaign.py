@@ -133,7 +133,7 @@ def kills(stage: Stage, rng: random.Random, points: Sequence[str | None], weathe
     for point in points:
         stream.refill()
         if rng.random() < weather:
-            stage.sandbox.fault(**rng.choice(_WEATHER))  # type: ignore[arg-type]
+            stage.sandbox.fault(**rng.choice(_WEATHER))
         ordered = point is not None and any(word in point for word in _UNDOING) and stream.roll_back_one()
         name = "" if point is None else f"{point}:{1 if ordered else rng.choice((1, 1, 2))}"
         service = stage.serve(name)

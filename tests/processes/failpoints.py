@@ -223,6 +223,6 @@ def _wrap_connection(hit: Failpoint) -> None:
         if request.startswith(b"PATCH"):
             hit("after_answer")
 
-    Connection._send = own_send  # type: ignore[method-assign]
-    Connection.alive = own_alive  # type: ignore[method-assign]
+    Connection._send = own_send
+    Connection.alive = own_alive
     _around(Connection, "send", lambda *_, **__: None, answered)

@@ -113,7 +113,7 @@ def _shift_clock(seconds: float) -> None:
     from rollout.adapters.clock import SystemClock
 
     now = SystemClock.now
-    SystemClock.now = lambda self: now(self) + timedelta(seconds=seconds)  # type: ignore[method-assign]
+    SystemClock.now = lambda self: now(self) + timedelta(seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ def freeze(stage: Stage) -> str:
         frozen = {"from": begins.isoformat(), "to": (begins + timedelta(days=1)).isoformat(), "reason": "a fair"}
         id_ = stage.start(2, zone="UTC", freezes=[frozen])
         service = stage.serve()
-        stage.until(lambda id_=id_: "a fair" in stage.load(id_).why, lead + 30)  # type: ignore[misc]
+        stage.until(lambda id_=id_: "a fair" in stage.load(id_).why, lead + 30)
         if all(t.step for t in stage.load(id_).targets):
             order(stage, id_)
             service.stop()

@@ -100,9 +100,9 @@ def test_after_a_failure_the_end_of_a_hold_waits_for_the_next_try(
 
 def test_a_look_that_hangs_is_not_asked_for_again_and_again(scheduler: Scheduler) -> None:
     """A tick that waits for its connection holds the lock; the waker must not run round meanwhile."""
-    scheduler._tick_lock = Locked(scheduler.app.clock)  # type: ignore[assignment]
+    scheduler._tick_lock = Locked(scheduler.app.clock)
     scheduler._wake()
-    assert scheduler._stopping.loops < 200  # type: ignore[attr-defined]
+    assert scheduler._stopping.loops < 200
 
 
 class Locked:
@@ -194,7 +194,7 @@ def test_event_streams_back_off_and_live_on(
 ) -> None:
     looks: list[float] = []
     pools = WorkerPools()
-    hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), pools, 10)  # type: ignore[arg-type]
+    hub = Hub(scene.app.store, SimpleNamespace(), SimpleNamespace(), pools, 10)
     hub._subscribers.add(Subscriber("a", NOBODY, 0))
 
     async def look(_groups: object) -> None:

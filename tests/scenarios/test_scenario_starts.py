@@ -38,7 +38,7 @@ def test_of_a_number_that_is_taken_that_alone_is_said(scene: Scene) -> None:
     first = scene.given_at(1)
     for numbers in ([ONE], [{"nickname": "*"}]):
         with pytest.raises(PreflightRefused) as refused:
-            scene.app.commands.start(plan(numbers, name="second"), ME)  # type: ignore[arg-type]
+            scene.app.commands.start(plan(numbers, name="second"), ME)
         assert refused.value.message.startswith(
             f"pre-flight refuses: {ONE} is already driven by frontdesk-v7 ({first})"
         )

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 
-import greenlet  # type: ignore[import-untyped]
+import greenlet
 
 from .weather import Weather
 

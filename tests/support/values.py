@@ -72,7 +72,7 @@ def write(
     number: str = ONE,
     step: int = 1,
     *,
-    id: str = "w1",  # noqa: A002
+    id: str = "w1",  # noqa: A002 - the field's name
     at: datetime = START,
     lists: Mapping[str, Any] | None = None,
     of: Plan | None = None,

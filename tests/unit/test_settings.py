@@ -81,7 +81,7 @@ def test_a_key_may_be_saved_by_any_editor(tmp_path: Path, raw: bytes) -> None:
     file.write_bytes(raw)
     assert KeySource(Settings(retell_api_key_file=file))() == "key_1"
     text = raw.decode("utf-8")
-    given = Settings(retell_api_key=text, webhook_key=text, webhook_key_next=text)  # type: ignore[arg-type]
+    given = Settings(retell_api_key=text, webhook_key=text, webhook_key_next=text)
     for secret in (given.retell_api_key, given.webhook_key, given.webhook_key_next):
         assert secret is not None and secret.get_secret_value() == "key_1"
 

@@ -31,7 +31,7 @@ from rollout.engine.ports import Clock
 ROLLBACK_BUCKETS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 3600.0)  # seconds
 AGAIN = timedelta(minutes=10)  # a read-back may become visible so long after the time it carries
 
-disable_created_metrics()  # type: ignore[no-untyped-call]
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no types
 
 
 class HasStore(Protocol):

@@ -15,4 +15,4 @@ for _name in ("httpx", "httpcore"):
 
 # httpx brings a command line of its own, with click, rich and pygments: a tenth of what a rollback loads. Hiding it is
 # safe: httpx works the same where those are not installed.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]  # None: cannot be imported

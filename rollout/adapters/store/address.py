@@ -99,7 +99,7 @@ def _postgres(text: str) -> PostgresAddress:
     except ValueError:  # what stands where the port belongs is no number
         port = f"{_NAME}: the port is not a number; {_FORMS}"
         raise SettingsError(_ENCODE if text.count("@") > 1 else port) from None
-    place, _, query = text[_USER.match(text).end() :].partition("?")  # type: ignore[union-attr]
+    place, _, query = text[_USER.match(text).end() :].partition("?")  # type: ignore[union-attr]  # make_url needs a scheme
     broken = any("=" not in part for part in query.split("&") if query)
     if "@" in place or broken or (url.database is None and "@" in query):
         raise SettingsError(_ENCODE)

@@ -5,6 +5,8 @@ it. Here SQLite gets its rows ready, and PostgreSQL gets one array for each colu
 one answer for a thousand rows.
 """
 
+# ruff: noqa: S608 - the names are those of our own tables and columns; values are bound
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,24 +74,23 @@ def _bulk(dialect: Dialect, statement: str, columns: list[Sequence[Any]], *more:
     return Bulk(statement, (*(list(column) for column in columns), *more))
 
 
-# The names are those of our own tables and columns.
 @lru_cache(maxsize=256)
 def _insert(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
     listed = ", ".join(names)
     if dialect.name == "sqlite":
-        return f"INSERT INTO {table.name} ({listed}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
-    return f"INSERT INTO {table.name} ({listed}) SELECT * FROM unnest({_arrays(dialect, table, names)})"  # noqa: S608
+        return f"INSERT INTO {table.name} ({listed}) VALUES ({', '.join('?' * len(names))})"
+    return f"INSERT INTO {table.name} ({listed}) SELECT * FROM unnest({_arrays(dialect, table, names)})"
 
 
 @lru_cache(maxsize=256)
 def _update(dialect: Dialect, table: Table, names: tuple[str, ...], key: str) -> str:
     if dialect.name == "sqlite":
         sets = ", ".join(f"{name} = ?" for name in names)
-        return f"UPDATE {table.name} SET {sets} WHERE {key} = ? AND rollout_id = ?"  # noqa: S608
+        return f"UPDATE {table.name} SET {sets} WHERE {key} = ? AND rollout_id = ?"
     sets = ", ".join(f"{name} = new.{name}" for name in names)
     arrays = _arrays(dialect, table, (*names, key))
     return (
-        f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS new ({', '.join((*names, key))})"  # noqa: S608
+        f"UPDATE {table.name} SET {sets} FROM unnest({arrays}) AS new ({', '.join((*names, key))})"
         f" WHERE {table.name}.{key} = new.{key} AND {table.name}.rollout_id = %s"
     )
 
@@ -97,9 +98,9 @@ def _update(dialect: Dialect, table: Table, names: tuple[str, ...], key: str) ->
 @lru_cache(maxsize=256)
 def _update_one(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:
     if dialect.name == "sqlite":
-        return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"  # noqa: S608
+        return f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in names)} WHERE id = ?"
     sets = ", ".join(f"{name} = CAST(%s AS {table.c[name].type.compile(dialect)})" for name in names)
-    return f"UPDATE {table.name} SET {sets} WHERE id = %s"  # noqa: S608
+    return f"UPDATE {table.name} SET {sets} WHERE id = %s"
 
 
 def _arrays(dialect: Dialect, table: Table, names: tuple[str, ...]) -> str:

@@ -105,7 +105,7 @@ def _ping_after(engine: Engine, seconds: float) -> None:
             return
         try:
             engine.dialect.do_ping(connection)
-        except engine.dialect.dbapi.Error as error:  # type: ignore[union-attr]
+        except engine.dialect.loaded_dbapi.Error as error:
             raise exc.DisconnectionError from error  # the pool opens another
 
 

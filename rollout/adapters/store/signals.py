@@ -68,7 +68,7 @@ class Listener:
         backoff = Backoff(_AGAIN_SECONDS, _LONGEST_PAUSE)
         while not self._stopping.is_set():
             # A database that is gone is told of by the tick, which needs it; here it is only tried again.
-            with contextlib.suppress(exc.SQLAlchemyError, OSError, self._database.engine.dialect.dbapi.Error):  # type: ignore[union-attr]
+            with contextlib.suppress(exc.SQLAlchemyError, OSError, self._database.engine.dialect.loaded_dbapi.Error):
                 self._listen(backoff)
             self._stopping.wait(backoff.failed(0.0))
 

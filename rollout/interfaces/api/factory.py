@@ -85,7 +85,7 @@ def make_api(
     api.outermost = Middleware(
         api.inside, hosts=names, secure=app.settings.behind_tls_proxy, root=app.settings.root_path
     )
-    api.openapi = lambda: _describe(api)  # type: ignore[method-assign]
+    api.openapi = lambda: _describe(api)  # type: ignore[method-assign]  # FastAPI's documentation extends it so
     return api
 
 

@@ -54,7 +54,7 @@ class PatientProtocol(HttpToolsProtocol):
         """True if a request is being answered on it."""
         return self.cycle is not None and not self.cycle.response_complete
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
         self.patience.open[self] = None
         self.patience.make_room()

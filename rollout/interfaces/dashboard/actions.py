@@ -53,7 +53,7 @@ def add(router: APIRouter) -> None:
 
 def _confirmation(router: APIRouter, command: str) -> None:
     @router.get(f"/rollouts/{{id}}/{command}", **shown(buttons.RIGHTS[command], POOL_OF.get(command, "read")))
-    async def confirmation(request: Request, id: str, full: bool = False, variant: str = "") -> Response:  # noqa: A002
+    async def confirmation(request: Request, id: str, full: bool = False, variant: str = "") -> Response:
         """Say exactly what will be written, and ask for the reason."""
         return await _ask(
             request, command, id, {"full": full, "weights": _weights(request.query_params), "variant": variant}
@@ -121,7 +121,7 @@ def _confirm_page(
 
 def _command(router: APIRouter, command: str) -> None:
     @router.post(f"/rollouts/{{id}}/{command}", **shown(buttons.RIGHTS[command], POOL_OF.get(command, "change")))
-    async def form(request: Request, id: str) -> Response:  # noqa: A002
+    async def form(request: Request, id: str) -> Response:
         """Do it, then show the rollout."""
         return await _do(request, command, id)
 

@@ -32,7 +32,7 @@ def add(router: APIRouter) -> None:
 
 def _file(router: APIRouter, path: str, name: str, media_type: str, right: Right, make: Make) -> None:
     @router.get(f"/rollouts/{{id}}/{path}", **shown(right))
-    async def file(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
+    async def file(request: Request, id: str) -> Response:
         """The file, to be saved and never shown in the page's own origin."""
         service, caller = service_of(request), visitor(request).caller
 

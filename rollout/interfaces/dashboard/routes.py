@@ -84,7 +84,7 @@ def _rollout_pages(router: APIRouter) -> None:
         )
 
     @router.get("/rollouts/{id}", **shown(Right.READ))
-    async def rollout_page(request: Request, id: str) -> Response:  # noqa: A002 - the route's name
+    async def rollout_page(request: Request, id: str) -> Response:
         """One rollout."""
         query = dict(request.query_params)
         done = actions.DONE.get(query.get("did", ""), "")
@@ -94,7 +94,7 @@ def _rollout_pages(router: APIRouter) -> None:
         )
 
     @router.get("/rollouts/{id}/report", **shown(Right.READ))
-    async def report_page(request: Request, id: str) -> Response:  # noqa: A002
+    async def report_page(request: Request, id: str) -> Response:
         """The report on one rollout."""
         caller = visitor(request).caller
 
@@ -106,7 +106,7 @@ def _rollout_pages(router: APIRouter) -> None:
         return await service_of(request).pools.run("read", work)
 
     @router.get("/rollouts/{id}/events", **shown(Right.READ))
-    async def rollout_events(request: Request, id: str, after: int = 0) -> Response:  # noqa: A002
+    async def rollout_events(request: Request, id: str, after: int = 0) -> Response:
         """Server-sent events that tell an open page to look again; ids are the journal's numbers."""
         service, caller = service_of(request), visitor(request).caller
         last = request.headers.get("last-event-id", "")
@@ -168,7 +168,7 @@ def _sign_in_routes(router: APIRouter) -> None:
         return page_state.assets.answer(name, v) or Response("there is no such file\n", 404, media_type="text/plain")
 
     @router.get("/sign-in", **shown(Right.PUBLIC))
-    async def sign_in_page(request: Request, next: str = "/") -> Response:  # noqa: A002
+    async def sign_in_page(request: Request, next: str = "/") -> Response:
         """Ask for a token; before one exists it says how to make it."""
         service = service_of(request)
         none_yet = not await service.pools.run("sign_in", service.tokens_exist)

@@ -172,7 +172,7 @@ def test_a_sign_of_life_loses_no_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> list[str]:
         mine, found = subscriber(), []
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        response = EventStream(None, mine)  # type: ignore[arg-type]
+        response = EventStream(None, mine)
         for i in range(200):
             asyncio.get_running_loop().call_soon(mine.put, str(i))
             found.append(await response._next(gone))

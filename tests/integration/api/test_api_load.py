@@ -38,7 +38,7 @@ def result(**more: object) -> Result:
         "moves": [0.5],
         **more,
     }
-    return Result(**given)  # type: ignore[arg-type]
+    return Result(**given)
 
 
 def test_a_load_is_judged() -> None:

@@ -143,7 +143,7 @@ def test_a_lost_answer_is_asked_again_and_has_one_effect(
     once, lost = remote._once, []
 
     def loses(*given: object) -> tuple[int, bytes]:
-        got = once(*given)  # type: ignore[arg-type]
+        got = once(*given)
         if not lost:
             lost.append(got)
             raise httpx.ReadError("lost on the way")

@@ -9,7 +9,7 @@ from tests.support.command_line import CommandLine
 
 def test_another_gate_is_compared_with_what_was_decided(rollout: CommandLine, sqlite_url: str) -> None:
     with GateScene(sqlite_url) as scene:
-        scene.given(judged())  # type: ignore[arg-type]
+        scene.given(judged())
         scene.drive()
         scene.calls(200, share=0.1, canary_bad=1.0)
         scene.stands("rolled_back")

@@ -64,7 +64,7 @@ def test_every_page_is_read_where_all_are_asked_for(long: Inside, sqlite_url: st
     from rollout.app import build
     from rollout.settings import Settings
 
-    app = build(Settings(database_url=sqlite_url, retell_api_key="key_x"))  # type: ignore[arg-type]
+    app = build(Settings(database_url=sqlite_url, retell_api_key="key_x"))
     backend = LocalBackend(app)
     assert [r["id"] for r in backend.list()] == EVERY
     assert [r["id"] for r in backend.list(live=True)] == EVERY[-LIVE:]

@@ -25,7 +25,7 @@ def started(service: World) -> tuple[str, str]:
 
 
 def context_of(browser: Browser, look: tuple[dict[str, object], str]) -> BrowserContext:
-    return browser.new_context(**{**look[0], "color_scheme": look[1]})  # type: ignore[arg-type]
+    return browser.new_context(**{**look[0], "color_scheme": look[1]})
 
 
 def fits(page: Page) -> None:

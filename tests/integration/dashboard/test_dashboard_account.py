@@ -76,7 +76,7 @@ def test_every_column_sorts_both_ways_and_blanks_come_last() -> None:
 
 def test_retell_is_asked_once_for_many_views_and_its_silence_keeps_the_last_list() -> None:
     clock, listing = FakeClock(), Listing(reading("+1"))
-    snapshot = AccountSnapshot(lambda: listing, clock)  # type: ignore[arg-type, return-value]
+    snapshot = AccountSnapshot(lambda: listing, clock)
     assert [len(snapshot.read()[0]) for _ in range(3)] == [1, 1, 1]
     assert listing.walks == 1
     snapshot.read(fresh=True)
@@ -147,7 +147,7 @@ def test_a_number_that_no_rollout_has_had_is_shown_all_the_same(service: World, 
 @pytest.mark.browser
 def test_the_account_fits_a_phone(service: World, browser: Browser) -> None:
     service.number()
-    context = browser.new_context(**PHONE)  # type: ignore[arg-type]
+    context = browser.new_context(**PHONE)
     try:
         page = context.new_page()
         service.sign_in(page, "viewer")

@@ -160,7 +160,7 @@ def test_without_javascript_there_is_the_yaml(service: World, browser: Browser) 
 
 
 def test_the_form_fits_a_phone(service: World, browser: Browser) -> None:
-    context = browser.new_context(**PHONE)  # type: ignore[arg-type]
+    context = browser.new_context(**PHONE)
     try:
         page = context.new_page()
         service.sign_in(page, "operator")

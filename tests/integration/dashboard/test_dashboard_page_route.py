@@ -27,7 +27,7 @@ def page_routes(service: World) -> list[PageRoute]:
 
 
 def _flat(routes: object) -> Iterator[object]:
-    for route in routes:  # type: ignore[attr-defined]
+    for route in routes:
         yield route
         router = getattr(route, "original_router", None) or getattr(route, "router", None)
         if router is not None:

@@ -34,7 +34,7 @@ def test_the_report_is_one_file_that_asks_for_nothing_and_fits_a_phone(
     assert begun.value.suggested_filename == f"report-{id_}.html"
     kept = begun.value.path().read_text(encoding="utf-8")
     for size in ({"viewport": {"width": 1280, "height": 900}}, PHONE):
-        context = browser.new_context(**size)  # type: ignore[arg-type]
+        context = browser.new_context(**size)
         page = context.new_page()
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))  # noqa: B023 - closed with its page

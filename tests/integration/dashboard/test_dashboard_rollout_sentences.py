@@ -24,7 +24,7 @@ from tests.support.values import confirmed, only, plan, rollout, target
 def scene(sqlite_url: str) -> Iterator[GateScene]:
     """A rollout after thirty-one equal calls: nothing is decided, and a forecast is made."""
     with GateScene(sqlite_url) as made:
-        made.given(judged())  # type: ignore[arg-type]
+        made.given(judged())
         made.drive()
         made.calls(31, share=None, canary_bad=0.15, look_every=30)
         yield made

@@ -81,7 +81,7 @@ def kept(index: int, numbers: list[str], of: Plan | None = None, **changes: obje
 
 
 def _at(made: Rollout, now: object) -> Rollout:
-    return replace(made, created_at=now, updated_at=now)  # type: ignore[arg-type]
+    return replace(made, created_at=now, updated_at=now)
 
 
 class Elements(HTMLParser):

@@ -114,7 +114,7 @@ class World:
         """Gives the browser a session without the way over the form, which has a test of its own."""
         name, _, value = self.session(role).partition("=")
         cookie = {"name": name, "value": value, "url": self.url, "httpOnly": True, "sameSite": "Strict"}
-        page.context.add_cookies([cookie])  # type: ignore[list-item]
+        page.context.add_cookies([cookie])
 
     # -------------------------------------------------------------- rollouts
 

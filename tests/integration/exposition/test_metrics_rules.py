@@ -129,6 +129,6 @@ def test_rules_and_panels_are_each_there_once() -> None:
 
 
 def test_commands_in_the_rules_exist() -> None:
-    known = set(get_command(app).commands)  # type: ignore[attr-defined]
+    known = set(get_command(app).commands)
     text = ALERTS.read_text()
     assert set(re.findall(r"`rollout ([a-z]+)", text)) <= known

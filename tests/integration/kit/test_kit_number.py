@@ -86,7 +86,7 @@ class Way:
         """The next request at this second, or when it is due, answered so; returns the stage after it."""
         self.clock.now = max(self.clock.now, self.number.due) if at is None else at
         self.retell.answers = [answer, *more]
-        self.number.step(self.retell)  # type: ignore[arg-type]
+        self.number.step(self.retell)
         assert self.retell.answers == []
         return self.number.stage
 

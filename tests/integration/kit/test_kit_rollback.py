@@ -302,7 +302,7 @@ def test_an_interrupt_says_where_each_number_stands(
             heartbeat()
             raise KeyboardInterrupt
 
-    workers = Interrupted([number], retell)  # type: ignore[arg-type]
+    workers = Interrupted([number], retell)
     journal = Journal(tmp_path / "rollback-k7m2.log", KEY)
     assert rollback._carry_out([number], workers, journal) == 1
     assert said(capsys) == [
@@ -376,7 +376,7 @@ def test_where_it_stands_is_said_again_and_again(monkeypatch: pytest.MonkeyPatch
                 self.stage = "done"
 
     kept, rules = {"baseline": BASELINE, "confirmed": FORWARD}, Rules(1.0, 1.0, 1.0, 1.0)
-    workers = Workers([UntilTwo(ONE, kept, rules, lambda *_, **__: None, SEND)], None)  # type: ignore[arg-type]
+    workers = Workers([UntilTwo(ONE, kept, rules, lambda *_, **__: None, SEND)], None)
     workers.run(lambda: beats.append(1))
     assert len(beats) >= 2
 
@@ -397,7 +397,7 @@ def test_no_more_than_eight_numbers_are_asked_for_at_a_time(count: int, threads:
     rules = Rules(1.0, 1.0, 1.0, 1.0)
     kept = {"baseline": BASELINE, "confirmed": FORWARD}
     numbers: list[Number] = [Slow(str(i), kept, rules, lambda *_, **__: None, SEND) for i in range(count)]
-    workers = Workers(numbers, None)  # type: ignore[arg-type]
+    workers = Workers(numbers, None)
     running = threading.Thread(target=workers.run, args=(lambda: None,))
     running.start()
     met.wait(10)
@@ -422,7 +422,7 @@ def test_the_number_that_has_been_due_longest_comes_first() -> None:
     kept = {"baseline": BASELINE, "confirmed": FORWARD}
     rules = Rules(1.0, 1.0, 1.0, 1.0)
     numbers: list[Number] = [Twice(number, kept, rules, lambda *_, **__: None, SEND) for number in pauses]
-    workers = Workers(numbers, None)  # type: ignore[arg-type]
+    workers = Workers(numbers, None)
     began = time.monotonic()
     workers._work()
     assert came == ["0", "1", "2", "3", "1", "2", "0", "3"]

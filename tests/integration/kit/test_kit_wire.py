@@ -81,7 +81,7 @@ def listen() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
     def start(answer: bytes, **how: object) -> Listener:
-        made.append(Listener(answer, **how))  # type: ignore[arg-type]
+        made.append(Listener(answer, **how))
         return made[-1]
 
     yield start

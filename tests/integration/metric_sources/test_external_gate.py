@@ -24,7 +24,7 @@ class Judged(Scene):
 
     def __init__(self, url: str, **settings: Any) -> None:
         super().__init__(url, **{"watch_seconds": 30.0, **settings})
-        self.gates = None  # type: ignore[assignment]
+        self.gates = None
 
     def minutes(self, count: float) -> None:
         """Time passes; every half minute somebody has fetched the calls."""

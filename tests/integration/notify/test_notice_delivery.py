@@ -387,7 +387,7 @@ def test_an_entry_that_cannot_be_put_into_words_keeps_no_other(
     def broken(r: object, e: object, *more: object) -> object:
         if getattr(r, "id", "") == "r1":
             raise ValueError("odd")
-        return real(r, e, *more)  # type: ignore[arg-type]
+        return real(r, e, *more)
 
     monkeypatch.setattr(notify, "of_entry", broken)
     assert job.fill() == 1

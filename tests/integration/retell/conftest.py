@@ -20,7 +20,7 @@ def serve() -> Iterator[Callable[..., Peer]]:
     peers: list[Peer] = []
 
     def start(behave: Behaviour, **options: object) -> Peer:
-        peer = Peer(behave, **options)  # type: ignore[arg-type]
+        peer = Peer(behave, **options)
         peers.append(peer.__enter__())
         return peer
 
@@ -47,7 +47,7 @@ def client(serve: Callable[..., Peer]) -> Iterator[Callable[..., RetellClient]]:
     def make(peer: Peer | str, **options: object) -> RetellClient:
         url = peer if isinstance(peer, str) else peer.url
         settings = {"deadline": 0.6, "connect_timeout": 0.5} | options
-        clients.append(RetellClient(url, lambda: KEY, SystemClock(), **settings))  # type: ignore[arg-type]
+        clients.append(RetellClient(url, lambda: KEY, SystemClock(), **settings))
         return clients[-1]
 
     yield make

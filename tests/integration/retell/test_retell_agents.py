@@ -83,7 +83,7 @@ SUSPENDED = {"items": [{"agent_id": "a", "is_suspended": True}]}
 
 def of(answers: dict[str, Any]) -> tuple[AgentReader, ScriptedReader, FakeClock]:
     reader, clock = ScriptedReader(answers), FakeClock()
-    return AgentReader(reader, clock, within=3.0), reader, clock  # type: ignore[arg-type]
+    return AgentReader(reader, clock, within=3.0), reader, clock
 
 
 def test_a_version_that_shows_its_agent_suspended_needs_no_list() -> None:

@@ -144,7 +144,7 @@ RUNS = "/v2/list-test-runs/b%2F1?limit=1000"
 
 def of(answers: dict[str, Any]) -> tuple[BatchTestClient, ScriptedReader]:
     reader = ScriptedReader(answers)
-    return BatchTestClient(reader, within=3.0), reader  # type: ignore[arg-type]
+    return BatchTestClient(reader, within=3.0), reader
 
 
 def more(*items: Any) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def scripted() -> Iterator[Make]:
     def make(answers: dict[str, Any]) -> tuple[RetellClient, ScriptedReader]:
         made.append(new(deadline=5.0))
         reader = ScriptedReader(answers)
-        made[-1]._reader = reader  # type: ignore[assignment]
+        made[-1]._reader = reader
         return made[-1], reader
 
     yield make

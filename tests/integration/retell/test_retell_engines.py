@@ -63,7 +63,7 @@ def test_other_answers_about_tags_are_failures(serve: Serve, client: Make, answe
 
 def of(answers: dict[str, Any]) -> tuple[EngineReader, ScriptedReader]:
     reader = ScriptedReader(answers)
-    return EngineReader(reader, within=3.0), reader  # type: ignore[arg-type]
+    return EngineReader(reader, within=3.0), reader
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
             behave: object = good, *, user: str = "", environ: dict[str, str] | None = None, **how: object
         ) -> tuple[Peer, Proxy, RetellClient]:
             peer = serve(behave, wrap=private.wrap)
-            proxy = stack.enter_context(Proxy({f"{HOST}:443": peer.port}, **how))  # type: ignore[arg-type]
+            proxy = stack.enter_context(Proxy({f"{HOST}:443": peer.port}, **how))
             given = {"HTTPS_PROXY": f"http://{user}127.0.0.1:{proxy.port}", "SSL_CERT_FILE": str(private.ca)}
             client = RetellClient(
                 f"https://{HOST}",
@@ -137,7 +137,7 @@ def test_a_proxy_that_does_not_open_the_way_is_named_in_time(
     places = how.pop("places", None) if "places" in how else None
     peer, proxy, client = company(**how)
     if places is not None:
-        proxy.places = places  # type: ignore[assignment]
+        proxy.places = places
     with client.session([NUMBER]) as session:
         answer = session.write([Order(NUMBER, BODY)], send_by=boot() + 1, stop=lambda: False)[NUMBER]
     assert boot() - began < 6

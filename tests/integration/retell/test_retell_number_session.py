@@ -285,8 +285,8 @@ class OneAnswer(BaseHTTPRequestHandler):
 def test_python_http_server(client: Make, soon: Soon, server: type[HTTPServer], protocol: str, count: int) -> None:
     handler = type("Handler", (OneAnswer,), {"protocol_version": protocol, "patched": []})
     with server(("127.0.0.1", 0), handler) as running:
-        running.daemon_threads = True  # type: ignore[attr-defined]
-        running.block_on_close = False  # type: ignore[attr-defined]
+        running.daemon_threads = True
+        running.block_on_close = False
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         made = client(f"http://127.0.0.1:{running.server_port}", deadline=4.0, connect_timeout=4.0)
@@ -301,7 +301,7 @@ def test_python_http_server(client: Make, soon: Soon, server: type[HTTPServer], 
             thread.join()
     assert all(isinstance(outcome, Reading) for outcome in [*found.values(), *again.values()])
     assert [answer.status for answer in answers.values()] == [200] * count
-    assert len(handler.patched) == count  # type: ignore[attr-defined]
+    assert len(handler.patched) == count
 
 
 def test_answers_leave_nothing_for_the_collector(serve: Serve, client: Make, soon: Soon) -> None:

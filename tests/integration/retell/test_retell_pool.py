@@ -199,7 +199,7 @@ def untrusted() -> ssl.SSLCertVerificationError:
 
 def broken(reason: str | None) -> ssl.SSLError:
     error = ssl.SSLError(1, "x")
-    error.reason = reason  # type: ignore[assignment]
+    error.reason = reason
     return error
 
 

@@ -371,7 +371,7 @@ def test_429s_of_one_second_are_one_sign_and_told_once() -> None:
     clock = Hand()
     account = Account(clock)
     told: list[float] = []
-    account.throttled = told.append  # type: ignore[method-assign]
+    account.throttled = told.append
     pace = RateLimiter(clock, concurrency=8, limits=account)
     for passes, places, pauses in ((0.0, 4, [0.5]), (0.999, 4, [0.5]), (0.001, 2, [0.5, 1.0])):
         clock.at += passes
@@ -461,7 +461,7 @@ def test_turns_are_dealt_to_one_thread_and_the_others_wait_for_them() -> None:
     threads = [threading.Thread(target=lambda: came.append(go(pace, clock)), daemon=True) for _ in range(3)]
     for thread in threads:
         thread.start()
-    until(lambda: len(dealer.asked) + len(pace._turn[False]._waiters) == 3)  # type: ignore[attr-defined]
+    until(lambda: len(dealer.asked) + len(pace._turn[False]._waiters) == 3)
     dealt.set()
     for thread in threads:
         thread.join(10)

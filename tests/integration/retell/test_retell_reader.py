@@ -87,7 +87,7 @@ class World:
         self.clock, self.pool = clock, Pool(list(idle), list(new))
         self.limiter = RateLimiter(clock, concurrency=1)
         sender = RequestSender(ORIGIN, lambda: KEY, clock)
-        self.reader = Reader(sender, self.pool, self.limiter, clock, jitter=lambda: jitter)  # type: ignore[arg-type]
+        self.reader = Reader(sender, self.pool, self.limiter, clock, jitter=lambda: jitter)
 
     def ask(self, ask: RequestSpec = GET, *, within: float = 10.0, parse: Any = lambda document: document) -> Any:
         return self.reader.ask(ask, parse, within=within)
@@ -186,7 +186,7 @@ def test_an_answer_with_which_the_server_closes_leaves_no_connection() -> None:
     line = Line(clock, answered(1))
     line.usable = False
     world = World(clock, Line(clock, answered(2)))
-    found, connection = world.reader.ask_on(line, GET, int, until=clock.boot() + 1, urgent=False)  # type: ignore[arg-type]
+    found, connection = world.reader.ask_on(line, GET, int, until=clock.boot() + 1, urgent=False)
     assert (found, line.sent) == (2, []), "it is not used"
     assert connection is not None
 
@@ -201,7 +201,7 @@ def test_a_429_holds_back_what_follows_and_no_rollback(retry_after: str | None) 
     held = world.ask(within=0.2)
     assert isinstance(held, Failure) and held.retry_after == (0.5 if retry_after is None else 30.0)
     assert held.detail == "not sent: too many requests are in progress, or Retell asked for a pause"
-    found, _ = world.reader.ask_on(line, GET, int, until=clock.boot() + 0.2, urgent=True)  # type: ignore[arg-type]
+    found, _ = world.reader.ask_on(line, GET, int, until=clock.boot() + 0.2, urgent=True)
     assert found == 1
 
 
@@ -296,7 +296,7 @@ def test_a_request_has_its_key_and_no_more_than_it_needs() -> None:
     line = Line(clock, answered({}))
     sender = RequestSender(ORIGIN, lambda: KEY, clock)
     ask = RequestSpec("update", "PATCH", "/it/a%2Fb", b'{"a": 1}', limit=LARGE, etag='"7"')
-    sender.once(line, ask, deadline=1005.0)  # type: ignore[arg-type]
+    sender.once(line, ask, deadline=1005.0)
     head, _, body = line.sent[0].partition("\r\n\r\n")
     first, *headers = head.split("\r\n")
     assert (first, body) == ("PATCH /base/it/a%2Fb HTTP/1.1", '{"a": 1}')
@@ -319,9 +319,9 @@ def test_each_request_is_counted_with_its_time_and_its_status_if_it_has_one(capl
     sender = RequestSender(ORIGIN, lambda: KEY, clock, lambda *what: counted.append(what))
     line = Line(clock, answered({}, 404), NoAnswer("broken"), seconds=0.25006)
     with captured() as lines:
-        sender.once(line, GET, deadline=2000)  # type: ignore[arg-type]
+        sender.once(line, GET, deadline=2000)
         with pytest.raises(NoAnswer):
-            sender.once(line, GET, deadline=2000)  # type: ignore[arg-type]
+            sender.once(line, GET, deadline=2000)
     assert [(said["operation"], said["status"], said["ms"]) for said in lines] == [
         ("get-it", 404, 250.1),
         ("get-it", None, 250.1),
@@ -355,7 +355,7 @@ def test_what_cannot_be_written_is_not_sent(
     clock = FakeClock()
     line = Line(clock, answered({}))
     with pytest.raises(NotSent) as refused:
-        RequestSender(ORIGIN, key, clock).once(line, RequestSpec("x", "GET", path), deadline=2000)  # type: ignore[arg-type]
+        RequestSender(ORIGIN, key, clock).once(line, RequestSpec("x", "GET", path), deadline=2000)
     assert type(refused.value) is kind and words in str(refused.value)
     assert line.sent == []
 
@@ -376,7 +376,7 @@ def test_what_cannot_be_written_is_not_sent(
 def test_how_long_retell_asks_to_wait(header: dict[str, str], seconds: float | None) -> None:
     clock = FakeClock()
     sender = RequestSender(ORIGIN, lambda: KEY, clock)
-    assert sender.once(Line(clock, answered({}, **header)), GET, deadline=2000).retry_after == seconds  # type: ignore[arg-type]
+    assert sender.once(Line(clock, answered({}, **header)), GET, deadline=2000).retry_after == seconds
 
 
 UPDATE = RequestSpec("update", "PATCH", "/x", b"{}", etag='"7"')

@@ -71,7 +71,7 @@ FAULTS: dict[str, tuple[dict[str, object], Trouble | None, bool]] = {
 @pytest.mark.parametrize("name", FAULTS)
 def test_each_fault_is_taken_for_what_it_is(sandbox: Sandbox, retell: RetellClient, name: str) -> None:
     fault, trouble, applied = FAULTS[name]
-    sandbox.fault(**fault, method="PATCH")  # type: ignore[arg-type]
+    sandbox.fault(**fault, method="PATCH")
     answer, back = patch(retell)
     assert (answer.failure and answer.failure.trouble) == trouble
     assert isinstance(back, Reading)
@@ -204,7 +204,7 @@ def make_fleet(sandbox: Sandbox) -> Callable[[int], list[str]]:
 
 @pytest.mark.parametrize("preconditions", ["honoured", None])
 def test_a_fleet_is_read_with_its_etags_before_a_step_where_retell_has_them(preconditions: str | None) -> None:
-    with Sandbox(preconditions=preconditions) as sandbox:  # type: ignore[arg-type]
+    with Sandbox(preconditions=preconditions) as sandbox:
         sandbox.add_ready_world()
         numbers = [f"+1415777{i:04}" for i in range(8000, 8012)]
         for number in numbers:

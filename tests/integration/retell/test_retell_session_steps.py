@@ -74,7 +74,7 @@ class World:
             limiter=self.limiter,
             clock=self.clock,
             threads=me,
-            listing=Listing(self),  # type: ignore[arg-type]
+            listing=Listing(self),
             **options,
         )
 
@@ -192,7 +192,7 @@ def test_connections_that_have_died_are_opened_anew_before_the_write() -> None:
         dead.is_alive = False
         world.session.read(NUMBERS[:3])
         assert (dead.usable, len(world.dialled)) == (False, 4)
-        assert [line.name for line in world.session._open] == [1, 3, 4]  # type: ignore[attr-defined]
+        assert [line.name for line in world.session._open] == [1, 3, 4]
 
 
 def test_a_server_that_takes_no_connection_is_asked_for_one_and_not_for_all() -> None:

@@ -106,9 +106,9 @@ def test_a_session_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
 
         def judge(*given: object) -> object:
             done[0] += 1
-            return inner(*given)  # type: ignore[arg-type]
+            return inner(*given)
 
-        session._judge = judge  # type: ignore[method-assign, assignment]
+        session._judge = judge
         session.write(
             [Order(n, BODY) for n in NUMBERS],
             send_by=made._clock.boot() + 30,

@@ -193,8 +193,7 @@ def test_the_last_look_is_right_before_the_first_byte(serve: Serve, client: Make
     looks: list[int] = []
     with client(peer).session([NUMBER]) as session:
         session.read([NUMBER])
-        stop = lambda: looks.append(1) or len(looks) > 1  # noqa: E731
-        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=stop)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: looks.append(1) or len(looks) > 1)
         surely_not_sent(answers[NUMBER], "told to stop")
         again = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
         surely_not_sent(again[NUMBER], "no connection was open")

@@ -128,7 +128,7 @@ def test_calls_are_found_by_what_their_tool_did(stopped: Sandbox, still: Any) ->
         {"filter_criteria": {"to_number": text("like", N1)}},
         {"filter_criteria": {"start_timestamp": {"type": "range", "op": "bt", "value": [1]}}},
         {"filter_criteria": {"start_timestamp": number("ge", True)}},
-        {"filter_criteria": {"call_successful": yes("true")}},  # type: ignore[arg-type]
+        {"filter_criteria": {"call_successful": yes("true")}},
         {"filter_criteria": {"agent": {"agent_id": "a"}}},
         {"filter_criteria": {"agent": [{"agent_id": "a", "version": ["6"]}]}},
         {"filter_criteria": {"metadata": [{"type": "present"}]}},

@@ -25,13 +25,13 @@ ONE = "+14157774444"
 
 
 @pytest.fixture
-def seen(address: str) -> Scene:  # type: ignore[misc]
+def seen(address: str) -> Scene:
     """A rollout at its first step, and two tokens."""
     with Scene(address) as scene:
         scene.given_at(1)
         for name in ("first", "second"):
             create_token(scene.app.store, "viewer", name, None, None, "cli:test")
-        yield scene  # type: ignore[misc]
+        yield scene
 
 
 def by_hand(scene: Scene, *statements: str) -> None:

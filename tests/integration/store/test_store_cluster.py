@@ -105,7 +105,7 @@ def test_a_session_that_is_ended_while_it_starts_is_made_good_once(postgres_url:
                     connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
             return Heartbeats.lineage(store.heartbeats)
 
-        store.heartbeats.lineage = lineage  # type: ignore[method-assign]
+        store.heartbeats.lineage = lineage
         if times == 1:
             scheduler.start()
             assert [s.owner for s in store.heartbeats.services()] == [scene.app.owner]

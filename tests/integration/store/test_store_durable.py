@@ -28,7 +28,7 @@ def test_postgresql_of_the_benchmarks_waits_for_a_disk() -> None:
         plain = server.url.replace("+psycopg", "")
         with psycopg.connect(plain) as connection:
             shown = {
-                name: connection.execute(f"SELECT current_setting('{name}')").fetchone()  # type: ignore[arg-type]
+                name: connection.execute(f"SELECT current_setting('{name}')").fetchone()
                 for name in ("fsync", "full_page_writes", "synchronous_commit", "data_directory")
             }
     assert [shown[name] for name in ("fsync", "full_page_writes", "synchronous_commit")] == [("on",)] * 3

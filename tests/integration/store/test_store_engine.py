@@ -196,7 +196,7 @@ def test_a_pool_that_is_used_up_is_told_as_a_database_out_of_reach(sqlite_url: s
 def test_a_server_that_has_gone_without_a_word_is_given_up(postgres_url: str) -> None:
     database = Database(postgres_url, SystemClock())
     with database.read() as connection:
-        given = connection.connection.driver_connection.info.get_parameters()  # type: ignore[union-attr]
+        given = connection.connection.driver_connection.info.get_parameters()
     wanted = {"tcp_user_timeout": "20000", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3"}
     assert wanted.items() <= given.items()
     database.close()

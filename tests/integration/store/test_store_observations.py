@@ -18,7 +18,7 @@ from tests.support.values import AGENT, ONE, TWO, said
 MINUTE = timedelta(minutes=1)
 
 
-def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRecord:  # noqa: A002
+def call(id: str = "c1", at: datetime | None = START, **changes: Any) -> CallRecord:  # noqa: A002 - the field's name
     """A call that has been taken and is still going on."""
     return replace(CallRecord(id, AGENT, 7, ONE, "inbound", at, None, "ongoing"), **changes)
 

@@ -59,7 +59,7 @@ def test_the_journals_are_searched_together(store: Store, hand: Hand) -> None:
     assert parts == everything
 
     def kinds(**search: object) -> list[str]:
-        return [e.kind for e in search_journal(store.database, JournalSearch(**search))[0]]  # type: ignore[arg-type]
+        return [e.kind for e in search_journal(store.database, JournalSearch(**search))[0]]
 
     assert kinds() == ["created"] * 3
     assert kinds(actor="ann", system=True) == ["signed_in"]

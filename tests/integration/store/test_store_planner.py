@@ -90,7 +90,7 @@ def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
 
 
 def _with_gates(scene: Scene) -> Any:
-    scene.gates = GateCheck(StoredGateRecords(scene.app.database))  # type: ignore[assignment]
+    scene.gates = GateCheck(StoredGateRecords(scene.app.database))
     scene.app.close()
     return scene._build()
 
@@ -102,8 +102,7 @@ def _age(scene: Scene, ended: str) -> None:
 
         def copy(table: str, most: int, **changed: str) -> None:
             names = [
-                row[0]
-                for row in connection.execute(text(f"SELECT * FROM {table} WHERE 1 = 0")).cursor.description  # type: ignore[union-attr]
+                row[0] for row in connection.execute(text(f"SELECT * FROM {table} WHERE 1 = 0")).cursor.description
             ]
             values = ", ".join(changed.get(name, f"o.{name}") for name in names)
             key = "id" if table == "rollouts" else "rollout_id"

@@ -124,10 +124,7 @@ def test_a_name_means_what_the_asker_sees(store: Store, hand: Hand) -> None:
 def test_a_scheduled_rollout_is_seen_by_the_numbers_its_plan_lists(store: Store, hand: Hand) -> None:
     listed = plan([ONE])
     store.create(lambda _now: created(id="later", name="later", plan=listed, targets=()), None)
-    store.create(
-        lambda _now: created(id="some", name="some", plan=plan([ONE, {"nickname": "x*"}]), targets=()),  # type: ignore[list-item]
-        None,
-    )
+    store.create(lambda _now: created(id="some", name="some", plan=plan([ONE, {"nickname": "x*"}]), targets=()), None)
     assert store.resolve("later", frozenset({ONE})) == "later"
     with pytest.raises(UnknownRollout):
         store.resolve("some", frozenset({ONE}))

@@ -27,7 +27,7 @@ GATED = {"profile": "standard"}
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def scene(request: pytest.FixtureRequest) -> Iterator[Scene]:
     with Scene(request.getfixturevalue(f"{request.param}_url")) as made:
-        made.gates = GateCheck(StoredGateRecords(made.app.database))  # type: ignore[assignment]
+        made.gates = GateCheck(StoredGateRecords(made.app.database))
         made.app.close()
         made.app = made._build()
         yield made

@@ -53,7 +53,7 @@ class Listed:
 @pytest.fixture
 def scene(sqlite_url: str) -> Iterator[GateScene]:
     with GateScene(sqlite_url) as made:
-        made.given(judged())  # type: ignore[arg-type]
+        made.given(judged())
         made.drive()
         yield made
 
@@ -143,7 +143,7 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
     """A bake of two days, then promoted; on the ninth day at weight 1 every call begins to fail."""
     with GateScene(sqlite_url) as scene:
         steps = [{"weight": 0.5, "hold": "30m"}, {"weight": 1.0, "hold": "2d"}]
-        scene.given(judged(steps=steps))  # type: ignore[arg-type]
+        scene.given(judged(steps=steps))
         scene.drive()
         scene.calls(700, share=None, canary_bad=0.15, look_every=50, every=360)
         scene.stands("promoted")
@@ -188,7 +188,7 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
 @pytest.fixture
 def reading(sqlite_url: str) -> Iterator[GateScene]:
     with GateScene(sqlite_url) as made:
-        made.given(judged(gates={"metrics": [{"name": "success"}, {"name": "backup_model"}]}))  # type: ignore[arg-type]
+        made.given(judged(gates={"metrics": [{"name": "success"}, {"name": "backup_model"}]}))
         made.drive()
         yield made
 

@@ -99,7 +99,7 @@ def test_where_more_calls_end_than_may_be_read_a_sample_is_judged_and_the_verdic
     scene.settings["call_details_per_minute"] = 10.0
     scene.restart()
     scene.observe.stop()
-    scene.observe = type(scene.observe)(scene.app, scene.app.calls)  # type: ignore[arg-type]
+    scene.observe = type(scene.observe)(scene.app, scene.app.calls)
     given(scene, [{"name": "success"}, {"name": "lookup", "tool_failed": "look_up", "share": 0.5}], tool_failed=0.5)
     scene.pass_time(timedelta(hours=12), EVERY, until=scene.rested)
     scene.stands("rolled_back")
@@ -113,6 +113,6 @@ def test_text_of_the_analysis_is_kept_of_the_fields_that_a_gate_names_alone(scen
     custom = {"mood": [["calm", 1.0]], "name": [["Ann Example", 1.0]], "score": [[4, 1.0]]}
     given(scene, [{"name": "success"}, {"name": "mood", "custom": "mood", "bad_values": ["angry"]}], custom=custom)
     scene.pass_time(timedelta(minutes=30), EVERY)
-    stored = scene.gates.records.seen(scene.rollout).calls  # type: ignore[attr-defined]
+    stored = scene.gates.records.seen(scene.rollout).calls
     [kept] = {tuple(sorted(c.custom.items())) for c in stored if c.agent_version == 7 and c.analyzed}
     assert dict(kept) == {"mood": "calm", "score": 4.0}

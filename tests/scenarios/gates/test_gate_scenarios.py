@@ -31,7 +31,7 @@ class GateScene(Scene):
 
     def __enter__(self) -> GateScene:
         super().__enter__()
-        self.gates = GateCheck(StoredGateRecords(self.app.database))  # type: ignore[assignment]
+        self.gates = GateCheck(StoredGateRecords(self.app.database))
         self.app.close()
         self.app = self._build()
         self.random = random.Random(7)
@@ -59,7 +59,7 @@ class GateScene(Scene):
             {},
             True,
         )
-        return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+        return dataclasses.replace(record, **changes)
 
     def calls(
         self,
@@ -112,7 +112,7 @@ def judged(**changes: object) -> object:
 
 
 def test_a_dead_canary_is_rolled_back_after_a_handful_of_its_calls(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(200, share=0.1, canary_bad=1.0)
     scene.stands("rolled_back")
@@ -123,7 +123,7 @@ def test_a_dead_canary_is_rolled_back_after_a_handful_of_its_calls(scene: GateSc
 
 
 def test_an_equal_canary_is_promoted_by_the_same_calls(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(1500, share=None, canary_bad=0.15, look_every=6)
     scene.stands("promoted")
@@ -131,7 +131,7 @@ def test_an_equal_canary_is_promoted_by_the_same_calls(scene: GateScene) -> None
 
 
 def test_calls_that_do_not_follow_the_weights_hold_and_never_roll_back(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(300, share=0.0, canary_bad=0.15, look_every=10)
     scene.stands("held", 1, reason="split")
@@ -139,7 +139,7 @@ def test_calls_that_do_not_follow_the_weights_hold_and_never_roll_back(scene: Ga
 
 
 def test_no_calls_for_a_night_hold_with_an_estimate(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(60, share=0.1, canary_bad=0.15)
     scene.clock.to(scene.clock.now() + timedelta(hours=12))
@@ -151,7 +151,7 @@ def test_no_calls_for_a_night_hold_with_an_estimate(scene: GateScene) -> None:
 
 
 def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(40, share=0.1, canary_bad=0.15)
     writes = len(scene.patches(ONE))
@@ -167,7 +167,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
 
 
 def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     late: list[CallRecord] = []
     for i in range(240):
@@ -189,7 +189,7 @@ def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene:
 
 
 def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     early = [scene.call(7, bad=True, hard=True) for _ in range(5)]
     scene.drive()
     for record in early:
@@ -208,7 +208,7 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
 
 
 def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(150, share=0.1, canary_bad=0.3)
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
@@ -224,7 +224,7 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
 
 
 def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> None:
-    scene.given(judged(on_failure="pause"))  # type: ignore[arg-type]
+    scene.given(judged(on_failure="pause"))
     scene.drive()
     scene.calls(120, share=0.1, canary_bad=1.0)
     scene.stands("paused", 1)
@@ -243,7 +243,7 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
         scene.call(6, bad=i % 4 == 0, call_id=f"old_{i}", started_at=now - timedelta(hours=i + 1)) for i in range(200)
     ]
     scene.app.store.calls.observe(before)
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     assert scene.rollout.history is None, "no call has been fetched since it began"
     assert "being read" in str(scene.gates.look(scene.rollout, scene.app.store.now()).verdict)
@@ -266,7 +266,7 @@ def replace_start(call: CallRecord, at: datetime, i: int) -> CallRecord:
 
 
 def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateScene) -> None:
-    scene.given(judged(gates={"profile": "standard"}))  # type: ignore[arg-type]
+    scene.given(judged(gates={"profile": "standard"}))
     scene.drive()
     with scene.app.database.write() as connection:  # as the migration leaves it
         gate_records.set_history(connection, scene.id, BaselineHistory(edition=1))
@@ -278,7 +278,7 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
 
 
 def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     for i in range(400):
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
@@ -326,7 +326,7 @@ gates: {metrics: [{name: sucess}]}
 def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the_steps(scene: GateScene) -> None:
     steps = [{"weight": 0.5, "hold": "9h", "min_calls": 1000}, {"weight": 1.0, "hold": "1h"}]
     hours = {"zone": "UTC", "windows": [{"from": "09:00", "to": "18:00"}], "closing": {"retreat": 0.05}}
-    scene.given(judged(steps=steps, **hours))  # type: ignore[arg-type]
+    scene.given(judged(steps=steps, **hours))
     scene.drive()  # it is 17:00
     scene.calls(100, share=None, canary_bad=0.15)
     scene.polled()
@@ -442,7 +442,7 @@ def test_a_rollout_of_the_first_edition_judges_slowness_by_the_baseline_calls_th
         latency = None if i % 3 == 0 else 1000.0
         others = scene.call(5, bad=False, e2e_p50_ms=9000.0)
         scene.app.store.calls.observe([scene.call(6, bad=False, e2e_p50_ms=latency), others])
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     with scene.app.database.write() as connection:
         gate_records.set_history(connection, scene.id, BaselineHistory(edition=1))

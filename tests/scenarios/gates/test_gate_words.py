@@ -25,10 +25,10 @@ GOES_ON = (Phase.PROGRESSING, Phase.PAUSED)
 def undecided(sqlite_url: str) -> Iterator[Rollout]:
     """A rollout after thirty equal calls: nothing is decided, and a forecast is made."""
     with GateScene(sqlite_url) as scene:
-        scene.given(judged())  # type: ignore[arg-type]
+        scene.given(judged())
         scene.drive()
         scene.calls(60, share=0.1, canary_bad=0.15)
-        assert "more call" in scene.rollout.verdict.outlook  # type: ignore[union-attr]
+        assert "more call" in scene.rollout.verdict.outlook
         yield scene.rollout
 
 
@@ -36,10 +36,10 @@ def undecided(sqlite_url: str) -> Iterator[Rollout]:
 def passed(sqlite_url: str) -> Iterator[Rollout]:
     """A rollout whose gates have passed its first step."""
     with GateScene(sqlite_url) as scene:
-        scene.given(judged(steps=[{"weight": 0.5, "hold": "9d"}, {"weight": 1.0, "hold": "1h"}]))  # type: ignore[arg-type]
+        scene.given(judged(steps=[{"weight": 0.5, "hold": "9d"}, {"weight": 1.0, "hold": "1h"}]))
         scene.drive()
         scene.calls(400, share=0.5, canary_bad=0.1, look_every=20)
-        assert scene.rollout.verdict.outcome == "pass"  # type: ignore[union-attr]
+        assert scene.rollout.verdict.outcome == "pass"
         yield scene.rollout
 
 
@@ -69,7 +69,7 @@ def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: Rollout, phase: Phase) -> None:
     held = {"reason": "drift", "why": "the live split is another one"} if phase is Phase.HELD else {}
-    stands = replace(undecided, phase=phase, **held)  # type: ignore[arg-type]
+    stands = replace(undecided, phase=phase, **held)
     told = [
         *rollout.show(stands)["gates_text"],
         rollout.show(stands)["gates"][0]["reason"],
@@ -93,7 +93,7 @@ def test_a_verdict_without_its_evidence_is_shown_as_none(undecided: Rollout) -> 
 
 def test_a_held_rollout_has_no_timetable(sqlite_url: str) -> None:
     with GateScene(sqlite_url) as scene:
-        scene.given(judged())  # type: ignore[arg-type]
+        scene.given(judged())
         scene.drive()
         assert LocalBackend(scene.app).show(scene.id)["timetable"]
         scene.calls(300, share=0.0, canary_bad=0.15, look_every=20)

@@ -38,7 +38,7 @@ class Worlds(Scene):
     def __enter__(self) -> Worlds:
         self.sandbox = Sandbox(seed=5, speed=0, epoch=START.timestamp())
         super().__enter__()
-        self.gates = GateCheck(StoredGateRecords(self.app.database))  # type: ignore[assignment]
+        self.gates = GateCheck(StoredGateRecords(self.app.database))
         self.restart()
         assert self.app.calls is not None
         self.observe = Observe(self.app, self.app.calls)

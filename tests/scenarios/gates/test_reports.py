@@ -103,7 +103,7 @@ def agree(found: Report) -> None:
 
 
 def test_the_report_of_a_promoted_rollout_tells_what_followed_at_full_weight(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     first = report_of(scene)
     assert first.recommendation is not None and first.recommendation.advice is Advice.WAIT
@@ -125,7 +125,7 @@ def test_the_report_of_a_promoted_rollout_tells_what_followed_at_full_weight(sce
 
 
 def test_the_report_of_a_rollback_by_the_gates_says_which_figures_did_it(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(200, share=0.1, canary_bad=1.0)
     scene.stands("rolled_back")
@@ -139,7 +139,7 @@ def test_the_report_of_a_rollback_by_the_gates_says_which_figures_did_it(scene: 
 
 
 def test_the_report_of_a_rollback_by_hand_names_the_person_and_the_reason(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(40, share=None, canary_bad=0.15, look_every=4)
     scene.app.commands.rollback(scene.id, MARIA)
@@ -153,7 +153,7 @@ def test_the_report_of_a_rollback_by_hand_names_the_person_and_the_reason(scene:
 
 
 def test_the_report_of_a_stopped_rollout_says_what_was_left(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.app.commands.stop(scene.id, By("cli:noor", "the campaign is over"))
     scene.drive()
@@ -168,7 +168,7 @@ def test_the_report_of_a_stopped_rollout_says_what_was_left(scene: GateScene) ->
 
 
 def test_names_between_backticks_are_set_as_code_in_the_report(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.app.commands.stop(scene.id, By("cli:noor", "see `runbook` <b>"))
     page = report_pages.html(report_of(scene))
     assert "see <code>runbook</code> &lt;b&gt;" in page
@@ -258,7 +258,7 @@ def test_the_advice_on_an_ab_test_is_what_the_plan_would_decide(
 
 
 def test_a_report_of_a_thousand_looks_draws_as_many_as_can_be_seen_and_the_last_one(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.calls(30, share=None, canary_bad=0.15, look_every=10)
     records, verdict = StoredGateRecords(scene.app.database), scene.rollout.verdict
@@ -271,7 +271,7 @@ def test_a_report_of_a_thousand_looks_draws_as_many_as_can_be_seen_and_the_last_
 
 
 def test_names_that_would_be_markup_or_turn_text_are_shown_as_text(scene: GateScene) -> None:
-    scene.given(judged())  # type: ignore[arg-type]
+    scene.given(judged())
     scene.drive()
     scene.app.commands.stop(scene.id, By("cli:<b>noor", "<script>alert(1)</script>"))
     scene.drive()

@@ -196,7 +196,7 @@ def test_numbers_are_chosen_by_their_nickname_or_by_what_they_serve() -> None:
     assert [t.number for t in account.preflight(chosen(THREE, serving)).targets] == [THREE, ONE, TWO]
     sms = {"lists": {"inbound_sms_agents": [entry(5)]}}
     one_of_two = Account(reading(ONE, **sms), reading(TWO, entry(5), **sms)).preflight(
-        plan([serving], channels=["inbound", "inbound_sms"])  # type: ignore[list-item]
+        plan([serving], channels=["inbound", "inbound_sms"])
     )
     assert [t.number for t in one_of_two.targets] == [ONE], "on any of the plan's channels"
     nobody = account.preflight(chosen({"nickname": "shop*"}))

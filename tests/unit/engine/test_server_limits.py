@@ -16,8 +16,7 @@ from tests.support.values import ONE, TWO, plan
     ids=["any", "both", "one", "none"],
 )
 def test_numbers_that_are_not_allowed_are_named(allowed: Any, numbers: list[str], refused: list[str]) -> None:
-    nothing = lambda _plan: ()  # noqa: E731
-    limits = ServerLimits(None if allowed is None else frozenset(allowed), nothing, nothing)
+    limits = ServerLimits(None if allowed is None else frozenset(allowed), lambda _plan: (), lambda _plan: ())
     found = list(limits.problems(plan(), numbers))
     assert [problem.split()[0] for problem in found] == refused
     assert all("ROLLOUT_ALLOWED_NUMBERS" in problem for problem in found)

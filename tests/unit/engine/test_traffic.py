@@ -70,7 +70,7 @@ def test_hardly_any_calls_are_none_and_the_month_is_read_for_the_rates() -> None
 
 def test_more_calls_than_are_read_in_the_first_moment_are_a_minutes() -> None:
     class AtOnce(Listed):
-        def since(self, *asked: Any) -> Iterator[CallRecord]:  # type: ignore[override]
+        def since(self, *asked: Any) -> Iterator[CallRecord]:
             at = asked[3]
             for i in range(MOST_CALLS + 1):
                 yield CallRecord(f"{i}", AGENT, 6, ONE, "inbound", at, at, "ended", successful=True, analyzed=True)
@@ -108,7 +108,7 @@ def test_without_a_number_or_a_gate_there_is_nothing_to_know() -> None:
 
 def test_a_list_that_cannot_be_read_is_said() -> None:
     class Broken(Listed):
-        def since(self, *_asked: object) -> Iterator[CallRecord | Failure]:  # type: ignore[override]
+        def since(self, *_asked: object) -> Iterator[CallRecord | Failure]:
             yield Failure(Trouble.UNREACHABLE, "no answer")
 
     with pytest.raises(NotReachable, match="no answer"):

@@ -48,7 +48,7 @@ def driver() -> Driver:
 @pytest.fixture
 def job(make_app: Callable[..., App], driver: Driver) -> Iterator[Advance]:
     app = make_app(workers=2)
-    app.driver = driver  # type: ignore[assignment]
+    app.driver = driver
     made = Advance(app)
     yield made
     driver.go.set()

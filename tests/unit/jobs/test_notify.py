@@ -54,7 +54,7 @@ def courier() -> Courier:
 @pytest.fixture
 def make(make_app: Callable[..., App], courier: Courier) -> Callable[..., Notify]:
     def make(*urls: str, **settings: Any) -> Notify:
-        return Notify(make_app(notify_urls=urls, **settings), courier)  # type: ignore[arg-type]
+        return Notify(make_app(notify_urls=urls, **settings), courier)
 
     return make
 
@@ -285,7 +285,7 @@ def test_a_look_is_left_out_for_less_than_a_minute(make: Callable[..., Notify], 
         looks.append(clock.boot())
         return fill()
 
-    job.fill = counted  # type: ignore[method-assign]
+    job.fill = counted
     began = clock.boot()
     begin(job, "r1")
     found = []
@@ -334,7 +334,7 @@ def test_a_mark_of_a_clock_that_was_ahead_is_set_right(make: Callable[..., Notif
 
 def test_nobody_to_tell_needs_no_library(make: Callable[..., Notify], courier: Courier) -> None:
     warmed: list[str] = []
-    courier.warm = lambda: warmed.append("warm")  # type: ignore[method-assign]
+    courier.warm = lambda: warmed.append("warm")
     make().warm()
     assert warmed == []
     make(URLS[0]).warm()

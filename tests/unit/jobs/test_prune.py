@@ -50,7 +50,7 @@ def job(app: App) -> Prune:
 
 
 def run(job: Prune, pruning: Pruning) -> tuple[int, list[dict[str, Any]]]:
-    job.app.store.pruning = pruning  # type: ignore[assignment]
+    job.app.store.pruning = pruning
     with logs.captured() as logged:
         return job.tick(), [dict(line) for line in logged]
 
@@ -125,7 +125,7 @@ def test_a_journal_is_exported_with_its_head_before_it_goes(make_app: Callable[.
 def test_each_limit_is_its_setting_and_what_can_be_rolled_back_stays() -> None:
     names = ("looks", "observations", "requests", "notices", "deliveries", "sessions")
     days = {f"keep_{name}_days": 2 + i for i, name in enumerate(names)}
-    found = limits(Settings(keep_days=60, rollback_days=40, **days))  # type: ignore[arg-type]
+    found = limits(Settings(keep_days=60, rollback_days=40, **days))
     assert [getattr(found, name) for name in names] == [(2 + i) * DAY for i in range(len(names))]
     assert (found.rollback, found.rollouts) == (40 * DAY, 60 * DAY)
     assert limits(Settings(keep_days=30, rollback_days=50)).rollouts == 50 * DAY

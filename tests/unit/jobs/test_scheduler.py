@@ -229,7 +229,7 @@ def test_a_database_that_ends_the_first_session_is_asked_once_more(make: MakeSch
         asked.append(None)
         return away() if len(asked) <= times else real()
 
-    scheduler.app.store.heartbeats.lineage = lineage  # type: ignore[method-assign]
+    scheduler.app.store.heartbeats.lineage = lineage
     if times == 1:
         scheduler.start()
     else:
@@ -276,12 +276,12 @@ def test_a_look_that_fails_is_said_and_counted_and_the_next_one_is_made(
 ) -> None:
     scheduler = make()
     real = scheduler.advance.tick
-    scheduler.advance.tick = trouble  # type: ignore[method-assign]
+    scheduler.advance.tick = trouble
     with logs.captured() as logged:
         scheduler.tick()
     assert [e["event"] for e in logged] == [event]
     assert (scheduler.last_error, scheduler.counts["errors"], scheduler.last_good) == (said, 1, None)
-    scheduler.advance.tick = real  # type: ignore[method-assign]
+    scheduler.advance.tick = real
     scheduler.tick()
     assert scheduler.last_error == ""
     assert scheduler._backoff.left(0.0) == 0.0, "and the clock's own look need not wait"
@@ -292,7 +292,7 @@ def test_the_pauses_between_looks_that_fail_grow_to_five_seconds(
     make: MakeScheduler, clock: FakeClock, tick: float, pauses: list[float]
 ) -> None:
     scheduler = make(tick_seconds=tick)
-    scheduler.advance.tick = away  # type: ignore[method-assign]
+    scheduler.advance.tick = away
     found = []
     for _ in pauses:
         scheduler.tick_by_clock()
@@ -370,7 +370,7 @@ def test_a_database_that_was_replaced_is_noticed_also_when_nothing_is_due(
 
 def test_nothing_is_looked_at_once_it_stops_or_while_another_look_is_under_way(make: MakeScheduler) -> None:
     scheduler, looks = make(), list[str]()
-    scheduler.advance.tick = partial(noting, looks, "look")  # type: ignore[method-assign]
+    scheduler.advance.tick = partial(noting, looks, "look")
     with scheduler._tick_lock:
         scheduler.tick()
     assert looks == []

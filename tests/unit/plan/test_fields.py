@@ -18,7 +18,7 @@ from tests.unit.plan.plan_documents import OFFICE, VARIANTS, complaints, documen
 def test_a_plan_is_frozen() -> None:
     plan = Plan.model_validate(document())
     with pytest.raises(ValidationError):
-        plan.name = "other"  # type: ignore[misc]
+        plan.name = "other"
 
 
 def test_what_a_complaint_shows_is_short_and_printable() -> None:

@@ -57,7 +57,7 @@ def test_a_rehearsal_decides_as_the_gates_do_on_the_same_calls() -> None:
             by_series = dict(zip(CONFIG.series, map(tuple, both[:-1]), strict=True))
             n = int(both[-1][:2].sum()), int(both[-1][2:].sum())
             counts = {s: by_series[s] for s in config.series}
-            cells.append(Cell(weight(arm, other), 1, f"2026-03-0{day + 1}", n, n, counts))  # type: ignore[arg-type]
+            cells.append(Cell(weight(arm, other), 1, f"2026-03-0{day + 1}", n, n, counts))
         return Tally(tuple(cells), position=1, step=1, weight=weight(arm, other), narrow=True)
 
     def weight(arm: str, other: str) -> float:

@@ -321,7 +321,10 @@ def test_a_split_wrong_on_one_number_is_played_and_weighed_as_judge_does():
         new = runs.drawn[:, :, 0]
         parts += new
         counts = parts.sum(axis=0)
-        arms = lambda rows: (int(rows[0] + rows[1]), int(rows[2] + rows[3]))  # noqa: E731
+
+        def arms(rows):
+            return int(rows[0] + rows[1]), int(rows[2] + rows[3])
+
         strata = {
             str(i): {"": arms(parts[i, -1]), **{s: arms(parts[i, k]) for k, s in enumerate(config.series)}}
             for i in range(2)

@@ -119,7 +119,7 @@ class Book:
         by_number = parts if len(parts) > 1 else {}
         return Cell(
             here.weight / 10_000, step, str(day), calls, calls, counts, lost=lost, strata=by_number, wave=here.wave
-        )  # type: ignore[arg-type]
+        )
 
 
 PLAIN, EARLIER, ACTING = gate_config(), gate_config(edition=1), gate_config(act_at_full_weight=True)

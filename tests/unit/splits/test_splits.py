@@ -207,7 +207,7 @@ def test_any_legal_request_becomes_a_legal_list(request_: Any) -> None:
     split = compose(baseline, variants, weights)
     wire = to_wire(split)
     texts = [Decimal(json.dumps(entry["weight"])) for entry in wire]
-    assert all(0 < text <= 1 and -text.as_tuple().exponent <= 4 for text in texts)  # type: ignore[operator]
+    assert all(0 < text <= 1 and -text.as_tuple().exponent <= 4 for text in texts)
     assert sum(texts) == 1
     assert add([entry["weight"] for entry in wire]) == 1.0  # for all that was drawn an order exists
     assert sorted(map(repr, wire)) == sorted(map(repr, (_wired(entry) for entry in split)))

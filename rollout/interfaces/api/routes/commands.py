@@ -41,10 +41,7 @@ async def _do(
     **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def promote(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: PromoteBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: PromoteBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Now, without waiting for hold and gates; with `full` to the last step; in the last step, ends its bake."""
     full = body is not None and body.full
@@ -55,10 +52,7 @@ async def promote(
     "/set", response_model=CommandAnswer, summary="Set weights by hand", **needs(Right.OPERATE, "change", errors=ERRORS)
 )
 async def set_weights(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: SetBody,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: SetBody, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Write them in place of the step's on the numbers of its wave; its hold starts again, then the plan continues."""
     return await _do(request, "set", "change", id, body, idempotency_key, weights=body.by_arm)
@@ -67,12 +61,7 @@ async def set_weights(
 @router.post(
     "/ship", response_model=CommandAnswer, summary="Ship a version", **needs(Right.OPERATE, "change", errors=ERRORS)
 )
-async def ship(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: ShipBody,
-    idempotency_key: IdempotencyKey = None,
-) -> JSONResponse:
+async def ship(request: Request, id: RolloutId, body: ShipBody, idempotency_key: IdempotencyKey = None) -> JSONResponse:
     """It gets every call of every number, bakes like the last step, and is promoted; 409 says what evidence it lacks."""
     more = {"variant": body.variant, "anyway": body.anyway}
     return await _do(request, "ship", "change", id, body, idempotency_key, **more)
@@ -85,10 +74,7 @@ async def ship(
     **needs(Right.HALT, "urgent", errors=ERRORS),
 )
 async def pause(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: CommandBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Gates keep watching, and may still roll back."""
     return await _do(request, "pause", "urgent", id, body, idempotency_key)
@@ -101,10 +87,7 @@ async def pause(
     **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def resume(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: CommandBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Leave paused only; held is left by adopt, restore, rollback or stop."""
     return await _do(request, "resume", "change", id, body, idempotency_key)
@@ -117,10 +100,7 @@ async def resume(
     **needs(Right.OPERATE, "change", errors=ERRORS),
 )
 async def stop(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: CommandBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """Nothing is written; the numbers keep their split."""
     return await _do(request, "stop", "change", id, body, idempotency_key)
@@ -133,10 +113,7 @@ async def stop(
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )
 async def adopt(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: CommandBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """An answer to drift: what the numbers show now is right; continue from there."""
     return await _do(request, "adopt", "retell", id, body, idempotency_key)
@@ -149,10 +126,7 @@ async def adopt(
     **needs(Right.OPERATE, "retell", errors=ERRORS),
 )
 async def restore(
-    request: Request,
-    id: RolloutId,  # noqa: A002
-    body: CommandBody | None = None,
-    idempotency_key: IdempotencyKey = None,
+    request: Request, id: RolloutId, body: CommandBody | None = None, idempotency_key: IdempotencyKey = None
 ) -> JSONResponse:
     """An answer to drift: what we confirmed is right; it is written again over what the numbers show."""
     return await _do(request, "restore", "retell", id, body, idempotency_key)
@@ -173,7 +147,7 @@ _ROLLBACK["responses"][429] = {
 @router.post("/rollback", response_model=RollbackAnswer, summary="Write every baseline back", **_ROLLBACK)
 async def rollback(
     request: Request,
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     body: RollbackBody | None = None,
     idempotency_key: IdempotencyKey = None,
     wait: Annotated[

@@ -114,7 +114,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
 
 
 @router.get("/{id}", response_model=RolloutModel, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
-async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A002 - the route's name
+async def show_rollout(request: Request, id: RolloutId) -> Response:
     """One rollout: where it stands, what happens next, when, and why not yet; its targets with their live split."""
     service, caller = service_of(request), caller_of(request)
     return await _answer(service, lambda: service.backend.document(service.find(caller, id)))
@@ -123,7 +123,7 @@ async def show_rollout(request: Request, id: RolloutId) -> Response:  # noqa: A0
 @router.get("/{id}/history", response_model=History, summary="The journal", **needs(Right.READ, errors=(404, 409, 422)))
 async def history(
     request: Request,
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries after this `seq`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS, description="Most items of a page.")] = ENTRIES,
 ) -> Response:
@@ -148,7 +148,7 @@ _REPORT["responses"][200] = {
 @router.get("/{id}/report", response_model=ReportAnswer, summary="The report", **_REPORT)
 async def report(
     request: Request,
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     form: Annotated[
         ReportForm, Query(alias="format", description="json; text, for a terminal; html, one self-contained page.")
     ] = ReportForm.JSON,
@@ -183,7 +183,7 @@ async def report(
 )
 async def events(
     request: Request,
-    id: RolloutId,  # noqa: A002
+    id: RolloutId,
     after: Annotated[int, Query(ge=0, le=MOST_SEQ, description="Only entries after this `seq`.")] = 0,
     last_event_id: Annotated[
         str | None, Header(alias="Last-Event-ID", max_length=20, description="Takes precedence over `after`.")

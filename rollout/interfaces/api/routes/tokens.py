@@ -52,7 +52,7 @@ async def make_token(request: Request, body: TokenBody) -> JSONResponse:
 @router.delete(
     "/{id}", response_model=Revoked, summary="Revoke a token", **needs(Right.ADMIN, "change", errors=(404, 422))
 )
-async def delete_token(request: Request, id: TokenId) -> JSONResponse:  # noqa: A002 - the route's name
+async def delete_token(request: Request, id: TokenId) -> JSONResponse:
     """At once, on every replica; its sessions and event streams end too."""
     service, caller = service_of(request), caller_of(request)
 
