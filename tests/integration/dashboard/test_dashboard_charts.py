@@ -13,7 +13,10 @@ from rollout.domain.gates.summary import ArmCalls, Meter, MetricSummary
 from rollout.interfaces.dashboard import charts, evidence_charts
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.charts import Moment, Observed
+from rollout.interfaces.dashboard.page_state import Line
 from rollout.interfaces.dashboard.render import environment
+from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
+from tests.support import retreating
 from tests.support.clock import START
 
 ENVIRONMENT = environment(Assets())
@@ -166,3 +169,27 @@ def test_a_bar_says_what_it_measures() -> None:
     assert svg is not None
     assert svg.get("aria-label") == "evidence of harm"
     assert [rect.get("width") for rect in svg.findall("rect")] == ["100", "25.6"]
+
+
+def test_a_retreat_is_drawn_with_what_was_asked_and_what_was_read_back() -> None:
+    def entry(kind: str, hours: int, retreated: int | None = None) -> Line:
+        return Line(hours, START + hours * retreating.HOUR, "service", kind, "", "1.2", False, retreated=retreated)
+
+    lines = [
+        entry("intended", 0),
+        entry("confirmed", 1),
+        entry("retreated", 2, 2000),
+        entry("intended", 3, 2000),
+        entry("reached", 4, 2000),
+        entry("returned", 5),
+        entry("intended", 6),
+        entry("reached", 7),
+    ]
+    asked, read, stood, _ = weight_history(retreating.LOW, lines, START + 8 * retreating.HOUR)
+    assert [m.weight for m in asked] == [0.5, 0.2, 0.5]
+    assert [m.weight for m in read] == [0, 0.5, 0.2, 0.5]
+    assert stood == [
+        WeightPeriod("1.2", None, START + retreating.HOUR, START + 2 * retreating.HOUR),
+        WeightPeriod("1.2", 2000, START + 4 * retreating.HOUR, START + 5 * retreating.HOUR),
+        WeightPeriod("1.2", None, START + 7 * retreating.HOUR, START + 8 * retreating.HOUR),
+    ]

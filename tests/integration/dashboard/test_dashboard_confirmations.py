@@ -11,7 +11,9 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, TargetState
 from rollout.domain.writes.protocol import body_of
 from rollout.interfaces.dashboard import confirmations, patch_preview
+from rollout.interfaces.dashboard.buttons import buttons
 from rollout.interfaces.dashboard.formatting import pretty_json
+from tests.support import retreating
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, confirmed, entry, rollout, said, write
 
@@ -135,3 +137,13 @@ def test_writes_that_are_open_are_counted_in_words(numbers: list[str], words: st
     open_ = tuple(write(number) for number in numbers)
     found = confirmations.intent(rollout(targets=tuple(confirmed(n) for n in numbers), writes=open_), "pause")
     assert found.follows.startswith(words)
+
+
+def test_promote_while_retreated_promises_the_weights_of_the_step_and_not_the_retreat_weight() -> None:
+    promoted = confirmations.intent(retreating.down(), "promote").orders[0].body
+    assert '"weight": 1' in promoted
+    unconfirmed = retreating.down(confirmed_at=None, targets=(retreating.at(1),))
+    assert buttons(unconfirmed)[0].label.startswith("Write step 1.2 now")
+    assert '"weight": 0.5' in confirmations.intent(unconfirmed, "promote").orders[0].body
+    last = retreating.down(position=Position(1, 3), plan=retreating.one_wave(), targets=(retreating.low(step=3),))
+    assert confirmations.intent(last, "promote").orders, "ending the bake at night writes its weights first"

@@ -6,16 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from jobs.notify import Notify
 from rollout.adapters.exposition.prometheus import _Rollbacks
+from rollout.adapters.exposition.rollout_metrics import _asked, _confirmed
 from rollout.adapters.store import gate_records
 from rollout.domain.gates.judge import Tally, gate_config, judge
 from tests.integration.exposition.scrape import Scrape, Ticks
+from tests.support import retreating
+from tests.support.clock import START
 from tests.support.scene import ME, Scene
 from tests.support.values import ONE, THREE, TWO, said
 
@@ -322,3 +325,16 @@ def test_a_rollback_is_counted_once_and_not_remembered_for_ever(scene: Scene) ->
     scene.clock.advance(3600)
     rollbacks.read(scene.app.store.now())
     assert rollbacks._counted == set()
+
+
+@pytest.mark.parametrize(
+    ("retreated", "turning", "is_down"),
+    [(None, None, False), (2000, START, False), (2000, None, True), (None, START, True)],
+)
+def test_the_retreat_weight_is_asked_at_closing_time_and_confirmed_by_its_read_back(
+    retreated: int | None, turning: datetime | None, is_down: bool
+) -> None:
+    here = retreating.low() if is_down else retreating.at(2)
+    r = retreating.standing(retreated=retreated, turning_since=turning, targets=(here,))
+    assert _confirmed(r) == {"canary": 0.2 if is_down else 0.5}
+    assert _asked(r) == {"canary": 0.5 if retreated is None else 0.2}

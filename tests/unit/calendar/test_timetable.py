@@ -13,6 +13,7 @@ from rollout.domain.calendar.wording import sentence
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
+from tests.support import retreating
 from tests.unit.calendar.los_angeles import LA, TUESDAY, la
 
 OFFICE: dict[str, Any] = {
@@ -334,3 +335,41 @@ def test_a_test_is_decided_in_open_hours_and_after_its_hold() -> None:
     p = Plan.model_validate({**ab, "decide": {"after": "30h"}})
     decision = rows_of(p, la("2026-06-02 12:00"))[-1]
     assert (decision.happens, decision.at, decision.needs) == (Happens.DECISION, la("2026-06-04 09:00"), ())
+
+
+def test_what_remains_while_it_is_down() -> None:
+    r = retreating.down(position=Position(1, 2), stood=1800.0, started_at=retreating.TUESDAY)
+    rows = remaining(r, retreating.OFFICE, (), retreating.when("2026-06-02 20:00"))
+    assert [(row.happens, row.at) for row in rows[:2]] == [
+        (Happens.RETURN, retreating.when("2026-06-03 09:00")),
+        (Happens.STEP, retreating.when("2026-06-03 10:30")),
+    ]
+    assert sentence(rows, retreating.when("2026-06-02 20:00")).startswith(
+        "again 50 % Wed 09:00, 100 % Wed 10:30 at the"
+    )
+
+
+def test_what_remains_of_a_step_that_was_not_confirmed_in_time() -> None:
+    r = retreating.down(confirmed_at=None, stood=None, started_at=retreating.TUESDAY, targets=(retreating.at(1),))
+    (first, *_) = remaining(r, retreating.OFFICE, (), retreating.when("2026-06-02 20:00"))
+    assert (first.happens, first.at, first.position) == (
+        Happens.STEP,
+        retreating.when("2026-06-03 09:00"),
+        Position(1, 2),
+    )
+
+
+def test_what_a_person_promoted_at_night_counts_from_then_on() -> None:
+    night = retreating.when("2026-06-02 20:00")
+    r = retreating.standing(
+        3, confirmed_at=night, raised_at=night, started_at=retreating.TUESDAY, targets=(retreating.at(3),)
+    )
+    r = replace(r, plan=retreating.one_wave(), targets=(retreating.at(3),))
+    rows = remaining(
+        r, retreating.OFFICE, (), night + retreating.HOUR
+    )  # 24 h: 13 until nine, 8 until 17:00, 3 the next day
+    assert [(row.happens, row.at) for row in rows] == [
+        (Happens.RETREAT, retreating.when("2026-06-03 17:00")),
+        (Happens.RETURN, retreating.when("2026-06-04 09:00")),
+        (Happens.PROMOTED, retreating.when("2026-06-04 12:00")),
+    ]

@@ -21,6 +21,7 @@ from rollout.domain.calendar.windows import (
     stays_up,
 )
 from rollout.domain.plan.calendar import Calendar
+from tests.support import retreating
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 TICK = timedelta(microseconds=1)
@@ -445,3 +446,19 @@ def test_a_date_that_comes_goes_and_comes_again() -> None:
     again = at("2010-11-07 00:01", zone)
     assert again == sunday + HOUR + MINUTE
     assert next_opening(cal, NO_DAYS, sunday + MINUTE) == again - MINUTE
+
+
+@pytest.mark.parametrize(
+    ("raised", "now", "stays"),
+    [
+        (None, "2026-06-02 20:00", False),
+        ("2026-06-02 20:00", "2026-06-02 19:00", False),
+        ("2026-06-02 20:00", "2026-06-02 20:00", True),
+        ("2026-06-02 20:00", "2026-06-03 08:59", True),
+        ("2026-06-02 20:00", "2026-06-03 09:00", False),
+        ("2026-06-02 20:00", "2026-06-03 20:00", False),  # nobody looked in between: it was open all the same
+        ("2026-06-02 16:59", "2026-06-02 17:00", False),  # it was open when the person spoke
+    ],
+)
+def test_how_long_a_promotion_at_night_stays(raised: str | None, now: str, stays: bool) -> None:
+    assert stays_up(retreating.OFFICE, (), retreating.when(raised) if raised else None, retreating.when(now)) is stays

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.calendar.timetable import Happens, TimetableRow
+from rollout.domain.calendar.timetable import Happens, TimetableRow, timetable
 from rollout.domain.calendar.wording import hours_text, moment_text, sentence, weight_text
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.plan.calendar import Calendar
+from tests.support import retreating
+from tests.support.values import plan
 from tests.unit.calendar.los_angeles import LA, TUESDAY, la
 
 
@@ -90,3 +92,15 @@ def test_hours_in_words() -> None:
 def test_weights_in_words() -> None:
     assert weight_text({"canary": 1250}) == "12.5 %"
     assert weight_text({"b": 2000, "c": 500}) == "20 % b + 5 % c"
+
+
+def test_the_sentence_tells_nights_once() -> None:
+    p = plan(
+        closing={"retreat": 0.05},
+        **retreating.HOURS,
+        steps=[{"weight": 0.05, "hold": "1h"}, {"weight": 0.5, "hold": "1h"}, {"weight": 1.0, "hold": "1d"}],
+    )
+    assert sentence(timetable(p, retreating.OFFICE, (), retreating.TUESDAY), retreating.TUESDAY) == (
+        "5 % Tue 10:00, 50 % Tue 11:00 at the earliest, then 100 % Tue 12:00, "
+        "5 % from Tue 17:00 to Wed 09:00 and 2 times more, promoted Fri 12:00 (UTC)"
+    )

@@ -11,25 +11,22 @@ import pytest
 from rollout.domain.decide.actions import Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.failures import hold
+from rollout.domain.decide.failures import hold, in_force
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.machine import Event, HeldReason, Phase
-from rollout.domain.lifecycle.state import Position, Rollout, TargetState
+from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase, allows
+from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
+from tests.support import hand_splits, retreating
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, confirmed, entry, only, plan, rollout, said, target, write
+from tests.unit.decide.situations import CLOSED, FAIL, HOLD, READY, SEEN, SPLIT, look, record_of, standing
 
 NUMBERS = [f"+1415777444{i}" for i in range(4, 9)]  # ONE, TWO and three more
 LATER = START + timedelta(minutes=1)
 STABLE = BaselineTag(AGENT, "stable", 6)
 LABELS = said("pass", "results of the canary go missing", "labels")
-
-
-def standing(**changes: Any) -> Rollout:
-    values = {"confirmed_at": START, "targets": (confirmed(),), **changes}
-    return rollout(**values)
 
 
 def seen(*findings: Finding | Blocked, **facts: Any) -> Facts:
@@ -183,3 +180,191 @@ def test_a_hold_that_is_no_edit_keeps_the_position() -> None:
     ahead = standing(confirmed_at=None, position=Position(1, 2))
     assert recorded(ahead, seen(Finding.DRIFT)).values["step"] == 1
     assert "step" not in recorded(ahead, Facts(baseline_gone="v6 is gone")).values
+
+
+def promoted_to(position: Position, *targets: Target, **changes: Any) -> Rollout:
+    """A person promoted it to this position; these are its numbers."""
+    return rollout(position=position, targets=targets, plan=plan([ONE, TWO], waves=[1]), **changes)
+
+
+TWO_AT = {step: confirmed(TWO, step, ord=1, wave=2) if step else target(TWO, ord=1, wave=2) for step in range(4)}
+
+
+IN_FORCE: list[tuple[str, Rollout, Position]] = [
+    ("the next step, nothing written", promoted_to(Position(1, 2), confirmed()), Position(1, 1)),
+    ("the last step, nothing written", promoted_to(Position(1, 3), confirmed()), Position(1, 1)),
+    ("the next wave, nothing written", promoted_to(Position(2, 1), confirmed(step=3), TWO_AT[0]), Position(1, 3)),
+    ("all waves at once, nothing written", promoted_to(Position(2, 3), confirmed(step=1), TWO_AT[0]), Position(1, 1)),
+    ("one of two is written", promoted_to(Position(1, 2), confirmed(step=2), confirmed(TWO, 1, ord=1)), Position(1, 2)),
+    ("one wave of two is written", promoted_to(Position(2, 1), confirmed(step=3), TWO_AT[1]), Position(2, 1)),
+    (
+        "what was written may still land",
+        promoted_to(Position(1, 2), confirmed(), writes=(write(step=2),)),
+        Position(1, 2),
+    ),
+    (
+        "writes of the step before may land",
+        promoted_to(Position(1, 3), confirmed(), writes=(write(step=2),)),
+        Position(1, 2),
+    ),
+    (
+        "writes of the first step may land",
+        promoted_to(Position(1, 3), target(), writes=(write(step=1),)),
+        Position(1, 1),
+    ),
+    ("it is to be written again", promoted_to(Position(1, 2), confirmed(step=-1)), Position(1, 2)),
+    ("the first step", promoted_to(Position(1, 1), target()), Position(1, 1)),
+    ("it is confirmed", promoted_to(Position(1, 2), confirmed(step=2), confirmed_at=START), Position(1, 2)),
+]
+
+
+@pytest.mark.parametrize(("r", "position"), [c[1:] for c in IN_FORCE], ids=[c[0] for c in IN_FORCE])
+@pytest.mark.parametrize("finding", [Finding.DRIFT, Finding.TOUCHED])
+def test_another_hand_is_answered_at_the_step_that_was_in_force(
+    r: Rollout, position: Position, finding: Finding
+) -> None:
+    found = record_of(decide(r, Facts(look=look(finding)), START))
+    assert found.event is Event.HELD
+    assert Change(rollout=found.values).applied_to(r, START).position == position
+
+
+@pytest.mark.parametrize(
+    ("finding", "event", "reason"),
+    [
+        (Finding.DRIFT, Event.HELD, "drift"),
+        (Finding.LATE_OWN, Event.HELD, "drift"),
+        (Finding.TOUCHED, Event.HELD, "touched"),
+        (Finding.AT_BASELINE, Event.RESTORED_OUTSIDE, "rolled back outside the service"),
+        (Blocked.MISSING, Event.FAILED, f"{ONE} is gone: Retell does not know the number"),
+    ],
+    ids=["drift", "late-own", "touched", "at-baseline", "missing"],
+)
+def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, event: Event, reason: str) -> None:
+    everything = Facts(
+        look=look(finding), verdict=FAIL, baseline_gone="gone", canary_gone="gone", trouble="down", opening=CLOSED
+    )
+    r = standing(2, HOLD * 9, deadline_at=START, promote_asked=True)
+    action = record_of(decide(r, everything, START))
+    assert (action.event, action.values["reason"]) == (event, reason)
+
+
+def test_a_number_that_keeps_showing_an_older_state_is_held_at_the_fifth_look() -> None:
+    older = Facts(look=look(Finding.STALE), trouble="Retell shows an older state")
+    assert isinstance(decide(standing(tries=4), older, START), Wait)
+    held = record_of(decide(standing(tries=5), older, START))
+    assert (held.event, held.values["reason"]) == (Event.HELD, "identity")
+
+
+def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -> None:
+    r = standing(2, writes=(write(step=2),))
+    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE)), START))
+    assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside the service")
+
+
+@pytest.mark.parametrize("finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING])
+def test_other_findings_hold_nothing_up(finding: Finding) -> None:
+    action = decide(READY, Facts(look=look(finding)), START)
+    assert record_of(action).event is Event.ADVANCED
+
+
+def test_a_number_that_alone_is_back_at_its_baseline_is_drift() -> None:
+    r = standing(targets=(confirmed(), confirmed(TWO, ord=1)))
+    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE, Finding.AS_EXPECTED)), START))
+    assert (action.event, action.values["reason"]) == (Event.HELD, "drift")
+
+
+WRONG: list[tuple[str, dict[str, Any], Facts, Event, str]] = [
+    ("deadline", {"deadline_at": START}, Facts(baseline_gone="gone", verdict=FAIL), Event.HELD, "deadline"),
+    (
+        "baseline gone",
+        {"targets": (target(),)},
+        Facts(baseline_gone="b", canary_gone="c"),
+        Event.HELD,
+        "rollback-impossible",
+    ),
+    ("canary gone", {"targets": (target(),)}, Facts(canary_gone="c is gone", verdict=SPLIT), Event.FAILED, "c is gone"),
+    ("rejected", {"targets": (target(state=TargetState.REJECTED),)}, Facts(verdict=FAIL), Event.HELD, "rejected"),
+    ("gate failed", {}, Facts(verdict=FAIL, opening=CLOSED), Event.FAILED, "the canary is worse"),
+    ("split alarm", {}, Facts(verdict=SPLIT), Event.HELD, "split"),
+]
+
+
+@pytest.mark.parametrize(
+    ("changes", "facts", "event", "reason"), [c[1:] for c in WRONG], ids=[c[0].replace(" ", "-") for c in WRONG]
+)
+def test_what_is_wrong(changes: dict[str, Any], facts: Facts, event: Event, reason: str) -> None:
+    action = record_of(decide(standing(**changes), facts, START))
+    assert (action.event, action.values["reason"]) == (event, reason)
+    assert allows(Phase.PROGRESSING, event)
+
+
+def test_a_canary_that_vanished_after_its_last_write_is_left_to_the_gates() -> None:
+    action = decide(standing(ago=HOLD), replace(SEEN, canary_gone="gone"), START)
+    assert record_of(action).event is Event.ADVANCED
+
+
+def test_a_rejected_split_whose_version_is_gone_is_a_failure() -> None:
+    r = standing(targets=(confirmed(state=TargetState.REJECTED),))
+    assert record_of(decide(r, Facts(canary_gone="v7 is gone"), START)).event is Event.FAILED
+
+
+def test_the_deadline_may_roll_back() -> None:
+    r = standing(plan=plan(on_deadline="rollback", deadline="1d"), deadline_at=START)
+    action = record_of(decide(r, Facts(), START))
+    assert (action.event, action.values["rollback_at"]) == (Event.FAILED, START)
+
+
+def test_a_failure_may_pause_instead() -> None:
+    r = standing(plan=plan(on_failure="pause"))
+    action = record_of(decide(r, Facts(verdict=FAIL), START))
+    assert action.event is Event.FAILURE_PAUSED
+    assert action.values == {"reason": "the canary is worse", "paused_by": PausedBy.FAILURE}
+    paused = decide(replace(r, phase=Phase.PAUSED, **action.values), Facts(), START)
+    assert isinstance(paused, Wait)
+    assert (paused.next, paused.why) == ("resume, rollback or stop", "the canary is worse"), "not: by a person"
+
+
+def test_what_a_person_waived_does_not_fail_again() -> None:
+    waived = standing(ago=HOLD, waived=True)
+    assert record_of(decide(waived, replace(SEEN, verdict=FAIL), START)).event is Event.ADVANCED
+    split = standing(ago=HOLD, split_waived=True)
+    assert record_of(decide(split, replace(SEEN, verdict=SPLIT), START)).event is Event.ADVANCED
+
+
+@pytest.mark.parametrize("r", [retreating.standing(), retreating.down()])
+def test_a_failing_gate_and_the_deadline_go_before_closing_and_opening(r: Rollout) -> None:
+    for opening in (retreating.NIGHT, retreating.DAY):
+        facts = Facts(opening=opening, verdict=said("fail"))
+        assert record_of(decide(r, facts, START)).event is Event.FAILED
+        late = replace(r, deadline_at=START)
+        assert record_of(decide(late, Facts(opening=opening), START)).event is Event.HELD
+
+
+def test_drift_before_the_first_write_is_answered_at_what_was_in_force() -> None:
+    assert hold(hand_splits.by_hand(), HeldReason.DRIFT, "").values["hand_split"] is None
+    assert in_force(
+        hand_splits.by_hand(1, targets=(replace(confirmed(), step=4, split=hand_splits.first_split()),))
+    ) == (Position(1, 1), 1)
+    promoted = replace(hand_splits.there(), position=Position(1, 3), hand_split=None, confirmed_at=None)
+    assert in_force(promoted) == (Position(1, 2), 2)
+    values = hold(promoted, HeldReason.DRIFT, "").values
+    assert (values["wave"], values["step"], values["hand_split"]) == (1, 2, 2)
+    assert "hand_split" not in hold(hand_splits.there(), HeldReason.DRIFT, "").values
+
+
+def test_what_is_shipped_is_judged_like_the_last_step() -> None:
+    failed = decide(hand_splits.shipped(), Facts(verdict=said("fail", "too many calls break")), hand_splits.NOW)
+    assert isinstance(failed, Record)
+    assert failed.event is Event.FAILED
+
+
+def test_drift_before_a_shipped_split_is_written_leads_back_to_what_was_in_force() -> None:
+    values = hold(hand_splits.shipping(), HeldReason.DRIFT, "").values
+    assert (values["wave"], values["step"], values["hand_split"]) == (1, 1, None)
+    half = hand_splits.shipping(targets=(hand_splits.shipped().targets[0], target(TWO, ord=1, wave=2)))
+    assert "hand_split" not in hold(half, HeldReason.DRIFT, "").values, "it was begun: restore writes it to the rest"
+
+
+def test_drift_while_a_whole_wave_shows_what_is_shipped_keeps_it() -> None:
+    half = hand_splits.shipping(targets=(hand_splits.shipped().targets[0], target(TWO, ord=1, wave=2)))
+    assert in_force(half) == (Position(2, 3), 1)

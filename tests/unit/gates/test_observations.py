@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position
+from tests.support import retreating
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, entry, plan, rollout, target
 
@@ -200,3 +202,29 @@ def test_what_is_shipped_has_every_call_of_every_wave() -> None:
     found = seen(turn("confirmed", 0, position="1.1"), turn("shipped", 5), last)
     for wave in (1, 2):
         assert found.spans(TWO_WAVES, "canary", wave)[-1] == WeightSpan(at(6), None, 1.0, 6.001)
+
+
+def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -> None:
+    kinds = ["confirmed", "retreated", "reached", "returned", "reached"]
+    turns = [
+        (
+            kind,
+            START + hours * retreating.HOUR,
+            json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}),
+        )
+        for hours, kind in enumerate(kinds)
+    ]
+    seen = Observations((), turns, {}, None)
+    hours = [START + i * retreating.HOUR for i in range(5)]
+    assert seen.spans(retreating.LOW, "canary", 1) == [
+        WeightSpan(hours[0], hours[1], 1.0, 4),
+        WeightSpan(hours[2], hours[3], 0.2, -4),
+        WeightSpan(hours[4], None, 1.0, 4),
+    ]
+    assert [span.weight for span in seen.spans(retreating.LOW, "canary", 2)] == [0.1, 0.1, 0.1], "it was left alone"
+    calls = [
+        CallRecord(str(i), AGENT, 7, ONE, "inbound", START + i * retreating.HOUR / 2, None, "ended") for i in range(10)
+    ]
+    seen = replace(seen, calls=calls)
+    r = retreating.standing(confirmed_at=START, position=Position(2, 1))
+    assert seen.calls_in_step(r) == 2 + 2, "before the order, and after the weights were read back again"

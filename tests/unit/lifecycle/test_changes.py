@@ -186,3 +186,10 @@ def test_a_change_keeps_nothing_of_what_it_was_applied_to() -> None:
     assert (repr(change), {name: getattr(change, name) for name in Change.__slots__}) == before
     other = replace(one, modified=3)
     assert change.targets_after((other,))[0] == replace(other, modified=7)
+
+
+def test_a_write_says_so_in_the_journal_and_others_say_nothing_new() -> None:
+    low_write, usual = write(step=2, retreated=2000), write(step=2)
+    assert write_from_json(write_to_json(low_write)) == low_write
+    assert "retreated" not in write_to_json(usual)
+    assert write_from_json(write_to_json(usual)) == usual

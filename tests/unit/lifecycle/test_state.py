@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.state import BaselineWrite, Kind, Position, Rollout, TargetState, Write
+from rollout.domain.lifecycle.state import BaselineWrite, Kind, Position, Rollout, Target, TargetState, Write
+from rollout.domain.writes.protocol import wanted_lists
+from tests.support import hand_splits, retreating
 from tests.support.clock import START
 from tests.support.values import ONE, THREE, TWO, applied, confirmed, plan, rollout, target, write
 
@@ -116,3 +118,92 @@ def test_a_split_by_hand_is_a_step_behind_the_plans_last() -> None:
     assert [r.plan_step(step) for step in (1, 3, 4, 5)] == [1, 3, 1, 2]
     assert rollout(position=Position(1, 2)).step == 2
     assert rollout(plan=plan()).hand is None
+
+
+@pytest.mark.parametrize(
+    ("retreated", "here", "position", "wanted"),
+    [
+        (None, retreating.at(2), (1, 2), (2, None)),
+        (None, retreating.low(), (1, 2), (2, None)),  # opening: back to the step
+        (2000, retreating.at(2), (1, 2), (2, 2000)),
+        (2000, retreating.low(), (1, 2), (2, 2000)),
+        (2000, retreating.low(step=2), (1, 3), (2, 2000)),  # it is as low as it can be: nothing is written twice
+        (2000, retreating.at(1), (1, 1), (1, None)),  # 0.1 is less than the retreat
+        (2000, retreating.at(1), (1, 2), (1, None)),  # the step was wanted and not written in time: it waits below
+        (2000, retreating.at(0), (1, 2), (0, None)),
+        (2000, retreating.at(2), (1, 3), (3, 2000)),
+        (2000, retreating.at(0, wave=2), (1, 3), (0, None)),  # its wave has not come
+        (2000, retreating.at(3), (2, 1), (3, 2000)),  # an earlier wave stands at the last step
+        (2000, retreating.at(1, wave=2), (2, 1), (1, None)),
+        (2000, retreating.at(-1), (1, 2), (2, 2000)),  # to be written again: at the retreat weight
+        (2000, retreating.at(-1), (1, 1), (1, None)),
+    ],
+)
+def test_where_a_number_is_wanted(
+    retreated: int | None, here: Target, position: tuple[int, int], wanted: tuple[int, int | None]
+) -> None:
+    r = retreating.standing(position=Position(*position), retreated=retreated, targets=(here,))
+    assert r.wanted(here) == wanted
+    assert bool(r.outstanding) is (wanted != (here.step, here.retreated))
+
+
+def test_only_a_wave_that_was_begun_or_stands_above_has_something_to_take_down() -> None:
+    assert not retreating.standing(1).retreats
+    assert retreating.standing(2).retreats
+    second = retreating.standing(1, position=Position(2, 1), targets=(retreating.at(3), retreating.at(1, TWO, wave=2)))
+    assert second.retreats, "the first wave stands at the last step"
+    assert not retreating.standing(
+        1, position=Position(1, 1), targets=(retreating.at(1), retreating.at(0, TWO, wave=2))
+    ).retreats
+
+
+def test_a_plan_that_keeps_wants_what_it_wanted() -> None:
+    r = rollout(position=Position(1, 2), targets=(confirmed(step=2),))
+    assert (r.steps_above, r.retreats, r.is_down, r.outstanding) == (frozenset(), False, False, ())
+    assert r.standing(2) == {"step": 2}
+
+
+@pytest.mark.parametrize(
+    ("retreated", "turning", "is_down"),
+    [(None, None, False), (2000, START, False), (2000, None, True), (None, START, True)],
+)
+def test_what_was_read_back_last(retreated: int | None, turning: datetime | None, is_down: bool) -> None:
+    here = retreating.low() if is_down else retreating.at(2)
+    r = retreating.standing(retreated=retreated, turning_since=turning, targets=(here,))
+    assert r.is_down is is_down
+    assert r.weights == {"canary": 2000 if is_down else 5000}
+
+
+def test_callers_get_the_retreat_weight_once_every_number_was_read_back_at_it_and_until_all_are_back() -> None:
+    other = retreating.at(2, TWO, ord=1)
+    way_down = retreating.standing(retreated=2000, turning_since=START, targets=(retreating.low(), other))
+    assert way_down.weights == {"canary": 5000}
+    way_up = retreating.standing(turning_since=START, targets=(retreating.low(), other))
+    assert way_up.weights == {"canary": 2000}
+    assert replace(way_up, targets=(retreating.at(2), other)).weights == {"canary": 5000}
+    assert retreating.standing(1, retreated=2000, targets=(retreating.at(1),)).weights == {"canary": 1000}, (
+        "its step is below it"
+    )
+
+
+def test_the_weights_of_a_number_to_be_written_again_are_nothing_and_no_error() -> None:
+    assert retreating.standing(targets=(retreating.at(-1),)).weights == {}
+
+
+def test_the_weights_in_force_are_those_of_the_numbers_furthest_behind() -> None:
+    assert hand_splits.there().weights == {"canary": 3000}
+    assert hand_splits.by_hand().weights == {"canary": 5000}
+    half = (confirmed(step=2), replace(confirmed(TWO, ord=1), step=5))
+    assert hand_splits.by_hand(targets=half).weights == {"canary": 5000}
+    assert hand_splits.by_hand(hand_split=None, targets=half).weights == {"canary": 3000}, (
+        "on its way to the plan's step"
+    )
+
+
+def test_closing_time_takes_down_what_a_person_set_above_the_retreat_weight() -> None:
+    hours = {"zone": "UTC", "windows": [{"from": "09:00", "to": "17:00"}]}
+    assert not hand_splits.there(1, plan=plan(**hours, closing={"retreat": 0.35})).retreats
+    r = hand_splits.there(1, plan=plan(**hours, closing={"retreat": 0.2}), retreated=2000)
+    assert r.retreats
+    assert r.wanted(r.targets[0]) == (5, 2000)
+    assert wanted_lists(r, r.targets[0])["inbound_agents"][0]["weight"] == 0.2

@@ -10,8 +10,10 @@ import pytest
 from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Target, TargetState, Write, WriteOutcome
+from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.protocol import Finding, lists_at
+from tests.support import hand_splits, retreating
 from tests.support.clock import START
 from tests.support.values import FIELD, HORIZON, ONE, TWO, Shown, confirmed, entry, only, plan, rollout, target, write
 
@@ -261,3 +263,35 @@ def test_equal_readings_settle_nothing_where_a_step_may_follow() -> None:
         Phase.PROMOTED,
         Phase.STOPPED,
     }
+
+
+def test_a_retreat_that_turns_out_to_be_applied() -> None:
+    lists = lists_at(retreating.LOW, only(6), 2, 2000)
+    late = write(step=2, lists=lists, of=retreating.LOW, retreated=2000)
+    r = retreating.standing(retreated=2000, turning_since=START, writes=(late,))
+    look = absorb(r, {ONE: Shown(lists, 1_001)}, START, START)
+    assert look.findings == {ONE: Finding.APPLIED}
+    after = look.change.applied_to(r, START).targets[0]
+    assert (after.step, after.retreated, after.state) == (2, 2000, TargetState.CONFIRMED)
+    back = write(step=2, of=retreating.LOW, id="w2")
+    r = replace(r, retreated=None, targets=(after,), writes=(back,))
+    look = absorb(r, {ONE: Shown(back.lists, 1_002)}, START, START)
+    after = look.change.applied_to(r, START).targets[0]
+    assert (after.step, after.retreated) == (2, None)
+
+
+def test_a_rollback_leaves_nothing_of_it() -> None:
+    r = retreating.down(phase=Phase.ROLLING_BACK, rollback_at=START)
+    look = absorb(r, {ONE: Shown(only(6), 1_001)}, START, START)
+    after = look.change.applied_to(r, START).targets[0]
+    assert (after.step, after.retreated, after.state) == (0, None, TargetState.RESTORED)
+
+
+def test_a_late_write_of_an_earlier_split_by_hand_is_ours() -> None:
+    found = absorb(
+        hand_splits.there(),
+        {ONE: Reading(ONE, hand_splits.first_split(), 2_000, "digest")},
+        hand_splits.NOW,
+        hand_splits.NOW,
+    )
+    assert found.findings == {ONE: Finding.LATE_OWN}

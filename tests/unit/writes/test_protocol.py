@@ -23,6 +23,7 @@ from rollout.domain.writes.protocol import (
     settle,
     shows,
 )
+from tests.support import retreating
 from tests.support.clock import START
 from tests.support.values import FIELD, HORIZON, Shown, applied, confirmed, entry, only, plan, target, write
 
@@ -256,3 +257,11 @@ def test_a_write_that_changes_nothing(answer: Shown | None, back: Shown | None, 
 def test_an_answer_that_is_a_definite_success(modified: int, changes: bool, definite: bool) -> None:
     assert answers_with(FIRST, 1_000, Shown(FIRST, modified), changes=changes) is definite
     assert not answers_with(FIRST, 1_000, Shown(only(6), modified), changes=changes)
+
+
+def test_the_retreat_split_is_one_of_ours() -> None:
+    lists = lists_at(retreating.LOW, only(6), 2, 2000)
+    assert is_ours(retreating.at(2), lists, retreating.LOW)
+    assert not is_ours(confirmed(step=2), lists, plan())
+    assert examine(retreating.at(2), Shown(lists, 1_001), (), START, retreating.LOW).finding is Finding.LATE_OWN
+    assert examine(retreating.low(), Shown(lists), (), START, retreating.LOW).finding is Finding.AS_EXPECTED
