@@ -1,1 +1,1 @@
-"""Work that runs by the clock: ticks, and the work that each tick asks for."""
+"""Periodic work: the scheduler's ticks, and the job of each tick."""

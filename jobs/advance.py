@@ -25,7 +25,7 @@ from rollout.engine.write_protocol import SERVICE
 log = structlog.get_logger(__name__)
 
 MOST_CRASHES = 5
-ROLLBACKS = 4  # driven at the same time by threads of their own; more of them take the other workers' places
+ROLLBACKS = 4  # driven at the same time by threads of their own; further ones use the other workers
 
 
 class Advance:
@@ -52,14 +52,14 @@ class Advance:
             # a plain read: waiting costs no write lock and no disk
             self.next_due = None if waits is None else self.app.clock.boot() + waits.total_seconds()
             return 0
-        self.next_due = None  # what is left over waits for a place, and a place that becomes free wakes us
+        self.next_due = None  # further ones wait for a free worker, which wakes us
         before()
         return self._take(self._urgent, self._undoing, ROLLBACKS, urgent_only=True) + self._take(
             self._pool, self._running, self.app.settings.workers, urgent_only=False
         )
 
     def _take(self, pool: ThreadPoolExecutor, running: set[Future[None]], most: int, *, urgent_only: bool) -> int:
-        """Claim for the places of this pool that are free: what is claimed must not wait while its lease runs."""
+        """Claim as many as this pool has free workers: a claimed rollout must not wait while its lease runs."""
         with self._lock:
             free = most - len(running)
         if free <= 0:
@@ -94,7 +94,7 @@ class Advance:
                 self._again_later(held, error.message)
             except Exception as error:
                 log.exception("crashed", error=str(error))
-                # Not released: the claim runs out, and the number of crashes is kept in the row.
+                # Do not release it: the claim runs out, and the row keeps the number of crashes.
 
     def _again_later(self, held: Claim, why: str) -> None:
         try:
@@ -104,7 +104,7 @@ class Advance:
             log.warning("could not release the rollout", error=error.message)
 
     def _poisoned(self, held: Claim) -> bool:
-        """Hold a rollout that keeps crashing, where its phase allows that: a rollback is never given up."""
+        """Hold a rollout that keeps crashing, if its phase allows that; a rollback is never given up."""
         store = self.app.store
         phase = store.phase(held.rollout_id)
         if not allows(phase, Event.HELD):

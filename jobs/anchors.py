@@ -13,7 +13,7 @@ from rollout.domain.anchors import Anchor
 log = structlog.get_logger(__name__)
 
 EVERY = 3600.0  # seconds
-AGAIN = timedelta(minutes=10)  # a commit may become visible so long after the time it carries
+AGAIN = timedelta(minutes=10)  # a commit may become visible this long after its own time stamp
 _LINE = 100  # anchors
 
 
@@ -22,7 +22,7 @@ class Anchors:
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._noted: frozenset[Anchor] = frozenset()  # those that the next look may find again
+        self._noted: frozenset[Anchor] = frozenset()  # anchors that the next look may find again
         self._since: datetime | None = None
 
     def tick(self) -> int:

@@ -1,4 +1,4 @@
-"""Reads calls one by one, at a bounded rate, for the metrics that no list of calls can tell.
+"""Reads calls one by one, at a bounded rate, for the metrics that need more than the list of calls.
 
 Where more calls end than the rate allows, the gates judge a sample: what was not read within `DETAILS_WAIT` of its end
 is unknown to those metrics, on both sides alike, and the gates say so.
@@ -41,10 +41,10 @@ class CallDetailsReader:
         self._sampled: dict[str, int] = {}  # calls read, by rollout
 
     def read(self, rollouts: Sequence[Rollout], now: datetime) -> set[str]:
-        """Read as many as the rate allows; the ids of the rollouts that have news.
+        """Read as many calls as the rate allows; return the ids of the rollouts that have news.
 
-        Of a rollout without a metric that needs it a sample is read: it shows whether one version's calls are answered
-        by a backup model more often, which is told.
+        For a rollout without such a metric a sample is read. It shows whether a backup model answers one version's
+        calls more often, which a notice then says.
         """
         self._sampled = {r.id: self._sampled.get(r.id, 0) for r in rollouts}
         configs = [(r, config_of(r.plan)) for r in rollouts]
@@ -59,7 +59,7 @@ class CallDetailsReader:
         news = set()
         for i, rollout in enumerate(asking):
             needs = i < len(needing)
-            sharing = len(needing if needs else asking) - i  # a sample is read of what those leave
+            sharing = len(needing if needs else asking) - i  # the sample gets what those leave
             most = math.ceil(left / sharing)
             used, failed = self._read(rollout, most if needs else min(most, SAMPLE - self._sampled[rollout.id]), now)
             left -= used

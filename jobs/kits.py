@@ -1,6 +1,6 @@
-"""Removal of kits that nobody can need any more: a kit for each rollout that ever was would fill the disk.
+"""Removal of kits that nobody needs any more: without it, the kits of all rollouts would fill the disk.
 
-A file that is not of a rollout in this database is left alone: services may share a folder.
+Files of rollouts that are not in this database are left alone, because services may share a folder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Notices on their way: the outbox is filled from the journal and from lasting states, and emptied when due.
+"""Delivery of notices: fill the outbox from the journal and from lasting states, and send what is due.
 
 Every replica does both. An event is put in once, because its row is unique; the replica that claims a notice sends it.
 Each address has a thread of its own while it has something due, so one that hangs delays no other. No driver ever waits
@@ -32,16 +32,16 @@ from rollout.domain.plan.notices import Severity
 
 log = structlog.get_logger(__name__)
 
-# Entries become visible when their transaction ends, some seconds after the time they carry, and clocks differ:
-# the last minutes are looked through again and again, and what is in the outbox already is passed over.
+# Entries become visible when their transaction ends, some seconds after their own time stamp, and clocks differ: each
+# look searches the last minutes again, and skips what is in the outbox already.
 OVERLAP = timedelta(minutes=10)
-FIRST_LOOK = timedelta(hours=1)  # how far back a service looks that has never looked before
+FIRST_LOOK = timedelta(hours=1)  # how far back the first look goes
 MARK_EVERY = timedelta(minutes=1)
 GIVE_UP = timedelta(days=7)
 KEEP = timedelta(days=30)
 TIDY_EVERY = timedelta(hours=1)
 LEASE = timedelta(seconds=60)
-BATCH = 4  # as many as surely fit into a lease
+BATCH = 4  # as many as certainly fit into a lease
 MOST_PLAN_THREADS = 16  # addresses of plans served at the same time; those of the settings are never kept waiting
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=10)
@@ -93,9 +93,9 @@ class Notify:
         """Put new notices into the outbox; return how many rows were new."""
         mark, now = self.sources.mark()
         since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
-        entries, _ = self.sources.glance(since)  # before they are read: one that comes meanwhile is news
+        entries, _ = self.sources.glance(since)  # first, so that an entry that comes meanwhile is new
         added = 0
-        # Of what was recorded in the last minutes the newest entries' numbers alone are read again and again.
+        # For the last minutes, each look reads only the sequence numbers of the newest entries again.
         heads = self.sources.heads(since)
         behind = {id_: seq for id_, head in heads.items() if head > (seq := self._seen.get(id_, 0))}
         for page in self.sources.entries(since, TOLD_KINDS, behind):
@@ -113,7 +113,7 @@ class Notify:
         return added
 
     def _nothing_new(self) -> bool:
-        """True if the last look, not long ago, saw all there is, and no lasting condition needs a notice again."""
+        """True if a recent look has seen every entry, and no lasting condition needs another notice."""
         last = self._looked
         if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
             return False
@@ -124,7 +124,7 @@ class Notify:
             shared = system_head(self.app.database) if entry.kind in ENDS else ()
             told = of_entry(rollout, entry, shared)
         except Exception:
-            # One entry that cannot be put into words must not keep all that follow from being told.
+            # An entry that we fail to word must not block the notices after it.
             log.exception("entry without a notice", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)
             return []
         return [] if told is None else self._rows(told, rollout)
@@ -143,7 +143,7 @@ class Notify:
                 yield told, by_id.get(told.rollout_id or "")
 
     def _failing(self, now: datetime) -> list[dict[str, Any]]:
-        """A notice about a service that fails goes to the others, and shown with this process."""
+        """Rows that tell the other addresses about one that fails; it is also shown as this process's trouble."""
         failing = self.outbox.failing()
         self.trouble = "; ".join(f"notices cannot be delivered to {f.name}: {f.trouble}" for f in failing)
         rows = []
@@ -167,7 +167,7 @@ class Notify:
     # -------------------------------------------------------------- delivering
 
     def deliver(self) -> int:
-        """Start a thread for each address that has something due and none at work; return how many."""
+        """Start a thread for each address that has something due and no thread yet; return how many."""
         waiting = [c for c in self.outbox.waiting() if c in self.addresses or c.startswith("p")]
         started = 0
         with self._lock:
@@ -188,7 +188,7 @@ class Notify:
         return started
 
     def settle(self, seconds: float = 5.0) -> None:
-        """Wait until nothing is being delivered, for so long at most."""
+        """Wait until nothing is being delivered, up to this long."""
         with self._lock:
             threads = [thread for thread in self._threads.values() if thread.is_alive()]
         for thread in threads:
@@ -229,7 +229,7 @@ class Notify:
     def _not_taken(self, item: OutboxItem, rest: list[OutboxItem], address: Address, error: NotTaken) -> None:
         wait = min(FIRST_WAIT * 2 ** min(item.tries, 10), LONGEST_WAIT)
         if error.final:
-            wait = LONGEST_WAIT  # only a new setting changes it; until it is given up it stays visible
+            wait = LONGEST_WAIT  # only a new setting can fix it; it stays visible until it is given up
         self.outbox.failed(item, rest, wait, address.name, error.trouble)
         log.warning(
             "notice not accepted", rollout=item.rollout_id, name=address.name, error=error.trouble, tries=item.tries + 1

@@ -1,4 +1,4 @@
-"""Fetches the calls of every number under way and keeps them; whatever changed makes its rollout due.
+"""Fetches and stores the calls of every number in a rollout; news makes the rollout due.
 
 By high-water mark: each fetch asks from the oldest call that may still get a result.
 """
@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 OVERLAP = timedelta(seconds=60)  # calls that Retell lists late
 BEFORE = timedelta(days=1)  # the baseline's own earlier calls, in every first fetch of a number
-LEAST_LOOK_BACK = timedelta(hours=2)  # for analyses that are late: a wait that has become short must see them, too
+LEAST_LOOK_BACK = timedelta(hours=2)  # so that late analyses are seen even when the usual wait is short
 # Further back, where a day has too few calls: at most so many calls, of at most so many numbers of the first wave.
 HISTORY_CALLS, HISTORY_NUMBERS = 2_000, 25
 FURTHER_BACK_EVERY = timedelta(hours=1)
@@ -82,14 +82,14 @@ class Observe:
         changed, news = 0, set[str]()
         for ask, got in zip(asks, self._pool.map(lambda a: self._fetch(a, now), asks), strict=True):
             changed += got.calls
-            if got.calls or got.failed != ask.failed:  # an outage, and its end, are seen at once
+            if got.calls or got.failed != ask.failed:  # so that an outage and its end show at once
                 news.add(ask.rollout_id)
-        self._pass_on(news, ended, now)  # a gate that fails by the lists alone does not wait for calls to be read
+        self._pass_on(news, ended, now)  # before details are read: a gate that fails without them need not wait
         self._pass_on(self._details.read(watched, now), ended, now)
         return changed
 
     def _pass_on(self, news: set[str], ended: Mapping[str, Rollout], now: datetime) -> None:
-        """Wake the live rollouts that have news, and tell what it says of those that have ended."""
+        """Wake the live rollouts that have news, and send notices about ended ones."""
         if live := sorted(news - ended.keys()):
             self.app.store.wake(live, look=False)
         for id_ in sorted(news & ended.keys()):
@@ -102,7 +102,7 @@ class Observe:
         return self.app.store.promoted_lately()
 
     def _tell(self, rollout: Rollout, now: datetime) -> None:
-        """Tell what the calls say after the end: at most once a day, and nothing is done by itself."""
+        """Record, at most once a day, that the calls got worse after the end; a notice follows, and nothing else is done."""
         found = self.app.driver.facts.gates.look(rollout, now)
         said = found.verdict
         if said is None or not (said.alarm is Alarm.WATCH or said.outcome is GateOutcome.FAIL):
@@ -125,7 +125,7 @@ class Observe:
                 continue
             for channel in rollout.plan.channels:
                 mark = marks.get((target.number, str(channel)))
-                # A mark of an earlier rollout on this number says nothing about this one's agents.
+                # A mark of an earlier rollout on this number does not cover this one's agents.
                 known = mark is not None and mark.polled_at >= rollout.started_at
                 since = mark.since if mark is not None and known else rollout.started_at - BEFORE
                 if known:
@@ -151,12 +151,12 @@ class Observe:
         return asks
 
     def _forget(self, past: Iterable[FetchMark]) -> None:
-        """Take troubles of earlier rollouts off their marks: nobody asks for those calls any more."""
+        """Clear the troubles that earlier rollouts left on marks: nobody fetches those calls any more."""
         for mark in past:
             self.app.store.calls.mark(replace(mark, trouble="", trouble_since=None))
 
     def _far_enough(self, number: str, channel: str, since: datetime, now: datetime) -> datetime:
-        """Once an hour from a day back, so that an analysis that comes late is seen, however late they have become."""
+        """Where to fetch from: once an hour a day back, so that late analyses are seen, however late they are."""
         last = self._looked_back.setdefault((number, channel), now)
         if now - last < FURTHER_BACK_EVERY:
             return since
@@ -186,7 +186,7 @@ class Observe:
         return _Got(changed, False)
 
     def _read_history(self, ask: _Ask, records: list[CallRecord]) -> int:
-        """The baseline's calls of the weeks before, when its last day has too few to know its usual rates by."""
+        """Read the baseline's calls of earlier weeks if its last day has too few to show its usual rates."""
         before = [c for c in records if (c.agent_id, c.agent_version) in ask.baseline and c.analyzed]
         if len(before) >= LEAST_CALLS:
             return 0
@@ -207,14 +207,14 @@ class Observe:
 
 
 def _is_past(mark: FetchMark, rollout: Rollout, asked: bool) -> bool:
-    """True if a mark's trouble is none of this rollout's: of another channel, or from before it began."""
+    """True if a mark's trouble does not concern this rollout: another channel, or from before it began."""
     if mark.trouble_since is None or rollout.started_at is None:
         return False
     return not asked or mark.trouble_since < rollout.started_at
 
 
 def _kept(call: CallRecord, fields: frozenset[str]) -> CallRecord:
-    """The call without text that no gate asks for, as text may name the caller."""
+    """The call without the text fields that no gate uses, because text may identify the caller."""
     custom = {k: v for k, v in call.custom.items() if k in fields or not isinstance(v, str)}
     return call if len(custom) == len(call.custom) else replace(call, custom=custom)
 

@@ -1,4 +1,4 @@
-"""Shortens history: ended rollouts past their time, and the rows of other tables past theirs.
+"""Removes ended rollouts that are past their time, and rows of other tables that are past theirs.
 
 With `export_dir` set, a rollout is removed only after its journal was written there.
 """
@@ -54,7 +54,7 @@ class Prune:
             over = store.pruning.prunable(self.limits.rollouts)
             gone = [id_ for id_ in over if self._remove(id_)]
             removed += gone
-            if not over or len(gone) < len(over):  # what could not go would be tried again and again
+            if not over or len(gone) < len(over):  # the rest could not be removed: do not try it again and again
                 break
         if removed:
             log.info("pruned", rollouts=len(removed), ids=removed[:20])

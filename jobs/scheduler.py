@@ -1,4 +1,4 @@
-"""The only importer of APScheduler. It carries ticks and nothing else: what is due lives in our tables.
+"""The ticks, by APScheduler, which only this module imports. What is due is in our own tables.
 
 A tick that is late, skipped or lost is a delay, never a loss.
 """
@@ -33,8 +33,8 @@ from rollout.settings import traces_wanted
 
 log = structlog.get_logger(__name__)
 
-_LONGEST_SLEEP = 0.5  # seconds; a signal of the system and a lost wake-up are noticed after it
-# Seconds between two looks that fail. A command, and a database that is heard again, make the next one at once.
+_LONGEST_SLEEP = 0.5  # seconds until a signal of the system or a lost wake-up is noticed
+# Seconds between two ticks that fail. A command, or a database that answers again, starts the next one at once.
 LONGEST_PAUSE = 5.0
 LONGEST_PAUSE_OF_JOBS = 30.0
 BEAT_EVERY = 5.0  # seconds; a process without a beat for heartbeats.ALIVE_WITHIN counts as gone
@@ -84,7 +84,7 @@ class Scheduler:
         if settings.kit_dir is not None:
             sweep = self.guarded("kits", EVERY_SECONDS, self.kits.tick)
             self._scheduler.add_job(sweep, "interval", seconds=EVERY_SECONDS, id="kits")
-        # A service that is restarted every night must prune, too: the first time is a minute from now.
+        # Prune first a minute from now, so that a service that restarts every night prunes, too.
         first = self.app.clock.now() + timedelta(seconds=min(60.0, settings.prune_seconds))
         self._scheduler.modify_job("prune", next_run_time=first)
         note = self.guarded("anchors", anchors.EVERY, self.anchors.tick)
@@ -107,7 +107,7 @@ class Scheduler:
         self.tick()
 
     def _greet(self) -> None:
-        """Look at and say once what concerns the whole process, before anything is driven."""
+        """Check and log what concerns the whole process, once, before anything is driven."""
         self._look_back()
         self._beats = self.app.store.heartbeats.beat(self.app.owner, started=True)
         if reason := self.app.store.disk_reserve.keep():
@@ -118,7 +118,7 @@ class Scheduler:
             log.warning("the database's sessions have the wrong settings", trouble=trouble)
 
     def tick_by_clock(self, patience: float = 0.0) -> None:
-        """As `tick`, unless the last look failed a moment ago."""
+        """Do a `tick`, unless the last one failed a moment ago."""
         if self._backoff.left(self.app.clock.boot()) <= 0:
             self.tick(patience)
 
@@ -147,7 +147,7 @@ class Scheduler:
             self._failed(error.message)
             log.warning("tick failed", error=error.message)
         except Exception as error:
-            # The thread that asks must live on: what fails once may be all well a second later.
+            # Keep this thread alive: what fails now may work a second later.
             self._failed(f"a look at what is due ended with {type(error).__name__}; the log says where")
             log.exception("tick crashed", error=type(error).__name__)
         finally:
@@ -200,9 +200,9 @@ class Scheduler:
         return _LONGEST_SLEEP * 2 if due is None else max(0.0, due - now, self._backoff.left(now))
 
     def guarded(self, name: str, seconds: float, job: Callable[[], int]) -> Callable[[], None]:
-        """A job for the clock, every `seconds`; after failures it lets more and more of its turns pass."""
+        """A job for the clock, every `seconds`; after failures it skips more and more of its turns."""
         backoff = Backoff(seconds, max(LONGEST_PAUSE_OF_JOBS, seconds))
-        early = min(1.0, seconds / 2)  # the clock's turns are not exact: one that is nearly due is taken
+        early = min(1.0, seconds / 2)  # the clock is not exact: run a job that is nearly due
 
         def run() -> None:
             clock = self.app.clock
@@ -226,9 +226,9 @@ class Scheduler:
         self.counts[_NAMES[event.code]] += 1
 
     def stop(self) -> None:
-        """Take nothing more, wait for what is under way, and say goodbye."""
+        """Take nothing more, wait for what is under way, and remove this process's heartbeat."""
         self._stopping.set()
-        if self._scheduler.running:  # not when the start itself failed: that error is the one to be told
+        if self._scheduler.running:  # not if the start itself failed: its error must be reported
             self._scheduler.shutdown(wait=True)
         self._listener.stop()
         self.advance.stop()

@@ -27,18 +27,18 @@ log = structlog.get_logger(__name__)
 def run(settings: Settings, *, http: bool = True, migrate: bool = False) -> None:
     """Serve until SIGTERM, SIGINT or SIGHUP, then finish what is under way and return."""
     logs.set_up(settings.log_level, secrets=settings.secrets)
-    KeySource(settings)()  # a missing key is said now, and not at the first step
+    KeySource(settings)()  # fail now, not at the first step, if the key is missing
     refuse_unusable(settings)
     os.umask(0o077)
     # A handler interrupts the main thread anywhere. If that is inside Event.wait(), which holds the same lock,
     # Event.set() would never return; SimpleQueue.put() is documented to be safe.
     signals: SimpleQueue[int] = SimpleQueue()
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if signal.getsignal(name) is not signal.SIG_IGN or name is not signal.SIGHUP:  # nohup: it is to stay
+        if signal.getsignal(name) is not signal.SIG_IGN or name is not signal.SIGHUP:  # under nohup it stays ignored
             signal.signal(name, lambda number, _: signals.put(number))
     app = build(settings)
     many_threads_and_objects()
-    # The place of the service is given back after every connection is closed.
+    # Release the lock of the service only after every connection is closed.
     with contextlib.ExitStack() as held, contextlib.closing(app):
         app.ready()
         if migrate or migrations.has_none_yet(settings):
@@ -61,7 +61,7 @@ def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
         from rollout.interfaces import dashboard
         from rollout.interfaces.api.server import run_server  # a scheduler alone needs no web framework
 
-        # What is told of a long history is put together once: by us, and not while somebody's first scrape waits.
+        # Collect the figures of a long history once, now, so that the first scrape need not wait.
         threading.Thread(target=_quietly, args=(lambda: metrics_text(app),), daemon=True).start()
         server = run_server(
             app,
@@ -90,8 +90,8 @@ def _serve(app: App, signals: SimpleQueue[int], *, http: bool) -> None:
 def _wait_for(signals: SimpleQueue[int]) -> str:
     """Wait until a signal asks for the end; its name."""
     while True:
-        # Not without a limit: a signal that the system hands to another thread (after SIGSTOP and SIGCONT it
-        # does) is seen by this one only when it wakes.
+        # Wait with a limit: this thread notices a signal that the system gave to another thread (as after SIGSTOP and
+        # SIGCONT) only when it wakes.
         with contextlib.suppress(Empty):
             return signal.Signals(signals.get(timeout=0.5)).name
 
@@ -102,7 +102,7 @@ def _quietly(work: Callable[[], object]) -> None:
 
 
 def _observed(app: App, records: Sequence[CallRecord]) -> None:
-    """Calls that Retell reported by webhook: stored, and their rollouts check their gates."""
+    """Store calls that Retell reported by webhook, and let their rollouts check their gates."""
     if app.store.calls.observe(records):
         drivers = app.store.drivers(sorted({record.number for record in records}))
         if drivers:

@@ -63,7 +63,7 @@ class PostgresAddress:
 
 
 def parse_address(text: str) -> SqliteAddress | PostgresAddress:
-    """The database that an address names; SettingsError for anything that is none, without its password."""
+    """The database that an address names; SettingsError for any other text, without its password."""
     scheme = _SCHEME.match(text)
     if scheme is None:
         raise SettingsError(f"{_NAME}: not a database address; {_FORMS}")

@@ -1,4 +1,4 @@
-"""The heads of all chains and of the token table as they stand, and the journal held against heads kept elsewhere."""
+"""The current heads of all chains and of the token table, and the journal compared with heads that were kept elsewhere."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def all_anchors(database: Database, since: datetime | None = None) -> list[Ancho
 
 
 def system_head(database: Database) -> list[Anchor]:
-    """The head of the system's chain, by which the token table is held, too; nothing before its first entry."""
+    """The head of the system's chain, which covers the token table, too; nothing before its first entry."""
     with database.read() as connection:
         return _system(connection)
 

@@ -45,7 +45,7 @@ def lines(entries: Iterable[RecordedEntry], anchors: Sequence[Anchor] = ()) -> I
 
 
 def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor] = ()) -> int:
-    """Write the lines to a file that is there whole or not at all, readable by its owner; return how many entries.
+    """Write the lines to a file, completely or not at all, readable by its owner; return how many entries.
 
     NotReachable when the folder or the disk refuses.
     """

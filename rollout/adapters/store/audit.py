@@ -25,7 +25,7 @@ def audit(
     """(what is wrong, one sentence each; how many entries were checked), of one rollout or of everything.
 
     Everything is seen at one moment, so a service that works meanwhile does not look like an alteration.
-    `say` is told how far it is.
+    `say` is called with the progress.
     """
     with database.read() as connection:
         faults: list[str] = []
@@ -41,7 +41,7 @@ def audit(
         if only is None:
             counted += len(system)
             altered = journal.check(system, head_of_system(connection))
-            faults += altered or tokens_by_journal(connection, system)  # an altered chain says nothing of them
+            faults += altered or tokens_by_journal(connection, system)  # an altered chain proves nothing about them
             faults += [
                 f"{id_}: it is in the journal but not in the table of rollouts"
                 for id_ in connection.execute(_ORPHANS).scalars()
@@ -63,6 +63,6 @@ _ORPHANS = (
 def _one(connection: Connection, id_: str, head: tuple[int, str]) -> tuple[list[str], int]:
     entries = list(journal.read(connection, id_))
     faults = journal.check(entries, head)
-    if not faults:  # an altered chain says nothing about the tables
+    if not faults:  # an altered chain proves nothing about the tables
         faults = differences(connection, id_, entries)
     return faults, len(entries)

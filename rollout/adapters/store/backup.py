@@ -15,7 +15,7 @@ from rollout.domain.errors import InputError, NoDatabase, NotReachable
 def backup(database_url: str, destination: Path) -> int:
     """Copy the database with SQLite's online backup; return the copy's size in bytes.
 
-    The file is there whole or not at all, and readable by its owner alone. InputError for PostgreSQL, which
+    The file is written completely or not at all, and only its owner can read it. InputError for PostgreSQL, which
     brings its own tools, and for a destination that exists.
     """
     address = parse_address(database_url)

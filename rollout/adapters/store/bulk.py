@@ -1,6 +1,6 @@
 """Many rows of one table in one statement, each distinct value converted once.
 
-SQLAlchemy prepares every row of an executemany by itself, which costs several times what the database then does with
+For an executemany SQLAlchemy prepares every row on its own, which costs several times what the database does with
 it. Here SQLite gets its rows ready, and PostgreSQL gets one array for each column, through unnest: one statement and
 one answer for a thousand rows.
 """

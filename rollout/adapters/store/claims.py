@@ -71,7 +71,7 @@ def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, i
 
 
 def release(connection: Connection, held: Claim, wait: Wait, tries: int = 0) -> bool:
-    """Let go and say when to look again and why; False when the claim was lost meanwhile."""
+    """Release the claim, with the next due time and its reason; False if the claim was lost meanwhile."""
     said = {"due_at": wait.until, "next": wait.next, "why": wait.why, "waiting_for": wait.waiting_for, "tries": tries}
     result = connection.execute(_RELEASING, {"held": held.rollout_id, "at_epoch": held.epoch, **said})
     return result.rowcount == 1
@@ -90,9 +90,9 @@ _RELEASING = (
 
 
 def next_due(connection: Connection, now: datetime) -> datetime | None:
-    """The moment at which the next rollout becomes due that nobody is at work on.
+    """The moment at which the next unclaimed rollout becomes due.
 
-    One whose lease has run out is due. One that is leased comes back when it is let go of, and is passed over.
+    A rollout whose lease has run out is due. A leased one is left out: it becomes due again when it is released.
     """
     due: datetime | None = connection.execute(_NEXT_DUE, {"at": now}).scalar_one_or_none()
     return due

@@ -1,4 +1,4 @@
-"""The file of a SQLite database: never made by opening it, and always the same one for a process."""
+"""The file of a SQLite database: opening never creates it, and a process only ever uses the one it opened first."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class DatabaseFile:
         if not self.path.parent.is_dir():
             raise SettingsError(f"ROLLOUT_DATABASE_URL: there is no folder {self.path.parent}; create it first")
         try:
-            # Baselines and tokens are nobody else's business: private before SQLite opens it.
+            # It will hold baselines and tokens: make it private before SQLite opens it.
             os.close(os.open(self._absolute, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         except FileExistsError:
             return
@@ -102,10 +102,10 @@ class DatabaseFile:
 
     @contextmanager
     def only_service(self) -> Iterator[None]:
-        """Hold the one place of a service on this file, by whatever path, link or hard link it is reached.
+        """Lock this file for one service, by whatever path, link or hard link it is opened.
 
-        The lock lies on the file itself, so it goes with it. It is of another kind than SQLite's own locks, which
-        this process would lose if it closed the file while it has connections: leave the block after they are closed.
+        The lock is on the file itself, so it moves with it, and is of another kind than SQLite's own locks. This process
+        would lose those if it closed the file while it has connections: leave the block after they are closed.
         """
         try:
             handle = os.open(self._absolute, os.O_RDONLY)

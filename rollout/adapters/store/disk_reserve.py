@@ -1,8 +1,8 @@
-"""Room that is kept for rollbacks: a file beside the SQLite database, given back when the disk is full.
+"""Disk space kept for rollbacks: a file beside the SQLite database, emptied when the disk is full.
 
-Its size says how things are: whole, the room is there; empty, it was given back (cutting a file short needs no
-room, making one does); no file, there is none. While it is given back nothing forward is recorded, and so nothing
-forward is sent: what room there is belongs to rollbacks. It is made again when the disk has twice its size free.
+The size of the file is its state: full size, the space is reserved; empty, it was given back (truncating needs no space,
+creating a file does); no file, nothing is reserved. While it is given back, no step is recorded and so none is sent: the
+remaining space is for rollbacks. The file is made again when the disk has twice its size free.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ GIVEN_BACK = "the disk was full: the space that is left is kept for rollbacks, a
 
 
 class DiskReserve:
-    """The ballast of one database; nothing on PostgreSQL, and with a size of 0 megabytes."""
+    """The reserve of one database; none on PostgreSQL, or with a size of 0 megabytes."""
 
     def __init__(self, database: Database, megabytes: float = 0.0) -> None:
         self._size = int(megabytes * 1_000_000)
@@ -36,7 +36,7 @@ class DiskReserve:
         return self._found() == 0
 
     def give_back(self) -> bool:
-        """Make room for what must be written; False when there was none to give."""
+        """Free the reserved space; False if there was none."""
         if self._path is None or not self._found():
             return False
         try:
@@ -46,7 +46,7 @@ class DiskReserve:
         return True
 
     def keep(self) -> str:
-        """Make the file, or make it again, when there is room; return why there is none, or nothing."""
+        """Make the file, or make it again, if the disk has room; return why it could not be made, or an empty string."""
         found = self._found()
         if self._path is None or found == self._size:
             return ""

@@ -20,11 +20,11 @@ from rollout.domain.errors import DiskFull, NotReachable, SettingsError
 from rollout.engine.ports import Clock
 
 log = Logger(__name__)
-URGENT_SECONDS = 1  # a rollback then waits for the file itself, not for a writer of ours that may wait for it
+URGENT_SECONDS = 1  # after it, a rollback waits for the file's lock itself and no longer for our other writers
 APPLICATION = "rollout"
 
-# A server that has gone without a word (its machine, or a firewall between) ends a wait of ours after some 20 seconds;
-# by Linux's own settings that takes from 15 minutes to 2 hours. See libpq's connection parameters.
+# If the server vanishes without closing the connection (its machine died, or a firewall), we notice after some 20 seconds;
+# with Linux's own settings that takes from 15 minutes to 2 hours. See libpq's connection parameters.
 _SILENCE = {
     "tcp_user_timeout": 20_000,  # milliseconds until what was sent must be acknowledged
     "keepalives_idle": 5,  # seconds
@@ -36,8 +36,8 @@ CLOCK_GOOD_FOR = 1.0  # seconds; a fail-over to a server with another clock is n
 _CLOCK = text("SELECT clock_timestamp()")
 _REAL = SystemClock()  # PostgreSQL's clock runs on in a test that stops ours
 
-# PostgreSQL's own limit for idle transactions does not see a client that stopped in the middle of a batch
-# of statements, so sessions of ours that say nothing inside a transaction are looked for as well.
+# PostgreSQL's own limit for idle transactions misses a client that stopped in the middle of a batch of statements, so
+# we also look for our own sessions that are silent inside a transaction.
 _END_STUCK = text(
     "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND usename = current_user AND application_name = :name"
@@ -53,7 +53,7 @@ class Opener:
         self.address = parse_address(url)
         self.file = DatabaseFile(self.address.path) if isinstance(self.address, SqliteAddress) else None
         self.differences: list[Difference] = []
-        """Settings of the newest PostgreSQL session that did not stay as they were set."""
+        """Settings that did not keep their value in the newest PostgreSQL session."""
 
     def engine(self, pool_size: int = 10) -> Engine:
         """An engine with a pool of its own."""
@@ -138,7 +138,7 @@ class Database:
         self.clock = clock
         self._read_clock: tuple[datetime, float] | None = None  # PostgreSQL's moment, and ours right after it
         self.is_sqlite = self.engine.dialect.name == "sqlite"
-        # SQLite lets waiting writers sleep and look again; those of one process know when it is their turn.
+        # Waiting writers of SQLite sleep and poll; those of one process can know when it is their turn.
         self._turn: Callable[[bool], AbstractContextManager[None]] = (
             WriterQueue(BUSY_SECONDS, URGENT_SECONDS).taken if self.is_sqlite else lambda _urgent: nullcontext()
         )
@@ -171,10 +171,10 @@ class Database:
     def now(self, connection: Connection | None = None) -> datetime:
         """The moment that leases, horizons and due times are measured by.
 
-        Replicas share PostgreSQL and not their clocks, so it is PostgreSQL's; a SQLite file belongs to
-        one machine, so it is that machine's. Within a transaction PostgreSQL is asked. Outside of one, what it said
-        in the last second is carried on by this machine's clock that counts suspended time, too: behind PostgreSQL's
-        own by the way of that answer, and never before it.
+        Replicas share PostgreSQL but not their clocks, so PostgreSQL's clock counts; a SQLite file belongs to one
+        machine, so that machine's clock counts. Inside a transaction PostgreSQL is asked. Outside of one, an answer of the
+        last second is extended by this machine's monotonic clock, which counts suspended time, too: it is late by the
+        time that the answer took, and never early.
         """
         if self.is_sqlite:
             return self.clock.now()
@@ -191,8 +191,8 @@ class Database:
     def end_stuck(self) -> int:
         """End sessions of this program that are inactive inside a transaction; return how many there were.
 
-        A process that was stopped there (a suspended machine) would keep its locks for as long as it
-        stands, also from a rollback. On SQLite nobody but that process can give the file's lock back.
+        A process that was stopped there (on a suspended machine) would keep its locks until it resumes, and block
+        rollbacks, too. On SQLite only that process itself can release the lock of the file.
         """
         if self.is_sqlite:
             return 0
@@ -240,7 +240,7 @@ class Database:
 
 @contextmanager
 def _said(done: str) -> Iterator[None]:
-    """Turn trouble of the database into NotReachable, and a full disk into DiskFull. A bug of ours stays as it is."""
+    """Raise NotReachable for trouble of the database, DiskFull for a full disk. Bugs of ours pass unchanged."""
     try:
         yield
     except (exc.DatabaseError, exc.InterfaceError) as error:
@@ -257,7 +257,7 @@ def _said(done: str) -> Iterator[None]:
         raise kind(f"the database cannot be {done}: {error}") from error
 
 
-# Errors that PostgreSQL counts among mistakes of the program, and that say that the database is not as it was made.
+# Errors that PostgreSQL blames on the program, but that show a database that is not as the migrations made it.
 _ADVICE = {
     "42P01": "; the tables are gone: restore a backup, or run `rollout db check`. The kit rolls back without them",
     "3F000": "; create the schema that search_path names first: CREATE SCHEMA",

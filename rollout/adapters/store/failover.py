@@ -1,10 +1,10 @@
 """Detection of a database that went back in time: a fail-over to a standby that lagged, or a restored backup.
 
-Every heartbeat raises one counter. A process that finds it lower than it left it knows that commits were lost,
-intents among them. Beside it stands the name of the cluster (system identifier and timeline, PostgreSQL alone): a
-process that has nothing to compare the counter with, because it starts after the fail-over, finds another name. What
-is lost cannot be known, so every horizon is opened again: until they have passed, no number is written forward and
-nothing is declared final, and every number is read before it is written.
+Every heartbeat raises one counter. If a process finds it lower than before, commits were lost, intents among them. The
+name of the cluster (system identifier and timeline, PostgreSQL only) is stored beside it: a process that starts after
+the fail-over has no earlier counter, but finds another name. Nobody knows which commits were lost, so every horizon is
+opened again: until they have passed, no step is written and nothing ends, and every number is read before it is
+written.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _COUNTED = select(meta.c.value).where(meta.c.key == _COUNTER).with_for_update()
 
 
 def counted(connection: Connection) -> int:
-    """The counter as it stands; 0 before the first heartbeat."""
+    """The current counter; 0 before the first heartbeat."""
     return int(value_of(connection, _COUNTER) or 0)
 
 
@@ -51,7 +51,7 @@ def known(connection: Connection) -> str:
 
 
 def is_another(recorded: str, found: str) -> bool:
-    """True if the database lives elsewhere than it did; a name that was never recorded or cannot be had is none."""
+    """True if the database is in another cluster than recorded. False if either name is unknown."""
     return bool(recorded and found and recorded != found)
 
 

@@ -126,7 +126,7 @@ def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, 
 
 
 def set_history(connection: Connection, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
-    """Fix what the baseline's calls before the rollout say, unless that is done; return what is fixed."""
+    """Store the baseline's history unless one is stored already; return the stored one."""
     r = rollouts.c
     connection.execute(update(rollouts).where(r.id == rollout_id, r.history.is_(None)).values(history=history))
     return connection.execute(select(r.history).where(r.id == rollout_id)).scalar_one_or_none() or history

@@ -37,7 +37,7 @@ class Heartbeats:
         self._began_in: cluster.DatabaseIdentity | None = None
 
     def beat(self, owner: str, *, started: bool = False, ticks: int = 0, trouble: str = "") -> int:
-        """Say that this process is alive and well, or what its trouble is; return the count of all beats."""
+        """Record that this process is alive, and its trouble if it has one; return the count of all beats."""
         self.database.end_stuck()
         with self.database.write() as connection:
             _beat(connection, owner, self.database.now(connection), started, ticks, trouble)

@@ -1,4 +1,4 @@
-"""Questions of the faces (API, page) that the core does not ask: read only, each one transaction."""
+"""Read-only queries for the API and the page; each is one transaction."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def canonical(document: Any) -> str:
 
 
 def _is_of_rows(document: Any) -> bool:
-    """True if it is a change of targets and writes: large, and what Retell showed or we composed, without NaN."""
+    """True for a change of targets and writes: large, and free of NaN, as Retell showed it or we composed it."""
     change = document.get("change") if isinstance(document, dict) else None
     return isinstance(change, dict) and "rollout" not in change and "verdict" not in document
 
@@ -79,7 +79,7 @@ def chain(  # noqa: PLR0913 - every field of an entry, in the order in which the
 
 
 class Worded(NamedTuple):
-    """An entry with the text of its data: made before the row is locked, for a fleet's is long."""
+    """An entry with the text of its data, made before the row is locked, because a fleet's text is long."""
 
     entry: JournalEntry
     text: str

@@ -65,7 +65,7 @@ def search_journal(
     query = _narrowed(search).limit(limit + 1)
     found: list[FoundEntry] = []
     with database.read() as connection:
-        for _ in range(_READS):  # where most is not the asker's business
+        for _ in range(_READS):  # for callers who may see few of them
             rows = connection.execute(query if before is None else query.where(_behind(before))).all()
             ids = sorted({row.rollout_id for row in rows})
             mine = ids if search.within is None else rollout_names.visible_ids(connection, ids, search.within)

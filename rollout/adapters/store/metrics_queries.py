@@ -29,7 +29,7 @@ from rollout.adapters.store.tables import (
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.lifecycle.waiting import WaitingFor
 
-MOST_ENDED = 1000  # ended ones shown one by one: the newest; the counts by phase cover all
+MOST_ENDED = 1000  # ended rollouts shown one by one, the newest; the counts by phase cover all of them
 ENDED_WITHIN = timedelta(days=1)
 
 

@@ -21,7 +21,7 @@ from rollout.settings import Settings
 if TYPE_CHECKING:
     from alembic.config import Config
 
-# Any fixed number; replicas that start together wait for each other instead of colliding.
+# Any fixed number: replicas that start together wait for each other.
 _ADVISORY_LOCK = 7_402_118_866
 
 
@@ -77,13 +77,13 @@ def upgrade(database: Database, revision: str = "head") -> tuple[str | None, str
 
 
 def has_none_yet(settings: Settings) -> bool:
-    """True if nobody named a database, and there is none in the working folder."""
+    """True if no database is configured, and there is none in the working folder."""
     address = parse_address(settings.database_url)
     return settings.database_is_default and isinstance(address, SqliteAddress) and not address.path.exists()
 
 
 def make_default(database: Database, settings: Settings) -> None:
-    """Make the database of the working folder if there is none; one that somebody named is never made so."""
+    """Make the database of the working folder if there is none; a configured one is never made this way."""
     if settings.database_is_default and (has_none_yet(settings) or current(database) is None):
         upgrade(database)
 

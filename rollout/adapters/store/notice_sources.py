@@ -1,4 +1,4 @@
-"""Sources of notices: journal entries since the last look, and states that last.
+"""Sources of notices: journal entries since the last look, and lasting states.
 
 How far the journal was looked through is kept in the table `meta`, shared by all replicas.
 """
@@ -33,7 +33,7 @@ class NoticeSources:
         self.database = database
 
     def mark(self) -> tuple[datetime | None, datetime]:
-        """(up to when the journal was looked through, the moment now)."""
+        """(the moment up to which the journal was searched, now)."""
         with self.database.read() as connection:
             value = value_of(connection, MARK)
             now = self.database.now(connection)
@@ -71,7 +71,7 @@ class NoticeSources:
     def glance(self, since: datetime) -> tuple[int, bool]:
         """(journal entries from `since` on, whether a state that lasts or a notice on its way wants a look).
 
-        One statement over indices: with a hundred thousand waiting rollouts it costs what it costs with none.
+        One statement over indices: it is as fast with a hundred thousand waiting rollouts as with none.
         """
         with self.database.read() as connection:
             entries, waits = connection.execute(_GLANCE, {"since": since}).one()

@@ -1,4 +1,4 @@
-"""Calls as seen: one row each, corrected in place; and how far they were fetched."""
+"""Observed calls, one row each, corrected in place; and the marks up to which they were fetched."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
     in the order of their ids, so that reports that come at the same moment neither overwrite nor block each other.
     """
     first: dict[str, CallRecord] = {}
-    # A call that is told of twice: one report after the other.
+    # Two reports of one call: apply them in order.
     again = [r for r in records if first.setdefault(r.call_id, r) is not r]
     rows = {id_: _row(first[id_]) for id_ in sorted(first)}
     known: dict[str, Row[Any]] = {}
@@ -157,7 +157,7 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
         if any(merged[name] != getattr(old, name) for name in _FIELDS):
             changed.append((id_, merged))
     made = _insert(connection, fresh)
-    # Another process has told of the same calls at the same moment: its rows are there now, and are corrected.
+    # Another process reported the same calls at the same moment: correct its rows.
     lost = {row["call_id"] for row in fresh} - made
     late = [*(r for id_, r in first.items() if id_ in lost), *again]
     for id_, merged in changed:
@@ -180,7 +180,7 @@ def _newer(name: str, new: Any, old: Any, values: Mapping[str, Any]) -> Any:
     if name == "analyzed":
         return bool(new or old)
     if name == "status" and old in ("ended", "error", "not_connected") and new in ("registered", "ongoing"):
-        return old  # a report that was overtaken by a later one
+        return old  # a later report came first
     if name == "custom":
         return {**(old or {}), **(new or {})}
     if name == "figures":

@@ -1,4 +1,4 @@
-"""Notices on their way: put in once per event and address, claimed by lease, kept until they were taken.
+"""Notices to deliver: stored once per event and address, claimed by lease, kept until they are delivered.
 
 An address is known here by its digest alone. Each method is one transaction.
 """
@@ -40,7 +40,7 @@ class OutboxItem:
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """An address that does not take what it is sent, since when and why; `name` never holds the address."""
+    """An address that refuses its notices, since when and why; `name` never holds the address."""
 
     channel: str
     name: str
@@ -109,7 +109,7 @@ class Outbox:
             return sorted((OutboxItem(*row) for row in rows), key=lambda p: (p.tries, p.id))
 
     def sent(self, item: OutboxItem) -> None:
-        """It was taken. If the address had been failing, all that waits for it is due at once."""
+        """Record that a notice was delivered. If its address had been failing, everything for it is due at once."""
         o = outbox.c
         with self.database.write() as connection:
             now = self.database.now(connection)
@@ -122,7 +122,7 @@ class Outbox:
                 connection.execute(update(outbox).where(later).values(due_at=now))
 
     def failed(self, item: OutboxItem, rest: Sequence[OutboxItem], wait: timedelta, name: str, trouble: str) -> None:
-        """It was not taken: it and what was claimed with it are due again after `wait`."""
+        """Record a failed delivery: the notice, and those claimed with it, are due again after `wait`."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             ids = [item.id, *(p.id for p in rest)]
@@ -142,7 +142,7 @@ class Outbox:
             set_value(connection, key, json.dumps(state))
 
     def release(self, items: Sequence[OutboxItem]) -> None:
-        """Let go of what was claimed and not tried."""
+        """Release the notices that were claimed but not tried."""
         if not items:
             return
         with self.database.write() as connection:
@@ -150,7 +150,7 @@ class Outbox:
             connection.execute(update(outbox).where(outbox.c.id.in_(ids)).values(lease_until=None))
 
     def give_up(self, item: OutboxItem, trouble: str) -> None:
-        """It will never be taken: it stays on record with the reason, and is not tried again."""
+        """Stop trying a notice that can never be delivered; it stays on record with the reason."""
         with self.database.write() as connection:
             connection.execute(
                 update(outbox)

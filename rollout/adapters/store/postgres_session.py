@@ -1,7 +1,7 @@
-"""PostgreSQL sessions as this program needs them, whatever the database, the role or a pooler says otherwise.
+"""PostgreSQL sessions with the settings that this program needs, whatever the database, the role or a pooler sets.
 
-Nothing is asked for while connecting: PgBouncer refuses start-up options, or drops them in silence. The settings of
-the address come first (its search path, say), then ours, and all are read back.
+They are set after connecting, because PgBouncer refuses start-up options or drops them silently. The settings of the
+address come first (its search path, for example), then ours, and all are read back.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rollout.domain.errors import SettingsError
 
 IDLE_SECONDS = 5  # our transactions wait for nothing but the database
 
-# What texts, times and numbers look like, as we read them, and how long a session of ours may hold others up.
+# The formats of texts, times and numbers that we parse, and how long our sessions may block others.
 OURS = (
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, MDY"),
@@ -25,8 +25,8 @@ OURS = (
     ("default_transaction_isolation", "read committed"),
     ("statement_timeout", "15s"),
     ("lock_timeout", "10s"),
-    # A process that is stopped inside a transaction keeps its locks for as long as it stands
-    # still: the server ends its session before a rollback gives up waiting for the row.
+    # A process that is stopped inside a transaction keeps its locks: the server ends its session before a rollback gives
+    # up waiting for the row.
     ("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s"),
 )
 UTF8 = "UTF8"

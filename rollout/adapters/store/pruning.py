@@ -1,7 +1,7 @@
 """Removal of everything past its time: each ended rollout whole and by itself, the other tables by their own limits.
 
-Never a live rollout, nor one that can still be rolled back, nor anything that either of them needs. A
-rollout goes in a transaction of its own, so that pruning never keeps a rollback waiting.
+It never removes a live rollout, one that can still be rolled back, or anything that either of them needs. Each rollout
+is removed in a transaction of its own, so that pruning never delays a rollback.
 """
 
 from __future__ import annotations

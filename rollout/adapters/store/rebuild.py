@@ -83,7 +83,7 @@ class Rebuilt:
         for number, values in change.targets.items():
             self.targets[number] |= values
         for id_, result in change.writes.items():
-            # One that was never intended is kept all the same: it then differs from the tables, and that is told.
+            # A result without an intent is kept, too: it then differs from the tables, and is reported.
             self.writes.setdefault(id_, {}).update(result.columns())
         if "phase" in change.rollout:
             self._drive(Phase(change.rollout["phase"]))

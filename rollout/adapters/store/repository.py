@@ -59,7 +59,7 @@ class Store:
         return self._with_room(urgent_only, take)
 
     def _with_room(self, rollback: bool, do: Callable[[], T]) -> T:
-        """`do`, and when the disk is full and a rollback needs it, once more in the room kept for that."""
+        """Call `do`; if the disk is full and this is a rollback, free the reserved space and call it again."""
         try:
             return do()
         except DiskFull:
@@ -177,11 +177,11 @@ class Store:
         kept under the request's id.
         """
         if not urgent:
-            self.database.require_same()  # it would be lost; a rollback is carried out all the same
+            self.database.require_same()  # the change would be lost; a rollback is carried out anyway
         try:
             return self._with_room(urgent, lambda: self._change(rollout_id, decide, request, urgent))
         except NotReachable:
-            # The row may be locked by a process that stands still: then it is freed, and tried once more. A rollback
+            # A stopped process may hold the row's lock: then end its session, and try once more. A rollback
             # is tried once more in any case: the server may have been restarted a moment ago.
             if not self.database.end_stuck() and not urgent:
                 raise

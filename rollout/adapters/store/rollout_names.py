@@ -1,8 +1,8 @@
 """The rollout that an id, a name or the beginning of an id means; a live rollout's name is its own.
 
-A name means its live rollout, else its newest ended one, among those that the asker may see. Two live ones of one
-name are left over from older databases, or come about when an ended rollout is rolled back: then the name means
-neither, and people write an id.
+A name means its live rollout, else its newest ended one, among those that the caller may see. Two live rollouts may have
+one name in older databases, or when an ended rollout is rolled back: then the name means neither, and the caller must
+write an id.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def head_row(connection: Connection, rollout_id: str) -> Row[Any]:
 class Recording:
     """A change made ready to be recorded: its rows, and its journal entries in words.
 
-    Made before the row (on SQLite: the database) is locked: a fleet's takes longer to make than to run, and a
+    Prepared before the row (on SQLite: the database) is locked: for a fleet, that takes longer than running it, and a
     rollback must not wait for it.
     """
 
@@ -151,7 +151,7 @@ def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequen
 def commit(
     connection: Connection, held: Claim, record: Recording, now: datetime, *, lease: timedelta | None = None
 ) -> tuple[Head, Head]:
-    """The driver's record: only while its epoch stands, else ClaimLost and nothing is recorded.
+    """Record a change of the driver. If its epoch is no longer the current one: ClaimLost, and nothing is recorded.
 
     Returns the head of the journal before and after.
 
@@ -173,7 +173,7 @@ def commit(
 def command(
     connection: Connection, row: Row[Any], change: Change, entry: JournalEntry, now: datetime, why: str
 ) -> tuple[int, Head]:
-    """A person's record: raises the epoch, so that its driver releases it, and makes the rollout due now.
+    """Record a command: raise the epoch, so that the driver loses its claim, and make the rollout due now.
 
     Returns the new epoch and the new head of the journal. The caller holds the row (`head_row`).
     """
@@ -183,7 +183,7 @@ def command(
         "lease_until": None,
         "due_at": now,
         "tries": 0,
-        "crashes": 0,  # a driver that lets go because of a command has not crashed
+        "crashes": 0,  # a driver that loses its claim to a command has not crashed
         "why": why,
         "next": "",
         "waiting_for": at_rest(Phase(change.rollout.get("phase", row.phase))),
@@ -194,10 +194,10 @@ def command(
 
 
 def settle(connection: Connection, rollout_id: str, record: Recording, entry: JournalEntry, now: datetime) -> None:
-    """Facts about writes after the claim was lost: a definite answer stays true under any driver.
+    """Record outcomes of writes after the claim was lost: a definite answer stays true under any driver.
 
-    Only outcomes that are still unknown are set, by the write's id. What a number was read back at goes
-    with its write, unless something newer has been seen: otherwise our own split would look like drift.
+    Only outcomes that are still unknown are set, by the write's id. The target is updated with its write, unless a
+    newer reading is recorded: otherwise our own split would look like drift.
     """
     change = record.change
     row = head_row(connection, rollout_id)
@@ -227,7 +227,7 @@ def settle(connection: Connection, rollout_id: str, record: Recording, entry: Jo
 
 
 def note(connection: Connection, rollout_id: str, entry: JournalEntry, now: datetime) -> None:
-    """An entry that changes nothing, under any driver."""
+    """Record an entry that changes nothing, with or without a claim."""
     row = head_row(connection, rollout_id)
     _apply(connection, row, recording(connection.dialect, rollout_id, Change(), [entry]), now, {})
 

@@ -1,4 +1,4 @@
-"""Rows to values and back: one place that knows which column is which attribute."""
+"""Conversion of rows to values and back; the only module that maps columns to attributes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """LISTEN and NOTIFY: what one process has committed wakes the others at once, on PostgreSQL.
 
-A signal is a convenience and nothing else: one that is lost costs at most the time to the next look.
+Signals only save time: if one is lost, the others notice at their next look.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LONGEST_PAUSE = 5.0
 
 
 def send(connection: Connection, signal: str) -> None:
-    """Sent when the transaction commits, and not if it does not. Nothing on SQLite, which has one service."""
+    """Send a signal when the transaction commits. Does nothing on SQLite, which has one service."""
     if connection.dialect.name == "postgresql":
         connection.execute(_NOTIFY, {"channel": CHANNEL, "signal": signal})
 
@@ -67,7 +67,7 @@ class Listener:
     def _run(self) -> None:
         backoff = Backoff(_AGAIN_SECONDS, _LONGEST_PAUSE)
         while not self._stopping.is_set():
-            # A database that is gone is told of by the tick, which needs it; here it is only tried again.
+            # The tick reports a database that is gone; this thread only tries again.
             with contextlib.suppress(exc.SQLAlchemyError, OSError, self._database.engine.dialect.loaded_dbapi.Error):
                 self._listen(backoff)
             self._stopping.wait(backoff.failed(0.0))
@@ -75,7 +75,7 @@ class Listener:
     def _listen(self, backoff: Backoff) -> None:
         raw = self._database.engine.raw_connection()
         connection: Any = raw.driver_connection
-        raw.detach()  # it says LISTEN for good, and must not come back to the pool
+        raw.detach()  # it keeps listening, and must not return to the pool
         try:
             connection.autocommit = True
             connection.execute(f"LISTEN {CHANNEL}")

@@ -53,7 +53,7 @@ class SystemState:
 
 
 def system_state(database: Database) -> SystemState:
-    """Read it; NotReachable."""
+    """Read the state; NotReachable if the database does not answer."""
     revision = migrate.current(database)
     with database.read() as connection:
         now = database.now(connection)

@@ -45,8 +45,8 @@ REVISIONS = (
     "0014",
 )
 
-# Live rollouts whose state may have to be told: few of them, and found by an index of their own. Word for word the
-# condition of that index in alembic/versions/0009_waiting.py; what is told of them is decided in notices/conditions.
+# Live rollouts whose state may need a notice: few, and found by an index of their own. This must equal the condition of
+# that index in alembic/versions/0009_waiting.py; domain/notices/conditions.py decides on the notices.
 TELLING = (
     "phase NOT IN ('promoted', 'rolled_back', 'stopped') AND ("
     "(phase = 'rolling_back' AND restored_at IS NULL)"
@@ -54,9 +54,9 @@ TELLING = (
     " OR waiting_for IN ('approval', 'key'))"
 )
 
-# Conditions of partial indices on both databases, word for word as in alembic/versions/0001 and 0007; to say them for
-# PostgreSQL here as well would load its dialect with every command on SQLite. Queries say them as they stand
-# here: `driven = 1` or a list of parameters means the same, and no planner sees that it does.
+# Conditions of partial indices on both databases, exactly as in alembic/versions/0001 and 0007; declaring PostgreSQL's
+# here, too, would load its dialect with every command on SQLite. Queries must use these very texts: `driven = 1` or a
+# list of parameters means the same, but the planner does not know that.
 DRIVEN: ColumnElement[bool] = literal_column("targets.driven")
 LEFT: ColumnElement[bool] = literal_column("targets.written AND NOT targets.driven AND targets.state <> 'superseded'")
 LIVE: ColumnElement[bool] = literal_column(

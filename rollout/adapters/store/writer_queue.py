@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 
 class WriterQueue:
-    """A lock with two lines: urgent callers come before all others, and otherwise the first comes first. For threads."""
+    """A lock with two queues, each first come, first served: urgent callers go before all others. Safe for threads."""
 
     def __init__(self, patience: float, urgent_patience: float) -> None:
         self._patience = {False: patience, True: urgent_patience}
@@ -19,7 +19,7 @@ class WriterQueue:
 
     @contextmanager
     def taken(self, urgent: bool) -> Iterator[None]:
-        """A turn. After `patience` seconds it is taken without being given: then the database itself says who waits."""
+        """Wait for a turn, for `patience` seconds at most; after that the database's own lock decides who waits."""
         mine = threading.Event()
         with self._lock:
             given = not self._busy
@@ -35,7 +35,7 @@ class WriterQueue:
                 self._next()
 
     def _left(self, urgent: bool, mine: threading.Event) -> bool:
-        """Leave the line; False: the turn was given in this very moment."""
+        """Leave the queue; False if the turn was given just now."""
         with self._lock:
             if mine in self._lines[urgent]:
                 self._lines[urgent].remove(mine)
