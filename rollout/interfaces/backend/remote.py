@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 
 from rollout.adapters.http.standard import transport_options
-from rollout.domain import errors
+from rollout.domain import errors, strict_json
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Position
@@ -183,7 +183,7 @@ class RemoteBackend:
                 if answer.status_code != 200:
                     return _read(answer.status_code, answer.read()[:MOST_BYTES], self.url)
                 for line in filter(None, answer.iter_lines()):
-                    found = json.loads(line)
+                    found = strict_json.parse(line)
                     if "told" in found:
                         told(str(found["told"]))
                     elif "problem" in found:
@@ -248,7 +248,7 @@ def _who(by: By) -> dict[str, Any]:
 
 def _read(status: int, text: bytes, url: str) -> dict[str, Any]:
     try:
-        document = json.loads(text)
+        document = strict_json.parse(text)
     except ValueError:
         document = None
     if not isinstance(document, dict):

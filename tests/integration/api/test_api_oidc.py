@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -18,10 +19,13 @@ import pytest
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
+from pydantic import SecretStr
 
-from rollout.domain.errors import Forbidden, RolloutError, SettingsError, Unauthenticated
+from rollout.domain.errors import Forbidden, NotReachable, RolloutError, SettingsError, Unauthenticated
 from rollout.interfaces.auth.roles import Role
 from rollout.interfaces.dashboard.sign_in.oidc import Begun, Verifier, parse_roles
+from rollout.interfaces.dashboard.sign_in.oidc import Provider as SignInProvider
+from rollout.settings import Settings
 from tests.integration.api.live import Live, live
 from tests.integration.api.test_api_sessions import add_page
 
@@ -108,6 +112,23 @@ FORGED = {
 def test_forged_tokens_are_nobody(name: str) -> None:
     with pytest.raises(Unauthenticated):
         verifier().check(KEYS, FORGED[name](), "n", NOW)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"issuer": "a", "issuer": "b"}', b'{"keys": NaN}', b"[" * 100_000, b'{"a": "\xff"}', b"[]", b"<html>"],
+    ids=["a key twice", "not a number", "depth", "not UTF-8", "a list", "a page"],
+)
+def test_a_document_that_is_not_strict_json_signs_nobody_in(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    way = {"oidc_issuer": ISSUER, "oidc_client_id": "rollout", "oidc_redirect_url": "https://here.example.com/back"}
+    asked = SignInProvider(Settings(retell_api_key=SecretStr("key_x"), oidc_roles=("ops=operator",), **way))
+
+    async def fetch(*_given: Any) -> tuple[int, bytes]:
+        return 200, raw
+
+    monkeypatch.setattr(asked, "_fetch", fetch)
+    with pytest.raises(NotReachable, match="answered HTTP 200 and not with a JSON object; sign in with a token"):
+        asyncio.run(asked.keys())
 
 
 def test_nobody_gets_in_without_a_group() -> None:

@@ -136,6 +136,26 @@ def test_nobody_there_and_somebody_else_there(monkeypatch: pytest.MonkeyPatch) -
         thread.join()
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"version": "1", "version": "2"}', b'{"version": Infinity}', b"[" * 100_000, b'{"version": "\xff"}'],
+    ids=["a key twice", "not a number", "depth", "not UTF-8"],
+)
+def test_an_answer_that_is_not_strict_json_is_none(raw: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = RemoteBackend("http://127.0.0.1:1", "rlt_x")
+    monkeypatch.setattr(remote, "_once", lambda *_given: (200, raw))
+    with pytest.raises(NotReachable, match="answered 200 with something that is not the service's JSON"):
+        remote.list()
+
+
+@pytest.mark.parametrize("line", ['{"report": {}, "report": {}}', '{"report": {"p": NaN}}', "[" * 100_000])
+def test_a_line_about_tests_that_is_not_strict_json_breaks_the_answer_off(line: str) -> None:
+    remote = RemoteBackend("http://127.0.0.1:1", "rlt_x")
+    remote._client = httpx.Client(transport=httpx.MockTransport(lambda _: httpx.Response(200, text=line + "\n")))
+    with pytest.raises(NotReachable, match="it is not the service's JSON"):
+        remote._run_tests({}, print)
+
+
 def test_a_lost_answer_is_asked_again_and_has_one_effect(
     service: Live, remote: RemoteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ become a role by ROLLOUT_OIDC_ROLES, and nobody gets in without one. The routes 
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -23,6 +23,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from rollout.adapters.http.standard import ByHost
+from rollout.domain import strict_json
 from rollout.domain.errors import Forbidden, NotReachable, SettingsError, Unauthenticated
 from rollout.interfaces.auth.roles import ALLOWED, Role
 from rollout.settings import LOOPBACK, Settings
@@ -184,16 +185,18 @@ class Provider:
         try:
             async with asyncio.timeout(SECONDS):
                 status, raw = await self._fetch(method, _https(url), form)
-            document = json.loads(raw) if status == 200 else None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError, RecursionError):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError, ValueError):
             raise NotReachable("the sign-in provider cannot be reached") from None
         finally:
             self._asking -= 1
         if status in (400, 401, 403) and form is not None:
             raise Unauthenticated(f"the provider refused this sign-in (HTTP {status}); sign in again")
+        document = None
+        with contextlib.suppress(ValueError):
+            document = strict_json.parse(raw) if status == 200 else None
         if not isinstance(document, dict):
             raise NotReachable(
-                f"the sign-in provider answered HTTP {status} and not with an object; sign in with a token"
+                f"the sign-in provider answered HTTP {status} and not with a JSON object; sign in with a token"
             )
         return document
 
