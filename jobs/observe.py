@@ -14,7 +14,6 @@ from itertools import islice
 import structlog
 
 from jobs.call_details import CallDetailsReader
-from rollout.adapters.store.observations import CANNOT_BE_READ
 from rollout.app import App
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.earlier_calls import BEFORE as HISTORY
@@ -176,7 +175,7 @@ class Observe:
         if failure is None and ask.further_back:
             changed += self._read_history(ask, records)
         if failure is not None:
-            store.calls.mark_trouble(ask.number, ask.channel, ask.since, CANNOT_BE_READ + failure.detail)
+            store.calls.mark_trouble(ask.number, ask.channel, ask.since, failure.detail)
             log.warning("calls not fetched", rollout=ask.rollout_id, number=ask.number[:5] + "…", error=failure.detail)
             return _Got(changed, True)
         waiting = [c.started_at for c in records if c.started_at is not None and not _settled(c, now, ask.longest)]

@@ -177,9 +177,7 @@ def play(g: Gallery) -> dict[str, str]:
 
     def unread(number: str) -> None:
         g.calls(number, 60)
-        g.app.store.calls.mark_trouble(
-            number, "inbound", g.clock.now(), "Retell's calls cannot be read: it answers 503"
-        )
+        g.app.store.calls.mark_trouble(number, "inbound", g.clock.now(), "it answers 503")
         g.clock.advance(1800)
         g.app.store.wake([g.id], look=False)
         g.drive()

@@ -199,7 +199,7 @@ def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bo
         return False
     first = [t.number for t in rollout.targets if t.wave == 1]
     found = [marks.get((n, str(c))) for n in first for c in rollout.plan.channels]
-    return all(m is not None and m.polled_at >= started and not m.trouble for m in found)
+    return all(m is not None and m.polled_at >= started and m.trouble_since is None for m in found)
 
 
 def _unfailed(memory: Memory | None) -> Memory | None:

@@ -16,7 +16,6 @@ from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
 from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
 
 _LONGEST_CALL = timedelta(hours=2)  # Retell's own limit: max_call_duration_ms of its agents
-CANNOT_BE_READ = "Retell's calls cannot be read: "  # how the trouble of a mark begins
 # What a report says of a call; the other columns are ours.
 _FIELDS = tuple(c.name for c in observations.c if c.name not in ("call_id", "analyzed_at", "updated_at"))
 
@@ -283,9 +282,7 @@ _TROUBLED = (
 def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, CallsUnreadable]:
     """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
     query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
-    return {
-        id_: CallsUnreadable(since, why.removeprefix(CANNOT_BE_READ)) for id_, since, why in connection.execute(query)
-    }
+    return {id_: CallsUnreadable(since, why) for id_, since, why in connection.execute(query)}
 
 
 def set_marks(connection: Connection, new: Sequence[FetchMark]) -> None:

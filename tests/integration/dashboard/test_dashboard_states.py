@@ -396,9 +396,7 @@ def test_an_outage_of_the_call_list_is_on_the_page_and_in_the_api_at_once(still:
     id_ = keep(still, 940, ["+14175550142"], started_at=still.app.store.now(), phase=Phase.PROGRESSING)
     cookie = still.session("viewer")
     assert "cannot be read since" not in still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
-    still.app.store.calls.mark_trouble(
-        "+14175550142", "inbound", still.app.store.now(), "Retell's calls cannot be read: it answers 503"
-    )
+    still.app.store.calls.mark_trouble("+14175550142", "inbound", still.app.store.now(), "it answers 503")
     page = still.ask("GET", f"/rollouts/{id_}", cookie=cookie).text
     assert "cannot be read since" in page
     assert "it answers 503" in page

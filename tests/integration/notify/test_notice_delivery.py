@@ -143,7 +143,7 @@ def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Re
         app.driver.facts.gates = GateCheck(StoredGateRecords(app.database))
         scene.given_at(1, gates={"profile": "standard"})
         for _ in range(6):
-            app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
+            app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "down")
             scene.clock.to(scene.clock.now() + timedelta(minutes=5))
             app.store.wake([scene.id], look=False)
             scene.drive()

@@ -156,7 +156,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
     scene.calls(40, share=0.1, canary_bad=0.15)
     writes = len(scene.patches(ONE))
     for _ in range(12):
-        scene.app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "Retell's calls cannot be read: down")
+        scene.app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "down")
         scene.clock.to(scene.clock.now() + timedelta(minutes=5))
         scene.app.store.wake([scene.id], look=False)
         scene.drive()

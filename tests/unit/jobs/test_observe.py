@@ -172,7 +172,7 @@ def test_trouble_is_marked_with_its_reason_and_what_was_listed_before_it_is_kept
     listed.calls = [call(START + SECOND), DOWN]
     assert job.tick() == 1
     found = mark(job)
-    assert (found.trouble, found.trouble_since) == ("Retell's calls cannot be read: down", clock.now())
+    assert (found.trouble, found.trouble_since) == ("down", clock.now())
     assert (found.since, found.polled_at) == (before.since, before.polled_at)
     clock.advance(5)
     listed.calls = []
