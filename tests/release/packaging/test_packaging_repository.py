@@ -81,6 +81,39 @@ def test_a_class_name_is_used_once() -> None:
     assert [name for name, times in names.items() if times > 1] == []
 
 
+# What tests/unit holds, and what it mirrors; a test of rollout/<name>.py stands beside those of the domain.
+MIRRORS = {"engine": "rollout/engine", "jobs": "jobs", "views": "rollout/interfaces/views", "": "rollout/domain"}
+
+
+def mirrored(test: Path) -> list[Path]:
+    """The modules that a test module may be named after."""
+    inside = test.relative_to(REPOSITORY / "tests" / "unit")
+    folder = inside.parts[0] if inside.parts[0] in MIRRORS else ""
+    module = inside.relative_to(folder).with_name(inside.name.removeprefix("test_"))
+    roots = [MIRRORS[folder], *([] if folder else ["rollout"])]
+    return [REPOSITORY / root / module for root in roots]
+
+
+def test_every_unit_test_stands_where_its_module_does() -> None:
+    tests = sorted((REPOSITORY / "tests" / "unit").rglob("test_*.py"))
+    assert len(tests) > 100
+    assert [t.relative_to(REPOSITORY).as_posix() for t in tests if not any(m.is_file() for m in mirrored(t))] == []
+
+
+def holds_values_only(module: Path) -> bool:
+    """True if it defines no function: such values have nothing to test by themselves."""
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+    return not any(isinstance(node, functions) for node in ast.walk(ast.parse(module.read_text())))
+
+
+def test_every_module_of_the_domain_has_its_test() -> None:
+    domain = REPOSITORY / "rollout" / "domain"
+    modules = {p.relative_to(domain): holds_values_only(p) for p in domain.rglob("*.py") if p.stem != "__init__"}
+    assert sum(modules.values()) < 10, "values alone are few"
+    tests = {name: REPOSITORY / "tests" / "unit" / name.with_name(f"test_{name.name}") for name in modules}
+    assert [str(name) for name, values in modules.items() if not values and not tests[name].is_file()] == []
+
+
 @pytest.mark.parametrize("name", ["main", "dev", "build", "docs"])
 def test_requirements_are_locked_by_hash_and_name_no_address(name: str) -> None:
     text = (REPOSITORY / "requirements" / f"{name}.txt").read_text()
