@@ -148,14 +148,14 @@ def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datet
 
 
 def _no_horizon_before_the_end() -> Patches:
-    return [(module, "horizons_over", lambda r: r.created_at) for module in (timing, rollback)]
+    return [(module, "last_horizon", lambda r: r.created_at) for module in (timing, rollback)]
 
 
 def _any_look_at_the_end() -> Patches:
     """P9 from a reading that began before the horizons closed, if only the decision comes after."""
 
     def decide(r: Rollout, f: Facts, now: datetime) -> Action:
-        if f.look is not None and now >= timing.horizons_over(r):
+        if f.look is not None and now >= timing.last_horizon(r):
             f = replace(f, look=replace(f.look, began=now))
         return real(r, f, now)
 
@@ -199,16 +199,16 @@ def _no_pre_read() -> Patches:
 
 
 def _no_look_before_a_step_is_counted() -> Patches:
-    real = steps.look_first
+    real = steps.read_all_first
 
     def only_the_last(r: Rollout, f: Facts, now: datetime, next_: str) -> Any:
         return real(r, f, now, next_) if r.next_position is None else None
 
-    return [(steps, "look_first", only_the_last)]
+    return [(steps, "read_all_first", only_the_last)]
 
 
 def _held_where_it_is_wanted() -> Patches:
-    return [(failures, "in_force", lambda r: (r.position, r.hand_split))]
+    return [(failures, "live_position", lambda r: (r.position, r.hand_split))]
 
 
 def _no_growing_pauses() -> Patches:

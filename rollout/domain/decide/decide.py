@@ -16,7 +16,7 @@ from rollout.domain.decide.pending import pending
 from rollout.domain.decide.resting import ended, waiting
 from rollout.domain.decide.rollback import rolling_back
 from rollout.domain.decide.steps import progressing
-from rollout.domain.decide.timing import reopens
+from rollout.domain.decide.timing import next_opening_check
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 
@@ -48,5 +48,5 @@ def _by_calendar(r: Rollout, f: Facts, now: datetime, action: Action) -> Action:
     """The action; if the plan retreats, a wait ends when its calendar closes or opens at the latest."""
     if not isinstance(action, Wait) or r.plan.retreat is None:
         return action
-    turn = reopens(r, f, now)
+    turn = next_opening_check(r, f, now)
     return replace(action, until=turn if action.until is None else min(action.until, turn))

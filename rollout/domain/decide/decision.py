@@ -7,7 +7,7 @@ from datetime import datetime
 from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, Record, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.timing import look_first, reopens, sooner
+from rollout.domain.decide.timing import next_check, next_opening_check, read_all_first
 from rollout.domain.gates.shipping import BestVariant, best
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.hand_commands import shipping, shipping_columns
@@ -32,7 +32,7 @@ def decision(r: Rollout, f: Facts, now: datetime) -> Action | None:
     next_ = _next(decide)
     if now < due:
         why = f"the A/B test runs; the plan decides it after {render(decide.after)}"
-        return Wait(sooner(due, now, f), next_, why, WaitingFor.DECISION)
+        return Wait(next_check(due, now, f), next_, why, WaitingFor.DECISION)
     if (wait := _calls(decide, f, now, next_)) is not None:
         return wait
     found = best(f.verdict) if decide.ship is Ship.BEST else BestVariant(None, "the plan ships no version")
@@ -41,8 +41,10 @@ def decision(r: Rollout, f: Facts, now: datetime) -> Action | None:
     if f.stepped:
         return Wait(now, next_, _why(decide, found))  # at most one step per pass
     if not f.opening.is_open:
-        return Wait(sooner(reopens(r, f, now), now, f), f"ship {found.name}", f.opening.why, WaitingFor.OPENING)
-    if (first := look_first(r, f, now, f"ship {found.name}")) is not None:
+        return Wait(
+            next_check(next_opening_check(r, f, now), now, f), f"ship {found.name}", f.opening.why, WaitingFor.OPENING
+        )
+    if (first := read_all_first(r, f, now, f"ship {found.name}")) is not None:
         return first
     return Record(Event.SHIPPED, _why(decide, found), shipping_columns(r, shipping(r, found.name), now))
 

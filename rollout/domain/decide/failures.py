@@ -110,7 +110,7 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
     values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}
     if reason in (HeldReason.DRIFT, HeldReason.TOUCHED):
-        position, hand_split = in_force(r)
+        position, hand_split = live_position(r)
         if position != r.position:
             values |= {"wave": position.wave, "step": position.step}
         if hand_split != r.hand_split:
@@ -118,7 +118,7 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     return Record(Event.HELD, why, values)
 
 
-def in_force(r: Rollout) -> tuple[Position, int | None]:
+def live_position(r: Rollout) -> tuple[Position, int | None]:
     """The live position, and the number of the person's split if one is live.
 
     As long as nothing of the wanted step has been written, that is the one that the numbers were last confirmed at or,

@@ -8,7 +8,7 @@ from typing import Any
 from rollout.domain.decide.actions import Action, Begin, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.testing import testing
-from rollout.domain.decide.timing import pause, reopens
+from rollout.domain.decide.timing import next_opening_check, retry_pause
 from rollout.domain.decide.wording import weight
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
@@ -26,9 +26,9 @@ def pending(r: Rollout, f: Facts, now: datetime) -> Action:
     if (f.opening.is_open or tested) and (tests := testing(r, f, now, first)) is not None:
         return tests
     if not f.opening.is_open:
-        return Wait(reopens(r, f, now), first, f.opening.why, WaitingFor.OPENING)
+        return Wait(next_opening_check(r, f, now), first, f.opening.why, WaitingFor.OPENING)
     if f.trouble is not None:
-        return Wait(now + pause(r, f), first, f.trouble, f.held_up_by())
+        return Wait(now + retry_pause(r, f), first, f.trouble, f.held_up_by())
     if not r.targets:
         return Begin("it is due")
     values: dict[str, Any] = {"started_at": now, "confirmed_at": None}

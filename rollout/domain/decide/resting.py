@@ -8,7 +8,7 @@ from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import fail, moved_tags, wrong_numbers
 from rollout.domain.decide.steps import read_back
-from rollout.domain.decide.timing import find_out, pause, sooner
+from rollout.domain.decide.timing import await_outcomes, next_check, retry_pause
 from rollout.domain.decide.wording import name, percent
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
@@ -25,7 +25,7 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
             return wrong
     if r.phase is Phase.PAUSED and not r.stop_asked and (moved := moved_tags(r, f)) is not None:
         return moved
-    if (unknown := find_out(r, f, now, _answer(r), "a write may still land")) is not None:
+    if (unknown := await_outcomes(r, f, now, _answer(r), "a write may still land")) is not None:
         return unknown
     if r.stop_asked:
         still = r.open_writes(now)
@@ -43,8 +43,8 @@ def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
     reached = r.phase is Phase.PAUSED and r.targets and not r.outstanding
     if reached and (back := read_back(r, now)) is not None:
         return back
-    again = now + pause(r, f) if r.look_asked and f.trouble is not None else None
-    return Wait(sooner(again, now, f), _answer(r), _why(r), WaitingFor.PERSON)
+    again = now + retry_pause(r, f) if r.look_asked and f.trouble is not None else None
+    return Wait(next_check(again, now, f), _answer(r), _why(r), WaitingFor.PERSON)
 
 
 def _answer(r: Rollout) -> str:
@@ -85,7 +85,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
             return Record(Event.REOPENED, f"an earlier write took effect late on {name(back)}")
     if r.unresolved or late or (r.look_asked and f.trouble is not None):
         why = f.trouble or "a write may still land"
-        return Wait(now + max(f.poll, pause(r, f)), "", why, f.held_up_by(WaitingFor.HORIZON))
+        return Wait(now + max(f.poll, retry_pause(r, f)), "", why, f.held_up_by(WaitingFor.HORIZON))
     return Wait(None, "", r.why)
 
 

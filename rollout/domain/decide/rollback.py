@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from rollout.domain.decide.actions import Action, Read, Record, Restore, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.timing import horizons_over, look_again, pause, seen_after, unread
+from rollout.domain.decide.timing import await_unreadable, last_horizon, next_read, retry_pause, seen_after
 from rollout.domain.decide.wording import another_hand, count, name
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetState
@@ -30,7 +30,7 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
         return _read_back(r, now)
     if not seen_after(f.look, r, r.owned_targets):
         return _watch(r, f, now)
-    return unread(r, f, f.look, now, "rolled_back") or _end(r)
+    return await_unreadable(r, f, f.look, now, "rolled_back") or _end(r)
 
 
 def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> Action:
@@ -41,7 +41,7 @@ def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> 
         return Restore(tuple(ready), f"{count(len(ready), 'number')} to restore")
     until = min(again.values())
     if f.trouble is not None and not _all_taken(r, todo):
-        until = max(until, now + pause(r, f))
+        until = max(until, now + retry_pause(r, f))
     if (contested := _contested(r, todo)) is not None:
         return Wait(until, "write the baseline again", contested, WaitingFor.PERSON)
     return Wait(until, "write the baseline again", f.trouble or _not_yet(todo), f.held_up_by())
@@ -58,13 +58,13 @@ def _read_back(r: Rollout, now: datetime) -> Action:
 
 def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
     """P9: read until a reading has begun after the last horizon; only then may it end."""
-    over = horizons_over(r)
+    over = last_horizon(r)
     if now >= over and f.trouble is None:
         return Read(tuple(t.number for t in r.owned_targets), "read every number before declaring it rolled back")
     if f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.owned_targets), "watch for writes of ours that land late")
     return Wait(
-        look_again(r, f, now, over),
+        next_read(r, f, now, over),
         "rolled_back",
         f.trouble or "the baseline is back; a write whose outcome is unknown may still land",
         f.held_up_by(WaitingFor.HORIZON),

@@ -10,7 +10,14 @@ from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
 from rollout.domain.decide.decision import decision
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
-from rollout.domain.decide.timing import find_out, look_first, pause, reopens, sooner, unread
+from rollout.domain.decide.timing import (
+    await_outcomes,
+    await_unreadable,
+    next_check,
+    next_opening_check,
+    read_all_first,
+    retry_pause,
+)
 from rollout.domain.decide.wording import count, percent, reached, wanted, weight
 from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.machine import Event
@@ -33,11 +40,11 @@ def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
 
 def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     why = "a write may still land; nothing is sent"
-    if (unknown := find_out(r, f, now, "find out what the write did", why)) is not None:
+    if (unknown := await_outcomes(r, f, now, "find out what the write did", why)) is not None:
         return unknown
     if r.look_asked and f.look is None and f.trouble is None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
-    if r.look_asked and f.look is not None and (blind := unread(r, f, f.look, now, "look again")) is not None:
+    if r.look_asked and f.look is not None and (blind := await_unreadable(r, f, f.look, now, "look again")) is not None:
         return blind  # an older time stamp may hide an edit
     if (turn := _turn(r, f, now)) is not None:
         return turn
@@ -51,7 +58,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     elif r.is_down:
         next_ = f"{next_}, again"
     if f.trouble is not None:
-        return Wait(now + pause(r, f), next_, f.trouble, f.held_up_by())
+        return Wait(now + retry_pause(r, f), next_, f.trouble, f.held_up_by())
     if not ready:
         over = min(w.horizon_until for w in r.open_writes(now))
         why = "a write may still land; nothing is sent until its horizon has passed"
@@ -93,7 +100,7 @@ def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
     next_ = f"step {r.position}: {wanted}" if r.confirmed_at is None else f"back to {wanted}"
     tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
     why = f"retreated to {percent(r.retreated)} {tail}"
-    return Wait(sooner(reopens(r, f, now), now, f), next_, why, WaitingFor.OPENING)
+    return Wait(next_check(next_opening_check(r, f, now), now, f), next_, why, WaitingFor.OPENING)
 
 
 def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
@@ -109,7 +116,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     word = "bake" if after is None else "hold"
     if now < until:
         why = f"the {word} of {render(r.plan.hold(r.position.step).duration)} is running"
-        return Wait(sooner(until, now, f), next_, why, WaitingFor.HOLD)
+        return Wait(next_check(until, now, f), next_, why, WaitingFor.HOLD)
     if step.min_calls and (f.canary_calls is None or f.canary_calls < step.min_calls):
         seen = 0 if f.canary_calls is None else f.canary_calls
         return Wait(now + f.watch, next_, f"{seen} of {step.min_calls} canary calls seen", WaitingFor.CALLS)
@@ -117,14 +124,14 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         cause = WaitingFor.SPLIT if f.verdict.alarm is Alarm.SPLIT else WaitingFor.EVIDENCE
         return Wait(now + f.watch, next_, f.verdict.outlook, cause)
     if not f.opening.is_open:
-        return Wait(sooner(reopens(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
+        return Wait(next_check(next_opening_check(r, f, now), now, f), next_, f.opening.why, WaitingFor.OPENING)
     if step.approve and r.shipped is None:
         return Wait(
-            sooner(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
+            next_check(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
         )
     if after is None and r.hand is not None and r.shipped is None:
         why = f"a person set {weight(r, r.step)} in the last step: somebody must promote, ship, stop or roll it back"
-        return Wait(sooner(None, now, f), "promote, ship, stop or rollback", why, WaitingFor.APPROVAL)
+        return Wait(next_check(None, now, f), "promote, ship, stop or rollback", why, WaitingFor.APPROVAL)
     return None
 
 
@@ -134,7 +141,7 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     over = f"step {r.position} was promoted" if r.promote_asked else f"the hold of step {r.position} is over"
     if after is not None and f.stepped:
         return Wait(now, next_, over)  # at most one step per pass: the next one has a pass of its own
-    if (first := look_first(r, f, now, next_)) is not None:
+    if (first := read_all_first(r, f, now, next_)) is not None:
         return first
     if after is None:
         shipped = "" if r.shipped is None else f"{r.shipped} is shipped: "

@@ -14,7 +14,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, BeginBatch, Record, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.timing import pause
+from rollout.domain.decide.timing import retry_pause
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -44,7 +44,7 @@ def testing(r: Rollout, f: Facts, now: datetime, next_: str) -> Action | None:
     if sum(b.is_complete for b in known.batches) > sum(b.is_complete for b in tests.batches):
         return Record(Event.TESTS_PROGRESSED, known.progress, {"tests": known})
     if f.trouble is not None:
-        return Wait(min(now + pause(r, f), over), next_, f.trouble, f.held_up_by())
+        return Wait(min(now + retry_pause(r, f), over), next_, f.trouble, f.held_up_by())
     if (order := tests.next_order) is None:
         return Wait(min(now + f.poll, over), next_, verdict.reason, WaitingFor.TESTS)
     if tests.asked_at is not None:

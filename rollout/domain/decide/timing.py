@@ -18,15 +18,15 @@ from rollout.domain.writes.protocol import Finding
 
 def seen_after(look: NumberScan | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[NumberScan]:
     """P9: true if this scan covers all of these numbers and began after every write horizon had passed."""
-    return look is not None and look.began >= horizons_over(r) and all(t.number in look.findings for t in targets)
+    return look is not None and look.began >= last_horizon(r) and all(t.number in look.findings for t in targets)
 
 
-def horizons_over(r: Rollout) -> datetime:
+def last_horizon(r: Rollout) -> datetime:
     """The moment after which no write of ours on these numbers can take effect any more."""
     return max((w.horizon_until for w in (*r.writes, *r.foreign_open)), default=r.created_at)
 
 
-def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read | Wait | None:
+def await_outcomes(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read | Wait | None:
     """Read while the outcome of a write is unknown, and wait between readings; None once all outcomes are known."""
     if not r.unresolved:
         return None
@@ -34,40 +34,40 @@ def find_out(r: Rollout, f: Facts, now: datetime, next_: str, why: str) -> Read 
         numbers = tuple(dict.fromkeys(w.number for w in r.unresolved))
         return Read(numbers, "a write's outcome is not known yet")
     over = min(w.horizon_until for w in r.unresolved)
-    return Wait(look_again(r, f, now, over), next_, f.trouble or why, f.held_up_by(WaitingFor.HORIZON))
+    return Wait(next_read(r, f, now, over), next_, f.trouble or why, f.held_up_by(WaitingFor.HORIZON))
 
 
-def look_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
+def read_all_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wait | None:
     """Read every number, once all write horizons have passed, before a step counts or an end is declared.
 
     None once this pass has read them all; `failures` has judged by then what they show.
     """
     if not seen_after(f.look, r, r.targets):
         if f.trouble is not None:
-            return Wait(now + pause(r, f), next_, f.trouble, f.held_up_by())
-        if now < (over := horizons_over(r)):
+            return Wait(now + retry_pause(r, f), next_, f.trouble, f.held_up_by())
+        if now < (over := last_horizon(r)):
             why = "a write may still land; the step does not count until the write's horizon has passed"
             return Wait(over, next_, why, WaitingFor.HORIZON)
         return Read(tuple(t.number for t in r.targets), f"read every number before {next_}")
-    return unread(r, f, f.look, now, next_)
+    return await_unreadable(r, f, f.look, now, next_)
 
 
-def unread(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) -> Wait | None:
+def await_unreadable(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) -> Wait | None:
     """Wait while a number cannot be read: the last look must cover them all."""
     blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:
         return None
     why = f"{name(blind)} cannot be read: {f.trouble or 'no answer'}"
-    return Wait(now + pause(r, f), next_, why, f.held_up_by())
+    return Wait(now + retry_pause(r, f), next_, why, f.held_up_by())
 
 
-def look_again(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:
+def next_read(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:
     """The next look at what may change until `over`: at that moment at the latest; after it, by growing pauses."""
-    grown = pause(r, f)
+    grown = retry_pause(r, f)
     return min(now + max(f.poll, grown), over) if over > now else now + grown
 
 
-def pause(r: Rollout, f: Facts) -> timedelta:
+def retry_pause(r: Rollout, f: Facts) -> timedelta:
     """The pause between attempts: it grows, and is at least as long as Retell asks for, up to a limit."""
     grown: timedelta = f.poll * int(2 ** min(r.tries, 10))
     asked = timedelta(seconds=f.retry_after or 0)
@@ -76,14 +76,14 @@ def pause(r: Rollout, f: Facts) -> timedelta:
     return max(min(grown, f.longest_pause), min(asked, timedelta(minutes=5)))
 
 
-def sooner(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
+def next_check(until: datetime | None, now: datetime, f: Facts) -> datetime | None:
     """The earlier of two times: the wait's own end, and the next check of gates and baseline tags, if there are any."""
     if f.verdict is None and not f.tags:
         return until
     return now + f.watch if until is None else min(until, now + f.watch)
 
 
-def reopens(r: Rollout, f: Facts, now: datetime) -> datetime:
+def next_opening_check(r: Rollout, f: Facts, now: datetime) -> datetime:
     """The next look for an opening or closing; a shared calendar may be edited meanwhile."""
     again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
     return again if f.opening.until is None else min(f.opening.until, again)

@@ -11,7 +11,7 @@ import pytest
 from rollout.domain.decide.actions import Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.failures import hold, in_force
+from rollout.domain.decide.failures import hold, live_position
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase, allows
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
@@ -342,11 +342,11 @@ def test_a_failing_gate_and_the_deadline_go_before_closing_and_opening(r: Rollou
 
 def test_drift_before_the_first_write_is_answered_at_what_was_in_force() -> None:
     assert hold(hand_splits.by_hand(), HeldReason.DRIFT, "").values["hand_split"] is None
-    assert in_force(
+    assert live_position(
         hand_splits.by_hand(1, targets=(replace(confirmed(), step=4, split=hand_splits.first_split()),))
     ) == (Position(1, 1), 1)
     promoted = replace(hand_splits.there(), position=Position(1, 3), hand_split=None, confirmed_at=None)
-    assert in_force(promoted) == (Position(1, 2), 2)
+    assert live_position(promoted) == (Position(1, 2), 2)
     values = hold(promoted, HeldReason.DRIFT, "").values
     assert (values["wave"], values["step"], values["hand_split"]) == (1, 2, 2)
     assert "hand_split" not in hold(hand_splits.there(), HeldReason.DRIFT, "").values
@@ -367,4 +367,4 @@ def test_drift_before_a_shipped_split_is_written_leads_back_to_what_was_in_force
 
 def test_drift_while_a_whole_wave_shows_what_is_shipped_keeps_it() -> None:
     half = hand_splits.shipping(targets=(hand_splits.shipped().targets[0], target(TWO, ord=1, wave=2)))
-    assert in_force(half) == (Position(2, 3), 1)
+    assert live_position(half) == (Position(2, 3), 1)
