@@ -1,1 +1,1 @@
-"""Adapters: the only code that knows a library or a wire, one package for each outside world."""
+"""Adapters: the only code that uses other systems and their protocols, one package for each of them."""

@@ -48,7 +48,7 @@ _FOR_PLANS = _words(
     """
 )
 _MOST_RECEIVERS = 20  # of one address: a service is asked once a second or so for each
-# What plugins are made of that reads files, waits, or hides a failure, with the argument that says so.
+# Attributes of plugins that read files, wait, or hide a failure, with the argument that sets each.
 _BUILT = {
     "retry": "retry",
     "optional": "optional",
@@ -60,7 +60,7 @@ _BUILT = {
     "subfile": "subfile",
 }
 _OWN_FIELDS = ("+", "-", ":")  # headers and fields of the receiver's own
-# Files that programs are made of; no other is read while an address of a plan is built or used.
+# Files of installed programs; no other file is read while the address of a plan is built or used.
 _OWN_FILES = tuple(
     str(Path(place).resolve()) + os.sep
     for place in (sys.prefix, sys.base_prefix, Path(__file__).parent, "/usr/share/zoneinfo", "/etc/ssl")
@@ -76,7 +76,7 @@ class Inside(OSError):
 
 
 class Guard:
-    """The rules while one notice for a plan's address is sent; `refused` says what it was kept from."""
+    """The rules while one notice for a plan's address is sent; `refused` says what was prevented."""
 
     def __init__(self, hosts: frozenset[str]) -> None:
         self.hosts = hosts
@@ -188,7 +188,7 @@ def plain_host(host: str) -> str:
 
 
 def complaint(url: str, hosts: Iterable[str]) -> str | None:
-    """The objection to a plan's address, and what to write instead; None when nothing speaks against it."""
+    """The reason to refuse a plan's address, with what to write instead; None if it is acceptable."""
     try:
         parts = urlsplit(url)
         host = plain_host(parts.hostname or "")

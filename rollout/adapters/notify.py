@@ -33,7 +33,7 @@ _MAIL = frozenset({"mailto", "mailtos"})
 
 
 class NotTaken(Exception):
-    """A service did not take a notice. `final`: asking again changes nothing."""
+    """A service did not take a notice. `final`: a retry changes nothing."""
 
     def __init__(self, trouble: str, *, final: bool = False) -> None:
         super().__init__(trouble)

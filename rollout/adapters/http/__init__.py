@@ -1,4 +1,4 @@
-"""All that leaves the product by HTTP: the way there (`network`), one open connection, and httpx's transport over it.
+"""Outgoing HTTP: the route (`network`), one open connection, and httpx's transport over it.
 
 Retell, metric sources, the command line's service and the sign-in provider are all asked through `httpx` clients
 that are built on this package.

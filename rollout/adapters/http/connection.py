@@ -93,7 +93,7 @@ class Connection:
         return Answered(answer.status, bytes(answer.body), kept)
 
     def alive(self) -> bool:
-        """False if the server has closed, or has said something that nobody asked for.
+        """False if the server has closed the connection, or has sent something without being asked.
 
         In both cases nothing may be sent on this connection any more. TLS may have something to
         read that is not data (session tickets); it is read, and the connection lives.
@@ -177,7 +177,7 @@ class _Answer:
         self.keeps_open = False
 
     def take(self, data: bytes) -> None:
-        """The next bytes; none: the server has closed. Raises NoAnswer, AnswerTooLarge."""
+        """Take the next bytes; none: the server has closed. Raises NoAnswer, AnswerTooLarge."""
         if not data:
             self._closed()
             return

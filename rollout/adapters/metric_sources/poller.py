@@ -1,6 +1,6 @@
-"""Values that plans have measured elsewhere, for the gates: read in threads of their own, never in their way.
+"""External metrics of plans, for the gates: read in threads of their own.
 
-A read serves every look for as long as `fresh` says. A look waits for its reads 5 s at most, for all of them
+A read serves every gate check for as long as `fresh` says. A check waits for its reads 5 s at most, for all of them
 together, and 1 s where each has a value younger than 60 s: that value serves while the answer is late. A read
 that ended without a value makes it unmeasurable at once.
 """

@@ -1,4 +1,4 @@
-"""Many numbers at the price of a few requests: the account's list instead of a GET for each.
+"""Many numbers in a few requests: the account's list instead of a GET for each.
 
 Retell lists 1,000 numbers a page with the same fields that a GET shows. A number that the list leaves out, or a
 list that breaks off, is no answer: the caller then asks for that number alone. Callers that ask at the same time
@@ -20,7 +20,7 @@ from rollout.adapters.retell.wire import AnswerError, reading
 from rollout.domain.writes.answers import Failure, Reading
 
 PAGE = 1000
-WORTH = 10  # single reads to a page: it is larger, and each of them takes one of the few places on the way to Retell
+WORTH = 10  # single reads that cost as much as a page: a page is larger, but each read takes one of the few connections
 _AT_ONCE = 2  # walks of the same urgency; callers who come meanwhile share the next
 _PATIENCE = 2.0  # seconds to wait for one of them to end
 _MOST_PLACES = 50_000  # numbers whose page is remembered

@@ -101,7 +101,7 @@ class RetellClient:
         self._threads.close()
 
     def adjust(self, standing: BudgetState) -> None:
-        """Take over how the limits of the account stand; see `ports.Limits`."""
+        """Apply the current limits of the account; see `ports.AccountLimits`."""
         self._limiter.adjust(standing)
 
     def session(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:

@@ -1,8 +1,8 @@
-"""The write path (design 6, P2 to P6): connections first, then intents, then one PATCH each.
+"""The write path (P2 to P6 of docs/reliability.md): connections first, then intents, then one PATCH each.
 
-A session opens connections in `__enter__` and in `read`. `write` has none of the means to open one: it
-takes from those that are open, tries each order on the next of them only as long as no byte of it
-was sent, and calls what no connection is left for `surely not sent`.
+A session opens connections in `__enter__` and in `read`. `write` cannot open one: it uses those that are open, tries an
+order on another connection only as long as no byte of it was sent, and reports an order without a connection as
+certainly not sent.
 """
 
 from __future__ import annotations

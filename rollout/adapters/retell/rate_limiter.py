@@ -58,7 +58,7 @@ class RateLimiter:
         self._lock = lock
 
     def adjust(self, standing: BudgetState) -> None:
-        """Take over how the limits of the account stand, as all its processes together have found."""
+        """Apply the current limits of the account, as all processes together have found them."""
         with self._lock:
             if self._account is not None:
                 self._ceiling = max(1, min(self._own, self._account // standing.services))
@@ -90,7 +90,7 @@ class RateLimiter:
                 now = self._clock.boot()
                 wait = self._wait(now, urgent)
                 if wait == 0 and self._queued[urgent] and not queued:
-                    wait = None  # others came before; without this a read starves beside busy senders
+                    wait = None  # others came first; without this, busy senders would starve a read
                 undealt = wait == 0 and self._limits is not None and self._rate > 0 and not self._turns[urgent]
                 if wait == 0 and not undealt:
                     self._under_way[urgent] += 1
@@ -99,7 +99,7 @@ class RateLimiter:
                         self._turn[urgent].notify()
                     return None
                 if wait != 0 and (now >= until or (wait is not None and now + wait > until)):
-                    self._turn[urgent].notify()  # the wake-up we may have had belongs to another
+                    self._turn[urgent].notify()  # we may have used up a wake-up: pass it on
                     return max(wait or 0.0, 0.05)
                 if wait is None:
                     queued = True
@@ -129,7 +129,7 @@ class RateLimiter:
                 self._limit = min(float(self._ceiling), self._limit + 1 / self._limit)
                 if self._rate:
                     self._rate = min(self._fastest, self._rate + 1 / self._rate)
-            self._turn[self._urgent_waiting > 0].notify()  # who comes in wakes the next
+            self._turn[self._urgent_waiting > 0].notify()  # a request that gets its turn wakes the next
         if pause is not None and self._limits is not None:
             try:
                 self._limits.throttled(pause)
@@ -143,7 +143,7 @@ class RateLimiter:
             self._next_at = max(self._next_at, now - _BURST) + 1 / self._rate
 
     def _deal(self, urgent: bool) -> None:
-        """Have turns dealt, without the lock; called by the one thread that said so in `_dealing`."""
+        """Get turns from the shared limits, without the lock; only the thread that set `_dealing` calls this."""
         assert self._limits is not None
         count, rate = batch(self._fastest), self._fastest
         turns: RequestTurns | None = None

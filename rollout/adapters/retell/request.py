@@ -1,7 +1,7 @@
 """One request on one open connection, and what its outcome means for a read and for a write.
 
 The only place where the key is put into a request, where a request is logged (number masked, no
-header, no body) and counted. What an answer means (design 6, P5) is decided here and nowhere else.
+header, no body) and counted. Only this module decides what an answer means (P5 of docs/reliability.md).
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class RequestSender:
         return min(max(seconds, 0.0), LONGEST_PAUSE)
 
     def _said(self, ask: RequestSpec, reply: Reply) -> str:
-        """Retell's own message, cut to a line of printable text, without our key should it be echoed."""
+        """Retell's own message, cut to a line of printable text, without our key if it is echoed."""
         if reply.status in (401, 403):
             return (
                 f"Retell refused the API key ({reply.status}); set ROLLOUT_RETELL_API_KEY to a key of "

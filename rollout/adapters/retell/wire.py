@@ -24,7 +24,7 @@ from rollout.domain.writes.answers import Reading
 from rollout.engine.ports import AgentVersion
 
 LISTS = ("inbound_agents", "outbound_agents", "inbound_sms_agents", "outbound_sms_agents")
-_HUGE = 1e300  # what is above is no number that Retell means, and may not fit a double
+_HUGE = 1e300  # Retell never means a larger number, and it may not fit a double
 _LAST_VERSION = 2**31 - 1
 _APART = frozenset({"phone_number", "last_modification_timestamp", *LISTS})
 

@@ -1,4 +1,4 @@
-"""The effect of an alert: which live rollouts it concerns, the command, and that it happens once."""
+"""Handling of an alert: find the live rollouts that it concerns, and give each the command once."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _act(
     digest = _digest(alert, rollout.id)
     if alert.status == alerts.RESOLVED:
         if not alert.lasting:
-            service.access.forget([digest])  # the next outbreak has the same name, and is to act again
+            service.access.forget([digest])  # the next occurrence has the same name, and must act again
         return {"done": False, "why": "it is resolved"}
     if alert.status != alerts.FIRING:
         return {"done": False, "why": "it is neither firing nor resolved"}
@@ -61,7 +61,7 @@ def _act(
         return {"done": False, "why": "it was already handled"}
     named = "alert" if alert.name == alerts.UNNAMED else f"alert {alert.name}"
     reason = alerts.clean(f"{named} ({alert.source}): {alert.summary or alert.name}", 500)
-    # Names of outbreaks come back where a tool gives none, so their request id says when it was taken.
+    # Some tools name no occurrence, so names repeat: the request id then has the time of this one.
     moment = "" if alert.lasting else service.app.store.now().isoformat()
     request_id = "alert-" + hashlib.sha256(f"{digest}{moment}".encode()).hexdigest()[:40]
     by = By(caller.actor, reason, request_id, alerts.clean(alert.name, 200))

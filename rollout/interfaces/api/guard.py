@@ -1,4 +1,4 @@
-"""The route class of the API: who may, how much, and a strict body, before the endpoint sees anything.
+"""The route class of the API: it checks the right, the rate and the body before the endpoint runs.
 
 A route without a declared right cannot be made: deny by default.
 """

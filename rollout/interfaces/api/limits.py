@@ -1,4 +1,4 @@
-"""Limits of what one token may ask and of how often a source may guess. A rollback is behind none of these.
+"""Limits on the requests of a token and on failed sign-ins of a source. None of them applies to a rollback.
 
 Everything is bounded: a table that grows with what strangers send would be a way to take the service down.
 """

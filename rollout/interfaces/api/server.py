@@ -25,7 +25,7 @@ GRACE_SECONDS = 2
 
 
 def _worth_a_line(record: logging.LogRecord) -> bool:
-    """True if a line of uvicorn's tells of more than that a stranger sent something that is no HTTP."""
+    """False for a line of uvicorn's that only says that a client sent something other than HTTP."""
     return not str(record.msg).startswith("Invalid HTTP request received")
 
 

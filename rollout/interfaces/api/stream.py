@@ -152,7 +152,7 @@ class Hub:
                 if id_ not in states or (subscriber.caller.id is not None and subscriber.caller.id not in usable):
                     self._cut(subscriber)  # pruned, or the token was revoked
                 elif self._tell(subscriber, states[id_], entries.get((id_, subscriber.seq), [])):
-                    await asyncio.sleep(apart)  # an open page reloads when it is told: not all at the same moment
+                    await asyncio.sleep(apart)  # spread the messages, because an open page reloads at each
 
     def _tell(self, subscriber: Subscriber, state: tuple[int, Rollout], events: list[tuple[int, str]]) -> bool:
         """Give a subscriber what is new to it; return True if anything was."""
@@ -197,7 +197,7 @@ class EventStream(Response):
             if not gone.done():
                 await send({"type": "http.response.body", "body": b": end\n\n", "more_body": False})
         except (TimeoutError, OSError):
-            pass  # it does not read: its place is for somebody who does
+            pass  # the client does not read: free its place for another one
         finally:
             gone.cancel()
             self._hub.leave(self._subscriber)

@@ -1,4 +1,4 @@
-"""Worker threads, in pools that cannot starve each other: a flood of readers leaves rollback its own.
+"""Worker threads, in pools that cannot starve each other: many readers cannot delay a rollback.
 
 Everything that touches the database or Retell runs in one of these; the event loop only moves bytes.
 """

@@ -60,7 +60,7 @@ ALLOWED: dict[Role, frozenset[Right]] = {
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The caller of a request. `id` None: nobody in particular, on loopback while no token exists; may only read.
+    """The caller of a request. `id` None: anonymous, on loopback while no token exists; may only read.
 
     `numbers` None: every number; else only rollouts whose numbers are all among these.
     """

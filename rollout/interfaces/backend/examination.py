@@ -47,7 +47,7 @@ def examine(app: App, plan: Plan, strict: bool, tests: Callable[[str], None] | N
 
 
 def _traffic(app: App, found: Preflight) -> Traffic | None:
-    """The numbers' traffic, from Retell's lists; None where it cannot be read: a forecast is worth no refusal."""
+    """The numbers' traffic, from Retell's lists; None where it cannot be read: a missing forecast is no reason to refuse."""
     if app.calls is not None:
         with contextlib.suppress(NotReachable):
             return traffic(found, app.calls, app.store.now())

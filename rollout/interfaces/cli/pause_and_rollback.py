@@ -75,7 +75,7 @@ def pause(
 
 @dataclass
 class _Line:
-    """The line that --all stops: every order is given, whatever comes of the others."""
+    """The rollouts that --all is for: each gets the command, even if others fail."""
 
     service: Backend
     live: Sequence[Mapping[str, Any]]

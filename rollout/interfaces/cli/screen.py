@@ -1,4 +1,4 @@
-"""Text for people: tables, times in the reader's zone, and nothing that a terminal would obey."""
+"""Text for people: tables, times in the reader's zone, and no control characters."""
 
 from __future__ import annotations
 

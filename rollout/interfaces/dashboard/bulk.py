@@ -55,7 +55,7 @@ def chosen(form: Mapping[str, str]) -> dict[str, str]:
 def order(
     service: ApiService, caller: Caller, command: BulkCommand, by: By, form: Mapping[str, str]
 ) -> list[BulkAnswer]:
-    """Give every chosen rollout its order, whatever comes of the others; what has begun goes before what is scheduled.
+    """Give every chosen rollout the command, even if others fail; started ones go before scheduled ones.
 
     InputError when none is chosen; then nothing is changed.
     """

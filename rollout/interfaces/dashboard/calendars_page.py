@@ -28,7 +28,7 @@ STRIPS = 4
 
 @dataclass(frozen=True, slots=True)
 class StripBar:
-    """Days in a row that are alike, in a strip's coordinates; `text` says the same in words."""
+    """Consecutive days of one kind, in a strip's coordinates; `text` says the same in words."""
 
     x: int
     width: int

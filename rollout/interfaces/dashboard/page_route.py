@@ -48,7 +48,7 @@ _TITLES = {
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """The reader of a page. Without a session: nobody in particular, on loopback while no token exists."""
+    """The reader of a page. Without a session: anonymous, on loopback while no token exists."""
 
     caller: Caller
     session: Session | None
@@ -136,7 +136,7 @@ class PageRoute(APIRoute):
 
 
 def visitor_of(service: ApiService, request: Request) -> Visitor:
-    """The session's caller, or nobody in particular where reading needs no token; Unauthenticated."""
+    """The session's caller, or an anonymous one if reading needs no token; Unauthenticated."""
     session = current_session(request)
     if session is not None:
         return Visitor(session.caller, session)

@@ -1,4 +1,4 @@
-"""The forms a report is written in; a module of its own, because who asks a service for one loads nothing else."""
+"""The forms a report is written in; a module of its own, so that a client of a service loads nothing else."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rollout.adapters.store.journal import RecordedEntry
 
 _BACK = ("read_back", "restored", "restored_outside")
-# The entries that are told, and what each is called; the rest is how, and stays in the journal.
+# The entries that the report shows, and the name of each; the others are details and stay in the journal.
 _TOLD: Mapping[str, str] = {
     "created": "Started",
     "tests_passed": "Tests of the agent passed",

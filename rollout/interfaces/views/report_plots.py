@@ -128,7 +128,7 @@ def evidence(curve: EvidenceCurve, width: int) -> Plot | None:
     right, bottom = width - RIGHT, HEIGHT - BOTTOM
     values = [p.harm for p in points] + [p.proof for p in points if p.proof is not None]
     low = max(LOWEST, math.floor(_log(min(values))))
-    high = math.ceil(_log(max(curve.rolls_back_at, curve.proven_at))) + 1  # more than that decides no more than that
+    high = math.ceil(_log(max(curve.rolls_back_at, curve.proven_at))) + 1  # more evidence than that changes nothing
     beyond = _log(max(values)) > high
 
     def x(calls: float) -> float:
@@ -196,7 +196,7 @@ def _reach(intervals: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _steps(
     report: Report, first: datetime, last: datetime, x: Callable[[datetime], float], right: float
 ) -> tuple[PlotMark, ...]:
-    """The moments at which another weight came into force, as many as fit beside each other."""
+    """The moments at which another weight became live, as many as fit beside each other."""
     found: list[PlotMark] = []
     free = right  # the later one stays where two are too near
     for change in reversed(report.weights):

@@ -20,7 +20,7 @@ CHECK, SEND, READ, WATCH, DONE, FAILED = "check", "send", "read back", "watch", 
 PAUSES = (0.3, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds between tries; a random part of each is waited
 LATEST = 32_503_680_000_000  # milliseconds, the year 3000: a time stamp beyond is none
 MOST_STALE = 3  # readings older than our 200, before the baseline is sent again: the 200 may have been false
-CONTESTED = 3  # so many times taken by Retell and written over: it is said that somebody else writes
+CONTESTED = 3  # times that Retell accepts a baseline and somebody overwrites it before the kit says so
 
 Note = Callable[..., None]
 """note(event, number, text=None, **data): into the journal, with a text also onto the terminal."""
@@ -61,7 +61,7 @@ def read_shown(body: bytes, number: str, channels: Any) -> Shown:
 
 
 def same(a: Any, b: Any) -> bool:
-    """Do two lists of agents mean the same split? Order, extra fields and number formats do not matter."""
+    """True if two lists of agents mean the same split; order, extra fields and number formats do not matter."""
     return bool(_facts(a) == _facts(b))
 
 
@@ -121,7 +121,7 @@ class Number:
         return self._answered_at + self.rules.watch
 
     def step(self, retell: Retell) -> None:
-        """The next request, and what follows from it. Raises KeyRefused, and nothing else."""
+        """Make the next request and act on its answer. Raises KeyRefused, and nothing else."""
         began = time.monotonic()
         try:
             if self.stage == SEND:
@@ -169,7 +169,7 @@ class Number:
         self._note("answered", self.number, modified=shown.modified, ms=milliseconds)
 
     def _refused(self, retell: Retell, reply: Reply) -> None:
-        """A definite no. Retell says 422 both for a number and for an agent it does not know: a read tells."""
+        """Handle a definite refusal. Retell says 422 both for a number and for an agent it does not know: a read tells."""
         look = retell.read(self.number)
         _check_key(look)
         if look.status in (404, 422):

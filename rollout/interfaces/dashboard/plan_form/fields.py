@@ -60,7 +60,7 @@ def changes(document: Mapping[str, Any], inputs: Inputs) -> dict[str, Any]:
 
 
 def _tidy(inputs: Inputs) -> dict[str, str]:
-    """Line ends as browsers do not agree on them, and spaces at ends, mean nothing; nor do empty fields of rows."""
+    """The inputs without differences that mean nothing: line ends of browsers, outer spaces, empty fields of rows."""
     lines = {key: [line.strip() for line in value.splitlines()] for key, value in inputs.items()}
     tidy = {key: "\n".join(line for line in found if line) for key, found in lines.items()}
     return {key: value for key, value in tidy.items() if value or not key.startswith("step.")}
