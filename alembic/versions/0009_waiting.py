@@ -13,7 +13,8 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# Word for word the condition of the query (rollout.adapters.store.tables.TELLING): else no database takes the index.
+# Word for word the condition of the query (rollout.adapters.store.tables.MAY_NEED_NOTICE), or no database takes the
+# index.
 TELLING = (
     "phase NOT IN ('promoted', 'rolled_back', 'stopped') AND ("
     "(phase = 'rolling_back' AND restored_at IS NULL)"

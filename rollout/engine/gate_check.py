@@ -97,7 +97,7 @@ class GateCheck:
         first = rollout.history is not None and rollout.history.edition == 1
         return Observations(
             calls=stored.calls,
-            turns=stored.turns,
+            weight_changes=stored.weight_changes,
             limits=self._limits(rollout) if first else {},
             unavailable=_unavailable(rollout, stored.marks, now),
             fetched=_fetched(rollout, stored.marks),

@@ -262,12 +262,12 @@ class AccountLimits(Protocol):
 class StoredCalls:
     """The stored calls of a rollout at one moment.
 
-    calls: those since it began, oldest first. turns: (kind, at, data) of the journal entries at which a weight became
-    live or stopped being live. marks: by number and channel.
+    calls: those since it began, oldest first. weight_changes: (kind, at, data) of the journal entries at which a weight
+    became live or stopped being live. marks: by number and channel.
     """
 
     calls: Sequence[CallRecord]
-    turns: Sequence[tuple[str, datetime, str]]
+    weight_changes: Sequence[tuple[str, datetime, str]]
     marks: Mapping[tuple[str, str], FetchMark]
 
 

@@ -28,7 +28,7 @@ class StoredGateRecords:
         with self.database.read() as connection:
             return StoredCalls(
                 observations.calls(connection, numbers, channels, _began(rollout)),
-                turns(connection, rollout.id),
+                weight_changes(connection, rollout.id),
                 observations.marks_of(connection, numbers),
             )
 
@@ -95,7 +95,7 @@ def looks_of(connection: Connection, rollout_id: str, most: int | None = None) -
     return [StoredLook(*row) for row in connection.execute(query)]
 
 
-def turns(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
+def weight_changes(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
     """(kind, at, data) of the journal entries that begin or end a time in which a weight was live."""
     kinds = (
         "confirmed",

@@ -17,7 +17,7 @@ from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.key_values import set_once, set_value, value_of
 from rollout.adapters.store.outbox import FAILING
 from rollout.adapters.store.rows import to_rollout
-from rollout.adapters.store.tables import TELLING, UNSENT, journal, looks, meta, outbox, rollouts
+from rollout.adapters.store.tables import MAY_NEED_NOTICE, UNSENT, journal, looks, meta, outbox, rollouts
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.state import Rollout
 
@@ -79,7 +79,7 @@ class NoticeSources:
 
     def telling(self) -> list[tuple[Rollout, datetime | None]]:
         """Live rollouts (without targets) whose state may need a notice, and since when their gates are blind."""
-        query = select(rollouts).where(text(TELLING)).order_by(rollouts.c.id)
+        query = select(rollouts).where(text(MAY_NEED_NOTICE)).order_by(rollouts.c.id)
         with self.database.read() as connection:
             found = [to_rollout(row) for row in connection.execute(query)]
             return [(each, _blind_since(connection, each)) for each in found]
@@ -107,7 +107,7 @@ _HEADS = (
 _GLANCE = select(
     select(func.count()).select_from(journal).where(journal.c.at >= bindparam("since")).scalar_subquery(),
     or_(
-        exists().select_from(rollouts).where(text(TELLING)),
+        exists().select_from(rollouts).where(text(MAY_NEED_NOTICE)),
         exists().where(UNSENT, outbox.c.due_at.is_not(None)),
         exists().where(meta.c.key.between(FAILING, KEY_SINCE)),
     ),

@@ -47,7 +47,7 @@ REVISIONS = (
 
 # Live rollouts whose state may need a notice: few, and found by an index of their own. This must equal the condition of
 # that index in alembic/versions/0009_waiting.py; domain/notices/conditions.py decides on the notices.
-TELLING = (
+MAY_NEED_NOTICE = (
     "phase NOT IN ('promoted', 'rolled_back', 'stopped') AND ("
     "(phase = 'rolling_back' AND restored_at IS NULL)"
     " OR verdict LIKE '%unmeasurable%'"
@@ -139,7 +139,7 @@ rollouts = Table(
     Index("ix_rollouts_phase", "phase"),
     # With what is asked of every rollout that changed lately, so that the rows, which are long, are left alone.
     Index("ix_rollouts_updated_at", "updated_at", "phase", "id", "journal_seq"),
-    Index("ix_rollouts_telling", "id", sqlite_where=text(TELLING)),
+    Index("ix_rollouts_telling", "id", sqlite_where=text(MAY_NEED_NOTICE)),
 )
 
 targets = Table(

@@ -22,7 +22,7 @@ class Observations:
     """Everything a look rests on. fetched: calls were read since the rollout began."""
 
     calls: Sequence[CallRecord]
-    turns: Sequence[tuple[str, datetime, str]]
+    weight_changes: Sequence[tuple[str, datetime, str]]
     limits: Mapping[str, float]
     unavailable: str | None
     fetched: bool = True
@@ -31,8 +31,8 @@ class Observations:
         """The times in which one confirmed weight was live on the numbers of one wave; of `share`."""
         spans: list[WeightSpan] = []
         begun: tuple[datetime, Position, int | None, HandSplit | None] | None = None
-        turns: list[tuple[str, datetime | None, str]] = [*self.turns, ("end", None, "")]
-        for kind, at, text in turns:
+        weight_changes: list[tuple[str, datetime | None, str]] = [*self.weight_changes, ("end", None, "")]
+        for kind, at, text in weight_changes:
             if kind in ("adopt", "completed") or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
                 continue
             if begun is not None:
@@ -70,7 +70,7 @@ class Observations:
     def _away(self) -> list[tuple[datetime, datetime | None]]:
         """The times from each retreat's order until the position's weights were read back again."""
         away: list[tuple[datetime, datetime | None]] = []
-        for kind, at, text in self.turns:
+        for kind, at, text in self.weight_changes:
             down = bool(away) and away[-1][1] is None
             if kind == "retreated" and not down:
                 away.append((at, None))

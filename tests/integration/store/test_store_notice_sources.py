@@ -9,7 +9,7 @@ from sqlalchemy import insert, text
 
 from rollout.adapters.store.notice_sources import NoticeSources
 from rollout.adapters.store.repository import Store
-from rollout.adapters.store.tables import TELLING, rollouts
+from rollout.adapters.store.tables import MAY_NEED_NOTICE, rollouts
 from rollout.domain.lifecycle.machine import FINAL
 from rollout.domain.lifecycle.waiting import WaitingFor
 from tests.support.command_line import REPOSITORY
@@ -34,8 +34,8 @@ def test_the_look_takes_its_index(store: Store) -> None:
     crowd(store)
     explain = "EXPLAIN QUERY PLAN" if store.database.is_sqlite else "EXPLAIN"
     for query in (
-        f"SELECT * FROM rollouts WHERE {TELLING} ORDER BY id",
-        f"SELECT EXISTS (SELECT * FROM rollouts WHERE {TELLING})",
+        f"SELECT * FROM rollouts WHERE {MAY_NEED_NOTICE} ORDER BY id",
+        f"SELECT EXISTS (SELECT * FROM rollouts WHERE {MAY_NEED_NOTICE})",
     ):
         with store.database.read() as connection:
             plan = " ".join(str(row) for row in connection.execute(text(f"{explain} {query}")))
@@ -71,6 +71,6 @@ def test_the_condition_is_the_migrations_word_for_word() -> None:
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert module.TELLING == TELLING
-    assert all(f"'{word}'" in TELLING for word in (WaitingFor.APPROVAL, WaitingFor.KEY))
-    assert all(f"'{phase}'" in TELLING for phase in FINAL)
+    assert module.TELLING == MAY_NEED_NOTICE
+    assert all(f"'{word}'" in MAY_NEED_NOTICE for word in (WaitingFor.APPROVAL, WaitingFor.KEY))
+    assert all(f"'{phase}'" in MAY_NEED_NOTICE for phase in FINAL)
