@@ -72,12 +72,12 @@ def test_a_bucket_holds_no_more_than_two_seconds_of_requests() -> None:
 
 def test_tables_do_not_grow_without_end() -> None:
     clock = Hand()
-    buckets, attempts, rarely = Buckets(clock, 1.0), Attempts(clock), Throttle(clock, 60)
+    buckets, attempts, throttle = Buckets(clock, 1.0), Attempts(clock), Throttle(clock, 60)
     for i in range(12_000):
         buckets.take(f"k{i}")
         attempts.count(f"s{i}")
-        rarely(f"n{i}")
-    assert max(len(buckets._level), len(attempts._sources), len(rarely._seen)) <= 5000
+        throttle(f"n{i}")
+    assert max(len(buckets._level), len(attempts._sources), len(throttle._seen)) <= 5000
 
 
 def test_failures_are_counted_then_refused_then_forgotten() -> None:
@@ -92,31 +92,31 @@ def test_failures_are_counted_then_refused_then_forgotten() -> None:
     attempts.refuse("x")
 
 
-def test_rarely_counts_what_it_left_out() -> None:
+def test_a_throttle_counts_what_it_left_out() -> None:
     clock = Hand()
-    rarely = Throttle(clock, 60)
-    assert [rarely("k") for _ in range(4)] == [1, 0, 0, 0]
+    throttle = Throttle(clock, 60)
+    assert [throttle("k") for _ in range(4)] == [1, 0, 0, 0]
     clock.at += 61
-    assert rarely("k") == 4
-    assert rarely("other") == 1
+    assert throttle("k") == 4
+    assert throttle("other") == 1
     clock.at += 59.9
-    assert rarely("k") == 0
+    assert throttle("k") == 0
     clock.at += 0.1
-    assert rarely("k") == 2, "due at the very end of its time"
+    assert throttle("k") == 2, "due at the very end of its time"
 
 
 def test_of_many_sources_the_longest_unheard_is_forgotten_first() -> None:
     clock = Hand()
-    rarely, attempts = Throttle(clock, 60), Attempts(clock)
+    throttle, attempts = Throttle(clock, 60), Attempts(clock)
     for i in range(5_000):
-        rarely(f"n{i}")
+        throttle(f"n{i}")
         attempts.count(f"n{i}")
-    rarely("n0")
+    throttle("n0")
     attempts.count("n0")
-    rarely("one more")
+    throttle("one more")
     attempts.count("one more")
-    assert rarely("n0") == 0, "still known"
-    assert rarely("n1") == 1, "forgotten"
+    assert throttle("n0") == 0, "still known"
+    assert throttle("n1") == 1, "forgotten"
     assert (attempts.count("n0"), attempts.count("n1")) == (3, 1)
     attempts.forget()
     assert attempts.count("n0") == 1

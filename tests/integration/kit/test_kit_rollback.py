@@ -73,6 +73,8 @@ def retell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Retell]:
     monkeypatch.setattr("rollout.kit.program.restore.PAUSES", (0.01,))
     monkeypatch.setenv("RETELL_API_KEY", f" {KEY}\n")
     monkeypatch.setattr(rollback, "Retell", made := Retell())
+    # A thread that dies leaves its number open without end: the test is to fail then, and not to wait.
+    monkeypatch.setattr(threading, "excepthook", lambda _: os.kill(os.getpid(), signal.SIGINT))
     names = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP")]
     before = [signal.getsignal(name) for name in names]
     yield made

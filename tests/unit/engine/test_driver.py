@@ -232,6 +232,7 @@ def test_a_start_that_preflight_refuses_ends_it_with_the_reason(error: Any, monk
 
 
 VERDICT = said("pass")
+EARLIER = said("undecided")
 
 
 def recorded(
@@ -253,13 +254,13 @@ LIVE = rollout(targets=(confirmed(),), confirmed_at=START)
 def test_a_decision_of_the_gates_is_recorded_with_their_verdict(event: Event, monkeypatch: pytest.MonkeyPatch) -> None:
     _, found, data = recorded(monkeypatch, LIVE, event)
     assert (data["verdict"]["outcome"], found.verdict) == ("pass", VERDICT)
-    _, found, data = recorded(monkeypatch, LIVE, event, None)
-    assert (data.get("verdict"), found.verdict) == (None, None)
+    _, found, data = recorded(monkeypatch, replace(LIVE, verdict=VERDICT), event, None)
+    assert (data.get("verdict"), found.verdict) == (None, VERDICT), "without a new one the last one stays"
 
 
 def test_what_is_no_decision_of_the_gates_leaves_their_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    _, found, data = recorded(monkeypatch, LIVE, Event.CONFIRMED)
-    assert (data.get("verdict"), found.verdict) == (None, None)
+    _, found, data = recorded(monkeypatch, replace(LIVE, verdict=EARLIER), Event.CONFIRMED)
+    assert (data.get("verdict"), found.verdict) == (None, EARLIER)
 
 
 @pytest.mark.parametrize(

@@ -397,6 +397,22 @@ def test_an_alarm_of_one_variant_is_one_of_the_rollout() -> None:
     assert found.outcome == "undecided"
 
 
+@pytest.mark.parametrize(("empty", "silent"), [(7, 8), (8, 7)], ids=["b before c", "c before b"])
+def test_of_two_alarms_that_of_the_split_is_the_rollouts(empty: int, silent: int) -> None:
+    """Nobody is sent to one variant, and no result comes from the other."""
+    names = {7: "b", 8: "c"}
+    calls = [
+        call(i * 0.5, call_id=f"c{i}") if i % 7 < 4 else call(i * 0.5, silent, call_id=f"c{i}", successful=None)
+        for i in range(350)
+    ]
+    judged = _judged(plan=AB, targets=(confirmed(of=AB),), history=BaselineHistory())
+    found = GateCheck(Records(calls=calls)).look(judged, START + 8 * HOUR).verdict
+    assert found is not None
+    alarms = {name: arm.alarm for name, arm in found.arms.items()}
+    assert alarms == {names[empty]: Alarm.SPLIT, names[silent]: Alarm.LABELS}
+    assert found.alarm is Alarm.SPLIT
+
+
 def test_a_version_that_is_shipped_is_judged_alone_and_what_was_said_of_the_others_stays() -> None:
     records, judged = both(9)
     gates = GateCheck(records)
