@@ -14,7 +14,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NameTaken, PreflightRefused
 from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Target
-from rollout.domain.names import name_taken
+from rollout.domain.name_refusals import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.versions.difference import VersionDifference

@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import h11
 
-from rollout.sandbox.controlroutes import Control
+from rollout.sandbox.control_routes import Control
 from rollout.sandbox.faults import Fault
 from rollout.sandbox.messages import RATE_LIMITED, SERVER_ERROR, UNAUTHORIZED, Answer, Request, dump, error_answer
 from rollout.sandbox.numbers import LISTS
-from rollout.sandbox.requestlog import Entry
+from rollout.sandbox.request_log import Entry
 from rollout.sandbox.service import Service
 
 BODY_LIMIT = 1 << 20

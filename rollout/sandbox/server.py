@@ -16,7 +16,7 @@ from typing import Self
 from rollout.sandbox import example_world
 from rollout.sandbox.connection import Connection
 from rollout.sandbox.control import Operations
-from rollout.sandbox.controlroutes import Control
+from rollout.sandbox.control_routes import Control
 from rollout.sandbox.latency import latency as latency_of
 from rollout.sandbox.messages import Answer, Request
 from rollout.sandbox.routes import Preconditions

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from rollout.sandbox.clock import SandboxClock
 from rollout.sandbox.faults import FaultList
 from rollout.sandbox.messages import Answer, Request
-from rollout.sandbox.requestlog import Entry, RequestLog
+from rollout.sandbox.request_log import Entry, RequestLog
 from rollout.sandbox.route_request import BEFORE_LAST, RouteRequest
 from rollout.sandbox.routes import Preconditions, Routes
 from rollout.sandbox.webhooks import Webhooks

@@ -15,7 +15,7 @@ from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.tables import LIVE, rollouts, targets
 from rollout.domain.errors import AmbiguousName, NameTaken, UnknownRollout
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.names import ambiguous, begins_several, name_taken
+from rollout.domain.name_refusals import ambiguous, begins_several, name_taken
 from rollout.domain.phone_numbers import covers, listed
 
 _LOCK = 0x6E616D65  # "name": keeps these advisory locks apart from others

@@ -20,7 +20,7 @@ from rollout.domain.calendar.windows import (
     spans,
     stays_up,
 )
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.calendar import Calendar

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.domain.gates.counting import WeightSpan
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.plan.plan import Plan

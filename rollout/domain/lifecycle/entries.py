@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rollout.domain.gates.verdict import GateVerdict
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Event, Phase
 from rollout.domain.lifecycle.state import Kind, Position
 from rollout.domain.writes.protocol import Settled

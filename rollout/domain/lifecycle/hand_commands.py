@@ -11,10 +11,10 @@ from typing import Any
 
 from rollout.domain.errors import InputError, Refused, SplitError
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.by_hand import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state_of
 from rollout.domain.lifecycle.entries import CommandGiven
+from rollout.domain.lifecycle.hand_split import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.machine import Event, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout

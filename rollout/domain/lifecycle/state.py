@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.plan.plan import Plan

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from rollout.domain import compact_json
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.state import Lists, Rollout, Target, Write
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits

@@ -11,8 +11,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from rollout.domain.calendar import windows
+from rollout.domain.calendar.day_spans import DaySpan, day_spans
 from rollout.domain.calendar.wording import hours_text
-from rollout.domain.calendar.year import DaySpan, day_spans
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.calendar import Calendar

@@ -10,7 +10,6 @@ from datetime import datetime
 
 from rollout.adapters.store.heartbeats import ServiceHeartbeat
 from rollout.adapters.store.journal import RecordedEntry
-from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.entries import (
     CommandGiven,
     IntendedBatch,
@@ -19,6 +18,7 @@ from rollout.domain.lifecycle.entries import (
     SettledBatch,
     parse,
 )
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.state import Kind
 from rollout.domain.versions.difference import difference_lines
 from rollout.interfaces.api.service import ApiService

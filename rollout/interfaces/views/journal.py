@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.entries import (
     CommandGiven,
     IntendedBatch,
@@ -15,6 +14,7 @@ from rollout.domain.lifecycle.entries import (
     SettledBatch,
     parse,
 )
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.state import Kind
 
 MOST_FINDINGS = 5

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rollout.sandbox import Sandbox
-from rollout.sandbox.controlroutes import CONTROL_ROUTES
+from rollout.sandbox.control_routes import CONTROL_ROUTES
 from rollout.sandbox.faults import KINDS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text()

@@ -13,7 +13,7 @@ from rollout.domain.gates.counting import USUAL_WAIT
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import EDITION
 from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.lifecycle.state import Rollout

@@ -10,7 +10,7 @@ import pytest
 
 from rollout.domain.gates.observations import Observations
 from rollout.domain.gates.tally import Tally
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.engine.gate_check import config_of

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict
-from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.entries import (
     CommandGiven,
     EntryData,
@@ -20,6 +19,7 @@ from rollout.domain.lifecycle.entries import (
     SettledWrite,
     parse,
 )
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Position
 from rollout.domain.writes.protocol import Settled

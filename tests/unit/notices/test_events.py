@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from rollout.domain.anchors import Anchor
-from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.lifecycle.entries import ServiceEvent
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.notices import conditions as states

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.lifecycle.by_hand import HandSplit
 from rollout.domain.lifecycle.entries import CommandGiven
+from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Position
 from rollout.interfaces.views.journal import wording

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from rollout.domain.lifecycle.by_hand import HandSplit
+from rollout.domain.lifecycle.hand_split import HandSplit
 
 
 @pytest.mark.parametrize("ships", [None, "b"])

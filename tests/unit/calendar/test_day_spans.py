@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rollout.domain.calendar.day_spans import DayKind, day_spans
 from rollout.domain.calendar.windows import is_open, zone_of
-from rollout.domain.calendar.year import DayKind, day_spans
 from rollout.domain.plan.calendar import Calendar
 
 WORKDAYS = {"windows": [{"days": ["mon", "tue", "wed", "thu", "fri"], "from": "09:00", "to": "17:00"}], "zone": "UTC"}
