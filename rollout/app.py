@@ -183,7 +183,7 @@ class App:
 
     @cached_property
     def driver(self) -> Driver:
-        """The one that carries decisions out."""
+        """The driver of rollouts."""
         from rollout.engine.driver import Driver
         from rollout.engine.facts import FactFinder
         from rollout.engine.write_protocol import WriteProtocol
@@ -248,7 +248,7 @@ class App:
         self.database.close()
 
     def adjust(self) -> None:
-        """Let the client take over how the account's limits stand now."""
+        """Give the client the current limits of the account."""
         if self.retell is not None:
             self.retell.adjust(self.limits.standing())
 
@@ -308,7 +308,7 @@ def write_kits(settings: Settings, timing: Timing, clock: Clock) -> Callable[[Ro
                 now=clock.now(),
             )
         except RolloutError as error:
-            # A full disk must not stop a step, and must not stay unseen either.
+            # A full disk must not stop a step, but must be reported.
             log.warning("no kit written", rollout=rollout.id, error=error.message)
 
     return write

@@ -79,7 +79,7 @@ class Settings(BaseSettings):
     tick_seconds: float = Field(
         1.0,
         gt=0,
-        le=20,  # a heartbeat goes with a check, and who has none for 30 s counts as gone
+        le=20,  # a heartbeat goes with each check, and a process without one for 30 s counts as gone
         description="Interval between two checks for what is due, at most 20.",
     )
     drift_seconds: float = Field(15.0, gt=0, description="Interval between two scans of the account for drift.")
@@ -138,7 +138,7 @@ class Settings(BaseSettings):
 
     @property
     def database_is_default(self) -> bool:
-        """True if nobody named a database: it then lives in the working folder, and is made when it is needed."""
+        """True if no database is configured: it is then in the working folder, and is made when it is needed."""
         return "database_url" not in self.model_fields_set
 
     @property
@@ -387,7 +387,7 @@ class KeySource:
                 if self._seen is None:
                     why = _unreadable(error) if isinstance(error, OSError | UnicodeDecodeError) else str(error)
                     raise SettingsError(f"ROLLOUT_RETELL_API_KEY_FILE: {why}") from None
-                return self._seen[1]  # the file is being replaced: the key we had is the best we know
+                return self._seen[1]  # the file is being replaced: use the last key
         if self._key is None or not self._key.get_secret_value():
             raise SettingsError("there is no Retell API key: set RETELL_API_KEY or ROLLOUT_RETELL_API_KEY")
         return self._key.get_secret_value()

@@ -48,7 +48,7 @@ class Alert:
 
     @property
     def is_blind(self) -> bool:
-        """True if it says that monitoring sees nothing, and not that something is wrong."""
+        """True if the alert says that monitoring has no data, and not that something is wrong."""
         return no_data_alerts.is_no_data_alert(self.name, self.labels)
 
 
@@ -165,7 +165,7 @@ def _pagerduty(document: Mapping[str, Any]) -> Iterator[Alert]:
             labels[f"{label}_id"] = clean(part.get("id") or "", 80)
     name = labels.get("title") or "incident"
     status = _PAGERDUTY.get(labels["event_type"], OTHER)
-    # An incident has one id for its life; opened again it is a new outbreak.
+    # An incident keeps its id; if it is opened again, that is a new occurrence.
     again = clean(event.get("occurred_at") or "", 60) if labels["event_type"] == "incident.reopened" else ""
     yield Alert("pagerduty", f"{labels.get('id', '')}|{again}", status, labels, name, _numbers(labels), True, name)
 
@@ -272,7 +272,7 @@ def _numbers(labels: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _digest(labels: Mapping[str, str]) -> str:
-    """A name for an alert without one: by its labels, without those that move while it lasts."""
+    """A key for an alert without one: from its labels, without those that change while it lasts."""
     moving = ("transition", "alert_type", "status", "date", "id", no_data_alerts.REASON)
     still = {k: v for k, v in labels.items() if k not in moving}
     return hashlib.sha256(json.dumps(still, sort_keys=True).encode()).hexdigest()[:32]

@@ -35,7 +35,7 @@ def find(text: str) -> list[Anchor]:
 
 
 def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
-    """A fault in a journal by this anchor, or None; `kept`: the hash that its entry of this number has now."""
+    """The fault in a journal that this anchor proves, or None; `kept`: the current hash of the entry that it names."""
     if kept == anchor.hash or (kept is None and pruned):
         return None
     where = f"{anchor.chain} entry {anchor.seq}"
@@ -45,7 +45,7 @@ def broken(anchor: Anchor, kept: str | None, pruned: bool) -> str | None:
 
 
 def broken_token(anchor: Anchor, now: Anchor | None) -> str | None:
-    """A fault in a token by this anchor, or None; `now`: how it is in the table, None when it is not there."""
+    """The fault in a token that this anchor proves, or None; `now`: the token in the table, None if it is missing."""
     name = anchor.chain.removeprefix(TOKEN)
     if now is None:
         return f"token {name}: it is in the anchor but not in the table"

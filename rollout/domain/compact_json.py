@@ -1,4 +1,4 @@
-"""JSON as it is kept and compared inside: compact, and several times as fast as the standard library."""
+"""JSON for storage and comparison: compact, and several times as fast as the standard library."""
 
 from __future__ import annotations
 

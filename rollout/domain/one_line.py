@@ -1,4 +1,4 @@
-"""Text that people give with an order: one line, without what a terminal, a log or a page would act on."""
+"""Text that people give with a command: one line, without characters that a terminal, a log or a page interprets."""
 
 from __future__ import annotations
 

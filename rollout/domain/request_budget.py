@@ -11,12 +11,12 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-LONGEST_PAUSE = 300.0  # seconds; a longer Retry-After is not believed
+LONGEST_PAUSE = 300.0  # seconds; a longer Retry-After is cut to this
 RECOVERY = 60.0  # seconds in which what a 429 took away comes back, if no other follows
 SMALLEST = 1 / 64  # of a limit is left, however many 429s come
-SHRINK_EVERY = 1.0  # a burst of 429s that were under way together is one sign, not thirty
+SHRINK_EVERY = 1.0  # seconds; 429s of requests that were under way together count once
 _DEAL_SECONDS, _LARGEST_DEAL = 0.2, 50
-_UNUSED = 0.05  # seconds of turns that nobody took and that may be caught up
+_UNUSED = 0.05  # seconds of unused turns that may be caught up
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Allowance:
 
     @classmethod
     def of(cls, document: Any) -> Self:
-        """From its JSON form; what an older or newer version left is taken as far as it is known."""
+        """The allowance of its JSON form; unknown keys of older or newer versions are ignored."""
         known = document if isinstance(document, dict) else {}
         values = {name: known[name] for name in cls.__slots__ if isinstance(known.get(name), int | float)}
         return cls(**values)

@@ -1,4 +1,4 @@
-"""Retell's call webhooks: is the signature good, and what does the call say. Pure; time is an argument.
+"""Retell's call webhooks: the check of the signature, and the call in the body. Pure; time is an argument.
 
 Header `x-retell-signature: v=<unix ms>,d=<64 lower-case hex>`, d = HMAC-SHA256(key, raw body + the digits of
 v): retell-sdk 6.2.13, `lib/webhook_auth.py`. Body `{"event", "call"}`: docs.retellai.com, webhook overview.

@@ -1,4 +1,4 @@
-"""Agents, their versions, and how each version's callers fare.
+"""Agents, their versions, and the outcomes of each version's calls.
 
 Shapes follow Retell's AgentResponse; behaviour is ours and never appears in an answer of the Retell API.
 """

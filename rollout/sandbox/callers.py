@@ -179,7 +179,7 @@ def _fate(behaviour: Behaviour, draws: Draws, chat: bool) -> tuple[float, float,
         "tool_failed": connected and behaviour.tool_failed > 0 and chance.random() < behaviour.tool_failed,
     }
     fate["cents_per_minute"] = behaviour.cents_per_minute
-    # Drawn last, and only where asked for, so that older worlds stay as they were.
+    # Drawn last, and only if asked for, so that the draws of older worlds stay the same.
     if reason in ("user_hangup", "agent_hangup"):
         if behaviour.early_hangup > 0 and chance.random() < behaviour.early_hangup:
             fate["reason"], length = "user_hangup", 10 * chance.random()

@@ -1,4 +1,4 @@
-"""Every request of the Retell API in the order it was received, with what came of it.
+"""Every request of the Retell API in the order it was received, with its effect.
 
 The log is the outside witness of a rollout: it is written before the request is judged and completed when
 the answer is known or, for late effects, when they happen.

@@ -39,7 +39,7 @@ class RunCounts:
 
     @property
     def done(self) -> int:
-        """Run that are over, however they ended."""
+        """The number of runs that ended, whatever their result."""
         return self.passed + self.failed + self.errors
 
 
@@ -77,7 +77,7 @@ def judge(canary: RunCounts, baseline: RunCounts | None, max_failed: float | Non
     if any(arm.passed + arm.failed == 0 for arm in compared):
         return TestVerdict(TestOutcome.UNMEASURABLE, f"tests: no run could be judged ({_counts(canary)})")
     if max_failed is not None:
-        # the hair is for doubles: 3 of 30 is not above 0.1
+        # a margin for rounding of doubles: 3 of 30 is not above 0.1
         at_best, at_worst = (
             bad > max_failed * canary.total + 1e-9 for bad in (canary.failed, canary.failed + canary.errors)
         )
@@ -100,7 +100,7 @@ def judge(canary: RunCounts, baseline: RunCounts | None, max_failed: float | Non
 
 
 def _is_worse(canary_bad: int, canary_fine: int, baseline_bad: int, baseline_fine: int) -> bool:
-    """By the evidence of the gates, at the share of runs that the canary had."""
+    """True if a version is worse, by the gates' evidence and at the share of runs that the canary had."""
     from rollout.domain.gates import evidence
 
     share = (canary_bad + canary_fine) / (canary_bad + canary_fine + baseline_bad + baseline_fine)

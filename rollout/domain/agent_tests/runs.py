@@ -50,5 +50,5 @@ class BatchProgress:
 
     @property
     def done(self) -> int:
-        """Run that are over, however they ended."""
+        """The number of runs that ended, whatever their result."""
         return self.passed + self.failed + self.errors

@@ -101,7 +101,7 @@ class AgentTests:
         return f"tests: {sum(batch.done for batch in self.batches)} of {self.total} runs done"
 
     def with_batches(self, batches: Iterable[BatchProgress]) -> AgentTests:
-        """With this progress of the first batches. A run that a batch does not count is one that Retell lost."""
+        """The tests with this progress of their first batches. If a batch does not count a run, Retell lost it."""
         counted = (
             replace(batch, total=max(batch.total, len(order.cases)))
             for batch, order in zip(batches, self.orders, strict=False)
@@ -125,7 +125,7 @@ class AgentTests:
         return TestVerdict(worst, "; ".join(said))
 
     def ended(self, verdict: TestVerdict) -> AgentTests:
-        """With the verdict, in whose reason the cases stand that failed."""
+        """The tests with their verdict, whose reason names the cases that failed."""
         if verdict.outcome is not TestOutcome.FAILED or not (found := [f for f in self.failures if f.arm != BASELINE]):
             return replace(self, verdict=verdict)
         cases = ", ".join(f"{f.case} ({f.failed} of {self.runs})" for f in found[:5])

@@ -30,7 +30,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.plan.steps import Step
 
 _FIRST = Position(1, 1)
-_LAST_YEAR = 9000  # later starts are taken for what they are: never
+_LAST_YEAR = 9000  # later starts count as never
 
 
 class Happens(StrEnum):
@@ -39,7 +39,7 @@ class Happens(StrEnum):
     STEP = "step"  # the position's weights are written
     RETREAT = "retreat"  # closing time: the retreat weight is written
     RETURN = "return"  # opening time: the position's weights are written again
-    DECISION = "decision"  # the plan decides its A/B test: what follows, the calls say
+    DECISION = "decision"  # the plan decides its A/B test; the result depends on the calls
     PROMOTED = "promoted"  # the last step finished its bake
     DEADLINE = "deadline"  # the plan's deadline comes before the next step can
 
@@ -111,12 +111,12 @@ class _StepWalk:
         yield from self.from_step(_FIRST, opens, needs)
 
     def from_step(self, position: Position, at: datetime, needs: tuple[str, ...] = ()) -> Iterator[TimetableRow]:
-        """The position is written at `at`, which is decided; then the rest."""
+        """The rows from the writing of the position at `at` on."""
         yield self._row(at, Happens.STEP, position, needs)
         yield from self.after_step(position, at)
 
     def from_standing(self, r: Rollout) -> Iterator[TimetableRow]:
-        """The rows that follow for a rollout as it stands, its step confirmed or not yet."""
+        """The rows that follow for a rollout in its current state, its step confirmed or not."""
         closed = self._retreats(r.position) and not self._kept_up(self.now)
         opens = self._opening(self.now) if closed or r.retreated is not None else self.now
         if r.confirmed_at is None:
@@ -125,7 +125,7 @@ class _StepWalk:
                 yield from self.after_step(r.position, opens)
             return
         since, left = r.counts_since, r.hold_left
-        if since is None:  # it stands at the retreat weight, or is on its way down or up
+        if since is None:  # it is at the retreat weight, or moving to it or back
             if r.retreated is not None:
                 yield self._row(opens, Happens.RETURN, r.position)
             if opens is not None:
@@ -182,7 +182,7 @@ class _StepWalk:
         return confirmed.astimezone(UTC) + left
 
     def _retreats(self, position: Position) -> bool:
-        """True if closing time takes something down at this position: see `Rollout.retreats`."""
+        """True if closing time lowers a number at this position: see `Rollout.retreats`."""
         if (retreat := self.plan.retreat) is None:
             return False
         earlier = position.wave > 1 and self.plan.last_step in self.plan.steps_above
@@ -231,7 +231,7 @@ class _StepWalk:
         return rows, None
 
     def _kept_up(self, at: datetime) -> bool:
-        """True if the weights stand at `at`: it is open, or a person promoted it while it was closed."""
+        """True if the weights stay at `at`: it is open, or a person promoted it while it was closed."""
         return stays_up(self.calendar, self.holidays, self.raised_at, at) or is_open(self.calendar, self.holidays, at)
 
     def _row(

@@ -15,7 +15,7 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
 from rollout.domain.plan.notices import NoticeEvent, Severity
 
-# A rollback that is not read back is told after so many seconds, then every two hours: rising noise.
+# Seconds after which a rollback that is not read back causes notices, ever more urgent; then every two hours.
 ROLLBACK_LEVELS = (60, 300, 1800)
 ROLLBACK_AGAIN = 7200
 

@@ -190,7 +190,7 @@ def _observed(r: Rollout, e: RecordedEvent) -> NoticeText | None:
     findings = ObservedNumbers.from_json(e.data).findings
     edited = [number for number, finding in findings.items() if finding == Finding.DRIFT]
     if not edited or not r.phase.is_final:
-        return None  # while it is live it is held for this, and that is told
+        return None  # a live rollout is held for this, and the hold has its own notice
     names = ", ".join(edited[:3]) + (f" and {len(edited) - 3} more" if len(edited) > 3 else "")
     return NoticeText(
         NoticeEvent.TROUBLE,
@@ -206,7 +206,7 @@ _Maker = Callable[[Rollout, RecordedEvent], NoticeText | None]
 
 
 def _always(kind: NoticeEvent, severity: Severity, what: str, next_: str, verb: str) -> _Maker:
-    """The words for a kind of entry, whatever it holds; `verb` is the command to step in with."""
+    """A notice with the same words for every entry of a kind; `verb` is the command to intervene."""
     return lambda r, e: NoticeText(kind, severity, what, e.reason, next_, f"rollout {verb} {r.id}")
 
 

@@ -11,13 +11,13 @@ from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
 from rollout.domain.plan.plan import Plan
 
-QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # what is told where nothing else is asked for
+QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # the default: everything but steps
 _LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 _MENTION = re.compile(r"@(?=everyone|here|channel|all)|<(?=[!@#])")
 
 
 class Scope(StrEnum):
-    """To whose addresses a notice goes."""
+    """The addresses that a notice goes to."""
 
     ALL = "all"
     SETTINGS = "settings"

@@ -15,7 +15,7 @@ from rollout.domain.gates.forecast_wording import Forecast
 from rollout.domain.gates.profiles import GateConfig, at_step, before_full, from_plan, profile_of
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 
-PATIENCE = 30 * DAY  # what people wait for a decision, in a plan that names no deadline
+PATIENCE = 30 * DAY  # how long people wait for a decision if the plan has no deadline
 _MARGIN_FOR_CHANCE = 0.8  # of that time, for the median rollout: half of them take longer
 _MOST_DAYS = 365  # of a deadline that is proposed
 _NEVER = 1e12  # calls for a margin so small that no number of calls proves it
@@ -116,7 +116,7 @@ def as_profile(config: GateConfig, name: str) -> GateConfig:
 
 
 def calls_of(config: GateConfig, steps: Sequence[PlayStep], calls_per_day: float, base: Mapping[str, float]) -> float:
-    """Calls until half of the rollouts of an equal canary are through all steps, holds included."""
+    """Calls until half of the rollouts of an equal canary have finished all steps, holds included."""
     total = 0.0
     for i, step in enumerate(steps):
         narrow = before_full([s.weight / 10_000 for s in steps], i + 1)

@@ -1,4 +1,4 @@
-"""Baselines on their way back: whether Retell would take it, and the form that it must take.
+"""Baselines for a rollback: whether Retell accepts them, and the form in which it does.
 
 A rollback writes a baseline verbatim. A list may be live that Retell itself would refuse today: it was made before
 a rule, or by a tool that rounds. So each list is judged before the first write, and for every list that is accepted

@@ -219,7 +219,7 @@ def _facts(entry: object) -> tuple[Any, ...]:
 
 
 def same(a: Sequence[Mapping[str, Any]] | None, b: Sequence[Mapping[str, Any]] | None) -> bool:
-    """Do two lists of agents mean the same split?"""
+    """True if two lists of agents mean the same split."""
     return a is b or _meaning(a) == _meaning(b)
 
 

@@ -1,4 +1,4 @@
-"""In which order a server that adds doubles from left to right gets exactly 1.0 from a split."""
+"""The order of a split in which a server that adds doubles from left to right gets exactly 1.0."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class BaselineTag:
 
     @property
     def sentence(self) -> str:
-        """The new place of a tag that was moved, and what follows from it."""
+        """The version that a moved tag points to now, and what follows from that."""
         name = f"the tag {self.tag} of {self.agent_id}, which the baseline names,"
         if self.now is None:
             return f"{name} was deleted (it pointed to version {self.version}): a rollback to it would be refused"
@@ -56,7 +56,7 @@ def moved(tags: Iterable[BaselineTag] | None) -> list[str]:
 
 
 def adopted(tags: Iterable[BaselineTag]) -> tuple[BaselineTag, ...]:
-    """The tags as they are now taken for right; those that are gone are watched no more."""
+    """The tags, with the versions that they point to now accepted; deleted tags are no longer watched."""
     return tuple(
         BaselineTag(tag.agent_id, tag.tag, tag.version if tag.now is None else tag.now)
         for tag in tags

@@ -176,7 +176,7 @@ class RemoteBackend:
         self._client.close()
 
     def _run_tests(self, body: Mapping[str, Any], told: Callable[[str], None]) -> dict[str, Any]:
-        """Ask the service once: each would run the tests again. It sends a line every 15 s or sooner."""
+        """Run the tests by one request, never sent again: that would run them twice. A line comes at least every 15 s."""
         stream = self._client.stream("POST", f"{self.url}/api/v1/plans/tests", json=body, timeout=120)
         try:
             with stream as answer:
