@@ -72,6 +72,8 @@ class Player:
         self.outcomes[outcome] += 1
         if outcome is not Outcome.KILLED:
             print(f"{outcome.name.lower().replace('_', ' ')}: {mutant}", flush=True)
+        if self.outcomes.total() % 20 == 0:
+            print(f"... {self.outcomes[Outcome.KILLED]} of {self.outcomes.total()} killed", flush=True)
 
 
 def _play(mutant: Mutant, items: list[pytest.Item], folder: str) -> None:
