@@ -106,7 +106,7 @@ class CallDetailsReader:
         numbers, channels = [t.number for t in rollout.targets], [str(c) for c in rollout.plan.channels]
         calls = self.app.store.calls.since(numbers, channels, rollout.started_at)
         tried = {ref.pair for ref in rollout.plan.arms.values()}
-        sentence = backup_models.told(calls, tried, baseline_pairs(rollout.targets))
+        sentence = backup_models.share_warning(calls, tried, baseline_pairs(rollout.targets))
         if sentence is not None:
             self.app.store.note_once_a_day(rollout.id, JournalEntry("backup_models", SERVICE, sentence))
 

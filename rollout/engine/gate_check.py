@@ -17,7 +17,7 @@ from rollout.domain.gates.earlier_calls import BEFORE, baseline_history, limits_
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import Observations, baseline_pairs
 from rollout.domain.gates.profiles import EDITION, GateConfig, from_plan
-from rollout.domain.gates.shipping import better, leader, versus
+from rollout.domain.gates.shipping import comparison_gate, judge_against, leader
 from rollout.domain.gates.verdict import Alarm, Comparison, GateOutcome, GateVerdict, Memory, Verdict, joined
 from rollout.domain.lifecycle.records import FetchMark
 from rollout.domain.lifecycle.state import Position, Rollout
@@ -151,11 +151,11 @@ def _comparison(
     first = None if rollout.plan.variants is None else leader(judged)
     if first is None:
         return None
-    config, over = versus(judged[first].evidence.config), {}
+    config, over = comparison_gate(judged[first].evidence.config), {}
     for name in judged:
         if name != first:
             by_strata = judged[first].memory.by_strata or judged[name].memory.by_strata
-            over[name] = better(config, tally_of(rollout, config, seen, now, first, name), by_strata=by_strata)
+            over[name] = judge_against(config, tally_of(rollout, config, seen, now, first, name), by_strata=by_strata)
     return Comparison(first, over)
 
 

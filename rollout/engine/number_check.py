@@ -8,7 +8,7 @@ from typing import Any
 from rollout.domain.errors import SplitError
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.domain.splits.baselines import AGENTS_ANEW, missed, refused
+from rollout.domain.splits.baselines import AGENTS_ANEW, reason_to_refuse, wrong_sum
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import lists_at
 
@@ -24,7 +24,7 @@ def problems(plan: Plan, reading: Reading) -> tuple[list[str], dict[str, list[di
                 f"{reading.number} has no {channel.field}, so there is nothing to roll back to; assign an agent first"
             )
             continue
-        if (why := refused(entries)) is not None:
+        if (why := reason_to_refuse(entries)) is not None:
             found.append(
                 f"{reading.number}: Retell would refuse its {channel.field} in a rollback, because {why}: {AGENTS_ANEW}"
             )
@@ -74,7 +74,7 @@ def _version_warnings(number: str, entries: Sequence[Mapping[str, Any]]) -> Iter
 
 
 def _weight_warnings(number: str, field_: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if refused(entries) is None and (total := missed(entries)) is not None:
+    if reason_to_refuse(entries) is None and (total := wrong_sum(entries)) is not None:
         yield (
             f"{number}: the weights of its {field_} add up to {total}, not to 1; a rollback writes "
             "them as they are or, if Retell refuses that, in the same proportions with a sum of exactly 1"

@@ -17,7 +17,7 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import IntendedBatch, ObservedNumbers, SettledBatch
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
 from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, reading_trouble, shown
@@ -229,7 +229,7 @@ class WriteProtocol:
 
     def _in_other_form(self, done: BatchWrite, batch: _Batch) -> BatchWrite:
         """Write the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
-        wanted = {number: exactly(done.rollout.by_number[number].baseline) for number in done.as_read}
+        wanted = {number: exact_lists(done.rollout.by_number[number].baseline) for number in done.as_read}
         return self._again(done, batch, wanted, _REFUSED)
 
     def _again(self, done: BatchWrite, batch: _Batch, wanted: Mapping[str, Mapping[str, Any]], why: str) -> BatchWrite:

@@ -20,7 +20,7 @@ from typing import Any
 
 from rollout.domain.errors import InputError, Refused
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.kit.program.wire import origin
 
 _PARTS = ("proxy.py", "wire.py", "restore.py", "rollback.py")  # the last one's docstring becomes the file's
@@ -111,7 +111,7 @@ def _numbers(rollout: Rollout) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for target in rollout.targets:
         kept: dict[str, Any] = {"baseline": dict(target.baseline), "confirmed": dict(target.split)}
-        if (exact := exactly(target.baseline)) != target.baseline:
+        if (exact := exact_lists(target.baseline)) != target.baseline:
             kept["exact"] = exact  # for when Retell refuses the baseline as it was read
         found[target.number] = kept
     return found

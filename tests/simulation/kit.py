@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Reading
 from rollout.domain.writes.protocol import shows_baseline
 
@@ -37,7 +37,7 @@ class Kit:
     def _number(self, world: World, retell: SimRetell, number: str, baseline: Mapping[str, Any]) -> None:
         began = world.now
         watch = world.weather.bounds.lease + world.weather.bounds.horizon
-        body, exact = json.dumps(dict(baseline)), json.dumps(exactly(baseline))
+        body, exact = json.dumps(dict(baseline)), json.dumps(exact_lists(baseline))
         acknowledged = None
         for _ in range(2000):
             if acknowledged is None:

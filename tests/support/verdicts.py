@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from rollout.domain.gates.judge import combine, judge
 from rollout.domain.gates.profiles import GateConfig, gate_config
-from rollout.domain.gates.shipping import better, leader, versus
+from rollout.domain.gates.shipping import comparison_gate, judge_against, leader
 from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import Comparison, GateVerdict, Verdict
 from tests.support.clock import START
@@ -21,11 +21,11 @@ def ab_verdict(
 ) -> GateVerdict:
     """A look at variants in the second and last step. lost: a variant none of whose calls has a result."""
     judged = {name: judge(config, _tally(config, own, baseline, lost=name == lost)) for name, own in arms.items()}
-    first, pair = leader(judged), versus(config)
+    first, pair = leader(judged), comparison_gate(config)
     over: dict[str, Verdict] = {}
     for name, other in arms.items():
         if first is not None and name != first:
-            over[name] = better(pair, _tally(pair, arms[first], other), by_strata=False)
+            over[name] = judge_against(pair, _tally(pair, arms[first], other), by_strata=False)
     outcome = combine(judged)
     compared = None if first is None else Comparison(first, over)
     return GateVerdict(outcome, None, f"the gates say {outcome}", START, (1, 2), judged, compared)

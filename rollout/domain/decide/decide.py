@@ -13,7 +13,7 @@ from datetime import datetime
 from rollout.domain.decide.actions import Action, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.pending import pending
-from rollout.domain.decide.resting import ended, waiting
+from rollout.domain.decide.resting import ended, paused_or_held
 from rollout.domain.decide.rollback import rolling_back
 from rollout.domain.decide.steps import progressing
 from rollout.domain.decide.timing import next_opening_check
@@ -31,7 +31,7 @@ def decide(rollout: Rollout, facts: Facts, now: datetime) -> Action:
         case Phase.PROGRESSING:
             return _by_calendar(rollout, facts, now, _by_deadline(rollout, progressing(rollout, facts, now)))
         case Phase.PAUSED | Phase.HELD:
-            return waiting(rollout, facts, now)
+            return paused_or_held(rollout, facts, now)
         case Phase.PROMOTED | Phase.ROLLED_BACK | Phase.STOPPED:
             return ended(rollout, facts, now)
 

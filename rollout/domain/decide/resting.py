@@ -17,7 +17,7 @@ from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.domain.versions import tags
 
 
-def waiting(r: Rollout, f: Facts, now: datetime) -> Action:
+def paused_or_held(r: Rollout, f: Facts, now: datetime) -> Action:
     """The action while paused or held: nothing is written, but drift and gates still count."""
     if f.look is not None:
         wrong = wrong_numbers(r, f.look)

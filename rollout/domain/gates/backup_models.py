@@ -30,7 +30,7 @@ class BackupShare:
         return f"{self.backed_up} of {self.read} calls ({100 * self.backed_up / self.read:.3g} %)"
 
 
-def told(
+def share_warning(
     calls: Iterable[CallRecord], tried: Collection[tuple[str, int]], baseline: Collection[tuple[str, int]]
 ) -> str | None:
     """A sentence if the shares differ; None if they do not, or if too few calls were read to tell."""

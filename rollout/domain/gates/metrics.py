@@ -140,7 +140,7 @@ def sample(rule: MetricRule, cells: Iterable[CellCounts]) -> tuple[int, int]:
     return judged, judged + lost
 
 
-def told(rule: MetricRule, series: str) -> str:
+def bad_calls_text(rule: MetricRule, series: str) -> str:
     """Words for the bad calls of a series, after "7 of its 50 calls were"."""
     row = rule.row
     if row.figure is None:

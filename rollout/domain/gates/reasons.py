@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from rollout.domain.gates import forecast
 from rollout.domain.gates.forecast_wording import Forecast
-from rollout.domain.gates.metrics import MetricRule, sample, told
+from rollout.domain.gates.metrics import MetricRule, bad_calls_text, sample
 from rollout.domain.gates.profiles import GateConfig
 from rollout.domain.gates.tally import Cell, Stratum, Tally, totals
 from rollout.domain.gates.verdict import Figures
@@ -38,9 +38,9 @@ def harm(config: GateConfig, n: MetricFigures) -> str:
     series = max(worst.series, key=lambda s: n.counts[s][0])
     fc, sc, fb, sb = n.counts[series]
     return (
-        f"{_first(config.who)} is worse: {fc} of its {fc + sc} calls were {told(worst, series)}, compared with {fb} of the "
-        f"baseline's {fb + sb} (evidence of harm {figure(n.e_gate)}; the limit is {1 / config.alpha:g})."
-        + _sample(worst, n.compared)
+        f"{_first(config.who)} is worse: {fc} of its {fc + sc} calls were {bad_calls_text(worst, series)}, "
+        f"compared with {fb} of the baseline's {fb + sb} "
+        f"(evidence of harm {figure(n.e_gate)}; the limit is {1 / config.alpha:g})." + _sample(worst, n.compared)
     )
 
 
@@ -191,7 +191,7 @@ def _rates(who: str, metric: MetricRule, counts: Mapping[str, Counts]) -> str:
         return ""
     if metric.name == "success":
         fc, sc, fb, sb = sc, fc, sb, fb
-    were = "successful" if metric.name == "success" else told(metric, series)
+    were = "successful" if metric.name == "success" else bad_calls_text(metric, series)
     canary, baseline = (f"{100 * n / total:.0f} %" for n, total in ((fc, fc + sc), (fb, fb + sb)))
     return f"{canary} of {who}'s {fc + sc} calls were {were}, {baseline} of the baseline's {fb + sb}. "
 

@@ -34,7 +34,7 @@ def missing_evidence(verdict: GateVerdict | None, arm: str) -> str | None:
 # ------------------------------------------------------------------ variant against variant
 
 
-def versus(config: GateConfig) -> GateConfig:
+def comparison_gate(config: GateConfig) -> GateConfig:
     """The gate that says whether one variant is better than another: the first metric alone, with a margin of 0.
 
     To be proven not worse by a margin of 0 is to be proven better; floors, alarms and 1/beta are those of the plan.
@@ -42,11 +42,11 @@ def versus(config: GateConfig) -> GateConfig:
     return replace(config, metrics=(replace(config.compared[0], share=1.0, margins=(0.0,)),))
 
 
-def better(config: GateConfig, tally: Tally, *, by_strata: bool) -> Verdict:
+def judge_against(config: GateConfig, tally: Tally, *, by_strata: bool) -> Verdict:
     """The verdict that a variant, counted as the canary, is better than another, counted as the baseline.
 
-    config: of `versus`. A step that gives one of them no calls compares nothing, and the highest floor holds at every
-    weight. by_strata: the split of either is paid for by stratum.
+    config: of `comparison_gate`. A step that gives one of them no calls compares nothing, and the highest floor holds
+    at every weight. by_strata: the split of either is paid for by stratum.
     """
     from rollout.domain.gates.judge import judge
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.profiles import GateConfig, at_step
-from rollout.domain.gates.shipping import LAST, versus
+from rollout.domain.gates.shipping import LAST, comparison_gate
 from rollout.domain.gates.weighing import FAIL, PASS, rule, weigh
 from rollout.domain.plan.decide import Ship
 from rollout.domain.plan.plan import Plan
@@ -91,7 +91,7 @@ def play_decision(
         calls.take(min(max(5, calls.done // 20), test.calls - calls.done))
         for arm in test.shares:
             failed |= calls.harmed(config, arm)
-    against, shipped = versus(config), {}
+    against, shipped = comparison_gate(config), {}
     for arm in test.shares:
         best = ~failed & calls.proven(config, arm, BASELINE)
         for other in test.shares:

@@ -26,7 +26,7 @@ MOST_MISSED = Decimal("0.01")  # by which the weights of a live list may miss 1
 AGENTS_ANEW = "set the number's agents again in Retell, with weights that add up to 1, then start again"
 
 
-def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:
+def reason_to_refuse(entries: Sequence[Mapping[str, Any]]) -> str | None:
     """Retell's reason to refuse this list, and what to do; None: there is a form of it that Retell takes."""
     weights = [splits.exact_weight(entry.get("weight")) for entry in entries]
     for entry, weight in zip(entries, weights, strict=True):
@@ -41,14 +41,14 @@ def refused(entries: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def missed(entries: Sequence[Mapping[str, Any]]) -> Decimal | None:
+def wrong_sum(entries: Sequence[Mapping[str, Any]]) -> Decimal | None:
     """The sum of the weights, if that is not 1; None if it is, as decimals or as doubles."""
     weights = [splits.exact_weight(entry.get("weight")) or Decimal(0) for entry in entries]
     total = sum(weights, Decimal(0))
     return None if total == 1 or add([float(w) for w in weights]) == 1.0 else total
 
 
-def exactly(baseline: Lists) -> dict[str, list[dict[str, Any]]]:
+def exact_lists(baseline: Lists) -> dict[str, list[dict[str, Any]]]:
     """These lists in the form that the strictest Retell takes; a list that has none stays as it is.
 
     Whole basis points in the old proportions, in an order that adds up to exactly 1.0 as doubles; where none does, up

@@ -14,7 +14,7 @@ from typing import Any
 from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.protocol import Settled, others_of, settle, shows
@@ -143,7 +143,7 @@ def _unknown(found: Outcomes, number: str, answer: Answer, fresh: Reading | None
 
 def _has_other_form(write: Write, target: Target) -> bool:
     """True if this wrote a baseline verbatim, and a stricter Retell may accept another form of it."""
-    return write.step == 0 and write.lists == target.baseline and exactly(target.baseline) != target.baseline
+    return write.step == 0 and write.lists == target.baseline and exact_lists(target.baseline) != target.baseline
 
 
 def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None, agreed: bool) -> Settled:

@@ -20,7 +20,7 @@ from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.state import Lists, Rollout, Target, Write
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Reading, Trouble
 
 # ------------------------------------------------------------------ what to send
@@ -84,7 +84,7 @@ def shows(shown: Lists, wanted: Lists) -> bool:
 
 def shows_baseline(shown: Lists, baseline: Lists) -> bool:
     """True if a number shows its baseline as it was read, or in the form that is written if Retell refuses that."""
-    return shows(shown, baseline) or shows(shown, exactly(baseline))
+    return shows(shown, baseline) or shows(shown, exact_lists(baseline))
 
 
 def others_of(shown: Reading, managed: Container[str]) -> str:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from rollout.domain.gates.backup_models import told
+from rollout.domain.gates.backup_models import share_warning
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE
@@ -26,7 +26,7 @@ def calls(version: int, backed_up: int, others: int, unknown: int = 0) -> list[C
     ("canary", "baseline"), [((12, 28), (3, 357)), ((0, 200), (40, 160)), ((20, 20), (0, 40))], ids=str
 )
 def test_shares_that_differ_are_told_in_either_direction(canary: tuple[int, int], baseline: tuple[int, int]) -> None:
-    sentence = told([*calls(7, *canary), *calls(6, *baseline)], [NEW], [OLD])
+    sentence = share_warning([*calls(7, *canary), *calls(6, *baseline)], [NEW], [OLD])
     assert sentence is not None
     assert f"{canary[0]} of {sum(canary)} calls ({100 * canary[0] / sum(canary):.3g} %)" in sentence
     assert f"{baseline[0]} of {sum(baseline)} calls" in sentence
@@ -38,7 +38,7 @@ def test_shares_that_differ_are_told_in_either_direction(canary: tuple[int, int]
 )
 def test_where_a_difference_begins_to_be_told(told_at: int, not_at: int, baseline: tuple[int, int]) -> None:
     def sentence(backed_up: int) -> str | None:
-        return told([*calls(7, backed_up, 40 - backed_up), *calls(6, *baseline)], [NEW], [OLD])
+        return share_warning([*calls(7, backed_up, 40 - backed_up), *calls(6, *baseline)], [NEW], [OLD])
 
     assert sentence(told_at) is not None
     assert sentence(not_at) is None
@@ -56,12 +56,12 @@ def test_where_a_difference_begins_to_be_told(told_at: int, not_at: int, baselin
     ],
 )
 def test_what_does_not_differ_or_is_not_known_is_not_told(found: list[CallRecord]) -> None:
-    assert told(found, [NEW], [OLD]) is None
+    assert share_warning(found, [NEW], [OLD]) is None
 
 
 def test_calls_that_were_not_read_and_other_versions_count_for_nothing() -> None:
     unread = [CallRecord(f"u{i}", AGENT, 7, ONE, "inbound", START, START, "ended") for i in range(40)]
-    assert told([*unread, *calls(8, 40, 0), *calls(6, 0, 40)], [NEW], [OLD]) is None
+    assert share_warning([*unread, *calls(8, 40, 0), *calls(6, 0, 40)], [NEW], [OLD]) is None
 
 
 def test_looking_after_every_call_tells_of_equal_versions_seldom() -> None:
@@ -71,7 +71,7 @@ def test_looking_after_every_call_tells_of_equal_versions_seldom() -> None:
         for _ in range(20):
             canary, baseline = (sum(chance.random() < 0.1 for _ in range(n)) for n in (2, 18))
             found += calls(7, canary, 2 - canary) + calls(6, baseline, 18 - baseline)
-            if told(found, [NEW], [OLD]) is not None:
+            if share_warning(found, [NEW], [OLD]) is not None:
                 wrong += 1
                 break
     assert wrong <= 3

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rollout.domain import call_documents
 from rollout.domain.gates.counting import CallRules, outcomes, settled
 from rollout.domain.gates.earlier_calls import limits_of
-from rollout.domain.gates.metrics import KINDS, NAMED, MetricRule, sample, told
+from rollout.domain.gates.metrics import KINDS, NAMED, MetricRule, bad_calls_text, sample
 from rollout.domain.gates.profiles import from_plan
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 
@@ -249,7 +249,7 @@ def test_no_shape_of_a_call_crashes_a_metric_or_reaches_the_database_as_no_numbe
 def test_every_kind_has_its_meaning_and_words_for_bad_calls():
     rules = [*CONFIG.metrics, *from_plan({"metrics": [{"name": n} for n in KINDS if n not in NAMED]}).metrics]
     assert {rule.kind for rule in rules} == set(KINDS)
-    words = {rule.name: [told(rule, series) for series in rule.series] for rule in rules}
+    words = {rule.name: [bad_calls_text(rule, series) for series in rule.series] for rule in rules}
     assert words["hangup_5"] == ["hung up by the caller within 5 s"]
     assert words["booking"] == ["with a failed call of book"]
     assert words["costly"] == ["more expensive than 40 cents"]

@@ -9,7 +9,7 @@ import pytest
 
 from rollout.domain.gates.judge import judge
 from rollout.domain.gates.profiles import from_plan, gate_config
-from rollout.domain.gates.shipping import best, better, leader, missing_evidence, versus
+from rollout.domain.gates.shipping import best, comparison_gate, judge_against, leader, missing_evidence
 from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import Comparison, GateOutcome, GateVerdict, Verdict
 from tests.support.verdicts import ENOUGH, FEW, ab_verdict
@@ -117,8 +117,8 @@ def test_the_leader_has_the_best_rate_and_of_equals_the_first() -> None:
 
 
 def test_the_comparison_asks_for_the_first_metric_alone_with_a_margin_of_0() -> None:
-    [metric] = versus(CONFIG).metrics
-    assert (metric.name, metric.margins, versus(CONFIG).floors) == ("success", (0.0,), CONFIG.floors)
+    [metric] = comparison_gate(CONFIG).metrics
+    assert (metric.name, metric.margins, comparison_gate(CONFIG).floors) == ("success", (0.0,), CONFIG.floors)
 
 
 def test_a_comparison_is_stored_with_its_verdict_and_says_the_same_again() -> None:
@@ -131,11 +131,11 @@ def test_a_comparison_is_stored_with_its_verdict_and_says_the_same_again() -> No
 def compared_by(*, calls: int = ENOUGH, lost: int = 0, unavailable: str | None = None) -> GateVerdict:
     """b has proven everything beside the baseline; against c its own comparison has these calls of either."""
     found = ab_verdict({"b": (ENOUGH, 0.1), "c": (ENOUGH, 0.2)})
-    pair = versus(CONFIG)
+    pair = comparison_gate(CONFIG)
     counts = {"success": (0, calls - lost, 0, calls)}
     cell = Cell(0.5, 2, "2026-03-02", (calls, calls), (calls, calls), counts, {"success": (lost, 0)})
     tally = Tally((cell,), position=2, step=2, weight=1.0, unavailable=unavailable)
-    return replace(found, comparison=Comparison("b", {"c": better(pair, tally, by_strata=False)}))
+    return replace(found, comparison=Comparison("b", {"c": judge_against(pair, tally, by_strata=False)}))
 
 
 def test_what_the_comparison_lacks_is_told_by_what_keeps_it_from_its_proof() -> None:

@@ -186,7 +186,7 @@ def test_what_was_read_before_a_failure_is_kept_and_nothing_is_asked_for_after_i
 def test_what_differs_between_the_models_is_told_while_the_sample_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(call_details, "SAMPLE", 2)
     said: list[str | None] = ["a backup model answered more often"]
-    monkeypatch.setattr(backup_models, "told", lambda *_asked: said[0])
+    monkeypatch.setattr(backup_models, "share_warning", lambda *_asked: said[0])
     store = Store({ONE: 1})
     read, needing = reader(store), [judged("r1", gates=NEEDS)]
     read.read(needing, START)

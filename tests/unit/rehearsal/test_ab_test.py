@@ -9,7 +9,7 @@ import pytest
 
 from rollout.domain.gates.judge import combine, judge
 from rollout.domain.gates.profiles import gate_config
-from rollout.domain.gates.shipping import best, better, leader, versus
+from rollout.domain.gates.shipping import best, comparison_gate, judge_against, leader
 from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import Comparison, GateOutcome, GateVerdict
 from rollout.domain.plan.plan import Plan
@@ -48,7 +48,7 @@ def test_a_rehearsal_decides_as_the_gates_do_on_the_same_calls() -> None:
     rates["c"] = {**rates["c"], "success": 0.05}
     runs = 6
     calls = PlayedCalls(CONFIG, ABTest(THIRDS, 1_800, 3.0), rates, runs, np.random.default_rng(3))
-    against = versus(CONFIG)
+    against = comparison_gate(CONFIG)
 
     def tally(config: Any, run: int, arm: str, other: str) -> Tally:
         cells = []
@@ -77,7 +77,7 @@ def test_a_rehearsal_decides_as_the_gates_do_on_the_same_calls() -> None:
             first = leader(arms)
             assert first is not None
             other = "b" if first == "c" else "c"
-            over = {other: better(against, tally(against, run, first, other), by_strata=False)}
+            over = {other: judge_against(against, tally(against, run, first, other), by_strata=False)}
             decided = best(GateVerdict(combine(arms), None, "", arms=arms, comparison=Comparison(first, over))).name
             found.append(decided)
             played = [

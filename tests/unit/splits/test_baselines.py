@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rollout.domain.splits.baselines import exactly, missed, refused
+from rollout.domain.splits.baselines import exact_lists, reason_to_refuse, wrong_sum
 from rollout.domain.writes.protocol import shows_baseline
 from rollout.sandbox.messages import ApiError
 from rollout.sandbox.rules import read_patch
@@ -47,14 +47,14 @@ def taken(lists: dict[str, Any]) -> bool:
     ids=str,
 )
 def test_a_list_that_retell_itself_would_refuse_is_refused(weights: list[Any], why: str) -> None:
-    found = refused(served(*weights))
+    found = reason_to_refuse(served(*weights))
     assert found is not None
     assert why in found
 
 
 @pytest.mark.parametrize("version", [-1, 6.5, "v3", "Prod", "", "a" * 21, 2**40])
 def test_an_entry_without_a_version_that_can_be_sent_is_refused(version: Any) -> None:
-    found = refused([entry(version)])
+    found = reason_to_refuse([entry(version)])
     assert found is not None
     assert "neither a version nor a tag" in found
 
@@ -76,13 +76,13 @@ def test_an_entry_without_a_version_that_can_be_sent_is_refused(version: Any) ->
     ids=str,
 )
 def test_what_misses_one_by_a_hundredth_or_less_is_accepted_and_said(weights: list[float], total: str | None) -> None:
-    assert refused(served(*weights)) is None
-    assert missed(served(*weights)) == (None if total is None else Decimal(total))
+    assert reason_to_refuse(served(*weights)) is None
+    assert wrong_sum(served(*weights)) == (None if total is None else Decimal(total))
 
 
 def test_a_weight_that_cannot_be_read_counts_as_none() -> None:
-    assert missed(served(0.5, None)) == missed(served(0.5, "half")) == Decimal("0.5")
-    assert refused(served(0.5, None)) == "an entry has the weight None, which is not above 0 and at most 1"
+    assert wrong_sum(served(0.5, None)) == wrong_sum(served(0.5, "half")) == Decimal("0.5")
+    assert reason_to_refuse(served(0.5, None)) == "an entry has the weight None, which is not above 0 and at most 1"
 
 
 def parts(cuts: list[int], scale: int, off: int) -> list[float]:
@@ -110,9 +110,9 @@ def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
     weights = parts(cuts, scale, off)
     read = [{**entry(i + 1, weight), "note": "of Retell's"} for i, weight in enumerate(weights)]
     read[0]["agent_version"] = version
-    if refused(read) is not None:
+    if reason_to_refuse(read) is not None:
         return
-    form = exactly({FIELD: read})
+    form = exact_lists({FIELD: read})
     assert taken(form), (weights, form)
     assert sum(Decimal(repr(e["weight"])) for e in form[FIELD]) == 1
     assert shows_baseline(form, {FIELD: read})
@@ -125,12 +125,12 @@ def test_for_every_accepted_baseline_there_is_a_body_that_a_strict_retell_takes(
 def test_weights_in_an_order_that_doubles_do_not_like_are_put_into_another() -> None:
     read = {FIELD: served(0.7, 0.2, 0.1)}
     assert not taken(read)
-    assert exactly(read) != read
-    assert taken(exactly(read))
+    assert exact_lists(read) != read
+    assert taken(exact_lists(read))
 
 
 def test_a_list_of_an_older_database_that_no_pre_flight_saw_has_a_form_too() -> None:
-    assert exactly({FIELD: served(0.5, 0.4)})[FIELD] == served(0.5556, 0.4444)
-    assert exactly({FIELD: served(2)})[FIELD] == served(1.0)
-    assert exactly({FIELD: served(1, 0)})[FIELD] == served(1.0)
-    assert exactly({FIELD: None}) == {FIELD: []}
+    assert exact_lists({FIELD: served(0.5, 0.4)})[FIELD] == served(0.5556, 0.4444)
+    assert exact_lists({FIELD: served(2)})[FIELD] == served(1.0)
+    assert exact_lists({FIELD: served(1, 0)})[FIELD] == served(1.0)
+    assert exact_lists({FIELD: None}) == {FIELD: []}

@@ -10,7 +10,7 @@ import pytest
 from rollout.domain.lifecycle.changes import WriteResult
 from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import TargetState, WriteOutcome
-from rollout.domain.splits.baselines import exactly
+from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble, shown
@@ -151,7 +151,7 @@ ROUNDED = {FIELD: [entry(5, 0.33), entry(6, 0.66)]}
         (ROUNDED, ROUNDED, 400, [ONE]),
         (ROUNDED, ROUNDED, 422, [ONE]),
         (ROUNDED, ROUNDED, 404, []),  # of the agent, whatever the form
-        (ROUNDED, exactly(ROUNDED), 422, []),  # it has that form already
+        (ROUNDED, exact_lists(ROUNDED), 422, []),  # it has that form already
         (only(6), only(6), 422, []),  # there is no other one
     ],
 )
