@@ -4,6 +4,7 @@ A fleet has thousands of targets, and reading them costs more than everything el
 target is in the journal, and its head is a hash over all of them: the same head means the same targets, in
 whatever process they were changed. An entry is therefore never stale: it is either present and correct, or absent and
 read again. Ended rollouts are left out: they are read too rarely to be worth the memory.
+docs/adr/0012-caches.md has what this gains.
 """
 
 from __future__ import annotations

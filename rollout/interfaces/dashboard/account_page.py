@@ -1,6 +1,6 @@
 """The account: every phone number, what it serves, who drives it, when it last changed, and whether it drifted.
 
-Retell's list is kept for a few seconds, so that searching and sorting ask Retell nothing.
+Retell's list is kept for a few seconds, so that searching and sorting ask Retell nothing (docs/adr/0012-caches.md).
 """
 
 from __future__ import annotations
