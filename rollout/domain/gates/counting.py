@@ -196,14 +196,7 @@ def tabulate(
     later than bad ones must not look like bad ones. Each series has a limit of its own, so that slow analysis does not
     delay what is known as soon as a call ends. `stratum` names the stratum of a call (None: there is only one).
     """
-    placed: list[tuple[datetime, int, WeightSpan, dict[str, bool | None], CallRecord]] = []
-    for call in {c.call_id: c for c in calls}.values():
-        who = (call.agent_id, call.agent_version)
-        span = _span(call, spans)
-        if span is not None and (who == rules.canary or who in rules.baseline):
-            assert call.started_at is not None
-            arm = 0 if who == rules.canary else 1
-            placed.append((call.started_at, arm, span, settled(call, rules, now), call))
+    placed = _placed(calls, spans, now, rules)
     series = [name for m in rules.metrics for name in m.series]
     critical = [name for m in rules.metrics if m.critical or m.sampled for name in m.series]
     limit = {
@@ -233,6 +226,20 @@ def tabulate(
                 cell.lost[name][arm] += 1
     cells = tuple(d.cell(w, position, day, wave) for (w, position, day), d in drafts.items())
     return CallTable(cells, still_open)
+
+
+def _placed(
+    calls: Iterable[CallRecord], spans: Sequence[WeightSpan], now: datetime, rules: CallRules
+) -> list[tuple[datetime, int, WeightSpan, dict[str, bool | None], CallRecord]]:
+    """Each call of the two arms once: its start, its arm (0: the canary), its span, its results, and the call."""
+    placed = []
+    for call in {c.call_id: c for c in calls}.values():
+        who = (call.agent_id, call.agent_version)
+        span = _span(call, spans)
+        if span is not None and (who == rules.canary or who in rules.baseline):
+            assert call.started_at is not None
+            placed.append((call.started_at, 0 if who == rules.canary else 1, span, settled(call, rules, now), call))
+    return placed
 
 
 class _Draft:
