@@ -13,14 +13,22 @@ import pytest
 
 from tests.support.command_line import REPOSITORY
 
-LONGEST = 350
-# Modules of the product above 350 lines, each with its reason.
+LONGEST = 300
 LONG = {
+    "rollout/app.py": "the composition root: one line for each thing that is joined",
     "rollout/settings.py": "every setting, one line each",
-    "rollout/domain/lifecycle/state.py": "one rollout as a value, with all that is derived from it",
-    "rollout/engine/write_protocol.py": "the protocol's phases are read together",
     "rollout/domain/gates/evidence.py": "every formula of the evidence beside its source",
+    "rollout/domain/gates/metrics.py": "one table of all metrics of calls",
+    "rollout/domain/lifecycle/state.py": "one rollout as a value, with all that is derived from it",
+    "rollout/domain/rehearsal/simulation.py": "one model of callers, played on arrays",
+    "rollout/engine/ports.py": "every port of the engine, with what it promises",
+    "rollout/engine/write_protocol.py": "the protocol's phases are read together",
+    "rollout/adapters/store/tables.py": "every table, one line for each column",
+    "rollout/interfaces/api/answers.py": "every answer of the API, field by field, as its description shows it",
+    "rollout/interfaces/backend/remote.py": "every command as one request",
+    "rollout/kit/program/restore.py": "the life of one number in the kit, which is read at three in the morning",
 }
+"""Longer modules of the product, each with its reason."""
 HOSTS = [
     f"{name}.{end}"
     for name, end in (
