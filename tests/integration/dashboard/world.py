@@ -201,7 +201,8 @@ def world(folder: Path, *, tokens: bool = True, ticking: bool = True, root_path:
             observe_seconds=5,
             watch_seconds=0.3,
             drift_seconds=0.5,
-            read_rate=10_000,  # a file of tests asks with one token for each role, as fast as it can
+            read_rate=10_000,  # a file of tests asks with one token for each role, as fast as it can,
+            change_rate=10_000,  # for the pages that confirm a command, too
             root_path=root_path,
             send_window=0.9,
             request_deadline=1.5,
