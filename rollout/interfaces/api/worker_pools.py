@@ -142,11 +142,12 @@ class Followers:
         """A future of the rollback's end: the rollout as shown, with `seconds` it took."""
         with self._lock:
             running = self._running.get(id_)
-            if running is None or running.done():
-                running = self._pool.submit(self._follow, id_)
-                self._running[id_] = running
-                running.add_done_callback(lambda f: self._done(id_, f))
-            return running
+            if running is not None and not running.done():
+                return running
+            running = self._running[id_] = self._pool.submit(self._follow, id_)
+        # Not under the lock: one that has ended by now calls back at once, in this thread.
+        running.add_done_callback(lambda f: self._done(id_, f))
+        return running
 
     def _follow(self, id_: str) -> dict[str, object]:
         try:
