@@ -1,1 +1,1 @@
-"""What `/metrics` answers, in the text format of Prometheus."""
+"""The answer of `/metrics`, in the text format of Prometheus."""

@@ -37,7 +37,7 @@ _WRITE_KEYS = tuple(f.name for f in fields(Write) if f.name not in ("lists", "re
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What has become known of a recorded write; None: unchanged.
+    """News of a recorded write; None: unchanged.
 
     answered: Retell's HTTP status. horizon_until: until then the write may still take effect.
     """

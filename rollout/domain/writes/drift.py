@@ -1,4 +1,4 @@
-"""What readings change in our records: drift from the confirmed split, and outcomes of earlier writes.
+"""The changes that readings make in our records: drift from the confirmed split, and outcomes of earlier writes.
 
 `absorb` is the only place where a reading changes a target or the outcome of an earlier write. It decides nothing
 about the rollout as a whole; `decide` does that.
