@@ -37,6 +37,7 @@ from rollout.interfaces.auth.roles import create_token
 from tests.integration.api.crowd import Crowd, Group, OpenPage, Seen, processor_seconds, request
 from tests.support import postgres
 from tests.support.command_line import PASSED_ON, PYTHON, REPOSITORY
+from tests.support.loops import run_apart
 from tests.support.service import service
 
 KEY = "key_of_the_load"
@@ -280,7 +281,7 @@ def load(
                     tasks.create_task(page.stay(seconds))
                 return await crowd.run([Group(hooks, 8, made.hooks())], seconds)
 
-        took = asyncio.run(all_of_it())
+        took = run_apart(all_of_it())
         used = processor_seconds(made.pid) - used
         ended = made.store.now()
         late, moves = made.steps(began, ended, hold)

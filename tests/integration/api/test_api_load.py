@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,10 +17,8 @@ def test_pages_and_hooks_are_answered_while_a_fleet_steps(
     tmp_path: Path, kind: str, request: pytest.FixtureRequest
 ) -> None:
     # A third of the whole load, and not judged by the clock: the machine is shared.
-    # In a thread of its own: an event loop runs in this one once a browser's test has been here.
     url = request.getfixturevalue("postgres_url") if kind == "postgres" else None
-    with ThreadPoolExecutor(1) as pool:
-        found = pool.submit(load, tmp_path, seconds=8, pages=9, hooks=7, numbers=30, hold=1, url=url).result()
+    found = load(tmp_path, seconds=8, pages=9, hooks=7, numbers=30, hold=1, url=url)
     assert found.wrong == []
     assert found.seen["call"].statuses.total() + found.seen["alert"].statuses.total() == 8 * 7
     assert len(found.late) >= 2

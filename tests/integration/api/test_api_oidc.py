@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -28,6 +27,7 @@ from rollout.interfaces.dashboard.sign_in.oidc import Provider as SignInProvider
 from rollout.settings import Settings
 from tests.integration.api.live import Live, live
 from tests.integration.api.test_api_sessions import add_page
+from tests.support.loops import run_apart
 
 ISSUER = "https://id.example.com"
 KEY = RSAKey.generate_key(2048, {"kid": "one"})
@@ -128,7 +128,7 @@ def test_a_document_that_is_not_strict_json_signs_nobody_in(raw: bytes, monkeypa
 
     monkeypatch.setattr(asked, "_fetch", fetch)
     with pytest.raises(NotReachable, match="answered HTTP 200 and not with a JSON object; sign in with a token"):
-        asyncio.run(asked.keys())
+        run_apart(asked.keys())
 
 
 def test_nobody_gets_in_without_a_group() -> None:

@@ -42,7 +42,12 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
     with ExitStack() as stack:
 
         def make(
-            behave: object = good, *, user: str = "", environ: dict[str, str] | None = None, **how: object
+            behave: object = good,
+            *,
+            user: str = "",
+            environ: dict[str, str] | None = None,
+            connect_timeout: float = 1.0,
+            **how: object,
         ) -> tuple[Peer, Proxy, RetellClient]:
             peer = serve(behave, wrap=private.wrap)
             proxy = stack.enter_context(Proxy({f"{HOST}:443": peer.port}, **how))
@@ -51,8 +56,8 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
                 f"https://{HOST}",
                 lambda: KEY,
                 SystemClock(),
-                deadline=3.0,
-                connect_timeout=1.0,
+                deadline=3 * connect_timeout,
+                connect_timeout=connect_timeout,
                 environ=given if environ is None else given | environ,
             )
             stack.callback(client.close)
@@ -66,11 +71,11 @@ def company(serve: Callable[..., Peer], private: Authority) -> Iterator[Network]
 
 @pytest.mark.parametrize("behave", [good, closes], ids=["kept open", "one answer each"])
 def test_everything_goes_through_tunnels_and_the_key_never_in_clear(company: Network, behave: object) -> None:
-    peer, proxy, client = company(behave)
+    peer, proxy, client = company(behave, connect_timeout=15.0)  # sixty handshakes, on a machine with other work
     with client.session(NUMBERS) as session:
         found = session.read(NUMBERS)
         asked = len(proxy.asked)
-        answers = session.write(ORDERS, send_by=boot() + 3, stop=lambda: False)
+        answers = session.write(ORDERS, send_by=boot() + 15, stop=lambda: False)
         assert len(proxy.asked) == asked, "no write opens a tunnel"
         again = session.read(NUMBERS)
     assert all(isinstance(outcome, Reading) for outcome in (*found.values(), *again.values()))
