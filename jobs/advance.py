@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -16,6 +15,7 @@ from rollout.app import App
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, RolloutError
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import Event, HeldReason, Phase, after, allows
 from rollout.domain.lifecycle.records import Claim, JournalEntry
@@ -110,7 +110,7 @@ class Advance:
         if not allows(phase, Event.HELD):
             return False
         why = f"working on it has crashed {held.crashes} times in a row"
-        values: dict[str, Any] = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value}
+        values: RolloutColumns = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value}
         if phase is not Phase.HELD:
             values["resume_phase"] = phase
         entry = JournalEntry("held", SERVICE, why, ServiceEvent(None, HeldReason.POISON).to_json())

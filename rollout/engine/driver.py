@@ -16,6 +16,7 @@ from rollout.domain.decide.decide import decide
 from rollout.domain.errors import InputError, KeyRefused, NotReachable, Refused
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.machine import WATCH_AFTER_END, Event, after
 from rollout.domain.lifecycle.records import Claim, JournalEntry
@@ -115,7 +116,9 @@ class Driver:
         except (Refused, InputError) as error:
             self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
-        change = Change(rollout={"look_asked": False, **found.columns()})
+        columns = found.columns()
+        columns["look_asked"] = False
+        change = Change(rollout=columns)
         entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told().to_json())
         now = self.store.add_targets(held, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
@@ -147,7 +150,7 @@ class Driver:
     def _record(self, state: Pass, held: Claim, action: Record, verdict: GateVerdict | None) -> None:
         r = state.rollout
         phase = after(r.phase, action.event)
-        values = {**action.values, "phase": phase}
+        values: RolloutColumns = {**action.values, "phase": phase}
         if phase.is_final:
             values.setdefault("watch_until", self.store.now() + WATCH_AFTER_END)
         data = ServiceEvent(r.position)

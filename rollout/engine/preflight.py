@@ -12,6 +12,7 @@ from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NameTaken, PreflightRefused
+from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.name_refusals import name_taken
@@ -54,7 +55,7 @@ class Preflight:
                 "pre-flight refuses: " + _first_of(found), problems=list(self.problems), warnings=list(self.warnings)
             )
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> RolloutColumns:
         """The columns of a rollout that begins with what was found here."""
         return {"tags": self.tags or None, "tests": self.tests}
 

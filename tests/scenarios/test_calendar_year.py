@@ -23,6 +23,7 @@ from rollout.domain.decide.actions import Apply, Begin, Read, Record, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.columns import confirmed_at_step
 from rollout.domain.lifecycle.machine import Event, Phase, after
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.plan.plan import Plan
@@ -188,7 +189,7 @@ class Play:
         return replace(
             r,
             targets=tuple(
-                replace(t, **r.standing(*r.wanted(t)), written=True, state=TargetState.CONFIRMED)
+                replace(t, **confirmed_at_step(r, *r.wanted(t)), written=True, state=TargetState.CONFIRMED)
                 if t.number in numbers
                 else t
                 for t in r.targets

@@ -23,7 +23,7 @@ from rollout.adapters.store.rows import from_rollout, from_target, from_write
 from rollout.adapters.store.snapshots import Head
 from rollout.adapters.store.tables import DRIVEN, rollouts, targets, writes
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
-from rollout.domain.lifecycle.changes import Change, target_to_json
+from rollout.domain.lifecycle.changes import Change, columns_to_json, target_to_json
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import SCHEDULING, Kind, Rollout, Target, TargetState
@@ -41,11 +41,7 @@ def create(connection: Connection, rollout: Rollout, entry: JournalEntry, now: d
         rollout_names.claim_name(connection, rollout.name)
     data = {
         **(entry.data or {}),
-        "rollout": {
-            k: v
-            for k, v in Change(rollout=from_rollout(rollout)).to_json()["rollout"].items()
-            if k not in _NOT_IN_JOURNAL
-        },
+        "rollout": {k: v for k, v in columns_to_json(from_rollout(rollout)).items() if k not in _NOT_IN_JOURNAL},
         "targets": [target_to_json(t) for t in rollout.targets],
     }
     connection.execute(insert(rollouts), {**from_rollout(rollout), "journal_seq": 0, "journal_hash": GENESIS})

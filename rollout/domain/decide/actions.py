@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from rollout.domain.agent_tests.state import BatchOrder
+from rollout.domain.lifecycle.columns import RolloutColumns, TargetColumns
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -71,8 +71,8 @@ class Record:
 
     event: Event
     why: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    values: RolloutColumns = field(default_factory=lambda: RolloutColumns())
+    targets: Mapping[str, TargetColumns] = field(default_factory=dict)
 
 
 Action = Wait | Read | Apply | Restore | Begin | BeginBatch | Record

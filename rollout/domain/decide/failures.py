@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
 from rollout.domain.decide.actions import Action, Record
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.wording import name
 from rollout.domain.gates.verdict import Alarm, GateOutcome
+from rollout.domain.lifecycle.columns import RolloutColumns, confirmed_at_step
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
 from rollout.domain.writes.drift import Blocked, NumberScan
@@ -73,7 +73,7 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
             {
                 t.number: {
                     "state": TargetState.RESTORED,
-                    **r.standing(0),
+                    **confirmed_at_step(r, 0),
                     "split": dict(t.split if t.live is None or t.number not in back else t.live),
                 }
                 for t in r.written
@@ -108,7 +108,7 @@ def hold(r: Rollout, reason: HeldReason, why: str) -> Record:
     After an edit by somebody else the position is the step that was live before: `restore` writes that one.
     """
     resume = r.phase if r.phase is not Phase.HELD else r.resume_phase
-    values: dict[str, Any] = {"reason": reason.value, "resume_phase": resume}
+    values: RolloutColumns = {"reason": reason.value, "resume_phase": resume}
     if reason in (HeldReason.DRIFT, HeldReason.TOUCHED):
         position, hand_split = live_position(r)
         if position != r.position:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from rollout.domain.decide.actions import Action, Begin, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.testing import testing
 from rollout.domain.decide.timing import next_opening_check, retry_pause
 from rollout.domain.decide.wording import weight
+from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -31,7 +31,7 @@ def pending(r: Rollout, f: Facts, now: datetime) -> Action:
         return Wait(now + retry_pause(r, f), first, f.trouble, f.held_up_by())
     if not r.targets:
         return Begin("it is due")
-    values: dict[str, Any] = {"started_at": now, "confirmed_at": None}
+    values: RolloutColumns = {"started_at": now, "confirmed_at": None}
     if r.plan.deadline is not None:
         values["deadline_at"] = now + r.plan.deadline
     return Record(Event.BEGUN, "pre-flight passed", values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from rollout.domain.calendar.durations import render
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
@@ -20,6 +19,7 @@ from rollout.domain.decide.timing import (
 )
 from rollout.domain.decide.wording import count, percent, reached, wanted, weight
 from rollout.domain.gates.verdict import Alarm, GateOutcome
+from rollout.domain.lifecycle.columns import RolloutColumns, emptied
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -69,7 +69,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
 def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
     """The retreat at closing time, if the plan has one, and the return at opening; a promotion is never undone."""
     if r.retreated is None and f.opening.retreat_to is not None and r.retreats and not r.promote_asked:
-        values: dict[str, Any] = {"retreated": f.opening.retreat_to, "turning_since": now}
+        values: RolloutColumns = {"retreated": f.opening.retreat_to, "turning_since": now}
         if (since := r.counts_since) is not None:
             stood = max(timedelta(), now - since) if f.stood is None else f.stood
             values["stood"] = (r.stood or 0) + stood.total_seconds()
@@ -84,7 +84,7 @@ def read_back(r: Rollout, now: datetime) -> Record | None:
     """Once nothing is outstanding, record that the wanted weights were read back. None: that is recorded already."""
     where = f"on {count(reached(r), 'number')}, read back"
     if r.retreated is None and r.confirmed_at is None:
-        values = {"confirmed_at": now, **r.cleared("turning_since", "stood", "back_at")}
+        values: RolloutColumns = {"confirmed_at": now, **emptied(r, "turning_since", "stood", "back_at")}
         return Record(Event.CONFIRMED, f"{weight(r, r.step)} {where}", values)
     if r.turning_since is None:
         return None
@@ -154,6 +154,6 @@ def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
             "step": after.step,
             "confirmed_at": None,
             "promote_asked": False,
-            **r.cleared("stood", "back_at", "hand_split"),
+            **emptied(r, "stood", "back_at", "hand_split"),
         },
     )

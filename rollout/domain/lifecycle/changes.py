@@ -12,11 +12,12 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.lifecycle.columns import RolloutColumns, TargetColumns
 from rollout.domain.lifecycle.machine import PausedBy, Phase
 from rollout.domain.lifecycle.state import SCHEDULING, Kind, Position, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.versions import tags
@@ -71,8 +72,8 @@ _RESULT_KEYS = tuple(f.name for f in fields(WriteResult))
 class Change:
     """New values for columns of the rollout and of some targets, results of some writes, and new writes."""
 
-    rollout: Mapping[str, Any] = field(default_factory=dict)
-    targets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rollout: RolloutColumns = field(default_factory=lambda: RolloutColumns())
+    targets: Mapping[str, TargetColumns] = field(default_factory=dict)
     writes: Mapping[str, WriteResult] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
 
@@ -91,7 +92,7 @@ class Change:
 
     def applied_to(self, rollout: Rollout, now: datetime) -> Rollout:
         """The snapshot after this change."""
-        values = dict(self.rollout)
+        values: dict[str, Any] = dict(self.rollout)
         position = Position(values.pop("wave", rollout.position.wave), values.pop("step", rollout.position.step))
         targets, writes = self.targets_after(rollout.targets), rollout.writes
         if self.writes or self.new_writes:
@@ -112,11 +113,9 @@ class Change:
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {}
         if self.rollout:
-            document["rollout"] = {k: _plain(v) for k, v in self.rollout.items()}
+            document["rollout"] = columns_to_json(self.rollout)
         if self.targets:
-            document["targets"] = {
-                number: {k: _plain(v) for k, v in values.items()} for number, values in self.targets.items()
-            }
+            document["targets"] = {number: columns_to_json(values) for number, values in self.targets.items()}
         if self.writes:
             document["writes"] = {id_: result.to_json() for id_, result in self.writes.items()}
         if self.new_writes:
@@ -126,14 +125,19 @@ class Change:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Change:
         return cls(
-            {k: _rollout_value(k, v) for k, v in document.get("rollout", {}).items()},
+            cast(RolloutColumns, {k: _rollout_value(k, v) for k, v in document.get("rollout", {}).items()}),
             {
-                number: {k: _target_value(k, v) for k, v in values.items()}
+                number: cast(TargetColumns, {k: _target_value(k, v) for k, v in values.items()})
                 for number, values in document.get("targets", {}).items()
             },
             {id_: WriteResult.from_json(result) for id_, result in document.get("writes", {}).items()},
             tuple(write_from_json(w) for w in document.get("new_writes", ())),
         )
+
+
+def columns_to_json(columns: Mapping[str, object]) -> dict[str, Any]:
+    """Columns of a rollout or a target as the journal keeps them."""
+    return {name: _plain(value) for name, value in columns.items()}
 
 
 def write_to_json(write: Write) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 from rollout.domain.errors import InputError, Refused, StaleExpectation
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.columns import RolloutColumns, TargetColumns, confirmed_at_step, emptied
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PausedBy, Phase, after
 from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
@@ -69,7 +70,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
     phase = after(r.phase, Event.PROMOTE_ASKED)
     expect_at(r, expect)
     goal = r.last_position if full else r.next_position
-    values: dict[str, Any] = {"phase": phase}
+    values: RolloutColumns = {"phase": phase}
     if r.plan.retreat is not None:
         values["raised_at"] = now  # no retreat undoes a person's promotion before the next opening
         if r.retreated is not None:
@@ -87,7 +88,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         what = f"the bake of step {r.position} is ended"
     else:
         values |= {"wave": goal.wave, "step": goal.step, "confirmed_at": None}
-        values |= r.cleared("stood", "back_at", "hand_split")
+        values |= emptied(r, "stood", "back_at", "hand_split")
         what = f"from {r.position} to {goal}"
     data = PromoteGiven(r.position, goal or r.position, full).to_json()
     return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
@@ -99,7 +100,12 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
         return None
     phase = after(r.phase, Event.PAUSE_ASKED)
     expect_at(r, expect)
-    values = {"phase": phase, "reason": by.reason or None, "resume_phase": r.phase, "paused_by": PausedBy.PERSON}
+    values: RolloutColumns = {
+        "phase": phase,
+        "reason": by.reason or None,
+        "resume_phase": r.phase,
+        "paused_by": PausedBy.PERSON,
+    }
     return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
 
 
@@ -109,7 +115,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
     expect_at(r, expect)
     not_stopping(r)
-    values: dict[str, Any] = {"phase": phase, "reason": None, "paused_by": None}
+    values: RolloutColumns = {"phase": phase, "reason": None, "paused_by": None}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL:
         values["waived"] = True
     if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
@@ -124,7 +130,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     phase = after(r.phase, Event.STOP_ASKED)
     expect_at(r, expect)
     why = by.reason or "stopped by a person"
-    values: dict[str, Any] = {"phase": phase, "reason": why, "stop_asked": phase.is_live}
+    values: RolloutColumns = {"phase": phase, "reason": why, "stop_asked": phase.is_live}
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
@@ -136,7 +142,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     expect_at(r, expect)
     not_stopping(r)
-    targets: dict[str, dict[str, Any]] = {}
+    targets: dict[str, TargetColumns] = {}
     for target in r.targets:
         reading = live[target.number]
         lists = {field: reading.lists.get(field) for field in target.baseline}
@@ -152,10 +158,10 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
             "others": others_of(reading, lists),
             "live": lists,
             "live_at": now,
-            **(_adopted(r, target) if target.written else r.standing(target.step)),
+            **(_adopted(r, target) if target.written else confirmed_at_step(r, target.step)),
             "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
         }
-    values: dict[str, Any] = {"phase": phase, "reason": None}
+    values: RolloutColumns = {"phase": phase, "reason": None}
     if r.reason == HeldReason.SPLIT:
         values["split_waived"] = True
     if r.reason == HeldReason.LABELS:
@@ -180,7 +186,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     phase = after(r.phase, Event.RESTORE_PAUSED_ASKED if paused else Event.RESTORE_ASKED)
     expect_at(r, expect)
     not_stopping(r)
-    targets: dict[str, dict[str, Any]] = {}
+    targets: dict[str, TargetColumns] = {}
     for target in r.targets:
         reading = live[target.number]
         made_anew = r.reason == HeldReason.IDENTITY and reading.modified < target.modified
@@ -195,7 +201,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
             "step": -1,
             "state": TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED,
         }
-    values: dict[str, Any] = {"phase": phase, "reason": None, "confirmed_at": None}
+    values: RolloutColumns = {"phase": phase, "reason": None, "confirmed_at": None}
     if r.retreated is not None:
         values["turning_since"] = now  # the retreat weight has to be read back again
     return (
@@ -221,10 +227,10 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
     if r.phase is Phase.STOPPED and not r.written:
         return None
     phase = after(r.phase, Event.ROLLBACK_ASKED)
-    values: dict[str, Any] = {"phase": phase, "stop_asked": False}
+    values: RolloutColumns = {"phase": phase, "stop_asked": False}
     if r.phase is not Phase.ROLLING_BACK:
         values |= {"rollback_at": now, "restored_at": None, "reason": by.reason or f"rolled back by {_who(by)}"}
-    targets = {
+    targets: dict[str, TargetColumns] = {
         t.number: {"state": TargetState.CONFIRMED}
         for t in r.written
         if r.phase.is_final and t.state in (TargetState.RESTORED, TargetState.FOREIGN, TargetState.SUPERSEDED)
@@ -258,12 +264,12 @@ def parse_position(text: str) -> Position:
     return Position(int(found["wave"] or 1), int(found["step"]))
 
 
-def _adopted(r: Rollout, target: Target) -> dict[str, Any]:
+def _adopted(r: Rollout, target: Target) -> TargetColumns:
     """The columns of a target whose live split was adopted: the step that is wanted, but no earlier one than before."""
     step, retreated = r.wanted(target)
     if max(step, target.step) <= r.plan.last_step:
-        return r.standing(max(target.step, step), retreated)
-    return r.standing(step or target.step, retreated)  # a person's split has no order among steps
+        return confirmed_at_step(r, max(target.step, step), retreated)
+    return confirmed_at_step(r, step or target.step, retreated)  # a person's split has no order among steps
 
 
 def _was_paused(r: Rollout) -> bool:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from rollout.domain.errors import InputError, Refused, SplitError
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.columns import RolloutColumns, emptied
 from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state_of
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.hand_split import MOST_SPLITS, HandSplit
@@ -47,7 +47,7 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
             lists_with(r.plan, target.baseline, points)
         except SplitError as error:
             raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
-    values = {"phase": phase, **_wanted(r, split, now)}
+    values: RolloutColumns = {"phase": phase, **_wanted(r, split, now)}
     said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
     return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
@@ -75,7 +75,7 @@ def ship(
     if missing is not None and not anyway:
         raise Refused(f"{missing}; to ship it anyway, add --anyway: the journal records that", **state_of(r))
     split = shipping(r, variant)
-    values = {"phase": phase, **shipping_columns(r, split, now)}
+    values: RolloutColumns = {"phase": phase, **shipping_columns(r, split, now)}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
         values["waived"] = True
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
@@ -91,17 +91,24 @@ def shipping(r: Rollout, variant: str) -> HandSplit:
     return HandSplit(len(r.hand_splits) + 1, *r.last_position, {variant: splits.TOTAL}, variant)
 
 
-def shipping_columns(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
+def shipping_columns(r: Rollout, split: HandSplit, now: datetime) -> RolloutColumns:
     """The columns by which a version is shipped, by a person or by the plan."""
-    values = {"wave": split.wave, "step": split.step, **_wanted(r, split, now)}
-    values |= {"reason": None} if r.reason is not None else {}
-    return values | ({"promote_asked": False} if r.promote_asked else {})
+    values: RolloutColumns = {"wave": split.wave, "step": split.step, **_wanted(r, split, now)}
+    if r.reason is not None:
+        values["reason"] = None
+    if r.promote_asked:
+        values["promote_asked"] = False
+    return values
 
 
-def _wanted(r: Rollout, split: HandSplit, now: datetime) -> dict[str, Any]:
+def _wanted(r: Rollout, split: HandSplit, now: datetime) -> RolloutColumns:
     """The columns by which this split is wanted from now on."""
-    values = {"by_hand": [h.to_json() for h in (*r.hand_splits, split)], "hand_split": split.number}
-    values |= {"confirmed_at": None, **r.cleared("stood", "back_at")}
+    values: RolloutColumns = {
+        "by_hand": [h.to_json() for h in (*r.hand_splits, split)],
+        "hand_split": split.number,
+        "confirmed_at": None,
+        **emptied(r, "stood", "back_at"),
+    }
     if r.plan.retreat is not None:
         values["raised_at"] = now  # as with a promotion: no retreat before the next opening
         if r.retreated is not None:

@@ -253,10 +253,6 @@ class Rollout:
             return self.plan.last_step
         return step if target.wave == wave else 0
 
-    def standing(self, step: int, retreated: int | None = None) -> dict[str, Any]:
-        """The columns of a target that was confirmed at this step; `retreated` only if the plan has a retreat."""
-        return {"step": step} | ({} if self.plan.retreat is None else {"retreated": retreated})
-
     def wanted(self, target: Target) -> tuple[int, int | None]:
         """(step, retreated) at which this target must be confirmed, by the position or by closing time.
 
@@ -312,10 +308,6 @@ class Rollout:
         if decide is None or since is None or self.position != self.last_position or self.shipped is not None:
             return None
         return since + decide.after
-
-    def cleared(self, *names: str) -> dict[str, Any]:
-        """Maps each of these columns that has a value to None; columns that are already empty are left out."""
-        return {name: None for name in names if getattr(self, name) is not None}
 
     @cached_property
     def outstanding(self) -> tuple[Target, ...]:

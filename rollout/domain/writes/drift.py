@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from rollout.domain.lifecycle.changes import Change, WriteResult
+from rollout.domain.lifecycle.columns import TargetColumns, confirmed_at_step
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.answers import Reading
@@ -88,7 +89,7 @@ class _Absorbed:
     began: datetime
     now: datetime
     findings: dict[str, Finding | Blocked] = field(default_factory=dict)
-    targets: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    targets: dict[str, TargetColumns] = field(default_factory=dict)
     writes: dict[str, WriteResult] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -143,12 +144,12 @@ def _over(writes: Sequence[Write], began: datetime) -> dict[str, WriteResult]:
     }
 
 
-def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> dict[str, Any]:
+def _target(r: Rollout, target: Target, shown: Reading, examined: Examined, now: datetime) -> TargetColumns:
     """The fields of a target that a reading changes."""
     if target.state is TargetState.SUPERSEDED:
         return {}  # what it shows is a later rollout's
-    newest = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
-    seen: dict[str, Any] = {"live": _managed(target, shown), "live_at": now}
+    newest: TargetColumns = {"modified": shown.modified, "others": others_of(shown, target.baseline)}
+    seen: TargetColumns = {"live": _managed(target, shown), "live_at": now}
     if target.state is TargetState.MISSING and examined.finding in _SHOWN_AS_KNOWN:
         return {**newest, "state": _state_of_returned(r, target), **seen}
     match examined.finding:
@@ -175,28 +176,28 @@ def _state_of_returned(r: Rollout, target: Target) -> TargetState:
     return TargetState.CONFIRMED if target.written else TargetState.UNTOUCHED
 
 
-def _applied(r: Rollout, write: Write) -> dict[str, Any]:
+def _applied(r: Rollout, write: Write) -> TargetColumns:
     if write.kind is Kind.FORWARD:
-        place, state = r.standing(write.step, write.retreated), TargetState.CONFIRMED
+        place, state = confirmed_at_step(r, write.step, write.retreated), TargetState.CONFIRMED
     else:
-        place, state = r.standing(0), TargetState.RESTORED
+        place, state = confirmed_at_step(r, 0), TargetState.RESTORED
     return {"split": dict(write.lists), **place, "state": state}
 
 
-def _moved_by_us(r: Rollout, target: Target, shown: Reading, finding: Finding) -> dict[str, Any] | None:
+def _moved_by_us(r: Rollout, target: Target, shown: Reading, finding: Finding) -> TargetColumns | None:
     """The columns for a known split that we did not expect now; None if it counts as somebody else's."""
-    split = {"split": _managed(target, shown)}
+    split: TargetColumns = {"split": _managed(target, shown)}
     match finding:
         case Finding.LATE_OWN if r.phase in _UNDOING or r.phase is Phase.PROMOTED:
             # An earlier write of ours landed late: the wanted split must be written again.
             return {"state": TargetState.CONFIRMED, **split, "step": -1}
         case Finding.AT_BASELINE if r.phase in _UNDOING:
-            return {"state": TargetState.RESTORED, **split, **r.standing(0)}
+            return {"state": TargetState.RESTORED, **split, **confirmed_at_step(r, 0)}
         case _:
             return None
 
 
-def _moved_by_others(r: Rollout, target: Target) -> dict[str, Any]:
+def _moved_by_others(r: Rollout, target: Target) -> TargetColumns:
     if r.phase not in _UNDOING:
         return {"state": TargetState.DRIFTED}
     left_alone = target.state in (TargetState.RESTORED, TargetState.MISSING)

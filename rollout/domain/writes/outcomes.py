@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from rollout.domain.lifecycle.changes import Change, WriteResult
+from rollout.domain.lifecycle.columns import TargetColumns, confirmed_at_step
 from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.splits.baselines import exact_lists
@@ -26,7 +26,7 @@ Got = Mapping[str, Reading | Failure]
 class Outcomes:
     """The outcomes of one batch to be recorded, and its troubles: sentences, each with the pause Retell asked for."""
 
-    targets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    targets: dict[str, TargetColumns] = field(default_factory=dict)
     writes: dict[str, WriteResult] = field(default_factory=dict)
     summary: dict[str, SettledWrite] = field(default_factory=dict)
     troubles: list[tuple[str, float | None]] = field(default_factory=list)
@@ -159,11 +159,11 @@ def _settled(write: Write, target: Target, answer: Answer, fresh: Reading | None
     )
 
 
-def _standing(rollout: Rollout, write: Write, target: Target, fresh: Reading, at: datetime) -> dict[str, Any]:
+def _standing(rollout: Rollout, write: Write, target: Target, fresh: Reading, at: datetime) -> TargetColumns:
     """The columns of a target whose write was read back."""
     return {
         "split": dict(write.lists),
-        **rollout.standing(write.step, write.retreated),
+        **confirmed_at_step(rollout, write.step, write.retreated),
         "modified": fresh.modified,
         "others": others_of(fresh, target.baseline),
         "live": dict(write.lists),

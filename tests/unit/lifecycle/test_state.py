@@ -103,10 +103,6 @@ def test_a_hold_counts_from_the_read_back_or_the_return_and_less_what_was_stood(
     assert replace(r, stood=60.0).hold_left == timedelta(minutes=29)
 
 
-def test_only_columns_that_have_a_value_are_cleared() -> None:
-    assert rollout(stood=1.0, hand_split=None).cleared("stood", "back_at", "hand_split") == {"stood": None}
-
-
 def test_a_split_by_hand_is_a_step_behind_the_plans_last() -> None:
     splits = [
         {"number": 1, "wave": 1, "step": 1, "weights": {"canary": 4000}},
@@ -160,7 +156,6 @@ def test_only_a_wave_that_was_begun_or_stands_above_has_something_to_take_down()
 def test_a_plan_that_keeps_wants_what_it_wanted() -> None:
     r = rollout(position=Position(1, 2), targets=(confirmed(step=2),))
     assert (r.steps_above, r.retreats, r.is_down, r.outstanding) == (frozenset(), False, False, ())
-    assert r.standing(2) == {"step": 2}
 
 
 @pytest.mark.parametrize(
