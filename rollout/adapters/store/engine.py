@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime, timedelta
@@ -145,6 +146,7 @@ class Database:
         # On SQLite every transaction sees one moment; on PostgreSQL only those that ask for it do.
         isolation = {} if self.is_sqlite else {"isolation_level": "REPEATABLE READ"}
         self._reader = self.engine.execution_options(**isolation)
+        self._moment = threading.local()  # the connection of a thread that reads at one moment
 
     @property
     def place(self) -> str:
@@ -163,10 +165,26 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """One reading transaction: everything in the block is seen at one moment."""
+        if (shared := getattr(self._moment, "connection", None)) is not None:
+            yield shared
+            return
         self._require_no_other()
         with _said("read"), self._reader.connect() as connection:
             connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
             yield connection
+
+    @contextmanager
+    def at_one_moment(self) -> Iterator[None]:
+        """Whatever this thread reads in the block is one transaction: what belongs together fits together.
+
+        It lasts as long as the block: ask nobody else in it.
+        """
+        with self.read() as connection:
+            self._moment.connection = connection
+            try:
+                yield
+            finally:
+                self._moment.connection = None
 
     def now(self, connection: Connection | None = None) -> datetime:
         """The moment that leases, horizons and due times are measured by.

@@ -35,6 +35,8 @@ HEARTBEAT_SECONDS = 15.0
 SEND_SECONDS = 10.0
 PAGE = 200
 MOST_WAITING = 2000
+APART_SECONDS = 0.05  # between two subscribers: a page reloads when it is told, which takes the service up to 30 ms
+SPREAD_SECONDS = 1.0  # from the first to the last of them, at most
 SHARE = 4  # one caller may hold a quarter of all streams
 
 
@@ -146,7 +148,7 @@ class Hub:
             return states, self._access.usable(tokens), entries
 
         states, usable, entries = await self._pools.run("read", ask)
-        apart = POLL_SECONDS / len(self._subscribers) if self._subscribers else 0.0
+        apart = pause_between(len(self._subscribers))
         for id_, group in groups.items():
             for subscriber in group:
                 if id_ not in states or (subscriber.caller.id is not None and subscriber.caller.id not in usable):
@@ -218,6 +220,11 @@ class EventStream(Response):
     async def _send(send: Send, text: str) -> None:
         async with asyncio.timeout(SEND_SECONDS):
             await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+
+
+def pause_between(subscribers: int) -> float:
+    """Seconds between telling one and telling the next of so many, so that their pages do not reload all at once."""
+    return min(APART_SECONDS, SPREAD_SECONDS / max(1, subscribers))
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -215,7 +215,7 @@ def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
     for t in r.targets:
         counts[str(t.state)] = counts.get(str(t.state), 0) + 1
     return {
-        "rows": [_target(r, t) for t in part],
+        "rows": [_target(t) for t in part],
         "total": len(r.targets),
         "counts": counts,
         "state": state,
@@ -225,13 +225,32 @@ def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _target(r: Rollout, t: Target) -> dict[str, Any]:
-    shown = rollout.target(r, t)
-    live = shown["live"]
-    same = live is not None and all(
-        splits.same(live.get(field), entries or []) for field, entries in shown["confirmed"].items()
+@dataclass(frozen=True, slots=True)
+class TargetRow:
+    """A number of the rollout with its lists in words; `live` None: not read yet, `same`: it shows what we confirmed."""
+
+    number: str
+    wave: int
+    state: TargetState
+    live: str | None
+    live_at: datetime | None
+    same: bool
+    confirmed: str
+    baseline: str
+
+
+def _target(t: Target) -> TargetRow:
+    live = t.live or {}
+    return TargetRow(
+        number=t.number,
+        wave=t.wave,
+        state=t.state,
+        live=None if t.live is None and t.live_at is None else formatting.lists_text(live),
+        live_at=t.live_at,
+        same=all(splits.same(live.get(field), entries or []) for field, entries in t.split.items()),
+        confirmed=formatting.lists_text(t.split),
+        baseline=formatting.lists_text(t.baseline),
     )
-    return {**shown, "same": same, "live_at": t.live_at}
 
 
 def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:

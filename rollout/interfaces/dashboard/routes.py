@@ -6,6 +6,7 @@ GET changes nothing. What changes something is in `actions`.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -138,7 +139,15 @@ async def _draw(request: Request, name: str, find: Find, pool: str = "read") -> 
     """A page, or its live part alone when the script asks for that; asked and drawn in a thread of this pool."""
     page_state: PageState = request.state.page_state
     template = f"{name}_live.html" if is_fragment(request) else f"{name}.html"
-    return await service_of(request).pools.run(pool, lambda: render(request, template, **find(page_state)))
+    service = service_of(request)
+
+    def work() -> Response:
+        # One transaction for the whole page, but not while Retell is asked.
+        with service.app.database.at_one_moment() if pool == "read" else nullcontext():
+            found = find(page_state)
+        return render(request, template, **found)
+
+    return await service.pools.run(pool, work)
 
 
 async def _number(request: Request, text: str, fresh: bool) -> Response:

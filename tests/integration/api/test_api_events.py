@@ -196,3 +196,9 @@ def test_one_that_catches_up_holds_up_nobody(service: Live, monkeypatch: pytest.
         return late.seq, level.seq
 
     assert head > 2 and run_apart(look()) == (1, head)
+
+
+@pytest.mark.parametrize("open_, apart", [(0, 0.05), (1, 0.05), (20, 0.05), (40, 0.025), (400, 0.0025)])
+def test_pages_are_told_one_after_the_other_and_all_within_a_second(open_: int, apart: float) -> None:
+    assert stream.pause_between(open_) == pytest.approx(apart)
+    assert open_ * stream.pause_between(open_) <= 1.0 + 1e-9

@@ -16,7 +16,8 @@ from rollout.adapters.store import migrate
 from rollout.adapters.store.database_file import DatabaseFile
 from rollout.adapters.store.engine import Database, Opener
 from rollout.adapters.store.repository import Store
-from rollout.domain.errors import NoDatabase, NotReachable, Refused, SettingsError
+from rollout.domain.errors import NoDatabase, NotReachable, Refused, SettingsError, UnknownRollout
+from rollout.domain.lifecycle.records import JournalEntry
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
 
@@ -200,3 +201,29 @@ def test_a_server_that_has_gone_without_a_word_is_given_up(postgres_url: str) ->
     wanted = {"tcp_user_timeout": "20000", "keepalives_idle": "5", "keepalives_interval": "5", "keepalives_count": "3"}
     assert wanted.items() <= given.items()
     database.close()
+
+
+def test_what_a_thread_reads_at_one_moment_fits_together(
+    store: Store, hand: Hand, open_store: Callable[[], Store]
+) -> None:
+    """A page asks for a rollout, its journal and its calls one after the other; others see what came meanwhile."""
+    hand.create("r1")
+    other = open_store()
+    with store.database.at_one_moment():
+        before = len(store.history("r1"))
+        other.note_once_a_day("r1", JournalEntry("note", "service", "meanwhile"))
+        assert len(store.history("r1")) == before
+        elsewhere: list[int] = []
+        beside = threading.Thread(target=lambda: elsewhere.append(len(store.history("r1"))))
+        beside.start()
+        beside.join(10)
+    assert elsewhere == [before + 1]
+    assert len(store.history("r1")) == before + 1
+
+
+def test_a_moment_ends_with_an_error_in_it(store: Store, hand: Hand) -> None:
+    hand.create("r1")
+    with pytest.raises(UnknownRollout), store.database.at_one_moment():
+        store.load("r2")
+    store.note_once_a_day("r1", JournalEntry("note", "service", "after it"))
+    assert store.history("r1")[-1].reason == "after it"
