@@ -64,58 +64,58 @@ class Advance:
             free = most - len(running)
         if free <= 0:
             return 0
-        held = self.app.store.claim(self.app.owner, self.lease, free, urgent_only=urgent_only)
-        for claim in held:
+        claims = self.app.store.claim(self.app.owner, self.lease, free, urgent_only=urgent_only)
+        for claim in claims:
             future = pool.submit(self._drive, claim)
             with self._lock:
                 running.add(future)
             future.add_done_callback(partial(self._done, running))
-        return len(held)
+        return len(claims)
 
     def _done(self, running: set[Future[None]], future: Future[None]) -> None:
         with self._lock:
             running.discard(future)
         self.app.interrupts.woken.set()  # a slot is free: look again at once
 
-    def _drive(self, held: Claim) -> None:
-        with structlog.contextvars.bound_contextvars(rollout=held.rollout_id, epoch=held.epoch):
+    def _drive(self, claim: Claim) -> None:
+        with structlog.contextvars.bound_contextvars(rollout=claim.rollout_id, epoch=claim.epoch):
             try:
-                if held.crashes >= MOST_CRASHES and self._poisoned(held):
+                if claim.crashes >= MOST_CRASHES and self._poisoned(claim):
                     return
-                self.app.interrupts.clear(held)
-                with tracing.span("rollout.pass", rollout=held.rollout_id, epoch=held.epoch) as more:
-                    rollout = self.app.driver.drive(held)
+                self.app.interrupts.clear(claim)
+                with tracing.span("rollout.pass", rollout=claim.rollout_id, epoch=claim.epoch) as more:
+                    rollout = self.app.driver.drive(claim)
                     more(phase=str(rollout.phase), position=str(rollout.position))
                 log.info("drove", phase=str(rollout.phase), position=str(rollout.position), why=rollout.why)
             except ClaimLost:
                 log.info("let go", why="a command or another process took it over")
             except RolloutError as error:
                 log.warning("could not continue", error=error.message)
-                self._again_later(held, error.message)
+                self._again_later(claim, error.message)
             except Exception as error:
                 log.exception("crashed", error=str(error))
                 # Do not release it: the claim runs out, and the row keeps the number of crashes.
 
-    def _again_later(self, held: Claim, why: str) -> None:
+    def _again_later(self, claim: Claim, why: str) -> None:
         try:
             due = self.app.store.now() + timedelta(seconds=self.app.timing.poll)
-            self.app.store.release(held, Wait(due, "", why), tries=1)
+            self.app.store.release(claim, Wait(due, "", why), tries=1)
         except RolloutError as error:
             log.warning("could not release the rollout", error=error.message)
 
-    def _poisoned(self, held: Claim) -> bool:
+    def _poisoned(self, claim: Claim) -> bool:
         """Hold a rollout that keeps crashing, if its phase allows that; a rollback is never given up."""
         store = self.app.store
-        phase = store.phase(held.rollout_id)
+        phase = store.phase(claim.rollout_id)
         if not allows(phase, Event.HELD):
             return False
-        why = f"working on it has crashed {held.crashes} times in a row"
+        why = f"working on it has crashed {claim.crashes} times in a row"
         values: RolloutColumns = {"phase": after(phase, Event.HELD), "reason": HeldReason.POISON.value}
         if phase is not Phase.HELD:
             values["resume_phase"] = phase
         entry = JournalEntry("held", SERVICE, why, ServiceEvent(None, HeldReason.POISON).to_json())
-        store.commit(held, Change(rollout=values), [entry])
-        store.release(held, Wait(None, "adopt, restore, rollback or stop", why, WaitingFor.PERSON))
+        store.commit(claim, Change(rollout=values), [entry])
+        store.release(claim, Wait(None, "adopt, restore, rollback or stop", why, WaitingFor.PERSON))
         return True
 
     def stop(self) -> None:

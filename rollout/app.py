@@ -270,12 +270,12 @@ class App:
 
     def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
         """Claim one rollout, due or not, and drive it now; None when somebody else holds it."""
-        held = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
-        if not held:
+        claims = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
+        if not claims:
             return None
-        self.interrupts.clear(held[0])
-        with tracing.span("rollout.pass", rollout=id_, epoch=held[0].epoch):
-            return self.driver.drive(held[0], until)
+        self.interrupts.clear(claims[0])
+        with tracing.span("rollout.pass", rollout=id_, epoch=claims[0].epoch):
+            return self.driver.drive(claims[0], until)
 
 
 def many_threads_and_objects() -> None:

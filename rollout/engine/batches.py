@@ -110,7 +110,7 @@ class Batches:
     def run(
         self,
         rollout: Rollout,
-        held: Claim,
+        claim: Claim,
         targets: tuple[Target, ...],
         deliver: Deliver,
         took: Callable[[BatchWrite], None],
@@ -123,7 +123,7 @@ class Batches:
         raised, once all of them have ended.
         """
         pool = self._pools[rollout.rollback_at is not None]
-        action = _Action(targets, partial(deliver, rollout, held), self._size_for, pool)
+        action = _Action(targets, partial(deliver, rollout, claim), self._size_for, pool)
         throughput = _Throughput()
         failed: BaseException | None = None
         for place, batch in enumerate(action.batches(first or self._first_of(len(targets)))):

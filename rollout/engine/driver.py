@@ -54,59 +54,59 @@ class Driver:
         self.begin = begin
         self.on_step = on_step
 
-    def drive(self, held: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
+    def drive(self, claim: Claim, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout:
         """One pass over the rollout of this claim; returns it as it is when released.
 
         `until` ends the pass early (a rollback command returns once every number is read back).
         Raises ClaimLost when somebody else took over: then nothing more was recorded.
         """
-        rollout, _ = self.store.load(held.rollout_id)
+        rollout, _ = self.store.load(claim.rollout_id)
         state = Pass(rollout)
         for _ in range(_MOST_ACTIONS):
             now = self.store.now()
             if until(state.rollout):
                 r = state.rollout
-                self.store.release(held, Wait(now, r.next, r.why, r.waiting_for))
+                self.store.release(claim, Wait(now, r.next, r.why, r.waiting_for))
                 return r
             facts = self.facts.find(state)
             action = decide(state.rollout, facts, now)
             match action:
                 case Wait():
                     tries = state.rollout.tries + 1 if facts.trouble else 0
-                    self.store.release(held, action, tries)
+                    self.store.release(claim, action, tries)
                     r = replace(state.rollout, due_at=action.until, next=action.next)
                     return replace(r, why=action.why, waiting_for=action.waiting_for)
                 case Read():
-                    state.take(self.protocol.read(state.rollout, held, action.numbers))
+                    state.take(self.protocol.read(state.rollout, claim, action.numbers))
                 case Apply():
-                    self._deliver(state, held, action.targets, self.protocol.apply)
+                    self._deliver(state, claim, action.targets, self.protocol.apply)
                     state.stepped = True
                 case Restore():
                     # The first PATCH of a rollback leaves at once: it does not wait for a thousand intents.
                     few = None if state.restored else FIRST_RESTORED
                     state.restored = True
-                    self._deliver(state, held, action.targets, self.protocol.restore, few)
+                    self._deliver(state, claim, action.targets, self.protocol.restore, few)
                 case Begin():
-                    self._begin(state, held)
+                    self._begin(state, claim)
                 case BeginBatch():
-                    self._begin_batch(state, held, action)
+                    self._begin_batch(state, claim, action)
                 case Record():
-                    self._record(state, held, action, facts.verdict)
-        raise RuntimeError(f"{held.rollout_id}: no rest after {_MOST_ACTIONS} actions")
+                    self._record(state, claim, action, facts.verdict)
+        raise RuntimeError(f"{claim.rollout_id}: no rest after {_MOST_ACTIONS} actions")
 
     # -------------------------------------------------------------- acting
 
     def _deliver(
-        self, state: Pass, held: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
+        self, state: Pass, claim: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
     ) -> None:
         def took(done: BatchWrite) -> None:
             if done.rejected:
                 self.facts.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)
 
-        self.batches.run(state.rollout, held, targets, deliver, took, first)
+        self.batches.run(state.rollout, claim, targets, deliver, took, first)
 
-    def _begin(self, state: Pass, held: Claim) -> None:
+    def _begin(self, state: Pass, claim: Claim) -> None:
         r = state.rollout
         try:
             found = self.begin(r)
@@ -114,16 +114,16 @@ class Driver:
             state.trouble, state.key_refused = error.message, isinstance(error, KeyRefused)
             return
         except (Refused, InputError) as error:
-            self._record(state, held, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
+            self._record(state, claim, Record(Event.REFUSED, error.message, {"reason": error.message}), None)
             return
         columns = found.columns()
         columns["look_asked"] = False
         change = Change(rollout=columns)
         entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told().to_json())
-        now = self.store.add_targets(held, found.targets, change, entry)
+        now = self.store.add_targets(claim, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 
-    def _begin_batch(self, state: Pass, held: Claim, action: BeginBatch) -> None:
+    def _begin_batch(self, state: Pass, claim: Claim, action: BeginBatch) -> None:
         """Ask for one batch and record it at once: a process that dies in between leaves a batch that nobody counts."""
         r, order = state.rollout, action.order
         assert self.facts.batch_tests is not None
@@ -144,10 +144,10 @@ class Driver:
             return
         change = Change(rollout={"tests": tests})
         lease = timedelta(seconds=self.facts.timing.lease)
-        now = self.store.commit(held, change, [JournalEntry(str(Event.TESTS_PROGRESSED), SERVICE, why)], lease)
+        now = self.store.commit(claim, change, [JournalEntry(str(Event.TESTS_PROGRESSED), SERVICE, why)], lease)
         state.rollout = change.applied_to(r, now)
 
-    def _record(self, state: Pass, held: Claim, action: Record, verdict: GateVerdict | None) -> None:
+    def _record(self, state: Pass, claim: Claim, action: Record, verdict: GateVerdict | None) -> None:
         r = state.rollout
         phase = after(r.phase, action.event)
         values: RolloutColumns = {**action.values, "phase": phase}
@@ -164,7 +164,7 @@ class Driver:
         change = Change(rollout=values, targets=action.targets)
         if action.event in _BY_HAND:
             data = replace(data, by_hand=change.applied_to(r, r.updated_at).hand)
-        now = self.store.commit(held, change, [JournalEntry(str(action.event), SERVICE, action.why, data.to_json())])
+        now = self.store.commit(claim, change, [JournalEntry(str(action.event), SERVICE, action.why, data.to_json())])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
         if action.event in (Event.BEGUN, Event.ADVANCED, Event.SHIPPED):
             self.on_step(state.rollout)

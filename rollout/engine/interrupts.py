@@ -40,12 +40,12 @@ class Interrupts:
         if len(known) > self.MOST:
             del known[next(iter(known))]
 
-    def clear(self, held: Claim) -> None:
+    def clear(self, claim: Claim) -> None:
         """Forget earlier interruptions, because a drive under this claim begins."""
         with self._lock:
-            self._ids.pop(held.rollout_id, None)
-            if self._epochs.get(held.rollout_id, 0) <= held.epoch:
-                self._epochs.pop(held.rollout_id, None)
+            self._ids.pop(claim.rollout_id, None)
+            if self._epochs.get(claim.rollout_id, 0) <= claim.epoch:
+                self._epochs.pop(claim.rollout_id, None)
 
     def __call__(self, id_: str, epoch: int) -> bool:
         """True if the driver of this rollout under this epoch has been interrupted."""

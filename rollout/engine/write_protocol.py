@@ -82,7 +82,7 @@ class _Batch:
     """Writes of one kind to some targets of a rollout, on connections that are open to their numbers."""
 
     rollout: Rollout
-    held: Claim
+    claim: Claim
     session: NumberSession
     targets: Sequence[Target]
     wanted: Mapping[str, Mapping[str, Any]]  # by number: the lists that it shall show
@@ -116,13 +116,13 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- reading
 
-    def read(self, rollout: Rollout, held: Claim, numbers: Sequence[str]) -> BatchWrite:
+    def read(self, rollout: Rollout, claim: Claim, numbers: Sequence[str]) -> BatchWrite:
         """One look at these numbers, recorded."""
         with self.numbers.session(numbers, urgent=rollout.rollback_at is not None) as session:
-            return self._look(rollout, held, session, numbers)
+            return self._look(rollout, claim, session, numbers)
 
     def _look(
-        self, rollout: Rollout, held: Claim, session: NumberSession, numbers: Sequence[str], *, to_write: bool = False
+        self, rollout: Rollout, claim: Claim, session: NumberSession, numbers: Sequence[str], *, to_write: bool = False
     ) -> BatchWrite:
         began = self.store.now()
         got = session.read(numbers, to_write=to_write)
@@ -141,7 +141,7 @@ class WriteProtocol:
         trouble, retry_after = reading_trouble(got)
         if trouble is None and (older := look.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
-        rollout, changes = self._record_look(rollout, held, look)
+        rollout, changes = self._record_look(rollout, claim, look)
         refused = any(isinstance(found, Failure) and found.key_refused for found in got.values())
         etags = {n: found.etag for n, found in got.items() if isinstance(found, Reading) and found.etag is not None}
         return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
@@ -159,7 +159,7 @@ class WriteProtocol:
             if isinstance(first, Reading) and all(each == first for each in readings)
         }
 
-    def _record_look(self, rollout: Rollout, held: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
+    def _record_look(self, rollout: Rollout, claim: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
         change = look.change
         seen = set(look.findings) - set(look.numbers(Finding.STALE, Blocked.UNREACHABLE, Blocked.KEY))
         if rollout.look_asked and seen >= {t.number for t in rollout.owned_targets}:
@@ -172,16 +172,16 @@ class WriteProtocol:
             entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), ObservedNumbers(odd).to_json())]
         # Late writes of a rollback: nothing else counts them.
         entries += _contested_entries(rollout, look.numbers(Finding.LATE_OWN))
-        now = self.store.commit(held, change, entries)
+        now = self.store.commit(claim, change, entries)
         return change.applied_to(rollout, now), (change,)
 
     # -------------------------------------------------------------- writing forward
 
-    def apply(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
+    def apply(self, rollout: Rollout, claim: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.session(numbers) as session:
-            seen = self._look(rollout, held, session, numbers, to_write=True)
+            seen = self._look(rollout, claim, session, numbers, to_write=True)
             assert seen.look is not None
             odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
             if odd or seen.look.numbers(Blocked.MISSING):
@@ -191,12 +191,12 @@ class WriteProtocol:
             if not ready:
                 return seen
             wanted = {t.number: wanted_lists(rollout, t) for t in ready}
-            batch = _Batch(rollout, held, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
+            batch = _Batch(rollout, claim, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
             done = self._deliver(batch, nearly)
             if second := (*done.as_read, *done.changed):
                 # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: read it
                 # again before the second write.
-                again = self._look(done.rollout, held, session, second, to_write=True)
+                again = self._look(done.rollout, claim, session, second, to_write=True)
                 assert again.look is not None
                 known = {n for n in second if again.look.findings[n] in _AS_KNOWN}
                 done = replace(
@@ -220,11 +220,11 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- writing back
 
-    def restore(self, rollout: Rollout, held: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
+    def restore(self, rollout: Rollout, claim: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
         """Write the baselines back unconditionally: the rollback was ordered after any edit."""
         with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
-            batch = _Batch(rollout, held, session, targets, wanted, Kind.BASELINE)
+            batch = _Batch(rollout, claim, session, targets, wanted, Kind.BASELINE)
             return self._in_other_form(self._deliver(batch, nearly), batch)
 
     def _in_other_form(self, done: BatchWrite, batch: _Batch) -> BatchWrite:
@@ -292,7 +292,7 @@ class WriteProtocol:
         retreated, by_hand = (rollout.retreated, rollout.hand) if batch.is_forward else (None, None)
         data = IntendedBatch(batch.kind, rollout.position, retreated, by_hand)
         entry = JournalEntry("intended", SERVICE, batch.why, data.to_json())
-        now = self.store.commit(batch.held, change, [entry], timedelta(seconds=self.timing.lease))
+        now = self.store.commit(batch.claim, change, [entry], timedelta(seconds=self.timing.lease))
         return replace(batch, rollout=change.applied_to(rollout, now)), change, intents
 
     def _intent(self, batch: _Batch, target: Target, now: datetime, horizon: datetime) -> Write:
@@ -304,7 +304,7 @@ class WriteProtocol:
             kind=batch.kind,
             wave=rollout.position.wave,
             step=step,
-            epoch=batch.held.epoch,
+            epoch=batch.claim.epoch,
             lists=lists,
             body=body_of(lists),
             intent_at=now,
@@ -346,7 +346,7 @@ class WriteProtocol:
         written_over = [] if batch.is_forward else settled.written_over
         fought = _contested_entries(change.applied_to(rollout, found.answered_at), written_over)
         try:
-            now = self.store.commit(batch.held, change, [entry, *fought])
+            now = self.store.commit(batch.claim, change, [entry, *fought])
         except ClaimLost:
             # Another driver has the claim now, but Retell's answers stay true.
             self.store.settle(rollout.id, change, entry)
@@ -354,7 +354,7 @@ class WriteProtocol:
         return change.applied_to(rollout, now), settled
 
     def _is_interrupted(self, batch: _Batch) -> bool:
-        return self.interrupted(batch.rollout.id, batch.held.epoch)
+        return self.interrupted(batch.rollout.id, batch.claim.epoch)
 
 
 def _laid_over(rollout: Rollout, look: NumberScan, later: NumberScan) -> NumberScan:

@@ -67,9 +67,9 @@ def _no_epoch_check() -> Patches:
     """P3 and P7 without the comparison of epochs: whoever had the claim once may record for ever."""
     commit = rollouts.commit
 
-    def anybody(connection: Any, held: Claim, *args: Any, **kwargs: Any) -> Any:
-        row = rollouts.head_row(connection, held.rollout_id)
-        return commit(connection, replace(held, epoch=row.epoch), *args, **kwargs)
+    def anybody(connection: Any, claim: Claim, *args: Any, **kwargs: Any) -> Any:
+        row = rollouts.head_row(connection, claim.rollout_id)
+        return commit(connection, replace(claim, epoch=row.epoch), *args, **kwargs)
 
     return [(rollouts, "commit", anybody)]
 
@@ -80,15 +80,15 @@ def _intent_after_send() -> Patches:
     waiting: dict[str, tuple[Change, list[JournalEntry]]] = {}
 
     def later(
-        self: Store, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
+        self: Store, claim: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime:
         if change.new_writes:
-            waiting[held.rollout_id] = change, list(entries)
+            waiting[claim.rollout_id] = change, list(entries)
             return self.now()
-        if held.rollout_id in waiting:
-            first, before = waiting.pop(held.rollout_id)
-            commit(self, held, first, before, lease)
-        return commit(self, held, change, entries, lease)
+        if claim.rollout_id in waiting:
+            first, before = waiting.pop(claim.rollout_id)
+            commit(self, claim, first, before, lease)
+        return commit(self, claim, change, entries, lease)
 
     return [(Store, "commit", later)]
 
@@ -184,8 +184,8 @@ def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
     look = write_protocol.WriteProtocol._look
 
-    def trusting(self: Any, rollout: Rollout, held: Claim, session: Any, numbers: Sequence[str], **how: bool) -> Any:
-        seen = look(self, rollout, held, session, numbers, **how)
+    def trusting(self: Any, rollout: Rollout, claim: Claim, session: Any, numbers: Sequence[str], **how: bool) -> Any:
+        seen = look(self, rollout, claim, session, numbers, **how)
         assert seen.look is not None
         if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
             as_expected = dict.fromkeys(numbers, Finding.AS_EXPECTED)

@@ -41,12 +41,12 @@ class Hand:
         return str(given["id"])
 
     def claim(self, id_: str = "r1") -> Claim:
-        (held,) = self.store.claim("test", LEASE, only=id_)
-        return held
+        (claim,) = self.store.claim("test", LEASE, only=id_)
+        return claim
 
-    def holds(self, held: Claim) -> bool:
+    def holds(self, claim: Claim) -> bool:
         """True if the claim still stands."""
-        return self.store.load(held.rollout_id)[0].epoch == held.epoch
+        return self.store.load(claim.rollout_id)[0].epoch == claim.epoch
 
     def next_due(self) -> datetime | None:
         """When the next rollout becomes due that nobody is at work on."""
@@ -98,6 +98,6 @@ class Hand:
         return self.store.now() + timedelta(seconds=seconds)
 
 
-def stale(held: Claim) -> Claim:
+def stale(claim: Claim) -> Claim:
     """The same claim as if somebody had taken it over since."""
-    return replace(held, epoch=held.epoch - 1)
+    return replace(claim, epoch=claim.epoch - 1)

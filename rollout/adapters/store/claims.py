@@ -70,16 +70,16 @@ def _claiming(one: bool, urgent_only: bool) -> ReturningUpdate[tuple[str, int, i
     )
 
 
-def release(connection: Connection, held: Claim, wait: Wait, tries: int = 0) -> bool:
+def release(connection: Connection, claim: Claim, wait: Wait, tries: int = 0) -> bool:
     """Release the claim, with the next due time and its reason; False if the claim was lost meanwhile."""
     said = {"due_at": wait.until, "next": wait.next, "why": wait.why, "waiting_for": wait.waiting_for, "tries": tries}
-    result = connection.execute(_RELEASING, {"held": held.rollout_id, "at_epoch": held.epoch, **said})
+    result = connection.execute(_RELEASING, {"rollout_id": claim.rollout_id, "at_epoch": claim.epoch, **said})
     return result.rowcount == 1
 
 
 _RELEASING = (
     update(rollouts)
-    .where(rollouts.c.id == bindparam("held"), rollouts.c.epoch == bindparam("at_epoch"))
+    .where(rollouts.c.id == bindparam("rollout_id"), rollouts.c.epoch == bindparam("at_epoch"))
     .values(
         lease_owner=None,
         lease_until=None,

@@ -73,30 +73,30 @@ class Store:
             return queries.load(connection, rollout_id, now, self.known), now
 
     def commit(
-        self, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
+        self, claim: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime:
         if any(w.kind is Kind.FORWARD for w in change.new_writes):
             self.database.require_same()
             if self.disk_reserve.given_back:
                 raise DiskFull(GIVEN_BACK)
 
-        ready = rollouts.recording(self.database.engine.dialect, held.rollout_id, change, entries)
+        ready = rollouts.recording(self.database.engine.dialect, claim.rollout_id, change, entries)
         undoes = any(w.kind is Kind.BASELINE for w in change.new_writes)
 
         def record() -> datetime:
             with self.database.write(urgent=undoes) as connection:
                 now = self.database.now(connection)
-                before, after = rollouts.commit(connection, held, ready, now, lease=lease)
-            self.known.follow(held.rollout_id, before, after, change)
+                before, after = rollouts.commit(connection, claim, ready, now, lease=lease)
+            self.known.follow(claim.rollout_id, before, after, change)
             return now
 
         return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
 
-    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
+    def add_targets(self, claim: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
         self.database.require_same()
         with self.database.write() as connection:
             now = self.database.now(connection)
-            rollouts.begin(connection, held, added, change, entry, now)
+            rollouts.begin(connection, claim, added, change, entry, now)
             return now
 
     def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
@@ -104,9 +104,9 @@ class Store:
         with self.database.write() as connection:
             rollouts.settle(connection, rollout_id, ready, entry, self.database.now(connection))
 
-    def release(self, held: Claim, wait: Wait, tries: int = 0) -> bool:
+    def release(self, claim: Claim, wait: Wait, tries: int = 0) -> bool:
         with self.database.write() as connection:
-            return claims.release(connection, held, wait, tries)
+            return claims.release(connection, claim, wait, tries)
 
     def wake(self, ids: Sequence[str], *, look: bool = True) -> None:
         """Make these rollouts due now; `look`: their numbers are to be read."""

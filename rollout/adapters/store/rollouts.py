@@ -145,7 +145,7 @@ def recording(dialect: Dialect, rollout_id: str, change: Change, entries: Sequen
 
 
 def commit(
-    connection: Connection, held: Claim, record: Recording, now: datetime, *, lease: timedelta | None = None
+    connection: Connection, claim: Claim, record: Recording, now: datetime, *, lease: timedelta | None = None
 ) -> tuple[Head, Head]:
     """Record a change of the driver. If its epoch is no longer the current one: ClaimLost, and nothing is recorded.
 
@@ -154,15 +154,15 @@ def commit(
     New forward writes are refused while any write on their number is open (invariants I2, I3); `lease`
     renews the lease, so that it covers what is about to be sent.
     """
-    row = head_row(connection, held.rollout_id)
-    if row.epoch != held.epoch:
-        raise ClaimLost(rollout_id=held.rollout_id)
+    row = head_row(connection, claim.rollout_id)
+    if row.epoch != claim.epoch:
+        raise ClaimLost(rollout_id=claim.rollout_id)
     new_writes = record.change.new_writes
     if any(w.kind is Kind.FORWARD for w in new_writes):
         if Phase(row.phase) not in (Phase.PROGRESSING, Phase.PROMOTED):
-            raise ClaimLost(rollout_id=held.rollout_id)
+            raise ClaimLost(rollout_id=claim.rollout_id)
         _refuse_open(connection, [w.number for w in new_writes], now)
-    extra = {"lease_until": now + lease, "lease_owner": held.owner} if lease is not None else {}
+    extra = {"lease_until": now + lease, "lease_owner": claim.owner} if lease is not None else {}
     return head_of(row), _apply(connection, row, record, now, extra)
 
 
@@ -283,14 +283,14 @@ def _set_head(connection: Connection, rollout_id: str, head: tuple[int, str]) ->
 
 
 def begin(
-    connection: Connection, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry, now: datetime
+    connection: Connection, claim: Claim, added: Sequence[Target], change: Change, entry: JournalEntry, now: datetime
 ) -> None:
     """Add the targets of a scheduled rollout when it begins, under its driver's claim."""
-    row = head_row(connection, held.rollout_id)
-    if row.epoch != held.epoch:
-        raise ClaimLost(rollout_id=held.rollout_id)
-    add_targets(connection, held.rollout_id, added)
-    supersede(connection, held.rollout_id, row.name, [t.number for t in added], now)
+    row = head_row(connection, claim.rollout_id)
+    if row.epoch != claim.epoch:
+        raise ClaimLost(rollout_id=claim.rollout_id)
+    add_targets(connection, claim.rollout_id, added)
+    supersede(connection, claim.rollout_id, row.name, [t.number for t in added], now)
     data = {**(entry.data or {}), "targets": [target_to_json(t) for t in added]}
-    record = recording(connection.dialect, held.rollout_id, change, [replace(entry, data=data)])
+    record = recording(connection.dialect, claim.rollout_id, change, [replace(entry, data=data)])
     _apply(connection, row, record, now, {})

@@ -44,7 +44,7 @@ class Sender:
         self.threads: set[str] = set()
         self.lock = threading.Lock()
 
-    def __call__(self, r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def __call__(self, r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         with self.lock:
             place = len(self.given)
             self.given.append([t.ord for t in targets])
@@ -84,7 +84,7 @@ def test_a_batch_with_a_trouble_is_the_last(batches: Batches) -> None:
 def test_what_one_raises_is_raised_when_all_have_ended(batches: Batches) -> None:
     ended: list[int] = []
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
             nearly()
             raise ClaimLost(rollout_id="r1")
@@ -123,7 +123,7 @@ def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, 
 def test_what_each_batch_did_is_told_while_later_ones_are_under_way(batches: Batches) -> None:
     told, late = threading.Event(), threading.Event()
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
             nearly()
         else:
@@ -147,7 +147,7 @@ def test_batches_that_overlap_share_the_rate(batches: Batches) -> None:
     sent_at = iter((1.0, 2.0))
     seconds = iter((1.0, 2.0))
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         nearly()
         return BatchWrite(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
 
@@ -162,7 +162,7 @@ def sizes(batches: Batches, count: int) -> list[int]:
     fleet = tuple(target(f"+1415{7000000 + i}", ord=i) for i in range(count))
     given: list[tuple[Target, ...]] = []
 
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         given.append(targets)
         nearly()
         size = len(targets)
@@ -267,7 +267,7 @@ def test_two_writes_of_each_connection_show_what_all_get_through(batches: Batche
 
 
 def test_the_first_error_of_several_is_raised(batches: Batches) -> None:
-    def send(r: Rollout, held: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
         nearly()
         raise ClaimLost(f"at {targets[0].ord}", rollout_id="r1")
 

@@ -63,19 +63,19 @@ class World:
     def load(self, _id: str) -> tuple[Rollout, datetime]:
         return self.rollout, START
 
-    def release(self, held: Claim, wait: Wait, tries: int = 0) -> bool:
+    def release(self, claim: Claim, wait: Wait, tries: int = 0) -> bool:
         self.log.append(("release", wait, tries))
         return True
 
     def commit(
-        self, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
+        self, claim: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime:
         self.log.append(("commit", lease))
         self.changes.append(change)
         self.entries += entries
         return START
 
-    def add_targets(self, held: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
+    def add_targets(self, claim: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
         self.log.append(("add_targets", tuple(added)))
         self.changes.append(change)
         self.entries.append(entry)
@@ -102,14 +102,14 @@ class World:
         self.log.append(("begin", tuple(cases), engine.version))
         return self.begun
 
-    def read(self, r: Rollout, held: Claim, numbers: Sequence[str]) -> BatchWrite:
+    def read(self, r: Rollout, claim: Claim, numbers: Sequence[str]) -> BatchWrite:
         self.log.append(("read", tuple(numbers)))
         return self.done
 
     def run(
         self,
         r: Rollout,
-        held: Claim,
+        claim: Claim,
         targets: Sequence[Target],
         deliver: Any,
         took: Callable[[BatchWrite], None],

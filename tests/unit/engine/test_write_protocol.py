@@ -69,10 +69,10 @@ class World:
         return self.clock.now()
 
     def commit(
-        self, held: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
+        self, claim: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
     ) -> datetime:
         if len(self.changes) == self.lost_at:
-            raise ClaimLost(rollout_id=held.rollout_id)
+            raise ClaimLost(rollout_id=claim.rollout_id)
         self.log.append(("commit", [e.kind for e in entries], None if lease is None else lease.total_seconds()))
         self.entries += entries
         self.changes.append(change)

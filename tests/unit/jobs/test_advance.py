@@ -31,8 +31,8 @@ class Driver:
         self.go = threading.Event()
         self.go.set()
 
-    def drive(self, held: Claim) -> Any:
-        self.driven.append(held.rollout_id)
+    def drive(self, claim: Claim) -> Any:
+        self.driven.append(claim.rollout_id)
         self.threads.append(threading.current_thread().name.rpartition("_")[0])
         self.go.wait(20)
         if self.error is not None:
