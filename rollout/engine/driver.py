@@ -169,7 +169,7 @@ class Driver:
         if action.event in (Event.BEGUN, Event.ADVANCED, Event.SHIPPED):
             self.on_step(state.rollout)
         if action.event in _ANEW:
-            state.look = None  # earlier readings say nothing about the numbers after a write
+            state.scan = None  # earlier readings say nothing about the numbers after a write
 
 
 _TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})

@@ -23,7 +23,7 @@ class Pass:
     """One pass over a rollout: its state, and what its own actions have found out so far."""
 
     rollout: Rollout
-    look: NumberScan | None = None
+    scan: NumberScan | None = None
     trouble: str | None = None
     key_refused: bool = False
     retry_after: float | None = None
@@ -36,8 +36,8 @@ class Pass:
         """Apply what one batch did; another one may have begun from the same snapshot before it."""
         for change in batch.changes:
             self.rollout = change.applied_to(self.rollout, batch.rollout.updated_at)
-        if batch.look is not None:
-            self.look = batch.look if self.look is None else self.look.merged(batch.look)
+        if batch.scan is not None:
+            self.scan = batch.scan if self.scan is None else self.scan.merged(batch.scan)
         self.trouble = self.trouble or batch.trouble
         self.key_refused = self.key_refused or batch.key_refused
         self.retry_after = batch.retry_after or self.retry_after
@@ -69,7 +69,7 @@ class FactFinder:
             known.rollout = r = replace(r, verdict=gates.verdict)  # for the next check of this pass
         by_hours = r.phase in (Phase.PENDING, Phase.PROGRESSING)  # no other phase waits for the calendar, or on it
         return Facts(
-            look=known.look,
+            scan=known.scan,
             verdict=gates.verdict,
             canary_calls=gates.canary_calls,
             opening=self.calendar.opening(r, now) if by_hours else Opening(),

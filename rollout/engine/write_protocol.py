@@ -57,7 +57,7 @@ class BatchWrite:
     """The result of one batch: the snapshot afterwards, what was read, and what went wrong, if anything."""
 
     rollout: Rollout
-    look: NumberScan | None = None
+    scan: NumberScan | None = None
     trouble: str | None = None
     retry_after: float | None = None
     unsent: int = 0
@@ -117,34 +117,34 @@ class WriteProtocol:
     # -------------------------------------------------------------- reading
 
     def read(self, rollout: Rollout, claim: Claim, numbers: Sequence[str]) -> BatchWrite:
-        """One look at these numbers, recorded."""
+        """Scan these numbers, and record what they show."""
         with self.numbers.session(numbers, urgent=rollout.rollback_at is not None) as session:
-            return self._look(rollout, claim, session, numbers)
+            return self._scan(rollout, claim, session, numbers)
 
-    def _look(
+    def _scan(
         self, rollout: Rollout, claim: Claim, session: NumberSession, numbers: Sequence[str], *, to_write: bool = False
     ) -> BatchWrite:
         began = self.store.now()
         got = session.read(numbers, to_write=to_write)
-        look = absorb(rollout, shown(got), began, self.store.now())
-        suspects = [n for n, finding in look.findings.items() if finding in _SUSPECT]
+        scan = absorb(rollout, shown(got), began, self.store.now())
+        suspects = [n for n, finding in scan.findings.items() if finding in _SUSPECT]
         if suspects:
             # One unexpected reading may be stale or broken: it counts only if a second one confirms it.
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
             again = session.read(suspects, to_write=to_write)
-            look = _laid_over(rollout, look, absorb(rollout, shown(again), began, self.store.now()))
-            if settles(rollout.phase) and (older := look.numbers(Finding.STALE)):
+            scan = _laid_over(rollout, scan, absorb(rollout, shown(again), began, self.store.now()))
+            if settles(rollout.phase) and (older := scan.numbers(Finding.STALE)):
                 agreed = self._agreed(session, {n: [got[n], again[n]] for n in older})
-                look = _laid_over(rollout, look, absorb(rollout, agreed, began, self.store.now(), agreed))
+                scan = _laid_over(rollout, scan, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
         trouble, retry_after = reading_trouble(got)
-        if trouble is None and (older := look.numbers(Finding.STALE)):
+        if trouble is None and (older := scan.numbers(Finding.STALE)):
             trouble = f"Retell shows an older state of {older[0]} than it showed before"
-        rollout, changes = self._record_look(rollout, claim, look)
+        rollout, changes = self._record_scan(rollout, claim, scan)
         refused = any(isinstance(found, Failure) and found.key_refused for found in got.values())
         etags = {n: found.etag for n, found in got.items() if isinstance(found, Reading) and found.etag is not None}
-        return BatchWrite(rollout, look, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
+        return BatchWrite(rollout, scan, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
 
     def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; return those whose readings were all equal."""
@@ -159,19 +159,19 @@ class WriteProtocol:
             if isinstance(first, Reading) and all(each == first for each in readings)
         }
 
-    def _record_look(self, rollout: Rollout, claim: Claim, look: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
-        change = look.change
-        seen = set(look.findings) - set(look.numbers(Finding.STALE, Blocked.UNREACHABLE, Blocked.KEY))
+    def _record_scan(self, rollout: Rollout, claim: Claim, scan: NumberScan) -> tuple[Rollout, tuple[Change, ...]]:
+        change = scan.change
+        seen = set(scan.findings) - set(scan.numbers(Finding.STALE, Blocked.UNREACHABLE, Blocked.KEY))
         if rollout.look_asked and seen >= {t.number for t in rollout.owned_targets}:
             change = change.merged(Change(rollout={"look_asked": False}))
         if not change:
             return rollout, ()
         entries = []
         if change.targets or change.writes:
-            odd = {n: str(f) for n, f in look.findings.items() if f not in _AS_KNOWN}
-            entries = [JournalEntry("observed", SERVICE, "; ".join(look.notes), ObservedNumbers(odd).to_json())]
+            odd = {n: str(f) for n, f in scan.findings.items() if f not in _AS_KNOWN}
+            entries = [JournalEntry("observed", SERVICE, "; ".join(scan.notes), ObservedNumbers(odd).to_json())]
         # Late writes of a rollback: nothing else counts them.
-        entries += _contested_entries(rollout, look.numbers(Finding.LATE_OWN))
+        entries += _contested_entries(rollout, scan.numbers(Finding.LATE_OWN))
         now = self.store.commit(claim, change, entries)
         return change.applied_to(rollout, now), (change,)
 
@@ -181,13 +181,13 @@ class WriteProtocol:
         """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.session(numbers) as session:
-            seen = self._look(rollout, claim, session, numbers, to_write=True)
-            assert seen.look is not None
-            odd = [n for n, f in seen.look.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
-            if odd or seen.look.numbers(Blocked.MISSING):
+            seen = self._scan(rollout, claim, session, numbers, to_write=True)
+            assert seen.scan is not None
+            odd = [n for n, f in seen.scan.findings.items() if f not in _AS_KNOWN and not isinstance(f, Blocked)]
+            if odd or seen.scan.numbers(Blocked.MISSING):
                 return seen  # `decide` says what follows; no step is written while a number has drifted
             rollout = seen.rollout
-            ready = [rollout.by_number[n] for n in numbers if seen.look.findings[n] in _AS_KNOWN]
+            ready = [rollout.by_number[n] for n in numbers if seen.scan.findings[n] in _AS_KNOWN]
             if not ready:
                 return seen
             wanted = {t.number: wanted_lists(rollout, t) for t in ready}
@@ -196,13 +196,13 @@ class WriteProtocol:
             if second := (*done.as_read, *done.changed):
                 # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: read it
                 # again before the second write.
-                again = self._look(done.rollout, claim, session, second, to_write=True)
-                assert again.look is not None
-                known = {n for n in second if again.look.findings[n] in _AS_KNOWN}
+                again = self._scan(done.rollout, claim, session, second, to_write=True)
+                assert again.scan is not None
+                known = {n for n in second if again.scan.findings[n] in _AS_KNOWN}
                 done = replace(
                     done,
                     rollout=again.rollout,
-                    look=again.look,
+                    scan=again.scan,
                     trouble=done.trouble or again.trouble,
                     as_read=tuple(n for n in done.as_read if n in known),
                     changes=(*done.changes, *again.changes),
@@ -357,18 +357,18 @@ class WriteProtocol:
         return self.interrupted(batch.rollout.id, batch.claim.epoch)
 
 
-def _laid_over(rollout: Rollout, look: NumberScan, later: NumberScan) -> NumberScan:
+def _laid_over(rollout: Rollout, scan: NumberScan, later: NumberScan) -> NumberScan:
     """The scan with a second reading of some numbers in place of the first."""
     again = {w.id for w in rollout.writes if w.number in later.findings}
     kept = Change(
-        targets={n: v for n, v in look.change.targets.items() if n not in later.findings},
-        writes={id_: v for id_, v in look.change.writes.items() if id_ not in again},
+        targets={n: v for n, v in scan.change.targets.items() if n not in later.findings},
+        writes={id_: v for id_, v in scan.change.writes.items() if id_ not in again},
     )
     return NumberScan(
-        min(look.began, later.began),
-        {**look.findings, **later.findings},
+        min(scan.began, later.began),
+        {**scan.findings, **later.findings},
         kept.merged(later.change),
-        (*look.notes, *later.notes),
+        (*scan.notes, *later.notes),
     )
 
 

@@ -142,10 +142,10 @@ class Play:
             updated_at=self.now,
             start_at=self.plan.start,
         )
-        look: NumberScan | None = None
+        scan: NumberScan | None = None
         for _ in range(5_000):
             facts = Facts(
-                look=look,
+                scan=scan,
                 opening=self.calendars.opening(r, self.now),
                 hold_until=self.calendars.hold_until(r) if r.confirmed_at else None,
                 stood=self.calendars.stood(r, self.now),
@@ -158,7 +158,7 @@ class Play:
                         # What is said to remain, wherever it stands: held against what then happened.
                         self.foreseen.append((len(self.happened), said(self.calendars.remaining(r, self.now))))
                     self.now = until if self.wake is None else min(until, self.now + self.wake)
-                    look = None
+                    scan = None
                 case Begin():
                     r = replace(r, targets=self._targets())
                 case Apply(targets=targets):
@@ -167,7 +167,7 @@ class Play:
                     what = what if r.retreated is None else Happens.RETREAT
                     self.happened.append((self.now, what, r.position))
                 case Read(numbers=numbers):
-                    look = NumberScan(self.now, dict.fromkeys(numbers, Finding.AS_EXPECTED), Change())
+                    scan = NumberScan(self.now, dict.fromkeys(numbers, Finding.AS_EXPECTED), Change())
                 case Record() as action:
                     values = {**action.values, "phase": after(r.phase, action.event)}
                     r = Change(rollout=values, targets=action.targets).applied_to(r, self.now)

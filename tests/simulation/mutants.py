@@ -155,8 +155,8 @@ def _any_look_at_the_end() -> Patches:
     """P9 from a reading that began before the horizons closed, if only the decision comes after."""
 
     def decide(r: Rollout, f: Facts, now: datetime) -> Action:
-        if f.look is not None and now >= timing.last_horizon(r):
-            f = replace(f, look=replace(f.look, began=now))
+        if f.scan is not None and now >= timing.last_horizon(r):
+            f = replace(f, scan=replace(f.scan, began=now))
         return real(r, f, now)
 
     real = driver.decide
@@ -182,17 +182,17 @@ def reading_with(shown: Any, modified: int) -> Any:
 
 def _no_pre_read() -> Patches:
     """P2 without a comparison: every number is written, whatever it shows."""
-    look = write_protocol.WriteProtocol._look
+    scan = write_protocol.WriteProtocol._scan
 
     def trusting(self: Any, rollout: Rollout, claim: Claim, session: Any, numbers: Sequence[str], **how: bool) -> Any:
-        seen = look(self, rollout, claim, session, numbers, **how)
-        assert seen.look is not None
+        seen = scan(self, rollout, claim, session, numbers, **how)
+        assert seen.scan is not None
         if all(t.number in numbers for t in rollout.outstanding) and rollout.phase == "progressing":
             as_expected = dict.fromkeys(numbers, Finding.AS_EXPECTED)
-            return replace(seen, rollout=rollout, look=replace(seen.look, findings=as_expected))
+            return replace(seen, rollout=rollout, scan=replace(seen.scan, findings=as_expected))
         return seen
 
-    return [(write_protocol.WriteProtocol, "_look", trusting)]
+    return [(write_protocol.WriteProtocol, "_scan", trusting)]
 
 
 # ------------------------------------------------------------------ other hands

@@ -35,7 +35,7 @@ def there(step: int = 2, **changes: Any) -> Rollout:
 
 
 def seen(at: datetime, *numbers: str) -> Facts:
-    return Facts(look=NumberScan(at, dict.fromkeys(numbers or (ONE,), Finding.AS_EXPECTED), Change()))
+    return Facts(scan=NumberScan(at, dict.fromkeys(numbers or (ONE,), Finding.AS_EXPECTED), Change()))
 
 
 def first_split() -> Any:

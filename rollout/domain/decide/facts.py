@@ -38,7 +38,7 @@ class TestReport:
 class Facts:
     """The facts of one decision. None always means: not known."""
 
-    look: NumberScan | None = None
+    scan: NumberScan | None = None
     verdict: GateVerdict | None = None
     canary_calls: int | None = None
     opening: Opening = field(default_factory=Opening)

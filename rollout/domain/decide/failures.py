@@ -20,7 +20,7 @@ MOST_STALE = 5  # reads in a row that show an older state before it no longer co
 
 def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
     """The action on the first fault: of numbers, then the deadline, then versions, then gates."""
-    if f.look is not None and (wrong := wrong_numbers(r, f.look)):
+    if f.scan is not None and (wrong := wrong_numbers(r, f.scan)):
         return wrong
     if r.deadline_at is not None and now >= r.deadline_at:
         why = "the plan's deadline passed"
@@ -54,22 +54,22 @@ def moved_tags(r: Rollout, f: Facts) -> Record | None:
     return replace(held, values={**held.values, "tags": f.tags})
 
 
-def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
+def wrong_numbers(r: Rollout, scan: NumberScan) -> Record | None:
     """The action on numbers that show something this rollout did not write."""
-    gone = look.numbers(Blocked.MISSING)
+    gone = scan.numbers(Blocked.MISSING)
     if gone:
         why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"
         if r.plan.on_failure == "pause" and r.phase is not Phase.PROGRESSING:
             return hold(r, HeldReason.MISSING, why)
-        return fail(r, why, look.began)
-    back = set(look.numbers(Finding.AT_BASELINE))
+        return fail(r, why, scan.began)
+    back = set(scan.numbers(Finding.AT_BASELINE))
     if back and all(t.number in back or t.state is TargetState.RESTORED for t in r.written):
         # If a write of ours may still land, this is not over yet: it is then watched as a rollback.
-        landing = bool(r.open_writes(look.began))
+        landing = bool(r.open_writes(scan.began))
         return Record(
             Event.FAILED if landing else Event.RESTORED_OUTSIDE,
             "rolled back outside the service: every number shows its baseline again, and this service did not write it",
-            {"reason": "rolled back outside the service", "rollback_at": look.began, "restored_at": look.began},
+            {"reason": "rolled back outside the service", "rollback_at": scan.began, "restored_at": scan.began},
             {
                 t.number: {
                     "state": TargetState.RESTORED,
@@ -79,17 +79,17 @@ def wrong_numbers(r: Rollout, look: NumberScan) -> Record | None:
                 for t in r.written
             },
         )
-    edited = look.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
+    edited = scan.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
     if edited:
         return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that this rollout did not write")
-    older = look.numbers(Finding.STALE)
+    older = scan.numbers(Finding.STALE)
     if older and r.tries >= MOST_STALE:
         return hold(
             r,
             HeldReason.IDENTITY,
             f"{name(older)} keeps showing an older state: the number may have been created again",
         )
-    touched = look.numbers(Finding.TOUCHED)
+    touched = scan.numbers(Finding.TOUCHED)
     if touched:
         return hold(r, HeldReason.TOUCHED, f"{name(touched)} was updated by somebody, but nothing visible changed")
     return None

@@ -19,8 +19,8 @@ from rollout.domain.versions import tags
 
 def paused_or_held(r: Rollout, f: Facts, now: datetime) -> Action:
     """The action while paused or held: nothing is written, but drift and gates still count."""
-    if f.look is not None:
-        wrong = wrong_numbers(r, f.look)
+    if f.scan is not None:
+        wrong = wrong_numbers(r, f.scan)
         if wrong is not None and (wrong.event is not Event.HELD or r.phase is Phase.PAUSED):
             return wrong
     if r.phase is Phase.PAUSED and not r.stop_asked and (moved := moved_tags(r, f)) is not None:
@@ -32,7 +32,7 @@ def paused_or_held(r: Rollout, f: Facts, now: datetime) -> Action:
         if still:
             return Wait(max(w.horizon_until for w in still), "stopped", "a write may still land", WaitingFor.HORIZON)
         return Record(Event.ENDED, r.reason or "stopped by a person", {"stop_asked": False})
-    if r.look_asked and f.look is None and f.trouble is None and r.targets:
+    if r.look_asked and f.scan is None and f.trouble is None and r.targets:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
     impossible = r.phase is Phase.HELD and r.reason == HeldReason.ROLLBACK_IMPOSSIBLE
     said = f.verdict
@@ -74,7 +74,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
     ready = tuple(t for t in late if t.number not in open_on)
     if ready and f.trouble is None:
         return Apply(ready, "an earlier write took effect after the end: write the last step again")
-    if (r.unresolved or r.look_asked) and f.look is None and f.trouble is None:
+    if (r.unresolved or r.look_asked) and f.scan is None and f.trouble is None:
         watched = dict.fromkeys([*(t.number for t in r.owned_targets), *(w.number for w in r.unresolved)])
         if watched:
             return Read(tuple(watched), "watch after the end")

@@ -28,9 +28,9 @@ def rolling_back(r: Rollout, f: Facts, now: datetime) -> Action:
         return _write_back(r, f, now, todo)
     if r.restored_at is None:
         return _read_back(r, now)
-    if not seen_after(f.look, r, r.owned_targets):
+    if not seen_after(f.scan, r, r.owned_targets):
         return _watch(r, f, now)
-    return await_unreadable(r, f, f.look, now, "rolled_back") or _end(r)
+    return await_unreadable(r, f, f.scan, now, "rolled_back") or _end(r)
 
 
 def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> Action:
@@ -61,7 +61,7 @@ def _watch(r: Rollout, f: Facts, now: datetime) -> Action:
     over = last_horizon(r)
     if now >= over and f.trouble is None:
         return Read(tuple(t.number for t in r.owned_targets), "read every number before declaring it rolled back")
-    if f.look is None and f.trouble is None:
+    if f.scan is None and f.trouble is None:
         return Read(tuple(t.number for t in r.owned_targets), "watch for writes of ours that land late")
     return Wait(
         next_read(r, f, now, over),

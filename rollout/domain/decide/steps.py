@@ -42,9 +42,9 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
     why = "a write may still land; nothing is sent"
     if (unknown := await_outcomes(r, f, now, "find out what the write did", why)) is not None:
         return unknown
-    if r.look_asked and f.look is None and f.trouble is None:
+    if r.look_asked and f.scan is None and f.trouble is None:
         return Read(tuple(t.number for t in r.targets), "the scan saw a difference")
-    if r.look_asked and f.look is not None and (blind := await_unreadable(r, f, f.look, now, "look again")) is not None:
+    if r.look_asked and f.scan is not None and (blind := await_unreadable(r, f, f.scan, now, "look again")) is not None:
         return blind  # an older time stamp may hide an edit
     if (turn := _turn(r, f, now)) is not None:
         return turn

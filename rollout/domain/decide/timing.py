@@ -1,4 +1,4 @@
-"""When to look next, and what must have been read before a step or a rollout counts as finished."""
+"""When to check again, and what must have been read before a step or a rollout counts as finished."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 
 
-def seen_after(look: NumberScan | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[NumberScan]:
+def seen_after(scan: NumberScan | None, r: Rollout, targets: Sequence[Target]) -> TypeGuard[NumberScan]:
     """P9: true if this scan covers all of these numbers and began after every write horizon had passed."""
-    return look is not None and look.began >= last_horizon(r) and all(t.number in look.findings for t in targets)
+    return scan is not None and scan.began >= last_horizon(r) and all(t.number in scan.findings for t in targets)
 
 
 def last_horizon(r: Rollout) -> datetime:
@@ -30,7 +30,7 @@ def await_outcomes(r: Rollout, f: Facts, now: datetime, next_: str, why: str) ->
     """Read while the outcome of a write is unknown, and wait between readings; None once all outcomes are known."""
     if not r.unresolved:
         return None
-    if f.look is None and f.trouble is None:
+    if f.scan is None and f.trouble is None:
         numbers = tuple(dict.fromkeys(w.number for w in r.unresolved))
         return Read(numbers, "a write's outcome is not known yet")
     over = min(w.horizon_until for w in r.unresolved)
@@ -42,19 +42,19 @@ def read_all_first(r: Rollout, f: Facts, now: datetime, next_: str) -> Read | Wa
 
     None once this pass has read them all; `failures` has judged by then what they show.
     """
-    if not seen_after(f.look, r, r.targets):
+    if not seen_after(f.scan, r, r.targets):
         if f.trouble is not None:
             return Wait(now + retry_pause(r, f), next_, f.trouble, f.held_up_by())
         if now < (over := last_horizon(r)):
             why = "a write may still land; the step does not count until the write's horizon has passed"
             return Wait(over, next_, why, WaitingFor.HORIZON)
         return Read(tuple(t.number for t in r.targets), f"read every number before {next_}")
-    return await_unreadable(r, f, f.look, now, next_)
+    return await_unreadable(r, f, f.scan, now, next_)
 
 
-def await_unreadable(r: Rollout, f: Facts, look: NumberScan, now: datetime, next_: str) -> Wait | None:
-    """Wait while a number cannot be read: the last look must cover them all."""
-    blind = look.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
+def await_unreadable(r: Rollout, f: Facts, scan: NumberScan, now: datetime, next_: str) -> Wait | None:
+    """Wait while a number cannot be read: the last scan must cover them all."""
+    blind = scan.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:
         return None
     why = f"{name(blind)} cannot be read: {f.trouble or 'no answer'}"
@@ -62,7 +62,7 @@ def await_unreadable(r: Rollout, f: Facts, look: NumberScan, now: datetime, next
 
 
 def next_read(r: Rollout, f: Facts, now: datetime, over: datetime) -> datetime:
-    """The next look at what may change until `over`: at that moment at the latest; after it, by growing pauses."""
+    """The next reading of what may change until `over`: at that moment at the latest; after it, by growing pauses."""
     grown = retry_pause(r, f)
     return min(now + max(f.poll, grown), over) if over > now else now + grown
 
@@ -84,6 +84,6 @@ def next_check(until: datetime | None, now: datetime, f: Facts) -> datetime | No
 
 
 def next_opening_check(r: Rollout, f: Facts, now: datetime) -> datetime:
-    """The next look for an opening or closing; a shared calendar may be edited meanwhile."""
+    """The next check for an opening or closing; a shared calendar may be edited meanwhile."""
     again = now + (timedelta(minutes=5) if r.plan.calendar else timedelta(days=1))
     return again if f.opening.until is None else min(f.opening.until, again)

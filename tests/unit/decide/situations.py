@@ -26,13 +26,13 @@ SPLIT = said("pass", "the calls do not follow the weights", "split")
 CLOSED = Opening(False, START + timedelta(hours=9), "closed until nine")
 
 
-def look(*findings: Finding | Blocked, began: datetime = START) -> NumberScan:
-    """A look at ONE, TWO, ... with these findings."""
+def scan(*findings: Finding | Blocked, began: datetime = START) -> NumberScan:
+    """A scan of ONE, TWO, ... with these findings."""
     return NumberScan(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
 
 
-SEEN = Facts(look=look(Finding.AS_EXPECTED))
-BOTH_SEEN = Facts(look=look(Finding.AS_EXPECTED, Finding.AS_EXPECTED))
+SEEN = Facts(scan=scan(Finding.AS_EXPECTED))
+BOTH_SEEN = Facts(scan=scan(Finding.AS_EXPECTED, Finding.AS_EXPECTED))
 
 
 def standing(step: int = 1, ago: timedelta = timedelta(), **changes: Any) -> Rollout:

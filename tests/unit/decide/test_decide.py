@@ -30,7 +30,7 @@ from tests.unit.decide.situations import (
     UNMEASURABLE,
     WATCH,
     back,
-    look,
+    scan,
     standing,
     wait_of,
 )
@@ -43,7 +43,7 @@ from tests.unit.decide.situations import (
         Facts(verdict=PASS),
         Facts(verdict=UNDECIDED, opening=CLOSED),
         Facts(baseline_gone="gone", canary_gone="gone"),
-        Facts(look=look(Finding.DRIFT)),
+        Facts(scan=scan(Finding.DRIFT)),
     ],
     ids=["plain", "gates-pass", "closed", "versions-gone", "drift"],
 )
@@ -86,7 +86,7 @@ WAITS: list[tuple[str, Rollout, Facts, str, WaitingFor]] = [
     (
         "a write that may still land",
         rollout(writes=(write(),)),
-        Facts(look=look(Finding.AS_EXPECTED)),
+        Facts(scan=scan(Finding.AS_EXPECTED)),
         "a write may still land; nothing is sent",
         WaitingFor.HORIZON,
     ),

@@ -50,7 +50,7 @@ def in_test(ago: timedelta = 14 * DAY, step: int = 2, of: Plan | None = None, **
 
 def seen(verdict: GateVerdict | None, **more: Any) -> Facts:
     """Facts of a pass that has read the number just now."""
-    return Facts(look=NumberScan(START, {ONE: Finding.AS_EXPECTED}, Change()), verdict=verdict, **more)
+    return Facts(scan=NumberScan(START, {ONE: Finding.AS_EXPECTED}, Change()), verdict=verdict, **more)
 
 
 def waits(r: Rollout, f: Facts) -> Wait:

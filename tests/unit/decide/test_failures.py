@@ -21,7 +21,7 @@ from rollout.domain.writes.protocol import Finding
 from tests.support import hand_splits, retreating
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, confirmed, entry, only, plan, rollout, said, target, write
-from tests.unit.decide.situations import CLOSED, FAIL, HOLD, READY, SEEN, SPLIT, look, record_of, standing
+from tests.unit.decide.situations import CLOSED, FAIL, HOLD, READY, SEEN, SPLIT, record_of, scan, standing
 
 NUMBERS = [f"+1415777444{i}" for i in range(4, 9)]  # ONE, TWO and three more
 LATER = START + timedelta(minutes=1)
@@ -30,7 +30,7 @@ LABELS = said("pass", "results of the canary go missing", "labels")
 
 
 def seen(*findings: Finding | Blocked, **facts: Any) -> Facts:
-    return Facts(look=NumberScan(START, dict(zip(NUMBERS, findings, strict=False)), Change()), **facts)
+    return Facts(scan=NumberScan(START, dict(zip(NUMBERS, findings, strict=False)), Change()), **facts)
 
 
 def several(count: int) -> Rollout:
@@ -223,7 +223,7 @@ IN_FORCE: list[tuple[str, Rollout, Position]] = [
 def test_another_hand_is_answered_at_the_step_that_was_in_force(
     r: Rollout, position: Position, finding: Finding
 ) -> None:
-    found = record_of(decide(r, Facts(look=look(finding)), START))
+    found = record_of(decide(r, Facts(scan=scan(finding)), START))
     assert found.event is Event.HELD
     assert Change(rollout=found.values).applied_to(r, START).position == position
 
@@ -241,7 +241,7 @@ def test_another_hand_is_answered_at_the_step_that_was_in_force(
 )
 def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, event: Event, reason: str) -> None:
     everything = Facts(
-        look=look(finding), verdict=FAIL, baseline_gone="gone", canary_gone="gone", trouble="down", opening=CLOSED
+        scan=scan(finding), verdict=FAIL, baseline_gone="gone", canary_gone="gone", trouble="down", opening=CLOSED
     )
     r = standing(2, HOLD * 9, deadline_at=START, promote_asked=True)
     action = record_of(decide(r, everything, START))
@@ -249,7 +249,7 @@ def test_a_wrong_number_goes_before_everything_else(finding: Finding | Blocked, 
 
 
 def test_a_number_that_keeps_showing_an_older_state_is_held_at_the_fifth_look() -> None:
-    older = Facts(look=look(Finding.STALE), trouble="Retell shows an older state")
+    older = Facts(scan=scan(Finding.STALE), trouble="Retell shows an older state")
     assert isinstance(decide(standing(tries=4), older, START), Wait)
     held = record_of(decide(standing(tries=5), older, START))
     assert (held.event, held.values["reason"]) == (Event.HELD, "identity")
@@ -257,19 +257,19 @@ def test_a_number_that_keeps_showing_an_older_state_is_held_at_the_fifth_look() 
 
 def test_rolled_back_outside_is_watched_as_a_rollback_while_a_write_may_land() -> None:
     r = standing(2, writes=(write(step=2),))
-    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE)), START))
+    action = record_of(decide(r, Facts(scan=scan(Finding.AT_BASELINE)), START))
     assert (action.event, action.values["reason"]) == (Event.FAILED, "rolled back outside the service")
 
 
 @pytest.mark.parametrize("finding", [Finding.AS_EXPECTED, Finding.OTHER_FIELDS, Finding.APPLIED, Finding.PENDING])
 def test_other_findings_hold_nothing_up(finding: Finding) -> None:
-    action = decide(READY, Facts(look=look(finding)), START)
+    action = decide(READY, Facts(scan=scan(finding)), START)
     assert record_of(action).event is Event.ADVANCED
 
 
 def test_a_number_that_alone_is_back_at_its_baseline_is_drift() -> None:
     r = standing(targets=(confirmed(), confirmed(TWO, ord=1)))
-    action = record_of(decide(r, Facts(look=look(Finding.AT_BASELINE, Finding.AS_EXPECTED)), START))
+    action = record_of(decide(r, Facts(scan=scan(Finding.AT_BASELINE, Finding.AS_EXPECTED)), START))
     assert (action.event, action.values["reason"]) == (Event.HELD, "drift")
 
 

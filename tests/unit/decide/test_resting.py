@@ -30,9 +30,9 @@ from tests.unit.decide.situations import (
     SECOND,
     WATCH,
     back,
-    look,
     record_of,
     restored,
+    scan,
     standing,
     wait_of,
 )
@@ -41,7 +41,7 @@ from tests.unit.decide.situations import (
 @pytest.mark.parametrize("phase", [Phase.PAUSED, Phase.HELD])
 def test_a_number_that_is_gone_while_a_person_thinks_is_held_as_missing(phase: Phase) -> None:
     r = standing(phase=phase, plan=plan(on_failure="pause"), resume_phase=Phase.PROGRESSING)
-    action = decide(r, Facts(look=look(Blocked.MISSING)), START)
+    action = decide(r, Facts(scan=scan(Blocked.MISSING)), START)
     if phase is Phase.HELD:
         assert isinstance(action, Wait)
         return
@@ -77,9 +77,9 @@ def test_a_failure_cannot_order_what_would_be_refused() -> None:
 
 
 def test_drift_while_paused_is_told() -> None:
-    action = record_of(decide(standing(**PAUSED), Facts(look=look(Finding.DRIFT)), START))
+    action = record_of(decide(standing(**PAUSED), Facts(scan=scan(Finding.DRIFT)), START))
     assert (action.event, action.values["resume_phase"]) == (Event.HELD, Phase.PAUSED)
-    assert isinstance(decide(standing(**HELD), Facts(look=look(Finding.DRIFT)), START), Wait)
+    assert isinstance(decide(standing(**HELD), Facts(scan=scan(Finding.DRIFT)), START), Wait)
 
 
 def test_stop_ends_it_once_nothing_can_land_any_more() -> None:
@@ -105,7 +105,7 @@ def test_a_step_written_when_the_pause_came_is_confirmed_all_the_same() -> None:
 def test_an_unknown_outcome_is_looked_into_while_paused() -> None:
     r = standing(**PAUSED, writes=(OPEN,))
     assert isinstance(decide(r, Facts(), START), Read)
-    assert wait_of(decide(r, Facts(look=look(Finding.PENDING)), START)).until == START + POLL
+    assert wait_of(decide(r, Facts(scan=scan(Finding.PENDING)), START)).until == START + POLL
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
@@ -119,13 +119,13 @@ def test_after_the_end_nothing_happens_by_itself(phase: Phase) -> None:
 def test_after_the_end_a_difference_is_read() -> None:
     r = rollout(phase=Phase.ROLLED_BACK, targets=(restored(),), look_asked=True)
     assert isinstance(decide(r, Facts(), START), Read)
-    seen = Facts(look=look(Finding.AS_EXPECTED))
+    seen = Facts(scan=scan(Finding.AS_EXPECTED))
     assert wait_of(decide(r, seen, START)).until is None
 
 
 def test_our_own_late_write_reopens_a_rollback() -> None:
     r = rollout(phase=Phase.ROLLED_BACK, targets=(confirmed(step=-1),), look_asked=True)
-    action = record_of(decide(r, Facts(look=look(Finding.LATE_OWN)), START))
+    action = record_of(decide(r, Facts(scan=scan(Finding.LATE_OWN)), START))
     assert action.event is Event.REOPENED
 
 
@@ -139,7 +139,7 @@ def test_what_a_later_rollout_has_is_neither_watched_nor_undone_by_itself() -> N
     assert isinstance(action, Restore)
     assert [t.number for t in action.targets] == [ONE]
     over = back(targets=(undone, taken), restored_at=START)
-    assert record_of(decide(over, Facts(look=look(Finding.AS_EXPECTED)), START)).event is Event.RESTORED
+    assert record_of(decide(over, Facts(scan=scan(Finding.AS_EXPECTED)), START)).event is Event.RESTORED
 
 
 def test_our_own_late_write_after_promoted_is_written_over() -> None:
@@ -164,7 +164,7 @@ def test_after_promoted_nothing_but_our_own_late_write_is_written_over(
 ) -> None:
     r = rollout(phase=Phase.PROMOTED, position=Position(1, 3), targets=(target_,), writes=writes)
     assert isinstance(decide(r, Facts(), START), Wait)
-    assert isinstance(decide(r, Facts(look=look(Finding.LATE_OWN)), START), Wait)
+    assert isinstance(decide(r, Facts(scan=scan(Finding.LATE_OWN)), START), Wait)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_a_difference_that_could_not_be_read_is_looked_for_again(phase: Phase) -
     r = standing(3, phase=phase, look_asked=True, tries=1)
     if phase is Phase.ROLLED_BACK:
         r = replace(r, targets=(restored(),))
-    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503")
+    blind = Facts(scan=scan(Blocked.UNREACHABLE), trouble="503")
     assert wait_of(decide(r, blind, START)).until == START + 2 * POLL
 
 
@@ -207,7 +207,7 @@ def test_a_difference_that_the_scan_saw_is_read_while_a_person_thinks(phase: Pha
 
 
 def test_a_failed_gate_goes_before_a_difference_that_cannot_be_read() -> None:
-    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503", verdict=FAIL)
+    blind = Facts(scan=scan(Blocked.UNREACHABLE), trouble="503", verdict=FAIL)
     assert record_of(decide(standing(**PAUSED, look_asked=True), blind, START)).event is Event.FAILED
 
 
@@ -215,7 +215,7 @@ def test_a_failed_gate_goes_before_a_difference_that_cannot_be_read() -> None:
 def test_after_the_end_an_unknown_write_is_looked_for_a_poll_later(phase: Phase) -> None:
     r = rollout(phase=phase, position=Position(1, 3), targets=(restored(),), writes=(OPEN,))
     assert isinstance(decide(r, Facts(), START), Read)
-    pending = wait_of(decide(r, Facts(look=look(Finding.PENDING)), START))
+    pending = wait_of(decide(r, Facts(scan=scan(Finding.PENDING)), START))
     assert (pending.until, pending.why) == (START + POLL, "a write may still land")
     away = wait_of(decide(replace(r, tries=4), Facts(trouble="503"), START))
     assert (away.until, away.why) == (START + timedelta(seconds=30), "503")

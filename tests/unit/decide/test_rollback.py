@@ -17,7 +17,7 @@ from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.protocol import Finding
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, applied, confirmed, target, write
-from tests.unit.decide.situations import POLL, SECOND, SEEN, back, look, record_of, restored, wait_of
+from tests.unit.decide.situations import POLL, SECOND, SEEN, back, record_of, restored, scan, wait_of
 
 UNSETTLED = write(step=0, kind=Kind.BASELINE, id="b1")
 
@@ -138,23 +138,23 @@ def test_rolled_back_is_said_only_from_a_look_begun_after_every_horizon() -> Non
     r = back(targets=(restored(),), restored_at=START, writes=(SETTLED_LATER,))
     over = SETTLED_LATER.horizon_until
     assert isinstance(decide(r, Facts(), START), Read)
-    early = look(Finding.AS_EXPECTED, began=over - SECOND)
-    assert wait_of(decide(r, Facts(look=early), over - SECOND)).next == "rolled_back"
-    assert isinstance(decide(r, Facts(look=early), over), Read), "a look from before counts for nothing"
-    late = look(Finding.AS_EXPECTED, began=over)
-    assert record_of(decide(r, Facts(look=late), over)).event is Event.RESTORED
+    early = scan(Finding.AS_EXPECTED, began=over - SECOND)
+    assert wait_of(decide(r, Facts(scan=early), over - SECOND)).next == "rolled_back"
+    assert isinstance(decide(r, Facts(scan=early), over), Read), "a look from before counts for nothing"
+    late = scan(Finding.AS_EXPECTED, began=over)
+    assert record_of(decide(r, Facts(scan=late), over)).event is Event.RESTORED
 
 
 def test_another_rollouts_open_write_keeps_rolled_back_from_being_said() -> None:
     r = back(targets=(restored(),), restored_at=START, foreign_open=(write(rollout_id="other"),))
-    action = decide(r, Facts(look=look(Finding.AS_EXPECTED)), START + SECOND)
+    action = decide(r, Facts(scan=scan(Finding.AS_EXPECTED)), START + SECOND)
     assert wait_of(action).next == "rolled_back"
 
 
 @pytest.mark.parametrize("blocked", [Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE])
 def test_rolled_back_is_not_said_blindly(blocked: Finding | Blocked) -> None:
     r = back(targets=(restored(),), restored_at=START)
-    action = wait_of(decide(r, Facts(look=look(blocked), trouble="no answer"), START))
+    action = wait_of(decide(r, Facts(scan=scan(blocked), trouble="no answer"), START))
     assert f"{ONE} cannot be read" in action.why
 
 
@@ -163,7 +163,7 @@ def test_rolled_back_tells_what_was_left_alone_and_what_is_gone() -> None:
         targets=(restored(state=TargetState.FOREIGN), restored(TWO, ord=1, state=TargetState.MISSING)),
         restored_at=START,
     )
-    why = record_of(decide(r, Facts(look=look(Finding.DRIFT, Blocked.MISSING)), START)).why
+    why = record_of(decide(r, Facts(scan=scan(Finding.DRIFT, Blocked.MISSING)), START)).why
     assert why == (
         f"every number shows its baseline; changed by somebody since, and left as they are: {ONE}; gone: {TWO}"
     )

@@ -33,8 +33,8 @@ from tests.unit.decide.situations import (
     UNDECIDED,
     UNMEASURABLE,
     WATCH,
-    look,
     record_of,
+    scan,
     standing,
     wait_of,
 )
@@ -70,11 +70,11 @@ def test_every_number_is_looked_at_before_a_step_is_counted() -> None:
     first = decide(r, Facts(), START)
     assert isinstance(first, Read)
     assert first.numbers == (ONE, TWO)
-    assert isinstance(decide(r, Facts(look=look(Finding.AS_EXPECTED)), START), Read), "one is not both"
+    assert isinstance(decide(r, Facts(scan=scan(Finding.AS_EXPECTED)), START), Read), "one is not both"
     assert wait_of(decide(r, Facts(trouble="down"), START)).why == "down"
-    blind = Facts(look=look(Finding.AS_EXPECTED, Blocked.UNREACHABLE), trouble="down")
+    blind = Facts(scan=scan(Finding.AS_EXPECTED, Blocked.UNREACHABLE), trouble="down")
     assert wait_of(decide(r, blind, START)).why == f"{TWO} cannot be read: down"
-    edited = record_of(decide(r, Facts(look=look(Finding.AS_EXPECTED, Finding.DRIFT)), START))
+    edited = record_of(decide(r, Facts(scan=scan(Finding.AS_EXPECTED, Finding.DRIFT)), START))
     assert (edited.event, edited.values) == (Event.HELD, {"reason": "drift", "resume_phase": Phase.PROGRESSING})
 
 
@@ -138,8 +138,8 @@ def test_gates_are_looked_at_again_while_the_hold_runs() -> None:
 def test_promoted_is_said_only_from_a_look_at_every_number() -> None:
     r = standing(3, timedelta(days=1))
     assert isinstance(decide(r, Facts(), START), Read)
-    assert record_of(decide(r, Facts(look=look(Finding.AS_EXPECTED)), START)).event is Event.COMPLETED
-    blind = wait_of(decide(r, Facts(look=look(Blocked.UNREACHABLE)), START))
+    assert record_of(decide(r, Facts(scan=scan(Finding.AS_EXPECTED)), START)).event is Event.COMPLETED
+    blind = wait_of(decide(r, Facts(scan=scan(Blocked.UNREACHABLE)), START))
     assert f"{ONE} cannot be read" in blind.why
     assert wait_of(decide(r, Facts(trouble="down"), START)).next == "promoted"
 
@@ -147,9 +147,9 @@ def test_promoted_is_said_only_from_a_look_at_every_number() -> None:
 def test_promoted_is_said_only_from_a_look_begun_after_every_horizon() -> None:
     open_still = applied(write(step=3), START + timedelta(seconds=20))
     r = standing(3, timedelta(days=1), writes=(open_still,))
-    early = Facts(look=look(Finding.AS_EXPECTED))
+    early = Facts(scan=scan(Finding.AS_EXPECTED))
     assert not isinstance(decide(r, early, START), Record)
-    late = Facts(look=look(Finding.AS_EXPECTED, began=open_still.horizon_until))
+    late = Facts(scan=scan(Finding.AS_EXPECTED, began=open_still.horizon_until))
     assert record_of(decide(r, late, open_still.horizon_until)).event is Event.COMPLETED
 
 
@@ -158,7 +158,7 @@ def test_an_unknown_outcome_is_looked_into_before_anything_is_sent() -> None:
     first = decide(r, Facts(), START)
     assert isinstance(first, Read)
     assert first.numbers == (ONE,)
-    again = wait_of(decide(r, Facts(look=look(Finding.PENDING)), START))
+    again = wait_of(decide(r, Facts(scan=scan(Finding.PENDING)), START))
     assert (again.until, again.why) == (START + POLL, "a write may still land; nothing is sent")
 
 
@@ -185,12 +185,12 @@ def test_trouble_with_retell_is_waited_out(tries: int, retry_after: float | None
 
 def test_a_difference_that_the_scan_saw_is_read_first() -> None:
     assert isinstance(decide(standing(look_asked=True), Facts(), START), Read)
-    seen = decide(standing(look_asked=True), Facts(look=look(Finding.AS_EXPECTED)), START)
+    seen = decide(standing(look_asked=True), Facts(scan=scan(Finding.AS_EXPECTED)), START)
     assert wait_of(seen).next.startswith("step 1.2")
 
 
 def test_a_difference_that_could_not_be_read_is_looked_for_again_before_the_hold_ends() -> None:
-    blind = Facts(look=look(Blocked.UNREACHABLE), trouble="503")
+    blind = Facts(scan=scan(Blocked.UNREACHABLE), trouble="503")
     wait = wait_of(decide(standing(look_asked=True), blind, START))
     assert (wait.until, wait.waiting_for) == (START + POLL, WaitingFor.RETELL)
 
@@ -252,7 +252,7 @@ def test_the_opening_the_write_back_and_the_rest_of_the_hold() -> None:
     assert reached.values == {"turning_since": None, "back_at": START}
     r = Change(rollout=reached.values).applied_to(r, START)
     assert r.hold_left == timedelta(0)
-    assert record_of(decide(r, replace(facts, look=retreating.SEEN), START)).event is Event.ADVANCED
+    assert record_of(decide(r, replace(facts, scan=retreating.SEEN), START)).event is Event.ADVANCED
     r = replace(r, stood=3600.0)
     wait = decide(r, Facts(opening=Opening(True, START + 8 * retreating.HOUR)), START)
     assert isinstance(wait, Wait)
@@ -261,7 +261,7 @@ def test_the_opening_the_write_back_and_the_rest_of_the_hold() -> None:
 
 def test_the_next_step_begins_with_nothing_stood() -> None:
     r = retreating.standing(stood=7200.0, back_at=START - 9 * retreating.HOUR)
-    action = record_of(decide(r, Facts(look=retreating.SEEN, opening=retreating.DAY), START))
+    action = record_of(decide(r, Facts(scan=retreating.SEEN, opening=retreating.DAY), START))
     assert action.event is Event.ADVANCED
     assert (action.values["stood"], action.values["back_at"]) == (None, None)
 

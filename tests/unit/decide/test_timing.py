@@ -29,7 +29,7 @@ SECOND = timedelta(seconds=1)
 LATER = START + timedelta(minutes=10)
 
 
-def look(*findings: Finding | Blocked, began: datetime = START) -> NumberScan:
+def scan(*findings: Finding | Blocked, began: datetime = START) -> NumberScan:
     return NumberScan(began, dict(zip((ONE, TWO), findings, strict=False)), Change())
 
 
@@ -41,9 +41,9 @@ def test_a_look_counts_from_the_moment_at_which_the_last_horizon_closes() -> Non
     closing = (applied(write(id="a"), LATER), applied(write(TWO, id="b"), START))
     r = rollout(targets=BOTH, writes=closing)
     assert last_horizon(r) == LATER
-    assert seen_after(look(FINE, FINE, began=LATER), r, r.targets)
-    assert not seen_after(look(FINE, FINE, began=LATER - SECOND), r, r.targets)
-    assert not seen_after(look(FINE, began=LATER), r, r.targets), "a number is missing"
+    assert seen_after(scan(FINE, FINE, began=LATER), r, r.targets)
+    assert not seen_after(scan(FINE, FINE, began=LATER - SECOND), r, r.targets)
+    assert not seen_after(scan(FINE, began=LATER), r, r.targets), "a number is missing"
     assert not seen_after(None, r, r.targets)
     theirs = rollout(foreign_open=(applied(write(id="c"), LATER),), writes=(applied(write(), START),))
     assert last_horizon(theirs) == LATER, "what another rollout has sent may still land, too"
@@ -61,16 +61,16 @@ def test_before_a_step_is_counted_every_number_is_read_once_nothing_can_land() -
     away = read_all_first(r, Facts(trouble="503"), LATER, "step 1.2")
     assert isinstance(away, Wait)
     assert (away.until, away.why) == (LATER + Facts().poll, "503")
-    assert read_all_first(r, Facts(look=look(FINE, FINE, began=LATER)), LATER, "step 1.2") is None
+    assert read_all_first(r, Facts(scan=scan(FINE, FINE, began=LATER)), LATER, "step 1.2") is None
 
 
 @pytest.mark.parametrize("blocked", [Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE])
 def test_a_number_that_cannot_be_read_is_waited_for_and_named(blocked: Finding | Blocked) -> None:
     r = rollout(targets=BOTH)
-    seen = read_all_first(r, Facts(look=look(FINE, blocked, began=LATER)), LATER, "promoted")
+    seen = read_all_first(r, Facts(scan=scan(FINE, blocked, began=LATER)), LATER, "promoted")
     assert isinstance(seen, Wait)
     assert (seen.until, seen.why) == (LATER + Facts().poll, f"{TWO} cannot be read: no answer")
-    told = read_all_first(r, Facts(look=look(FINE, blocked, began=LATER), trouble="503"), LATER, "promoted")
+    told = read_all_first(r, Facts(scan=scan(FINE, blocked, began=LATER), trouble="503"), LATER, "promoted")
     assert isinstance(told, Wait)
     assert told.why == f"{TWO} cannot be read: 503"
 
@@ -81,7 +81,7 @@ def test_an_unknown_write_is_looked_for_until_the_first_of_the_horizons() -> Non
     read = await_outcomes(r, Facts(), START, "next", "why")
     assert isinstance(read, Read)
     assert read.numbers == (ONE, TWO), "each number once"
-    again = await_outcomes(r, Facts(look=look(Finding.PENDING)), START, "next", "why")
+    again = await_outcomes(r, Facts(scan=scan(Finding.PENDING)), START, "next", "why")
     assert isinstance(again, Wait)
     assert (again.until, again.next, again.why) == (START + 3 * SECOND, "next", "why")
     away = await_outcomes(r, Facts(trouble="503"), START, "next", "why")

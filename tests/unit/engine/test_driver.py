@@ -172,11 +172,11 @@ def test_the_first_batch_of_a_rollback_alone_is_small(monkeypatch: pytest.Monkey
 
 def test_a_step_is_known_to_the_rest_of_its_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(rollout(), Read((ONE,), "a look"), Apply((target(),), "forward"))
-    world.done = replace(world.done, look=LOOK)
+    world.done = replace(world.done, scan=LOOK)
     world.drive(monkeypatch)
     assert world.log[:2] == [("read", (ONE,)), ("apply", (ONE,), None)]
     assert [p.stepped for p in world.passes] == [False, False, True]
-    assert [p.look for p in world.passes][:2] == [None, LOOK]
+    assert [p.scan for p in world.passes][:2] == [None, LOOK]
 
 
 @pytest.mark.parametrize("rejected", [True, False])
@@ -307,9 +307,9 @@ def test_what_was_read_says_nothing_of_a_step_that_begins(
     event: Event, anew: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world = World(LIVE, Read((ONE,), "a look"), Record(event, "because"))
-    world.done = replace(world.done, rollout=LIVE, look=LOOK)
+    world.done = replace(world.done, rollout=LIVE, scan=LOOK)
     world.drive(monkeypatch)
-    assert (world.passes[-1].look is None) is anew
+    assert (world.passes[-1].scan is None) is anew
 
 
 # ------------------------------------------------------------------ batches of tests

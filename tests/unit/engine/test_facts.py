@@ -200,15 +200,15 @@ def test_a_pass_takes_over_what_each_batch_recorded_and_its_first_trouble() -> N
     r = rollout(targets=(confirmed(ONE), confirmed(TWO, ord=1)))
     known = Pass(r)
 
-    def look(number: str) -> NumberScan:
+    def scan(number: str) -> NumberScan:
         return NumberScan(START, {number: Finding.AS_EXPECTED}, Change())
 
-    first = BatchWrite(r, look(ONE), changes=(Change(rollout={"why": "one"}),), trouble="first", retry_after=3.0)
+    first = BatchWrite(r, scan(ONE), changes=(Change(rollout={"why": "one"}),), trouble="first", retry_after=3.0)
     second = BatchWrite(r, None, changes=(Change(rollout={"next": "two"}),), trouble="second", key_refused=True)
-    third = BatchWrite(r, look(TWO), retry_after=8.0)
+    third = BatchWrite(r, scan(TWO), retry_after=8.0)
     for batch in (first, second, third):
         known.take(batch)
     assert (known.rollout.why, known.rollout.next) == ("one", "two")
-    assert known.look is not None
-    assert known.look.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.AS_EXPECTED}
+    assert known.scan is not None
+    assert known.scan.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.AS_EXPECTED}
     assert (known.trouble, known.key_refused, known.retry_after) == ("first", True, 8.0)

@@ -278,8 +278,8 @@ def test_a_412_for_a_number_that_shows_what_we_know_is_written_without_its_condi
     ]
     assert done.rollout.by_number[TWO].state is TargetState.CONFIRMED
     assert (done.changed, done.is_clean, done.trouble) == ((TWO,), False, None)
-    assert done.look is not None
-    assert done.look.findings == {TWO: Finding.AS_EXPECTED}
+    assert done.scan is not None
+    assert done.scan.findings == {TWO: Finding.AS_EXPECTED}
     assert done.sent_at == pytest.approx(world.boot() - 0.3), "of the second write"
     assert done.changes == tuple(world.changes)
 
@@ -290,8 +290,8 @@ def test_a_412_for_a_number_that_was_edited_is_not_written() -> None:
     world.answers, world.reads = {TWO: [CHANGED]}, {TWO: [None, None, edited, edited]}
     done = world.protocol().apply(r, HELD, BOTH)
     assert [o.number for o in world.orders] == [ONE, TWO]
-    assert done.look is not None
-    assert done.look.findings == {TWO: Finding.DRIFT}
+    assert done.scan is not None
+    assert done.scan.findings == {TWO: Finding.DRIFT}
     assert done.rollout.by_number[TWO].state is TargetState.DRIFTED
 
 
@@ -414,8 +414,8 @@ def test_one_odd_reading_is_not_believed_before_a_second() -> None:
     world.reads = {TWO: [world.shown(TWO, lists=ODD, modified=2_000)]}
     done = world.protocol(staleness=2.5).read(r, HELD, [ONE, TWO])
     assert world.log[1:-1] == [("read", [ONE, TWO], False), ("sleep", 2.5), ("read", [TWO], False)]
-    assert done.look is not None
-    assert done.look.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.AS_EXPECTED}
+    assert done.scan is not None
+    assert done.scan.findings == {ONE: Finding.AS_EXPECTED, TWO: Finding.AS_EXPECTED}
     assert done.etags == {ONE: "e1000", TWO: "e1000"}
 
 
@@ -460,7 +460,7 @@ def test_an_older_stamp_is_believed_where_three_readings_agree_and_no_step_follo
     world, r = World(one), fresh(one, phase=phase)
     world.reads[ONE] = [world.shown(ONE, modified=modified) for modified in readings]
     done = world.protocol(staleness=0.5).read(r, HELD, [ONE])
-    assert done.look is not None
+    assert done.scan is not None
     pauses = [seconds for _, seconds in world.did("sleep")]
     assert pauses == ([0.5, 1.0] if len(readings) == 3 else [0.5])
     stale = f"Retell shows an older state of {number} than it showed before"
@@ -511,6 +511,6 @@ def test_what_a_first_reading_said_of_a_write_is_forgotten_with_what_it_said_of_
     )
     assert first.findings == {ONE: Finding.DRIFT, TWO: Finding.NOT_APPLIED}
     assert set(first.change.writes) == {"w1", "w2"}, "both horizons are over"
-    look = _laid_over(r, first, absorb(r, {ONE: Blocked.UNREACHABLE}, LATER, LATER))
-    assert look.findings == {ONE: Blocked.UNREACHABLE, TWO: Finding.NOT_APPLIED}
-    assert set(look.change.writes) == {"w2"}
+    scan = _laid_over(r, first, absorb(r, {ONE: Blocked.UNREACHABLE}, LATER, LATER))
+    assert scan.findings == {ONE: Blocked.UNREACHABLE, TWO: Finding.NOT_APPLIED}
+    assert set(scan.change.writes) == {"w2"}

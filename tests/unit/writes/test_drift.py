@@ -25,7 +25,7 @@ UNDOING = [Phase.ROLLING_BACK, Phase.ROLLED_BACK]
 GOING = [Phase.PROGRESSING, Phase.PAUSED, Phase.HELD]
 
 
-def look(
+def scan(
     shown: Shown | Blocked, known: Target, phase: Phase = Phase.PROGRESSING, writes: tuple[Write, ...] = ()
 ) -> tuple[Finding | Blocked, dict[str, object], Change]:
     """(finding, changes of the target, whole change) of one reading of one number."""
@@ -34,7 +34,7 @@ def look(
 
 
 def test_nothing_moved_changes_nothing() -> None:
-    finding, _, change = look(Shown(FIRST), confirmed())
+    finding, _, change = scan(Shown(FIRST), confirmed())
     assert finding is Finding.AS_EXPECTED
     assert not change
     assert absorb(rollout(targets=(confirmed(),)), {ONE: Shown(FIRST)}, START, START).notes == ()
@@ -42,7 +42,7 @@ def test_nothing_moved_changes_nothing() -> None:
 
 @pytest.mark.parametrize("phase", GOING)
 def test_a_foreign_split_is_drift_and_what_was_seen_is_kept(phase: Phase) -> None:
-    finding, values, _ = look(Shown(FOREIGN, 2_000), confirmed(), phase)
+    finding, values, _ = scan(Shown(FOREIGN, 2_000), confirmed(), phase)
     assert finding is Finding.DRIFT
     assert values == {"state": TargetState.DRIFTED, "live": FOREIGN, "live_at": START}
 
@@ -51,57 +51,57 @@ def test_a_foreign_split_is_drift_and_what_was_seen_is_kept(phase: Phase) -> Non
 @pytest.mark.parametrize("shown", [FOREIGN, FIRST, LAST, only(6)], ids=["foreign", "first", "last", "baseline"])
 def test_what_a_later_rollout_has_changes_nothing_here(phase: Phase, shown: dict[str, object]) -> None:
     taken = target(state=TargetState.SUPERSEDED, written=True)
-    _, values, _ = look(Shown(shown, 2_000), taken, phase)
+    _, values, _ = scan(Shown(shown, 2_000), taken, phase)
     assert values == {}
 
 
 @pytest.mark.parametrize("phase", UNDOING)
 def test_a_foreign_split_after_our_baseline_is_left_alone(phase: Phase) -> None:
-    _, values, _ = look(Shown(FOREIGN, 2_000), RESTORED, phase)
+    _, values, _ = scan(Shown(FOREIGN, 2_000), RESTORED, phase)
     assert values["state"] is TargetState.FOREIGN
 
 
 def test_a_foreign_split_before_our_first_baseline_write_stands_in_no_ones_way() -> None:
     """The order to roll back is newer than the edit, so the baseline is still written."""
-    _, values, _ = look(Shown(FOREIGN, 2_000), confirmed(), Phase.ROLLING_BACK)
+    _, values, _ = scan(Shown(FOREIGN, 2_000), confirmed(), Phase.ROLLING_BACK)
     assert "state" not in values
     assert values["live"] == FOREIGN
 
 
 @pytest.mark.parametrize("phase", UNDOING)
 def test_our_own_late_write_makes_the_baseline_due_again(phase: Phase) -> None:
-    finding, values, _ = look(Shown(FIRST, 2_000), RESTORED, phase)
+    finding, values, _ = scan(Shown(FIRST, 2_000), RESTORED, phase)
     assert finding is Finding.LATE_OWN
     assert (values["state"], values["step"], values["split"]) == (TargetState.CONFIRMED, -1, FIRST)
 
 
 def test_our_own_late_write_after_the_end_asks_for_the_last_step_again() -> None:
-    finding, values, _ = look(Shown(FIRST, 2_000), confirmed(step=3), Phase.PROMOTED)
+    finding, values, _ = scan(Shown(FIRST, 2_000), confirmed(step=3), Phase.PROMOTED)
     assert finding is Finding.LATE_OWN
     assert (values["step"], values["split"]) == (-1, FIRST)
 
 
 def test_our_own_late_write_after_an_edit_that_came_after_the_end_can_be_written_over_again() -> None:
-    _, values, _ = look(Shown(FIRST, 2_000), confirmed(step=3, state=TargetState.DRIFTED), Phase.PROMOTED)
+    _, values, _ = scan(Shown(FIRST, 2_000), confirmed(step=3, state=TargetState.DRIFTED), Phase.PROMOTED)
     assert values["state"] is TargetState.CONFIRMED
 
 
 @pytest.mark.parametrize("phase", UNDOING)
 def test_a_baseline_written_by_somebody_else_counts_while_undoing(phase: Phase) -> None:
-    _, values, _ = look(Shown(only(6), 2_000), confirmed(), phase)
+    _, values, _ = scan(Shown(only(6), 2_000), confirmed(), phase)
     assert (values["state"], values["step"], values["split"]) == (TargetState.RESTORED, 0, only(6))
 
 
 @pytest.mark.parametrize("phase", GOING)
 def test_a_touch_is_told_while_going_on(phase: Phase) -> None:
-    finding, values, _ = look(Shown(FIRST, 2_000), confirmed(), phase)
+    finding, values, _ = scan(Shown(FIRST, 2_000), confirmed(), phase)
     assert finding is Finding.TOUCHED
     assert values["state"] is TargetState.TOUCHED
 
 
 @pytest.mark.parametrize("phase", [*UNDOING, Phase.PROMOTED, Phase.STOPPED])
 def test_a_touch_is_only_noted_while_undoing_and_after_the_end(phase: Phase) -> None:
-    _, values, _ = look(Shown(only(6), 2_000), RESTORED, phase)
+    _, values, _ = scan(Shown(only(6), 2_000), RESTORED, phase)
     assert values == {"modified": 2_000, "others": "digest"}
 
 
@@ -112,7 +112,7 @@ def test_another_field_is_taken_over_with_a_note() -> None:
 
 
 def test_a_forward_write_turns_out_to_have_been_applied() -> None:
-    finding, values, change = look(Shown(FIRST, 2_000), target(written=True), writes=(write(),))
+    finding, values, change = scan(Shown(FIRST, 2_000), target(written=True), writes=(write(),))
     assert finding is Finding.APPLIED
     assert values == {
         "modified": 2_000,
@@ -128,14 +128,14 @@ def test_a_forward_write_turns_out_to_have_been_applied() -> None:
 
 def test_a_baseline_write_turns_out_to_have_been_applied() -> None:
     back = write(step=0, kind=Kind.BASELINE)
-    _, values, _ = look(Shown(only(6), 2_000), confirmed(), Phase.ROLLING_BACK, (back,))
+    _, values, _ = scan(Shown(only(6), 2_000), confirmed(), Phase.ROLLING_BACK, (back,))
     assert (values["step"], values["state"]) == (0, TargetState.RESTORED)
 
 
 def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None:
     old = START - timedelta(hours=1)
     writes = (write(id="a", at=old), write(id="b", at=old), write(TWO, id="c", at=old))
-    _, values, change = look(Shown(only(6)), target(written=True), writes=writes)
+    _, values, change = scan(Shown(only(6)), target(written=True), writes=writes)
     assert values == {}
     assert change.writes == {"a": WriteResult(WriteOutcome.NOT_APPLIED), "b": WriteResult(WriteOutcome.NOT_APPLIED)}
 
@@ -143,13 +143,13 @@ def test_after_the_horizon_every_unknown_write_of_the_number_is_closed() -> None
 @pytest.mark.parametrize(("seconds", "over"), [(-1, False), (0, True)])
 def test_a_write_is_closed_by_a_reading_that_began_when_its_horizon_had_passed(seconds: int, over: bool) -> None:
     unknown = write(at=START - HORIZON - timedelta(seconds=seconds))
-    _, _, change = look(Shown(FOREIGN, 2_000), target(written=True), writes=(unknown,))
+    _, _, change = scan(Shown(FOREIGN, 2_000), target(written=True), writes=(unknown,))
     assert change.writes == ({"w1": WriteResult(WriteOutcome.NOT_APPLIED)} if over else {})
 
 
 def test_a_stale_reading_settles_nothing_whenever_it_began() -> None:
     old = write(at=START - timedelta(hours=1))
-    finding, _, change = look(Shown(only(6), 999), target(written=True), writes=(old,))
+    finding, _, change = scan(Shown(only(6), 999), target(written=True), writes=(old,))
     assert finding is Finding.STALE
     assert not change
 
@@ -166,13 +166,13 @@ def test_another_rollouts_write_is_waited_for_and_never_settled_by_us() -> None:
 
 @pytest.mark.parametrize("blocked", [Blocked.KEY, Blocked.UNREACHABLE])
 def test_a_number_that_cannot_be_read_keeps_what_is_known(blocked: Blocked) -> None:
-    finding, _, change = look(blocked, confirmed())
+    finding, _, change = scan(blocked, confirmed())
     assert finding is blocked
     assert not change
 
 
 def test_a_number_that_is_gone_is_marked() -> None:
-    _, values, _ = look(Blocked.MISSING, confirmed())
+    _, values, _ = scan(Blocked.MISSING, confirmed())
     assert values == {"state": TargetState.MISSING}
 
 
@@ -193,7 +193,7 @@ def test_a_number_that_was_gone_and_is_back_as_it_was_goes_on_like_the_others(
     phase: Phase, known: Target, shown: dict[str, object], state: TargetState, modified: int, others: str
 ) -> None:
     gone = replace(known, state=TargetState.MISSING)
-    _, values, _ = look(Shown(shown, modified, others), gone, phase)
+    _, values, _ = scan(Shown(shown, modified, others), gone, phase)
     assert values == {"modified": modified, "others": others, "state": state, "live": shown, "live_at": START}
 
 
@@ -208,7 +208,7 @@ def test_a_number_that_was_gone_and_is_back_as_it_was_goes_on_like_the_others(
 def test_a_number_that_was_gone_and_shows_something_else_is_judged_like_the_others(
     phase: Phase, shown: dict[str, object], state: TargetState
 ) -> None:
-    _, values, _ = look(Shown(shown, 2_000), confirmed(state=TargetState.MISSING), phase)
+    _, values, _ = scan(Shown(shown, 2_000), confirmed(state=TargetState.MISSING), phase)
     assert values["state"] is state
 
 
@@ -241,7 +241,7 @@ AHEAD = 3_600_000 + 1_000
 @pytest.mark.parametrize("phase", UNDOING)
 def test_a_baseline_that_equal_readings_show_is_settled_whatever_stamp_was_seen_before(phase: Phase) -> None:
     known = target(state=TargetState.RESTORED, written=True, modified=AHEAD)
-    assert look(Shown(only(6)), known, phase)[0] is Finding.STALE
+    assert scan(Shown(only(6)), known, phase)[0] is Finding.STALE
     assert believed(Shown(only(6)), known, phase) == (Finding.AS_EXPECTED, {"modified": 1_000})
     assert believed(Shown(only(6), AHEAD), known, phase) == (Finding.AS_EXPECTED, {}), "it is as it was"
 
@@ -269,21 +269,21 @@ def test_a_retreat_that_turns_out_to_be_applied() -> None:
     lists = lists_at(retreating.LOW, only(6), 2, 2000)
     late = write(step=2, lists=lists, of=retreating.LOW, retreated=2000)
     r = retreating.standing(retreated=2000, turning_since=START, writes=(late,))
-    look = absorb(r, {ONE: Shown(lists, 1_001)}, START, START)
-    assert look.findings == {ONE: Finding.APPLIED}
-    after = look.change.applied_to(r, START).targets[0]
+    scan = absorb(r, {ONE: Shown(lists, 1_001)}, START, START)
+    assert scan.findings == {ONE: Finding.APPLIED}
+    after = scan.change.applied_to(r, START).targets[0]
     assert (after.step, after.retreated, after.state) == (2, 2000, TargetState.CONFIRMED)
     back = write(step=2, of=retreating.LOW, id="w2")
     r = replace(r, retreated=None, targets=(after,), writes=(back,))
-    look = absorb(r, {ONE: Shown(back.lists, 1_002)}, START, START)
-    after = look.change.applied_to(r, START).targets[0]
+    scan = absorb(r, {ONE: Shown(back.lists, 1_002)}, START, START)
+    after = scan.change.applied_to(r, START).targets[0]
     assert (after.step, after.retreated) == (2, None)
 
 
 def test_a_rollback_leaves_nothing_of_it() -> None:
     r = retreating.down(phase=Phase.ROLLING_BACK, rollback_at=START)
-    look = absorb(r, {ONE: Shown(only(6), 1_001)}, START, START)
-    after = look.change.applied_to(r, START).targets[0]
+    scan = absorb(r, {ONE: Shown(only(6), 1_001)}, START, START)
+    after = scan.change.applied_to(r, START).targets[0]
     assert (after.step, after.retreated, after.state) == (0, None, TargetState.RESTORED)
 
 
