@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.decide.wording import another_hand
+from rollout.domain.decide.wording import contested_text
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import IntendedBatch, ObservedNumbers, SettledBatch
@@ -389,4 +389,4 @@ def _doubted(
 def _contested_entries(rollout: Rollout, numbers: Sequence[str]) -> list[JournalEntry]:
     """The record, once, that another program or person has overwritten the baseline three times."""
     fought = rollout.contested_numbers(numbers)
-    return [JournalEntry("contested", SERVICE, another_hand(fought), {"numbers": fought})] if fought else []
+    return [JournalEntry("contested", SERVICE, contested_text(fought), {"numbers": fought})] if fought else []

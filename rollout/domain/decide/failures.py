@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rollout.domain.decide.actions import Action, Record
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.wording import name
+from rollout.domain.decide.wording import numbers_text
 from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.columns import RolloutColumns, confirmed_at_step
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
@@ -35,7 +35,7 @@ def what_is_wrong(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return fail(r, f.canary_gone, now)
     rejected = [t.number for t in r.targets if t.state is TargetState.REJECTED]
     if rejected:
-        return hold(r, HeldReason.REJECTED, f"Retell refuses the split for {name(rejected)}")
+        return hold(r, HeldReason.REJECTED, f"Retell refuses the split for {numbers_text(rejected)}")
     if f.verdict is not None and f.verdict.outcome is GateOutcome.FAIL and not r.waived:
         return fail(r, f.verdict.reason, now)
     if f.verdict is not None and f.verdict.alarm is Alarm.SPLIT and not r.split_waived:
@@ -58,7 +58,7 @@ def wrong_numbers(r: Rollout, scan: NumberScan) -> Record | None:
     """The action on numbers that show something this rollout did not write."""
     gone = scan.numbers(Blocked.MISSING)
     if gone:
-        why = f"{name(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"
+        why = f"{numbers_text(gone)} {'is' if len(gone) == 1 else 'are'} gone: Retell does not know the number"
         if r.plan.on_failure == "pause" and r.phase is not Phase.PROGRESSING:
             return hold(r, HeldReason.MISSING, why)
         return fail(r, why, scan.began)
@@ -81,17 +81,19 @@ def wrong_numbers(r: Rollout, scan: NumberScan) -> Record | None:
         )
     edited = scan.numbers(Finding.DRIFT, Finding.AT_BASELINE, Finding.LATE_OWN)
     if edited:
-        return hold(r, HeldReason.DRIFT, f"{name(edited)} shows a split that this rollout did not write")
+        return hold(r, HeldReason.DRIFT, f"{numbers_text(edited)} shows a split that this rollout did not write")
     older = scan.numbers(Finding.STALE)
     if older and r.tries >= MOST_STALE:
         return hold(
             r,
             HeldReason.IDENTITY,
-            f"{name(older)} keeps showing an older state: the number may have been created again",
+            f"{numbers_text(older)} keeps showing an older state: the number may have been created again",
         )
     touched = scan.numbers(Finding.TOUCHED)
     if touched:
-        return hold(r, HeldReason.TOUCHED, f"{name(touched)} was updated by somebody, but nothing visible changed")
+        return hold(
+            r, HeldReason.TOUCHED, f"{numbers_text(touched)} was updated by somebody, but nothing visible changed"
+        )
     return None
 
 

@@ -9,7 +9,7 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import fail, moved_tags, wrong_numbers
 from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import await_outcomes, next_check, retry_pause
-from rollout.domain.decide.wording import name, percent
+from rollout.domain.decide.wording import numbers_text, percent
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
@@ -82,7 +82,7 @@ def ended(r: Rollout, f: Facts, now: datetime) -> Action:
         # By what is recorded, not by this pass's scan: the process that saw it may have died before recording it.
         back = [t.number for t in r.written if t.state is TargetState.CONFIRMED]
         if back:
-            return Record(Event.REOPENED, f"an earlier write took effect late on {name(back)}")
+            return Record(Event.REOPENED, f"an earlier write took effect late on {numbers_text(back)}")
     if r.unresolved or late or (r.look_asked and f.trouble is not None):
         why = f.trouble or "a write may still land"
         return Wait(now + max(f.poll, retry_pause(r, f)), "", why, f.held_up_by(WaitingFor.HORIZON))

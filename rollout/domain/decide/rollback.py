@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from rollout.domain.decide.actions import Action, Read, Record, Restore, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.timing import await_unreadable, last_horizon, next_read, retry_pause, seen_after
-from rollout.domain.decide.wording import another_hand, count, name
+from rollout.domain.decide.wording import contested_text, counted, numbers_text
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -38,7 +38,7 @@ def _write_back(r: Rollout, f: Facts, now: datetime, todo: Sequence[Target]) -> 
     ready = sorted((t for t in todo if again[t.number] <= now), key=lambda t: t.number in r.baseline_writes)
     if f.trouble is None and ready:
         # Numbers that were not tried yet go first: a batch with a trouble is the last of its pass.
-        return Restore(tuple(ready), f"{count(len(ready), 'number')} to restore")
+        return Restore(tuple(ready), f"{counted(len(ready), 'number')} to restore")
     until = min(again.values())
     if f.trouble is not None and not _all_taken(r, todo):
         until = max(until, now + retry_pause(r, f))
@@ -51,7 +51,7 @@ def _read_back(r: Rollout, now: datetime) -> Action:
     took = (now - (r.rollback_at or now)).total_seconds()
     return Record(
         Event.READ_BACK,
-        f"{count(len(r.owned_targets), 'number')} read back at the baseline {took:.3f} s after the order",
+        f"{counted(len(r.owned_targets), 'number')} read back at the baseline {took:.3f} s after the order",
         {"restored_at": now},
     )
 
@@ -76,9 +76,9 @@ def _end(r: Rollout) -> Action:
     gone = [t.number for t in r.owned_targets if t.state is TargetState.MISSING]
     why = "every number shows its baseline" if r.written else "nothing had been written"
     if edited:
-        why += f"; changed by somebody since, and left as they are: {name(edited)}"
+        why += f"; changed by somebody since, and left as they are: {numbers_text(edited)}"
     if gone:
-        why += f"; gone: {name(gone)}"
+        why += f"; gone: {numbers_text(gone)}"
     return Record(Event.RESTORED, why)
 
 
@@ -104,8 +104,8 @@ def _contested(r: Rollout, todo: Sequence[Target]) -> str | None:
     fought = [t.number for t in todo if t.number in writes and writes[t.number].times >= CONTESTED]
     if not fought:
         return None
-    return f"{another_hand(fought)} ({writes[fought[0]].times} times recently)"
+    return f"{contested_text(fought)} ({writes[fought[0]].times} times recently)"
 
 
 def _not_yet(todo: Sequence[Target]) -> str:
-    return f"{count(len(todo), 'number')} not at the baseline yet"
+    return f"{counted(len(todo), 'number')} not at the baseline yet"

@@ -8,7 +8,7 @@ from typing import TypeGuard
 
 from rollout.domain.decide.actions import Read, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.wording import name
+from rollout.domain.decide.wording import numbers_text
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.lifecycle.waiting import WaitingFor
@@ -57,7 +57,7 @@ def await_unreadable(r: Rollout, f: Facts, scan: NumberScan, now: datetime, next
     blind = scan.numbers(Blocked.UNREACHABLE, Blocked.KEY, Finding.STALE)
     if not blind:
         return None
-    why = f"{name(blind)} cannot be read: {f.trouble or 'no answer'}"
+    why = f"{numbers_text(blind)} cannot be read: {f.trouble or 'no answer'}"
     return Wait(now + retry_pause(r, f), next_, why, f.held_up_by())
 
 

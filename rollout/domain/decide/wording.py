@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from rollout.domain.lifecycle.state import Rollout
 
 
-def reached(r: Rollout) -> int:
+def reached_count(r: Rollout) -> int:
     """The count of numbers in the waves reached."""
     return sum(1 for t in r.targets if t.wave <= r.position.wave)
 
 
-def weight(r: Rollout, step: int) -> str:
+def weight_text(r: Rollout, step: int) -> str:
     """A step's weights, for people."""
     weights = r.weights_at(step)
     if r.plan.canary is not None:
@@ -20,8 +20,8 @@ def weight(r: Rollout, step: int) -> str:
     return ", ".join(f"{percent(points)} {name}" for name, points in weights.items())
 
 
-def wanted(r: Rollout) -> str:
-    """The name of what is written now: the position's step, or a person's split."""
+def wanted_text(r: Rollout) -> str:
+    """The weights that are written now, by name: the position's step, or a person's split."""
     if r.shipped is not None:
         return f"ship {r.shipped}"
     return f"step {r.position}" if r.hand is None else f"set by a person at {r.position}"
@@ -32,21 +32,21 @@ def percent(points: int) -> str:
     return f"{points / 100:g} %"
 
 
-def count(n: int, word: str) -> str:
+def counted(n: int, word: str) -> str:
     """A number with its noun: "1 call", "2 calls"."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 
-def name(numbers: Sequence[str]) -> str:
+def numbers_text(numbers: Sequence[str]) -> str:
     """The first three, and how many more."""
     shown = ", ".join(numbers[:3])
     return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
 
 
-def another_hand(numbers: Sequence[str]) -> str:
+def contested_text(numbers: Sequence[str]) -> str:
     """The reason once a baseline that Retell accepted has been overwritten three times."""
     return (
-        f"another program or person writes {name(numbers)}: Retell accepted the baseline each time, and the "
+        f"another program or person writes {numbers_text(numbers)}: Retell accepted the baseline each time, and the "
         "number showed something else afterwards; find and stop it; until then the baseline is written again at "
         "intervals that grow to 60 s"
     )
