@@ -7,15 +7,29 @@ phone_call_response.py` (`latency`, `call_cost`, `call_analysis.custom_analysis_
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
 from rollout.domain.gates.metrics import LATENCY_PARTS, LATENCY_QUANTILES
-from rollout.domain.lifecycle.records import CallDetails, CustomValue
+from rollout.domain.lifecycle.records import LATEST_MS, CallDetails, CustomValue
 
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = 1e9  # cents, milliseconds: what is above is no figure of a call
 _LONGEST_TEXT, _LONGEST_NAME = 100, 100
 _MOST_FIELDS, _MOST_TOOLS, _MOST_UTTERANCES = 200, 100, 20_000
+
+
+def moment(value: object) -> datetime | None:
+    """A time stamp in milliseconds since 1970; None if it is left out or is no time."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
+        return None
+    return EPOCH + timedelta(milliseconds=value)
+
+
+def boolean(value: object) -> bool | None:
+    """True or false; None for anything else."""
+    return value if isinstance(value, bool) else None
 
 
 def figure(document: object, *path: str) -> float | None:

@@ -10,17 +10,15 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
 from rollout.domain import call_documents
-from rollout.domain.lifecycle.records import LATEST_MS, CallRecord
+from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.phone_numbers import is_e164
 
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)
 OLDEST_MS = 5 * 60 * 1000  # Retell's own helper takes five minutes either way; the future needs less
 NEWEST_MS = 60 * 1000
 EVENTS = ("call_started", "call_ended", "call_analyzed")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int) -> str | None:
@@ -45,7 +43,7 @@ def verify(headers: Sequence[str], body: bytes, keys: Sequence[str], now_ms: int
     return match[2] if good else None
 
 
-def sample(document: object) -> CallRecord | None:
+def call_of(document: object) -> CallRecord | None:
     """The phone call in one webhook body; None for any other event and for what cannot be used."""
     if not isinstance(document, Mapping) or document.get("event") not in EVENTS:
         return None
@@ -71,14 +69,14 @@ def sample(document: object) -> CallRecord | None:
         agent_version=version,
         number=str(number),
         channel=str(direction),
-        started_at=_moment(call.get("start_timestamp")),
-        ended_at=_moment(call.get("end_timestamp")),
+        started_at=call_documents.moment(call.get("start_timestamp")),
+        ended_at=call_documents.moment(call.get("end_timestamp")),
         status=_text(call.get("call_status"), 40) or "unknown",
         disconnection_reason=_text(call.get("disconnection_reason"), 80),
         e2e_p50_ms=call_documents.figure(call, "latency", "e2e", "p50"),
-        successful=_truth(analysis.get("call_successful")),
+        successful=call_documents.boolean(analysis.get("call_successful")),
         sentiment=_text(analysis.get("user_sentiment"), 20),
-        in_voicemail=_truth(analysis.get("in_voicemail")),
+        in_voicemail=call_documents.boolean(analysis.get("in_voicemail")),
         # Text may name the caller: it is kept by the fetch alone, which knows the fields that plans name.
         custom={k: v for k, v in call_documents.custom(analysis).items() if not isinstance(v, str)},
         analyzed=bool(analysis),
@@ -89,13 +87,3 @@ def sample(document: object) -> CallRecord | None:
 
 def _text(value: object, most: int) -> str | None:
     return value if isinstance(value, str) and 0 < len(value) <= most and value.isprintable() else None
-
-
-def _truth(value: object) -> bool | None:
-    return value if isinstance(value, bool) else None
-
-
-def _moment(value: object) -> datetime | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
-        return None
-    return _EPOCH + timedelta(milliseconds=value)

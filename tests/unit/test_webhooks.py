@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.domain.lifecycle.records import LATEST_MS, CallDetails
-from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, sample, verify
+from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, call_of, verify
 
 NOW = 1_790_000_000_000
 
@@ -64,7 +64,7 @@ def document(**more: Any) -> dict[str, Any]:
 
 
 def test_a_call_without_analysis() -> None:
-    found = sample(document(start_timestamp=NOW, transcript="secret words"))
+    found = call_of(document(start_timestamp=NOW, transcript="secret words"))
     assert found is not None and (found.number, found.channel) == ("+14157774444", "outbound")
     assert found.started_at == datetime.fromtimestamp(NOW / 1000, UTC) and found.ended_at is None
     assert found.successful is None and not found.analyzed and "secret" not in repr(found)
@@ -73,7 +73,7 @@ def test_a_call_without_analysis() -> None:
 def test_figures_and_details_are_taken_and_no_text_that_may_name_the_caller() -> None:
     said = [{"role": "user", "content": "secret words"}, {"role": "agent", "metadata": {"backup_model_used": {}}}]
     custom = {"name": "secret", "score": 4, "booked": False}
-    found = sample(
+    found = call_of(
         document(
             call_cost={"combined_cost": 12.5},
             transcript_with_tool_calls=said,
@@ -106,19 +106,19 @@ def test_figures_and_details_are_taken_and_no_text_that_may_name_the_caller() ->
     ],
 )
 def test_what_cannot_be_used_is_left_out(field: str, value: Any) -> None:
-    assert sample(document(**{field: value})) is None
+    assert call_of(document(**{field: value})) is None
 
 
 @pytest.mark.parametrize("event", ["chat_ended", "call_transferred", [], None])
 def test_events_of_other_kinds_are_left_out(event: Any) -> None:
-    assert sample({**document(), "event": event}) is None
+    assert call_of({**document(), "event": event}) is None
 
 
 def test_what_is_just_within_its_bounds_is_taken() -> None:
     for version in (0, 2**31 - 1):
-        found = sample(document(agent_version=version))
+        found = call_of(document(agent_version=version))
         assert found is not None and found.agent_version == version
-    found = sample(
+    found = call_of(
         document(
             call_id="c" * 120,
             agent_id="a" * 128,
@@ -138,7 +138,7 @@ def test_what_is_just_within_its_bounds_is_taken() -> None:
 
 
 def test_what_is_just_beyond_its_bounds_is_missing() -> None:
-    found = sample(
+    found = call_of(
         document(
             call_status="s" * 41,
             disconnection_reason="d" * 81,
@@ -150,21 +150,21 @@ def test_what_is_just_beyond_its_bounds_is_missing() -> None:
     assert found is not None
     assert (found.status, found.disconnection_reason, found.sentiment) == ("unknown", None, None)
     assert (found.started_at, found.ended_at, found.in_voicemail, found.analyzed) == (None, None, None, True)
-    assert sample(document(start_timestamp=True)) == sample(document())
-    assert sample(document(agent_id="a" * 129)) is None
+    assert call_of(document(start_timestamp=True)) == call_of(document())
+    assert call_of(document(agent_id="a" * 129)) is None
 
 
 def test_an_inbound_call_is_of_the_number_that_was_called() -> None:
-    found = sample(document(direction="inbound", call_type="phone_call", to_number="+14157774445"))
+    found = call_of(document(direction="inbound", call_type="phone_call", to_number="+14157774445"))
     assert found is not None and (found.number, found.channel) == ("+14157774445", "inbound")
     untyped = document()
     del untyped["call"]["call_type"]
-    assert sample(untyped) == sample(document())
+    assert call_of(untyped) == call_of(document())
 
 
 def test_a_call_that_has_only_begun_has_no_details_yet() -> None:
     said = document(transcript_with_tool_calls=[])
-    ended, begun = sample(said), sample({**said, "event": "call_started"})
+    ended, begun = call_of(said), call_of({**said, "event": "call_started"})
     assert ended is not None and begun is not None
     assert (ended.details, begun.details) == (CallDetails(False, {}), None)
 
@@ -184,7 +184,7 @@ def test_a_call_that_has_only_begun_has_no_details_yet() -> None:
     ],
 )
 def test_odd_values_are_missing_values(field: str, value: Any, attribute: str) -> None:
-    found = sample(document(**{field: value}))
+    found = call_of(document(**{field: value}))
     assert found is not None and getattr(found, attribute) is None
 
 
@@ -201,4 +201,4 @@ def test_odd_values_are_missing_values(field: str, value: Any, attribute: str) -
     )
 )
 def test_no_document_raises(value: Any) -> None:
-    assert sample(value) is None
+    assert call_of(value) is None

@@ -8,14 +8,12 @@ not say what must be checked is left out. What is new in Retell's answers is pas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.adapters.retell.wire import AnswerError, optional_text
 from rollout.domain import call_documents
-from rollout.domain.lifecycle.records import LATEST_MS, CallDetails, CallRecord
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+from rollout.domain.lifecycle.records import CallDetails, CallRecord
 
 
 def query(
@@ -57,7 +55,7 @@ def record(
     elif document.get(_our_end(channel)) != number or document.get("direction") != direction(channel):
         return None
     call_id = optional_text(document, "chat_id" if sms else "call_id")
-    started_at = moment(document.get("start_timestamp"))
+    started_at = call_documents.moment(document.get("start_timestamp"))
     if not call_id or started_at is None or started_at < since:
         return None
     return _record(document, call_id, str(agent_id), version, number, channel, started_at)
@@ -76,13 +74,13 @@ def _record(
         number=number,
         channel=channel,
         started_at=started_at,
-        ended_at=moment(document.get("end_timestamp")),
+        ended_at=call_documents.moment(document.get("end_timestamp")),
         status=optional_text(document, "chat_status" if sms else "call_status") or "unknown",
         disconnection_reason=optional_text(document, "disconnection_reason"),
         e2e_p50_ms=call_documents.figure(document, "latency", "e2e", "p50"),
-        successful=_truth(analysis.get("chat_successful" if sms else "call_successful")),
+        successful=call_documents.boolean(analysis.get("chat_successful" if sms else "call_successful")),
         sentiment=optional_text(analysis, "user_sentiment"),
-        in_voicemail=_truth(analysis.get("in_voicemail")),
+        in_voicemail=call_documents.boolean(analysis.get("in_voicemail")),
         custom=call_documents.custom(analysis),
         analyzed=bool(analysis),
         figures=call_documents.figures(document),
@@ -106,20 +104,9 @@ def direction(channel: str) -> str:
     return channel.removesuffix("_sms")
 
 
-def moment(value: Any) -> datetime | None:
-    """A time stamp in milliseconds; None if it is left out or is no time."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST_MS:
-        return None
-    return _EPOCH + timedelta(milliseconds=value)
-
-
 def milliseconds(at: datetime) -> int:
     """Whole milliseconds since 1970, rounded down, so that no call at the edge is lost."""
-    return (at - _EPOCH) // timedelta(milliseconds=1)
-
-
-def _truth(value: Any) -> bool | None:
-    return value if isinstance(value, bool) else None
+    return (at - call_documents.EPOCH) // timedelta(milliseconds=1)
 
 
 def _our_end(channel: str) -> str:

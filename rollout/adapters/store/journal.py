@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, Row, insert, select
 
 from rollout.adapters.store.tables import journal, rollouts
 from rollout.domain import compact_json
@@ -128,9 +128,14 @@ def read(connection: Connection, rollout_id: str, after: int = 0, limit: int | N
     if limit is not None:
         query = query.limit(limit)
     for row in connection.execute(query):
-        yield RecordedEntry(
-            row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
-        )
+        yield recorded(row)
+
+
+def recorded(row: Row[Any]) -> RecordedEntry:
+    """An entry from its row."""
+    return RecordedEntry(
+        row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
+    )
 
 
 def check(entries: Iterable[RecordedEntry], head: tuple[int, str] | None = None) -> list[str]:

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, or_, select, text
 
 from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
-from rollout.adapters.store.journal import RecordedEntry
+from rollout.adapters.store.journal import RecordedEntry, recorded
 from rollout.adapters.store.key_values import set_once, set_value, value_of
 from rollout.adapters.store.outbox import FAILING
 from rollout.adapters.store.rows import to_rollout
@@ -66,7 +65,7 @@ class NoticeSources:
                     row.id: to_rollout(row)
                     for row in connection.execute(select(rollouts).where(rollouts.c.id.in_(told)))
                 }
-            yield [(known[row.rollout_id], _recorded(row)) for row in rows]
+            yield [(known[row.rollout_id], recorded(row)) for row in rows]
 
     def glance(self, since: datetime) -> tuple[int, bool]:
         """(journal entries from `since` on, whether a state that lasts or a notice on its way wants a look).
@@ -122,9 +121,3 @@ def _blind_since(connection: Connection, r: Rollout) -> datetime | None:
     query = select(func.min(lo.at)).where(lo.rollout_id == r.id, lo.seq > func.coalesce(sighted.scalar_subquery(), 0))
     since: datetime | None = connection.execute(query).scalar_one()
     return since
-
-
-def _recorded(row: Any) -> RecordedEntry:
-    return RecordedEntry(
-        row.rollout_id, row.seq, row.at, row.actor, row.kind, row.reason, row.data, row.prev_hash, row.hash
-    )

@@ -109,27 +109,27 @@ class WebhookIntake:
                 log.exception("webhooks were not recorded", error=type(error).__name__)
 
     def _record(self, batch: list[tuple[str, bytes]]) -> None:
-        """New deliveries only; samples of live rollouts' numbers only."""
-        samples = []
+        """New deliveries only; calls of live rollouts' numbers only."""
+        calls = []
         for digest, body in batch:
             try:
-                sample = webhooks.sample(read_json(body))
+                call = webhooks.call_of(read_json(body))
             except InputError:
                 self.counts["unreadable"] += 1
                 continue
-            if sample is None or sample.number not in self._live_numbers():
+            if call is None or call.number not in self._live_numbers():
                 self.counts["passed_over"] += 1
                 continue
-            samples.append(("w" + hashlib.sha256(digest.encode()).hexdigest()[:63], sample))
-        new = self._access.remember([digest for digest, _ in samples])
+            calls.append(("w" + hashlib.sha256(digest.encode()).hexdigest()[:63], call))
+        new = self._access.remember([digest for digest, _ in calls])
         records = []
-        for digest, sample in samples:
+        for digest, call in calls:
             if digest not in new:
                 self.counts["replayed"] += 1
                 continue
             new.discard(digest)
             self.counts["taken"] += 1
-            records.append(sample)
+            records.append(call)
         if records and self._observe is not None:
             self._observe(records)
         now = self._clock.boot()

@@ -16,6 +16,7 @@ from rollout.domain.splits import splits
 from rollout.interfaces.dashboard import call_charts, charts
 from rollout.interfaces.dashboard.page_state import Line
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
+from rollout.interfaces.views.value_text import metric
 
 MOST_RATES = 3
 
@@ -69,7 +70,7 @@ def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> His
     several = len({name for name, _, _ in counted}) > 1
     rates = tuple(
         RateChart(
-            f"{name}: {words(series)}" if several else words(series),
+            f"{name}: {metric(series)}" if several else metric(series),
             call_charts.rates_panel(counts, floor, x, width, 130 if high else 110),
         )
         for name, series, counts in counted
@@ -77,11 +78,6 @@ def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> His
     )
     calls = call_charts.calls_panel(_together(counted), read, end, x, width, 130 if high else 110)
     return HistoryCharts(made, calls, rates)
-
-
-def words(outcome: str) -> str:
-    """The name of an outcome for people: `slow:p50` is slow p50."""
-    return outcome.replace("_", " ").replace(":", " ")
 
 
 def _drawn(verdict: Verdict) -> list[str]:

@@ -24,7 +24,7 @@ from rollout.interfaces.dashboard.overview_page import needs_answer, row
 from rollout.interfaces.dashboard.page_state import Line, PageState
 from rollout.interfaces.dashboard.paging import page_of
 from rollout.interfaces.dashboard.weight_history import weight_history
-from rollout.interfaces.views import agent_tests, gates, rollout
+from rollout.interfaces.views import agent_tests, gates, rollout, value_text
 
 TARGETS_SHOWN = 50
 LINES_SHOWN = 40
@@ -147,7 +147,7 @@ def _of_good_calls(m: MetricSummary, reach: float) -> MetricRow:
     if m.difference is not None:
         bar = evidence_charts.balance(m.harm.part, None if m.proof is None else m.proof.part)
     whisker = evidence_charts.whisker(interval, difference, margin, reach)
-    return MetricRow(m, history_charts.words(m.outcome), bar, _stands(m), difference, interval, whisker)
+    return MetricRow(m, value_text.metric(m.outcome), bar, _stands(m), difference, interval, whisker)
 
 
 def _stands(m: MetricSummary) -> str:

@@ -443,8 +443,8 @@ def test_what_was_looked_through_is_not_read_again(
     started(replicas, *[f"r{i}" for i in range(30)])
     job.fill()
     read: list[str] = []
-    recorded, to_rollout = notice_sources._recorded, notice_sources.to_rollout
-    monkeypatch.setattr(notice_sources, "_recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1])
+    recorded, to_rollout = notice_sources.recorded, notice_sources.to_rollout
+    monkeypatch.setattr(notice_sources, "recorded", lambda row: (read.append(row.rollout_id), recorded(row))[1])
     monkeypatch.setattr(notice_sources, "to_rollout", lambda row: (read.append(row.id), to_rollout(row))[1])
     job.fill()
     assert read == []

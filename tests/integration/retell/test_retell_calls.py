@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.retell.calls import details, milliseconds, moment, query, record
+from rollout.adapters.retell.calls import details, milliseconds, query, record
 from rollout.adapters.retell.wire import AnswerError
+from rollout.domain.call_documents import moment
 from rollout.domain.lifecycle.records import CallDetails, CallRecord
 
 ONE, OTHER = "+14157774444", "+12025550100"
