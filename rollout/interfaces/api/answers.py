@@ -8,6 +8,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.interfaces.api.gate_answers import ArmGatesModel, VariantComparisonModel
+from rollout.interfaces.api.plan_answers import (
+    CheckedNumberModel,
+    PlanStepModel,
+    ProposalModel,
+    RequestGroupModel,
+    VersionDifferenceModel,
+)
 
 
 class PositionModel(BaseModel):
@@ -138,8 +146,8 @@ class RolloutModel(Summary):
     epoch: int
     unsettled: int = Field(description="Writes whose outcome is not known yet.")
     verdict: VerdictModel | None = Field(description="The verdict of the gates; null: none yet.")
-    gates: list[dict[str, Any]] = Field(description="Their evidence, by arm.")
-    comparison: list[dict[str, Any]] = Field(
+    gates: list[ArmGatesModel] = Field(description="Their evidence, by arm.")
+    comparison: list[VariantComparisonModel] = Field(
         description="How far the variant with the best rate has come towards the proof that it is better than each other."
     )
     gates_text: list[str] = Field(description="The same in words.")
@@ -191,7 +199,7 @@ class Started(BaseModel):
 
     id: str = Field(examples=["k7m2x9p4qa"])
     warnings: list[str] = Field(description="The warnings of pre-flight.")
-    differences: list[dict[str, Any]] = Field(
+    differences: list[VersionDifferenceModel] = Field(
         [], description="What differs between the versions that the numbers serve and those that are tried."
     )
 
@@ -203,40 +211,32 @@ class Checked(BaseModel):
     ok: bool
     problems: list[str]
     warnings: list[str]
-    numbers: list[dict[str, Any]]
-    steps: list[dict[str, Any]]
-    differences: list[dict[str, Any]] = Field(
+    numbers: list[CheckedNumberModel]
+    steps: list[PlanStepModel]
+    differences: list[VersionDifferenceModel] = Field(
         [],
         description="What differs between the versions that the numbers serve and those that are tried; secrets are masked.",
     )
     tests: TestsModel | None = Field(None, description="What would be tested before the first step; null: nothing.")
-    requests: list[dict[str, Any]] = Field(description="The exact PATCH bodies, by groups of numbers.")
+    requests: list[RequestGroupModel] = Field(description="The exact PATCH bodies, by groups of numbers.")
     timetable: str | None = Field(None, description="When each step would happen at the earliest.")
     forecast: str | None = Field(None, description="One line of rehearsal at last week's traffic.")
-    proposal: dict[str, Any] | None = Field(
+    proposal: ProposalModel | None = Field(
         None, description="Where the plan cannot decide at that traffic: what could, as YAML, with the figures of both."
     )
 
 
-class ReportAnswer(BaseModel):
-    """The report on a rollout. Rates are those of good calls, 0..1, with their 95 % intervals."""
+class NumberRolloutModel(Summary):
+    """A rollout that a number was in; lists are Retell's, verbatim, by field (inbound_agents, ...)."""
 
-    rollout: Summary
-    at: datetime
-    since: datetime | None = Field(description="When it started.")
-    until: datetime | None = Field(description="When it ended.")
-    numbers: list[str]
-    channels: list[str]
-    calls: int
-    metric: str = Field(description="The first one of the gates; empty without gates.", examples=["success"])
-    versions: list[dict[str, Any]] = Field(description="The baseline and every version tried, by metric.")
-    arms: list[dict[str, Any]] = Field(description="The gates, as in the answer about the rollout.")
-    recommendation: dict[str, Any] | None = Field(description="What to do, why, and what would change it.")
-    ending: dict[str, Any] | None = Field(description="Once it is over: what was done and what followed.")
-    events: list[dict[str, Any]]
-    weights: list[dict[str, Any]] = Field(description="The share of new calls of the versions tried, from when on.")
-    rates: dict[str, list[dict[str, Any]]] = Field(description="By version, its rate in the first metric at each look.")
-    evidence: dict[str, dict[str, Any]] = Field(description="By variant, its e-values at each look.")
+    number_wave: int = Field(description="The number's wave.")
+    number_step: int = Field(description="The step that it was last confirmed at; 0: its baseline.")
+    state: str = Field(examples=["confirmed"])
+    written: bool = Field(description="The rollout has written it.")
+    baseline: dict[str, Any]
+    confirmed: dict[str, Any]
+    live: dict[str, Any] | None
+    live_at: datetime | None
 
 
 class NumberAnswer(BaseModel):
@@ -247,7 +247,7 @@ class NumberAnswer(BaseModel):
     serves: dict[str, Any] | None = Field(description="Its lists as last seen, or read now with ?fresh=true.")
     seen_at: datetime | None
     rollback: str | None = Field(description="The id of the rollout that a rollback of this number rolls back.")
-    rollouts: list[dict[str, Any]] = Field(description="The rollouts it was in, newest first, at most 100.")
+    rollouts: list[NumberRolloutModel] = Field(description="The rollouts it was in, newest first, at most 100.")
     earlier: int = Field(description="How many more it was in before those.", examples=[0])
 
 
@@ -285,13 +285,22 @@ class Revoked(BaseModel):
     revoked: bool = Field(description="False: it was revoked before.")
 
 
+class AlertReactionModel(BaseModel):
+    """The reaction to one alert on one rollout that it concerns."""
+
+    rollout: str = Field(description="Its id.")
+    name: str = Field(description="Its name.")
+    alert: str
+    action: str = Field(examples=["rollback"])
+    done: bool
+    why: str = Field(description="The reason that was recorded, or why nothing was done.")
+
+
 class AlertsTaken(BaseModel):
     """The reactions to the alerts of one delivery."""
 
     alerts: int
-    done: list[dict[str, Any]] = Field(
-        description="One entry for each alert and rollout it concerns: rollout, name, alert, action, done, why."
-    )
+    done: list[AlertReactionModel] = Field(description="One entry for each alert and rollout it concerns.")
 
 
 class Ready(BaseModel):

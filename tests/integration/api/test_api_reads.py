@@ -19,7 +19,7 @@ from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.decide.actions import Wait
 from rollout.domain.lifecycle.commands import By
-from rollout.interfaces.api.answers import ReportAnswer
+from rollout.interfaces.api.report_answers import ReportAnswer
 from rollout.interfaces.api.worker_pools import POOLS
 from rollout.interfaces.views import rollout
 from tests.integration.api.live import Live, live

@@ -16,6 +16,7 @@ import pytest
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.domain.gates.summary import summarise
 from rollout.domain.lifecycle.commands import By
+from rollout.interfaces.api.report_answers import ReportAnswer
 from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.views import report_pages, report_plots
 from rollout.interfaces.views.report import MOST_LOOKS, Report, report
@@ -74,6 +75,7 @@ def agree(found: Report) -> None:
         Page(report_pages.html(found)),
         json.loads(json.dumps(found.to_json())),
     )
+    ReportAnswer.model_validate(document)  # as the API describes it
     assert page.addresses == [] and not {"script", "link", "img", "iframe"} & set(page.tags)
     html = page.text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")
     assert f"{document['calls']:,}: baseline" in text and f"{document['calls']:,}: baseline" in html

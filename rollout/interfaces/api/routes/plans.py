@@ -13,6 +13,7 @@ from rollout.domain.errors import InputError, RolloutError, code_of
 from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.answers import Checked
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
+from rollout.interfaces.api.plan_answers import RehearsalAnswer
 from rollout.interfaces.api.plan_body import plan_of
 from rollout.interfaces.api.problems import NotWired
 from rollout.interfaces.api.routes.rollouts import PLAN_BYTES
@@ -76,7 +77,7 @@ async def tests(request: Request, body: PlanBody) -> StreamingResponse:
 @router.post(
     "/rehearse",
     summary="Play a plan against modelled callers",
-    response_model=dict[str, Any],
+    response_model=RehearsalAnswer,
     **needs(Right.OPERATE, "model", PLAN_BYTES, (*ERRORS, 501)),
 )
 async def rehearse(request: Request, body: PlanBody) -> JSONResponse:

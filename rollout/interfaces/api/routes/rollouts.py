@@ -15,10 +15,11 @@ from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Rollout
-from rollout.interfaces.api.answers import History, ReportAnswer, RolloutModel, Started, Summaries
+from rollout.interfaces.api.answers import History, RolloutModel, Started, Summaries
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
 from rollout.interfaces.api.middleware import root_of
 from rollout.interfaces.api.plan_body import plan_of
+from rollout.interfaces.api.report_answers import ReportAnswer
 from rollout.interfaces.api.schemas import MOST_SEQ, RolloutId, StartBody, same_id
 from rollout.interfaces.api.service import ApiService, service_of
 from rollout.interfaces.api.stream import EventStream
