@@ -29,7 +29,7 @@ from rollout.engine.interrupts import Interrupts
 from rollout.settings import KeySource, Settings
 
 if TYPE_CHECKING:
-    from rollout.adapters.metric_sources.poller import Externals
+    from rollout.adapters.metric_sources.poller import ExternalMetrics
     from rollout.adapters.retell import RetellClient
     from rollout.domain.lifecycle.state import Rollout
     from rollout.domain.plan.plan import Plan
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from rollout.engine.calendars import Calendars
     from rollout.engine.commands import Commands
     from rollout.engine.driver import Driver
-    from rollout.engine.gate_check import MetricReadings
     from rollout.engine.ports import Agents, BatchTests, Calls, Clock, GateJudge, OpeningHours, PhoneNumbers
     from rollout.engine.preflight import Preflight, Workspace
     from rollout.engine.version_lookup import VersionLookup
@@ -144,11 +143,11 @@ class App:
         return Calendars(CalendarFile(self.settings.calendars))
 
     @cached_property
-    def externals(self) -> Externals:
+    def external_metrics(self) -> ExternalMetrics:
         """The reader of metrics that plans name."""
-        from rollout.adapters.metric_sources.poller import Externals
+        from rollout.adapters.metric_sources.poller import ExternalMetrics
 
-        return Externals(self.settings.metric_hosts, self.clock, fresh=self.settings.watch_seconds)
+        return ExternalMetrics(self.settings.metric_hosts, self.clock, fresh=self.settings.watch_seconds)
 
     @cached_property
     def versions(self) -> VersionLookup:
@@ -166,7 +165,7 @@ class App:
         from rollout.engine.server_limits import ServerLimits
 
         limits = ServerLimits(
-            self._allowed_numbers, lambda plan: self.externals.problems(plan), self._problems_of_addresses
+            self._allowed_numbers, lambda plan: self.external_metrics.problems(plan), self._problems_of_addresses
         )
         return Workspace(self.numbers, self.versions, limits, self.store.drivers, self._batch_tests)
 
@@ -209,10 +208,7 @@ class App:
         from rollout.adapters.store.gate_records import StoredGateRecords
         from rollout.engine.gate_check import GateCheck
 
-        def read(plan: Plan) -> MetricReadings:
-            return self.externals(plan)
-
-        return GateCheck(StoredGateRecords(self.database), read)
+        return GateCheck(StoredGateRecords(self.database), lambda plan: self.external_metrics(plan))
 
     def _late_preflight(self, rollout: Rollout) -> Preflight:
         """The pre-flight of a rollout that begins now; PreflightRefused."""
@@ -242,7 +238,7 @@ class App:
 
     def close(self) -> None:
         """End threads and close connections, the newest first, of the parts that there are."""
-        for part in ("_batches", "externals", "retell"):
+        for part in ("_batches", "external_metrics", "retell"):
             if (made := self.__dict__.get(part)) is not None:
                 made.close()
         self.database.close()
@@ -254,7 +250,7 @@ class App:
 
     def ready(self) -> None:
         """Make every part, before threads share them, and load the trusted certificates. Raises SettingsError."""
-        for part in ("driver", "commands", "calls", "externals"):
+        for part in ("driver", "commands", "calls", "external_metrics"):
             getattr(self, part)
         if self.retell is not None:
             self.retell.ready()

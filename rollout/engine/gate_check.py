@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -31,15 +31,16 @@ BLIND_AFTER = timedelta(seconds=90)
 # A live rollout stores a gate check at least this often, even if nothing has changed.
 KEEP_EVERY = timedelta(hours=1)
 
-External = Callable[[Plan], Mapping[str, float | None]]
 
-
-class MetricReadings(dict[str, float | None]):
+@dataclass(frozen=True, slots=True)
+class MetricReadings:
     """Values of external metrics by name; None: unreadable. `repeated`: those that an earlier look had already."""
 
-    def __init__(self, values: Mapping[str, float | None], repeated: frozenset[str] = frozenset()) -> None:
-        super().__init__(values)
-        self.repeated = repeated
+    values: Mapping[str, float | None] = field(default_factory=dict)
+    repeated: frozenset[str] = frozenset()
+
+
+ReadMetrics = Callable[[Plan], MetricReadings]
 
 
 @lru_cache(maxsize=256)
@@ -58,9 +59,9 @@ def config_of(plan: Plan, edition: int = EDITION) -> GateConfig | None:
 class GateCheck:
     """Implementation of rollout.engine.ports.GateJudge."""
 
-    def __init__(self, records: GateRecords, external: External = lambda _plan: {}) -> None:
+    def __init__(self, records: GateRecords, read_metrics: ReadMetrics = lambda _plan: MetricReadings()) -> None:
         self.records = records
-        self.external = external
+        self.read_metrics = read_metrics
 
     def look(self, rollout: Rollout, now: datetime) -> GateReport:
         """Compute the current verdict; store it if it differs from the last stored one, or that one is old."""
@@ -73,14 +74,14 @@ class GateCheck:
             return GateReport(canary_calls=seen.calls_in_step(rollout))
         history = self._history(config, rollout, seen, now)
         if history is None:
-            return GateReport(_unread(now, rollout.position), seen.calls_in_step(rollout))
+            return GateReport(_history_unread(now, rollout.position), seen.calls_in_step(rollout))
         if history.edition != EDITION:
             config = config_of(rollout.plan, history.edition) or config
         config = replace(config, history=history.rates)
         if history.edition >= 2:
             seen = replace(seen, limits=history.limits)
         judged = self._judge(config, rollout, seen, now)
-        verdict = _together(judged, now, rollout.position)
+        verdict = _on_all_arms(judged, now, rollout.position)
         if rollout.shipped is None:
             verdict = replace(verdict, comparison=_comparison(rollout, seen, judged, now))
         elif rollout.verdict is not None:
@@ -131,16 +132,16 @@ class GateCheck:
         from rollout.domain.gates.judge import judge
 
         plan = rollout.plan
-        external = self.external(plan) if any(m.external for m in config.metrics) else {}
+        external = self.read_metrics(plan) if any(m.external for m in config.metrics) else MetricReadings()
         before = {} if rollout.verdict is None else rollout.verdict.arms
         verdicts = {}
         for name in plan.arms:
             if rollout.shipped not in (None, name):
                 continue
-            tally = replace(tally_of(rollout, config, seen, now, name), external=external)
-            memory = _uncounted(before[name].memory if name in before else None, external)
+            tally = replace(tally_of(rollout, config, seen, now, name), external=external.values)
+            memory = _without_repeated(before[name].memory if name in before else None, external)
             gate = config if plan.variants is None else replace(config, variant=name)
-            verdicts[name] = judge(gate, tally, memory if not rollout.waived else _unfailed(memory))
+            verdicts[name] = judge(gate, tally, memory if not rollout.waived else _without_failure(memory))
         return verdicts
 
 
@@ -202,25 +203,25 @@ def _fetched(rollout: Rollout, marks: Mapping[tuple[str, str], FetchMark]) -> bo
     return all(m is not None and m.polled_at >= started and m.trouble_since is None for m in found)
 
 
-def _unfailed(memory: Memory | None) -> Memory | None:
+def _without_failure(memory: Memory | None) -> Memory | None:
     """The memory without the failure that a person has overridden: only new calls may fail the gate again."""
     return None if memory is None else replace(memory, failed=None)
 
 
-def _uncounted(memory: Memory | None, external: Mapping[str, float | None]) -> Memory | None:
+def _without_repeated(memory: Memory | None, external: MetricReadings) -> Memory | None:
     """The memory without counting repeated values again: `for: 3` means three readings, however often we look."""
-    if memory is None or not isinstance(external, MetricReadings):
+    if memory is None:
         return memory
     again = {name: max(0, memory.beyond.get(name, 0) - 1) for name in external.repeated}
     return replace(memory, beyond={**memory.beyond, **again})
 
 
-def _unread(now: datetime, position: Position) -> GateVerdict:
+def _history_unread(now: datetime, position: Position) -> GateVerdict:
     said = "The baseline's own calls from before the rollout are being read."
     return GateVerdict(GateOutcome.UNDECIDED, None, said, now, position)
 
 
-def _together(verdicts: Mapping[str, Verdict], now: datetime, position: Position) -> GateVerdict:
+def _on_all_arms(verdicts: Mapping[str, Verdict], now: datetime, position: Position) -> GateVerdict:
     from rollout.domain.gates.judge import combine
 
     outcome = combine(verdicts)

@@ -46,8 +46,8 @@ class _Kept:
     running: Future[None] | None = None
 
 
-class Externals:
-    """A reader of plans' external metrics; the `External` of the gate check. Safe for threads.
+class ExternalMetrics:
+    """A reader of plans' external metrics; the `ReadMetrics` of the gate check. Safe for threads.
 
     `hosts` are the entries of ROLLOUT_METRIC_HOSTS, `fresh` the seconds for which a read serves, `within` the
     seconds that one read may take. `tls` and `lookup` may bring other certificates and another resolver.

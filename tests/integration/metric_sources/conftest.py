@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.metric_sources.poller import ExternalMetrics
 from rollout.domain.plan.metrics import Http, Prometheus
 from tests.integration.metric_sources.provider import Provider
 from tests.support.clock import FakeClock
@@ -30,13 +30,13 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def externals(provider: Provider, clock: FakeClock) -> Iterator[Callable[..., Externals]]:
+def externals(provider: Provider, clock: FakeClock) -> Iterator[Callable[..., ExternalMetrics]]:
     """Makes readers that may ask the provider; a read serves for 10 s of the test's clock."""
-    made: list[Externals] = []
+    made: list[ExternalMetrics] = []
 
-    def make(**options: Any) -> Externals:
+    def make(**options: Any) -> ExternalMetrics:
         hosts = options.pop("hosts", (provider.host,))
-        made.append(Externals(hosts, clock, **{"fresh": 10.0, "within": 2.0, "short": 0.05} | options))
+        made.append(ExternalMetrics(hosts, clock, **{"fresh": 10.0, "within": 2.0, "short": 0.05} | options))
         return made[-1]
 
     yield make

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.metric_sources.poller import ExternalMetrics
 
 Behaviour = Callable[[BaseHTTPRequestHandler], None]
 
@@ -108,7 +108,7 @@ def drips(request: BaseHTTPRequestHandler) -> None:
         pause.wait(0.02)
 
 
-def last_trouble(externals: Externals, metric: str) -> str | None:
+def last_trouble(externals: ExternalMetrics, metric: str) -> str | None:
     """Why the metric of this name could not be read when it was last tried; None if it could."""
     named = [kept for kept in externals._kept.values() if kept.metric == metric]
     if not named:

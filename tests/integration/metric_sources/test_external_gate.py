@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.metric_sources.poller import ExternalMetrics
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.records import FetchMark
@@ -67,7 +67,7 @@ def test_within_its_limit_it_goes_to_the_end(judged: Judged, provider: Provider,
     provider.behaviour = says({"value": 0.01} if kind == "http" else sample("0.01"))
     begin(judged, provider, kind=kind)
     assert isinstance(judged.app.driver.facts.gates, GateCheck)
-    assert isinstance(judged.app.externals, Externals)
+    assert isinstance(judged.app.external_metrics, ExternalMetrics)
     judged.minutes(25)
     judged.stands("promoted")
     assert judged.weight(ONE) == 1
@@ -121,7 +121,7 @@ def test_a_provider_that_is_down_for_an_hour_holds_and_nothing_else(
     judged.stands("progressing", 1)
     assert judged.verdict.outcome == "unmeasurable"
     assert "rate could not be read; the rollout waits until it can." in judged.rollout.why
-    assert "cannot be reached" in str(last_trouble(judged.app.externals, "rate"))
+    assert "cannot be reached" in str(last_trouble(judged.app.external_metrics, "rate"))
     assert len(judged.patches(ONE)) == patches, "neither a step nor a rollback"
     assert judged.weight(ONE) == pytest.approx(0.1)
     provider.start()

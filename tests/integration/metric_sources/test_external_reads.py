@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -11,14 +10,14 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.metric_sources import poller
-from rollout.adapters.metric_sources.poller import Externals
+from rollout.adapters.metric_sources.poller import ExternalMetrics
 from rollout.domain.errors import SettingsError
 from rollout.domain.plan.plan import Plan
 from tests.integration.metric_sources.provider import Provider, drips, last_trouble, says, waits
 from tests.support.clock import FakeClock
 from tests.support.values import plan
 
-Make = Callable[..., Externals]
+Make = Callable[..., ExternalMetrics]
 
 
 def metric(provider: Provider, name: str = "rate", **changes: Any) -> dict[str, Any]:
@@ -32,23 +31,23 @@ def watching(*metrics: dict[str, Any], **changes: Any) -> Plan:
 def test_a_read_serves_for_the_time_between_two_looks(provider: Provider, externals: Make, clock: FakeClock) -> None:
     read, made = externals(), watching(metric(provider))
     first = read(made)
-    assert (dict(first), first.repeated) == ({"rate": 0.01}, frozenset())
+    assert (first.values, first.repeated) == ({"rate": 0.01}, frozenset())
     provider.behaviour = says({"value": 0.5})
     for _ in range(20):
         clock.advance(0.49)
         again = read(made)
-        assert (dict(again), again.repeated) == ({"rate": 0.01}, {"rate"})
+        assert (again.values, again.repeated) == ({"rate": 0.01}, {"rate"})
     assert len(provider.seen) == 1
     clock.advance(0.3)
     later = read(made)
-    assert (dict(later), later.repeated, len(provider.seen)) == ({"rate": 0.5}, frozenset(), 2)
+    assert (later.values, later.repeated, len(provider.seen)) == ({"rate": 0.5}, frozenset(), 2)
 
 
 def test_each_plan_has_values_of_its_own(provider: Provider, externals: Make) -> None:
     read = externals()
-    assert read(watching(metric(provider)))["rate"] == 0.01
+    assert read(watching(metric(provider))).values["rate"] == 0.01
     provider.behaviour = says({"value": 0.5})
-    assert read(watching(metric(provider), name="another"))["rate"] == 0.5
+    assert read(watching(metric(provider), name="another")).values["rate"] == 0.5
     assert len(provider.seen) == 2
 
 
@@ -57,17 +56,17 @@ def test_a_failed_read_is_unmeasurable_at_once_and_says_why(
 ) -> None:
     read, made = externals(), watching(metric(provider))
     assert last_trouble(read, "rate") is None
-    assert read(made)["rate"] == 0.01
+    assert read(made).values["rate"] == 0.01
     provider.behaviour = says({"other": 1})
     clock.advance(10)
     found = read(made)
-    assert (dict(found), found.repeated) == ({"rate": None}, frozenset())
+    assert (found.values, found.repeated) == ({"rate": None}, frozenset())
     assert last_trouble(read, "rate") == "its answer has no field value"
     read(made)
     assert len(provider.seen) == 2, "a provider in trouble is not asked more often"
     provider.behaviour = says({"value": 0.02})
     clock.advance(10)
-    assert read(made)["rate"] == 0.02
+    assert read(made).values["rate"] == 0.02
     assert last_trouble(read, "rate") is None
 
 
@@ -75,31 +74,31 @@ def test_while_an_answer_is_late_the_last_value_serves_for_a_minute(
     provider: Provider, externals: Make, clock: FakeClock
 ) -> None:
     read, made, gate = externals(), watching(metric(provider)), threading.Event()
-    assert read(made)["rate"] == 0.01
+    assert read(made).values["rate"] == 0.01
     provider.behaviour = waits(gate, says({"value": 0.5}))
     clock.advance(10)
     begun = SystemClock().boot()
     late = read(made)
-    assert (dict(late), late.repeated) == ({"rate": 0.01}, {"rate"})
+    assert (late.values, late.repeated) == ({"rate": 0.01}, {"rate"})
     clock.advance(49.9)
-    assert read(made)["rate"] == 0.01
+    assert read(made).values["rate"] == 0.01
     assert SystemClock().boot() - begun < 1, "nobody waits long for what has a value"
     clock.advance(0.2)
     assert len(provider.seen) == 2, "one read of a metric at a time"
     gate.set()
-    assert read(made)["rate"] == 0.5
+    assert read(made).values["rate"] == 0.5
 
 
 def test_a_read_that_ran_out_of_time_counts_as_late(provider: Provider, externals: Make, clock: FakeClock) -> None:
     read, made = externals(within=0.15, short=1.0), watching(metric(provider))
-    assert read(made)["rate"] == 0.01
+    assert read(made).values["rate"] == 0.01
     provider.behaviour = drips
     clock.advance(10)
     late = read(made)
-    assert (late["rate"], late.repeated) == (0.01, {"rate"})
+    assert (late.values["rate"], late.repeated) == (0.01, {"rate"})
     assert last_trouble(read, "rate") == "there was no whole answer in time"
     clock.advance(50)
-    assert read(made)["rate"] is None
+    assert read(made).values["rate"] is None
 
 
 def test_a_look_waits_for_all_its_reads_together(provider: Provider, externals: Make) -> None:
@@ -110,7 +109,7 @@ def test_a_look_waits_for_all_its_reads_together(provider: Provider, externals: 
     begun = SystemClock().boot()
     found = read(watching(*(metric(provider, name) for name in names)))
     assert SystemClock().boot() - begun < 1.0
-    assert dict(found) == dict.fromkeys(names)
+    assert found.values == dict.fromkeys(names)
     assert last_trouble(read, names[-1]) is not None
     gate.set()
 
@@ -121,7 +120,7 @@ def test_a_slow_plan_does_not_keep_another_waiting(externals: Make, provider: Pr
     read = externals(hosts=(provider.host, slow.host), within=2.0)
     thread = threading.Thread(target=read, args=(watching(metric(slow, "other")),))
     thread.start()
-    assert read(watching(metric(provider)))["rate"] == 0.01
+    assert read(watching(metric(provider))).values["rate"] == 0.01
     gate.set()
     thread.join(5)
     slow.stop()
@@ -130,7 +129,7 @@ def test_a_slow_plan_does_not_keep_another_waiting(externals: Make, provider: Pr
 def test_a_host_that_is_not_allowed_sees_nothing(provider: Provider, externals: Make) -> None:
     read = externals(hosts=("metrics.example.com", "127.0.0.1"))
     made = watching(metric(provider))
-    assert dict(read(made)) == {"rate": None}
+    assert read(made).values == {"rate": None}
     assert "http works only for this machine" in str(last_trouble(read, "rate"))
     assert read.problems(made)[0].startswith("gates.metrics[0].http.url: http works only for this machine")
     assert provider.seen == []
@@ -144,7 +143,7 @@ def test_an_error_nobody_foresaw_is_unmeasurable(
 
     monkeypatch.setattr(poller, "read_value", broken)
     read = externals()
-    assert dict(read(watching(metric(provider)))) == {"rate": None}
+    assert read(watching(metric(provider))).values == {"rate": None}
     assert last_trouble(read, "rate") == "an unexpected error, RuntimeError"
 
 
@@ -167,12 +166,12 @@ def test_memory_is_bounded(
 
 def test_a_wrong_setting_is_refused() -> None:
     with pytest.raises(SettingsError, match="ROLLOUT_METRIC_HOSTS"):
-        Externals(["http://metrics.example.com"], FakeClock(), fresh=1)
+        ExternalMetrics(["http://metrics.example.com"], FakeClock(), fresh=1)
 
 
 def test_after_the_end_nothing_is_read(provider: Provider, externals: Make) -> None:
     read = externals(within=0.1)
     read.close()
-    assert dict(read(watching(metric(provider)))) == {"rate": None}
+    assert read(watching(metric(provider))).values == {"rate": None}
     assert provider.seen == []
-    assert json.dumps(dict(read(plan()))) == "{}"
+    assert read(plan()).values == {}

@@ -118,7 +118,7 @@ def test_a_live_rollout_keeps_one_look_an_hour_and_a_promoted_one_none() -> None
 def test_what_a_look_hands_on_is_kept_after_the_promotion_too() -> None:
     """Three looks in a row beyond the limit are three, though each of them says `undecided`."""
     records = Records()
-    gates = GateCheck(records, lambda _plan: {"errors": 0.5})
+    gates = GateCheck(records, lambda _plan: MetricReadings({"errors": 0.5}))
     verdict = None
     for minute, outcome in enumerate(["undecided", "undecided", "fail"]):
         found = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict, phase=Phase.PROMOTED), START + minute * MINUTE)
@@ -171,7 +171,7 @@ def test_a_dead_canary_fails_while_the_calls_cannot_be_listed() -> None:
 
 def test_a_gate_that_compares_no_calls_does_not_wait_for_those_of_the_baseline() -> None:
     records = Records(read=())
-    gates = GateCheck(records, lambda _plan: {"errors": 0.01})
+    gates = GateCheck(records, lambda _plan: MetricReadings({"errors": 0.01}))
     found = gates.look(_judged(EXTERNAL_ONLY), START + SECOND)
     assert found.verdict is not None and found.verdict.outcome == "pass"
     assert records.history is not None
@@ -223,9 +223,9 @@ def test_the_report_of_a_gate_has_the_canary_calls_of_the_step() -> None:
 def test_outside_values_are_read_only_where_the_plan_has_some() -> None:
     read: list[Plan] = []
 
-    def values(of: Plan) -> dict[str, float | None]:
+    def values(of: Plan) -> MetricReadings:
         read.append(of)
-        return {"errors": 0.01}
+        return MetricReadings({"errors": 0.01})
 
     gates = GateCheck(Records(), values)
     gates.look(_judged(), START + MINUTE)
@@ -254,7 +254,7 @@ def test_a_value_that_comes_again_is_no_second_reading() -> None:
 @pytest.mark.parametrize(("waived", "outcome"), [(False, "fail"), (True, "pass")])
 def test_a_failure_stays_one_until_a_person_resumes(waived: bool, outcome: str) -> None:
     values = [0.5, 0.5, 0.5, 0.01]
-    gates = GateCheck(Records(), lambda _plan: {"errors": values.pop(0)})
+    gates = GateCheck(Records(), lambda _plan: MetricReadings({"errors": values.pop(0)}))
     verdict = None
     for minute in range(3):
         verdict = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict), START + minute * MINUTE).verdict
@@ -264,7 +264,7 @@ def test_a_failure_stays_one_until_a_person_resumes(waived: bool, outcome: str) 
 
 
 def test_readings_from_before_a_person_resumed_still_count() -> None:
-    gates = GateCheck(Records(), lambda _plan: {"errors": 0.5})
+    gates = GateCheck(Records(), lambda _plan: MetricReadings({"errors": 0.5}))
     verdict = None
     for minute in range(2):
         verdict = gates.look(_judged(EXTERNAL_ONLY, verdict=verdict), START + minute * MINUTE).verdict
