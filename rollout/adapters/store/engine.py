@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,9 +14,10 @@ from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.address import SqliteAddress, parse_address
 from rollout.adapters.store.database_file import BUSY_SECONDS, DatabaseFile
 from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
+from rollout.adapters.store.trouble import trouble_told
 from rollout.adapters.store.writer_queue import WriterQueue
 from rollout.adapters.telemetry.logs import Logger
-from rollout.domain.errors import DiskFull, NotReachable, SettingsError
+from rollout.domain.errors import SettingsError
 from rollout.engine.ports import Clock
 
 log = Logger(__name__)
@@ -157,7 +157,7 @@ class Database:
     def write(self, *, urgent: bool = False) -> Iterator[Connection]:
         """One writing transaction, committed at the end of the block. `urgent`: before others of this process."""
         self._require_no_other()
-        with _said("used"), self._turn(urgent), self.engine.connect() as connection:
+        with trouble_told("used"), self._turn(urgent), self.engine.connect() as connection:
             connection.info["read_only"] = False
             with connection.begin():
                 yield connection
@@ -169,7 +169,7 @@ class Database:
             yield shared
             return
         self._require_no_other()
-        with _said("read"), self._reader.connect() as connection:
+        with trouble_told("read"), self._reader.connect() as connection:
             connection.info["read_only"] = True  # kept with the pool's connection, so both sides say it
             yield connection
 
@@ -232,7 +232,7 @@ class Database:
         """Faults in the settings of this database's sessions, one sentence each; nothing on SQLite."""
         if isinstance(self.opener.address, SqliteAddress):
             return []
-        with _said("read"), self._outside() as first, self._outside() as second:
+        with trouble_told("read"), self._outside() as first, self._outside() as second:
             return examine(first, second, self.opener.address.options)
 
     @contextmanager
@@ -254,51 +254,3 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
-
-
-@contextmanager
-def _said(done: str) -> Iterator[None]:
-    """Raise NotReachable for trouble of the database, DiskFull for a full disk. Bugs of ours pass unchanged."""
-    try:
-        yield
-    except (exc.DatabaseError, exc.InterfaceError) as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if not _is_trouble(error, state):
-            raise
-        kind = DiskFull if _is_full(error) else NotReachable
-        advice = _ADVICE.get(state or "", "")
-        raise kind(f"the database cannot be {done}: {_words(error)}{advice}") from error
-    except exc.TimeoutError as error:
-        raise NotReachable(f"the database cannot be {done}: all of this process's connections are in use") from error
-    except sqlite3.DatabaseError as error:  # of our own BEGIN, which SQLAlchemy does not see
-        kind = DiskFull if error.sqlite_errorcode == sqlite3.SQLITE_FULL else NotReachable
-        raise kind(f"the database cannot be {done}: {error}") from error
-
-
-# Errors that PostgreSQL blames on the program, but that show a database that is not as the migrations made it.
-_ADVICE = {
-    "42P01": "; the tables are gone: restore a backup, or run `rollout db check`. The kit rolls back without them",
-    "3F000": "; create the schema that search_path names first: CREATE SCHEMA",
-    "22P05": "; the database must have the encoding UTF8: move it to one that has",
-    "22021": "; the database must have the encoding UTF8: move it to one that has",
-}
-
-
-def _is_trouble(error: exc.DBAPIError, state: str | None) -> bool:
-    """True if the database itself is in trouble: gone, locked, full, damaged. Anything else is a bug of ours.
-
-    sqlite3 calls a damaged file a plain DatabaseError; PostgreSQL ends an idle session by an InternalError.
-    """
-    kinds = (exc.OperationalError, exc.InternalError, exc.InterfaceError)
-    return type(error) is exc.DatabaseError or isinstance(error, kinds) or state in _ADVICE
-
-
-def _is_full(error: exc.DBAPIError) -> bool:
-    return getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
-
-
-def _words(error: exc.DBAPIError) -> str:
-    text = str(error.orig).strip().splitlines()[0] if error.orig else type(error).__name__
-    if type(error) is exc.DatabaseError:
-        text += "; the file is damaged: restore a backup. The kit rolls back without the database"
-    return text

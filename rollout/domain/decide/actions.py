@@ -71,7 +71,7 @@ class Record:
 
     event: Event
     why: str
-    values: RolloutColumns = field(default_factory=lambda: RolloutColumns())
+    values: RolloutColumns = field(default_factory=RolloutColumns)
     targets: Mapping[str, TargetColumns] = field(default_factory=dict)
 
 

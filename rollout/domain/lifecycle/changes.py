@@ -72,7 +72,7 @@ _RESULT_KEYS = tuple(f.name for f in fields(WriteResult))
 class Change:
     """New values for columns of the rollout and of some targets, results of some writes, and new writes."""
 
-    rollout: RolloutColumns = field(default_factory=lambda: RolloutColumns())
+    rollout: RolloutColumns = field(default_factory=RolloutColumns)
     targets: Mapping[str, TargetColumns] = field(default_factory=dict)
     writes: Mapping[str, WriteResult] = field(default_factory=dict)
     new_writes: tuple[Write, ...] = ()
