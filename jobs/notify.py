@@ -11,7 +11,6 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
 
@@ -19,13 +18,13 @@ from rollout.adapters.notify import Address, Courier, Message, NotTaken, of_plan
 from rollout.adapters.store.anchors import system_head
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.notice_sources import NoticeSources
-from rollout.adapters.store.outbox import Outbox, OutboxItem
+from rollout.adapters.store.outbox import AddressedNotice, Outbox, OutboxItem
 from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.errors import RolloutError
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.domain.notices import conditions as states
+from rollout.domain.notices import conditions
 from rollout.domain.notices.events import ENDS, TOLD_KINDS, of_entry
 from rollout.domain.notices.notice import Notice, wanted
 from rollout.domain.plan.notices import Severity
@@ -33,9 +32,9 @@ from rollout.domain.plan.notices import Severity
 log = structlog.get_logger(__name__)
 
 # Entries become visible when their transaction ends, some seconds after their own time stamp, and clocks differ: each
-# look searches the last minutes again, and skips what is in the outbox already.
+# search covers the last minutes again, and skips what is in the outbox already.
 OVERLAP = timedelta(minutes=10)
-FIRST_LOOK = timedelta(hours=1)  # how far back the first look goes
+FIRST_SEARCH = timedelta(hours=1)  # how far back the first one goes
 MARK_EVERY = timedelta(minutes=1)
 GIVE_UP = timedelta(days=7)
 KEEP = timedelta(days=30)
@@ -49,9 +48,9 @@ FAILING_AFTER = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
-class _Looked:
+class _Search:
     since: datetime
-    entries: int  # in the journal from `since` on, when the look began
+    entries: int  # in the journal from `since` on, when the search began
     at: float  # Clock.boot
 
 
@@ -67,7 +66,7 @@ class Notify:
         REDACTOR.know(urls)
         self.addresses = {a.digest: a for a in of_settings(urls)}
         self.trouble = ""
-        self._looked: _Looked | None = None
+        self._last_search: _Search | None = None
         self._seen: dict[str, int] = {}  # how far each rollout's journal was looked through
         self._tidied: datetime | None = None
         self._threads: dict[str, threading.Thread] = {}
@@ -80,7 +79,7 @@ class Notify:
             self.courier.warm()
 
     def tick(self) -> int:
-        """One look; returns how many notices were new. Deliveries continue after it has returned."""
+        """Search for new notices, and return how many there were. Deliveries continue after it has returned."""
         if self._nothing_new():
             return 0
         added = self.fill()
@@ -92,16 +91,16 @@ class Notify:
     def fill(self) -> int:
         """Put new notices into the outbox; return how many rows were new."""
         mark, now = self.sources.mark()
-        since = (now - FIRST_LOOK) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
+        since = (now - FIRST_SEARCH) if mark is None else max(min(mark, now) - OVERLAP, now - GIVE_UP)
         entries, _ = self.sources.glance(since)  # first, so that an entry that comes meanwhile is new
         added = 0
-        # For the last minutes, each look reads only the sequence numbers of the newest entries again.
+        # For the last minutes, each search reads only the sequence numbers of the newest entries again.
         heads = self.sources.heads(since)
         behind = {id_: seq for id_, head in heads.items() if head > (seq := self._seen.get(id_, 0))}
         for page in self.sources.entries(since, TOLD_KINDS, behind):
-            added += self.outbox.put([row for r, e in page for row in self._rows_of_entry(r, e)])
+            added += self.outbox.put([each for r, e in page for each in self._of_entry(r, e)])
         self._seen = heads
-        added += self.outbox.put([row for told, r in self._lasting(now) for row in self._rows(told, r)])
+        added += self.outbox.put([each for notice, r in self._lasting(now) for each in self._addressed(notice, r)])
         added += self.outbox.put(self._failing(now))
         if mark is None or now - mark > MARK_EVERY or mark > now:
             self.sources.set_mark(now)
@@ -109,60 +108,59 @@ class Notify:
             self._tidied = now
             if gone := self.outbox.tidy(GIVE_UP, KEEP):
                 log.warning("notices given up", count=gone)
-        self._looked = _Looked(since, entries, self.app.clock.boot())
+        self._last_search = _Search(since, entries, self.app.clock.boot())
         return added
 
     def _nothing_new(self) -> bool:
-        """True if a recent look has seen every entry, and no lasting condition needs another notice."""
-        last = self._looked
+        """True if a recent search has seen every entry, and no lasting condition needs another notice."""
+        last = self._last_search
         if last is None or not 0 <= self.app.clock.boot() - last.at < MARK_EVERY.total_seconds():
             return False
         return self.sources.glance(last.since) == (last.entries, False)
 
-    def _rows_of_entry(self, rollout: Rollout, entry: RecordedEntry) -> list[dict[str, Any]]:
+    def _of_entry(self, rollout: Rollout, entry: RecordedEntry) -> list[AddressedNotice]:
         try:
             shared = system_head(self.app.database) if entry.kind in ENDS else ()
-            told = of_entry(rollout, entry, shared)
+            notice = of_entry(rollout, entry, shared)
         except Exception:
             # An entry that we fail to word must not block the notices after it.
             log.exception("entry without a notice", rollout=entry.rollout_id, entry=entry.seq, kind=entry.kind)
             return []
-        return [] if told is None else self._rows(told, rollout)
+        return [] if notice is None else self._addressed(notice, rollout)
 
     def _lasting(self, now: datetime) -> Iterable[tuple[Notice, Rollout | None]]:
         patience = timedelta(seconds=self.app.settings.notify_unmeasurable_seconds)
-        found = self.sources.telling()
+        found = self.sources.may_need_notice()
         for rollout, blind_since in found:
-            for told in states.of_state(rollout, now, blind_since, patience):
-                yield told, rollout
+            for notice in conditions.of_rollout(rollout, now, blind_since, patience):
+                yield notice, rollout
         refused = [r for r, _ in found if r.waiting_for is WaitingFor.KEY]
         since = self.sources.key_since(bool(refused))
         if since is not None:
             by_id = {r.id: r for r in refused}
-            for told in states.key_refused(refused, since):
-                yield told, by_id.get(told.rollout_id or "")
+            for notice in conditions.key_refused(refused, since):
+                yield notice, by_id.get(notice.rollout_id or "")
 
-    def _failing(self, now: datetime) -> list[dict[str, Any]]:
-        """Rows that tell the other addresses about one that fails; it is also shown as this process's trouble."""
+    def _failing(self, now: datetime) -> list[AddressedNotice]:
+        """Notices that tell the other addresses about one that fails; it is also shown as this process's trouble."""
         failing = self.outbox.failing()
         self.trouble = "; ".join(f"notices cannot be delivered to {f.name}: {f.trouble}" for f in failing)
-        rows = []
+        found = []
         for f in failing:
             if now - f.since >= FAILING_AFTER:
-                told = states.service_failing(f.name, f.channel, f.since, f.tries, f.trouble)
-                rows += [_row(told, a) for a in self.addresses.values() if a.digest != f.channel]
-        return rows
+                notice = conditions.service_failing(f.name, f.channel, f.since, f.tries, f.trouble)
+                found += [AddressedNotice(notice, digest) for digest in self.addresses if digest != f.channel]
+        return found
 
-    def _rows(self, told: Notice, rollout: Rollout | None) -> list[dict[str, Any]]:
-        rows = []
-        if wanted(told):
-            rows += [_row(told, address) for address in self.addresses.values()]
-        reached = {self.addresses[row["channel"]].url for row in rows}
-        for notice, address in of_plan(rollout.plan) if rollout is not None else ():
-            if address.url not in reached and wanted(told, notice):
+    def _addressed(self, notice: Notice, rollout: Rollout | None) -> list[AddressedNotice]:
+        """The notice for each address that wants it, of the settings and of the rollout's plan."""
+        found = list(self.addresses.values()) if wanted(notice) else []
+        reached = {address.url for address in found}
+        for rule, address in of_plan(rollout.plan) if rollout is not None else ():
+            if address.url not in reached and wanted(notice, rule):
                 reached.add(address.url)
-                rows.append(_row(told, address))
-        return rows
+                found.append(address)
+        return [AddressedNotice(notice, address.digest) for address in found]
 
     # -------------------------------------------------------------- delivering
 
@@ -187,7 +185,7 @@ class Notify:
                 started += 1
         return started
 
-    def settle(self, seconds: float = 5.0) -> None:
+    def wait_for_deliveries(self, seconds: float = 5.0) -> None:
         """Wait until nothing is being delivered, up to this long."""
         with self._lock:
             threads = [thread for thread in self._threads.values() if thread.is_alive()]
@@ -248,20 +246,8 @@ class Notify:
     def stop(self, seconds: float = 5.0) -> None:
         """Start nothing more and wait a little for what is being sent; the rest continues elsewhere or later."""
         self._stopping.set()
-        self.settle(seconds)
+        self.wait_for_deliveries(seconds)
 
 
-def _row(told: Notice, address: Address) -> dict[str, Any]:
-    return {
-        "event": told.event,
-        "channel": address.digest,
-        "rollout_id": told.rollout_id,
-        "kind": str(told.kind),
-        "severity": str(told.severity),
-        "title": told.title,
-        "body": told.body,
-    }
-
-
-def _message(p: OutboxItem) -> Message:
-    return Message(p.event, p.rollout_id, Severity(p.severity), p.title, p.body)
+def _message(item: OutboxItem) -> Message:
+    return Message(item.event, item.rollout_id, Severity(item.severity), item.title, item.body)

@@ -76,7 +76,7 @@ class NoticeSources:
             entries, waits = connection.execute(_GLANCE, {"since": since}).one()
             return entries, bool(waits)
 
-    def telling(self) -> list[tuple[Rollout, datetime | None]]:
+    def may_need_notice(self) -> list[tuple[Rollout, datetime | None]]:
         """Live rollouts (without targets) whose state may need a notice, and since when their gates are blind."""
         query = select(rollouts).where(text(MAY_NEED_NOTICE)).order_by(rollouts.c.id)
         with self.database.read() as connection:

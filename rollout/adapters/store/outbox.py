@@ -19,8 +19,30 @@ from rollout.adapters.store.key_values import insert_into, set_value, value_of
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import UNSENT, meta, outbox, rollouts
 from rollout.domain.lifecycle.state import Rollout
+from rollout.domain.notices.notice import Notice
 
 FAILING = "notices:fail:"  # and 24 characters of the digest
+
+
+@dataclass(frozen=True, slots=True)
+class AddressedNotice:
+    """A notice and the address that it is for; `channel` is the digest of the address."""
+
+    notice: Notice
+    channel: str
+
+    def columns(self) -> dict[str, Any]:
+        """The columns of its row that come from the notice."""
+        n = self.notice
+        return {
+            "event": n.event,
+            "channel": self.channel,
+            "rollout_id": n.rollout_id,
+            "kind": str(n.kind),
+            "severity": str(n.severity),
+            "title": n.title,
+            "body": n.body,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,28 +77,28 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def put(self, rows: Sequence[dict[str, Any]]) -> int:
-        """Add rows of `event, channel, rollout_id, kind, severity, title, body`; return how many were new.
+    def put(self, notices: Sequence[AddressedNotice]) -> int:
+        """Add notices; return how many were new.
 
         What is there already stays as it is: replicas and restarts may put the same event in again.
         """
-        if not rows:
+        if not notices:
             return 0
-        pairs = {(row["event"], row["channel"]) for row in rows}
         with self.database.read() as connection:
             known = set()
-            for some in in_parts(sorted({event for event, _ in pairs})):
+            for some in in_parts(sorted({each.notice.event for each in notices})):
                 query = select(outbox.c.event, outbox.c.channel).where(outbox.c.event.in_(some))
                 known |= {(row.event, row.channel) for row in connection.execute(query)}
-        fresh = [row for row in rows if (row["event"], row["channel"]) not in known]
+        fresh = [each for each in notices if (each.notice.event, each.channel) not in known]
         if not fresh:
             return 0  # a plain read: nothing to tell costs no write
         with self.database.write() as connection:
             now = self.database.now(connection)
-            values = [{**row, "created_at": now, "due_at": now, "tries": 0, "trouble": ""} for row in fresh]
+            state = {"created_at": now, "due_at": now, "tries": 0, "trouble": ""}
+            values = [{**each.columns(), **state} for each in fresh]
             added = 0
-            for some in in_parts(values, 100):
-                query = insert_into(connection, outbox).values(some).on_conflict_do_nothing()
+            for part in in_parts(values, 100):
+                query = insert_into(connection, outbox).values(part).on_conflict_do_nothing()
                 added += len(connection.execute(query.returning(outbox.c.id)).all())
             return added
 

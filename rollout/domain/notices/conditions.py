@@ -20,8 +20,8 @@ ROLLBACK_LEVELS = (60, 300, 1800)
 ROLLBACK_AGAIN = 7200
 
 
-def of_state(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Notice]:
-    """The condition of a rollout now that has no entry of its own in the journal.
+def of_rollout(r: Rollout, now: datetime, unmeasurable_since: datetime | None, patience: timedelta) -> list[Notice]:
+    """Notices of the conditions of a rollout now that have no entry of their own in the journal.
 
     `unmeasurable_since`: when its gates stopped measuring, if they have; it is told after `patience`.
     """

@@ -37,13 +37,13 @@ class Notice:
     scope: Scope = Scope.ALL
 
 
-def wanted(told: Notice, notice: NoticeRule | None = None) -> bool:
-    """True if an address gets this; `notice` None: an address of the settings, which gets all but steps."""
-    if notice is None:
-        return told.kind in QUIET and told.scope is not Scope.PLAN
-    kinds = QUIET if notice.events is None else frozenset(notice.events)
-    loud = _LOUDNESS[told.severity] >= _LOUDNESS[notice.min_severity]
-    return told.kind in kinds and loud and told.scope is not Scope.SETTINGS
+def wanted(notice: Notice, rule: NoticeRule | None = None) -> bool:
+    """True if an address gets this notice, by its plan's rule; None: an address of the settings, all but steps."""
+    if rule is None:
+        return notice.kind in QUIET and notice.scope is not Scope.PLAN
+    kinds = QUIET if rule.events is None else frozenset(rule.events)
+    loud = _LOUDNESS[notice.severity] >= _LOUDNESS[rule.min_severity]
+    return notice.kind in kinds and loud and notice.scope is not Scope.SETTINGS
 
 
 def clean(text: str, most: int = 600) -> str:

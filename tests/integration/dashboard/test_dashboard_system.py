@@ -10,8 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from rollout.adapters.settings_check import shown_settings
-from rollout.adapters.store.outbox import Outbox
+from rollout.adapters.store.outbox import AddressedNotice, Outbox
 from rollout.adapters.store.system_state import system_state
+from rollout.domain.notices.notice import Notice
+from rollout.domain.plan.notices import NoticeEvent, Severity
 from rollout.interfaces.dashboard.system_page import operations
 from rollout.settings import Settings
 from tests.integration.dashboard.test_dashboard_states import keep
@@ -92,8 +94,8 @@ def test_retells_answers_are_counted_by_kind(still: World) -> None:
 
 def test_notices_sent_waiting_given_up_and_addresses_that_fail(still: World) -> None:
     outbox = Outbox(still.app.database)
-    row = {"rollout_id": None, "kind": "held", "severity": "alarm", "title": "t", "body": "b"}
-    outbox.put([{**row, "event": f"e{i}", "channel": "c" * 64} for i in range(4)])
+    some = [Notice(f"e{i}", None, NoticeEvent.TROUBLE, Severity.WARNING, "t", "b") for i in range(4)]
+    outbox.put([AddressedNotice(notice, "c" * 64) for notice in some])
     one, two, three, _ = outbox.claim("c" * 64, timedelta(minutes=1), 10)
     outbox.sent(one)
     outbox.give_up(two, "gone")

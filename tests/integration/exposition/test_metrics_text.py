@@ -176,7 +176,7 @@ def test_the_outbox_is_shown_by_address(scene: Scene) -> None:
     job = Notify(scene.app)
     scene.given_at(1, notify={"url": "gotifys://example.com/hunter2hunter2"})
     job.tick()
-    job.settle(10)
+    job.wait_for_deliveries(10)
     scene.clock.advance(30)
     m = Scrape(scene)
     (address,) = {s.labels["address"] for s in m.samples if s.name == "rollout_outbox_waiting"}

@@ -35,7 +35,7 @@ SECRET = "hunter2hunter2"
 def tell(job: Notify, seconds: float = 10) -> int:
     """One look, and all that follows from it."""
     found = job.tick()
-    job.settle(seconds)
+    job.wait_for_deliveries(seconds)
     return found
 
 
@@ -312,7 +312,7 @@ def test_a_service_that_hangs_keeps_nobody_waiting(replicas: Replicas, receiver:
     job.tick()  # returns although the first one hangs
     assert receiver.taken == []
     receiver.hang.set()
-    job.settle(10)
+    job.wait_for_deliveries(10)
     assert len(receiver.taken) == 1
 
 

@@ -91,7 +91,7 @@ def test_each_event_arrives_once_at_each_service(replicas: Replicas, services: l
     wait_until(lambda: all(len(service.taken) >= EVENTS for service in services), 60)
     for each in ticking:
         each.end()
-        each.job.settle(5)
+        each.job.wait_for_deliveries(5)
     for service in services:
         counts = service.counts()
         assert len(counts) == EVENTS

@@ -47,7 +47,7 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
     sources = NoticeSources(store.database)
     since = store.now() - timedelta(hours=1)
     entries, waits = sources.glance(since)
-    assert (entries > 0, waits, sources.telling()) == (True, False, [])
+    assert (entries > 0, waits, sources.may_need_notice()) == (True, False, [])
     changes = {
         "w1": {"waiting_for": WaitingFor.APPROVAL},
         "w2": {"waiting_for": WaitingFor.KEY},
@@ -61,7 +61,7 @@ def test_each_state_that_lasts_is_found(store: Store) -> None:
     with store.database.write() as connection:
         for id_, values in changes.items():
             connection.execute(rollouts.update().where(rollouts.c.id == id_).values(values))
-    assert [r.id for r, _ in sources.telling()] == ["w1", "w2", "w3", "w4"]
+    assert [r.id for r, _ in sources.may_need_notice()] == ["w1", "w2", "w3", "w4"]
     assert sources.glance(since) == (entries, True)
 
 

@@ -6,12 +6,14 @@ from datetime import timedelta
 
 from rollout.adapters.store.interface_queries import EndedSearch, InterfaceQueries
 from rollout.adapters.store.journal_search import JournalSearch, search_journal
-from rollout.adapters.store.outbox import Outbox
+from rollout.adapters.store.outbox import AddressedNotice, Outbox
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.system_state import system_state
 from rollout.adapters.store.tokens import AccessStore
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry
+from rollout.domain.notices.notice import Notice
+from rollout.domain.plan.notices import NoticeEvent, Severity
 from tests.support.hand import Hand
 from tests.support.values import plan, target
 
@@ -73,8 +75,9 @@ def test_the_state_of_the_service_is_read_at_once(store: Store, hand: Hand) -> N
     hand.create("r2", target(NUMBERS[1]), name="later", due=timedelta(hours=1))
     store.heartbeats.beat("one", started=True)
     outbox = Outbox(store.database)
-    row = {"rollout_id": None, "kind": "held", "severity": "alarm", "title": "t", "body": "b", "channel": "c" * 64}
-    outbox.put([{**row, "event": event} for event in ("a", "b")])
+    for event in ("a", "b"):
+        notice = Notice(event, None, NoticeEvent.TROUBLE, Severity.WARNING, "t", "b")
+        outbox.put([AddressedNotice(notice, "c" * 64)])
     outbox.sent(outbox.claim("c" * 64, timedelta(minutes=1), 1)[0])
     found = system_state(store.database)
     assert found.late == 1 and found.late_since is not None

@@ -211,7 +211,7 @@ def _jobs(old: Scene, anchors: Anchors) -> Iterator[Callable[[], Any]]:
         yield notify.fill
         yield notify.tick
         yield notify.deliver
-        yield lambda: notify.settle(10)
+        yield lambda: notify.wait_for_deliveries(10)
         yield lambda: metrics_text(app, scheduler)
         yield lambda: _webhooks(old)
     yield prune.tick

@@ -12,11 +12,14 @@ import pytest
 from jobs import notify
 from jobs.notify import Notify
 from rollout.adapters.notify import Address, Message, NotTaken, of_plan
+from rollout.adapters.store.outbox import AddressedNotice
 from rollout.adapters.store.tables import outbox
 from rollout.adapters.telemetry.logs import REDACTOR
 from rollout.app import App
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
+from rollout.domain.notices.notice import Notice
+from rollout.domain.plan.notices import NoticeEvent, Severity
 from tests.support import logs
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand
@@ -59,6 +62,10 @@ def make(make_app: Callable[..., App], courier: Courier) -> Callable[..., Notify
     return make
 
 
+def addressed(event: str, channel: str, rollout_id: str | None) -> AddressedNotice:
+    return AddressedNotice(Notice(event, rollout_id, NoticeEvent.STARTED, Severity.CRITICAL, "t", "b"), channel)
+
+
 def begin(job: Notify, *ids: str, **changes: Any) -> None:
     """Rollouts whose start is in the journal."""
     for id_ in ids:
@@ -69,7 +76,7 @@ def begin(job: Notify, *ids: str, **changes: Any) -> None:
 
 def tell(job: Notify) -> None:
     job.tick()
-    job.settle(20)
+    job.wait_for_deliveries(20)
 
 
 def rows(job: Notify) -> list[dict[str, Any]]:
@@ -163,7 +170,7 @@ def test_a_service_that_fails_for_a_minute_is_told_to_the_others_alone(
     with job.app.database.write() as connection:
         connection.execute(outbox.update().where(outbox.c.channel == second).values(sent_at=clock.now(), due_at=None))
     job.deliver()
-    job.settle(20)
+    job.wait_for_deliveries(20)
     clock.advance(59)
     job.fill()
     assert len(rows(job)) == 2
@@ -204,17 +211,16 @@ def test_the_notice_of_an_address_that_is_gone_from_its_plan_is_given_up(
     ours, other = {"url": "json://ops:hunter2hunter2@ours.example.com/"}, {"url": "json://other.example.com/"}
     begin(job, "r1", plan=plan(notify=[ours]))
     ((_, gone),) = of_plan(plan(notify=[other]))
-    notice = {"kind": "started", "severity": "critical", "title": "t", "body": "b"}
     for id_ in ("r1", None, "pruned"):
-        job.outbox.put([{"event": f"of {id_}", "channel": gone.digest, "rollout_id": id_, **notice}])
+        job.outbox.put([addressed(f"of {id_}", gone.digest, id_)])
     job.deliver()
-    job.settle(20)
+    job.wait_for_deliveries(20)
     assert courier.taken == []
     assert {(row["due_at"], row["trouble"]) for row in rows(job)} == {(None, "its address is gone from the plan")}
     ((_, kept),) = of_plan(plan(notify=[ours]))
-    job.outbox.put([{"event": "kept", "channel": kept.digest, "rollout_id": "r1", **notice}])
+    job.outbox.put([addressed("kept", kept.digest, "r1")])
     job.deliver()
-    job.settle(20)
+    job.wait_for_deliveries(20)
     assert [(url, message.event, str(message.severity)) for url, message in courier.taken] == [
         (ours["url"], "kept", "critical")
     ]
@@ -228,18 +234,17 @@ def test_addresses_of_plans_never_take_all_threads_and_those_of_the_settings_nev
     job, go = make(URLS[0]), threading.Event()
     courier.before = lambda: go.wait(20)
     plans = [plan(notify=[{"url": f"json://host{i}.example.com/"}]) for i in range(4)]
-    notice = {"kind": "started", "severity": "critical", "title": "t", "body": "b"}
     channels = [address.digest for each in plans for _, address in of_plan(each)]
     for i, (each, channel) in enumerate(zip(plans, channels, strict=True)):
         Hand(job.app.store).create(f"r{i}", target(f"+1415777{i:04}"), plan=each)
-        job.outbox.put([{"event": "e", "channel": channel, "rollout_id": f"r{i}", **notice}])
+        job.outbox.put([addressed("e", channel, f"r{i}")])
     try:
         assert job.deliver() == 2
         assert job.deliver() == 0, "each address has a thread, or waits for one"
         mine = next(iter(job.addresses))
-        job.outbox.put([{"event": "e", "channel": mine, "rollout_id": None, **notice}])
+        job.outbox.put([addressed("e", mine, None)])
         unknown = "0" * 64  # an address that was in the settings once
-        job.outbox.put([{"event": "e", "channel": unknown, "rollout_id": None, **notice}])
+        job.outbox.put([addressed("e", unknown, None)])
         assert job.deliver() == 1
         assert {t.name for t in job._threads.values() if t.daemon} == {
             f"notify-{channel[:8]}" for channel in [*job._threads]
@@ -247,9 +252,9 @@ def test_addresses_of_plans_never_take_all_threads_and_those_of_the_settings_nev
         assert len(job._threads) == 3
     finally:
         go.set()
-        job.settle(20)
+        job.wait_for_deliveries(20)
     assert job.deliver() == 2, "a thread that has ended makes room"
-    job.settle(20)
+    job.wait_for_deliveries(20)
     assert len(courier.taken) == 5
 
 
@@ -270,7 +275,7 @@ def test_a_delivery_that_crashes_is_logged_and_the_notice_is_due_again(
     assert job.deliver() == 0, "leased"
     clock.advance(notify.LEASE.total_seconds())
     assert job.deliver() == 1
-    job.settle(20)
+    job.wait_for_deliveries(20)
     assert len(courier.taken) == 1
 
 
@@ -291,7 +296,7 @@ def test_a_look_is_left_out_for_less_than_a_minute(make: Callable[..., Notify], 
     found = []
     for _ in range(13):
         found.append(job.tick())
-        job.settle(20)
+        job.wait_for_deliveries(20)
         clock.advance(10)
     assert [at - began for at in looks] == [0, 60, 120]
     assert found == [1] + [0] * 12
@@ -300,7 +305,7 @@ def test_a_look_is_left_out_for_less_than_a_minute(make: Callable[..., Notify], 
 @pytest.mark.parametrize(
     ("looked", "from_"),
     [
-        (None, notify.FIRST_LOOK),
+        (None, notify.FIRST_SEARCH),
         (timedelta(seconds=30), timedelta(seconds=30) + notify.OVERLAP),
         (timedelta(days=3), timedelta(days=3) + notify.OVERLAP),
         (timedelta(days=30), notify.GIVE_UP),

@@ -13,7 +13,7 @@ from rollout.domain.lifecycle.entries import ServiceEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Position
-from rollout.domain.notices import conditions as states
+from rollout.domain.notices import conditions
 from rollout.domain.notices.events import TOLD_KINDS, of_entry
 from rollout.domain.plan.notices import NoticeEvent, Severity
 from tests.support.clock import START
@@ -199,10 +199,10 @@ def test_events_fit_into_their_column() -> None:
     r = rollout(id="x" * 40, phase=Phase.ROLLING_BACK, rollback_at=START, verdict=said("unmeasurable"))
     late = START + timedelta(days=300)
     found = [
-        *states.of_state(r, late, None, PATIENCE),
-        *states.of_state(replace(r, phase=Phase.HELD), late, START, PATIENCE),
-        *states.key_refused([r], late),
-        states.service_failing("address 1", "f" * 64, START, 3, "it answered 500"),
+        *conditions.of_rollout(r, late, None, PATIENCE),
+        *conditions.of_rollout(replace(r, phase=Phase.HELD), late, START, PATIENCE),
+        *conditions.key_refused([r], late),
+        conditions.service_failing("address 1", "f" * 64, START, 3, "it answered 500"),
         of_entry(r, Written("failed", seq=10**9)),
     ]
     assert len(found) == 6
