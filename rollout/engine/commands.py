@@ -1,6 +1,6 @@
 """The commands. The command line, the HTTP API and the page call these and nothing else.
 
-Each command is a pure decision about the rollout it finds (rollout.domain.lifecycle.commands), recorded with its actor,
+Each command is a pure function of the rollout it finds (rollout.domain.lifecycle.commands), recorded with its actor,
 its reason and its request id in one transaction. Nothing is driven here: the rollout becomes due, and a driver takes
 it.
 """
@@ -18,7 +18,7 @@ from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.lifecycle import commands, hand_commands
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, Phase, after, allows
-from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
@@ -135,11 +135,11 @@ class Commands:
     ) -> dict[str, Any]:
         """Give a version every call; it bakes like the last step. Refused without enough evidence, but for `anyway`."""
 
-        def decide(r: Rollout, now: datetime) -> Decision:
+        def effect(r: Rollout, now: datetime) -> CommandEffect:
             missing = missing_evidence(r.verdict, variant)
             return hand_commands.ship(r, now, by, expect, variant=variant, missing=missing, anyway=anyway)
 
-        return self._change(id_, decide, by.request("ship", id_, expect, variant, anyway))
+        return self._change(id_, effect, by.request("ship", id_, expect, variant, anyway))
 
     def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
         """Hold at the current position. Gates keep watching."""
@@ -212,10 +212,10 @@ class Commands:
     def _change(
         self,
         id_: str,
-        decide: Callable[[Rollout, datetime], Decision | None],
+        command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None,
         urgent: bool = False,
     ) -> dict[str, Any]:
-        answer = self.store.change(id_, decide, request, urgent=urgent)
+        answer = self.store.change(id_, command, request, urgent=urgent)
         self.changed(id_, urgent)
         return answer

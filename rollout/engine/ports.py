@@ -20,7 +20,15 @@ from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallDetails, CallRecord, Claim, Decision, FetchMark, JournalEntry, Request
+from rollout.domain.lifecycle.records import (
+    CallDetails,
+    CallRecord,
+    Claim,
+    CommandEffect,
+    FetchMark,
+    JournalEntry,
+    Request,
+)
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns
@@ -203,7 +211,7 @@ class Rollouts(Protocol):
     def change(
         self,
         rollout_id: str,
-        decide: Callable[[Rollout, datetime], Decision | None],
+        command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None = None,
         *,
         urgent: bool = False,

@@ -22,7 +22,7 @@ from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Claim, Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import Claim, CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
 
@@ -164,33 +164,33 @@ class Store:
     def change(
         self,
         rollout_id: str,
-        decide: Callable[[Rollout, datetime], Decision | None],
+        command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None = None,
         *,
         urgent: bool = False,
     ) -> dict[str, Any]:
-        """A command on one rollout: load, decide and record under the row's lock.
+        """A command on one rollout: load it, ask for the effect, and record that, under the row's lock.
 
         `urgent`: a rollback, which waits for no other writer of this process, for which room is kept when the disk
-        is full, and whose `decide` is not shown the open writes. `decide` returns None when there
+        is full, and whose `command` is not shown the open writes. `command` returns None when there
         is nothing to do; it raises to refuse. The answer says where the rollout stands afterwards, and is
         kept under the request's id.
         """
         if not urgent:
             self.database.require_same()  # the change would be lost; a rollback is carried out anyway
         try:
-            return self._with_room(urgent, lambda: self._change(rollout_id, decide, request, urgent))
+            return self._with_room(urgent, lambda: self._change(rollout_id, command, request, urgent))
         except NotReachable:
             # A stopped process may hold the row's lock: then end its session, and try once more. A rollback
             # is tried once more in any case: the server may have been restarted a moment ago.
             if not self.database.end_stuck() and not urgent:
                 raise
-            return self._change(rollout_id, decide, request, urgent)
+            return self._change(rollout_id, command, request, urgent)
 
     def _change(
         self,
         rollout_id: str,
-        decide: Callable[[Rollout, datetime], Decision | None],
+        command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None,
         urgent: bool,
     ) -> dict[str, Any]:
@@ -202,10 +202,10 @@ class Store:
             now = self.database.now(connection)
             # A rollback is ordered whatever is under way: it need not know the thousand writes that may be.
             before = queries.load(connection, rollout_id, now, self.known, open_writes=not urgent)
-            decision = decide(before, now)
+            effect = command(before, now)
             after, change, head = before, Change(), queries.head_of(row)
-            if decision is not None:
-                change, entry, why = decision
+            if effect is not None:
+                change, entry, why = effect
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
                 after = change.applied_to(before, now)
                 after = replace(after, epoch=epoch, due_at=now, why=why, waiting_for=at_rest(after.phase))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from rollout.domain.calendar.durations import render
+from rollout.domain.decide.ab_test_end import end_ab_test
 from rollout.domain.decide.actions import Action, Apply, Read, Record, Wait
-from rollout.domain.decide.decision import decision
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import what_is_wrong
 from rollout.domain.decide.timing import (
@@ -32,7 +32,7 @@ def progressing(r: Rollout, f: Facts, now: datetime) -> Action:
     return (
         what_is_wrong(r, f, now)
         or _what_is_unfinished(r, f, now)
-        or decision(r, f, now)
+        or end_ab_test(r, f, now)
         or _what_to_wait_for(r, f, now)
         or _next_step(r, f, now)
     )

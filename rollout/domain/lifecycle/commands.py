@@ -20,7 +20,7 @@ from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.columns import RolloutColumns, TargetColumns, confirmed_at_step, emptied
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PausedBy, Phase, after
-from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
 from rollout.domain.versions import tags
@@ -65,7 +65,7 @@ class By:
         return Request(self.actor, self.request_id, command, hashlib.sha256(text.encode()).hexdigest())
 
 
-def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full: bool) -> Decision:
+def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full: bool) -> CommandEffect:
     """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
     phase = after(r.phase, Event.PROMOTE_ASKED)
     expect_at(r, expect)
@@ -91,10 +91,12 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         values |= emptied(r, "stood", "back_at", "hand_split")
         what = f"from {r.position} to {goal}"
     data = PromoteGiven(r.position, goal or r.position, full).to_json()
-    return (Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}")
+    return CommandEffect(
+        Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}"
+    )
 
 
-def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
+def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect | None:
     """Hold at the current position. The gates still judge calls."""
     if r.phase is Phase.PAUSED and expect is None:
         return None
@@ -106,10 +108,12 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisio
         "resume_phase": r.phase,
         "paused_by": PausedBy.PERSON,
     }
-    return Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
+    return CommandEffect(
+        Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
+    )
 
 
-def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision:
+def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect:
     """Continue after a pause. After a failed gate this overrides that failure."""
     unstarted = r.phase is Phase.PAUSED and r.started_at is None
     phase = after(r.phase, Event.RESUME_PENDING_ASKED if unstarted else Event.RESUME_ASKED)
@@ -120,10 +124,12 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decisi
         values["waived"] = True
     if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
         values["back_at"] = now  # the test continues, and is decided again after as long
-    return (Change(rollout=values), JournalEntry("resume", by.actor, by.reason, state_of(r)), "resumed by a person")
+    return CommandEffect(
+        Change(rollout=values), JournalEntry("resume", by.actor, by.reason, state_of(r)), "resumed by a person"
+    )
 
 
-def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision | None:
+def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect | None:
     """End it and leave the split as it is."""
     if r.phase is Phase.STOPPED:
         return None
@@ -134,10 +140,10 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> Decision
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-    return Change(rollout=values), JournalEntry("stop", by.actor, by.reason, state_of(r)), why
+    return CommandEffect(Change(rollout=values), JournalEntry("stop", by.actor, by.reason, state_of(r)), why)
 
 
-def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
+def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> CommandEffect:
     """Accept the live split of every number, and continue."""
     phase = after(r.phase, Event.ADOPT_PAUSED_ASKED if _was_paused(r) else Event.ADOPT_ASKED)
     expect_at(r, expect)
@@ -171,14 +177,14 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     if r.tags:
         values["tags"] = tags.adopted(r.tags)
     data = {**state_of(r), "lists": {n: t["split"] for n, t in targets.items()}}
-    return (
+    return CommandEffect(
         Change(rollout=values, targets=targets),
         JournalEntry("adopt", by.actor, by.reason, data),
         "the live split was adopted by a person",
     )
 
 
-def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> Decision:
+def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> CommandEffect:
     """Write the rollout's split over what the numbers show now, and continue."""
     if moved := tags.moved(r.tags):
         raise Refused(f"the tag {moved[0]} can only be moved back in Retell: adopt, rollback or stop", **state_of(r))
@@ -204,14 +210,14 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
     values: RolloutColumns = {"phase": phase, "reason": None, "confirmed_at": None}
     if r.retreated is not None:
         values["turning_since"] = now  # the retreat weight has to be read back again
-    return (
+    return CommandEffect(
         Change(rollout=values, targets=targets),
         JournalEntry("restore", by.actor, by.reason, state_of(r)),
         "a person asked to restore the rollout's split",
     )
 
 
-def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE) -> Decision | None:
+def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE) -> CommandEffect | None:
     """Commit the desired state: every baseline back. Always wins, needs no expected state.
 
     `kept`: how long after another end the baseline is kept. Refused after that.
@@ -235,7 +241,7 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
         for t in r.written
         if r.phase.is_final and t.state in (TargetState.RESTORED, TargetState.FOREIGN, TargetState.SUPERSEDED)
     }
-    return (
+    return CommandEffect(
         Change(rollout=values, targets=targets),
         JournalEntry("rollback", by.actor, by.reason, _asked(r, by)),
         f"rollback ordered by {_who(by)}",

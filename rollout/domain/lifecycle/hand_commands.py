@@ -16,14 +16,16 @@ from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.hand_split import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.machine import Event, after
-from rollout.domain.lifecycle.records import Decision, JournalEntry
+from rollout.domain.lifecycle.records import CommandEffect, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.domain.writes.protocol import lists_with
 
 
-def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]) -> Decision:
+def set_weights(
+    r: Rollout, now: datetime, by: By, expect: Position | None, weights: Mapping[str, object]
+) -> CommandEffect:
     """Write a person's weights in place of the step's on the numbers of its wave; its hold starts again.
 
     `weights`: the share of each arm, above 0 and below 1. InputError for what cannot be written.
@@ -50,12 +52,14 @@ def set_weights(r: Rollout, now: datetime, by: By, expect: Position | None, weig
     values: RolloutColumns = {"phase": phase, **_wanted(r, split, now)}
     said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
-    return Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
+    return CommandEffect(
+        Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
+    )
 
 
 def ship(
     r: Rollout, now: datetime, by: By, expect: Position | None, *, variant: str, missing: str | None, anyway: bool
-) -> Decision:
+) -> CommandEffect:
     """Give a version every call of every number; then it bakes like the last step, and is promoted.
 
     `missing`: what evidence it lacks; `anyway`: ship it anyway, which the journal records.
@@ -79,10 +83,8 @@ def ship(
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
         values["waived"] = True
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
-    return (
-        Change(rollout=values),
-        JournalEntry("shipped", by.actor, by.reason, data),
-        f"{variant} is shipped by a person",
+    return CommandEffect(
+        Change(rollout=values), JournalEntry("shipped", by.actor, by.reason, data), f"{variant} is shipped by a person"
     )
 
 

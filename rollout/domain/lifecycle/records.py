@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from rollout.domain.lifecycle.changes import Change
 
@@ -37,8 +37,12 @@ class JournalEntry:
     data: Mapping[str, Any] | None = None
 
 
-Decision = tuple[Change, JournalEntry, str]
-"""The result of a command: the change, its journal entry, and the sentence for `show`."""
+class CommandEffect(NamedTuple):
+    """The effect of a command on a rollout: its change, the journal entry, and the sentence for `show`."""
+
+    change: Change
+    entry: JournalEntry
+    why: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry, Request
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WriteOutcome
-from rollout.engine.ports import Decision
+from rollout.engine.ports import CommandEffect
 from tests.support.hand import LEASE, Hand, stale
 from tests.support.values import ONE, TWO, confirmed, created, plan, rollout, target, write
 
@@ -24,7 +24,7 @@ NOTE = JournalEntry("noted", "service", "for a test", {"of": "interest"})
 BY = JournalEntry("pause", "cli:me", "a person")
 
 
-def pause(found: Rollout, now: Any) -> Decision:
+def pause(found: Rollout, now: Any) -> CommandEffect:
     return Change(rollout={"phase": Phase.PAUSED}), BY, "paused by a person"
 
 
@@ -115,7 +115,7 @@ def test_rolling_back_after_the_end_needs_its_number_free(store: Store, hand: Ha
     store.commit(held, Change(rollout={"phase": Phase.PROMOTED}), [NOTE])
     hand.create("r2")
 
-    def roll_back(found: Rollout, now: Any) -> Decision:
+    def roll_back(found: Rollout, now: Any) -> CommandEffect:
         return Change(rollout={"phase": Phase.ROLLING_BACK}), BY, "back"
 
     with pytest.raises(Refused, match="already driven"):
@@ -283,7 +283,7 @@ def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: St
     hand.begun()
     first = store.change("r1", pause, request())
 
-    def resume(found: Rollout, now: Any) -> Decision:
+    def resume(found: Rollout, now: Any) -> CommandEffect:
         return Change(rollout={"phase": Phase.PROGRESSING}), BY, "resumed"
 
     store.change("r1", resume)
@@ -313,7 +313,7 @@ def test_creating_twice_with_one_request_makes_one_rollout(store: Store) -> None
 def test_a_refused_command_remembers_nothing(store: Store, hand: Hand) -> None:
     hand.begun()
 
-    def refuse(found: Rollout, now: Any) -> Decision:
+    def refuse(found: Rollout, now: Any) -> CommandEffect:
         raise Refused("not now")
 
     with pytest.raises(Refused, match="not now"):

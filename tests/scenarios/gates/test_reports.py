@@ -23,7 +23,7 @@ from rollout.interfaces.views.report import MOST_LOOKS, Report, report
 from rollout.interfaces.views.report_advice import Advice, recommend
 from tests.scenarios.gates.test_gate_scenarios import VARIANTS, GateScene, judged, make_plan
 from tests.support.verdicts import ENOUGH, ab_verdict
-from tests.unit.decide.test_decision import in_test
+from tests.unit.decide.test_ab_test_end import in_test
 
 MARIA = By("token:ab12:Maria", "callers complain")
 

@@ -12,7 +12,7 @@ import pytest
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused, Refused, UnknownRollout
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import Decision, JournalEntry, Request
+from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.commands import Commands
@@ -30,7 +30,7 @@ class Store:
     def __init__(self, r: Rollout | None = None) -> None:
         self.rollout = r or rollout(targets=(confirmed(),), confirmed_at=START)
         self.asked: list[tuple[str, Request | None, bool]] = []
-        self.decided: Decision | None = None
+        self.decided: CommandEffect | None = None
         self.answers: list[dict[str, Any] | None] = []
         self.created: list[tuple[Rollout, JournalEntry]] = []
         self.also: Mapping[str, Any] | None = None

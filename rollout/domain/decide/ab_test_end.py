@@ -19,7 +19,7 @@ from rollout.domain.plan.decide import Decide, Otherwise, Ship
 _OTHERWISE = {Otherwise.ROLLBACK: "roll back", Otherwise.PAUSE: "pause", Otherwise.KEEP: "continue the test"}
 
 
-def decision(r: Rollout, f: Facts, now: datetime) -> Action | None:
+def end_ab_test(r: Rollout, f: Facts, now: datetime) -> Action | None:
     """The action that ends the A/B test, or the wait for it.
 
     None: the plan decides nothing, its last step is not confirmed yet, or the test has been ended already.
