@@ -19,7 +19,7 @@ class RolloutError(Exception):
     status = 500
     hint = ""
 
-    def __init__(self, message: str | None = None, **details: Any) -> None:
+    def __init__(self, message: str | None = None, /, **details: Any) -> None:
         super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
         self.details = details
 

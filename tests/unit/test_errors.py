@@ -40,3 +40,4 @@ def test_an_error_says_its_message_or_what_its_kind_says() -> None:
     assert (error.message, error.details) == ("wait until it is confirmed", {"phase": "paused"})
     unknown = UnknownRollout.for_id("r9")
     assert (unknown.message, unknown.details) == ("there is no rollout r9; `rollout list` shows them", {"id": "r9"})
+    assert Refused("no", message="of another program").details == {"message": "of another program"}
