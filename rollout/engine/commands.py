@@ -198,13 +198,19 @@ class Commands:
         return self.store.resolve(text)
 
     def on_number(self, number: str) -> str:
-        """The rollout a rollback of this number means: the one that drives it, else the newest that wrote it."""
+        """The rollout a rollback of this number means: the one that drives it, else the newest that wrote it.
+
+        Rolled-back ones come last: to order their rollback again changes nothing.
+        """
         driving = self.store.drivers([number])
         if number in driving:
             return driving[number][0]
-        for id_, phase in self.store.writers(number):
+        wrote = self.store.writers(number)
+        for id_, phase in wrote:
             if allows(phase, Event.ROLLBACK_ASKED):
                 return id_
+        for id_, _ in wrote:
+            return id_
         raise UnknownRollout(f"no rollout has written {number}{plus_advice(number)}", number=number)
 
     # -------------------------------------------------------------- plumbing

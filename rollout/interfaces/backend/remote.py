@@ -7,6 +7,7 @@ back as the same exceptions that the database would raise, so that exit codes ar
 from __future__ import annotations
 
 import builtins
+import contextlib
 import json
 import os
 import re
@@ -151,10 +152,14 @@ class RemoteBackend:
     def on_number(self, number: str) -> str:
         if not is_e164(number):  # the service takes no other; its complaint would be about its own route
             raise errors.UnknownRollout(f"no rollout has written {number}{plus_advice(number)}", number=number)
-        found = self._ask("GET", f"/api/v1/numbers/{quote(number, safe='')}")["rollback"]
-        if found is None:
-            raise errors.UnknownRollout(f"no rollout has written {number}", number=number)
-        return str(found)
+        with contextlib.suppress(errors.UnknownRollout):
+            found = self._ask("GET", f"/api/v1/numbers/{quote(number, safe='')}")
+            if found["rollback"] is not None:
+                return str(found["rollback"])
+            for each in found["rollouts"]:
+                if each["written"]:
+                    return str(each["id"])
+        raise errors.UnknownRollout(f"no rollout has written {number}", number=number)
 
     def address(self) -> str:
         return self.url
@@ -251,12 +256,13 @@ def _read(status: int, text: bytes, url: str) -> dict[str, Any]:
         document = strict_json.parse(text)
     except ValueError:
         document = None
-    if not isinstance(document, dict):
+    succeeded = 200 <= status < 300
+    if not isinstance(document, dict) or (not succeeded and "code" not in document):
         raise NotReachable(f"{url} answered {status} with something that is not the service's JSON")
-    if 200 <= status < 300:
+    if succeeded:
         return document
     known = {errors.code_of(kind): kind for kind in _kinds(RolloutError)}
-    kind = known.get(str(document.get("code"))) or _by_status(status)
+    kind = known.get(str(document["code"])) or _by_status(status)
     details = {k: v for k, v in document.items() if k not in ("type", "title", "status", "detail", "instance", "code")}
     raise kind(str(document.get("detail") or f"the service answered {status}"), **details)
 

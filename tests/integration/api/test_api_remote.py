@@ -148,6 +148,29 @@ def test_an_answer_that_is_not_strict_json_is_none(raw: bytes, monkeypatch: pyte
         remote.list()
 
 
+@pytest.mark.parametrize("raw", [b'{"message": "nothing is here"}', b'{"status": "error", "message": "Forbidden"}'])
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 500, 502])
+def test_a_refusal_by_something_else_at_this_address_is_told_as_that(
+    status: int, raw: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remote = RemoteBackend("http://127.0.0.1:1", "rlt_x")
+    monkeypatch.setattr("rollout.interfaces.backend.remote.PAUSE", 0.0)
+    monkeypatch.setattr(remote, "_once", lambda *_given: (status, raw))
+    with pytest.raises(NotReachable, match=f"answered {status} with something that is not the service's JSON"):
+        remote.list()
+
+
+def test_a_number_means_its_rollout_even_after_its_rollback(service: Live, remote: RemoteBackend) -> None:
+    number = service.number()
+    with pytest.raises(UnknownRollout, match=rf"no rollout has written \{number}$"):
+        remote.on_number(number)
+    id_ = service.start(number, name="twice-by-number")
+    remote.rollback(remote.on_number(number), ME)
+    remote.follow_rollback(id_, 20)
+    assert remote.on_number(number) == id_ == LocalBackend(service.app).on_number(number)
+    assert service.ask("GET", f"/api/v1/numbers/{number}").json["rollback"] is None, "nothing is left to roll back"
+
+
 @pytest.mark.parametrize("line", ['{"report": {}, "report": {}}', '{"report": {"p": NaN}}', "[" * 100_000])
 def test_a_line_about_tests_that_is_not_strict_json_breaks_the_answer_off(line: str) -> None:
     remote = RemoteBackend("http://127.0.0.1:1", "rlt_x")

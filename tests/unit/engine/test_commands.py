@@ -269,7 +269,9 @@ def test_a_rollback_of_a_number_means_who_drives_it_or_wrote_it_last() -> None:
     assert made(store).on_number(ONE) == "r4"
     store.driving = {ONE: ("r6", "frontdesk")}
     assert made(store).on_number(ONE) == "r6"
-    store.driving, store.wrote = {}, [("r5", Phase.ROLLED_BACK)]
+    store.driving, store.wrote = {}, [("r5", Phase.ROLLED_BACK), ("r2", Phase.ROLLED_BACK)]
+    assert made(store).on_number(ONE) == "r5", "a repeated rollback changes nothing, and says so"
+    store.wrote = []
     with pytest.raises(UnknownRollout) as caught:
         made(store).on_number("14157774444")
     assert caught.value.message == "no rollout has written 14157774444; write it with its plus: +14157774444"

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from rollout.domain.errors import NotReachable, UnknownRollout
 from rollout.domain.lifecycle.commands import state_of
+from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.interfaces.api.answers import NumberAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
@@ -54,6 +55,8 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
     try:
         rollback = service.app.store.resolve(service.app.commands.on_number(number), caller.numbers)
     except UnknownRollout:
+        rollback = None
+    if any(s.rollout.id == rollback and s.rollout.phase is Phase.ROLLED_BACK for s in stays):
         rollback = None
     return {
         "number": number,
