@@ -59,9 +59,11 @@ def _answer(r: Rollout) -> str:
 
 
 def _why(r: Rollout) -> str:
-    if r.phase is Phase.PAUSED and r.paused_by in (PausedBy.PERSON, None):  # None: paused by an earlier version
+    if r.phase is Phase.PAUSED and r.paused_by not in (PausedBy.FAILURE, PausedBy.DECISION):
         low = f"; it stays at the retreat weight, {percent(r.plan.retreat or 0)}" if r.is_down else ""
-        return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"
+        if r.paused_by is PausedBy.ALERT:
+            return f"paused by {r.reason or 'an alert'}{low}"
+        return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"  # or None: by an earlier version
     if r.phase is Phase.PAUSED:
         return r.reason or "paused by the plan"
     return r.why or f"held: {r.reason}"

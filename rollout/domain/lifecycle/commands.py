@@ -106,7 +106,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Command
         "phase": phase,
         "reason": by.reason or None,
         "resume_phase": r.phase,
-        "paused_by": PausedBy.PERSON,
+        "paused_by": PausedBy.PERSON if by.alert is None else PausedBy.ALERT,
     }
     return CommandEffect(
         Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"

@@ -57,6 +57,7 @@ class PausedBy(StrEnum):
     """The cause of a pause."""
 
     PERSON = "person"
+    ALERT = "alert"  # a monitoring tool's, by the plan's `alerts`
     FAILURE = "failure"  # the canary failed, and the plan has `on_failure: pause`
     DECISION = "decision"  # the plan decided to ship nothing, and leaves the rest to a person
 

@@ -11,7 +11,7 @@ import pytest
 from rollout.domain.decide.actions import Apply, Read, Restore, Wait
 from rollout.domain.decide.decide import decide
 from rollout.domain.decide.facts import Facts
-from rollout.domain.lifecycle.machine import Event, Phase
+from rollout.domain.lifecycle.machine import Event, PausedBy, Phase
 from rollout.domain.lifecycle.state import Position, Target, TargetState, Write
 from rollout.domain.writes.drift import Blocked
 from rollout.domain.writes.protocol import Finding
@@ -67,6 +67,9 @@ def test_the_failing_side_of_the_gates_is_watched_all_the_same(state: dict[str, 
 def test_whoever_thinks_is_told_what_to_answer() -> None:
     paused = wait_of(decide(standing(**PAUSED, reason="lunch"), Facts(), START))
     assert (paused.next, paused.why) == ("resume", "paused by a person: lunch")
+    alerted = standing(**PAUSED, reason="alert Drop (grafana): calls drop", paused_by=PausedBy.ALERT)
+    by_alert = wait_of(decide(alerted, Facts(), START))
+    assert (by_alert.next, by_alert.why) == ("resume", "paused by alert Drop (grafana): calls drop")
     held = wait_of(decide(standing(**HELD), Facts(), START))
     assert (held.next, held.why) == ("adopt, restore, rollback or stop", "held: drift")
 

@@ -133,6 +133,9 @@ def test_pause_holds_and_says_why() -> None:
         "paused_by": "person",
     }
     assert recorded.data == commands.state_of(standing())
+    by_alert = commands.pause(standing(), NOW, By("token", "alert Drop (grafana): it drops", alert="Drop"), None)
+    assert by_alert is not None
+    assert (by_alert[0].rollout["paused_by"], by_alert[2]) == ("alert", "paused by an alert")
     unsaid = commands.pause(standing(), NOW, By("sam"), None)
     assert unsaid is not None
     assert unsaid[0].rollout["reason"] is None
