@@ -112,6 +112,9 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     next_ = "promoted" if after is None else f"step {after}: {weight_text(r, after.step)}"
     if r.promote_asked:
         return None
+    left_to_a_person = after is None and r.hand is not None and r.shipped is None
+    if left_to_a_person:
+        next_ = "promote, ship, stop or rollback"
     until = f.hold_until or (r.back_at or r.confirmed_at) + r.hold_left
     word = "bake" if after is None else "hold"
     if now < until:
@@ -129,11 +132,11 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
         return Wait(
             next_check(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
         )
-    if after is None and r.hand is not None and r.shipped is None:
+    if left_to_a_person:
         why = (
             f"a person set {weight_text(r, r.step)} in the last step: somebody must promote, ship, stop or roll it back"
         )
-        return Wait(next_check(None, now, f), "promote, ship, stop or rollback", why, WaitingFor.APPROVAL)
+        return Wait(next_check(None, now, f), next_, why, WaitingFor.APPROVAL)
     return None
 
 

@@ -314,6 +314,9 @@ def test_then_the_plan_goes_on_with_its_next_step() -> None:
 
 
 def test_in_the_last_step_a_person_says_how_it_ends() -> None:
+    in_hold = decide(hand_splits.there(3), Facts(), hand_splits.NOW + timedelta(minutes=1))
+    assert isinstance(in_hold, Wait)
+    assert (in_hold.next, in_hold.waiting_for) == ("promote, ship, stop or rollback", WaitingFor.HOLD)
     later = hand_splits.NOW + timedelta(days=2)
     waits = decide(hand_splits.there(3), hand_splits.seen(later), later)
     assert isinstance(waits, Wait)
