@@ -22,6 +22,7 @@ from rollout.adapters.planfile.yaml_reader import read_yaml
 from rollout.domain.calendar.public_holidays import UnknownRegion, require
 from rollout.domain.errors import InputError, PlanError
 from rollout.domain.plan.fields import WRITTEN_NOW, Part, shown
+from rollout.domain.plan.gates import Gates, GatesField
 from rollout.domain.plan.plan import Calendar, Plan
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "edit_plan",
     "from_one_line",
     "load_calendar",
+    "load_gates",
     "load_plan",
     "on_one_line",
     "plan_document",
@@ -39,6 +41,13 @@ __all__ = [
 ]
 
 PartT = TypeVar("PartT", bound=Part)
+
+
+class _GatesEntry(Part):
+    """The `gates:` of a plan without the rest."""
+
+    gates: GatesField
+
 
 # What no plan needs and what must not reach a repository, a database or a page
 _SECRETS = {
@@ -63,6 +72,16 @@ def load_plan(text: str, name: str = "plan") -> Plan:
 def load_calendar(text: str, name: str = "calendar") -> Calendar:
     """A shared calendar in a YAML or JSON text; complaints as for a plan."""
     return _load(Calendar, text, name)
+
+
+def load_gates(text: str, name: str = "gates") -> Gates:
+    """The gates of a plan, of a `gates:` entry alone, or of what stands in one; complaints as for a plan."""
+    root = _parsed(Plan, text, name)
+    if "version" in root.value:
+        return _validated(Plan, root.plain(), root, name).gates
+    if "gates" in root.value:
+        return _validated(_GatesEntry, root.plain(), root, name).gates
+    return _validated(Gates, root.plain(), root, name)
 
 
 def read_plan(path: str | Path) -> Plan:

@@ -207,10 +207,13 @@ def replay(
     json: Json = False,
 ) -> None:
     """Compute every stored look again, and what another gate would have decided. Exit 1 if one differs."""
+    from rollout.adapters.planfile import load_gates
     from rollout.adapters.store.gate_records import StoredGateRecords
     from rollout.domain.gates.replay import replay as again
 
-    other = None if gates is None else _gates(gates)
+    other = None
+    if gates is not None:
+        other = load_gates(*plan_text(gates)).model_dump(mode="json", by_alias=True, exclude_none=True)
     with direct_app() as app, waiting("judging every look again"):
         rollout, _ = app.store.load(app.commands.resolve(id))
         found = again(StoredGateRecords(app.database).looks(rollout.id), other)
@@ -231,27 +234,6 @@ def _sooner(decided: dict[str, Any]) -> str:
     if decided["calls"] is None or by is None:
         return ""
     return f" after {decided['calls']} calls ({abs(by)} calls {'sooner' if by >= 0 else 'later'})"
-
-
-def _gates(path: str) -> dict[str, Any]:
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    text, name = plan_text(path)
-    try:
-        document = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:
-        raise InputError(f"{name}: cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(document, dict):
-        raise InputError(f"{name}: write a plan or its gates entry, for example profile: strict")
-    entry = document.get("gates", document)
-    from rollout.domain.plan.plan import Gates
-
-    try:
-        gates = Gates.model_validate(entry)
-    except ValueError as error:
-        raise InputError(f"{name}: {error}") from None
-    return gates.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _share(value: float) -> str:
