@@ -156,6 +156,7 @@ def _not_allowed(api: FastAPI, request: Request) -> Response:
     return answer
 
 
+# By pydantic's kind of error; what stands in braces is in its context.
 _ADVICE = {
     "missing": "it is missing; add it",
     "extra_forbidden": "there is no such field; leave it out",
@@ -174,6 +175,12 @@ _ADVICE = {
     "datetime_parsing": "write a time with its zone, for example 2026-12-01T09:00:00-08:00",
     "datetime_from_date_parsing": "write a time with its zone, for example 2026-12-01T09:00:00-08:00",
     "timezone_aware": "write a time with its zone, for example 2026-12-01T09:00:00-08:00",
+    "string_too_short": "it is too short; write at least {min_length} character",
+    "string_too_long": "it is too long; write at most {max_length} characters",
+    "string_pattern_mismatch": "write text of the form {pattern}",
+    "greater_than_equal": "write at least {ge}",
+    "less_than_equal": "write at most {le}",
+    "too_long": "it has too many entries; write at most {max_length}",
 }
 
 
@@ -184,7 +191,8 @@ def invalid(request: Request, error: RequestValidationError) -> Response:
         where = [str(part) for part in one["loc"]]
         place = where[0] if where else "body"
         field = ".".join(p for p in where[1:] if not p.startswith(("function-", "constrained-"))) or place
-        advice = _ADVICE.get(one["type"]) or one["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        known = _ADVICE.get(one["type"], "").format_map(one.get("ctx", {}))
+        advice = known or one["msg"].removeprefix("Value error, ").removeprefix("Input ")
         found.setdefault((field, advice), {"in": place, "field": field, "problem": advice})
     errors = list(found.values())
     detail = "; ".join(f"{e['field']}: {e['problem']}" for e in errors[:5])

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Self
 
 from fastapi import Path
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    model_validator,
+)
 
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import MOST_REASON, parse_position
@@ -150,8 +159,18 @@ _PLAN_EXAMPLE = {
     "canary": {"agent_id": "agent_abc", "agent_version": 7},
     "steps": [{"weight": 0.1, "hold": "30m"}, {"weight": 1.0, "hold": "1d"}],
 }
+
+
+def _object_or_text(given: object) -> object:
+    if not isinstance(given, dict | str):
+        raise ValueError("write an object with the plan's keys, or the text of a plan file")
+    return given
+
+
 PlanField = Annotated[
-    dict[str, Any] | str, Field(description="The plan, as an object or as YAML or JSON text.", examples=[_PLAN_EXAMPLE])
+    dict[str, Any] | str,
+    BeforeValidator(_object_or_text),
+    Field(description="The plan, as an object or as YAML or JSON text.", examples=[_PLAN_EXAMPLE]),
 ]
 PlanName = Annotated[
     str, Field(min_length=1, max_length=200, description="The file's name, for error messages.", examples=["plan.yaml"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from typing import Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, RolloutError, SchemaRefused
+from rollout.domain.errors import InputError, NotReachable, Refused, RolloutError, SchemaRefused, SettingsError
 from rollout.interfaces.cli import backup
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import Json, direct_app, quiet_logs, remote, require_one
@@ -78,10 +79,18 @@ def doctor(json: Json = False) -> None:
         console().print(shown)
     worst = next((c for c in report["checks"] if not c["ok"]), None)
     if worst is not None:
-        error = SchemaRefused if worst["exit_code"] == 3 else RolloutError
-        raised = error(f"{worst['name']}: {worst['detail']}")
-        raised.exit_code = worst["exit_code"]
-        raise raised
+        raise _failure(worst)
+
+
+def _failure(check: Mapping[str, Any]) -> RolloutError:
+    """The error of a check that failed; no hint but that of an old schema, because theirs lead back to `doctor`."""
+    message = f"{check['name']}: {check['detail']}"
+    if check["name"] == "schema" and check["exit_code"] == SchemaRefused.exit_code:
+        return SchemaRefused(message)
+    kinds = (SettingsError, Refused, NotReachable)
+    error = next((k for k in kinds if k.exit_code == check["exit_code"]), RolloutError)(message)
+    error.hint = ""
+    return error
 
 
 def _examined() -> dict[str, Any]:

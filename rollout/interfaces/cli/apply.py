@@ -171,7 +171,7 @@ def compare(file: Any, running: Any, path: str = "") -> Iterator[str]:
         for key in sorted(file.keys() | running.keys()):
             yield from compare(file.get(key), running.get(key), f"{path}.{key}" if path else key)
     elif isinstance(file, list) and isinstance(running, list) and len(file) == len(running) and _objects(file):
-        for i, (a, b) in enumerate(zip(file, running, strict=True), 1):
+        for i, (a, b) in enumerate(zip(file, running, strict=True)):
             yield from compare(a, b, f"{path}[{i}]")
     elif file != running:
         yield f"{path} is {_short(file)} here and {_short(running)} there"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused
+from rollout.domain.phone_numbers import is_e164, plus_advice
 from rollout.interfaces.cli import first_plan
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import Json, quiet_logs
@@ -150,6 +151,8 @@ def _reading(client: RetellClient, number: str | None, asker: Asker) -> Reading:
     if number is None:
         number = _choose(client, asker)
     number = re.sub(r"[ ().-]", "", number)
+    if not is_e164(number):
+        raise InputError(f"NUMBER: {plain(number)} is not a phone number{plus_advice(number)}")
     with client.session([number]) as session:
         found = session.read([number])[number]
     if isinstance(found, Failure):

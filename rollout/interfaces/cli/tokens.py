@@ -31,13 +31,11 @@ def create(
     json: Json = False,
 ) -> None:
     """Create a token. It is shown once; only its hash is kept."""
-    from rollout.domain.calendar.durations import parse
     from rollout.interfaces.auth.roles import create_token
 
     wanted = None if not numbers else [part.strip() for text in numbers for part in text.split(",") if part.strip()]
     with direct_app() as app:
-        length: timedelta | None = None if expires is None else parse(expires)
-        until = None if length is None else app.store.now() + length
+        until = None if expires is None else app.store.now() + _lifetime(expires)
         id_, secret = create_token(app.store, role, name, until, wanted, actor())
     if json:
         print_json({"id": id_, "token": secret, "role": role, "name": name})
@@ -75,6 +73,15 @@ def list_(json: Json = False) -> None:
             state,
         )
     console().print(shown)
+
+
+def _lifetime(text: str) -> timedelta:
+    from rollout.domain.calendar.durations import parse
+
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InputError(f"--expires: {error}") from None
 
 
 @token.command("revoke")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +109,29 @@ def test_a_plan_may_be_yaml_text_and_complaints_name_line_and_field(service: Liv
         "field": "plan",
         "problem": "it is missing; add it",
     }
+    for kind in (1, None, ["a"]):
+        refused = service.ask("POST", "/api/v1/rollouts", {"plan": kind})
+        assert (refused.status, refused.json["detail"]) == (
+            422,
+            "plan: write an object with the plan's keys, or the text of a plan file",
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "detail"),
+    [
+        ("POST", "/rollouts/x/pause", {"reason": "a" * 1001}, "reason: it is too long; write at most 1000 characters"),
+        ("POST", "/rollouts/x/pause", {"request_id": ""}, "request_id: it is too short; write at least 1 character"),
+        ("GET", "/numbers/14157774444", None, "number: write text of the form "),
+        ("GET", "/rollouts?limit=0", None, "limit: write at least 1"),
+        ("GET", "/rollouts?limit=1000", None, "limit: write at most 200"),
+    ],
+)
+def test_what_is_out_of_bounds_is_told_what_to_write(
+    service: Live, method: str, path: str, body: dict[str, Any] | None, detail: str
+) -> None:
+    refused = service.ask(method, f"/api/v1{path}", body)
+    assert refused.status == 422 and refused.json["detail"].startswith(detail)
 
 
 def test_a_stale_expectation_is_409_and_says_where_it_stands(service: Live) -> None:

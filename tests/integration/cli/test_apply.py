@@ -59,7 +59,7 @@ def test_another_plan_of_the_same_name_changes_nothing_and_says_what_differs(ins
     write(inside, "first", weight=0.2)
     done = inside("apply", "plans")
     assert done.code == 3
-    assert "steps[1].weight is 0.2 here and 0.1 there" in done.err
+    assert "steps[0].weight is 0.2 here and 0.1 there" in done.err
     assert "differs" in done.out
     after = inside("show", "first", "--json").json
     assert (after["plan"], after["epoch"]) == (before["plan"], before["epoch"])
@@ -139,7 +139,7 @@ def test_notices_are_compared_without_their_addresses() -> None:
 
     assert list(compare(with_url("json://a", "info"), with_url("***", "info"))) == []
     assert list(compare(with_url("json://a", "info"), with_url("***", "error"))) == [
-        "notify[1].min_severity is info here and error there"
+        "notify[0].min_severity is info here and error there"
     ]
 
 

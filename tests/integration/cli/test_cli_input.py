@@ -252,3 +252,22 @@ def test_a_notice_address_that_a_plan_may_not_use_is_refused(rollout: CommandLin
     done = rollout(command[0], "told.yaml", *command[1:])
     assert done.code == 3 and "notify[0].url: a plan may not give template=" in done.out + done.err
     assert rollout("list", "--json").out.strip() == "[]" or command[0] == "check"
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--expires", "90", "rollout: --expires: 90 has no unit; write "),
+        ("--expires", "soon", "rollout: --expires: soon is not a duration; write "),
+        ("--role", "king", "rollout: role: there is no role 'king'"),
+        ("--numbers", "1415", "rollout: numbers: '1415' is not a phone number"),
+    ],
+)
+def test_a_token_that_cannot_be_made_names_the_option(
+    rollout: CommandLine, option: str, value: str, words: str
+) -> None:
+    assert rollout("db", "upgrade").code == 0
+    given = {"--role": "viewer", "--name": "me", option: value}
+    done = rollout("token", "create", *(part for pair in given.items() for part in pair))
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(words)

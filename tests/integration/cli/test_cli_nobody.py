@@ -33,6 +33,8 @@ def test_live_rollouts_without_a_service_are_trouble(rollout: CommandLine) -> No
     line = next(text for text in done.out.splitlines() if text.startswith("service"))
     assert "TROUBLE" in line and "none is running" in line and "1 live rollout waits" in line
     assert "rollout: service: none is running" in done.err
+    error = rollout("doctor", "--json").json["error"]
+    assert (error["code"], error["hint"]) == ("not_reachable", "")
     with service(rollout.folder, rollout.variables(), "--no-http"):
         wait_until(lambda: rollout("doctor").code == 0, 20)
 
@@ -41,6 +43,8 @@ def test_doctor_names_settings_that_cannot_work(rollout: CommandLine) -> None:
     code, found = checks(rollout, ROLLOUT_KIT_DIR="plan.yaml", ROLLOUT_CALENDARS="none.toml")
     assert code == 2
     assert not found["settings"]["ok"]
+    wrong = rollout("doctor", "--json", ROLLOUT_KIT_DIR="plan.yaml").json["error"]
+    assert wrong["code"] == "settings_error"
     text = rollout("doctor", ROLLOUT_KIT_DIR="plan.yaml", ROLLOUT_CALENDARS="none.toml").out
     assert "ROLLOUT_KIT_DIR: " in text and "ROLLOUT_CALENDARS: none.toml cannot be read" in text
 

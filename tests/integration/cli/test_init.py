@@ -75,6 +75,8 @@ def test_a_split_baseline_is_written_whole_and_what_cannot_be_said_exactly_is_le
     [
         ((), 2, "name a number: rollout init +14157774444 (3 in this account)"),
         (("+14157770000",), 2, "Retell does not know this number"),
+        (("14157774444",), 2, "14157774444 is not a phone number; write it with its plus: +14157774444"),
+        (("front",), 2, "front is not a phone number; write E.164"),
         ((ONE, "--channel", "outbound"), 2, "serves inbound, but not outbound"),
         ((ONE, "--canary", "prod"), 2, "is not a version"),
         ((ONE, "--canary", "9"), 3, "is a draft: publish it before you start"),
