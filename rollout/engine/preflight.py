@@ -20,7 +20,7 @@ from rollout.domain.plan.agents import ByNickname, ByServing
 from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
 from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.versions.tags import BaselineTag
-from rollout.domain.writes.answers import Failure, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Reading
 from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.engine import number_check
 from rollout.engine.agent_tests import plan_tests
@@ -224,7 +224,7 @@ def _readings(plan: Plan, numbers: PhoneNumbers) -> tuple[dict[str, Reading], li
             reading = got[number]
             if isinstance(reading, Reading):
                 chosen[number] = reading
-            elif reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
+            elif reading.number_unknown:
                 missing.append(number)
             else:
                 raise not_reachable(reading)

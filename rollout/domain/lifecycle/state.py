@@ -309,6 +309,13 @@ class Rollout:
             return None
         return since + decide.after
 
+    @property
+    def rollback_seconds(self) -> float | None:
+        """Seconds from the order of the rollback until every number was read back; None: not read back."""
+        if self.restored_at is None or self.rollback_at is None:
+            return None
+        return (self.restored_at - self.rollback_at).total_seconds()
+
     @cached_property
     def outstanding(self) -> tuple[Target, ...]:
         """Targets that are not yet confirmed at what the position, or closing time, asks for."""

@@ -51,6 +51,11 @@ class Failure:
         """True if Retell refuses the API key."""
         return self.status in (401, 403)
 
+    @property
+    def number_unknown(self) -> bool:
+        """True if Retell does not know the number that the request was about."""
+        return self.trouble is Trouble.REJECTED and self.status in (404, 422)
+
 
 @dataclass(frozen=True, slots=True)
 class Order:

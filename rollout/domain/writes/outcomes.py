@@ -181,14 +181,14 @@ def shown(got: Got) -> dict[str, Reading | Blocked]:
 
 
 def _blocked(failure: Failure) -> Blocked:
-    if failure.trouble is Trouble.REJECTED and failure.status in (404, 422):
+    if failure.number_unknown:
         return Blocked.MISSING
     return Blocked.KEY if failure.key_refused else Blocked.UNREACHABLE
 
 
 def is_missing(got: Reading | Failure | None) -> bool:
     """True if Retell does not know the number."""
-    return isinstance(got, Failure) and _blocked(got) is Blocked.MISSING
+    return isinstance(got, Failure) and got.number_unknown
 
 
 def reading_trouble(got: Got) -> tuple[str | None, float | None]:

@@ -130,7 +130,8 @@ class LocalBackend:
                 driven = None
             r = driven if driven is not None else self.app.store.load(id_)[0]
             if r.phase is Phase.ROLLED_BACK or (r.restored_at is not None and r.phase is Phase.ROLLING_BACK):
-                return self._restored(r)
+                took = r.rollback_seconds
+                return {**rollout.show(r), "seconds": None if took is None else round(took, 3)}
             if r.phase is not Phase.ROLLING_BACK:
                 return rollout.show(r)  # nothing had been written, or somebody decided otherwise since
             if clock.boot() >= give_up:
@@ -140,13 +141,6 @@ class LocalBackend:
                     id=id_,
                 )
             clock.sleep(0.05 if driven is None else min(1.0, self.app.timing.poll))
-
-    @staticmethod
-    def _restored(r: Rollout) -> dict[str, Any]:
-        took = None
-        if r.restored_at is not None and r.rollback_at is not None:
-            took = round((r.restored_at - r.rollback_at).total_seconds(), 3)
-        return {**rollout.show(r), "seconds": took}
 
     def list(
         self, live: bool | None = None, *, limit: int | None = None, name: str | None = None

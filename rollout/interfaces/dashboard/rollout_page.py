@@ -64,7 +64,7 @@ def page(page_state: PageState, caller: Caller, text: str, query: Mapping[str, s
         "may_operate": caller.may(Right.OPERATE),
         "needs_answer": needs_answer(r),
         "held": formatting.held(r),
-        "took": _took(r),
+        "took": r.rollback_seconds,
         "rollback_until": r.updated_at + page_state.service.app.commands.baseline_kept,
         "targets": targets(r, query),
         "journal": journal(lines, query.get("before", "")),
@@ -91,13 +91,6 @@ def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observ
     _, _, stood, _ = weight_history(r.plan, lines, now)
     current = [period for period in stood[-1:] if period.end == now]
     return next(iter(history_charts.observed(r, current, now)), None)
-
-
-def _took(r: Rollout) -> float | None:
-    """Seconds from the order of the rollback to the read-back of its last number."""
-    if r.restored_at is None or r.rollback_at is None:
-        return None
-    return (r.restored_at - r.rollback_at).total_seconds()
 
 
 # ------------------------------------------------------------------ gates

@@ -172,9 +172,7 @@ def _at_full_weight(r: Rollout) -> tuple[str, ...]:
 def _after_rollback(r: Rollout, now: datetime) -> tuple[str, ...]:
     states = Counter(t.state for t in r.targets)
     told = "; ".join(f"{number_count(n)} {_STATES.get(state, 'still to be read back')}" for state, n in states.items())
-    took = ""
-    if r.restored_at is not None and r.rollback_at is not None:
-        took = f", read back {(r.restored_at - r.rollback_at).total_seconds():.1f} s after the order"
+    took = "" if r.rollback_seconds is None else f", read back {r.rollback_seconds:.1f} s after the order"
     return (f"{told}{took}." if told else "No number had been changed.", *_watch(r, now))
 
 

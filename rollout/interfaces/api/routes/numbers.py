@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from rollout.domain.errors import NotReachable, UnknownRollout
 from rollout.domain.lifecycle.commands import state_of
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.writes.answers import Failure, Reading, Trouble
+from rollout.domain.writes.answers import Failure, Reading
 from rollout.interfaces.api.answers import NumberAnswer
 from rollout.interfaces.api.guard import Guarded, caller_of, needs
 from rollout.interfaces.api.service import ApiService, service_of
@@ -35,28 +35,28 @@ async def get_number(
 
 def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> dict[str, Any]:
     """The number's page as values; UnknownRollout when it was in no rollout that is this caller's business."""
-    stays = service.queries.history_of(number, caller.numbers)
-    earlier = service.queries.count_on(number, caller.numbers) - len(stays)
-    if not stays and not (fresh and caller.covers([number])):
+    rows = service.queries.history_of(number, caller.numbers)
+    earlier = service.queries.count_on(number, caller.numbers) - len(rows)
+    if not rows and not (fresh and caller.covers([number])):
         raise UnknownRollout(f"no rollout has used {number}; ?fresh=true reads it from Retell", number=number)
     serves, seen_at = None, None
-    newest = max((s for s in stays if s.live_at is not None), key=lambda s: str(s.live_at), default=None)
+    newest = max((row for row in rows if row.live_at is not None), key=lambda row: str(row.live_at), default=None)
     if newest is not None:
         serves, seen_at = newest.live or {}, newest.live_at
     if fresh:
         with service.app.numbers.session([number]) as session:
             reading = session.read([number]).get(number)
-        if isinstance(reading, Failure) and reading.trouble is Trouble.REJECTED and reading.status in (404, 422):
+        if isinstance(reading, Failure) and reading.number_unknown:
             raise UnknownRollout(f"Retell does not know {number}; write a number of the key's workspace", number=number)
         if not isinstance(reading, Reading):
             raise NotReachable(f"{number} cannot be read: {reading.detail if reading else 'no answer'}")
         serves, seen_at = dict(reading.lists), service.app.store.now()
-    driving = next((s.rollout for s in stays if s.driven), None)
+    driving = next((row.rollout for row in rows if row.driven), None)
     try:
         rollback = service.app.store.resolve(service.app.commands.on_number(number), caller.numbers)
     except UnknownRollout:
         rollback = None
-    if any(s.rollout.id == rollback and s.rollout.phase is Phase.ROLLED_BACK for s in stays):
+    if any(row.rollout.id == rollback and row.rollout.phase is Phase.ROLLED_BACK for row in rows):
         rollback = None
     return {
         "number": number,
@@ -67,16 +67,16 @@ def describe(service: ApiService, caller: Caller, number: str, fresh: bool) -> d
         "earlier": max(0, earlier),
         "rollouts": [
             {
-                **rollout.summary(s.rollout),
-                "number_wave": s.wave,
-                "number_step": s.step,
-                "state": s.state,
-                "written": s.written,
-                "baseline": s.baseline,
-                "confirmed": s.confirmed,
-                "live": s.live,
-                "live_at": rollout.when(s.live_at),
+                **rollout.summary(row.rollout),
+                "number_wave": row.wave,
+                "number_step": row.step,
+                "state": row.state,
+                "written": row.written,
+                "baseline": row.baseline,
+                "confirmed": row.confirmed,
+                "live": row.live,
+                "live_at": rollout.when(row.live_at),
             }
-            for s in stays
+            for row in rows
         ],
     }
