@@ -211,6 +211,7 @@ def one_after_the_other(own: list[Plan]) -> Iterator[tuple[Plan, timedelta, int]
 # ------------------------------------------------------------------ the year
 
 
+@pytest.mark.slow
 @PLANS
 @pytest.mark.parametrize("zone", ZONES)
 def test_the_timetable_is_what_happens(zone: str, plans_of: Callable[[str], list[Plan]], calendars: Calendars) -> None:
@@ -231,6 +232,7 @@ def test_the_timetable_is_what_happens(zone: str, plans_of: Callable[[str], list
     assert played > (60 if plans_of is plans else 40)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("zone", "sunday"),
     [
@@ -309,6 +311,7 @@ def test_what_remains_is_right_at_every_moment_on_the_way(zone: str, calendars: 
             assert said(calendars.remaining(r, now)) == whole[whole.index(following) :]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("zone", ZONES)
 def test_what_remains_is_right_at_every_moment_of_a_plan_that_retreats(zone: str, calendars: Calendars) -> None:
     for plan in retreating(zone):

@@ -116,6 +116,7 @@ def test_a_tie_is_rolled_back(scene: Scene) -> None:
     assert [scene.live(n) for n in NUMBERS] == [[entry(6)]] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", ["resume", "ship"])
 def test_a_tie_is_paused_until_a_person_answers(scene: Scene, answer: str) -> None:
     scene.gates.verdict = TIE

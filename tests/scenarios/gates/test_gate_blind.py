@@ -85,6 +85,7 @@ def test_an_outage_of_the_call_list_is_seen_from_the_first_failed_look(scene: Sc
     assert sample(scene) == []
 
 
+@pytest.mark.slow
 def test_an_outage_and_its_end_wake_the_rollout_once(scene: Scene) -> None:
     scene.given(gates=GATED)
     scene.drive()
@@ -105,6 +106,7 @@ def test_an_outage_and_its_end_wake_the_rollout_once(scene: Scene) -> None:
     assert not due()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("later", [{"gates": GATED}, {"gates": []}, {"channels": ["outbound"], "gates": GATED}])
 def test_a_trouble_of_an_earlier_rollout_is_not_told_of_a_later_one(scene: Scene, later: dict[str, object]) -> None:
     scene.given(gates=GATED)

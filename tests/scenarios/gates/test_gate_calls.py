@@ -139,6 +139,7 @@ def test_the_wait_for_an_analysis_follows_the_delays_that_were_seen(scene: GateS
     assert counted() == 61
 
 
+@pytest.mark.slow
 def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_done(sqlite_url: str) -> None:
     """A bake of two days, then promoted; on the ninth day at weight 1 every call begins to fail."""
     with GateScene(sqlite_url) as scene:

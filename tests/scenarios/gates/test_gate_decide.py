@@ -56,6 +56,7 @@ def take_calls(scene: GateScene, bad: Mapping[int, float], looks: int = LOOKS) -
         scene.drive()
 
 
+@pytest.mark.slow
 def test_the_better_of_two_variants_is_shipped_by_plan_and_promoted(scene: GateScene) -> None:
     given_test(scene)
     decides = scene.rollout.decides_at
@@ -77,6 +78,7 @@ def test_the_better_of_two_variants_is_shipped_by_plan_and_promoted(scene: GateS
     scene.stands("promoted")
 
 
+@pytest.mark.slow
 def test_two_equal_variants_are_a_tie_and_nothing_is_shipped(scene: GateScene) -> None:
     given_test(scene, otherwise="rollback")
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.2}, LOOKS + 1)
@@ -85,6 +87,7 @@ def test_two_equal_variants_are_a_tie_and_nothing_is_shipped(scene: GateScene) -
     assert scene.live(ONE) == [entry(6)]
 
 
+@pytest.mark.slow
 def test_too_few_calls_of_a_variant_are_waited_for(scene: GateScene) -> None:
     given_test(scene, min_calls=2_000)
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.08}, LOOKS + 1)

@@ -166,6 +166,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
     assert len(scene.patches(ONE)) == writes
 
 
+@pytest.mark.slow
 def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene: GateScene) -> None:
     scene.given(judged())
     scene.drive()
@@ -207,6 +208,7 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
     assert sum(c.started[0] for c in cells) == len(inside)
 
 
+@pytest.mark.slow
 def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene) -> None:
     scene.given(judged())
     scene.drive()
@@ -323,6 +325,7 @@ gates: {metrics: [{name: sucess}]}
         load_plan(text)
 
 
+@pytest.mark.slow
 def test_calls_at_the_retreat_weight_are_evidence_at_that_weight_and_none_of_the_steps(scene: GateScene) -> None:
     steps = [{"weight": 0.5, "hold": "9h", "min_calls": 1000}, {"weight": 1.0, "hold": "1h"}]
     hours = {"zone": "UTC", "windows": [{"from": "09:00", "to": "18:00"}], "closing": {"retreat": 0.05}}

@@ -66,6 +66,7 @@ def test_a_rate_beside_success_is_that_of_good_calls(undecided: Rollout) -> None
     assert " bad" not in page.split("<table>")[1].split("</table>")[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_forecast_is_told_only_while_calls_decide_what_comes_next(undecided: Rollout, phase: Phase) -> None:
     held = {"reason": "drift", "why": "the live split is another one"} if phase is Phase.HELD else {}
@@ -106,6 +107,7 @@ def test_no_forecast_after_a_pass(passed: Rollout) -> None:
     assert (arm.of.outcome, arm.forecast) == ("pass", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_report_never_advises_to_promote_what_is_over_or_held(passed: Rollout, phase: Phase) -> None:
     stands = replace(passed, phase=phase, reason="callers complain")

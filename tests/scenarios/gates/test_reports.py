@@ -104,6 +104,7 @@ def agree(found: Report) -> None:
     assert plain and all(s in text and s in html for s in plain)
 
 
+@pytest.mark.slow
 def test_the_report_of_a_promoted_rollout_tells_what_followed_at_full_weight(scene: GateScene) -> None:
     scene.given(judged())
     scene.drive()

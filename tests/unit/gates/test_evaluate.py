@@ -154,6 +154,7 @@ def test_a_history_that_is_no_rate_is_refused_with_what_to_write(history):
         evaluate({"cells": [], "history": history})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
     [

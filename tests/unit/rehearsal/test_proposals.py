@@ -225,6 +225,7 @@ def test_a_plan_of_variants_gets_no_ladder():
     assert "proposal" not in played(plan, 5, calendars=Calendars(), now=START, runs=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deadline", "limit"), [("", 60), ("deadline: 10d\n", 10)])
 def test_a_rehearsal_ends_at_the_plans_deadline_and_proposes_once(deadline, limit):
     document = played(load_plan(PLAN + deadline), 4, calendars=Calendars(), now=START, runs=20)
@@ -234,6 +235,7 @@ def test_a_rehearsal_ends_at_the_plans_deadline_and_proposes_once(deadline, limi
     assert document["proposal"]["then"]["equal_promoted"] > 0.5, "in the time that is proposed"
 
 
+@pytest.mark.slow
 def test_what_is_proposed_decides_when_it_is_played():
     better = found(JUMP, 50)
     now = rehearse(gate_config(), JUMP, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]

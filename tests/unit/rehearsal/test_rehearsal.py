@@ -56,6 +56,7 @@ def test_each_decision_is_the_one_that_judge_makes():
         assert {1: GateOutcome.PASS, 2: GateOutcome.FAIL, 3: GateOutcome.FAIL}[seed] in seen
 
 
+@pytest.mark.slow
 def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
     found = rehearse(gate_config(), RAMP, 200, runs=200, seed=3)
     by_name = {s.name: s for s in found.scenarios}
@@ -70,6 +71,7 @@ def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
     assert found.line.startswith("At 200 calls a day an equal canary is promoted in")
 
 
+@pytest.mark.slow
 def test_a_seed_decides_everything():
     first, second = (rehearse(gate_config(), RAMP, 300, runs=20, seed=9) for _ in range(2))
     assert first == second
@@ -221,6 +223,7 @@ def test_a_run_ends_undecided_at_the_deadline_and_after_20_000_calls():
     assert [promoted(PlayStep(10_000, min_calls=n), 0.1, deadline=DAY) for n in (1, 2)] == [1, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "metrics",
     [
