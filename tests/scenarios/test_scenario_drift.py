@@ -222,6 +222,8 @@ def test_a_rollout_that_was_paused_stays_paused_after_the_answer(scene: Scene, a
     getattr(scene.app.commands, answer)(scene.id, ME)
     scene.after(DAY)
     scene.stands("paused", 1)
+    left = f"; resume writes the split of {ONE} again" if answer == "restore" else ""
+    assert scene.rollout.why == f"paused by a person{left}", "a pause writes nothing, and says what it leaves"
 
 
 def test_the_baseline_by_another_hand_is_a_rollback_outside(scene: Scene, sdk: Any) -> None:

@@ -42,7 +42,8 @@ def backup(database_url: str, destination: Path) -> int:
             os.fsync(file.fileno())
         part.replace(destination)
     except (OSError, sqlite3.Error) as error:
-        raise NotReachable(f"{destination} cannot be written: {error}") from None
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise NotReachable(f"{destination} cannot be written: {why}") from None
     finally:
         part.unlink(missing_ok=True)
     return destination.stat().st_size

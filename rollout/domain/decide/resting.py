@@ -62,11 +62,20 @@ def _why(r: Rollout) -> str:
     if r.phase is Phase.PAUSED and r.paused_by not in (PausedBy.FAILURE, PausedBy.DECISION):
         low = f"; it stays at the retreat weight, {percent(r.plan.retreat or 0)}" if r.is_down else ""
         if r.paused_by is PausedBy.ALERT:
-            return f"paused by {r.reason or 'an alert'}{low}"
-        return f"paused by a person{': ' + r.reason if r.reason else ''}{low}"  # or None: by an earlier version
+            return f"paused by {r.reason or 'an alert'}{low}{_left_to_restore(r)}"
+        who = f"paused by a person{': ' + r.reason if r.reason else ''}"  # or None: by an earlier version
+        return f"{who}{low}{_left_to_restore(r)}"
     if r.phase is Phase.PAUSED:
-        return r.reason or "paused by the plan"
+        return f"{r.reason or 'paused by the plan'}{_left_to_restore(r)}"
     return r.why or f"held: {r.reason}"
+
+
+def _left_to_restore(r: Rollout) -> str:
+    """The end of a sentence about a pause: the numbers whose split `restore` will write, since nothing is written now."""
+    left = [t.number for t in r.outstanding if t.step < 0]
+    if not left:
+        return ""
+    return f"; resume writes the split of {numbers_text(left)} again"
 
 
 def ended(r: Rollout, f: Facts, now: datetime) -> Action:

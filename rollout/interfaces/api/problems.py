@@ -180,6 +180,7 @@ _ADVICE = {
     "string_pattern_mismatch": "write text of the form {pattern}",
     "greater_than_equal": "write at least {ge}",
     "less_than_equal": "write at most {le}",
+    "enum": "write {expected}",
     "too_long": "it has too many entries; write at most {max_length}",
 }
 

@@ -170,7 +170,8 @@ def _follow(service: Backend, line: _Line, timeout: float) -> None:
             ) from None
         except RolloutError as error:
             line.failure = error
-            echo(f"{id_}: {plain_lines(error.message)}", err=True)
+            if len(line.answers) > 1:  # one failure alone is the command's, and told as that
+                echo(f"{id_}: {plain_lines(error.message)}", err=True)
         except Exception as error:  # noqa: BLE001 - the other rollbacks are followed all the same
             line.failure = RolloutError(f"{id_}: {unexpected(error)}; the rollback is ordered")
             echo(line.failure.message, err=True)

@@ -124,6 +124,7 @@ def test_a_plan_may_be_yaml_text_and_complaints_name_line_and_field(service: Liv
         ("POST", "/rollouts/x/pause", {"request_id": ""}, "request_id: it is too short; write at least 1 character"),
         ("GET", "/numbers/14157774444", None, "number: write text of the form "),
         ("GET", "/rollouts?limit=0", None, "limit: write at least 1"),
+        ("GET", "/rollouts/x/report?format=pdf", None, "format: write 'json', 'text' or 'html'"),
         ("GET", "/rollouts?limit=1000", None, "limit: write at most 200"),
     ],
 )

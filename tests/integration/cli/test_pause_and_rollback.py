@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.errors import Refused
+from rollout.domain.errors import NotReachable, Refused
 from rollout.interfaces.backend import local
 from tests.support.inside import Inside
 from tests.support.values import ONE, THREE, TWO
@@ -107,3 +107,20 @@ def test_what_does_not_go_with_all_is_refused(inside: Inside, args: tuple[str, .
     done = inside(*args)
     assert done.code == 2 and words in done.err
     assert phase(inside, id_) == "pending"
+
+
+@pytest.mark.parametrize("every", [False, True], ids=["one", "all"])
+def test_a_rollback_that_is_not_read_back_is_told_once_for_each(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, every: bool
+) -> None:
+    ids = [start(inside, "first"), *([start(inside, "second", TWO)] if every else [])]
+
+    def unreadable(_self: Any, id_: str, _timeout: float) -> Any:
+        raise NotReachable(f"{id_} is ordered but not read back")
+
+    monkeypatch.setattr(local.LocalBackend, "follow_rollback", unreadable)
+    done = inside("rollback", *(["--all"] if every else ids))
+    assert done.code == 4
+    told = [line for line in done.err.splitlines() if "not read back" in line]
+    assert told[0].startswith(f"{ids[-1]}: " if every else "rollout: ")
+    assert len(told) == (3 if every else 1)  # of several, the command's own sentence is the last one's

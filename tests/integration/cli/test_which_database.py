@@ -64,3 +64,10 @@ def test_a_report_that_cannot_be_written_says_so(inside: Inside) -> None:
     done = inside("report", "frontdesk-v7", "--html", "no/such/folder.html")
     assert (done.code, done.out) == (2, "")
     assert done.err == "rollout: no/such/folder.html: cannot be written: No such file or directory\n"
+
+
+def test_a_backup_that_cannot_be_written_says_so_in_words(inside: Inside) -> None:
+    inside.write("plan.yaml", PLAN)
+    assert inside("start", "plan.yaml").code == 0
+    done = inside("db", "backup", "no/such/copy.db")
+    assert (done.code, done.err) == (4, "rollout: no/such/copy.db cannot be written: No such file or directory\n")
