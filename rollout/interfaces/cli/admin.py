@@ -149,4 +149,4 @@ def verify(
         held = f"; all {len(kept)} anchors match" if kept else ""
         echo(f"{counted} entries, none altered{held}")
     if faults:
-        raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))
+        raise exports.altered(faults)

@@ -80,4 +80,10 @@ def verify_file(file: str, head: str | None, as_json: bool) -> None:
                 f"{plain(chain.kind)} with the hash {plain(chain.hash)}"
             )
     if faults:
-        raise RolloutError("the journal was altered: " + "; ".join(faults[:10]))
+        raise altered(faults)
+
+
+def altered(faults: Sequence[str]) -> RolloutError:
+    """The failure of `verify`: the first ten faults, and how many more there are; --json has them all."""
+    more = f"; and {len(faults) - 10} more" if len(faults) > 10 else ""
+    return RolloutError("the journal was altered: " + "; ".join(faults[:10]) + more)

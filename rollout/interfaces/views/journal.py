@@ -29,8 +29,9 @@ def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
         case IntendedBatch() as batch:
             return _intended(batch)
         case ObservedNumbers(findings) if not reason:
-            found = list(findings.items())[:MOST_FINDINGS]
-            return ", ".join(f"{number}: {_word(finding)}" for number, finding in found)
+            told = [f"{number}: {_word(finding)}" for number, finding in list(findings.items())[:MOST_FINDINGS]]
+            more = len(findings) - len(told)
+            return ", ".join(told) + (f" and {more} more" if more else "")
         case PromoteGiven(since, to):
             step = f"from {since} to {to}"
             return f"{step}: {reason}" if reason else step

@@ -15,6 +15,7 @@ from rollout.adapters.store.repository import Store
 from rollout.domain.errors import InputError, NotReachable
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
+from rollout.interfaces.cli.exports import altered
 from tests.support.hand import Hand
 from tests.support.inside import Inside
 from tests.support.values import TWO, target
@@ -175,3 +176,8 @@ def test_anchors_are_written_and_held_against(inside: Inside, written: Store, ha
     assert done.code == 1
     assert "r2 entry 1: it is in the anchor but not in the journal" in done.err
     assert not (inside.folder / "after").exists(), "an altered history is not anchored"
+
+
+def test_verify_says_how_many_faults_it_leaves_out() -> None:
+    assert altered([f"fault {n}" for n in range(10)]).message.endswith("; fault 9")
+    assert altered([f"fault {n}" for n in range(12)]).message.endswith("; fault 9; and 2 more")

@@ -45,6 +45,12 @@ WRITES = {"change": {"new_writes": [{}, {}]}}
             "2 applied, 1 not sent",
         ),
         ("observed", "", {"findings": {"+1": "foreign_write"}}, "+1: foreign write"),
+        (
+            "observed",
+            "",
+            {"findings": {f"+{n}": "drift" for n in range(1, 9)}},
+            "+1: drift, +2: drift, +3: drift, +4: drift, +5: drift and 3 more",
+        ),
         ("observed", "somebody wrote it", {"findings": {"+1": "foreign_write"}}, "somebody wrote it"),
         ("promote", "good", {"from": "1.1", "to": "1.2"}, "from 1.1 to 1.2: good"),
         ("promote", "", {"from": "1.1", "to": "1.2"}, "from 1.1 to 1.2"),
