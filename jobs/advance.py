@@ -44,7 +44,7 @@ class Advance:
         """When the next rollout becomes due, in seconds of Clock.boot, as the last tick saw it."""
 
     def tick(self, before: Callable[[], None] = lambda: None) -> int:
-        """One look at what is due; returns how many rollouts were taken. `before` is called before any is."""
+        """Take the rollouts that are due; return how many were taken. `before` is called before any is."""
         if self._stopping:
             return 0
         waits = self.app.store.next_due_in()

@@ -26,7 +26,7 @@ class Drift:
         self.app = app
 
     def tick(self) -> int:
-        """One scan; returns how many rollouts have something to look at."""
+        """Scan the account once; return how many rollouts have differences to check."""
         store = self.app.store
         began = store.now()
         watched = store.watched(began)

@@ -22,7 +22,7 @@ _FILE = re.compile(r"rollback-([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.py", re.ASCII)
 
 
 class Kits:
-    """The regular look through the folder of kits."""
+    """The regular removal of kits that nobody needs any more."""
 
     def __init__(self, app: App) -> None:
         self.app = app

@@ -55,12 +55,12 @@ def new_id() -> str:
 class App:
     """Everything wired together for one process. Without substitutes it talks to Retell and to the settings' database."""
 
-    def __init__(self, settings: Settings, given: Substitutes) -> None:
+    def __init__(self, settings: Settings, substitutes: Substitutes) -> None:
         self.settings = settings
-        self._given = given
-        self.owner = given.get("owner") or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
-        self.clock: Clock = given.get("clock") or SystemClock()
-        self.database = given.get("database") or Database(settings.database_url, self.clock)
+        self._substitutes = substitutes
+        self.owner = substitutes.get("owner") or f"{socket.gethostname()[:40]}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.clock: Clock = substitutes.get("clock") or SystemClock()
+        self.database = substitutes.get("database") or Database(settings.database_url, self.clock)
         self.store = Store(self.database, settings.ballast_mb)
         self.limits = SharedLimits(self.database, settings.retell_base_url)
         self.meter = RequestMeter()
@@ -86,10 +86,10 @@ class App:
 
     @cached_property
     def retell(self) -> RetellClient | None:
-        """The client of Retell; None where others stand in for it."""
-        given = self._given
-        if given.get("retell") is not None or ("numbers" in given and "agents" in given):
-            return given.get("retell")
+        """The client of Retell; None if substitutes take its place."""
+        substitutes = self._substitutes
+        if substitutes.get("retell") is not None or ("numbers" in substitutes and "agents" in substitutes):
+            return substitutes.get("retell")
         from rollout.adapters.retell import RetellClient
 
         settings = self.settings
@@ -121,15 +121,15 @@ class App:
 
     @cached_property
     def numbers(self) -> PhoneNumbers:
-        return self._given.get("numbers") or self._client()
+        return self._substitutes.get("numbers") or self._client()
 
     @cached_property
     def agents(self) -> Agents:
-        return self._given.get("agents") or self._client()
+        return self._substitutes.get("agents") or self._client()
 
     @cached_property
     def calls(self) -> Calls | None:
-        return self._given.get("calls", self.retell)
+        return self._substitutes.get("calls", self.retell)
 
     @cached_property
     def calendars(self) -> Calendars:
@@ -187,15 +187,15 @@ class App:
         from rollout.engine.facts import FactFinder
         from rollout.engine.write_protocol import WriteProtocol
 
-        new_write_id = self._given.get("write_ids") or (lambda: secrets.token_hex(10))
+        new_write_id = self._substitutes.get("write_ids") or (lambda: secrets.token_hex(10))
         return Driver(
             self.store,
             WriteProtocol(self.store, self.numbers, self.clock, self.timing, new_write_id, self.interrupts),
             FactFinder(
                 self.store,
                 self.versions,
-                self._given.get("gates") or self._gates(),
-                self._given.get("calendar") or self.calendars,
+                self._substitutes.get("gates") or self._gates(),
+                self._substitutes.get("calendar") or self.calendars,
                 self.timing,
                 self._batch_tests,
             ),
@@ -223,7 +223,7 @@ class App:
         """The commands that people give."""
         from rollout.engine.commands import Commands
 
-        ids = self._given.get("ids") or new_id
+        ids = self._substitutes.get("ids") or new_id
         return Commands(
             self.store,
             self._workspace,
@@ -246,7 +246,7 @@ class App:
     def adjust(self) -> None:
         """Give the client the current limits of the account."""
         if self.retell is not None:
-            self.retell.adjust(self.limits.standing())
+            self.retell.adjust(self.limits.state())
 
     def ready(self) -> None:
         """Make every part, before threads share them, and load the trusted certificates. Raises SettingsError."""
@@ -326,6 +326,6 @@ class Substitutes(TypedDict, total=False):
     owner: str
 
 
-def build(settings: Settings, **given: Unpack[Substitutes]) -> App:
+def build(settings: Settings, **substitutes: Unpack[Substitutes]) -> App:
     """Wire the product."""
-    return App(settings, given)
+    return App(settings, substitutes)

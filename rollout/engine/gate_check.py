@@ -94,7 +94,7 @@ class GateCheck:
     # -------------------------------------------------------------- what was seen
 
     def _seen(self, rollout: Rollout, now: datetime) -> Observations:
-        stored = self.records.seen(rollout)
+        stored = self.records.stored_calls(rollout)
         first = rollout.history is not None and rollout.history.edition == 1
         return Observations(
             calls=stored.calls,
@@ -107,7 +107,7 @@ class GateCheck:
     def _limits(self, rollout: Rollout) -> dict[str, float]:
         """The limits of a rollout that began under edition 1, which did not store them."""
         config, ours = config_of(rollout.plan, 1), baseline_pairs(rollout.targets)
-        before = self.records.before(rollout, BASELINE_CALLS_BEFORE)
+        before = self.records.calls_before(rollout, BASELINE_CALLS_BEFORE)
         return {} if config is None else limits_of(config, [c for c in before if (c.agent_id, c.agent_version) in ours])
 
     def _history(
@@ -123,7 +123,7 @@ class GateCheck:
             return rollout.history
         if config.compared and not seen.fetched:
             return None if seen.unavailable is None else BaselineHistory()
-        before = self.records.before(rollout, BEFORE) if config.compared else ()
+        before = self.records.calls_before(rollout, BEFORE) if config.compared else ()
         ours, hard = baseline_pairs(rollout.targets), hard_reasons(rollout.plan.gates.hard_error_reasons)
         found = baseline_history(before, frozenset(ours), config, hard)
         return self.records.fix_history(rollout.id, found)

@@ -260,7 +260,7 @@ class AccountLimits(Protocol):
         """Tell all processes that Retell answered 429, so that their forward work pauses for so many seconds."""
         ...
 
-    def standing(self) -> BudgetState: ...
+    def state(self) -> BudgetState: ...
 
 
 # ------------------------------------------------------------------ what the core is told
@@ -282,9 +282,9 @@ class StoredCalls:
 class GateRecords(Protocol):
     """The records that gates read and store. Each method is one transaction. Only for rollouts that have begun."""
 
-    def seen(self, rollout: Rollout) -> StoredCalls: ...
+    def stored_calls(self, rollout: Rollout) -> StoredCalls: ...
 
-    def before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
+    def calls_before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
         """The calls of its numbers and channels in the `span` before it began, oldest first."""
         ...
 

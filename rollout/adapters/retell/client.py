@@ -100,9 +100,9 @@ class RetellClient:
         self._connections.close()
         self._threads.close()
 
-    def adjust(self, standing: BudgetState) -> None:
+    def adjust(self, state: BudgetState) -> None:
         """Apply the current limits of the account; see `ports.AccountLimits`."""
-        self._limiter.adjust(standing)
+        self._limiter.adjust(state)
 
     def session(self, numbers: Sequence[str], *, urgent: bool = False) -> RetellSession:
         """See `ports.PhoneNumbers.session`. Connections are opened when the session is entered."""

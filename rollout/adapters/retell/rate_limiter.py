@@ -57,13 +57,13 @@ class RateLimiter:
         self._turn = {False: Condition(lock), True: Condition(lock)}
         self._lock = lock
 
-    def adjust(self, standing: BudgetState) -> None:
+    def adjust(self, state: BudgetState) -> None:
         """Apply the current limits of the account, as all processes together have found them."""
         with self._lock:
             if self._account is not None:
-                self._ceiling = max(1, min(self._own, self._account // standing.services))
-            self._limit = min(self._limit, max(1.0, self._ceiling * standing.left))
-            self._paused_until = max(self._paused_until, self._clock.boot() + standing.pause)
+                self._ceiling = max(1, min(self._own, self._account // state.services))
+            self._limit = min(self._limit, max(1.0, self._ceiling * state.left))
+            self._paused_until = max(self._paused_until, self._clock.boot() + state.pause)
 
     def enter(self, *, urgent: bool, until: float) -> float | None:
         """Wait for a turn until `until` (seconds of Clock.boot).

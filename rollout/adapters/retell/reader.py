@@ -52,7 +52,7 @@ class Reader:
     def ask(
         self, ask: RequestSpec, parse: Callable[[object], T], *, within: float, urgent: bool = False
     ) -> T | Failure:
-        """One answer within so many seconds, on an idle connection or a new one."""
+        """One answer within a number of seconds, on an idle connection or a new one."""
         until = self._clock.boot() + within
         answer, connection = self.ask_on(None, ask, parse, until=until, urgent=urgent)
         if connection is not None:

@@ -34,7 +34,7 @@ class Bulk:
 
 
 def in_parts(values: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
-    """These values, so many at a time: SQLite takes a limited number of parameters in one statement."""
+    """These values in parts of `size`: SQLite takes a limited number of parameters in one statement."""
     return (values[start : start + size] for start in range(0, len(values), size))
 
 

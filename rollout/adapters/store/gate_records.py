@@ -23,7 +23,7 @@ class StoredGateRecords:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def seen(self, rollout: Rollout) -> StoredCalls:
+    def stored_calls(self, rollout: Rollout) -> StoredCalls:
         numbers, channels = _asked(rollout)
         with self.database.read() as connection:
             return StoredCalls(
@@ -32,7 +32,7 @@ class StoredGateRecords:
                 observations.marks_of(connection, numbers),
             )
 
-    def before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
+    def calls_before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
         began = _began(rollout)
         with self.database.read() as connection:
             return observations.calls(connection, *_asked(rollout), began - span, began)
@@ -47,7 +47,7 @@ class StoredGateRecords:
             set_verdict(connection, rollout.id, verdict)
 
     def looks(self, rollout_id: str, most: int | None = None) -> list[StoredLook]:
-        """Every stored look, oldest first; or at most so many, evenly chosen, the last one always among them."""
+        """Every stored look, oldest first; or at most `most`, evenly chosen, always with the last one."""
         with self.database.read() as connection:
             return looks_of(connection, rollout_id, most)
 
@@ -133,5 +133,5 @@ def set_history(connection: Connection, rollout_id: str, history: BaselineHistor
 
 
 def set_verdict(connection: Connection, rollout_id: str, verdict: GateVerdict) -> None:
-    """The newest look, kept with the rollout; not part of its history."""
+    """Store the newest verdict with the rollout; it is not part of the journal."""
     connection.execute(update(rollouts).where(rollouts.c.id == rollout_id).values(verdict=verdict))

@@ -41,7 +41,7 @@ class SharedLimits:
             self._keep(connection, throttled(self._locked(connection), now, pause))
             signals.send(connection, signals.LIMITS)
 
-    def standing(self) -> BudgetState:
+    def state(self) -> BudgetState:
         with self._database.read() as connection:
             now = self._database.now(connection)
             alive = connection.execute(_RUNNING, {"since": now - _ALIVE}).scalar_one()

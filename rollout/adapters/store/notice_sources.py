@@ -1,6 +1,6 @@
-"""Sources of notices: journal entries since the last look, and lasting states.
+"""Sources of notices: journal entries since the last search, and lasting conditions.
 
-How far the journal was looked through is kept in the table `meta`, shared by all replicas.
+The moment up to which the journal was searched is kept in the table `meta`, shared by all replicas.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class NoticeSources:
             yield [(known[row.rollout_id], recorded(row)) for row in rows]
 
     def glance(self, since: datetime) -> tuple[int, bool]:
-        """(journal entries from `since` on, whether a state that lasts or a notice on its way wants a look).
+        """(journal entries from `since` on, whether a lasting condition or an unsent notice needs work).
 
         One statement over indices: it is as fast with a hundred thousand waiting rollouts as with none.
         """
@@ -84,7 +84,7 @@ class NoticeSources:
             return [(each, _blind_since(connection, each)) for each in found]
 
     def key_since(self, refused: bool) -> datetime | None:
-        """Since when Retell refuses the key, remembered from the first look that saw it on; None: it does not."""
+        """The moment since which Retell refuses the key, as first noticed; None: it accepts the key."""
         with self.database.read() as connection:
             value = value_of(connection, KEY_SINCE)
         if refused == (value is not None):

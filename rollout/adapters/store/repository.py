@@ -34,7 +34,7 @@ class Store:
 
     def __init__(self, database: Database, ballast_megabytes: float = 0.0) -> None:
         self.database = database
-        self.known = Snapshots()
+        self.snapshots = Snapshots()
         self.disk_reserve = DiskReserve(database, ballast_megabytes)
         self.calls = ObservationTable(database)
         self.heartbeats = Heartbeats(database)
@@ -70,7 +70,7 @@ class Store:
     def load(self, rollout_id: str) -> tuple[Rollout, datetime]:
         with self.database.read() as connection:
             now = self.database.now(connection)
-            return queries.load(connection, rollout_id, now, self.known), now
+            return queries.load(connection, rollout_id, now, self.snapshots), now
 
     def commit(
         self, claim: Claim, change: Change, entries: Sequence[JournalEntry], lease: timedelta | None = None
@@ -87,7 +87,7 @@ class Store:
             with self.database.write(urgent=undoes) as connection:
                 now = self.database.now(connection)
                 before, after = rollouts.commit(connection, claim, ready, now, lease=lease)
-            self.known.follow(claim.rollout_id, before, after, change)
+            self.snapshots.follow(claim.rollout_id, before, after, change)
             return now
 
         return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
@@ -158,7 +158,7 @@ class Store:
             answer = {**(also or {}), "id": rollout.id}
             if request is not None:
                 request_ids.remember(connection, request, rollout.id, answer, now)
-        self.known.put(rollout.id, head, rollout.targets)
+        self.snapshots.put(rollout.id, head, rollout.targets)
         return answer
 
     def change(
@@ -201,7 +201,7 @@ class Store:
                 return given
             now = self.database.now(connection)
             # A rollback is ordered whatever is under way: it need not know the thousand writes that may be.
-            before = queries.load(connection, rollout_id, now, self.known, open_writes=not urgent)
+            before = queries.load(connection, rollout_id, now, self.snapshots, open_writes=not urgent)
             effect = command(before, now)
             after, change, head = before, Change(), queries.head_of(row)
             if effect is not None:
@@ -212,7 +212,7 @@ class Store:
             given = state_of(after)
             if request is not None:
                 request_ids.remember(connection, request, rollout_id, given, now)
-        self.known.follow(rollout_id, queries.head_of(row), head, change)
+        self.snapshots.follow(rollout_id, queries.head_of(row), head, change)
         return given
 
     # -------------------------------------------------------------- reading
@@ -273,7 +273,7 @@ class Store:
         """Rollouts between their first step and their end, with their targets."""
         with self.database.read() as connection:
             now = self.database.now(connection)
-            return [queries.load(connection, id_, now, self.known) for id_ in queries.in_flight(connection)]
+            return [queries.load(connection, id_, now, self.snapshots) for id_ in queries.in_flight(connection)]
 
     def promoted_lately(self) -> list[Rollout]:
         """Promoted rollouts whose calls are still watched, with their targets."""

@@ -195,7 +195,7 @@ class AccessStore:
     # -------------------------------------------------------------- the system's journal
 
     def signing_key(self) -> str:
-        """The key that signs what a browser keeps for us: one for all replicas, and for after a restart."""
+        """The key that signs our data in a browser: the same for all replicas and after a restart."""
         with self.database.read() as connection:
             found = value_of(connection, _SIGNING_KEY)
         if found is not None:

@@ -107,7 +107,7 @@ class Counting(logging.StreamHandler[TextIO]):
         self._known: OrderedDict[object, _RepeatedLine] = OrderedDict()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write it, or count it; and write what was counted a minute long."""
+        """Write the record, or count it if it repeats; write the count once a minute."""
         now = self._clock()
         for counted in self._counted(now):
             super().emit(counted)
@@ -122,7 +122,7 @@ class Counting(logging.StreamHandler[TextIO]):
         super().emit(record)
 
     def close(self) -> None:
-        """Write what was counted and not logged yet."""
+        """Write the counts of repeated records that are not written yet."""
         with self.lock or contextlib.nullcontext():
             for known in self._known.values():
                 if known.times and not self.stream.closed:
@@ -203,7 +203,7 @@ class _FirstLine(logging.Handler):
         self.pending: Callable[[], None] | None = None
 
     def set_up(self) -> None:
-        """Configure what was put off."""
+        """Configure logging, which was put off until the first line."""
         pending, self.pending = self.pending, None
         if pending is not None:
             pending()

@@ -56,7 +56,7 @@ def start(wanted: bool, exporter: SpanExporter | None = None) -> bool:
 
 
 def stop() -> None:
-    """Send what is left and end tracing."""
+    """Send the remaining spans and end tracing."""
     global _provider, _tracer
     with _lock:
         provider, _provider, _tracer = _provider, None, None

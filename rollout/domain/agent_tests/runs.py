@@ -17,7 +17,7 @@ class TestCase:
 
 
 class RunStatus(StrEnum):
-    """As Retell says it. An error is Retell's own: it says nothing about the agent."""
+    """The status that Retell gives a run. An error is Retell's own and proves nothing about the agent."""
 
     IN_PROGRESS = "in_progress"
     PASS = "pass"  # noqa: S105 - a result, not a password

@@ -28,7 +28,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read these numbers and see what they say."""
+    """Read these numbers and record what they show."""
 
     numbers: tuple[str, ...]
     why: str

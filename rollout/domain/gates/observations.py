@@ -19,7 +19,7 @@ _WEEK = timedelta(days=7)
 
 @dataclass(frozen=True)
 class Observations:
-    """Everything a look rests on. fetched: calls were read since the rollout began."""
+    """The observations that a gate check is made from. fetched: calls were read since the rollout began."""
 
     calls: Sequence[CallRecord]
     weight_changes: Sequence[tuple[str, datetime, str]]

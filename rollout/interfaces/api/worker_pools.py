@@ -108,7 +108,7 @@ class WorkerPools:
             log.warning("a note was dropped", reason="too many are waiting")
 
     def stop(self) -> None:
-        """Let what is running end; what waits is dropped."""
+        """Let running work end, and drop the work that waits."""
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 

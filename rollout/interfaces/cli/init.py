@@ -68,7 +68,7 @@ class Wanted:
 
 
 def interactive() -> bool:
-    """True if somebody sits at the terminal."""
+    """True if standard input and standard error are a terminal."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
@@ -236,7 +236,7 @@ def _newest(client: RetellClient, agent: str, baseline: Sequence[Mapping[str, An
 
 
 def _passes(client: RetellClient, clock: Any, text: str) -> None:
-    """Refuse what `rollout check` would refuse; warnings are said."""
+    """Refuse what `rollout check` would refuse; print its warnings."""
     from rollout.adapters.planfile import load_plan
     from rollout.engine.preflight import Workspace, preflight
     from rollout.engine.version_lookup import VersionLookup

@@ -13,7 +13,7 @@ AGAIN = 10.0  # seconds between lines where there is no terminal
 
 @contextmanager
 def waiting(what: str, *, after: float = AFTER, again: float = AGAIN) -> Iterator[Callable[[str], None]]:
-    """While the block runs: nothing for `after` seconds, then a spinner, or lines where nobody looks at a terminal.
+    """While the block runs: nothing for `after` seconds, then a spinner, or lines if the output is no terminal.
 
     Yields a function that says what is being done now.
     """

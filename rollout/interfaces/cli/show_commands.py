@@ -205,7 +205,7 @@ def _follow(service: Backend, id_: str) -> dict[str, Any]:
 
 
 def _line(document: dict[str, Any]) -> str:
-    """A rollout in one line, where nobody looks at a terminal."""
+    """A rollout in one line, for output that is no terminal."""
     line = f"{document['phase']} at {document['position']['wave']}.{document['position']['step']}"
     line += f" ({percent(document['weight'])}): {plain(document['why'])}"
     if unread := document.get("calls_unreadable"):

@@ -56,7 +56,7 @@ class OverviewFilter:
 
     @property
     def query(self) -> str:
-        """The choice as a part of an address, without what is not chosen."""
+        """The choice as the query of an address, without its empty parts."""
         chosen = {
             "q": self.text,
             "phase": self.phase,
@@ -79,7 +79,7 @@ class OverviewFilter:
 
 
 def read_filter(query: Mapping[str, str]) -> OverviewFilter:
-    """The filter of an address; what is not known there counts as not chosen."""
+    """The filter that an address names; an unknown value counts as not chosen."""
     phase, sort = query.get("phase", ""), query.get("sort", "")
     return OverviewFilter(
         query.get("q", "").strip()[:100],

@@ -85,7 +85,7 @@ def ahead(page_state: PageState, r: Rollout) -> str | Sequence[tuple[str, dateti
 
 
 def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observed | None:
-    """The share of calls that reached the canary since the weight that stands was read back."""
+    """The share of calls that reached the canary since the current weight was read back."""
     if r.phase.is_final:
         return None
     _, _, stood, _ = weight_history(r.plan, lines, now)
@@ -247,8 +247,10 @@ def _target(t: Target) -> TargetRow:
 
 
 def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
-    """The newest lines, newest first, what tells of single writes folded; `before` a sequence number shows those older
-    than it."""
+    """A page of journal lines, newest first, with lines about single writes folded.
+
+    `before`: only lines older than this sequence number.
+    """
     end = len(lines)
     before = before[:16] if before.isdecimal() else ""
     if before:
@@ -265,7 +267,7 @@ def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Neighbouring journal lines; `writes`: they tell of single writes and are shown when one opens them."""
+    """Neighbouring journal lines; `writes`: they are about single writes, and stay folded until the reader opens them."""
 
     writes: bool
     lines: Sequence[Line]

@@ -37,7 +37,7 @@ class OperationLine:
 
 @dataclass(frozen=True, slots=True)
 class SettingLine:
-    """A setting; `changed`: somebody has set it."""
+    """A setting; `changed`: the environment or rollout.toml sets it."""
 
     name: str
     value: str
@@ -59,7 +59,7 @@ def page(page_state: PageState, checks: dict[str, str]) -> dict[str, Any]:
         "is_late": late > LATE,
         "checks": checks,
         "operations": operations(app),
-        "budget": app.limits.standing(),
+        "budget": app.limits.state(),
         "place": app.database.place,
         "retell_url": app.settings.retell_base_url,
         "python": platform.python_version(),
@@ -103,5 +103,7 @@ def add(router: APIRouter) -> None:
         """The state of the service."""
         page_state: PageState = request.state.page_state
         template = "system_live.html" if is_fragment(request) else "system.html"
-        look = request.app.state.checks.look
-        return await page_state.service.pools.run("read", lambda: render(request, template, **page(page_state, look())))
+        results = request.app.state.checks.results
+        return await page_state.service.pools.run(
+            "read", lambda: render(request, template, **page(page_state, results()))
+        )

@@ -211,7 +211,7 @@ class Account:
             raise NotReachable("the database cannot be used")
         self.allowance = throttled(self.allowance, self.clock.at, pause)
 
-    def standing(self) -> BudgetState:
+    def state(self) -> BudgetState:
         return BudgetState()
 
 

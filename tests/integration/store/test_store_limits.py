@@ -31,20 +31,20 @@ def test_several_processes_get_turns_of_one_rate(open_store: Callable[[], Store]
 def test_what_one_process_found_all_know(open_store: Callable[[], Store]) -> None:
     one, two = open_store(), open_store()
     ours, theirs = SharedLimits(one.database, URL), SharedLimits(two.database, URL)
-    assert (theirs.standing().left, theirs.standing().pause) == (1.0, 0.0)
+    assert (theirs.state().left, theirs.state().pause) == (1.0, 0.0)
     ours.throttled(20.0)
-    standing = theirs.standing()
-    assert 0.5 <= standing.left < 0.6
-    assert 15 < standing.pause <= 20
+    state = theirs.state()
+    assert 0.5 <= state.left < 0.6
+    assert 15 < state.pause <= 20
     elsewhere = SharedLimits(two.database, "https://other.example")
-    assert elsewhere.standing().left == 1.0, "another address is another account"
+    assert elsewhere.state().left == 1.0, "another address is another account"
 
 
 def test_the_processes_are_counted(store: Store) -> None:
     limits = SharedLimits(store.database, URL)
-    assert limits.standing().services == 1, "a command beside no service is alone"
+    assert limits.state().services == 1, "a command beside no service is alone"
     for owner in ("a", "b", "c"):
         store.heartbeats.beat(owner, started=True)
-    assert limits.standing().services == 3
+    assert limits.state().services == 3
     store.heartbeats.forget("b")
-    assert limits.standing().services == 2
+    assert limits.state().services == 2

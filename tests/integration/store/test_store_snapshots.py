@@ -127,7 +127,7 @@ def test_the_least_used_are_dropped_first() -> None:
 def test_nothing_is_kept_of_a_rollout_that_has_ended(store: Store, hand: Hand, phase: Phase) -> None:
     held = hand.begun()
     store.load("r1")
-    assert store.known._size
+    assert store.snapshots._size
     store.commit(held, Change(rollout={"phase": phase}), [NOTE])
     assert store.load("r1")[0].phase is phase
-    assert not store.known._size
+    assert not store.snapshots._size

@@ -113,6 +113,6 @@ def test_text_of_the_analysis_is_kept_of_the_fields_that_a_gate_names_alone(scen
     custom = {"mood": [["calm", 1.0]], "name": [["Ann Example", 1.0]], "score": [[4, 1.0]]}
     given(scene, [{"name": "success"}, {"name": "mood", "custom": "mood", "bad_values": ["angry"]}], custom=custom)
     scene.pass_time(timedelta(minutes=30), EVERY)
-    stored = scene.gates.records.seen(scene.rollout).calls
+    stored = scene.gates.records.stored_calls(scene.rollout).calls
     [kept] = {tuple(sorted(c.custom.items())) for c in stored if c.agent_version == 7 and c.analyzed}
     assert dict(kept) == {"mood": "calm", "score": 4.0}

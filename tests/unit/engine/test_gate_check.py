@@ -59,12 +59,12 @@ class Records:
     read: Sequence[str] = (ONE,)
     kept: list[GateVerdict] = field(default_factory=list)
 
-    def seen(self, rollout: Rollout) -> StoredCalls:
+    def stored_calls(self, rollout: Rollout) -> StoredCalls:
         trouble = "no answer" if self.trouble_since else ""
         marks = {(n, "inbound"): FetchMark(n, "inbound", START, START, trouble, self.trouble_since) for n in self.read}
         return StoredCalls(self.calls, (CONFIRMED,), marks)
 
-    def before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
+    def calls_before(self, rollout: Rollout, span: timedelta) -> Sequence[CallRecord]:
         return self.earlier
 
     def fix_history(self, rollout_id: str, history: BaselineHistory) -> BaselineHistory:
@@ -294,7 +294,7 @@ class Marked(Records):
 
     marks: dict[tuple[str, str], FetchMark] = field(default_factory=dict)
 
-    def seen(self, rollout: Rollout) -> StoredCalls:
+    def stored_calls(self, rollout: Rollout) -> StoredCalls:
         return StoredCalls(self.calls, (CONFIRMED,), self.marks)
 
 

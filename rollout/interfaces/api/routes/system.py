@@ -39,7 +39,7 @@ async def ready(request: Request) -> Response:
     """The database can be written and has our schema, and the last good tick is not too old."""
     service = service_of(request)
     checks: Checks = request.app.state.checks
-    found = await service.pools.run("read", checks.look)
+    found = await service.pools.run("read", checks.results)
     good = all(value == "ok" for value in found.values()) and not service.stopping
     try:
         caller = await authenticate(service, request, "read")
@@ -97,7 +97,7 @@ async def description(request: Request) -> JSONResponse:
 
 
 class Checks:
-    """Readiness, looked at no more often than once a second however many ask."""
+    """The checks of readiness, made at most once a second however many ask."""
 
     def __init__(self, service: ApiService) -> None:
         self._service = service
@@ -106,8 +106,8 @@ class Checks:
         self._at: float | None = None
         self._schema_at: float | None = None
 
-    def look(self) -> dict[str, str]:
-        """Each check with `ok` or what is wrong."""
+    def results(self) -> dict[str, str]:
+        """The result of each check by its name: `ok`, or a sentence about the fault."""
         now = self._service.app.clock.boot()
         with self._lock:
             if self._at is None or now - self._at >= PROBE_SECONDS:
@@ -135,9 +135,9 @@ class Checks:
         return "ok" if age <= limit else f"the last good tick was {age:.0f} s ago"
 
 
-def _try(look: Callable[[], Any]) -> str:
+def _try(check: Callable[[], Any]) -> str:
     try:
-        look()
+        check()
     except RolloutError as error:
         return error.message
     return "ok"
