@@ -39,9 +39,10 @@ from benchmarks.gate_worlds import (
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import forecast
 from rollout.domain.gates.counting import longest_wait
-from rollout.domain.gates.judge import Cell, Memory, Tally, gate_config, judge
-from rollout.domain.gates.profiles import GateConfig
-from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import GateConfig, gate_config
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import Memory
 from rollout.domain.gates.weighing import FAIL, PASS, WAIT
 from rollout.domain.rehearsal.proposals import expected_calls
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES

@@ -13,26 +13,10 @@ from typing import NamedTuple
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates import reasons
 from rollout.domain.gates.forecast_wording import words
-from rollout.domain.gates.metrics import MetricRule
-from rollout.domain.gates.profiles import GateConfig, from_plan, gate_config
-from rollout.domain.gates.tally import Cell, Tally
+from rollout.domain.gates.profiles import GateConfig
+from rollout.domain.gates.tally import Tally
 from rollout.domain.gates.verdict import Alarm, GateEvidence, GateOutcome, Memory, Verdict
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, MetricFigures, rule
-
-__all__ = [
-    "Cell",
-    "GateConfig",
-    "GateOutcome",
-    "Memory",
-    "MetricRule",
-    "Tally",
-    "Verdict",
-    "combine",
-    "from_plan",
-    "gate_config",
-    "judge",
-    "rejudge",
-]
 
 
 def judge(config: GateConfig, tally: Tally, memory: Memory | None = None) -> Verdict:

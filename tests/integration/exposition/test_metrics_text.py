@@ -15,7 +15,9 @@ from jobs.notify import Notify
 from rollout.adapters.exposition.prometheus import _Rollbacks
 from rollout.adapters.exposition.rollout_metrics import _asked, _confirmed
 from rollout.adapters.store import gate_records
-from rollout.domain.gates.judge import Tally, gate_config, judge
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import gate_config
+from rollout.domain.gates.tally import Tally
 from tests.integration.exposition.scrape import Scrape, Ticks
 from tests.support import retreating
 from tests.support.clock import START

@@ -20,7 +20,10 @@ from rollout.domain.gates.counting import (
     settled,
     tabulate,
 )
-from rollout.domain.gates.judge import GateOutcome, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan, gate_config
+from rollout.domain.gates.tally import Tally
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)

@@ -8,21 +8,10 @@ from pathlib import Path
 import pytest
 
 from rollout.domain.errors import InputError
-from rollout.domain.gates.judge import (
-    Cell,
-    GateConfig,
-    GateOutcome,
-    Memory,
-    Tally,
-    combine,
-    from_plan,
-    gate_config,
-    judge,
-    rejudge,
-)
-from rollout.domain.gates.profiles import at_step, before_full
-from rollout.domain.gates.tally import strata_of
-from rollout.domain.gates.verdict import GateEvidence, Verdict
+from rollout.domain.gates.judge import combine, judge, rejudge
+from rollout.domain.gates.profiles import GateConfig, at_step, before_full, from_plan, gate_config
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import GateEvidence, GateOutcome, Memory, Verdict
 from rollout.domain.plan.gates import Gates, with_new_names
 
 STANDARD = gate_config()

@@ -5,8 +5,10 @@ from dataclasses import replace
 import pytest
 
 from rollout.domain.gates import reasons
-from rollout.domain.gates.judge import Cell, Memory, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan, gate_config
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import Memory
 from tests.unit.gates.test_judge import GOOD, STANDARD, cell, tally, verdict
 
 SLOW = from_plan(

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from rollout.domain.gates.judge import from_plan, judge
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan
 from rollout.domain.gates.replay import replay
 from rollout.domain.gates.verdict import GateOutcome, GateVerdict, StoredLook
 from tests.support.clock import START

@@ -9,8 +9,10 @@ import pytest
 
 from rollout.domain.gates import evidence as ev
 from rollout.domain.gates.forecast_wording import words
-from rollout.domain.gates.judge import Cell, Tally, from_plan, gate_config, judge
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.gates.summary import ArmCalls, Meter, meters, summarise, wilson
+from rollout.domain.gates.tally import Cell, Tally
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.machine import Phase
 from rollout.interfaces.views import gates

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from rollout.domain.gates import evidence as ev
-from rollout.domain.gates.judge import Cell, Memory, from_plan, gate_config, judge
-from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan, gate_config
+from rollout.domain.gates.tally import Cell, strata_of
+from rollout.domain.gates.verdict import Memory
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT, rule
 from tests.unit.gates.test_judge import GOOD, STANDARD, cell, tally, verdict
 

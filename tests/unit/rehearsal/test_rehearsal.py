@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from rollout.domain.gates.judge import Cell, GateOutcome, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import from_plan, gate_config
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
 from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, base_rates, draw_calls, rehearse
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate

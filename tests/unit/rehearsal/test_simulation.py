@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rollout.domain.gates.judge import Cell, GateConfig, Memory, Tally, from_plan, gate_config, judge
-from rollout.domain.gates.profiles import before_full
-from rollout.domain.gates.tally import strata_of
+from rollout.domain.gates.judge import judge
+from rollout.domain.gates.profiles import GateConfig, before_full, from_plan, gate_config
+from rollout.domain.gates.tally import Cell, Tally, strata_of
+from rollout.domain.gates.verdict import Memory
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
 from rollout.domain.rehearsal.hours import Hours
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, Scene, gate, thinning
