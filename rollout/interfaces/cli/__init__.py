@@ -81,6 +81,7 @@ def _run() -> tuple[int, CommandFailure | None]:
         with _interruptible():
             return _asked_for(sys.argv[1:])(prog_name="rollout", standalone_mode=False) or 0, None
     except _UsageError as error:
+        error.message = error.message.removeprefix("Value error, ").removeprefix("Input ")  # pydantic's, not a reader's
         error.show()
         failure = CommandFailure(code_of(InputError), error.format_message(), InputError.hint, error.exit_code)
     except typer.Abort:

@@ -271,3 +271,19 @@ def test_a_token_that_cannot_be_made_names_the_option(
     done = rollout("token", "create", *(part for pair in given.items() for part in pair))
     assert (done.code, done.out) == (2, "")
     assert done.err.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("list", "--phase", "gone"), "Invalid value for '--phase': 'gone' is not one of 'pending', "),
+        (("list", "--limit", "0"), "Invalid value for '--limit': should be greater than or equal to 1"),
+        (("history", "x", "--after", "x"), "Invalid value for '--after': should be a valid integer"),
+    ],
+)
+def test_an_option_with_a_wrong_value_is_told_in_plain_words(
+    rollout: CommandLine, args: tuple[str, ...], words: str
+) -> None:
+    done = rollout(*args, "--json")
+    assert done.code == 2 and words in done.err
+    assert done.json["error"]["message"].startswith(words)
