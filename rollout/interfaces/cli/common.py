@@ -39,7 +39,7 @@ RequestId = Annotated[
 Expect = Annotated[
     str | None, typer.Option("--expect", metavar="WAVE.STEP", help="Refuse if it is no longer at this position.")
 ]
-_ID = "The rollout's id, the beginning of it, or its name."
+_ID = "The rollout's id, its first four characters or more, or its name."
 RolloutId = Annotated[str, typer.Argument(metavar="ID", help=_ID)]
 OptionalRolloutId = Annotated[str | None, typer.Argument(metavar="ID", help=_ID)]
 PlanPath = Annotated[str, typer.Argument(metavar="PLAN", help="A plan file, YAML or JSON; - reads standard input.")]
